@@ -1,0 +1,1 @@
+"""Data: records from shards, the training strategies, and batches."""

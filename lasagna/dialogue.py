@@ -1,0 +1,103 @@
+"""Dialogues that a task builds from a record, and answers that the assistant gives."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from lasagna.masks import BoolMask, Mask
+from lasagna.record import Record
+
+Kind = Literal["complex", "referring", "reasoning", "question"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One category or phrase of an answer.
+
+    Args:
+        name: The category or phrase, as it was asked for.
+        present: Whether it is in the picture.
+        mask: Where it is, or None if it is absent.
+    """
+
+    name: str
+    present: bool
+    mask: Mask | None = None
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """A query about one image and the answer to learn.
+
+    A complex query lists names, and its answer has one entry a name; a name without an entry is absent and left out.
+    A referring or reasoning query has one name, the phrase itself. A question has one name, and is answered in words.
+
+    Args:
+        kind: Which kind of query it is; the training strategies apply to complex ones alone.
+        query: What is asked for, in the order asked.
+        entries: The answer's entries, in the order answered.
+        text: The answer in words (questions alone).
+        ignore: Pixels that count in no loss and no score, or None.
+    """
+
+    kind: Kind
+    query: tuple[str, ...]
+    entries: tuple[Entry, ...] = ()
+    text: str = ""
+    ignore: Mask | None = None
+
+    def with_answer(self, query: Sequence[str], entries: Sequence[Entry]) -> Dialogue:
+        """Return a copy with another query and other entries."""
+        return replace(self, query=tuple(query), entries=tuple(entries))
+
+
+class DialogueMaker(ABC):
+    """Whatever turns records into dialogues; tasks do."""
+
+    @abstractmethod
+    def dialogues(self, record: Record, rng: np.random.Generator) -> list[Dialogue]:
+        """Return the dialogues to hold about a record; none if it has nothing for this task.
+
+        Args:
+            record: The image with its annotations.
+            rng: The generator that belongs to this record in this epoch.
+        """
+
+
+@dataclass(frozen=True)
+class AnsweredEntry:
+    """One entry of the assistant's answer.
+
+    Args:
+        name: The category or phrase, as it was asked for.
+        present: Whether the assistant says that it is in the picture.
+        score: Probability of ``<SEG>`` against ``<NEG>``, in [0, 1].
+        mask: Bool ``[H, W]`` of the image's own size, or None if absent.
+        confidence: Mean probability of the pixels inside the mask, in [0, 1]; 0 if absent or empty.
+    """
+
+    name: str
+    present: bool
+    score: float
+    mask: BoolMask | None = None
+    confidence: float = 0.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the assistant answered to one query.
+
+    Args:
+        text: The answer as it was written.
+        entries: Its entries in the order written.
+        faults: What was wrong with it (see ``prompt_format.Fault``); always empty for ordered decoding.
+    """
+
+    text: str
+    entries: tuple[AnsweredEntry, ...] = ()
+    faults: tuple[str, ...] = ()

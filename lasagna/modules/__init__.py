@@ -1,0 +1,1 @@
+"""The parts: vision encoders, language models, mask heads, and the assistant that joins them."""

@@ -1,0 +1,183 @@
+"""The contracts of the three parts that the assistant joins.
+
+Each part states its contract as attributes, brings its own preprocessing and never sees the others. Constructors are
+cheap: they keep settings. ``build`` makes the layers and loads weights, once the assistant knows what fits together.
+
+Notation: b: images; r: rows (dialogues); t: tokens; d: hidden size; n: mask prompts; c, h, w: channels, height, width.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lightning import LightningModule
+from torch import Tensor
+
+from lasagna.batch import ImagePreparation, TextPreparation
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """The feature maps that a vision encoder gives: the main one first, then finer ones for sharp masks, if any.
+
+    Args:
+        channels: Channels of each map.
+        strides: Input pixels per cell of each map.
+        image_size: Height and width of the encoder's input in pixels.
+    """
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    image_size: tuple[int, int]
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Height and width of the main map in cells."""
+        return self.image_size[0] // self.strides[0], self.image_size[1] // self.strides[0]
+
+
+class VisionEncoder(LightningModule):
+    """Turns prepared images into feature maps."""
+
+    @property
+    @abstractmethod
+    def spec(self) -> FeatureSpec:
+        """The maps that ``forward`` returns; known once built."""
+
+    @property
+    @abstractmethod
+    def preparation(self) -> ImagePreparation:
+        """The resize, padding and normalisation that the encoder wants; safe to send to a worker."""
+
+    @property
+    def embed_dim(self) -> int:
+        """Channels of the main map."""
+        return self.spec.channels[0]
+
+    @property
+    def stride(self) -> int:
+        """Input pixels per cell of the main map."""
+        return self.spec.strides[0]
+
+    @abstractmethod
+    def build(self) -> None:
+        """Make the layers and load pretrained weights."""
+
+    @abstractmethod
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """Encode images.
+
+        Args:
+            pixels: Prepared images, float ``[b, 3, H, W]``.
+
+        Returns:
+            The maps that ``spec`` announces, each float ``[b, c, h, w]``.
+        """
+
+
+class LanguageModel(LightningModule):
+    """Reads an image and text, and predicts text."""
+
+    @property
+    @abstractmethod
+    def hidden_size(self) -> int:
+        """Width of the hidden states."""
+
+    @property
+    @abstractmethod
+    def preparation(self) -> TextPreparation:
+        """The tokeniser, with as many image tokens in place as an image costs; known once built."""
+
+    @property
+    def tower_preparation(self) -> ImagePreparation | None:
+        """Preparation of the model's own visual tower, or None if it reads the vision encoder's features."""
+        return None
+
+    @abstractmethod
+    def build(self, features: FeatureSpec, special_tokens: Sequence[str]) -> None:
+        """Make the layers, load pretrained weights and add tokens.
+
+        Args:
+            features: The vision encoder's maps, for models without a visual tower of their own.
+            special_tokens: Tokens that must be one piece each: present, absent and image token, in this order.
+        """
+
+    @abstractmethod
+    def embed_image(self, visual: Sequence[Tensor]) -> Tensor:
+        """Turn images into the vectors that stand at the image tokens.
+
+        Args:
+            visual: The vision encoder's maps, or one tensor, the tower's pixels ``[b, 3, h, w]``.
+
+        Returns:
+            Float ``[b, i, d]``, i image tokens an image.
+        """
+
+    @abstractmethod
+    def embed(self, input_ids: Tensor, image_vectors: Tensor) -> Tensor:
+        """Embed rows of tokens.
+
+        Args:
+            input_ids: Long ``[r, t]``.
+            image_vectors: What stands at the image tokens of each row, float ``[r, i, d]``.
+
+        Returns:
+            Float ``[r, t, d]``.
+        """
+
+    @abstractmethod
+    def forward(
+        self,
+        embeddings: Tensor,
+        attention_mask: Tensor,
+        position_ids: Tensor,
+        cache: Any = None,  # noqa: ANN401
+    ) -> Tensor:
+        """Compute hidden states.
+
+        Args:
+            embeddings: Float ``[r, t, d]``.
+            attention_mask: 1 for real tokens, long ``[r, past + t]``.
+            position_ids: Long ``[r, t]``.
+            cache: Key-value cache from ``new_cache``, extended in place, or None.
+
+        Returns:
+            Hidden states after the final norm, float ``[r, t, d]``.
+        """
+
+    @abstractmethod
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Turn hidden states ``[..., d]`` into token logits ``[..., v]``."""
+
+    @abstractmethod
+    def new_cache(self) -> Any:  # noqa: ANN401
+        """Return an empty key-value cache with ``crop(-count)`` to forget the last tokens."""
+
+
+class MaskHead(LightningModule):
+    """Turns feature maps and prompts into masks."""
+
+    @property
+    @abstractmethod
+    def prompt_dim(self) -> int:
+        """Width of a prompt."""
+
+    @abstractmethod
+    def build(self, features: FeatureSpec) -> None:
+        """Make the layers for the vision encoder's maps and load pretrained weights."""
+
+    @abstractmethod
+    def forward(self, features: Sequence[Tensor], prompts: Tensor, image_index: Tensor) -> Tensor:
+        """Draw one mask for each prompt.
+
+        Args:
+            features: The vision encoder's maps, each float ``[b, c, h, w]``.
+            prompts: Float ``[n, prompt_dim]``.
+            image_index: Which image each prompt is about, long ``[n]``.
+
+        Returns:
+            Mask logits over the whole padded input, float ``[n, h', w']``.
+        """

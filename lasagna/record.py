@@ -1,0 +1,209 @@
+"""The one record format: an image as it was encoded, what is annotated on it, and the manifest of its data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from io import BytesIO
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from lasagna.errors import RecordError
+from lasagna.masks import LabelMap, Mask, UnionMask
+
+
+@dataclass(frozen=True)
+class Region:
+    """A category and where it is.
+
+    Args:
+        name: The category's name, one of the manifest's.
+        mask: All pixels of the category.
+    """
+
+    name: str
+    mask: Mask
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A referring expression and what it fits.
+
+    Args:
+        text: The expression, e.g. "the man in red".
+        masks: The things it fits: none, one or many.
+        kind: What the expression goes by (a word of the data set's own), for scores by kind.
+    """
+
+    text: str
+    masks: tuple[Mask, ...]
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question that is answered in words, or by masks when ``masks`` is given.
+
+    Args:
+        text: The question.
+        answer: The answer in words; an explanation where there are masks.
+        masks: The things that answer it (reasoning segmentation), or None for a question answered in words alone.
+        kind: What is asked for (a word of the data set's own), for scores by kind.
+    """
+
+    text: str
+    answer: str = ""
+    masks: tuple[Mask, ...] | None = None
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn of a talk: somebody's question and the assistant's answer."""
+
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What holds for all records of a set of shards.
+
+    Args:
+        name: Name of the data set.
+        categories: Names that may be asked for, unique.
+        labels: Value in the label maps to category name.
+        void: Values in the label maps that count in no loss and no score.
+        unannotated: Whether a category that is not annotated on an image is absent from it or unknown.
+        origin: Where the data comes from.
+        licence: Terms of use.
+    """
+
+    name: str
+    categories: tuple[str, ...] = ()
+    labels: Mapping[int, str] = field(default_factory=dict)
+    void: tuple[int, ...] = ()
+    unannotated: Literal["absent", "unknown"] = "absent"
+    origin: str = ""
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image with its annotations.
+
+    Args:
+        key: Name of the record, unique within its shards.
+        image_bytes: The image file as it was.
+        size: Height and width of the image in pixels.
+        manifest: What holds for the whole data set.
+        regions: Categories with masks of their own.
+        phrases: Referring expressions.
+        questions: Questions with answers in words or masks.
+        talk: The turns of a plain talk about the image.
+        absent: Names that were verified to be absent, where "not annotated" means unknown.
+        ignore: Pixels that count nowhere, or None.
+        label_bytes: A label map as PNG, or None.
+    """
+
+    key: str
+    image_bytes: bytes
+    size: tuple[int, int]
+    manifest: Manifest
+    regions: tuple[Region, ...] = ()
+    phrases: tuple[Phrase, ...] = ()
+    questions: tuple[Question, ...] = ()
+    talk: tuple[Turn, ...] = ()
+    absent: tuple[str, ...] = ()
+    ignore: Mask | None = None
+    label_bytes: bytes | None = None
+
+    def image(self) -> NDArray[np.uint8]:
+        """Return the pixels, uint8 ``[H, W, 3]``.
+
+        Raises:
+            RecordError: If the image cannot be decoded.
+        """
+        return decode_image(self.image_bytes, self.key)
+
+    @cached_property
+    def label_map(self) -> LabelMap | None:
+        """The label map, its values checked against the manifest.
+
+        Raises:
+            RecordError: If it cannot be decoded, has another size or a value that the manifest does not know.
+        """
+        if self.label_bytes is None:
+            return None
+        label_map = LabelMap(_decode_labels(self.label_bytes, self.key))
+        if label_map.size != self.size:
+            raise RecordError(f"record {self.key}: label map of size {label_map.size}, image of size {self.size}")
+        unknown = sorted(set(label_map.values) - set(self.manifest.labels) - set(self.manifest.void))
+        if unknown:
+            raise RecordError(
+                f"record {self.key}: label values {unknown} are neither labels nor void in the manifest of "
+                f"{self.manifest.name!r}; list them there or convert the data set again"
+            )
+        return label_map
+
+    def category_masks(self) -> dict[str, Mask]:
+        """Return the mask of every category that is present, in the manifest's order where it has one."""
+        parts: dict[str, list[Mask]] = {}
+        for name, values in self._label_values().items():
+            assert self.label_map is not None
+            parts.setdefault(name, []).append(self.label_map.mask(values))
+        for region in self.regions:
+            parts.setdefault(region.name, []).append(region.mask)
+        order = {name: rank for rank, name in enumerate(self.manifest.categories)}
+        names = sorted(parts, key=lambda name: order.get(name, len(order)))
+        return {name: self._union(parts[name]) for name in names}
+
+    def ignored(self) -> Mask | None:
+        """Return the pixels that count in no loss and no score, or None if all count."""
+        parts = [] if self.ignore is None else [self.ignore]
+        if self.label_map is not None:
+            void = [value for value in self.label_map.values if value in self.manifest.void]
+            parts += [self.label_map.mask(void)] if void else []
+        return self._union(parts) if parts else None
+
+    def _label_values(self) -> dict[str, list[int]]:
+        values: dict[str, list[int]] = {}
+        for value in self.label_map.values if self.label_map is not None else ():
+            if value not in self.manifest.void:
+                values.setdefault(self.manifest.labels[value], []).append(value)
+        return values
+
+    def _union(self, masks: list[Mask]) -> Mask:
+        return masks[0] if len(masks) == 1 else UnionMask(tuple(masks), shape=self.size)
+
+
+def decode_image(data: bytes, key: str) -> NDArray[np.uint8]:
+    """Return the pixels of an encoded image, uint8 ``[H, W, 3]``.
+
+    Args:
+        data: The image file.
+        key: Its name, for the error message.
+
+    Raises:
+        RecordError: If it cannot be decoded.
+    """
+    try:
+        with Image.open(BytesIO(data)) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, UnidentifiedImageError, SyntaxError) as fault:
+        raise RecordError(f"record {key}: the image cannot be decoded ({fault})") from fault
+
+
+def _decode_labels(data: bytes, key: str) -> NDArray[np.integer]:
+    try:
+        with Image.open(BytesIO(data)) as image:
+            labels = np.asarray(image)
+    except (OSError, UnidentifiedImageError, SyntaxError) as fault:
+        raise RecordError(f"record {key}: the label map cannot be decoded ({fault})") from fault
+    if labels.ndim != 2:
+        raise RecordError(f"record {key}: a label map has one value a pixel, this one has shape {labels.shape}")
+    return labels
