@@ -5,6 +5,7 @@ Notation: b: images; r: dialogues (rows); t: tokens; n: masks; H, W: the vision 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
@@ -56,8 +57,14 @@ class TextPreparation(Protocol):
     padding_token_id: int
     max_length: int
 
-    def encode(self, text: str) -> list[int]:
-        """Turn text into token ids, with as many image tokens as an image costs; no end token."""
+    def prompt_ids(self, text: str) -> list[int]:
+        """Turn a prompt into token ids: a start token if the model has one, as many image tokens as an image costs."""
+
+    def answer_ids(self, text: str) -> list[int]:
+        """Turn an answer, or a part of one that ends with a special token, into token ids; no end token."""
+
+    def text(self, token_ids: Sequence[int]) -> str:
+        """Turn the token ids of an answer back into text; end and padding tokens are left out."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lasagna.masks import BoolMask, Mask
 from lasagna.record import Record
@@ -79,6 +80,7 @@ class AnsweredEntry:
         score: Probability of ``<SEG>`` against ``<NEG>``, in [0, 1].
         mask: Bool ``[H, W]`` of the image's own size, or None if absent.
         confidence: Mean probability of the pixels inside the mask, in [0, 1]; 0 if absent or empty.
+        probability: Probability of each pixel, float16 ``[H, W]``, where scores need it to settle overlaps, else None.
     """
 
     name: str
@@ -86,6 +88,7 @@ class AnsweredEntry:
     score: float
     mask: BoolMask | None = None
     confidence: float = 0.0
+    probability: NDArray[np.float16] | None = None
 
 
 @dataclass(frozen=True)
