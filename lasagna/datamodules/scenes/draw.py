@@ -1,0 +1,93 @@
+"""Drawing a scene: land, things, light, and the maps that belong to it."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lasagna.datamodules.scenes import sprites_made, sprites_plants, sprites_sky
+from lasagna.datamodules.scenes.backdrop import Backdrop, paint_backdrop
+from lasagna.datamodules.scenes.brush import Brush
+from lasagna.datamodules.scenes.layout import Plan, plan_things
+from lasagna.datamodules.scenes.lighting import light_up
+from lasagna.datamodules.scenes.palette import PAINT, TINT
+from lasagna.datamodules.scenes.scene import Scene, Thing
+from lasagna.datamodules.scenes.vocabulary import CATEGORIES, LIGHTS, STUFF, VOID
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import ModuleType
+
+    from numpy.typing import NDArray
+
+    from lasagna.datamodules.scenes.canvas import Canvas
+
+_SPRITES: Mapping[str, ModuleType] = MappingProxyType(
+    {
+        **dict.fromkeys(("sun", "moon", "cloud", "bird", "kite", "balloon"), sprites_sky),
+        **dict.fromkeys(("oak", "pine", "flower", "mushroom"), sprites_plants),
+        **dict.fromkeys(("house", "car", "boat", "ball", "fence", "umbrella"), sprites_made),
+    }
+)
+_LIGHT_SHARES = (0.56, 0.22, 0.22)
+
+
+def least_visible(size: int) -> int:
+    """Return how many pixels must be seen of a thing or stuff: 24 of 96x96, in proportion else.
+
+    Args:
+        size: Width and height of the picture.
+    """
+    return max(1, round(24 * (size / 96) ** 2))
+
+
+def draw_scene(rng: np.random.Generator, size: int = 96) -> Scene:
+    """Draw a random landscape with exact maps.
+
+    A thing of which too little would be seen is left out and the rest drawn again; stuff of which too
+    little is seen is `VOID` in the labels. A pixel belongs to what its lower right quarter shows.
+
+    Args:
+        rng: Source of all choices; the same state gives the same bytes.
+        size: Width and height in pixels.
+    """
+    light = str(rng.choice(LIGHTS, p=_LIGHT_SHARES))
+    land = paint_backdrop(rng, size, light)
+    plans = plan_things(rng, land)
+    canvas, codes, plans = _draw_visible(land, plans, size)
+    image = light_up(rng, canvas.picture.reduce(2), codes)
+    return _assemble(image, codes, plans, light)
+
+
+def _draw_visible(land: Backdrop, plans: list[Plan], size: int) -> tuple[Canvas, NDArray[np.uint8], list[Plan]]:
+    while True:
+        canvas = land.canvas.copy()
+        for k, plan in enumerate(plans):
+            _draw_thing(canvas, plan, len(STUFF) + k, land.light)
+        codes = np.asarray(canvas.codes)[1::2, 1::2]
+        seen = np.bincount(codes.ravel(), minlength=len(STUFF) + len(plans))[len(STUFF) :]
+        kept = [plan for plan, n in zip(plans, seen, strict=True) if n >= least_visible(size)]
+        if len(kept) == len(plans):
+            return canvas, codes, plans
+        plans = kept
+
+
+def _draw_thing(canvas: Canvas, plan: Plan, code: int, light: str) -> None:
+    side = canvas.picture.width
+    origin, scale = (plan.x * side, plan.y * side), plan.radius * side
+    brush = Brush(canvas, code, origin, scale, TINT[light], plan.mirrored)
+    paint = PAINT[plan.colour] if plan.colour else PAINT["white"]
+    getattr(_SPRITES[plan.name], plan.name)(brush, paint, plan.vary)
+
+
+def _assemble(image: NDArray[np.uint8], codes: NDArray[np.uint8], plans: list[Plan], light: str) -> Scene:
+    first = len(STUFF)
+    instances = np.where(codes >= first, codes - first + 1, 0).astype(np.uint8)
+    table = np.arange(first + len(plans), dtype=np.uint8)
+    table[first:] = [CATEGORIES.index(plan.name) for plan in plans]
+    slivers = np.bincount(codes.ravel(), minlength=first)[:first] < least_visible(len(image))
+    table[:first][slivers] = VOID
+    things = tuple(Thing.measure(p.name, p.colour, instances == k + 1) for k, p in enumerate(plans))
+    return Scene(image, table[codes], instances, things, light)

@@ -1,0 +1,118 @@
+"""What is put into a scene, and where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lasagna.datamodules.scenes.vocabulary import COLOURED, COLOURS, SINGLE, THINGS
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lasagna.datamodules.scenes.backdrop import Backdrop, Zone
+
+# How often a scene has one, two, ... five things.
+COUNT_SHARES = (0.1, 0.2, 0.25, 0.25, 0.2)
+MOST_OF_A_KIND = 4
+SMALLEST, LARGEST = 0.1, 0.17
+TRIES = 20
+AIRBORNE = ("sun", "moon", "cloud", "bird", "kite", "balloon")
+
+_ZONES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("sun", "moon", "cloud"), ("heaven",)),
+    **dict.fromkeys(("bird", "kite", "balloon"), ("air",)),
+    **dict.fromkeys(("oak", "pine", "flower", "mushroom", "house", "fence"), ("soil",)),
+    **dict.fromkeys(("ball", "umbrella"), ("ground",)),
+    "car": ("road", "ground"),
+    "boat": ("sea",),
+}
+# Some fit few lands or lights; this evens out how often each thing is seen.
+_WEIGHTS = {"boat": 2.6, "sun": 2.2, "moon": 3.6, "house": 1.4}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A thing to be drawn.
+
+    Attributes:
+        name: Category, one of `THINGS`.
+        colour: One of `COLOURS` or None.
+        x: Column of its middle, as a share of the width.
+        y: Row of its middle, as a share of the height.
+        radius: Half of its size, as a share of the width.
+        mirrored: Whether it looks to the left.
+        vary: What its sprite varies by, 0 to 1.
+    """
+
+    name: str
+    colour: str | None
+    x: float
+    y: float
+    radius: float
+    mirrored: bool
+    vary: float
+
+    def crowds(self, other: Plan) -> bool:
+        """Return whether two things would overlap too much.
+
+        Args:
+            other: The thing already placed.
+        """
+        away = (self.x - other.x) ** 2 + (self.y - other.y) ** 2
+        return away < (0.94 * (self.radius + other.radius)) ** 2
+
+
+def plan_things(rng: np.random.Generator, land: Backdrop) -> list[Plan]:
+    """Choose and place 1 to 5 things, back to front.
+
+    Where there is little room things get smaller, and what does not fit in `TRIES` is left out.
+
+    Args:
+        rng: Source of all choices.
+        land: Where they are to stand.
+    """
+    plans: list[Plan] = []
+    for name, colour in _cast(rng, land):
+        for k in range(TRIES):
+            plan = _place(rng, name, colour, land, most=LARGEST - (LARGEST - SMALLEST) * k / TRIES)
+            if not any(plan.crowds(other) for other in plans):
+                plans.append(plan)
+                break
+    return sorted(plans, key=lambda p: (p.name not in AIRBORNE, p.y + p.radius))
+
+
+def _cast(rng: np.random.Generator, land: Backdrop) -> list[tuple[str, str | None]]:
+    names = _choices(land)
+    weights = [_WEIGHTS.get(name, 1.0) for name in names]
+    count = int(rng.choice(len(COUNT_SHARES), p=COUNT_SHARES)) + 1
+    order = rng.choice(names, len(names), replace=False, p=[w / sum(weights) for w in weights]).tolist()
+    copies = int(rng.integers(2, MOST_OF_A_KIND + 1)) if rng.random() < 0.6 else 1
+    repeated = next(name for name in order if name not in SINGLE)
+    chosen = [repeated] * min(copies, count) + [name for name in order if name != repeated]
+    alike = rng.random() < 0.25
+    colours = [None if alike and k else _colour(rng) for k in range(count)]
+    return [(name, (colours[k] or colours[0]) if name in COLOURED else None) for k, name in enumerate(chosen[:count])]
+
+
+def _choices(land: Backdrop) -> list[str]:
+    unlit = {"day": "moon", "night": "sun"}.get(land.light)
+    return [name for name in THINGS if name != unlit and _zone(name, land)]
+
+
+def _colour(rng: np.random.Generator) -> str:
+    return COLOURS[rng.integers(len(COLOURS))]
+
+
+def _zone(name: str, land: Backdrop) -> Zone | None:
+    return next((land.zones[zone] for zone in _ZONES[name] if zone in land.zones), None)
+
+
+def _place(rng: np.random.Generator, name: str, colour: str | None, land: Backdrop, *, most: float) -> Plan:
+    zone = _zone(name, land)
+    assert zone is not None
+    radius = rng.uniform(SMALLEST, most)
+    x, y = rng.uniform(zone.left, zone.right), rng.uniform(zone.top, zone.bottom)
+    if name not in AIRBORNE:
+        y -= radius
+    return Plan(name, colour, x, y, radius, bool(rng.random() < 0.5), rng.random())
