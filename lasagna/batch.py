@@ -53,9 +53,17 @@ class ImagePreparation(Protocol):
 class TextPreparation(Protocol):
     """A language model's own tokeniser, with the image in its place."""
 
-    end_token_id: int
-    padding_token_id: int
-    max_length: int
+    @property
+    def end_token_id(self) -> int:
+        """Token that ends an answer."""
+
+    @property
+    def padding_token_id(self) -> int:
+        """Token that fills rows up."""
+
+    @property
+    def max_length(self) -> int:
+        """Longest row the language model takes."""
 
     def prompt_ids(self, text: str) -> list[int]:
         """Turn a prompt into token ids: a start token if the model has one, as many image tokens as an image costs."""

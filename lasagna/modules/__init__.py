@@ -1,1 +1,24 @@
 """The parts: vision encoders, language models, mask heads, and the assistant that joins them."""
+
+from __future__ import annotations
+
+from lasagna.modules.adapters import LoRA
+from lasagna.modules.assistant import Assistant, Encoded
+from lasagna.modules.base import FeatureSpec, LanguageModel, MaskHead, VisionEncoder
+from lasagna.modules.losses import AssistantOutput, SegmentationLoss
+from lasagna.modules.tiny import TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
+
+__all__ = [
+    "Assistant",
+    "AssistantOutput",
+    "Encoded",
+    "FeatureSpec",
+    "LanguageModel",
+    "LoRA",
+    "MaskHead",
+    "SegmentationLoss",
+    "TinyLanguageModel",
+    "TinyMaskHead",
+    "TinyVisionEncoder",
+    "VisionEncoder",
+]

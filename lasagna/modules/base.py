@@ -17,6 +17,7 @@ from lightning import LightningModule
 from torch import Tensor
 
 from lasagna.batch import ImagePreparation, TextPreparation
+from lasagna.recipe import Described
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class FeatureSpec:
         return self.image_size[0] // self.strides[0], self.image_size[1] // self.strides[0]
 
 
-class VisionEncoder(LightningModule):
+class VisionEncoder(Described, LightningModule):
     """Turns prepared images into feature maps."""
 
     @property
@@ -78,7 +79,7 @@ class VisionEncoder(LightningModule):
         """
 
 
-class LanguageModel(LightningModule):
+class LanguageModel(Described, LightningModule):
     """Reads an image and text, and predicts text."""
 
     @property
@@ -157,7 +158,7 @@ class LanguageModel(LightningModule):
         """Return an empty key-value cache with ``crop(-count)`` to forget the last tokens."""
 
 
-class MaskHead(LightningModule):
+class MaskHead(Described, LightningModule):
     """Turns feature maps and prompts into masks."""
 
     @property

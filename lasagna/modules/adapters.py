@@ -1,0 +1,43 @@
+"""Low-rank adapters on a language model, through peft."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from peft import LoraConfig, inject_adapter_in_model
+from torch import nn
+
+
+@dataclass(frozen=True)
+class LoRA:
+    """Low-rank adapters (arXiv 2106.09685); the layers they sit on are frozen.
+
+    Args:
+        rank: Rank of the update.
+        alpha: Scale of the update, divided by the rank.
+        dropout: Dropout before the update.
+        targets: Last parts of the names of the linear layers to adapt.
+    """
+
+    rank: int = 16
+    alpha: float = 32.0
+    dropout: float = 0.0
+    targets: Sequence[str] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+    def inject(self, model: nn.Module) -> None:
+        """Put adapters into a model in place.
+
+        Raises:
+            ValueError: If no layer of the model matches the targets.
+        """
+        linear = sorted(
+            {name.rpartition(".")[2] for name, part in model.named_modules() if isinstance(part, nn.Linear)}
+        )
+        missing = sorted(set(self.targets) - set(linear))
+        if missing:
+            raise ValueError(f"adapter.targets: no linear layer is called {missing}; the model has {linear}")
+        config = LoraConfig(
+            r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout, target_modules=list(self.targets)
+        )
+        inject_adapter_in_model(config, model)

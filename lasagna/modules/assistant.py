@@ -1,0 +1,217 @@
+"""The assistant: the only place that knows vision encoder, language model and mask head together.
+
+Notation: b: images; r: rows (dialogues or queries); t: tokens; n: masks; d: hidden size; i: image tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from lightning import LightningModule
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lasagna.batch import IGNORE_LABEL, Batch, Geometry, Preparation, Query, restore_logits
+from lasagna.dialogue import Answer, AnsweredEntry, Kind
+from lasagna.modules.base import LanguageModel, MaskHead, VisionEncoder
+from lasagna.modules.decoding import Decoded, Decoder
+from lasagna.modules.losses import AssistantOutput
+from lasagna.modules.rows import row_positions
+from lasagna.prompt_format import PROMPT_FORMATS, PromptFormat
+from lasagna.recipe import Described
+
+Decoding = Literal["ordered", "free"]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Images, encoded once for all that is asked about them.
+
+    Args:
+        features: The vision encoder's maps, each float ``[b, c, h, w]``.
+        image_vectors: The images as the language model reads them, float ``[b, i, d]``.
+    """
+
+    features: list[Tensor]
+    image_vectors: Tensor
+
+
+class Assistant(Described, LightningModule):
+    """Looks at an image, reads a query and answers in words and masks (LaSagnA, arXiv 2404.08506).
+
+    The mask prompt is the last hidden state, after the final norm, at the position that predicts the present token.
+
+    Args:
+        vision_encoder: Turns images into features.
+        language_model: Reads the image and the query, and answers.
+        mask_head: Draws a mask for each present entry.
+        prompt_format: How queries and answers are written: the name of a format, or a format of your own.
+        presence_threshold: Presence score from which ordered decoding says "present".
+        mask_threshold: Probability from which a pixel belongs to a mask.
+    """
+
+    def __init__(
+        self,
+        vision_encoder: VisionEncoder,
+        language_model: LanguageModel,
+        mask_head: MaskHead,
+        prompt_format: Literal["paper", "released", "tiny"] | PromptFormat = "paper",
+        presence_threshold: float = 0.5,
+        mask_threshold: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.vision_encoder = vision_encoder
+        self.language_model = language_model
+        self.mask_head = mask_head
+        self.format = PROMPT_FORMATS[prompt_format] if isinstance(prompt_format, str) else prompt_format
+        self.presence_threshold = presence_threshold
+        self.mask_threshold = mask_threshold
+        self._built = False
+
+    def configure_model(self) -> None:
+        """Build the parts and load their weights; does nothing the second time."""
+        if self._built:
+            return
+        self.vision_encoder.build()
+        self.language_model.build(self.vision_encoder.spec, self.format.special_tokens)
+        self.mask_head.build(self.vision_encoder.spec)
+        hidden, prompt = self.language_model.hidden_size, self.mask_head.prompt_dim
+        self.prompt_projection = nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, prompt))
+        self._built = True
+
+    @property
+    def preparation(self) -> Preparation:
+        """What turns images and dialogues into this assistant's input; known once the model is configured."""
+        return Preparation(
+            image=self.vision_encoder.preparation,
+            text=self.language_model.preparation,
+            prompt_format=self.format,
+            tower=self.language_model.tower_preparation,
+        )
+
+    def encode(self, pixels: Tensor, tower_pixels: Tensor | None = None) -> Encoded:
+        """Encode images for all that is asked about them.
+
+        Args:
+            pixels: Input of the vision encoder, float ``[b, 3, H, W]``.
+            tower_pixels: Input of the language model's own visual tower, if it has one.
+        """
+        features = self.vision_encoder(pixels)
+        visual = features if tower_pixels is None else [tower_pixels]
+        return Encoded(features, self.language_model.embed_image(visual))
+
+    def forward(self, batch: Batch) -> AssistantOutput:
+        """Compute what the losses need: logits where supervised, and one mask for each present entry."""
+        encoded = self.encode(batch.pixels, batch.tower_pixels)
+        hidden = self._hidden(batch, encoded.image_vectors)
+        labels = batch.labels[:, 1:]
+        supervised = labels != IGNORE_LABEL
+        prompts = self.prompt_projection(hidden[batch.mask_rows, batch.mask_positions - 1])
+        return AssistantOutput(
+            token_logits=self.language_model.logits(hidden[:, :-1][supervised]),
+            token_labels=labels[supervised],
+            mask_logits=self.mask_head(encoded.features, prompts, batch.image_index[batch.mask_rows]),
+        )
+
+    @torch.no_grad()
+    def answer_batch(
+        self,
+        encoded: Encoded,
+        geometries: Sequence[Geometry],
+        queries: Sequence[Query],
+        decoding: Decoding = "ordered",
+        keep_probability: bool = False,
+    ) -> list[Answer]:
+        """Answer queries about encoded images.
+
+        Args:
+            encoded: The images.
+            geometries: How each image was fitted.
+            queries: What is asked; questions are always decoded freely.
+            decoding: "ordered" decides on every name in the order asked, "free" lets the model write.
+            keep_probability: Whether the entries keep the probability of each pixel.
+
+        Raises:
+            QueryError: If a query cannot be asked or is longer than the language model takes.
+        """
+        decoder = Decoder(self.language_model, self.format, self.presence_threshold)
+        free = [rank for rank, query in enumerate(queries) if decoding == "free" or query.kind == "question"]
+        ordered = [rank for rank in range(len(queries)) if rank not in set(free)]
+        decoded: dict[int, Decoded] = {}
+        for ranks, decode in ((free, decoder.free), (ordered, decoder.ordered)):
+            if ranks:
+                answers = decode(encoded.image_vectors, [queries[rank] for rank in ranks])
+                decoded.update(zip(ranks, answers, strict=True))
+        masks = self._masks(encoded, [(queries[rank], decoded[rank]) for rank in range(len(queries))])
+        return [
+            self._answer(queries[rank], decoded[rank], masks[rank], geometries, keep_probability)
+            for rank in range(len(queries))
+        ]
+
+    def answer(
+        self, image: NDArray[np.uint8], names: Sequence[str], kind: Kind = "complex", decoding: Decoding = "ordered"
+    ) -> Answer:
+        """Answer one query about one image.
+
+        Args:
+            image: The image, uint8 ``[H, W, 3]``.
+            names: The categories of a complex query; the one phrase or question of another kind.
+            kind: "complex", "referring", "reasoning" or "question".
+            decoding: "ordered" or "free".
+
+        Raises:
+            QueryError: If the query cannot be asked or is longer than the language model takes.
+        """
+        self.configure_model()
+        preparation = self.preparation
+        preparation.prompt_format.check(kind, names)
+        geometry = preparation.image.geometry((image.shape[0], image.shape[1]))
+        tower = None if preparation.tower is None else preparation.tower.pixels(image)[None].to(self.device)
+        with torch.no_grad():
+            encoded = self.encode(preparation.image.pixels(image)[None].to(self.device), tower)
+        return self.answer_batch(encoded, [geometry], [Query(0, kind, tuple(names))], decoding)[0]
+
+    def _hidden(self, batch: Batch, image_vectors: Tensor) -> Tensor:
+        places = torch.arange(batch.input_ids.shape[1], device=batch.input_ids.device)
+        mask = (places < batch.lengths[:, None]).long()
+        embeddings = self.language_model.embed(batch.input_ids, image_vectors[batch.image_index])
+        hidden: Tensor = self.language_model(embeddings, mask, row_positions(mask))
+        return hidden
+
+    def _masks(self, encoded: Encoded, answered: Sequence[tuple[Query, Decoded]]) -> list[Tensor]:
+        """Draw the masks of all present decisions together; return the logits of each row's."""
+        present = [torch.tensor(decoded.present, dtype=torch.bool) for _, decoded in answered]
+        states = [
+            decoded.hidden[which.to(decoded.hidden.device)]
+            for (_, decoded), which in zip(answered, present, strict=True)
+        ]
+        counts = [len(state) for state in states]
+        images = torch.tensor([query.image for query, _ in answered]).repeat_interleave(torch.tensor(counts))
+        prompts = self.prompt_projection(torch.cat(states))
+        logits: Tensor = self.mask_head(encoded.features, prompts, images.to(prompts.device))
+        return list(logits.split(counts))
+
+    def _answer(
+        self, query: Query, decoded: Decoded, logits: Tensor, geometries: Sequence[Geometry], keep: bool
+    ) -> Answer:
+        if query.kind == "question":
+            return Answer(decoded.text)
+        probability = restore_logits(logits, geometries[query.image]).float().sigmoid().cpu().numpy()
+        parsed, faults = self.format.parse(query.kind, query.names, decoded.text)
+        rank_of = np.cumsum(decoded.present) - 1
+        entries = [
+            self._entry(entry.name, float(decoded.scores[entry.decision]), probability[rank_of[entry.decision]], keep)
+            if entry.present
+            else AnsweredEntry(entry.name, False, float(decoded.scores[entry.decision]))
+            for entry in parsed
+        ]
+        return Answer(decoded.text, tuple(entries), faults)
+
+    def _entry(self, name: str, score: float, probability: NDArray[np.float32], keep: bool) -> AnsweredEntry:
+        mask = probability >= self.mask_threshold
+        confidence = float(probability[mask].mean()) if mask.any() else 0.0
+        return AnsweredEntry(name, True, score, mask, confidence, probability.astype(np.float16) if keep else None)

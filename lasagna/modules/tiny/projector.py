@@ -1,0 +1,60 @@
+"""From feature maps to the vectors that a language model reads.
+
+Notation: b: images; c: channels; i: image tokens, the cells of a grid read row by row; d: hidden size.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+WAVES = 6
+
+
+class ImageProjector(nn.Module):
+    """Pools a map to a grid and turns each cell into a vector that says what is there, that it is an image, and where.
+
+    Args:
+        channels: Channels of the map.
+        hidden_size: Width of the language model.
+        grid: Rows and columns of cells, one image token each.
+    """
+
+    def __init__(self, channels: int, hidden_size: int, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.grid = grid
+        self.layers = nn.Sequential(
+            nn.Linear(2 * channels, 2 * hidden_size), nn.GELU(), nn.Linear(2 * hidden_size, hidden_size)
+        )
+        self.kind = nn.Parameter(0.1 * torch.randn(hidden_size))
+        self.position = nn.Linear(4 * WAVES, hidden_size)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Turn a map ``[b, c, h, w]`` into image vectors ``[b, i, d]``."""
+        return self.place(self.content(features))
+
+    def content(self, features: Tensor) -> Tensor:
+        """Say what is in each cell of a map ``[b, c, h, w]``: ``[b, i, d]``."""
+        pooled = [nn.functional.adaptive_avg_pool2d(features, self.grid), _max_pool(features, self.grid)]
+        content: Tensor = self.layers(torch.cat(pooled, 1).flatten(2).transpose(1, 2))
+        return content
+
+    def place(self, content: Tensor) -> Tensor:
+        """Add to contents ``[b, i, d]`` that they are an image, and where in it they are."""
+        position: Tensor = self.position(grid_waves(self.grid).to(content))
+        return content + self.kind + position
+
+
+def _max_pool(features: Tensor, grid: tuple[int, int]) -> Tensor:
+    return nn.functional.adaptive_max_pool2d(features, grid)
+
+
+def grid_waves(grid: tuple[int, int]) -> Tensor:
+    """Sines and cosines of the cells' places at doubling frequencies, ``[i, 4 * WAVES]``, whatever the grid."""
+    rows = (torch.arange(grid[0]) + 0.5) / grid[0]
+    columns = (torch.arange(grid[1]) + 0.5) / grid[1]
+    places = torch.cartesian_prod(rows, columns)  # [i, 2]
+    angles = places[:, :, None] * math.pi * 2.0 ** torch.arange(WAVES)  # [i, 2, WAVES]
+    return torch.cat([angles.sin(), angles.cos()], -1).flatten(1)

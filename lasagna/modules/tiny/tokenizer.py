@@ -1,0 +1,39 @@
+"""The tiny language model's tokeniser: one token for each word it knows, letters for all others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from string import ascii_lowercase, digits, punctuation
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+PADDING, UNKNOWN, END, IMAGE, YES, NO = "<pad>", "<unk>", "<end>", "<image>", "<yes>", "<no>"
+RESERVED = (PADDING, UNKNOWN, END, IMAGE, YES, NO)
+
+
+def build_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
+    """Return a tokeniser that knows some words and spells all others.
+
+    Args:
+        words: Lower-case words, each to be one token.
+
+    Returns:
+        A WordPiece tokeniser; a character that is neither a letter a to z, a digit nor punctuation becomes ``<unk>``.
+    """
+    characters = ascii_lowercase + digits + punctuation
+    pieces = [*RESERVED, *characters, *(f"##{character}" for character in characters), *words]
+    vocabulary = {piece: rank for rank, piece in enumerate(dict.fromkeys(pieces))}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=UNKNOWN, max_input_chars_per_word=64))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFKD(), normalizers.Lowercase(), normalizers.StripAccents()]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()])
+    tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=False)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PADDING,
+        unk_token=UNKNOWN,
+        eos_token=END,
+        additional_special_tokens=[IMAGE, YES, NO],
+    )

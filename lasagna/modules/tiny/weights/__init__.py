@@ -1,0 +1,61 @@
+"""Weights that come inside the package, as safetensors, and the words that the tiny language model knows.
+
+All of it was made by ``lasagna pretrain`` (see ``docs/pretraining.md``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from lasagna.errors import CheckpointError
+
+FOLDER = Path(__file__).parent
+
+
+def packaged_words() -> tuple[str, ...]:
+    """Return the words that the tiny language model's pretraining covered, in the order of their token ids."""
+    return tuple((FOLDER / "words.txt").read_text(encoding="utf-8").split())
+
+
+def load_packaged(module: nn.Module, name: str) -> None:
+    """Load the package's weights into a module.
+
+    Args:
+        module: A freshly built module.
+        name: Name of the file in the package, without extension.
+
+    Raises:
+        CheckpointError: If names or shapes do not fit, since then the module is not the one that was pretrained.
+    """
+    tensors = load_file(FOLDER / f"{name}.safetensors")
+    expected = module.state_dict()
+    wrong = sorted(
+        key for key in {*expected, *tensors} if key not in tensors or key not in expected
+        or expected[key].shape != tensors[key].shape
+    )  # fmt: skip
+    if wrong:
+        raise CheckpointError(
+            f"weights: the packaged {name!r} does not fit {type(module).__name__} as configured, first at {wrong[:3]}; "
+            "use the default sizes, or weights: random"
+        )
+    module.load_state_dict({key: tensor.to(expected[key].dtype) for key, tensor in tensors.items()})
+
+
+def save_packaged(state: dict[str, Tensor], name: str, folder: Path = FOLDER) -> Path:
+    """Write weights for the package.
+
+    Args:
+        state: Tensors by name.
+        name: Name of the file, without extension.
+        folder: Where to write.
+
+    Returns:
+        The file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{name}.safetensors"
+    save_file({key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}, file)
+    return file

@@ -1,0 +1,153 @@
+"""Stage 2: the language model learns, without any image, to copy lists and to read what the cells of a scene hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lasagna.batch import IGNORE_LABEL
+from lasagna.datamodules.scenes import CATEGORIES
+from lasagna.modules.base import FeatureSpec
+from lasagna.modules.tiny import TinyLanguageModel
+from lasagna.modules.tiny.tokenizer import IMAGE, NO, YES
+from lasagna.modules.tiny.vision_encoder import TinyVisionEncoder
+from lasagna.tasks.pretrain.lessons import Lesson, Pointer
+from lasagna.tasks.pretrain.stage import Stage
+from lasagna.tasks.pretrain.symbols import GRID, SYMBOLS
+from lasagna.tasks.pretrain.text_rows import Row, TextBatch, pointing_row, question_row, stack_rows
+from lasagna.tasks.pretrain.words import NOUNS
+
+TOKENS = 3072
+"""Tokens of a batch, so that steps cost about the same whatever is asked."""
+
+
+COPIED = 0.05
+"""Cross entropy under which lists count as copied, a running mean."""
+
+
+class ReadingStage(Stage):
+    """Copy first, alone, until that is learned; then read: lists, phrases, riddles and questions about symbols that stand for an image.
+
+    In half of the lists the categories go by other nouns, in the symbols as in the text, so that reading does not
+    depend on which names they are. A linear probe asks each decision's hidden state which cells are meant.
+
+    Args:
+        lessons: Scenes to learn from.
+        copy_steps: Most steps of copying alone.
+        steps: All steps.
+        longest: Most names in a list.
+    """
+
+    def __init__(self, lessons: Sequence[Lesson], copy_steps: int = 3000, steps: int = 8000, longest: int = 30) -> None:
+        super().__init__("language_model", steps, lr=3e-3)
+        self.lessons = lessons
+        self.copy_steps = copy_steps
+        self.longest = longest
+        self.model = TinyLanguageModel(weights="random", projector="random", image_grid=(GRID, GRID))
+        self.model.build(_feature_spec(), (YES, NO, IMAGE))
+        self.centre = nn.Parameter(0.1 * torch.randn(self.model.hidden_size))
+        self.probe = nn.Linear(self.model.hidden_size, GRID * GRID)
+        self.text = self.model.preparation
+        self.copy_loss = 1.0
+        self.names = np.stack([self._name_ids(name) for name in [*SYMBOLS[:-1], ""]])
+
+    def make_batch(self, rng: np.random.Generator) -> TextBatch:
+        """Return a batch of one kind."""
+        kind = "copy" if self._copying() else str(rng.choice(["list", "list", "point", "question"]))
+        short = kind == "list" and rng.random() < 0.5
+        count = int(rng.integers(1, 7 if short else self.longest + 1))
+        rows = max(TOKENS // (GRID * GRID + (24 if kind in ("point", "question") else 4 + 4 * count)), 1)
+        chosen = [self.lessons[index] for index in rng.integers(len(self.lessons), size=rows)]
+        made = [self._row(kind, lesson, count, rng) for lesson in chosen]
+        symbols = np.stack([lesson.symbols for lesson in chosen])
+        return stack_rows([row for row, _ in made], symbols, np.stack([names for _, names in made]), 0, kind)
+
+    def _copying(self) -> bool:
+        return self.global_step < self.copy_steps and self.copy_loss > COPIED
+
+    def losses(self, batch: TextBatch) -> dict[str, Tensor]:
+        """Return the loss of the answers and of the probe."""
+        hidden = self.read(batch)
+        labels = batch.labels[:, 1:]
+        supervised = labels != IGNORE_LABEL
+        logits = self.model.logits(hidden[:, :-1][supervised]).float()
+        answers = nn.functional.cross_entropy(logits, labels[supervised])
+        losses = {"answers": answers, f"right_{batch.kind}": (logits.argmax(-1) == labels[supervised]).float().mean()}
+        if batch.kind == "copy":
+            self.copy_loss += 0.05 * (float(answers.detach()) - self.copy_loss)
+        pointing = torch.zeros(())
+        if len(batch.pointer_rows):
+            cells = self.probe(hidden[batch.pointer_rows, batch.pointer_positions]).float()
+            pointing = nn.functional.binary_cross_entropy_with_logits(cells, batch.pointer_cells)
+            losses["pointing"] = pointing
+        return {"loss": answers + pointing, **losses}
+
+    def read(self, batch: TextBatch) -> Tensor:
+        """Return hidden states ``[r, t, d]`` of rows whose image tokens hold symbols."""
+        vectors = self.model.projector.place(self.content(batch.symbols, batch.names))
+        embeddings = self.model.embed(batch.input_ids, vectors)
+        mask = (batch.input_ids != 0).long()
+        positions = torch.arange(mask.shape[1]).expand_as(mask)
+        hidden: Tensor = self.model(embeddings, mask, positions)
+        return hidden
+
+    def content(self, symbols: Tensor, names: Tensor) -> Tensor:
+        """Return the sum of the words of what each cell holds ``[r, i, d]``."""
+        words = self.model.llama.get_input_embeddings()(names.clamp(min=0)) * (names >= 0)[..., None]
+        meaning = words.sum(-2) / (names >= 0).sum(-1, keepdim=True).clamp(min=1)  # [r, s, d]
+        meaning = torch.cat([meaning[:, :-1], self.centre.expand(len(names), 1, -1)], 1)
+        return symbols @ meaning
+
+    def _row(self, kind: str, lesson: Lesson, count: int, rng: np.random.Generator) -> tuple[Row, NDArray[np.int64]]:
+        if kind == "question":
+            return question_row(self.text, *lesson.questions[rng.integers(len(lesson.questions))]), self.names
+        if kind == "point":
+            pointer = lesson.pointers[rng.integers(len(lesson.pointers))]
+            return pointing_row(self.text, pointer.kind, [pointer]), self.names
+        renaming = (
+            _renaming(rng) if kind == "copy" or rng.random() < 0.5 else dict(zip(CATEGORIES, CATEGORIES, strict=True))
+        )
+        asked = _choose(lesson.categories, count, rng)
+        pointers = [Pointer(renaming.get(asked_.text, asked_.text), "complex", asked_.where) for asked_ in asked]
+        row = pointing_row(self.text, "complex", _without_doubles(pointers), image=kind != "copy")
+        names = np.stack([*(self._name_ids(renaming[name]) for name in CATEGORIES), *self.names[len(CATEGORIES) :]])
+        return _hide_decisions(row, self.text.answer_ids(YES + NO)) if kind == "copy" else row, names
+
+    def _name_ids(self, name: str) -> NDArray[np.int64]:
+        ids = self.text.answer_ids(name)[:2] if name else []
+        return np.asarray(ids + [-1] * (2 - len(ids)))
+
+
+def _feature_spec() -> FeatureSpec:
+    return TinyVisionEncoder(weights="random").spec
+
+
+def _renaming(rng: np.random.Generator) -> dict[str, str]:
+    nouns = rng.choice(len(NOUNS), size=len(CATEGORIES), replace=False)
+    return {name: NOUNS[noun] for name, noun in zip(CATEGORIES, nouns, strict=True)}
+
+
+def _choose(categories: Sequence[Pointer], count: int, rng: np.random.Generator) -> list[Pointer]:
+    """Choose names to ask: half of the time many present ones, some names of no scene, the rest as it comes."""
+    present = [pointer for pointer in categories if pointer.where is not None]
+    absent = [pointer for pointer in categories if pointer.where is None]
+    borrowed = [Pointer(NOUNS[noun], "complex", None) for noun in rng.choice(len(NOUNS), size=8, replace=False)]
+    absent += borrowed[: int(rng.integers(9))]
+    wished = int(rng.integers(0, len(present) + 1)) if rng.random() < 0.5 else len(present)
+    kept = [present[rank] for rank in rng.permutation(len(present))[: min(wished, count)]]
+    kept += [absent[rank] for rank in rng.permutation(len(absent))[: count - len(kept)]]
+    return [kept[rank] for rank in rng.permutation(len(kept))]
+
+
+def _without_doubles(pointers: Sequence[Pointer]) -> list[Pointer]:
+    return list({pointer.text: pointer for pointer in reversed(pointers)}.values())[::-1]
+
+
+def _hide_decisions(row: Row, decisions: Sequence[int]) -> Row:
+    """Take the decisions out of the supervision, since nothing in the row says what they should be."""
+    labels = [IGNORE_LABEL if label in decisions else label for label in row.labels]
+    return Row(row.input_ids, labels)

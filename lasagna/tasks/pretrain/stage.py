@@ -1,0 +1,88 @@
+"""What the pretraining stages share: optimiser, schedule and trainer."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from lasagna.randomness import generator
+
+
+class Stage(LightningModule):
+    """A stage that learns from batches it makes itself, each from a generator of its own.
+
+    Args:
+        name: Name of the stage, for its log.
+        steps: Number of optimiser steps.
+        lr: Peak learning rate; 5 % of the steps warm up, then a cosine falls to zero.
+        weight_decay: Decoupled weight decay.
+        seed: Seed of the stage.
+    """
+
+    def __init__(self, name: str, steps: int, lr: float, weight_decay: float = 0.02, seed: int = 0) -> None:
+        super().__init__()
+        self.name = name
+        self.steps = steps
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.seed = seed
+
+    @abstractmethod
+    def make_batch(self, rng: np.random.Generator) -> Any:  # noqa: ANN401
+        """Make one batch of tensors."""
+
+    @abstractmethod
+    def losses(self, batch: Any) -> dict[str, Tensor]:  # noqa: ANN401
+        """Return named losses and figures; the one called "loss" is minimised."""
+
+    def training_step(self, batch: Any, index: int) -> Tensor:  # noqa: ANN401
+        """Compute and log the losses of a batch."""
+        losses = self.losses(batch)
+        self.log_dict(losses, prog_bar=True, batch_size=1)
+        return losses["loss"]
+
+    def configure_optimizers(self) -> dict[str, Any]:  # type: ignore[override]
+        """Return AdamW with warm-up and a cosine."""
+        parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(parameters, lr=self.lr, betas=(0.9, 0.98), weight_decay=self.weight_decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, self.lr, total_steps=self.steps + 1, pct_start=0.05, cycle_momentum=False
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def run(self, folder: Path, precision: Any = "bf16-mixed") -> None:  # noqa: ANN401
+        """Train for all steps, with a progress bar and a CSV log.
+
+        Args:
+            folder: Where the log goes.
+            precision: The Trainer's precision.
+        """
+        trainer = Trainer(
+            accelerator="cpu",
+            max_steps=self.steps,
+            precision=precision,
+            gradient_clip_val=1.0,
+            logger=CSVLogger(folder, name=self.name),
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            log_every_n_steps=20,
+        )
+        trainer.fit(self, DataLoader(_Batches(self), batch_size=None))
+
+
+class _Batches(IterableDataset[Any]):
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+
+    def __iter__(self) -> Iterator[Any]:
+        for step in range(self.stage.steps):
+            yield self.stage.make_batch(generator(self.stage.seed, 0, f"{self.stage.name}/{step}"))
