@@ -5,6 +5,10 @@ class LasagnaError(Exception):
     """Base of the errors that are the input's fault, so that a command can show them without a traceback."""
 
 
+class ConfigError(LasagnaError, ValueError):
+    """A setting that cannot be used, or does not go with another one."""
+
+
 class QueryError(LasagnaError, ValueError):
     """A query that cannot be asked: empty, with doubled names, or longer than the language model takes."""
 

@@ -6,6 +6,8 @@ contains the name) and one token, present or absent. Rendering joins leads and t
 
 from __future__ import annotations
 
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -72,13 +74,13 @@ class PromptFormat:
             raise QueryError("query: it is empty; name at least one category or phrase")
         for name in query:
             self._check_name(kind, name)
-        doubled = sorted({name for name in map(normalise, query) if list(map(normalise, query)).count(name) > 1})
+        doubled = sorted(name for name, count in Counter(map(normalise, query)).items() if count > 1)
         if doubled:
             raise QueryError(f"query: {doubled} asked more than once; name each category once")
 
     def _check_name(self, kind: Kind, name: str) -> None:
-        if not normalise(name):
-            raise QueryError(f"query: an empty name in {name!r}; every name needs at least one letter or digit")
+        if all(unicodedata.category(character)[0] in "CZ" for character in name):
+            raise QueryError(f"query: nothing can be seen in the name {name!r}; every name needs a visible character")
         reserved = [token for token in self.special_tokens if token in name]
         if kind == "complex":
             separators = {self.name_separator.strip(), self.entry_separator.strip()}
@@ -123,7 +125,7 @@ class PromptFormat:
         """
         pieces, rest = self._split(text)
         if kind != "complex":
-            return self._parse_single(query, pieces)
+            return self._parse_single(kind, query, pieces, rest)
         asked = {normalise(name): name for name in query}
         entries: dict[str, ParsedEntry] = {}
         faults: list[Fault] = []
@@ -139,11 +141,14 @@ class PromptFormat:
         return tuple(entries.values()), tuple(faults)
 
     def _parse_single(
-        self, query: Sequence[str], pieces: list[tuple[str, bool]]
+        self, kind: Kind, query: Sequence[str], pieces: list[tuple[str, bool]], rest: str
     ) -> tuple[tuple[ParsedEntry, ...], tuple[Fault, ...]]:
         entries = tuple(ParsedEntry(query[0], present, 0) for _, present in pieces[:1])
+        if kind == "question" and not pieces:
+            return (), ()
         faults: list[Fault] = [] if pieces else ["missing"]
         faults += ["repeated"] * (len(pieces) - 1)
+        faults += ["trailing"] if pieces and normalise(rest) != normalise(self.tail) and kind != "question" else []
         return entries, tuple(faults)
 
     def _split(self, text: str) -> tuple[list[tuple[str, bool]], str]:
@@ -163,8 +168,12 @@ class PromptFormat:
 
 
 def normalise(name: str) -> str:
-    """Return the form in which names are compared: single blanks, no difference between upper and lower case."""
-    return " ".join(name.split()).casefold()
+    """Return the form in which names are compared: single blanks, whatever their case and Unicode composition."""
+    plain = " ".join(name.split())
+    if plain.isascii():
+        return plain.casefold()
+    # Unicode's canonical caseless matching: tokenisers may compose characters that a user typed apart
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", plain).casefold())
 
 
 PAPER = PromptFormat(

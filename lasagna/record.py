@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,10 +11,13 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from lasagna.errors import RecordError
 from lasagna.masks import LabelMap, Mask, UnionMask
+
+# what Pillow raises on files that are cut short, damaged, or claim to be larger than any picture
+_BROKEN_IMAGE = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
@@ -194,7 +198,7 @@ def decode_image(data: bytes, key: str) -> NDArray[np.uint8]:
     try:
         with Image.open(BytesIO(data)) as image:
             return np.asarray(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError, SyntaxError) as fault:
+    except _BROKEN_IMAGE as fault:
         raise RecordError(f"record {key}: the image cannot be decoded ({fault})") from fault
 
 
@@ -202,7 +206,7 @@ def _decode_labels(data: bytes, key: str) -> NDArray[np.integer]:
     try:
         with Image.open(BytesIO(data)) as image:
             labels = np.asarray(image)
-    except (OSError, UnidentifiedImageError, SyntaxError) as fault:
+    except _BROKEN_IMAGE as fault:
         raise RecordError(f"record {key}: the label map cannot be decoded ({fault})") from fault
     if labels.ndim != 2:
         raise RecordError(f"record {key}: a label map has one value a pixel, this one has shape {labels.shape}")

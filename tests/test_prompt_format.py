@@ -1,0 +1,226 @@
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from lasagna.dialogue import Dialogue, Entry
+from lasagna.errors import QueryError
+from lasagna.prompt_format import PAPER, PROMPT_FORMATS, RELEASED, TINY, ParsedEntry, normalise
+
+FORMATS = sorted(PROMPT_FORMATS)
+TRICKY = [
+    ".",
+    "-",
+    "<",
+    ">",
+    "a.",
+    ".a",
+    "<SEG",
+    "ins>",
+    "<no_",
+    "SEG>",
+    "{query}",
+    "\u200ba",
+    "\ufeffx",
+    "\u00a0b\u2003c",
+    "İ",
+    "ß",
+    "é",
+    "e\u0301x",
+]
+
+names = st.one_of(st.text(min_size=1, max_size=8), st.sampled_from(TRICKY), st.sampled_from(["sky", "red ball", "dog"]))
+queries = st.lists(st.tuples(names, st.booleans()), min_size=1, max_size=6)
+garbage = st.lists(
+    st.one_of(
+        st.sampled_from(
+            ["<SEG>", "<NEG>", "<ins>", "<no_ins>", "<image>", ", ", " ", ".", "sky", "dog", "Sure, it is "]
+        ),
+        st.text(max_size=5),
+    ),
+    max_size=14,
+).map("".join)
+
+
+@given(st.sampled_from(FORMATS), queries)
+@example("released", [("a<no_", True), ("b", False), ("ins>", True)])
+@example("paper", [(".", True), ("a.", False)])
+def test_parse_reads_what_render_wrote(name, decisions):
+    form = PROMPT_FORMATS[name]
+    query = [name for name, _ in decisions]
+    try:
+        form.check("complex", query)
+    except QueryError:
+        assume(False)
+    entries, faults = form.parse("complex", query, form.render("complex", decisions))
+    assert faults == ()
+    assert entries == tuple(ParsedEntry(name, present, k) for k, (name, present) in enumerate(decisions))
+
+
+@given(st.sampled_from(FORMATS), st.sampled_from(["referring", "reasoning"]), names, st.booleans())
+def test_parse_reads_single_answers(name, kind, phrase, present):
+    form = PROMPT_FORMATS[name]
+    answer = form.render(kind, [(phrase, present)])
+    assert form.parse(kind, [phrase], answer) == ((ParsedEntry(phrase, present, 0),), ())
+
+
+@given(st.sampled_from(FORMATS), st.sampled_from(["complex", "referring", "reasoning", "question"]), garbage)
+def test_parse_never_raises_and_accounts_for_every_name(name, kind, text):
+    query = ["sky", "dog", "red ball"] if kind == "complex" else ["sky"]
+    entries, faults = PROMPT_FORMATS[name].parse(kind, query, text)
+    found = [entry.name for entry in entries]
+    assert len(set(found)) == len(found)
+    assert set(found) <= set(query)
+    if kind != "question":
+        assert faults.count("missing") == len(query) - len(found)
+    decisions = [entry.decision for entry in entries]
+    assert decisions == sorted(decisions)
+
+
+@given(st.text())
+@example("ΐ")
+@example("\u0345a\u0300")
+def test_normalise_is_idempotent(name):
+    assert normalise(normalise(name)) == normalise(name)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("Red  Ball", "red\tball\n"), ("STRASSE", "straße"), ("caf\u00e9", "cafe\u0301"), ("\u00a0sky", "sky\u2003")],
+)
+def test_names_that_count_as_the_same(one, other):
+    assert normalise(one) == normalise(other)
+
+
+DECISIONS = [("sky", True), ("red  ball", False), ("dog", True)]
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("paper", "sky <SEG>, red ball <NEG>, dog <SEG>."),
+        ("released", "sky<ins>red ball<no_ins>dog<ins>"),
+        ("tiny", "sky <SEG> red ball <NEG> dog <SEG>"),
+    ],
+)
+def test_answers_as_written(name, answer):
+    form = PROMPT_FORMATS[name]
+    assert form.render("complex", DECISIONS) == answer
+    entries = tuple(Entry(name, present) for name, present in DECISIONS)
+    assert form.answer(Dialogue("complex", ("sky",), entries)) == answer
+
+
+@pytest.mark.parametrize(
+    ("name", "present", "absent"),
+    [
+        ("paper", "Sure, it is <SEG>.", "Sure, it is <NEG>."),
+        ("released", "Sure, it is <ins>", "Sure, it is <no_ins>"),
+        ("tiny", "<SEG>", "<NEG>"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["referring", "reasoning"])
+def test_single_answers_as_written(name, kind, present, absent):
+    form = PROMPT_FORMATS[name]
+    assert form.render(kind, [("the man", True)]) == present
+    assert form.render(kind, [("the man", False)]) == absent
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "prompt"),
+    [
+        ("paper", "complex", "USER: <image>\nPlease segment the following categories: sky, red ball. ASSISTANT: "),
+        ("paper", "referring", "USER: <image>\nPlease segment sky, red ball in this image. ASSISTANT: "),
+        ("paper", "reasoning", "USER: <image>\nsky, red ball Please answer with a segmentation mask. ASSISTANT: "),
+        ("paper", "question", "USER: <image>\nsky, red ball ASSISTANT: "),
+        (
+            "released",
+            "complex",
+            "USER: <image>\n<semantic>Can you segment the following categories in this image?"
+            "<cat_start> sky, red ball <cat_end> ASSISTANT: ",
+        ),
+        ("released", "referring", "USER: <image>\nCan you segment sky, red ball in this image? ASSISTANT: "),
+        ("released", "reasoning", "USER: <image>\nsky, red ball Please output segmentation mask. ASSISTANT: "),
+        ("released", "question", "USER: <image>\nsky, red ball ASSISTANT: "),
+        ("tiny", "complex", "<image> list sky red ball answer "),
+        ("tiny", "referring", "<image> find sky red ball answer "),
+        ("tiny", "reasoning", "<image> show sky red ball answer "),
+        ("tiny", "question", "<image> say sky red ball answer "),
+    ],
+)
+def test_prompts_as_written(name, kind, prompt):
+    assert PROMPT_FORMATS[name].prompt(kind, ["sky", "red\n ball"]) == prompt
+
+
+def test_questions_are_answered_in_words():
+    dialogue = Dialogue("question", ("how many birds?",), text="three")
+    assert PAPER.answer(dialogue) == "three"
+    assert PAPER.parse("question", dialogue.query, "three") == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "faults"),
+    [
+        ("sky <SEG>, dog <NEG>.", ["sky", "dog"], ()),
+        ("SKY<SEG>dog   <NEG> .", ["sky", "dog"], ()),
+        ("sky <SEG>.", ["sky"], ("missing",)),
+        ("", [], ("missing", "missing", "trailing")),
+        ("sky <SEG>, sky <NEG>, dog <NEG>.", ["sky", "dog"], ("repeated",)),
+        ("sky <SEG>, cat <SEG>, dog <NEG>.", ["sky", "dog"], ("unknown",)),
+        ("<SEG>, sky <SEG>, dog <NEG>.", ["sky", "dog"], ("unknown",)),
+        ("dog <NEG>, sky <SEG>.", ["dog", "sky"], ("order",)),
+        ("sky <SEG>, dog <NEG>. And more", ["sky", "dog"], ("trailing",)),
+        ("sky <SEG>, do", ["sky"], ("missing", "trailing")),
+        ("dog <NEG>, cat <NEG>, dog <SEG>, sky <SEG>!", ["dog", "sky"], ("unknown", "repeated", "order", "trailing")),
+    ],
+)
+def test_faults_of_complex_answers(text, found, faults):
+    entries, seen = PAPER.parse("complex", ["sky", "dog"], text)
+    assert [entry.name for entry in entries] == found
+    assert seen == faults
+
+
+def test_the_first_decision_counts():
+    entries, _ = PAPER.parse("complex", ["dog"], "cat <SEG>, dog <NEG>, dog <SEG>.")
+    assert entries == (ParsedEntry("dog", False, 1),)
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "faults"),
+    [
+        ("Sure, it is <SEG>.", 1, ()),
+        ("<NEG>.", 1, ()),
+        ("I do not know.", 0, ("missing",)),
+        ("Sure, it is <SEG> <SEG>.", 1, ("repeated",)),
+        ("Sure, it is <SEG>. It is red", 1, ("trailing",)),
+    ],
+)
+def test_faults_of_single_answers(text, count, faults):
+    entries, seen = PAPER.parse("referring", ["it"], text)
+    assert (len(entries), seen) == (count, faults)
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ([], "empty"),
+        (["sky", ""], "visible"),
+        (["\u200b\n"], "visible"),
+        (["dog", "Dog "], "more than once"),
+        (["e\u0301", "\u00c9"], "more than once"),
+        (["big, dog"], "','"),
+        (["<SEG>"], "<SEG>"),
+        (["a<image>b"], "<image>"),
+    ],
+)
+def test_queries_that_cannot_be_asked(query, message):
+    with pytest.raises(QueryError, match=message):
+        PAPER.check("complex", query)
+
+
+def test_what_is_reserved_depends_on_kind_and_format():
+    PAPER.check("referring", ["the dog, the brown one"])
+    TINY.check("complex", ["big, dog"])
+    RELEASED.check("complex", ["<SEG>"])
+
+
+def test_many_names_are_checked_quickly():
+    PAPER.check("complex", [f"thing {number}" for number in range(20_000)])
