@@ -1,1 +1,31 @@
 """Data: records from shards, the training strategies, and batches."""
+
+from lasagna.datamodules.collate import collate
+from lasagna.datamodules.sample import PreparedSample, prepare_sample
+from lasagna.datamodules.scene_writer import SceneWriter
+from lasagna.datamodules.shard_datamodule import ShardDataModule
+from lasagna.datamodules.shard_set import ShardSet, read_manifest
+from lasagna.datamodules.shards import write_parallel, write_shards
+from lasagna.datamodules.source import Source
+from lasagna.datamodules.strategies import ClassSampling, NegativeInjection, OrderRandomization, Strategy
+from lasagna.datamodules.transforms import RecordTransform
+from lasagna.datamodules.writers import DataWriter
+
+__all__ = [
+    "ClassSampling",
+    "DataWriter",
+    "NegativeInjection",
+    "OrderRandomization",
+    "PreparedSample",
+    "RecordTransform",
+    "SceneWriter",
+    "ShardDataModule",
+    "ShardSet",
+    "Source",
+    "Strategy",
+    "collate",
+    "prepare_sample",
+    "read_manifest",
+    "write_parallel",
+    "write_shards",
+]

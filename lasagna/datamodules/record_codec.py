@@ -1,0 +1,193 @@
+"""Records as samples of WebDataset shards, and back.
+
+A sample has the image as it was (``jpg``, ``png``, ``bmp`` or ``webp``), ``labels.png`` if the record has a label map,
+and ``json`` with these fields, of which all but the first two may be missing:
+
+- ``key``: the record's key, any text; file names within the shard carry it with all but letters, digits, ``-``, ``_``
+  and ``~`` percent-encoded, since a dot would end the key there and a slash would make folders;
+- ``size``: ``[height, width]`` of the image in pixels;
+- ``regions``: ``[{"name": str, "mask": MASK}]``;
+- ``phrases``: ``[{"text": str, "masks": [MASK], "kind": str}]``, no masks where a phrase fits nothing;
+- ``questions``: ``[{"text": str, "answer": str, "masks": [MASK] or null, "kind": str}]``;
+- ``talk``: ``[{"question": str, "answer": str}]``;
+- ``absent``: ``[str]``, names that were verified to be absent;
+- ``ignore``: MASK or null.
+
+A MASK is one of COCO's codings: ``{"size": [H, W], "counts": str or [int]}`` or a list of polygons. This package writes
+the compressed form. Masks keep their coding until somebody asks for their pixels.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from lasagna.errors import RecordError
+from lasagna.masks import Mask, RLEMask
+from lasagna.record import Manifest, Phrase, Question, Record, Region, Turn
+
+T = TypeVar("T")
+
+IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "bmp", "webp")
+_KINDS: dict[type, str] = {dict: "an object", list: "a list", str: "a text"}
+_MAGIC = {b"\xff\xd8\xff": "jpg", b"\x89PNG": "png", b"BM": "bmp", b"RIFF": "webp"}
+
+
+def sample_key(key: str) -> str:
+    """Return the form of a record's key that is safe in file names, and distinct for distinct keys."""
+    return quote(key, safe="").replace(".", "%2E")
+
+
+def encode_record(record: Record) -> dict[str, bytes]:
+    """Return the files of a record by extension.
+
+    Raises:
+        RecordError: If the image is in no known format, or the key is empty.
+    """
+    if not record.key:
+        raise RecordError("record: its key is empty; every record needs a name of its own")
+    files = {_extension(record): record.image_bytes}
+    if record.label_bytes is not None:
+        files["labels.png"] = record.label_bytes
+    files["json"] = json.dumps(_annotations(record), ensure_ascii=False, separators=(",", ":")).encode()
+    return files
+
+
+def decode_record(sample: Mapping[str, Any], manifest: Manifest) -> Record:
+    """Read a record back.
+
+    Args:
+        sample: Its files by extension, and ``__key__``.
+        manifest: What holds for the whole data set.
+
+    Raises:
+        RecordError: If a file is missing or a field is not what it should be; names record and field.
+    """
+    key = str(sample["__key__"])
+    if "json" not in sample:
+        raise RecordError(f"record {key}: {key}.json is missing; write the shard again")
+    image = next((sample[extension] for extension in IMAGE_EXTENSIONS if extension in sample), None)
+    if image is None:
+        raise RecordError(f"record {key}: no image; expected {key} with one of the extensions {IMAGE_EXTENSIONS}")
+    try:
+        fields = json.loads(sample["json"])
+    except ValueError as fault:
+        raise RecordError(f"record {key}: {key}.json is not JSON ({fault})") from fault
+    return _Reader(key, fields, manifest).record(image, sample.get("labels.png"))
+
+
+def _extension(record: Record) -> str:
+    for magic, extension in _MAGIC.items():
+        if record.image_bytes.startswith(magic):
+            return extension
+    raise RecordError(f"record {record.key}: the image is none of {IMAGE_EXTENSIONS}; store it as one of these")
+
+
+def _annotations(record: Record) -> dict[str, Any]:
+    fields = {
+        "regions": [{"name": region.name, "mask": _mask(region.mask)} for region in record.regions],
+        "phrases": [
+            {"text": phrase.text, "masks": [_mask(mask) for mask in phrase.masks], "kind": phrase.kind}
+            for phrase in record.phrases
+        ],
+        "questions": [_question(question) for question in record.questions],
+        "talk": [{"question": turn.question, "answer": turn.answer} for turn in record.talk],
+        "absent": list(record.absent),
+        "ignore": None if record.ignore is None else _mask(record.ignore),
+    }
+    return {"key": record.key, "size": list(record.size)} | {name: value for name, value in fields.items() if value}
+
+
+def _question(question: Question) -> dict[str, Any]:
+    masks = None if question.masks is None else [_mask(mask) for mask in question.masks]
+    return {"text": question.text, "answer": question.answer, "masks": masks, "kind": question.kind}
+
+
+def _mask(mask: Mask) -> dict[str, Any]:
+    return (mask if isinstance(mask, RLEMask) else RLEMask.from_array(mask.decode())).to_json()
+
+
+class _Reader:
+    """Reads the fields of one record, and knows where it is when something is wrong."""
+
+    def __init__(self, key: str, fields: Any, manifest: Manifest) -> None:  # noqa: ANN401
+        self.key, self.manifest = key, manifest
+        self.fields = self._as(dict, fields, "the annotations")
+        self.key = self._as(str, self.fields.get("key", key), "key")
+        self.size = self._size(self.fields.get("size"))
+
+    def record(self, image: bytes, labels: bytes | None) -> Record:
+        return Record(
+            key=self.key,
+            image_bytes=image,
+            size=self.size,
+            manifest=self.manifest,
+            regions=self._each("regions", self._region),
+            phrases=self._each("phrases", self._phrase),
+            questions=self._each("questions", self._question),
+            talk=self._each("talk", self._turn),
+            absent=self._each("absent", lambda name, place: self._as(str, name, place)),
+            ignore=self._optional_mask(self.fields.get("ignore"), "ignore"),
+            label_bytes=labels,
+        )
+
+    def _size(self, value: Any) -> tuple[int, int]:  # noqa: ANN401
+        if not (isinstance(value, list) and len(value) == 2 and all(type(side) is int and side > 0 for side in value)):
+            raise self._fault("size", "[height, width] in pixels", value)
+        return value[0], value[1]
+
+    def _region(self, value: Any, place: str) -> Region:  # noqa: ANN401
+        name = self._text(value, "name", place)
+        if self.manifest.categories and name not in self.manifest.categories:
+            raise RecordError(
+                f"record {self.key}: {place}.name: {name!r} is no category of {self.manifest.name!r}; "
+                "list it in the manifest or convert the data set again"
+            )
+        return Region(name, self._mask(value.get("mask"), f"{place}.mask"))
+
+    def _phrase(self, value: Any, place: str) -> Phrase:  # noqa: ANN401
+        text = self._text(value, "text", place)
+        return Phrase(text, self._masks(value.get("masks", []), f"{place}.masks"), self._kind(value, place))
+
+    def _question(self, value: Any, place: str) -> Question:  # noqa: ANN401
+        text = self._text(value, "text", place)
+        answer = self._as(str, value.get("answer", ""), f"{place}.answer")
+        coded = value.get("masks")
+        masks = None if coded is None else self._masks(coded, f"{place}.masks")
+        return Question(text, answer, masks, self._kind(value, place))
+
+    def _turn(self, value: Any, place: str) -> Turn:  # noqa: ANN401
+        return Turn(self._text(value, "question", place), self._text(value, "answer", place))
+
+    def _kind(self, value: dict[str, Any], place: str) -> str:
+        return self._as(str, value.get("kind", ""), f"{place}.kind")
+
+    def _text(self, value: Any, field: str, place: str) -> str:  # noqa: ANN401
+        return self._as(str, self._as(dict, value, place).get(field), f"{place}.{field}")
+
+    def _masks(self, value: Any, place: str) -> tuple[Mask, ...]:  # noqa: ANN401
+        coded = self._as(list, value, place)
+        return tuple(self._mask(code, f"{place}[{rank}]") for rank, code in enumerate(coded))
+
+    def _optional_mask(self, value: Any, place: str) -> Mask | None:  # noqa: ANN401
+        return None if value is None else self._mask(value, place)
+
+    def _mask(self, value: Any, place: str) -> Mask:  # noqa: ANN401
+        try:
+            return RLEMask.from_json(value, self.size)
+        except Exception as fault:  # pycocotools reports bad codings with bare exceptions
+            raise RecordError(f"record {self.key}: {place}: {str(fault).removeprefix('mask: ')}") from fault
+
+    def _each(self, field: str, read: Callable[[Any, str], T]) -> tuple[T, ...]:
+        values = self._as(list, self.fields.get(field, []), field)
+        return tuple(read(value, f"{field}[{rank}]") for rank, value in enumerate(values))
+
+    def _as(self, kind: type[T], value: Any, place: str) -> T:  # noqa: ANN401
+        if not isinstance(value, kind):
+            raise self._fault(place, _KINDS[kind], value)
+        return value
+
+    def _fault(self, place: str, expected: str, value: Any) -> RecordError:  # noqa: ANN401
+        return RecordError(f"record {self.key}: {place}: expected {expected}, got {str(value)[:80]!r}")

@@ -1,0 +1,108 @@
+"""From the raw sample of a shard to a prepared one, with all of its randomness."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from lasagna.batch import Preparation
+from lasagna.datamodules.record_codec import decode_record
+from lasagna.datamodules.sample import PreparedSample, prepare_sample
+from lasagna.datamodules.shard_reader import RawSample
+from lasagna.datamodules.share import worker
+from lasagna.datamodules.skipped import SkipTally
+from lasagna.datamodules.source import Source
+from lasagna.datamodules.strategies import Strategy
+from lasagna.dialogue import Dialogue
+from lasagna.errors import RecordError
+from lasagna.randomness import generator
+from lasagna.record import Record
+
+Broken = Literal["error", "skip"]
+
+
+@dataclass(frozen=True)
+class SampleMaker:
+    """Makes prepared samples of a source's raw ones.
+
+    Args:
+        source: Where the records come from and which task makes dialogues of them.
+        strategies: Changes to the dialogues, in order.
+        preparation: How the assistant wants images and text.
+        seed: Seed of the run.
+        tally: Where left-out records are counted.
+        broken: Whether a record that cannot be used is an error, or skipped, counted and reported.
+        keep_image: Whether the samples keep their images as they were.
+    """
+
+    source: Source
+    strategies: Sequence[Strategy]
+    preparation: Preparation
+    seed: int
+    tally: SkipTally
+    broken: Broken = "error"
+    keep_image: bool = False
+
+    def __call__(self, raw: RawSample, epoch: int = 0, visit: int = 0) -> PreparedSample | None:
+        """Return the sample, or None if the record is left out.
+
+        Args:
+            raw: Files of a record by extension, as webdataset has them.
+            epoch: Number of the epoch.
+            visit: Number of the pass over the source within the epoch.
+
+        Raises:
+            RecordError: If the record cannot be used and ``broken`` is "error"; names shard and record.
+            QueryError: If a dialogue does not fit the assistant: that is the settings' fault, not the record's.
+        """
+        try:
+            sample = self._make(raw, epoch, visit)
+        except RecordError as fault:
+            named = RecordError(f"{raw['__url__']}: {fault}")
+            if self.broken == "error":
+                raise named from fault
+            self.tally.add_broken(self.source.label, worker(), named)
+            return None
+        if sample is None:
+            self.tally.add_empty(self.source.label, worker())
+        return sample
+
+    def _make(self, raw: RawSample, epoch: int, visit: int) -> PreparedSample | None:
+        record = decode_record(raw, self.source.manifest)
+        rng = generator(self.seed, epoch, f"{self.source.label}/{record.key}/{visit}")
+        _check_size(record)
+        for transform in self.source.transforms or ():
+            record = transform(record, rng)
+        dialogues = [self._change(dialogue, rng) for dialogue in self.source.task.dialogues(record, rng)]
+        if not dialogues:
+            return None
+        return prepare_sample(
+            record.image(),
+            dialogues,
+            self.preparation,
+            source=self.source.label,
+            key=record.key,
+            keep_image=self.keep_image,
+        )
+
+    def _change(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
+        for strategy in self.strategies:
+            dialogue = strategy(dialogue, rng)
+        return dialogue
+
+
+def _check_size(record: Record) -> None:
+    """Compare the size that the image's header states, before anything is decoded."""
+    try:
+        with Image.open(BytesIO(record.image_bytes)) as image:
+            size = (image.height, image.width)
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as fault:
+        raise RecordError(f"record {record.key}: the image cannot be decoded ({fault})") from fault
+    if size != record.size:
+        raise RecordError(f"record {record.key}: the image is of size {size}, its annotations say {record.size}")

@@ -1,0 +1,194 @@
+"""Writes drawn scenes as shards."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lasagna.datamodules.scenes import CATEGORIES, LONG_NAMES, VOID, Scene, ask, describe, draw_scene, long_labels
+from lasagna.datamodules.scenes import riddles as draw_riddles
+from lasagna.datamodules.shard_set import ShardSet, read_manifest
+from lasagna.datamodules.shards import write_parallel
+from lasagna.datamodules.writers import DataWriter
+from lasagna.errors import ShardError
+from lasagna.masks import Mask, RLEMask
+from lasagna.randomness import generator
+from lasagna.record import Manifest, Phrase, Question, Record, Region
+
+VERSION = 1
+"""Raised when scenes of the same settings come out otherwise, so that old shards are written again."""
+
+
+@dataclass(frozen=True)
+class SceneSettings:
+    """All that the scenes of a split depend on.
+
+    Args:
+        seed: Seed of the scenes; scenes of different splits differ.
+        split: Name of the split.
+        count: How many scenes there are.
+        size: Width and height in pixels.
+        long_names: Whether things are named by side, colour and category (189 names) instead of 24 categories.
+        phrases: Referring phrases a scene.
+        riddles: Indirect descriptions a scene.
+        questions: Visual questions a scene.
+        version: Version of this writer.
+    """
+
+    seed: int
+    split: str
+    count: int
+    size: int = 96
+    long_names: bool = False
+    phrases: int = 8
+    riddles: int = 4
+    questions: int = 8
+    version: int = VERSION
+
+    def manifest(self) -> Manifest:
+        """Return the manifest of the scenes."""
+        return Manifest(
+            name="scenes-long" if self.long_names else "scenes",
+            categories=LONG_NAMES if self.long_names else CATEGORIES,
+            labels={} if self.long_names else dict(enumerate(CATEGORIES)),
+            void=() if self.long_names else (VOID,),
+            origin=f"drawn by lasagna.datamodules.scenes, seed {self.seed}, split {self.split}",
+            licence="CC0-1.0",
+        )
+
+
+class SceneWriter(DataWriter):
+    """Draws scenes and writes them as shards into ``<folder>/train``, ``val`` and ``test``.
+
+    A split that is there with the same settings stays as it is.
+
+    Args:
+        folder: Where to write.
+        train: How many scenes to train on.
+        val: How many scenes to validate on.
+        test: How many scenes to test on.
+        seed: Seed of the scenes; scenes of different splits differ.
+        size: Width and height in pixels.
+        long_names: Whether things are named by side, colour and category (189 names) instead of 24 categories.
+        processes: How many processes draw; None for as many as there are cores.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        train: int = 16000,
+        val: int = 512,
+        test: int = 1024,
+        seed: int = 0,
+        size: int = 96,
+        long_names: bool = False,
+        processes: int | None = None,
+    ) -> None:
+        self.folder = Path(folder).expanduser()
+        counts = {"train": train, "val": val, "test": test}
+        self.splits = [
+            SceneSettings(seed=seed, split=split, count=count, size=size, long_names=long_names)
+            for split, count in counts.items()
+            if count
+        ]
+        self.processes = processes
+
+    def prepare(self) -> None:
+        """Write the splits that are missing, broken or of other settings."""
+        for settings in self.splits:
+            folder = self.folder / settings.split
+            if not _is_there(folder, settings):
+                write_scenes(folder, settings, self.processes)
+
+
+def write_scenes(folder: Path, settings: SceneSettings, processes: int | None = None) -> ShardSet:
+    """Draw the scenes of a split and write them as shards, with a progress bar.
+
+    Args:
+        folder: Where to write.
+        settings: What to draw.
+        processes: How many processes draw; None for as many as there are cores.
+    """
+    return write_parallel(
+        partial(scene_record, settings),
+        settings.count,
+        folder,
+        settings.manifest(),
+        processes=processes,
+        split=f"{settings.split} scenes",
+        settings=asdict(settings),
+    )
+
+
+def scene_record(settings: SceneSettings, index: int) -> Record:
+    """Draw a scene and say what is in it.
+
+    Args:
+        settings: What to draw.
+        index: Number of the scene within its split.
+    """
+    rng = generator(settings.seed, 0, f"{settings.split}/{index}")
+    scene = draw_scene(rng, settings.size)
+    return Record(
+        key=f"{settings.split}-{index:06d}",
+        image_bytes=_png(scene.image),
+        size=(settings.size, settings.size),
+        manifest=settings.manifest(),
+        regions=_regions(scene) if settings.long_names else (),
+        phrases=_phrases(scene, rng, settings.phrases),
+        questions=_riddles(scene, rng, settings.riddles) + _questions(scene, rng, settings.questions),
+        ignore=_void(scene) if settings.long_names else None,
+        label_bytes=None if settings.long_names else _png(scene.labels),
+    )
+
+
+def _is_there(folder: Path, settings: SceneSettings) -> bool:
+    try:
+        shard_set = read_manifest(folder)
+    except ShardError:
+        return False
+    return dict(shard_set.settings) == asdict(settings) and not shard_set.faults()
+
+
+def _regions(scene: Scene) -> tuple[Region, ...]:
+    return tuple(Region(name, RLEMask.from_array(mask)) for name, mask in long_labels(scene).items())
+
+
+def _phrases(scene: Scene, rng: np.random.Generator, count: int) -> tuple[Phrase, ...]:
+    return tuple(
+        Phrase(phrase.text, tuple(_thing(scene, target) for target in phrase.targets), phrase.kind)
+        for phrase in describe(scene, rng, count)
+    )
+
+
+def _riddles(scene: Scene, rng: np.random.Generator, count: int) -> tuple[Question, ...]:
+    riddles = draw_riddles(scene, rng, count)
+    return tuple(
+        Question(riddle.text, masks=(RLEMask.from_array(riddle.mask(scene)),) if riddle.names else (), kind="riddle")
+        for riddle in riddles
+    )
+
+
+def _questions(scene: Scene, rng: np.random.Generator, count: int) -> tuple[Question, ...]:
+    return tuple(Question(question.text, question.answer, kind=question.kind) for question in ask(scene, rng, count))
+
+
+def _thing(scene: Scene, target: int) -> Mask:
+    return RLEMask.from_array(scene.mask([target]))
+
+
+def _void(scene: Scene) -> Mask | None:
+    void = scene.labels == VOID
+    return RLEMask.from_array(void) if void.any() else None
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()

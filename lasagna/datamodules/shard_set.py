@@ -1,0 +1,192 @@
+"""Shards on disk and the manifest beside them.
+
+``manifest.json`` holds the fields of ``lasagna.record.Manifest`` (the keys of ``labels`` as strings), and besides:
+
+- ``format``: version of the layout, 1;
+- ``records``: number of records in all shards;
+- ``shards``: one object a shard with ``file``, ``records``, ``bytes`` and ``sha256``, in order;
+- ``settings``: what the writer was asked for, so that it knows whether to write again.
+
+It is written last: a folder without it was not written to the end. Until then ``unfinished.json`` lists, in the same
+form, the shards that are whole already.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from lasagna.errors import ShardError
+from lasagna.record import Manifest
+
+FORMAT = 1
+MANIFEST_FILE = "manifest.json"
+UNFINISHED_FILE = "unfinished.json"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One tar file of records.
+
+    Args:
+        file: Its name within the folder.
+        records: How many records it holds.
+        bytes: Its size.
+        sha256: Its checksum, hexadecimal.
+    """
+
+    file: str
+    records: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ShardSet:
+    """All shards of a folder.
+
+    Args:
+        folder: Where they are.
+        manifest: What holds for all records.
+        shards: The shards in order.
+        settings: What the writer was asked for.
+    """
+
+    folder: Path
+    manifest: Manifest
+    shards: tuple[Shard, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def records(self) -> int:
+        """Number of records in all shards."""
+        return sum(shard.records for shard in self.shards)
+
+    def path(self, shard: Shard) -> Path:
+        """Return where a shard is."""
+        return self.folder / shard.file
+
+    def faults(self) -> list[str]:
+        """Say what is wrong with the files as far as their sizes tell; cheap."""
+        if not self.records:
+            return [f"{self.folder}: the manifest lists no records; write the shards again"]
+        return [fault for shard in self.shards if (fault := self._size_fault(shard))]
+
+    def check(self) -> None:
+        """Check that all shards are there in their full size.
+
+        Raises:
+            ShardError: If a shard is missing, empty or truncated, or there are no records; names all of them.
+        """
+        _raise_together(self.faults())
+
+    def verify(self) -> None:
+        """Check the sizes and the checksums of all shards; reads everything.
+
+        Raises:
+            ShardError: If a shard is missing or not what was written; names all of them.
+        """
+        _raise_together(self.faults() or [fault for shard in self.shards if (fault := self._checksum_fault(shard))])
+
+    def _size_fault(self, shard: Shard) -> str:
+        path = self.path(shard)
+        if not path.is_file():
+            return f"{path}: the shard is missing; copy or write the data again"
+        size = path.stat().st_size
+        if size != shard.bytes:
+            state = "empty" if size == 0 else "truncated" if size < shard.bytes else "not what was written"
+            return f"{path}: the shard is {state} ({size} of {shard.bytes} bytes); copy or write the data again"
+        return ""
+
+    def _checksum_fault(self, shard: Shard) -> str:
+        with self.path(shard).open("rb") as file:
+            found = _sha256(file)
+        expected = f"expected sha256 {shard.sha256[:12]}..., found {found[:12]}..."
+        return "" if found == shard.sha256 else f"{self.path(shard)}: {expected}; copy or write the data again"
+
+
+def read_manifest(folder: Path, file: str = MANIFEST_FILE) -> ShardSet:
+    """Read the manifest of a folder of shards.
+
+    Args:
+        folder: Where the shards are.
+        file: Name of the manifest within the folder.
+
+    Raises:
+        ShardError: If there is no manifest, or it is not one of this package's.
+    """
+    path = folder / file
+    if not path.is_file():
+        state = "has no" if folder.is_dir() else "does not exist, so there is no"
+        raise ShardError(
+            f"{folder}: the folder {state} {file}; shards without it were not written to the end. Write them "
+            f"again (`python train.py` writes the scenes, `lasagna convert` a data set), or correct the path"
+        )
+    try:
+        return _from_json(json.loads(path.read_text("utf-8")), folder)
+    except (ValueError, TypeError, KeyError, AttributeError) as fault:
+        raise ShardError(f"{path}: not a manifest of this version ({fault!r}); write the shards again") from fault
+
+
+def write_manifest(shard_set: ShardSet, file: str = MANIFEST_FILE) -> None:
+    """Write the manifest of a folder of shards, whole or not at all.
+
+    Args:
+        shard_set: The shards and what holds for their records.
+        file: Name of the manifest within the folder.
+    """
+    path = shard_set.folder / file
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(_to_json(shard_set), indent=1, ensure_ascii=False) + "\n", "utf-8")
+    part.replace(path)
+
+
+def _to_json(shard_set: ShardSet) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        **asdict(replace(shard_set.manifest, labels=dict(shard_set.manifest.labels))),
+        "records": shard_set.records,
+        "settings": dict(shard_set.settings),
+        "shards": [asdict(shard) for shard in shard_set.shards],
+    }
+
+
+def _from_json(data: dict[str, Any], folder: Path) -> ShardSet:
+    if data["format"] != FORMAT:
+        raise ValueError(f"format {data['format']!r}, expected {FORMAT}")
+    manifest = Manifest(
+        name=str(data["name"]),
+        categories=tuple(map(str, data["categories"])),
+        labels={int(value): str(name) for value, name in data["labels"].items()},
+        void=tuple(map(int, data["void"])),
+        unannotated=_choice(data["unannotated"]),
+        origin=str(data["origin"]),
+        licence=str(data["licence"]),
+    )
+    shards = tuple(Shard(**shard) for shard in data["shards"])
+    outside = [shard.file for shard in shards if Path(shard.file).name != shard.file]
+    if outside:
+        raise ValueError(f"shards outside of the folder: {outside}")
+    return ShardSet(folder, manifest, shards, data.get("settings", {}))
+
+
+def _choice(value: str) -> Any:  # noqa: ANN401
+    if value not in ("absent", "unknown"):
+        raise ValueError(f"unannotated: expected 'absent' or 'unknown', got {value!r}")
+    return value
+
+
+def _sha256(file: Any) -> str:  # noqa: ANN401
+    digest = sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _raise_together(faults: list[str]) -> None:
+    if faults:
+        raise ShardError("\n".join(faults))

@@ -1,0 +1,74 @@
+"""A source of training or evaluation samples: shards, a task and a weight."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from lasagna.datamodules.shard_set import ShardSet, read_manifest
+from lasagna.datamodules.strategies import Strategy
+from lasagna.datamodules.transforms import RecordTransform
+from lasagna.dialogue import DialogueMaker
+from lasagna.record import Manifest
+
+
+@dataclass
+class Source:
+    """Shards, the task that makes dialogues of their records, and a weight in the mixture.
+
+    Args:
+        shards: Folder with the shards and their ``manifest.json``.
+        task: What makes dialogues of the records.
+        weight: Share of the samples in training, in proportion to the other sources' weights; counts in training alone.
+        name: Name in scores and pictures, unique; by default the data set's and the task's.
+        strategies: Strategies for this source, in place of the datamodule's; None for the datamodule's.
+        transforms: Changes to the records before dialogues are made, in order.
+
+    Raises:
+        ValueError: If the weight is not positive.
+    """
+
+    shards: str
+    task: DialogueMaker
+    weight: float = 1.0
+    name: str | None = None
+    strategies: list[Strategy] | None = None
+    transforms: list[RecordTransform] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the weight."""
+        if not self.weight > 0:
+            raise ValueError(f"source {self.shards}: `weight` must be positive, got {self.weight}; or leave it out")
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the shards."""
+        return Path(self.shards).expanduser()
+
+    @cached_property
+    def shard_set(self) -> ShardSet:
+        """The shards with their manifest, read once.
+
+        Raises:
+            ShardError: If the manifest is missing or cannot be read.
+        """
+        return read_manifest(self.folder)
+
+    def forget(self) -> None:
+        """Read the manifest again when it is asked for next, since the shards may have been written meanwhile."""
+        self.__dict__.pop("shard_set", None)
+
+    @property
+    def manifest(self) -> Manifest:
+        """What holds for all records.
+
+        Raises:
+            ShardError: If the manifest is missing or cannot be read.
+        """
+        return self.shard_set.manifest
+
+    @property
+    def label(self) -> str:
+        """The name in scores and pictures: ``name``, or data set and task."""
+        return self.name or f"{self.manifest.name}-{type(self.task).__name__.lower()}"

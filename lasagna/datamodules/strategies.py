@@ -1,0 +1,156 @@
+"""The three training strategies: small changes to complex queries and their answers.
+
+They are listed in the order in which they apply: class sampling, negative injection, order randomisation.
+See LaSagnA, https://arxiv.org/abs/2404.08506, section 3.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Literal, Self, TypeVar
+
+import numpy as np
+
+from lasagna.dialogue import Dialogue, Entry
+from lasagna.prompt_format import normalise
+
+T = TypeVar("T")
+
+
+class Strategy(ABC):
+    """A change to a dialogue; dialogues of a kind that it is not meant for pass untouched."""
+
+    @abstractmethod
+    def __call__(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
+        """Return the changed dialogue.
+
+        Args:
+            dialogue: What the task, or the strategy before this one, made.
+            rng: The generator that belongs to the record in this epoch.
+        """
+
+    def for_vocabulary(self, categories: Sequence[str]) -> Strategy:
+        """Return the strategy as it applies to a data set with these categories; most do not depend on them."""
+        return self
+
+
+class ClassSampling(Strategy):
+    """Asks for all present names and a random part of the absent ones, up to a limit.
+
+    Where more names are present than the limit, a random part of them is asked for. Names keep their order.
+
+    Args:
+        limit: How many names a query has at most.
+
+    Raises:
+        ValueError: If the limit is not positive.
+    """
+
+    def __init__(self, limit: int) -> None:
+        if limit < 1:
+            raise ValueError(f"ClassSampling: `limit` must be at least 1, got {limit}; leave the strategy out for none")
+        self.limit = limit
+
+    def __call__(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
+        """Return the dialogue with at most ``limit`` names."""
+        if dialogue.kind != "complex" or len(dialogue.query) <= self.limit:
+            return dialogue
+        answered = {entry.name for entry in dialogue.entries if entry.present}
+        present = [name for name in dialogue.query if name in answered]
+        absent = [name for name in dialogue.query if name not in answered]
+        chosen = set(_draw(present, self.limit, rng))
+        chosen |= set(_draw(absent, self.limit - len(chosen), rng))
+        entries = [entry for entry in dialogue.entries if entry.name in chosen]
+        return dialogue.with_answer([name for name in dialogue.query if name in chosen], entries)
+
+
+class NegativeInjection(Strategy):
+    """Answers absent names with the absent token instead of leaving them out.
+
+    The answer then follows the query's order. Extra names come last in the query and are always answered.
+
+    Args:
+        count: How many absent names of the query are answered at most, at random; None for all of them.
+        extra_names: Names from elsewhere; those that the data set or the query has itself are not used.
+        extra_count: How many of the extra names are asked for besides, at random.
+
+    Raises:
+        ValueError: If a count is negative, or more extra names are wanted than there are.
+    """
+
+    def __init__(self, count: int | None = None, extra_names: Sequence[str] = (), extra_count: int = 0) -> None:
+        if count is not None and count < 0:
+            raise ValueError(f"NegativeInjection: `count` must not be negative, got {count}; use null for all")
+        if not 0 <= extra_count <= len(extra_names):
+            raise ValueError(
+                f"NegativeInjection: `extra_count` must be between 0 and the number of `extra_names`, "
+                f"{len(extra_names)}, got {extra_count}"
+            )
+        self.count = count
+        self.extra_names = tuple({normalise(name): name for name in extra_names}.values())
+        self.extra_count = extra_count
+
+    def __call__(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
+        """Return the dialogue with absent names answered."""
+        if dialogue.kind != "complex":
+            return dialogue
+        answered = {entry.name: entry for entry in dialogue.entries}
+        silent = [name for name in dialogue.query if name not in answered]
+        extra = _draw(_without(self.extra_names, dialogue.query), self.extra_count, rng)
+        injected = _draw(silent, len(silent) if self.count is None else self.count, rng) + extra
+        answered |= {name: Entry(name, present=False) for name in injected}
+        query = (*dialogue.query, *extra)
+        return dialogue.with_answer(query, [answered[name] for name in query if name in answered])
+
+    def for_vocabulary(self, categories: Sequence[str]) -> Self:
+        """Return the strategy without the extra names that a data set has itself: they could be present."""
+        names = _without(self.extra_names, categories)
+        return type(self)(self.count, names, min(self.extra_count, len(names)))
+
+
+class OrderRandomization(Strategy):
+    """Asks in a random order, and lets the answer follow it.
+
+    Args:
+        query: "random" for a random order of the query, "fixed" to leave it as it is (an ablation).
+        answer: "follow" for the query's order, "own" for a random order of its own (an ablation).
+
+    Raises:
+        ValueError: If an argument is none of these.
+    """
+
+    def __init__(
+        self, query: Literal["random", "fixed"] = "random", answer: Literal["follow", "own"] = "follow"
+    ) -> None:
+        if query not in ("random", "fixed"):
+            raise ValueError(f"OrderRandomization: `query` must be 'random' or 'fixed', got {query!r}")
+        if answer not in ("follow", "own"):
+            raise ValueError(f"OrderRandomization: `answer` must be 'follow' or 'own', got {answer!r}")
+        self.query = query
+        self.answer = answer
+
+    def __call__(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
+        """Return the dialogue with query and answer in their orders."""
+        if dialogue.kind != "complex":
+            return dialogue
+        query = _shuffled(dialogue.query, rng) if self.query == "random" else list(dialogue.query)
+        if self.answer == "own":
+            return dialogue.with_answer(query, _shuffled(dialogue.entries, rng))
+        rank = {name: place for place, name in enumerate(query)}
+        return dialogue.with_answer(query, sorted(dialogue.entries, key=lambda entry: rank[entry.name]))
+
+
+def _draw(names: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
+    if count >= len(names):
+        return list(names)
+    return [names[place] for place in sorted(rng.choice(len(names), size=count, replace=False))]
+
+
+def _shuffled(items: Sequence[T], rng: np.random.Generator) -> list[T]:
+    return [items[place] for place in rng.permutation(len(items))]
+
+
+def _without(names: Iterable[str], taken: Iterable[str]) -> list[str]:
+    known = {normalise(name) for name in taken}
+    return [name for name in names if normalise(name) not in known]
