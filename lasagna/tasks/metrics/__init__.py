@@ -1,0 +1,28 @@
+"""Scores of answers, each a pure function and a thin metric that adds up (see ``protocols`` for their names)."""
+
+from lasagna.tasks.metrics.answer_accuracy import AnswerAccuracy
+from lasagna.tasks.metrics.base import DialogueMetric, collect
+from lasagna.tasks.metrics.mean_iou import MeanIoU
+from lasagna.tasks.metrics.order import AnswerOrder
+from lasagna.tasks.metrics.phrase_iou import PhraseIoU, ReasoningIoU, ReferringIoU
+from lasagna.tasks.metrics.presence import Presence, PresenceByLength
+from lasagna.tasks.metrics.protocols import PROTOCOLS, QUANTITIES, Decoding, Quantity, quantity_of, score_key
+
+__all__ = [
+    "PROTOCOLS",
+    "QUANTITIES",
+    "AnswerAccuracy",
+    "AnswerOrder",
+    "Decoding",
+    "DialogueMetric",
+    "MeanIoU",
+    "PhraseIoU",
+    "Presence",
+    "PresenceByLength",
+    "Quantity",
+    "ReasoningIoU",
+    "ReferringIoU",
+    "collect",
+    "quantity_of",
+    "score_key",
+]

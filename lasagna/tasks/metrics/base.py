@@ -1,0 +1,124 @@
+"""What all scores of answers have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics import Metric, MetricCollection
+
+from lasagna.dialogue import Answer, AnsweredEntry, Dialogue, Entry
+from lasagna.masks import BoolMask
+from lasagna.prompt_format import normalise
+from lasagna.tasks.metrics.protocols import Decoding, score_key
+
+
+class DialogueMetric(Metric):
+    """A metric that compares answers with the dialogues they should have led to.
+
+    States are sums of fixed size, so that processes and parts of a run add up. ``compute`` returns one or more scores
+    under their full keys (see ``protocols``, also for each score's direction and range); a score without anything to
+    measure is NaN.
+
+    Args:
+        decoding: Which answers it is for: those decoded in the known order, or freely.
+
+    Attributes:
+        protocol: Id of the rule.
+    """
+
+    protocol: ClassVar[str] = "lasagna-v1"
+    is_differentiable = False
+    full_state_update = False
+    plot_lower_bound = 0.0
+
+    def __init__(self, decoding: Decoding = "ordered") -> None:
+        super().__init__()
+        if decoding not in ("ordered", "free"):
+            raise ValueError(f"decoding: {decoding!r} is not one of 'ordered', 'free'")
+        self.decoding = decoding
+
+    @abstractmethod
+    def update(self, dialogue: Dialogue, answer: Answer) -> None:
+        """Count one answer.
+
+        Args:
+            dialogue: What was asked, and the truth about it.
+            answer: What the assistant answered.
+        """
+
+    @abstractmethod
+    def compute(self) -> dict[str, Tensor]:
+        """Return the scores, float scalars by key."""
+
+    def key(self, quantity: str, *parts: str) -> str:
+        """Return the full key of one of this metric's scores."""
+        free = ("free",) if self.decoding == "free" else ()
+        return score_key(quantity, self.protocol, *free, *parts)
+
+    def add_sum(self, name: str, *shape: int, dtype: torch.dtype = torch.int64) -> None:
+        """Add a state of zeros that is summed over processes."""
+        self.add_state(name, torch.zeros(shape, dtype=dtype), dist_reduce_fx="sum")
+
+
+def collect(metrics: Sequence[DialogueMetric]) -> MetricCollection:
+    """Put metrics together, each with a state of its own.
+
+    Compute groups stay off: torchmetrics shares the state of metrics whose states happen to be equal after the first
+    update, and those of two protocols may be.
+    """
+    named: dict[str, Metric | MetricCollection] = {}
+    for metric in metrics:
+        named[f"{type(metric).__name__}_{len(named)}"] = metric
+    return MetricCollection(named, compute_groups=False)
+
+
+def entries_by_name(entries: Sequence[Entry]) -> dict[str, Entry]:
+    """Return a dialogue's entries by normalised name."""
+    return {normalise(entry.name): entry for entry in entries}
+
+
+def answered_by_name(answer: Answer) -> dict[str, AnsweredEntry]:
+    """Return an answer's entries by normalised name; of a repeated name the first counts."""
+    return {normalise(entry.name): entry for entry in reversed(answer.entries)}
+
+
+def image_size(dialogue: Dialogue, answer: Answer) -> tuple[int, int] | None:
+    """Return the height and width that the masks have, or None if there are none.
+
+    Raises:
+        ValueError: If the true masks differ in size.
+    """
+    sizes = [entry.mask.size for entry in dialogue.entries if entry.mask is not None]
+    sizes += [] if dialogue.ignore is None else [dialogue.ignore.size]
+    if len(set(sizes)) > 1:
+        raise ValueError(f"mask: the true masks of one image have different sizes {sorted(set(sizes))}")
+    claimed = [entry.mask.shape for entry in answer.entries if entry.present and entry.mask is not None]
+    sizes += [(shape[0], shape[1]) for shape in claimed]
+    return sizes[0] if sizes else None
+
+
+def answered_mask(entry: AnsweredEntry | None, size: tuple[int, int]) -> BoolMask | None:
+    """Return the mask an entry claims, or None if it claims none.
+
+    Raises:
+        ValueError: If it is not of the image's size.
+    """
+    if entry is None or not entry.present or entry.mask is None:
+        return None
+    for what, pixels in (("mask", entry.mask), ("probability", entry.probability)):
+        if pixels is not None and pixels.shape != size:
+            raise ValueError(
+                f"{what} of {entry.name!r}: its size is {pixels.shape}, that of the image {size}; "
+                "an answer's masks must have the image's own size"
+            )
+    return np.asarray(entry.mask, dtype=bool)
+
+
+def ratio(part: Tensor, whole: Tensor) -> Tensor:
+    """Return the quotient as float, NaN where the whole is 0."""
+    return torch.where(whole > 0, part.float() / whole.clamp(min=1).float(), torch.nan)

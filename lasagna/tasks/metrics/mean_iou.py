@@ -1,0 +1,134 @@
+"""Mean intersection over union of categories.
+
+Notation: c: categories; H, W: height and width of the image in pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lasagna.dialogue import Answer, AnsweredEntry, Dialogue
+from lasagna.masks import BoolMask
+from lasagna.prompt_format import normalise
+from lasagna.tasks.metrics.base import DialogueMetric, answered_mask, image_size
+from lasagna.tasks.metrics.label_maps import Claim, Labels, paint_claims, paint_truth
+from lasagna.tasks.metrics.protocols import Decoding
+
+
+def confusion_matrix(truth: Labels, prediction: Labels, void: BoolMask | None, classes: int) -> NDArray[np.int64]:
+    """Count pixels by true and predicted label.
+
+    Args:
+        truth: True labels below ``classes``, int32 ``[H, W]``.
+        prediction: Predicted labels below ``classes``, int32 ``[H, W]``.
+        void: Pixels that count nowhere, bool ``[H, W]``, or None if all count.
+        classes: Number of labels.
+
+    Returns:
+        Counts ``[classes, classes]``, a row for each true label.
+    """
+    if void is not None:
+        truth = np.where(void, np.int32(classes), truth)
+    pairs = truth.astype(np.int64) * classes + prediction  # [H, W]
+    counts = np.bincount(pairs.reshape(-1), minlength=classes * classes)
+    return counts[: classes * classes].reshape(classes, classes).astype(np.int64, copy=False)
+
+
+def iou_by_category(confusion: Tensor) -> Tensor:
+    """Return the IoU of each category.
+
+    Args:
+        confusion: Counts ``[c + 1, c + 1]``, the last row and column for pixels of no category.
+
+    Returns:
+        Float ``[c]``, NaN for categories that occur neither in the truth nor in a prediction.
+    """
+    intersection = confusion.diagonal()
+    union = confusion.sum(0) + confusion.sum(1) - intersection
+    iou = intersection.float() / union.clamp(min=1).float()
+    return torch.where(union > 0, iou, torch.nan)[:-1]
+
+
+class MeanIoU(DialogueMetric):
+    """Mean IoU over categories, by one confusion matrix over the whole data set; higher is better, in [0, 1].
+
+    Protocol ``lasagna-v1``:
+
+    - A pixel's true label is the category whose mask covers it (where true masks overlap, the smaller one), its
+      predicted label the category whose answered mask covers it. Where answered masks overlap, the highest probability
+      of the pixel decides; without one, the mask's confidence, or without that its score; of equals the first.
+    - Both are "none" where nothing covers the pixel. A name outside the categories (a borrowed one) competes for
+      pixels like any other, and what it wins is "none". Categories that were not asked for are "none" in the truth.
+    - Void pixels count nowhere.
+    - The mean runs over the categories that occur in the truth or in a prediction somewhere in the data set, so a
+      category that is never there but answered somewhere counts, as 0. "None" is not part of the mean.
+
+    The confusion matrix over a data set and its mean are those of Long et al. (arXiv 1411.4038, section 5, "mean IU").
+    The label "none" and the void rule depart from LaSagnA's released script, which counts void and unclaimed pixels as
+    the first category.
+
+    Args:
+        categories: The data set's categories.
+        decoding: Which answers it is for.
+
+    Raises:
+        ValueError: If there are no categories, or one is there twice.
+    """
+
+    higher_is_better = True
+    plot_upper_bound = 1.0
+    confusion: Tensor
+
+    def __init__(self, categories: Sequence[str], decoding: Decoding = "ordered") -> None:
+        super().__init__(decoding)
+        self.labels = {normalise(name): label for label, name in enumerate(categories)}
+        if not categories or len(self.labels) != len(categories):
+            raise ValueError(f"categories: they must be named in the manifest, each once; got {list(categories)}")
+        self.categories = tuple(categories)
+        self.add_sum("confusion", len(categories) + 1, len(categories) + 1)
+
+    def update(self, dialogue: Dialogue, answer: Answer) -> None:
+        """Count the pixels of one image.
+
+        Raises:
+            ValueError: If masks differ in size.
+        """
+        size = image_size(dialogue, answer)
+        if size is None:
+            return
+        none = len(self.categories)
+        prediction = paint_claims(self._claims(answer, size), size, none)
+        void = None if dialogue.ignore is None else dialogue.ignore.decode()
+        counts = confusion_matrix(self._truth(dialogue, size), prediction, void, none + 1)
+        self.confusion += torch.from_numpy(counts).to(self.confusion.device)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return the mean IoU; NaN if no category occurs."""
+        return {self.key("miou"): iou_by_category(self.confusion).nanmean()}
+
+    def by_category(self) -> dict[str, float]:
+        """Return the IoU of each category in this process, NaN for those that do not occur."""
+        return dict(zip(self.categories, iou_by_category(self.confusion).tolist(), strict=True))
+
+    def _label(self, name: str) -> int:
+        return self.labels.get(normalise(name), len(self.categories))
+
+    def _truth(self, dialogue: Dialogue, size: tuple[int, int]) -> Labels:
+        none = len(self.categories)
+        masks = ((self._label(entry.name), entry.mask) for entry in dialogue.entries if entry.mask is not None)
+        return paint_truth(((label, mask.decode()) for label, mask in masks if label != none), size, none)
+
+    def _claims(self, answer: Answer, size: tuple[int, int]) -> list[Claim]:
+        masks = [(entry, answered_mask(entry, size)) for entry in answer.entries]
+        return [Claim(self._label(entry.name), mask, _weight(entry)) for entry, mask in masks if mask is not None]
+
+
+def _weight(entry: AnsweredEntry) -> NDArray[np.float16] | float:
+    if entry.probability is not None:
+        return entry.probability
+    return float(entry.confidence or entry.score)

@@ -1,0 +1,124 @@
+"""Whether the assistant knows what is in the picture, name by name."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lasagna.dialogue import Answer, Dialogue
+from lasagna.prompt_format import normalise
+from lasagna.tasks.metrics.base import DialogueMetric, answered_by_name, entries_by_name, ratio
+from lasagna.tasks.metrics.protocols import Decoding
+
+
+def presence_counts(dialogue: Dialogue, answer: Answer) -> tuple[int, int, int, int]:
+    """Count the names of a query by truth and answer.
+
+    A name is present if the dialogue has a present entry for it, and called present if the answer does. So a name that
+    is left out, on either side, is absent. Names that were not asked for do not count.
+
+    Returns:
+        Present names called present, absent ones called present, present ones not, and absent ones not.
+    """
+    truth, answered = entries_by_name(dialogue.entries), answered_by_name(answer)
+    counts = [0, 0, 0, 0]
+    for name in map(normalise, dialogue.query):
+        present = name in truth and truth[name].present
+        called = name in answered and answered[name].present
+        counts[2 * (not called) + (not present)] += 1
+    return counts[0], counts[1], counts[2], counts[3]
+
+
+def presence_scores(counts: Tensor) -> dict[str, Tensor]:
+    """Turn counts into scores.
+
+    Args:
+        counts: True positives, false positives, false negatives and true negatives, integer ``[..., 4]``.
+
+    Returns:
+        Quantity to float ``[...]``, NaN where there is nothing to measure.
+    """
+    hits, false_alarms, misses, rejections = counts.unbind(-1)
+    return {
+        "presence_precision": ratio(hits, hits + false_alarms),
+        "presence_recall": ratio(hits, hits + misses),
+        "presence_f1": ratio(2 * hits, 2 * hits + false_alarms + misses),
+        "false_positive_rate": ratio(false_alarms, false_alarms + rejections),
+    }
+
+
+class Presence(DialogueMetric):
+    """Presence precision, recall and F1, and the false-positive rate on absent names; all in [0, 1].
+
+    Protocol ``lasagna-v1``: every name of every query counts once (micro average). It is present or absent by the
+    dialogue, borrowed names included, and is called present or not by the answer; a name that a free answer leaves out
+    is not called present. Precision, recall and F1 (van Rijsbergen) are those of the class "present": higher is better.
+    The false-positive rate is the share of absent names called present: lower is better.
+
+    Args:
+        decoding: Which answers it is for.
+    """
+
+    higher_is_better = None
+    plot_upper_bound = 1.0
+    counts: Tensor
+
+    def __init__(self, decoding: Decoding = "ordered") -> None:
+        super().__init__(decoding)
+        self.add_sum("counts", 4)
+
+    def update(self, dialogue: Dialogue, answer: Answer) -> None:
+        """Count the names of one query."""
+        self.counts += torch.tensor(presence_counts(dialogue, answer), device=self.counts.device)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return precision, recall, F1 and false-positive rate."""
+        return {self.key(quantity): score for quantity, score in presence_scores(self.counts).items()}
+
+
+class PresenceByLength(DialogueMetric):
+    """The scores of ``Presence``, apart for short and long queries (protocol ``lasagna-v1``).
+
+    Args:
+        lengths: The longest query of each group but the last, ascending: 4 and 8 make the groups "names-1-4",
+            "names-5-8" and "names-9-up".
+        decoding: Which answers it is for.
+
+    Raises:
+        ValueError: If the lengths are none, not positive or not ascending.
+    """
+
+    higher_is_better = None
+    plot_upper_bound = 1.0
+    counts: Tensor
+
+    def __init__(self, lengths: Sequence[int], decoding: Decoding = "ordered") -> None:
+        super().__init__(decoding)
+        self.lengths = tuple(lengths)
+        if not self.lengths or self.lengths[0] < 1 or list(self.lengths) != sorted(set(self.lengths)):
+            raise ValueError(f"lengths: {list(lengths)} must be whole numbers from 1, ascending, e.g. [4, 8, 16]")
+        self.add_sum("counts", len(self.lengths) + 1, 4)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The names of the groups, from short to long."""
+        starts = [1, *(length + 1 for length in self.lengths)]
+        ends = [*map(str, self.lengths), "up"]
+        return tuple(f"names-{start}-{end}" for start, end in zip(starts, ends, strict=True))
+
+    def update(self, dialogue: Dialogue, answer: Answer) -> None:
+        """Count the names of one query in the group of its length."""
+        group = bisect_left(self.lengths, len(dialogue.query))
+        self.counts[group] += torch.tensor(presence_counts(dialogue, answer), device=self.counts.device)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return precision, recall, F1 and false-positive rate of each group."""
+        scores = presence_scores(self.counts)
+        return {
+            self.key(quantity, group): values[rank]
+            for quantity, values in scores.items()
+            for rank, group in enumerate(self.groups)
+        }

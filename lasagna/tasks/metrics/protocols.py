@@ -1,0 +1,88 @@
+"""The names of scores, all in one place: what is measured, by which rule, and on what part of the answers.
+
+A key reads ``quantity/protocol`` and, where only a part is scored, ``quantity/protocol/part``: ``miou/lasagna-v1``,
+``giou/grefcoco``, ``presence_f1/lasagna-v1/free``, ``vqa_accuracy/lasagna-v1/number``. A quantity is written with
+underscores, a protocol and a part with hyphens. Of the parts, ``free`` comes first and says that the answers were
+decoded freely; without it complex queries were decoded in the known order. A rule that changes gets a new version, so
+that numbers with the same key can always be compared.
+
+Keys are plain columns in CSV and JSON and plain names for loggers. Where one stands in a checkpoint's file name, set
+``auto_insert_metric_name=False``, as Lightning asks for all names with a slash.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Decoding = Literal["ordered", "free"]
+
+PROTOCOLS: dict[str, str] = {
+    "lasagna-v1": "This package's own rules, which the docstring of each metric states in full.",
+    "grefcoco": "Generalised referring segmentation: phrases may fit nothing (Liu et al., GRES, arXiv 2306.00968).",
+    "lisa": "Referring and reasoning segmentation with one mask a query (Lai et al., LISA, arXiv 2308.00692).",
+}
+"""Every protocol id with what it stands for."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Something that is measured.
+
+    Args:
+        text: What it is, in a few words.
+        higher_is_better: Its direction.
+        upper: The most it can be; the least is 0.
+    """
+
+    text: str
+    higher_is_better: bool = True
+    upper: float = 1.0
+
+
+QUANTITIES: dict[str, Quantity] = {
+    "ciou": Quantity("cumulative IoU: summed intersection by summed union"),
+    "complete_in_order": Quantity("share of answers that name everything asked, in order and without a fault"),
+    "false_positive_rate": Quantity("share of absent names that were called present", higher_is_better=False),
+    "faults": Quantity("number of faults in answers", higher_is_better=False, upper=float("inf")),
+    "giou": Quantity("mean IoU over phrases"),
+    "miou": Quantity("mean IoU over categories"),
+    "n_acc": Quantity("share of phrases that fit nothing answered with nothing"),
+    "presence_f1": Quantity("harmonic mean of presence precision and recall"),
+    "presence_precision": Quantity("share of names called present that are"),
+    "presence_recall": Quantity("share of present names that were called present"),
+    "t_acc": Quantity("share of phrases that fit something answered with something"),
+    "vqa_accuracy": Quantity("share of questions answered right"),
+}
+"""Every quantity with its direction and range."""
+
+
+def score_key(quantity: str, protocol: str, *parts: str) -> str:
+    """Return the key of a score.
+
+    Args:
+        quantity: What is measured, one of ``QUANTITIES``.
+        protocol: By which rule, one of ``PROTOCOLS`` or an id of the user's own.
+        parts: What part of the answers is scored, if not all.
+
+    Raises:
+        ValueError: If the quantity is unknown or a piece is empty or holds a slash or a dot.
+    """
+    if quantity not in QUANTITIES:
+        raise ValueError(f"quantity: {quantity!r} is not one of {sorted(QUANTITIES)}; add it there with its direction")
+    for piece in (protocol, *parts):
+        if not piece or "/" in piece or "." in piece:
+            raise ValueError(f"protocol or part: {piece!r} must be one word or more, without '/' or '.'")
+    return "/".join((quantity, protocol, *parts))
+
+
+def quantity_of(key: str) -> Quantity:
+    """Return what a key measures, also if a stage or source stands before it (``val/scenes/miou/lasagna-v1``).
+
+    Raises:
+        KeyError: If no piece of the key is a known quantity.
+    """
+    for piece in key.split("/"):
+        if piece in QUANTITIES:
+            return QUANTITIES[piece]
+    raise KeyError(f"{key!r} names none of the quantities {sorted(QUANTITIES)}")

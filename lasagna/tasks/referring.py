@@ -1,0 +1,36 @@
+"""Referring segmentation: what a phrase fits, be it nothing, one thing or many."""
+
+from __future__ import annotations
+
+import numpy as np
+from torchmetrics import MetricCollection
+
+from lasagna.dialogue import Dialogue
+from lasagna.record import Record
+from lasagna.tasks.base import Task
+from lasagna.tasks.metrics import ReferringIoU, collect
+from lasagna.tasks.targets import draw, phrase_dialogue
+
+
+class Referring(Task):
+    """Some phrases of a record, each asked for by itself (Liu et al., GRES, arXiv 2306.00968).
+
+    The answer is the union of the things that a phrase fits, or absent. Phrases that fit ignored pixels alone are left
+    out. Scores: cIoU, gIoU, N-acc and T-acc.
+
+    Args:
+        phrases: Phrases of a record at most, random ones.
+    """
+
+    def __init__(self, phrases: int = 3) -> None:
+        self.phrases = phrases
+
+    def dialogues(self, record: Record, rng: np.random.Generator) -> list[Dialogue]:
+        """Return a referring dialogue for each chosen phrase."""
+        chosen = draw(record.phrases, self.phrases, rng)
+        dialogues = [phrase_dialogue("referring", phrase.text, phrase.masks, record) for phrase in chosen]
+        return [dialogue for dialogue in dialogues if dialogue is not None]
+
+    def metrics(self, categories: tuple[str, ...]) -> MetricCollection:
+        """Return the scores of gRefCOCO; they need no categories."""
+        return collect([ReferringIoU()])

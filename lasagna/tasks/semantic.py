@@ -1,0 +1,65 @@
+"""Semantic segmentation: which of many categories are in the picture, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from torchmetrics import MetricCollection
+
+from lasagna.dialogue import Dialogue, Entry
+from lasagna.masks import Mask
+from lasagna.prompt_format import normalise
+from lasagna.record import Record
+from lasagna.tasks.base import Task
+from lasagna.tasks.metrics import AnswerOrder, Decoding, DialogueMetric, MeanIoU, Presence, PresenceByLength, collect
+from lasagna.tasks.targets import is_there
+
+
+class Semantic(Task):
+    """One complex query a record (LaSagnA, arXiv 2404.08506, section 3.1).
+
+    The query lists, in the manifest's order, all categories that are present or may be called absent: those not
+    annotated, or, where that means unknown, those the record names as absent. The entries are the present ones; the
+    training strategies choose and order. A category all of whose pixels are ignored is neither, and not asked for.
+
+    Scores: mean IoU and presence; with free decoding the same over free answers, and how complete these are.
+
+    Args:
+        free_decoding: Whether to decode and score freely too, beside the known order.
+        lengths: Where given, presence is scored apart by length of the query as well; the longest query of each
+            group but the last, e.g. [4, 8, 16].
+    """
+
+    def __init__(self, free_decoding: bool = False, lengths: Sequence[int] = ()) -> None:
+        self.decoding = ("ordered", "free") if free_decoding else ("ordered",)
+        self.lengths = tuple(lengths)
+
+    def dialogues(self, record: Record, rng: np.random.Generator) -> list[Dialogue]:
+        """Return one complex dialogue, or none if there is nothing to ask for."""
+        ignore = record.ignored()
+        ignored = None if ignore is None else ignore.decode()
+        masks = record.category_masks()
+        there = {name: is_there(mask, ignored) for name, mask in masks.items()}
+        present = {name: mask for name, mask in masks.items() if there[name]}
+        hidden = {normalise(name) for name, state in there.items() if state is None}
+        query = [name for name in _askable(record, present) if normalise(name) not in hidden]
+        entries = [Entry(name, True, present[name]) for name in query if name in present]
+        return [Dialogue("complex", tuple(query), tuple(entries), ignore=ignore)] if query else []
+
+    def metrics(self, categories: tuple[str, ...]) -> MetricCollection:
+        """Return mean IoU and presence for each decoding, and the order of free answers."""
+        return collect([metric for decoding in self.decoding for metric in self._metrics(categories, decoding)])
+
+    def _metrics(self, categories: tuple[str, ...], decoding: Decoding) -> list[DialogueMetric]:
+        metrics: list[DialogueMetric] = [MeanIoU(categories, decoding), Presence(decoding)]
+        metrics += [PresenceByLength(self.lengths, decoding)] if self.lengths else []
+        return [*metrics, AnswerOrder(decoding)] if decoding == "free" else metrics
+
+
+def _askable(record: Record, present: dict[str, Mask]) -> list[str]:
+    manifest = record.manifest
+    absent = record.absent if manifest.unannotated == "unknown" else (*manifest.categories, *record.absent)
+    known = {normalise(name): name for name in (*absent, *present)}
+    order = [known.pop(name) for name in map(normalise, manifest.categories) if name in known]
+    return order + list(known.values())

@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+from made_records import mask, record
+
+from lasagna.batch import Sample
+from lasagna.dialogue import Answer
+from lasagna.record import Question, Turn
+from lasagna.tasks import VQA
+
+RECORD = record(
+    questions=(
+        Question("how many dogs are there?", "two"),
+        Question("what could one ride?", "the horse", (mask("#...", "...."),)),
+        Question("is there a cat?", "no"),
+    ),
+    talk=(Turn("what do you see?", "a wide field"),),
+)
+
+
+def test_questions_in_words_and_talk():
+    dialogues = VQA(10).dialogues(RECORD, np.random.default_rng(0))
+    assert [(dialogue.kind, dialogue.query, dialogue.text, dialogue.entries) for dialogue in dialogues] == [
+        ("question", ("how many dogs are there?",), "two", ()),
+        ("question", ("is there a cat?",), "no", ()),
+        ("question", ("what do you see?",), "a wide field", ()),
+    ]
+
+
+def test_talk_can_be_left_off():
+    assert len(VQA(10, talk=False).dialogues(RECORD, np.random.default_rng(0))) == 2
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_at_most_so_many(count):
+    assert len(VQA(count).dialogues(RECORD, np.random.default_rng(0))) == count
+
+
+def test_scores():
+    task = VQA(talk=False)
+    asked = task.dialogues(RECORD, np.random.default_rng(0))
+    metrics = task.metrics(())
+    task.score(metrics, [Sample("made", "one", 0, dialogue) for dialogue in asked], [Answer("2."), Answer("yes")])
+    scores = metrics.compute()
+    assert scores["vqa_accuracy/lasagna-v1"] == 0.5
+    assert scores["vqa_accuracy/lasagna-v1/number"] == 1
+    assert scores["vqa_accuracy/lasagna-v1/yes-no"] == 0
+    assert scores["vqa_accuracy/lasagna-v1/other"].isnan()
