@@ -1,1 +1,27 @@
 """Tasks, training and scores."""
+
+from lasagna.tasks.base import Task
+from lasagna.tasks.optimiser import Optimiser
+from lasagna.tasks.prediction_sheet import PredictionSheet
+from lasagna.tasks.reasoning import Reasoning
+from lasagna.tasks.referring import Referring
+from lasagna.tasks.run_checkpoint import RunCheckpoint
+from lasagna.tasks.run_logger import RunLogger
+from lasagna.tasks.run_summary import RunSummary
+from lasagna.tasks.semantic import Semantic
+from lasagna.tasks.training import AssistantTraining
+from lasagna.tasks.vqa import VQA
+
+__all__ = [
+    "VQA",
+    "AssistantTraining",
+    "Optimiser",
+    "PredictionSheet",
+    "Reasoning",
+    "Referring",
+    "RunCheckpoint",
+    "RunLogger",
+    "RunSummary",
+    "Semantic",
+    "Task",
+]

@@ -66,7 +66,8 @@ class TinyLanguageModel(LanguageModel):
         self.llama = LlamaForCausalLM(_config(len(self.tokenizer), self.max_length))
         self.projector = ImageProjector(features.channels[0], HIDDEN, self.image_grid)
         if self.weights == "pretrained":
-            load_packaged(self.llama, "language_model")
+            # the output layer shares the word embeddings, which are stored once
+            load_packaged(self.llama.model, "language_model")
         if self.projector_weights == "pretrained":
             load_packaged(self.projector, "projector")
         self._add_tokens(special_tokens)

@@ -1,0 +1,89 @@
+"""The ``lasagna`` command: typed functions, each imported when it is asked for."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from lasagna import __version__
+from lasagna.errors import LasagnaError
+
+COMMANDS = {
+    "predict": ("lasagna.predict:predict", "answer queries about a picture or a folder of pictures"),
+    "convert": ("lasagna.datamodules.converters.conversion:convert", "write a data set as shards"),
+    "sweep": ("lasagna.sweep:sweep", "run a grid of config values and seeds"),
+    "report": ("lasagna.sweep_report:report", "turn a folder of runs into a table and a plot"),
+}
+"""Command to where its function is, and what it does."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run a command.
+
+    Args:
+        argv: The command line without the program's name; None for that of the process.
+
+    Raises:
+        SystemExit: After help or version, and if the input is at fault; the reason has been printed.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help"):
+        print(usage())
+        raise SystemExit(0 if argv else 2)
+    if argv[0] == "--version":
+        print(__version__)
+        raise SystemExit(0)
+    if argv[0] not in COMMANDS:
+        raise SystemExit(_unknown(argv[0]))
+    _settle()
+    try:
+        _run(*argv)
+    except LasagnaError as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        raise SystemExit(2) from fault
+
+
+def usage() -> str:
+    """Return the list of commands."""
+    lines = [f"  {name:<10}{text}" for name, (_, text) in COMMANDS.items()]
+    head = ["usage: lasagna COMMAND ...", "", "commands:", *lines, ""]
+    return "\n".join([*head, "`lasagna COMMAND --help` lists the options; training is `python train.py`."])
+
+
+def _run(name: str, *argv: str) -> None:
+    from jsonargparse import ArgumentParser, auto_cli
+
+    class CommandParser(ArgumentParser):
+        def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
+            """Say what is wrong in a line."""
+            lines = [line.strip() for line in message.splitlines() if line.strip()]
+            self.exit(2, f"error: {' '.join(lines)}; see lasagna {name} --help\n")
+
+    module, function = COMMANDS[name][0].split(":")
+    auto_cli(
+        getattr(import_module(module), function),
+        args=list(argv),
+        as_positional=False,
+        parser_class=CommandParser,
+        prog=f"lasagna {name}",
+    )
+
+
+def _settle() -> None:
+    # users' own classes as `file.Class`: a script has its folder on the path, an installed command has not
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+
+
+def _unknown(name: str) -> int:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, COMMANDS, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COMMANDS)}"
+    print(f"error: there is no command {name!r}; {hint}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,10 @@
+"""Converters that turn data sets, as they were released, into shards of records."""
+
+from __future__ import annotations
+
+from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.camvid import CamVid
+from lasagna.datamodules.converters.conversion import convert
+from lasagna.datamodules.converters.files import LayoutError
+
+__all__ = ["CamVid", "Converter", "LayoutError", "Split", "convert"]

@@ -1,0 +1,117 @@
+"""CamVid, driving scenes with a class for every pixel.
+
+Source: Brostow, Shotton, Fauqueur, Cipolla (ECCV 2008); Brostow, Fauqueur, Cipolla (Pattern Recognition Letters 2009).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.camvid_classes import CAMVID_11, CAMVID_32, COLOURS_32
+from lasagna.datamodules.converters.colours import ColourLabels
+from lasagna.datamodules.converters.files import LayoutError, Pair, files_by_key, pair_up, read_label_file, shorten
+from lasagna.errors import LasagnaError, RecordError
+
+SPLITS = ("train", "val", "test")
+SEGNET_LAYOUTS = (
+    ("{split}", "{split}annot", "{split}.txt"),
+    ("images/{split}", "labels/{split}", "splits/{split}.txt"),
+)
+"""Where images, label files and the list of frames of a split are."""
+STILLS, COLOURED = "701_StillsRaw_full", "LabeledApproved_full"
+SUFFIXES = (".png", ".jpg", ".jpeg")
+EXPECTED = f"""one of
+  {{train,val,test}}/<frame>.png with {{train,val,test}}annot/<frame>.png (SegNet tutorial, 11 classes)
+  images/{{train,val,test}}/<frame>.jpg with labels/{{train,val,test}}/<frame>.png (the same in other folders)
+  {STILLS}/<frame>.png with {COLOURED}/<frame>_L.png (original, 32 colours)"""
+
+
+class CamVid(Converter):
+    """CamVid as the SegNet tutorial has it (480x360, 11 classes, splits) or as it was released (960x720, 32 colours).
+
+    The frames come from four drives, which their names begin with: 0001TP (at dusk), 0006R0, 0016E5 and Seq05VD. In the
+    SegNet splits val is from 0016E5, as is half of train; holding a drive out gives frames of a place that was never
+    seen, in some of which classes are truly absent. The original form has no splits: all is "train". Where a split
+    comes with a list of frames, the list decides what belongs to it, and in which order.
+
+    Args:
+        source: The folder, or the one that holds it as "CamVid".
+        held_out_drive: A drive whose frames leave their splits and become the split "held_out".
+    """
+
+    def __init__(self, source: Path, held_out_drive: str | None = None) -> None:
+        self.source = source
+        self.held_out_drive = held_out_drive
+
+    def splits(self) -> Mapping[str, Split]:
+        """Return the splits that have frames.
+
+        Raises:
+            LayoutError: If the folder is not laid out as expected, or images and label files do not pair up.
+            LasagnaError: If no frame belongs to the drive to hold out.
+        """
+        for root in (self.source, self.source / "CamVid"):
+            if (root / STILLS).is_dir() or (root / COLOURED).is_dir():
+                parts = self._hold_out({"train": _coloured_pairs(root)})
+                labels = ColourLabels(COLOURS_32)
+                return {name: Split(CAMVID_32, pairs, labels) for name, pairs in parts.items()}
+            if found := _segnet_parts(root):
+                return {name: Split(CAMVID_11, pairs, _keep_labels) for name, pairs in self._hold_out(found).items()}
+        raise LayoutError(f"source: {self.source} is not a CamVid folder; expected {EXPECTED}")
+
+    def _hold_out(self, parts: dict[str, list[Pair]]) -> dict[str, list[Pair]]:
+        if self.held_out_drive is None:
+            return parts
+        drives = Counter(_drive(pair) for pairs in parts.values() for pair in pairs)
+        if self.held_out_drive not in drives:
+            known = ", ".join(f"{drive} ({count} frames)" for drive, count in sorted(drives.items()))
+            raise LasagnaError(f"held_out_drive: no frame is of {self.held_out_drive!r}; there are {known}")
+        kept = {name: [pair for pair in pairs if _drive(pair) != self.held_out_drive] for name, pairs in parts.items()}
+        held_out = [pair for pairs in parts.values() for pair in pairs if _drive(pair) == self.held_out_drive]
+        return {name: pairs for name, pairs in kept.items() if pairs} | {"held_out": held_out}
+
+
+def _drive(pair: Pair) -> str:
+    return pair.key.split("_")[0]
+
+
+def _coloured_pairs(root: Path) -> list[Pair]:
+    images = files_by_key(root / STILLS, SUFFIXES)
+    return pair_up(images, files_by_key(root / COLOURED, (".png",), ending="_L"), str(root))
+
+
+def _segnet_parts(root: Path) -> dict[str, list[Pair]]:
+    for layout in SEGNET_LAYOUTS:
+        parts = {}
+        for split in SPLITS:
+            images, labels, frames = (root / part.format(split=split) for part in layout)
+            if images.is_dir() or labels.is_dir():
+                pairs = pair_up(files_by_key(images, SUFFIXES), files_by_key(labels, (".png",)), str(images))
+                parts[split] = _listed(pairs, frames)
+        if parts:
+            return parts
+    return {}
+
+
+def _listed(pairs: list[Pair], frames: Path) -> list[Pair]:
+    """Return the pairs that a list of frames names: one a line, as a bare name or a path, more words passed over."""
+    if not frames.is_file():
+        return pairs
+    by_key = {pair.key: pair for pair in pairs}
+    keys = [Path(line.split()[0]).stem for line in frames.read_text("utf-8").splitlines() if line.strip()]
+    missing = [key for key in keys if key not in by_key]
+    if missing:
+        raise LayoutError(f"{frames}: {len(missing)} of its frames are not there ({shorten(missing)})")
+    return [by_key[key] for key in dict.fromkeys(keys)]
+
+
+def _keep_labels(path: Path) -> bytes:
+    if (shape := read_label_file(path).shape) and len(shape) != 2:
+        raise RecordError(
+            f"{path}: a label file of the SegNet form has one channel, this one has shape {shape}; for the original "
+            f"with colours, name its folders {STILLS} and {COLOURED}"
+        )
+    return path.read_bytes()

@@ -1,0 +1,104 @@
+"""Finding and reading the files of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from lasagna.errors import LasagnaError, RecordError
+
+MOST_LISTED = 5
+"""How many of many names a message shows."""
+
+
+class LayoutError(LasagnaError, OSError):
+    """A folder that is not laid out as the data set's releases are."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image file and its label file.
+
+    Args:
+        key: Name of the record.
+        image: The image file.
+        label: The label file.
+    """
+
+    key: str
+    image: Path
+    label: Path
+
+
+def files_by_key(folder: Path, suffixes: Sequence[str], ending: str = "") -> dict[str, Path]:
+    """Return the files of a folder by their stem without ``ending``, sorted; hidden files are passed over.
+
+    Args:
+        folder: Where to look.
+        suffixes: File name suffixes to take, lower case with the dot.
+        ending: What stems must end in, e.g. "_L".
+
+    Raises:
+        LayoutError: If the folder is missing, or two files carry the same key.
+    """
+    if not folder.is_dir():
+        raise LayoutError(f"{folder}: there is no such folder")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in suffixes and path.stem.endswith(ending) and not path.name.startswith("."):
+            key = path.stem.removesuffix(ending)
+            if key in found:
+                raise LayoutError(f"{folder}: it holds both {found[key].name} and {path.name}; keep one of them")
+            found[key] = path
+    return found
+
+
+def pair_up(images: Mapping[str, Path], labels: Mapping[str, Path], place: str) -> list[Pair]:
+    """Join images and label files that carry the same key.
+
+    Args:
+        images: Image files by key.
+        labels: Label files by key.
+        place: Where they were found, for the message.
+
+    Returns:
+        The pairs, in the order of the images.
+
+    Raises:
+        LayoutError: If an image has no label file, or the other way round.
+    """
+    alone = {
+        "images without a label file": [key for key in images if key not in labels],
+        "label files without an image": [key for key in labels if key not in images],
+    }
+    faults = [f"{len(keys)} {what} ({shorten(keys)})" for what, keys in alone.items() if keys]
+    if faults:
+        raise LayoutError(f"{place}: {' and '.join(faults)}; add what is missing or take the others away")
+    return [Pair(key, image, labels[key]) for key, image in images.items()]
+
+
+def read_label_file(path: Path, mode: str | None = None) -> NDArray[np.uint8]:
+    """Return the pixels of a label file as they are, or turned into a mode of Pillow.
+
+    Args:
+        path: The file.
+        mode: E.g. "RGB"; None keeps the values (a palette is not applied).
+
+    Raises:
+        RecordError: If it cannot be decoded.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image if mode is None else image.convert(mode))
+    except (OSError, UnidentifiedImageError, SyntaxError) as fault:
+        raise RecordError(f"{path}: the label file cannot be decoded ({fault})") from fault
+
+
+def shorten(names: Sequence[str]) -> str:
+    """Return the first few names, and dots if there are more."""
+    return ", ".join(names[:MOST_LISTED]) + (", ..." if len(names) > MOST_LISTED else "")

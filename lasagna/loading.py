@@ -1,0 +1,82 @@
+"""Assistants from checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any
+
+from lasagna.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from lasagna.modules.assistant import Assistant
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint without unpickling anything but plain data and tensors.
+
+    Args:
+        path: The file.
+
+    Raises:
+        CheckpointError: If there is no such file, or it is no checkpoint of a training run.
+    """
+    import torch
+
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"checkpoint: there is no file {str(path)!r}{_nearby(path)}")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as fault:
+        reason = str(fault).strip().splitlines()[:1] or [type(fault).__name__]
+        raise CheckpointError(
+            f"checkpoint: {str(path)!r} cannot be read ({reason[0]}); it may be cut short, or hold more than weights "
+            "and plain data; train again, or take another one"
+        ) from fault
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise CheckpointError(f"checkpoint: {str(path)!r} holds no state_dict; give one that `fit` has written")
+    return checkpoint
+
+
+def load(path: str | Path, *, assistant: Assistant | None = None, frozen_check: bool = True) -> Assistant:
+    """Load an assistant that is ready to answer.
+
+    Args:
+        path: A checkpoint that training wrote; it says itself how to make the assistant.
+        assistant: The assistant to load into, for checkpoints that cannot say so; it is built here.
+        frozen_check: Whether the frozen weights must be those that the checkpoint was trained with.
+
+    Returns:
+        The assistant on the CPU, in evaluation mode.
+
+    Raises:
+        CheckpointError: If the checkpoint cannot be read, is of another architecture, or the frozen weights changed.
+    """
+    from lasagna.modules.assistant import Assistant
+    from lasagna.recipe import build
+    from lasagna.seeding import seeded
+    from lasagna.trained import FROZEN, PREFIX, RECIPE, SEED, check_frozen, check_weights
+
+    checkpoint = read_checkpoint(path)
+    if assistant is None:
+        if checkpoint.get(RECIPE) is None:
+            raise CheckpointError(
+                f"checkpoint: {str(path)!r} does not say how to make its assistant; give it: load(path, assistant=...)"
+            )
+        assistant = build(checkpoint[RECIPE], Assistant)
+    with seeded(checkpoint.get(SEED, 0), "fresh weights"):
+        assistant.configure_model()
+    state = checkpoint["state_dict"]
+    weights = {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
+    check_weights(weights, weights.keys(), assistant)
+    if frozen_check and FROZEN in checkpoint:
+        check_frozen(checkpoint[FROZEN], assistant, weights.keys())
+    assistant.load_state_dict(weights, strict=False)
+    return assistant.eval()
+
+
+def _nearby(path: Path) -> str:
+    found = sorted(str(file) for pattern in ("*.ckpt", "checkpoints/*.ckpt") for file in path.parent.glob(pattern))
+    found += sorted(str(file) for file in Path().glob("runs/*/checkpoints/*.ckpt"))
+    return f"; there are {', '.join(found[:4])}" if found else "; train one with `python train.py`"

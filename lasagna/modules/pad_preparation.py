@@ -1,0 +1,46 @@
+"""The image preparation that keeps the aspect ratio."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lasagna.batch import Geometry
+from lasagna.modules.preparation import SquashPreparation
+
+
+@dataclass(frozen=True)
+class PadPreparation:
+    """Resize until the image just fits, keep its aspect ratio, normalise, and pad with zeros at the right and bottom.
+
+    Zeros after normalisation are the mean colour, as SAM does (arXiv 2304.02643, ``Sam.preprocess``).
+
+    Args:
+        image_size: Height and width of the input in pixels.
+        mean: Mean of each channel, for values in [0, 1].
+        std: Standard deviation of each channel, for values in [0, 1].
+    """
+
+    image_size: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def geometry(self, size: tuple[int, int]) -> Geometry:
+        """Say how an image of some height and width will be fitted."""
+        scale = min(self.image_size[0] / size[0], self.image_size[1] / size[1])
+        height, width = (
+            min(limit, max(1, round(side * scale))) for side, limit in zip(size, self.image_size, strict=True)
+        )
+        return Geometry(original=size, resized=(height, width), padded=self.image_size)
+
+    def pixels(self, image: NDArray[np.uint8]) -> Tensor:
+        """Turn an image ``[h, w, 3]`` into the encoder's input, float ``[3, H, W]``."""
+        resized = self.geometry((image.shape[0], image.shape[1])).resized
+        values = SquashPreparation(resized, self.mean, self.std).pixels(image)
+        padded = torch.zeros(3, *self.image_size)
+        padded[:, : resized[0], : resized[1]] = values
+        return padded

@@ -1,0 +1,192 @@
+"""Any image model of timm as a vision encoder.
+
+Notation: b: images; H, W: input height and width in pixels; c, h, w: channels, height, width of a map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from lasagna.batch import ImagePreparation
+from lasagna.errors import CheckpointError
+from lasagna.modules.base import FeatureSpec, VisionEncoder
+from lasagna.modules.pad_preparation import PadPreparation
+from lasagna.modules.preparation import SquashPreparation
+
+MAIN_STRIDE, FINEST_STRIDE = 16, 4
+
+
+class TimmEncoder(VisionEncoder):
+    """The feature maps of a timm model (https://github.com/huggingface/pytorch-image-models).
+
+    Args:
+        model: Name of the model, one of ``timm.list_models()``.
+        pretrained: Whether timm fetches its pretrained weights (from the network, once).
+        weights_file: File with the weights of the whole model in timm's own names, ``.safetensors`` or a plain PyTorch
+            state dict; goes before ``pretrained``.
+        image_size: Height and width of the input in pixels, multiples of the coarsest stride in use.
+        out_indices: Which of the model's maps to use, as timm counts them; None for the one at stride 16 (or the next
+            finer one, or the only one) and all finer ones from stride 4.
+        frozen: Whether the encoder keeps its weights, and its norm statistics, in training.
+        resize: "squash" to the input size, or keep the aspect ratio and "pad" at the right and the bottom.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        pretrained: bool = False,
+        weights_file: str | None = None,
+        image_size: tuple[int, int] = (224, 224),
+        out_indices: tuple[int, ...] | None = None,
+        frozen: bool = False,
+        resize: Literal["squash", "pad"] = "squash",
+    ) -> None:
+        super().__init__()
+        if not timm.is_model(model.split(".")[0]):
+            near = get_close_matches(model, timm.list_models(), n=5, cutoff=0.5)
+            raise ValueError(f"model: timm has no {model!r}; near it are {near}, all are listed by timm.list_models()")
+        self.model = model
+        self.pretrained = pretrained
+        self.weights_file = weights_file
+        self.image_size = image_size
+        self.out_indices = out_indices
+        self.frozen = frozen
+        self.resize = resize
+        self._spec: FeatureSpec | None = None
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """The chosen maps, the coarsest first."""
+        if self._spec is None:
+            raise RuntimeError(f"spec: the maps of {self.model!r} are known once it is built; call build() first")
+        return self._spec
+
+    @property
+    def preparation(self) -> ImagePreparation:
+        """Squash or pad, with the mean and standard deviation that the model was trained with."""
+        config = timm.get_pretrained_cfg(self.model)
+        kind = SquashPreparation if self.resize == "squash" else PadPreparation
+        return kind(self.image_size, _channels(config.mean), _channels(config.std))
+
+    def build(self) -> None:
+        """Make the layers and load pretrained weights.
+
+        Raises:
+            ValueError: If ``out_indices`` or ``image_size`` do not suit the model.
+            CheckpointError: If ``weights_file`` is missing, unreadable or of another model.
+        """
+        with torch.device("meta"):
+            indices = self.out_indices or _default_indices(self._create())
+            strides = self._create(out_indices=indices).feature_info.reduction()
+        self._check(indices, strides)
+        self.network = self._create(out_indices=indices, **self._weight_source())
+        self.order = sorted(range(len(strides)), key=lambda position: -strides[position])
+        channels = self.network.feature_info.channels()
+        self._spec = FeatureSpec(
+            tuple(channels[position] for position in self.order),
+            tuple(strides[position] for position in self.order),
+            self.image_size,
+        )
+        if self.frozen:
+            self.freeze()
+
+    def train(self, mode: bool = True) -> TimmEncoder:
+        """Set the mode; a frozen encoder stays in evaluation mode, so that its norm statistics do not move."""
+        return super().train(mode and not self.frozen)
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """Encode images.
+
+        Args:
+            pixels: Prepared images, float ``[b, 3, H, W]``.
+
+        Returns:
+            The maps that ``spec`` announces, each float ``[b, c, h, w]``.
+        """
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            maps = self.network(pixels.contiguous(memory_format=torch.channels_last))
+        if str(getattr(getattr(self.network, "output_fmt", None), "value", "")) == "NHWC":
+            maps = [features.permute(0, 3, 1, 2) for features in maps]  # [b, h, w, c] -> [b, c, h, w]
+        return [maps[position] for position in self.order]
+
+    def _create(self, **options: Any) -> Any:  # noqa: ANN401
+        if timm.get_pretrained_cfg(self.model).fixed_input_size:
+            options["img_size"] = self.image_size
+        try:
+            return timm.create_model(self.model, features_only=True, **options)
+        except (AssertionError, IndexError) as fault:
+            raise ValueError(
+                f"out_indices {self.out_indices} or image_size {self.image_size} do not suit {self.model!r} ({fault}); "
+                "leave out_indices out, and take a multiple of 32 for each side"
+            ) from fault
+
+    def _check(self, indices: Sequence[int], strides: Sequence[int]) -> None:
+        if len(set(strides)) != len(strides):
+            raise ValueError(
+                f"out_indices: the maps {tuple(indices)} of {self.model!r} have the strides {tuple(strides)}; each may "
+                "occur once, so name one map a stride"
+            )
+        coarsest = max(strides)
+        if any(side % coarsest for side in self.image_size):
+            near = tuple(max(1, round(side / coarsest)) * coarsest for side in self.image_size)
+            raise ValueError(
+                f"image_size: {self.image_size} must be multiples of {coarsest}, the coarsest stride of {self.model!r} "
+                f"in use; the nearest is {near}"
+            )
+
+    def _weight_source(self) -> dict[str, Any]:
+        if self.weights_file is None:
+            return {"pretrained": self.pretrained}
+        state = read_weights(self.weights_file)
+        with torch.device("meta"):
+            whole: nn.Module = timm.create_model(self.model, num_classes=0)
+        missing = sorted(set(whole.state_dict()) - set(state))
+        if missing:
+            raise CheckpointError(
+                f"weights_file: {self.weights_file} lacks {len(missing)} of the {len(whole.state_dict())} tensors of "
+                f"{self.model!r}, e.g. {missing[:3]}; give a file of that model in timm's own names"
+            )
+        return {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": state}}
+
+
+def read_weights(path: str) -> dict[str, Tensor]:
+    """Read a file of tensors without unpickling anything but tensors.
+
+    Args:
+        path: A ``.safetensors`` file or a PyTorch state dict.
+
+    Returns:
+        The tensors by name, on the CPU.
+
+    Raises:
+        CheckpointError: If the file is missing or holds anything else.
+    """
+    if not Path(path).is_file():
+        raise CheckpointError(f"weights: there is no file {path!r}; check the path or leave it out")
+    try:
+        state = load_file(path) if path.endswith(".safetensors") else torch.load(path, "cpu", weights_only=True)
+    except Exception as fault:
+        raise CheckpointError(f"weights: {path} is neither safetensors nor a plain state dict ({fault})") from fault
+    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise CheckpointError(f"weights: {path} holds more than tensors; save the model's state_dict() alone")
+    return state
+
+
+def _default_indices(network: Any) -> tuple[int, ...]:  # noqa: ANN401
+    info = network.feature_info
+    by_stride = dict(zip(info.reduction(), info.out_indices, strict=True))
+    chosen = [stride for stride in by_stride if FINEST_STRIDE <= stride <= MAIN_STRIDE] or [min(by_stride)]
+    return tuple(by_stride[stride] for stride in sorted(chosen))
+
+
+def _channels(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return float(red), float(green), float(blue)

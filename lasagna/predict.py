@@ -1,0 +1,195 @@
+"""Answers about picture files: overlays as PNG, and everything as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lasagna.errors import LasagnaError, QueryError, RecordError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lasagna.batch import Query
+    from lasagna.dialogue import Answer
+    from lasagna.modules.assistant import Assistant
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+"""Files of a folder that are taken for pictures."""
+
+
+def predict(
+    ckpt: Path,
+    image: Path,
+    query: str | None = None,
+    refer: str | None = None,
+    reason: str | None = None,
+    ask: str | None = None,
+    out: Path = Path("predictions"),
+    decoding: Literal["ordered", "free"] = "ordered",
+    threshold: float = 0.5,
+    device: str = "auto",
+) -> None:
+    """Answer queries about a picture, or about each picture of a folder.
+
+    Several kinds of queries can be asked together; a picture is encoded once for all of them.
+
+    Args:
+        ckpt: A checkpoint that training wrote.
+        image: A picture file, or a folder of pictures.
+        query: Names to look for, with commas between them, e.g. "sun, dog, house".
+        refer: A phrase that names something, e.g. "the ball left of the house".
+        reason: A description that does not name it, e.g. "what one could live in".
+        ask: A question to be answered in words, e.g. "how many balls are there".
+        out: Folder for one JSON a picture and one PNG a query.
+        decoding: "ordered" decides on every name in the order asked, "free" lets the model write.
+        threshold: Score from which ordered decoding says that a name is present, in [0, 1].
+        device: Where to compute: "cpu", "cuda", ...; "auto" for an accelerator if there is one.
+
+    Raises:
+        QueryError: If nothing is asked, a query is empty, or it is longer than the model takes.
+        RecordError: If there is no such picture, or none that can be read.
+        CheckpointError: If the checkpoint cannot be used.
+        LasagnaError: If the threshold or the device cannot be used.
+    """
+    queries = read_queries(query, refer, reason, ask)
+    pictures = find_pictures(image)
+    if not 0 <= threshold <= 1:
+        raise LasagnaError(f"threshold: expected a number in [0, 1], got {threshold}")
+    assistant = _assistant(ckpt, device)
+    assistant.presence_threshold = threshold
+    failed = _answer_all(assistant, pictures, queries, out, decoding)
+    print(f"{len(pictures) - len(failed)} of {len(pictures)} pictures answered in {out}")
+    for fault in failed:
+        print(f"left out: {fault}", file=sys.stderr)
+    if len(failed) == len(pictures):
+        raise RecordError(f"image: none of {len(pictures)} files could be read, the first because: {failed[0]}")
+
+
+def read_queries(
+    query: str | None = None, refer: str | None = None, reason: str | None = None, ask: str | None = None
+) -> list[Query]:
+    """Check what is asked, as far as it can be without the model.
+
+    Raises:
+        QueryError: If nothing is asked, or a query is empty or has doubled names.
+    """
+    from lasagna.batch import Query
+    from lasagna.prompt_format import PAPER
+
+    queries = [] if query is None else [Query(0, "complex", tuple(name.strip() for name in query.split(",")))]
+    queries += [] if refer is None else [Query(0, "referring", (refer.strip(),))]
+    queries += [] if reason is None else [Query(0, "reasoning", (reason.strip(),))]
+    queries += [] if ask is None else [Query(0, "question", (ask.strip(),))]
+    if not queries:
+        raise QueryError("query: nothing is asked; give --query, --refer, --reason or --ask")
+    for asked in queries:
+        PAPER.check(asked.kind, asked.names)
+    return queries
+
+
+def find_pictures(image: Path) -> list[Path]:
+    """Return the picture file, or the pictures of a folder by name.
+
+    Raises:
+        RecordError: If there is no such file or folder, or no picture in it.
+    """
+    if image.is_file():
+        return [image]
+    if not image.is_dir():
+        raise RecordError(f"image: there is no file or folder {str(image)!r}")
+    pictures = sorted(path for path in image.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not pictures:
+        raise RecordError(f"image: {str(image)!r} holds no picture; files that end in {', '.join(SUFFIXES)} are taken")
+    return pictures
+
+
+def answer_picture(
+    assistant: Assistant,
+    pixels: NDArray[np.uint8],
+    queries: Sequence[Query],
+    decoding: Literal["ordered", "free"] = "ordered",
+) -> list[Answer]:
+    """Answer queries about one picture, which is encoded once.
+
+    Args:
+        assistant: Who answers.
+        pixels: The picture, uint8 ``[H, W, 3]``.
+        queries: What is asked.
+        decoding: How the answers are decoded.
+
+    Raises:
+        QueryError: If a query cannot be asked in the model's format, or is longer than it takes.
+    """
+    import torch
+
+    preparation = assistant.preparation
+    for query in queries:
+        preparation.prompt_format.check(query.kind, query.names)
+    tower = None if preparation.tower is None else preparation.tower.pixels(pixels)[None].to(assistant.device)
+    geometry = preparation.image.geometry((pixels.shape[0], pixels.shape[1]))
+    with torch.inference_mode():
+        encoded = assistant.encode(preparation.image.pixels(pixels)[None].to(assistant.device), tower)
+        return assistant.answer_batch(encoded, [geometry], queries, decoding)
+
+
+def _answer_all(
+    assistant: Assistant,
+    pictures: Sequence[Path],
+    queries: Sequence[Query],
+    out: Path,
+    decoding: Literal["ordered", "free"],
+) -> list[RecordError]:
+    from rich.progress import track
+
+    from lasagna.record import decode_image
+
+    failed = []
+    stems = [path.stem for path in pictures]
+    for path in track(pictures, "Answering", disable=len(pictures) == 1):
+        try:
+            pixels = decode_image(path.read_bytes(), str(path))
+        except (RecordError, OSError) as fault:
+            failed.append(RecordError(str(fault)))
+            continue
+        answers = answer_picture(assistant, pixels, queries, decoding)
+        _write(out, path.stem if stems.count(path.stem) == 1 else path.name, path, pixels, queries, answers)
+    return failed
+
+
+def _write(
+    out: Path,
+    name: str,
+    path: Path,
+    pixels: NDArray[np.uint8],
+    queries: Sequence[Query],
+    answers: Sequence[Answer],
+) -> None:
+    from lasagna.answer_json import answer_json
+    from lasagna.tasks.visualize import draw_answer
+
+    out.mkdir(parents=True, exist_ok=True)
+    for query, answer in zip(queries, answers, strict=True):
+        text = answer.text if query.kind == "question" else ""
+        draw_answer(pixels, ", ".join(query.names), answer.entries, text=text).save(out / f"{name}-{query.kind}.png")
+    parts = [answer_json(query, answer) for query, answer in zip(queries, answers, strict=True)]
+    content = {"image": path.name, "size": list(pixels.shape[:2]), "answers": parts}
+    (out / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _assistant(ckpt: Path, device: str) -> Assistant:
+    import torch
+
+    from lasagna.loading import load
+
+    if device == "auto":
+        found = torch.accelerator.current_accelerator(check_available=True)
+        return load(ckpt).to(found or "cpu")
+    try:
+        return load(ckpt).to(torch.device(device))
+    except (RuntimeError, AssertionError) as fault:
+        raise LasagnaError(f"device: {device!r} cannot be used ({str(fault).splitlines()[0]}); try cpu") from fault

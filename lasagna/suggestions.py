@@ -1,0 +1,76 @@
+"""Nearest matches for class names and keys that a config gets wrong."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from pathlib import Path
+
+_CLASS = re.compile(r"(?:Import path|dot import path string:|has no attribute|No module named) '?([\w.]+)'?")
+_KEY = re.compile(r"Option '([\w.]+)\+?' is not accepted|unrecognized arguments: --([\w.]+)|[Kk]ey '([\w.]+)'")
+
+
+def suggestion(message: str, bases: Iterable[type], keys: Iterable[str]) -> str | None:
+    """Return what was probably meant, or None if nothing is near.
+
+    Args:
+        message: What the parser said.
+        bases: Base classes of everything that a config can name.
+        keys: Keys that the config knows.
+    """
+    classes = sorted(_subclasses(bases), key=lambda kind: kind.__qualname__)
+    named = _CLASS.search(message)
+    if named is not None:
+        return _class_hint(named[1].rsplit(".", 1)[-1], classes)
+    found = _KEY.search(message)
+    if found is None:
+        return None
+    wrong = next(group for group in found.groups() if group)
+    known = {*keys, *(key.rsplit(".", 1)[-1] for key in keys), *_arguments(classes)}
+    return _hint(wrong, known) or _hint(wrong.rsplit(".", 1)[-1], known)
+
+
+def whereabouts(message: str, files: Iterable[Path]) -> str | None:
+    """Return in which config file, and on which line, the wrong word of a message stands.
+
+    Args:
+        message: What the parser said.
+        files: The config files that were read.
+    """
+    found = _CLASS.search(message) or _KEY.search(message)
+    word = next((group for group in found.groups() if group), "") if found else ""
+    for file in files if word else ():
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+            if re.search(rf"(?<![\w.]){re.escape(word)}(?![\w.])", line):
+                return f"{file}, line {number}"
+    return None
+
+
+def _class_hint(name: str, classes: list[type]) -> str | None:
+    paths = {kind.__name__: f"{kind.__module__}.{kind.__qualname__}" for kind in classes}
+    near = get_close_matches(name, paths, n=1, cutoff=0.5)
+    return f"did you mean {near[0]} ({paths[near[0]]})?" if near and near[0] != name else None
+
+
+def _hint(word: str, known: Iterable[str]) -> str | None:
+    near = get_close_matches(word, sorted(known), n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else None
+
+
+def _subclasses(bases: Iterable[type]) -> Iterator[type]:
+    seen: set[type] = set()
+    left = list(bases)
+    while left:
+        kind = left.pop()
+        if kind not in seen:
+            seen.add(kind)
+            left += kind.__subclasses__()
+            yield kind
+
+
+def _arguments(classes: Iterable[type]) -> set[str]:
+    # Lightning's and torch's own classes have hundreds of arguments that are nobody's typing mistake here
+    ours = [kind for kind in classes if not kind.__module__.startswith(("torch", "lightning"))]
+    return {name for kind in ours for name in inspect.signature(kind).parameters}

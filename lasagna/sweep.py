@@ -1,0 +1,183 @@
+"""A grid of runs, one process each: it can be stopped and resumed, and a failing run does not stop the others."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from lasagna.sweep_plan import MARKER, Run, SweepError, SweepPlan
+
+__all__ = ["RunResult", "SweepError", "SweepPlan", "run_sweep", "sweep"]
+
+LOG = "log.txt"
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What became of a run.
+
+    Args:
+        run: The run.
+        status: Finished now, finished earlier and skipped, or failed.
+        seconds: How long it took now.
+    """
+
+    run: Run
+    status: Literal["finished", "skipped", "failed"]
+    seconds: float = 0.0
+
+
+def sweep(
+    base: list[str],
+    out: Path = Path("runs/sweep"),
+    variants: dict[str, list[str]] | None = None,
+    grid: dict[str, list[Any]] | None = None,
+    seeds: list[int] | None = None,
+    script: str = "train.py",
+) -> None:
+    """Run a grid of config values and seeds, one process a run.
+
+    Started again it skips what is finished, and goes on with what was cut short from its last checkpoint.
+
+    Args:
+        base: Config files of every run.
+        out: Folder of the sweep; each run gets ``<variant>/seed_<n>`` in it.
+        variants: Name to further config files; the runs of a variant differ in them alone.
+        grid: Config key to values, e.g. ``{"model.init_args.optimiser.lr": [1e-4, 3e-4]}``; every combination is run.
+        seeds: Seeds of each combination; by default 0 alone.
+        script: The script that runs are started with.
+
+    Raises:
+        SweepError: If it cannot be started, or if runs failed.
+    """
+    plan = SweepPlan(base, variants or {"base": []}, grid or {}, [0] if seeds is None else seeds, script)
+    failed = [result.run for result in run_sweep(plan, out) if result.status == "failed"]
+    if failed:
+        logs = ", ".join(str(run.folder / LOG) for run in failed)
+        raise SweepError(f"sweep: {len(failed)} runs failed; the reasons are at the end of {logs}")
+
+
+def run_sweep(plan: SweepPlan, out: Path) -> list[RunResult]:
+    """Run what a plan says and has not been run yet, and print a summary.
+
+    Args:
+        plan: The runs.
+        out: Folder of the sweep.
+
+    Raises:
+        SweepError: If files are missing, or if finished runs in the folder had other settings.
+    """
+    plan.check()
+    runs = plan.runs(out)
+    _check_folders(runs, plan)
+    console = Console()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    results = []
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task("sweep", total=len(runs))
+        for run in runs:
+            progress.update(bar, description=run.name)
+            results.append(_do(run, plan, progress.console))
+            progress.advance(bar)
+    _print_summary(results, console)
+    return results
+
+
+def _check_folders(runs: Sequence[Run], plan: SweepPlan) -> None:
+    folders = [run.folder for run in runs]
+    doubled = sorted({str(folder) for folder in folders if folders.count(folder) > 1})
+    if doubled:
+        raise SweepError(f"sweep: several runs would share the folders {doubled}; list each variant and value once")
+    other = [run.name for run in runs if (marker := read_marker(run.folder)) and _changed(run, plan, marker)]
+    if other:
+        raise SweepError(
+            f"sweep: {runs[0].out} holds runs with other settings under the same names: {other}; "
+            "choose another --out, or delete those folders"
+        )
+
+
+def _changed(run: Run, plan: SweepPlan, marker: Mapping[str, Any]) -> bool:
+    return bool(marker.get("settings") != json.loads(json.dumps(run.settings(plan))))
+
+
+def read_marker(folder: Path) -> dict[str, Any] | None:
+    """Return what a sweep noted about a run, or None if there is nothing.
+
+    Raises:
+        SweepError: If the note cannot be read.
+    """
+    file = folder / MARKER
+    if not file.is_file():
+        return None
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as fault:
+        raise SweepError(f"sweep: {file} cannot be read ({fault}); delete the folder to run it anew") from fault
+    return content if isinstance(content, dict) else {}
+
+
+def _write_marker(run: Run, plan: SweepPlan, status: str, done: Sequence[str]) -> None:
+    content = {"variant": run.variant, "status": status, "done": list(done), "settings": run.settings(plan)}
+    draft = run.folder / (MARKER + ".part")
+    draft.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    draft.replace(run.folder / MARKER)
+
+
+def _do(run: Run, plan: SweepPlan, console: Console) -> RunResult:
+    marker = read_marker(run.folder) or {}
+    if marker.get("status") == "finished":
+        console.print(f"{run.name}: finished earlier, skipped", highlight=False)
+        return RunResult(run, "skipped")
+    run.folder.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    done = [str(part) for part in marker.get("done", [])]
+    for subcommand in [name for name in plan.subcommands if name not in done]:
+        _write_marker(run, plan, "running", done)
+        fault = _attempt(run, plan, subcommand, console)
+        if fault:
+            _write_marker(run, plan, "failed", done)
+            console.print(f"{run.name}: {subcommand} failed: {fault}", style="red", highlight=False, soft_wrap=True)
+            return RunResult(run, "failed", time.monotonic() - start)
+        done.append(subcommand)
+    _write_marker(run, plan, "finished", done)
+    return RunResult(run, "finished", time.monotonic() - start)
+
+
+def _attempt(run: Run, plan: SweepPlan, subcommand: str, console: Console) -> str:
+    """Do one part of a run, and return what went wrong, or nothing."""
+    command = [sys.executable, plan.script, subcommand, *run.arguments(plan)]
+    checkpoint = run.folder / plan.checkpoint
+    if subcommand == plan.subcommands[0]:
+        begin = f"goes on from {checkpoint}" if checkpoint.is_file() else "starts anew"
+        console.print(f"{run.name}: {begin}", highlight=False, soft_wrap=True)
+    elif not checkpoint.is_file():
+        return f"{plan.subcommands[0]} left no {checkpoint}"
+    if checkpoint.is_file():
+        command.append(f"--ckpt_path={checkpoint}")
+    return "" if _call(command, run.folder / LOG) == 0 else f"see {run.folder / LOG}"
+
+
+def _call(command: Sequence[str], log: Path) -> int:
+    with log.open("a", encoding="utf-8") as stream:
+        stream.write(f"$ {' '.join(command)}\n")
+        stream.flush()
+        return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, check=False).returncode
+
+
+def _print_summary(results: Sequence[RunResult], console: Console) -> None:
+    table = Table(title="sweep", title_justify="left")
+    for name in ("run", "status", "minutes"):
+        table.add_column(name, justify="right" if name == "minutes" else "left")
+    for result in results:
+        table.add_row(result.run.name, result.status, f"{result.seconds / 60:.1f}" if result.seconds else "")
+    console.print(table)

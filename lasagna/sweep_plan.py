@@ -1,0 +1,134 @@
+"""Which runs a sweep consists of: variants, a grid of config values, and seeds."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from lasagna.errors import LasagnaError
+
+MARKER = "sweep_run.json"
+
+
+class SweepError(LasagnaError, ValueError):
+    """A sweep that cannot be started, or of which runs failed."""
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """What a sweep consists of.
+
+    Args:
+        base: Config files of every run.
+        variants: Name to further config files; the runs of a variant differ in them alone.
+        grid: Config key to the values that it takes; every combination is run.
+        seeds: Seeds of each combination.
+        script: The script that runs are started with.
+        subcommands: What is done in a run, one after the other; the first one trains.
+        seed_keys: Config keys that are set to the seed.
+        folder_key: Config key that is set to the run's folder.
+        checkpoint: Where in its folder a run keeps its last checkpoint.
+    """
+
+    base: list[str] = field(default_factory=list)
+    variants: dict[str, list[str]] = field(default_factory=lambda: {"base": []})
+    grid: dict[str, list[Any]] = field(default_factory=dict)
+    seeds: list[int] = field(default_factory=lambda: [0])
+    script: str = "train.py"
+    subcommands: list[str] = field(default_factory=lambda: ["run"])
+    seed_keys: list[str] = field(default_factory=lambda: ["seed_everything"])
+    folder_key: str = "trainer.default_root_dir"
+    checkpoint: str = "checkpoints/last.ckpt"
+
+    def check(self) -> None:
+        """Check that there is something to run and that all files are there.
+
+        Raises:
+            SweepError: Naming everything that is wrong.
+        """
+        faults = [f"{key}: it is empty" for key in ("variants", "seeds", "subcommands") if not getattr(self, key)]
+        odd = [key for key in (*self.variants, *self.grid) if not isinstance(key, str)]
+        faults += [f"{key!r}: YAML reads this key as another thing than text; put it in quotes" for key in odd]
+        faults += [f"grid.{key}: it has no values" for key, values in self.grid.items() if not values]
+        faults += [f"seeds: {seed} is listed twice" for seed in sorted(set(self.seeds)) if self.seeds.count(seed) > 1]
+        files = [self.script, *self.base, *(file for extra in self.variants.values() for file in extra)]
+        faults += [f"{file}: no such file" for file in dict.fromkeys(files) if not Path(file).is_file()]
+        if faults:
+            raise SweepError("sweep: " + "; ".join(faults))
+
+    def runs(self, out: Path) -> list[Run]:
+        """Return the runs, seed by seed, so that a sweep cut short has something of every variant."""
+        settings = [dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values())]
+        return [
+            Run(variant_name(name, values), seed, tuple([*self.base, *extra]), values, out)
+            for seed in self.seeds
+            for name, extra in self.variants.items()
+            for values in settings
+        ]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a sweep.
+
+    Args:
+        variant: Name of the variant with its grid values.
+        seed: Seed of the run.
+        configs: Config files, later ones win.
+        values: Config key to value.
+        out: Folder of the sweep.
+    """
+
+    variant: str
+    seed: int
+    configs: tuple[str, ...]
+    values: Mapping[str, Any]
+    out: Path
+
+    @property
+    def name(self) -> str:
+        """Name of the run within its sweep."""
+        return f"{self.variant}/seed_{self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the run."""
+        return self.out / self.variant / f"seed_{self.seed}"
+
+    def arguments(self, plan: SweepPlan) -> list[str]:
+        """Return the arguments behind the subcommand."""
+        arguments = [part for file in self.configs for part in ("--config", file)]
+        arguments += [f"--{key}={_as_text(value)}" for key, value in self.values.items()]
+        arguments += [f"--{key}={self.seed}" for key in plan.seed_keys]
+        return [*arguments, f"--{plan.folder_key}={self.folder}"]
+
+    def settings(self, plan: SweepPlan) -> dict[str, Any]:
+        """Return what decides the result, to tell whether a finished run is still the one that is asked for."""
+        contents = {file: _digest(Path(file).read_bytes()) for file in self.configs}
+        values = {key: _as_text(value) for key, value in self.values.items()}
+        return {"seed": self.seed, "configs": contents, "values": values, "subcommands": plan.subcommands}
+
+
+def variant_name(name: str, values: Mapping[str, Any]) -> str:
+    """Return the name of a variant with its grid values, fit for a folder; values that are too long are abridged."""
+    parts = [name, *(f"{key.rsplit('.', 1)[-1]}={_as_text(value)}" for key, value in values.items())]
+    return ",".join(_folder_part(part) for part in parts)
+
+
+def _folder_part(text: str) -> str:
+    plain = re.sub(r"[^\w.=+-]+", "_", text)
+    return text if plain == text and len(text) <= 40 else f"{plain[:32]}~{_digest(text.encode())[:6]}"
+
+
+def _as_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _digest(content: bytes) -> str:
+    return blake2b(content, digest_size=8).hexdigest()

@@ -1,0 +1,109 @@
+"""A folder of runs as a table with means and intervals, and as pictures."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+from rich.console import Console
+
+from lasagna.errors import LasagnaError
+from lasagna.intervals import Interval, mean_interval
+from lasagna.report_plots import draw_by_length, draw_scores
+from lasagna.report_runs import RunScores, collect_runs
+
+
+class ReportError(LasagnaError, ValueError):
+    """A folder that there is nothing to report of."""
+
+
+def report(
+    folder: Path,
+    out: Path | None = None,
+    metrics: list[str] | None = None,
+    stage: str = "test",
+    confidence: float = 0.95,
+) -> None:
+    """Turn a folder of runs into report.md, report.csv, scores.png and by_length.png.
+
+    Args:
+        folder: Searched for ``scores.json``, at any depth; the folder above a run's ``seed_<n>`` is its variant.
+        out: Where the report goes; by default the folder itself.
+        metrics: Only scores whose names contain one of these; by default all.
+        stage: Which part of the scores: test or fit.
+        confidence: Of the intervals over seeds (Student's t), in (0, 1).
+
+    Raises:
+        ReportError: If no run has such scores.
+        ValueError: If confidence is out of range.
+    """
+    runs, unread = collect_runs(folder, stage)
+    table = tabulate(runs, metrics, confidence)
+    if not table:
+        raise ReportError(f"{folder}: no scores of {stage!r} found; unread: {unread or 'nothing'}")
+    out = out or folder
+    out.mkdir(parents=True, exist_ok=True)
+    text = to_markdown(table, unread, confidence)
+    (out / "report.md").write_text(text, encoding="utf-8")
+    _write_csv(out / "report.csv", table)
+    draw_scores(table, out / "scores.png", _values(runs))
+    drawn = draw_by_length(table, out / "by_length.png")
+    Console().print(text, markup=False, highlight=False, soft_wrap=True)
+    names = ["report.md", "report.csv", "scores.png", *(["by_length.png"] if drawn else [])]
+    Console().print(f"written to {out}: {', '.join(names)}", highlight=False, soft_wrap=True)
+
+
+Tabulated = dict[str, dict[str, Interval]]
+"""Metric to variant to mean."""
+
+
+def tabulate(runs: list[RunScores], metrics: list[str] | None = None, confidence: float = 0.95) -> Tabulated:
+    """Return the mean over the seeds for each metric and variant."""
+    values = _values(runs)
+    chosen = [name for name in values if metrics is None or any(part in name for part in metrics)]
+    return {
+        name: {variant: mean_interval(list(seeds.values()), confidence) for variant, seeds in values[name].items()}
+        for name in chosen
+    }
+
+
+def _values(runs: list[RunScores]) -> dict[str, dict[str, dict[str, float]]]:
+    values: dict[str, dict[str, dict[str, float]]] = {}
+    for run in runs:
+        for name, value in run.scores.items():
+            values.setdefault(name, {}).setdefault(run.variant, {})[run.name] = value
+    return dict(sorted(values.items(), key=lambda item: _natural(item[0])))
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Return a key that sorts 4 before 16."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def to_markdown(table: Tabulated, unread: dict[str, str], confidence: float) -> str:
+    """Return the report as Markdown: one row a metric, one column a variant, and what could not be read."""
+    variants = list(dict.fromkeys(variant for row in table.values() for variant in row))
+    lines = ["| score | " + " | ".join(variants) + " |", "| --- |" + " ---: |" * len(variants)]
+    for name, row in table.items():
+        cells = [_cell(row[variant]) if variant in row else "" for variant in variants]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines += ["", f"Mean ± half width of the {confidence:.0%} t-interval over seeds (number of runs)."]
+    if unread:
+        lines += ["", "Not in the table:", "", *(f"- {file}: {reason}" for file, reason in unread.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(interval: Interval) -> str:
+    width = f" ± {interval.half_width:.4f}" if interval.count > 1 else ""
+    return f"{interval.mean:.4f}{width} ({interval.count})"
+
+
+def _write_csv(file: Path, table: Tabulated) -> None:
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["score", "variant", "runs", "mean", "half_width"])
+        for name, row in table.items():
+            for variant, interval in row.items():
+                width = interval.half_width if interval.count > 1 else ""
+                writer.writerow([name, variant, interval.count, interval.mean, width])

@@ -1,0 +1,116 @@
+"""The legend of an answer: its entries in the order answered, in as many columns as it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from PIL import Image, ImageDraw
+
+from lasagna.dialogue import AnsweredEntry
+from lasagna.tasks.colours import RGB
+from lasagna.tasks.lettering import FAINT, INK, WHITE, WRONG, line_height, shorten, text_width, write
+
+_WIDEST_NAME = 15
+_MOST_COLUMNS = 4
+_SCORE = "0.00"
+
+
+@dataclass(frozen=True)
+class Legend:
+    """How a legend looks.
+
+    Args:
+        entries: The answer.
+        colours: Colour of each present name.
+        size: Font size in pixels.
+        scores: Whether scores are shown.
+        wrong: Names that were decided wrongly, marked in red.
+    """
+
+    entries: Sequence[AnsweredEntry]
+    colours: Mapping[str, RGB]
+    size: int
+    scores: bool = True
+    wrong: Collection[str] = ()
+
+    @property
+    def row_height(self) -> int:
+        """Pixels from one entry to the next."""
+        return line_height(self.size)
+
+    @cached_property
+    def column_width(self) -> int:
+        """Pixels from one column to the next: as much as the longest name takes, within reason."""
+        longest = max((text_width(entry.name, self.size) for entry in self.entries), default=0)
+        return self._name_left + min(longest, _WIDEST_NAME * self.size) + self._score_width + self.size
+
+    @property
+    def _name_left(self) -> int:
+        return round(self.size * 1.5)
+
+    @property
+    def _score_width(self) -> int:
+        return text_width(_SCORE, self.size) + self.size if self.scores else 0
+
+    def beside(self, height: int) -> Image.Image:
+        """Draw it into columns of some height, or of a greater one if that would take too many columns."""
+        rows = max(1, height // self.row_height, -(-len(self.entries) // _MOST_COLUMNS))
+        return self._draw(rows=rows, columns=None)
+
+    def below(self, width: int) -> Image.Image:
+        """Draw it into as many columns as fit a width, at least one."""
+        columns = max(1, (width + self.size) // self.column_width)
+        return self._draw(rows=-(-len(self.entries) // columns), columns=None)
+
+    def within(self, width: int, height: int) -> Image.Image:
+        """Draw as many entries as fit a box, and say how many are left out."""
+        columns = max(1, (width + self.size) // self.column_width)
+        return self._draw(rows=max(1, height // self.row_height), columns=columns)
+
+    def _draw(self, rows: int, columns: int | None) -> Image.Image:
+        room = len(self.entries) if columns is None else rows * columns
+        cut = len(self.entries) > room
+        shown = self.entries[: room - 1] if cut else self.entries
+        used = max(1, -(-(len(shown) + cut) // max(1, rows)))
+        filled = max(1, min(rows, len(shown) + cut))
+        picture = Image.new("RGB", (used * self.column_width - self.size, filled * self.row_height), WHITE)
+        draw = ImageDraw.Draw(picture)
+        for place, entry in enumerate(shown):
+            self._draw_entry(draw, entry, *self._corner(place, rows))
+        if cut:
+            left, top = self._corner(len(shown), rows)
+            middle = top + self.row_height // 2
+            more = f"+ {len(self.entries) - len(shown)} more"
+            write(draw, (left + self._name_left, middle), more, self.size, FAINT)
+        return picture
+
+    def _corner(self, place: int, rows: int) -> tuple[int, int]:
+        return place // rows * self.column_width, place % rows * self.row_height
+
+    def _draw_entry(self, draw: ImageDraw.ImageDraw, entry: AnsweredEntry, left: int, top: int) -> None:
+        middle = top + self.row_height // 2
+        if entry.present:
+            self._draw_swatch(draw, entry, left, middle)
+        room = self.column_width - self._name_left - self._score_width - self.size
+        name = shorten(entry.name, room, self.size)
+        place = (left + self._name_left, middle)
+        wrong = entry.name in self.wrong
+        write(draw, place, name, self.size, WRONG if wrong else INK if entry.present else FAINT)
+        if not entry.present:
+            strike = middle + round(self.size * 0.08)
+            end = place[0] + text_width(name, self.size)
+            width = max(1, self.size // 12)
+            draw.line((place[0] - 2, strike, end + 2, strike), fill=WRONG if wrong else FAINT, width=width)
+        if self.scores:
+            right = left + self.column_width - self.size - text_width(_SCORE, self.size)
+            write(draw, (right, middle), f"{entry.score:.2f}", self.size, FAINT)
+
+    def _draw_swatch(self, draw: ImageDraw.ImageDraw, entry: AnsweredEntry, left: int, middle: int) -> None:
+        half = round(self.size * 0.48)
+        box = (left, middle - half, left + 2 * half, middle + half)
+        empty = entry.mask is None or not entry.mask.any()
+        colour = self.colours[entry.name]
+        fill = WHITE if empty else colour
+        draw.rounded_rectangle(box, radius=max(2, half // 3), fill=fill, outline=colour, width=max(1, half // 4))

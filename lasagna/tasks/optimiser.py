@@ -1,0 +1,88 @@
+"""AdamW over sets of parameters, with warm-up and decay of the learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+
+from lasagna.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """How the parameters move.
+
+    Args:
+        lr: Learning rate after warm-up, multiplied by each set's own factor.
+        betas: Decay of the running means of gradient and squared gradient.
+        weight_decay: Decoupled weight decay; vectors (biases, norms, single tokens) are spared.
+        warmup_steps: Steps over which the learning rate rises linearly from 0.
+        schedule: How it falls afterwards: along half a cosine or a line to ``final`` at the last step, or not at all.
+        final: Part of the learning rate that is left at the last step.
+    """
+
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = 0.01
+    warmup_steps: int = 50
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    final: float = 0.0
+
+    def build(self, sets: Mapping[str, float], parameters: Iterable[tuple[str, nn.Parameter]]) -> AdamW:
+        """Return AdamW over the parameters that are trained.
+
+        Args:
+            sets: Name to factor of the learning rate, for each parameter that is trained.
+            parameters: All parameters with their names.
+        """
+        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+        for name, parameter in parameters:
+            if name in sets:
+                groups.setdefault((sets[name], parameter.ndim > 1), []).append(parameter)
+        return AdamW([self._group(*key, members) for key, members in groups.items()], lr=self.lr, betas=self.betas)
+
+    def scheduler(self, optimizer: AdamW, total_steps: Callable[[], float]) -> LambdaLR:
+        """Return the schedule of the learning rate.
+
+        Args:
+            optimizer: What ``build`` returned.
+            total_steps: Tells the number of optimiser steps of the run; asked once warm-up is over, since the length
+                is known only after the data has been set up.
+        """
+        return LambdaLR(optimizer, schedule(self.schedule, self.warmup_steps, total_steps, self.final))
+
+    def check(self, total_steps: float) -> None:
+        """Check that the schedule fits the run.
+
+        Raises:
+            ConfigError: If the learning rate is to fall and the length of the run is not known.
+        """
+        if self.schedule != "constant" and not math.isfinite(total_steps):
+            raise ConfigError(
+                f"optimiser.schedule: {self.schedule!r} falls until the last step, and the run has none; set "
+                "trainer.max_steps or trainer.max_epochs, or optimiser.schedule to 'constant'"
+            )
+
+    def _group(self, factor: float, decays: bool, members: list[nn.Parameter]) -> dict[str, Any]:
+        return {"params": members, "lr": self.lr * factor, "weight_decay": self.weight_decay if decays else 0.0}
+
+
+def schedule(kind: str, warmup_steps: int, total_steps: Callable[[], float], final: float) -> Callable[[int], float]:
+    """Return the factor of the learning rate as a function of the step, counted from 0."""
+
+    def factor(step: int) -> float:
+        if step < warmup_steps:
+            return (step + 1) / (warmup_steps + 1)
+        if kind == "constant" or step == warmup_steps:
+            return 1.0
+        progress = min(1.0, (step - warmup_steps) / max(1.0, total_steps() - warmup_steps))
+        left = 1.0 - progress if kind == "linear" else 0.5 * (1.0 + math.cos(math.pi * progress))
+        return final + (1.0 - final) * left
+
+    return factor

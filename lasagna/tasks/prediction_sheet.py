@@ -1,0 +1,91 @@
+"""A contact sheet of what the assistant answered in a test."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from lightning import Callback, LightningModule, Trainer
+from numpy.typing import NDArray
+
+from lasagna.batch import Sample
+from lasagna.dialogue import Answer
+from lasagna.tasks.contact_sheet import Case, contact_sheet
+from lasagna.tasks.run_facts import run_folder
+from lasagna.tasks.visualize import truth_entries
+
+SHEET = "predictions.png"
+
+
+class PredictionSheet(Callback):
+    """Collects the first answers of each source in a test and draws them into ``predictions.png``.
+
+    The module's ``test_step`` returns ``{"samples": list[Sample], "answers": list[Answer], "images": list[array]}``,
+    one answer for each sample, and the images of the batch that samples point to.
+
+    Args:
+        count: Number of answers on the sheet, shared out among the sources.
+        columns: Answers in a row.
+
+    Raises:
+        ValueError: If one of them is not positive.
+    """
+
+    def __init__(self, count: int = 12, columns: int = 2) -> None:
+        """Check the numbers."""
+        if count < 1 or columns < 1:
+            raise ValueError(f"count and columns must be positive, got {count} and {columns}")
+        self.count = count
+        self.columns = columns
+        self._cases: list[Case] = []
+        self._taken: Counter[int] = Counter()
+        self._seen: set[tuple[str, str, str]] = set()
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget what an earlier test collected."""
+        self._cases, self._taken, self._seen = [], Counter(), set()
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,  # noqa: ANN401
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep answers while their source has room: of each record the first one of a kind."""
+        room = math.ceil(self.count / max(1, len(trainer.num_test_batches)))
+        if not trainer.is_global_zero or not isinstance(outputs, Mapping):
+            return
+        for sample, answer in zip(outputs["samples"], outputs["answers"], strict=True):
+            origin = (sample.source, sample.key, sample.dialogue.kind)
+            if self._taken[dataloader_idx] < room and origin not in self._seen:
+                self._seen.add(origin)
+                self._taken[dataloader_idx] += 1
+                self._cases.append(_case(sample, answer, outputs["images"][sample.image]))
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the sheet."""
+        folder = run_folder(trainer)
+        if trainer.is_global_zero and self._cases and not getattr(trainer, "fast_dev_run", False):
+            folder.mkdir(parents=True, exist_ok=True)
+            contact_sheet(self._cases[: self.count], columns=self.columns).save(folder / SHEET)
+
+
+def _case(sample: Sample, answer: Answer, image: NDArray[np.uint8]) -> Case:
+    dialogue = sample.dialogue
+    worded = dialogue.kind == "question"
+    faults = ", ".join(f"{count} {fault}" for fault, count in Counter(answer.faults).items())
+    return Case(
+        image=np.array(image),
+        query=", ".join(dialogue.query),
+        entries=answer.entries,
+        text=answer.text if worded else "",
+        truth=None if worded else truth_entries(dialogue),
+        truth_text=dialogue.text,
+        note=" - ".join(part for part in (sample.source, sample.key, faults) if part),
+    )

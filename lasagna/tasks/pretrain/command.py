@@ -1,0 +1,87 @@
+"""The command that makes all weights in the package, stage by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from lasagna.modules.tiny.weights import save_packaged
+from lasagna.tasks.pretrain.language_model import ReadingStage
+from lasagna.tasks.pretrain.lessons import make_lessons
+from lasagna.tasks.pretrain.mask_head import MaskHeadStage
+from lasagna.tasks.pretrain.projector import ProjectorStage
+from lasagna.tasks.pretrain.scene_pool import draw_pool
+from lasagna.tasks.pretrain.vision_encoder import EncoderStage
+from lasagna.tasks.pretrain.words import write_vocabulary
+
+StageName = Literal["vocabulary", "vision_encoder", "language_model", "projector", "mask_head"]
+
+SEEDS = {"vision_encoder": 1, "mask_head": 2, "projector": 3, "language_model": 11}
+"""Seed of each stage's scenes; no evaluation uses them."""
+
+
+def pretrain(stages: list[StageName] | None = None, scenes: int = 12000, out: Path = Path("runs/pretrain")) -> None:
+    """Make the weights of the tiny parts again; about an hour on one core.
+
+    Args:
+        stages: Which stages to run, in this order; by default all. Each needs the files of those before it.
+        scenes: Scenes each stage learns from.
+        out: Where logs, and what only later stages need, are written. The weights go into the package itself.
+    """
+    torch.set_num_threads(1)
+    makers: dict[StageName, Callable[[int, Path], None]] = {
+        "vocabulary": lambda scenes, out: print(f"wrote {write_vocabulary()}"),
+        "vision_encoder": _vision_encoder,
+        "language_model": _language_model,
+        "projector": _projector,
+        "mask_head": _mask_head,
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    for stage in makers if stages is None else stages:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            makers[stage](scenes, out)
+
+
+def _vision_encoder(scenes: int, out: Path) -> None:
+    stage = EncoderStage(draw_pool(scenes, SEEDS["vision_encoder"]))
+    stage.run(out)
+    save_packaged(stage.encoder.state_dict(), "vision_encoder")
+
+
+def _language_model(scenes: int, out: Path) -> None:
+    stage = ReadingStage(make_lessons(scenes, SEEDS["language_model"]))
+    stage.run(out)
+    save_file({name: tensor.contiguous() for name, tensor in _untied(stage).items()}, out / "reading.safetensors")
+    save_packaged(stage.model.llama.model.state_dict(), "language_model")
+
+
+def _projector(scenes: int, out: Path) -> None:
+    reading = ReadingStage([])
+    reading.load_state_dict(load_file(_made_before(out / "reading.safetensors")), strict=False)
+    stage = ProjectorStage(draw_pool(scenes, SEEDS["projector"]), reading)
+    stage.run(out)
+    save_packaged(stage.projector.state_dict(), "projector")
+
+
+def _mask_head(scenes: int, out: Path) -> None:
+    stage = MaskHeadStage(draw_pool(scenes, SEEDS["mask_head"]))
+    stage.run(out)
+    save_packaged(stage.head.state_dict(), "mask_head")
+
+
+def _untied(stage: ReadingStage) -> dict[str, torch.Tensor]:
+    """The output layer shares its weights with the word embeddings; safetensors keeps one copy."""
+    return {name: tensor for name, tensor in stage.state_dict().items() if not name.endswith("lm_head.weight")}
+
+
+def _made_before(file: Path) -> Path:
+    if not file.is_file():
+        raise FileNotFoundError(f"out: {file} is missing; run the stage language_model first, with the same --out")
+    return file
+
+

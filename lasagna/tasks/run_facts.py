@@ -1,0 +1,60 @@
+"""What a result depends on beside the config: seeds, versions and the machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Trainer
+
+_PACKAGES = ("lasagna", "torch", "lightning", "torchmetrics", "transformers", "peft", "numpy", "pillow", "pycocotools")
+
+
+def run_folder(trainer: Trainer) -> Path:
+    """Return the folder of a run: its logger's, or the trainer's where there is no logger.
+
+    All processes must call it, since Lightning lets them agree.
+    """
+    return Path(trainer.log_dir or trainer.default_root_dir)
+
+
+def seeds(trainer: Trainer) -> dict[str, int | None]:
+    """Return the seeds of a run: Lightning's global one, the data's and the model's, None where there is none."""
+    everything = os.environ.get("PL_GLOBAL_SEED")
+    return {
+        "everything": int(everything) if everything else None,
+        "data": getattr(getattr(trainer, "datamodule", None), "seed", None),
+        "model": getattr(trainer.lightning_module, "seed", None),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that results depend on."""
+    return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
+
+
+def machine(trainer: Trainer) -> dict[str, Any]:
+    """Return what a run was computed on: cores, threads, devices and precision."""
+    device = trainer.strategy.root_device
+    return {
+        "system": platform.system(),
+        "architecture": platform.machine(),
+        "cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "devices": trainer.world_size,
+        "precision": str(trainer.precision),
+    }
+
+
+def write_json(file: Path, content: dict[str, Any]) -> None:
+    """Write JSON so that a reader never meets half a file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(file.name + ".part")
+    draft.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    draft.replace(file)

@@ -1,0 +1,102 @@
+"""What training puts into a checkpoint beside Lightning's own, and how it is taken out again."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection
+from typing import Any
+
+from torch import Tensor
+
+from lasagna.errors import CheckpointError
+from lasagna.loading import read_checkpoint
+from lasagna.modules.assistant import Assistant
+from lasagna.recipe import Recipe, describe
+from lasagna.tasks.ema import RAW_WEIGHTS
+from lasagna.trained import FROZEN, PREFIX, RECIPE, SEED, check_frozen, check_weights, fingerprint
+
+
+def recipe_of(assistant: Assistant, config: Recipe | None) -> Recipe | None:
+    """Return how to make the assistant again: from the run's config, else from the assistant itself.
+
+    Args:
+        assistant: The assistant.
+        config: The resolved config of the run, or None if no command started it.
+
+    Returns:
+        Its class_path and init_args; None, with a warning that says why, if it cannot be described.
+    """
+    model = (config or {}).get("model", {})
+    recipe = model.get("init_args", model).get("assistant")
+    if recipe is not None:
+        return dict(recipe)
+    try:
+        return describe(assistant)
+    except CheckpointError as fault:
+        warnings.warn(f"the checkpoints will need the assistant given to lasagna.load: {fault}", stacklevel=2)
+        return None
+
+
+def store(
+    checkpoint: dict[str, Any], assistant: Assistant, trained: Collection[str], recipe: Recipe | None, seed: int
+) -> None:
+    """Leave only what was trained in a checkpoint, and say how to make the rest.
+
+    Args:
+        checkpoint: What Lightning is about to save.
+        assistant: The assistant, built.
+        trained: Names of what training can change.
+        recipe: How to make the assistant.
+        seed: Seed of its fresh weights.
+    """
+    kept = {PREFIX + name for name in trained}
+    state = checkpoint["state_dict"]
+    checkpoint["state_dict"] = {
+        name: value for name, value in state.items() if name in kept or not name.startswith(PREFIX)
+    }
+    checkpoint[RECIPE] = recipe
+    checkpoint[FROZEN] = fingerprint(assistant, trained)
+    checkpoint[SEED] = seed
+
+
+def restore(
+    checkpoint: dict[str, Any], assistant: Assistant, trained: Collection[str], *, averaged: bool, frozen_check: bool
+) -> None:
+    """Check that a checkpoint belongs to an assistant, before its weights are copied.
+
+    Args:
+        checkpoint: What was loaded; its weights themselves replace their running mean unless that is wanted.
+        assistant: The assistant, built.
+        trained: Names of what training can change.
+        averaged: Whether the running mean of the weights is wanted, if the checkpoint has one.
+        frozen_check: Whether the frozen weights must be those of the checkpoint.
+
+    Raises:
+        CheckpointError: If it is of another architecture, or the frozen weights have changed.
+    """
+    if not averaged:
+        checkpoint["state_dict"] = {**checkpoint["state_dict"], **checkpoint.get(RAW_WEIGHTS, {})}
+    check_weights(assistant_weights(checkpoint), trained, assistant)
+    if frozen_check and FROZEN in checkpoint:
+        check_frozen(checkpoint[FROZEN], assistant, trained)
+
+
+def load_trained(assistant: Assistant, path: str) -> None:
+    """Take the weights of a checkpoint that fit, as the start of another training.
+
+    Args:
+        assistant: The assistant, built.
+        path: The checkpoint.
+
+    Raises:
+        CheckpointError: If it holds weights that the assistant lacks, or of another shape.
+    """
+    weights = assistant_weights(read_checkpoint(path))
+    check_weights(weights, weights.keys(), assistant)
+    assistant.load_state_dict(weights, strict=False)
+
+
+def assistant_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
+    """Return the assistant's weights in a checkpoint, under the assistant's own names."""
+    state = checkpoint["state_dict"]
+    return {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}

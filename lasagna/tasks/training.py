@@ -1,0 +1,176 @@
+"""Training and evaluation of an assistant: losses, trainable sets, scores of each source, and what is stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning import Callback, LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+
+from lasagna.batch import Batch
+from lasagna.datamodules import ShardDataModule
+from lasagna.errors import ConfigError
+from lasagna.modules.assistant import Assistant
+from lasagna.modules.losses import SegmentationLoss
+from lasagna.recipe import Recipe
+from lasagna.seeding import seeded
+from lasagna.tasks.ema import WeightAverage
+from lasagna.tasks.evaluation import Evaluation, answer
+from lasagna.tasks.optimiser import Optimiser
+from lasagna.tasks.stored import load_trained, recipe_of, restore, store
+from lasagna.tasks.trainable import freeze_others, settle_modes, trainable_sets, trained_state
+from lasagna.trained import CONFIG
+
+
+class AssistantTraining(LightningModule):
+    """Trains an assistant and scores its answers.
+
+    Args:
+        assistant: The assistant.
+        loss: The losses and their weights; by default those of the paper (arXiv 2404.08506).
+        optimiser: How the parameters move.
+        trainable: Glob pattern over the assistant's parameter names to a factor of the learning rate, e.g.
+            ``{"mask_head": 1.0, "language_model.*lora_*": 0.5}``. Where several fit, the last counts; what none fits
+            is frozen, and stays in evaluation mode. By default everything that no part keeps frozen is trained.
+        ema_decay: Decay of a running mean of the trained weights that evaluation uses, or None for none.
+        warm_start: A checkpoint to take trained weights from before the first step; what it lacks starts fresh.
+        frozen_check: Whether a checkpoint is refused if the frozen weights are not those that it was trained with.
+        seed: Seed of fresh weights and of dropout, which is a function of it and the step.
+    """
+
+    def __init__(
+        self,
+        assistant: Assistant,
+        loss: SegmentationLoss = SegmentationLoss(),  # noqa: B008 - frozen
+        optimiser: Optimiser = Optimiser(),  # noqa: B008 - frozen
+        trainable: dict[str, float] | None = None,
+        ema_decay: float | None = None,
+        warm_start: str | None = None,
+        frozen_check: bool = True,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.assistant = assistant
+        self.loss = loss
+        self.optimiser = optimiser
+        self.trainable = {"*": 1.0} if trainable is None else trainable
+        self.average = None if ema_decay is None else WeightAverage(ema_decay)
+        self.warm_start = warm_start
+        self.frozen_check = frozen_check
+        self.seed = seed
+        self.config: Recipe | None = None
+        self.recipe: Recipe | None = None
+        self.factors: dict[str, float] = {}
+        self.trained: frozenset[str] = frozenset()
+        self.evaluations = nn.ModuleDict()
+        # what is stored is a part of the weights; `restore` checks it by name and shape
+        self.strict_loading = False
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Return the running mean of the weights, if there is one."""
+        return [] if self.average is None else [self.average]
+
+    def configure_model(self) -> None:
+        """Build the assistant, freeze what is not trained, and tell the data how to prepare its input."""
+        if not self.factors:
+            with seeded(self.seed, "fresh weights", self.device):
+                self.assistant.configure_model()
+            self.factors = trainable_sets(self.assistant.named_parameters(), self.trainable)
+            freeze_others(self.assistant, self.factors)
+            self.trained = trained_state(self.assistant)
+            if self.warm_start is not None:
+                load_trained(self.assistant, self.warm_start)
+            self.train(self.training)
+        if self._trainer is not None:
+            self._data.connect(self.assistant.preparation)
+
+    def setup(self, stage: str) -> None:
+        """Make the metrics of each source that is scored."""
+        for split in {"fit": ("val",), "validate": ("val",), "test": ("test",)}.get(stage, ()):
+            self.evaluations[split] = Evaluation(self._data.sources[split])
+
+    def train(self, mode: bool = True) -> AssistantTraining:
+        """Set the mode of what is trained; what is frozen stays in evaluation mode."""
+        super().train(mode)
+        if mode and self.factors:
+            settle_modes(self.assistant, training=True)
+        return self
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Return AdamW over the trained sets, and its schedule."""
+        optimizer = self.optimiser.build(self.factors, self.assistant.named_parameters())
+        scheduler = self.optimiser.scheduler(optimizer, lambda: self.trainer.estimated_stepping_batches)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_fit_start(self) -> None:
+        """Find out how the assistant was made, while a message about it is still in time."""
+        self.recipe = recipe_of(self.assistant, self.config)
+        self.train()
+
+    def on_train_start(self) -> None:
+        """Check that the schedule fits the length of the run, which is known by now."""
+        self.optimiser.check(self.trainer.estimated_stepping_batches)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch."""
+        with seeded(self.seed, f"step {self.global_step} batch {batch_idx}", self.device):
+            losses = self.loss(self.assistant(batch), batch.mask_targets)
+        for name, value in losses.items():
+            self.log(f"train/{name}", value.detach(), prog_bar=name == "loss", batch_size=len(batch.geometries))
+        loss: Tensor = losses["loss"]
+        return loss
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:  # noqa: ANN401
+        """Log the learning rate that the step is made with."""
+        self.log("train/lr", max(group["lr"] for group in optimizer.param_groups))
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
+        """Answer a batch, score it, and return what pictures need."""
+        return self._evaluation("val").step(self.assistant, batch, dataloader_idx)
+
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
+        """Answer a batch, score it, and return what pictures need."""
+        return self._evaluation("test").step(self.assistant, batch, dataloader_idx)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the scores."""
+        self._log_scores("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the scores."""
+        self._log_scores("test")
+
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
+        """Answer a batch."""
+        answers = answer(self.assistant, batch, ("ordered",))["ordered"]
+        return {"samples": batch.samples, "answers": answers, "images": batch.images}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave only what was trained in a checkpoint, and say how to make the rest."""
+        store(checkpoint, self.assistant, self.trained, self.recipe, self.seed)
+        checkpoint[CONFIG] = self.config
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Check that a checkpoint belongs here, before its weights are copied."""
+        averaged = self.average is not None or self.trainer.state.fn != "fit"
+        restore(checkpoint, self.assistant, self.trained, averaged=averaged, frozen_check=self.frozen_check)
+
+    @property
+    def _data(self) -> ShardDataModule:
+        data = getattr(self.trainer, "datamodule", None)
+        if not isinstance(data, ShardDataModule):
+            raise ConfigError(
+                f"data: expected a ShardDataModule, which knows sources and tasks, got {type(data).__name__}; "
+                "give it as trainer.fit(model, datamodule=...)"
+            )
+        return data
+
+    def _evaluation(self, stage: str) -> Evaluation:
+        evaluation = self.evaluations[stage]
+        assert isinstance(evaluation, Evaluation)
+        return evaluation
+
+    def _log_scores(self, stage: str) -> None:
+        scores = self._evaluation(stage).compute()
+        self.log_dict({f"{stage}/{name}": value.float() for name, value in scores.items()})

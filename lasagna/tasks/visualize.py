@@ -1,0 +1,106 @@
+"""One answer as a picture: the query, the masks over the image, and the entries as a legend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lasagna.dialogue import AnsweredEntry, Dialogue
+from lasagna.tasks.colours import RGB, name_colours
+from lasagna.tasks.legend import Legend
+from lasagna.tasks.lettering import FAINT, INK, WHITE, text_block, wrap
+from lasagna.tasks.overlay import overlay
+
+SMALLEST_SIDE = 448
+"""Images with a longer side below this many pixels are enlarged, so that the lettering beside them fits."""
+
+_WIDE = 1.5
+_TITLE_LINES = 2
+
+
+def draw_answer(
+    image: NDArray[np.uint8],
+    query: str,
+    entries: Sequence[AnsweredEntry],
+    *,
+    text: str = "",
+    colours: Mapping[str, RGB] | None = None,
+    scores: bool = True,
+    side: int | None = None,
+) -> Image.Image:
+    """Draw an answer.
+
+    Present names have a swatch in the colour of their mask (a hollow one if the mask is empty), absent names are struck
+    through in grey. The legend stands beside the image, or below it if the image is wide.
+
+    Args:
+        image: uint8 ``[H, W, 3]``.
+        query: The query or question, written above.
+        entries: The answer's entries, in the order answered.
+        text: An answer in words, written below the question.
+        colours: Colour of each present name, for pictures that belong together; None for ``name_colours``.
+        scores: Whether scores are shown.
+        side: Longer side of the drawn image in pixels; None for the image's own, enlarged if small.
+    """
+    side = side or max(SMALLEST_SIDE, *image.shape[:2])
+    colours = colours if colours is not None else name_colours(present_names(entries))
+    picture = overlay(image, entries, colours, side=side)
+    size = max(13, round(side / 30))
+    body = _join(picture, Legend(entries, colours, size, scores), size) if entries else picture
+    title = text_block(title_lines(query, text, max(body.width, side), size), max(body.width, side), size)
+    return _frame(_stack(title, body, gap=size // 2), margin=size)
+
+
+def present_names(entries: Sequence[AnsweredEntry]) -> list[str]:
+    """Return the names that are drawn with a colour."""
+    return [entry.name for entry in entries if entry.present]
+
+
+def truth_entries(dialogue: Dialogue) -> list[AnsweredEntry]:
+    """Return what would have been the perfect answer, for pictures beside the assistant's own.
+
+    Args:
+        dialogue: The dialogue with its masks; names of its query without an entry are absent.
+    """
+    if dialogue.kind == "question":
+        return []
+    known = {entry.name: entry for entry in dialogue.entries}
+    entries = []
+    for name in dialogue.query:
+        entry = known.get(name)
+        present = entry is not None and entry.present
+        mask = entry.mask.decode() if entry is not None and present and entry.mask is not None else None
+        entries.append(AnsweredEntry(name, present, float(present), mask))
+    return entries
+
+
+def title_lines(query: str, text: str, width: int, size: int) -> list[tuple[str, tuple[int, int, int]]]:
+    """Return the lines above a picture: the query, and an answer in words in a fainter colour."""
+    lines = [(line, INK) for line in wrap(query, width, size, _TITLE_LINES)]
+    return lines + [(line, FAINT) for line in wrap(text, width, size, _TITLE_LINES)]
+
+
+def _join(picture: Image.Image, legend: Legend, size: int) -> Image.Image:
+    if picture.width > _WIDE * picture.height:
+        return _stack(picture, legend.below(picture.width), gap=size // 2)
+    listing = legend.beside(max(picture.height, legend.row_height))
+    joined = Image.new("RGB", (picture.width + size + listing.width, max(picture.height, listing.height)), WHITE)
+    joined.paste(picture, (0, 0))
+    joined.paste(listing, (picture.width + size, 0))
+    return joined
+
+
+def _stack(top: Image.Image, bottom: Image.Image, gap: int) -> Image.Image:
+    stacked = Image.new("RGB", (max(top.width, bottom.width), top.height + gap + bottom.height), WHITE)
+    stacked.paste(top, (0, 0))
+    stacked.paste(bottom, (0, top.height + gap))
+    return stacked
+
+
+def _frame(picture: Image.Image, margin: int) -> Image.Image:
+    framed = Image.new("RGB", (picture.width + 2 * margin, picture.height + 2 * margin), WHITE)
+    framed.paste(picture, (margin, margin))
+    return framed

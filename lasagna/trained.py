@@ -1,0 +1,103 @@
+"""What a checkpoint holds of an assistant: what was trained, how to make the rest, and a fingerprint of the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lasagna.errors import CheckpointError
+
+PREFIX = "assistant."
+"""Where the assistant's weights live in a checkpoint's state dict."""
+
+RECIPE = "assistant_recipe"
+"""Key in a checkpoint: how to make the assistant (class_path and init_args)."""
+
+FROZEN = "frozen_fingerprint"
+"""Key in a checkpoint: fingerprint of the weights that are named and not copied, for each part."""
+
+CONFIG = "config"
+"""Key in a checkpoint: the resolved config of the run, where a command started it."""
+
+SEED = "fresh_weights_seed"
+"""Key in a checkpoint: seed of the weights that no pretrained file brought."""
+
+SAMPLES = 64
+"""Values of each frozen tensor that enter its fingerprint."""
+
+
+def fingerprint(module: nn.Module, trained: Iterable[str]) -> dict[str, str]:
+    """Return a cheap fingerprint of the weights that are not trained, for each direct part of a module.
+
+    A few evenly spread values of each tensor, in the precision of bfloat16, so that it is the same for the same
+    weights on any device and in any precision of at least that.
+
+    Args:
+        module: The assistant, built.
+        trained: Names of the weights that are trained.
+    """
+    state = module.state_dict()
+    # tied weights are one tensor under several names
+    moving = {state[name].data_ptr() for name in trained}
+    digests: dict[str, Any] = {}
+    for name, value in sorted(state.items()):
+        if value.data_ptr() in moving or not value.is_floating_point():
+            continue
+        digest = digests.setdefault(name.split(".")[0], blake2b(digest_size=16))
+        digest.update(f"{name}{tuple(value.shape)}".encode() + _sample(value))
+    return {part: digest.hexdigest() for part, digest in digests.items()}
+
+
+def check_frozen(stored: Mapping[str, str], module: nn.Module, trained: Iterable[str]) -> None:
+    """Check that the frozen weights are those that a checkpoint was trained with.
+
+    Raises:
+        CheckpointError: If a part's frozen weights are others.
+    """
+    found = fingerprint(module, trained)
+    changed = sorted(part for part in stored.keys() | found.keys() if stored.get(part) != found.get(part))
+    if changed:
+        raise CheckpointError(
+            f"the frozen weights of {', '.join(changed)} are not those that the checkpoint was trained with; use the "
+            "pretrained weights, and the version of the package that brings them, of that run, or go on with these "
+            "all the same by frozen_check: false"
+        )
+
+
+def check_weights(stored: Mapping[str, Tensor], wanted: Iterable[str], module: nn.Module) -> None:
+    """Check that stored weights are those of a module.
+
+    Args:
+        stored: Name to weight, as in the checkpoint.
+        wanted: Names that must be there.
+        module: The module that takes them.
+
+    Raises:
+        CheckpointError: If weights are missing, unknown or of another shape; names the first few.
+    """
+    state = module.state_dict()
+    wanted = set(wanted)
+    faults = [f"{name} is missing" for name in sorted(wanted - stored.keys())]
+    faults += [f"{name} is unknown" for name in sorted(stored.keys() - state.keys())]
+    faults += [f"{name} was not trained here" for name in sorted((stored.keys() & state.keys()) - wanted)]
+    faults += [
+        f"{name} has shape {tuple(stored[name].shape)}, here {tuple(state[name].shape)}"
+        for name in sorted(stored.keys() & state.keys())
+        if stored[name].shape != state[name].shape
+    ]
+    if faults:
+        more = f" and {len(faults) - 4} more" if len(faults) > 4 else ""
+        raise CheckpointError(
+            f"a checkpoint of another architecture: {'; '.join(faults[:4])}{more}; give the config that it was trained "
+            "with (config_fit.yaml in its run folder), or leave the config out, so that the checkpoint's own is used"
+        )
+
+
+def _sample(value: Tensor) -> bytes:
+    flat = value.detach().flatten()
+    spread = flat[:: max(1, flat.numel() // SAMPLES)][:SAMPLES]
+    return bytes(spread.to(torch.bfloat16).cpu().view(torch.int16).numpy().tobytes())

@@ -1,0 +1,116 @@
+"""Ordered decoding equals token-by-token greedy decoding under the grammar; free decoding equals plain greedy."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from conftest_modules import random_assistant
+from lasagna.batch import Query
+from lasagna.errors import QueryError
+from lasagna.modules.decoding import Decoder
+from lasagna.modules.tiny.weights import packaged_words
+
+NAMES = packaged_words()[10:60]
+
+
+def greedy_under_grammar(assistant, vectors, query):
+    """Decide one name at a time, each time over the whole sequence, without cache and without padding."""
+    model, prompt_format, text = assistant.language_model, assistant.format, assistant.preparation.text
+    present = text.answer_ids(prompt_format.present_token)[0]
+    absent = text.answer_ids(prompt_format.absent_token)[0]
+    tokens = text.prompt_ids(prompt_format.prompt(query.kind, query.names))
+    decisions = []
+    for rank, name in enumerate(query.names):
+        tokens += text.answer_ids(prompt_format.lead(query.kind, name, rank == 0))
+        logits = plain_logits(model, tokens, vectors[query.image])
+        decisions.append(bool(logits[present] >= logits[absent]))
+        tokens.append(present if decisions[-1] else absent)
+    return tuple(decisions)
+
+
+def plain_logits(model, tokens, vectors):
+    ids = torch.tensor([tokens])
+    with torch.no_grad():
+        hidden = model(model.embed(ids, vectors[None]), torch.ones_like(ids), torch.arange(len(tokens))[None])
+        return model.logits(hidden[0, -1])
+
+
+def queries_of(kind, count, seed):
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(1, 13 if kind == "complex" else 2, (count,), generator=generator).tolist()
+    return [
+        Query(rank % 3, kind, tuple(NAMES[k] for k in torch.randperm(len(NAMES), generator=generator)[:length].tolist()))
+        for rank, length in enumerate(lengths)
+    ]
+
+
+@pytest.mark.parametrize("prompt_format", ["tiny", "paper", "released"])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_ordered_is_greedy_under_the_grammar(prompt_format, seed):
+    assistant = random_assistant(seed, prompt_format)
+    vectors = torch.randn(3, 4, 128, generator=torch.Generator().manual_seed(seed))
+    decoder = Decoder(assistant.language_model, assistant.format)
+    for kind in ("complex", "referring", "reasoning"):
+        queries = queries_of(kind, 6, seed)
+        decoded = decoder.ordered(vectors, queries)
+        assert [answer.present for answer in decoded] == [
+            greedy_under_grammar(assistant, vectors, query) for query in queries
+        ]
+
+
+def test_decisions_lean_on_earlier_ones():
+    """The check above is worth something only if drafts really get revised."""
+    forwards, mixed = 0, False
+    for seed in range(3):
+        assistant = random_assistant(seed)
+        vectors = torch.randn(3, 4, 128, generator=torch.Generator().manual_seed(seed))
+        for answer in Decoder(assistant.language_model, assistant.format).ordered(vectors, queries_of("complex", 6, seed)):
+            forwards = max(forwards, answer.forwards)
+            mixed |= len(set(answer.present)) == 2
+    assert forwards >= 3
+    assert mixed
+
+
+def test_ordered_answers_do_not_depend_on_the_batch(assistant):
+    vectors = torch.randn(3, 4, 128, generator=torch.Generator().manual_seed(5))
+    decoder = Decoder(assistant.language_model, assistant.format)
+    queries = queries_of("complex", 5, 3)
+    together = decoder.ordered(vectors, queries)
+    for query, answer in zip(queries, together, strict=True):
+        alone = decoder.ordered(vectors, [query])[0]
+        assert alone.text == answer.text
+        torch.testing.assert_close(alone.scores, answer.scores, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(alone.hidden, answer.hidden, atol=1e-3, rtol=1e-3)
+
+
+def test_free_is_plain_greedy(assistant):
+    vectors = torch.randn(3, 4, 128, generator=torch.Generator().manual_seed(7))
+    text = assistant.preparation.text
+    queries = queries_of("complex", 4, 11)
+    decoded = Decoder(assistant.language_model, assistant.format).free(vectors, queries, most=12)
+    for query, answer in zip(queries, decoded, strict=True):
+        tokens = text.prompt_ids(assistant.format.prompt(query.kind, query.names))
+        written = []
+        for _ in range(12):
+            token = int(plain_logits(assistant.language_model, tokens + written, vectors[query.image]).argmax())
+            written.append(token)
+            if token == text.end_token_id:
+                break
+        assert answer.text == text.text(written)
+
+
+def test_too_long_query_names_the_lengths(assistant):
+    decoder = Decoder(assistant.language_model, assistant.format)
+    query = Query(0, "complex", tuple(packaged_words()[:120]))
+    with pytest.raises(QueryError, match=r"120 names need \d+ tokens .* takes 256"):
+        decoder.ordered(torch.zeros(1, 4, 128), [query])
+
+
+def test_threshold_moves_decisions(assistant):
+    vectors = torch.randn(1, 4, 128, generator=torch.Generator().manual_seed(5))
+    query = Query(0, "complex", NAMES[:8])
+    never = Decoder(assistant.language_model, assistant.format, threshold=1.1).ordered(vectors, [query])[0]
+    always = Decoder(assistant.language_model, assistant.format, threshold=0.0).ordered(vectors, [query])[0]
+    assert never.present == (False,) * 8
+    assert always.present == (True,) * 8

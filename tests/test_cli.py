@@ -1,0 +1,267 @@
+"""The doors that users take: train.py's jobs, ``lasagna predict`` and ``lasagna.load``, and what they say to mistakes."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_run import write_config, write_scenes
+
+import lasagna
+from lasagna.__main__ import main as command
+from lasagna.cli import TrainingCLI, command_line, main, with_job
+from lasagna.errors import CheckpointError
+from lasagna.masks import RLEMask
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    return write_scenes(tmp_path_factory.mktemp("scenes"))
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory, scenes):
+    return write_config(tmp_path_factory.mktemp("config"), scenes)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, config):
+    """Run the main job once, with a running mean of the weights."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    main([f"--config={config}", f"--trainer.default_root_dir={folder}", "--model.ema_decay=0.5", "--seed_everything=3"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ckpt(finished):
+    return finished / "checkpoints" / "last.ckpt"
+
+
+@pytest.fixture
+def picture(tmp_path):
+    file = tmp_path / "picture.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(file)
+    return file
+
+
+def fails(capsys, call, argv):
+    with pytest.raises(SystemExit) as stopped:
+        call([str(word) for word in argv])
+    assert stopped.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_no_arguments_mean_the_main_job():
+    assert with_job([]) == ["run"]
+    assert with_job(["--trainer.max_steps", "3"]) == ["run", "--trainer.max_steps", "3"]
+    assert with_job(["fit"]) == ["fit"]
+    assert with_job(["--help"]) == ["--help"]
+
+
+def test_main_job_leaves_everything_in_the_run_folder(finished):
+    for name in ("config_fit.yaml", "metrics.csv", "scores.json", "curves.png", "predictions.png"):
+        assert (finished / name).is_file(), name
+    assert not (finished / "config.yaml").exists()
+    scores = json.loads((finished / "scores.json").read_text())["stages"]["test"]["scores"]
+    assert any("miou" in name for name in scores)
+
+
+def test_checkpoint_holds_what_was_trained_as_plain_data(ckpt):
+    checkpoint = torch.load(ckpt, weights_only=True)
+    names = checkpoint["state_dict"].keys()
+    assert any(name.startswith("assistant.mask_head.") for name in names)
+    assert not any(name.startswith("assistant.vision_encoder.") for name in names)
+    raw = checkpoint["raw_weights"]
+    assert raw.keys() <= names
+    assert any(not torch.equal(value, checkpoint["state_dict"][name]) for name, value in raw.items())
+    assert checkpoint["config"]["seed_everything"] == 3
+    assert checkpoint["config"]["model"]["init_args"]["seed"] == 3
+    assert checkpoint["config"]["data"]["init_args"]["seed"] == 3
+
+
+@pytest.mark.parametrize("job", ["validate", "test"])
+def test_evaluation_takes_its_config_from_the_checkpoint(job, ckpt, finished):
+    before = (finished / "config_fit.yaml").read_text()
+    cli = main([job, f"--ckpt_path={ckpt}"])
+    assert any("miou" in name for name in cli.trainer.callback_metrics)
+    assert cli.datamodule.seed == 3
+    assert (finished / f"config_{job}.yaml").is_file()
+    assert (finished / "config_fit.yaml").read_text() == before
+    weights = torch.load(ckpt, weights_only=True)["state_dict"]
+    loaded = cli.model.state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in weights.items())
+
+
+def test_what_is_typed_beats_the_checkpoint(ckpt, config, tmp_path):
+    arguments = [f"--config={config}", f"--ckpt_path={ckpt}", f"--trainer.default_root_dir={tmp_path}"]
+    cli = main(["fit", *arguments, "--model.optimiser.lr=0.5", "--model.ema_decay=0.5", "--trainer.max_steps=4"])
+    assert cli.model.optimiser.lr == 0.5
+    assert cli.trainer.global_step == 4
+    cli = main(["test", f"--ckpt_path={ckpt}", "--data.evaluation_batch_size=1"])
+    assert cli.datamodule.evaluation_batch_size == 1
+
+
+def test_predict_job_answers(ckpt):
+    cli = main(["predict", f"--ckpt_path={ckpt}"])
+    (batches,) = [cli.trainer.predict_loop.predictions]
+    assert [len(batch["answers"]) for batch in batches] == [4]
+
+
+def test_users_own_class_and_swaps_by_flag(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(
+        "from lasagna.modules import TinyMaskHead\n\nclass MyHead(TinyMaskHead):\n    def __init__(self, width: int = 3):\n"
+        "        super().__init__(weights='random')\n        self.width = width\n"
+    )
+    argv = [f"--config={config}", "--model.assistant.mask_head=mine.MyHead", "--model.assistant.mask_head.width=5"]
+    cli = TrainingCLI(**command_line(argv, run=False), run=False)
+    assert cli.model.assistant.mask_head.width == 5
+    assert type(cli.model.assistant.vision_encoder).__name__ == "TinyVisionEncoder"
+
+
+def test_seed_and_folder_reach_swapped_data_and_logger(config, tmp_path):
+    data = Path(__file__).parents[1] / "configs" / "data" / "scenes_long.yaml"
+    argv = [f"--config={config}", f"--data={data}", "--seed_everything=7", f"--trainer.default_root_dir={tmp_path}"]
+    cli = TrainingCLI(**command_line(argv, run=False), run=False)
+    assert cli.datamodule.sources["train"][0].shards == "data/scenes_long/train"
+    assert cli.datamodule.seed == cli.model.seed == 7
+    assert cli.trainer.logger.save_dir == str(tmp_path)
+
+
+def test_load_answers_in_a_few_lines(ckpt, picture):
+    assistant = lasagna.load(ckpt)
+    answer = assistant.answer(np.asarray(Image.open(picture)), ["sky", "dog"])
+    assert [entry.name for entry in answer.entries] == ["sky", "dog"]
+    assert not assistant.training
+    weights = torch.load(ckpt, weights_only=True)["state_dict"]
+    loaded = assistant.state_dict()
+    assert all(torch.equal(loaded[name.removeprefix("assistant.")], value) for name, value in weights.items())
+
+
+def test_predict_writes_overlays_and_json(ckpt, picture, tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    shutil.copy(picture, folder / "a.png")
+    shutil.copy(picture, folder / "b.png")
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    asked = ["--query=sun, dog", "--refer=the ball left of the house", "--ask=how many balls are there"]
+    command(["predict", f"--ckpt={ckpt}", f"--image={folder}", *asked, "--threshold=0", f"--out={tmp_path / 'out'}"])
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    kinds = ("complex", "question", "referring")
+    assert written == sorted(f"{stem}{end}" for stem in "ab" for end in (".json", *(f"-{kind}.png" for kind in kinds)))
+    content = json.loads((tmp_path / "out" / "a.json").read_text())
+    assert content["size"] == [40, 50]
+    complex_answer, referring, question = content["answers"]
+    assert [entry["name"] for entry in complex_answer["entries"]] == ["sun", "dog"]
+    assert question["kind"] == "question"
+    entry = complex_answer["entries"][0]
+    assert entry["present"]
+    assert entry["mask"]["size"] == [40, 50]
+    assert RLEMask.from_json(entry["mask"], (40, 50)).box() == tuple(entry["box"])
+    assert len(referring["entries"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ([], "nothing is asked"),
+        (["--query="], "an empty name"),
+        (["--query=dog, dog"], "more than once"),
+        (["--query=dog", "--image=nowhere.png"], "there is no file or folder 'nowhere.png'"),
+        (["--query=dog", "--ckpt=nowhere.ckpt"], "there is no file 'nowhere.ckpt'"),
+        (["--query=dog", "--threshold=2"], "threshold"),
+        (["--query=dog", "--decoding=fre"], "ordered"),
+        (["--query=" + ",".join(f"name{number}" for number in range(2000))], "long"),
+    ],
+)
+def test_predict_names_what_is_wrong(options, reason, ckpt, picture, capsys, tmp_path):
+    given = {"--ckpt": ckpt, "--image": picture, "--out": tmp_path / "out"}
+    given |= dict(option.split("=", 1) for option in options)
+    assert reason in fails(capsys, command, ["predict", *(f"{name}={value}" for name, value in given.items())])
+    assert not (tmp_path / "out").exists()
+
+
+def test_command_without_such_a_name(capsys):
+    assert "did you mean 'predict'?" in fails(capsys, command, ["predct"])
+
+
+@pytest.mark.parametrize(
+    ("options", "reasons"),
+    [
+        (["--model.assistant.vision_encoder=TinyVisionEncodr"], ["assistant.vision_encoder", "mean TinyVisionEncoder"]),
+        (["--model.assistant.vision_encoder.image_sise=3"], ["no option 'image_sise'", "mean 'image_size'"]),
+        (["--trainer.max_stepz=3"], ["--trainer.max_stepz", "mean 'trainer.max_steps'"]),
+        (["--data.batch_size=many"], ["data.batch_size: expected int, got 'many'"]),
+        (["--model.optimiser.schedule=cosin"], ["optimiser.schedule", "'cosine'", "'cosin'"]),
+        (["--model.assistant.vision_encoder.image_size=[33,33]"], ["image_size", "(33, 33)"]),
+        (["--data.batch_size=0"], ["`batch_size` must be at least 1, got 0"]),
+        (["--model.ema_decay=2"], ["ema_decay", "[0, 1)"]),
+        (["--model.trainable={mask_hed: 1.0}"], ["'mask_hed' fits no parameter", "mask_head"]),
+        (["--model.trainable={vision_encoder: 1.0}"], ["its part keeps frozen"]),
+        (["--trainer.max_steps=-1", "--trainer.max_time=00:00:00:01", "--trainer.max_epochs=-1"], ["max_steps"]),
+        (["--ckpt_path=nowhere.ckpt"], ["there is no file 'nowhere.ckpt'"]),
+        (["--config=nowhere.yaml"], ["nowhere.yaml"]),
+    ],
+)
+def test_fit_says_in_a_line_what_is_wrong(options, reasons, config, capsys, tmp_path):
+    error = fails(capsys, main, ["fit", f"--config={config}", f"--trainer.default_root_dir={tmp_path}", *options])
+    assert error.strip().splitlines()[0].startswith("error: ")
+    assert all(reason in error for reason in reasons), error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("lines", "reasons"),
+    [
+        (
+            "    strategies:\n      - {class_path: ClassSampling, init_args: {limitt: 3}}\n",
+            ["limitt", "'limit'", "line 4"],
+        ),
+        ("    train:\n      - {shards: x, task: {class_path: lasagna.tasks.Semantik}}\n", ["mean Semantic", "line 4"]),
+        ("    trian: []\n", ["no option 'trian'", "mean 'train'", "line 3"]),
+    ],
+)
+def test_mistake_in_a_file_is_found_there(lines, reasons, config, capsys, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("data:\n  init_args:\n" + lines)
+    error = fails(capsys, main, ["fit", f"--config={config}", f"--config={file}"])
+    assert all(reason in error for reason in reasons), error
+
+
+def test_missing_shards(config, capsys, tmp_path):
+    train = f'--data.train=[{{"shards": "{tmp_path}/none", "task": {{"class_path": "Semantic"}}}}]'
+    error = fails(capsys, main, ["fit", f"--config={config}", f"--trainer.default_root_dir={tmp_path}", train])
+    assert "none" in error
+    assert "manifest" in error
+
+
+def test_checkpoint_of_another_architecture(ckpt, config, capsys):
+    error = fails(
+        capsys, main, ["test", f"--config={config}", f"--ckpt_path={ckpt}", "--model.trainable={mask_head: 1.0}"]
+    )
+    assert "another architecture" in error
+    assert "config_fit.yaml" in error
+    checkpoint = torch.load(ckpt, weights_only=True)
+    name = next(name for name in checkpoint["state_dict"] if "mask_head" in name)
+    checkpoint["state_dict"][name] = torch.zeros(3, 1, 4)
+    torch.save(checkpoint, changed := ckpt.with_name("changed.ckpt"))
+    with pytest.raises(CheckpointError, match=r"has shape \(3, 1, 4\), here"):
+        lasagna.load(changed)
+
+
+def test_changed_frozen_weights_are_noticed(ckpt):
+    checkpoint = torch.load(ckpt, weights_only=True)
+    checkpoint["fresh_weights_seed"] += 1
+    torch.save(checkpoint, changed := ckpt.with_name("other_frozen.ckpt"))
+    with pytest.raises(CheckpointError, match="the frozen weights of vision_encoder"):
+        lasagna.load(changed)
+    lasagna.load(changed, frozen_check=False)
+
+
+def test_broken_checkpoint(ckpt, capsys):
+    cut = ckpt.with_name("cut.ckpt")
+    cut.write_bytes(ckpt.read_bytes()[:5000])
+    assert "cannot be read" in fails(capsys, main, ["test", f"--ckpt_path={cut}"])

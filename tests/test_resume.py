@@ -1,0 +1,81 @@
+"""Training that is killed and goes on ends with the same weights, bit for bit."""
+
+import csv
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_run import write_config, write_scenes
+
+from lasagna.cli import main
+
+ROOT = Path(__file__).parents[1]
+STEPS, KILLED_AT = 8, 5
+KILLER = f"""
+import os, signal
+from lightning import Callback
+
+class Killer(Callback):
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if trainer.global_step == {KILLED_AT}:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    return write_scenes(tmp_path_factory.mktemp("scenes"))
+
+
+def arguments(folder, config, workers):
+    # a running mean, dropout in adapters and a validation in the epoch: all that could go on otherwise
+    return [
+        "fit",
+        f"--config={config}",
+        f"--trainer.default_root_dir={folder}",
+        f"--trainer.max_steps={STEPS}",
+        "--trainer.val_check_interval=3",
+        f"--data.num_workers={workers}",
+        "--model.ema_decay=0.9",
+        "--model.assistant.language_model.adapter.dropout=0.2",
+    ]
+
+
+def checkpoint(folder):
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_run_goes_on_to_the_same_weights(tmp_path, scenes, workers):
+    config = write_config(tmp_path, scenes)
+    main(arguments(tmp_path / "whole", config, workers))
+    whole = checkpoint(tmp_path / "whole")
+
+    (tmp_path / "killer.py").write_text(KILLER)
+    command = [sys.executable, str(ROOT / "train.py"), *arguments(tmp_path / "cut", config, workers)]
+    killed = subprocess.run(
+        [*command, "--trainer.callbacks+=killer.Killer"], cwd=tmp_path, capture_output=True, timeout=300, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
+    cut = checkpoint(tmp_path / "cut")
+    assert cut["global_step"] == 4
+    assert any(not torch.equal(cut["state_dict"][name], value) for name, value in whole["state_dict"].items())
+
+    main([*arguments(tmp_path / "cut", config, workers), "--ckpt_path=last"])
+    resumed = checkpoint(tmp_path / "cut")
+    assert resumed["global_step"] == whole["global_step"] == STEPS
+    for part in ("state_dict", "raw_weights"):
+        assert resumed[part].keys() == whole[part].keys()
+        assert all(torch.equal(resumed[part][name], value) for name, value in whole[part].items()), part
+    moments = [state["optimizer_states"][0]["state"] for state in (resumed, whole)]
+    assert all(torch.equal(moments[0][key]["exp_avg"], moments[1][key]["exp_avg"]) for key in moments[1])
+    assert logged(tmp_path / "cut") == logged(tmp_path / "whole")
+
+
+def logged(folder):
+    """Return the losses of each step."""
+    with (folder / "metrics.csv").open() as stream:
+        return [(row["step"], row["train/loss"]) for row in csv.DictReader(stream) if row["train/loss"]]

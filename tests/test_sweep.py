@@ -1,0 +1,151 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from jsonargparse import auto_cli
+
+from lasagna.sweep import run_sweep, sweep
+from lasagna.sweep_plan import SweepError, SweepPlan, variant_name
+
+SCRIPT = """
+import json, pathlib, sys
+options = dict(part.removeprefix("--").split("=", 1) for part in sys.argv[2:] if "=" in part)
+options["config"] = [sys.argv[k + 1] for k, part in enumerate(sys.argv) if part == "--config"]
+folder = pathlib.Path(options["trainer.default_root_dir"])
+with open("calls.txt", "a") as stream:
+    stream.write(json.dumps([sys.argv[1], options]) + "\\n")
+print("hello from", sys.argv[1])
+if options.get("lr") == "13" and not pathlib.Path("mended").exists():
+    sys.exit("an unlucky number")
+if sys.argv[1] == "fit":
+    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    (folder / "checkpoints" / "last.ckpt").write_text("weights")
+else:
+    scores = {"test/iou": float(options["lr"])}
+    (folder / "scores.json").write_text(json.dumps({"stages": {"test": {"scores": scores}}}))
+"""
+
+
+@pytest.fixture
+def plan(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("fake.py").write_text(SCRIPT)
+    Path("base.yaml").write_text("a: 1\n")
+    Path("extra.yaml").write_text("b: 1\n")
+    variants = {"full": [], "fixed": ["extra.yaml"]}
+    return SweepPlan(
+        base=["base.yaml"],
+        variants=variants,
+        grid={"lr": [1]},
+        seeds=[0, 1],
+        script="fake.py",
+        subcommands=["fit", "test"],
+    )
+
+
+def calls():
+    return [json.loads(line) for line in Path("calls.txt").read_text().splitlines()]
+
+
+def statuses(results):
+    return [(result.run.name, result.status) for result in results]
+
+
+def test_every_combination_runs_with_its_configs_values_seed_and_folder(plan):
+    results = run_sweep(replace(plan, subcommands=["fit"]), Path("out"))
+    assert statuses(results) == [
+        ("full,lr=1/seed_0", "finished"),
+        ("fixed,lr=1/seed_0", "finished"),
+        ("full,lr=1/seed_1", "finished"),
+        ("fixed,lr=1/seed_1", "finished"),
+    ]
+    (subcommand, options) = calls()[3]
+    assert subcommand == "fit"
+    assert options["config"] == ["base.yaml", "extra.yaml"]
+    assert options["seed_everything"] == "1"
+    assert options["trainer.default_root_dir"] == "out/fixed,lr=1/seed_1"
+    assert "ckpt_path" not in options
+
+
+def test_a_test_follows_its_fit_and_uses_its_checkpoint(plan):
+    run_sweep(replace(plan, variants={"full": []}, seeds=[0]), Path("out"))
+    assert [name for name, _ in calls()] == ["fit", "test"]
+    assert calls()[1][1]["ckpt_path"] == "out/full,lr=1/seed_0/checkpoints/last.ckpt"
+
+
+def test_finished_runs_are_skipped_and_new_seeds_added(plan):
+    run_sweep(replace(plan, seeds=[0]), Path("out"))
+    before = len(calls())
+    results = run_sweep(plan, Path("out"))
+    assert [status for _, status in statuses(results)] == ["skipped", "skipped", "finished", "finished"]
+    assert len(calls()) == before + 4
+
+
+def test_a_failing_run_does_not_stop_the_rest_and_is_done_again(plan):
+    plan = replace(plan, grid={"lr": [13, 1]}, variants={"full": []}, seeds=[0])
+    results = run_sweep(plan, Path("out"))
+    assert [status for _, status in statuses(results)] == ["failed", "finished"]
+    log = (results[0].run.folder / "log.txt").read_text()
+    assert "an unlucky number" in log
+    assert "hello from fit" in log
+    Path("mended").touch()
+    assert [status for _, status in statuses(run_sweep(plan, Path("out")))] == ["finished", "skipped"]
+
+
+def test_a_run_cut_short_goes_on_from_its_checkpoint(plan, capsys):
+    plan = replace(plan, grid={"lr": [13]}, variants={"full": []}, seeds=[0])
+    folder = run_sweep(plan, Path("out"))[0].run.folder
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "last.ckpt").write_text("half")
+    Path("mended").touch()
+    run_sweep(plan, Path("out"))
+    assert calls()[1][0] == "fit"
+    assert calls()[1][1]["ckpt_path"].endswith("last.ckpt")
+    printed = capsys.readouterr().out
+    assert "starts anew" in printed
+    assert "goes on from" in printed
+
+
+def test_a_test_without_a_checkpoint_is_a_failure(plan):
+    plan = replace(plan, variants={"full": []}, seeds=[0], checkpoint="elsewhere.ckpt")
+    assert [status for _, status in statuses(run_sweep(plan, Path("out")))] == ["failed"]
+    assert [name for name, _ in calls()] == ["fit"]
+
+
+def test_other_settings_under_the_same_name_are_refused(plan):
+    run_sweep(replace(plan, seeds=[0]), Path("out"))
+    Path("extra.yaml").write_text("b: 2\n")
+    with pytest.raises(SweepError, match=r"other settings.*fixed,lr=1/seed_0.*delete"):
+        run_sweep(plan, Path("out"))
+
+
+FILE = "base: [base.yaml]\nscript: fake.py\ngrid: {lr: [1e-4], flag: [true], what: [null, word]}\n"
+
+
+def test_the_command_takes_a_file_and_flags(plan):
+    Path("sweep.yaml").write_text(FILE)
+    auto_cli(sweep, args=["--config", "sweep.yaml", "--out=out", "--seeds=[3, 4]"], as_positional=False)
+    assert [name for name, _ in calls()] == ["run"] * 4
+    seen = [[options[key] for key in ("lr", "flag", "what", "seed_everything")] for _, options in calls()]
+    assert seen[0] == ["0.0001", "true", "null", "3"]
+    assert seen[3] == ["0.0001", "true", "word", "4"]
+
+
+def test_failed_runs_are_an_error_of_the_command(plan):
+    with pytest.raises(SweepError, match=r"1 runs failed.*log\.txt"):
+        sweep(["base.yaml"], Path("out"), grid={"lr": [13]}, script="fake.py")
+
+
+def test_everything_that_is_missing_is_named_before_anything_runs(plan):
+    with pytest.raises(SweepError) as caught:
+        run_sweep(replace(plan, base=["a.yaml"], grid={"lr": [], True: [1]}, seeds=[1, 1]), Path("out"))
+    assert all(part in str(caught.value) for part in ("a.yaml: no such file", "grid.lr", "1 is listed twice", "quotes"))
+    assert not Path("out").exists()
+
+
+def test_variant_names_are_folders_and_stay_apart():
+    names = [variant_name("v", {"a.path": value}) for value in ["x/y", "x_y", "../z", "w" * 99, "w" * 98, [1, 2]]]
+    assert len(set(names)) == 6
+    assert not any("/" in name for name in names)
+    assert max(map(len, names)) < 60
