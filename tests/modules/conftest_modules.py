@@ -22,4 +22,3 @@ def random_assistant(seed: int = 0, prompt_format: str = "tiny", scale: float = 
             if parameter.dim() == 2:
                 parameter.mul_(scale)
     return assistant.eval()
-

@@ -40,7 +40,9 @@ def queries_of(kind, count, seed):
     generator = torch.Generator().manual_seed(seed)
     lengths = torch.randint(1, 13 if kind == "complex" else 2, (count,), generator=generator).tolist()
     return [
-        Query(rank % 3, kind, tuple(NAMES[k] for k in torch.randperm(len(NAMES), generator=generator)[:length].tolist()))
+        Query(
+            rank % 3, kind, tuple(NAMES[k] for k in torch.randperm(len(NAMES), generator=generator)[:length].tolist())
+        )
         for rank, length in enumerate(lengths)
     ]
 
@@ -65,7 +67,9 @@ def test_decisions_lean_on_earlier_ones():
     for seed in range(3):
         assistant = random_assistant(seed)
         vectors = torch.randn(3, 4, 128, generator=torch.Generator().manual_seed(seed))
-        for answer in Decoder(assistant.language_model, assistant.format).ordered(vectors, queries_of("complex", 6, seed)):
+        for answer in Decoder(assistant.language_model, assistant.format).ordered(
+            vectors, queries_of("complex", 6, seed)
+        ):
             forwards = max(forwards, answer.forwards)
             mixed |= len(set(answer.present)) == 2
     assert forwards >= 3

@@ -83,5 +83,3 @@ def _made_before(file: Path) -> Path:
     if not file.is_file():
         raise FileNotFoundError(f"out: {file} is missing; run the stage language_model first, with the same --out")
     return file
-
-

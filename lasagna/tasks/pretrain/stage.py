@@ -67,7 +67,7 @@ class Stage(LightningModule):
             precision: The Trainer's precision.
         """
         trainer = Trainer(
-            accelerator="cpu",
+            accelerator="auto",
             max_steps=self.steps,
             precision=precision,
             gradient_clip_val=1.0,

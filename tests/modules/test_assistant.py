@@ -1,0 +1,117 @@
+"""The assistant: what it computes for a batch, and that masks stay with their names."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from conftest_modules import random_assistant
+from lasagna.batch import IGNORE_LABEL, Query, restore_logits
+from lasagna.datamodules.collate import collate
+from lasagna.datamodules.sample import prepare_sample
+from lasagna.dialogue import Dialogue, Entry
+from lasagna.errors import QueryError
+from lasagna.masks import RLEMask
+from lasagna.modules.decoding import Decoded
+
+
+def picture(size=(40, 56), seed=0):
+    return np.random.default_rng(seed).integers(0, 255, (*size, 3), dtype=np.uint8)
+
+
+def batch_of(assistant, dialogues):
+    sample = prepare_sample(picture(), dialogues, assistant.preparation, source="s", key="k", keep_image=False)
+    return collate([sample], assistant.preparation)
+
+
+def disc(row, column, size=(40, 56)):
+    rows, columns = np.ogrid[: size[0], : size[1]]
+    return RLEMask.from_array((rows - row) ** 2 + (columns - column) ** 2 < 60)
+
+
+def complex_dialogue():
+    entries = (Entry("sky", True, disc(10, 10)), Entry("road", False), Entry("sea", True, disc(30, 40)))
+    return Dialogue("complex", ("sky", "road", "sea"), entries)
+
+
+def test_forward_is_supervised_on_the_answer_alone(assistant):
+    batch = batch_of(assistant, [complex_dialogue()])
+    output = assistant(batch)
+    text = assistant.preparation.text
+    assert output.token_labels.tolist() == [*text.answer_ids("sky <SEG> road <NEG> sea <SEG>"), text.end_token_id]
+    assert output.token_logits.shape == (len(output.token_labels), len(assistant.language_model.tokenizer))
+    assert output.mask_logits.shape[0] == 2
+
+
+def test_masks_are_prompted_by_the_state_that_predicts_their_token(assistant):
+    """The same row without its last tokens gives the same first mask: nothing behind the token is looked at."""
+    batch = batch_of(assistant, [complex_dialogue()])
+    whole = assistant(batch).mask_logits[0]
+    place = int(batch.mask_positions[0])
+    batch.input_ids, batch.labels = batch.input_ids[:, :place], batch.labels[:, :place]
+    batch.lengths = torch.tensor([place])
+    batch.mask_rows, batch.mask_positions = batch.mask_rows[:1], batch.mask_positions[:1]
+    torch.testing.assert_close(assistant(batch).mask_logits[0], whole, atol=1e-4, rtol=1e-4)
+
+
+def test_question_alone_has_no_mask_and_trains(assistant):
+    batch = batch_of(assistant, [Dialogue("question", ("how many balls are there",), text="two")])
+    output = assistant(batch)
+    assert len(output.mask_logits) == 0
+    assert output.token_labels.tolist()[-1] == assistant.preparation.text.end_token_id
+
+
+def test_rows_of_one_batch_do_not_touch_each_other(assistant):
+    dialogues = [complex_dialogue(), Dialogue("question", ("is there sea",), text="yes")]
+    together = assistant(batch_of(assistant, dialogues))
+    alone = [assistant(batch_of(assistant, [dialogue])) for dialogue in dialogues]
+    joined = torch.cat([output.token_logits for output in alone])
+    torch.testing.assert_close(together.token_logits, joined, atol=1e-3, rtol=1e-3)
+
+
+def test_answer_has_one_entry_a_name_in_order_and_masks_of_the_image_size(assistant):
+    image = picture((50, 30))
+    answer = assistant.answer(image, ["sun", "dog", "brick wall", "sea"])
+    assert [entry.name for entry in answer.entries] == ["sun", "dog", "brick wall", "sea"]
+    assert answer.faults == ()
+    for entry in answer.entries:
+        assert entry.present == (entry.score >= 0.5) == (entry.mask is not None)
+        assert entry.mask is None or entry.mask.shape == (50, 30)
+
+
+def test_masks_follow_their_own_tokens_when_the_answer_is_faulty(assistant, monkeypatch):
+    """An unknown name before a known one must not shift the masks."""
+    encoded = assistant.encode(assistant.preparation.image.pixels(picture())[None])
+    geometry = assistant.preparation.image.geometry((40, 56))
+    hidden = torch.randn(3, 128, generator=torch.Generator().manual_seed(3))
+    written = Decoded("moon <SEG> sea <SEG> sky <NEG>", (True, True, False), torch.tensor([0.9, 0.8, 0.1]), hidden, 3)
+    monkeypatch.setattr("lasagna.modules.assistant.Decoder.free", lambda *_: [written])
+    query = Query(0, "complex", ("sky", "sea"))
+    answer = assistant.answer_batch(encoded, [geometry], [query], "free", keep_probability=True)[0]
+    assert answer.faults == ("unknown", "order")
+    assert [(entry.name, entry.present) for entry in answer.entries] == [("sea", True), ("sky", False)]
+    prompt = assistant.prompt_projection(hidden[1:2])
+    logits = assistant.mask_head(encoded.features, prompt, torch.tensor([0]))
+    wanted = restore_logits(logits, geometry)[0].sigmoid() >= 0.5
+    assert np.array_equal(answer.entries[0].mask, wanted.numpy())
+
+
+def test_bad_queries_are_refused_before_anything_is_encoded(assistant, monkeypatch):
+    monkeypatch.setattr(type(assistant), "encode", lambda *_: pytest.fail("encoded"))
+    for names, message in (([], "empty"), (["sky", "Sky"], "more than once"), (["a <SEG>"], "<SEG>")):
+        with pytest.raises(QueryError, match=message):
+            assistant.answer(picture(), names)
+
+
+def test_building_twice_changes_nothing():
+    assistant = random_assistant(4)
+    before = {name: tensor.clone() for name, tensor in assistant.state_dict().items()}
+    assistant.configure_model()
+    assert all(torch.equal(before[name], tensor) for name, tensor in assistant.state_dict().items())
+
+
+def test_labels_outside_the_answer_are_ignored(assistant):
+    batch = batch_of(assistant, [complex_dialogue()])
+    prompt = assistant.format.prompt("complex", ("sky", "road", "sea"))
+    assert (batch.labels[0, : len(assistant.preparation.text.prompt_ids(prompt))] == IGNORE_LABEL).all()

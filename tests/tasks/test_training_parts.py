@@ -1,0 +1,205 @@
+"""Trainable sets, schedule, running mean, fingerprints, recipes and the run's logger, one by one."""
+
+import copy
+import csv
+import math
+import pickle
+from types import SimpleNamespace
+
+import pytest
+import torch
+from lightning import LightningModule
+from torch import nn
+
+from lasagna.errors import CheckpointError, ConfigError
+from lasagna.modules import Assistant, LoRA, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
+from lasagna.prompt_format import TINY
+from lasagna.recipe import build, describe
+from lasagna.seeding import seeded
+from lasagna.tasks import AssistantTraining, Optimiser, RunLogger
+from lasagna.tasks.ema import WeightAverage
+from lasagna.tasks.optimiser import schedule
+from lasagna.tasks.trainable import freeze_others, settle_modes, trainable_sets, trained_state
+from lasagna.trained import check_frozen, fingerprint
+
+
+class Toy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Dropout(0.5))
+        self.head = nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), nn.Dropout(0.5))
+
+
+def assistant():
+    return Assistant(
+        TinyVisionEncoder((32, 32), weights="random"),
+        TinyLanguageModel("random", projector="random", adapter=LoRA(rank=2), image_grid=(2, 2)),
+        mask_head=TinyMaskHead(weights="random"),
+        prompt_format=TINY,
+    )
+
+
+def test_patterns_choose_and_the_last_one_counts():
+    sets = trainable_sets(Toy().named_parameters(), {"*": 1.0, "encoder": 0.0, "*.0.bias": 0.5})
+    assert sets == {"encoder.0.bias": 0.5, "head.0.bias": 0.5, "head.0.weight": 1.0} | {
+        "head.1.weight": 1.0,
+        "head.1.bias": 1.0,
+    }
+
+
+def test_what_a_part_froze_stays_frozen():
+    toy = Toy()
+    toy.encoder.requires_grad_(False)
+    assert not any(name.startswith("encoder") for name in trainable_sets(toy.named_parameters(), {"*": 1.0}))
+    with pytest.raises(ConfigError, match="'encoder' fits only what its part keeps frozen"):
+        trainable_sets(toy.named_parameters(), {"encoder": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("patterns", "reason"),
+    [({"hed": 1.0}, "'hed' fits no parameter"), ({"head": -1.0}, "-1"), ({"head": 0.0}, "nothing would be trained")],
+)
+def test_patterns_that_make_no_sense(patterns, reason):
+    with pytest.raises(ConfigError, match=reason):
+        trainable_sets(Toy().named_parameters(), patterns)
+
+
+def test_statistics_of_frozen_norms_do_not_move():
+    toy = Toy()
+    freeze_others(toy, trainable_sets(toy.named_parameters(), {"head": 1.0}))
+    settle_modes(toy, training=True)
+    assert [module.training for module in toy.encoder] == [False, False, False]
+    assert [module.training for module in toy.head] == [True, True, True]
+    before = copy.deepcopy(toy.state_dict())
+    toy.head(toy.encoder(torch.randn(2, 3, 4, 4)))
+    moved = {name for name, value in toy.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {"head.1.running_mean", "head.1.running_var", "head.1.num_batches_tracked"}
+    parameters = {f"head.{place}.{part}" for place in (0, 1) for part in ("weight", "bias")}
+    assert trained_state(toy) == moved | parameters
+
+
+def test_groups_have_their_own_rates_and_spare_vectors():
+    toy = Toy()
+    optimizer = Optimiser(lr=0.1, weight_decay=0.3).build(
+        {"head.0.weight": 2.0, "head.0.bias": 2.0}, toy.named_parameters()
+    )
+    assert [(group["lr"], group["weight_decay"], len(group["params"])) for group in optimizer.param_groups] == [
+        (0.2, 0.3, 1),
+        (0.2, 0.0, 1),
+    ]
+
+
+@pytest.mark.parametrize(("kind", "middle"), [("cosine", 0.55), ("linear", 0.55), ("constant", 1.0)])
+def test_schedule(kind, middle):
+    factor = schedule(kind, 4, lambda: 24, 0.1)
+    assert [factor(step) for step in range(5)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert factor(14) == pytest.approx(middle)
+    assert factor(24) == factor(99) == pytest.approx(1.0 if kind == "constant" else 0.1)
+
+
+def test_falling_schedule_needs_an_end():
+    with pytest.raises(ConfigError, match=r"trainer\.max_steps"):
+        Optimiser(schedule="linear").check(math.inf)
+    Optimiser(schedule="constant").check(math.inf)
+
+
+def test_running_mean_is_that_of_its_definition():
+    module = LightningModule()
+    module.layer = nn.Linear(1, 1, bias=False)
+    average = WeightAverage(0.3)
+    trainer = SimpleNamespace(global_step=0, state=SimpleNamespace(fn="fit"))
+    with torch.no_grad():
+        module.layer.weight.fill_(1.0)
+    average.on_fit_start(trainer, module)
+    expected = 1.0
+    for step, value in enumerate([2.0, 5.0, -1.0, 4.0], start=1):
+        with torch.no_grad():
+            module.layer.weight.fill_(value)
+        trainer.global_step = step
+        for _ in range(2):  # several batches of one accumulated step count once
+            average.on_train_batch_end(trainer, module, None, None, 0)
+        decay = min(0.3, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * value
+    average.on_validation_epoch_start(trainer, module)
+    assert module.layer.weight.item() == pytest.approx(expected)
+    checkpoint = {"state_dict": module.state_dict()}
+    average.on_save_checkpoint(trainer, module, checkpoint)
+    assert checkpoint["state_dict"]["layer.weight"].item() == pytest.approx(expected)
+    assert checkpoint["raw_weights"]["layer.weight"].item() == 4.0
+    average.on_validation_epoch_end(trainer, module)
+    assert module.layer.weight.item() == 4.0
+
+
+def test_assistant_is_described_and_made_again():
+    recipe = describe(assistant())
+    assert recipe["init_args"]["language_model"]["init_args"]["adapter"]["rank"] == 2
+    made = build(recipe, Assistant)
+    assert describe(made) == recipe
+    assert made.format == TINY
+    assert describe(pickle.loads(pickle.dumps(made))) == recipe
+    assert not any("given" in name for name in made.state_dict())
+
+
+@pytest.mark.parametrize(
+    "recipe", [{"class_path": "nowhere.Assistant"}, {"class_path": "lasagna.modules.Assistant", "init_args": {"a": 1}}]
+)
+def test_description_that_makes_nothing(recipe):
+    with pytest.raises(CheckpointError, match="cannot be made"):
+        build(recipe, Assistant)
+
+
+def test_fresh_weights_are_a_function_of_the_seed_and_leave_the_global_generator_alone():
+    before = torch.get_rng_state()
+    built = []
+    for seed in (0, 0, 1):
+        training = AssistantTraining(assistant(), seed=seed)
+        training.configure_model()
+        built.append(training)
+    prints = [fingerprint(training.assistant, training.trained) for training in built]
+    assert prints[0] == prints[1]
+    assert prints[0].keys() == {"vision_encoder", "language_model"}
+    assert prints[0]["language_model"] != prints[2]["language_model"]
+    assert torch.equal(before, torch.get_rng_state())
+    assert any("lora_" in name for name in built[0].trained)
+    assert not any("base_layer" in name for name in built[0].trained)
+
+
+def test_fingerprint_notices_a_changed_tensor_and_bears_another_precision():
+    toy = Toy()
+    trained = {"head.0.weight"}
+    stored = fingerprint(toy, trained)
+    check_frozen(stored, toy.to(torch.bfloat16), trained)
+    with torch.no_grad():
+        toy.head[0].weight += 1
+    check_frozen(stored, toy, trained)
+    with torch.no_grad():
+        toy.encoder[0].bias += 1
+    with pytest.raises(CheckpointError, match="frozen weights of encoder are not"):
+        check_frozen(stored, toy, trained)
+
+
+def test_seeded_noise():
+    draws = []
+    for key in ("a", "a", "b"):
+        with seeded(0, key):
+            draws.append(torch.randn(3))
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+
+
+def test_logger_keeps_what_was_logged_before_the_step_it_goes_on_from(tmp_path):
+    first = RunLogger(str(tmp_path), flush_every=1)
+    for step in range(5):
+        first.log_metrics({"train/loss": float(step)}, step)
+    test = RunLogger(str(tmp_path))
+    test.log_metrics({"test/miou": 0.5}, 0)
+    test.finalize("success")
+    resumed = RunLogger(str(tmp_path))
+    for step in (3, 4):
+        resumed.log_metrics({"train/loss": torch.tensor(step + 10.0)}, step)
+    resumed.save()
+    with (tmp_path / "metrics.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    losses = {int(row["step"]): float(row["train/loss"]) for row in rows if row["train/loss"]}
+    assert losses == {0: 0.0, 1: 1.0, 2: 2.0, 3: 13.0, 4: 14.0}
+    assert [row["test/miou"] for row in rows if row["test/miou"]] == ["0.5"]
