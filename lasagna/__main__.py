@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -11,11 +12,15 @@ from lasagna.errors import LasagnaError
 
 COMMANDS = {
     "predict": ("lasagna.predict:predict", "answer queries about a picture or a folder of pictures"),
-    "convert": ("lasagna.datamodules.converters.conversion:convert", "write a data set as shards"),
+    "convert": ("lasagna.datamodules.converters.conversion:convert", "write a data set as shards: convert NAME ..."),
     "sweep": ("lasagna.sweep:sweep", "run a grid of config values and seeds"),
     "report": ("lasagna.sweep_report:report", "turn a folder of runs into a table and a plot"),
+    "pretrain": ("lasagna.tasks.pretrain.command:pretrain", "make the weights of the tiny parts again"),
 }
 """Command to where its function is, and what it does."""
+
+NAMELESS = {"convert": "name"}
+"""Command to the argument that may come first without its flag."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -63,11 +68,17 @@ def _run(name: str, *argv: str) -> None:
     module, function = COMMANDS[name][0].split(":")
     auto_cli(
         getattr(import_module(module), function),
-        args=list(argv),
+        args=_flagged(name, argv),
         as_positional=False,
         parser_class=CommandParser,
         prog=f"lasagna {name}",
     )
+
+
+def _flagged(name: str, argv: Sequence[str]) -> list[str]:
+    if name in NAMELESS and argv and not argv[0].startswith("-"):
+        return [f"--{NAMELESS[name]}={argv[0]}", *argv[1:]]
+    return list(argv)
 
 
 def _settle() -> None:

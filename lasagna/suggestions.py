@@ -43,7 +43,7 @@ def whereabouts(message: str, files: Iterable[Path]) -> str | None:
     word = next((group for group in found.groups() if group), "") if found else ""
     for file in files if word else ():
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-            if re.search(rf"(?<![\w.]){re.escape(word)}(?![\w.])", line):
+            if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", line):
                 return f"{file}, line {number}"
     return None
 

@@ -1,4 +1,4 @@
-"""The doors that users take: train.py's jobs, ``lasagna predict`` and ``lasagna.load``, and what they say to mistakes."""
+"""The doors that users take (train.py, ``lasagna predict``, ``lasagna.load``) and what they say to mistakes."""
 
 import json
 import shutil
@@ -15,6 +15,15 @@ from lasagna.__main__ import main as command
 from lasagna.cli import TrainingCLI, command_line, main, with_job
 from lasagna.errors import CheckpointError
 from lasagna.masks import RLEMask
+
+OWN_HEAD = """
+from lasagna.modules import TinyMaskHead
+
+class MyHead(TinyMaskHead):
+    def __init__(self, width: int = 3) -> None:
+        super().__init__(weights="random")
+        self.width = width
+"""
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +106,7 @@ def test_evaluation_takes_its_config_from_the_checkpoint(job, ckpt, finished):
 
 def test_what_is_typed_beats_the_checkpoint(ckpt, config, tmp_path):
     arguments = [f"--config={config}", f"--ckpt_path={ckpt}", f"--trainer.default_root_dir={tmp_path}"]
+    arguments += ["--seed_everything=3"]
     cli = main(["fit", *arguments, "--model.optimiser.lr=0.5", "--model.ema_decay=0.5", "--trainer.max_steps=4"])
     assert cli.model.optimiser.lr == 0.5
     assert cli.trainer.global_step == 4
@@ -104,18 +114,16 @@ def test_what_is_typed_beats_the_checkpoint(ckpt, config, tmp_path):
     assert cli.datamodule.evaluation_batch_size == 1
 
 
-def test_predict_job_answers(ckpt):
-    cli = main(["predict", f"--ckpt_path={ckpt}"])
-    (batches,) = [cli.trainer.predict_loop.predictions]
-    assert [len(batch["answers"]) for batch in batches] == [4]
+def test_predict_job_writes_answers(ckpt, finished):
+    main(["predict", f"--ckpt_path={ckpt}", "--return_predictions=false"])
+    answers = [json.loads(line) for line in (finished / "answers.jsonl").read_text().splitlines()]
+    assert len({answer["key"] for answer in answers}) == 4
+    assert all([entry["name"] for entry in answer["entries"]] == answer["query"] for answer in answers)
 
 
 def test_users_own_class_and_swaps_by_flag(config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("mine.py").write_text(
-        "from lasagna.modules import TinyMaskHead\n\nclass MyHead(TinyMaskHead):\n    def __init__(self, width: int = 3):\n"
-        "        super().__init__(weights='random')\n        self.width = width\n"
-    )
+    Path("mine.py").write_text(OWN_HEAD)
     argv = [f"--config={config}", "--model.assistant.mask_head=mine.MyHead", "--model.assistant.mask_head.width=5"]
     cli = TrainingCLI(**command_line(argv, run=False), run=False)
     assert cli.model.assistant.mask_head.width == 5
@@ -168,13 +176,13 @@ def test_predict_writes_overlays_and_json(ckpt, picture, tmp_path):
     ("options", "reason"),
     [
         ([], "nothing is asked"),
-        (["--query="], "an empty name"),
+        (["--query="], "needs a visible character"),
         (["--query=dog, dog"], "more than once"),
         (["--query=dog", "--image=nowhere.png"], "there is no file or folder 'nowhere.png'"),
         (["--query=dog", "--ckpt=nowhere.ckpt"], "there is no file 'nowhere.ckpt'"),
         (["--query=dog", "--threshold=2"], "threshold"),
         (["--query=dog", "--decoding=fre"], "ordered"),
-        (["--query=" + ",".join(f"name{number}" for number in range(2000))], "long"),
+        (["--query=" + ",".join(f"name{number}" for number in range(2000))], "the language model takes 1024"),
     ],
 )
 def test_predict_names_what_is_wrong(options, reason, ckpt, picture, capsys, tmp_path):
@@ -265,3 +273,13 @@ def test_broken_checkpoint(ckpt, capsys):
     cut = ckpt.with_name("cut.ckpt")
     cut.write_bytes(ckpt.read_bytes()[:5000])
     assert "cannot be read" in fails(capsys, main, ["test", f"--ckpt_path={cut}"])
+
+
+def test_warm_start_takes_what_fits(ckpt, config, tmp_path):
+    arguments = [f"--config={config}", f"--trainer.default_root_dir={tmp_path}", "--trainer.max_steps=1"]
+    cli = main(["fit", *arguments, f"--model.warm_start={ckpt}", "--model.optimiser.lr=0", "--seed_everything=3"])
+    weights = torch.load(ckpt, weights_only=True)["state_dict"]
+    loaded = cli.model.state_dict()
+    names = [name for name, value in weights.items() if "mask_head" in name and value.is_floating_point()]
+    assert names
+    assert all(torch.equal(loaded[name], weights[name]) for name in names)

@@ -62,6 +62,7 @@ def test_killed_run_goes_on_to_the_same_weights(tmp_path, scenes, workers):
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
     cut = checkpoint(tmp_path / "cut")
     assert cut["global_step"] == 4
+    assert any("lora_" in name for name in cut["state_dict"])
     assert any(not torch.equal(cut["state_dict"][name], value) for name, value in whole["state_dict"].items())
 
     main([*arguments(tmp_path / "cut", config, workers), "--ckpt_path=last"])

@@ -44,6 +44,7 @@ trainer:
     - {{class_path: RunCheckpoint, init_args: {{every_n_steps: 2}}}}
     - {{class_path: RunSummary}}
     - {{class_path: PredictionSheet, init_args: {{count: 2}}}}
+    - {{class_path: AnswerWriter}}
 """
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
+from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -18,14 +19,17 @@ class LoRA:
         alpha: Scale of the update, divided by the rank.
         dropout: Dropout before the update.
         targets: Last parts of the names of the linear layers to adapt.
+        embeddings: Whether word embeddings and output layer are trained in full beside the adapters, as the original
+            does; new tokens need it.
     """
 
     rank: int = 16
     alpha: float = 32.0
     dropout: float = 0.0
     targets: Sequence[str] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    embeddings: bool = True
 
-    def inject(self, model: nn.Module) -> None:
+    def inject(self, model: PreTrainedModel) -> None:
         """Put adapters into a model in place.
 
         Raises:
@@ -41,3 +45,5 @@ class LoRA:
             r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout, target_modules=list(self.targets)
         )
         inject_adapter_in_model(config, model)
+        for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
+            layer.weight.requires_grad_(self.embeddings)

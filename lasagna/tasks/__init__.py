@@ -1,5 +1,6 @@
 """Tasks, training and scores."""
 
+from lasagna.tasks.answer_writer import AnswerWriter
 from lasagna.tasks.base import Task
 from lasagna.tasks.optimiser import Optimiser
 from lasagna.tasks.prediction_sheet import PredictionSheet
@@ -14,6 +15,7 @@ from lasagna.tasks.vqa import VQA
 
 __all__ = [
     "VQA",
+    "AnswerWriter",
     "AssistantTraining",
     "Optimiser",
     "PredictionSheet",

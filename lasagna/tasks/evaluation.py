@@ -75,13 +75,18 @@ def answer(assistant: Assistant, batch: Batch, decodings: Sequence[Decoding]) ->
         Decoding to one answer for each sample.
     """
     encoded = assistant.encode(batch.pixels, batch.tower_pixels)
-    queries = [Query(sample.image, sample.dialogue.kind, sample.dialogue.query) for sample in batch.samples]
+    queries = queries_of(batch)
     # complex answers alone have masks that overlap and must be settled
     keep = any(query.kind == "complex" for query in queries)
     return {
         decoding: assistant.answer_batch(encoded, batch.geometries, queries, decoding=decoding, keep_probability=keep)
         for decoding in decodings
     }
+
+
+def queries_of(batch: Batch) -> list[Query]:
+    """Return what is asked in a batch, one query for each sample."""
+    return [Query(sample.image, sample.dialogue.kind, sample.dialogue.query) for sample in batch.samples]
 
 
 def _task(source: Source) -> Task:

@@ -8,6 +8,7 @@ from lightning import Callback, LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
+from lasagna.answer_json import answer_json
 from lasagna.batch import Batch
 from lasagna.datamodules import ShardDataModule
 from lasagna.errors import ConfigError
@@ -16,7 +17,7 @@ from lasagna.modules.losses import SegmentationLoss
 from lasagna.recipe import Recipe
 from lasagna.seeding import seeded
 from lasagna.tasks.ema import WeightAverage
-from lasagna.tasks.evaluation import Evaluation, answer
+from lasagna.tasks.evaluation import Evaluation, answer, queries_of
 from lasagna.tasks.optimiser import Optimiser
 from lasagna.tasks.stored import load_trained, recipe_of, restore, store
 from lasagna.tasks.trainable import freeze_others, settle_modes, trainable_sets, trained_state
@@ -141,10 +142,14 @@ class AssistantTraining(LightningModule):
         """Log the scores."""
         self._log_scores("test")
 
-    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
-        """Answer a batch."""
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> list[dict[str, Any]]:
+        """Answer a batch, and return plain data, which Lightning can gather: source, key and answer of each sample."""
+        queries = queries_of(batch)
         answers = answer(self.assistant, batch, ("ordered",))["ordered"]
-        return {"samples": batch.samples, "answers": answers, "images": batch.images}
+        return [
+            {"source": sample.source, "key": sample.key, **answer_json(query, given)}
+            for sample, query, given in zip(batch.samples, queries, answers, strict=True)
+        ]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave only what was trained in a checkpoint, and say how to make the rest."""

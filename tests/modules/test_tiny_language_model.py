@@ -64,8 +64,9 @@ def test_decision_tokens_start_from_yes_and_no():
 def test_adapters_train_and_their_layers_do_not():
     model = built(adapter=LoRA(rank=2))
     trained = {name for name, parameter in model.llama.named_parameters() if parameter.requires_grad}
-    assert trained
-    assert all("lora_" in name for name in trained)
+    assert {name.rpartition(".")[0] for name in trained if "lora_" not in name} == {"model.embed_tokens"}
+    assert sum("lora_A" in name for name in trained) == 4 * 7
+    assert built(adapter=LoRA(rank=2, embeddings=False)).llama.get_input_embeddings().weight.requires_grad is False
 
 
 def test_adapter_targets_that_match_nothing_are_named():

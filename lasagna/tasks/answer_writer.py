@@ -1,0 +1,40 @@
+"""The answers of ``predict`` as a file: one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+
+from lasagna.tasks.run_facts import run_folder
+
+ANSWERS = "answers.jsonl"
+
+
+class AnswerWriter(Callback):
+    """Writes what ``predict_step`` returns into ``answers.jsonl`` in the run's folder, while it goes on.
+
+    In distributed runs each process after the first writes a file of its own, with its rank in the name.
+    """
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin an empty file."""
+        folder = run_folder(trainer)
+        rank = f".{trainer.global_rank}" if trainer.global_rank else ""
+        self.file = folder / f"{ANSWERS}{rank}"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.file.write_text("", encoding="utf-8")
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,  # noqa: ANN401
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Add the answers of a batch."""
+        with self.file.open("a", encoding="utf-8") as stream:
+            stream.writelines(json.dumps(answer) + "\n" for answer in outputs)
