@@ -108,35 +108,6 @@ def find_pictures(image: Path) -> list[Path]:
     return pictures
 
 
-def answer_picture(
-    assistant: Assistant,
-    pixels: NDArray[np.uint8],
-    queries: Sequence[Query],
-    decoding: Literal["ordered", "free"] = "ordered",
-) -> list[Answer]:
-    """Answer queries about one picture, which is encoded once.
-
-    Args:
-        assistant: Who answers.
-        pixels: The picture, uint8 ``[H, W, 3]``.
-        queries: What is asked.
-        decoding: How the answers are decoded.
-
-    Raises:
-        QueryError: If a query cannot be asked in the model's format, or is longer than it takes.
-    """
-    import torch
-
-    preparation = assistant.preparation
-    for query in queries:
-        preparation.prompt_format.check(query.kind, query.names)
-    tower = None if preparation.tower is None else preparation.tower.pixels(pixels)[None].to(assistant.device)
-    geometry = preparation.image.geometry((pixels.shape[0], pixels.shape[1]))
-    with torch.inference_mode():
-        encoded = assistant.encode(preparation.image.pixels(pixels)[None].to(assistant.device), tower)
-        return assistant.answer_batch(encoded, [geometry], queries, decoding)
-
-
 def _answer_all(
     assistant: Assistant,
     pictures: Sequence[Path],
@@ -156,7 +127,7 @@ def _answer_all(
         except (RecordError, OSError) as fault:
             failed.append(RecordError(str(fault)))
             continue
-        answers = answer_picture(assistant, pixels, queries, decoding)
+        answers = assistant.answers(pixels, queries, decoding)
         _write(out, path.stem if stems.count(path.stem) == 1 else path.name, path, pixels, queries, answers)
     return failed
 

@@ -152,6 +152,29 @@ class Assistant(Described, LightningModule):
             for rank in range(len(queries))
         ]
 
+    def answers(
+        self, image: NDArray[np.uint8], queries: Sequence[Query], decoding: Decoding = "ordered"
+    ) -> list[Answer]:
+        """Answer queries about one image, which is encoded once for all of them.
+
+        Args:
+            image: The image, uint8 ``[H, W, 3]``.
+            queries: What is asked.
+            decoding: "ordered" decides on every name in the order asked, "free" lets the model write.
+
+        Raises:
+            QueryError: If a query cannot be asked or is longer than the language model takes.
+        """
+        self.configure_model()
+        preparation = self.preparation
+        for query in queries:
+            preparation.prompt_format.check(query.kind, query.names)
+        tower = None if preparation.tower is None else preparation.tower.pixels(image)[None].to(self.device)
+        with torch.no_grad():
+            encoded = self.encode(preparation.image.pixels(image)[None].to(self.device), tower)
+        geometry = preparation.image.geometry((image.shape[0], image.shape[1]))
+        return self.answer_batch(encoded, [geometry], queries, decoding)
+
     def answer(
         self, image: NDArray[np.uint8], names: Sequence[str], kind: Kind = "complex", decoding: Decoding = "ordered"
     ) -> Answer:
@@ -166,14 +189,7 @@ class Assistant(Described, LightningModule):
         Raises:
             QueryError: If the query cannot be asked or is longer than the language model takes.
         """
-        self.configure_model()
-        preparation = self.preparation
-        preparation.prompt_format.check(kind, names)
-        geometry = preparation.image.geometry((image.shape[0], image.shape[1]))
-        tower = None if preparation.tower is None else preparation.tower.pixels(image)[None].to(self.device)
-        with torch.no_grad():
-            encoded = self.encode(preparation.image.pixels(image)[None].to(self.device), tower)
-        return self.answer_batch(encoded, [geometry], [Query(0, kind, tuple(names))], decoding)[0]
+        return self.answers(image, [Query(0, kind, tuple(names))], decoding)[0]
 
     def _hidden(self, batch: Batch, image_vectors: Tensor) -> Tensor:
         places = torch.arange(batch.input_ids.shape[1], device=batch.input_ids.device)

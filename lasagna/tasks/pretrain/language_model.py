@@ -30,10 +30,11 @@ COPIED = 0.05
 
 
 class ReadingStage(Stage):
-    """Copy first, alone, until that is learned; then read: lists, phrases, riddles and questions about symbols that stand for an image.
+    """Copy first, alone, until that is learned; then read: lists, phrases, riddles and questions about symbols.
 
-    In half of the lists the categories go by other nouns, in the symbols as in the text, so that reading does not
-    depend on which names they are. A linear probe asks each decision's hidden state which cells are meant.
+    The symbols stand for an image. In half of the lists the categories go by other nouns, in the symbols as in the
+    text, so that reading does not depend on which names they are. A linear probe asks each decision's hidden state
+    which cells are meant.
 
     Args:
         lessons: Scenes to learn from.
