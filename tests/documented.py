@@ -77,6 +77,8 @@ def run(words):
     words = [PLACES.get(word, word) for word in words]
     if words[:2] == ["python", "train.py"]:
         train([*words[2:], *SMALL])
+    elif words[:2] == ["lasagna", "sweep"]:
+        command([*words[1:], "--seeds=[0]"])
     elif words[0] == "lasagna":
         command(words[1:])
     elif words[0] == "python":

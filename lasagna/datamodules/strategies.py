@@ -42,25 +42,33 @@ class ClassSampling(Strategy):
 
     Args:
         limit: How many names a query has at most.
+        least: Where given, each query draws its own limit between this and ``limit``, so that its length varies.
 
     Raises:
-        ValueError: If the limit is not positive.
+        ValueError: If a limit is not positive, or the least one is larger than the other.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, least: int | None = None) -> None:
         if limit < 1:
             raise ValueError(f"ClassSampling: `limit` must be at least 1, got {limit}; leave the strategy out for none")
+        if least is not None and not 1 <= least <= limit:
+            raise ValueError(f"ClassSampling: `least` must be from 1 to `limit`, which is {limit}, got {least}")
         self.limit = limit
+        self.least = limit if least is None else least
 
     def __call__(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
         """Return the dialogue with at most ``limit`` names."""
-        if dialogue.kind != "complex" or len(dialogue.query) <= self.limit:
+        if dialogue.kind != "complex":
             return dialogue
+        limit = int(rng.integers(self.least, self.limit, endpoint=True))
+        return dialogue if len(dialogue.query) <= limit else self._sample(dialogue, limit, rng)
+
+    def _sample(self, dialogue: Dialogue, limit: int, rng: np.random.Generator) -> Dialogue:
         answered = {entry.name for entry in dialogue.entries if entry.present}
         present = [name for name in dialogue.query if name in answered]
         absent = [name for name in dialogue.query if name not in answered]
-        chosen = set(_draw(present, self.limit, rng))
-        chosen |= set(_draw(absent, self.limit - len(chosen), rng))
+        chosen = set(_draw(present, limit, rng))
+        chosen |= set(_draw(absent, limit - len(chosen), rng))
         entries = [entry for entry in dialogue.entries if entry.name in chosen]
         return dialogue.with_answer([name for name in dialogue.query if name in chosen], entries)
 

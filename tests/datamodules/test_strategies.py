@@ -141,6 +141,15 @@ def test_each_absent_name_is_sampled_about_as_often():
     assert abs(counts[1:] - 1000).max() < 120
 
 
+def test_lengths_vary_between_the_limits_and_keep_what_is_present():
+    raw = Dialogue("complex", tuple(VOCABULARY[:12]), (Entry("name 0", True, MAP.mask([0])),))
+    rng = np.random.default_rng(2)
+    queries = [ClassSampling(10, least=3)(raw, rng).query for _ in range(400)]
+    lengths = [len(query) for query in queries]
+    assert set(lengths) == set(range(3, 11))
+    assert all("name 0" in query for query in queries)
+
+
 def test_own_order_differs_from_the_query_and_random_order_from_the_list():
     raw = Dialogue("complex", tuple(VOCABULARY), tuple(Entry(name, False) for name in VOCABULARY))
     followed = OrderRandomization()(raw, np.random.default_rng(0))
@@ -155,6 +164,8 @@ def test_own_order_differs_from_the_query_and_random_order_from_the_list():
     ("make", "named"),
     [
         (lambda: ClassSampling(0), "`limit`"),
+        (lambda: ClassSampling(4, least=5), "`least` must be from 1 to `limit`, which is 4, got 5"),
+        (lambda: ClassSampling(4, least=0), "`least`"),
         (lambda: NegativeInjection(-1), "`count`"),
         (lambda: NegativeInjection(None, ["harp"], 2), "`extra_count`"),
         (lambda: OrderRandomization("sorted"), "`query`"),
