@@ -97,11 +97,12 @@ class _TwoWayBlock(nn.Module):
         self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in range(4)])
 
     def forward(self, tokens: Tensor, cells: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+        # the weights are asked for and thrown away: torch's fused kernel goes backward slowly on CPUs for narrow heads
         placed = cells + position
-        tokens = self.norms[0](tokens + self.among_tokens(tokens, tokens, tokens, need_weights=False)[0])
-        tokens = self.norms[1](tokens + self.to_image(tokens, placed, cells, need_weights=False)[0])
+        tokens = self.norms[0](tokens + self.among_tokens(tokens, tokens, tokens)[0])
+        tokens = self.norms[1](tokens + self.to_image(tokens, placed, cells)[0])
         tokens = self.norms[2](tokens + self.mlp(tokens))
-        cells = self.norms[3](cells + self.to_tokens(placed, tokens, tokens, need_weights=False)[0])
+        cells = self.norms[3](cells + self.to_tokens(placed, tokens, tokens)[0])
         return tokens, cells
 
 
