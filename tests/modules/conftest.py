@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
 from conftest_modules import random_assistant
+
 from lasagna.modules import Assistant
 
 

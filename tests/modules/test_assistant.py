@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-
 from conftest_modules import random_assistant
+
 from lasagna.batch import IGNORE_LABEL, Query, restore_logits
 from lasagna.datamodules.collate import collate
 from lasagna.datamodules.sample import prepare_sample

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from conftest_modules import random_assistant
+
 from lasagna.batch import Query
 from lasagna.errors import QueryError
 from lasagna.modules.decoding import Decoder
