@@ -21,6 +21,7 @@ SMALL = [
     "--trainer.max_steps=2",
     "--trainer.limit_val_batches=1",
     "--trainer.limit_test_batches=1",
+    "--trainer.log_every_n_steps=1",
     "--trainer.enable_progress_bar=false",
     "--trainer.enable_model_summary=false",
     "--model.optimiser.warmup_steps=1",

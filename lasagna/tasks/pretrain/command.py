@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from lasagna.modules.tiny.weights import save_packaged
 from lasagna.tasks.pretrain.language_model import ReadingStage
-from lasagna.tasks.pretrain.lessons import make_lessons
+from lasagna.tasks.pretrain.lessons import Lesson, make_lessons
 from lasagna.tasks.pretrain.mask_head import MaskHeadStage
 from lasagna.tasks.pretrain.projector import ProjectorStage
 from lasagna.tasks.pretrain.scene_pool import draw_pool
@@ -54,10 +54,20 @@ def _vision_encoder(scenes: int, out: Path) -> None:
 
 
 def _language_model(scenes: int, out: Path) -> None:
-    stage = ReadingStage(make_lessons(scenes, SEEDS["language_model"]))
+    lessons = make_lessons(scenes, SEEDS["language_model"])
+    reading = ReadingStage(lessons)
+    reading.run(out)
+    stage = attribute_stage(lessons)
+    stage.load_state_dict(reading.state_dict())
     stage.run(out)
     save_file({name: tensor.contiguous() for name, tensor in _untied(stage).items()}, out / "reading.safetensors")
     save_packaged(stage.model.llama.model.state_dict(), "language_model")
+
+
+def attribute_stage(lessons: Sequence[Lesson]) -> ReadingStage:
+    """Return the stage after reading: fewer lists, and more of what takes longer, phrases and colours."""
+    kinds = ("list", "point", "point", "question", "question")
+    return ReadingStage(lessons, 0, 2500, kinds=kinds, colours=0.5, lr=1.5e-3, name="attributes")
 
 
 def _projector(scenes: int, out: Path) -> None:

@@ -25,6 +25,9 @@ TOKENS = 3072
 """Tokens of a batch, so that steps cost about the same whatever is asked."""
 
 
+COLOUR_QUESTION = "what colour"
+"""How questions about a colour begin."""
+
 COPIED = 0.05
 """Cross entropy under which lists count as copied, a running mean."""
 
@@ -41,13 +44,29 @@ class ReadingStage(Stage):
         copy_steps: Most steps of copying alone.
         steps: All steps.
         longest: Most names in a list.
+        kinds: What a batch may practise after copying; each is as likely as it is often listed.
+        colours: Share of the questions that are about a colour, where one can be asked for.
+        lr: Peak learning rate.
+        name: Name of the stage, for its log and its randomness.
     """
 
-    def __init__(self, lessons: Sequence[Lesson], copy_steps: int = 3000, steps: int = 8000, longest: int = 30) -> None:
-        super().__init__("language_model", steps, lr=3e-3)
+    def __init__(
+        self,
+        lessons: Sequence[Lesson],
+        copy_steps: int = 3000,
+        steps: int = 8000,
+        longest: int = 30,
+        kinds: Sequence[str] = ("list", "list", "point", "question"),
+        colours: float = 0.0,
+        lr: float = 3e-3,
+        name: str = "language_model",
+    ) -> None:
+        super().__init__(name, steps, lr=lr)
         self.lessons = lessons
         self.copy_steps = copy_steps
         self.longest = longest
+        self.kinds = kinds
+        self.colours = colours
         self.model = TinyLanguageModel(weights="random", projector="random", image_grid=(GRID, GRID))
         self.model.build(_feature_spec(), (YES, NO, IMAGE))
         self.centre = nn.Parameter(0.1 * torch.randn(self.model.hidden_size))
@@ -58,7 +77,7 @@ class ReadingStage(Stage):
 
     def make_batch(self, rng: np.random.Generator) -> TextBatch:
         """Return a batch of one kind."""
-        kind = "copy" if self._copying() else str(rng.choice(["list", "list", "point", "question"]))
+        kind = "copy" if self._copying() else str(rng.choice(self.kinds))
         short = kind == "list" and rng.random() < 0.5
         count = int(rng.integers(1, 7 if short else self.longest + 1))
         rows = max(TOKENS // (GRID * GRID + (24 if kind in ("point", "question") else 4 + 4 * count)), 1)
@@ -105,7 +124,7 @@ class ReadingStage(Stage):
 
     def _row(self, kind: str, lesson: Lesson, count: int, rng: np.random.Generator) -> tuple[Row, NDArray[np.int64]]:
         if kind == "question":
-            return question_row(self.text, *lesson.questions[rng.integers(len(lesson.questions))]), self.names
+            return question_row(self.text, *self._question(lesson, rng)), self.names
         if kind == "point":
             pointer = lesson.pointers[rng.integers(len(lesson.pointers))]
             return pointing_row(self.text, pointer.kind, [pointer]), self.names
@@ -117,6 +136,11 @@ class ReadingStage(Stage):
         row = pointing_row(self.text, "complex", _without_doubles(pointers), image=kind != "copy")
         names = np.stack([*(self._name_ids(renaming[name]) for name in CATEGORIES), *self.names[len(CATEGORIES) :]])
         return _hide_decisions(row, self.text.answer_ids(YES + NO)) if kind == "copy" else row, names
+
+    def _question(self, lesson: Lesson, rng: np.random.Generator) -> tuple[str, str]:
+        about_colour = [question for question in lesson.questions if question[0].startswith(COLOUR_QUESTION)]
+        asked = about_colour if about_colour and rng.random() < self.colours else lesson.questions
+        return asked[rng.integers(len(asked))]
 
     def _name_ids(self, name: str) -> NDArray[np.int64]:
         ids = self.text.answer_ids(name)[:2] if name else []

@@ -1,0 +1,188 @@
+"""Writes the results of runs into the pages, between markers, so that no number is copied by hand.
+
+``python docs/results.py`` rewrites, in README.md and the pages of this folder, each block
+
+    <!-- results:NAME QUANTITY ... -->
+    <!-- /results -->
+
+with a table of ``docs/results/NAME.csv`` (as ``lasagna report`` writes it) or else ``docs/results/NAME.json`` (a run's
+``scores.json``), and the machine and versions of the JSON file. Quantities choose and order the scores; none means all.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lasagna.tasks.metrics import QUANTITIES
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "docs" / "results"
+
+_BLOCK = re.compile(
+    r"(?P<head><!-- results:(?P<name>\w+)(?P<quantities>[ \w]*) -->\n).*?(?P<tail><!-- /results -->)", re.S
+)
+
+Rows = list[dict[str, str]]
+
+
+def main() -> None:
+    """Rewrite the blocks of all pages."""
+    for page in pages():
+        text = page.read_text(encoding="utf-8")
+        filled = fill(text)
+        if filled != text:
+            page.write_text(filled, encoding="utf-8")
+            print(f"rewrote {page.relative_to(ROOT)}")
+
+
+def pages() -> list[Path]:
+    """Return the pages that may have blocks."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def fill(text: str, folder: Path = RESULTS) -> str:
+    """Return a page with its blocks rewritten.
+
+    Args:
+        text: The page.
+        folder: Where the results are.
+    """
+    return _BLOCK.sub(
+        lambda block: block["head"] + render(folder, block["name"], block["quantities"].split()) + block["tail"], text
+    )
+
+
+def render(folder: Path, name: str, quantities: Sequence[str] = ()) -> str:
+    """Return the content of a block.
+
+    Args:
+        folder: Where the results are.
+        name: Name of the files, without extension.
+        quantities: Which scores, in which order; none for all.
+
+    Raises:
+        ValueError: If a quantity is unknown.
+    """
+    unknown = sorted(set(quantities) - QUANTITIES.keys())
+    if unknown:
+        raise ValueError(f"results:{name}: {unknown} are not among the quantities {sorted(QUANTITIES)}")
+    report, run = folder / f"{name}.csv", folder / f"{name}.json"
+    parts = []
+    if report.is_file():
+        parts.append(report_table(report, quantities))
+    if run.is_file():
+        content = json.loads(run.read_text(encoding="utf-8"))
+        parts += [] if parts else [run_table(content["stages"]["test"]["scores"], quantities)]
+        parts.append(facts(content))
+    return "\n".join(parts or [f"No run has been filed under `docs/results/{name}` yet.\n"])
+
+
+def run_table(scores: Mapping[str, float | None], quantities: Sequence[str] = ()) -> str:
+    """Return the scores of a test as a Markdown table, one row a score, ordered and free decoding side by side.
+
+    Args:
+        scores: Score by its name, stage/source/quantity/protocol[/free][/part].
+        quantities: Which quantities, in which order; none for all.
+    """
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    for name, value in scores.items():
+        source, key = _split(name)
+        pieces = key.split("/")
+        decoding = "free" if "free" in pieces[2:] else "ordered"
+        plain = "/".join(piece for rank, piece in enumerate(pieces) if rank < 2 or piece != "free")
+        cells.setdefault((source, plain), {})[decoding] = "-" if value is None else _number(value)
+    freely = any("free" in row for row in cells.values())
+    rows = [
+        {"asked of": source, "score": _scored(key), "value": row.get("ordered", "")}
+        | ({"decoded freely": row.get("free", "")} if freely else {})
+        for (source, key), row in _chosen(cells, quantities)
+    ]
+    return _markdown(rows)
+
+
+def report_table(file: Path, quantities: Sequence[str] = ()) -> str:
+    """Return a report as a Markdown table, one row a score, one column a variant.
+
+    Args:
+        file: The CSV.
+        quantities: Which quantities, in which order; none for all.
+    """
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    variants: dict[str, None] = {}
+    with file.open(newline="", encoding="utf-8") as stream:
+        for line in csv.DictReader(stream):
+            width = f" ± {_number(float(line['half_width']))}" if line["half_width"] else ""
+            cells.setdefault(_split(line["score"]), {})[line["variant"]] = (
+                f"{_number(float(line['mean']))}{width} ({line['runs']})"
+            )
+            variants[line["variant"]] = None
+    rows = [
+        {"asked of": source, "score": _scored(key)} | {variant: row.get(variant, "") for variant in variants}
+        for (source, key), row in _chosen(cells, quantities)
+    ]
+    return _markdown(rows) + "\nMean ± half width of the t-interval over seeds (number of runs).\n"
+
+
+def facts(content: Mapping[str, Any]) -> str:
+    """Say how long a run took, and on which machine, with which seeds and versions."""
+    stages, machine, versions = content["stages"], content["machine"], content["versions"]
+    times = [
+        f"{doing} took {stages[stage]['seconds'] / 60:.1f} minutes"
+        for stage, doing in (("fit", f"training ({stages.get('fit', {}).get('steps')} steps)"), ("test", "the test"))
+        if stage in stages
+    ]
+    place = f"{machine['system']} {machine['architecture']}, {machine['cores']} cores, {machine['torch_threads']} torch"
+    place += f" threads, {machine['devices']} x {machine['device']}, precision {machine['precision']}"
+    brought = ", ".join(
+        f"{name} {versions[name]}" for name in ("lasagna", "python", "torch", "lightning", "transformers")
+    )
+    spent, seed = " and ".join(times), content["seeds"]["everything"]
+    return f"{spent[:1].upper()}{spent[1:]}. Machine: {place}. Seed {seed}. Versions: {brought}.\n"
+
+
+def _chosen(
+    cells: Mapping[tuple[str, str], dict[str, str]], quantities: Sequence[str]
+) -> list[tuple[tuple[str, str], dict[str, str]]]:
+    """Return the rows of the quantities that are wanted, source by source in the order found."""
+    sources = list(dict.fromkeys(source for source, _ in cells))
+    order = list(quantities) or list(QUANTITIES)
+    rows = [(key, row) for key, row in cells.items() if not quantities or _quantity(key[1]) in quantities]
+    return sorted(rows, key=lambda row: (sources.index(row[0][0]), order.index(_quantity(row[0][1]))))
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Split a score's full name into its source and its key."""
+    pieces = name.split("/")
+    place = next(rank for rank, piece in enumerate(pieces) if piece in QUANTITIES)
+    return "/".join(pieces[1:place]), "/".join(pieces[place:])
+
+
+def _quantity(key: str) -> str:
+    return key.split("/", 1)[0]
+
+
+def _scored(key: str) -> str:
+    return f"`{key}` {'↑' if QUANTITIES[_quantity(key)].higher_is_better else '↓'}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def _markdown(rows: Rows) -> str:
+    if not rows:
+        return "There are no such scores.\n"
+    names = list(rows[0])
+    right = [name not in ("asked of", "score") for name in names]
+    lines = ["| " + " | ".join(names) + " |", "| " + " | ".join("---:" if end else "---" for end in right) + " |"]
+    lines += ["| " + " | ".join(row[name] for name in names) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
