@@ -142,6 +142,9 @@ def facts(content: Mapping[str, Any]) -> str:
         f"{name} {versions[name]}" for name in ("lasagna", "python", "torch", "lightning", "transformers")
     )
     spent, seed = " and ".join(times), content["seeds"]["everything"]
+    if "command" in content:
+        command = content["command"]
+        spent += f"; the whole command, `{command['line']}`, took {command['seconds'] / 60:.1f} minutes"
     return f"{spent[:1].upper()}{spent[1:]}. Machine: {place}. Seed {seed}. Versions: {brought}.\n"
 
 
