@@ -13,14 +13,18 @@ from lasagna.errors import LasagnaError
 COMMANDS = {
     "predict": ("lasagna.predict:predict", "answer queries about a picture or a folder of pictures"),
     "convert": ("lasagna.datamodules.converters.conversion:convert", "write a data set as shards: convert NAME ..."),
-    "sweep": ("lasagna.sweep:sweep", "run a grid of config values and seeds"),
-    "report": ("lasagna.sweep_report:report", "turn a folder of runs into a table and a plot"),
+    "verify": ("lasagna.datamodules.verify:verify", "compare shards with the checksums in their manifests"),
+    "sweep": ("lasagna.sweeps.run:sweep", "run a grid of config values and seeds"),
+    "report": ("lasagna.sweeps.report:report", "turn a folder of runs into a table and a plot"),
     "pretrain": ("lasagna.tasks.pretrain.command:pretrain", "make the weights of the tiny parts again"),
 }
 """Command to where its function is, and what it does."""
 
-NAMELESS = {"convert": "name"}
+NAMELESS = {"convert": "name", "verify": "shards"}
 """Command to the argument that may come first without its flag."""
+
+STOPPED = 130
+"""Exit status after Ctrl-C, as shells have it."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -30,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
         argv: The command line without the program's name; None for that of the process.
 
     Raises:
-        SystemExit: After help or version, and if the input is at fault; the reason has been printed.
+        SystemExit: After help or version, after Ctrl-C, and if the input is at fault; the reason has been printed.
     """
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help"):
@@ -44,7 +48,12 @@ def main(argv: list[str] | None = None) -> None:
     _settle()
     try:
         _run(*argv)
-    except LasagnaError as fault:
+    except KeyboardInterrupt as stop:
+        print("stopped", file=sys.stderr)
+        raise SystemExit(STOPPED) from stop
+    except Exception as fault:
+        if not _is_inputs(fault):
+            raise
         print(f"error: {fault}", file=sys.stderr)
         raise SystemExit(2) from fault
 
@@ -85,6 +94,13 @@ def _settle() -> None:
     # users' own classes as `file.Class`: a script has its folder on the path, an installed command has not
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
+
+
+def _is_inputs(fault: Exception) -> bool:
+    # their packages are slow to import; an error of theirs means that they are there already
+    names = {f"{kind.__module__.split('.')[0]}.{kind.__name__}" for kind in type(fault).__mro__}
+    foreign = {"lightning.MisconfigurationException", "omegaconf.OmegaConfBaseException"}
+    return isinstance(fault, LasagnaError) or bool(names & foreign)
 
 
 def _unknown(name: str) -> int:

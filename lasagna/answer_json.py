@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from lasagna.batch import Query
 from lasagna.dialogue import Answer, AnsweredEntry
 from lasagna.masks import RLEMask
@@ -36,7 +38,8 @@ def entry_json(entry: AnsweredEntry) -> dict[str, Any]:
 
     Returns:
         "name", "present", "score" (probability of presence), "confidence" (mean probability inside the mask), "mask"
-        (COCO RLE) and "box" (left, top, width, height in pixels); the last two are None for absent names.
+        (COCO RLE) and "box" (left, top, width, height in pixels); both are None for absent names, and
+        the box is None for an empty mask too.
     """
     mask = None if entry.mask is None else RLEMask.from_array(entry.mask)
     return {
@@ -45,5 +48,5 @@ def entry_json(entry: AnsweredEntry) -> dict[str, Any]:
         "score": round(entry.score, 6),
         "confidence": round(entry.confidence, 6),
         "mask": None if mask is None else mask.to_json(),
-        "box": None if mask is None else list(mask.box()),
+        "box": None if mask is None or not np.any(entry.mask) else list(mask.box()),
     }

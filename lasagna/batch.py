@@ -65,6 +65,10 @@ class TextPreparation(Protocol):
     def max_length(self) -> int:
         """Longest row the language model takes."""
 
+    @property
+    def reserved_tokens(self) -> tuple[str, ...]:
+        """Tokens with a meaning of their own, such as the end token, which no name and no answer in words may hold."""
+
     def prompt_ids(self, text: str) -> list[int]:
         """Turn a prompt into token ids: a start token if the model has one, as many image tokens as an image costs."""
 

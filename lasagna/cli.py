@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
-import warnings
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 from jsonargparse import set_parsing_settings
+from lightning import Callback, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.strategies import SingleDeviceStrategy
+from omegaconf.errors import OmegaConfBaseException
 
 from lasagna import modules, tasks  # noqa: F401 - imported so that a bare class name is enough in a config
 from lasagna.config_parser import ConfigParser
+from lasagna.console import calm
 from lasagna.datamodules import ShardDataModule
 from lasagna.errors import LasagnaError
+from lasagna.job_checkpoint import EVALUATIONS, LAST, checkpoint_config, configs, find_checkpoint
 from lasagna.jobs import JobTrainer
 from lasagna.loading import read_checkpoint
 from lasagna.tasks import RunSummary
+from lasagna.tasks.parts_table import PartsTable
+from lasagna.tasks.run_progress import RunProgress
 from lasagna.tasks.training import AssistantTraining
-from lasagna.trained import CONFIG
 
 DEFAULTS = Path(__file__).parents[1] / "configs" / "default.yaml"
 """The config that all others change, where the package runs from its repository."""
 
-_EVALUATIONS = ("validate", "test", "predict")
-_JOBS = ("run", "fit", *_EVALUATIONS)
-_SPECIAL_PATHS = ("last", "best", "hpc")
+FAULTS = (LasagnaError, MisconfigurationException, OmegaConfBaseException)
+"""Errors that are the input's fault, and are shown without a traceback."""
+
+_JOBS = ("run", "fit", *EVALUATIONS)
 
 
 class TrainingCLI(LightningCLI):
@@ -40,7 +46,8 @@ class TrainingCLI(LightningCLI):
         """Return the jobs and what is not asked for on the command line."""
         jobs = LightningCLI.subcommands()
         skipped = {"weights_only"}
-        jobs["test"].add("verbose")
+        for job in ("test", "validate"):
+            jobs[job].add("verbose")
         return {"run": {"model", "datamodule"} | skipped} | {job: names | skipped for job, names in jobs.items()}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -74,16 +81,45 @@ class TrainingCLI(LightningCLI):
         if isinstance(self.model, AssistantTraining):
             self.model.config = json.loads(dump)[self.subcommand]
 
+    def before_fit(self) -> None:
+        """Build the assistant before data are written, so that what is wrong with it is said at once."""
+        if not isinstance(self.model, AssistantTraining):
+            return
+        if self.model.warm_start is not None:
+            read_checkpoint(self.model.warm_start)
+        # on several devices the strategy decides where, and in which process, weights are made
+        if isinstance(self.trainer.strategy, SingleDeviceStrategy):
+            with self.trainer.init_module(), self.trainer.precision_plugin.module_init_context():
+                self.model.configure_model()
+
+    def before_run(self) -> None:
+        """Do as before ``fit``."""
+        self.before_fit()
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        given = config.get("callbacks") or []
+        given = given if isinstance(given, list) else [given]
+        has_bar = any(isinstance(callback, ProgressBar) for callback in given)
+        ours: list[Callback] = []
+        if config.get("enable_progress_bar") is not False and not has_bar:
+            ours.append(RunProgress())
+        if config.get("enable_model_summary") is not False:
+            ours.append(PartsTable())
+        trainer: Trainer = super()._instantiate_trainer(config | {"enable_model_summary": False}, [*callbacks, *ours])
+        return trainer
+
     def _parse_ckpt_path(self) -> None:
-        # Lightning lets the checkpoint's hyperparameters override what was typed; here what was typed counts
+        # Lightning lets the checkpoint's hyperparameters override what was typed; here what was typed counts, and a
+        # training that would go on with another optimiser is refused
         path = self.config[self.config.subcommand].get("ckpt_path") if self.config.get("subcommand") else None
-        if path and path not in _SPECIAL_PATHS:
+        if path and path != LAST:
             read_checkpoint(path)
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand) | {"weights_only": True}
+        kwargs["ckpt_path"] = find_checkpoint(kwargs.get("ckpt_path"), subcommand, self.trainer)
         summarised = any(isinstance(callback, RunSummary) for callback in vars(self.trainer)["callbacks"])
-        return kwargs | ({"verbose": False} if subcommand == "test" and summarised else {})
+        return kwargs | ({"verbose": False} if subcommand in ("test", "validate") and summarised else {})
 
 
 def main(argv: list[str] | None = None) -> TrainingCLI:
@@ -102,7 +138,7 @@ def main(argv: list[str] | None = None) -> TrainingCLI:
     argv = with_job(sys.argv[1:] if argv is None else argv)
     try:
         return TrainingCLI(**command_line(argv))
-    except LasagnaError as fault:
+    except FAULTS as fault:
         print(f"error: {brief(fault)}", file=sys.stderr)
         raise SystemExit(2) from fault
 
@@ -114,8 +150,10 @@ def with_job(argv: list[str]) -> list[str]:
 
 
 def brief(fault: BaseException) -> str:
-    """Return the message of a fault, without the traceback that a data worker puts into it."""
+    """Return the message of a fault, without the traceback or the inner keys that libraries put into it."""
     text = str(fault)
+    if isinstance(fault, OmegaConfBaseException):
+        return text.splitlines()[0]
     return text.rsplit(f"{type(fault).__name__}: ", 1)[-1].strip() if "Original Traceback" in text else text
 
 
@@ -128,15 +166,8 @@ def base_config(argv: list[str]) -> tuple[list[str], list[str]]:
     Returns:
         Default config files, and the command line with the checkpoint's own config in it.
     """
-    path = _option(argv, "--ckpt_path")
-    if argv[0] not in _EVALUATIONS or _configs(argv) or path is None or path in _SPECIAL_PATHS:
-        return _defaults(), argv
-    config = read_checkpoint(path).get(CONFIG)
-    if config is None:
-        return _defaults(), argv
-    kept = {key: value for key, value in config.items() if key in ("seed_everything", "threads", "model", "data")}
-    kept["trainer"] = config["trainer"]
-    return [], [argv[0], "--config", json.dumps(kept), *argv[1:]]
+    kept = checkpoint_config(argv)
+    return (_defaults(), argv) if kept is None else ([], [argv[0], "--config", json.dumps(kept), *argv[1:]])
 
 
 def command_line(argv: list[str], *, run: bool = True) -> dict[str, Any]:
@@ -147,7 +178,7 @@ def command_line(argv: list[str], *, run: bool = True) -> dict[str, Any]:
         run: Whether a job is run, or model, data and trainer are only made.
     """
     _settle()
-    named = _configs(argv)
+    named = configs(argv)
     files, argv = base_config(argv) if run else (_defaults(), argv)
     ConfigParser.files = tuple(path for path in map(Path, [*files, *named]) if path.is_file())
     job = {"parser_mode": "omegaconf+", "default_config_files": files}
@@ -171,20 +202,6 @@ def _defaults() -> list[str]:
     return [str(DEFAULTS)] if DEFAULTS.is_file() else []
 
 
-def _configs(argv: list[str]) -> list[str]:
-    glued = [word.partition("=")[2] for word in argv if word.startswith(("--config=", "-c="))]
-    return glued + [after for word, after in pairwise(argv) if word in ("-c", "--config")]
-
-
-def _option(argv: list[str], name: str) -> str | None:
-    for place, word in enumerate(argv):
-        if word == name and place + 1 < len(argv):
-            return argv[place + 1]
-        if word.startswith(f"{name}="):
-            return word.removeprefix(f"{name}=")
-    return None
-
-
 def _root(fault: BaseException) -> BaseException:
     return fault if fault.__cause__ is None else _root(fault.__cause__)
 
@@ -195,12 +212,4 @@ def _settle() -> None:
     # users' own classes as `file.Class`, also from the installed command
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "💡" not in record.getMessage())
-    for reason in (
-        "LightningCLI's args parameter",  # main() takes a command line on purpose
-        "Found .* module.* in eval mode",  # frozen parts are, on purpose
-        "Checkpoint directory .* exists and is not empty",  # a run is resumed and tested in its own folder
-        ".*LeafSpec.* is deprecated",  # Lightning's own use of torch
-        ".*does not have many workers",  # the number of workers is the config's choice
-    ):
-        warnings.filterwarnings("ignore", message=reason)
+    calm()

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from lasagna.modules.assistant import Assistant
 
 
+_EVALUATED = ("pytorch-lightning_version", "loops")
+_RESUMED = (*_EVALUATED, "callbacks", "optimizer_states", "lr_schedulers")
+
+
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint without unpickling anything but plain data and tensors.
 
@@ -37,6 +41,26 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise CheckpointError(f"checkpoint: {str(path)!r} holds no state_dict; give one that `fit` has written")
     return checkpoint
+
+
+def check_job(checkpoint: dict[str, Any], path: str | Path, *, resumed: bool) -> None:
+    """Check that a trainer can go on from a checkpoint, or evaluate it.
+
+    Args:
+        checkpoint: What ``read_checkpoint`` returned.
+        path: Its file, for the message.
+        resumed: Whether training is to go on.
+
+    Raises:
+        CheckpointError: If it lacks what a trainer stores beside the weights.
+    """
+    missing = [key for key in (_RESUMED if resumed else _EVALUATED) if key not in checkpoint]
+    if missing:
+        way_out = "begin with its weights: model.warm_start" if resumed else "use it with lasagna.load"
+        raise CheckpointError(
+            f"checkpoint: {str(path)!r} lacks {', '.join(missing)}, which a training run stores beside the weights; "
+            f"give one that `fit` has written, or {way_out}"
+        )
 
 
 def load(path: str | Path, *, assistant: Assistant | None = None, frozen_check: bool = True) -> Assistant:

@@ -16,11 +16,9 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from lasagna.errors import RecordError
+from lasagna.rle_reading import read_rle
 
 BoolMask = NDArray[np.bool_]
-
-_FARTHEST = 16
-_MOST_DIGITS = 7
 
 
 class Mask(ABC):
@@ -89,60 +87,13 @@ class RLEMask(Mask):
             RecordError: If the coding has another size than the image, does not cover it, or is none of the three.
         """
         try:
-            merged = _merge(code, size)
+            merged = read_rle(code, size)
         except (KeyError, TypeError, ValueError, IndexError, OverflowError) as fault:
             raise RecordError(f"mask: expected COCO RLE or polygons, got {str(code)[:80]!r} ({fault})") from fault
         mask = cls(int(merged["size"][0]), int(merged["size"][1]), merged["counts"].decode("ascii"))
         if mask.size != tuple(size):
             raise RecordError(f"mask: its size is {mask.size}, that of the image {tuple(size)}; both must agree")
         return mask
-
-
-def _merge(code: Mapping[str, Any] | Sequence[Sequence[float]], size: tuple[int, int]) -> Any:  # noqa: ANN401
-    if not isinstance(code, Mapping):
-        return coco.merge(coco.frPyObjects([_polygon(polygon, size) for polygon in code], *size))
-    height, width = (int(length) for length in code["size"])
-    counts = code["counts"]
-    if isinstance(counts, list):
-        runs = np.asarray(counts, dtype=np.int64)
-        code = {"size": [height, width], "counts": runs.tolist()}
-    else:
-        counts = counts if isinstance(counts, bytes) else str(counts).encode("ascii")
-        runs = _runs(counts)
-    if runs.sum() != height * width or (runs < 0).any():
-        raise ValueError(f"its runs cover {runs.sum()} pixels of {height * width}")
-    return coco.frPyObjects(code, height, width) if isinstance(counts, list) else {**code, "counts": counts}
-
-
-def _polygon(polygon: Sequence[float], size: tuple[int, int]) -> list[float]:
-    points = np.asarray(polygon, dtype=np.float64)
-    if points.ndim != 1 or len(points) < 6 or len(points) % 2:
-        raise ValueError("a polygon is a list of at least three points, x and y in turn")
-    # pycocotools walks along every edge pixel by pixel: a stray coordinate would cost all memory
-    if not (np.abs(points) <= _FARTHEST * max(size)).all():
-        raise ValueError(f"a polygon's coordinates must be pixels of the image, of size {tuple(size)}")
-    return [float(point) for point in points]
-
-
-def _runs(counts: bytes) -> NDArray[np.int64]:
-    """Read compressed run lengths (``rleFrString`` in pycocotools, ``common/maskApi.c``).
-
-    pycocotools itself leaves the pixels that no run covers as they happen to lie in memory.
-    """
-    symbols = np.frombuffer(counts, dtype=np.uint8).astype(np.int64) - 48
-    ends = np.flatnonzero(symbols & 32 == 0)
-    if not len(ends) or ends[-1] != len(symbols) - 1 or (symbols < 0).any() or (symbols > 63).any():
-        raise ValueError("its run lengths are no compressed RLE")
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    digits = ends - starts + 1
-    if digits.max() > _MOST_DIGITS:
-        raise ValueError("its run lengths are too large")
-    shifts = 5 * (np.arange(len(symbols)) - np.repeat(starts, digits))
-    runs = np.add.reduceat((symbols & 31) << shifts, starts)
-    runs -= np.where(symbols[ends] & 16, np.int64(1) << 5 * digits, 0)
-    # from the fourth on, a run is given by its difference from the last but one
-    runs[1::2], runs[2::2] = np.cumsum(runs[1::2]), np.cumsum(runs[2::2])
-    return np.asarray(runs)
 
 
 @dataclass(frozen=True, eq=False)

@@ -79,7 +79,7 @@ def read_queries(
         QueryError: If nothing is asked, or a query is empty or has doubled names.
     """
     from lasagna.batch import Query
-    from lasagna.prompt_format import PAPER
+    from lasagna.prompt_formats import PAPER
 
     queries = [] if query is None else [Query(0, "complex", tuple(name.strip() for name in query.split(",")))]
     queries += [] if refer is None else [Query(0, "referring", (refer.strip(),))]

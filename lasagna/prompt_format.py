@@ -1,4 +1,4 @@
-"""How queries and answers are written: the formats as data, rendering, and reading answers back.
+"""How queries and answers are written: rendering, and reading answers back.
 
 An answer to a complex query has a known skeleton, so that only its decisions are free: each entry is a lead (text that
 contains the name) and one token, present or absent. Rendering joins leads and tokens; parsing takes them apart again.
@@ -8,29 +8,15 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import get_args
 
+from lasagna.answer_reading import Fault, ParsedEntry, Piece, normalise, read_entries, read_single, split_text
 from lasagna.dialogue import Dialogue, Kind
-from lasagna.errors import QueryError
+from lasagna.errors import ConfigError, QueryError
 
-Fault = Literal["missing", "repeated", "unknown", "order", "trailing"]
-
-
-@dataclass(frozen=True)
-class ParsedEntry:
-    """An entry that was read from an answer.
-
-    Args:
-        name: The name as it was asked for.
-        present: Whether the present token stood behind it.
-        decision: Which of the answer's decision tokens it was, counted from 0.
-    """
-
-    name: str
-    present: bool
-    decision: int
+__all__ = ["Fault", "ParsedEntry", "PromptFormat", "normalise"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +33,11 @@ class PromptFormat:
         token_gap: What stands between a name and its token.
         lead_in: What stands before the one token of a referring or reasoning answer.
         tail: What stands at the end of an answer, before the language model's own end token.
+        reserved_tokens: Further tokens that no name and no answer in words may hold; the assistant adds those of its
+            language model.
+
+    Raises:
+        ConfigError: If a token, a prompt or a separator is missing or in the way of another.
     """
 
     present_token: str
@@ -58,6 +49,13 @@ class PromptFormat:
     token_gap: str = " "
     lead_in: str = ""
     tail: str = ""
+    reserved_tokens: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that answers can be written and read in this format."""
+        faults = [*self._token_faults(), *self._prompt_faults(), *self._joint_faults()]
+        if faults:
+            raise ConfigError(f"prompt_format: {'; '.join(faults)}")
 
     @property
     def special_tokens(self) -> tuple[str, ...]:
@@ -68,10 +66,17 @@ class PromptFormat:
         """Check that a query can be asked in this format.
 
         Raises:
-            QueryError: If it is empty, has an empty or doubled name, or a name that holds a token or separator.
+            QueryError: If there is no such kind, the query is empty or no list of names, has an empty or doubled name,
+                a name that holds a token or separator, or several names where the kind takes one.
         """
+        if kind not in self.prompts:
+            raise QueryError(f"kind: {kind!r} is none; choose one of {', '.join(self.prompts)}")
+        if isinstance(query, str) or not all(isinstance(name, str) for name in query):
+            raise QueryError(f"query: expected a list of names such as {[str(query)]}, got {query!r}")
         if not query:
             raise QueryError("query: it is empty; name at least one category or phrase")
+        if kind != "complex" and len(query) > 1:
+            raise QueryError(f"query: kind {kind!r} takes one name, got {len(query)}; ask one query for each")
         for name in query:
             self._check_name(kind, name)
         doubled = sorted(name for name, count in Counter(map(normalise, query)).items() if count > 1)
@@ -81,12 +86,15 @@ class PromptFormat:
     def _check_name(self, kind: Kind, name: str) -> None:
         if all(unicodedata.category(character)[0] in "CZ" for character in name):
             raise QueryError(f"query: nothing can be seen in the name {name!r}; every name needs a visible character")
-        reserved = [token for token in self.special_tokens if token in name]
+        reserved = self._reserved_in(name)
         if kind == "complex":
             separators = {self.name_separator.strip(), self.entry_separator.strip()}
             reserved += [text for text in sorted(separators) if text and text in name]
         if reserved:
             raise QueryError(f"query: the name {name!r} holds {reserved}, which this prompt format uses itself")
+
+    def _reserved_in(self, text: str) -> list[str]:
+        return [token for token in dict.fromkeys((*self.special_tokens, *self.reserved_tokens)) if token in text]
 
     def prompt(self, kind: Kind, query: Sequence[str]) -> str:
         """Return the text that the assistant reads before it answers."""
@@ -100,8 +108,14 @@ class PromptFormat:
         return ("" if first else self.entry_separator) + " ".join(name.split()) + self.token_gap
 
     def answer(self, dialogue: Dialogue) -> str:
-        """Return the answer's text."""
+        """Return the answer's text.
+
+        Raises:
+            QueryError: If an answer in words holds a token.
+        """
         if dialogue.kind == "question":
+            if reserved := self._reserved_in(dialogue.text):
+                raise QueryError(f"answer: {dialogue.text!r} holds {reserved}, which must not stand among words")
             return dialogue.text
         return self.render(dialogue.kind, [(entry.name, entry.present) for entry in dialogue.entries])
 
@@ -123,107 +137,64 @@ class PromptFormat:
             The entries in the order written, each name once (the first counts), and one fault for each name that is
             missing, repeated or was not asked for, for an order unlike the query's, and for text behind the last token.
         """
-        pieces, rest = self._split(text)
-        if kind != "complex":
-            return self._parse_single(kind, query, pieces, rest)
-        asked = {normalise(name): name for name in query}
-        entries: dict[str, ParsedEntry] = {}
-        faults: list[Fault] = []
-        for decision, (lead, present) in enumerate(pieces):
-            name = asked.get(normalise(self._strip(lead)))
-            if name is None or name in entries:
-                faults.append("unknown" if name is None else "repeated")
-            else:
-                entries[name] = ParsedEntry(name, present, decision)
-        faults += ["missing"] * (len(asked) - len(entries))
-        faults += ["order"] if list(entries) != [name for name in query if name in entries] else []
-        faults += ["trailing"] if normalise(rest) != normalise(self.tail) else []
-        return tuple(entries.values()), tuple(faults)
+        return self.read(kind, query, *split_text(text, self.present_token, self.absent_token))
 
-    def _parse_single(
-        self, kind: Kind, query: Sequence[str], pieces: list[tuple[str, bool]], rest: str
+    def read(
+        self,
+        kind: Kind,
+        query: Sequence[str],
+        pieces: Sequence[Piece],
+        rest: str,
+        spelling: Callable[[str], str] = normalise,
     ) -> tuple[tuple[ParsedEntry, ...], tuple[Fault, ...]]:
-        entries = tuple(ParsedEntry(query[0], present, 0) for _, present in pieces[:1])
+        """Read an answer that is taken apart at its decision tokens already; as ``parse`` otherwise.
+
+        Args:
+            kind: Kind of the query that was asked.
+            query: The names that were asked for, in order.
+            pieces: For each decision token the text before it, and whether it was the present token.
+            rest: Text behind the last decision token.
+            spelling: The form in which texts are compared, such as what a tokeniser leaves of them.
+        """
         if kind == "question" and not pieces:
             return (), ()
-        faults: list[Fault] = [] if pieces else ["missing"]
-        faults += ["repeated"] * (len(pieces) - 1)
-        faults += ["trailing"] if pieces and normalise(rest) != normalise(self.tail) and kind != "question" else []
+        if kind == "complex":
+            separator = spelling(self.entry_separator)
+            written = [(spelling(lead).removeprefix(separator).strip(), present) for lead, present in pieces]
+            entries, faults = read_entries(query, [spelling(name) for name in query], written)
+        else:
+            entries, faults = read_single(query[0], pieces)
+        ends = kind == "complex" or (pieces and kind != "question")
+        faults += ["trailing"] if ends and spelling(rest) != spelling(self.tail) else []
         return entries, tuple(faults)
 
-    def _split(self, text: str) -> tuple[list[tuple[str, bool]], str]:
-        pieces: list[tuple[str, bool]] = []
-        while True:
-            found = [(text.find(token), token) for token in (self.present_token, self.absent_token) if token in text]
-            if not found:
-                return pieces, text
-            place, token = min(found)
-            pieces.append((text[:place], token == self.present_token))
-            text = text[place + len(token) :]
+    def _token_faults(self) -> list[str]:
+        names = ("present_token", "absent_token", "image_token")
+        empty = [name for name in names if not getattr(self, name).strip()]
+        faults = [f"{name}: it is empty; give a token such as '<SEG>'" for name in empty]
+        for rank, name in enumerate(names):
+            for other in () if empty else names[:rank]:
+                one, two = getattr(self, other), getattr(self, name)
+                if one in two or two in one:
+                    faults.append(f"{other} {one!r} and {name} {two!r}: neither may hold the other")
+        return faults
 
-    def _strip(self, lead: str) -> str:
-        separator = self.entry_separator.strip()
-        lead = lead.strip()
-        return lead.removeprefix(separator) if separator else lead
+    def _prompt_faults(self) -> list[str]:
+        kinds = set(get_args(Kind))
+        if kinds != self.prompts.keys():
+            return [f"prompts: expected one for each of {sorted(kinds)}, got {sorted(self.prompts)}"]
+        faults = []
+        for kind, prompt in self.prompts.items():
+            if self.image_token and prompt.count(self.image_token) != 1:
+                faults.append(f"prompts.{kind}: {prompt!r} must hold {self.image_token!r} once")
+            if "{query}" not in prompt:
+                faults.append(f"prompts.{kind}: {prompt!r} must hold {{query}}, the place of the names")
+        return faults
 
-
-def normalise(name: str) -> str:
-    """Return the form in which names are compared: single blanks, whatever their case and Unicode composition."""
-    plain = " ".join(name.split())
-    if plain.isascii():
-        return plain.casefold()
-    # Unicode's canonical caseless matching: tokenisers may compose characters that a user typed apart
-    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", plain).casefold())
-
-
-PAPER = PromptFormat(
-    present_token="<SEG>",
-    absent_token="<NEG>",
-    image_token="<image>",
-    prompts={
-        "complex": "USER: <image>\nPlease segment the following categories: {query}. ASSISTANT: ",
-        "referring": "USER: <image>\nPlease segment {query} in this image. ASSISTANT: ",
-        "reasoning": "USER: <image>\n{query} Please answer with a segmentation mask. ASSISTANT: ",
-        "question": "USER: <image>\n{query} ASSISTANT: ",
-    },
-    lead_in="Sure, it is ",
-    tail=".",
-)
-"""The paper's spelling (arXiv 2404.08506, section 3): one entry a category, in the query's order."""
-
-RELEASED = PromptFormat(
-    present_token="<ins>",
-    absent_token="<no_ins>",
-    image_token="<image>",
-    prompts={
-        "complex": (
-            "USER: <image>\n<semantic>Can you segment the following categories in this image?"
-            "<cat_start> {query} <cat_end> ASSISTANT: "
-        ),
-        "referring": "USER: <image>\nCan you segment {query} in this image? ASSISTANT: ",
-        "reasoning": "USER: <image>\n{query} Please output segmentation mask. ASSISTANT: ",
-        "question": "USER: <image>\n{query} ASSISTANT: ",
-    },
-    entry_separator="",
-    token_gap="",
-    lead_in="Sure, it is ",
-    tail="",
-)
-"""The spelling of the released code and weights: category markers, no separator between entries."""
-
-TINY = PromptFormat(
-    present_token="<SEG>",
-    absent_token="<NEG>",
-    image_token="<image>",
-    prompts={
-        "complex": "<image> list {query} answer ",
-        "referring": "<image> find {query} answer ",
-        "reasoning": "<image> show {query} answer ",
-        "question": "<image> say {query} answer ",
-    },
-    name_separator=" ",
-    entry_separator=" ",
-)
-"""For tiny language models: no commas, so that a name's own last word is all that stands before its token."""
-
-PROMPT_FORMATS: dict[str, PromptFormat] = {"paper": PAPER, "released": RELEASED, "tiny": TINY}
+    def _joint_faults(self) -> list[str]:
+        joints = ("name_separator", "entry_separator", "token_gap", "lead_in", "tail")
+        faults = [] if self.name_separator else ["name_separator: it is empty, so that names would run together"]
+        for joint in joints:
+            text = getattr(self, joint)
+            faults += [f"{joint}: {text!r} holds {token!r}" for token in self.special_tokens if token and token in text]
+        return faults

@@ -16,8 +16,8 @@ from PIL import Image
 from lasagna.errors import RecordError
 from lasagna.masks import LabelMap, Mask, UnionMask
 
-# what Pillow raises on files that are cut short, damaged, or claim to be larger than any picture
-_BROKEN_IMAGE = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
+BROKEN_IMAGE = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
+"""What Pillow raises on files that are cut short, damaged, or claim to be larger than any picture."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def decode_image(data: bytes, key: str) -> NDArray[np.uint8]:
     try:
         with Image.open(BytesIO(data)) as image:
             return np.asarray(image.convert("RGB"))
-    except _BROKEN_IMAGE as fault:
+    except BROKEN_IMAGE as fault:
         raise RecordError(f"record {key}: the image cannot be decoded ({fault})") from fault
 
 
@@ -206,7 +206,7 @@ def _decode_labels(data: bytes, key: str) -> NDArray[np.integer]:
     try:
         with Image.open(BytesIO(data)) as image:
             labels = np.asarray(image)
-    except _BROKEN_IMAGE as fault:
+    except BROKEN_IMAGE as fault:
         raise RecordError(f"record {key}: the label map cannot be decoded ({fault})") from fault
     if labels.ndim != 2:
         raise RecordError(f"record {key}: a label map has one value a pixel, this one has shape {labels.shape}")

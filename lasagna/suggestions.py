@@ -8,18 +8,26 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
+import yaml  # type: ignore[import-untyped]
+
+_YAML_PLACE = re.compile(r'in "<[^>]*>", ')
 _CLASS = re.compile(r"(?:Import path|dot import path string:|has no attribute|No module named) '?([\w.]+)'?")
 _KEY = re.compile(r"Option '([\w.]+)\+?' is not accepted|unrecognized arguments: --([\w.]+)|[Kk]ey '([\w.]+)'")
 
 
-def suggestion(message: str, bases: Iterable[type], keys: Iterable[str]) -> str | None:
+def suggestion(
+    message: str, bases: Iterable[type], keys: Iterable[str], choices: tuple[str, list[str]] | None = None
+) -> str | None:
     """Return what was probably meant, or None if nothing is near.
 
     Args:
         message: What the parser said.
         bases: Base classes of everything that a config can name.
         keys: Keys that the config knows.
+        choices: The value that is wrong and those that are allowed, where there are such.
     """
+    if choices is not None:
+        return _hint(*choices)
     classes = sorted(_subclasses(bases), key=lambda kind: kind.__qualname__)
     named = _CLASS.search(message)
     if named is not None:
@@ -45,6 +53,26 @@ def whereabouts(message: str, files: Iterable[Path]) -> str | None:
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
             if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", line):
                 return f"{file}, line {number}"
+    return None
+
+
+def file_fault(message: str, files: Iterable[Path]) -> str | None:
+    """Return which config file is no mapping of keys to values, and why, if that is what is wrong.
+
+    Args:
+        message: What the parser said.
+        files: The config files that were read.
+    """
+    if not message.startswith(("Unexpected config:", "Problems parsing config:")):
+        return None
+    for file in files:
+        try:
+            content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except yaml.YAMLError as fault:
+            return f"{file}: no YAML: {_YAML_PLACE.sub('', str(fault))}"
+        if not isinstance(content, dict):
+            found = "nothing" if content is None else f"a {type(content).__name__}"
+            return f"{file}: expected settings (`key: value`), found {found}"
     return None
 
 

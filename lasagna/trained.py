@@ -23,6 +23,9 @@ FROZEN = "frozen_fingerprint"
 CONFIG = "config"
 """Key in a checkpoint: the resolved config of the run, where a command started it."""
 
+OPTIMISED = "optimised"
+"""Key in a checkpoint: settings of the optimiser, and name to factor of the learning rate of what was trained."""
+
 SEED = "fresh_weights_seed"
 """Key in a checkpoint: seed of the weights that no pretrained file brought."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-import lasagna.sweep
+import lasagna.sweeps.run
 from lasagna.__main__ import main as command
 from lasagna.cli import main as train
 from lasagna.datamodules import SceneWriter
@@ -67,7 +67,7 @@ def make_place(folder):
 def run_block(block, monkeypatch):
     """Run the commands of a block through the functions that they call, small; installations are passed over."""
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(lasagna.sweep, "_call", _run_of_a_sweep)
+    monkeypatch.setattr(lasagna.sweeps.run, "call", _run_of_a_sweep)
     for line in commands(block):
         for part in line.split("&&"):
             run(shlex.split(part))
@@ -110,7 +110,7 @@ def broken_links(page):
     return [link for link in links if "://" not in link and not (page.parent / link).exists()]
 
 
-def _run_of_a_sweep(command, log):
+def _run_of_a_sweep(command, log, inherited):
     train([*command[2:], *SMALL])
     return os.EX_OK
 

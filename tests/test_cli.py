@@ -1,6 +1,7 @@
 """The doors that users take (train.py, ``lasagna predict``, ``lasagna.load``) and what they say to mistakes."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from lasagna.__main__ import main as command
 from lasagna.cli import TrainingCLI, command_line, main, with_job
 from lasagna.errors import CheckpointError
 from lasagna.masks import RLEMask
+from lasagna.tasks.whole_files import WholeFiles
 
 OWN_HEAD = """
 from lasagna.modules import TinyMaskHead
@@ -47,6 +49,17 @@ def finished(tmp_path_factory, config):
 @pytest.fixture(scope="module")
 def ckpt(finished):
     return finished / "checkpoints" / "last.ckpt"
+
+
+@pytest.fixture
+def resumed(config, tmp_path):
+    """What the finished run was made with, in another folder."""
+    return [
+        f"--config={config}",
+        f"--trainer.default_root_dir={tmp_path}",
+        "--seed_everything=3",
+        "--model.ema_decay=0.5",
+    ]
 
 
 @pytest.fixture
@@ -104,14 +117,98 @@ def test_evaluation_takes_its_config_from_the_checkpoint(job, ckpt, finished):
     assert all(torch.equal(loaded[name], value) for name, value in weights.items())
 
 
-def test_what_is_typed_beats_the_checkpoint(ckpt, config, tmp_path):
-    arguments = [f"--config={config}", f"--ckpt_path={ckpt}", f"--trainer.default_root_dir={tmp_path}"]
-    arguments += ["--seed_everything=3"]
-    cli = main(["fit", *arguments, "--model.optimiser.lr=0.5", "--model.ema_decay=0.5", "--trainer.max_steps=4"])
-    assert cli.model.optimiser.lr == 0.5
+def test_training_goes_on_longer_and_files_are_whole(resumed, ckpt):
+    cli = main(["fit", *resumed, f"--ckpt_path={ckpt}", "--trainer.max_steps=4"])
     assert cli.trainer.global_step == 4
+    assert isinstance(cli.trainer.strategy.checkpoint_io, WholeFiles)
+    groups = cli.trainer.optimizers[0].param_groups
+    assert {group["initial_lr"] for group in groups} == {cli.model.optimiser.lr}
+    assert {group["weight_decay"] for group in groups} == {cli.model.optimiser.weight_decay, 0.0}
+    assert {group["betas"] for group in groups} == {cli.model.optimiser.betas}
+
+
+@pytest.mark.parametrize(
+    ("options", "reasons"),
+    [
+        (
+            ["--model.optimiser.lr=0.5", "--model.optimiser.weight_decay=0.3"],
+            ["optimiser.lr 0.001, here 0.5", "optimiser.weight_decay 0.01, here 0.3"],
+        ),
+        (['--model.trainable={"*": 1.0, "mask_head": 0.5}'], ["trainable", "mask_head", "factor 1.0, here 0.5"]),
+        (["--model.trainable={mask_head: 1.0}"], ["trainable", "lora", "factor 1.0, here 0.0"]),
+    ],
+)
+def test_training_does_not_go_on_with_another_optimiser(options, reasons, resumed, ckpt, capsys):
+    error = fails(capsys, main, ["fit", *resumed, f"--ckpt_path={ckpt}", "--trainer.max_steps=4", *options])
+    assert all(reason in error for reason in [*reasons, "warm_start"]), error
+
+
+def test_what_is_typed_beats_the_checkpoint(ckpt):
     cli = main(["test", f"--ckpt_path={ckpt}", "--data.evaluation_batch_size=1"])
     assert cli.datamodule.evaluation_batch_size == 1
+
+
+@pytest.mark.parametrize("job", ["fit", "test"])
+@pytest.mark.parametrize("content", [b"", b"PK half a checkpoint"], ids=["empty", "half"])
+def test_last_checkpoint_that_is_broken(job, content, config, capsys, tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").write_bytes(content)
+    words = [job, f"--config={config}", f"--trainer.default_root_dir={tmp_path}", "--ckpt_path=last"]
+    assert "cannot be read" in fails(capsys, main, words)
+
+
+@pytest.mark.parametrize("job", ["validate", "test", "predict"])
+def test_last_checkpoint_that_is_not_there(job, config, capsys, tmp_path):
+    words = [job, f"--config={config}", f"--trainer.default_root_dir={tmp_path}", "--ckpt_path=last"]
+    assert "holds no checkpoint yet" in fails(capsys, main, words)
+
+
+def test_training_begins_where_there_is_no_last_checkpoint(config, capsys, tmp_path):
+    words = [f"--config={config}", f"--trainer.default_root_dir={tmp_path}", "--trainer.max_steps=1"]
+    assert main(["fit", *words, "--ckpt_path=last"]).trainer.global_step == 1
+    assert "training begins" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("job", ["fit", "test"])
+def test_checkpoint_of_weights_alone(job, ckpt, resumed, capsys, tmp_path):
+    torch.save({"state_dict": torch.load(ckpt, weights_only=True)["state_dict"]}, tmp_path / "weights.ckpt")
+    error = fails(capsys, main, [job, *resumed, f"--ckpt_path={tmp_path / 'weights.ckpt'}"])
+    assert "lacks pytorch-lightning_version" in error
+    assert "there is no file 'best'" in fails(capsys, main, [job, *resumed, "--ckpt_path=best"])
+
+
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        ("--model.warm_start=nowhere.ckpt", "there is no file 'nowhere.ckpt'"),
+        ("--model.trainable={mask_hed: 1.0}", "'mask_hed' fits no parameter"),
+    ],
+)
+@pytest.mark.parametrize("job", ["fit", "run"])
+def test_model_is_checked_before_data_are_written(job, option, reason, config, capsys, tmp_path):
+    writer = f'--data.writers=[{{"class_path": "SceneWriter", "init_args": {{"folder": "{tmp_path}/scenes"}}}}]'
+    words = [job, f"--config={config}", f"--trainer.default_root_dir={tmp_path}/run", writer, option]
+    assert reason in fails(capsys, main, words)
+    assert not (tmp_path / "scenes").exists()
+
+
+def test_evaluation_does_without_the_weights_that_training_began_with(ckpt, resumed, tmp_path):
+    start = tmp_path / "start.ckpt"
+    shutil.copy(ckpt, start)
+    cli = main(["fit", *resumed, f"--model.warm_start={start}", "--trainer.max_steps=1"])
+    start.unlink()
+    file = Path(cli.trainer.default_root_dir) / "checkpoints" / "last.ckpt"
+    assert main(["test", f"--ckpt_path={file}"]).model.warm_start is None
+
+
+def test_console_is_calm(config, capfd, tmp_path):
+    words = [f"--config={config}", f"--trainer.default_root_dir={tmp_path}", "--trainer.enable_progress_bar=true"]
+    main(["run", *words, "--trainer.enable_model_summary=true", "--data.samples_per_epoch=8"])
+    printed = "".join(capfd.readouterr())
+    assert re.search(r"training +\S+ 3/3 ", printed)
+    assert re.search(r"mask_head +\W TinyMaskHead", printed)
+    for noise in ("Epoch", "FLOPs", "TPU", "litlogger", "eval mode", "num_workers", "deprecated", "max_steps=3"):
+        assert noise not in printed, printed
 
 
 def test_predict_job_writes_answers(ckpt, finished):
@@ -168,7 +265,8 @@ def test_predict_writes_overlays_and_json(ckpt, picture, tmp_path):
     entry = complex_answer["entries"][0]
     assert entry["present"]
     assert entry["mask"]["size"] == [40, 50]
-    assert RLEMask.from_json(entry["mask"], (40, 50)).box() == tuple(entry["box"])
+    mask = RLEMask.from_json(entry["mask"], (40, 50))
+    assert entry["box"] == (list(mask.box()) if mask.decode().any() else None)
     assert len(referring["entries"]) == 1
 
 
@@ -211,7 +309,13 @@ def test_command_without_such_a_name(capsys):
         (["--model.trainable={vision_encoder: 1.0}"], ["its part keeps frozen"]),
         (["--trainer.max_steps=-1", "--trainer.max_time=00:00:00:01", "--trainer.max_epochs=-1"], ["max_steps"]),
         (["--ckpt_path=nowhere.ckpt"], ["there is no file 'nowhere.ckpt'"]),
+        (["--model.optimiser.lr=-1"], ["optimiser.lr: expected", "-1"]),
+        (["--model.optimiser.betas=[2,2]"], ["optimiser.betas: expected two numbers in [0, 1)"]),
+        (["--model.seed=${nowhere.there}"], ["nowhere.there"]),
+        (["--trainer.devices=0"], ["is not a valid input using cpu"]),
         (["--config=nowhere.yaml"], ["nowhere.yaml"]),
+        (["--model.assistant.prompt_format=papr"], ["'tiny', or a class, got 'papr'", "did you mean 'paper'?"]),
+        (["--trainer.precision=bf16-mixt"], ["'32-true'", "got 'bf16-mixt'", "mean 'bf16-mixed'?"]),
     ],
 )
 def test_fit_says_in_a_line_what_is_wrong(options, reasons, config, capsys, tmp_path):
@@ -239,6 +343,26 @@ def test_mistake_in_a_file_is_found_there(lines, reasons, config, capsys, tmp_pa
     assert all(reason in error for reason in reasons), error
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "expected settings (`key: value`), found nothing"),
+        ("# nothing", "expected settings (`key: value`), found nothing"),
+        ("- 1", "expected settings (`key: value`), found a list"),
+        ("data:\n  a: [1\nb: 2", "no YAML: while parsing"),
+    ],
+)
+def test_file_that_holds_no_settings(text, reason, config, capsys, tmp_path):
+    (tmp_path / "mine.yaml").write_text(text)
+    error = fails(capsys, main, ["fit", f"--config={config}", f"--config={tmp_path / 'mine.yaml'}"])
+    assert f"mine.yaml: {reason}" in error
+
+
+def test_unknown_class_is_named_once(config, capsys):
+    error = fails(capsys, main, ["fit", f"--config={config}", "--trainer.callbacks+=Foo"])
+    assert error.count("no class is called 'Foo'") == 1
+
+
 def test_missing_shards(config, capsys, tmp_path):
     train = f'--data.train=[{{"shards": "{tmp_path}/none", "task": {{"class_path": "Semantic"}}}}]'
     error = fails(capsys, main, ["fit", f"--config={config}", f"--trainer.default_root_dir={tmp_path}", train])
@@ -264,7 +388,7 @@ def test_changed_frozen_weights_are_noticed(ckpt):
     checkpoint = torch.load(ckpt, weights_only=True)
     checkpoint["fresh_weights_seed"] += 1
     torch.save(checkpoint, changed := ckpt.with_name("other_frozen.ckpt"))
-    with pytest.raises(CheckpointError, match="the frozen weights of vision_encoder"):
+    with pytest.raises(CheckpointError, match=r"the frozen weights of .*vision_encoder are not"):
         lasagna.load(changed)
     lasagna.load(changed, frozen_check=False)
 

@@ -7,7 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from lasagna.cli import TrainingCLI, command_line
-from lasagna.sweep_plan import SweepPlan
+from lasagna.sweeps.plan import SweepPlan
 from lasagna.tasks import AssistantTraining
 
 ROOT = Path(__file__).parents[1]

@@ -1,10 +1,13 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from lasagna.dialogue import Dialogue, Entry
-from lasagna.errors import QueryError
-from lasagna.prompt_format import PAPER, PROMPT_FORMATS, RELEASED, TINY, ParsedEntry, normalise
+from lasagna.errors import ConfigError, QueryError
+from lasagna.prompt_format import ParsedEntry, normalise
+from lasagna.prompt_formats import PAPER, PROMPT_FORMATS, RELEASED, TINY
 
 FORMATS = sorted(PROMPT_FORMATS)
 TRICKY = [
@@ -224,3 +227,61 @@ def test_what_is_reserved_depends_on_kind_and_format():
 
 def test_many_names_are_checked_quickly():
     PAPER.check("complex", [f"thing {number}" for number in range(20_000)])
+
+
+def test_names_may_be_compared_as_a_tokeniser_writes_them():
+    def spelled(text):
+        return " ".join(text.replace("-", " - ").replace("é", "e").split())
+
+    pieces = [("t - shirt", True), (" , cafe", False), (", cafe", True), (", cafe", True)]
+    entries, faults = PAPER.read("complex", ["t-shirt", "café", "cafe"], pieces, " .", spelled)
+    assert entries == (ParsedEntry("t-shirt", True, 0), ParsedEntry("café", False, 1), ParsedEntry("cafe", True, 2))
+    assert faults == ("repeated",)
+
+
+@pytest.mark.parametrize(
+    ("kind", "query", "message"),
+    [
+        ("foo", ["dog"], "kind: 'foo'.*complex"),
+        ("referring", ["dog", "cat"], "referring.*one.*2"),
+        ("complex", "dog", r"\['dog'\]"),
+        ("complex", ["dog", 3], "3"),
+    ],
+)
+def test_queries_of_the_wrong_form(kind, query, message):
+    with pytest.raises(QueryError, match=message):
+        PAPER.check(kind, query)
+
+
+def test_tokens_of_the_language_model_are_reserved():
+    form = replace(TINY, reserved_tokens=("<end>", "<pad>"))
+    TINY.check("complex", ["<end>"])
+    for kind, name in (("complex", "<end>"), ("complex", "a <pad>"), ("referring", "the <end> dog")):
+        with pytest.raises(QueryError, match=r"<end>|<pad>"):
+            form.check(kind, [name])
+    for text in ("it is <SEG> here", "no<end>"):
+        with pytest.raises(QueryError, match=f"answer: '{text}'"):
+            form.answer(Dialogue("question", ("where is it",), text=text))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"absent_token": ""}, "absent_token: it is empty"),
+        ({"present_token": " "}, "present_token: it is empty"),
+        ({"absent_token": "<SEG>"}, "present_token '<SEG>'.*absent_token '<SEG>'"),
+        ({"absent_token": "<no><SEG>"}, "'<SEG>'.*'<no><SEG>'"),
+        ({"image_token": "<NEG>"}, "absent_token.*image_token"),
+        ({"prompts": {"complex": "<image> {query}"}}, r"prompts: .*'question', 'reasoning', 'referring'"),
+        ({"prompts": {**PAPER.prompts, "question": "{query}"}}, "prompts.question: .*'<image>'"),
+        ({"prompts": {**PAPER.prompts, "question": "<image><image>{query}"}}, "prompts.question: .*'<image>'"),
+        ({"prompts": {**PAPER.prompts, "complex": "<image>"}}, "prompts.complex: .*{query}"),
+        ({"name_separator": ""}, "name_separator: it is empty"),
+        ({"entry_separator": "<SEG>"}, "entry_separator: '<SEG>' holds"),
+        ({"tail": " <NEG>"}, "tail: ' <NEG>' holds"),
+        ({"absent_token": "", "name_separator": ""}, "absent_token: .*name_separator: "),
+    ],
+)
+def test_formats_that_cannot_work(changed, message):
+    with pytest.raises(ConfigError, match=message):
+        replace(PAPER, **changed)

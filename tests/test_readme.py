@@ -13,7 +13,7 @@ from documented import ROOT, blocks, broken_links, commands, make_place, run_blo
 from lasagna.cli import main
 from lasagna.dialogue import Dialogue, Entry
 from lasagna.masks import RLEMask
-from lasagna.prompt_format import PROMPT_FORMATS
+from lasagna.prompt_formats import PROMPT_FORMATS
 
 README = ROOT / "README.md"
 PAGES = sorted([README, ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])

@@ -1,6 +1,7 @@
 """Training that is killed and goes on ends with the same weights, bit for bit."""
 
 import csv
+import json
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning import Callback
 from tiny_run import write_config, write_scenes
 
 from lasagna.cli import main
@@ -23,6 +25,21 @@ class Killer(Callback):
         if trainer.global_step == {KILLED_AT}:
             os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+class Stop(Callback):
+    """Ends a run as an error does, without any of what follows training."""
+
+    def __init__(self, step: int, validation: bool):
+        self.step, self.validation = step, validation
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if not self.validation and trainer.global_step == self.step:
+            raise InterruptedError
+
+    def on_validation_start(self, trainer, pl_module):
+        if self.validation and trainer.global_step == self.step:
+            raise InterruptedError
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +93,44 @@ def test_killed_run_goes_on_to_the_same_weights(tmp_path, scenes, workers):
     assert logged(tmp_path / "cut") == logged(tmp_path / "whole")
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, scenes):
+    folder = tmp_path_factory.mktemp("whole")
+    main(arguments(folder, write_config(folder, scenes), 0))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("step", "validation", "every", "saved"),
+    [
+        pytest.param(6, True, 2, 4, id="in the validation after a step to be saved"),
+        pytest.param(6, False, 2, 6, id="after a validation at the end of an epoch"),
+        pytest.param(4, False, 3, 3, id="after a validation within an epoch"),
+    ],
+)
+def test_validations_are_neither_lost_nor_doubled(step, validation, every, saved, tmp_path, scenes, whole):
+    words = arguments(tmp_path, write_config(tmp_path, scenes), 0)
+    stop = json.dumps({"class_path": "test_resume.Stop", "init_args": {"step": step, "validation": validation}})
+    callbacks = f'[{{"class_path": "RunCheckpoint", "init_args": {{"every_n_steps": {every}}}}}'
+    with pytest.raises(InterruptedError):
+        main([*words, f"--trainer.callbacks={callbacks}, {stop}]"])
+    assert checkpoint(tmp_path)["global_step"] == saved
+    main([*words, f"--trainer.callbacks={callbacks}]", "--ckpt_path=last"])
+    assert logged(tmp_path) == logged(whole)
+    assert validated(tmp_path) == validated(whole)
+    assert len(validated(whole)) == 2
+
+
 def logged(folder):
     """Return the losses of each step."""
+    return rows(folder, "train/loss")
+
+
+def validated(folder):
+    """Return a score of each validation."""
+    return rows(folder, "val/scenes-semantic/presence_f1/lasagna-v1")
+
+
+def rows(folder, name):
     with (folder / "metrics.csv").open() as stream:
-        return [(row["step"], row["train/loss"]) for row in csv.DictReader(stream) if row["train/loss"]]
+        return [(row["step"], row[name]) for row in csv.DictReader(stream) if row[name]]

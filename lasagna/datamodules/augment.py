@@ -33,7 +33,8 @@ class RandomCrop(RecordTransform):
 
     Args:
         scale: Smallest and largest area of the crop, as shares of the image's.
-        aspect: Smallest and largest aspect ratio of the crop, as multiples of the image's.
+        aspect: Smallest and largest aspect ratio of the crop, as multiples of the image's; a crop that would reach
+            beyond the image is stretched less, so that its area stays.
         probability: How often to crop at all.
         phrases: "drop" all, or keep those that fit nothing and those whose things all lie wholly in the crop ("whole"),
             which is right where phrases speak of looks alone.
@@ -69,7 +70,8 @@ class RandomCrop(RecordTransform):
 
     def _box(self, size: tuple[int, int], rng: np.random.Generator) -> Slices:
         area = rng.uniform(*self.scale)
-        stretch = np.exp(rng.uniform(np.log(self.aspect[0]), np.log(self.aspect[1])))
+        # beyond these bounds a side would be longer than the image's
+        stretch = np.exp(rng.uniform(np.log(self.aspect[0]), np.log(self.aspect[1]))).clip(area, 1 / area)
         shares = np.sqrt(area / stretch), np.sqrt(area * stretch)
         rows, columns = (_span(side, share, rng.random()) for side, share in zip(size, shares, strict=True))
         return rows, columns

@@ -23,6 +23,7 @@ from lasagna.datamodules.sample_maker import SampleMaker
 from lasagna.datamodules.share import node
 from lasagna.datamodules.stream import EvaluationStream, Position
 from lasagna.datamodules.training_stream import Layout, Pack, Parcel, TrainingStream, beginning
+from lasagna.errors import RecordError
 
 
 @dataclass(frozen=True)
@@ -172,8 +173,23 @@ class EvaluationLoader:
         return sum(math.ceil(share / self.batch_size) for share in shares)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield the batches."""
+        """Yield the batches.
+
+        Raises:
+            RecordError: If a whole pass in one process gave nothing; of several processes, some may have no share.
+        """
+        before = self._counts()
         yield from self._load(self.stream, generator=_own_generator())
+        passed = {name: count - before[name] for name, count in self._counts().items()}
+        if self.stream.world_size == 1 and not passed["used"]:
+            raise RecordError(
+                f"source {self.maker.source.label}: none of its {passed['read']} records could be used; "
+                f"{passed['broken']} were broken, {passed['empty']} have nothing for its task "
+                f"{type(self.maker.source.task).__name__}. Choose another task, repair the data or take the source away"
+            )
+
+    def _counts(self) -> dict[str, int]:
+        return self.maker.tally.counts()[self.maker.source.label]
 
 
 def _own_generator() -> torch.Generator:

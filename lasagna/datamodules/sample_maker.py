@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -22,7 +21,7 @@ from lasagna.datamodules.strategies import Strategy
 from lasagna.dialogue import Dialogue
 from lasagna.errors import RecordError
 from lasagna.randomness import generator
-from lasagna.record import Record
+from lasagna.record import BROKEN_IMAGE, Record
 
 Broken = Literal["error", "skip"]
 
@@ -36,7 +35,7 @@ class SampleMaker:
         strategies: Changes to the dialogues, in order.
         preparation: How the assistant wants images and text.
         seed: Seed of the run.
-        tally: Where left-out records are counted.
+        tally: Where used and left-out records are counted.
         broken: Whether a record that cannot be used is an error, or skipped, counted and reported.
         keep_image: Whether the samples keep their images as they were.
     """
@@ -69,9 +68,22 @@ class SampleMaker:
                 raise named from fault
             self.tally.add_broken(self.source.label, worker(), named)
             return None
-        if sample is None:
-            self.tally.add_empty(self.source.label, worker())
+        count = self.tally.add_empty if sample is None else self.tally.add_used
+        count(self.source.label, worker())
         return sample
+
+    def rehearse(self, raw: RawSample) -> None:
+        """Make a sample and forget it, uncounted: what would stop the run does so now.
+
+        Raises:
+            RecordError: As when the sample is made in earnest.
+            QueryError: As when the sample is made in earnest.
+        """
+        try:
+            self._make(raw, epoch=0, visit=0)
+        except RecordError as fault:
+            if self.broken == "error":
+                raise RecordError(f"{raw['__url__']}: {fault}") from fault
 
     def _make(self, raw: RawSample, epoch: int, visit: int) -> PreparedSample | None:
         record = decode_record(raw, self.source.manifest)
@@ -102,7 +114,7 @@ def _check_size(record: Record) -> None:
     try:
         with Image.open(BytesIO(record.image_bytes)) as image:
             size = (image.height, image.width)
-    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as fault:
+    except BROKEN_IMAGE as fault:
         raise RecordError(f"record {record.key}: the image cannot be decoded ({fault})") from fault
     if size != record.size:
         raise RecordError(f"record {record.key}: the image is of size {size}, its annotations say {record.size}")

@@ -16,10 +16,13 @@ from lasagna.datamodules.scenes import riddles as draw_riddles
 from lasagna.datamodules.shard_set import ShardSet, read_manifest
 from lasagna.datamodules.shards import write_parallel
 from lasagna.datamodules.writers import DataWriter
-from lasagna.errors import ShardError
+from lasagna.errors import ConfigError, ShardError
 from lasagna.masks import Mask, RLEMask
 from lasagna.randomness import generator
 from lasagna.record import Manifest, Phrase, Question, Record, Region
+
+SMALLEST = 16
+"""Smallest size of a scene in pixels; in a smaller one most things are below a pixel."""
 
 VERSION = 1
 """Raised when scenes of the same settings come out otherwise, so that old shards are written again."""
@@ -77,6 +80,9 @@ class SceneWriter(DataWriter):
         size: Width and height in pixels.
         long_names: Whether things are named by side, colour and category (189 names) instead of 24 categories.
         processes: How many processes draw; None for as many as there are cores.
+
+    Raises:
+        ConfigError: If a number is out of its range; names all of them.
     """
 
     def __init__(
@@ -92,6 +98,7 @@ class SceneWriter(DataWriter):
     ) -> None:
         self.folder = Path(folder).expanduser()
         counts = {"train": train, "val": val, "test": test}
+        _check_numbers({**counts, "processes": processes or 0, "size": size}, least={"size": SMALLEST})
         self.splits = [
             SceneSettings(seed=seed, split=split, count=count, size=size, long_names=long_names)
             for split, count in counts.items()
@@ -146,6 +153,17 @@ def scene_record(settings: SceneSettings, index: int) -> Record:
         ignore=_void(scene) if settings.long_names else None,
         label_bytes=None if settings.long_names else _png(scene.labels),
     )
+
+
+def _check_numbers(numbers: dict[str, int], least: dict[str, int]) -> None:
+    bounds = dict.fromkeys(numbers, 0) | least
+    faults = [
+        f"`{name}` must be at least {bounds[name]}, got {given}"
+        for name, given in numbers.items()
+        if given < bounds[name]
+    ]
+    if faults:
+        raise ConfigError("SceneWriter: " + "; ".join(faults))
 
 
 def _is_there(folder: Path, settings: SceneSettings) -> bool:

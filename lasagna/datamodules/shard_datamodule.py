@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
+from itertools import islice
 from typing import Literal
 
 from lightning import LightningDataModule
@@ -11,13 +11,17 @@ from lightning import LightningDataModule
 from lasagna.batch import Preparation
 from lasagna.datamodules.loader import EvaluationLoader, TrainingLoader
 from lasagna.datamodules.sample_maker import SampleMaker
-from lasagna.datamodules.share import node
-from lasagna.datamodules.skipped import SkippedRecordWarning, SkipTally
+from lasagna.datamodules.shard_reader import read_share
+from lasagna.datamodules.share import Share, gathered, node
+from lasagna.datamodules.skipped import SkipTally, report
 from lasagna.datamodules.source import Source
 from lasagna.datamodules.strategies import Strategy
 from lasagna.datamodules.training_stream import Layout
 from lasagna.datamodules.writers import DataWriter
 from lasagna.errors import ConfigError, ShardError
+
+REHEARSED = 4
+"""Records of each source that are tried before a stage begins."""
 
 _SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
 
@@ -79,6 +83,7 @@ class ShardDataModule(LightningDataModule):
         self.pin_memory = pin_memory
         self.tallies: dict[str, SkipTally] = {}
         self._preparation: Preparation | None = None
+        self._rehearsed: set[str] = set()
         self._check_numbers()
 
     def prepare_data(self) -> None:
@@ -94,9 +99,12 @@ class ShardDataModule(LightningDataModule):
 
         Raises:
             ShardError: If a manifest or shard is missing, empty or truncated; names all of them.
-            ConfigError: If two sources have the same name, or the sources have fewer records than a batch.
+            ConfigError: If there are no sources, two have the same name, or all have fewer records than a batch.
         """
+        self._check_there("train" if stage == "fit" else _SPLITS[stage][0])
         for split in _SPLITS[stage]:
+            self.tallies.pop(split, None)
+            self._rehearsed.discard(split)
             for source in self.sources[split]:
                 source.forget()
         faults = [fault for split in _SPLITS[stage] for source in self.sources[split] for fault in _faults(source)]
@@ -104,21 +112,57 @@ class ShardDataModule(LightningDataModule):
             raise ShardError("\n".join(dict.fromkeys(faults)))
         for split in _SPLITS[stage]:
             self._check_names(split)
-        if stage == "fit" and self.sources["train"]:
+        if stage == "fit":
             self._batches()
 
     def connect(self, preparation: Preparation) -> None:
         """Take the assistant's own preparation of images and text; the LightningModule calls this in ``setup``."""
         self._preparation = preparation
 
+    def rehearse(self, split: str) -> None:
+        """Make a few samples of each source of a split and forget them, so that what cannot be asked is told early.
+
+        A split is rehearsed once after each ``setup``; loaders do it by themselves.
+
+        Args:
+            split: "train", "val", "test" or "predict".
+
+        Raises:
+            RuntimeError: If ``connect`` was not called.
+            QueryError: If a dialogue does not fit the assistant.
+            RecordError: If one of the records cannot be used and ``broken`` is "error".
+        """
+        if split in self._rehearsed:
+            return
+        self._rehearsed.add(split)
+        for maker in self._makers(split):
+            shard_set = maker.source.shard_set
+            for raw in islice(read_share(shard_set, shard_set.shards[:1], Share()), REHEARSED):
+                maker.rehearse(raw)
+
+    def counts(self, stage: str) -> dict[str, dict[str, dict[str, int]]]:
+        """Return what became of the records so far, over all processes, which must call this together.
+
+        Args:
+            stage: "fit", "validate", "test" or "predict".
+
+        Returns:
+            Split to source to how many records were "read", and of these "used", "broken" and "empty" (with nothing
+            for the task). A record counts each time it is read.
+        """
+        return {split: gathered(self.tallies[split].counts()) for split in _SPLITS[stage] if split in self.tallies}
+
     def train_dataloader(self) -> TrainingLoader:
         """Return the loader of the training mixture.
 
         Raises:
             RuntimeError: If ``connect`` was not called.
+            QueryError: If a dialogue of training or validation does not fit the assistant.
         """
         sources = self.sources["train"]
-        makers = self._makers("train", self.strategies)
+        for split in ("train", "val"):
+            self.rehearse(split)
+        makers = self._makers("train")
         layout = Layout(
             seed=self.seed,
             batch_size=self.batch_size,
@@ -157,17 +201,17 @@ class ShardDataModule(LightningDataModule):
         return self._evaluation("predict")
 
     def teardown(self, stage: str) -> None:
-        """Report how many broken records were skipped.
+        """Report how many records were left out, and why.
 
         Args:
             stage: "fit", "validate", "test" or "predict".
         """
         for split in _SPLITS[stage]:
-            tally = self.tallies.pop(split, None)
-            for name, total in (tally.broken if tally else {}).items():
-                warnings.warn(f"{split}: {name}: {total} broken records skipped", SkippedRecordWarning, stacklevel=2)
+            if split in self.tallies:
+                report(split, self.tallies.pop(split).counts())
 
     def _evaluation(self, split: str) -> list[EvaluationLoader]:
+        self.rehearse(split)
         return [
             EvaluationLoader(
                 maker,
@@ -175,19 +219,21 @@ class ShardDataModule(LightningDataModule):
                 num_workers=self.num_workers,
                 pin_memory=self.pin_memory,
             )
-            for maker in self._makers(split, self.evaluation_strategies)
+            for maker in self._makers(split)
         ]
 
-    def _makers(self, split: str, strategies: Sequence[Strategy]) -> list[SampleMaker]:
+    def _makers(self, split: str) -> list[SampleMaker]:
         sources = self.sources[split]
-        self.tallies[split] = SkipTally([source.label for source in sources], self.num_workers)
+        strategies = self.strategies if split == "train" else self.evaluation_strategies
+        # loaders may be made again within a stage, whose counts go on
+        tally = self.tallies.setdefault(split, SkipTally([source.label for source in sources], self.num_workers))
         return [
             SampleMaker(
                 source=source,
                 strategies=_bound(source, strategies),
                 preparation=self._connected(),
                 seed=self.seed,
-                tally=self.tallies[split],
+                tally=tally,
                 broken=self.broken,
                 keep_image=split != "train",
             )
@@ -204,6 +250,7 @@ class ShardDataModule(LightningDataModule):
 
     def _batches(self) -> int:
         """Return how many batches an epoch has for each process."""
+        self._check_there("train")
         records = sum(source.shard_set.records for source in self.sources["train"])
         samples = records if self.samples_per_epoch is None else self.samples_per_epoch
         batches = samples // (self.batch_size * node()[1])
@@ -213,6 +260,10 @@ class ShardDataModule(LightningDataModule):
                 "processes; set `samples_per_epoch` higher or `batch_size` lower"
             )
         return batches
+
+    def _check_there(self, split: str) -> None:
+        if not self.sources[split]:
+            raise ConfigError(f"data.{split}: there are no sources; list at least one")
 
     def _check_names(self, split: str) -> None:
         names = [source.label for source in self.sources[split]]

@@ -14,6 +14,7 @@ form, the shards that are whole already.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
@@ -21,11 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from lasagna.errors import ShardError
+from lasagna.prompt_format import normalise
 from lasagna.record import Manifest
 
 FORMAT = 1
 MANIFEST_FILE = "manifest.json"
 UNFINISHED_FILE = "unfinished.json"
+_SHARDS = "[0-9]" * 6 + ".tar"
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,11 @@ class ShardSet:
         Raises:
             ShardError: If a shard is missing or not what was written; names all of them.
         """
-        _raise_together(self.faults() or [fault for shard in self.shards if (fault := self._checksum_fault(shard))])
+        _raise_together([fault for shard in self.shards if (fault := self.fault(shard))] or self.faults())
+
+    def fault(self, shard: Shard) -> str:
+        """Say what is wrong with a shard, reading all of it; empty if nothing is."""
+        return self._size_fault(shard) or self._checksum_fault(shard)
 
     def _size_fault(self, shard: Shard) -> str:
         path = self.path(shard)
@@ -109,6 +116,33 @@ class ShardSet:
         return "" if found == shard.sha256 else f"{self.path(shard)}: {expected}; copy or write the data again"
 
 
+def shard_file(number: int) -> str:
+    """Return the name of a shard by its place."""
+    return f"{number:06d}.tar"
+
+
+def part_of(path: Path) -> Path:
+    """Return where a file is written before it is whole."""
+    return path.with_name(f"{path.name}.part")
+
+
+def written_files(folder: Path) -> set[Path]:
+    """Return all files in a folder that are a writer's of shards, also what one leaves that was stopped."""
+    names = (_SHARDS, MANIFEST_FILE, UNFINISHED_FILE)
+    return {path for name in names for pattern in (name, f"{name}.part") for path in folder.glob(pattern)}
+
+
+def manifest_faults(manifest: Manifest) -> list[str]:
+    """Say which names of a manifest do not fit together."""
+    known = Counter(map(normalise, manifest.categories))
+    doubled = [name for name, count in known.items() if count > 1]
+    strange = {value: name for value, name in manifest.labels.items() if normalise(name) not in known}
+    listed = ", ".join(f"{name!r} (value {value})" for value, name in sorted(strange.items()))
+    twice = f"categories name {', '.join(map(repr, doubled))} more than once; name each once, whatever its case"
+    lost = f"labels name {listed}, not among the categories; add them there, or list the values as void instead"
+    return [twice] * bool(doubled) + [lost] * bool(strange)
+
+
 def read_manifest(folder: Path, file: str = MANIFEST_FILE) -> ShardSet:
     """Read the manifest of a folder of shards.
 
@@ -117,7 +151,7 @@ def read_manifest(folder: Path, file: str = MANIFEST_FILE) -> ShardSet:
         file: Name of the manifest within the folder.
 
     Raises:
-        ShardError: If there is no manifest, or it is not one of this package's.
+        ShardError: If there is no manifest, it is not one of this package's, or its names do not fit together.
     """
     path = folder / file
     if not path.is_file():
@@ -127,9 +161,11 @@ def read_manifest(folder: Path, file: str = MANIFEST_FILE) -> ShardSet:
             f"again (`python train.py` writes the scenes, `lasagna convert` a data set), or correct the path"
         )
     try:
-        return _from_json(json.loads(path.read_text("utf-8")), folder)
+        shard_set = _from_json(json.loads(path.read_text("utf-8")), folder)
     except (ValueError, TypeError, KeyError, AttributeError) as fault:
         raise ShardError(f"{path}: not a manifest of this version ({fault!r}); write the shards again") from fault
+    _raise_together([f"{path}: {fault}" for fault in manifest_faults(shard_set.manifest)])
+    return shard_set
 
 
 def write_manifest(shard_set: ShardSet, file: str = MANIFEST_FILE) -> None:
@@ -140,7 +176,7 @@ def write_manifest(shard_set: ShardSet, file: str = MANIFEST_FILE) -> None:
         file: Name of the manifest within the folder.
     """
     path = shard_set.folder / file
-    part = path.with_suffix(".part")
+    part = part_of(path)
     part.write_text(json.dumps(_to_json(shard_set), indent=1, ensure_ascii=False) + "\n", "utf-8")
     part.replace(path)
 

@@ -19,14 +19,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lasagna.datamodules.record_codec import encode_record, sample_key
 from lasagna.datamodules.shard_set import (
-    MANIFEST_FILE,
     UNFINISHED_FILE,
     Shard,
     ShardSet,
+    manifest_faults,
+    part_of,
     read_manifest,
+    shard_file,
     write_manifest,
+    written_files,
 )
-from lasagna.errors import RecordError, ShardError
+from lasagna.errors import ConfigError, RecordError, ShardError
 from lasagna.record import Manifest, Record
 
 RECORDS_PER_SHARD = 500
@@ -62,8 +65,8 @@ def write_shards(
 
     Raises:
         RecordError: If two records have the same key, or one cannot be stored.
-        ShardError: If there are no records.
-        ValueError: If ``records_per_shard`` is not positive.
+        ShardError: If there are no records, or the manifest's names do not fit together.
+        ConfigError: If ``records_per_shard`` is not positive.
     """
     encoded = (_encode(record) for record in records)
     return _write(encoded, folder, manifest, total, split, records_per_shard, settings or {})
@@ -100,8 +103,8 @@ def write_parallel(
 
     Raises:
         RecordError: If two records have the same key, or one cannot be stored.
-        ShardError: If ``count`` is 0.
-        ValueError: If ``records_per_shard`` is not positive.
+        ShardError: If ``count`` is 0, or the manifest's names do not fit together.
+        ConfigError: If ``records_per_shard`` is not positive.
     """
     begun = _begun(ShardSet(folder, manifest, (), settings or {}), records_per_shard)
     left = range(sum(shard.records for shard in begun), count)
@@ -152,12 +155,14 @@ def _write(
     begun: tuple[Shard, ...] = (),
 ) -> ShardSet:
     if records_per_shard < 1:
-        raise ValueError(f"`records_per_shard` must be at least 1, got {records_per_shard}")
+        raise ConfigError(f"`records_per_shard` must be at least 1, got {records_per_shard}")
+    if faults := manifest_faults(manifest):
+        raise ShardError("\n".join(f"{folder}: the manifest's {fault}" for fault in faults))
     _clear(folder, begun)
     shard_set = ShardSet(folder, manifest, begun, settings)
     counted = _counted(encoded, total, shard_set.records, f"writing {split or folder.name}")
     stream = _unique(counted, {key for shard in begun for key in _keys(folder / shard.file)})
-    while shard := _write_shard(stream, folder / f"{len(shard_set.shards):06d}.tar", records_per_shard):
+    while shard := _write_shard(stream, folder / shard_file(len(shard_set.shards)), records_per_shard):
         shard_set = replace(shard_set, shards=(*shard_set.shards, shard))
         write_manifest(shard_set, UNFINISHED_FILE)
     if not shard_set.shards:
@@ -170,20 +175,17 @@ def _write(
 def _clear(folder: Path, begun: Sequence[Shard]) -> None:
     """Remove what an earlier write left, except for the shards that are gone on with."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / MANIFEST_FILE).unlink(missing_ok=True)
-    kept = {shard.file for shard in begun}
-    for path in folder.glob("*.tar*"):
+    kept = {shard.file for shard in begun} | ({UNFINISHED_FILE} if begun else set())
+    for path in written_files(folder):
         if path.name not in kept:
             path.unlink()
-    if not begun:
-        (folder / UNFINISHED_FILE).unlink(missing_ok=True)
 
 
 def _write_shard(stream: Iterator[EncodedRecord], path: Path, limit: int) -> Shard | None:
     records = list(islice(stream, limit))
     if not records:
         return None
-    unfinished = path.with_suffix(".tar.part")
+    unfinished = part_of(path)
     with tarfile.open(unfinished, mode="w", format=tarfile.GNU_FORMAT) as tar:
         for key, files in records:
             _add(tar, key, files)

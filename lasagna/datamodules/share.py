@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
+import torch
 from webdataset.utils import pytorch_worker_info
 
 from lasagna.datamodules.shard_set import Shard
@@ -49,6 +50,17 @@ def node() -> tuple[int, int]:
     """Return the rank of this process and how many there are, as webdataset finds them."""
     rank, world_size, _, _ = pytorch_worker_info()
     return rank, world_size
+
+
+def gathered(counts: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+    """Return the sums of counts by source over all processes, which must call this together."""
+    if node()[1] == 1:
+        return counts
+    parts: list[dict[str, dict[str, int]]] = [{} for _ in range(node()[1])]
+    torch.distributed.all_gather_object(parts, counts)
+    return {
+        source: {name: sum(part[source][name] for part in parts) for name in count} for source, count in counts.items()
+    }
 
 
 def worker() -> int:

@@ -1,4 +1,4 @@
-"""Records that were left out: counted over all workers, and reported."""
+"""What became of the records that were read: counted over all workers, so that none is left out in silence."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 
 REPORTED_ONE_BY_ONE = 10
+_USED, _BROKEN, _EMPTY = range(3)
 
 
 class SkippedRecordWarning(UserWarning):
@@ -15,7 +16,9 @@ class SkippedRecordWarning(UserWarning):
 
 
 class SkipTally:
-    """Counts left-out records of some sources in memory that worker processes share.
+    """Counts used and left-out records of some sources in memory that worker processes share.
+
+    A record counts each time it is read, and when it is read: workers read ahead of what is consumed.
 
     Args:
         sources: Names of the sources.
@@ -24,12 +27,16 @@ class SkipTally:
 
     def __init__(self, sources: Sequence[str], workers: int) -> None:
         self.sources = tuple(sources)
-        self._broken = _shared_zeros(max(1, workers), len(sources))
-        self._empty = _shared_zeros(max(1, workers), len(sources))
+        self._cells = torch.zeros((3, max(1, workers), len(sources)), dtype=torch.int64)
+        self._cells.share_memory_()
+
+    def add_used(self, source: str, worker: int) -> None:
+        """Count a record that became a sample."""
+        self._cells[_USED, worker, self.sources.index(source)] += 1
 
     def add_broken(self, source: str, worker: int, fault: Exception) -> None:
         """Count a record that cannot be used, and say which; after some, only their total will be told."""
-        cell = self._broken[worker, self.sources.index(source)]
+        cell = self._cells[_BROKEN, worker, self.sources.index(source)]
         cell += 1
         if cell <= REPORTED_ONE_BY_ONE:
             rest = "; further ones are only counted" if cell == REPORTED_ONE_BY_ONE else ""
@@ -37,23 +44,35 @@ class SkipTally:
 
     def add_empty(self, source: str, worker: int) -> None:
         """Count a record that has nothing for its source's task."""
-        self._empty[worker, self.sources.index(source)] += 1
+        self._cells[_EMPTY, worker, self.sources.index(source)] += 1
 
     @property
     def broken(self) -> dict[str, int]:
-        """How many records of each source could not be used; those of none are left out."""
-        return self._totals(self._broken)
+        """How often a record of each source could not be used; sources without any are left out."""
+        return {name: count["broken"] for name, count in self.counts().items() if count["broken"]}
 
     @property
     def empty(self) -> dict[str, int]:
-        """How many records of each source had nothing for its task; those of none are left out."""
-        return self._totals(self._empty)
+        """How often a record of each source had nothing for its task; sources without any are left out."""
+        return {name: count["empty"] for name, count in self.counts().items() if count["empty"]}
 
-    def _totals(self, counts: torch.Tensor) -> dict[str, int]:
-        return {name: total for name, total in zip(self.sources, counts.sum(0).tolist(), strict=True) if total}
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return for each source how many records were read, and of these used, broken and empty."""
+        totals = self._cells.sum(1).T.tolist()
+        return {name: _named(*total) for name, total in zip(self.sources, totals, strict=True)}
 
 
-def _shared_zeros(rows: int, columns: int) -> torch.Tensor:
-    cells = torch.zeros((rows, columns), dtype=torch.int64)
-    cells.share_memory_()
-    return cells
+def report(split: str, counts: dict[str, dict[str, int]]) -> None:
+    """Warn about every source of a split of which records were left out."""
+    for name, count in counts.items():
+        if count["read"] > count["used"]:
+            warnings.warn(
+                f"{split}: {name}: of {count['read']} records read, {count['broken']} broken ones were skipped, "
+                f"{count['empty']} had nothing for the task (a record counts each time it is read)",
+                SkippedRecordWarning,
+                stacklevel=3,
+            )
+
+
+def _named(used: int, broken: int, empty: int) -> dict[str, int]:
+    return {"read": used + broken + empty, "used": used, "broken": broken, "empty": empty}

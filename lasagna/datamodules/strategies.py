@@ -6,8 +6,10 @@ See LaSagnA, https://arxiv.org/abs/2404.08506, section 3.
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from copy import copy
 from typing import Literal, Self, TypeVar
 
 import numpy as np
@@ -42,7 +44,8 @@ class ClassSampling(Strategy):
 
     Args:
         limit: How many names a query has at most.
-        least: Where given, each query draws its own limit between this and ``limit``, so that its length varies.
+        least: Where given, each query draws its own limit between this and ``limit``, so that its length varies; where
+            more names are present than drawn, all of them are asked for up to ``limit``.
 
     Raises:
         ValueError: If a limit is not positive, or the least one is larger than the other.
@@ -60,7 +63,8 @@ class ClassSampling(Strategy):
         """Return the dialogue with at most ``limit`` names."""
         if dialogue.kind != "complex":
             return dialogue
-        limit = int(rng.integers(self.least, self.limit, endpoint=True))
+        drawn = int(rng.integers(self.least, self.limit, endpoint=True))
+        limit = min(self.limit, max(drawn, sum(entry.present for entry in dialogue.entries)))
         return dialogue if len(dialogue.query) <= limit else self._sample(dialogue, limit, rng)
 
     def _sample(self, dialogue: Dialogue, limit: int, rng: np.random.Generator) -> Dialogue:
@@ -90,13 +94,14 @@ class NegativeInjection(Strategy):
     def __init__(self, count: int | None = None, extra_names: Sequence[str] = (), extra_count: int = 0) -> None:
         if count is not None and count < 0:
             raise ValueError(f"NegativeInjection: `count` must not be negative, got {count}; use null for all")
-        if not 0 <= extra_count <= len(extra_names):
+        different = tuple({normalise(name): name for name in extra_names}.values())
+        if not 0 <= extra_count <= len(different):
             raise ValueError(
-                f"NegativeInjection: `extra_count` must be between 0 and the number of `extra_names`, "
-                f"{len(extra_names)}, got {extra_count}"
+                f"NegativeInjection: `extra_count` must be between 0 and the number of different `extra_names`, "
+                f"{len(different)}, got {extra_count}"
             )
         self.count = count
-        self.extra_names = tuple({normalise(name): name for name in extra_names}.values())
+        self.extra_names = different
         self.extra_count = extra_count
 
     def __call__(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
@@ -112,9 +117,19 @@ class NegativeInjection(Strategy):
         return dialogue.with_answer(query, [answered[name] for name in query if name in answered])
 
     def for_vocabulary(self, categories: Sequence[str]) -> Self:
-        """Return the strategy without the extra names that a data set has itself: they could be present."""
-        names = _without(self.extra_names, categories)
-        return type(self)(self.count, names, min(self.extra_count, len(names)))
+        """Return the strategy without the extra names that a data set has itself: they could be present.
+
+        Where fewer are left than are to be asked for, a warning says so, and all of them are.
+        """
+        bound = copy(self)
+        bound.extra_names = tuple(_without(self.extra_names, categories))
+        if len(bound.extra_names) < self.extra_count:
+            warnings.warn(
+                f"NegativeInjection: {len(bound.extra_names)} of the {len(self.extra_names)} `extra_names` are not the "
+                f"data set's own, and `extra_count` is {self.extra_count}; list more names to ask for as many",
+                stacklevel=2,
+            )
+        return bound
 
 
 class OrderRandomization(Strategy):

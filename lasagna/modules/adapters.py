@@ -9,6 +9,8 @@ from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 from transformers import PreTrainedModel
 
+from lasagna.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class LoRA:
@@ -21,6 +23,9 @@ class LoRA:
         targets: Last parts of the names of the linear layers to adapt.
         embeddings: Whether word embeddings and output layer are trained in full beside the adapters, as the original
             does; new tokens need it.
+
+    Raises:
+        ConfigError: If rank, dropout or targets cannot be used.
     """
 
     rank: int = 16
@@ -29,18 +34,27 @@ class LoRA:
     targets: Sequence[str] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
     embeddings: bool = True
 
+    def __post_init__(self) -> None:
+        """Check what can be checked without a model."""
+        if self.rank < 1:
+            raise ConfigError(f"adapter.rank: expected at least 1, got {self.rank}")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"adapter.dropout: expected a probability in [0, 1), got {self.dropout}")
+        if not self.targets:
+            raise ConfigError("adapter.targets: it is empty; name linear layers, or leave the adapter out")
+
     def inject(self, model: PreTrainedModel) -> None:
         """Put adapters into a model in place.
 
         Raises:
-            ValueError: If no layer of the model matches the targets.
+            ConfigError: If no layer of the model is called as a target is.
         """
         linear = sorted(
             {name.rpartition(".")[2] for name, part in model.named_modules() if isinstance(part, nn.Linear)}
         )
         missing = sorted(set(self.targets) - set(linear))
         if missing:
-            raise ValueError(f"adapter.targets: no linear layer is called {missing}; the model has {linear}")
+            raise ConfigError(f"adapter.targets: no linear layer is called {missing}; the model has {linear}")
         config = LoraConfig(
             r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout, target_modules=list(self.targets)
         )

@@ -6,7 +6,7 @@ Notation: b: images; r: rows (dialogues or queries); t: tokens; n: masks; d: hid
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -15,13 +15,17 @@ from lightning import LightningModule
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lasagna.batch import IGNORE_LABEL, Batch, Geometry, Preparation, Query, restore_logits
-from lasagna.dialogue import Answer, AnsweredEntry, Kind
+from lasagna.batch import IGNORE_LABEL, Batch, Geometry, Preparation, Query
+from lasagna.dialogue import Answer, Kind
+from lasagna.errors import QueryError
+from lasagna.modules.answers import make_answer, mask_states
 from lasagna.modules.base import LanguageModel, MaskHead, VisionEncoder
 from lasagna.modules.decoding import Decoded, Decoder
+from lasagna.modules.input_checks import check_image, check_queries
 from lasagna.modules.losses import AssistantOutput
 from lasagna.modules.rows import row_positions
-from lasagna.prompt_format import PROMPT_FORMATS, PromptFormat
+from lasagna.prompt_format import PromptFormat
+from lasagna.prompt_formats import PROMPT_FORMATS
 from lasagna.recipe import Described
 
 Decoding = Literal["ordered", "free"]
@@ -79,6 +83,8 @@ class Assistant(Described, LightningModule):
         self.vision_encoder.build()
         self.language_model.build(self.vision_encoder.spec, self.format.special_tokens)
         self.mask_head.build(self.vision_encoder.spec)
+        reserved = (*self.format.reserved_tokens, *self.language_model.preparation.reserved_tokens)
+        self.format = replace(self.format, reserved_tokens=reserved)
         hidden, prompt = self.language_model.hidden_size, self.mask_head.prompt_dim
         self.prompt_projection = nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, prompt))
         self._built = True
@@ -138,6 +144,8 @@ class Assistant(Described, LightningModule):
         Raises:
             QueryError: If a query cannot be asked or is longer than the language model takes.
         """
+        if not queries:
+            return []
         decoder = Decoder(self.language_model, self.format, self.presence_threshold)
         free = [rank for rank, query in enumerate(queries) if decoding == "free" or query.kind == "question"]
         ordered = [rank for rank in range(len(queries)) if rank not in set(free)]
@@ -146,10 +154,17 @@ class Assistant(Described, LightningModule):
             if ranks:
                 answers = decode(encoded.image_vectors, [queries[rank] for rank in ranks])
                 decoded.update(zip(ranks, answers, strict=True))
-        masks = self._masks(encoded, [(queries[rank], decoded[rank]) for rank in range(len(queries))])
+        answered = [decoded[rank] for rank in range(len(queries))]
+        masks = self._masks(encoded, queries, answered)
         return [
-            self._answer(queries[rank], decoded[rank], masks[rank], geometries, keep_probability)
-            for rank in range(len(queries))
+            make_answer(
+                answered[rank],
+                masks[rank],
+                geometries[query.image],
+                threshold=self.mask_threshold,
+                keep_probability=keep_probability,
+            )
+            for rank, query in enumerate(queries)
         ]
 
     def answers(
@@ -163,12 +178,13 @@ class Assistant(Described, LightningModule):
             decoding: "ordered" decides on every name in the order asked, "free" lets the model write.
 
         Raises:
+            RecordError: If the image is none, or of another form.
             QueryError: If a query cannot be asked or is longer than the language model takes.
         """
+        check_image(image)
         self.configure_model()
         preparation = self.preparation
-        for query in queries:
-            preparation.prompt_format.check(query.kind, query.names)
+        check_queries(preparation.prompt_format, queries, decoding)
         tower = None if preparation.tower is None else preparation.tower.pixels(image)[None].to(self.device)
         with torch.no_grad():
             encoded = self.encode(preparation.image.pixels(image)[None].to(self.device), tower)
@@ -187,8 +203,11 @@ class Assistant(Described, LightningModule):
             decoding: "ordered" or "free".
 
         Raises:
+            RecordError: If the image is none, or of another form.
             QueryError: If the query cannot be asked or is longer than the language model takes.
         """
+        if isinstance(names, str):
+            raise QueryError(f"names: expected a list of names such as {[names]}, got the text {names!r}")
         return self.answers(image, [Query(0, kind, tuple(names))], decoding)[0]
 
     def _hidden(self, batch: Batch, image_vectors: Tensor) -> Tensor:
@@ -198,36 +217,11 @@ class Assistant(Described, LightningModule):
         hidden: Tensor = self.language_model(embeddings, mask, row_positions(mask))
         return hidden
 
-    def _masks(self, encoded: Encoded, answered: Sequence[tuple[Query, Decoded]]) -> list[Tensor]:
-        """Draw the masks of all present decisions together; return the logits of each row's."""
-        present = [torch.tensor(decoded.present, dtype=torch.bool) for _, decoded in answered]
-        states = [
-            decoded.hidden[which.to(decoded.hidden.device)]
-            for (_, decoded), which in zip(answered, present, strict=True)
-        ]
+    def _masks(self, encoded: Encoded, queries: Sequence[Query], answered: Sequence[Decoded]) -> list[Tensor]:
+        """Draw the masks of all present entries together; return the logits of each row's."""
+        states = [mask_states(decoded) for decoded in answered]
         counts = [len(state) for state in states]
-        images = torch.tensor([query.image for query, _ in answered]).repeat_interleave(torch.tensor(counts))
+        images = torch.tensor([query.image for query in queries]).repeat_interleave(torch.tensor(counts))
         prompts = self.prompt_projection(torch.cat(states))
         logits: Tensor = self.mask_head(encoded.features, prompts, images.to(prompts.device))
         return list(logits.split(counts))
-
-    def _answer(
-        self, query: Query, decoded: Decoded, logits: Tensor, geometries: Sequence[Geometry], keep: bool
-    ) -> Answer:
-        if query.kind == "question":
-            return Answer(decoded.text)
-        probability = restore_logits(logits, geometries[query.image]).float().sigmoid().cpu().numpy()
-        parsed, faults = self.format.parse(query.kind, query.names, decoded.text)
-        rank_of = np.cumsum(decoded.present) - 1
-        entries = [
-            self._entry(entry.name, float(decoded.scores[entry.decision]), probability[rank_of[entry.decision]], keep)
-            if entry.present
-            else AnsweredEntry(entry.name, False, float(decoded.scores[entry.decision]))
-            for entry in parsed
-        ]
-        return Answer(decoded.text, tuple(entries), faults)
-
-    def _entry(self, name: str, score: float, probability: NDArray[np.float32], keep: bool) -> AnsweredEntry:
-        mask = probability >= self.mask_threshold
-        confidence = float(probability[mask].mean()) if mask.any() else 0.0
-        return AnsweredEntry(name, True, score, mask, confidence, probability.astype(np.float16) if keep else None)

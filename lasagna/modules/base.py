@@ -54,11 +54,6 @@ class VisionEncoder(Described, LightningModule):
         """The resize, padding and normalisation that the encoder wants; safe to send to a worker."""
 
     @property
-    def embed_dim(self) -> int:
-        """Channels of the main map."""
-        return self.spec.channels[0]
-
-    @property
     def stride(self) -> int:
         """Input pixels per cell of the main map."""
         return self.spec.strides[0]

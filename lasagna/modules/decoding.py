@@ -15,11 +15,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lasagna.answer_reading import Piece
 from lasagna.batch import Query, TextPreparation
 from lasagna.errors import QueryError
 from lasagna.modules.base import LanguageModel
-from lasagna.modules.rows import left_pad, right_pad, row_positions
-from lasagna.prompt_format import PromptFormat
+from lasagna.modules.cached_prompts import CachedPrompts
+from lasagna.prompt_format import Fault, ParsedEntry, PromptFormat, normalise
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Decoded:
 
     Args:
         text: The answer as it was written, without its end token.
+        entries: What it says about which names; none for a question.
+        faults: What is wrong with it.
         present: For each decision token, in the order written, whether it was the present token.
         scores: Probability of the present token against the absent one at each decision, float ``[k]``.
         hidden: Hidden state that predicted each decision token, float ``[k, d]``.
@@ -35,6 +38,8 @@ class Decoded:
     """
 
     text: str
+    entries: tuple[ParsedEntry, ...]
+    faults: tuple[Fault, ...]
     present: tuple[bool, ...]
     scores: Tensor
     hidden: Tensor
@@ -57,6 +62,7 @@ class Decoder:
         self.text: TextPreparation = model.preparation
         self.present_id = self.text.answer_ids(prompt_format.present_token)[0]
         self.absent_id = self.text.answer_ids(prompt_format.absent_token)[0]
+        self.image_id = self.text.answer_ids(prompt_format.image_token)[0]
 
     @torch.no_grad()
     def ordered(self, image_vectors: Tensor, queries: Sequence[Query]) -> list[Decoded]:
@@ -73,11 +79,12 @@ class Decoder:
         answers = [self.text.answer_ids(self._answer(query, [False] * len(query.names))) for query in queries]
         self._check_lengths(queries, prompts, answers)
         # The last prompt token is read together with the answer, since it may already predict a decision.
-        cached = _CachedPrompts(self.model, [ids[:-1] for ids in prompts], self._vectors(image_vectors, queries))
+        cached = CachedPrompts(self.model, [ids[:-1] for ids in prompts], self._vectors(image_vectors, queries))
         tails = [prompt[-1:] + answer for prompt, answer in zip(prompts, answers, strict=True)]
         places = [self._decision_places(tail) for tail in tails]
-        changed, forwards = True, 0
-        while changed:
+        # Each forward settles one decision more at least; kernels that are not deterministic might never agree.
+        changed, forwards, most = True, 0, max(map(len, places)) + 1
+        while changed and forwards < most:
             hidden = cached.extend(tails, keep=False)
             states = [hidden[row, torch.tensor(place) - 1] for row, place in enumerate(places)]
             scores = self._scores(states)
@@ -94,25 +101,29 @@ class Decoder:
         Args:
             image_vectors: The images as the language model reads them, float ``[b, i, d]``.
             queries: The queries.
-            most: Most tokens to write; None for twice a complete answer, and 64 for a question.
+            most: Most tokens to write; None for twice a complete answer, and 64 for a question; a row ends
+                before the language model's longest in any case.
 
         Raises:
             QueryError: If a query cannot be asked or is longer than the model takes.
         """
         prompts = self._prompts(queries)
         self._check_lengths(queries, prompts, [[]] * len(queries))
-        room = self.text.max_length - max(map(len, prompts))
-        most = min(room, most if most is not None else max(map(self._budget, queries)))
-        cached = _CachedPrompts(self.model, [ids[:-1] for ids in prompts], self._vectors(image_vectors, queries))
-        written = [[ids[-1]] for ids in prompts]
+        limits = [self._limit(query, prompt, most) for query, prompt in zip(queries, prompts, strict=True)]
+        cached = CachedPrompts(self.model, [ids[:-1] for ids in prompts], self._vectors(image_vectors, queries))
+        coming = [prompt[-1:] for prompt in prompts]
+        written: list[list[int]] = [[] for _ in queries]
         states: list[list[Tensor]] = [[] for _ in queries]
-        for _ in range(most):
-            hidden = cached.extend([tokens[-1:] for tokens in written], keep=True)[:, 0]
-            for row, token in enumerate(self.model.logits(hidden).argmax(-1).tolist()):
-                self._write(written[row], states[row], token, hidden[row])
-            if all(tokens[-1] == self.text.end_token_id for tokens in written):
-                break
-        return [self._read(tokens[1:], state, image_vectors) for tokens, state in zip(written, states, strict=True)]
+        while any(coming):
+            hidden = cached.extend(coming, keep=True)[:, 0]
+            tokens = self._choose(hidden)
+            for row in [row for row, tail in enumerate(coming) if tail]:
+                ended = self._write(written[row], states[row], tokens[row], hidden[row])
+                coming[row] = [] if ended or len(written[row]) >= limits[row] else [tokens[row]]
+        return [
+            self._read(query, tokens, state, image_vectors)
+            for query, tokens, state in zip(queries, written, states, strict=True)
+        ]
 
     def _prompts(self, queries: Sequence[Query]) -> list[list[int]]:
         for query in queries:
@@ -155,44 +166,51 @@ class Decoder:
 
     def _decoded(self, query: Query, scores: Tensor, states: Tensor, forwards: int) -> Decoded:
         present = (scores >= self.threshold).tolist()
-        return Decoded(self._answer(query, present), tuple(present), scores, states, forwards)
+        decided = zip(query.names, present, strict=True)
+        entries = tuple(ParsedEntry(name, there, rank) for rank, (name, there) in enumerate(decided))
+        return Decoded(self._answer(query, present), entries, (), tuple(present), scores, states, forwards)
 
-    def _budget(self, query: Query) -> int:
-        if query.kind == "question":
-            return 64
-        return 2 * len(self.text.answer_ids(self._answer(query, [False] * len(query.names)))) + 8
+    def _limit(self, query: Query, prompt: Sequence[int], most: int | None) -> int:
+        room = self.text.max_length - len(prompt)
+        if most is None and query.kind == "question":
+            most = 64
+        elif most is None:
+            most = 2 * len(self.text.answer_ids(self._answer(query, [False] * len(query.names)))) + 8
+        return min(room, most)
 
-    def _write(self, tokens: list[int], states: list[Tensor], token: int, hidden: Tensor) -> None:
-        ended = len(tokens) > 1 and tokens[-1] == self.text.end_token_id
-        tokens.append(self.text.end_token_id if ended else token)
-        if not ended and token in (self.present_id, self.absent_id):
+    def _choose(self, hidden: Tensor) -> list[int]:
+        """Return the most probable token of each row; never the image token, which stands for vectors, not words."""
+        logits = self.model.logits(hidden)
+        logits[:, self.image_id] = -torch.inf
+        tokens: list[int] = logits.argmax(-1).tolist()
+        return tokens
+
+    def _write(self, tokens: list[int], states: list[Tensor], token: int, hidden: Tensor) -> bool:
+        """Write a token; say whether it ends the answer."""
+        tokens.append(token)
+        if token in (self.present_id, self.absent_id):
             states.append(hidden)
+        return token == self.text.end_token_id
 
-    def _read(self, tokens: Sequence[int], states: Sequence[Tensor], like: Tensor) -> Decoded:
-        present = tuple(token == self.present_id for token in tokens if token in (self.present_id, self.absent_id))
+    def _read(self, query: Query, tokens: Sequence[int], states: Sequence[Tensor], like: Tensor) -> Decoded:
+        pieces, rest = self._split(tokens)
+        entries: tuple[ParsedEntry, ...] = ()
+        faults: tuple[Fault, ...] = ()
+        if query.kind != "question":
+            entries, faults = self.format.read(query.kind, query.names, pieces, rest, self._spelled)
+        present = tuple(there for _, there in pieces)
         hidden = torch.stack(list(states)) if states else like.new_zeros(0, self.model.hidden_size)
-        return Decoded(self.text.text(tokens), present, self._scores([hidden])[0], hidden, len(tokens))
+        scores = self._scores([hidden])[0]
+        return Decoded(self.text.text(tokens), entries, faults, present, scores, hidden, len(tokens))
 
+    def _split(self, tokens: Sequence[int]) -> tuple[list[Piece], str]:
+        """Take an answer apart at its decision tokens, which words that merely look like them are not."""
+        pieces, start = [], 0
+        for place in self._decision_places(tokens):
+            pieces.append((self.text.text(tokens[start:place]), tokens[place] == self.present_id))
+            start = place + 1
+        return pieces, self.text.text(tokens[start:])
 
-class _CachedPrompts:
-    """Prompts of unequal lengths, read once, that can be extended again and again."""
-
-    def __init__(self, model: LanguageModel, prompts: Sequence[list[int]], vectors: Tensor) -> None:
-        self.model = model
-        self.padding = model.preparation.padding_token_id
-        ids, self.mask = left_pad(prompts, self.padding, vectors.device)
-        self.cache = model.new_cache()
-        model(model.embed(ids, vectors), self.mask, row_positions(self.mask), self.cache)
-        self.no_vectors = vectors[:, :0]
-
-    def extend(self, tails: Sequence[Sequence[int]], keep: bool) -> Tensor:
-        """Return hidden states ``[r, t, d]`` of tokens behind the prompts; remember them only if ``keep``."""
-        ids, tail_mask = right_pad(tails, self.padding, self.mask.device)
-        mask = torch.cat([self.mask, tail_mask], 1)
-        positions = row_positions(mask)[:, -ids.shape[1] :]
-        hidden: Tensor = self.model(self.model.embed(ids, self.no_vectors), mask, positions, self.cache)
-        if keep:
-            self.mask = mask
-        else:
-            self.cache.crop(-ids.shape[1])
-        return hidden
+    def _spelled(self, text: str) -> str:
+        """Return what the tokeniser leaves of a text: names are compared as the model can write them."""
+        return normalise(self.text.text(self.text.answer_ids(text)))

@@ -27,6 +27,11 @@ class TokenizerPreparation:
     padding_token_id: int
     max_length: int
 
+    @property
+    def reserved_tokens(self) -> tuple[str, ...]:
+        """The tokeniser's special tokens, which are read as such wherever they stand in a text."""
+        return tuple(self.tokenizer.all_special_tokens)
+
     def prompt_ids(self, text: str) -> list[int]:
         """Turn a prompt into token ids, with as many image tokens as an image costs."""
         before, image, after = text.partition(self.image_token)

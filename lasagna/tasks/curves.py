@@ -12,20 +12,23 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
+
+from lasagna.score_name import ScoreName
 
 Series = list[tuple[float, float]]
 
 _STAGES = ("train", "val")
 _FIRST = ("loss", "ce", "bce", "dice")
-_NOT_DRAWN = re.compile(r"^(epoch|step|test/)|/by_length/")
+_NOT_DRAWN = re.compile(r"^(epoch|step|test/)")
 _LOADER = re.compile(r"/dataloader_idx_\d+$")
 _SMOOTH_FROM = 60
 _COLUMNS = 3
 
 
 def read_metrics(file: Path) -> dict[str, Series]:
-    """Read the CSV file of Lightning's ``CSVLogger``.
+    """Read the CSV file that ``RunLogger`` writes.
 
     Args:
         file: The file ``metrics.csv``.
@@ -40,7 +43,7 @@ def read_metrics(file: Path) -> dict[str, Series]:
     with file.open(newline="", encoding="utf-8") as stream:
         rows = csv.DictReader(stream)
         if "step" not in (rows.fieldnames or ()):
-            raise ValueError(f"{file}: it has no column `step`; expected a metrics.csv of Lightning's CSVLogger")
+            raise ValueError(f"{file}: it has no column `step`; expected a metrics.csv as RunLogger writes it")
         for row in rows:
             step = _number(row.pop("step"))
             for name, cell in row.items():
@@ -80,12 +83,16 @@ def group_by_quantity(series: dict[str, Series]) -> dict[str, dict[str, Series]]
         For each quantity its lines by stage, or by column where there is no stage.
     """
     panels: dict[str, dict[str, Series]] = {}
-    for name in sorted(name for name in series if not _NOT_DRAWN.search(name)):
+    for name in sorted(name for name in series if _is_drawn(name)):
         stage, _, quantity = name.partition("/")
         if stage not in _STAGES:
             stage, quantity = "", name
         panels.setdefault(_plain(quantity), {})[stage or _plain(name)] = series[name]
     return dict(sorted(panels.items(), key=lambda panel: (_rank(panel[0]), panel[0])))
+
+
+def _is_drawn(name: str) -> bool:
+    return not (_NOT_DRAWN.search(name) or ScoreName.parse(name).is_length_group)
 
 
 def _rank(quantity: str) -> int:
@@ -114,11 +121,14 @@ def _draw_panel(axes: Axes, quantity: str, lines: dict[str, Series]) -> None:
         else:
             axes.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
             axes.plot(steps, _running_mean(values, len(values) // _SMOOTH_FROM), color=colour, label=label)
-    axes.set_title(quantity, fontsize=10)
+    stage = next(iter(lines)) if len(lines) == 1 else ""
+    axes.set_title(f"{stage}/{quantity}" if stage in _STAGES else quantity, fontsize=10)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True))
     axes.set_xlabel("step", fontsize=9)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
+    if len(lines) > 1:
+        axes.legend(frameon=False, fontsize=8)
 
 
 def _running_mean(values: Sequence[float], width: int) -> NDArray[np.float64]:

@@ -64,10 +64,10 @@ class Legend:
         columns = max(1, (width + self.size) // self.column_width)
         return self._draw(rows=-(-len(self.entries) // columns), columns=None)
 
-    def within(self, width: int, height: int) -> Image.Image:
-        """Draw as many entries as fit a box, and say how many are left out."""
+    def across(self, width: int, most_rows: int) -> Image.Image:
+        """Draw it into as many columns as fit a width, and say how many entries are left out beyond some rows."""
         columns = max(1, (width + self.size) // self.column_width)
-        return self._draw(rows=max(1, height // self.row_height), columns=columns)
+        return self._draw(rows=max(1, min(most_rows, -(-len(self.entries) // columns))), columns=columns)
 
     def _draw(self, rows: int, columns: int | None) -> Image.Image:
         room = len(self.entries) if columns is None else rows * columns

@@ -7,6 +7,7 @@ from functools import cache
 from PIL import Image, ImageDraw, ImageFont
 
 INK = (28, 30, 36)
+QUIET = (96, 100, 108)
 FAINT = (140, 144, 152)
 WHITE = (255, 255, 255)
 WRONG = (200, 30, 40)

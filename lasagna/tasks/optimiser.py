@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
-from lasagna.errors import ConfigError
+from lasagna.errors import CheckpointError, ConfigError
+from lasagna.recipe import plain
+
+ANEW = (
+    "a training goes on with what it began with; set it so, or begin another training from the checkpoint's weights: "
+    "model.warm_start instead of ckpt_path"
+)
+"""The way out where a training is to go on with other settings."""
+
+_SCHEDULES = ("cosine", "linear", "constant")
 
 
 @dataclass(frozen=True)
@@ -25,6 +34,9 @@ class Optimiser:
         warmup_steps: Steps over which the learning rate rises linearly from 0.
         schedule: How it falls afterwards: along half a cosine or a line to ``final`` at the last step, or not at all.
         final: Part of the learning rate that is left at the last step.
+
+    Raises:
+        ConfigError: If a number is out of its range, or there is no such schedule.
     """
 
     lr: float = 1e-3
@@ -33,6 +45,24 @@ class Optimiser:
     warmup_steps: int = 50
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     final: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers, before data and model are made."""
+        allowed = {
+            "lr": (0 <= self.lr < math.inf, "a finite number of at least 0"),
+            "betas": (all(0 <= beta < 1 for beta in self.betas), "two numbers in [0, 1)"),
+            "weight_decay": (0 <= self.weight_decay < math.inf, "a finite number of at least 0"),
+            "warmup_steps": (self.warmup_steps >= 0, "at least 0"),
+            "schedule": (self.schedule in _SCHEDULES, f"one of {', '.join(_SCHEDULES)}"),
+            "final": (0 <= self.final <= 1, "a part of the learning rate, in [0, 1]"),
+        }
+        faults = [
+            f"optimiser.{name}: expected {words}, got {getattr(self, name)!r}"
+            for name, (fits, words) in allowed.items()
+            if not fits
+        ]
+        if faults:
+            raise ConfigError("; ".join(faults))
 
     def build(self, sets: Mapping[str, float], parameters: Iterable[tuple[str, nn.Parameter]]) -> AdamW:
         """Return AdamW over the parameters that are trained.
@@ -68,6 +98,27 @@ class Optimiser:
                 f"optimiser.schedule: {self.schedule!r} falls until the last step, and the run has none; set "
                 "trainer.max_steps or trainer.max_epochs, or optimiser.schedule to 'constant'"
             )
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings as plain data."""
+        return {field.name: plain(getattr(self, field.name)) for field in fields(self)}
+
+    def check_resumed(self, stored: Mapping[str, Any]) -> None:
+        """Check that a training goes on as it began, since Lightning puts the stored rates in the place of the new.
+
+        Args:
+            stored: The ``settings`` that the training began with.
+
+        Raises:
+            CheckpointError: If they are others; names all of them.
+        """
+        changed = [
+            f"optimiser.{name} {stored[name]!r}, here {value!r}"
+            for name, value in self.settings().items()
+            if name in stored and stored[name] != value
+        ]
+        if changed:
+            raise CheckpointError(f"the checkpoint was trained with {'; '.join(changed)}; {ANEW}")
 
     def _group(self, factor: float, decays: bool, members: list[nn.Parameter]) -> dict[str, Any]:
         return {"params": members, "lr": self.lr * factor, "weight_decay": self.weight_decay if decays else 0.0}

@@ -12,7 +12,7 @@ from lasagna.dialogue import AnsweredEntry
 from lasagna.masks import BoolMask
 from lasagna.tasks.colours import RGB
 
-_TINT = 0.55
+_TINT = 0.4
 _RIM_SHADE = 0.25
 
 

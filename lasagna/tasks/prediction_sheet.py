@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from lasagna.batch import Sample
 from lasagna.dialogue import Answer
+from lasagna.tasks.case_choice import CaseChoice
 from lasagna.tasks.contact_sheet import Case, contact_sheet
 from lasagna.tasks.run_facts import run_folder
 from lasagna.tasks.visualize import truth_entries
@@ -21,7 +23,9 @@ SHEET = "predictions.png"
 
 
 class PredictionSheet(Callback):
-    """Collects the first answers of each source in a test and draws them into ``predictions.png``.
+    """Collects answers of each source in a test and draws them into ``predictions.png``.
+
+    They are about different records as far as possible, and one phrase that fits nothing is among them.
 
     The module's ``test_step`` returns ``{"samples": list[Sample], "answers": list[Answer], "images": list[array]}``,
     one answer for each sample, and the images of the batch that samples point to.
@@ -40,13 +44,11 @@ class PredictionSheet(Callback):
             raise ValueError(f"count and columns must be positive, got {count} and {columns}")
         self.count = count
         self.columns = columns
-        self._cases: list[Case] = []
-        self._taken: Counter[int] = Counter()
-        self._seen: set[tuple[str, str, str]] = set()
+        self._choice: CaseChoice[Case] = CaseChoice(count)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget what an earlier test collected."""
-        self._cases, self._taken, self._seen = [], Counter(), set()
+        self._choice = CaseChoice(math.ceil(self.count / max(1, len(trainer.num_test_batches))))
 
     def on_test_batch_end(
         self,
@@ -57,23 +59,20 @@ class PredictionSheet(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep answers while their source has room: of each record the first one of a kind."""
-        room = math.ceil(self.count / max(1, len(trainer.num_test_batches)))
+        """Keep the answers that have a place on the sheet."""
         if not trainer.is_global_zero or not isinstance(outputs, Mapping):
             return
         for sample, answer in zip(outputs["samples"], outputs["answers"], strict=True):
-            origin = (sample.source, sample.key, sample.dialogue.kind)
-            if self._taken[dataloader_idx] < room and origin not in self._seen:
-                self._seen.add(origin)
-                self._taken[dataloader_idx] += 1
-                self._cases.append(_case(sample, answer, outputs["images"][sample.image]))
+            image = outputs["images"][sample.image]
+            self._choice.offer(dataloader_idx, sample, partial(_case, sample, answer, image))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the sheet."""
         folder = run_folder(trainer)
-        if trainer.is_global_zero and self._cases and not getattr(trainer, "fast_dev_run", False):
+        cases = self._choice.cases[: self.count]
+        if trainer.is_global_zero and cases and not getattr(trainer, "fast_dev_run", False):
             folder.mkdir(parents=True, exist_ok=True)
-            contact_sheet(self._cases[: self.count], columns=self.columns).save(folder / SHEET)
+            contact_sheet(cases, columns=self.columns).save(folder / SHEET)
 
 
 def _case(sample: Sample, answer: Answer, image: NDArray[np.uint8]) -> Case:

@@ -20,19 +20,19 @@ class RunLogger(Logger):
 
     Lightning's ``CSVLogger`` deletes the file that it finds, so that a resumed training or a later test would lose
     what was logged before. This one keeps it; where training goes on from a checkpoint, the rows that the stopped run
-    wrote after that checkpoint go, since their steps are made again.
+    wrote after that checkpoint go, since their steps are made again. A row is appended; only where a row brings a new
+    column, or rows go, is the file written anew.
 
     Args:
         folder: The folder of the run.
-        flush_every: How many rows are kept in memory at most.
     """
 
-    def __init__(self, folder: str, flush_every: int = 50) -> None:
+    def __init__(self, folder: str) -> None:
         super().__init__()
         self.folder = Path(folder)
-        self.flush_every = flush_every
         self._rows: list[Row] | None = None
-        self._unsaved = 0
+        self._columns: list[str] = []
+        self._saved = 0
         self._trained = False
 
     @property
@@ -67,40 +67,56 @@ class RunLogger(Logger):
             metrics: Numbers by name.
             step: The optimiser step that they belong to.
         """
-        if self._rows is None:
-            self._rows = self._read()
-        place = len(self._rows) if step is None else step
+        rows = self._known()
+        place = len(rows) if step is None else step
         if not self._trained and any(name.startswith("train/") for name in metrics):
-            self._rows = [row for row in self._rows if float(row["step"]) < place]
-            self._trained = True
-        self._rows.append({**{name: float(value) for name, value in metrics.items()}, "step": place})
-        self._unsaved += 1
-        if self._unsaved >= self.flush_every:
-            self.save()
+            rows[:] = [row for row in rows if float(row["step"]) < place]
+            self._trained, self._saved = True, 0
+        rows.append({**{name: float(value) for name, value in metrics.items()}, "step": place})
 
     @rank_zero_only
     def save(self) -> None:
-        """Write the file anew, so that nobody meets half of it."""
-        if not self._unsaved or self._rows is None:
+        """Write the rows that are not in the file yet."""
+        rows = self._known()
+        unsaved = rows[self._saved :]
+        if not unsaved:
             return
-        names = sorted({name for row in self._rows for name in row})
-        self.folder.mkdir(parents=True, exist_ok=True)
-        draft = self.folder / f"{METRICS}.part"
-        with draft.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, names)
-            writer.writeheader()
-            writer.writerows(self._rows)
-        draft.replace(self.folder / METRICS)
-        self._unsaved = 0
+        if self._saved and all(row.keys() <= set(self._columns) for row in unsaved):
+            with self._file.open("a", newline="", encoding="utf-8") as stream:
+                csv.DictWriter(stream, self._columns).writerows(unsaved)
+        else:
+            self._write(rows)
+        self._saved = len(rows)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Write what is left."""
         self.save()
 
-    def _read(self) -> list[Row]:
-        file = self.folder / METRICS
-        if not file.is_file():
-            return []
-        with file.open(newline="", encoding="utf-8") as stream:
-            return [{name: cell for name, cell in row.items() if cell} for row in csv.DictReader(stream)]
+    @property
+    def _file(self) -> Path:
+        return self.folder / METRICS
+
+    def _known(self) -> list[Row]:
+        if self._rows is None:
+            self._rows = _read(self._file)
+        return self._rows
+
+    def _write(self, rows: list[Row]) -> None:
+        self._columns = sorted({name for row in rows for name in row})
+        self.folder.mkdir(parents=True, exist_ok=True)
+        draft = self.folder / f"{METRICS}.part"
+        with draft.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, self._columns)
+            writer.writeheader()
+            writer.writerows(rows)
+        draft.replace(self._file)
+
+
+def _read(file: Path) -> list[Row]:
+    if not file.is_file():
+        return []
+    # a run that was killed while it appended leaves half a line
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("\n")]
+    return [{name: cell for name, cell in row.items() if cell} for row in csv.DictReader(whole)]

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
 from rich.table import Table
 
+from lasagna.datamodules import ShardDataModule
+from lasagna.score_name import ScoreName
 from lasagna.tasks.curves import draw_curves
 from lasagna.tasks.prediction_sheet import PredictionSheet
 from lasagna.tasks.run_facts import machine, run_folder, seeds, versions, write_json
@@ -25,8 +29,10 @@ CURVES = "curves.png"
 class RunSummary(Callback):
     """Writes ``scores.json`` and ``curves.png`` into the run's folder, and prints the scores as a table.
 
-    ``scores.json`` has a part for each of fit and test, so that a later test replaces its own part alone. Nothing is
-    written in a ``fast_dev_run``.
+    ``scores.json`` has a part for each of fit, validate and test, so that a later test replaces its own part alone.
+    Besides the scores it says how many records of each source were read, and of these used, broken and empty (with
+    nothing for the task), where a record counts each time it is read; the table shows this for sources of which some
+    were left out. Nothing is written in a ``fast_dev_run``.
     """
 
     def __init__(self) -> None:
@@ -41,6 +47,11 @@ class RunSummary(Callback):
         """Start the clock."""
         self._started = time.monotonic()
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock, unless it is a validation while training."""
+        if _validates(trainer):
+            self._started = time.monotonic()
+
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what training reached, and draw its curves."""
         folder = run_folder(trainer)
@@ -53,19 +64,28 @@ class RunSummary(Callback):
             draw_curves(folder / "metrics.csv", folder / CURVES)
         print_scores("after training", scores)
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write and print the scores of a validation that is a job of its own."""
+        if _validates(trainer):
+            self._report(trainer, "validate")
+
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write and print the scores of the test."""
-        scores = self._finish(trainer, run_folder(trainer), "test")
-        if trainer.is_global_zero:
-            print_scores("test", scores)
+        self._report(trainer, "test")
 
-    def _finish(self, trainer: Trainer, folder: Path, stage: str) -> dict[str, float]:
+    def _report(self, trainer: Trainer, stage: str) -> None:
+        scores = self._finish(trainer, run_folder(trainer), stage)
+        if trainer.is_global_zero:
+            print_scores(stage, scores)
+
+    def _finish(self, trainer: Trainer, folder: Path, stage: str) -> dict[str, float | int]:
         seconds = time.monotonic() - self._started
         scores = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+        records = _records(trainer, stage)
         if trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):
             result = {"scores": _finite(scores), "seconds": round(seconds, 2), "steps": trainer.global_step}
-            _store(folder / SCORES, trainer, stage, result)
-        return scores
+            _store(folder / SCORES, trainer, stage, result | ({"records": records} if records else {}))
+        return scores | _left_out(records)
 
 
 def read_scores(file: Path) -> dict[str, Any]:
@@ -81,16 +101,35 @@ def read_scores(file: Path) -> dict[str, Any]:
     return content
 
 
-def print_scores(title: str, scores: dict[str, float]) -> None:
-    """Print a table of scores; scores by length of the list are left to the report."""
+def print_scores(title: str, scores: Mapping[str, float | int]) -> None:
+    """Print a table of scores and counts; scores by length of the list are left to the report."""
     table = Table(title=title, title_justify="left")
     table.add_column("score")
     table.add_column("value", justify="right")
     for name, value in scores.items():
-        if "/by_length/" not in name:
-            table.add_row(name, f"{value:.4f}")
+        if not ScoreName.parse(name).is_length_group:
+            table.add_row(name, str(value) if isinstance(value, int) else f"{value:.4f}")
     if table.row_count:
         Console().print(table)
+
+
+def _validates(trainer: Trainer) -> bool:
+    return trainer.state.fn == TrainerFn.VALIDATING
+
+
+def _records(trainer: Trainer, stage: str) -> dict[str, dict[str, dict[str, int]]]:
+    data = getattr(trainer, "datamodule", None)
+    return data.counts(stage) if isinstance(data, ShardDataModule) else {}
+
+
+def _left_out(records: dict[str, dict[str, dict[str, int]]]) -> dict[str, int]:
+    return {
+        f"{split}/{source}/records/{name}": number
+        for split, sources in records.items()
+        for source, count in sources.items()
+        for name, number in count.items()
+        if count["used"] < count["read"]
+    }
 
 
 def _finite(scores: dict[str, float]) -> dict[str, float | None]:

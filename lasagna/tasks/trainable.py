@@ -7,7 +7,8 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-from lasagna.errors import ConfigError
+from lasagna.errors import CheckpointError, ConfigError
+from lasagna.tasks.optimiser import ANEW
 
 
 def trainable_sets(parameters: Iterable[tuple[str, nn.Parameter]], patterns: Mapping[str, float]) -> dict[str, float]:
@@ -38,6 +39,27 @@ def trainable_sets(parameters: Iterable[tuple[str, nn.Parameter]], patterns: Map
     if not trained:
         raise ConfigError(f"trainable: nothing would be trained; name at least one of {_overview(names)}")
     return trained
+
+
+def check_factors(stored: Mapping[str, float], factors: Mapping[str, float]) -> None:
+    """Check that the sets of a training that goes on are those that it began with.
+
+    Args:
+        stored: Name to factor, as the training began.
+        factors: Name to factor, as it would go on; 0 for what neither names.
+
+    Raises:
+        CheckpointError: If they are others; names the first few parameters.
+    """
+    names = [*stored, *(name for name in factors if name not in stored)]
+    changed = [
+        f"{name} with factor {stored.get(name, 0.0)}, here {factors.get(name, 0.0)}"
+        for name in names
+        if stored.get(name, 0.0) != factors.get(name, 0.0)
+    ]
+    if changed:
+        more = f" and {len(changed) - 2} more" if len(changed) > 2 else ""
+        raise CheckpointError(f"trainable: the checkpoint was trained with {'; '.join(changed[:2])}{more}; {ANEW}")
 
 
 def freeze_others(module: nn.Module, trained: Iterable[str]) -> None:

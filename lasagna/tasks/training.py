@@ -20,8 +20,8 @@ from lasagna.tasks.ema import WeightAverage
 from lasagna.tasks.evaluation import Evaluation, answer, queries_of
 from lasagna.tasks.optimiser import Optimiser
 from lasagna.tasks.stored import load_trained, recipe_of, restore, store
-from lasagna.tasks.trainable import freeze_others, settle_modes, trainable_sets, trained_state
-from lasagna.trained import CONFIG
+from lasagna.tasks.trainable import check_factors, freeze_others, settle_modes, trainable_sets, trained_state
+from lasagna.trained import CONFIG, OPTIMISED
 
 
 class AssistantTraining(LightningModule):
@@ -155,9 +155,13 @@ class AssistantTraining(LightningModule):
         """Leave only what was trained in a checkpoint, and say how to make the rest."""
         store(checkpoint, self.assistant, self.trained, self.recipe, self.seed)
         checkpoint[CONFIG] = self.config
+        checkpoint[OPTIMISED] = {"settings": self.optimiser.settings(), "factors": self.factors}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check that a checkpoint belongs here, before its weights are copied."""
+        if self.trainer.state.fn == "fit" and OPTIMISED in checkpoint:
+            self.optimiser.check_resumed(checkpoint[OPTIMISED]["settings"])
+            check_factors(checkpoint[OPTIMISED]["factors"], self.factors)
         averaged = self.average is not None or self.trainer.state.fn != "fit"
         restore(checkpoint, self.assistant, self.trained, averaged=averaged, frozen_check=self.frozen_check)
 

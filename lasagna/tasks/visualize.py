@@ -11,7 +11,7 @@ from PIL import Image
 from lasagna.dialogue import AnsweredEntry, Dialogue
 from lasagna.tasks.colours import RGB, name_colours
 from lasagna.tasks.legend import Legend
-from lasagna.tasks.lettering import FAINT, INK, WHITE, text_block, wrap
+from lasagna.tasks.lettering import INK, QUIET, WHITE, text_block, wrap
 from lasagna.tasks.overlay import overlay
 
 SMALLEST_SIDE = 448
@@ -78,9 +78,9 @@ def truth_entries(dialogue: Dialogue) -> list[AnsweredEntry]:
 
 
 def title_lines(query: str, text: str, width: int, size: int) -> list[tuple[str, tuple[int, int, int]]]:
-    """Return the lines above a picture: the query, and an answer in words in a fainter colour."""
-    lines = [(line, INK) for line in wrap(query, width, size, _TITLE_LINES)]
-    return lines + [(line, FAINT) for line in wrap(text, width, size, _TITLE_LINES)]
+    """Return the lines above a picture: the query, and in a stronger colour an answer in words."""
+    lines = [(line, QUIET if text else INK) for line in wrap(query, width, size, _TITLE_LINES)]
+    return lines + [(line, INK) for line in wrap(text, width, size, _TITLE_LINES)]
 
 
 def _join(picture: Image.Image, legend: Legend, size: int) -> Image.Image:

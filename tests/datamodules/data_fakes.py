@@ -14,7 +14,7 @@ from PIL import Image
 from lasagna.batch import Geometry, Preparation
 from lasagna.datamodules import write_shards
 from lasagna.dialogue import Dialogue, DialogueMaker, Entry
-from lasagna.prompt_format import TINY
+from lasagna.prompt_formats import TINY
 from lasagna.record import Manifest, Record
 
 NAMES = ("sky", "grass", "oak", "house", "ball")

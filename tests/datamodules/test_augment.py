@@ -103,6 +103,16 @@ def test_the_area_and_aspect_of_crops_are_within_their_ranges():
     assert 0.78 < aspects.min() < 0.9 < 1.1 < aspects.max() < 1.28
 
 
+def test_a_large_crop_is_stretched_only_as_far_as_the_image_reaches():
+    record = make_record(height=200, width=240)
+    crop = RandomCrop((0.9, 0.95), (0.5, 2.0))
+    sizes = np.array([crop(record, np.random.default_rng(seed)).size for seed in range(80)])
+    areas = sizes.prod(1) / (200 * 240)
+    assert 0.89 < areas.min() < 0.91 < 0.94 < areas.max() < 0.96
+    aspects = sizes[:, 1] / sizes[:, 0] / 1.2
+    assert 0.88 < aspects.min() < 0.93 < 1.07 < aspects.max() < 1.13
+
+
 def test_a_category_that_is_cut_away_is_absent_and_known_to_be_so():
     record = make_record(unannotated="unknown")
     cropped = next(

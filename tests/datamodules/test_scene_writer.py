@@ -10,6 +10,7 @@ from lasagna.datamodules.record_codec import decode_record
 from lasagna.datamodules.scenes import CATEGORIES, LONG_NAMES, RULES
 from lasagna.datamodules.shard_reader import read_share
 from lasagna.datamodules.share import Share
+from lasagna.errors import ConfigError
 
 
 def records(folder):
@@ -82,3 +83,17 @@ def test_long_names_are_regions_and_every_pixel_has_one_or_is_ignored(tmp_path):
         ignored = item.ignored()
         rest = np.zeros((96, 96), dtype=bool) if ignored is None else ignored.decode()
         assert np.array_equal(claimed + rest, np.ones((96, 96)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"train": -3}, "`train` must be at least 0, got -3"),
+        ({"val": -1, "test": -2}, "`val` must be at least 0, got -1; `test` must be at least 0, got -2"),
+        ({"size": 4}, "`size` must be at least 16, got 4"),
+        ({"processes": -1}, "`processes` must be at least 0, got -1"),
+    ],
+)
+def test_numbers_out_of_range_are_named(tmp_path, settings, told):
+    with pytest.raises(ConfigError, match=f"SceneWriter: {told}"):
+        SceneWriter(str(tmp_path), **settings)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
-from data_fakes import MANIFEST, NAMES, EvenOnly, Listing, keys, preparation, record, write
+from data_fakes import MANIFEST, NAMES, EvenOnly, Listing, Silent, keys, preparation, record, write
 from lightning import LightningModule, Trainer
 
-from lasagna.datamodules import DataWriter, NegativeInjection, ShardDataModule, Source, write_shards
+from lasagna.datamodules import ClassSampling, DataWriter, NegativeInjection, ShardDataModule, Source, write_shards
 from lasagna.datamodules.skipped import SkippedRecordWarning
-from lasagna.errors import ConfigError, RecordError, ShardError
+from lasagna.errors import ConfigError, QueryError, RecordError, ShardError
+from lasagna.jobs import JobTrainer
+from lasagna.tasks import Semantic
 
 
 def connected(**kwargs):
@@ -41,6 +44,13 @@ class Reader(LightningModule):
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), 0.1)
+
+
+class OneName(Listing):
+    """Asks for one name alone."""
+
+    def dialogues(self, record, rng):
+        return [ClassSampling(1)(dialogue, rng) for dialogue in super().dialogues(record, rng)]
 
 
 def trainer(folder, **kwargs):
@@ -163,7 +173,9 @@ def test_skipped_records_are_counted_over_workers_and_reported(tmp_path, workers
         test=[Source(str(tmp_path / "s"), Listing())], batch_size=2, num_workers=workers, broken="skip"
     )
     module = Reader()
-    with pytest.warns(SkippedRecordWarning, match="test: made up-listing: 1 broken records skipped"):
+    with pytest.warns(
+        SkippedRecordWarning, match="test: made up-listing: of 6 records read, 1 broken ones were skipped"
+    ):
         trainer(tmp_path).test(module, data)
     assert sorted(key for _, _, key in module.found) == ["r-0", "r-1", "r-2", "r-3", "r-5"]
 
@@ -200,3 +212,121 @@ def test_mixed_precision_takes_the_batches(tmp_path):
     module = Reader()
     trainer(tmp_path, precision="bf16-mixed", num_sanity_val_steps=0).fit(module, data)
     assert len(module.found) == 4
+
+
+def test_training_needs_a_source(tmp_path):
+    with pytest.raises(ConfigError, match=r"data.train: there are no sources"):
+        trainer(tmp_path).fit(Reader(), ShardDataModule(train=[], samples_per_epoch=8))
+
+
+@pytest.mark.parametrize("stage", ["validate", "test", "predict"])
+def test_evaluation_needs_a_source(tmp_path, stage):
+    with pytest.raises(ConfigError, match=rf"data.{_split(stage)}: there are no sources"):
+        getattr(trainer(tmp_path), stage)(Reader(), ShardDataModule())
+
+
+def _split(stage):
+    return "val" if stage == "validate" else stage
+
+
+@pytest.mark.parametrize(("task", "why"), [(Silent(), "0 were broken"), (Listing(), "6 were broken")])
+def test_a_source_that_gave_nothing_is_an_error(tmp_path, task, why):
+    records = [record(index) for index in range(6)]
+    records = [replace(item, image_bytes=item.image_bytes[:90]) for item in records] if "6" in why else records
+    write_shards(records, tmp_path / "s", MANIFEST)
+    data = ShardDataModule(test=[Source(str(tmp_path / "s"), task, name="lone")], batch_size=2, broken="skip")
+    with pytest.raises(RecordError, match=f"source lone: none of its 6 records could be used; {why}"):
+        trainer(tmp_path).test(Reader(), data)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_was_read_is_counted_by_split_and_source(tmp_path, workers):
+    replace_image(tmp_path / "s", 4)
+    counts = {}
+
+    class Counted(Reader):
+        def on_test_end(self):
+            counts.update(self.trainer.datamodule.counts("test"))
+
+        def on_fit_end(self):
+            counts.update(self.trainer.datamodule.counts("fit"))
+
+    sources = [Source(str(tmp_path / "s"), Listing()), Source(str(tmp_path / "s"), EvenOnly(), name="even")]
+    data = ShardDataModule(
+        train=sources[:1], val=sources, test=sources, batch_size=2, num_workers=workers, broken="skip"
+    )
+    every = {"made up-listing": {"read": 6, "used": 5, "broken": 1, "empty": 0}}
+    every["even"] = {"read": 6, "used": 2, "broken": 1, "empty": 3}
+    with pytest.warns(SkippedRecordWarning, match="test: even: of 6 records read, 1 broken .* skipped, 3 had nothing"):
+        trainer(tmp_path).test(Counted(), data)
+    assert counts == {"test": every}
+    counts.clear()
+    with pytest.warns(SkippedRecordWarning, match="val: even: of 6 records read"):
+        trainer(tmp_path, num_sanity_val_steps=0, reload_dataloaders_every_n_epochs=1).fit(Counted(), data)
+    assert counts["val"] == every
+    [train] = counts["train"].values()
+    assert train["read"] == train["used"] + train["broken"] >= 6
+    assert data.counts("fit") == {}
+
+
+def test_queries_that_do_not_fit_are_told_before_training(tmp_path):
+    write(tmp_path / "s", 8)
+
+    class Short(Reader):
+        def setup(self, stage):
+            self.trainer.datamodule.connect(preparation(max_length=80))
+
+        def training_step(self, batch, batch_idx):
+            raise AssertionError("nothing should be trained")
+
+    source = Source(
+        str(tmp_path / "s"), Listing(), strategies=[NegativeInjection(None, ["a name" * 20], 1)], name="long"
+    )
+    data = ShardDataModule(train=[Source(str(tmp_path / "s"), OneName())], val=[source], batch_size=2)
+    with pytest.raises(QueryError, match="the language model takes at most 80"):
+        trainer(tmp_path, num_sanity_val_steps=0).fit(Short(), data)
+
+
+def test_rehearsal_counts_nothing_and_leaves_broken_records_to_their_turn(tmp_path):
+    replace_image(tmp_path / "s", 0)
+    data = connected(test=[Source(str(tmp_path / "s"), Listing())], batch_size=2, broken="skip")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data.test_dataloader()
+    assert data.counts("test") == {"test": {"made up-listing": dict.fromkeys(("read", "used", "broken", "empty"), 0)}}
+    with pytest.raises(RecordError, match="record r-0"):
+        connected(test=[Source(str(tmp_path / "s"), Listing())], batch_size=2).test_dataloader()
+
+
+def test_the_main_job_checks_its_test_before_it_trains(tmp_path):
+    write(tmp_path / "s", 8)
+    trained = []
+
+    class Short(Reader):
+        def setup(self, stage):
+            self.trainer.datamodule.connect(preparation(max_length=80))
+
+        def training_step(self, batch, batch_idx):
+            trained.append(batch_idx)
+            return super().training_step(batch, batch_idx)
+
+    def run(test):
+        train = Source(str(tmp_path / "s"), OneName())
+        quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False, "accelerator": "cpu"}
+        job = JobTrainer(default_root_dir=tmp_path, enable_checkpointing=False, max_epochs=1, **quiet)
+        job.run(Short(), ShardDataModule(train=[train], test=test, batch_size=2))
+
+    one = Semantic()
+    with pytest.raises(ShardError, match="nowhere: the folder does not exist"):
+        run([Source(str(tmp_path / "nowhere"), one)])
+    with pytest.raises(ConfigError, match="several sources are named"):
+        run([Source(str(tmp_path / "s"), one), Source(str(tmp_path / "s"), one)])
+    with pytest.raises(ConfigError, match="cannot score answers"):
+        run([Source(str(tmp_path / "s"), Listing())])
+    with pytest.raises(QueryError, match="the language model takes at most 80"):
+        run([Source(str(tmp_path / "s"), one, strategies=[NegativeInjection(None, ["a name" * 20], 1)])])
+    with pytest.raises(ConfigError, match=r"data.test: there are no sources"):
+        run([])
+    assert not trained
+    run([Source(str(tmp_path / "s"), one, strategies=[ClassSampling(1), NegativeInjection()])])
+    assert len(trained) == 4

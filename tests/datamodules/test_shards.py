@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 
 import pytest
-from data_fakes import MANIFEST, record, write
+from data_fakes import MANIFEST, NAMES, record, write
 
 from lasagna.datamodules import read_manifest, write_parallel, write_shards
 from lasagna.datamodules.record_codec import decode_record
 from lasagna.datamodules.shard_reader import read_share
 from lasagna.datamodules.share import Share
 from lasagna.errors import RecordError, ShardError
+from lasagna.record import Manifest, Record
 
 
 def read(shard_set):
@@ -94,6 +96,37 @@ def test_a_manifest_that_is_none_is_refused(tmp_path, change):
     else:
         with pytest.raises(ShardError, match="not a manifest of this version"):
             read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"categories": ["sky", "grass"]}, r"labels name 'oak' \(value 2\), 'house' \(value 3\), 'ball' \(value 4\)"),
+        ({"categories": []}, r"labels name 'sky' \(value 0\)"),
+        ({"categories": [*NAMES, "Sky "]}, "categories name 'sky' more than once"),
+    ],
+)
+def test_a_manifest_whose_names_do_not_fit_is_refused(tmp_path, change, told):
+    write(tmp_path, 3)
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ShardError, match=told) as fault:
+        read_manifest(tmp_path)
+    assert "manifest.json" in str(fault.value)
+
+
+def test_a_manifest_that_cannot_be_read_is_not_written(tmp_path):
+    manifest = replace(MANIFEST, categories=NAMES[:3])
+    with pytest.raises(ShardError, match=r"labels name 'house' \(value 3\), 'ball' \(value 4\)"):
+        write_shards([record(0)], tmp_path / "new", manifest)
+    assert not (tmp_path / "new").exists()
+
+
+def test_data_without_categories_is_fine(tmp_path):
+    manifest = Manifest("phrases alone")
+    plain = Record("k", record(0).image_bytes, (9, 12), manifest)
+    write_shards([plain], tmp_path, manifest)
+    assert read(read_manifest(tmp_path)) == [plain]
 
 
 def test_all_faulty_shards_are_named_together(tmp_path):

@@ -175,3 +175,37 @@ def test_own_order_differs_from_the_query_and_random_order_from_the_list():
 def test_arguments_out_of_range_are_named(make, named):
     with pytest.raises(ValueError, match=named):
         make()
+
+
+def test_a_short_list_still_asks_for_all_present_names():
+    entries = tuple(Entry(name, True, MAP.mask([place])) for place, name in enumerate(VOCABULARY[:6]))
+    raw = Dialogue("complex", tuple(VOCABULARY[:24]), entries)
+    rng = np.random.default_rng(3)
+    queries = [set(ClassSampling(12, least=2)(raw, rng).query) for _ in range(300)]
+    assert all(query >= set(VOCABULARY[:6]) for query in queries)
+    assert {len(query) for query in queries} == set(range(6, 13))
+    crowded = [ClassSampling(4, least=2)(raw, rng) for _ in range(100)]
+    assert {len(dialogue.query) for dialogue in crowded} == {4}
+    assert all(len(dialogue.entries) == 4 for dialogue in crowded)
+
+
+def test_extra_names_are_counted_without_their_doubles():
+    with pytest.raises(ValueError, match=r"`extra_count` must be .* the number of different `extra_names`, 1, got 2"):
+        NegativeInjection(None, ["zebra", "Zebra"], 2)
+
+
+def test_too_few_extra_names_for_a_vocabulary_are_told():
+    strategy = NegativeInjection(0, ["dog", "cat"], 2)
+    with pytest.warns(UserWarning, match=r"1 of the 2 `extra_names` .* `extra_count` is 2"):
+        bound = strategy.for_vocabulary(["dog"])
+    assert bound(Dialogue("complex", ("dog",)), np.random.default_rng(0)).query == ("dog", "cat")
+
+
+def test_a_strategy_of_another_constructor_keeps_its_own_settings():
+    class Two(NegativeInjection):
+        def __init__(self, word: str) -> None:
+            super().__init__(0, [word, "harp"], 1)
+            self.word = word
+
+    bound = Two("dog").for_vocabulary(["dog"])
+    assert (type(bound), bound.word, bound.extra_names) == (Two, "dog", ("harp",))

@@ -23,7 +23,7 @@ from lasagna.errors import RecordError
 
 def maker(folder, task=None, broken="error", seed=0, strategies=(), **kwargs):
     source = Source(str(folder), task or Listing(), **kwargs)
-    return SampleMaker(source, strategies, preparation(), seed, SkipTally([source.label], 1), broken)
+    return SampleMaker(source, strategies, preparation(), seed, SkipTally([source.label], 2), broken)
 
 
 def mixture(makers, *, seed=0, epoch=0, share=None, buffer=4, position=None):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from lasagna.modules import Assistant, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
+from lasagna.modules import Assistant, LanguageModel, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
 
 
 def random_assistant(seed: int = 0, prompt_format: str = "tiny", scale: float = 6.0) -> Assistant:
@@ -22,3 +23,15 @@ def random_assistant(seed: int = 0, prompt_format: str = "tiny", scale: float = 
             if parameter.dim() == 2:
                 parameter.mul_(scale)
     return assistant.eval()
+
+
+def dictate(monkeypatch: pytest.MonkeyPatch, model: LanguageModel, token_ids: list[int]) -> None:
+    """Let a model write certain tokens, then its end token, whatever it reads."""
+    coming = iter(token_ids)
+
+    def logits(hidden: torch.Tensor) -> torch.Tensor:
+        scores = torch.zeros(len(hidden), len(model.tokenizer))
+        scores[:, next(coming, model.preparation.end_token_id)] = 1
+        return scores
+
+    monkeypatch.setattr(model, "logits", logits)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest_modules import random_assistant
+from conftest_modules import dictate, random_assistant
 
 from lasagna.batch import IGNORE_LABEL, Query, restore_logits
 from lasagna.datamodules.collate import collate
 from lasagna.datamodules.sample import prepare_sample
 from lasagna.dialogue import Dialogue, Entry
-from lasagna.errors import QueryError
+from lasagna.errors import QueryError, RecordError
 from lasagna.masks import RLEMask
 from lasagna.modules.decoding import Decoded
+from lasagna.prompt_format import ParsedEntry
 
 
 def picture(size=(40, 56), seed=0):
@@ -85,7 +86,15 @@ def test_masks_follow_their_own_tokens_when_the_answer_is_faulty(assistant, monk
     encoded = assistant.encode(assistant.preparation.image.pixels(picture())[None])
     geometry = assistant.preparation.image.geometry((40, 56))
     hidden = torch.randn(3, 128, generator=torch.Generator().manual_seed(3))
-    written = Decoded("moon <SEG> sea <SEG> sky <NEG>", (True, True, False), torch.tensor([0.9, 0.8, 0.1]), hidden, 3)
+    written = Decoded(
+        "moon <SEG> sea <SEG> sky <NEG>",
+        (ParsedEntry("sea", True, 1), ParsedEntry("sky", False, 2)),
+        ("unknown", "order"),
+        (True, True, False),
+        torch.tensor([0.9, 0.8, 0.1]),
+        hidden,
+        3,
+    )
     monkeypatch.setattr("lasagna.modules.assistant.Decoder.free", lambda *_: [written])
     query = Query(0, "complex", ("sky", "sea"))
     answer = assistant.answer_batch(encoded, [geometry], [query], "free", keep_probability=True)[0]
@@ -95,6 +104,87 @@ def test_masks_follow_their_own_tokens_when_the_answer_is_faulty(assistant, monk
     logits = assistant.mask_head(encoded.features, prompt, torch.tensor([0]))
     wanted = restore_logits(logits, geometry)[0].sigmoid() >= 0.5
     assert np.array_equal(answer.entries[0].mask, wanted.numpy())
+
+
+def test_tokens_that_only_look_like_decisions_are_none(monkeypatch):
+    """Pieces of words can spell a decision token; the masks stay with the tokens themselves."""
+    assistant = random_assistant(prompt_format="released")
+    ids = assistant.language_model.tokenizer.convert_tokens_to_ids
+    spelled = [ids(piece) for piece in ("<", "##i", "##n", "##s", "##>")]
+    assert assistant.preparation.text.text(spelled) == "<ins>"
+    dog, cat = (assistant.preparation.text.answer_ids(name) for name in ("dog", "cat"))
+    dictate(monkeypatch, assistant.language_model, [*dog, *spelled, *cat, ids("<ins>")])
+    answer = assistant.answer(picture(), ["dog", "cat"], decoding="free")
+    assert answer.entries == ()
+    assert answer.faults == ("unknown", "missing", "missing")
+    dictate(monkeypatch, assistant.language_model, [*dog, *spelled, ids("<ins>"), *cat, ids("<ins>"), *spelled])
+    answer = assistant.answer(picture(), ["dog", "cat"], decoding="free")
+    assert [(entry.name, entry.present) for entry in answer.entries] == [("cat", True)]
+    assert answer.entries[0].mask.shape == (40, 56)
+    assert answer.faults == ("unknown", "missing", "trailing")
+
+
+NAMES_THAT_CHANGE = ("t-shirt", "dog's bed", "U.S. flag", "stop_sign", "café", "犬", "猫", "Sky")
+
+
+@pytest.mark.parametrize("prompt_format", ["tiny", "paper", "released"])
+def test_names_survive_the_tokeniser_in_free_decoding(monkeypatch, prompt_format):
+    assistant = random_assistant(prompt_format=prompt_format)
+    text, present = assistant.preparation.text, [len(name) % 2 == 0 for name in NAMES_THAT_CHANGE]
+    perfect = assistant.format.render("complex", list(zip(NAMES_THAT_CHANGE, present, strict=True)))
+    dictate(monkeypatch, assistant.language_model, text.answer_ids(perfect))
+    answer = assistant.answer(picture(), NAMES_THAT_CHANGE, decoding="free")
+    assert answer.faults == ()
+    assert [(entry.name, entry.present) for entry in answer.entries] == list(
+        zip(NAMES_THAT_CHANGE, present, strict=True)
+    )
+
+
+def test_what_the_language_model_reserves_is_refused(assistant):
+    for kind, name in (("complex", "a <pad>"), ("complex", "<end>"), ("referring", "the <end> dog")):
+        with pytest.raises(QueryError, match=r"<pad>|<end>"):
+            assistant.answer(picture(), [name], kind)
+        with pytest.raises(QueryError, match=r"<pad>|<end>"):
+            batch_of(assistant, [Dialogue(kind, (name,), (Entry(name, False),))])
+    for text in ("it is <SEG> here", "two<end>"):
+        with pytest.raises(QueryError, match="answer:"):
+            batch_of(assistant, [Dialogue("question", ("where is it",), text=text)])
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        picture()[..., 0],
+        np.dstack([picture(), picture()[..., :1]]),
+        picture().astype(np.float32),
+        picture()[:0],
+        torch.zeros(40, 56, 3, dtype=torch.uint8),
+        "picture.png",
+    ],
+    ids=["grey", "rgba", "float", "empty", "tensor", "path"],
+)
+def test_images_of_the_wrong_form_are_refused(assistant, image):
+    with pytest.raises(RecordError, match=r"image: expected .*uint8 \[H, W, 3\]"):
+        assistant.answer(image, ["sky"])
+
+
+@pytest.mark.parametrize(
+    ("names", "settings", "message"),
+    [
+        ("dog", {}, r"\['dog'\]"),
+        (["dog"], {"kind": "foo"}, "kind: 'foo'"),
+        (["dog", "cat"], {"kind": "referring"}, "one"),
+        (["dog"], {"decoding": "greedy"}, "decoding: .*'greedy'"),
+        ([3], {}, "3"),
+    ],
+)
+def test_queries_of_the_wrong_form_are_refused(assistant, names, settings, message):
+    with pytest.raises(QueryError, match=message):
+        assistant.answer(picture(), names, **settings)
+
+
+def test_no_queries_get_no_answers(assistant):
+    assert assistant.answers(picture(), []) == []
 
 
 def test_bad_queries_are_refused_before_anything_is_encoded(assistant, monkeypatch):

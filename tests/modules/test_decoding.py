@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest_modules import random_assistant
+from conftest_modules import dictate, random_assistant
 
 from lasagna.batch import Query
 from lasagna.errors import QueryError
@@ -118,3 +118,58 @@ def test_threshold_moves_decisions(assistant):
     always = Decoder(assistant.language_model, assistant.format, threshold=0.0).ordered(vectors, [query])[0]
     assert never.present == (False,) * 8
     assert always.present == (True,) * 8
+
+
+def test_free_answers_do_not_depend_on_the_batch():
+    """Neither the room of a row nor its budget is that of another row."""
+    assistant = random_assistant(2)
+    vectors = torch.randn(1, 4, 128, generator=torch.Generator().manual_seed(7))
+    decoder = Decoder(assistant.language_model, assistant.format)
+    long = " ".join(packaged_words()[10:240])
+    queries = [
+        Query(0, "referring", NAMES[:1]),
+        Query(0, "question", (long,)),
+        Query(0, "question", ("how many",)),
+        Query(0, "complex", NAMES[:5]),
+    ]
+    together = decoder.free(vectors, queries)
+    alone = [decoder.free(vectors, [query])[0] for query in queries]
+    assert [answer.text for answer in together] == [answer.text for answer in alone]
+    assert len({answer.forwards for answer in alone}) > 1
+
+
+@pytest.mark.parametrize("most", [None, 5])
+def test_free_writes_no_more_than_its_budget(monkeypatch, most):
+    assistant = random_assistant()
+    text, [token] = assistant.preparation.text, assistant.preparation.text.answer_ids("dog")
+    dictate(monkeypatch, assistant.language_model, [token] * 1000)
+    query = Query(0, "complex", NAMES[:3])
+    complete = len(text.answer_ids(assistant.format.render("complex", [(name, False) for name in NAMES[:3]])))
+    answer = Decoder(assistant.language_model, assistant.format).free(torch.zeros(1, 4, 128), [query], most)[0]
+    assert answer.text.split() == ["dog"] * (most or 2 * complete + 8)
+
+
+def test_ordered_ends_though_the_model_wavers(assistant, monkeypatch):
+    """Kernels that are not deterministic can turn a score near the threshold over and over."""
+    calls = []
+
+    def waver(hidden):
+        assert len(calls) < 50
+        calls.append(len(hidden))
+        scores = torch.zeros(len(hidden), len(assistant.language_model.tokenizer))
+        scores[:, decoder.present_id] = 1 if len(calls) % 2 else -1
+        return scores
+
+    decoder = Decoder(assistant.language_model, assistant.format)
+    monkeypatch.setattr(assistant.language_model, "logits", waver)
+    answer = decoder.ordered(torch.zeros(1, 4, 128), [Query(0, "complex", NAMES[:4])])[0]
+    assert answer.forwards <= 5
+    assert [entry.present for entry in answer.entries] == list(answer.present)
+
+
+def test_free_never_writes_an_image(monkeypatch):
+    assistant = random_assistant()
+    decoder = Decoder(assistant.language_model, assistant.format)
+    dictate(monkeypatch, assistant.language_model, [decoder.image_id] * 2)
+    answer = decoder.free(torch.zeros(1, 4, 128), [Query(0, "complex", NAMES[:2])], 4)[0]
+    assert "<image>" not in answer.text

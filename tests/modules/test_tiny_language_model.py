@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from lasagna.errors import ConfigError
 from lasagna.modules import LoRA, TinyLanguageModel, TinyVisionEncoder
 from lasagna.modules.tiny.tokenizer import build_tokenizer
 
@@ -70,5 +71,22 @@ def test_adapters_train_and_their_layers_do_not():
 
 
 def test_adapter_targets_that_match_nothing_are_named():
-    with pytest.raises(ValueError, match=r"no linear layer is called \['query'\]; the model has .*q_proj"):
+    with pytest.raises(ConfigError, match=r"adapter.targets: no linear .* called \['query'\]; the model has .*q_proj"):
         built(adapter=LoRA(targets=("query",)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"targets": ()}, "adapter.targets: it is empty"),
+        ({"rank": 0}, "adapter.rank: .*0"),
+        ({"dropout": 1.5}, "adapter.dropout: .*1.5"),
+    ],
+)
+def test_adapters_that_cannot_work(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        LoRA(**settings)
+
+
+def test_special_tokens_are_reserved():
+    assert set(built().preparation.reserved_tokens) >= {*TOKENS, "<end>", "<pad>", "<unk>", "<yes>", "<no>"}

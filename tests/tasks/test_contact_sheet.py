@@ -2,7 +2,10 @@ import numpy as np
 import pytest
 
 from lasagna.dialogue import AnsweredEntry
+from lasagna.tasks.card import Card
+from lasagna.tasks.colours import name_colours
 from lasagna.tasks.contact_sheet import Case, contact_sheet
+from lasagna.tasks.lettering import WRONG
 
 IMAGE = np.full((60, 90, 3), 150, dtype=np.uint8)
 MASK = np.arange(60 * 90).reshape(60, 90) % 90 < 40
@@ -18,9 +21,25 @@ def test_a_sheet_of_all_kinds():
         Case(IMAGE, ", ".join(["sky"] * 90), [SKY] * 90),
     ]
     sheet = contact_sheet(cases, columns=2, side=120)
-    single = contact_sheet(cases[:1], side=120)
-    assert sheet.width > 1.9 * (single.width - 40)
-    assert sheet.height > 1.9 * (single.height - 40)
+    single = contact_sheet(cases[:1], columns=1, side=120)
+    assert sheet.width > 1.5 * (single.width - 40)
+    assert sheet.height > single.height
+
+
+def test_questions_share_a_row():
+    question = Case(IMAGE, "how many?", [], text="two", truth_text="two")
+    asked = Case(IMAGE, "sky", [SKY], truth=[SKY])
+    one, two, four = (contact_sheet([asked, *[question] * count], columns=2, side=150) for count in (0, 3, 4))
+    assert two.width == 2 * one.width - 40 + 12
+    assert two.height <= one.height
+    assert four.height > one.height
+
+
+def test_the_key_explains_red_where_answers_are_judged():
+    judged = contact_sheet([Case(IMAGE, "sky", [SKY], truth=[SKY])])
+    red = (np.asarray(judged) == np.array(WRONG)).all(axis=-1)
+    assert red[:90].any()
+    assert not (np.asarray(contact_sheet([Case(IMAGE, "sky", [SKY])])) == np.array(WRONG)).all(axis=-1).any()
 
 
 def test_wrong_decisions_are_known():
@@ -32,7 +51,7 @@ def test_wrong_decisions_are_known():
 
 def test_wrong_decisions_are_red():
     def red(case):
-        pixels = np.asarray(contact_sheet([case])).astype(int)
+        pixels = np.asarray(Card(case, name_colours(["sky"]), 240).draw()).astype(int)
         return int(((pixels[..., 0] > 190) & (pixels[..., 1] < 60) & (pixels[..., 2] < 70)).sum())
 
     assert red(Case(IMAGE, "q", [], text="two", truth_text="three")) > 0

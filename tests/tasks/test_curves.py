@@ -1,9 +1,10 @@
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
-from lasagna.tasks.curves import draw_curves, group_by_quantity, read_metrics
+from lasagna.tasks.curves import _draw_panel, draw_curves, group_by_quantity, read_metrics
 
-CSV = """epoch,step,train/loss,val/loss,val/iou/dataloader_idx_0,test/iou,lr-AdamW,val/recall/by_length/4
+CSV = """epoch,step,train/loss,val/loss,val/iou/dataloader_idx_0,test/iou,lr-AdamW,val/s/recall/mine/names-1-4
 0,1,2.0,,,,0.1,
 0,2,1.5,1.7,0.3,,0.1,0.5
 1,3,nan,,,,0.05,
@@ -28,6 +29,18 @@ def test_stages_share_a_panel_and_losses_come_first(metrics):
     panels = group_by_quantity(read_metrics(metrics))
     assert list(panels) == ["loss", "iou", "lr-AdamW"]
     assert list(panels["loss"]) == ["train", "val"]
+
+
+def test_ticks_are_whole_steps_and_a_line_alone_is_named_in_the_title():
+    axes = Figure().add_subplot()
+    _draw_panel(axes, "lr", {"train": [(1, 0.1), (2, 0.2)]})
+    assert axes.get_title() == "train/lr"
+    assert axes.get_legend() is None
+    assert all(tick == round(tick) for tick in axes.get_xticks())
+    both = Figure().add_subplot()
+    _draw_panel(both, "loss", {"train": [(1, 0.1), (2, 0.2)], "val": [(1, 0.1)]})
+    assert both.get_title() == "loss"
+    assert both.get_legend() is not None
 
 
 def test_picture(metrics, tmp_path):

@@ -7,7 +7,7 @@ from made_records import manifest, mask, record
 from lasagna.batch import Sample
 from lasagna.dialogue import Answer, AnsweredEntry, Dialogue
 from lasagna.masks import RLEMask
-from lasagna.prompt_format import TINY
+from lasagna.prompt_formats import TINY
 from lasagna.record import Region
 from lasagna.tasks import Semantic, Task
 from lasagna.tasks.metrics import AnswerOrder, MeanIoU, Presence, collect

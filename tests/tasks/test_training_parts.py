@@ -13,13 +13,14 @@ from torch import nn
 
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules import Assistant, LoRA, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
-from lasagna.prompt_format import TINY
+from lasagna.prompt_formats import TINY
 from lasagna.recipe import build, describe
 from lasagna.seeding import seeded
 from lasagna.tasks import AssistantTraining, Optimiser, RunLogger
 from lasagna.tasks.ema import WeightAverage
 from lasagna.tasks.optimiser import schedule
-from lasagna.tasks.trainable import freeze_others, settle_modes, trainable_sets, trained_state
+from lasagna.tasks.trainable import check_factors, freeze_others, settle_modes, trainable_sets, trained_state
+from lasagna.tasks.whole_files import WholeFiles
 from lasagna.trained import check_frozen, fingerprint
 
 
@@ -95,6 +96,33 @@ def test_schedule(kind, middle):
     assert [factor(step) for step in range(5)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert factor(14) == pytest.approx(middle)
     assert factor(24) == factor(99) == pytest.approx(1.0 if kind == "constant" else 0.1)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"lr": -1.0}, r"optimiser\.lr: expected .* got -1\.0"),
+        ({"lr": math.nan}, r"optimiser\.lr"),
+        ({"betas": (2.0, 0.9)}, r"optimiser\.betas: .*\[0, 1\)"),
+        ({"weight_decay": -0.1}, r"optimiser\.weight_decay"),
+        ({"warmup_steps": -1}, r"optimiser\.warmup_steps"),
+        ({"schedule": "cosin"}, r"optimiser\.schedule: expected one of cosine"),
+        ({"final": 1.5, "lr": -2.0}, r"optimiser\.lr.*optimiser\.final"),
+    ],
+)
+def test_values_that_no_optimiser_takes(values, reason):
+    with pytest.raises(ConfigError, match=reason):
+        Optimiser(**values)
+
+
+def test_training_that_goes_on_keeps_optimiser_and_factors():
+    began = Optimiser(lr=0.1)
+    began.check_resumed(Optimiser(lr=0.1).settings())
+    with pytest.raises(CheckpointError, match=r"optimiser\.lr 0\.2, here 0\.1; optimiser\.final .*warm_start"):
+        began.check_resumed(Optimiser(lr=0.2, final=0.5).settings())
+    check_factors({"a": 1.0, "b": 0.5}, {"b": 0.5, "a": 1.0})
+    with pytest.raises(CheckpointError, match=r"a with factor 1\.0, here 0\.5; c with factor 0\.0, here 2\.0"):
+        check_factors({"a": 1.0}, {"a": 0.5, "c": 2.0})
 
 
 def test_falling_schedule_needs_an_end():
@@ -188,9 +216,10 @@ def test_seeded_noise():
 
 
 def test_logger_keeps_what_was_logged_before_the_step_it_goes_on_from(tmp_path):
-    first = RunLogger(str(tmp_path), flush_every=1)
+    first = RunLogger(str(tmp_path))
     for step in range(5):
         first.log_metrics({"train/loss": float(step)}, step)
+        first.save()
     test = RunLogger(str(tmp_path))
     test.log_metrics({"test/miou": 0.5}, 0)
     test.finalize("success")
@@ -203,3 +232,43 @@ def test_logger_keeps_what_was_logged_before_the_step_it_goes_on_from(tmp_path):
     losses = {int(row["step"]): float(row["train/loss"]) for row in rows if row["train/loss"]}
     assert losses == {0: 0.0, 1: 1.0, 2: 2.0, 3: 13.0, 4: 14.0}
     assert [row["test/miou"] for row in rows if row["test/miou"]] == ["0.5"]
+
+
+def test_logger_appends_rows_and_writes_anew_for_a_new_column(tmp_path):
+    file = tmp_path / "metrics.csv"
+    logger = RunLogger(str(tmp_path))
+    logger.log_metrics({"train/loss": 0.5}, 0)
+    logger.save()
+    inode = file.stat().st_ino
+    logger.log_metrics({"train/loss": 0.25}, 1)
+    logger.save()
+    assert file.stat().st_ino == inode
+    assert file.read_text().splitlines() == ["step,train/loss", "0,0.5", "1,0.25"]
+    logger.log_metrics({"val/miou": 1.0}, 1)
+    logger.finalize("success")
+    assert file.read_text().splitlines() == ["step,train/loss,val/miou", "0,0.5,", "1,0.25,", "1,,1.0"]
+
+
+def test_logger_bears_half_a_line(tmp_path):
+    (tmp_path / "metrics.csv").write_text("step,train/loss\n0,0.5\n1,0.2")
+    logger = RunLogger(str(tmp_path))
+    logger.log_metrics({"train/loss": 0.25}, 1)
+    logger.save()
+    assert (tmp_path / "metrics.csv").read_text().splitlines() == ["step,train/loss", "0,0.5", "1,0.25"]
+
+
+def test_checkpoint_that_is_cut_short_leaves_the_one_before(tmp_path, monkeypatch):
+    file = tmp_path / "checkpoints" / "last.ckpt"
+    WholeFiles().save_checkpoint({"step": 1}, file)
+
+    def cut(checkpoint, stream):
+        stream.write(b"half")
+        raise InterruptedError
+
+    with monkeypatch.context() as patched, pytest.raises(InterruptedError):
+        patched.setattr(torch, "save", cut)
+        WholeFiles().save_checkpoint({"step": 2}, file)
+    assert torch.load(file, weights_only=True) == {"step": 1}
+    WholeFiles().save_checkpoint({"step": 3}, file)
+    assert torch.load(file, weights_only=True) == {"step": 3}
+    assert [path.name for path in file.parent.iterdir()] == ["last.ckpt"]

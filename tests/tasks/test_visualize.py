@@ -7,7 +7,7 @@ from lasagna.tasks.colours import name_colours
 from lasagna.tasks.legend import Legend
 from lasagna.tasks.lettering import shorten, text_width, wrap
 from lasagna.tasks.overlay import overlay
-from lasagna.tasks.visualize import SMALLEST_SIDE, draw_answer, truth_entries
+from lasagna.tasks.visualize import SMALLEST_SIDE, draw_answer, title_lines, truth_entries
 
 
 def box(size, top, bottom):
@@ -31,6 +31,19 @@ def test_images_of_all_sizes(size):
     picture = draw_answer(image, "sky, dog", entries)
     assert max(picture.size) > max(SMALLEST_SIDE, *size)
     assert has_colour(picture, name_colours(["sky"])["sky"])
+
+
+def test_the_picture_shows_through_its_masks():
+    image = np.tile(np.linspace(60, 200, 100).astype(np.uint8)[None, :, None], (100, 1, 3))
+    everything = AnsweredEntry("a", True, 1.0, np.ones((100, 100), dtype=bool))
+    drawn = np.asarray(overlay(image, [everything], {"a": (10, 200, 250)}, side=100)).astype(int)
+    assert drawn[50, 90, 0] - drawn[50, 10, 0] > 0.55 * (int(image[50, 90, 0]) - int(image[50, 10, 0]))
+
+
+def test_an_answer_in_words_is_darker_than_its_question():
+    (_, asked), (_, answered) = title_lines("how many?", "two", 400, 20)
+    assert sum(answered) < sum(asked)
+    assert title_lines("sky", "", 400, 20)[0][1] == answered
 
 
 def test_drawing_is_deterministic_and_leaves_the_image_alone():
@@ -107,9 +120,9 @@ def test_long_lists_wrap_to_columns(count):
     assert columns <= 4
     assert rows * columns >= count
     assert legend.below(900).width <= 900
-    box = legend.within(300, 200)
+    box = legend.across(300, 5)
     assert box.width <= 300
-    assert box.height <= 200
+    assert box.height <= 5 * legend.row_height
 
 
 def test_text_is_shortened_and_wrapped_to_its_width():

@@ -50,16 +50,18 @@ class CamVid(Converter):
         """Return the splits that have frames.
 
         Raises:
-            LayoutError: If the folder is not laid out as expected, or images and label files do not pair up.
+            LayoutError: If the folder is not laid out as expected, has no frames, or images and label files do not pair
+                up.
             LasagnaError: If no frame belongs to the drive to hold out.
         """
         for root in (self.source, self.source / "CamVid"):
             if (root / STILLS).is_dir() or (root / COLOURED).is_dir():
-                parts = self._hold_out({"train": _coloured_pairs(root)})
+                parts = self._hold_out(_with_frames({"train": _coloured_pairs(root)}, root))
                 labels = ColourLabels(COLOURS_32)
                 return {name: Split(CAMVID_32, pairs, labels) for name, pairs in parts.items()}
             if found := _segnet_parts(root):
-                return {name: Split(CAMVID_11, pairs, _keep_labels) for name, pairs in self._hold_out(found).items()}
+                parts = self._hold_out(_with_frames(found, root))
+                return {name: Split(CAMVID_11, pairs, _keep_labels) for name, pairs in parts.items()}
         raise LayoutError(f"source: {self.source} is not a CamVid folder; expected {EXPECTED}")
 
     def _hold_out(self, parts: dict[str, list[Pair]]) -> dict[str, list[Pair]]:
@@ -76,6 +78,13 @@ class CamVid(Converter):
 
 def _drive(pair: Pair) -> str:
     return pair.key.split("_")[0]
+
+
+def _with_frames(parts: dict[str, list[Pair]], root: Path) -> dict[str, list[Pair]]:
+    kept = {name: pairs for name, pairs in parts.items() if pairs}
+    if not kept:
+        raise LayoutError(f"source: {root} holds no frames; expected {EXPECTED}")
+    return kept
 
 
 def _coloured_pairs(root: Path) -> list[Pair]:

@@ -8,11 +8,9 @@ from typing import Literal
 
 from lasagna.datamodules.converters.camvid import CamVid
 from lasagna.datamodules.converters.files import shorten
-from lasagna.datamodules.shard_set import MANIFEST_FILE, ShardSet
+from lasagna.datamodules.shard_set import MANIFEST_FILE, ShardSet, written_files
 from lasagna.datamodules.shards import write_shards
 from lasagna.errors import ShardError
-
-SHARD_FILES = ("*.tar", "*.tar.unfinished", "manifest.*")
 
 
 def convert(
@@ -37,7 +35,8 @@ def convert(
     Raises:
         LayoutError: If ``source`` is not laid out as expected, or its images and labels do not pair up.
         RecordError: If an image or label file cannot be used.
-        ShardError: If ``target`` holds anything else than shards of the same splits.
+        ShardError: If ``target`` holds anything else than shards of the same splits, be they whole or left unfinished.
+        ConfigError: If ``records_per_shard`` is not positive.
     """
     splits = {"camvid": CamVid}[name](source, held_out_drive).splits()
     _check_target(target, splits)
@@ -63,10 +62,6 @@ def _check_target(target: Path, splits: Iterable[str]) -> None:
             "choose another folder or remove it first"
         )
     for folder in (target / split for split in splits):
-        foreign = sorted({path.name for path in folder.glob("*")} - _shard_files(folder))
+        foreign = sorted(path.name for path in {*folder.glob("*")} - written_files(folder))
         if foreign:
             raise ShardError(f"target: {folder} holds other files ({shorten(foreign)}); choose another folder")
-
-
-def _shard_files(folder: Path) -> set[str]:
-    return {path.name for pattern in SHARD_FILES for path in folder.glob(pattern)}

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from lasagna.errors import LasagnaError, RecordError
+from lasagna.record import BROKEN_IMAGE
 
 MOST_LISTED = 5
 """How many of many names a message shows."""
@@ -95,7 +96,7 @@ def read_label_file(path: Path, mode: str | None = None) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             return np.asarray(image if mode is None else image.convert(mode))
-    except (OSError, UnidentifiedImageError, SyntaxError) as fault:
+    except BROKEN_IMAGE as fault:
         raise RecordError(f"{path}: the label file cannot be decoded ({fault})") from fault
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lasagna.dialogue import Answer, AnsweredEntry, Dialogue
+from lasagna.errors import ConfigError
 from lasagna.masks import BoolMask
 from lasagna.prompt_format import normalise
 from lasagna.tasks.metrics.base import DialogueMetric, answered_mask, image_size
@@ -77,7 +78,7 @@ class MeanIoU(DialogueMetric):
         decoding: Which answers it is for.
 
     Raises:
-        ValueError: If there are no categories, or one is there twice.
+        ConfigError: If there are no categories, or one is there twice.
     """
 
     higher_is_better = True
@@ -88,7 +89,10 @@ class MeanIoU(DialogueMetric):
         super().__init__(decoding)
         self.labels = {normalise(name): label for label, name in enumerate(categories)}
         if not categories or len(self.labels) != len(categories):
-            raise ValueError(f"categories: they must be named in the manifest, each once; got {list(categories)}")
+            raise ConfigError(
+                f"categories: they must be named in the manifest, each once; got {list(categories)}. Name them there, "
+                "or choose a task that needs none"
+            )
         self.categories = tuple(categories)
         self.add_sum("confusion", len(categories) + 1, len(categories) + 1)
 
@@ -110,10 +114,6 @@ class MeanIoU(DialogueMetric):
     def compute(self) -> dict[str, Tensor]:
         """Return the mean IoU; NaN if no category occurs."""
         return {self.key("miou"): iou_by_category(self.confusion).nanmean()}
-
-    def by_category(self) -> dict[str, float]:
-        """Return the IoU of each category in this process, NaN for those that do not occur."""
-        return dict(zip(self.categories, iou_by_category(self.confusion).tolist(), strict=True))
 
     def _label(self, name: str) -> int:
         return self.labels.get(normalise(name), len(self.categories))

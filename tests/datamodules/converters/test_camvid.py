@@ -8,7 +8,7 @@ from PIL import Image
 from lasagna.datamodules.converters import CamVid, LayoutError, convert
 from lasagna.datamodules.converters.camvid_classes import CAMVID_11, CAMVID_32, NAMES_32
 from lasagna.datamodules.shard_set import read_manifest
-from lasagna.errors import LasagnaError, RecordError, ShardError
+from lasagna.errors import ConfigError, LasagnaError, RecordError, ShardError
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 DRIVES = ("0001TP_006690", "0006R0_f00930", "0016E5_00390")
@@ -142,7 +142,7 @@ def test_an_unknown_drive_names_those_there_are(original):
 
 
 def test_names_suit_queries_of_every_prompt_format():
-    from lasagna.prompt_format import PROMPT_FORMATS
+    from lasagna.prompt_formats import PROMPT_FORMATS
 
     for manifest in (CAMVID_11, CAMVID_32):
         assert len(set(manifest.categories)) == len(manifest.labels)
@@ -261,3 +261,62 @@ def test_real_frames_of_both_forms_convert(tmp_path):
     assert {"sky", "road", "sign symbol"} <= set(record.category_masks())
     large = convert("camvid", SHARED / "samples" / "camvid_32class", tmp_path, held_out_drive="0006R0")
     assert {name: shards.records for name, shards in large.items()} == {"train": 6, "held_out": 2}
+
+
+@pytest.mark.parametrize("left", ["failed", "stopped"])
+def test_a_conversion_that_did_not_end_can_be_run_again(tutorial, tmp_path, left):
+    target, broken = tmp_path / "shards", tutorial / "train" / f"{DRIVES[0]}.png"
+    content = broken.read_bytes()
+    broken.write_bytes(content[:60])
+    with pytest.raises(RecordError):
+        convert("camvid", tutorial, target, records_per_shard=1)
+    assert (target / "train" / "unfinished.json").is_file()
+    if left == "stopped":
+        for name in ("000001.tar.part", "unfinished.json.part", "manifest.json.part"):
+            (target / "train" / name).write_bytes(b"half")
+    broken.write_bytes(content)
+    written = convert("camvid", tutorial, target, records_per_shard=1)
+    assert written["train"].records == 3
+    names = {path.name for path in (target / "train").iterdir()}
+    assert names == {"manifest.json", *(f"{number:06d}.tar" for number in range(3))}
+
+
+def test_a_target_with_tars_of_others_is_refused(tutorial, tmp_path):
+    foreign = tmp_path / "shards" / "train" / "photos.tar"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_bytes(b"mine")
+    with pytest.raises(ShardError, match=r"holds other files \(photos.tar\)"):
+        convert("camvid", tutorial, tmp_path / "shards")
+    assert foreign.read_bytes() == b"mine"
+
+
+def test_a_split_without_frames_is_left_out(tutorial, tmp_path):
+    for folder in ("test", "testannot"):
+        for path in (tutorial / folder).iterdir():
+            path.unlink()
+    (tutorial / "test.txt").unlink()
+    assert set(convert("camvid", tutorial, tmp_path / "shards")) == {"train", "val"}
+    assert not (tmp_path / "shards" / "test").exists()
+
+
+@pytest.mark.parametrize("folders", [("train", "trainannot"), ("701_StillsRaw_full", "LabeledApproved_full")])
+def test_a_folder_without_any_frames(tmp_path, folders):
+    for folder in folders:
+        (tmp_path / "empty" / folder).mkdir(parents=True)
+    with pytest.raises(LayoutError, match="empty holds no frames"):
+        CamVid(tmp_path / "empty").splits()
+
+
+def test_shards_hold_at_least_one_record(tutorial, tmp_path):
+    with pytest.raises(ConfigError, match="`records_per_shard` must be at least 1, got 0"):
+        convert("camvid", tutorial, tmp_path / "shards", records_per_shard=0)
+    assert not (tmp_path / "shards").exists()
+
+
+def test_a_damaged_label_file_is_named_whatever_the_decoder_says(tutorial):
+    path = tutorial / "trainannot" / f"{DRIVES[0]}.png"
+    content = path.read_bytes()
+    # a length of a chunk beyond the end of the file, for which Pillow has an error of another type
+    path.write_bytes(content[:8] + b"\x00\x00\x00\x02" + content[12:])
+    with pytest.raises(RecordError, match=rf"{path.name}.*cannot be decoded"):
+        list(CamVid(tutorial).splits()["train"].records())

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from made_answers import dialogue
 
 from lasagna.dialogue import Answer, AnsweredEntry
-from lasagna.prompt_format import TINY
+from lasagna.prompt_formats import TINY
 from lasagna.tasks.metrics import AnswerOrder
 from lasagna.tasks.metrics.order import FAULTS, count_faults, is_complete
 

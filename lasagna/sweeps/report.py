@@ -9,9 +9,10 @@ from pathlib import Path
 from rich.console import Console
 
 from lasagna.errors import LasagnaError
-from lasagna.intervals import Interval, mean_interval
-from lasagna.report_plots import draw_by_length, draw_scores
-from lasagna.report_runs import RunScores, collect_runs
+from lasagna.sweeps.intervals import Interval, mean_interval
+from lasagna.sweeps.length_plot import draw_by_length
+from lasagna.sweeps.plots import draw_scores
+from lasagna.sweeps.runs import RunScores, collect_runs
 
 
 class ReportError(LasagnaError, ValueError):
@@ -31,7 +32,7 @@ def report(
         folder: Searched for ``scores.json``, at any depth; the folder above a run's ``seed_<n>`` is its variant.
         out: Where the report goes; by default the folder itself.
         metrics: Only scores whose names contain one of these; by default all.
-        stage: Which part of the scores: test or fit.
+        stage: Which part of the scores: test, validate or fit.
         confidence: Of the intervals over seeds (Student's t), in (0, 1).
 
     Raises:
@@ -47,10 +48,10 @@ def report(
     text = to_markdown(table, unread, confidence)
     (out / "report.md").write_text(text, encoding="utf-8")
     _write_csv(out / "report.csv", table)
-    draw_scores(table, out / "scores.png", _values(runs))
-    drawn = draw_by_length(table, out / "by_length.png")
+    drawn = {"scores.png": draw_scores(table, out / "scores.png", _values(runs))}
+    drawn["by_length.png"] = draw_by_length(table, out / "by_length.png")
     Console().print(text, markup=False, highlight=False, soft_wrap=True)
-    names = ["report.md", "report.csv", "scores.png", *(["by_length.png"] if drawn else [])]
+    names = ["report.md", "report.csv", *(name for name, there in drawn.items() if there)]
     Console().print(f"written to {out}: {', '.join(names)}", highlight=False, soft_wrap=True)
 
 

@@ -6,12 +6,12 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from lasagna.errors import LasagnaError
+from lasagna.sweeps.dependencies import digest, file_digests
 
 MARKER = "sweep_run.json"
 
@@ -34,6 +34,7 @@ class SweepPlan:
         seed_keys: Config keys that are set to the seed.
         folder_key: Config key that is set to the run's folder.
         checkpoint: Where in its folder a run keeps its last checkpoint.
+        defaults: Config file that the script reads of itself, if it is there.
     """
 
     base: list[str] = field(default_factory=list)
@@ -45,6 +46,7 @@ class SweepPlan:
     seed_keys: list[str] = field(default_factory=lambda: ["seed_everything"])
     folder_key: str = "trainer.default_root_dir"
     checkpoint: str = "checkpoints/last.ckpt"
+    defaults: str = "configs/default.yaml"
 
     def check(self) -> None:
         """Check that there is something to run and that all files are there.
@@ -110,9 +112,10 @@ class Run:
 
     def settings(self, plan: SweepPlan) -> dict[str, Any]:
         """Return what decides the result, to tell whether a finished run is still the one that is asked for."""
-        contents = {file: _digest(Path(file).read_bytes()) for file in self.configs}
         values = {key: _as_text(value) for key, value in self.values.items()}
-        return {"seed": self.seed, "configs": contents, "values": values, "subcommands": plan.subcommands}
+        files = [plan.script, plan.defaults, *self.configs, *values.values()]
+        contents = {"order": list(self.configs), "files": file_digests(files)}
+        return {"seed": self.seed, "values": values, "subcommands": plan.subcommands} | contents
 
 
 def variant_name(name: str, values: Mapping[str, Any]) -> str:
@@ -123,12 +126,8 @@ def variant_name(name: str, values: Mapping[str, Any]) -> str:
 
 def _folder_part(text: str) -> str:
     plain = re.sub(r"[^\w.=+-]+", "_", text)
-    return text if plain == text and len(text) <= 40 else f"{plain[:32]}~{_digest(text.encode())[:6]}"
+    return text if plain == text and len(text) <= 40 else f"{plain[:32]}~{digest(text.encode())[:6]}"
 
 
 def _as_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _digest(content: bytes) -> str:
-    return blake2b(content, digest_size=8).hexdigest()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lasagna.sweep_plan import MARKER
+from lasagna.sweeps.plan import MARKER
 
 SCORES = "scores.json"
 
@@ -36,7 +36,7 @@ def collect_runs(folder: Path, stage: str) -> tuple[list[RunScores], dict[str, s
 
     Args:
         folder: Searched at any depth.
-        stage: Which part of the scores: test or fit.
+        stage: Which part of the scores: test, validate or fit.
 
     Returns:
         The runs, and for each file that could not be used the reason.

@@ -1,12 +1,17 @@
 import json
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from jsonargparse import auto_cli
 
-from lasagna.sweep import run_sweep, sweep
-from lasagna.sweep_plan import SweepError, SweepPlan, variant_name
+from lasagna.sweeps.plan import SweepError, SweepPlan, variant_name
+from lasagna.sweeps.process import BusyError, locked
+from lasagna.sweeps.run import run_sweep, sweep
 
 SCRIPT = """
 import json, pathlib, sys
@@ -118,6 +123,89 @@ def test_other_settings_under_the_same_name_are_refused(plan):
     Path("extra.yaml").write_text("b: 2\n")
     with pytest.raises(SweepError, match=r"other settings.*fixed,lr=1/seed_0.*delete"):
         run_sweep(plan, Path("out"))
+
+
+@pytest.mark.parametrize("changed", ["configs/default.yaml", "fake.py", "part.yaml", "deeper.yaml", "own.py"])
+def test_other_defaults_parts_and_code_are_other_settings_and_comments_are_not(plan, changed):
+    plan = replace(plan, seeds=[0], variants={"full": []})
+    Path("configs").mkdir()
+    Path("configs/default.yaml").write_text("a: 0\n")
+    Path("base.yaml").write_text("a: 1\nparts: [part.yaml, {class_path: own.Thing}, 'x\\0.yaml']\n")
+    Path("part.yaml").write_text("inner: deeper.yaml\n")
+    Path("deeper.yaml").write_text("c: 1\n")
+    Path("own.py").write_text("class Thing: ...\n")
+    run_sweep(plan, Path("out"))
+    file = Path(changed)
+    if file.suffix == ".yaml":
+        file.write_text(file.read_text() + "# a remark\n")
+        assert [status for _, status in statuses(run_sweep(plan, Path("out")))] == ["skipped"]
+    file.write_text(file.read_text() + ("more: 1\n" if file.suffix == ".yaml" else "more = 1\n"))
+    with pytest.raises(SweepError, match="other settings"):
+        run_sweep(plan, Path("out"))
+
+
+WAITS = """
+import pathlib, sys, time
+folder = pathlib.Path(next(part for part in sys.argv if "root_dir" in part).split("=", 1)[1])
+(folder / "begun").touch()
+try:
+    while not pathlib.Path("go").exists():
+        time.sleep(0.02)
+except KeyboardInterrupt:
+    (folder / "saved").touch()
+    sys.exit(1)
+"""
+SWEEP = ["-m", "lasagna", "sweep", "--base=[base.yaml]", "--script=fake.py", "--out=out"]
+RUN = Path("out/base/seed_0")
+
+
+def wait_for(condition):
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def started(plan):
+    Path("fake.py").write_text(WAITS)
+    process = subprocess.Popen([sys.executable, *SWEEP], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    wait_for((RUN / "begun").exists)
+    yield process
+    Path("go").touch()
+    process.kill()
+    process.communicate()
+
+
+def test_a_run_that_outlives_its_sweep_is_left_alone(started, capsys):
+    started.kill()
+    started.wait()
+    with pytest.raises(SweepError, match=r"still at \['base/seed_0'\]"):
+        sweep(["base.yaml"], Path("out"), script="fake.py")
+    assert "wait until it has ended" in capsys.readouterr().out
+    Path("go").touch()
+    wait_for(lambda: not is_locked(RUN))
+    sweep(["base.yaml"], Path("out"), script="fake.py")
+    assert json.loads((RUN / "sweep_run.json").read_text())["status"] == "finished"
+
+
+def is_locked(folder):
+    try:
+        with locked(folder):
+            return False
+    except BusyError:
+        return True
+
+
+def test_ctrl_c_waits_for_the_run_and_says_how_to_go_on(started):
+    started.send_signal(signal.SIGINT)
+    printed, _ = started.communicate(timeout=120)
+    assert started.returncode == 130
+    assert "start again to go on" in printed
+    assert "Traceback" not in printed
+    assert (RUN / "saved").exists()
+    assert not is_locked(RUN)
+    assert json.loads((RUN / "sweep_run.json").read_text())["status"] == "stopped"
 
 
 FILE = "base: [base.yaml]\nscript: fake.py\ngrid: {lr: [1e-4], flag: [true], what: [null, word]}\n"

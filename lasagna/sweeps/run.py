@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from lasagna.sweep_plan import MARKER, Run, SweepError, SweepPlan
+from lasagna.sweeps.plan import MARKER, Run, SweepError, SweepPlan
+from lasagna.sweeps.process import BusyError, call, locked
 
 __all__ = ["RunResult", "SweepError", "SweepPlan", "run_sweep", "sweep"]
 
@@ -28,12 +28,12 @@ class RunResult:
 
     Args:
         run: The run.
-        status: Finished now, finished earlier and skipped, or failed.
+        status: Finished now, finished earlier and skipped, failed, or busy: another process is at it.
         seconds: How long it took now.
     """
 
     run: Run
-    status: Literal["finished", "skipped", "failed"]
+    status: Literal["finished", "skipped", "failed", "busy"]
     seconds: float = 0.0
 
 
@@ -61,10 +61,14 @@ def sweep(
         SweepError: If it cannot be started, or if runs failed.
     """
     plan = SweepPlan(base, variants or {"base": []}, grid or {}, [0] if seeds is None else seeds, script)
-    failed = [result.run for result in run_sweep(plan, out) if result.status == "failed"]
+    results = run_sweep(plan, out)
+    failed = [result.run for result in results if result.status == "failed"]
+    busy = [result.run.name for result in results if result.status == "busy"]
     if failed:
         logs = ", ".join(str(run.folder / LOG) for run in failed)
         raise SweepError(f"sweep: {len(failed)} runs failed; the reasons are at the end of {logs}")
+    if busy:
+        raise SweepError(f"sweep: other processes are still at {busy}; start again when they have ended")
 
 
 def run_sweep(plan: SweepPlan, out: Path) -> list[RunResult]:
@@ -76,6 +80,7 @@ def run_sweep(plan: SweepPlan, out: Path) -> list[RunResult]:
 
     Raises:
         SweepError: If files are missing, or if finished runs in the folder had other settings.
+        KeyboardInterrupt: After Ctrl-C, when the run's process has ended; it goes on from its last checkpoint.
     """
     plan.check()
     runs = plan.runs(out)
@@ -83,13 +88,18 @@ def run_sweep(plan: SweepPlan, out: Path) -> list[RunResult]:
     console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     results = []
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("sweep", total=len(runs))
-        for run in runs:
-            progress.update(bar, description=run.name)
-            results.append(_do(run, plan, progress.console))
-            progress.advance(bar)
-    _print_summary(results, console)
+    try:
+        with Progress(*columns, console=console) as progress:
+            bar = progress.add_task("sweep", total=len(runs))
+            for run in runs:
+                progress.update(bar, description=run.name)
+                results.append(_try(run, plan, progress.console))
+                progress.advance(bar)
+    except KeyboardInterrupt:
+        console.print("stopped; start again to go on")
+        raise
+    finally:
+        _print_summary(results, console)
     return results
 
 
@@ -133,17 +143,30 @@ def _write_marker(run: Run, plan: SweepPlan, status: str, done: Sequence[str]) -
     draft.replace(run.folder / MARKER)
 
 
-def _do(run: Run, plan: SweepPlan, console: Console) -> RunResult:
+def _try(run: Run, plan: SweepPlan, console: Console) -> RunResult:
+    run.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(run.folder) as lock:
+            return _do(run, plan, console, lock)
+    except BusyError as fault:
+        console.print(f"{run.name}: {fault}", style="red", highlight=False, soft_wrap=True)
+        return RunResult(run, "busy")
+
+
+def _do(run: Run, plan: SweepPlan, console: Console, lock: tuple[int, ...]) -> RunResult:
     marker = read_marker(run.folder) or {}
     if marker.get("status") == "finished":
         console.print(f"{run.name}: finished earlier, skipped", highlight=False)
         return RunResult(run, "skipped")
-    run.folder.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     done = [str(part) for part in marker.get("done", [])]
     for subcommand in [name for name in plan.subcommands if name not in done]:
         _write_marker(run, plan, "running", done)
-        fault = _attempt(run, plan, subcommand, console)
+        try:
+            fault = _attempt(run, plan, subcommand, console, lock)
+        except KeyboardInterrupt:
+            _write_marker(run, plan, "stopped", done)
+            raise
         if fault:
             _write_marker(run, plan, "failed", done)
             console.print(f"{run.name}: {subcommand} failed: {fault}", style="red", highlight=False, soft_wrap=True)
@@ -153,7 +176,7 @@ def _do(run: Run, plan: SweepPlan, console: Console) -> RunResult:
     return RunResult(run, "finished", time.monotonic() - start)
 
 
-def _attempt(run: Run, plan: SweepPlan, subcommand: str, console: Console) -> str:
+def _attempt(run: Run, plan: SweepPlan, subcommand: str, console: Console, lock: tuple[int, ...]) -> str:
     """Do one part of a run, and return what went wrong, or nothing."""
     command = [sys.executable, plan.script, subcommand, *run.arguments(plan)]
     checkpoint = run.folder / plan.checkpoint
@@ -164,14 +187,7 @@ def _attempt(run: Run, plan: SweepPlan, subcommand: str, console: Console) -> st
         return f"{plan.subcommands[0]} left no {checkpoint}"
     if checkpoint.is_file():
         command.append(f"--ckpt_path={checkpoint}")
-    return "" if _call(command, run.folder / LOG) == 0 else f"see {run.folder / LOG}"
-
-
-def _call(command: Sequence[str], log: Path) -> int:
-    with log.open("a", encoding="utf-8") as stream:
-        stream.write(f"$ {' '.join(command)}\n")
-        stream.flush()
-        return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, check=False).returncode
+    return "" if call(command, run.folder / LOG, lock) == 0 else f"see {run.folder / LOG}"
 
 
 def _print_summary(results: Sequence[RunResult], console: Console) -> None:

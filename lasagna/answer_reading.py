@@ -1,0 +1,86 @@
+"""Answers read back: which names stand before which decision tokens, and what is wrong with them."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Fault = Literal["missing", "repeated", "unknown", "order", "trailing"]
+
+Piece = tuple[str, bool]
+"""The text before a decision token, and whether that was the present token."""
+
+
+@dataclass(frozen=True)
+class ParsedEntry:
+    """An entry that was read from an answer.
+
+    Args:
+        name: The name as it was asked for.
+        present: Whether the present token stood behind it.
+        decision: Which of the answer's decision tokens it was, counted from 0.
+    """
+
+    name: str
+    present: bool
+    decision: int
+
+
+def normalise(name: str) -> str:
+    """Return the form in which names are compared: single blanks, whatever their case and Unicode composition."""
+    plain = " ".join(name.split())
+    if plain.isascii():
+        return plain.casefold()
+    # Unicode's canonical caseless matching: tokenisers may compose characters that a user typed apart
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", plain).casefold())
+
+
+def split_text(text: str, present_token: str, absent_token: str) -> tuple[list[Piece], str]:
+    """Take an answer apart at its decision tokens; return the pieces and the text behind the last token."""
+    pieces: list[Piece] = []
+    while True:
+        found = [(text.find(token), token) for token in (present_token, absent_token) if token in text]
+        if not found:
+            return pieces, text
+        place, token = min(found)
+        pieces.append((text[:place], token == present_token))
+        text = text[place + len(token) :]
+
+
+def read_entries(
+    query: Sequence[str], spellings: Sequence[str], pieces: Sequence[Piece]
+) -> tuple[tuple[ParsedEntry, ...], list[Fault]]:
+    """Find the names of a complex query in its answer.
+
+    Args:
+        query: The names asked for, in order.
+        spellings: How each of them would stand in the answer; names that are spelled alike are answered in order.
+        pieces: The names as they do stand there, each with its decision.
+
+    Returns:
+        The entries in the order written, each name once (the first counts), and the faults.
+    """
+    waiting: dict[str, list[str]] = {}
+    for name, spelling in zip(query, spellings, strict=True):
+        waiting.setdefault(spelling, []).append(name)
+    entries: dict[str, ParsedEntry] = {}
+    faults: list[Fault] = []
+    for decision, (written, present) in enumerate(pieces):
+        names = waiting.get(written)
+        if not names:
+            faults.append("unknown" if names is None else "repeated")
+        else:
+            name = names.pop(0)
+            entries[name] = ParsedEntry(name, present, decision)
+    faults += ["missing"] * (len(query) - len(entries))
+    faults += ["order"] if list(entries) != [name for name in query if name in entries] else []
+    return tuple(entries.values()), faults
+
+
+def read_single(name: str, pieces: Sequence[Piece]) -> tuple[tuple[ParsedEntry, ...], list[Fault]]:
+    """Find the one decision about a phrase, whatever words stand before it; return entry and faults."""
+    faults: list[Fault] = [] if pieces else ["missing"]
+    faults += ["repeated"] * (len(pieces) - 1)
+    return tuple(ParsedEntry(name, present, 0) for _, present in pieces[:1]), faults

@@ -1,0 +1,43 @@
+"""Comparing shards with the checksums that their manifests hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from lasagna.datamodules.shard_set import MANIFEST_FILE, UNFINISHED_FILE, ShardSet, read_manifest
+from lasagna.errors import ShardError
+
+
+def verify(shards: Path) -> None:
+    """Read all shards of a folder and compare them with what was written; says which are not the same.
+
+    Args:
+        shards: A folder of shards, or one whose folders are (train, val, ...).
+
+    Raises:
+        ShardError: If there is no manifest, or a shard is missing or not what was written; names all of them.
+    """
+    faults = [fault for shard_set in map(read_manifest, _folders(shards)) for fault in _faults(shard_set)]
+    if faults:
+        raise ShardError("\n".join(faults))
+
+
+def _folders(shards: Path) -> list[Path]:
+    """Return the folders to read, also those that were not written to the end."""
+    inner = {path.parent for name in (MANIFEST_FILE, UNFINISHED_FILE) for path in shards.glob(f"*/{name}")}
+    return [shards] if (shards / MANIFEST_FILE).is_file() or not inner else sorted(inner)
+
+
+def _faults(shard_set: ShardSet) -> list[str]:
+    console = Console()
+    shards = track(shard_set.shards, f"reading {shard_set.folder}", console=console, transient=True)
+    faults = [fault for shard in shards if (fault := shard_set.fault(shard))] or shard_set.faults()
+    if not faults:
+        text = (
+            f"{shard_set.folder}: {shard_set.records} records in {len(shard_set.shards)} shards, as they were written"
+        )
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    return faults

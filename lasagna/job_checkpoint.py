@@ -1,0 +1,97 @@
+"""The checkpoint that a job is given on the command line: where it is, whether it serves, and its own config."""
+
+from __future__ import annotations
+
+import json
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from lightning import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from lasagna.errors import CheckpointError
+from lasagna.loading import check_job, read_checkpoint
+from lasagna.trained import CONFIG
+
+EVALUATIONS = ("validate", "test", "predict")
+"""Jobs that take a trained assistant."""
+
+LAST = "last"
+"""Stands for the newest checkpoint of the run's folder."""
+
+
+def find_checkpoint(path: str | None, job: str, trainer: Trainer) -> str | None:
+    """Return the file of a job's checkpoint, after checking that the job can use it.
+
+    Args:
+        path: What was typed: a file, or "last".
+        job: The job.
+        trainer: Its trainer, which knows the run's folder.
+
+    Returns:
+        The file, or None where training begins, since nothing was typed or nothing is there yet.
+
+    Raises:
+        CheckpointError: If there is no such file, it cannot be read, or it lacks what the job needs.
+    """
+    if path == LAST:
+        path = _newest(trainer)
+        if path is None:
+            _say_none_yet(job, trainer)
+    if path is not None:
+        check_job(read_checkpoint(path), path, resumed=job not in EVALUATIONS)
+    return path
+
+
+def checkpoint_config(argv: list[str]) -> dict[str, Any] | None:
+    """Return the config in the checkpoint that a command line wants to evaluate, where it names no other config.
+
+    Args:
+        argv: The command line, with its job.
+
+    Raises:
+        CheckpointError: If the checkpoint cannot be read.
+    """
+    path = _option(argv, "--ckpt_path")
+    if argv[0] not in EVALUATIONS or configs(argv) or path is None or path == LAST:
+        return None
+    config = read_checkpoint(path).get(CONFIG)
+    if config is None:
+        return None
+    names = ("seed_everything", "threads", "model", "data", "trainer")
+    kept: dict[str, Any] = json.loads(json.dumps({name: config[name] for name in names if name in config}))
+    # the weights come from the checkpoint; those that its training began with may be gone
+    kept["model"].get("init_args", {}).pop("warm_start", None)
+    return kept
+
+
+def configs(argv: list[str]) -> list[str]:
+    """Return the configs that a command line names."""
+    glued = [word.partition("=")[2] for word in argv if word.startswith(("--config=", "-c="))]
+    return glued + [after for word, after in pairwise(argv) if word in ("-c", "--config")]
+
+
+def _newest(trainer: Trainer) -> str | None:
+    callbacks = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
+    files = {file for callback in callbacks for file in callback._find_last_checkpoints(trainer)}
+    return max(files, key=lambda file: Path(file).stat().st_mtime, default=None)
+
+
+def _say_none_yet(job: str, trainer: Trainer) -> None:
+    folder = trainer.log_dir or trainer.default_root_dir
+    if job in EVALUATIONS:
+        raise CheckpointError(
+            f"ckpt_path: {LAST!r}, and {str(folder)!r} holds no checkpoint yet; train there first, or give a file"
+        )
+    print(f"no checkpoint in {str(folder)!r} yet: training begins", file=sys.stderr)
+
+
+def _option(argv: list[str], name: str) -> str | None:
+    for place, word in enumerate(argv):
+        if word == name and place + 1 < len(argv):
+            return argv[place + 1]
+        if word.startswith(f"{name}="):
+            return word.removeprefix(f"{name}=")
+    return None

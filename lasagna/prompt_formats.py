@@ -1,0 +1,57 @@
+"""The prompt formats that have a name, as data."""
+
+from __future__ import annotations
+
+from lasagna.prompt_format import PromptFormat
+
+PAPER = PromptFormat(
+    present_token="<SEG>",
+    absent_token="<NEG>",
+    image_token="<image>",
+    prompts={
+        "complex": "USER: <image>\nPlease segment the following categories: {query}. ASSISTANT: ",
+        "referring": "USER: <image>\nPlease segment {query} in this image. ASSISTANT: ",
+        "reasoning": "USER: <image>\n{query} Please answer with a segmentation mask. ASSISTANT: ",
+        "question": "USER: <image>\n{query} ASSISTANT: ",
+    },
+    lead_in="Sure, it is ",
+    tail=".",
+)
+"""The paper's spelling (arXiv 2404.08506, section 3): one entry a category, in the query's order."""
+
+RELEASED = PromptFormat(
+    present_token="<ins>",
+    absent_token="<no_ins>",
+    image_token="<image>",
+    prompts={
+        "complex": (
+            "USER: <image>\n<semantic>Can you segment the following categories in this image?"
+            "<cat_start> {query} <cat_end> ASSISTANT: "
+        ),
+        "referring": "USER: <image>\nCan you segment {query} in this image? ASSISTANT: ",
+        "reasoning": "USER: <image>\n{query} Please output segmentation mask. ASSISTANT: ",
+        "question": "USER: <image>\n{query} ASSISTANT: ",
+    },
+    entry_separator="",
+    token_gap="",
+    lead_in="Sure, it is ",
+    tail="",
+)
+"""The spelling of the released code and weights: category markers, no separator between entries."""
+
+TINY = PromptFormat(
+    present_token="<SEG>",
+    absent_token="<NEG>",
+    image_token="<image>",
+    prompts={
+        "complex": "<image> list {query} answer ",
+        "referring": "<image> find {query} answer ",
+        "reasoning": "<image> show {query} answer ",
+        "question": "<image> say {query} answer ",
+    },
+    name_separator=" ",
+    entry_separator=" ",
+)
+"""For tiny language models: no commas, so that a name's own last word is all that stands before its token."""
+
+PROMPT_FORMATS: dict[str, PromptFormat] = {"paper": PAPER, "released": RELEASED, "tiny": TINY}

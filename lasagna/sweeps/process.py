@@ -1,0 +1,82 @@
+"""The process of a run: one at a time in a folder, and not left alone when the sweep is stopped."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from signal import SIGINT
+
+from lasagna.errors import LasagnaError
+
+LOCK = "run.lock"
+
+_PATIENCE = 2.0
+
+
+class BusyError(LasagnaError, OSError):
+    """A run that another process is at."""
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[tuple[int, ...]]:
+    """Keep other sweeps out of a run's folder.
+
+    Yields:
+        Descriptors that the run's process inherits: the lock holds until it has ended as well, however this one ends.
+        There are none where the system has no such locks.
+
+    Raises:
+        BusyError: If another process is at it.
+    """
+    if sys.platform == "win32":
+        yield ()
+        return
+    import fcntl
+
+    with (folder / LOCK).open("a") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as fault:
+            raise BusyError(
+                f"another process is still at it in {folder}; wait until it has ended, or end it"
+            ) from fault
+        yield (stream.fileno(),)
+
+
+def call(command: Sequence[str], log: Path, inherited: tuple[int, ...] = ()) -> int:
+    """Run a command to its end and return its exit status; what it prints is added to a log.
+
+    Args:
+        command: The command.
+        log: The log.
+        inherited: Descriptors that its process inherits.
+
+    Raises:
+        KeyboardInterrupt: After Ctrl-C, when the process has ended as well.
+    """
+    with log.open("a", encoding="utf-8") as stream:
+        stream.write(f"$ {' '.join(command)}\n")
+        stream.flush()
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, pass_fds=inherited)
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            _stop(process)
+            raise
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Let a process end by itself; a second Ctrl-C ends it at once."""
+    try:
+        # a terminal has told it already
+        process.wait(_PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.send_signal(SIGINT)
+        process.wait()

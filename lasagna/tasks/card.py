@@ -1,0 +1,115 @@
+"""One answer on a contact sheet: where it comes from, the query, the panels, and below them the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from lasagna.tasks.case import Case
+from lasagna.tasks.colours import RGB
+from lasagna.tasks.legend import Legend
+from lasagna.tasks.lettering import FAINT, INK, QUIET, WRONG, line_height, shorten, text_block, wrap
+from lasagna.tasks.overlay import overlay, scaled
+
+GAP = 12
+SIZE = 18
+SMALL = 15
+
+_CARD = (250, 250, 252)
+_EDGE = (222, 224, 230)
+_LEGEND_LINES = 6
+
+Lines = list[tuple[str, tuple[int, int, int]]]
+
+
+@dataclass(frozen=True)
+class Card:
+    """How a card looks.
+
+    Args:
+        case: The answer.
+        colours: Colour of each present name.
+        side: Longer side of each drawn image in pixels.
+    """
+
+    case: Case
+    colours: dict[str, RGB]
+    side: int
+
+    def draw(self) -> Image.Image:
+        """Draw it: as wide as its panels, and as high as it takes."""
+        panels = self._panels()
+        room = self._side + (len(panels) - 1) * (self._side + GAP)
+        parts = [text_block(self._head(room), room, SIZE), self._row(panels, room), self._answer(room)]
+        card = Image.new("RGB", (room + 2 * GAP, sum(part.height for part in parts) + 4 * GAP), _CARD)
+        top = GAP
+        for part in parts:
+            card.paste(_on_card(part), (GAP, top))
+            top += part.height + GAP
+        ImageDraw.Draw(card).rectangle((0, 0, card.width - 1, card.height - 1), outline=_EDGE)
+        return card
+
+    @property
+    def _alone(self) -> bool:
+        return not self.case.entries and self.case.truth is None
+
+    @property
+    def _side(self) -> int:
+        # three cards with one panel are as wide as one with three
+        return max(1, self.side - 4 * GAP // 3) if self._alone else self.side
+
+    def _head(self, room: int) -> Lines:
+        note = [(shorten(self.case.note, room, SIZE), FAINT)] if self.case.note else []
+        return [*note, *((line, INK) for line in wrap(self.case.query, room, SIZE, 2))]
+
+    def _panels(self) -> dict[str, Image.Image]:
+        case = self.case
+        panels = {"image": scaled(case.image, self._side)}
+        if not self._alone:
+            panels["answer"] = overlay(case.image, case.entries, self.colours, side=self.side)
+        if case.truth is not None:
+            panels["truth"] = overlay(case.image, case.truth, self.colours, side=self.side)
+        return panels
+
+    def _row(self, panels: dict[str, Image.Image], room: int) -> Image.Image:
+        caption = line_height(SMALL) if len(panels) > 1 else 0
+        row = Image.new("RGB", (room, caption + max(panel.height for panel in panels.values())), _CARD)
+        for place, (name, panel) in enumerate(panels.items()):
+            left = place * (self.side + GAP)
+            if caption:
+                row.paste(_on_card(text_block([(name, FAINT)], self.side, SMALL)), (left, 0))
+            row.paste(panel, (left, caption))
+        return row
+
+    def _answer(self, room: int) -> Image.Image:
+        if not self.case.entries:
+            return text_block(self._words(room), room, SIZE)
+        size = SIZE if len(self.case.entries) == 1 else SMALL
+        legend = Legend(self.case.entries, self.colours, size, wrong=self.case.wrong())
+        return legend.across(room, _LEGEND_LINES)
+
+    def _words(self, room: int) -> Lines:
+        case = self.case
+        right = not case.truth_text or case.text.strip().casefold() == case.truth_text.strip().casefold()
+        lines = [(line, INK if right else WRONG) for line in wrap(case.text or "(no answer)", room, SIZE, 5)]
+        truth = f"truth: {case.truth_text}" if case.truth_text else ""
+        return lines + [(line, QUIET) for line in wrap(truth, room, SIZE, 4)]
+
+
+def rows_of(cards: Sequence[Image.Image], room: int) -> list[list[Image.Image]]:
+    """Share cards out among rows that are no wider than some room, in their order."""
+    rows: list[list[Image.Image]] = []
+    for card in cards:
+        if rows and sum(other.width + GAP for other in rows[-1]) + card.width <= room:
+            rows[-1].append(card)
+        else:
+            rows.append([card])
+    return rows
+
+
+def _on_card(picture: Image.Image) -> Image.Image:
+    pixels = np.asarray(picture)
+    return Image.fromarray(np.minimum(pixels, np.asarray(_CARD, dtype=np.uint8)))

@@ -1,0 +1,122 @@
+"""A progress bar that counts the steps of the run, and batches where it is evaluated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import TimeRemainingColumn as TimeLeftColumn
+
+
+class RunProgress(ProgressBar):
+    """Shows optimiser steps of all steps, over the epochs; Lightning's own counts batches within an epoch.
+
+    One line for training and one for each evaluation; that of a validation goes when it is over. Where the output is
+    no terminal, only the finished line is written.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._enabled = True
+        self._progress: Progress | None = None
+        self._training: TaskID | None = None
+        self._evaluation: TaskID | None = None
+
+    def disable(self) -> None:
+        """Show nothing; Lightning calls this on all processes but the first."""
+        self._enabled = False
+
+    def enable(self) -> None:
+        """Show bars."""
+        self._enabled = True
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin at the step that training goes on from."""
+        steps = trainer.estimated_stepping_batches
+        total = None if steps == float("inf") else steps
+        self._training = self._begin("training", total, trainer.global_step)
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,  # noqa: ANN401
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+    ) -> None:
+        """Show the step and the metrics that are logged for the bar."""
+        if self._progress is not None and self._training is not None:
+            shown = [f"{name} {float(value):.3f}" for name, value in trainer.progress_bar_metrics.items()]
+            self._progress.update(self._training, completed=trainer.global_step, note="  ".join(shown))
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the line as it is."""
+        self._stop()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin a line for all sources."""
+        self._begin_evaluation("validation", trainer.num_val_batches)
+
+    def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """Count a batch."""
+        self._advance()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let the line go within training."""
+        if self._progress is not None and self._evaluation is not None and trainer.state.fn == "fit":
+            self._progress.remove_task(self._evaluation)
+        self._evaluation = None
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the line as it is, before scores are printed."""
+        if trainer.state.fn != "fit":
+            self._stop()
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin a line for all sources."""
+        self._begin_evaluation("test", trainer.num_test_batches)
+
+    def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """Count a batch."""
+        self._advance()
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the line as it is, before scores are printed."""
+        self._stop()
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin a line for all sources."""
+        self._begin_evaluation("prediction", trainer.num_predict_batches)
+
+    def on_predict_batch_end(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """Count a batch."""
+        self._advance()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give the terminal back, also after an error."""
+        self._stop()
+
+    def _begin(self, what: str, total: float | None, done: int = 0) -> TaskID | None:
+        if not self._enabled:
+            return None
+        if self._progress is None:
+            columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
+            times = (TimeElapsedColumn(), TimeLeftColumn(), TextColumn("{task.fields[note]}"))
+            self._progress = Progress(*columns, *times)
+            self._progress.start()
+        return self._progress.add_task(what, total=total, completed=done, note="")
+
+    def _begin_evaluation(self, what: str, batches: list[int | float]) -> None:
+        total = sum(batches)
+        self._evaluation = self._begin(what, None if total == float("inf") else total)
+
+    def _advance(self) -> None:
+        if self._progress is not None and self._evaluation is not None:
+            self._progress.advance(self._evaluation)
+
+    def _stop(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+        self._progress = self._training = self._evaluation = None
