@@ -6,8 +6,15 @@ from typing import Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import TimeRemainingColumn as TimeLeftColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 
 class RunProgress(ProgressBar):
@@ -103,7 +110,7 @@ class RunProgress(ProgressBar):
             return None
         if self._progress is None:
             columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
-            times = (TimeElapsedColumn(), TimeLeftColumn(), TextColumn("{task.fields[note]}"))
+            times = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
             self._progress = Progress(*columns, *times)
             self._progress.start()
         return self._progress.add_task(what, total=total, completed=done, note="")
