@@ -1,0 +1,93 @@
+"""SAM's image encoder as a vision encoder."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lasagna.batch import ImagePreparation
+from lasagna.modules.base import FeatureSpec, VisionEncoder
+from lasagna.modules.sam.image_network import ImageNetwork
+from lasagna.modules.sam.preparation import SamPreparation
+from lasagna.modules.sam.sizes import PRESETS, SamSize, encoder_size
+from lasagna.modules.sam.weights import made_with, read_sam
+
+
+class SamVisionEncoder(VisionEncoder):
+    """One map at stride 16 (Segment Anything, arXiv 2304.02643).
+
+    Its state dict has the names of the original checkpoints (``image_encoder.*``). Maps are those of the original code
+    up to rounding.
+
+    Args:
+        size: "vit_b", "vit_l", "vit_h", or sizes of your own; None for those of ``weights_file``, or "vit_b".
+        weights_file: Checkpoint of SAM in its original names (``sam_vit_b_01ec64.pth`` and the like), or of a model
+            that holds one, such as a LaSagnA release; ``.safetensors`` or PyTorch. None for random weights.
+        frozen: Whether the encoder keeps its weights in training.
+        recompute: Whether training computes each block a second time rather than keep what it computed; less memory.
+    """
+
+    def __init__(
+        self,
+        size: Literal["vit_b", "vit_l", "vit_h"] | SamSize | None = None,
+        weights_file: str | None = None,
+        frozen: bool = True,
+        recompute: bool = False,
+    ) -> None:
+        super().__init__()
+        if isinstance(size, str) and size not in PRESETS:
+            raise ValueError(f"size: there is no {size!r}; take one of {', '.join(PRESETS)}, or a SamSize")
+        self.size = size
+        self.weights_file = weights_file
+        self.frozen = frozen
+        self.recompute = recompute
+
+    @cached_property
+    def sizes(self) -> SamSize:
+        """The sizes in numbers; those of a file are read from it when asked for."""
+        if isinstance(self.size, SamSize):
+            return self.size
+        if self.size is None and self.weights_file is not None:
+            tensors = read_sam(self.weights_file)
+            return encoder_size({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+        return PRESETS[self.size or "vit_b"]
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """One map at the stride of a patch."""
+        sizes = self.sizes
+        return FeatureSpec((sizes.out_channels,), (sizes.patch,), (sizes.image_size, sizes.image_size))
+
+    @property
+    def preparation(self) -> ImagePreparation:
+        """Longest side to the input's size, SAM's mean and deviation, zeros at the right and bottom."""
+        return SamPreparation(self.sizes.image_size)
+
+    def build(self) -> None:
+        """Make the layers and load the weights.
+
+        Raises:
+            CheckpointError: If ``weights_file`` is missing, unreadable, incomplete or of other sizes.
+        """
+        if self.weights_file is None:
+            self.image_encoder = self._network()
+        else:
+            state = read_sam(self.weights_file)
+            self.image_encoder = made_with(self._network, state, "image_encoder.", self.weights_file)
+        if self.frozen:
+            self.freeze()
+
+    def train(self, mode: bool = True) -> SamVisionEncoder:
+        """Set the mode; a frozen encoder stays in evaluation mode."""
+        return super().train(mode and not self.frozen)
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """Encode images ``[b, 3, H, W]`` into one map ``[b, c, h, w]``."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            return [self.image_encoder(pixels)]
+
+    def _network(self) -> ImageNetwork:
+        return ImageNetwork(self.sizes, self.recompute)

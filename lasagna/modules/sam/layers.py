@@ -1,0 +1,69 @@
+"""Small layers that SAM's networks share, under the original's names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+
+class ChannelNorm(nn.Module):
+    """Layer norm over the channels of a map ``[b, c, h, w]``.
+
+    Args:
+        channels: Number of channels.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Normalise each place of a map ``[b, c, h, w]``."""
+        last = features.permute(0, 2, 3, 1)
+        return nn.functional.layer_norm(last, self.weight.shape, self.weight, self.bias, 1e-6).permute(0, 3, 1, 2)
+
+
+class TwoLayers(nn.Module):
+    """Two linear layers with a bend between them.
+
+    Args:
+        width: Width of what comes in and goes out.
+        hidden: Width between the layers.
+        bend: The activation.
+    """
+
+    def __init__(self, width: int, hidden: int, bend: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.lin1 = nn.Linear(width, hidden)
+        self.lin2 = nn.Linear(hidden, width)
+        self.bend = bend
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Change values ``[..., d]``; same shape."""
+        changed: Tensor = self.lin2(self.bend(self.lin1(values)))
+        return changed
+
+
+class Layers(nn.Module):
+    """Linear layers with ReLU between them.
+
+    Args:
+        width: Width of what comes in.
+        hidden: Width between the layers.
+        out: Width of what goes out.
+        depth: Number of layers.
+    """
+
+    def __init__(self, width: int, hidden: int, out: int, depth: int) -> None:
+        super().__init__()
+        widths = [width, *[hidden] * (depth - 1), out]
+        self.layers = nn.ModuleList([nn.Linear(widths[step], widths[step + 1]) for step in range(depth)])
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Change values ``[..., d]`` into ``[..., out]``."""
+        for step, layer in enumerate(self.layers):
+            values = layer(values if step == 0 else values.relu())
+        return values

@@ -1,0 +1,60 @@
+"""SAM's prompt encoder, of which text prompts need two things: positions, and the vector that says "no mask given".
+
+Notation: h, w: cells of the main map; d: width of a prompt.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from lasagna.modules.sam.layers import ChannelNorm
+from lasagna.modules.sam.sizes import SamHeadSize
+
+
+class PromptNetwork(nn.Module):
+    """Positions of cells, and parameters for points, boxes and masks that are kept for the sake of their names.
+
+    Args:
+        size: Sizes of the mask head.
+    """
+
+    def __init__(self, size: SamHeadSize) -> None:
+        super().__init__()
+        width, narrow = size.prompt_dim, size.mask_channels
+        self.pe_layer = _RandomWaves(width)
+        self.point_embeddings = nn.ModuleList([nn.Embedding(1, width) for _ in range(4)])
+        self.not_a_point_embed = nn.Embedding(1, width)
+        self.mask_downscaling = nn.Sequential(
+            nn.Conv2d(1, narrow // 4, 2, stride=2),
+            ChannelNorm(narrow // 4),
+            nn.GELU(),
+            nn.Conv2d(narrow // 4, narrow, 2, stride=2),
+            ChannelNorm(narrow),
+            nn.GELU(),
+            nn.Conv2d(narrow, width, 1),
+        )
+        self.no_mask_embed = nn.Embedding(1, width)
+
+    def positions(self, height: int, width: int) -> Tensor:
+        """Return the position of each cell of a map, float ``[h*w, d]``."""
+        waves: Tensor = self.pe_layer(height, width)
+        return waves
+
+
+class _RandomWaves(nn.Module):
+    # written without matrix products, which autocast would round to half precision, far too coarse for an angle
+    positional_encoding_gaussian_matrix: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, width // 2))
+
+    def forward(self, height: int, width: int) -> Tensor:
+        across, down = self.positional_encoding_gaussian_matrix.float()
+        rows = 2 * (torch.arange(height, device=down.device) + 0.5) / height - 1
+        columns = 2 * (torch.arange(width, device=down.device) + 0.5) / width - 1
+        angles = 2 * math.pi * (rows[:, None, None] * down + columns[None, :, None] * across)  # [h, w, d/2]
+        return torch.cat([angles.sin(), angles.cos()], -1).flatten(0, 1)

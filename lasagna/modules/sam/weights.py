@@ -1,0 +1,89 @@
+"""SAM's weights out of a file: a checkpoint of SAM's, or of a model that holds one, as LaSagnA's releases do."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from lasagna.errors import CheckpointError
+
+Network = TypeVar("Network", bound=nn.Module)
+
+_MARKS = ("image_encoder.", "prompt_encoder.", "mask_decoder.")
+_SHOWN = 4
+
+
+def read_sam(path: str) -> dict[str, Tensor]:
+    """Read SAM's tensors without unpickling anything but tensors.
+
+    Names may stand behind a prefix (``model.visual_model.`` in LaSagnA's releases). Of the usual PyTorch format and of
+    safetensors, what is not used is not read from the disk.
+
+    Args:
+        path: A ``.safetensors`` file or a PyTorch state dict.
+
+    Returns:
+        The tensors of SAM's three networks by their original names, on the CPU.
+
+    Raises:
+        CheckpointError: If the file is missing, cannot be read, or holds nothing of SAM's.
+    """
+    if not Path(path).is_file():
+        raise CheckpointError(f"weights_file: there is no file {path!r}; check the path or leave it out")
+    try:
+        state = load_file(path) if path.endswith(".safetensors") else _load(path)
+    except Exception as fault:
+        raise CheckpointError(
+            f"weights_file: {path} is neither safetensors nor a plain state dict ({fault})"
+        ) from fault
+    named = {}
+    for name, tensor in state.items() if isinstance(state, dict) else ():
+        start = min((name.find(mark) for mark in _MARKS if mark in str(name)), default=-1)
+        if start >= 0 and isinstance(tensor, Tensor):
+            named[name[start:]] = tensor
+    if not named:
+        raise CheckpointError(f"weights_file: {path} holds no {', no '.join(_MARKS)}; give a SAM checkpoint")
+    return named
+
+
+def made_with(make: Callable[[], Network], state: dict[str, Tensor], root: str, path: str) -> Network:
+    """Make a network that takes its weights from a file, without drawing random ones before.
+
+    Args:
+        make: Makes the network.
+        state: Tensors by their original names.
+        root: What the network's names begin with in the file, with a dot.
+        path: The file, for the message.
+
+    Raises:
+        CheckpointError: If tensors are missing or of another shape; names the first few.
+    """
+    with torch.device("meta"):
+        network = make()
+    wanted = network.state_dict()
+    faults = [f"{root}{name} is missing" for name in wanted if root + name not in state]
+    faults += [
+        f"{root}{name} has shape {tuple(state[root + name].shape)}, here {tuple(place.shape)}"
+        for name, place in wanted.items()
+        if root + name in state and state[root + name].shape != place.shape
+    ]
+    if faults:
+        more = f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+        raise CheckpointError(
+            f"weights_file: {path} does not fit: {'; '.join(faults[:_SHOWN])}{more}; give a whole SAM checkpoint, and "
+            "leave `size` out, so that sizes are the file's"
+        )
+    network.to_empty(device=torch.get_default_device())
+    network.load_state_dict({name: state[root + name] for name in wanted})
+    return network
+
+
+def _load(path: str) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = torch.load(path, "cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    return state
