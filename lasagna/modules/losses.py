@@ -1,16 +1,19 @@
 """The training loss: cross entropy of the answer, and BCE and Dice of the masks.
 
-Notation: m: supervised tokens; v: vocabulary; n: masks; H, W: the encoder's input size; h', w': the head's output size.
+Notation: m: supervised tokens; v: vocabulary; n: masks; H, W: size at which masks are compared; h', w': the head's
+output size.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from lasagna.batch import IGNORE_PIXEL
+from lasagna.batch import IGNORE_PIXEL, Batch
+from lasagna.modules.mask_targets import Ignored, at_image, at_input
 
 
 @dataclass(frozen=True)
@@ -32,48 +35,55 @@ class AssistantOutput:
 class SegmentationLoss:
     """Weighted sum of cross entropy, mask BCE and mask Dice (arXiv 2404.08506, section 3; LISA, arXiv 2308.00692).
 
-    Pixels with target 255 count in neither mask loss. Both mask losses are means over the batch's masks, 0 without any.
+    Both mask losses are means over the batch's masks, 0 without any. LaSagnA's released code compares masks at the
+    images' own resolution, with ignored pixels as background.
 
     Args:
         ce: Weight of the cross entropy.
         bce: Weight of the binary cross entropy.
         dice: Weight of the Dice loss.
+        resolution: Where masks are compared: "input", the size of the vision encoder's input, or "image", the size of
+            each image, which costs more for large images.
+        ignored: Whether ignored pixels are "left_out" of the mask losses or count as "background".
     """
 
     ce: float = 1.0
     bce: float = 2.0
     dice: float = 0.5
+    resolution: Literal["input", "image"] = "input"
+    ignored: Ignored = "left_out"
 
-    def __call__(self, output: AssistantOutput, mask_targets: Tensor) -> dict[str, Tensor]:
+    def __call__(self, output: AssistantOutput, batch: Batch) -> dict[str, Tensor]:
         """Compute the losses.
 
         Args:
-            output: What the assistant computed.
-            mask_targets: Masks to learn, uint8 ``[n, H, W]``: 0, 1, or 255 for ignored.
+            output: What the assistant computed for the batch.
+            batch: The batch, with the masks to learn.
 
         Returns:
             The weighted sum "loss", and its parts "ce", "bce" and "dice" without their weights.
         """
         ce = nn.functional.cross_entropy(output.token_logits.float(), output.token_labels)
-        bce, dice = mask_losses(output.mask_logits, mask_targets)
+        groups = {"input": at_input, "image": at_image}[self.resolution]
+        terms = [mask_terms(*group) for group in groups(output.mask_logits, batch, self.ignored)]
+        # without masks, a zero that still depends on the logits, so that every parameter gets its (zero) gradient
+        nothing = output.mask_logits.float().sum() * 0
+        bce, dice = (torch.cat(parts).mean() for parts in zip(*terms, strict=True)) if terms else (nothing, nothing)
         return {"loss": self.ce * ce + self.bce * bce + self.dice * dice, "ce": ce, "bce": bce, "dice": dice}
 
 
-def mask_losses(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return BCE and Dice loss of masks, each the mean over masks.
+def mask_terms(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return BCE and Dice loss of each mask, float ``[n]``.
 
     Args:
-        logits: Float ``[n, h', w']``, resized to the targets' size.
-        targets: uint8 ``[n, H, W]``: 0, 1, or 255 for ignored.
+        logits: Float ``[n, H, W]``.
+        targets: uint8 ``[n, H, W]``: 0, 1, or 255 for pixels that do not count.
     """
-    if len(targets) == 0:
-        return logits.sum() * 0, logits.sum() * 0
-    logits = nn.functional.interpolate(logits[:, None].float(), size=targets.shape[-2:], mode="bilinear")[:, 0]
     counted = (targets != IGNORE_PIXEL).flatten(1).float()
     truth = (targets == 1).flatten(1).float()
     pixels = nn.functional.binary_cross_entropy_with_logits(logits.flatten(1), truth, reduction="none")
     bce = (pixels * counted).sum(1) / counted.sum(1).clamp(min=1)
-    return bce.mean(), _dice(torch.sigmoid(logits).flatten(1) * counted, truth).mean()
+    return bce, _dice(torch.sigmoid(logits).flatten(1) * counted, truth)
 
 
 def _dice(probability: Tensor, truth: Tensor, scale: float = 1000.0, small: float = 1e-6) -> Tensor:

@@ -116,7 +116,7 @@ class AssistantTraining(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         with seeded(self.seed, f"step {self.global_step} batch {batch_idx}", self.device):
-            losses = self.loss(self.assistant(batch), batch.mask_targets)
+            losses = self.loss(self.assistant(batch), batch)
         for name, value in losses.items():
             self.log(f"train/{name}", value.detach(), prog_bar=name == "loss", batch_size=len(batch.geometries))
         loss: Tensor = losses["loss"]

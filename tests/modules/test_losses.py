@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from lasagna.modules.losses import AssistantOutput, SegmentationLoss, mask_losses
+from lasagna.batch import Batch, Geometry, Sample, fit_mask
+from lasagna.dialogue import Dialogue, Entry
+from lasagna.masks import RLEMask
+from lasagna.modules.losses import AssistantOutput, SegmentationLoss, mask_terms
 
 
 def plain(logits, targets):
@@ -26,45 +29,138 @@ def plain(logits, targets):
     return np.mean(bces), np.mean(dices)
 
 
-def test_mask_losses_equal_the_plain_ones():
+def batch_of(sizes, counts, padded=(8, 8), ignore=None):
+    """Images of some sizes with some random masks each, one dialogue an image."""
+    random = np.random.default_rng(0)
+    geometries = [Geometry(size, tuple(min(8, 2 * side) for side in size), padded) for size in sizes]
+    masks = [[random.random(size) < 0.4 for _ in range(count)] for size, count in zip(sizes, counts, strict=True)]
+    dialogues = [
+        Dialogue(
+            "complex",
+            ("sun",) * len(own),
+            tuple(Entry("sun", True, RLEMask.from_array(mask)) for mask in own),
+            ignore=None if ignore is None else RLEMask.from_array(ignore(size)),
+        )
+        for own, size in zip(masks, sizes, strict=True)
+    ]
+    targets = [fit_mask(mask, geometry) for own, geometry in zip(masks, geometries, strict=True) for mask in own]
+    rows = [row for row, count in enumerate(counts) for _ in range(count)]
+    batch = Batch(
+        pixels=torch.zeros(len(sizes), 3, *padded),
+        geometries=geometries,
+        input_ids=torch.zeros(len(sizes), 1, dtype=torch.long),
+        labels=torch.zeros(len(sizes), 1, dtype=torch.long),
+        lengths=torch.ones(len(sizes), dtype=torch.long),
+        image_index=torch.arange(len(sizes)),
+        mask_targets=torch.stack(targets) if targets else torch.zeros(0, *padded, dtype=torch.uint8),
+        mask_rows=torch.tensor(rows, dtype=torch.long),
+        mask_positions=torch.zeros(len(rows), dtype=torch.long),
+        samples=[Sample("scenes", str(row), row, dialogue) for row, dialogue in enumerate(dialogues)],
+        images=[],
+    )
+    return batch, masks
+
+
+def output_of(batch, side=4):
+    generator = torch.Generator().manual_seed(1)
+    masks = torch.randn(len(batch.mask_rows), side, side, generator=generator, requires_grad=True)
+    return AssistantOutput(torch.randn(3, 5, generator=generator), torch.tensor([0, 1, 4]), masks)
+
+
+def test_mask_terms_equal_the_plain_ones():
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(3, 6, 5, generator=generator)
     targets = torch.randint(0, 3, (3, 6, 5), generator=generator).to(torch.uint8)
     targets[targets == 2] = 255
-    bce, dice = mask_losses(logits, targets)
+    bce, dice = mask_terms(logits, targets)
     wanted = plain(logits, targets)
-    assert bce.item() == pytest.approx(wanted[0], rel=1e-5)
-    assert dice.item() == pytest.approx(wanted[1], rel=1e-5)
+    assert bce.mean().item() == pytest.approx(wanted[0], rel=1e-5)
+    assert dice.mean().item() == pytest.approx(wanted[1], rel=1e-5)
 
 
 def test_ignored_pixels_get_no_gradient():
     logits = torch.zeros(1, 4, 4, requires_grad=True)
     targets = torch.ones(1, 4, 4, dtype=torch.uint8)
     targets[:, :2] = 255
-    bce, dice = mask_losses(logits, targets)
-    (bce + dice).backward()
+    bce, dice = mask_terms(logits, targets)
+    (bce + dice).sum().backward()
     assert logits.grad is not None
     assert (logits.grad[:, :2] == 0).all()
     assert (logits.grad[:, 2:] != 0).all()
 
 
 def test_wholly_ignored_mask_is_finite():
-    bce, dice = mask_losses(torch.ones(1, 4, 4), torch.full((1, 4, 4), 255, dtype=torch.uint8))
+    bce, dice = mask_terms(torch.ones(1, 4, 4), torch.full((1, 4, 4), 255, dtype=torch.uint8))
     assert bce == 0
     assert torch.isfinite(dice)
 
 
-def test_no_masks_cost_nothing():
-    output = AssistantOutput(torch.zeros(2, 4), torch.tensor([0, 1]), torch.zeros(0, 4, 4))
-    losses = SegmentationLoss()(output, torch.zeros(0, 8, 8, dtype=torch.uint8))
+@pytest.mark.parametrize("resolution", ["input", "image"])
+def test_no_masks_cost_nothing_and_still_have_a_gradient(resolution):
+    batch, _ = batch_of([(4, 4)], [0])
+    output = output_of(batch)
+    losses = SegmentationLoss(resolution=resolution)(output, batch)
     assert losses["bce"] == losses["dice"] == 0
-    assert losses["loss"].item() == pytest.approx(math.log(4))
+    assert losses["loss"] == losses["ce"]
+    losses["loss"].backward()
+    assert output.mask_logits.grad is not None
 
 
 def test_weights():
-    generator = torch.Generator().manual_seed(1)
-    output = AssistantOutput(torch.randn(3, 5, generator=generator), torch.tensor([0, 1, 4]), torch.randn(2, 4, 4))
-    targets = torch.randint(0, 2, (2, 8, 8), dtype=torch.uint8, generator=generator)
-    losses = SegmentationLoss(ce=0.3, bce=1.7, dice=0.9)(output, targets)
+    batch, _ = batch_of([(4, 4)], [2])
+    losses = SegmentationLoss(ce=0.3, bce=1.7, dice=0.9)(output_of(batch), batch)
     parts = 0.3 * losses["ce"] + 1.7 * losses["bce"] + 0.9 * losses["dice"]
     assert losses["loss"].item() == pytest.approx(parts.item())
+
+
+def test_padding_counts_nowhere():
+    batch, masks = batch_of([(4, 3)], [1])
+    output = output_of(batch, side=8)
+    for ignored in ("left_out", "background"):
+        losses = SegmentationLoss(ignored=ignored)(output, batch)
+        seen = torch.from_numpy(masks[0][0].repeat(2, 0).repeat(2, 1).astype(np.uint8))[None]
+        bce, dice = mask_terms(output.mask_logits[:, :, :6], seen)
+        assert losses["bce"].item() == pytest.approx(bce.item(), rel=1e-6)
+        assert losses["dice"].item() == pytest.approx(dice.item(), rel=1e-6)
+
+
+def test_ignored_pixels_are_background_if_asked():
+    batch, _ = batch_of([(4, 3)], [1])
+    batch.mask_targets[0, 0, 0] = 255
+    as_background = batch.mask_targets.clone()
+    as_background[0, 0, 0] = 0
+    output = output_of(batch)
+    found = SegmentationLoss(ignored="background")(output, batch)["bce"]
+    assert found != SegmentationLoss()(output, batch)["bce"]
+    batch.mask_targets = as_background
+    assert found == SegmentationLoss()(output, batch)["bce"]
+
+
+def test_at_the_images_own_resolution_each_mask_meets_its_logits_there():
+    sizes = [(4, 3), (6, 5)]
+    batch, masks = batch_of(sizes, [2, 1])
+    output = output_of(batch)
+    losses = SegmentationLoss(resolution="image")(output, batch)
+    bces, dices = [], []
+    for place, (row, mask) in enumerate((row, mask) for row, own in enumerate(masks) for mask in own):
+        whole = torch.nn.functional.interpolate(output.mask_logits[place][None, None], (8, 8), mode="bilinear")
+        height, width = batch.geometries[row].resized
+        own = torch.nn.functional.interpolate(whole[..., :height, :width], sizes[row], mode="bilinear")[0]
+        bce, dice = plain(own.detach(), torch.from_numpy(mask.astype(np.uint8))[None])
+        bces.append(bce)
+        dices.append(dice)
+    assert losses["bce"].item() == pytest.approx(np.mean(bces), rel=1e-5)
+    assert losses["dice"].item() == pytest.approx(np.mean(dices), rel=1e-5)
+
+
+def test_at_the_images_own_resolution_ignored_pixels_are_left_out_or_background():
+    def half(size):
+        return np.arange(size[0])[:, None].repeat(size[1], 1) < 2
+
+    batch, masks = batch_of([(8, 8)], [1], ignore=half)
+    output = output_of(batch, side=8)
+    found = SegmentationLoss(resolution="image")(output, batch)["bce"]
+    truth = torch.from_numpy(masks[0][0].astype(np.uint8))[None]
+    assert found.item() == pytest.approx(mask_terms(output.mask_logits[:, 2:], truth[:, 2:])[0].item(), rel=1e-6)
+    found = SegmentationLoss(resolution="image", ignored="background")(output, batch)["bce"]
+    assert found.item() == pytest.approx(mask_terms(output.mask_logits, truth)[0].item(), rel=1e-6)

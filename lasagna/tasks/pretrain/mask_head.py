@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lasagna.batch import IGNORE_PIXEL
 from lasagna.datamodules.scenes import CATEGORIES, COLOURS, THINGS, VOID, Scene
-from lasagna.modules.losses import mask_losses
+from lasagna.modules.losses import mask_terms
 from lasagna.modules.tiny import TinyMaskHead, TinyVisionEncoder
 from lasagna.tasks.pretrain.scene_pool import ScenePool
 from lasagna.tasks.pretrain.stage import Stage
@@ -84,7 +84,8 @@ class MaskHeadStage(Stage):
         prompts = self.categories(categories) + self.colours(colours)
         prompts = prompts + self.points(_point_waves(points)) * (points >= 0).all(1, keepdim=True)
         logits = self.head(self.encoder(pixels), prompts, index)
-        bce, dice = mask_losses(logits, masks)
+        logits = nn.functional.interpolate(logits[:, None].float(), size=masks.shape[1:], mode="bilinear")[:, 0]
+        bce, dice = (terms.mean() for terms in mask_terms(logits, masks))
         return {"loss": 2 * bce + 0.5 * dice, "bce": bce, "dice": dice}
 
 
