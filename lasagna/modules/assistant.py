@@ -21,6 +21,7 @@ from lasagna.errors import QueryError
 from lasagna.modules.answers import make_answer, mask_states
 from lasagna.modules.base import LanguageModel, MaskHead, VisionEncoder
 from lasagna.modules.decoding import Decoded, Decoder
+from lasagna.modules.feature_cache import FeatureCache
 from lasagna.modules.input_checks import check_image, check_queries
 from lasagna.modules.losses import AssistantOutput
 from lasagna.modules.rows import row_positions
@@ -74,6 +75,7 @@ class Assistant(Described, LightningModule):
         self.format = PROMPT_FORMATS[prompt_format] if isinstance(prompt_format, str) else prompt_format
         self.presence_threshold = presence_threshold
         self.mask_threshold = mask_threshold
+        self.feature_cache: FeatureCache | None = None
         self._built = False
 
     def configure_model(self) -> None:
@@ -106,7 +108,8 @@ class Assistant(Described, LightningModule):
             pixels: Input of the vision encoder, float ``[b, 3, H, W]``.
             tower_pixels: Input of the language model's own visual tower, if it has one.
         """
-        features = self.vision_encoder(pixels)
+        cache = self.feature_cache
+        features = self.vision_encoder(pixels) if cache is None else cache(self.vision_encoder, pixels)
         visual = features if tower_pixels is None else [tower_pixels]
         return Encoded(features, self.language_model.embed_image(visual))
 

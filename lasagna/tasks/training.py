@@ -13,6 +13,7 @@ from lasagna.batch import Batch
 from lasagna.datamodules import ShardDataModule
 from lasagna.errors import ConfigError
 from lasagna.modules.assistant import Assistant
+from lasagna.modules.feature_cache import FeatureCache
 from lasagna.modules.losses import SegmentationLoss
 from lasagna.recipe import Recipe
 from lasagna.seeding import seeded
@@ -37,6 +38,7 @@ class AssistantTraining(LightningModule):
         ema_decay: Decay of a running mean of the trained weights that evaluation uses, or None for none.
         warm_start: A checkpoint to take trained weights from before the first step; what it lacks starts fresh.
         frozen_check: Whether a checkpoint is refused if the frozen weights are not those that it was trained with.
+        feature_cache: Keeps the features of a frozen vision encoder on disk, or None to compute them each time.
         seed: Seed of fresh weights and of dropout, which is a function of it and the step.
     """
 
@@ -49,6 +51,7 @@ class AssistantTraining(LightningModule):
         ema_decay: float | None = None,
         warm_start: str | None = None,
         frozen_check: bool = True,
+        feature_cache: FeatureCache | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -59,6 +62,7 @@ class AssistantTraining(LightningModule):
         self.average = None if ema_decay is None else WeightAverage(ema_decay)
         self.warm_start = warm_start
         self.frozen_check = frozen_check
+        self.feature_cache = feature_cache
         self.seed = seed
         self.config: Recipe | None = None
         self.recipe: Recipe | None = None
@@ -82,6 +86,9 @@ class AssistantTraining(LightningModule):
             self.trained = trained_state(self.assistant)
             if self.warm_start is not None:
                 load_trained(self.assistant, self.warm_start)
+            if self.feature_cache is not None:
+                self.feature_cache.check(self.assistant.vision_encoder)
+                self.assistant.feature_cache = self.feature_cache
             self.train(self.training)
         if self._trainer is not None:
             self._data.connect(self.assistant.preparation)

@@ -1,0 +1,124 @@
+"""Features of a frozen vision encoder, computed once for each image and kept on disk.
+
+Notation: b: images; H, W: the encoder's input size; c, h, w: channels, height and width of a map.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from uuid import uuid4
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from lasagna.errors import ConfigError
+from lasagna.modules.base import VisionEncoder
+from lasagna.recipe import describe
+from lasagna.trained import fingerprint
+
+
+@dataclass(eq=False)
+class FeatureCache:
+    """Looks features up by the pixels they were computed from, and computes and stores what is not there.
+
+    It pays where the same input comes again: without random crops and colours, over several epochs or runs. Features
+    are stored as they were computed, so that a run with a full cache gives the numbers of one without. Each encoder,
+    with its weights, sizes and precision, has a folder of its own; the files can be deleted at any time.
+
+    Args:
+        folder: Where the features are kept.
+        limit_gb: Most gigabytes that this process adds; beyond them features are computed and not stored.
+    """
+
+    folder: str
+    limit_gb: float = 20.0
+    _left: float = field(init=False, repr=False)
+    _digests: dict[int, str] = field(init=False, repr=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check the limit."""
+        if self.limit_gb <= 0:
+            raise ConfigError(f"feature_cache.limit_gb: expected more than 0, got {self.limit_gb}")
+        self._left = self.limit_gb * 2**30
+
+    def check(self, encoder: VisionEncoder) -> None:
+        """Check that an encoder's features stay what they are.
+
+        Raises:
+            ConfigError: If any of its weights are trained.
+        """
+        trained = [name for name, parameter in encoder.named_parameters() if parameter.requires_grad]
+        if trained:
+            raise ConfigError(
+                f"feature_cache: the vision encoder is trained ({trained[0]} and {len(trained) - 1} more), so that its "
+                "features change; freeze it (vision_encoder.frozen: true) or leave the cache out"
+            )
+
+    def __call__(self, encoder: VisionEncoder, pixels: Tensor) -> list[Tensor]:
+        """Return the maps of images, each ``[b, c, h, w]``, on their device.
+
+        Args:
+            encoder: The encoder, built and frozen.
+            pixels: Prepared images, float ``[b, 3, H, W]``.
+        """
+        folder = Path(self.folder) / self._digest(encoder, pixels)
+        files = [folder / f"{_key(image)}.safetensors" for image in pixels]
+        found = [_read(file) for file in files]
+        missing = [place for place, maps in enumerate(found) if maps is None]
+        if missing:
+            with torch.no_grad():
+                computed = encoder(pixels[missing])
+            for row, place in enumerate(missing):
+                found[place] = [maps[row] for maps in computed]
+                self._store(files[place], [maps[row] for maps in computed])
+        return [torch.stack([image.to(pixels.device) for image in maps]) for maps in zip(*_all(found), strict=True)]
+
+    def _digest(self, encoder: VisionEncoder, pixels: Tensor) -> str:
+        if id(encoder) not in self._digests:
+            weights = sorted(fingerprint(encoder, ()).items())
+            self._digests[id(encoder)] = _short(f"{describe(encoder)}{weights}".encode())
+        kind = pixels.device.type
+        cast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else pixels.dtype
+        return f"{type(encoder).__name__}-{self._digests[id(encoder)]}-{str(cast).rpartition('.')[2]}"
+
+    def _store(self, file: Path, maps: Sequence[Tensor]) -> None:
+        size = sum(image.numel() * image.element_size() for image in maps)
+        if size > self._left:
+            if self._left >= 0:
+                warnings.warn(f"feature_cache: {self.folder} is full; raise limit_gb to keep more", stacklevel=2)
+            self._left = -1
+            return
+        self._left -= size
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # two processes may compute the same image; each writes a file of its own and moves it into place
+        draft = file.with_name(f"{uuid4().hex}.part")
+        save_file({str(place): image.detach().cpu().contiguous() for place, image in enumerate(maps)}, draft)
+        draft.replace(file)
+
+
+def _key(image: Tensor) -> str:
+    return _short(bytes(image.detach().float().cpu().contiguous().numpy().data))
+
+
+def _short(content: bytes) -> str:
+    return blake2b(content, digest_size=16).hexdigest()
+
+
+def _read(file: Path) -> list[Tensor] | None:
+    if not file.is_file():
+        return None
+    try:
+        maps = load_file(file)
+    except (SafetensorError, OSError):
+        return None  # cut short by a full disk, or deleted meanwhile; it is computed and written again
+    return [maps[str(place)] for place in range(len(maps))]
+
+
+def _all(found: Sequence[list[Tensor] | None]) -> list[list[Tensor]]:
+    return [maps for maps in found if maps is not None]
