@@ -1,0 +1,129 @@
+"""The contract of mask heads, which every one of them keeps.
+
+A test class of a new head inherits ``MaskHeadContract`` and says how to make one.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lasagna.errors import ConfigError
+from lasagna.modules import FeatureSpec, TinyMaskHead
+from lasagna.modules.base import MaskHead
+from lasagna.modules.dot_mask_head import DotMaskHead
+from lasagna.modules.sam import SamHeadSize, SamMaskHead
+from lasagna.recipe import build as rebuild
+from lasagna.recipe import describe
+
+
+def maps_of(spec, count, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        torch.randn(count, channels, spec.image_size[0] // stride, spec.image_size[1] // stride, generator=generator)
+        for channels, stride in zip(spec.channels, spec.strides, strict=True)
+    ]
+
+
+class MaskHeadContract:
+    """What holds for every mask head."""
+
+    specs = (
+        FeatureSpec((96, 48, 32), (8, 4, 2), (96, 96)),
+        FeatureSpec((40,), (14,), (70, 98)),
+        FeatureSpec((40, 24), (16, 8), (64, 96)),
+    )
+
+    def make(self):
+        raise NotImplementedError
+
+    def build(self, spec):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            head = self.make()
+            head.build(spec)
+        return head.eval()
+
+    def prompts(self, head, count):
+        return torch.randn(count, head.prompt_dim, generator=torch.Generator().manual_seed(2))
+
+    def test_masks_cover_the_input_in_its_shape(self):
+        for spec in self.specs:
+            head = self.build(spec)
+            masks = head(maps_of(spec, 2), self.prompts(head, 3), torch.tensor([0, 1, 1]))
+            assert masks.shape[0] == 3
+            assert masks.shape[1] / masks.shape[2] == spec.grid[0] / spec.grid[1]
+            assert masks.shape[1] >= spec.grid[0]
+
+    def test_each_prompt_sees_its_own_image_whatever_the_order(self):
+        spec = self.specs[0]
+        head, maps, index = self.build(spec), maps_of(spec, 2), torch.tensor([1, 0, 1])
+        prompts = self.prompts(head, 3)
+        together = head(maps, prompts, index)
+        for place, image in enumerate(index.tolist()):
+            own = [features[image : image + 1] for features in maps]
+            alone = head(own, prompts[place : place + 1], torch.tensor([0]))
+            torch.testing.assert_close(together[place : place + 1], alone, atol=1e-4, rtol=1e-4)
+        assert not torch.allclose(head(maps, prompts, 1 - index), together, atol=1e-3)
+
+    def test_no_prompts_give_no_masks(self):
+        spec = self.specs[0]
+        head = self.build(spec)
+        some = head(maps_of(spec, 1), self.prompts(head, 1), torch.tensor([0]))
+        none = head(maps_of(spec, 1), self.prompts(head, 0), torch.zeros(0, dtype=torch.long))
+        assert none.shape == (0, *some.shape[1:])
+
+    def test_gradients_reach_prompts_and_what_is_trained(self):
+        spec = self.specs[0]
+        head = self.build(spec).train()
+        prompts = self.prompts(head, 2).requires_grad_()
+        head(maps_of(spec, 2), prompts, torch.tensor([0, 1])).square().mean().backward()
+        assert (prompts.grad.abs().sum(1) > 0).all()
+        trained = [parameter for parameter in head.parameters() if parameter.requires_grad]
+        assert trained
+        assert all(parameter.grad is not None for parameter in trained)
+
+    def test_half_precision_is_close(self):
+        spec = self.specs[0]
+        head = self.build(spec)
+        prompts, index = self.prompts(head, 2), torch.tensor([0, 1])
+        whole = head(maps_of(spec, 2), prompts, index)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = head(maps_of(spec, 2), prompts, index)
+        assert (half.float() - whole).abs().mean() < 0.05 * whole.abs().mean().clamp(min=1)
+
+    def test_a_checkpoint_can_say_how_to_make_it(self):
+        head = self.make()
+        assert type(rebuild(describe(head), MaskHead)) is type(head)
+
+
+class TestTinyMaskHead(MaskHeadContract):
+    def make(self):
+        return TinyMaskHead(weights="random")
+
+
+class TestDotMaskHead(MaskHeadContract):
+    def make(self):
+        return DotMaskHead(width=32)
+
+
+class TestSamMaskHead(MaskHeadContract):
+    specs = (FeatureSpec((32,), (8,), (64, 64)), FeatureSpec((32,), (16,), (64, 96)))
+
+    def make(self):
+        return SamMaskHead(size=SamHeadSize(32, 2, 4, 48, 4, 8, 24, 2))
+
+
+def test_dot_head_reads_the_finer_maps():
+    spec = FeatureSpec((96, 48, 32), (8, 4, 2), (96, 96))
+    head = TestDotMaskHead().build(spec)
+    maps, prompts, index = maps_of(spec, 1), torch.randn(1, 32), torch.tensor([0])
+    before = head(maps, prompts, index)
+    for place in (0, 1, 2):
+        changed = [features + (rank == place) for rank, features in enumerate(maps)]
+        assert not torch.allclose(head(changed, prompts, index), before, atol=1e-4)
+
+
+def test_dot_head_refuses_a_width_that_norms_cannot_split():
+    with pytest.raises(ConfigError, match="multiple of 8, got 12"):
+        DotMaskHead(width=12)
