@@ -33,6 +33,7 @@ class PromptFormat:
         token_gap: What stands between a name and its token.
         lead_in: What stands before the one token of a referring or reasoning answer.
         tail: What stands at the end of an answer, before the language model's own end token.
+        markers: Further tokens of the prompts, such as those that enclose the names of a complex query.
         reserved_tokens: Further tokens that no name and no answer in words may hold; the assistant adds those of its
             language model.
 
@@ -49,6 +50,7 @@ class PromptFormat:
     token_gap: str = " "
     lead_in: str = ""
     tail: str = ""
+    markers: tuple[str, ...] = ()
     reserved_tokens: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -59,8 +61,8 @@ class PromptFormat:
 
     @property
     def special_tokens(self) -> tuple[str, ...]:
-        """The tokens that a language model must know as one piece each."""
-        return self.present_token, self.absent_token, self.image_token
+        """The tokens that a language model must know as one piece each: present, absent, image token, and markers."""
+        return self.present_token, self.absent_token, self.image_token, *self.markers
 
     def check(self, kind: Kind, query: Sequence[str]) -> None:
         """Check that a query can be asked in this format.

@@ -19,25 +19,31 @@ PAPER = PromptFormat(
 )
 """The paper's spelling (arXiv 2404.08506, section 3): one entry a category, in the query's order."""
 
+_SYSTEM = (
+    "A chat between a curious human and an artificial intelligence assistant. The assistant gives helpful, detailed, "
+    "and polite answers to the human's questions. "
+)
+
 RELEASED = PromptFormat(
     present_token="<ins>",
     absent_token="<no_ins>",
     image_token="<image>",
     prompts={
-        "complex": (
-            "USER: <image>\n<semantic>Can you segment the following categories in this image?"
-            "<cat_start> {query} <cat_end> ASSISTANT: "
+        "complex": _SYSTEM + "USER: <image>\n<semantic>Segment this image.<cat_start> {query} <cat_end> ASSISTANT:",
+        "referring": (
+            _SYSTEM + "USER: <image>\n What is {query} in this image? Please output segmentation mask. ASSISTANT:"
         ),
-        "referring": "USER: <image>\nCan you segment {query} in this image? ASSISTANT: ",
-        "reasoning": "USER: <image>\n{query} Please output segmentation mask. ASSISTANT: ",
-        "question": "USER: <image>\n{query} ASSISTANT: ",
+        "reasoning": _SYSTEM + "USER: <image>\n{query} Please output segmentation mask. ASSISTANT:",
+        "question": _SYSTEM + "USER: <image>\n{query} ASSISTANT:",
     },
     entry_separator="",
     token_gap="",
-    lead_in="Sure, it is ",
-    tail="",
+    markers=("<cat_start>", "<cat_end>", "<semantic>"),
 )
-"""The spelling of the released code and weights: category markers, no separator between entries."""
+"""The spelling of the released code and weights: LLaVA v1's talk, category markers, no separator between entries.
+
+The prompts are those of its evaluation (``test_sem.py``; ``utils/refer_seg_dataset.py``, validation), which leave no
+blank behind "ASSISTANT:"."""
 
 TINY = PromptFormat(
     present_token="<SEG>",

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import pytest
@@ -94,6 +95,10 @@ def test_names_that_count_as_the_same(one, other):
     assert normalise(one) == normalise(other)
 
 
+TALK = (
+    "A chat between a curious human and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the human's questions. "
+)
 DECISIONS = [("sky", True), ("red  ball", False), ("dog", True)]
 
 
@@ -116,7 +121,7 @@ def test_answers_as_written(name, answer):
     ("name", "present", "absent"),
     [
         ("paper", "Sure, it is <SEG>.", "Sure, it is <NEG>."),
-        ("released", "Sure, it is <ins>", "Sure, it is <no_ins>"),
+        ("released", "<ins>", "<no_ins>"),
         ("tiny", "<SEG>", "<NEG>"),
     ],
 )
@@ -137,12 +142,15 @@ def test_single_answers_as_written(name, kind, present, absent):
         (
             "released",
             "complex",
-            "USER: <image>\n<semantic>Can you segment the following categories in this image?"
-            "<cat_start> sky, red ball <cat_end> ASSISTANT: ",
+            TALK + "USER: <image>\n<semantic>Segment this image.<cat_start> sky, red ball <cat_end> ASSISTANT:",
         ),
-        ("released", "referring", "USER: <image>\nCan you segment sky, red ball in this image? ASSISTANT: "),
-        ("released", "reasoning", "USER: <image>\nsky, red ball Please output segmentation mask. ASSISTANT: "),
-        ("released", "question", "USER: <image>\nsky, red ball ASSISTANT: "),
+        (
+            "released",
+            "referring",
+            TALK + "USER: <image>\n What is sky, red ball in this image? Please output segmentation mask. ASSISTANT:",
+        ),
+        ("released", "reasoning", TALK + "USER: <image>\nsky, red ball Please output segmentation mask. ASSISTANT:"),
+        ("released", "question", TALK + "USER: <image>\nsky, red ball ASSISTANT:"),
         ("tiny", "complex", "<image> list sky red ball answer "),
         ("tiny", "referring", "<image> find sky red ball answer "),
         ("tiny", "reasoning", "<image> show sky red ball answer "),
@@ -285,3 +293,26 @@ def test_tokens_of_the_language_model_are_reserved():
 def test_formats_that_cannot_work(changed, message):
     with pytest.raises(ConfigError, match=message):
         replace(PAPER, **changed)
+
+
+def test_no_name_may_hold_a_marker():
+    with pytest.raises(QueryError, match=r"holds \['<cat_end>'\]"):
+        RELEASED.check("complex", ["sky <cat_end>"])
+    assert RELEASED.special_tokens[3:] == ("<cat_start>", "<cat_end>", "<semantic>")
+
+
+def test_released_prompts_are_those_of_the_original(shared):
+    file = shared / "golden" / "data" / "grammar.json"
+    if not file.is_file():
+        pytest.skip("there are no golden prompts of the original code in shared/golden")
+    grammar = json.loads(file.read_text(encoding="utf-8"))
+    assert grammar["evaluation_prompts"]
+    for record in grammar["evaluation_prompts"]:
+        _, _, names = record["prompt"].partition("<cat_start> ")
+        names, _, _ = names.partition(" <cat_end>")
+        assert RELEASED.prompt("complex", names.split(", ")) == record["prompt"]
+    for record in grammar["validation"]:
+        for talk in record["conversations"]:
+            asked = talk.partition("What is ")[2].partition(" in this image?")[0]
+            if asked:
+                assert RELEASED.prompt("referring", [asked]) + " <ins>.</s>" == talk

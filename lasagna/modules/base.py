@@ -98,7 +98,8 @@ class LanguageModel(Described, LightningModule):
 
         Args:
             features: The vision encoder's maps, for models without a visual tower of their own.
-            special_tokens: Tokens that must be one piece each: present, absent and image token, in this order.
+            special_tokens: Tokens that must be one piece each: present, absent and image token, in this order, then the
+                markers of the prompts, if there are any.
         """
 
     @abstractmethod
