@@ -14,6 +14,7 @@ COMMANDS = {
     "predict": ("lasagna.predict:predict", "answer queries about a picture or a folder of pictures"),
     "convert": ("lasagna.datamodules.converters.conversion:convert", "write a data set as shards: convert NAME ..."),
     "verify": ("lasagna.datamodules.verify:verify", "compare shards with the checksums in their manifests"),
+    "export": ("lasagna.export:export", "write what was trained of an assistant as a small folder"),
     "sweep": ("lasagna.sweeps.run:sweep", "run a grid of config values and seeds"),
     "report": ("lasagna.sweeps.report:report", "turn a folder of runs into a table and a plot"),
     "pretrain": ("lasagna.tasks.pretrain.command:pretrain", "make the weights of the tiny parts again"),

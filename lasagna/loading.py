@@ -6,6 +6,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
+from lasagna.assistant_folder import is_assistant_folder, read_assistant
 from lasagna.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -20,14 +21,16 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint without unpickling anything but plain data and tensors.
 
     Args:
-        path: The file.
+        path: A file that training wrote, or a folder that ``lasagna export`` or ``lasagna import`` wrote.
 
     Raises:
-        CheckpointError: If there is no such file, or it is no checkpoint of a training run.
+        CheckpointError: If there is no such file or folder, or it is no checkpoint of a training run.
     """
     import torch
 
     path = Path(path)
+    if is_assistant_folder(path):
+        return read_assistant(path)
     if not path.is_file():
         raise CheckpointError(f"checkpoint: there is no file {str(path)!r}{_nearby(path)}")
     try:
@@ -67,7 +70,8 @@ def load(path: str | Path, *, assistant: Assistant | None = None, frozen_check: 
     """Load an assistant that is ready to answer.
 
     Args:
-        path: A checkpoint that training wrote; it says itself how to make the assistant.
+        path: A checkpoint that training wrote, or a folder from ``lasagna export`` or ``lasagna import``; it says
+            itself how to make the assistant.
         assistant: The assistant to load into, for checkpoints that cannot say so; it is built here.
         frozen_check: Whether the frozen weights must be those that the checkpoint was trained with.
 

@@ -1,0 +1,128 @@
+"""An assistant as a folder: how to make it, and what was trained of it; frozen pretrained weights are named in it.
+
+``assistant.json`` says how to make the assistant, ``adapter_config.json`` and ``adapter_model.safetensors`` are
+low-rank adapters in peft's own format, and ``heads.safetensors`` holds all else that was trained.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lasagna.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lasagna.modules.assistant import Assistant
+
+ASSISTANT = "assistant.json"
+ADAPTER = "adapter_model.safetensors"
+HEADS = "heads.safetensors"
+FORM = 1
+"""Version of this layout."""
+
+_PREFIX = "adapted_model"
+
+
+def is_assistant_folder(path: Path) -> bool:
+    """Say whether a path is a folder of this layout."""
+    return (path / ASSISTANT).is_file()
+
+
+def write_assistant(folder: Path, assistant: Assistant, checkpoint: Mapping[str, Any]) -> list[Path]:
+    """Write an assistant into a folder.
+
+    Args:
+        folder: A new or empty folder.
+        assistant: The assistant, built, whose adapters are looked up.
+        checkpoint: What is known of it: its trained weights, recipe, seed and fingerprint, as in a checkpoint file.
+
+    Returns:
+        The files.
+
+    Raises:
+        CheckpointError: If the folder holds something, or the checkpoint does not say how to make the assistant.
+    """
+    from safetensors.torch import save_file
+
+    from lasagna.peft_format import adapted_model, to_peft
+    from lasagna.trained import FROZEN, RECIPE, SEED
+
+    _check_empty(folder)
+    if checkpoint.get(RECIPE) is None:
+        raise CheckpointError("checkpoint: it does not say how to make its assistant, so that no folder can")
+    weights = _weights(checkpoint)
+    adapted = adapted_model(assistant)
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {"form": FORM, RECIPE: checkpoint[RECIPE], SEED: checkpoint.get(SEED, 0), FROZEN: checkpoint.get(FROZEN)}
+    if adapted is not None:
+        prefix, config = adapted
+        adapters = to_peft(weights, prefix)
+        save_file(_apart(adapters), folder / ADAPTER, {"format": "pt"})
+        config.save_pretrained(str(folder))
+        about[_PREFIX] = prefix
+        weights = {name: value for name, value in weights.items() if not to_peft({name: value}, prefix)}
+    save_file(_apart(weights), folder / HEADS, {"format": "pt"})
+    (folder / ASSISTANT).write_text(json.dumps(about, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    return sorted(folder.iterdir())
+
+
+def read_assistant(folder: Path) -> dict[str, Any]:
+    """Read a folder as what ``lasagna.loading.read_checkpoint`` returns of a file.
+
+    Raises:
+        CheckpointError: If files are missing, unreadable, or of a later layout.
+    """
+    from lasagna.peft_format import from_peft
+    from lasagna.trained import FROZEN, PREFIX, RECIPE, SEED
+
+    about = _about(folder)
+    weights = _tensors(folder / HEADS)
+    if _PREFIX in about:
+        weights |= from_peft(_tensors(folder / ADAPTER), about[_PREFIX])
+    checkpoint = {"state_dict": {PREFIX + name: value for name, value in weights.items()}}
+    kept = {key: about[key] for key in (RECIPE, SEED, FROZEN) if about.get(key) is not None}
+    return {**checkpoint, **kept}
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    try:
+        about: dict[str, Any] = json.loads((folder / ASSISTANT).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as fault:
+        raise CheckpointError(f"checkpoint: {folder / ASSISTANT} cannot be read ({fault}); export it again") from fault
+    if about.get("form") != FORM:
+        raise CheckpointError(
+            f"checkpoint: {folder / ASSISTANT} has form {about.get('form')!r}, this version of lasagna reads {FORM}; "
+            "use the version that wrote it, or a newer one"
+        )
+    return about
+
+
+def _tensors(file: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as fault:
+        raise CheckpointError(f"checkpoint: {file} cannot be read ({fault}); export it again") from fault
+
+
+def _weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    from lasagna.trained import PREFIX
+
+    state = checkpoint["state_dict"]
+    return {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
+
+
+def _apart(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    # tied weights share memory, which safetensors refuses to write
+    return {name: value.detach().cpu().clone().contiguous() for name, value in weights.items()}
+
+
+def _check_empty(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise CheckpointError(f"output: {str(folder)!r} holds something already; give a new folder, or empty it first")
