@@ -181,7 +181,7 @@ class Decoder:
     def _choose(self, hidden: Tensor) -> list[int]:
         """Return the most probable token of each row; never the image token, which stands for vectors, not words."""
         logits = self.model.logits(hidden)
-        logits[:, self.image_id] = -torch.inf
+        logits[:, self.image_id : self.image_id + 1] = -torch.inf  # a slice, since it may stand behind all words
         tokens: list[int] = logits.argmax(-1).tolist()
         return tokens
 

@@ -1,0 +1,137 @@
+"""Weights out of a checkpoint folder: one file or several with an index, safetensors or PyTorch, nothing unpickled."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from lasagna.errors import CheckpointError
+
+SINGLE_FILES = ("model.safetensors", "pytorch_model.bin")
+"""Names of a checkpoint's only file, in the order of preference; an index is called so with ``.index.json`` behind."""
+
+_SHOWN = 4
+
+
+def read_state(folder: str | Path, argument: str = "folder") -> dict[str, Tensor]:
+    """Read all tensors of a checkpoint's folder.
+
+    Of the usual PyTorch format and of safetensors, what is not used is not read from the disk.
+
+    Args:
+        folder: Folder with ``model.safetensors`` or ``pytorch_model.bin``, or with an index of several such files.
+        argument: The setting that named the folder, for messages.
+
+    Returns:
+        Tensors by name, on the CPU. They may stand for the file itself: copy what has to outlive it.
+
+    Raises:
+        CheckpointError: If there is no such folder or file, one cannot be read, or files and index do not agree.
+    """
+    root = Path(folder)
+    for name in SINGLE_FILES:
+        index = root / f"{name}.index.json"
+        if index.is_file():
+            return _sharded(index, argument)
+        if (root / name).is_file():
+            return _tensors(root / name, argument)
+    missing = "no such folder" if not root.is_dir() else f"neither {' nor '.join(SINGLE_FILES)} in it, nor an index"
+    raise CheckpointError(f"{argument}: {str(root)!r} is no checkpoint, there is {missing}; check the path")
+
+
+def read_json(path: Path, argument: str = "folder") -> dict[str, Any]:
+    """Read a JSON object, such as ``config.json``, of a checkpoint's folder.
+
+    Args:
+        path: The file.
+        argument: The setting that named the folder, for messages.
+
+    Raises:
+        CheckpointError: If the file is missing or holds no JSON object.
+    """
+    if not path.is_file():
+        raise CheckpointError(
+            f"{argument}: {str(path.parent)!r} has no {path.name}; give the checkpoint's whole folder"
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as fault:
+        raise CheckpointError(f"{argument}: {path} is no JSON ({fault}); fetch it again") from fault
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{argument}: {path} holds no JSON object; fetch it again")
+    return content
+
+
+def fill(network: nn.Module, tensors: Mapping[str, Tensor], source: str, prefix: str = "") -> None:
+    """Give a network that was made on the meta device its weights, copied to torch's default device and precision.
+
+    Args:
+        network: The network; buffers that its state dict leaves out are not filled.
+        tensors: Tensors by name; those the network has no place for are left alone.
+        source: Setting and place they come from, for the message.
+        prefix: What stands before the network's own names in ``tensors``, with a dot.
+
+    Raises:
+        CheckpointError: If tensors are missing or of another shape; names the first few.
+    """
+    wanted = network.state_dict()
+    _check(wanted, {name: tensors[prefix + name] for name in wanted if prefix + name in tensors}, source, prefix)
+    device, dtype = torch.get_default_device(), torch.get_default_dtype()
+    own = {name: tensors[prefix + name].to(device, dtype, copy=True) for name in wanted}
+    network.load_state_dict(own, assign=True)
+
+
+def _check(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], source: str, prefix: str) -> None:
+    faults = [f"{prefix}{name} is missing" for name in wanted if name not in found]
+    faults += [
+        f"{prefix}{name} has shape {tuple(tensor.shape)}, here {tuple(wanted[name].shape)}"
+        for name, tensor in found.items()
+        if tensor.shape != wanted[name].shape
+    ]
+    if faults:
+        raise CheckpointError(
+            f"{source} does not fit its config: {_few(faults)}; give the folder of a whole checkpoint"
+        )
+
+
+def _sharded(index: Path, argument: str) -> dict[str, Tensor]:
+    places = read_json(index, argument).get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise CheckpointError(f"{argument}: {index} has no weight_map; fetch the index again")
+    files = sorted(set(map(str, places.values())))
+    absent = [name for name in files if not (index.parent / name).is_file()]
+    if absent:
+        raise CheckpointError(f"{argument}: {index} names files that are not there: {_few(absent)}; fetch them too")
+    read = {name: _tensors(index.parent / name, argument) for name in files}
+    lost = [f"{name} in {file}" for name, file in places.items() if name not in read[file]]
+    if lost:
+        raise CheckpointError(f"{argument}: {index} names tensors that are not there: {_few(lost)}; fetch all anew")
+    return {name: read[file][name] for name, file in places.items()}
+
+
+def _tensors(path: Path, argument: str) -> dict[str, Tensor]:
+    try:
+        state = load_file(path) if path.suffix == ".safetensors" else _load(path)
+    except Exception as fault:
+        raise CheckpointError(
+            f"{argument}: {path} is neither safetensors nor a plain state dict ({fault}); fetch it again"
+        ) from fault
+    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise CheckpointError(f"{argument}: {path} holds more than tensors by name; give a state dict")
+    return state
+
+
+def _load(path: Path) -> Any:  # noqa: ANN401
+    return torch.load(path, "cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+
+
+def _few(things: Sequence[str]) -> str:
+    more = f" and {len(things) - _SHOWN} more" if len(things) > _SHOWN else ""
+    return "; ".join(things[:_SHOWN]) + more

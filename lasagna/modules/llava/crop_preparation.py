@@ -1,0 +1,46 @@
+"""CLIP's image preparation, to the bit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from lasagna.batch import Geometry
+
+
+@dataclass(frozen=True)
+class CropPreparation:
+    """Resize the shortest side (bicubic), cut the middle square out, and normalise (CLIP, arXiv 2103.00020).
+
+    What is left and right of the middle of a wide image, or above and below that of a tall one, is not seen.
+
+    Args:
+        side: Height and width of the input in pixels.
+        mean: Mean of each channel, for values in [0, 1].
+        std: Standard deviation of each channel, for values in [0, 1].
+    """
+
+    side: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def geometry(self, size: tuple[int, int]) -> Geometry:
+        """Say that an image of some height and width fills the whole input, by its middle square."""
+        return Geometry(original=size, resized=(self.side, self.side), padded=(self.side, self.side))
+
+    def pixels(self, image: NDArray[np.uint8]) -> Tensor:
+        """Turn an image ``[h, w, 3]`` into the tower's input, float ``[3, H, W]``."""
+        shortest = min(image.shape[:2])
+        height, width = (int(self.side * side / shortest) for side in image.shape[:2])
+        if image.shape[:2] != (height, width):
+            image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
+        top, left = (height - self.side) // 2, (width - self.side) // 2
+        square = image[top : top + self.side, left : left + self.side]
+        values = torch.from_numpy((square * (1 / 255)).astype(np.float32).transpose(2, 0, 1))
+        normal = (values - torch.tensor(self.mean)[:, None, None]) / torch.tensor(self.std)[:, None, None]
+        return normal.contiguous()

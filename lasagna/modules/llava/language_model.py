@@ -1,0 +1,151 @@
+"""LLaVA v1 as a language model: a Llama that reads an image through a CLIP tower of its own.
+
+Notation: b: images; r: rows; t: tokens; i: image tokens; d: hidden size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+from lasagna.batch import ImagePreparation, TextPreparation
+from lasagna.modules.adapters import LoRA
+from lasagna.modules.base import FeatureSpec, LanguageModel
+from lasagna.modules.checkpoint_folder import fill, read_state
+from lasagna.modules.llava.llama import make_llama
+from lasagna.modules.llava.settings import find_tower, read_settings
+from lasagna.modules.llava.text_preparation import IMAGE_END, IMAGE_START, LlavaPreparation
+from lasagna.modules.llava.tokenizer import read_tokenizer
+from lasagna.modules.llava.tower import read_tower, tower_preparation
+
+
+class LlavaV1(LanguageModel):
+    """LLaVA v1 (arXiv 2304.08485), the base of LaSagnA's released weights; hidden states are the original's.
+
+    Reads a folder in the layout of LLaVA v1 or of a LaSagnA release: ``config.json``, ``tokenizer.model``,
+    ``added_tokens.json`` and weights, safetensors or PyTorch, in one file or several. Weights get torch's default
+    precision, so that the Trainer's (``bf16-true``) holds from the start. The tower is not trained.
+
+    Args:
+        folder: The checkpoint's folder.
+        vision_tower: Folder of the CLIP tower, which a release does not hold; None for the one that ``config.json``
+            names. A relative path may start at the checkpoint's folder, the one around it, or the working directory.
+        adapter: Low-rank adapters, or None to train the Llama's own layers.
+        train_projector: Whether the layer between tower and Llama is trained.
+        centre_crop: Whether the tower sees the middle square of an image, as the original does, or all of it, padded.
+        max_length: Longest row of tokens, the image's included; None for that of ``config.json``.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        vision_tower: str | None = None,
+        adapter: LoRA | None = None,
+        train_projector: bool = False,
+        centre_crop: bool = True,
+        max_length: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.folder = folder
+        self.tower_folder = vision_tower
+        self.adapter = adapter
+        self.train_projector = train_projector
+        self.centre_crop = centre_crop
+        self.max_length = max_length
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The checkpoint's ``config.json``, read when asked for."""
+        return read_settings(Path(self.folder))
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the hidden states."""
+        return int(self.settings["hidden_size"])
+
+    @property
+    def preparation(self) -> TextPreparation:
+        """The tokeniser with the image in its place."""
+        return self._preparation
+
+    @property
+    def tower_preparation(self) -> ImagePreparation:
+        """CLIP's preparation."""
+        return self._tower_preparation
+
+    def build(self, features: FeatureSpec, special_tokens: Sequence[str]) -> None:
+        """Make the layers, load their weights and add tokens.
+
+        Args:
+            features: Not read, since the model has a visual tower of its own.
+            special_tokens: Present, absent and image token, then the prompt format's markers.
+
+        Raises:
+            CheckpointError: If a folder, file or tensor is missing, cannot be read, or does not fit the others.
+        """
+        folder, source = Path(self.folder), f"folder: {self.folder!r}"
+        place = find_tower(folder, self.tower_folder, self.settings)
+        present, absent, image, *markers = special_tokens
+        # the original's order of adding them
+        tokenizer = read_tokenizer(folder).with_tokens([*markers, present, absent, IMAGE_START, IMAGE_END])
+        state = read_state(folder)
+        self.llama = make_llama(self.settings, state, len(tokenizer), source)
+        self.vision_tower = read_tower(place, int(self.settings.get("mm_vision_select_layer", -2)))
+        with torch.device("meta"):
+            self.mm_projector = nn.Linear(self.vision_tower.width, self.hidden_size)
+        fill(self.mm_projector, state, source, "model.mm_projector.")
+        self._freeze()
+        # the image token stands behind all words, where embedding and head have no row
+        length = self.max_length or int(self.llama.config.max_position_embeddings)
+        self._preparation = LlavaPreparation(tokenizer.with_tokens([image]), image, self.vision_tower.tokens, length)
+        self._tower_preparation = tower_preparation(place, self.vision_tower.side, self.centre_crop)
+
+    def embed_image(self, visual: Sequence[Tensor]) -> Tensor:
+        """Turn the tower's pixels, the one tensor ``[b, 3, h, w]``, into ``[b, i, d]``."""
+        vectors: Tensor = self.mm_projector(self.vision_tower(visual[0]))
+        return vectors
+
+    def embed(self, input_ids: Tensor, image_vectors: Tensor) -> Tensor:
+        """Embed rows of tokens ``[r, t]``, with ``[r, i, d]`` at their image tokens."""
+        places = input_ids == self._preparation.image_token_id
+        words: Tensor = self.llama.get_input_embeddings()(input_ids.masked_fill(places, 0))
+        return words.masked_scatter(places[..., None], image_vectors.to(words.dtype)[places.any(1)])
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        attention_mask: Tensor,
+        position_ids: Tensor,
+        cache: Any = None,  # noqa: ANN401
+    ) -> Tensor:
+        """Compute hidden states ``[r, t, d]`` after the final norm."""
+        output = self.llama.model(
+            inputs_embeds=embeddings,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )
+        hidden: Tensor = output.last_hidden_state
+        return hidden
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Turn hidden states ``[..., d]`` into token logits ``[..., v]``; the image token has none."""
+        logits: Tensor = self.llama.lm_head(hidden)
+        return logits
+
+    def new_cache(self) -> Any:  # noqa: ANN401
+        """Return an empty key-value cache."""
+        return DynamicCache(config=self.llama.config)
+
+    def _freeze(self) -> None:
+        self.vision_tower.requires_grad_(False)
+        self.mm_projector.requires_grad_(self.train_projector)
+        if self.adapter is not None:
+            self.adapter.inject(self.llama)

@@ -1,0 +1,85 @@
+"""What the ``config.json`` of a LLaVA v1 checkpoint says, and where its visual tower is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import LlamaConfig
+
+from lasagna.errors import CheckpointError
+from lasagna.modules.checkpoint_folder import read_json
+
+_NEEDED = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+_LLAMA = (
+    *_NEEDED,
+    "num_key_value_heads",
+    "hidden_act",
+    "initializer_range",
+    "max_position_embeddings",
+    "rms_norm_eps",
+    "rope_scaling",
+    "rope_theta",
+)
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Read a checkpoint's ``config.json``.
+
+    Args:
+        folder: The checkpoint's folder.
+
+    Raises:
+        CheckpointError: If there is no such folder or file, or it is that of another kind of model.
+    """
+    if not folder.is_dir():
+        raise CheckpointError(f"folder: there is no folder {str(folder)!r}; give that of a LLaVA v1 or LaSagnA release")
+    settings = read_json(folder / "config.json")
+    missing = [name for name in _NEEDED if not isinstance(settings.get(name), int)]
+    if missing:
+        raise CheckpointError(f"folder: {folder / 'config.json'} has no {', '.join(missing)}; LLaVA v1's has them all")
+    projector, feature = settings.get("mm_projector_type", "linear"), settings.get("mm_vision_select_feature", "patch")
+    if projector != "linear" or feature != "patch":
+        raise CheckpointError(
+            f"folder: {str(folder)!r} has mm_projector_type {projector!r} and mm_vision_select_feature {feature!r}; "
+            "LLaVA v1 has 'linear' and 'patch', later versions do not fit"
+        )
+    return settings
+
+
+def llama_config(settings: Mapping[str, Any], vocabulary: int) -> LlamaConfig:
+    """Return the config of the Llama alone.
+
+    Args:
+        settings: The checkpoint's settings.
+        vocabulary: Rows of the word embedding.
+    """
+    given = {name: settings[name] for name in _LLAMA if settings.get(name) is not None}
+    return LlamaConfig(vocab_size=vocabulary, pad_token_id=0, bos_token_id=1, eos_token_id=2, **given)
+
+
+def find_tower(folder: Path, vision_tower: str | None, settings: Mapping[str, Any]) -> Path:
+    """Find the folder of the visual tower, which a release does not hold.
+
+    Args:
+        folder: The checkpoint's folder.
+        vision_tower: The tower's folder, or None for the one that the checkpoint's settings name.
+        settings: The checkpoint's settings.
+
+    Returns:
+        The first folder there is: beside the checkpoint's files, beside its folder, or in the working directory.
+
+    Raises:
+        CheckpointError: If none of them has a ``config.json``.
+    """
+    name = vision_tower or settings.get("mm_vision_tower") or settings.get("vision_tower")
+    tried = [folder / name, folder.resolve().parent / name, Path(name)] if name else []
+    for place in tried:
+        if (place / "config.json").is_file():
+            return place
+    shown = ", ".join(str(place) for place in dict.fromkeys(tried))
+    raise CheckpointError(
+        f"vision_tower: there is no CLIP folder for {name!r} (looked for config.json in: {shown or 'no place'}); fetch "
+        "the tower that the checkpoint's config.json names, and give its folder as vision_tower"
+    )

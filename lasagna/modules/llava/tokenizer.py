@@ -1,0 +1,133 @@
+"""The tokeniser that LLaVA v1 was trained with: sentencepiece between added tokens.
+
+Tokenisers of today give other ids for the same folder. The old rules: a text is split at core and added tokens,
+the longest first; white space around an added token is dropped, that around a core token (``<s>``, ``</s>``,
+``<unk>``) is not; what is left is encoded piece by piece, each with sentencepiece's own blank before it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lasagna.errors import CheckpointError
+from lasagna.modules.checkpoint_folder import read_json
+
+
+@dataclass(frozen=True)
+class LlavaTokenizer:
+    """Sentencepiece with core and added tokens, which are one piece each.
+
+    Args:
+        pieces: The sentencepiece processor.
+        added: Added tokens and their ids, which run on from those of the pieces.
+    """
+
+    pieces: Any
+    added: Mapping[str, int]
+
+    def __len__(self) -> int:
+        """Count all tokens."""
+        return int(self.pieces.get_piece_size()) + len(self.added)
+
+    @cached_property
+    def core(self) -> dict[str, int]:
+        """Start, end and unknown token with their ids."""
+        ids = (self.pieces.bos_id(), self.pieces.eos_id(), self.pieces.unk_id())
+        return {self.pieces.id_to_piece(token): token for token in ids}
+
+    def with_tokens(self, tokens: Iterable[str]) -> LlavaTokenizer:
+        """Return a tokeniser that knows further tokens too; those without an id get the next ones, in order."""
+        added = dict(self.added)
+        for token in tokens:
+            if token not in added and token not in self.core:
+                added[token] = self.pieces.get_piece_size() + len(added)
+        return replace(self, added=added)
+
+    def ids(self, text: str) -> list[int]:
+        """Turn a text into token ids; nothing is put before or behind."""
+        parts = self._tokens.split(text)
+        ids: list[int] = []
+        for place, part in enumerate(parts):
+            if place % 2:  # the tokens stand between the words
+                ids.append(self.added[part] if part in self.added else self.core[part])
+                continue
+            words = part.lstrip() if place and parts[place - 1] in self.added else part
+            words = words.rstrip() if place + 1 < len(parts) and parts[place + 1] in self.added else words
+            ids += self.pieces.encode(words, out_type=int) if words else []
+        return ids
+
+    def text(self, ids: Sequence[int], core: bool = False) -> str:
+        """Turn token ids back into text, with a blank on both sides of an added token.
+
+        Args:
+            ids: Token ids.
+            core: Whether start, end and unknown tokens are written too.
+        """
+        names = {token: name for name, token in self.added.items()}
+        skipped = () if core else tuple(self.core.values())
+        texts: list[str] = []
+        words: list[int] = []
+        for token in [token for token in ids if token not in skipped]:
+            if token in names:
+                texts += [self._words(words), names[token]] if words else [names[token]]
+                words = []
+            else:
+                words.append(token)
+        return " ".join([*texts, self._words(words)] if words else texts)
+
+    @cached_property
+    def _tokens(self) -> re.Pattern[str]:
+        tokens = sorted((*self.core, *self.added), key=len, reverse=True)
+        return re.compile(f"({'|'.join(map(re.escape, tokens))})")
+
+    def _words(self, ids: Sequence[int]) -> str:
+        """Decode what stands between added tokens; a blank before what ends with a core token, but at the start."""
+        names = {token: name for name, token in self.core.items()}
+        text, run = "", list[int]()
+        for place, token in enumerate(ids):
+            if token in names:
+                blank = " " if place and ids[place - 1] not in names else ""
+                text, run = text + blank + self._decoded(run) + names[token], []
+            else:
+                run.append(token)
+        return text + self._decoded(run)
+
+    def _decoded(self, ids: list[int]) -> str:
+        return str(self.pieces.decode(ids)) if ids else ""
+
+
+def read_tokenizer(folder: Path) -> LlavaTokenizer:
+    """Read ``tokenizer.model`` and, if there is one, ``added_tokens.json``.
+
+    Args:
+        folder: The checkpoint's folder.
+
+    Raises:
+        CheckpointError: If the package sentencepiece or the file is missing, or the ids of added tokens do not run on
+            from those of the pieces, so that such a token would not be one piece.
+    """
+    try:
+        from sentencepiece import SentencePieceProcessor
+    except ImportError as fault:
+        raise CheckpointError('LlavaV1 needs the package sentencepiece; install "lasagna[llava]"') from fault
+    path = folder / "tokenizer.model"
+    if not path.is_file():
+        raise CheckpointError(f"folder: {str(folder)!r} has no tokenizer.model; give the checkpoint's whole folder")
+    try:
+        pieces = SentencePieceProcessor(model_file=str(path))
+    except (OSError, RuntimeError) as fault:
+        raise CheckpointError(f"folder: {path} is no sentencepiece model ({fault}); fetch it again") from fault
+    extra = folder / "added_tokens.json"
+    added = read_json(extra) if extra.is_file() else {}
+    first = pieces.get_piece_size()
+    if sorted(added.values()) != list(range(first, first + len(added))):
+        raise CheckpointError(
+            f"folder: the ids in {extra} are {sorted(added.values())}; {len(added)} added tokens must be the ids from "
+            f"{first} on, behind the pieces of tokenizer.model, to be one piece each; take both files from one folder"
+        )
+    return LlavaTokenizer(pieces, added)

@@ -1,0 +1,116 @@
+"""CLIP's image encoder as LLaVA's visual tower.
+
+Notation: b: images; i: patches; c: width of the tower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import CLIPVisionConfig, CLIPVisionModel
+
+from lasagna.batch import ImagePreparation
+from lasagna.errors import CheckpointError
+from lasagna.modules.checkpoint_folder import fill, read_json, read_state
+from lasagna.modules.llava.crop_preparation import CropPreparation
+from lasagna.modules.pad_preparation import PadPreparation
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+"""Mean and standard deviation of red, green and blue, for values from 0 to 1 (arXiv 2103.00020)."""
+
+_MARK = "vision_model."
+_CLIP = (
+    "hidden_act",
+    "hidden_size",
+    "image_size",
+    "intermediate_size",
+    "layer_norm_eps",
+    "num_attention_heads",
+    "num_channels",
+    "num_hidden_layers",
+    "patch_size",
+)
+
+
+class Tower(nn.Module):
+    """The patches of one of CLIP's hidden layers; layers behind it are not made.
+
+    Args:
+        config: The tower's config.
+        select_layer: Which of CLIP's hidden states is read, counted as a list of all is: 0 are the embeddings, -1 is
+            the last layer's.
+
+    Raises:
+        CheckpointError: If the tower has no such layer.
+    """
+
+    def __init__(self, config: CLIPVisionConfig, select_layer: int) -> None:
+        super().__init__()
+        layers = range(config.num_hidden_layers + 1)
+        if not -len(layers) <= select_layer < len(layers):
+            raise CheckpointError(
+                f"vision_tower: it has {layers[-1]} layers, none is {select_layer}; take another tower"
+            )
+        config.num_hidden_layers = layers[select_layer]
+        self.width = config.hidden_size
+        self.side = config.image_size
+        self.tokens = (config.image_size // config.patch_size) ** 2
+        model = CLIPVisionModel(config)
+        self.clip = getattr(model, "vision_model", model)  # the networks' common name in all versions of transformers
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Encode images ``[b, 3, H, W]`` to patches ``[b, i, c]``, without class token and final norm."""
+        states: Tensor = self.clip(pixels).last_hidden_state
+        return states[:, 1:]
+
+
+def read_tower(folder: Path, select_layer: int) -> Tower:
+    """Make a tower with the weights of a folder in the usual layout; a whole CLIP's is as good as its image encoder's.
+
+    Args:
+        folder: The tower's folder.
+        select_layer: Which hidden state is read.
+
+    Raises:
+        CheckpointError: If the folder is none, incomplete, or that of another kind of model.
+    """
+    settings = read_json(folder / "config.json", "vision_tower")
+    kind = settings.get("model_type")
+    if kind not in ("clip", "clip_vision_model"):
+        raise CheckpointError(f"vision_tower: {str(folder)!r} has model_type {kind!r}; LLaVA v1 needs a CLIP folder")
+    config = CLIPVisionConfig(**_vision_settings(settings))
+    with torch.device("meta"):
+        tower = Tower(config, select_layer)
+    state = read_state(folder, "vision_tower")
+    own = {name.partition(_MARK)[2]: tensor for name, tensor in state.items() if name.startswith(_MARK)}
+    fill(tower.clip, own or state, f"vision_tower: {str(folder)!r}")
+    tower.clip.embeddings.position_ids = torch.arange(tower.tokens + 1)[None]  # no part of a checkpoint
+    return tower
+
+
+def tower_preparation(folder: Path, side: int, centre_crop: bool) -> ImagePreparation:
+    """Return the preparation of a tower's images, with mean and deviation of its ``preprocessor_config.json``.
+
+    Args:
+        folder: The tower's folder.
+        side: Height and width of the input in pixels.
+        centre_crop: Whether the middle square is seen, or all of the image, padded to a square.
+    """
+    path = folder / "preprocessor_config.json"
+    settings = read_json(path, "vision_tower") if path.is_file() else {}
+    red, green, blue = settings.get("image_mean", CLIP_MEAN)
+    mean = (float(red), float(green), float(blue))
+    red, green, blue = settings.get("image_std", CLIP_STD)
+    std = (float(red), float(green), float(blue))
+    return CropPreparation(side, mean, std) if centre_crop else PadPreparation((side, side), mean, std)
+
+
+def _vision_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    nested = settings.get("vision_config")
+    own = nested if isinstance(nested, dict) else settings
+    return {name: own[name] for name in _CLIP if own.get(name) is not None}
