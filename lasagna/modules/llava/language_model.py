@@ -5,10 +5,10 @@ Notation: b: images; r: rows; t: tokens; i: image tokens; d: hidden size.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from lasagna.batch import ImagePreparation, TextPreparation
 from lasagna.modules.adapters import LoRA
 from lasagna.modules.base import FeatureSpec, LanguageModel
 from lasagna.modules.checkpoint_folder import fill, read_state
-from lasagna.modules.llava.llama import make_llama
+from lasagna.modules.llava.llama import make_llama, renew_positions
 from lasagna.modules.llava.settings import find_tower, read_settings
 from lasagna.modules.llava.text_preparation import IMAGE_END, IMAGE_START, LlavaPreparation
 from lasagna.modules.llava.tokenizer import read_tokenizer
@@ -143,6 +143,13 @@ class LlavaV1(LanguageModel):
     def new_cache(self) -> Any:  # noqa: ANN401
         """Return an empty key-value cache."""
         return DynamicCache(config=self.llama.config)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move or convert the layers, as ``to`` and its like do, but for what must stay in full precision."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if hasattr(self, "llama"):
+            renew_positions(self.llama)
+        return self
 
     def _freeze(self) -> None:
         self.vision_tower.requires_grad_(False)

@@ -35,9 +35,17 @@ def make_llama(
         llama = LlamaForCausalLM(config)
     fitted = {name: _rows(state[name], vocabulary, config.initializer_range) for name in _BY_TOKEN if name in state}
     fill(llama, {**state, **fitted}, source)
-    rotary = llama.model.rotary_emb
-    llama.model.rotary_emb = type(rotary)(config)  # its tables are no part of a checkpoint
+    renew_positions(llama)
     return llama
+
+
+def renew_positions(llama: LlamaForCausalLM) -> None:
+    """Compute the frequencies of the rotary positions, which no checkpoint holds, in full precision.
+
+    In half precision they would turn late positions by a wrong angle.
+    """
+    with llama.device:
+        llama.model.rotary_emb = type(llama.model.rotary_emb)(llama.config)
 
 
 def _rows(weight: Tensor, count: int, deviation: float) -> Tensor:

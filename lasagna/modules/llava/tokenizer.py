@@ -125,9 +125,9 @@ def read_tokenizer(folder: Path) -> LlavaTokenizer:
     extra = folder / "added_tokens.json"
     added = read_json(extra) if extra.is_file() else {}
     first = pieces.get_piece_size()
-    if sorted(added.values()) != list(range(first, first + len(added))):
+    if set(added.values()) != set(range(first, first + len(added))):
         raise CheckpointError(
-            f"folder: the ids in {extra} are {sorted(added.values())}; {len(added)} added tokens must be the ids from "
-            f"{first} on, behind the pieces of tokenizer.model, to be one piece each; take both files from one folder"
+            f"folder: the ids in {extra} are {list(added.values())}; the {len(added)} added tokens must have the ids "
+            f"from {first} on, behind the pieces of tokenizer.model, to be one piece each; take both from one folder"
         )
     return LlavaTokenizer(pieces, added)

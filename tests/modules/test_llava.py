@@ -1,0 +1,387 @@
+"""LLaVA v1 on a tiny random checkpoint that is made here."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import torch
+from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
+
+from lasagna.batch import Query
+from lasagna.errors import CheckpointError
+from lasagna.modules import Assistant, FeatureSpec, LoRA, TinyMaskHead, TinyVisionEncoder
+from lasagna.modules.base import LanguageModel
+from lasagna.modules.cached_prompts import CachedPrompts
+from lasagna.modules.llava import LlavaV1
+from lasagna.prompt_formats import RELEASED
+from lasagna.recipe import build, describe
+
+sentencepiece = pytest.importorskip("sentencepiece")
+FEATURES = FeatureSpec((1,), (1,), (1, 1))
+HIDDEN, PATCHES = 16, 16
+LINES = [
+    "USER: Can you segment the sky, the wall and the traffic light in this image? ASSISTANT: It is the sky.",
+    "A chat between a curious human and an artificial intelligence assistant.",
+    "the dog on the left; the scissors, because they are sharp",
+]
+ADDED = {"<im_patch>": 0, "<im_start>": 1, "<im_end>": 2}
+"""What LLaVA v1 adds, as ids behind the pieces."""
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """The folder of a checkpoint, and its tower's beside it."""
+    root = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    folder = root / "llava"
+    folder.mkdir()
+    pieces = write_pieces(folder / "tokenizer.model")
+    write_json(folder / "added_tokens.json", {token: pieces + place for token, place in ADDED.items()})
+    config = {
+        "model_type": "llava",
+        "vocab_size": pieces + len(ADDED),
+        "hidden_size": HIDDEN,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 512,
+        "initializer_range": 0.02,
+        "rope_scaling": None,
+        "mm_vision_tower": "clip",
+    }
+    write_json(folder / "config.json", config)
+    llama = LlamaForCausalLM(LlamaConfig(**{**config, "initializer_range": 0.5}))
+    projector = {"model.mm_projector.weight": torch.randn(HIDDEN, 8), "model.mm_projector.bias": torch.randn(HIDDEN)}
+    extra = {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(4)}
+    torch.save({**llama.state_dict(), **projector, **extra}, folder / "pytorch_model.bin")
+    clip = CLIPVisionConfig(
+        hidden_size=8, intermediate_size=16, num_hidden_layers=3, num_attention_heads=2, image_size=28, patch_size=7
+    )
+    CLIPVisionModel(clip).save_pretrained(root / "clip")
+    return folder
+
+
+@pytest.fixture
+def folder(base, tmp_path):
+    """A copy of the checkpoint that may be spoilt."""
+    shutil.copytree(base.parent, tmp_path / "weights")
+    return tmp_path / "weights" / base.name
+
+
+@pytest.fixture(scope="module")
+def model(base):
+    return built(base)
+
+
+def write_pieces(path):
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(LINES),
+        model_writer=model,
+        vocab_size=330,
+        model_type="bpe",
+        byte_fallback=True,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    path.write_bytes(model.getvalue())
+    return sentencepiece.SentencePieceProcessor(model_proto=model.getvalue()).get_piece_size()
+
+
+def write_json(path, content):
+    path.write_text(json.dumps(content))
+
+
+def change(path, **settings):
+    write_json(path, {**json.loads(path.read_text()), **settings})
+
+
+def built(folder, **settings):
+    model = LlavaV1(str(folder), **settings)
+    model.build(FEATURES, RELEASED.special_tokens)
+    return model.eval()
+
+
+def test_tokens_are_added_in_the_originals_order(model):
+    first = model.preparation.tokenizer.pieces.get_piece_size()
+    names = [*ADDED, "<cat_start>", "<cat_end>", "<semantic>", "<ins>", "<no_ins>", "<image>"]
+    assert [model.preparation.answer_ids(name) for name in names] == [[first + place] for place in range(len(names))]
+    assert set(model.preparation.reserved_tokens) == {"<unk>", "<s>", "</s>", *names}
+
+
+def test_tokens_of_a_folder_without_any(folder):
+    (folder / "added_tokens.json").unlink()
+    text = built(folder).preparation
+    first = text.tokenizer.pieces.get_piece_size()
+    ids = [text.answer_ids(name)[0] - first for name in ("<cat_start>", "<ins>", "<im_start>", "<im_end>", "<image>")]
+    assert ids == [0, 3, 5, 6, 7]
+
+
+def test_white_space_around_added_tokens_is_dropped_and_around_core_tokens_kept(model):
+    ids = model.preparation.answer_ids
+    assert ids("sky <ins>\n wall") == ids("sky<ins>wall") == ids("sky") + ids("<ins>") + ids("wall")
+    assert len(ids("sky </s>")) == len(ids("sky</s>")) + 1
+
+
+def test_an_image_costs_as_many_tokens_as_the_tower_has_patches_between_start_and_end(model):
+    text = model.preparation
+    [start], [end], [image] = map(text.answer_ids, ("<im_start>", "<im_end>", "<image>"))
+    ids = text.prompt_ids("USER: <image>\nthe sky")
+    assert ids == [1, *text.answer_ids("USER:"), start, *[image] * PATCHES, end, *text.answer_ids("the sky")]
+    assert text.prompt_ids("USER: <im_start><image><im_end>\nthe sky") == ids
+
+
+def test_prompt_and_answer_are_tokenised_as_their_text_is(model):
+    text = model.preparation
+    assert text.prompt_ids("ASSISTANT: ") + text.answer_ids("the sky") == text.prompt_ids("ASSISTANT: the sky")
+
+
+def test_texts_come_back(model):
+    text = model.preparation
+    ids = text.answer_ids("It is the sky<ins>the wall<no_ins>")
+    assert text.text([*ids, text.end_token_id, text.padding_token_id]) == "It is the sky <ins> the wall <no_ins>"
+    assert text.text([]) == ""
+
+
+def test_preparations_can_be_sent_to_a_worker(model):
+    text = pickle.loads(pickle.dumps(model.preparation))
+    assert text.prompt_ids("<image> sky") == model.preparation.prompt_ids("<image> sky")
+    assert pickle.loads(pickle.dumps(model.tower_preparation)) == model.tower_preparation
+
+
+def test_image_vectors_stand_between_the_words_of_start_and_end(model):
+    ids = torch.tensor([model.preparation.prompt_ids("<image> the sky")])
+    vectors = torch.randn(1, PATCHES, HIDDEN)
+    embedded, words = model.embed(ids, vectors), model.llama.get_input_embeddings().weight
+    torch.testing.assert_close(embedded[:, 2 : 2 + PATCHES], vectors)
+    for place in (0, 1, 2 + PATCHES, -1):
+        torch.testing.assert_close(embedded[0, place], words[ids[0, place]])
+
+
+def test_rows_without_image_take_none_of_the_vectors(model):
+    with_image = model.preparation.prompt_ids("<image>")
+    ids = torch.tensor([[5] * len(with_image), with_image])
+    vectors = torch.randn(2, PATCHES, HIDDEN)
+    torch.testing.assert_close(model.embed(ids, vectors)[1, 2:-1], vectors[1])
+
+
+@pytest.mark.parametrize("layer", [-2, -1, 1, 0])
+def test_the_image_is_a_hidden_layer_of_clip_without_class_token(folder, layer):
+    change(folder / "config.json", mm_vision_select_layer=layer)
+    model, pixels = built(folder), torch.randn(2, 3, 28, 28)
+    clip = CLIPVisionModel.from_pretrained(folder.parent / "clip")
+    with torch.no_grad():
+        states = clip(pixels, output_hidden_states=True).hidden_states[layer][:, 1:]
+        torch.testing.assert_close(model.embed_image([pixels]), model.mm_projector(states))
+    assert model.embed_image([pixels]).shape == (2, PATCHES, HIDDEN)
+
+
+def test_the_tower_of_a_whole_clip(folder, model):
+    change(folder.parent / "clip" / "config.json", model_type="clip")
+    config = json.loads((folder.parent / "clip" / "config.json").read_text())
+    write_json(folder.parent / "clip" / "config.json", {"model_type": "clip", "vision_config": config})
+    pixels = torch.randn(1, 3, 28, 28)
+    assert torch.equal(built(folder).embed_image([pixels]), model.embed_image([pixels]))
+
+
+def test_hidden_states_are_those_of_the_llama(base, model):
+    ids = torch.tensor([model.preparation.answer_ids("the dog on the left")])
+    config = LlamaConfig(**{**json.loads((base / "config.json").read_text()), "model_type": "llama"})
+    llama = LlamaForCausalLM(config)
+    state = torch.load(base / "pytorch_model.bin", weights_only=True)
+    llama.load_state_dict({name: state[name] for name in llama.state_dict()})
+    with torch.no_grad():
+        hidden = model(
+            model.embed(ids, torch.zeros(1, 0, HIDDEN)), torch.ones_like(ids), torch.arange(ids.shape[1])[None]
+        )
+        expected = llama(ids).logits
+        torch.testing.assert_close(model.logits(hidden)[..., : expected.shape[-1]], expected)
+
+
+def test_the_cache_gives_the_hidden_states_of_one_forward(model):
+    text, vectors = model.preparation, torch.randn(2, PATCHES, HIDDEN)
+    prompts = [text.prompt_ids("<image> Can you segment the sky?"), text.prompt_ids("<image> the")]
+    tails = [text.answer_ids("the wall<ins>sky<no_ins>"), text.answer_ids("the sky<ins>")]
+    with torch.no_grad():
+        cached = CachedPrompts(model, prompts, vectors)
+        first, again = cached.extend(tails, keep=False), cached.extend(tails, keep=True)
+        torch.testing.assert_close(first, again)
+        for row, (prompt, tail) in enumerate(zip(prompts, tails, strict=True)):
+            ids = torch.tensor([prompt + tail])
+            places = torch.arange(ids.shape[1])[None]
+            whole = model(model.embed(ids, vectors[row : row + 1]), torch.ones_like(ids), places)
+            torch.testing.assert_close(again[row, : len(tail)], whole[0, len(prompt) :], atol=1e-5, rtol=1e-4)
+
+
+def test_new_tokens_get_fresh_rows_and_old_ones_keep_theirs(base, model):
+    state = torch.load(base / "pytorch_model.bin", weights_only=True)
+    for name, weight in (
+        ("model.embed_tokens.weight", model.llama.model.embed_tokens.weight),
+        ("lm_head.weight", model.llama.lm_head.weight),
+    ):
+        assert torch.equal(weight[: len(state[name])], state[name])
+        assert len(weight) == len(state[name]) + 5
+        assert 0.01 < weight[len(state[name]) :].std() < 0.03
+
+
+def test_rows_behind_the_last_token_are_left_out(folder):
+    state = torch.load(folder / "pytorch_model.bin", weights_only=True)
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        state[name] = torch.cat([state[name], torch.zeros(61, HIDDEN)])
+    torch.save(state, folder / "pytorch_model.bin")
+    model = built(folder)
+    assert len(model.llama.lm_head.weight) == model.preparation.image_token_id
+
+
+def test_adapters_sit_where_they_are_told_and_the_tower_is_not_trained(base):
+    model = built(base, adapter=LoRA(rank=2, targets=("q_proj", "v_proj")))
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    adapters = {name for name in trained if "lora_" in name}
+    assert {name.split(".")[5] for name in adapters} == {"q_proj", "v_proj"}
+    assert len(adapters) == 2 * 2 * 2
+    assert trained - adapters == {"llama.model.embed_tokens.weight", "llama.lm_head.weight"}
+
+
+def test_without_adapters_the_llama_is_trained_and_the_projector_if_asked_for(base, model):
+    trained = {name.split(".")[0] for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert trained == {"llama"}
+    assert built(base, train_projector=True).mm_projector.weight.requires_grad
+
+
+def test_gradients_reach_the_adapters_through_an_image(base):
+    model = built(base, adapter=LoRA(rank=2, targets=("q_proj", "v_proj"))).train()
+    ids = torch.tensor([model.preparation.prompt_ids("<image> the sky<ins>")])
+    vectors = model.embed_image([torch.randn(1, 3, 28, 28)])
+    hidden = model(model.embed(ids, vectors), torch.ones_like(ids), torch.arange(ids.shape[1])[None])
+    model.logits(hidden).square().mean().backward()
+    assert {name for name, weight in model.named_parameters() if weight.requires_grad and weight.grad is None} == set()
+
+
+def test_weights_get_the_default_precision_and_positions_stay_exact(base, model):
+    exact = model.llama.model.rotary_emb.inv_freq
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        half = built(base)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for converted in (half, built(base).to(torch.bfloat16)):
+        assert {weight.dtype for weight in converted.parameters()} == {torch.bfloat16}
+        assert torch.equal(converted.llama.model.rotary_emb.inv_freq, exact)
+        assert converted.embed_image([torch.randn(1, 3, 28, 28)]).dtype == torch.bfloat16
+
+
+def test_the_tower_sees_the_middle_or_all_of_an_image(base, model):
+    image = np.full((40, 80, 3), 128, np.uint8)
+    blind = image.copy()
+    blind[:, :15] = blind[:, 65:] = 0
+    crop, whole = model.tower_preparation, built(base, centre_crop=False).tower_preparation
+    assert crop.pixels(image).shape == whole.pixels(image).shape == (3, 28, 28)
+    assert torch.equal(crop.pixels(image), crop.pixels(blind))
+    assert not torch.equal(whole.pixels(image), whole.pixels(blind))
+    assert crop.geometry((40, 80)).padded == (28, 28)
+
+
+def test_small_images_and_mean_and_deviation_of_the_tower(folder):
+    settings = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.25, 0.25, 0.25]}
+    write_json(folder.parent / "clip" / "preprocessor_config.json", settings)
+    pixels = built(folder).tower_preparation.pixels(np.full((1, 1, 3), 255, np.uint8))
+    torch.testing.assert_close(pixels, torch.full((3, 28, 28), 2.0))
+
+
+def test_the_tower_is_looked_for_in_the_folder_beside_it_and_here(folder, monkeypatch):
+    tower = folder.parent / "clip"
+    assert built(folder, vision_tower=str(tower.resolve())).vision_tower.tokens == PATCHES
+    shutil.copytree(tower, folder / "inside")
+    assert built(folder, vision_tower="inside").vision_tower.tokens == PATCHES
+    (folder.parent / "here").mkdir()
+    monkeypatch.chdir(folder.parent / "here")
+    shutil.copytree(tower, "elsewhere")
+    assert built(folder, vision_tower="elsewhere").vision_tower.tokens == PATCHES
+
+
+def test_settings_are_described_and_length_can_be_set(base):
+    model = LlavaV1(str(base), adapter=LoRA(rank=2), max_length=77)
+    again = build(describe(model), LanguageModel)
+    again.build(FEATURES, RELEASED.special_tokens)
+    assert again.adapter.rank == 2
+    assert again.preparation.max_length == 77
+    assert built(base).preparation.max_length == 512
+
+
+@pytest.mark.parametrize("prompt_format", ["released", "paper"])
+@pytest.mark.parametrize("decoding", ["ordered", "free"])
+def test_an_assistant_answers(base, prompt_format, decoding):
+    torch.manual_seed(0)
+    parts = TinyVisionEncoder((32, 32), weights="random"), LlavaV1(str(base)), TinyMaskHead(weights="random")
+    assistant = Assistant(*parts, prompt_format=prompt_format).eval()
+    queries = [Query(0, "complex", ("sky", "wall")), Query(0, "referring", ("dog",)), Query(0, "question", ("Why?",))]
+    answers = assistant.answers(np.zeros((20, 30, 3), np.uint8), queries, decoding)
+    if decoding == "ordered":
+        assert [[entry.name for entry in answer.entries] for answer in answers] == [["sky", "wall"], ["dog"], []]
+    assert all(entry.mask.shape == (20, 30) for answer in answers for entry in answer.entries if entry.present)
+
+
+def without(name):
+    def spoil(folder):
+        state = torch.load(folder / "pytorch_model.bin", weights_only=True)
+        del state[name]
+        torch.save(state, folder / "pytorch_model.bin")
+
+    return spoil
+
+
+SPOILT = {
+    "config": (lambda folder: (folder / "config.json").unlink(), "folder: .* has no config.json"),
+    "setting": (lambda folder: change(folder / "config.json", hidden_size=None), "config.json has no hidden_size"),
+    "later": (lambda folder: change(folder / "config.json", mm_projector_type="mlp2x_gelu"), "'mlp2x_gelu'.*'linear'"),
+    "pieces": (lambda folder: (folder / "tokenizer.model").unlink(), "has no tokenizer.model"),
+    "no pieces": (lambda folder: (folder / "tokenizer.model").write_bytes(b"?"), "is no sentencepiece model"),
+    "added": (lambda folder: change(folder / "added_tokens.json", more=5), r"ids in .* \d+, 5\]; .* one piece each"),
+    "tower": (lambda folder: shutil.rmtree(folder.parent / "clip"), "vision_tower: there is no CLIP folder for 'clip'"),
+    "other tower": (
+        lambda folder: change(folder.parent / "clip" / "config.json", model_type="vit"),
+        "model_type 'vit'",
+    ),
+    "layer": (lambda folder: change(folder / "config.json", mm_vision_select_layer=-5), "3 layers, none is -5"),
+    "deep tower": (
+        lambda folder: change(folder.parent / "clip" / "config.json", num_hidden_layers=6),
+        "vision_tower: .*encoder.layers.3.* is missing.*; give",
+    ),
+    "head": (without("lm_head.weight"), "folder: .*: lm_head.weight is missing; give"),
+    "layers": (without("model.layers.1.mlp.up_proj.weight"), "model.layers.1.mlp.up_proj.weight is missing"),
+    "projector": (without("model.mm_projector.bias"), "model.mm_projector.bias is missing"),
+    "sizes": (lambda folder: change(folder / "config.json", intermediate_size=64), r"\(32, 16\), here \(64, 16\)"),
+}
+
+
+@pytest.mark.parametrize("case", SPOILT)
+def test_folders_that_do_not_fit(folder, case):
+    spoil, message = SPOILT[case]
+    spoil(folder)
+    with pytest.raises(CheckpointError, match=message):
+        built(folder)
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(CheckpointError, match=r"folder: there is no folder .*nowhere"):
+        built(tmp_path / "nowhere")
+
+
+def test_a_tower_that_is_not_named(folder):
+    change(folder / "config.json", mm_vision_tower=None)
+    with pytest.raises(CheckpointError, match=r"looked for config\.json in: no place"):
+        built(folder)
+
+
+def test_without_sentencepiece_its_extra_is_named(base, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sentencepiece", None)
+    with pytest.raises(CheckpointError, match=r"install \"lasagna\[llava\]\""):
+        built(base)
