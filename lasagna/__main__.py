@@ -14,14 +14,15 @@ COMMANDS = {
     "predict": ("lasagna.predict:predict", "answer queries about a picture or a folder of pictures"),
     "convert": ("lasagna.datamodules.converters.conversion:convert", "write a data set as shards: convert NAME ..."),
     "verify": ("lasagna.datamodules.verify:verify", "compare shards with the checksums in their manifests"),
-    "export": ("lasagna.export:export", "write what was trained of an assistant as a small folder"),
+    "export": ("lasagna.export:export", "write a trained assistant as a folder: adapters and heads, or as released"),
+    "import": ("lasagna.released.importing:import_assistant", "make an assistant of a released model"),
     "sweep": ("lasagna.sweeps.run:sweep", "run a grid of config values and seeds"),
     "report": ("lasagna.sweeps.report:report", "turn a folder of runs into a table and a plot"),
     "pretrain": ("lasagna.tasks.pretrain.command:pretrain", "make the weights of the tiny parts again"),
 }
 """Command to where its function is, and what it does."""
 
-NAMELESS = {"convert": "name", "verify": "shards"}
+NAMELESS = {"convert": "name", "import": "source", "verify": "shards"}
 """Command to the argument that may come first without its flag."""
 
 STOPPED = 130

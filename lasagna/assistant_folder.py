@@ -32,6 +32,16 @@ def is_assistant_folder(path: Path) -> bool:
     return (path / ASSISTANT).is_file()
 
 
+def check_empty(folder: Path) -> None:
+    """Check that a folder can be written to without touching anything.
+
+    Raises:
+        CheckpointError: If it holds something, or is a file.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise CheckpointError(f"output: {str(folder)!r} holds something already; give a new folder, or empty it first")
+
+
 def write_assistant(folder: Path, assistant: Assistant, checkpoint: Mapping[str, Any]) -> list[Path]:
     """Write an assistant into a folder.
 
@@ -51,7 +61,7 @@ def write_assistant(folder: Path, assistant: Assistant, checkpoint: Mapping[str,
     from lasagna.peft_format import adapted_model, to_peft
     from lasagna.trained import FROZEN, RECIPE, SEED
 
-    _check_empty(folder)
+    check_empty(folder)
     if checkpoint.get(RECIPE) is None:
         raise CheckpointError("checkpoint: it does not say how to make its assistant, so that no folder can")
     weights = _weights(checkpoint)
@@ -121,8 +131,3 @@ def _weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
 def _apart(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     # tied weights share memory, which safetensors refuses to write
     return {name: value.detach().cpu().clone().contiguous() for name, value in weights.items()}
-
-
-def _check_empty(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CheckpointError(f"output: {str(folder)!r} holds something already; give a new folder, or empty it first")

@@ -1,27 +1,38 @@
-"""The ``lasagna export`` command: a trained assistant as a small folder that others can load."""
+"""The ``lasagna export`` command: a trained assistant as a folder that others can load."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
-from lasagna.assistant_folder import write_assistant
+from lasagna.assistant_folder import check_empty, write_assistant
 from lasagna.loading import load, read_checkpoint
 
 
-def export(ckpt: str, output: str) -> None:
-    """Write what was trained of an assistant into a folder: adapters in peft's format, heads, and how to make the rest.
+def export(ckpt: str, output: str, layout: Literal["adapter", "released"] = "adapter") -> None:
+    """Write a trained assistant into a folder.
 
-    The folder is loaded by ``lasagna.load(folder)``, asked by ``lasagna predict --ckpt folder``, and trained on by
-    ``python train.py --model.warm_start folder``.
+    The layout "adapter" holds what was trained, and names the rest: adapters in peft's format, heads, and how to make
+    the assistant. Load it by ``lasagna.load(folder)``, ask it by ``lasagna predict --ckpt folder``, train it by
+    ``python train.py --model.warm_start folder``. The layout "released" is a whole model for LaSagnA's own code, its
+    adapters merged; ``lasagna import`` takes it back.
 
     Args:
-        ckpt: A checkpoint that training wrote.
+        ckpt: A checkpoint that training wrote, or a folder of the layout "adapter".
         output: A new or empty folder.
+        layout: Which of the two; "released" needs LLaVA v1 with SAM.
 
     Raises:
         CheckpointError: If the checkpoint cannot be used, or the folder holds something.
     """
-    checkpoint = read_checkpoint(ckpt)
-    files = write_assistant(Path(output), load(ckpt), checkpoint)
+    target = Path(output)
+    check_empty(target)
+    assistant = load(ckpt)
+    if layout == "released":
+        from lasagna.released.exporting import export_release
+
+        files = export_release(assistant, target)
+    else:
+        files = write_assistant(target, assistant, read_checkpoint(ckpt))
     for file in files:
         print(f"{file}  {file.stat().st_size / 2**20:.2f} MiB")

@@ -21,7 +21,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint without unpickling anything but plain data and tensors.
 
     Args:
-        path: A file that training wrote, or a folder that ``lasagna export`` or ``lasagna import`` wrote.
+        path: A file that training wrote, a folder that ``lasagna export`` or ``lasagna import`` wrote, or a folder in
+            the layout of LaSagnA's releases.
 
     Raises:
         CheckpointError: If there is no such file or folder, or it is no checkpoint of a training run.
@@ -31,6 +32,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if is_assistant_folder(path):
         return read_assistant(path)
+    if (path / "config.json").is_file():
+        from lasagna.released.importing import release_checkpoint
+
+        return release_checkpoint(path)
     if not path.is_file():
         raise CheckpointError(f"checkpoint: there is no file {str(path)!r}{_nearby(path)}")
     try:
@@ -70,8 +75,8 @@ def load(path: str | Path, *, assistant: Assistant | None = None, frozen_check: 
     """Load an assistant that is ready to answer.
 
     Args:
-        path: A checkpoint that training wrote, or a folder from ``lasagna export`` or ``lasagna import``; it says
-            itself how to make the assistant.
+        path: A checkpoint that training wrote, a folder from ``lasagna export`` or ``lasagna import``, or a folder in
+            the layout of LaSagnA's releases; it says itself how to make the assistant.
         assistant: The assistant to load into, for checkpoints that cannot say so; it is built here.
         frozen_check: Whether the frozen weights must be those that the checkpoint was trained with.
 

@@ -45,6 +45,23 @@ RELEASED = PromptFormat(
 The prompts are those of its evaluation (``test_sem.py``; ``utils/refer_seg_dataset.py``, validation), which leave no
 blank behind "ASSISTANT:"."""
 
+LISA = PromptFormat(
+    present_token="[SEG]",
+    absent_token="[NEG]",
+    image_token="<image>",
+    prompts={
+        "complex": _SYSTEM + "USER: <image>\nPlease segment the following categories: {query}. ASSISTANT:",
+        "referring": (
+            _SYSTEM + "USER: <image>\n What is {query} in this image? Please output segmentation mask. ASSISTANT:"
+        ),
+        "reasoning": _SYSTEM + "USER: <image>\n{query} Please output segmentation mask. ASSISTANT:",
+        "question": _SYSTEM + "USER: <image>\n{query} ASSISTANT:",
+    },
+    lead_in="It is ",
+    tail=".",
+)
+"""The spelling of LISA's weights (arXiv 2308.00692), which know one token, for what is there, and no lists."""
+
 TINY = PromptFormat(
     present_token="<SEG>",
     absent_token="<NEG>",
@@ -60,4 +77,4 @@ TINY = PromptFormat(
 )
 """For tiny language models: no commas, so that a name's own last word is all that stands before its token."""
 
-PROMPT_FORMATS: dict[str, PromptFormat] = {"paper": PAPER, "released": RELEASED, "tiny": TINY}
+PROMPT_FORMATS: dict[str, PromptFormat] = {"lisa": LISA, "paper": PAPER, "released": RELEASED, "tiny": TINY}

@@ -64,7 +64,7 @@ class Assistant(Described, LightningModule):
         vision_encoder: VisionEncoder,
         language_model: LanguageModel,
         mask_head: MaskHead,
-        prompt_format: Literal["paper", "released", "tiny"] | PromptFormat = "paper",
+        prompt_format: Literal["lisa", "paper", "released", "tiny"] | PromptFormat = "paper",
         presence_threshold: float = 0.5,
         mask_threshold: float = 0.5,
     ) -> None:

@@ -17,16 +17,20 @@ from lasagna.errors import CheckpointError
 SINGLE_FILES = ("model.safetensors", "pytorch_model.bin")
 """Names of a checkpoint's only file, in the order of preference; an index is called so with ``.index.json`` behind."""
 
+_WRAPPERS = ("state_dict", "module", "model")
+"""Keys under which training states keep their tensors, beside other things."""
+
 _SHOWN = 4
 
 
 def read_state(folder: str | Path, argument: str = "folder") -> dict[str, Tensor]:
-    """Read all tensors of a checkpoint's folder.
+    """Read all tensors of a checkpoint's folder, or of a single file.
 
     Of the usual PyTorch format and of safetensors, what is not used is not read from the disk.
 
     Args:
-        folder: Folder with ``model.safetensors`` or ``pytorch_model.bin``, or with an index of several such files.
+        folder: Folder with ``model.safetensors`` or ``pytorch_model.bin``, or with an index of several such files; or
+            one such file, whatever its name.
         argument: The setting that named the folder, for messages.
 
     Returns:
@@ -36,6 +40,8 @@ def read_state(folder: str | Path, argument: str = "folder") -> dict[str, Tensor
         CheckpointError: If there is no such folder or file, one cannot be read, or files and index do not agree.
     """
     root = Path(folder)
+    if root.is_file():
+        return _tensors(root, argument)
     for name in SINGLE_FILES:
         index = root / f"{name}.index.json"
         if index.is_file():
@@ -123,6 +129,8 @@ def _tensors(path: Path, argument: str) -> dict[str, Tensor]:
         raise CheckpointError(
             f"{argument}: {path} is neither safetensors nor a plain state dict ({fault}); fetch it again"
         ) from fault
+    if isinstance(state, dict):
+        state = next((state[key] for key in _WRAPPERS if isinstance(state.get(key), dict)), state)
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         raise CheckpointError(f"{argument}: {path} holds more than tensors by name; give a state dict")
     return state

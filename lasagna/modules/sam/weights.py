@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lasagna.errors import CheckpointError
+from lasagna.modules.checkpoint_folder import read_state
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -26,7 +25,7 @@ def read_sam(path: str) -> dict[str, Tensor]:
     safetensors, what is not used is not read from the disk.
 
     Args:
-        path: A ``.safetensors`` file or a PyTorch state dict.
+        path: A ``.safetensors`` file or a PyTorch state dict, or the folder of a model, whose files may be parts.
 
     Returns:
         The tensors of SAM's three networks by their original names, on the CPU.
@@ -34,18 +33,13 @@ def read_sam(path: str) -> dict[str, Tensor]:
     Raises:
         CheckpointError: If the file is missing, cannot be read, or holds nothing of SAM's.
     """
-    if not Path(path).is_file():
+    if not Path(path).exists():
         raise CheckpointError(f"weights_file: there is no file {path!r}; check the path or leave it out")
-    try:
-        state = load_file(path) if path.endswith(".safetensors") else _load(path)
-    except Exception as fault:
-        raise CheckpointError(
-            f"weights_file: {path} is neither safetensors nor a plain state dict ({fault})"
-        ) from fault
+    state = read_state(path, "weights_file")
     named = {}
-    for name, tensor in state.items() if isinstance(state, dict) else ():
-        start = min((name.find(mark) for mark in _MARKS if mark in str(name)), default=-1)
-        if start >= 0 and isinstance(tensor, Tensor):
+    for name, tensor in state.items():
+        start = min((name.find(mark) for mark in _MARKS if mark in name), default=-1)
+        if start >= 0:
             named[name[start:]] = tensor
     if not named:
         raise CheckpointError(f"weights_file: {path} holds no {', no '.join(_MARKS)}; give a SAM checkpoint")
@@ -82,8 +76,3 @@ def made_with(make: Callable[[], Network], state: dict[str, Tensor], root: str, 
     network.to_empty(device=torch.get_default_device())
     network.load_state_dict({name: state[root + name] for name in wanted})
     return network
-
-
-def _load(path: str) -> dict[str, Tensor]:
-    state: dict[str, Tensor] = torch.load(path, "cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    return state

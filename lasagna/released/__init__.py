@@ -1,0 +1,3 @@
+"""Checkpoints in the layout of LaSagnA's and LISA's releases, in and out."""
+
+from __future__ import annotations

@@ -1,0 +1,127 @@
+"""An account of a release's tensors: which are read, which are not and why, and which are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import LlamaForCausalLM
+
+from lasagna.errors import CheckpointError
+from lasagna.modules.base import FeatureSpec
+from lasagna.modules.llava.settings import llama_config
+from lasagna.modules.sam import SamMaskHead, SamVisionEncoder
+from lasagna.modules.sam.sizes import encoder_size, head_size
+from lasagna.released.names import PROJECTION, VISUAL, ignored_because
+
+_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Account:
+    """What becomes of each tensor.
+
+    Args:
+        used: Names of the tensors that are read.
+        ignored: Name to reason of those that are not read.
+        unknown: Names of those that nothing of the model is called.
+        missing: Names of those that the model needs and the state lacks.
+        misshapen: Name to what is wrong with its shape.
+        fresh: Names of those that the state lacks as a whole part, which starts from random weights.
+    """
+
+    used: tuple[str, ...]
+    ignored: dict[str, str]
+    unknown: tuple[str, ...]
+    missing: tuple[str, ...]
+    misshapen: dict[str, str]
+    fresh: tuple[str, ...]
+
+    def check(self, source: str) -> None:
+        """Raise if something is missing or of another shape.
+
+        Args:
+            source: Where the tensors come from, for the message.
+
+        Raises:
+            CheckpointError: If so; names the first few.
+        """
+        faults = [f"{name} is missing" for name in self.missing]
+        faults += [f"{name} has shape {fault}" for name, fault in self.misshapen.items()]
+        if faults:
+            more = f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+            raise CheckpointError(f"source: {source} is incomplete: {'; '.join(faults[:_SHOWN])}{more}")
+
+    def lines(self) -> list[str]:
+        """Return a summary for people."""
+        reasons = sorted(set(self.ignored.values()))
+        lines = [f"used     {len(self.used):5d} tensors"]
+        lines += [f"ignored  {list(self.ignored.values()).count(reason):5d} tensors, {reason}" for reason in reasons]
+        for word, names in (("unknown", self.unknown), ("fresh", self.fresh)):
+            more = ", ..." if len(names) > _SHOWN else ""
+            lines += [f"{word:8s} {len(names):5d} tensors: {', '.join(names[:_SHOWN])}{more}"] if names else []
+        return lines
+
+
+def account(state: Mapping[str, Tensor], settings: Mapping[str, Any], tower_width: int) -> Account:
+    """Compare a state with what a model of these settings needs.
+
+    Args:
+        state: Tensors by a release's names, without what peft puts before them, adapters merged.
+        settings: Content of the model's ``config.json``.
+        tower_width: Width of the CLIP tower.
+
+    Raises:
+        CheckpointError: If SAM's sizes cannot be told.
+    """
+    wanted = _needed(state, settings, tower_width)
+    projection = [name for name in wanted if name.startswith(PROJECTION)]
+    fresh = projection if not any(name in state for name in projection) else []
+    present = {name for name in wanted if name in state}
+    rest = {name: ignored_because(name) for name in state if name not in wanted}
+    return Account(
+        used=tuple(sorted(present)),
+        ignored={name: reason for name, reason in rest.items() if reason is not None},
+        unknown=tuple(sorted(name for name, reason in rest.items() if reason is None)),
+        missing=tuple(name for name in wanted if name not in present and name not in fresh),
+        misshapen={
+            name: f"{tuple(state[name].shape)}, needed is {wanted[name]}"
+            for name in sorted(present)
+            if tuple(state[name].shape) != wanted[name]
+        },
+        fresh=tuple(fresh),
+    )
+
+
+def visual_shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Return name and shape of SAM's tensors, by SAM's own names; empty if the state holds no SAM."""
+    return {name.removeprefix(VISUAL): tuple(value.shape) for name, value in state.items() if name.startswith(VISUAL)}
+
+
+def _needed(state: Mapping[str, Tensor], settings: Mapping[str, Any], tower_width: int) -> dict[str, tuple[int, ...]]:
+    hidden = int(settings["hidden_size"])
+    words = state.get("model.embed_tokens.weight")
+    with torch.device("meta"):
+        llama = LlamaForCausalLM(llama_config(settings, int(settings["vocab_size"]) if words is None else len(words)))
+        projector = nn.Linear(tower_width, hidden)
+    wanted = {**_shapes(llama), **_shapes(projector, "model.mm_projector.")}
+    shapes = visual_shapes(state)
+    if shapes:
+        wanted |= _visual(shapes, hidden)
+    return wanted
+
+
+def _visual(shapes: Mapping[str, tuple[int, ...]], hidden: int) -> dict[str, tuple[int, ...]]:
+    encoder, head = SamVisionEncoder(encoder_size(shapes)), SamMaskHead(size=head_size(shapes))
+    with torch.device("meta"):
+        encoder.build()
+        head.build(FeatureSpec((head.prompt_dim,), (16,), (1024, 1024)))
+        projection = nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, head.prompt_dim))
+    return {**_shapes(encoder, VISUAL), **_shapes(head, VISUAL), **_shapes(projection, PROJECTION)}
+
+
+def _shapes(network: nn.Module, prefix: str = "") -> dict[str, tuple[int, ...]]:
+    return {prefix + name: tuple(value.shape) for name, value in network.state_dict().items()}

@@ -1,0 +1,56 @@
+"""A trained assistant of LLaVA v1 and SAM as a folder in the released layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from lasagna.errors import CheckpointError
+from lasagna.modules.assistant import Assistant
+from lasagna.modules.llava import LlavaV1
+from lasagna.modules.llava.text_preparation import LlavaPreparation
+from lasagna.modules.sam import SamMaskHead, SamVisionEncoder
+from lasagna.released.folder import write_release
+from lasagna.released.merge import merged
+from lasagna.released.names import to_released
+
+
+def export_release(assistant: Assistant, folder: Path) -> list[Path]:
+    """Write an assistant in the layout that LaSagnA's code reads, adapters merged, the CLIP tower left out.
+
+    Args:
+        assistant: The assistant, built.
+        folder: A new or empty folder.
+
+    Returns:
+        The files.
+
+    Raises:
+        CheckpointError: If its parts are others than the layout has a place for.
+    """
+    language_model = _language_model(assistant)
+    adapter = language_model.adapter
+    state = to_released(merged(assistant.state_dict(), 0.0 if adapter is None else adapter.alpha))
+    preparation = language_model.preparation
+    assert isinstance(preparation, LlavaPreparation)
+    source = Path(language_model.folder)
+    settings = {**language_model.settings, "out_dim": assistant.mask_head.prompt_dim}
+    return write_release(folder, _on_cpu(state), settings, preparation.tokenizer, source)
+
+
+def _language_model(assistant: Assistant) -> LlavaV1:
+    parts = (assistant.vision_encoder, assistant.language_model, assistant.mask_head)
+    for part, kind in zip(parts, (SamVisionEncoder, LlavaV1, SamMaskHead), strict=True):
+        if not isinstance(part, kind):
+            raise CheckpointError(
+                f"layout: the released one holds a {kind.__name__}, this assistant has a {type(part).__name__}; "
+                "export it with --layout adapter"
+            )
+    assert isinstance(assistant.language_model, LlavaV1)
+    return assistant.language_model
+
+
+def _on_cpu(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().cpu() for name, value in state.items()}

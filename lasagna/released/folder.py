@@ -1,0 +1,64 @@
+"""A folder in the released layout: weights, config and tokeniser, as the original's merge script leaves them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lasagna.modules.llava.tokenizer import LlavaTokenizer
+from lasagna.released.names import ROTARY
+
+COPIED = ("tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json")
+"""Files that are the same before and after training."""
+
+
+def write_release(
+    folder: Path,
+    state: Mapping[str, Tensor],
+    settings: Mapping[str, Any],
+    tokenizer: LlavaTokenizer,
+    base: Path,
+) -> list[Path]:
+    """Write a model in the released layout.
+
+    Args:
+        folder: A new or empty folder.
+        state: Tensors by a release's names; rotary frequencies are added.
+        settings: Content of ``config.json``; the size of the vocabulary is that of the state.
+        tokenizer: The tokeniser with its added tokens.
+        base: Folder of the model that this one was trained from, for the files that stay the same.
+
+    Returns:
+        The files.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    words = len(state["model.embed_tokens.weight"])
+    dtype = getattr(torch, str(settings.get("torch_dtype", "float32")))
+    complete = {**state, **rotary(settings)}
+    torch.save({name: value.to(dtype).contiguous() for name, value in complete.items()}, folder / "pytorch_model.bin")
+    config = {**settings, "vocab_size": words, "architectures": ["LaSagnAForCausalLM"], "train_mask_decoder": True}
+    _write(folder / "config.json", config)
+    _write(folder / "added_tokens.json", {token: rank for token, rank in tokenizer.added.items() if rank < words})
+    for name in COPIED:
+        if (base / name).is_file():
+            shutil.copyfile(base / name, folder / name)
+    return sorted(folder.iterdir())
+
+
+def rotary(settings: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the rotary frequencies, which a release holds for each layer though they follow from the config."""
+    width = int(settings["hidden_size"]) // int(settings["num_attention_heads"])
+    base = float(settings.get("rope_theta") or 10000.0)
+    frequencies = 1.0 / (base ** (torch.arange(0, width, 2).float() / width))
+    layers = range(int(settings["num_hidden_layers"]))
+    return {f"model.layers.{layer}.self_attn.{ROTARY}": frequencies for layer in layers}
+
+
+def _write(file: Path, content: Mapping[str, Any]) -> None:
+    file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,0 +1,56 @@
+"""Names of tensors: in a release, and in an assistant of LLaVA v1 and SAM."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from torch import Tensor
+
+PARTS: Final = {
+    "model.visual_model.image_encoder.": "vision_encoder.image_encoder.",
+    "model.visual_model.prompt_encoder.": "mask_head.prompt_encoder.",
+    "model.visual_model.mask_decoder.": "mask_head.mask_decoder.",
+    "model.text_hidden_fcs.0.": "prompt_projection.",
+    "model.mm_projector.": "language_model.mm_projector.",
+    "model.": "language_model.llama.model.",
+    "lm_head.": "language_model.llama.lm_head.",
+}
+"""What names begin with in a release, and in an assistant; the first that fits counts."""
+
+PROJECTION: Final = "model.text_hidden_fcs.0."
+VISUAL: Final = "model.visual_model."
+WRAPPED: Final = "base_model.model."
+"""What peft puts before the names of a training state."""
+
+ROTARY: Final = "rotary_emb.inv_freq"
+TOWER: Final = "vision_tower."
+IGNORED: Final = {
+    ROTARY: "computed from the config",
+    TOWER: "read from the tower's own folder",
+}
+"""Part of a name to the reason why such tensors are not read."""
+
+
+def to_released(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Name an assistant's weights as a release does; leaves out what a release does not hold.
+
+    Args:
+        weights: Assistant's name to weight.
+    """
+    named = {}
+    for name, value in weights.items():
+        theirs = next((theirs for theirs, ours in PARTS.items() if name.startswith(ours)), None)
+        if theirs is not None:
+            named[theirs + name.removeprefix(PARTS[theirs])] = value
+    return named
+
+
+def unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Take off what peft has put before the names."""
+    return {name.removeprefix(WRAPPED): value for name, value in state.items()}
+
+
+def ignored_because(name: str) -> str | None:
+    """Say why a tensor of a release is not read, or None if it is not one of those."""
+    return next((reason for part, reason in IGNORED.items() if part in name), None)

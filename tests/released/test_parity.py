@@ -1,0 +1,206 @@
+"""The whole assistant gives the numbers of the original code, and its checkpoints go in and out unchanged."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import lasagna
+from lasagna.batch import Batch, Geometry, Sample, restore_logits
+from lasagna.dialogue import Dialogue, Entry
+from lasagna.errors import CheckpointError
+from lasagna.export import export
+from lasagna.masks import RLEMask
+from lasagna.modules.losses import SegmentationLoss
+from lasagna.released.importing import import_assistant
+from lasagna.released.names import to_released
+
+pytestmark = pytest.mark.shared
+IMAGES = {"refer": "b", "two_image": "ab", "vqa_only": "b"}
+ROWS = {"refer": [0, 0], "two_image": [0, 1, 1], "vqa_only": [0]}
+"""Image of each row."""
+GROUPS = {
+    "embed_tokens": "embed_tokens",
+    "llm_other": "model.layers.",
+    "mask_decoder": "mask_decoder",
+    "text_hidden_fcs": "text_hidden_fcs",
+    "lm_head": "lm_head",
+}
+"""Group of the original's report to a part of its parameters' names."""
+
+
+@pytest.fixture(scope="module")
+def golden(shared):
+    if not (shared / "golden" / "checkpoints" / "release").is_dir():
+        pytest.skip("there are no golden numbers of the original code in shared/golden")
+    pytest.importorskip("sentencepiece", reason="the tokeniser of LLaVA v1 needs sentencepiece")
+    return shared / "golden"
+
+
+@pytest.fixture(scope="module")
+def checkpoints(golden):
+    return golden / "checkpoints"
+
+
+@pytest.fixture(scope="module")
+def assistant(checkpoints):
+    """The released model by the one line that users write."""
+    return lasagna.load(checkpoints / "release")
+
+
+@pytest.fixture(scope="module")
+def facts(golden):
+    return SimpleNamespace(
+        inputs=json.loads((golden / "inputs" / "inputs.json").read_text(encoding="utf-8")),
+        tokens=np.load(golden / "inputs" / "inputs_tokens.npz"),
+        masks=np.load(golden / "inputs" / "inputs_masks.npz"),
+        outputs=json.loads((golden / "outputs" / "random.json").read_text(encoding="utf-8")),
+    )
+
+
+def batch_of(case, golden, assistant, facts):
+    """The batch that the original's collate function made, in our form."""
+    preparation = assistant.preparation
+    pictures = [np.asarray(Image.open(golden / "inputs" / f"image_{name}.png")) for name in IMAGES[case]]
+    ids, labels, lengths = spliced(case, preparation.text, facts.tokens)
+    places = torch.tensor(facts.outputs[case]["seg_positions_spliced"], dtype=torch.long).reshape(-1, 2)
+    dialogues = [Dialogue("complex", ("x",)) for _ in ROWS[case]]
+    masks = {name: unpacked(facts, name) for name in IMAGES[case]}
+    for row, image in enumerate(ROWS[case]):
+        rank = sum(int(place[0]) == row for place in places)
+        own = masks[IMAGES[case][image]]
+        entries = tuple(Entry("x", True, RLEMask.from_array(own.pop(0))) for _ in range(rank))
+        dialogues[row] = Dialogue("complex", ("x",), entries)
+    return Batch(
+        pixels=torch.stack([preparation.image.pixels(picture) for picture in pictures]),
+        geometries=[preparation.image.geometry(picture.shape[:2]) for picture in pictures],
+        input_ids=ids,
+        labels=labels,
+        lengths=lengths,
+        image_index=torch.tensor(ROWS[case]),
+        mask_targets=torch.zeros(len(places), 1024, 1024, dtype=torch.uint8),
+        mask_rows=places[:, 0],
+        mask_positions=places[:, 1] + 1,
+        samples=[Sample("x", "x", image, dialogues[row]) for row, image in enumerate(ROWS[case])],
+        images=[],
+        tower_pixels=torch.stack([preparation.tower.pixels(picture) for picture in pictures]),
+    )
+
+
+def unpacked(facts, name):
+    height, width = facts.inputs[f"image_{name}"]["original_hw"]
+    masks = np.unpackbits(facts.masks[f"mask_{name}"], axis=-1)[..., :width]
+    assert masks.shape[1:] == (height, width)
+    return list(masks)
+
+
+def spliced(case, text, tokens):
+    """Put as many image ids where the original has one -200; the image is not supervised."""
+    ids, labels, masks = (tokens[f"{case}.{part}"] for part in ("input_ids", "labels", "attention_masks"))
+    count = text.image_tokens
+    image = [text.image_token_id] * count
+    rows = [[part for token in row for part in (image if token == -200 else [token])] for row in ids]
+    places = [row.tolist().index(-200) for row in ids]
+    wanted = [
+        [*row[:place], *[-100] * count, *row[place + 1 :]] for row, place in zip(labels.tolist(), places, strict=True)
+    ]
+    return torch.tensor(rows), torch.tensor(wanted), torch.from_numpy(masks.sum(1)) + count - 1
+
+
+@pytest.mark.parametrize("case", IMAGES)
+def test_losses_and_gradients(case, golden, assistant, facts):
+    expected = facts.outputs[case]
+    assistant.zero_grad()
+    batch = batch_of(case, golden, assistant, facts)
+    losses = SegmentationLoss(resolution="image", ignored="background")(assistant(batch), batch)
+    assert losses["loss"].item() == pytest.approx(expected["loss"]["loss"], abs=1e-5)
+    assert losses["ce"].item() == pytest.approx(expected["loss"]["ce_loss"], abs=1e-5)
+    # the original reports the parts with their weights
+    assert 2 * losses["bce"].item() == pytest.approx(expected["loss"]["mask_bce_loss"], abs=1e-5)
+    assert 0.5 * losses["dice"].item() == pytest.approx(expected["loss"]["mask_dice_loss"], abs=1e-5)
+    losses["loss"].backward()
+    gradients = {name: value.grad for name, value in assistant.named_parameters() if value.grad is not None}
+    norms = {name: value.norm().item() for name, value in to_released(gradients).items()}
+    for name, norm in expected["grad_norm_params"].items():
+        assert norms.get(name, 0.0) == pytest.approx(norm, rel=5e-5, abs=2e-6), name
+    for group, parts in GROUPS.items():
+        squares = [norms[name] ** 2 for name in expected["grad_norm_params"] if name in norms and parts in name]
+        assert sum(squares) ** 0.5 == pytest.approx(expected["grad_norm_groups"][group], rel=5e-6, abs=1e-9), group
+
+
+@pytest.mark.parametrize("case", ["refer", "two_image"])
+def test_final_masks(case, golden, assistant, facts):
+    expected = np.load(golden / "outputs" / f"random_{case}.npz")
+    batch = batch_of(case, golden, assistant, facts)
+    with torch.no_grad():
+        logits = assistant(batch).mask_logits
+    if "low_res" in expected:
+        torch.testing.assert_close(logits, torch.from_numpy(expected["low_res"]), atol=1.5e-4, rtol=0)
+    images = batch.image_index[batch.mask_rows]
+    for image, geometry in enumerate(batch.geometries):
+        full = restore_logits(logits[images == image], geometry)
+        assert isinstance(geometry, Geometry)
+        wanted = torch.from_numpy(expected[f"post_{image}_stride8"])
+        torch.testing.assert_close(full[:, ::8, ::8], wanted, atol=1.5e-4, rtol=0)
+        assert (full > 0).flatten(1).sum(1).tolist() == facts.outputs[case]["post_positive_pixels"][image]
+
+
+def same(one, other):
+    first, second = (torch.load(folder / "pytorch_model.bin", weights_only=True) for folder in (one, other))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(value, second[name]) and value.dtype == second[name].dtype for name, value in first.items())
+
+
+def test_a_release_goes_in_and_out_unchanged(checkpoints, tmp_path, capsys):
+    import_assistant(str(checkpoints / "release"), str(tmp_path / "in"))
+    assert "used       201 tensors" in capsys.readouterr().out
+    export(str(tmp_path / "in"), str(tmp_path / "out"), layout="released")
+    same(checkpoints / "release", tmp_path / "out")
+    for name in ("added_tokens.json", "config.json"):
+        one, other = (json.loads((folder / name).read_text()) for folder in (checkpoints / "release", tmp_path / "out"))
+        assert one == other
+
+
+def test_a_training_state_is_merged_as_the_original_does(checkpoints, tmp_path):
+    state = checkpoints / "train_state.safetensors"
+    import_assistant(str(state), str(tmp_path / "in"), base=str(checkpoints / "tiny-llava"))
+    same(checkpoints / "release", tmp_path / "in" / "merged")
+    report = json.loads((tmp_path / "in" / "report.json").read_text(encoding="utf-8"))
+    assert len(report["used"]) == 201
+    assert len(report["ignored"]) == 57
+    assert report["unknown"] == report["missing"] == []
+    given, wanted = lasagna.load(tmp_path / "in").state_dict(), lasagna.load(checkpoints / "release").state_dict()
+    assert all(torch.equal(given[name], value) for name, value in wanted.items())
+
+
+def test_llava_and_sam_make_an_assistant_with_a_fresh_projection(checkpoints, tmp_path, capsys):
+    import_assistant(str(checkpoints / "tiny-llava"), str(tmp_path / "in"), sam=str(checkpoints / "tiny_sam.pth"))
+    assert "fresh        4 tensors" in capsys.readouterr().out
+    answer = lasagna.load(tmp_path / "in").answer(np.zeros((40, 50, 3), np.uint8), ["sky"])
+    assert answer.text in ("sky<ins>", "sky<no_ins>")
+
+
+def test_a_missing_tensor_and_a_surplus_one(checkpoints, tmp_path, capsys):
+    state = torch.load(checkpoints / "release" / "pytorch_model.bin", weights_only=True)
+    folder = tmp_path / "release"
+    folder.mkdir()
+    for file in (checkpoints / "release").iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    tower = str(checkpoints / "tiny-clip")
+    torch.save({**state, "model.surplus": torch.zeros(1)}, folder / "pytorch_model.bin")
+    import_assistant(str(folder), str(tmp_path / "surplus"), vision_tower=tower)
+    assert "unknown      1 tensors: model.surplus" in capsys.readouterr().out
+    for missing in (
+        "model.layers.1.mlp.up_proj.weight",
+        "model.text_hidden_fcs.0.2.bias",
+        "model.visual_model.image_encoder.neck.0.weight",
+    ):
+        torch.save({name: value for name, value in state.items() if name != missing}, folder / "pytorch_model.bin")
+        with pytest.raises(CheckpointError, match=missing.removeprefix("model.visual_model.").replace(".", r"\.")):
+            import_assistant(str(folder), str(tmp_path / "missing"), vision_tower=tower)
+        assert not (tmp_path / "missing").exists()
