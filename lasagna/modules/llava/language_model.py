@@ -30,7 +30,7 @@ class LlavaV1(LanguageModel):
 
     Reads a folder in the layout of LLaVA v1 or of a LaSagnA release: ``config.json``, ``tokenizer.model``,
     ``added_tokens.json`` and weights, safetensors or PyTorch, in one file or several. Weights get torch's default
-    precision, so that the Trainer's (``bf16-true``) holds from the start. The tower is not trained.
+    precision, whatever the file's. The tower is not trained.
 
     Args:
         folder: The checkpoint's folder.
