@@ -8,6 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+BAND = 8
+"""Rows of cells whose queries are answered at once."""
+
 
 class RelativeAttention(nn.Module):
     """Multi-head attention over a square of cells with decomposed relative positions (arXiv 2112.01526, section 4).
@@ -30,18 +33,24 @@ class RelativeAttention(nn.Module):
     def forward(self, cells: Tensor) -> Tensor:
         """Let cells ``[b, s, s, d]`` see each other; same shape."""
         queries, keys, values = self.qkv(cells).flatten(1, 2).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        seen = nn.functional.scaled_dot_product_attention(queries, keys, values, self._bias(queries))  # [b, n, s*s, c]
+        placed = queries.unflatten(2, (self.side, self.side))  # [b, n, s, s, c]
+        down = torch.einsum("bnyxc,yic->bnyxi", placed, self._steps(self.rel_pos_h))
+        across = torch.einsum("bnyxc,xjc->bnyxj", placed, self._steps(self.rel_pos_w))
+        # a band of rows at a time: the bias of all pairs of cells would be the largest tensor of the whole encoder
+        bands = zip(placed.split(BAND, 2), down.split(BAND, 2), across.split(BAND, 2), strict=True)
+        seen = torch.cat([_attend(band, keys, values, *biases) for band, *biases in bands], 2)  # [b, n, s*s, c]
         joined: Tensor = self.proj(seen.transpose(1, 2).reshape(cells.shape))
         return joined
 
-    def _bias(self, queries: Tensor) -> Tensor:
-        steps = torch.arange(self.side, device=queries.device)
-        distance = steps[:, None] - steps[None, :] + self.side - 1  # [s, s], from 0
-        placed = queries.unflatten(2, (self.side, self.side))  # [b, n, s, s, c]
-        down = torch.einsum("bnyxc,yic->bnyxi", placed, self.rel_pos_h[distance])
-        across = torch.einsum("bnyxc,xjc->bnyxj", placed, self.rel_pos_w[distance])
-        bias = down[..., :, None] + across[..., None, :]  # [b, n, s, s, s, s]
-        return bias.flatten(4, 5).flatten(2, 3)
+    def _steps(self, table: Tensor) -> Tensor:
+        """Return what a table says of each pair of places along an axis, ``[s, s, c]``."""
+        steps = torch.arange(self.side, device=table.device)
+        return table[steps[:, None] - steps[None, :] + self.side - 1]
+
+
+def _attend(queries: Tensor, keys: Tensor, values: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    bias = (down[..., :, None] + across[..., None, :]).flatten(4, 5).flatten(2, 3)  # [b, n, rows*s, s*s]
+    return nn.functional.scaled_dot_product_attention(queries.flatten(2, 3), keys, values, bias)
 
 
 def to_windows(cells: Tensor, window: int) -> Tensor:
