@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
+from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
 
@@ -107,7 +107,8 @@ def _key(image: Tensor) -> str:
 
 
 def _short(content: bytes) -> str:
-    return blake2b(content, digest_size=16).hexdigest()
+    # processors of today have instructions for this one, and images are large
+    return sha256(content).hexdigest()[:32]
 
 
 def _read(file: Path) -> list[Tensor] | None:

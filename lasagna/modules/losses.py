@@ -79,14 +79,18 @@ def mask_terms(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         logits: Float ``[n, H, W]``.
         targets: uint8 ``[n, H, W]``: 0, 1, or 255 for pixels that do not count.
     """
-    counted = (targets != IGNORE_PIXEL).flatten(1).float()
-    truth = (targets == 1).flatten(1).float()
-    pixels = nn.functional.binary_cross_entropy_with_logits(logits.flatten(1), truth, reduction="none")
-    bce = (pixels * counted).sum(1) / counted.sum(1).clamp(min=1)
-    return bce, _dice(torch.sigmoid(logits).flatten(1) * counted, truth)
+    counted = (targets != IGNORE_PIXEL).flatten(1)
+    truth = (targets == 1).flatten(1).to(logits.dtype)
+    logits = logits.flatten(1)
+    # the binary cross entropy with logits, in two passes over the pixels
+    pixels = torch.addcmul(nn.functional.softplus(logits), logits, truth, value=-1)
+    probability = torch.sigmoid(logits)
+    if not counted.all():
+        pixels, probability = pixels * counted, probability * counted
+    return pixels.sum(1) / counted.sum(1).clamp(min=1), _dice(probability, truth)
 
 
 def _dice(probability: Tensor, truth: Tensor, scale: float = 1000.0, small: float = 1e-6) -> Tensor:
-    overlap = (probability / scale * truth).sum(1)
-    total = (probability / scale).sum(1) + (truth / scale).sum(1)
+    overlap = torch.einsum("np,np->n", probability, truth) / scale
+    total = (probability.sum(1) + truth.sum(1)) / scale
     return 1 - (2 * overlap + small) / (total + small)

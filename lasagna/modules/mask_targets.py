@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lasagna.batch import IGNORE_PIXEL, Batch, restore_logits
+from lasagna.batch import IGNORE_PIXEL, Batch
 from lasagna.dialogue import Dialogue
+from lasagna.modules.resampling import resample
 
 Ignored = Literal["left_out", "background"]
 """What becomes of ignored pixels: they count nowhere, or they count as outside of every mask."""
@@ -55,7 +56,7 @@ def at_image(logits: Tensor, batch: Batch, ignored: Ignored) -> Iterator[MaskGro
     for image in images.unique().tolist():
         dialogues = [sample.dialogue for sample in batch.samples if sample.image == image]
         targets = np.concatenate([_own_targets(dialogue, ignored) for dialogue in dialogues])
-        restored = restore_logits(logits[images == image].float(), batch.geometries[image])
+        restored = resample(logits[images == image], batch.geometries[image])
         yield restored, torch.from_numpy(targets).to(logits.device)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-BAND = 8
+BAND = 4
 """Rows of cells whose queries are answered at once."""
 
 
@@ -34,8 +34,8 @@ class RelativeAttention(nn.Module):
         """Let cells ``[b, s, s, d]`` see each other; same shape."""
         queries, keys, values = self.qkv(cells).flatten(1, 2).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         placed = queries.unflatten(2, (self.side, self.side))  # [b, n, s, s, c]
-        down = torch.einsum("bnyxc,yic->bnyxi", placed, self._steps(self.rel_pos_h))
-        across = torch.einsum("bnyxc,xjc->bnyxj", placed, self._steps(self.rel_pos_w))
+        down = torch.einsum("bnyxc,yic->bnyxi", placed, self._steps(self.rel_pos_h)).contiguous()
+        across = torch.einsum("bnyxc,xjc->bnyxj", placed, self._steps(self.rel_pos_w)).contiguous()
         # a band of rows at a time: the bias of all pairs of cells would be the largest tensor of the whole encoder
         bands = zip(placed.split(BAND, 2), down.split(BAND, 2), across.split(BAND, 2), strict=True)
         seen = torch.cat([_attend(band, keys, values, *biases) for band, *biases in bands], 2)  # [b, n, s*s, c]

@@ -22,8 +22,11 @@ class ChannelNorm(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Normalise each place of a map ``[b, c, h, w]``."""
-        last = features.permute(0, 2, 3, 1)
-        return nn.functional.layer_norm(last, self.weight.shape, self.weight, self.bias, 1e-6).permute(0, 3, 1, 2)
+        return self.last(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    def last(self, places: Tensor) -> Tensor:
+        """Normalise places whose channels stand last, ``[..., c]``."""
+        return nn.functional.layer_norm(places, self.weight.shape, self.weight, self.bias, 1e-6)
 
 
 class TwoLayers(nn.Module):

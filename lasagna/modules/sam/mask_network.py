@@ -55,6 +55,30 @@ class MaskNetwork(nn.Module):
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).to(prompts)
         tokens = torch.cat([own.expand(len(prompts), -1, -1), prompts[:, None]], 1)  # [n, 2 + masks, d]
         tokens, cells = self.transformer(tokens, image.flatten(1).T[None], positions)
-        fine = self.output_upscaling(cells.transpose(1, 2).unflatten(2, image.shape[1:]))  # [n, d/8, 4h, 4w]
         weights = self.output_hypernetworks_mlps[0](tokens[:, 1])
-        return torch.einsum("nc,nchw->nhw", weights, fine)
+        drawn = torch.einsum("nc,npijc->npij", weights, self._refine(cells))  # [n, p, 4, 4]
+        # within a cell, i is the place in the first doubling, j that in the second, each two rows of two columns
+        squares = drawn.unflatten(3, (2, 2)).unflatten(2, (2, 2)).unflatten(1, image.shape[1:])
+        masks: Tensor = squares.permute(0, 1, 3, 5, 2, 4, 6).flatten(4, 6).flatten(1, 3)
+        return masks
+
+    def _refine(self, cells: Tensor) -> Tensor:
+        """Double the map twice, ``[n, p, d]`` to ``[n, p, 4, 4, d/8]``.
+
+        A transposed convolution of stride 2 and side 2 turns each cell into four by itself, so that both are linear
+        layers, and the cells need not be put in their places before one mask is left of the channels.
+        """
+        first, norm, _, second, _ = self.output_upscaling
+        assert isinstance(first, nn.ConvTranspose2d)
+        assert isinstance(norm, ChannelNorm)
+        assert isinstance(second, nn.ConvTranspose2d)
+        doubled = nn.functional.gelu(norm.last(_four(cells, first)))
+        return nn.functional.gelu(_four(doubled, second))
+
+
+def _four(cells: Tensor, doubling: nn.ConvTranspose2d) -> Tensor:
+    """Turn each cell ``[..., c]`` into two rows of two, ``[..., 4, c']``."""
+    weight = doubling.weight.flatten(2).transpose(1, 2)  # [c, 4, c']
+    assert doubling.bias is not None
+    four: Tensor = nn.functional.linear(cells, weight.flatten(1).T).unflatten(-1, weight.shape[1:])
+    return four + doubling.bias

@@ -85,6 +85,17 @@ class _Attention(nn.Module):
         parts = (self.q_proj(queries), self.k_proj(keys), self.v_proj(values))
         # expanded after the projection, and as a view: what is shared is neither projected nor held twice
         split = (part.unflatten(2, (self.heads, -1)).transpose(1, 2).expand(count, -1, -1, -1) for part in parts)
-        seen = nn.functional.scaled_dot_product_attention(*split)  # [n, heads, t or p, inner / heads]
-        out: Tensor = self.out_proj(seen.transpose(1, 2).flatten(2))
+        out: Tensor = self.out_proj(_look(*split).transpose(1, 2).flatten(2))
         return out
+
+
+def _look(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    # written out, since torch's fused kernel goes backward slowly on CPUs for narrow heads, and there are few weights:
+    # one side is a handful of tokens. The longer side stands last, so that softmax and its way back run along memory
+    scale = queries.shape[3] ** -0.5
+    if queries.shape[2] > keys.shape[2]:
+        weights = (keys * scale @ queries.transpose(2, 3)).softmax(2).transpose(2, 3)  # [n, heads, p, t]
+    else:
+        weights = (queries * scale @ keys.transpose(2, 3)).softmax(3)  # [n, heads, t, p]
+    seen: Tensor = weights @ values
+    return seen

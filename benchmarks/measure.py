@@ -1,0 +1,72 @@
+"""Wall time and peak memory of a call."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a call costs.
+
+    Args:
+        seconds: Median wall time.
+        added_mib: Peak memory of the process (or of the GPU) during the calls, less what was in use before.
+    """
+
+    seconds: float
+    added_mib: float
+
+
+def cost(call: Callable[[], object], runs: int, device: torch.device) -> Cost:
+    """Measure a call, after one that warms up.
+
+    Args:
+        call: What is measured.
+        runs: How often.
+        device: Where it computes.
+    """
+    before = _in_use(device)
+    call()
+    _reset(device)
+    times = []
+    for _ in range(runs):
+        _wait(device)
+        began = time.perf_counter()
+        call()
+        _wait(device)
+        times.append(time.perf_counter() - began)
+    return Cost(statistics.median(times), _peak(device) - before)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _reset(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif (marks := Path("/proc/self/clear_refs")).exists():
+        marks.write_text("5")  # Linux then starts the high-water mark anew
+
+
+def _in_use(device: torch.device) -> float:
+    return torch.cuda.memory_allocated(device) / 2**20 if device.type == "cuda" else _status("VmRSS")
+
+
+def _peak(device: torch.device) -> float:
+    return torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else _status("VmHWM")
+
+
+def _status(field: str) -> float:
+    status = Path("/proc/self/status")
+    found = re.search(rf"{field}:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    return float(found[1]) / 1024 if found else float("nan")
