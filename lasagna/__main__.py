@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from lasagna import __version__
 from lasagna.errors import LasagnaError
@@ -71,6 +72,10 @@ def _run(name: str, *argv: str) -> None:
     from jsonargparse import ArgumentParser, auto_cli
 
     class CommandParser(ArgumentParser):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+            # an option that is cut short would be taken for whatever begins so
+            super().__init__(*args, **{"allow_abbrev": False} | kwargs)
+
         def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
             """Say what is wrong in a line."""
             lines = [line.strip() for line in message.splitlines() if line.strip()]

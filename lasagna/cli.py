@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from signal import SIGINT, SIGTERM
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.strategies import SingleDeviceStrategy
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf.errors import OmegaConfBaseException
 
 from lasagna import modules, tasks  # noqa: F401 - imported so that a bare class name is enough in a config
@@ -21,7 +23,8 @@ from lasagna.config_parser import ConfigParser
 from lasagna.console import calm
 from lasagna.datamodules import ShardDataModule
 from lasagna.errors import LasagnaError
-from lasagna.job_checkpoint import EVALUATIONS, LAST, checkpoint_config, configs, find_checkpoint
+from lasagna.job_checkpoint import EVALUATIONS, LAST, check_trained, checkpoint_config, configs, find_checkpoint
+from lasagna.job_stop import SIGNALLED, stopped
 from lasagna.jobs import JobTrainer
 from lasagna.loading import read_checkpoint
 from lasagna.tasks import RunSummary
@@ -34,6 +37,11 @@ DEFAULTS = Path(__file__).parents[1] / "configs" / "default.yaml"
 
 FAULTS = (LasagnaError, MisconfigurationException, OmegaConfBaseException)
 """Errors that are the input's fault, and are shown without a traceback."""
+
+ABOUT = (
+    "Train, test and show an assistant. Without arguments it runs the main job: it writes the data, trains the default "
+    "assistant, tests it, and leaves scores, curves and pictures in the run's folder."
+)
 
 _JOBS = ("run", "fit", *EVALUATIONS)
 
@@ -115,9 +123,21 @@ class TrainingCLI(LightningCLI):
         if path and path != LAST:
             read_checkpoint(path)
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except SIGTERMException as stop:
+            raise SystemExit(stopped(subcommand, self.trainer, SIGTERM)) from stop
+        except SystemExit as stop:
+            if not isinstance(stop.__context__, KeyboardInterrupt):
+                raise
+            raise SystemExit(stopped(subcommand, self.trainer, SIGINT)) from stop
+
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand) | {"weights_only": True}
         kwargs["ckpt_path"] = find_checkpoint(kwargs.get("ckpt_path"), subcommand, self.trainer)
+        if kwargs["ckpt_path"] is None and getattr(self.model, "warm_start", None) is None:
+            check_trained(subcommand, self.trainer)
         summarised = any(isinstance(callback, RunSummary) for callback in vars(self.trainer)["callbacks"])
         return kwargs | ({"verbose": False} if subcommand in ("test", "validate") and summarised else {})
 
@@ -133,7 +153,7 @@ def main(argv: list[str] | None = None) -> TrainingCLI:
         The command line with its ``trainer``, ``model`` and ``datamodule`` after the job.
 
     Raises:
-        SystemExit: If the input is at fault; the reason has been printed.
+        SystemExit: If the input is at fault, or the job was stopped by Ctrl-C or SIGTERM; the reason has been printed.
     """
     argv = with_job(sys.argv[1:] if argv is None else argv)
     try:
@@ -141,6 +161,9 @@ def main(argv: list[str] | None = None) -> TrainingCLI:
     except FAULTS as fault:
         print(f"error: {brief(fault)}", file=sys.stderr)
         raise SystemExit(2) from fault
+    except KeyboardInterrupt as stop:
+        print("stopped", file=sys.stderr)
+        raise SystemExit(SIGNALLED + SIGINT) from stop
 
 
 def with_job(argv: list[str]) -> list[str]:
@@ -183,7 +206,9 @@ def command_line(argv: list[str], *, run: bool = True) -> dict[str, Any]:
     ConfigParser.files = tuple(path for path in map(Path, [*files, *named]) if path.is_file())
     job = {"parser_mode": "omegaconf+", "default_config_files": files}
     return {
-        "parser_kwargs": {"parser_mode": "omegaconf+"} | {name: dict(job) for name in _JOBS} if run else job,
+        "parser_kwargs": {"parser_mode": "omegaconf+", "description": ABOUT} | {name: dict(job) for name in _JOBS}
+        if run
+        else job,
         "model_class": AssistantTraining,
         "datamodule_class": ShardDataModule,
         "subclass_mode_model": True,

@@ -38,6 +38,10 @@ class ConfigParser(LightningArgumentParser):
     files: tuple[Path, ...] = ()
     """The config files of this command, for the place of a mistake."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        # a key that is cut short would be taken for whatever begins so
+        super().__init__(*args, **{"allow_abbrev": False} | kwargs)
+
     def error(self, message: str, ex: Exception | None = None) -> Any:  # noqa: ANN401
         """Say what is wrong rather than list every option there is."""
         if not self.exit_on_error:

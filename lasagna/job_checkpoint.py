@@ -37,12 +37,38 @@ def find_checkpoint(path: str | None, job: str, trainer: Trainer) -> str | None:
         CheckpointError: If there is no such file, it cannot be read, or it lacks what the job needs.
     """
     if path == LAST:
-        path = _newest(trainer)
+        path = newest_checkpoint(trainer)
         if path is None:
             _say_none_yet(job, trainer)
     if path is not None:
         check_job(read_checkpoint(path), path, resumed=job not in EVALUATIONS)
     return path
+
+
+def newest_checkpoint(trainer: Trainer) -> str | None:
+    """Return the newest checkpoint in the run's folder, if there is one."""
+    callbacks = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
+    files = {file for callback in callbacks for file in callback._find_last_checkpoints(trainer)}
+    return max(files, key=lambda file: Path(file).stat().st_mtime, default=None)
+
+
+def check_trained(job: str, trainer: Trainer) -> None:
+    """Refuse to evaluate an assistant that nothing has been trained of.
+
+    Args:
+        job: The job, which was given no checkpoint.
+        trainer: Its trainer, which knows the run's folder.
+
+    Raises:
+        CheckpointError: If the job evaluates.
+    """
+    if job in EVALUATIONS:
+        newest = newest_checkpoint(trainer)
+        there = f"such as {newest}" if newest else "which `python train.py` makes"
+        raise CheckpointError(
+            f"ckpt_path: {job} takes a trained assistant, and none was given; give --ckpt_path CHECKPOINT, {there}, or "
+            "an imported model as --model.warm_start"
+        )
 
 
 def checkpoint_config(argv: list[str]) -> dict[str, Any] | None:
@@ -71,12 +97,6 @@ def configs(argv: list[str]) -> list[str]:
     """Return the configs that a command line names."""
     glued = [word.partition("=")[2] for word in argv if word.startswith(("--config=", "-c="))]
     return glued + [after for word, after in pairwise(argv) if word in ("-c", "--config")]
-
-
-def _newest(trainer: Trainer) -> str | None:
-    callbacks = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
-    files = {file for callback in callbacks for file in callback._find_last_checkpoints(trainer)}
-    return max(files, key=lambda file: Path(file).stat().st_mtime, default=None)
 
 
 def _say_none_yet(job: str, trainer: Trainer) -> None:

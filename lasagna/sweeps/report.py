@@ -36,9 +36,10 @@ def report(
         confidence: Of the intervals over seeds (Student's t), in (0, 1).
 
     Raises:
-        ReportError: If no run has such scores.
-        ValueError: If confidence is out of range.
+        ReportError: If no run has such scores, or confidence is out of range.
     """
+    if not 0 < confidence < 1:
+        raise ReportError(f"confidence: expected a number between 0 and 1, such as 0.95, got {confidence}")
     runs, unread = collect_runs(folder, stage)
     table = tabulate(runs, metrics, confidence)
     if not table:

@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
 from lasagna.batch import TextPreparation
+from lasagna.errors import ConfigError
 from lasagna.modules.adapters import LoRA
 from lasagna.modules.base import FeatureSpec, LanguageModel
 from lasagna.modules.text_preparation import TokenizerPreparation
@@ -44,6 +45,10 @@ class TinyLanguageModel(LanguageModel):
         max_length: int = 1024,
     ) -> None:
         super().__init__()
+        if min(image_grid) < 1:
+            raise ConfigError(f"image_grid: expected at least one row and one column, got {tuple(image_grid)}")
+        if max_length <= image_grid[0] * image_grid[1]:
+            raise ConfigError(f"max_length: {max_length} leaves no room beside the image's {image_grid} tokens")
         self.weights = weights
         self.projector_weights = projector
         self.adapter = adapter

@@ -1,0 +1,52 @@
+"""Mistakes on the command line that would be costly if they went unnoticed."""
+
+from __future__ import annotations
+
+import pytest
+
+from lasagna.__main__ import main as command
+from lasagna.cli import main
+
+
+def fails(capsys, call, *argv):
+    with pytest.raises(SystemExit) as stopped:
+        call(list(argv))
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    return error
+
+
+@pytest.mark.parametrize("job", ["test", "validate", "predict"])
+def test_evaluation_without_a_checkpoint_is_refused(job, capsys, tmp_path):
+    error = fails(capsys, main, job, f"--trainer.default_root_dir={tmp_path}", "--trainer.accelerator=cpu")
+    assert f"{job} takes a trained assistant" in error
+    assert "--ckpt_path CHECKPOINT, which `python train.py` makes" in error
+
+
+@pytest.mark.parametrize(
+    ("short", "whole"), [("trainer.max_step", "trainer.max_steps"), ("seed_every", "seed_everything")]
+)
+def test_a_key_that_is_cut_short_is_refused(short, whole, capsys):
+    assert f"did you mean {whole!r}?" in fails(capsys, main, "fit", f"--{short}=3")
+
+
+def test_an_option_that_is_cut_short_is_refused(capsys):
+    assert "unrecognized arguments: --ima=y" in fails(capsys, command, "predict", "--ckpt=x", "--ima=y", "--query=z")
+
+
+def test_a_grid_without_cells_is_refused(capsys, tmp_path):
+    options = [f"--trainer.default_root_dir={tmp_path}", "--model.assistant.language_model.image_grid=[0,0]"]
+    assert "image_grid: expected at least one row and one column, got (0, 0)" in fails(capsys, main, "fit", *options)
+
+
+def test_confidence_of_a_report(capsys, tmp_path):
+    error = fails(capsys, command, "report", f"--folder={tmp_path}", "--confidence=2")
+    assert "confidence: expected a number between 0 and 1, such as 0.95, got 2.0" in error
+
+
+def test_help_says_what_happens_without_arguments(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    assert stopped.value.code == 0
+    assert "Without arguments it runs the main job" in " ".join(capsys.readouterr().out.split())
