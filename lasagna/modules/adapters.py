@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from lasagna.errors import ConfigError
 
@@ -50,7 +51,7 @@ class LoRA:
             ConfigError: If no layer of the model is called as a target is.
         """
         linear = sorted(
-            {name.rpartition(".")[2] for name, part in model.named_modules() if isinstance(part, nn.Linear)}
+            {name.rpartition(".")[2] for name, part in model.named_modules() if isinstance(part, nn.Linear | Conv1D)}
         )
         missing = sorted(set(self.targets) - set(linear))
         if missing:

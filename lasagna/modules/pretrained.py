@@ -1,0 +1,170 @@
+"""Models and tokenisers of transformers, from a folder, the hub's local cache, or, if asked for, the network."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoTokenizer, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from lasagna.errors import ConfigError
+from lasagna.modules.tiny.tokenizer import build_tokenizer
+from lasagna.modules.tiny.weights import packaged_words
+
+Quantization = Literal["4bit", "8bit"]
+WORDS = "words"
+"""Name of the small vocabulary that comes with the package, for random models."""
+
+
+def read_config(model: str | dict[str, Any], download: bool = False) -> Any:  # noqa: ANN401
+    """Return a model's config.
+
+    Args:
+        model: A folder, a name on the hub, or the settings themselves with their "model_type".
+        download: Whether the network may be used.
+
+    Raises:
+        ConfigError: If there is no such model here, or no such type.
+    """
+    if isinstance(model, dict):
+        try:
+            return AutoConfig.for_model(**model)
+        except (ValueError, TypeError, KeyError) as fault:
+            raise ConfigError(f"model: these settings make no config ({_short(fault)}); give a model_type") from fault
+    try:
+        return AutoConfig.from_pretrained(model, local_files_only=not download)
+    except (OSError, ValueError) as fault:
+        raise ConfigError(_absent("model", model, fault)) from fault
+
+
+def read_model(
+    kind: Any,  # noqa: ANN401
+    model: str | dict[str, Any],
+    dtype: torch.dtype,
+    quantization: Quantization | None = None,
+    download: bool = False,
+) -> Any:  # noqa: ANN401
+    """Make a model with its weights, or with random ones where only settings are given.
+
+    Args:
+        kind: Transformers' auto class for the models in question.
+        model: A folder, a name on the hub, or settings.
+        dtype: Precision of the weights.
+        quantization: Whether linear layers are held in 4 or 8 bits, through bitsandbytes on a GPU.
+        download: Whether the network may be used.
+
+    Raises:
+        ConfigError: If there is no such model here, its type is another, or it cannot be quantized.
+    """
+    check_quantization(quantization, model)
+    config = read_config(model, download)
+    try:
+        if isinstance(model, dict):
+            return kind.from_config(config, dtype=dtype)
+        extra = {} if quantization is None else {"quantization_config": _bits(quantization)}
+        return kind.from_pretrained(model, dtype=dtype, local_files_only=not download, **extra)
+    except (OSError, ValueError) as fault:
+        raise ConfigError(_absent("model", str(model), fault)) from fault
+
+
+def read_tokenizer(name: str, download: bool = False) -> PreTrainedTokenizerBase:
+    """Return a tokeniser.
+
+    Args:
+        name: A folder, a name on the hub, or "words" for the package's own small vocabulary.
+        download: Whether the network may be used.
+
+    Raises:
+        ConfigError: If there is none of that name here, or it has no token that ends a text.
+    """
+    if name == WORDS:
+        return build_tokenizer(packaged_words())
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=not download)
+    except (OSError, ValueError) as fault:
+        raise ConfigError(_absent("tokenizer", name, fault)) from fault
+    if tokenizer.eos_token_id is None:
+        raise ConfigError(f"tokenizer: {name!r} has no end token, which answers need; give one that has")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def add_tokens(model: PreTrainedModel, tokenizer: Any, tokens: Sequence[str], start: Literal["mean", "random"]) -> None:  # noqa: ANN401
+    """Add tokens to a tokeniser, and rows to word embedding and output layer where they are too few.
+
+    Args:
+        model: The language model.
+        tokenizer: Its tokeniser.
+        tokens: The tokens; those that it knows as one piece already keep their rows.
+        start: What new rows begin as: the mean of all others, or random as fresh layers are.
+
+    Raises:
+        ConfigError: If the tokeniser splits one of them all the same.
+    """
+    known = set(tokenizer.get_vocab())
+    tokenizer.add_tokens(list(tokens), special_tokens=True)
+    split = [token for token in tokens if len(tokenizer(token, add_special_tokens=False).input_ids) != 1]
+    if split:
+        raise ConfigError(
+            f"tokenizer: it splits {split}, each of which must be one token; choose another prompt format"
+        )
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    fresh = [tokenizer.convert_tokens_to_ids(token) for token in tokens if token not in known]
+    if start == "mean":
+        _to_mean(model, fresh)
+
+
+def check_quantization(quantization: Quantization | None, model: str | dict[str, Any]) -> None:
+    """Check that a model can be quantized here, before anything is read.
+
+    Raises:
+        ConfigError: If not; says what is missing.
+    """
+    if quantization is None:
+        return
+    missing = [
+        reason
+        for reason, absent in (
+            ("a CUDA device", not torch.cuda.is_available()),
+            ("the package bitsandbytes", importlib.util.find_spec("bitsandbytes") is None),
+            ("pretrained weights", isinstance(model, dict)),
+        )
+        if absent
+    ]
+    if missing:
+        raise ConfigError(
+            f"quantization: {quantization!r} needs {' and '.join(missing)}; leave it out, or take dtype: bfloat16"
+        )
+
+
+def _bits(quantization: Quantization) -> BitsAndBytesConfig:
+    if quantization == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
+
+
+@torch.no_grad()
+def _to_mean(model: PreTrainedModel, fresh: Sequence[int]) -> None:
+    tables: dict[int, Tensor] = {}
+    for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
+        tables[layer.weight.data_ptr()] = layer.weight  # tied layers share one table
+    for table in tables.values():
+        kept = torch.ones(len(table), dtype=torch.bool, device=table.device)
+        kept[list(fresh)] = False
+        table[list(fresh)] = table[kept].float().mean(0).to(table.dtype)
+
+
+def _absent(argument: str, name: str, fault: Exception) -> str:
+    where = "is not complete" if Path(name).is_dir() else "is neither a folder here nor in the hub's local cache"
+    return f"{argument}: {name!r} {where} ({_short(fault)}); give a folder, or allow fetching by download: true"
+
+
+def _short(fault: Exception) -> str:
+    return (str(fault).strip().splitlines() or [type(fault).__name__])[0][:160]

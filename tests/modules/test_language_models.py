@@ -1,0 +1,289 @@
+"""The contract of language models that read the vision encoder's map, which every one of them keeps.
+
+A test class of a new model inherits ``LanguageModelContract`` and says how to make one.
+"""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from lasagna.batch import Query
+from lasagna.errors import ConfigError
+from lasagna.modules import Assistant, FeatureSpec, LoRA, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
+from lasagna.modules.base import LanguageModel
+from lasagna.modules.causal_language_model import CausalLanguageModel
+from lasagna.modules.rows import left_pad, row_positions
+from lasagna.prompt_formats import RELEASED, TINY
+from lasagna.recipe import build as rebuild
+from lasagna.recipe import describe
+
+FEATURES = FeatureSpec((24,), (8,), (32, 32))
+CONFIGS = {
+    "llama": {
+        "model_type": "llama",
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "vocab_size": 60,
+        "tie_word_embeddings": True,
+    },
+    "qwen2": {
+        "model_type": "qwen2",
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "vocab_size": 3000,
+        "tie_word_embeddings": False,
+    },
+    "gpt_neox": {
+        "model_type": "gpt_neox",
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "vocab_size": 60,
+    },
+    "gpt2": {"model_type": "gpt2", "n_embd": 32, "n_layer": 2, "n_head": 4, "vocab_size": 60, "n_positions": 256},
+    "opt": {
+        "model_type": "opt",
+        "hidden_size": 32,
+        "ffn_dim": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "word_embed_proj_dim": 32,
+        "vocab_size": 60,
+        "max_position_embeddings": 256,
+    },
+}
+
+
+class LanguageModelContract:
+    """What holds for every language model that reads the vision encoder's map."""
+
+    def make(self):
+        raise NotImplementedError
+
+    def build(self, special_tokens=TINY.special_tokens):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = self.make()
+            model.build(FEATURES, special_tokens)
+        return model.eval()
+
+    def vectors(self, model, count=1):
+        generator = torch.Generator().manual_seed(1)
+        return model.embed_image([torch.randn(count, 24, 4, 4, generator=generator)])
+
+    def prompt(self, model, names=("sun", "dog")):
+        return model.preparation.prompt_ids(TINY.prompt("complex", names))
+
+    def hidden(self, model, ids, mask, vectors, cache=None, past=0):
+        positions = row_positions(mask)[:, past:]
+        return model(model.embed(ids, vectors), mask, positions, cache)
+
+    def test_special_tokens_are_one_piece_each_and_come_back(self):
+        model = self.build(RELEASED.special_tokens)
+        text = model.preparation
+        ids = [text.answer_ids(token) for token in RELEASED.special_tokens]
+        assert all(len(pieces) == 1 for pieces in ids)
+        assert len({pieces[0] for pieces in ids}) == len(ids)
+        assert "<ins>" in text.text(text.answer_ids("sun<ins>"))
+        assert model.logits(torch.zeros(1, model.hidden_size)).shape[1] > max(max(pieces) for pieces in ids)
+
+    def test_an_image_costs_as_many_tokens_as_it_has_vectors(self):
+        model = self.build()
+        [image] = model.preparation.answer_ids(TINY.image_token)
+        assert self.prompt(model).count(image) == self.vectors(model).shape[1]
+        assert self.vectors(model).shape[2] == model.hidden_size
+
+    def test_image_vectors_stand_at_the_image_tokens(self):
+        model = self.build()
+        ids = torch.tensor([self.prompt(model)])
+        vectors = self.vectors(model)
+        [image] = model.preparation.answer_ids(TINY.image_token)
+        embedded = model.embed(ids, vectors)
+        assert torch.equal(embedded[ids == image], vectors[0])
+        other = model.embed(ids, vectors + 1)
+        assert torch.equal(embedded[ids != image], other[ids != image])
+
+    def test_the_cache_gives_the_hidden_states_of_one_forward(self):
+        model = self.build()
+        ids = torch.tensor([self.prompt(model) + model.preparation.answer_ids("sun <SEG> dog <NEG>")])
+        vectors, mask = self.vectors(model), torch.ones_like(ids)
+        whole = self.hidden(model, ids, mask, vectors)
+        cache, cut = model.new_cache(), len(self.prompt(model))
+        first = self.hidden(model, ids[:, :cut], mask[:, :cut], vectors, cache)
+        second = self.hidden(model, ids[:, cut:], mask, vectors[:, :0], cache, past=cut)
+        torch.testing.assert_close(torch.cat([first, second], 1), whole, atol=1e-5, rtol=1e-4)
+        cache.crop(-2)
+        third = self.hidden(model, ids[:, -2:], mask, vectors[:, :0], cache, past=ids.shape[1] - 2)
+        torch.testing.assert_close(third, whole[:, -2:], atol=1e-5, rtol=1e-4)
+
+    def test_rows_that_are_padded_at_the_left_are_those_that_stand_alone(self):
+        model = self.build()
+        rows = [self.prompt(model), self.prompt(model, ("sun", "dog", "house", "ball"))]
+        ids, mask = left_pad(rows, model.preparation.padding_token_id, "cpu")
+        vectors = self.vectors(model, 2)
+        together = self.hidden(model, ids, mask, vectors)
+        for place, row in enumerate(rows):
+            alone = self.hidden(
+                model, torch.tensor([row]), torch.ones(1, len(row), dtype=torch.long), vectors[place : place + 1]
+            )
+            torch.testing.assert_close(together[place, -len(row) :], alone[0], atol=1e-5, rtol=1e-4)
+
+    def test_gradients_reach_what_is_trained(self):
+        model = self.build().train()
+        ids = torch.tensor([self.prompt(model)])
+        hidden = self.hidden(model, ids, torch.ones_like(ids), self.vectors(model))
+        model.logits(hidden).square().mean().backward()
+        assert all(value.grad is not None for value in model.projector.parameters())
+
+    def test_preparation_travels_to_workers(self):
+        text = self.build().preparation
+        again = pickle.loads(pickle.dumps(text))
+        assert again.answer_ids("sun <SEG>") == text.answer_ids("sun <SEG>")
+
+    def test_a_checkpoint_can_say_how_to_make_it(self):
+        model = self.make()
+        assert type(rebuild(describe(model), LanguageModel)) is type(model)
+
+    @pytest.mark.parametrize("decoding", ["ordered", "free"])
+    def test_an_assistant_answers(self, decoding):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            encoder = TinyVisionEncoder((32, 32), weights="random")
+            assistant = Assistant(encoder, self.make(), TinyMaskHead(weights="random"), prompt_format="tiny").eval()
+            assistant.configure_model()
+        picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+        queries = [Query(0, "complex", ("sun", "red ball", "dog")), Query(0, "referring", ("the ball",))]
+        answers = assistant.answers(picture, queries, decoding)
+        if decoding == "ordered":
+            assert [entry.name for entry in answers[0].entries] == ["sun", "red ball", "dog"]
+        assert len(answers) == 2
+
+
+class TestTinyLanguageModel(LanguageModelContract):
+    def make(self):
+        return TinyLanguageModel(weights="random", projector="random", image_grid=(2, 2))
+
+
+class TestLlama(LanguageModelContract):
+    kind = "llama"
+
+    def make(self, **settings):
+        return CausalLanguageModel(CONFIGS[self.kind], "words", **{"image_grid": (2, 2), "max_length": 256} | settings)
+
+
+class TestQwen2(TestLlama):
+    kind = "qwen2"
+
+
+class TestGPTNeoX(TestLlama):
+    kind = "gpt_neox"
+
+
+class TestGPT2(TestLlama):
+    kind = "gpt2"
+
+
+class TestOPT(TestLlama):
+    kind = "opt"
+
+
+def built(**settings):
+    model = TestLlama().make(**settings)
+    model.build(FEATURES, TINY.special_tokens)
+    return model
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2"])
+def test_new_rows_begin_as_the_mean_of_the_others(kind):
+    model = {"llama": TestLlama, "qwen2": TestQwen2}[kind]().build()
+    [present], [absent] = (model.preparation.answer_ids(token) for token in TINY.special_tokens[:2])
+    for layer in (model.llm.get_input_embeddings(), model.llm.get_output_embeddings()):
+        assert torch.equal(layer.weight[present], layer.weight[absent])
+    tied = model.llm.get_input_embeddings().weight is model.llm.get_output_embeddings().weight
+    assert tied == CONFIGS[kind]["tie_word_embeddings"]
+
+
+def test_new_rows_can_begin_random():
+    model = built(new_tokens="random")
+    [present], [absent] = (model.preparation.answer_ids(token) for token in TINY.special_tokens[:2])
+    words = model.llm.get_input_embeddings().weight
+    assert not torch.allclose(words[present], words[absent])
+
+
+def test_a_vocabulary_with_room_keeps_its_size():
+    assert TestQwen2().build().llm.get_input_embeddings().num_embeddings == 3000
+
+
+def test_adapters_leave_the_layers_and_train_the_projector():
+    model = built(adapter=LoRA(rank=2, alpha=4.0, targets=("q_proj",), embeddings=False))
+    trained = {name for name, value in model.named_parameters() if value.requires_grad}
+    assert all("lora_" in name or name.startswith("projector.") for name in trained)
+    assert sum("lora_A" in name for name in trained) == 2
+
+
+def test_a_frozen_model_trains_the_projector_alone():
+    trained = [name for name, value in built(frozen=True).named_parameters() if value.requires_grad]
+    assert trained
+    assert all(name.startswith("projector.") for name in trained)
+
+
+def test_recomputing_gives_the_same_gradients():
+    gradients = []
+    for recompute in (False, True):
+        torch.manual_seed(0)
+        model = built(recompute=recompute).train()
+        ids = torch.tensor([model.preparation.prompt_ids(TINY.prompt("complex", ("sun",)))])
+        vectors = model.embed_image([torch.ones(1, 24, 4, 4)])
+        hidden = model(model.embed(ids, vectors), torch.ones_like(ids), row_positions(torch.ones_like(ids)))
+        hidden.square().mean().backward()
+        gradients.append(model.llm.get_input_embeddings().weight.grad)
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"adapter": LoRA(targets=("wq",))}, r"no linear layer is called \['wq'\]; the model has .*q_proj"),
+        ({"quantization": "4bit"}, "quantization: '4bit' needs .*leave it out, or take dtype: bfloat16"),
+        ({"max_length": 100_000}, "takes rows of at most 2048 tokens, got 100000"),
+    ],
+)
+def test_settings_that_cannot_be_met(settings, reason):
+    with pytest.raises(ConfigError, match=reason):
+        built(**settings)
+
+
+@pytest.mark.parametrize(
+    ("model", "tokenizer", "reason"),
+    [
+        (
+            "nobody/nothing",
+            None,
+            r"tokenizer: 'nobody/nothing' is neither a folder here nor in the hub.*download: true",
+        ),
+        ("nobody/nothing", "words", r"model: 'nobody/nothing' is neither a folder here nor in the hub.*download: true"),
+        ({"model_type": "nonsense"}, "words", "these settings make no config"),
+    ],
+)
+def test_models_that_are_not_here(model, tokenizer, reason, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ConfigError, match=reason):
+        CausalLanguageModel(model, tokenizer).build(FEATURES, TINY.special_tokens)
+
+
+def test_what_the_constructor_refuses():
+    with pytest.raises(ConfigError, match="image_grid: expected at least one row"):
+        CausalLanguageModel("x", image_grid=(0, 1))
+    with pytest.raises(ConfigError, match='tokenizer: a model of settings has none; give a folder, or "words"'):
+        CausalLanguageModel(CONFIGS["llama"])
