@@ -44,14 +44,19 @@ class LoRA:
         if not self.targets:
             raise ConfigError("adapter.targets: it is empty; name linear layers, or leave the adapter out")
 
-    def inject(self, model: PreTrainedModel) -> None:
+    def inject(self, model: PreTrainedModel, inside: nn.Module | None = None) -> None:
         """Put adapters into a model in place.
+
+        Args:
+            model: The model, with word embeddings and an output layer.
+            inside: Its part that gets them, such as the language layers of a model that also sees; None for all of it.
 
         Raises:
             ConfigError: If no layer of the model is called as a target is.
         """
+        adapted = model if inside is None else inside
         linear = sorted(
-            {name.rpartition(".")[2] for name, part in model.named_modules() if isinstance(part, nn.Linear | Conv1D)}
+            {name.rpartition(".")[2] for name, part in adapted.named_modules() if isinstance(part, nn.Linear | Conv1D)}
         )
         missing = sorted(set(self.targets) - set(linear))
         if missing:
@@ -59,6 +64,6 @@ class LoRA:
         config = LoraConfig(
             r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout, target_modules=list(self.targets)
         )
-        inject_adapter_in_model(config, model)
+        inject_adapter_in_model(config, adapted)
         for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
             layer.weight.requires_grad_(self.embeddings)

@@ -1,0 +1,231 @@
+"""Any proven image-text model of transformers as a language model with a visual tower of its own.
+
+Notation: b: images; r: rows; t: tokens; i: image tokens; d: hidden size; v: vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForImageTextToText, DynamicCache
+
+from lasagna.batch import ImagePreparation, TextPreparation
+from lasagna.errors import ConfigError
+from lasagna.modules.adapters import LoRA
+from lasagna.modules.base import FeatureSpec, LanguageModel
+from lasagna.modules.checkpoint_folder import read_json
+from lasagna.modules.image_text.families import Family, family_of, grid_positions
+from lasagna.modules.image_text.text import ImageFirst
+from lasagna.modules.preparation import SquashPreparation
+from lasagna.modules.pretrained import (
+    Quantization,
+    add_tokens,
+    check_quantization,
+    read_config,
+    read_model,
+    read_tokenizer,
+)
+
+MEAN, DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+"""CLIP's mean and standard deviation, where the model's folder names no others."""
+
+
+class ImageTextModel(LanguageModel):
+    """A model that has learned to read images already; ``FAMILIES`` lists those that are proven.
+
+    The tower sees the whole image, resized to a square. The tower is not trained.
+
+    Args:
+        model: Folder in transformers' layout, a name on the hub, or settings ("model_type" and sizes) of one with
+            random weights.
+        tokenizer: Folder or name of the tokeniser; None for the model's own, "words" for the package's small
+            vocabulary.
+        adapter: Low-rank adapters on the language layers, or None to train these themselves.
+        frozen: Whether the language layers keep their weights.
+        train_projector: Whether what leads from the tower to the language layers is trained.
+        image_size: Height and width of the tower's input in pixels, for families that take any.
+        max_length: Longest row of tokens, the image's included.
+        new_tokens: What the rows of added tokens begin as: the mean of all others, or random.
+        dtype: Precision of the weights.
+        quantization: Whether linear layers are held in 4 or 8 bits; needs a CUDA device and bitsandbytes.
+        recompute: Whether training computes each block a second time rather than keep what it computed; less memory.
+        download: Whether what is not here may be fetched from the hub.
+    """
+
+    def __init__(
+        self,
+        model: str | dict[str, Any],
+        tokenizer: str | None = None,
+        adapter: LoRA | None = None,
+        frozen: bool = False,
+        train_projector: bool = False,
+        image_size: int = 448,
+        max_length: int = 2048,
+        new_tokens: Literal["mean", "random"] = "mean",
+        dtype: Literal["float32", "bfloat16"] = "float32",
+        quantization: Quantization | None = None,
+        recompute: bool = False,
+        download: bool = False,
+    ) -> None:
+        super().__init__()
+        if tokenizer is None and isinstance(model, dict):
+            raise ConfigError('tokenizer: a model of settings has none; give a folder, or "words"')
+        self.model = model
+        self.tokenizer_name = tokenizer
+        self.adapter = adapter
+        self.frozen = frozen
+        self.train_projector = train_projector
+        self.image_size = image_size
+        self.max_length = max_length
+        self.new_tokens = new_tokens
+        self.weights_dtype = getattr(torch, dtype)
+        self.quantization = quantization
+        self.recompute = recompute
+        self.download = download
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the hidden states."""
+        return int(self.vlm.config.get_text_config().hidden_size)
+
+    @property
+    def preparation(self) -> TextPreparation:
+        """The tokeniser with the image in its place."""
+        return self._preparation
+
+    @property
+    def tower_preparation(self) -> ImagePreparation:
+        """The whole image as a square, normalised as the tower was trained."""
+        folder = Path(self.model) if isinstance(self.model, str) else None
+        file = folder / "preprocessor_config.json" if folder else None
+        settings = read_json(file) if file is not None and file.is_file() else {}
+        mean, deviation = settings.get("image_mean", MEAN), settings.get("image_std", DEVIATION)
+        return SquashPreparation((self.side, self.side), tuple(mean), tuple(deviation))
+
+    @property
+    def side(self) -> int:
+        """Height and width of the tower's input in pixels."""
+        return self._family.side(self.vlm.config) or self.image_size
+
+    @property
+    def grid(self) -> int:
+        """Image tokens along a side."""
+        return self.side // self._family.unit(self.vlm.config)
+
+    def build(self, features: FeatureSpec, special_tokens: Sequence[str]) -> None:
+        """Make the layers, load pretrained weights and add tokens.
+
+        Args:
+            features: Not read, since the model has a visual tower of its own.
+            special_tokens: Present, absent and image token, then the prompt format's markers.
+
+        Raises:
+            ConfigError: If model or tokeniser are not here, of an unknown family, do not fit, or cannot be quantized.
+        """
+        check_quantization(self.quantization, self.model)
+        family_of(read_config(self.model, self.download))
+        tokenizer = read_tokenizer(self.tokenizer_name or str(self.model), self.download)
+        self.vlm = read_model(
+            AutoModelForImageTextToText, self.model, self.weights_dtype, self.quantization, self.download
+        )
+        unit = self._family.unit(self.vlm.config)
+        if self.side % unit:
+            raise ConfigError(f"image_size: {self.side} is not a multiple of {unit}, the pixels of an image token")
+        add_tokens(self.vlm, tokenizer, special_tokens, self.new_tokens)
+        self.image_token_id = tokenizer.convert_tokens_to_ids(special_tokens[2])
+        known = set(tokenizer.get_vocab())
+        self._preparation = ImageFirst(
+            tokenizer=tokenizer,
+            image_token=special_tokens[2],
+            image_tokens=self.grid**2,
+            end_token_id=tokenizer.eos_token_id,
+            padding_token_id=tokenizer.pad_token_id,
+            max_length=self.max_length,
+            enclosing=self._family.enclosing if known.issuperset(self._family.enclosing) else ("", ""),
+        )
+        self._settle()
+
+    def train(self, mode: bool = True) -> ImageTextModel:
+        """Set the mode; what reads the image stays in evaluation mode unless its projector is trained."""
+        super().train(mode)
+        if hasattr(self, "vlm") and not self.train_projector:
+            self.vlm.eval()
+            self.decoder.train(mode)
+        return self
+
+    def embed_image(self, visual: Sequence[Tensor]) -> Tensor:
+        """Turn the tower's pixels ``[b, 3, h, w]`` into ``[b, i, d]``."""
+        pixels = visual[0].to(self.vlm.dtype)
+        arguments = self._family.arguments(pixels, self.vlm.config)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.train_projector):
+            found = self.vlm.model.get_image_features(**arguments)
+        vectors = getattr(found, "pooler_output", found)
+        joined = vectors if isinstance(vectors, Tensor) else torch.cat([part.flatten(0, -2) for part in vectors])
+        return joined.reshape(len(pixels), self.grid**2, self.hidden_size)
+
+    def embed(self, input_ids: Tensor, image_vectors: Tensor) -> Tensor:
+        """Embed rows of tokens ``[r, t]``, with ``[r, i, d]`` at their image tokens."""
+        words: Tensor = self.vlm.get_input_embeddings()(input_ids)
+        places = input_ids == self.image_token_id
+        return words.masked_scatter(places[..., None], image_vectors.to(words.dtype)[places.any(1)])
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        attention_mask: Tensor,
+        position_ids: Tensor,
+        cache: Any = None,  # noqa: ANN401
+    ) -> Tensor:
+        """Compute hidden states ``[r, t, d]`` after the final norm."""
+        if self._family.axes:
+            position_ids = grid_positions(position_ids, self._preparation.first, self.grid)
+        output = self.decoder(
+            inputs_embeds=embeddings,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )
+        hidden: Tensor = output.last_hidden_state
+        return hidden
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Turn hidden states ``[..., d]`` into token logits ``[..., v]``."""
+        logits: Tensor = self.vlm.get_output_embeddings()(hidden)
+        return logits
+
+    def new_cache(self) -> Any:  # noqa: ANN401
+        """Return an empty key-value cache."""
+        return DynamicCache(config=self.decoder.config)
+
+    @property
+    def decoder(self) -> nn.Module:
+        """The language layers."""
+        inner = self.vlm.model
+        decoder: nn.Module = inner.language_model if hasattr(inner, "language_model") else inner.text_model
+        return decoder
+
+    @property
+    def _family(self) -> Family:
+        return family_of(self.vlm.config)
+
+    def _settle(self) -> None:
+        language = {id(parameter) for parameter in self.decoder.parameters()}
+        head = {id(parameter) for parameter in self.vlm.get_output_embeddings().parameters()}
+        for name, parameter in self.vlm.named_parameters():
+            if id(parameter) in language | head:
+                parameter.requires_grad_(not self.frozen and self.quantization is None)
+            else:
+                parameter.requires_grad_(self.train_projector and _is_projector(name))
+        if self.recompute:
+            self.vlm.gradient_checkpointing_enable({"use_reentrant": False})
+        if self.adapter is not None:
+            self.adapter.inject(self.vlm, inside=self.decoder)
+
+
+def _is_projector(name: str) -> bool:
+    return any(part in name for part in ("multi_modal_projector", "connector", "visual.merger"))
