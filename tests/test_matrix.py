@@ -1,0 +1,116 @@
+"""Every vision encoder with every language model and every mask head, tiny and random: fit, test and predict."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+
+import pytest
+from tiny_run import write_config, write_scenes
+
+from lasagna.cli import main
+
+TEXT = {
+    "model_type": "llama",
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "vocab_size": 3000,
+    "max_position_embeddings": 1024,
+}
+TOWER = {
+    "model_type": "clip_vision_model",
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 14,
+}
+SAM = {"embed_dim": 16, "depth": 2, "heads": 2, "global_blocks": [1], "mlp_dim": 32, "window": 2, "image_size": 32}
+ENCODERS = {
+    "tiny": ("TinyVisionEncoder", {"weights": "random", "image_size": [32, 32]}),
+    "timm": ("lasagna.modules.timm_encoder.TimmEncoder", {"model": "test_resnet", "image_size": [32, 32]}),
+    "sam": ("lasagna.modules.sam.SamVisionEncoder", {"size": SAM | {"patch": 8, "out_channels": 32}, "frozen": False}),
+}
+MODELS = {
+    "tiny": ("TinyLanguageModel", {"weights": "random", "projector": "random", "image_grid": [2, 2]}),
+    "causal": (
+        "lasagna.modules.causal_language_model.CausalLanguageModel",
+        {"model": TEXT, "tokenizer": "words", "image_grid": [2, 2]},
+    ),
+    "image_text": (
+        "lasagna.modules.image_text.ImageTextModel",
+        {
+            "model": {"model_type": "llava", "vision_config": TOWER, "text_config": TEXT},
+            "tokenizer": "words",
+            "max_length": 1024,
+        },
+    ),
+}
+HEADS = {
+    "tiny": ("TinyMaskHead", {"weights": "random"}),
+    "dot": ("lasagna.modules.dot_mask_head.DotMaskHead", {"width": 16}),
+    "sam": (
+        "lasagna.modules.sam.SamMaskHead",
+        {"size": {"prompt_dim": 32, "heads": 4, "mlp_dim": 32, "iou_dim": 16, "mask_channels": 8}},
+    ),
+}
+FITTING = [
+    (encoder, model, head)
+    for encoder, model, head in product(ENCODERS, MODELS, HEADS)
+    # SAM's mask head takes a map as wide as its prompts
+    if head != "sam" or encoder == "sam"
+]
+ALWAYS = {
+    ("tiny", "causal", "dot"),
+    ("timm", "image_text", "tiny"),
+    ("sam", "tiny", "sam"),
+    ("sam", "image_text", "dot"),
+}
+"""Combinations that hold each part once at least; the others take a minute and a half, and run with -m slow."""
+
+COMBINATIONS = [pytest.param(*parts, marks=() if parts in ALWAYS else pytest.mark.slow) for parts in FITTING]
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("matrix")
+    return write_config(folder, write_scenes(folder / "scenes"))
+
+
+def part(kind, arguments):
+    return json.dumps({"class_path": kind, "init_args": arguments})
+
+
+@pytest.mark.parametrize(("encoder", "model", "head"), COMBINATIONS)
+def test_fits_tests_and_predicts(encoder, model, head, config, tmp_path):
+    options = [
+        f"--config={config}",
+        f"--trainer.default_root_dir={tmp_path}",
+        "--trainer.max_steps=1",
+        "--trainer.limit_test_batches=1",
+        f"--model.assistant.vision_encoder={part(*ENCODERS[encoder])}",
+        f"--model.assistant.language_model={part(*MODELS[model])}",
+        f"--model.assistant.mask_head={part(*HEADS[head])}",
+    ]
+    main(["run", *options])
+    scores = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))["stages"]["test"]["scores"]
+    assert any("miou" in name for name in scores)
+    cli = main(
+        ["predict", f"--ckpt_path={tmp_path / 'checkpoints' / 'last.ckpt'}", "--trainer.limit_predict_batches=1"]
+    )
+    assert cli.trainer.state.finished
+    assert list(tmp_path.rglob("*.json"))
+
+
+def test_a_head_that_does_not_fit_its_encoder_says_so(config, tmp_path, capsys):
+    options = [
+        f"--config={config}",
+        f"--trainer.default_root_dir={tmp_path}",
+        f"--model.assistant.mask_head={part(*HEADS['sam'])}",
+    ]
+    with pytest.raises(SystemExit):
+        main(["fit", *options])
+    assert "needs a main map of as many channels, but the vision encoder gives" in capsys.readouterr().err
