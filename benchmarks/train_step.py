@@ -11,7 +11,6 @@ import argparse
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,14 +43,14 @@ def main(argv: list[str] | None = None) -> None:
         assistant.to(device, getattr(torch, options.dtype)).train()
         cache = FeatureCache(str(Path(folder) / "features"))
         for case in options.cases:
-            batch = make_batch(case, assistant, device, options.dtype)
+            batch = make_batch(case, assistant, device)
             for name, kept in (("", None), (", features on disk", cache)):
                 assistant.feature_cache = kept
                 found = cost(_step(assistant, batch), options.runs, device)
                 print(_line(f"{options.size} {case}{name}", found, original[options.size].get(case), batch))
 
 
-def make_batch(case: str, assistant: Assistant, device: torch.device, dtype: str) -> Batch:
+def make_batch(case: str, assistant: Assistant, device: torch.device) -> Batch:
     """Make a batch of random images, tokens and masks in the shapes of a case."""
     images, length, counts, supervised = CASES[case]
     generator = torch.Generator().manual_seed(0)
@@ -70,7 +69,7 @@ def make_batch(case: str, assistant: Assistant, device: torch.device, dtype: str
     dialogues = [Dialogue("complex", ("sky",), tuple(own)) for own in masks]
     tower = preparation.tower
     assert tower is not None
-    batch = Batch(
+    return Batch(
         pixels=torch.stack([preparation.image.pixels(picture) for picture in pictures]),
         geometries=[preparation.image.geometry(size) for size in IMAGES],
         input_ids=ids,
@@ -84,8 +83,6 @@ def make_batch(case: str, assistant: Assistant, device: torch.device, dtype: str
         images=[],
         tower_pixels=torch.stack([tower.pixels(picture) for picture in pictures]),
     ).to(device)
-    precise = getattr(torch, dtype)
-    return replace(batch, pixels=batch.pixels.to(precise), tower_pixels=batch.tower_pixels.to(precise))
 
 
 def _box(size: tuple[int, int], rank: int) -> np.ndarray:

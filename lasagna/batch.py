@@ -6,7 +6,7 @@ Notation: b: images; r: dialogues (rows); t: tokens; n: masks; H, W: the vision 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -128,9 +128,10 @@ class Sample:
     dialogue: Dialogue
 
 
-@dataclass
 class Batch:
     """A batch of dialogues over fewer, or as many, images.
+
+    Not a dataclass, since Lightning would take it apart to convert what is in it, and geometries cannot be changed.
 
     Args:
         pixels: Input of the vision encoder, float ``[b, 3, H, W]``.
@@ -147,26 +148,41 @@ class Batch:
         tower_pixels: Input of the language model's own visual tower, or None.
     """
 
-    pixels: Tensor
-    geometries: list[Geometry]
-    input_ids: Tensor
-    labels: Tensor
-    lengths: Tensor
-    image_index: Tensor
-    mask_targets: Tensor
-    mask_rows: Tensor
-    mask_positions: Tensor
-    samples: list[Sample]
-    images: list[NDArray[np.uint8]]
-    tower_pixels: Tensor | None = None
+    def __init__(
+        self,
+        pixels: Tensor,
+        geometries: list[Geometry],
+        input_ids: Tensor,
+        labels: Tensor,
+        lengths: Tensor,
+        image_index: Tensor,
+        mask_targets: Tensor,
+        mask_rows: Tensor,
+        mask_positions: Tensor,
+        samples: list[Sample],
+        images: list[NDArray[np.uint8]],
+        tower_pixels: Tensor | None = None,
+    ) -> None:
+        self.pixels = pixels
+        self.geometries = geometries
+        self.input_ids = input_ids
+        self.labels = labels
+        self.lengths = lengths
+        self.image_index = image_index
+        self.mask_targets = mask_targets
+        self.mask_rows = mask_rows
+        self.mask_positions = mask_positions
+        self.samples = samples
+        self.images = images
+        self.tower_pixels = tower_pixels
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """Return the batch with its tensors on another device."""
-        return Batch(**{field.name: _move(getattr(self, field.name), device, non_blocking) for field in fields(self)})
+        return Batch(**{name: _move(value, device, non_blocking) for name, value in vars(self).items()})
 
     def pin_memory(self) -> Batch:
         """Return the batch with its tensors in page-locked memory, as ``DataLoader`` asks for."""
-        return Batch(**{field.name: _pin(getattr(self, field.name)) for field in fields(self)})
+        return Batch(**{name: _pin(value) for name, value in vars(self).items()})
 
 
 def _move(value: Any, device: torch.device | str, non_blocking: bool) -> Any:  # noqa: ANN401

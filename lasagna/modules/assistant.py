@@ -109,8 +109,9 @@ class Assistant(Described, LightningModule):
             tower_pixels: Input of the language model's own visual tower, if it has one.
         """
         cache = self.feature_cache
+        pixels = pixels.to(_precision(self.vision_encoder))
         features = self.vision_encoder(pixels) if cache is None else cache(self.vision_encoder, pixels)
-        visual = features if tower_pixels is None else [tower_pixels]
+        visual = features if tower_pixels is None else [tower_pixels.to(_precision(self.language_model))]
         return Encoded(features, self.language_model.embed_image(visual))
 
     def forward(self, batch: Batch) -> AssistantOutput:
@@ -119,7 +120,7 @@ class Assistant(Described, LightningModule):
         hidden = self._hidden(batch, encoded.image_vectors)
         labels = batch.labels[:, 1:]
         supervised = labels != IGNORE_LABEL
-        prompts = self.prompt_projection(hidden[batch.mask_rows, batch.mask_positions - 1])
+        prompts = self._prompts(hidden[batch.mask_rows, batch.mask_positions - 1])
         return AssistantOutput(
             token_logits=self.language_model.logits(hidden[:, :-1][supervised]),
             token_labels=labels[supervised],
@@ -220,11 +221,21 @@ class Assistant(Described, LightningModule):
         hidden: Tensor = self.language_model(embeddings, mask, row_positions(mask))
         return hidden
 
+    def _prompts(self, states: Tensor) -> Tensor:
+        # a language model may hold its weights in another precision than the rest
+        prompts: Tensor = self.prompt_projection(states.to(_precision(self.prompt_projection)))
+        return prompts
+
     def _masks(self, encoded: Encoded, queries: Sequence[Query], answered: Sequence[Decoded]) -> list[Tensor]:
         """Draw the masks of all present entries together; return the logits of each row's."""
         states = [mask_states(decoded) for decoded in answered]
         counts = [len(state) for state in states]
         images = torch.tensor([query.image for query in queries]).repeat_interleave(torch.tensor(counts))
-        prompts = self.prompt_projection(torch.cat(states))
+        prompts = self._prompts(torch.cat(states))
         logits: Tensor = self.mask_head(encoded.features, prompts, images.to(prompts.device))
         return list(logits.split(counts))
+
+
+def _precision(part: nn.Module) -> torch.dtype:
+    """Return the precision of a part's weights; those of a quantized one are no floats."""
+    return next((value.dtype for value in part.parameters() if value.is_floating_point()), torch.float32)
