@@ -1,0 +1,160 @@
+"""Released models in and out, on a tiny random one that is made here."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import lasagna
+from lasagna.__main__ import main as command
+from lasagna.errors import CheckpointError
+from lasagna.export import export
+from lasagna.released.importing import import_assistant
+from lasagna.released.merge import merged
+from lasagna.released.names import to_released, unwrapped
+
+pytest.importorskip("sentencepiece", reason="the tokeniser of LLaVA v1 needs sentencepiece")
+from tiny_llava import sam_state, write_llava
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("released")
+    write_llava(root)
+    torch.save(sam_state(), root / "sam.pth")
+    return root
+
+
+@pytest.fixture(scope="module")
+def release(root):
+    """A release: LLaVA v1 and SAM, with the projection as it was fresh."""
+    import_assistant(str(root / "llava"), str(root / "start"), sam=str(root / "sam.pth"))
+    export(str(root / "start"), str(root / "release"), layout="released")
+    change(root / "release" / "config.json", mm_vision_tower="clip")
+    return root / "release"
+
+
+def change(file, **settings):
+    file.write_text(json.dumps({**json.loads(file.read_text()), **settings}))
+
+
+def picture():
+    return np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+
+
+def tensors(folder):
+    return torch.load(folder / "pytorch_model.bin", weights_only=True)
+
+
+def test_a_release_is_loaded_in_a_line_and_answers(release):
+    answer = lasagna.load(release).answer(picture(), ["sky", "dog"])
+    assert [entry.name for entry in answer.entries] == ["sky", "dog"]
+
+
+def test_a_release_goes_in_and_out_unchanged(release, tmp_path):
+    import_assistant(str(release), str(tmp_path / "in"))
+    export(str(tmp_path / "in"), str(tmp_path / "out"), layout="released")
+    before, after = tensors(release), tensors(tmp_path / "out")
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+@pytest.mark.parametrize("form", ["safetensors", "parts"])
+def test_other_files_hold_the_same(form, release, tmp_path):
+    folder = tmp_path / "release"
+    folder.mkdir()
+    for file in release.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    state = {name: value.clone() for name, value in tensors(release).items()}
+    (folder / "pytorch_model.bin").unlink()
+    if form == "safetensors":
+        save_file(state, folder / "model.safetensors")
+    else:
+        places = {name: f"pytorch_model-{rank % 2}.bin" for rank, name in enumerate(state)}
+        for part in set(places.values()):
+            torch.save({name: state[name] for name, place in places.items() if place == part}, folder / part)
+        (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": places}))
+    import_assistant(str(folder), str(tmp_path / "in"), vision_tower=str(release.parent / "clip"))
+    given, wanted = lasagna.load(tmp_path / "in").state_dict(), lasagna.load(release).state_dict()
+    assert all(torch.equal(given[name], value) for name, value in wanted.items())
+
+
+def test_a_training_state_is_merged(release, root, tmp_path):
+    state = {f"base_model.model.{name}": value for name, value in tensors(release).items()}
+    layer = "base_model.model.model.layers.0.self_attn.q_proj"
+    low, high = torch.randn(4, 16), torch.randn(16, 4)
+    torch.save(
+        {**state, f"{layer}.lora_A.default.weight": low, f"{layer}.lora_B.default.weight": high}, tmp_path / "s.bin"
+    )
+    import_assistant(
+        str(tmp_path / "s.bin"),
+        str(tmp_path / "in"),
+        base=str(root / "llava"),
+        vision_tower=str(root / "clip"),
+        lora_alpha=8.0,
+    )
+    name = layer.removeprefix("base_model.model.") + ".weight"
+    assert torch.equal(tensors(tmp_path / "in" / "merged")[name], tensors(release)[name] + high @ low * 2)
+
+
+def test_half_an_adapter_is_refused():
+    with pytest.raises(CheckpointError, match="adapters: layer lacks lora_A, lora_B or its own weight"):
+        merged({"layer.weight": torch.zeros(2, 2), "layer.lora_A.weight": torch.zeros(1, 2)}, 1.0)
+
+
+def test_names_go_there_and_back():
+    given = {"language_model.llama.lm_head.weight": torch.zeros(1), "prompt_projection.2.bias": torch.zeros(1)}
+    assert set(to_released({**given, "language_model.vision_tower.x": torch.zeros(1)})) == {
+        "lm_head.weight",
+        "model.text_hidden_fcs.0.2.bias",
+    }
+    assert set(unwrapped({"base_model.model.lm_head.weight": torch.zeros(1)})) == {"lm_head.weight"}
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--source={root}/llava"], "sam: the source holds no SAM"),
+        (["--source={root}/release", "--sam={root}/sam.pth"], "sam: the source holds a SAM of its own"),
+        (["--source={root}/nothing"], "source: there is no file or folder"),
+        (["--source={root}/sam.pth"], "base: .* is a single file without config and tokeniser"),
+        (["--source={root}/release", "--vision_tower={root}/nothing"], "vision_tower: there is no CLIP folder"),
+    ],
+)
+def test_what_import_refuses_leaves_nothing_behind(options, reason, root, release, tmp_path, capsys):
+    words = [option.format(root=root) for option in options]
+    with pytest.raises(SystemExit) as stopped:
+        command(["import", *words, f"--output={tmp_path / 'in'}"])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert re.search(reason, error), error
+    assert not (tmp_path / "in").exists()
+
+
+@pytest.mark.parametrize(
+    "missing", ["model.norm.weight", "model.mm_projector.bias", "model.text_hidden_fcs.0.0.weight"]
+)
+def test_a_missing_tensor_is_named(missing, release, root, tmp_path):
+    folder = tmp_path / "release"
+    folder.mkdir()
+    for file in release.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    torch.save(
+        {name: value for name, value in tensors(release).items() if name != missing}, folder / "pytorch_model.bin"
+    )
+    with pytest.raises(CheckpointError, match=re.escape(f"is incomplete: {missing} is missing")):
+        import_assistant(str(folder), str(tmp_path / "in"), vision_tower=str(root / "clip"))
+
+
+def test_parts_that_the_released_layout_has_no_place_for(tmp_path):
+    from lasagna.modules import Assistant, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
+    from lasagna.released.exporting import export_release
+
+    assistant = Assistant(TinyVisionEncoder(), TinyLanguageModel(), TinyMaskHead(), prompt_format="tiny")
+    with pytest.raises(CheckpointError, match="holds a SamVisionEncoder, this assistant has a TinyVisionEncoder"):
+        export_release(assistant, tmp_path / "out")
