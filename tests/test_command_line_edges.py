@@ -45,6 +45,12 @@ def test_confidence_of_a_report(capsys, tmp_path):
     assert "confidence: expected a number between 0 and 1, such as 0.95, got 2.0" in error
 
 
+def test_pretraining_without_scenes_is_refused(capsys, tmp_path):
+    error = fails(capsys, command, "pretrain", "--scenes=0", f"--out={tmp_path / 'out'}")
+    assert "scenes: expected at least 1, got 0" in error
+    assert not (tmp_path / "out").exists()
+
+
 def test_help_says_what_happens_without_arguments(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["--help"])

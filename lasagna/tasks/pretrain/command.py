@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from safetensors.torch import load_file, save_file
 
+from lasagna.errors import ConfigError
 from lasagna.modules.tiny.weights import save_packaged
 from lasagna.tasks.pretrain.language_model import ReadingStage
 from lasagna.tasks.pretrain.lessons import Lesson, make_lessons
@@ -31,7 +32,12 @@ def pretrain(stages: list[StageName] | None = None, scenes: int = 12000, out: Pa
         stages: Which stages to run, in this order; by default all. Each needs the files of those before it.
         scenes: Scenes each stage learns from.
         out: Where logs, and what only later stages need, are written. The weights go into the package itself.
+
+    Raises:
+        ConfigError: If there are no scenes to learn from.
     """
+    if scenes < 1:
+        raise ConfigError(f"scenes: expected at least 1, got {scenes}; the packaged weights need thousands")
     torch.set_num_threads(1)
     makers: dict[StageName, Callable[[int, Path], None]] = {
         "vocabulary": lambda scenes, out: print(f"wrote {write_vocabulary()}"),
