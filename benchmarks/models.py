@@ -67,13 +67,13 @@ def make_assistant(size: Size, folder: Path, lora: bool = False, recompute: bool
         size: Its sizes.
         folder: An empty folder for the files of the language model.
         lora: Whether the Llama's layers are frozen and carry the original's adapters (rank 8, on queries and values).
-        recompute: Whether SAM's encoder and mask decoder compute things twice rather than keep them.
+        recompute: Whether Llama, SAM's encoder and mask decoder compute things twice rather than keep them.
     """
     write_llava(size, folder)
     adapter = LoRA(rank=8, alpha=16.0, dropout=0.05, targets=("q_proj", "v_proj")) if lora else None
     assistant = Assistant(
         SamVisionEncoder(size.sam, recompute=recompute),
-        LlavaV1(str(folder / "llava"), str(folder / "clip"), adapter=adapter),
+        LlavaV1(str(folder / "llava"), str(folder / "clip"), adapter=adapter, recompute=recompute),
         SamMaskHead(size=size.head, recompute=recompute),
         prompt_format="released",
     )

@@ -211,6 +211,17 @@ def test_gradients_reach_the_adapters_through_an_image(base):
     assert {name for name, weight in model.named_parameters() if weight.requires_grad and weight.grad is None} == set()
 
 
+def test_recomputing_gives_the_same_gradients(base):
+    gradients = []
+    for recompute in (False, True):
+        model = built(base, recompute=recompute).train()
+        ids = torch.tensor([model.preparation.prompt_ids("USER: <image> sky ASSISTANT:")])
+        embedded = model.embed(ids, model.embed_image([torch.ones(1, 3, 28, 28)]))
+        model(embedded, torch.ones_like(ids), torch.arange(ids.shape[1])[None]).square().mean().backward()
+        gradients.append(model.llama.get_input_embeddings().weight.grad)
+    torch.testing.assert_close(*gradients)
+
+
 def test_weights_get_the_default_precision_and_positions_stay_exact(base, model):
     exact = model.llama.model.rotary_emb.inv_freq
     torch.set_default_dtype(torch.bfloat16)

@@ -40,6 +40,7 @@ class LlavaV1(LanguageModel):
         train_projector: Whether the layer between tower and Llama is trained.
         centre_crop: Whether the tower sees the middle square of an image, as the original does, or all of it, padded.
         max_length: Longest row of tokens, the image's included; None for that of ``config.json``.
+        recompute: Whether training computes each block a second time rather than keep what it computed; less memory.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class LlavaV1(LanguageModel):
         train_projector: bool = False,
         centre_crop: bool = True,
         max_length: int | None = None,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
         self.folder = folder
@@ -58,6 +60,7 @@ class LlavaV1(LanguageModel):
         self.train_projector = train_projector
         self.centre_crop = centre_crop
         self.max_length = max_length
+        self.recompute = recompute
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -154,5 +157,7 @@ class LlavaV1(LanguageModel):
     def _freeze(self) -> None:
         self.vision_tower.requires_grad_(False)
         self.mm_projector.requires_grad_(self.train_projector)
+        if self.recompute:
+            self.llama.gradient_checkpointing_enable({"use_reentrant": False})
         if self.adapter is not None:
             self.adapter.inject(self.llama)
