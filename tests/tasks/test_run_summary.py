@@ -34,9 +34,9 @@ class Toy(LightningModule):
         return loss
 
     def test_step(self, batch, batch_idx, dataloader_idx=0):
-        self.log("test/iou", torch.tensor(0.25))
-        self.log("test/toy/recall/mine/names-1-4", torch.tensor(0.5))
-        self.log("test/nothing", torch.tensor(float("nan")))
+        self.log("test/iou", torch.tensor(0.25), batch_size=1)
+        self.log("test/toy/recall/mine/names-1-4", torch.tensor(0.5), batch_size=1)
+        self.log("test/nothing", torch.tensor(float("nan")), batch_size=1)
         complex_one = Dialogue("complex", ("sky", "dog"), (Entry("sky", True, RLEMask.from_array(MASK)),))
         question = Dialogue("question", ("how many?",), text="two")
         key = f"{dataloader_idx}-{batch_idx}"
