@@ -6,14 +6,13 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from lasagna import __version__
 from lasagna.errors import LasagnaError
 
 COMMANDS = {
     "predict": ("lasagna.predict:predict", "answer queries about a picture or a folder of pictures"),
-    "convert": ("lasagna.datamodules.converters.conversion:convert", "write a data set as shards: convert NAME ..."),
+    "convert": ("lasagna.datamodules.converters.command:run", "write a data set as shards: convert NAME ..."),
     "verify": ("lasagna.datamodules.verify:verify", "compare shards with the checksums in their manifests"),
     "export": ("lasagna.export:export", "write a trained assistant as a folder: adapters and heads, or as released"),
     "import": ("lasagna.released.importing:import_assistant", "make an assistant of a released model"),
@@ -23,8 +22,11 @@ COMMANDS = {
 }
 """Command to where its function is, and what it does."""
 
-NAMELESS = {"convert": "name", "import": "source", "verify": "shards"}
+NAMELESS = {"import": "source", "verify": "shards"}
 """Command to the argument that may come first without its flag."""
+
+OWN_OPTIONS = ("convert",)
+"""Commands that read their command line themselves, since the options depend on the first word."""
 
 STOPPED = 130
 """Exit status after Ctrl-C, as shells have it."""
@@ -69,21 +71,17 @@ def usage() -> str:
 
 
 def _run(name: str, *argv: str) -> None:
-    from jsonargparse import ArgumentParser, auto_cli
-
-    class CommandParser(ArgumentParser):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-            # an option that is cut short would be taken for whatever begins so
-            super().__init__(*args, **{"allow_abbrev": False} | kwargs)
-
-        def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
-            """Say what is wrong in a line."""
-            lines = [line.strip() for line in message.splitlines() if line.strip()]
-            self.exit(2, f"error: {' '.join(lines)}; see lasagna {name} --help\n")
-
     module, function = COMMANDS[name][0].split(":")
+    command = getattr(import_module(module), function)
+    if name in OWN_OPTIONS:
+        command(argv)
+        return
+    from jsonargparse import auto_cli
+
+    from lasagna.command_parser import CommandParser
+
     auto_cli(
-        getattr(import_module(module), function),
+        command,
         args=_flagged(name, argv),
         as_positional=False,
         parser_class=CommandParser,

@@ -85,6 +85,7 @@ class Manifest:
         unannotated: Whether a category that is not annotated on an image is absent from it or unknown.
         origin: Where the data comes from.
         licence: Terms of use.
+        aliases: Category name to other names that the data set gives it.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Manifest:
     unannotated: Literal["absent", "unknown"] = "absent"
     origin: str = ""
     licence: str = ""
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -48,10 +48,9 @@ def test_version(capsys):
     assert capsys.readouterr().out.strip() == __version__
 
 
-@pytest.mark.parametrize("name", [["camvid"], ["--name", "camvid"]], ids=["without flag", "with flag"])
-def test_convert_takes_the_name_with_or_without_its_flag(name, camvid, tmp_path):
+def test_convert_takes_the_options_of_its_data_set(camvid, tmp_path):
     target = tmp_path / "shards"
-    main(["convert", *name, "--source", str(camvid), "--target", str(target), "--held_out_drive", "0006R0"])
+    main(["convert", "camvid", "--source", str(camvid), "--target", str(target), "--held_out_drive", "0006R0"])
     counts = {path.parent.name: read_manifest(path.parent).records for path in target.glob("*/manifest.json")}
     assert counts == {"train": 1, "held_out": 1}
 

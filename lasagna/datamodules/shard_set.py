@@ -5,7 +5,8 @@
 - ``format``: version of the layout, 1;
 - ``records``: number of records in all shards;
 - ``shards``: one object a shard with ``file``, ``records``, ``bytes`` and ``sha256``, in order;
-- ``settings``: what the writer was asked for, so that it knows whether to write again.
+- ``settings``: what the writer was asked for, so that it knows whether to write again;
+- ``tally``: how many items were looked at, how many annotations of each kind were written, and what was left out why.
 
 It is written last: a folder without it was not written to the end. Until then ``unfinished.json`` lists, in the same
 form, the shards that are whole already.
@@ -21,6 +22,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from lasagna.datamodules.reading import Tally
 from lasagna.errors import ShardError
 from lasagna.prompt_format import normalise
 from lasagna.record import Manifest
@@ -57,12 +59,14 @@ class ShardSet:
         manifest: What holds for all records.
         shards: The shards in order.
         settings: What the writer was asked for.
+        tally: What was written and what was left out.
     """
 
     folder: Path
     manifest: Manifest
     shards: tuple[Shard, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
 
     @property
     def records(self) -> int:
@@ -182,11 +186,13 @@ def write_manifest(shard_set: ShardSet, file: str = MANIFEST_FILE) -> None:
 
 
 def _to_json(shard_set: ShardSet) -> dict[str, Any]:
+    manifest = shard_set.manifest
     return {
         "format": FORMAT,
-        **asdict(replace(shard_set.manifest, labels=dict(shard_set.manifest.labels))),
+        **asdict(replace(manifest, labels=dict(manifest.labels), aliases=dict(manifest.aliases))),
         "records": shard_set.records,
         "settings": dict(shard_set.settings),
+        "tally": asdict(shard_set.tally),
         "shards": [asdict(shard) for shard in shard_set.shards],
     }
 
@@ -202,12 +208,14 @@ def _from_json(data: dict[str, Any], folder: Path) -> ShardSet:
         unannotated=_choice(data["unannotated"]),
         origin=str(data["origin"]),
         licence=str(data["licence"]),
+        aliases={str(name): tuple(map(str, others)) for name, others in data.get("aliases", {}).items()},
     )
     shards = tuple(Shard(**shard) for shard in data["shards"])
     outside = [shard.file for shard in shards if Path(shard.file).name != shard.file]
     if outside:
         raise ValueError(f"shards outside of the folder: {outside}")
-    return ShardSet(folder, manifest, shards, data.get("settings", {}))
+    tally = Tally.from_json(data["tally"]) if "tally" in data else Tally()
+    return ShardSet(folder, manifest, shards, data.get("settings", {}), tally)
 
 
 def _choice(value: str) -> Any:  # noqa: ANN401

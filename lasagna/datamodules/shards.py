@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from io import BytesIO
@@ -17,6 +17,7 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from lasagna.datamodules.reading import LeftOut, Reading, Tally, count_entries
 from lasagna.datamodules.record_codec import encode_record, sample_key
 from lasagna.datamodules.shard_set import (
     UNFINISHED_FILE,
@@ -29,15 +30,36 @@ from lasagna.datamodules.shard_set import (
     write_manifest,
     written_files,
 )
-from lasagna.errors import ConfigError, RecordError, ShardError
+from lasagna.errors import ConfigError, LasagnaError, RecordError, ShardError
 from lasagna.record import Manifest, Record
 
 RECORDS_PER_SHARD = 500
-EncodedRecord = tuple[str, dict[str, bytes]]
+CHUNK = 16
+"""How many records a process makes before it hands them over."""
+
+Make = Callable[[int], Record | Reading]
+"""Makes what comes of an index: a record, or a reading that says what was left out."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One item on its way into a shard.
+
+    Args:
+        key: Name of its files.
+        files: Its files by extension, or None if it is left out.
+        entries: How many annotations of each kind it has.
+        left_out: What was left out of it.
+    """
+
+    key: str = ""
+    files: dict[str, bytes] | None = None
+    entries: Mapping[str, int] = field(default_factory=dict)
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def write_shards(
-    records: Iterable[Record],
+    records: Iterable[Record | Reading],
     folder: Path,
     manifest: Manifest,
     *,
@@ -52,7 +74,7 @@ def write_shards(
     half-written folder never looks whole.
 
     Args:
-        records: The records in order; keys must be unique.
+        records: The records in order, or readings with what was left out; keys must be unique.
         folder: Where to write; made if it is not there.
         manifest: What holds for all records.
         total: How many records will come, for the progress bar.
@@ -68,12 +90,12 @@ def write_shards(
         ShardError: If there are no records, or the manifest's names do not fit together.
         ConfigError: If ``records_per_shard`` is not positive.
     """
-    encoded = (_encode(record) for record in records)
-    return _write(encoded, folder, manifest, total, split, records_per_shard, settings or {})
+    begun = ShardSet(folder, manifest, (), settings or {})
+    return _write(map(_encode, records), begun, total, split, records_per_shard)
 
 
 def write_parallel(
-    make: Callable[[int], Record],
+    make: Make,
     count: int,
     folder: Path,
     manifest: Manifest,
@@ -89,8 +111,8 @@ def write_parallel(
     and size of shards.
 
     Args:
-        make: Makes the record of an index; a function of a module, or a partial one, so that processes can receive it.
-        count: How many records to make.
+        make: Makes the record of an index; something that processes can receive, which they do once.
+        count: How many indices there are.
         folder: Where to write; made if it is not there.
         manifest: What holds for all records.
         processes: How many processes make records; None for as many as there are cores, 0 for this process alone.
@@ -107,66 +129,73 @@ def write_parallel(
         ConfigError: If ``records_per_shard`` is not positive.
     """
     begun = _begun(ShardSet(folder, manifest, (), settings or {}), records_per_shard)
-    left = range(sum(shard.records for shard in begun), count)
-    write = partial(
-        _write,
-        folder=folder,
-        manifest=manifest,
-        total=count,
-        split=split,
-        records_per_shard=records_per_shard,
-        settings=settings or {},
-        begun=begun,
-    )
+    left = range(begun.tally.taken, count)
+    write = partial(_write, begun=begun, total=count, split=split, records_per_shard=records_per_shard)
     processes = (cpu_count() or 1) if processes is None else processes
     if processes < 2:
-        return write(map(partial(_make, make), left))
-    with Pool(processes) as pool:
-        return write(pool.imap(partial(_make, make), left, chunksize=16))
+        return write(map(_encode, map(make, left)))
+    with Pool(processes, _hold, (make,)) as pool:
+        return write(map(_raised, pool.imap(_make, left, chunksize=CHUNK)))
 
 
-def _make(make: Callable[[int], Record], index: int) -> EncodedRecord:
-    return _encode(make(index))
+_held: list[Make] = []
+"""In a process of ``write_parallel``: what makes records, which would be slow to send with each index."""
 
 
-def _encode(record: Record) -> EncodedRecord:
-    return sample_key(record.key), encode_record(record)
+def _hold(make: Make) -> None:
+    _held[:] = [make]
 
 
-def _begun(wanted: ShardSet, records_per_shard: int) -> tuple[Shard, ...]:
-    """Return the whole shards of a write of the same settings that was stopped."""
+def _make(index: int) -> Encoded | LasagnaError:
+    # an error is handed over in its place, since raising it here would lose all that came with it
+    try:
+        return _encode(_held[0](index))
+    except LasagnaError as fault:
+        return fault
+
+
+def _raised(made: Encoded | LasagnaError) -> Encoded:
+    if isinstance(made, LasagnaError):
+        raise made
+    return made
+
+
+def _encode(made: Record | Reading) -> Encoded:
+    reading = made if isinstance(made, Reading) else Reading(made)
+    record = reading.record
+    if record is None:
+        return Encoded(left_out=reading.left_out)
+    return Encoded(sample_key(record.key), encode_record(record), count_entries(record), reading.left_out)
+
+
+def _begun(wanted: ShardSet, records_per_shard: int) -> ShardSet:
+    """Return what is there of a write of the same settings that was stopped: whole shards, or nothing."""
     try:
         found = read_manifest(wanted.folder, UNFINISHED_FILE)
     except ShardError:
-        return ()
+        return wanted
     same = found.manifest == wanted.manifest and found.settings == json.loads(json.dumps(dict(wanted.settings)))
     whole = all(shard.records == records_per_shard for shard in found.shards) and not found.faults()
-    return found.shards if wanted.settings and same and whole else ()
+    return replace(found, settings=wanted.settings) if wanted.settings and same and whole else wanted
 
 
 def _write(
-    encoded: Iterable[EncodedRecord],
-    folder: Path,
-    manifest: Manifest,
-    total: int | None,
-    split: str,
-    records_per_shard: int,
-    settings: Mapping[str, Any],
-    begun: tuple[Shard, ...] = (),
+    encoded: Iterable[Encoded], begun: ShardSet, total: int | None, split: str, records_per_shard: int
 ) -> ShardSet:
+    folder, shard_set = begun.folder, begun
     if records_per_shard < 1:
         raise ConfigError(f"`records_per_shard` must be at least 1, got {records_per_shard}")
-    if faults := manifest_faults(manifest):
+    if faults := manifest_faults(begun.manifest):
         raise ShardError("\n".join(f"{folder}: the manifest's {fault}" for fault in faults))
-    _clear(folder, begun)
-    shard_set = ShardSet(folder, manifest, begun, settings)
-    counted = _counted(encoded, total, shard_set.records, f"writing {split or folder.name}")
-    stream = _unique(counted, {key for shard in begun for key in _keys(folder / shard.file)})
+    _clear(folder, begun.shards)
+    counted = _counted(encoded, total, begun.tally, f"writing {split or folder.name}")
+    stream = _unique(counted, {key for shard in begun.shards for key in _keys(folder / shard.file)})
     while shard := _write_shard(stream, folder / shard_file(len(shard_set.shards)), records_per_shard):
         shard_set = replace(shard_set, shards=(*shard_set.shards, shard))
         write_manifest(shard_set, UNFINISHED_FILE)
     if not shard_set.shards:
-        raise ShardError(f"{folder}: there were no records to write; check where they come from")
+        why = "; ".join(shard_set.tally.lines()[1:]) or "check where they come from"
+        raise ShardError(f"{folder}: there were no records to write; {why}")
     write_manifest(shard_set)
     (folder / UNFINISHED_FILE).unlink()
     return shard_set
@@ -181,15 +210,21 @@ def _clear(folder: Path, begun: Sequence[Shard]) -> None:
             path.unlink()
 
 
-def _write_shard(stream: Iterator[EncodedRecord], path: Path, limit: int) -> Shard | None:
+def _write_shard(stream: Iterator[tuple[str, dict[str, bytes]]], path: Path, limit: int) -> Shard | None:
     records = list(islice(stream, limit))
     if not records:
         return None
     unfinished = part_of(path)
-    with tarfile.open(unfinished, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        for key, files in records:
-            _add(tar, key, files)
-    content = unfinished.read_bytes()
+    try:
+        with tarfile.open(unfinished, mode="w", format=tarfile.GNU_FORMAT) as tar:
+            for key, files in records:
+                _add(tar, key, files)
+        content = unfinished.read_bytes()
+    except OSError as fault:
+        unfinished.unlink(missing_ok=True)
+        raise ShardError(
+            f"{path}: the shard could not be written ({fault}); make room and run the same again"
+        ) from fault
     unfinished.replace(path)
     return Shard(path.name, len(records), len(content), sha256(content).hexdigest())
 
@@ -207,18 +242,23 @@ def _keys(path: Path) -> set[str]:
         return {name.split(".", 1)[0] for name in tar.getnames()}
 
 
-def _unique(encoded: Iterable[EncodedRecord], seen: set[str]) -> Iterator[EncodedRecord]:
-    for key, files in encoded:
-        if key in seen:
-            raise RecordError(f"record {key}: another record has the same key; keys must be unique within a folder")
-        seen.add(key)
-        yield key, files
+def _unique(encoded: Iterable[Encoded], seen: set[str]) -> Iterator[tuple[str, dict[str, bytes]]]:
+    for item in encoded:
+        if item.files is None:
+            continue
+        if item.key in seen:
+            raise RecordError(
+                f"record {item.key}: another record has the same key; keys must be unique within a folder"
+            )
+        seen.add(item.key)
+        yield item.key, item.files
 
 
-def _counted(encoded: Iterable[EncodedRecord], total: int | None, done: int, label: str) -> Iterator[EncodedRecord]:
+def _counted(encoded: Iterable[Encoded], total: int | None, tally: Tally, label: str) -> Iterator[Encoded]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as progress:
-        task = progress.add_task(label, total=total, completed=done)
+        task = progress.add_task(label, total=total, completed=tally.taken)
         for item in encoded:
+            tally.add(item.entries, item.left_out)
             yield item
             progress.advance(task)

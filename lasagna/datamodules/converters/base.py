@@ -1,4 +1,4 @@
-"""The contract of converters, and reading pairs of image and label map as records."""
+"""The contract of converters: a data set as it was released is some splits, and a split is items that can be read."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from lasagna.datamodules.converters.files import Pair
-from lasagna.errors import RecordError
-from lasagna.record import Manifest, Record, decode_image
-
-LabelEncoder = Callable[[Path], bytes]
-"""Takes the path of a label file and returns a PNG of one channel with the manifest's label values."""
+from lasagna.datamodules.reading import Reading
+from lasagna.record import Manifest, Record
 
 
 @dataclass(frozen=True)
@@ -21,47 +18,54 @@ class Split:
 
     Args:
         manifest: What holds for its records.
-        pairs: Its images with their label maps, in the order to write.
-        encode_labels: How its label files become label maps.
+        items: What its records are made from, in the order to write; paths and ids rather than pixels.
+        read: Makes a record of an item, with what was left out of it; something that processes can receive.
+        files: Files that the items need; whether they are there is looked up before anything is written.
     """
 
     manifest: Manifest
-    pairs: Sequence[Pair]
-    encode_labels: LabelEncoder
+    items: Sequence[Any]
+    read: Callable[[Any], Reading]
+    files: Sequence[Path] = ()
 
     def __len__(self) -> int:
-        """Return how many records there are."""
-        return len(self.pairs)
+        """Return how many items there are."""
+        return len(self.items)
 
-    def records(self) -> Iterator[Record]:
-        """Read the records one by one; the image's bytes stay as they are, but are decoded to be sure that they can.
+    def reading(self, index: int) -> Reading:
+        """Read one item.
 
         Raises:
-            RecordError: If an image or label map is broken, has unknown values, or the two differ in size.
+            RecordError: If one of its files is broken or does not fit the others.
         """
-        for pair in self.pairs:
-            image_bytes = pair.image.read_bytes()
-            height, width = decode_image(image_bytes, str(pair.image)).shape[:2]
-            labels = self.encode_labels(pair.label)
-            record = Record(pair.key, image_bytes, (height, width), self.manifest, label_bytes=labels)
-            _check_labels(record, pair)
-            yield record
+        return self.read(self.items[index])
+
+    def records(self) -> Iterator[Record]:
+        """Read the records one by one.
+
+        Raises:
+            RecordError: If one of the files is broken or does not fit the others.
+        """
+        for index in range(len(self)):
+            if (record := self.reading(index).record) is not None:
+                yield record
 
 
 class Converter(ABC):
-    """Reads a data set as it was released and says what its records are."""
+    """Reads a data set as it was released and says what its records are.
+
+    The constructor's arguments are the options of ``lasagna convert``; it keeps them and reads nothing.
+    """
 
     @abstractmethod
     def splits(self) -> Mapping[str, Split]:
         """Return the parts of the data set by name.
 
         Raises:
-            LayoutError: If the folder is not laid out as expected, or images and label maps do not pair up.
+            LayoutError: If the folder is not laid out as expected, or files that belong together do not pair up.
         """
 
-
-def _check_labels(record: Record, pair: Pair) -> None:
-    try:
-        _ = record.label_map
-    except RecordError as fault:
-        raise RecordError(f"{pair.label}: {fault}") from fault
+    def settings(self) -> dict[str, Any]:
+        """Return the plain options, without folders, so that a stopped conversion knows whether it is the same."""
+        plain = (str, int, float, bool, list, tuple, type(None))
+        return {name: value for name, value in vars(self).items() if isinstance(value, plain)}

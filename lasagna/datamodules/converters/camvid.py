@@ -13,6 +13,7 @@ from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.camvid_classes import CAMVID_11, CAMVID_32, COLOURS_32
 from lasagna.datamodules.converters.colours import ColourLabels
 from lasagna.datamodules.converters.files import LayoutError, Pair, files_by_key, pair_up, read_label_file, shorten
+from lasagna.datamodules.converters.labelled_images import labelled_split
 from lasagna.errors import LasagnaError, RecordError
 
 SPLITS = ("train", "val", "test")
@@ -58,10 +59,10 @@ class CamVid(Converter):
             if (root / STILLS).is_dir() or (root / COLOURED).is_dir():
                 parts = self._hold_out(_with_frames({"train": _coloured_pairs(root)}, root))
                 labels = ColourLabels(COLOURS_32)
-                return {name: Split(CAMVID_32, pairs, labels) for name, pairs in parts.items()}
+                return {name: labelled_split(CAMVID_32, pairs, labels) for name, pairs in parts.items()}
             if found := _segnet_parts(root):
                 parts = self._hold_out(_with_frames(found, root))
-                return {name: Split(CAMVID_11, pairs, _keep_labels) for name, pairs in parts.items()}
+                return {name: labelled_split(CAMVID_11, pairs, _keep_labels) for name, pairs in parts.items()}
         raise LayoutError(f"source: {self.source} is not a CamVid folder; expected {EXPECTED}")
 
     def _hold_out(self, parts: dict[str, list[Pair]]) -> dict[str, list[Pair]]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from lasagna.datamodules.converters.files import MOST_LISTED, read_label_file
+from lasagna.datamodules.converters.files import MOST_LISTED, png_of, read_label_file
 from lasagna.errors import RecordError
 
 Colour = tuple[int, int, int]
@@ -40,9 +38,7 @@ class ColourLabels:
         unknown = self.codes[place] != codes
         if unknown.any():
             raise RecordError(f"{path}: {_describe(codes[unknown])}; repair the file or take it away with its image")
-        buffer = BytesIO()
-        Image.fromarray(self.values[place]).save(buffer, "PNG")
-        return buffer.getvalue()
+        return png_of(self.values[place])
 
 
 def _code(pixels: NDArray[np.integer]) -> NDArray[np.int64]:

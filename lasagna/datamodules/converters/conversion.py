@@ -2,56 +2,113 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lasagna.datamodules.converters.camvid import CamVid
-from lasagna.datamodules.converters.files import shorten
+from rich.console import Console
+
+from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.files import LayoutError, missing_files, shorten
+from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.datamodules.shard_set import MANIFEST_FILE, ShardSet, written_files
-from lasagna.datamodules.shards import write_shards
-from lasagna.errors import ShardError
+from lasagna.datamodules.shards import write_parallel
+from lasagna.errors import ConfigError, RecordError, ShardError
+
+FEWEST, MOST, SHARDS = 50, 500, 64
+"""Records in a shard: so many that there are about ``SHARDS`` of them, within these bounds."""
 
 
 def convert(
-    name: Literal["camvid"],
-    source: Path,
+    converter: Converter,
     target: Path,
-    held_out_drive: str | None = None,
-    records_per_shard: int = 50,
+    splits: Sequence[str] = (),
+    broken: Literal["stop", "skip"] = "stop",
+    processes: int | None = None,
+    records_per_shard: int | None = None,
 ) -> dict[str, ShardSet]:
     """Write a data set, as it was released, as shards of records, one folder a split.
 
+    A conversion that was stopped goes on after its last whole shard when it is asked for again.
+
     Args:
-        name: Which data set it is.
-        source: Its folder.
+        converter: Which data set it is, and where.
         target: Where the folders of the splits go.
-        held_out_drive: A drive whose frames become the split "held_out" (CamVid: 0001TP, 0006R0, 0016E5 or Seq05VD).
-        records_per_shard: Records in each shard but the last; there should be at least as many shards as workers.
+        splits: Names of the splits to write; none for all.
+        broken: What to do with files that are missing or cannot be used: "stop" with an error, or "skip" and count.
+        processes: How many processes read; None for as many as there are cores, 0 for this process alone.
+        records_per_shard: Records in each shard but the last; None for a number that makes about 64 shards, but 50 to
+            500 records in each. There should be at least as many shards as workers.
 
     Returns:
         What was written, by split.
 
     Raises:
-        LayoutError: If ``source`` is not laid out as expected, or its images and labels do not pair up.
-        RecordError: If an image or label file cannot be used.
+        LayoutError: If the source is not laid out as expected, or files that belong together do not pair up.
+        RecordError: If a file cannot be used.
         ShardError: If ``target`` holds anything else than shards of the same splits, be they whole or left unfinished.
-        ConfigError: If ``records_per_shard`` is not positive.
+        ConfigError: If a split is unknown or ``records_per_shard`` is not positive.
     """
-    splits = {"camvid": CamVid}[name](source, held_out_drive).splits()
-    _check_target(target, splits)
+    parts = converter.splits()
+    _check_target(target, parts)
+    if unknown := sorted(set(splits) - set(parts)):
+        raise ConfigError(f"splits: {shorten(unknown)} are not there; there are {', '.join(parts)}")
+    chosen = {name: part for name, part in parts.items() if not splits or name in splits}
+    if broken == "stop":
+        _check_files(chosen)
     return {
-        split: write_shards(
-            part.records(),
-            target / split,
-            part.manifest,
-            total=len(part),
-            split=f"{name} {split}",
-            records_per_shard=records_per_shard,
-            settings={"converter": name, "split": split, "held_out_drive": held_out_drive},
-        )
-        for split, part in splits.items()
+        name: _write(converter, name, part, target / name, broken, processes, records_per_shard)
+        for name, part in chosen.items()
     }
+
+
+@dataclass(frozen=True)
+class _Lenient:
+    """Reads items of a split; those with broken files are left out."""
+
+    split: Split
+
+    def __call__(self, index: int) -> Reading:
+        try:
+            return self.split.reading(index)
+        except RecordError as fault:
+            return Reading(None, (LeftOut("missing or broken files", str(fault)),))
+
+
+def _write(
+    converter: Converter,
+    name: str,
+    split: Split,
+    folder: Path,
+    broken: str,
+    processes: int | None,
+    records_per_shard: int | None,
+) -> ShardSet:
+    usual = min(MOST, max(FEWEST, len(split) // SHARDS))
+    settings = {"converter": type(converter).__name__, "split": name, "broken": broken, **converter.settings()}
+    written = write_parallel(
+        _Lenient(split) if broken == "skip" else split.reading,
+        len(split),
+        folder,
+        split.manifest,
+        processes=processes,
+        split=f"{split.manifest.name} {name}",
+        records_per_shard=usual if records_per_shard is None else records_per_shard,
+        settings=settings,
+    )
+    lines = [f"{folder}: {written.records} images", *written.tally.lines()]
+    Console().print("\n  ".join(lines), markup=False, highlight=False, soft_wrap=True)
+    return written
+
+
+def _check_files(splits: Mapping[str, Split]) -> None:
+    for name, split in splits.items():
+        if missing := missing_files(split.files):
+            raise LayoutError(
+                f"source: {len(missing)} of the {len(split.files)} files that the split {name!r} needs are not there "
+                f"({shorten(list(map(str, missing)))}); unpack all of them, or go on without them by `--broken skip`"
+            )
 
 
 def _check_target(target: Path, splits: Iterable[str]) -> None:

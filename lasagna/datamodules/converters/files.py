@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lasagna.errors import LasagnaError, RecordError
-from lasagna.record import BROKEN_IMAGE
+from lasagna.record import BROKEN_IMAGE, decode_image
 
 MOST_LISTED = 5
 """How many of many names a message shows."""
@@ -81,6 +82,60 @@ def pair_up(images: Mapping[str, Path], labels: Mapping[str, Path], place: str) 
     if faults:
         raise LayoutError(f"{place}: {' and '.join(faults)}; add what is missing or take the others away")
     return [Pair(key, image, labels[key]) for key, image in images.items()]
+
+
+def read_image_file(path: Path) -> tuple[bytes, tuple[int, int]]:
+    """Return an image file as it is, and its height and width; it is decoded to be sure that it can be.
+
+    Args:
+        path: The file.
+
+    Raises:
+        RecordError: If it is missing or cannot be decoded.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as fault:
+        raise RecordError(f"{path}: the image cannot be read ({fault.strerror})") from fault
+    height, width = decode_image(data, str(path)).shape[:2]
+    return data, (height, width)
+
+
+def png_of(labels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
+    """Return a label map ``[H, W]`` as PNG of one channel, of 8 or 16 bits."""
+    buffer = BytesIO()
+    Image.fromarray(labels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def first_folder(places: Sequence[Path], wanted: str) -> Path:
+    """Return the first of some folders that is there.
+
+    Args:
+        places: Where it may be.
+        wanted: What is looked for, and the tree that is expected, for the message.
+
+    Raises:
+        LayoutError: If there is none.
+    """
+    for place in places:
+        if place.is_dir():
+            return place
+    looked = " or ".join(map(str, places))
+    raise LayoutError(f"source: there is no {looked}; expected {wanted}")
+
+
+def missing_files(files: Iterable[Path]) -> list[Path]:
+    """Return which of some files are not there; lists each folder once, since asking for each file is slow."""
+    known: dict[Path, set[str]] = {}
+    missing = []
+    for path in files:
+        folder = path.parent
+        if folder not in known:
+            known[folder] = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+        if path.name not in known[folder]:
+            missing.append(path)
+    return missing
 
 
 def read_label_file(path: Path, mode: str | None = None) -> NDArray[np.uint8]:

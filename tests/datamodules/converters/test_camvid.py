@@ -71,7 +71,7 @@ def original(tmp_path):
 
 
 def keys(split):
-    return [pair.key for pair in split.pairs]
+    return [pair.key for pair in split.items]
 
 
 def test_the_tutorial_layout_keeps_splits_lists_and_bytes(tutorial):
@@ -221,7 +221,7 @@ def test_a_broken_file(tutorial, folder):
 
 def test_convert_writes_a_folder_of_shards_a_split(tutorial, tmp_path):
     target = tmp_path / "shards"
-    written = convert("camvid", tutorial, target, held_out_drive="0006R0", records_per_shard=1)
+    written = convert(CamVid(tutorial, held_out_drive="0006R0"), target, records_per_shard=1)
     assert {name: shards.records for name, shards in written.items()} == {
         "train": 2,
         "val": 1,
@@ -235,19 +235,19 @@ def test_convert_writes_a_folder_of_shards_a_split(tutorial, tmp_path):
 
 
 def test_convert_twice_gives_the_same_shards_again(tutorial, tmp_path):
-    first, second = (convert("camvid", tutorial, tmp_path / "shards") for _ in range(2))
+    first, second = (convert(CamVid(tutorial), tmp_path / "shards") for _ in range(2))
     assert first == second
 
 
 def test_a_target_of_another_conversion_is_refused(tutorial, tmp_path):
-    convert("camvid", tutorial, tmp_path / "shards", held_out_drive="0006R0")
+    convert(CamVid(tutorial, held_out_drive="0006R0"), tmp_path / "shards")
     with pytest.raises(ShardError, match="holds held_out of another conversion"):
-        convert("camvid", tutorial, tmp_path / "shards")
+        convert(CamVid(tutorial), tmp_path / "shards")
 
 
 def test_a_target_with_other_files_is_refused(tutorial):
     with pytest.raises(ShardError, match=r"holds other files \(0001TP_006690.png"):
-        convert("camvid", tutorial, tutorial)
+        convert(CamVid(tutorial), tutorial)
     assert (tutorial / "train" / f"{DRIVES[0]}.png").exists()
 
 
@@ -259,7 +259,7 @@ def test_real_frames_of_both_forms_convert(tmp_path):
     record = next(small["val"].records())
     assert record.size == (360, 480)
     assert {"sky", "road", "sign symbol"} <= set(record.category_masks())
-    large = convert("camvid", SHARED / "samples" / "camvid_32class", tmp_path, held_out_drive="0006R0")
+    large = convert(CamVid(SHARED / "samples" / "camvid_32class", held_out_drive="0006R0"), tmp_path)
     assert {name: shards.records for name, shards in large.items()} == {"train": 6, "held_out": 2}
 
 
@@ -269,13 +269,13 @@ def test_a_conversion_that_did_not_end_can_be_run_again(tutorial, tmp_path, left
     content = broken.read_bytes()
     broken.write_bytes(content[:60])
     with pytest.raises(RecordError):
-        convert("camvid", tutorial, target, records_per_shard=1)
+        convert(CamVid(tutorial), target, records_per_shard=1)
     assert (target / "train" / "unfinished.json").is_file()
     if left == "stopped":
         for name in ("000001.tar.part", "unfinished.json.part", "manifest.json.part"):
             (target / "train" / name).write_bytes(b"half")
     broken.write_bytes(content)
-    written = convert("camvid", tutorial, target, records_per_shard=1)
+    written = convert(CamVid(tutorial), target, records_per_shard=1)
     assert written["train"].records == 3
     names = {path.name for path in (target / "train").iterdir()}
     assert names == {"manifest.json", *(f"{number:06d}.tar" for number in range(3))}
@@ -286,7 +286,7 @@ def test_a_target_with_tars_of_others_is_refused(tutorial, tmp_path):
     foreign.parent.mkdir(parents=True)
     foreign.write_bytes(b"mine")
     with pytest.raises(ShardError, match=r"holds other files \(photos.tar\)"):
-        convert("camvid", tutorial, tmp_path / "shards")
+        convert(CamVid(tutorial), tmp_path / "shards")
     assert foreign.read_bytes() == b"mine"
 
 
@@ -295,7 +295,7 @@ def test_a_split_without_frames_is_left_out(tutorial, tmp_path):
         for path in (tutorial / folder).iterdir():
             path.unlink()
     (tutorial / "test.txt").unlink()
-    assert set(convert("camvid", tutorial, tmp_path / "shards")) == {"train", "val"}
+    assert set(convert(CamVid(tutorial), tmp_path / "shards")) == {"train", "val"}
     assert not (tmp_path / "shards" / "test").exists()
 
 
@@ -309,7 +309,7 @@ def test_a_folder_without_any_frames(tmp_path, folders):
 
 def test_shards_hold_at_least_one_record(tutorial, tmp_path):
     with pytest.raises(ConfigError, match="`records_per_shard` must be at least 1, got 0"):
-        convert("camvid", tutorial, tmp_path / "shards", records_per_shard=0)
+        convert(CamVid(tutorial), tmp_path / "shards", records_per_shard=0)
     assert not (tmp_path / "shards").exists()
 
 

@@ -1,0 +1,45 @@
+"""The data sets that ``lasagna convert`` knows by name; each converter is imported when it is asked for."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from importlib import import_module
+
+from lasagna.datamodules.converters.base import Converter
+from lasagna.errors import ConfigError
+
+CONVERTERS = {
+    "camvid": ("camvid:CamVid", "driving scenes, 11 or 32 classes"),
+}
+"""Name to the module here and the class in it, and what it is."""
+
+
+def find_converter(name: str) -> type[Converter]:
+    """Return a converter by its name, or one of the user's own by the path of its class.
+
+    Args:
+        name: One of ``CONVERTERS``, or e.g. "my_file.MyDataSet".
+
+    Raises:
+        ConfigError: If there is none of this name, or it is no converter.
+    """
+    module, kind = _place(name)
+    try:
+        found = getattr(import_module(module), kind)
+    except (ImportError, AttributeError) as fault:
+        raise ConfigError(f"name: {name!r} cannot be imported ({fault})") from fault
+    if not (isinstance(found, type) and issubclass(found, Converter)):
+        raise ConfigError(f"name: {name!r} is no subclass of lasagna.datamodules.converters.Converter")
+    return found
+
+
+def _place(name: str) -> tuple[str, str]:
+    if name in CONVERTERS:
+        module, kind = CONVERTERS[name][0].split(":")
+        return f"{__package__}.{module}", kind
+    if "." in name:
+        module, _, kind = name.rpartition(".")
+        return module, kind
+    near = get_close_matches(name, CONVERTERS, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(CONVERTERS)}"
+    raise ConfigError(f"name: there is no data set {name!r}; {hint} For one of your own give file.Class")

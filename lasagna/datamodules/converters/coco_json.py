@@ -1,0 +1,138 @@
+"""Annotation files in COCO's form, which many data sets share: images, categories, and annotations that name both.
+
+Source: the format page of cocodataset.org, and ``cocodataset/cocoapi`` (``pycocotools``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pycocotools import mask as coco
+
+from lasagna.datamodules.converters.files import LayoutError, shorten
+from lasagna.datamodules.reading import LeftOut
+from lasagna.errors import RecordError
+from lasagna.masks import Mask, RLEMask
+
+POINTS = 3
+"""Fewest points of a polygon that has an inside."""
+
+
+@dataclass(frozen=True)
+class CocoFile:
+    """An annotation file.
+
+    Args:
+        path: Where it is.
+        images: Its images by id, in the file's order.
+        categories: Its categories by id, in the file's order.
+        annotations: Its annotations by the id of their image, in the file's order.
+        content: All of it, for fields that only some data sets have.
+    """
+
+    path: Path
+    images: Mapping[int, Mapping[str, Any]]
+    categories: Mapping[int, Mapping[str, Any]]
+    annotations: Mapping[int, Sequence[Mapping[str, Any]]]
+    content: Mapping[str, Any]
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401
+    """Read a JSON file of a data set.
+
+    Raises:
+        LayoutError: If it is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as fault:
+        raise LayoutError(f"{path}: the annotation file is missing; unpack it there, or correct the source") from fault
+    except (OSError, ValueError) as fault:
+        raise LayoutError(f"{path}: the annotation file cannot be read ({fault}); unpack it again") from fault
+
+
+def read_coco(path: Path) -> CocoFile:
+    """Read an annotation file in COCO's form.
+
+    Raises:
+        LayoutError: If it is missing or not of this form, an id occurs twice, or an annotation names an image or a
+            category that is not there.
+    """
+    content = read_json(path)
+    try:
+        images, categories = (_by_id(content[part], part, path) for part in ("images", "categories"))
+        annotations = content["annotations"]
+        _check_ids(annotations, images, categories, path)
+    except (KeyError, TypeError) as fault:
+        raise LayoutError(f"{path}: not an annotation file in COCO's form (missing: {fault})") from fault
+    by_image = defaultdict(list)
+    for annotation in annotations:
+        by_image[annotation["image_id"]].append(annotation)
+    return CocoFile(path, images, categories, by_image, content)
+
+
+def read_mask(segmentation: Any, size: tuple[int, int], where: str) -> Mask | LeftOut:  # noqa: ANN401
+    """Read a mask in any of COCO's codings: polygons, compressed or uncompressed RLE, or a list of RLE that is united.
+
+    Args:
+        segmentation: The coding.
+        size: Height and width of the image.
+        where: Whose it is, for messages.
+
+    Returns:
+        The mask, or why it is left out: it has no coding, no polygon of three points or no pixel.
+
+    Raises:
+        RecordError: If it is no coding, or one of another size.
+    """
+    if not segmentation or (isinstance(segmentation, Mapping) and not segmentation.get("counts")):
+        return LeftOut("empty segmentation", where)
+    try:
+        mask = _united(segmentation, size) if _is_rle_list(segmentation) else _single(segmentation, size)
+    except RecordError as fault:
+        raise RecordError(f"{where}: {fault}") from fault
+    if mask is None:
+        return LeftOut(f"polygon of fewer than {POINTS} points", where)
+    return LeftOut("mask without a pixel", where) if not coco.area(mask.to_json()) else mask
+
+
+def _is_rle_list(segmentation: Any) -> bool:  # noqa: ANN401
+    return isinstance(segmentation, list) and all(isinstance(part, Mapping) for part in segmentation)
+
+
+def _single(segmentation: Any, size: tuple[int, int]) -> RLEMask | None:  # noqa: ANN401
+    if isinstance(segmentation, list):
+        segmentation = [part for part in segmentation if not isinstance(part, list) or len(part) >= 2 * POINTS]
+    return RLEMask.from_json(segmentation, size) if segmentation else None
+
+
+def _united(parts: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> RLEMask:
+    merged = coco.merge([RLEMask.from_json(part, size).to_json() for part in parts])
+    return RLEMask(size[0], size[1], merged["counts"].decode("ascii"))
+
+
+def _by_id(items: Sequence[Mapping[str, Any]], part: str, path: Path) -> dict[int, Mapping[str, Any]]:
+    found = {item["id"]: item for item in items}
+    if len(found) < len(items):
+        raise LayoutError(f"{path}: {len(items) - len(found)} of its {part} have an id that another one has")
+    return found
+
+
+def _check_ids(
+    annotations: Sequence[Mapping[str, Any]], images: Mapping[int, Any], categories: Mapping[int, Any], path: Path
+) -> None:
+    lost = {
+        "images": sorted({item["image_id"] for item in annotations} - set(images)),
+        "categories": sorted(
+            {segment["category_id"] for item in annotations for segment in item.get("segments_info", [item])}
+            - set(categories)
+        ),
+    }
+    for part, ids in lost.items():
+        if ids:
+            raise LayoutError(f"{path}: annotations name {part} that are not there: {shorten(list(map(str, ids)))}")

@@ -1,0 +1,46 @@
+"""``lasagna convert NAME``: the options are those of the data set's converter and those of the conversion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lasagna.command_parser import CommandParser
+from lasagna.datamodules.converters.catalogue import CONVERTERS, find_converter
+from lasagna.datamodules.converters.conversion import convert
+
+
+def run(argv: Sequence[str]) -> None:
+    """Convert a data set.
+
+    Args:
+        argv: Name of the data set, then the options.
+
+    Raises:
+        SystemExit: After help, and if an option is wrong.
+        LasagnaError: If there is no such data set, or it cannot be converted.
+    """
+    if not argv or argv[0].startswith("-"):
+        print(usage())
+        raise SystemExit(0 if argv and argv[0] in ("-h", "--help") else 2)
+    converter = find_converter(argv[0])
+    parser = CommandParser(prog=f"lasagna convert {argv[0]}")
+    parser.add_class_arguments(converter)
+    parser.add_function_arguments(convert, skip={"converter"})
+    options = parser.parse_args(list(argv[1:]))
+    names = parser.get_defaults(skip_validation=True).keys()
+    given = {name: options[name] for name in names}
+    own = {name: given.pop(name) for name in _parameters(converter)}
+    convert(converter(**own), **given)
+
+
+def usage() -> str:
+    """Return the list of data sets."""
+    lines = [f"  {name:<18}{text}" for name, (_, text) in CONVERTERS.items()]
+    head = ["usage: lasagna convert NAME --source FOLDER --target SHARDS ...", "", "data sets:", *lines, ""]
+    return "\n".join([*head, "`lasagna convert NAME --help` lists the options; file.Class is a converter of your own."])
+
+
+def _parameters(converter: type) -> list[str]:
+    from inspect import signature
+
+    return list(signature(converter).parameters)

@@ -1,0 +1,93 @@
+"""What comes of one item of a data set, and the tally of a whole write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lasagna.record import Record
+
+EXAMPLES = 3
+"""How many examples of a reason for leaving things out are kept."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Something of a data set that does not come into the shards.
+
+    Args:
+        reason: Why, in words that are the same for all of its kind, e.g. "polygon of fewer than three points".
+        where: What it is, e.g. "annotation 17 of image 139".
+    """
+
+    reason: str
+    where: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What comes of one item of a data set.
+
+    Args:
+        record: The record, or None if the item is left out.
+        left_out: What was left out, the item itself or parts of it.
+    """
+
+    record: Record | None
+    left_out: tuple[LeftOut, ...] = ()
+
+
+@dataclass
+class Tally:
+    """Counts of what was written and what was left out.
+
+    Args:
+        taken: How many items were looked at.
+        entries: How many of each kind of annotation were written, e.g. {"categories": 12}.
+        left_out: For each reason how often it held.
+        examples: For each reason the first few cases.
+    """
+
+    taken: int = 0
+    entries: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, entries: Mapping[str, int], left_out: tuple[LeftOut, ...]) -> None:
+        """Count one item."""
+        self.taken += 1
+        for kind, count in entries.items():
+            self.entries[kind] = self.entries.get(kind, 0) + count
+        for part in left_out:
+            self.left_out[part.reason] = self.left_out.get(part.reason, 0) + 1
+            shown = self.examples.setdefault(part.reason, [])
+            if len(shown) < EXAMPLES:
+                shown.append(part.where)
+
+    def lines(self) -> list[str]:
+        """Say in words what was counted."""
+        entries = [f"{count} {kind}" for kind, count in self.entries.items() if count]
+        reasons = [
+            f"left out: {count} x {reason} (e.g. {'; '.join(self.examples[reason])})"
+            for reason, count in sorted(self.left_out.items())
+        ]
+        return [", ".join(entries) or "no entries", *reasons]
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Tally:
+        """Read what ``dataclasses.asdict`` gave."""
+        counts = {name: {str(key): int(count) for key, count in data[name].items()} for name in ("entries", "left_out")}
+        examples = {str(reason): [str(case) for case in cases] for reason, cases in data["examples"].items()}
+        return cls(int(data["taken"]), **counts, examples=examples)
+
+
+def count_entries(record: Record) -> dict[str, int]:
+    """Count the annotations of a record by kind."""
+    return {
+        "categories": len(record.category_masks()),
+        "phrases": len(record.phrases),
+        "questions": len(record.questions),
+        "turns of talk": len(record.talk),
+        "names known to be absent": len(record.absent),
+    }

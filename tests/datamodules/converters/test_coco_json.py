@@ -1,0 +1,111 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocotools import mask as coco
+
+from lasagna.datamodules.converters.coco_json import read_coco, read_mask
+from lasagna.datamodules.converters.files import LayoutError
+from lasagna.datamodules.reading import LeftOut
+from lasagna.errors import RecordError
+
+SIZE = (20, 30)
+TRIANGLE = [2.0, 2.0, 25.0, 3.0, 10.0, 17.5]
+
+
+def rle(pixels):
+    return {"size": list(pixels.shape), "counts": coco.encode(np.asfortranarray(pixels, np.uint8))["counts"].decode()}
+
+
+def test_every_coding_gives_the_pixels_of_pycocotools():
+    square = np.zeros(SIZE, bool)
+    square[4:9, 5:20] = True
+    polygon = coco.decode(coco.merge(coco.frPyObjects([TRIANGLE], *SIZE))).astype(bool)
+    runs = {"size": list(SIZE), "counts": [4 * 1, 3, 20 * 30 - 7]}
+    column = coco.decode(coco.frPyObjects(runs, *SIZE)).astype(bool)
+    for coding, pixels in (
+        ([TRIANGLE], polygon),
+        (rle(square), square),
+        (runs, column),
+        ([rle(square), rle(polygon)], square | polygon),
+        ([TRIANGLE, [1.0, 2.0, 3.0, 4.0]], polygon),
+    ):
+        assert np.array_equal(read_mask(coding, SIZE, "here").decode(), pixels)
+
+
+@pytest.mark.parametrize(
+    ("coding", "reason"),
+    [
+        ([], "empty segmentation"),
+        (None, "empty segmentation"),
+        ({"size": list(SIZE), "counts": []}, "empty segmentation"),
+        ([[1.0, 2.0, 3.0, 4.0]], "polygon of fewer than 3 points"),
+        (rle(np.zeros(SIZE, bool)), "mask without a pixel"),
+        ([[100.0, 100.0, 120.0, 100.0, 120.0, 140.0]], "mask without a pixel"),
+    ],
+)
+def test_what_is_no_mask_is_left_out(coding, reason):
+    assert read_mask(coding, SIZE, "annotation 3") == LeftOut(reason, "annotation 3")
+
+
+@pytest.mark.parametrize("coding", [{"size": [5, 5], "counts": [25]}, [["a"] * 6], 7, {"counts": [1, 2]}])
+def test_a_coding_of_another_size_or_kind_is_an_error(coding):
+    with pytest.raises(RecordError, match="annotation 3"):
+        read_mask(coding, SIZE, "annotation 3")
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(
+        st.lists(st.floats(-5, 35, width=32), min_size=6, max_size=12).map(lambda p: p[: len(p) // 2 * 2]), max_size=3
+    )
+)
+def test_polygons_are_drawn_as_pycocotools_does(polygons):
+    mask = read_mask(polygons, SIZE, "here")
+    expected = (
+        coco.decode(coco.merge(coco.frPyObjects(polygons, *SIZE))).astype(bool) if polygons else np.zeros(SIZE, bool)
+    )
+    if isinstance(mask, LeftOut):
+        assert not expected.any()
+    else:
+        assert np.array_equal(mask.decode(), expected)
+
+
+def write(path, **changes):
+    content = {
+        "images": [{"id": 7, "file_name": "a.jpg", "height": 20, "width": 30}],
+        "categories": [{"id": 90, "name": "toothbrush"}],
+        "annotations": [{"id": 1, "image_id": 7, "category_id": 90, "segmentation": [TRIANGLE]}],
+    } | changes
+    path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+    return path
+
+
+def test_annotations_are_grouped_by_image(tmp_path):
+    found = read_coco(write(tmp_path / "a.json"))
+    assert found.categories[90]["name"] == "toothbrush"
+    assert [annotation["id"] for annotation in found.annotations[7]] == [1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": None}, "missing: 'images'"),
+        ({"categories": [{"id": 1}, {"id": 1}]}, "have an id that another one has"),
+        ({"annotations": [{"image_id": 8, "category_id": 90}]}, "name images that are not there: 8"),
+        ({"annotations": [{"image_id": 7, "category_id": 91}]}, "name categories that are not there: 91"),
+    ],
+)
+def test_files_that_do_not_fit_together_are_named(tmp_path, changes, message):
+    with pytest.raises(LayoutError, match=message):
+        read_coco(write(tmp_path / "a.json", **changes))
+
+
+def test_a_missing_or_cut_file_is_named(tmp_path):
+    with pytest.raises(LayoutError, match=r"a\.json: the annotation file is missing"):
+        read_coco(tmp_path / "a.json")
+    (tmp_path / "a.json").write_text('{"images": [')
+    with pytest.raises(LayoutError, match="cannot be read"):
+        read_coco(tmp_path / "a.json")

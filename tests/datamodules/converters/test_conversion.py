@@ -1,0 +1,164 @@
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lasagna.__main__ import main
+from lasagna.datamodules.converters import Converter, Split, convert
+from lasagna.datamodules.reading import LeftOut, Reading
+from lasagna.datamodules.shard_set import UNFINISHED_FILE, read_manifest
+from lasagna.errors import ConfigError, LasagnaError, RecordError, ShardError
+from lasagna.masks import RLEMask
+from lasagna.record import Manifest, Record, Region
+
+MANIFEST = Manifest("dots", ("dot",), aliases={"dot": ("point", "spot")})
+
+
+def png(value):
+    buffer = BytesIO()
+    Image.fromarray(np.full((4, 6, 3), value, np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+class ReadDot:
+    """Every third item has nothing, every fifth an annotation too many; one may be broken."""
+
+    def __init__(self, broken):
+        self.broken = broken
+
+    def __call__(self, item):
+        if item == self.broken:
+            raise RecordError(f"dot {item}: broken")
+        if item % 3 == 2:
+            return Reading(None, (LeftOut("nothing on it", f"dot {item}"),))
+        mask = RLEMask.from_array(np.eye(4, 6, dtype=bool))
+        left = (LeftOut("empty segmentation", f"annotation of dot {item}"),) if item % 5 == 0 else ()
+        return Reading(Record(f"dot-{item}", png(item), (4, 6), MANIFEST, regions=(Region("dot", mask),)), left)
+
+
+class Dots(Converter):
+    """Dots of one's own.
+
+    Args:
+        count: How many.
+        broken: Which cannot be read.
+    """
+
+    def __init__(self, count: int = 20, broken: int = -1):
+        self.count, self.broken = count, broken
+
+    def splits(self):
+        return {
+            "train": Split(MANIFEST, range(self.count), ReadDot(self.broken)),
+            "val": Split(MANIFEST, [0], ReadDot(-1)),
+        }
+
+    def settings(self):
+        return {"count": self.count}
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*")) if path.suffix == ".tar"}
+
+
+def test_what_is_left_out_is_counted_and_kept(tmp_path, capsys):
+    written = convert(Dots(), tmp_path, records_per_shard=4)["train"]
+    assert written.records == 14
+    tally = read_manifest(tmp_path / "train").tally
+    assert tally == written.tally
+    assert (tally.taken, tally.entries["categories"]) == (20, 14)
+    assert tally.left_out == {"nothing on it": 6, "empty segmentation": 3}
+    assert tally.examples["nothing on it"] == ["dot 2", "dot 5", "dot 8"]
+    assert "left out: 6 x nothing on it (e.g. dot 2; dot 5; dot 8)" in capsys.readouterr().out
+
+
+def test_aliases_are_kept(tmp_path):
+    convert(Dots(), tmp_path)
+    assert read_manifest(tmp_path / "val").manifest == MANIFEST
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_a_stopped_conversion_goes_on_and_gives_the_same_bytes(tmp_path, processes):
+    whole = convert(Dots(), tmp_path / "whole", records_per_shard=4, processes=0)["train"]
+    with pytest.raises(RecordError, match="dot 13"):
+        convert(Dots(broken=13), tmp_path / "parts", records_per_shard=4, processes=processes)
+    begun = read_manifest(tmp_path / "parts" / "train", UNFINISHED_FILE)
+    assert (begun.records, begun.tally.taken) == (8, 11)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "parts" / "train").glob("*.tar")}
+    assert len(before) == 2
+    resumed = convert(Dots(), tmp_path / "parts", records_per_shard=4, processes=processes)["train"]
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+    assert contents(tmp_path / "parts" / "train") == contents(tmp_path / "whole" / "train")
+    assert resumed.tally == whole.tally
+
+
+def test_broken_items_can_be_left_out(tmp_path):
+    written = convert(Dots(broken=4), tmp_path, broken="skip")["train"]
+    assert written.tally.left_out["missing or broken files"] == 1
+    assert written.tally.examples["missing or broken files"] == ["dot 4: broken"]
+    assert written.records == 13
+
+
+def test_a_part_of_the_splits(tmp_path):
+    assert set(convert(Dots(), tmp_path, splits=["val"])) == {"val"}
+    with pytest.raises(ConfigError, match="splits: test are not there; there are train, val"):
+        convert(Dots(), tmp_path, splits=["test"])
+
+
+def test_files_that_are_not_there_are_named_before_anything_is_written(tmp_path):
+    class Needy(Dots):
+        def splits(self):
+            files = [tmp_path / "a.jpg", tmp_path / "nowhere" / "b.jpg"]
+            return {"train": Split(MANIFEST, range(3), ReadDot(-1), files)}
+
+    (tmp_path / "a.jpg").touch()
+    with pytest.raises(LasagnaError, match=r"1 of the 2 files that the split 'train' needs.*b\.jpg.*--broken skip"):
+        convert(Needy(), tmp_path / "shards")
+    assert not (tmp_path / "shards").exists()
+    assert convert(Needy(), tmp_path / "shards", broken="skip")["train"].records == 2
+
+
+def test_nothing_left_says_why(tmp_path):
+    class Empty(Dots):
+        def splits(self):
+            return {"train": Split(MANIFEST, [2, 5], ReadDot(-1))}
+
+    with pytest.raises(ShardError, match="no records to write; left out: 2 x nothing on it"):
+        convert(Empty(), tmp_path)
+
+
+def test_a_full_disk_leaves_no_shard_that_looks_whole(tmp_path, monkeypatch):
+    def full(tar, key, files):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lasagna.datamodules.shards._add", full)
+    with pytest.raises(ShardError, match=r"could not be written.*No space left.*make room"):
+        convert(Dots(), tmp_path, processes=0)
+    assert not [path for path in (tmp_path / "train").iterdir() if path.suffix in (".tar", ".part")]
+
+
+def test_a_converter_of_ones_own_through_the_command(tmp_path, monkeypatch, capsys):
+    lines = [
+        "from tests_dots import Dots as Theirs",
+        "class Mine(Theirs):",
+        '    """My dots."""',
+        "    def __init__(self, source: str, count: int = 6):",
+        "        super().__init__(count)",
+    ]
+    (tmp_path / "my_dots.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(__import__("sys").modules, "tests_dots", __import__("sys").modules[__name__])
+    main(["convert", "my_dots.Mine", "--source", "here", "--target", str(tmp_path / "out"), "--count", "7"])
+    assert read_manifest(tmp_path / "out" / "train").records == 5
+    for name, message in (("my_dots.Nothing", "cannot be imported"), ("pathlib.Path", "no subclass")):
+        with pytest.raises(SystemExit):
+            main(["convert", name, "--target", "x"])
+        assert message in capsys.readouterr().err
+
+
+def test_the_list_of_data_sets(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["convert", "--help"])
+    assert stopped.value.code == 0
+    assert "camvid" in capsys.readouterr().out
