@@ -1,0 +1,158 @@
+"""What every converter must do: a subclass makes a tiny release in the real layout and says what is on it."""
+
+from __future__ import annotations
+
+import tarfile
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lasagna.datamodules.converters import Converter, convert
+from lasagna.datamodules.record_codec import decode_record
+from lasagna.datamodules.shard_set import read_manifest
+from lasagna.prompt_format import normalise
+from lasagna.prompt_formats import PROMPT_FORMATS
+from lasagna.tasks import Semantic
+
+
+@dataclass
+class Expected:
+    """What must be on one record.
+
+    Args:
+        image: The image file that it comes from.
+        masks: Category name to its pixels, bool [H, W]: all that are present.
+        absent: Names that may be answered with the absent token; None for all others of the manifest.
+        ignored: Pixels that count nowhere, or None for none.
+        phrases: Text of each phrase to the pixels of all it fits.
+        questions: Text of each question to its answer in words.
+        turns: Number of turns of its talk.
+    """
+
+    image: Path
+    masks: dict[str, np.ndarray] = field(default_factory=dict)
+    absent: set[str] | None = None
+    ignored: np.ndarray | None = None
+    phrases: dict[str, np.ndarray] = field(default_factory=dict)
+    questions: dict[str, str] = field(default_factory=dict)
+    turns: int = 0
+
+
+def read_records(folder):
+    """Return the records of a folder of shards by key, read with nothing but tarfile and the codec."""
+    shard_set, records = read_manifest(folder), {}
+    for shard in shard_set.shards:
+        samples = {}
+        with tarfile.open(folder / shard.file) as tar:
+            for member in tar.getmembers():
+                key, _, extension = member.name.partition(".")
+                samples.setdefault(key, {"__key__": key})[extension] = tar.extractfile(member).read()
+        for sample in samples.values():
+            record = decode_record(sample, shard_set.manifest)
+            records[record.key] = record
+    return records
+
+
+def union(masks, size):
+    return np.any([mask.decode() for mask in masks], axis=0) if masks else np.zeros(size, bool)
+
+
+class ConverterContract:
+    """Inherit from this, and write the two methods."""
+
+    @abstractmethod
+    def release(self, folder: Path) -> dict[str, dict[str, Expected]]:
+        """Write a release into a folder; return what is on the records, by split and key."""
+
+    @abstractmethod
+    def converter(self, folder: Path) -> Converter:
+        """Return the converter of the release."""
+
+    @pytest.fixture
+    def expected(self, tmp_path):
+        return self.release(tmp_path / "release")
+
+    @pytest.fixture
+    def written(self, expected, tmp_path):
+        convert(self.converter(tmp_path / "release"), tmp_path / "shards", processes=0)
+        return {split: read_records(tmp_path / "shards" / split) for split in expected}
+
+    def pairs(self, expected, written):
+        for split, records in expected.items():
+            for key, wanted in records.items():
+                yield wanted, written[split][key]
+
+    def test_splits_and_keys_are_those_of_the_release(self, expected, written, tmp_path):
+        assert {path.name for path in (tmp_path / "shards").iterdir()} == set(expected)
+        assert {name: set(records) for name, records in written.items()} == {
+            name: set(records) for name, records in expected.items()
+        }
+
+    def test_images_are_kept_byte_for_byte(self, expected, written):
+        for wanted, record in self.pairs(expected, written):
+            assert record.image_bytes == wanted.image.read_bytes()
+            assert record.size == record.image().shape[:2]
+
+    def test_masks_have_the_pixels_of_the_release(self, expected, written):
+        for wanted, record in self.pairs(expected, written):
+            found = {name: mask.decode() for name, mask in record.category_masks().items()}
+            assert set(found) == set(wanted.masks)
+            for name, pixels in wanted.masks.items():
+                assert pixels.any(), f"{record.key}: the test expects an empty mask of {name}"
+                assert np.array_equal(found[name], pixels), f"{record.key}: {name}"
+
+    def test_ignored_pixels_are_those_of_the_release(self, expected, written):
+        for wanted, record in self.pairs(expected, written):
+            ignored = record.ignored()
+            pixels = np.zeros(record.size, bool) if ignored is None else ignored.decode()
+            assert np.array_equal(pixels, np.zeros(record.size, bool) if wanted.ignored is None else wanted.ignored)
+
+    def test_only_names_known_to_be_absent_can_be_called_so(self, expected, written):
+        for wanted, record in self.pairs(expected, written):
+            dialogues = Semantic().dialogues(record, np.random.default_rng(0))
+            asked = {name for dialogue in dialogues for name in dialogue.query}
+            everything = set(record.manifest.categories) - set(wanted.masks)
+            absent = everything if wanted.absent is None else wanted.absent
+            assert asked - set(wanted.masks) <= absent
+            if wanted.ignored is None:
+                assert asked == set(wanted.masks) | absent
+
+    def test_phrases_questions_and_talk(self, expected, written):
+        for wanted, record in self.pairs(expected, written):
+            phrases = {phrase.text: union(phrase.masks, record.size) for phrase in record.phrases}
+            assert set(phrases) == set(wanted.phrases)
+            assert all(np.array_equal(phrases[text], pixels) for text, pixels in wanted.phrases.items())
+            assert {question.text: question.answer for question in record.questions} == wanted.questions
+            assert len(record.talk) == wanted.turns
+
+    def test_names_are_unique_and_can_be_asked_for_in_every_prompt_format(self, written, tmp_path):
+        for split in written:
+            manifest = read_manifest(tmp_path / "shards" / split).manifest
+            names = [normalise(name) for name in manifest.categories]
+            assert len(set(names)) == len(names)
+            assert all(name == name.strip() and "_" not in name for name in manifest.categories)
+            assert set(manifest.aliases) <= set(manifest.categories)
+            assert manifest.origin and manifest.licence
+            if manifest.categories:
+                for prompt_format in PROMPT_FORMATS.values():
+                    prompt_format.check("complex", manifest.categories)
+
+    def test_the_same_release_gives_the_same_bytes(self, expected, written, tmp_path):
+        convert(self.converter(tmp_path / "release"), tmp_path / "again", processes=2)
+        for path in sorted((tmp_path / "shards").glob("*/*")):
+            other = tmp_path / "again" / path.relative_to(tmp_path / "shards")
+            assert path.read_bytes() == other.read_bytes()
+
+    def test_the_tally_counts_what_is_there(self, expected, written, tmp_path):
+        for split, records in expected.items():
+            tally = read_manifest(tmp_path / "shards" / split).tally
+            assert tally.entries["categories"] == sum(len(wanted.masks) for wanted in records.values())
+            assert tally.entries["phrases"] == sum(len(wanted.phrases) for wanted in records.values())
+
+    def test_a_wrong_folder_says_what_was_looked_for(self, tmp_path):
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(OSError, match=r"(?s)(expected|missing|there is no)"):
+            self.converter(tmp_path / "empty").splits()
