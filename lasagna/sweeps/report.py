@@ -9,8 +9,10 @@ from pathlib import Path
 from rich.console import Console
 
 from lasagna.errors import LasagnaError
+from lasagna.sweeps.findings import Claim, describe, differences
 from lasagna.sweeps.intervals import Interval, mean_interval
 from lasagna.sweeps.length_plot import draw_by_length
+from lasagna.sweeps.page import to_page
 from lasagna.sweeps.plots import draw_scores
 from lasagna.sweeps.runs import RunScores, collect_runs
 
@@ -25,8 +27,10 @@ def report(
     metrics: list[str] | None = None,
     stage: str = "test",
     confidence: float = 0.95,
+    baseline: str | None = None,
+    claims: list[Claim] | None = None,
 ) -> None:
-    """Turn a folder of runs into report.md, report.csv, scores.png and by_length.png.
+    """Turn a folder of runs into report.md, report.html, report.csv, scores.png and by_length.png.
 
     Args:
         folder: Searched for ``scores.json``, at any depth; the folder above a run's ``seed_<n>`` is its variant.
@@ -34,9 +38,11 @@ def report(
         metrics: Only scores whose names contain one of these; by default all.
         stage: Which part of the scores: test, validate or fit.
         confidence: Of the intervals over seeds (Student's t), in (0, 1).
+        baseline: The variant that the others are compared with, seed by seed; by default nothing is compared.
+        claims: What variants are expected to show against the baseline; the report says which of it holds.
 
     Raises:
-        ReportError: If no run has such scores, or confidence is out of range.
+        ReportError: If no run has such scores, confidence is out of range, or there is no such baseline.
     """
     if not 0 < confidence < 1:
         raise ReportError(f"confidence: expected a number between 0 and 1, such as 0.95, got {confidence}")
@@ -44,16 +50,34 @@ def report(
     table = tabulate(runs, metrics, confidence)
     if not table:
         raise ReportError(f"{folder}: no scores of {stage!r} found; unread: {unread or 'nothing'}")
+    findings = _findings(runs, list(table), baseline, claims or [], confidence)
     out = out or folder
     out.mkdir(parents=True, exist_ok=True)
-    text = to_markdown(table, unread, confidence)
+    text = findings + to_markdown(table, unread, confidence)
     (out / "report.md").write_text(text, encoding="utf-8")
     _write_csv(out / "report.csv", table)
-    drawn = {"scores.png": draw_scores(table, out / "scores.png", _values(runs))}
-    drawn["by_length.png"] = draw_by_length(table, out / "by_length.png")
+    drawn = {"by_length.png": draw_by_length(table, out / "by_length.png")}
+    drawn["scores.png"] = draw_scores(table, out / "scores.png", _values(runs))
+    pictures = [name for name, there in drawn.items() if there]
+    (out / "report.html").write_text(to_page(folder.name, text, pictures), encoding="utf-8")
     Console().print(text, markup=False, highlight=False, soft_wrap=True)
-    names = ["report.md", "report.csv", *(name for name, there in drawn.items() if there)]
+    names = ["report.md", "report.html", "report.csv", *pictures]
     Console().print(f"written to {out}: {', '.join(names)}", highlight=False, soft_wrap=True)
+
+
+def _findings(
+    runs: list[RunScores], scores: list[str], baseline: str | None, claims: list[Claim], confidence: float
+) -> str:
+    if baseline is None:
+        return ""
+    variants = sorted({run.variant for run in runs})
+    if baseline not in variants:
+        raise ReportError(f"baseline: no run is of {baseline!r}; there are {', '.join(variants)}")
+    values: dict[str, dict[str, dict[int, float]]] = {score: {} for score in scores}
+    for run in runs:
+        for score in (score for score in run.scores if score in values and run.seed is not None):
+            values[score].setdefault(run.variant, {})[run.seed or 0] = run.scores[score]
+    return describe(differences(values, baseline, confidence), claims, baseline, confidence) + "\n## Scores\n\n"
 
 
 Tabulated = dict[str, dict[str, Interval]]

@@ -14,8 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from lasagna.sweeps.findings import Claim
 from lasagna.sweeps.plan import MARKER, Run, SweepError, SweepPlan
 from lasagna.sweeps.process import BusyError, call, locked
+from lasagna.sweeps.report import report
 
 __all__ = ["RunResult", "SweepError", "SweepPlan", "run_sweep", "sweep"]
 
@@ -44,8 +46,10 @@ def sweep(
     grid: dict[str, list[Any]] | None = None,
     seeds: list[int] | None = None,
     script: str = "train.py",
+    baseline: str | None = None,
+    claims: list[Claim] | None = None,
 ) -> None:
-    """Run a grid of config values and seeds, one process a run.
+    """Run a grid of config values and seeds, one process a run; with a baseline also write the report.
 
     Started again it skips what is finished, and goes on with what was cut short from its last checkpoint.
 
@@ -56,10 +60,14 @@ def sweep(
         grid: Config key to values, e.g. ``{"model.init_args.optimiser.lr": [1e-4, 3e-4]}``; every combination is run.
         seeds: Seeds of each combination; by default 0 alone.
         script: The script that runs are started with.
+        baseline: The variant that the report compares the others with; without it there is no report.
+        claims: What variants are expected to show against the baseline; the report says which of it holds.
 
     Raises:
         SweepError: If it cannot be started, or if runs failed.
     """
+    if baseline is not None and baseline not in (variants or {}):
+        raise SweepError(f"baseline: {baseline!r} is none of the variants {sorted(variants or {})}")
     plan = SweepPlan(base, variants or {"base": []}, grid or {}, [0] if seeds is None else seeds, script)
     results = run_sweep(plan, out)
     failed = [result.run for result in results if result.status == "failed"]
@@ -69,6 +77,8 @@ def sweep(
         raise SweepError(f"sweep: {len(failed)} runs failed; the reasons are at the end of {logs}")
     if busy:
         raise SweepError(f"sweep: other processes are still at {busy}; start again when they have ended")
+    if baseline is not None:
+        report(out, baseline=baseline, claims=claims)
 
 
 def run_sweep(plan: SweepPlan, out: Path) -> list[RunResult]:

@@ -24,11 +24,13 @@ class RunScores:
         name: Its folder within the folder that was searched.
         variant: What it shares with the runs that differ from it by the seed alone.
         scores: Value of each metric; those that are not numbers are left out.
+        seed: The seed, as its folder says, or None.
     """
 
     name: str
     variant: str
     scores: dict[str, float]
+    seed: int | None = None
 
 
 def collect_runs(folder: Path, stage: str) -> tuple[list[RunScores], dict[str, str]]:
@@ -47,7 +49,7 @@ def collect_runs(folder: Path, stage: str) -> tuple[list[RunScores], dict[str, s
     for place in places:
         name = place.relative_to(folder).as_posix()
         try:
-            runs.append(RunScores(name, _variant(place, folder), _scores(place, stage)))
+            runs.append(RunScores(name, _variant(place, folder), _scores(place, stage), _seed(place)))
         except (OSError, ValueError) as fault:
             unread[f"{name}/{SCORES}"] = str(fault)
     return runs, unread
@@ -78,6 +80,10 @@ def _status(place: Path) -> str | None:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _seed(place: Path) -> int | None:
+    return int(place.name.removeprefix("seed_")) if _SEED_FOLDER.fullmatch(place.name) else None
 
 
 def _variant(place: Path, folder: Path) -> str:
