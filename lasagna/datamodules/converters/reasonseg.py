@@ -1,0 +1,149 @@
+"""ReasonSeg, photographs with questions that take some thought and the mask that answers them.
+
+Source: Lai et al., LISA (arXiv 2308.00692); ``dvlab-research/LISA``, ``utils/data_processing.py``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.coco_json import POINTS, read_json
+from lasagna.datamodules.converters.files import LayoutError, files_by_key, pair_up
+from lasagna.datamodules.converters.fill_polygon import fill_polygon
+from lasagna.datamodules.converters.upright import read_upright_image_file
+from lasagna.datamodules.reading import LeftOut, Reading
+from lasagna.errors import RecordError
+from lasagna.masks import RLEMask
+from lasagna.record import Manifest, Question, Record
+
+SPLITS = ("train", "val", "test")
+MANIFEST = Manifest(
+    name="reasonseg",
+    unannotated="unknown",
+    origin="ReasonSeg (Lai et al., LISA, arXiv 2308.00692); photographs of Open Images and ScanNet",
+    licence="annotations Apache-2.0; photographs under the terms of Open Images (CC BY 2.0) and ScanNet",
+)
+EXPECTED = "{train,val,test}/<stem>.jpg with <stem>.json, and explanatory/train.json"
+TARGET, IGNORED = 1, 255
+
+
+@dataclass(frozen=True)
+class Example:
+    """A photograph with its annotation.
+
+    Args:
+        key: Name of the record.
+        image: The photograph.
+        annotation: The JSON file beside it.
+        explanation: The answer in words, or nothing.
+    """
+
+    key: str
+    image: Path
+    annotation: Path
+    explanation: str
+
+
+class ReasonSeg(Converter):
+    """ReasonSeg: all questions of a photograph have the same mask; of a question's kind are "sentence" and "phrase".
+
+    Outlines are drawn as LISA's code draws them, to the pixel (``fill_polygon``), from large to small, so that a small
+    region to ignore stands out of a target that it lies in; what is marked "flag" is dropped. An explanation belongs to
+    its photograph, so it is the answer to all questions of it, as in LISA. Photographs that an EXIF tag turns are
+    stored upright, since they were annotated so.
+
+    Args:
+        source: The folder, or the one that holds it as "ReasonSeg".
+        explanations: Whether to read the answers in words to a part of the training questions.
+    """
+
+    def __init__(self, source: Path, explanations: bool = True) -> None:
+        self.source = source
+        self.explanations = explanations
+
+    def splits(self) -> Mapping[str, Split]:
+        """Return the splits that are there.
+
+        Raises:
+            LayoutError: If the folder is not laid out as expected, or photographs and annotations do not pair up.
+        """
+        for root in (self.source, self.source / "ReasonSeg"):
+            if found := [split for split in SPLITS if (root / split).is_dir()]:
+                return {split: self._split(root, split) for split in found}
+        raise LayoutError(f"source: {self.source} is not a ReasonSeg folder; expected {EXPECTED}")
+
+    def _split(self, root: Path, split: str) -> Split:
+        folder = root / split
+        pairs = pair_up(files_by_key(folder, (".jpg",)), files_by_key(folder, (".json",)), str(folder))
+        if not pairs:
+            raise LayoutError(f"{folder}: it holds no photographs; expected {EXPECTED}")
+        words = _explanations(root) if split == "train" and self.explanations else {}
+        items = [Example(pair.key, pair.image, pair.label, words.get(pair.image.name, "")) for pair in pairs]
+        return Split(MANIFEST, items, read_example)
+
+
+def read_example(item: Example) -> Reading:
+    """Read one photograph with its questions.
+
+    Raises:
+        RecordError: If one of the files is broken.
+    """
+    image_bytes, size = read_upright_image_file(item.image)
+    texts, kind, shapes = _read_annotation(item.annotation)
+    areas, left_out = _areas(shapes, size, str(item.annotation))
+    if not texts or not (areas == TARGET).any():
+        return Reading(None, (*left_out, LeftOut("no question, or no pixel of a target", str(item.annotation))))
+    mask = RLEMask.from_array(areas == TARGET)
+    questions = tuple(Question(text, item.explanation, (mask,), kind) for text in texts)
+    ignore = RLEMask.from_array(areas == IGNORED) if (areas == IGNORED).any() else None
+    return Reading(Record(item.key, image_bytes, size, MANIFEST, questions=questions, ignore=ignore), tuple(left_out))
+
+
+def _areas(
+    shapes: Sequence[Mapping[str, Any]], size: tuple[int, int], where: str
+) -> tuple[NDArray[np.uint8], list[LeftOut]]:
+    """Return for every pixel nothing, ``TARGET`` or ``IGNORED``."""
+    kept = [shape for shape in shapes if shape["label"].lower() != "flag"]
+    whole = [shape for shape in kept if len(shape["points"]) >= POINTS]
+    left_out = [LeftOut(f"polygon of fewer than {POINTS} points", where)] * (len(kept) - len(whole))
+    try:
+        drawn = [(fill_polygon(shape["points"], size), shape["label"].lower()) for shape in whole]
+    except RecordError as fault:
+        raise RecordError(f"{where}: {fault}") from fault
+    areas = np.zeros(size, dtype=np.uint8)
+    # from large to small; of equal ones the first comes last, as with the official order
+    for mask, label in sorted(drawn, key=lambda pair: int(pair[0].sum()))[::-1]:
+        areas[mask] = IGNORED if "ignore" in label else TARGET
+    return areas, left_out
+
+
+def _read_annotation(path: Path) -> tuple[list[str], str, list[dict[str, Any]]]:
+    try:
+        data = path.read_bytes()
+        try:
+            content = json.loads(data.decode("utf-8"))
+        except UnicodeDecodeError:
+            content = json.loads(data.decode("cp1252"))
+        shapes = [{"label": str(shape["label"]), "points": list(shape["points"])} for shape in content["shapes"]]
+        texts = [text for text in map(str.strip, content["text"]) if text]
+        return texts, "sentence" if content["is_sentence"] else "phrase", shapes
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        raise RecordError(f"{path}: not an annotation of ReasonSeg ({fault!r}); unpack it again") from fault
+
+
+def _explanations(root: Path) -> dict[str, str]:
+    path = root / "explanatory" / "train.json"
+    try:
+        return {str(entry["image"]): str(entry["outputs"]) for entry in read_json(path)}
+    except (KeyError, TypeError) as fault:
+        raise LayoutError(f"{path}: not a list of explanations ({fault!r}); unpack it again") from fault
+    except LayoutError as fault:
+        raise LayoutError(f"{fault} Or go on without by `--explanations false`") from fault
