@@ -11,6 +11,7 @@ from lasagna.errors import ConfigError
 CONVERTERS = {
     "camvid": ("camvid:CamVid", "driving scenes, 11 or 32 classes"),
     "reasonseg": ("reasonseg:ReasonSeg", "photographs with questions answered by a mask"),
+    "llava_instruct": ("llava_instruct:LlavaInstruct", "talks about photographs of COCO"),
 }
 """Name to the module here and the class in it, and what it is."""
 

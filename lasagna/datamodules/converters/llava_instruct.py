@@ -1,0 +1,138 @@
+"""LLaVA-Instruct, talks about photographs of COCO that a language model wrote from their captions and boxes.
+
+Source: Liu et al., Visual Instruction Tuning (arXiv 2304.08485); ``haotian-liu/LLaVA``, ``docs/Data.md``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.coco_json import read_json
+from lasagna.datamodules.converters.files import LayoutError, read_image_file
+from lasagna.datamodules.reading import LeftOut, Reading
+from lasagna.record import Manifest, Record, Turn
+
+MANIFEST = Manifest(
+    name="llava_instruct",
+    unannotated="unknown",
+    origin="LLaVA-Instruct (Liu et al., Visual Instruction Tuning, arXiv 2304.08485); photographs of COCO train2017",
+    licence="talks CC BY-NC 4.0 and under OpenAI's terms of use; photographs under Flickr's terms",
+)
+FILE = "llava_instruct_150k.json"
+COCO_FOLDER = "train2017"
+PLACEHOLDER = "<image>"
+"""Stands before or after the first question, for the image; no part of what is asked."""
+
+
+@dataclass(frozen=True)
+class Talk:
+    """A talk about an image.
+
+    Args:
+        key: Name of the record.
+        image: The image, or None if the talk is about none.
+        turns: Its turns.
+        left_out: What was left out of it.
+    """
+
+    key: str
+    image: Path | None
+    turns: tuple[Turn, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+class LlavaInstruct(Converter):
+    """LLaVA-Instruct-150k, or another file of its form such as the mix of LLaVA 1.5; all of it is "train".
+
+    One record a talk. Several talks about one image become records of their own, whose keys count on ("...~2").
+    Talks about no image are left out.
+
+    Args:
+        source: The annotation file, or the folder with "llava_instruct_150k.json".
+        images: The folder of COCO's "train2017", the one that holds it, or one in which the names of the file hold as
+            they are ("coco/train2017/...").
+    """
+
+    def __init__(self, source: Path, images: Path) -> None:
+        self.source = source
+        self.images = images
+
+    def splits(self) -> Mapping[str, Split]:
+        """Return the one split.
+
+        Raises:
+            LayoutError: If the file or the folder of images is missing, or the file is of another form.
+        """
+        path = self.source / FILE if self.source.is_dir() else self.source
+        entries = read_json(path)
+        if not self.images.is_dir():
+            raise LayoutError(f"images: there is no folder {self.images}; expected COCO's {COCO_FOLDER}")
+        try:
+            talks = self._talks(entries)
+        except (KeyError, TypeError, AttributeError) as fault:
+            raise LayoutError(f"{path}: not a file of talks in LLaVA's form ({fault!r})") from fault
+        files = [talk.image for talk in talks if talk.image is not None]
+        return {"train": Split(MANIFEST, talks, read_talk, files)}
+
+    def _talks(self, entries: Sequence[Mapping[str, Any]]) -> list[Talk]:
+        seen: Counter[str] = Counter()
+        folder, talks = cache(partial(_folder, self.images)), []
+        for entry in entries:
+            name = entry.get("image")
+            stem = PurePosixPath(name).stem if name else ""
+            seen[stem] += 1
+            key = stem if seen[stem] == 1 else f"{stem}~{seen[stem]}"
+            turns, left_out = _turns(entry["conversations"], f"talk {entry['id']}")
+            talks.append(Talk(key, _place(folder, name) if name else None, turns, left_out))
+        return talks
+
+
+def read_talk(talk: Talk) -> Reading:
+    """Read one talk; the image's bytes stay as they are.
+
+    Raises:
+        RecordError: If the image is missing or broken.
+    """
+    if talk.image is None:
+        return Reading(None, (*talk.left_out, LeftOut("talk without an image", talk.key or "talk")))
+    if not talk.turns:
+        return Reading(None, (*talk.left_out, LeftOut("talk without a turn", talk.key)))
+    image_bytes, size = read_image_file(talk.image)
+    return Reading(Record(talk.key, image_bytes, size, MANIFEST, talk=talk.turns), talk.left_out)
+
+
+def _turns(conversation: Sequence[Mapping[str, str]], where: str) -> tuple[tuple[Turn, ...], tuple[LeftOut, ...]]:
+    """Return the questions of a person with the assistant's answers, and what is none."""
+    turns, left_out = [], []
+    for place in range(0, len(conversation), 2):
+        pair = conversation[place : place + 2]
+        if [part["from"] for part in pair] != ["human", "gpt"]:
+            left_out.append(LeftOut("turns that are no question with its answer", where))
+            break
+        question, answer = (part["value"].replace(PLACEHOLDER, " ").strip() for part in pair)
+        if question and answer:
+            turns.append(Turn(question, answer))
+        else:
+            left_out.append(LeftOut("empty question or answer", where))
+    return tuple(turns), tuple(left_out)
+
+
+def _place(folder: Callable[[str], Path], name: str) -> Path:
+    """Return where an image is: its name, less as many of its folders as the user's folder stands for."""
+    inner = PurePosixPath(name)
+    if inner.is_absolute() or ".." in inner.parts:
+        raise LayoutError(f"image {name!r}: its name leads out of the folder of images; correct the annotation file")
+    return folder(inner.parent.as_posix()) / inner.name
+
+
+def _folder(images: Path, inner: str) -> Path:
+    parts = PurePosixPath(inner).parts
+    shorter = [images.joinpath(*parts[start:]) for start in range(len(parts) + 1)]
+    places = [images / COCO_FOLDER, images] if not parts else shorter
+    return next((place for place in places if place.is_dir()), images.joinpath(*parts))
