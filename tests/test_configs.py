@@ -7,6 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from lasagna.cli import TrainingCLI, command_line
+from lasagna.sweeps.findings import Claim
 from lasagna.sweeps.plan import SweepPlan
 from lasagna.tasks import AssistantTraining
 
@@ -44,9 +45,12 @@ def test_config_instantiates(file):
 
 @pytest.mark.parametrize("file", [file for file in FILES if file.parent.name == "sweeps"], ids=str)
 def test_sweep_can_start(file):
-    plan = SweepPlan(**OmegaConf.to_container(OmegaConf.load(file)))
+    content = OmegaConf.to_container(OmegaConf.load(file))
+    baseline, claims = content.pop("baseline", None), content.pop("claims", [])
+    plan = SweepPlan(**content)
     plan.check()
     assert plan.runs(Path("runs"))
+    assert {baseline, *(Claim(**claim).variant for claim in claims)} - {None} <= set(plan.variants)
 
 
 def option(file):

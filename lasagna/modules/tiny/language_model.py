@@ -20,6 +20,9 @@ from lasagna.modules.tiny.weights import load_packaged, packaged_words
 
 HIDDEN, LAYERS, HEADS, MIDDLE = 128, 4, 4, 384
 
+PACKAGED = {"pretrained": "", "neutral": "neutral_"}
+"""How the names of the package's files begin."""
+
 
 class TinyLanguageModel(LanguageModel):
     """Four layers, 128 wide, one token for each word of a small vocabulary, letters for all other words.
@@ -28,9 +31,10 @@ class TinyLanguageModel(LanguageModel):
     simple questions about it (see the README, "What the parts know").
 
     Args:
-        weights: "pretrained" for those in the package, "random" to start from nothing.
-        projector: "pretrained" for the projector that was aligned with the tiny vision encoder, or "random", which any
-            other encoder needs.
+        weights: "pretrained" for those in the package, "neutral" for those that have seen no list and so favour no
+            order or form of answers (for ablations), "random" to start from nothing.
+        projector: "pretrained" or "neutral" for the projector that was aligned with the tiny vision encoder and these
+            weights, or "random", which any other encoder needs.
         adapter: Low-rank adapters, or None to train the layers themselves.
         image_grid: Rows and columns of image tokens.
         max_length: Longest row of tokens, the image's included.
@@ -38,8 +42,8 @@ class TinyLanguageModel(LanguageModel):
 
     def __init__(
         self,
-        weights: Literal["pretrained", "random"] = "pretrained",
-        projector: Literal["pretrained", "random"] = "pretrained",
+        weights: Literal["pretrained", "neutral", "random"] = "pretrained",
+        projector: Literal["pretrained", "neutral", "random"] = "pretrained",
         adapter: LoRA | None = None,
         image_grid: tuple[int, int] = (6, 6),
         max_length: int = 1024,
@@ -70,11 +74,11 @@ class TinyLanguageModel(LanguageModel):
         self.tokenizer = build_tokenizer(packaged_words())
         self.llama = LlamaForCausalLM(_config(len(self.tokenizer), self.max_length))
         self.projector = ImageProjector(features.channels[0], HIDDEN, self.image_grid)
-        if self.weights == "pretrained":
-            # the output layer shares the word embeddings, which are stored once
-            load_packaged(self.llama.model, "language_model")
-        if self.projector_weights == "pretrained":
-            load_packaged(self.projector, "projector")
+        # the output layer shares the word embeddings, which are stored once
+        if self.weights != "random":
+            load_packaged(self.llama.model, PACKAGED[self.weights] + "language_model")
+        if self.projector_weights != "random":
+            load_packaged(self.projector, PACKAGED[self.projector_weights] + "projector")
         self._add_tokens(special_tokens)
         if self.adapter is not None:
             self.adapter.inject(self.llama)

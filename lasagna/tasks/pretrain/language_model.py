@@ -44,7 +44,8 @@ class ReadingStage(Stage):
         copy_steps: Most steps of copying alone.
         steps: All steps.
         longest: Most names in a list.
-        kinds: What a batch may practise after copying; each is as likely as it is often listed.
+        kinds: What a batch may practise after copying; each is as likely as it is often listed. A "single" is a list
+            of one name, which half of the answers leave out where it is absent.
         colours: Share of the questions that are about a colour, where one can be asked for.
         lr: Peak learning rate.
         name: Name of the stage, for its log and its randomness.
@@ -79,7 +80,7 @@ class ReadingStage(Stage):
         """Return a batch of one kind."""
         kind = "copy" if self._copying() else str(rng.choice(self.kinds))
         short = kind == "list" and rng.random() < 0.5
-        count = int(rng.integers(1, 7 if short else self.longest + 1))
+        count = 1 if kind == "single" else int(rng.integers(1, 7 if short else self.longest + 1))
         rows = max(TOKENS // (GRID * GRID + (24 if kind in ("point", "question") else 4 + 4 * count)), 1)
         chosen = [self.lessons[index] for index in rng.integers(len(self.lessons), size=rows)]
         made = [self._row(kind, lesson, count, rng) for lesson in chosen]
@@ -133,7 +134,8 @@ class ReadingStage(Stage):
         )
         asked = _choose(lesson.categories, count, rng)
         pointers = [Pointer(renaming.get(asked_.text, asked_.text), "complex", asked_.where) for asked_ in asked]
-        row = pointing_row(self.text, "complex", _without_doubles(pointers), image=kind != "copy")
+        negatives = kind != "single" or bool(rng.random() < 0.5)
+        row = pointing_row(self.text, "complex", _without_doubles(pointers), kind != "copy", negatives)
         names = np.stack([*(self._name_ids(renaming[name]) for name in CATEGORIES), *self.names[len(CATEGORIES) :]])
         return _hide_decisions(row, self.text.answer_ids(YES + NO)) if kind == "copy" else row, names
 

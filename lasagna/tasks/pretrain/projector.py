@@ -24,10 +24,18 @@ class ProjectorStage(Stage):
         reading: The trained language model with its words for symbols.
         steps: Number of optimiser steps.
         batch_size: Images a step.
+        name: Name of the stage, for its log and its randomness.
     """
 
-    def __init__(self, pool: ScenePool, reading: ReadingStage, steps: int = 1500, batch_size: int = 32) -> None:
-        super().__init__("projector", steps, lr=3e-3)
+    def __init__(
+        self,
+        pool: ScenePool,
+        reading: ReadingStage,
+        steps: int = 1500,
+        batch_size: int = 32,
+        name: str = "projector",
+    ) -> None:
+        super().__init__(name, steps, lr=3e-3)
         self.pool = pool
         self.batch_size = batch_size
         self.encoder = TinyVisionEncoder()

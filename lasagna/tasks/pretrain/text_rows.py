@@ -63,7 +63,9 @@ class TextBatch(NamedTuple):
     kind: str
 
 
-def pointing_row(text: TextPreparation, kind: Kind, pointers: Sequence[Pointer], image: bool = True) -> Row:
+def pointing_row(
+    text: TextPreparation, kind: Kind, pointers: Sequence[Pointer], image: bool = True, negatives: bool = True
+) -> Row:
     """Return the row that asks for some names, phrases or riddles, and decides for each.
 
     Args:
@@ -71,13 +73,15 @@ def pointing_row(text: TextPreparation, kind: Kind, pointers: Sequence[Pointer],
         kind: Kind of the query.
         pointers: What is asked for, in order.
         image: Whether the prompt holds the image.
+        negatives: Whether the answer names what is absent as well.
     """
     prompt = READING_FORMAT.prompt(kind, [pointer.text for pointer in pointers])
-    answer = READING_FORMAT.render(kind, [(pointer.text, pointer.where is not None) for pointer in pointers])
+    named = [pointer for pointer in pointers if negatives or pointer.where is not None]
+    answer = READING_FORMAT.render(kind, [(pointer.text, pointer.where is not None) for pointer in named])
     row = _row(text, prompt if image else prompt.replace(IMAGE, ""), answer)
     decisions = {text.answer_ids(YES)[0], text.answer_ids(NO)[0]}
     places = [place for place, label in enumerate(row.labels) if label in decisions]
-    where = [(place - 1, pointer.where) for place, pointer in zip(places, pointers, strict=True)]
+    where = [(place - 1, pointer.where) for place, pointer in zip(places, named, strict=True)]
     row.pointers = [(place, cells) for place, cells in where if cells is not None]
     return row
 
