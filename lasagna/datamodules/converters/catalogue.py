@@ -10,6 +10,7 @@ from lasagna.errors import ConfigError
 
 CONVERTERS = {
     "camvid": ("camvid:CamVid", "driving scenes, 11 or 32 classes"),
+    "coco_panoptic": ("coco_panoptic:CocoPanoptic", "photographs, 80 things and 53 kinds of stuff"),
     "reasonseg": ("reasonseg:ReasonSeg", "photographs with questions answered by a mask"),
     "llava_instruct": ("llava_instruct:LlavaInstruct", "talks about photographs of COCO"),
 }

@@ -1,0 +1,157 @@
+"""COCO's panoptic annotations: 80 things and 53 kinds of stuff, a class for nearly every pixel.
+
+Source: Kirillov et al. (CVPR 2019); ``cocodataset/panopticapi`` for the coding of the PNG files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.coco_json import CocoFile, read_coco
+from lasagna.datamodules.converters.coco_names import spoken_names
+from lasagna.datamodules.converters.files import (
+    LayoutError,
+    first_folder,
+    png_of,
+    read_image_file,
+    read_label_file,
+    shorten,
+)
+from lasagna.datamodules.reading import LeftOut, Reading
+from lasagna.errors import RecordError
+from lasagna.record import Manifest, Record
+
+UNLABELLED = 0
+"""Segment id, and label value, of pixels without a class; the ids of classes begin at 1 and end at 200."""
+
+EXPECTED = """
+  annotations/panoptic_{train,val}2017.json
+  annotations/panoptic_{train,val}2017/<image id>.png
+  {train,val}2017/<image id>.jpg"""
+
+
+class CocoPanoptic(Converter):
+    """COCO panoptic, as it is unpacked; label values are COCO's category ids, and unlabelled pixels are ignored.
+
+    Names are as people say them ("floor-other-merged" is "floor", "wall-brick" is "brick wall"); those of the release
+    are kept as aliases. Segments of crowds belong to their category. Images without annotations are not converted.
+
+    Args:
+        source: The folder that holds ``annotations``.
+        images: The folder that holds ``train2017`` and ``val2017``, if it is another one.
+    """
+
+    def __init__(self, source: Path, images: Path | None = None) -> None:
+        self.source = source
+        self.images = images
+
+    def splits(self) -> Mapping[str, Split]:
+        """Return the splits whose annotation files are there.
+
+        Raises:
+            LayoutError: If there is no annotation file, one is broken, or the folder of images is not there.
+        """
+        files = sorted((self.source / "annotations").glob("panoptic_*.json"))
+        if not files:
+            raise LayoutError(f"source: {self.source} holds no annotations/panoptic_*.json; expected{EXPECTED}")
+        parts = {path.stem.removeprefix("panoptic_"): path for path in files}
+        return {part.removesuffix("2017"): self._split(part, path) for part, path in parts.items()}
+
+    def _split(self, part: str, path: Path) -> Split:
+        root = self.images or self.source
+        images = first_folder([root / part, root / "images" / part], EXPECTED)
+        labels = first_folder([path.with_suffix("")], EXPECTED)
+        content = read_coco(path)
+        manifest = _manifest(content)
+        items = [_item(content, number, images, labels) for number in content.annotations]
+        files = [file for item in items for file in (item.image, item.label)]
+        return Split(manifest, items, ReadPanoptic(manifest), files)
+
+
+@dataclass(frozen=True)
+class PanopticItem:
+    """One image.
+
+    Args:
+        key: Its number, as its file is called.
+        image: The image file.
+        label: The PNG with the ids of the segments.
+        segments: Segment id to category id.
+    """
+
+    key: str
+    image: Path
+    label: Path
+    segments: Mapping[int, int]
+
+
+@dataclass(frozen=True)
+class ReadPanoptic:
+    """Reads an image with its segments.
+
+    Args:
+        manifest: What holds for the records.
+    """
+
+    manifest: Manifest
+
+    def __call__(self, item: PanopticItem) -> Reading:
+        """Turn the ids of segments into those of their categories.
+
+        Raises:
+            RecordError: If a file is broken, the two differ in size, or a pixel is of a segment that is not listed.
+        """
+        data, size = read_image_file(item.image)
+        ids = segment_ids(read_label_file(item.label, "RGB"))
+        if ids.shape != size:
+            raise RecordError(f"{item.label}: label file of size {ids.shape}, image of size {size}")
+        labels, drawn = _categories(ids, item)
+        empty = [number for number in item.segments if number not in drawn]
+        left = tuple(LeftOut("segment without a pixel", f"segment {number} of image {item.key}") for number in empty)
+        return Reading(Record(item.key, data, size, self.manifest, label_bytes=png_of(labels)), left)
+
+
+def segment_ids(pixels: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Return the ids of segments ``[h, w]`` that colours ``[h, w, 3]`` stand for: R + 256 G + 65536 B."""
+    wide = pixels.astype(np.int32)
+    ids: NDArray[np.int32] = wide[..., 0] + 256 * wide[..., 1] + 65536 * wide[..., 2]
+    return ids
+
+
+def _categories(ids: NDArray[np.int32], item: PanopticItem) -> tuple[NDArray[np.uint8], set[int]]:
+    drawn, places = np.unique(ids, return_inverse=True)
+    known = {UNLABELLED: UNLABELLED, **item.segments}
+    if unknown := [str(number) for number in drawn.tolist() if number not in known]:
+        raise RecordError(f"{item.label}: segments {shorten(unknown)} are not listed in the annotation file")
+    values = np.array([known[number] for number in drawn.tolist()], dtype=np.uint8)
+    return values[places].reshape(ids.shape), set(drawn.tolist())
+
+
+def _item(content: CocoFile, number: int, images: Path, labels: Path) -> PanopticItem:
+    annotations: Sequence[Mapping[str, Any]] = content.annotations[number]
+    image = content.images[number]
+    segments = {part["id"]: part["category_id"] for one in annotations for part in one["segments_info"]}
+    name = Path(image["file_name"])
+    return PanopticItem(name.stem, images / name, labels / annotations[0]["file_name"], segments)
+
+
+def _manifest(content: CocoFile) -> Manifest:
+    names, aliases = spoken_names({number: category["name"] for number, category in content.categories.items()})
+    if outside := [str(number) for number in names if not UNLABELLED < number < 256]:
+        raise LayoutError(f"{content.path}: category ids {shorten(outside)} are not between 1 and 255")
+    return Manifest(
+        name="coco-panoptic",
+        categories=tuple(names.values()),
+        labels=names,
+        void=(UNLABELLED,),
+        origin="COCO 2017, panoptic annotations (cocodataset.org)",
+        licence="annotations CC BY 4.0 (COCO Consortium); images under the terms of Flickr",
+        aliases=aliases,
+    )
