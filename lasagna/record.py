@@ -86,6 +86,7 @@ class Manifest:
         origin: Where the data comes from.
         licence: Terms of use.
         aliases: Category name to other names that the data set gives it.
+        background: Values in the label maps of pixels that are annotated and belong to no category.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Manifest:
     origin: str = ""
     licence: str = ""
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    background: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -148,11 +150,12 @@ class Record:
         label_map = LabelMap(_decode_labels(self.label_bytes, self.key))
         if label_map.size != self.size:
             raise RecordError(f"record {self.key}: label map of size {label_map.size}, image of size {self.size}")
-        unknown = sorted(set(label_map.values) - set(self.manifest.labels) - set(self.manifest.void))
+        known = {*self.manifest.labels, *self.manifest.void, *self.manifest.background}
+        unknown = sorted(set(label_map.values) - known)
         if unknown:
             raise RecordError(
-                f"record {self.key}: label values {unknown} are neither labels nor void in the manifest of "
-                f"{self.manifest.name!r}; list them there or convert the data set again"
+                f"record {self.key}: label values {unknown} are neither labels nor void nor background in the manifest "
+                f"of {self.manifest.name!r}; list them there or convert the data set again"
             )
         return label_map
 
@@ -179,7 +182,7 @@ class Record:
     def _label_values(self) -> dict[str, list[int]]:
         values: dict[str, list[int]] = {}
         for value in self.label_map.values if self.label_map is not None else ():
-            if value not in self.manifest.void:
+            if value in self.manifest.labels:
                 values.setdefault(self.manifest.labels[value], []).append(value)
         return values
 

@@ -208,6 +208,7 @@ def _from_json(data: dict[str, Any], folder: Path) -> ShardSet:
         unannotated=_choice(data["unannotated"]),
         origin=str(data["origin"]),
         licence=str(data["licence"]),
+        background=tuple(map(int, data.get("background", ()))),
         aliases={str(name): tuple(map(str, others)) for name, others in data.get("aliases", {}).items()},
     )
     shards = tuple(Shard(**shard) for shard in data["shards"])

@@ -9,6 +9,11 @@ from lasagna.datamodules.converters.base import Converter
 from lasagna.errors import ConfigError
 
 CONVERTERS = {
+    "ade20k": ("ade20k:ADE20K", "all kinds of places, 150 classes"),
+    "coco_stuff": ("coco_stuff:CocoStuff", "photographs, 80 things and 91 kinds of stuff"),
+    "cityscapes": ("cityscapes:Cityscapes", "streets of German cities, 19 classes"),
+    "mapillary": ("mapillary:Mapillary", "streets of the world, 65 or 116 classes"),
+    "voc": ("voc:VOC", "photographs, 20 kinds of things"),
     "camvid": ("camvid:CamVid", "driving scenes, 11 or 32 classes"),
     "coco_panoptic": ("coco_panoptic:CocoPanoptic", "photographs, 80 things and 53 kinds of stuff"),
     "reasonseg": ("reasonseg:ReasonSeg", "photographs with questions answered by a mask"),

@@ -1,0 +1,82 @@
+"""ADE20K for scene parsing: 150 classes for every pixel.
+
+Source: Zhou et al. (CVPR 2017, IJCV 2019), release ``ADEChallengeData2016``; ``CSAILVision/sceneparsing``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.class_names import Names, named_manifest, packaged_names
+from lasagna.datamodules.converters.files import LayoutError, files_by_key, first_folder, pair_up
+from lasagna.datamodules.converters.labelled_images import labelled_split
+from lasagna.record import Manifest
+
+OTHER = 0
+"""Label value of pixels that are none of the 150 classes; ignored, as in the benchmark."""
+
+PARTS = {"train": "training", "val": "validation"}
+NAMES_FILE = "objectInfo150.txt"
+EXPECTED = """
+  images/{training,validation}/ADE_*.jpg
+  annotations/{training,validation}/ADE_*.png
+  objectInfo150.txt (if it is there, names are read from it)"""
+
+
+class ADE20K(Converter):
+    """ADE20K in the form of the scene parsing challenge, whose label files stay as they are (0: other, 1 to 150).
+
+    A class goes by the first of its synonyms; the others are its aliases. Names come from the release's
+    ``objectInfo150.txt``, or from this package's copy of the list if that file is not there.
+
+    Args:
+        source: The folder ``ADEChallengeData2016``, or the one that holds it.
+    """
+
+    def __init__(self, source: Path) -> None:
+        self.source = source
+
+    def splits(self) -> Mapping[str, Split]:
+        """Return the splits that are there.
+
+        Raises:
+            LayoutError: If the folder is not laid out as expected, or images and label files do not pair up.
+        """
+        inner = self.source / "ADEChallengeData2016"
+        root = first_folder([self.source / "annotations", inner / "annotations"], EXPECTED).parent
+        manifest = ade20k_manifest(root / NAMES_FILE)
+        parts = {}
+        for name, part in PARTS.items():
+            images, labels = root / "images" / part, root / "annotations" / part
+            if images.is_dir() or labels.is_dir():
+                pairs = pair_up(files_by_key(images, (".jpg",)), files_by_key(labels, (".png",)), str(images))
+                parts[name] = labelled_split(manifest, pairs, Path.read_bytes)
+        if not parts:
+            raise LayoutError(f"source: {root} has neither training nor validation images; expected{EXPECTED}")
+        return parts
+
+
+def ade20k_manifest(names_file: Path) -> Manifest:
+    """Return the manifest, with names from a release's ``objectInfo150.txt`` if it is there.
+
+    Raises:
+        LayoutError: If the file is there and is no such list.
+    """
+    return named_manifest(
+        "ade20k-150",
+        _read_names(names_file) if names_file.is_file() else packaged_names("ade20k"),
+        origin="ADE20K, scene parsing challenge 2016 (150 classes), MIT CSAIL",
+        licence="images for non-commercial research and education; annotations BSD-3-Clause",
+        void=(OTHER,),
+    )
+
+
+def _read_names(path: Path) -> Names:
+    """Read the release's list: number, share, counts and synonyms, tabs between them."""
+    try:
+        rows = [line.split("\t") for line in path.read_text("utf-8").splitlines()[1:] if line.strip()]
+        return {int(row[0]): tuple(name.strip() for name in row[-1].split(",")) for row in rows}
+    except (ValueError, IndexError) as fault:
+        raise LayoutError(f"{path}: not the list of classes ({fault}); take the txt, not the csv") from fault

@@ -1,0 +1,91 @@
+"""Cityscapes: street scenes of German cities, 19 classes.
+
+Source: Cordts et al. (CVPR 2016); ``mcordts/cityscapesScripts``, ``helpers/labels.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.class_names import named_manifest, packaged_names
+from lasagna.datamodules.converters.files import LayoutError, Pair, pair_up, png_of, read_label_file
+from lasagna.datamodules.converters.labelled_images import labelled_split
+from lasagna.errors import RecordError
+from lasagna.record import Manifest
+
+IMAGE, LABEL, INSTANCE = "_leftImg8bit.png", "_gtFine_labelIds.png", "_gtFine_instanceIds.png"
+IDS = range(34)
+"""All label ids; the plate of a vehicle (-1) is not drawn."""
+
+EXPECTED = f"""
+  leftImg8bit/{{train,val}}/<city>/<city>_<sequence>_<frame>{IMAGE}
+  gtFine/{{train,val}}/<city>/<city>_<sequence>_<frame>{LABEL}"""
+
+
+class Cityscapes(Converter):
+    """Cityscapes' fine annotations; label values are its label ids, of which those that are not scored are ignored.
+
+    Only files of the release are read: the label ids, or where these are not unpacked the instance ids, which hold
+    them. The labels of the test split are dummies, so that it is not converted.
+
+    Args:
+        source: The folder that holds ``leftImg8bit`` and ``gtFine``.
+    """
+
+    def __init__(self, source: Path) -> None:
+        self.source = source
+
+    def splits(self) -> Mapping[str, Split]:
+        """Return train and val, as far as they are there.
+
+        Raises:
+            LayoutError: If the folder is not laid out as expected, or images and label files do not pair up.
+        """
+        parts = {name: self._pairs(name) for name in ("train", "val")}
+        if not any(parts.values()):
+            raise LayoutError(f"source: {self.source} holds no annotated images of Cityscapes; expected{EXPECTED}")
+        manifest = cityscapes_manifest()
+        return {name: labelled_split(manifest, pairs, encode_label_ids) for name, pairs in parts.items() if pairs}
+
+    def _pairs(self, split: str) -> list[Pair]:
+        images = dict(_frames(self.source / "leftImg8bit" / split, IMAGE))
+        labels = dict(_frames(self.source / "gtFine" / split, INSTANCE))
+        labels |= dict(_frames(self.source / "gtFine" / split, LABEL))
+        return pair_up(images, labels, str(self.source / "leftImg8bit" / split))
+
+
+def encode_label_ids(path: Path) -> bytes:
+    """Return a map of label ids: the file as it is, or the ids that a file of instances holds.
+
+    Instances are numbered ``label id * 1000 + n``; what has no instances has its label id alone.
+
+    Raises:
+        RecordError: If the file cannot be decoded, or is not of this kind.
+    """
+    if not path.name.endswith(INSTANCE):
+        return path.read_bytes()
+    values = read_label_file(path).astype(np.int64)
+    if values.ndim != 2:
+        raise RecordError(f"{path}: a file of instances has one value a pixel, this one has shape {values.shape}")
+    return png_of(np.where(values < 1000, values, values // 1000).astype(np.uint8))
+
+
+def cityscapes_manifest() -> Manifest:
+    """Return the manifest of the 19 classes."""
+    names = packaged_names("cityscapes")
+    return named_manifest(
+        "cityscapes-19",
+        names,
+        origin="Cityscapes, fine annotations (gtFine)",
+        licence="non-commercial; terms of cityscapes-dataset.com",
+        void=tuple(value for value in IDS if value not in names),
+    )
+
+
+def _frames(folder: Path, ending: str) -> Iterator[tuple[str, Path]]:
+    for path in sorted(folder.glob(f"*/*{ending}")):
+        yield path.name.removesuffix(ending), path

@@ -1,0 +1,73 @@
+"""COCO-Stuff 164k: 80 things and 91 kinds of stuff, a class for nearly every pixel.
+
+Source: Caesar, Uijlings, Ferrari (CVPR 2018); ``nightrome/cocostuff``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.class_names import packaged_names
+from lasagna.datamodules.converters.coco_names import spoken_names
+from lasagna.datamodules.converters.files import LayoutError, files_by_key, first_folder, pair_up
+from lasagna.datamodules.converters.labelled_images import labelled_split
+from lasagna.record import Manifest
+
+UNLABELLED = 255
+LABEL_FOLDERS = ("stuffthingmaps_trainval2017", "stuffthingmaps", "cocostuff", "annotations", ".")
+EXPECTED = """
+  stuffthingmaps_trainval2017/{train,val}2017/<image id>.png (or the same in cocostuff, or in the folder itself)
+  {train,val}2017/<image id>.jpg, or these in the folder of `--images`"""
+
+
+class CocoStuff(Converter):
+    """COCO-Stuff's label files stay as they are: the category id less one, and 255 for unlabelled pixels.
+
+    Eleven ids of things (12, 26, 29, 30, 45, 66, 68, 69, 71, 83 and 91) have no pixels in any release; they are no
+    categories here, so that "door" is the door that was annotated as stuff. Names are as people say them
+    ("wall-brick" is "brick wall"); those of the release are kept as aliases.
+
+    Args:
+        source: The folder that holds the label files' folder.
+        images: The folder that holds ``train2017`` and ``val2017``, if it is another one.
+    """
+
+    def __init__(self, source: Path, images: Path | None = None) -> None:
+        self.source = source
+        self.images = images
+
+    def splits(self) -> Mapping[str, Split]:
+        """Return the splits that are there; images without a label file are left out where the set is a part of COCO.
+
+        Raises:
+            LayoutError: If the folder is not laid out as expected, or a label file has no image.
+        """
+        manifest = coco_stuff_manifest()
+        parts = {}
+        for name in ("train", "val"):
+            folders = [self.source / folder / f"{name}2017" for folder in LABEL_FOLDERS]
+            found = [folder for folder in folders if any(folder.glob("*.png"))]
+            if found:
+                images = first_folder([(self.images or self.source) / f"{name}2017"], EXPECTED)
+                labels = files_by_key(found[0], (".png",))
+                pictures = {key: path for key, path in files_by_key(images, (".jpg",)).items() if key in labels}
+                parts[name] = labelled_split(manifest, pair_up(pictures, labels, str(images)), Path.read_bytes)
+        if not parts:
+            raise LayoutError(f"source: {self.source} holds no label files of COCO-Stuff; expected{EXPECTED}")
+        return parts
+
+
+def coco_stuff_manifest() -> Manifest:
+    """Return the manifest of the 171 classes that have pixels."""
+    names, aliases = spoken_names({number: first for number, (first, *_) in packaged_names("coco_stuff").items()})
+    return Manifest(
+        name="coco-stuff-171",
+        categories=tuple(names.values()),
+        labels={number - 1: name for number, name in names.items()},
+        void=(UNLABELLED,),
+        origin="COCO-Stuff 164k, pixel maps of things and stuff (nightrome/cocostuff)",
+        licence="annotations CC BY 4.0; images under the terms of Flickr",
+        aliases=aliases,
+    )

@@ -1,0 +1,106 @@
+"""Mapillary Vistas: street scenes of the whole world, in both versions of its classes.
+
+Source: Neuhold et al. (ICCV 2017); the ``config`` files of the release.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.class_names import Names, named_manifest
+from lasagna.datamodules.converters.coco_json import read_json
+from lasagna.datamodules.converters.files import LayoutError, files_by_key, pair_up
+from lasagna.datamodules.converters.labelled_images import labelled_split
+from lasagna.errors import ConfigError
+from lasagna.record import Manifest
+
+PARTS = {"train": ("training", "train"), "val": ("validation", "val")}
+EXPECTED = """
+  {training,validation}/images/<image>.jpg
+  {training,validation}/v1.2/labels/<image>.png and v2.0/labels/<image>.png, or labels/<image>.png (v1.2 alone)
+  config_v1.2.json and config_v2.0.json, or config.json (v1.2 alone)"""
+
+
+class Mapillary(Converter):
+    """Mapillary Vistas; label files stay as they are, a palette image whose values are places in the config's list.
+
+    Classes that the config does not evaluate are ignored, the last one, "Unlabeled", in any case. Names are the
+    readable ones in lower case with their marks in words ("Lane Marking - Arrow (Left)" is "lane marking arrow left").
+
+    Args:
+        source: The folder with the config files.
+        version: Which classes: 65 of version 1.2, or 116 of version 2.0.
+    """
+
+    def __init__(self, source: Path, version: Literal["1.2", "2.0"] = "2.0") -> None:
+        if version not in ("1.2", "2.0"):
+            raise ConfigError(f"version: {version!r} is not one of '1.2', '2.0'")
+        self.source = source
+        self.version = version
+
+    def splits(self) -> Mapping[str, Split]:
+        """Return the splits that are there.
+
+        Raises:
+            LayoutError: If the folder is not laid out as expected, or images and label files do not pair up.
+        """
+        manifest, parts = self._manifest(), {}
+        for name, folders in PARTS.items():
+            for root in (self.source / folder for folder in folders):
+                if (root / "images").is_dir():
+                    labels = files_by_key(self._labels(root), (".png",))
+                    pairs = pair_up(files_by_key(root / "images", (".jpg",)), labels, str(root))
+                    parts[name] = labelled_split(manifest, pairs, Path.read_bytes)
+        if not parts:
+            raise LayoutError(f"source: {self.source} holds no images of Mapillary Vistas; expected{EXPECTED}")
+        return parts
+
+    def _labels(self, root: Path) -> Path:
+        packaged = root / f"v{self.version}" / "labels"
+        return root / "labels" if self.version == "1.2" and not packaged.is_dir() else packaged
+
+    def _manifest(self) -> Manifest:
+        files = [self.source / f"config_v{self.version}.json"]
+        files += [self.source / "config.json"] if self.version == "1.2" else []
+        found = next((path for path in files if path.is_file()), None)
+        if found is None:
+            raise LayoutError(f"source: there is no {' or '.join(map(str, files))}; expected{EXPECTED}")
+        return mapillary_manifest(read_json(found), self.version, found)
+
+
+def mapillary_manifest(config: Any, version: str, path: Path) -> Manifest:  # noqa: ANN401
+    """Return the manifest of a config file's classes.
+
+    Args:
+        config: Its content.
+        version: Version of the classes.
+        path: Where it is, for messages.
+
+    Raises:
+        LayoutError: If it is no such config.
+    """
+    try:
+        labels = [(spoken(label["readable"]), label["readable"], bool(label["evaluate"])) for label in config["labels"]]
+    except (KeyError, TypeError) as fault:
+        raise LayoutError(f"{path}: not a config of Mapillary Vistas (missing: {fault})") from fault
+    names: Names = {
+        value: (name, readable) if name != readable.lower() else (name,)
+        for value, (name, readable, evaluated) in enumerate(labels)
+        if evaluated
+    }
+    return named_manifest(
+        f"mapillary-vistas-{version}",
+        names,
+        origin=f"Mapillary Vistas, classes of version {version}",
+        licence="CC BY-NC-SA; terms of mapillary.com",
+        void=tuple(value for value in range(len(labels)) if value not in names),
+    )
+
+
+def spoken(readable: str) -> str:
+    """Return a readable name in lower case, brackets and dashes left out."""
+    return " ".join(re.sub(r"[()]|\s-\s", " ", readable).lower().split())

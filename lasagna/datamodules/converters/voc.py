@@ -1,0 +1,102 @@
+"""PASCAL VOC 2012 segmentation: 20 kinds of things.
+
+Source: Everingham et al. (IJCV 2010 and 2015), the development kit's layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.class_names import named_manifest, packaged_names
+from lasagna.datamodules.converters.files import LayoutError, Pair, files_by_key, first_folder, pair_up, shorten
+from lasagna.datamodules.converters.labelled_images import labelled_split
+from lasagna.record import Manifest
+
+BACKGROUND, BORDER = 0, 255
+EXPECTED = """
+  JPEGImages/<image>.jpg
+  SegmentationClass/<image>.png (or SegmentationClassAug with --augmented true)
+  ImageSets/Segmentation/{train,val}.txt"""
+
+
+class VOC(Converter):
+    """PASCAL VOC; label files stay as they are (palette or grey): 0 background, 1 to 20, 255 the border of things.
+
+    Borders are ignored. So is the background by default, as in the PAS-20 benchmark; where it is "none", its pixels
+    count and belong to no category.
+
+    Args:
+        source: The folder ``VOC2012`` (or another year's), or the one that holds it as ``VOCdevkit/VOC2012``.
+        augmented: Whether to read ``SegmentationClassAug``, the labels of SBD in the form of VOC; the split "train"
+            then has all of its images that are not in val, unless ``train_aug.txt`` lists them.
+        background: What the pixels of no class count as.
+    """
+
+    def __init__(
+        self, source: Path, augmented: bool = False, background: Literal["ignored", "none"] = "ignored"
+    ) -> None:
+        self.source = source
+        self.augmented = augmented
+        self.background = background
+
+    def splits(self) -> Mapping[str, Split]:
+        """Return train and val, as their lists say.
+
+        Raises:
+            LayoutError: If the folder is not laid out as expected, or a listed image or label file is missing.
+        """
+        root = first_folder([folder / "JPEGImages" for folder in self._roots()], EXPECTED).parent
+        folder = "SegmentationClassAug" if self.augmented else "SegmentationClass"
+        labels = files_by_key(first_folder([root / folder], EXPECTED), (".png",))
+        images = {key: path for key, path in files_by_key(root / "JPEGImages", (".jpg",)).items() if key in labels}
+        pairs = {pair.key: pair for pair in pair_up(images, labels, str(root))}
+        lists = self._lists(root / "ImageSets" / "Segmentation", pairs)
+        if not any(lists.values()):
+            raise LayoutError(f"source: {root} has no list of images of a split; expected{EXPECTED}")
+        manifest = voc_manifest(self.background)
+        return {
+            split: labelled_split(manifest, _listed(pairs, keys, split), Path.read_bytes)
+            for split, keys in lists.items()
+            if keys
+        }
+
+    def _roots(self) -> list[Path]:
+        inner = [path for path in sorted(self.source.glob("VOC*")) if path.is_dir()]
+        return [self.source, *inner, *sorted(self.source.glob("VOCdevkit/VOC*"))]
+
+    def _lists(self, folder: Path, pairs: Mapping[str, Pair]) -> dict[str, list[str]]:
+        lists = {split: _read_list(folder / f"{split}.txt") for split in ("train", "val")}
+        if self.augmented:
+            listed = _read_list(folder / "train_aug.txt")
+            lists["train"] = listed or [key for key in pairs if key not in set(lists["val"])]
+        return lists
+
+
+def voc_manifest(background: str = "ignored") -> Manifest:
+    """Return the manifest of the 20 classes."""
+    manifest = named_manifest(
+        "pascal-voc-20",
+        packaged_names("pascal_voc"),
+        origin="PASCAL VOC 2012, segmentation",
+        licence="images under the terms of Flickr",
+        void=(BACKGROUND, BORDER),
+    )
+    return manifest if background == "ignored" else replace(manifest, void=(BORDER,), background=(BACKGROUND,))
+
+
+def _read_list(path: Path) -> list[str]:
+    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
+    return [Path(line.split()[-1]).stem for line in lines if line.strip()]
+
+
+def _listed(pairs: Mapping[str, Pair], keys: list[str], split: str) -> list[Pair]:
+    if missing := [key for key in keys if key not in pairs]:
+        raise LayoutError(
+            f"source: {len(missing)} of the images that {split}.txt lists are not there with a label file "
+            f"({shorten(missing)}); unpack all of them, or shorten the list"
+        )
+    return [pairs[key] for key in keys]
