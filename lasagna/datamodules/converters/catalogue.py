@@ -16,6 +16,11 @@ CONVERTERS = {
     "voc": ("voc:VOC", "photographs, 20 kinds of things"),
     "camvid": ("camvid:CamVid", "driving scenes, 11 or 32 classes"),
     "coco_panoptic": ("coco_panoptic:CocoPanoptic", "photographs, 80 things and 53 kinds of stuff"),
+    "refcoco": ("refer:RefCOCO", "phrases about photographs of COCO"),
+    "refcoco_plus": ("refer:RefCOCOPlus", "the same without words of place"),
+    "refcocog": ("refer:RefCOCOg", "longer phrases"),
+    "refclef": ("refer:RefCLEF", "phrases about photographs of SAIAPR TC-12"),
+    "grefcoco": ("grefcoco:GRefCOCO", "phrases that fit one thing, several or nothing"),
     "reasonseg": ("reasonseg:ReasonSeg", "photographs with questions answered by a mask"),
     "llava_instruct": ("llava_instruct:LlavaInstruct", "talks about photographs of COCO"),
 }

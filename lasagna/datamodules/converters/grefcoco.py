@@ -1,0 +1,65 @@
+"""gRefCOCO: phrases that fit one thing, several things or nothing.
+
+Source: Liu, Ding, Jiang (GRES, CVPR 2023); ``henghuiding/gRefCOCO``, ``henghuiding/ReLA``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.coco_json import CocoFile, read_coco
+from lasagna.datamodules.converters.files import LayoutError, first_folder
+from lasagna.datamodules.converters.phrases import Expression, phrase_splits
+from lasagna.datamodules.converters.refer import COCO_IMAGES, data_folder, read_references, refer_manifest, split_names
+
+NOTHING = -1
+"""The id that stands for no target."""
+
+EXPECTED = """
+  grefcoco/grefs(unc).json and instances.json
+  images/mscoco/images/train2014/COCO_train2014_<image id>.jpg, or `--images`"""
+
+
+class GRefCOCO(Converter):
+    """gRefCOCO; an image is one record of a split, and a phrase has as many masks as things it fits.
+
+    Annotations of crowds are no targets.
+
+    Args:
+        source: The folder that holds ``grefcoco`` and ``images``, or ``grefcoco`` itself.
+        images: The folder of the images, if it is another one.
+    """
+
+    def __init__(self, source: Path, images: Path | None = None) -> None:
+        self.source = source
+        self.images = images
+
+    def splits(self) -> Mapping[str, Split]:
+        """Return the splits by the names that the release gives them.
+
+        Raises:
+            LayoutError: If the folder is not laid out as expected, or a file of annotations is broken.
+        """
+        folder = data_folder(self.source, "grefcoco", EXPECTED)
+        places = [self.images] if self.images else [self.source / COCO_IMAGES, self.source.parent / COCO_IMAGES]
+        images = first_folder(places, EXPECTED)
+        content = read_coco(folder / "instances.json")
+        expressions = _expressions(read_references(folder, "grefs(unc)"), content)
+        return phrase_splits(refer_manifest("grefcoco-unc"), content, images, expressions)
+
+
+def _expressions(references: Iterable[Mapping[str, Any]], content: CocoFile) -> Iterable[Expression]:
+    crowds = {one["id"] for part in content.annotations.values() for one in part if one.get("iscrowd")}
+    try:
+        for reference in references:
+            ids = reference["ann_id"]
+            listed = ids if isinstance(ids, list) else [ids]
+            targets = tuple(number for number in listed if number != NOTHING and number not in crowds)
+            for sentence in reference["sentences"]:
+                for split in split_names(reference["split"]):
+                    yield Expression(split, reference["image_id"], sentence["sent"], targets)
+    except (KeyError, TypeError) as fault:
+        raise LayoutError(f"{content.path.parent}: not references in gRefCOCO's form (missing: {fault})") from fault

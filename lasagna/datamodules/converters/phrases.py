@@ -1,0 +1,136 @@
+"""Phrases about annotated things, gathered by image: what referring data sets have in common."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lasagna.datamodules.converters.base import Split
+from lasagna.datamodules.converters.coco_json import CocoFile, read_mask
+from lasagna.datamodules.converters.files import LayoutError, read_image_file, shorten
+from lasagna.datamodules.reading import LeftOut, Reading
+from lasagna.masks import Mask
+from lasagna.record import Manifest, Phrase, Record
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A phrase about an image.
+
+    Args:
+        split: Its split.
+        image: Id of the image.
+        text: The phrase.
+        targets: Ids of the annotations that it fits; none if it fits nothing.
+    """
+
+    split: str
+    image: int
+    text: str
+    targets: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class PhraseItem:
+    """The phrases of a split about one image.
+
+    Args:
+        key: Name of the record, the image file's.
+        image: The image file.
+        phrases: Each phrase with the ids of its targets.
+        segmentations: Coding of each target's mask by its id.
+    """
+
+    key: str
+    image: Path
+    phrases: tuple[tuple[str, tuple[int, ...]], ...]
+    segmentations: Mapping[int, Any]
+
+
+def phrase_splits(
+    manifest: Manifest, content: CocoFile, images: Path, expressions: Iterable[Expression]
+) -> dict[str, Split]:
+    """Gather phrases by split and image, in the order in which images are first spoken of.
+
+    Args:
+        manifest: What holds for all records.
+        content: The file with images and annotated things.
+        images: Folder of the images.
+        expressions: The phrases.
+
+    Raises:
+        LayoutError: If a phrase is about an image or a thing that is not there, or there are no phrases.
+    """
+    things = {one["id"]: one for annotations in content.annotations.values() for one in annotations}
+    gathered: dict[str, dict[int, list[Expression]]] = defaultdict(lambda: defaultdict(list))
+    for one in expressions:
+        gathered[one.split][one.image].append(one)
+    if not gathered:
+        raise LayoutError(f"{content.path.parent}: there are no phrases")
+    _check(gathered, content, things)
+    splits = {}
+    for split, by_image in gathered.items():
+        items = [_item(content, number, said, images, things) for number, said in by_image.items()]
+        splits[split] = Split(manifest, items, ReadPhrases(manifest), [item.image for item in items])
+    return splits
+
+
+@dataclass(frozen=True)
+class ReadPhrases:
+    """Reads an image with its phrases.
+
+    Args:
+        manifest: What holds for the records.
+    """
+
+    manifest: Manifest
+
+    def __call__(self, item: PhraseItem) -> Reading:
+        """Read the image and draw the targets; a phrase none of whose targets has a mask is left out.
+
+        Raises:
+            RecordError: If the image is broken, or a mask is not of its size.
+        """
+        data, size = read_image_file(item.image)
+        masks = {
+            number: read_mask(coding, size, f"annotation {number} of {item.key}")
+            for number, coding in item.segmentations.items()
+        }
+        phrases, left = [], [mask for mask in masks.values() if isinstance(mask, LeftOut)]
+        for text, targets in item.phrases:
+            drawn = [mask for number in targets if isinstance(mask := masks[number], Mask)]
+            if not text.strip() or (targets and not drawn):
+                reason = "phrase without a mask" if text.strip() else "phrase without words"
+                left.append(LeftOut(reason, f"{text!r} of {item.key}"))
+            else:
+                phrases.append(Phrase(text.strip(), tuple(drawn)))
+        record = Record(item.key, data, size, self.manifest, phrases=tuple(phrases)) if phrases else None
+        return Reading(record, tuple(left))
+
+
+def _item(
+    content: CocoFile, number: int, said: list[Expression], images: Path, things: Mapping[int, Mapping[str, Any]]
+) -> PhraseItem:
+    name = content.images[number]["file_name"]
+    targets = dict.fromkeys(target for one in said for target in one.targets)
+    segmentations = {target: things[target].get("segmentation") for target in targets}
+    phrases = tuple((one.text, one.targets) for one in said)
+    return PhraseItem(Path(name).with_suffix("").as_posix().replace("/", "-"), images / name, phrases, segmentations)
+
+
+def _check(
+    gathered: Mapping[str, Mapping[int, list[Expression]]], content: CocoFile, things: Mapping[int, Any]
+) -> None:
+    said = [one for by_image in gathered.values() for part in by_image.values() for one in part]
+    for what, lost in (
+        ("images", sorted({one.image for one in said} - set(content.images))),
+        ("annotations", sorted({target for one in said for target in one.targets} - set(things))),
+    ):
+        if lost:
+            raise LayoutError(
+                f"{content.path}: phrases are about {len(lost)} {what} that are not in it "
+                f"({shorten([*map(str, lost)])}); take both files from the same release"
+            )

@@ -1,0 +1,146 @@
+"""RefCLEF, RefCOCO, RefCOCO+ and RefCOCOg in the layout of REFER.
+
+Source: Kazemzadeh et al. (EMNLP 2014), Yu et al. (ECCV 2016), Mao et al. (CVPR 2016); ``lichengunc/refer``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.coco_json import read_coco, read_json
+from lasagna.datamodules.converters.files import LayoutError, first_folder
+from lasagna.datamodules.converters.phrases import Expression, phrase_splits
+from lasagna.datamodules.converters.plain_pickle import read_plain_pickle
+from lasagna.record import Manifest
+
+COCO_IMAGES, SAIAPR_IMAGES = Path("images/mscoco/images/train2014"), Path("images/saiapr_tc-12")
+EXPECTED = """
+  {refclef,refcoco,refcoco+,refcocog}/refs(<split_by>).p and instances.json
+  images/mscoco/images/train2014/COCO_train2014_<image id>.jpg, images/saiapr_tc-12/ (RefCLEF), or `--images`"""
+
+
+class Refer(Converter):
+    """A data set in REFER's layout: every sentence is a phrase with one target; an image is one record of a split.
+
+    Sentences are the cleaned ones ("sent"), as all methods use them. A target of several parts is their union.
+    "testAB" counts for testA and for testB. Files of REFER are serialised Python data, of which plain data alone is
+    read; the same as JSON is taken as well.
+
+    Args:
+        source: The folder that holds the data set's folder and ``images``, or the data set's folder itself.
+        dataset: Name of the data set's folder.
+        split_by: Whose split it is: "unc", "google", "umd" or "berkeley".
+        images: The folder of the images, if it is another one.
+    """
+
+    def __init__(
+        self,
+        source: Path,
+        dataset: Literal["refclef", "refcoco", "refcoco+", "refcocog"] = "refcoco",
+        split_by: Literal["unc", "google", "umd", "berkeley"] = "unc",
+        images: Path | None = None,
+    ) -> None:
+        self.source = source
+        self.dataset = dataset
+        self.split_by = split_by
+        self.images = images
+
+    def splits(self) -> Mapping[str, Split]:
+        """Return the splits by the names that the release gives them.
+
+        Raises:
+            LayoutError: If the folder is not laid out as expected, or a file of annotations is broken.
+        """
+        folder = data_folder(self.source, self.dataset, EXPECTED)
+        usual = SAIAPR_IMAGES if self.dataset == "refclef" else COCO_IMAGES
+        places = [self.images] if self.images else [self.source / usual, self.source.parent / usual]
+        images = first_folder(places, EXPECTED)
+        references = read_references(folder, f"refs({self.split_by})")
+        manifest = refer_manifest(f"{self.dataset}-{self.split_by}")
+        return phrase_splits(manifest, read_coco(folder / "instances.json"), images, _expressions(references, folder))
+
+
+class RefCOCO(Refer):
+    """RefCOCO (see ``Refer``)."""
+
+    def __init__(self, source: Path, split_by: Literal["unc", "google"] = "unc", images: Path | None = None) -> None:
+        super().__init__(source, "refcoco", split_by, images)
+
+
+class RefCOCOPlus(Refer):
+    """RefCOCO+, whose sentences name no places (see ``Refer``)."""
+
+    def __init__(self, source: Path, split_by: Literal["unc", "google"] = "unc", images: Path | None = None) -> None:
+        super().__init__(source, "refcoco+", split_by, images)
+
+
+class RefCOCOg(Refer):
+    """RefCOCOg, with longer sentences; Google's split divides things, so that its images are in train and val."""
+
+    def __init__(self, source: Path, split_by: Literal["umd", "google"] = "umd", images: Path | None = None) -> None:
+        super().__init__(source, "refcocog", split_by, images)
+
+
+class RefCLEF(Refer):
+    """RefCLEF, on the images of SAIAPR TC-12 (see ``Refer``)."""
+
+    def __init__(self, source: Path, split_by: Literal["unc", "berkeley"] = "unc", images: Path | None = None) -> None:
+        super().__init__(source, "refclef", split_by, images)
+
+
+def data_folder(source: Path, dataset: str, expected: str) -> Path:
+    """Return the folder with the annotations: the source or its folder of the data set's name.
+
+    Raises:
+        LayoutError: If neither holds ``instances.json``.
+    """
+    for folder in (source / dataset, source):
+        if (folder / "instances.json").is_file():
+            return folder
+    raise LayoutError(f"source: neither {source / dataset} nor {source} holds instances.json; expected{expected}")
+
+
+def read_references(folder: Path, name: str) -> list[Mapping[str, Any]]:
+    """Read the file of references, serialised or as JSON.
+
+    Raises:
+        LayoutError: If there is none, it is broken, or is no list.
+    """
+    files = [folder / f"{name}{suffix}" for suffix in (".json", ".p")]
+    found = next((path for path in files if path.is_file()), None)
+    if found is None:
+        others = ", ".join(sorted(path.name for path in folder.glob("*refs*"))) or "none"
+        raise LayoutError(f"split_by: there is no {' or '.join(map(str, files))}; there are {others}")
+    references = read_json(found) if found.suffix == ".json" else read_plain_pickle(found)
+    if not isinstance(references, list):
+        raise LayoutError(f"{found}: expected a list of references")
+    return references
+
+
+def split_names(split: str) -> list[str]:
+    """Return the splits that a reference counts for: "testAB" is in testA and testB."""
+    letters = split.removeprefix("test")
+    return [f"test{letter}" for letter in letters] if split.startswith("test") and letters else [split]
+
+
+def refer_manifest(name: str) -> Manifest:
+    """Return the manifest of a data set of phrases alone."""
+    return Manifest(
+        name=name,
+        unannotated="unknown",
+        origin=f"{name} in the layout of REFER (lichengunc/refer)",
+        licence="expressions as their authors state (Apache-2.0 for the tools); images under the terms of their sets",
+    )
+
+
+def _expressions(references: Iterable[Mapping[str, Any]], folder: Path) -> Iterable[Expression]:
+    try:
+        for reference in references:
+            for sentence in reference["sentences"]:
+                for split in split_names(reference["split"]):
+                    yield Expression(split, reference["image_id"], sentence["sent"], (reference["ann_id"],))
+    except (KeyError, TypeError) as fault:
+        raise LayoutError(f"{folder}: not references in REFER's form (missing: {fault})") from fault
