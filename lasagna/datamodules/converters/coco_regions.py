@@ -1,0 +1,98 @@
+"""Images with a mask for each category, from annotation files in COCO's form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pycocotools import mask as coco
+
+from lasagna.datamodules.converters.base import Split
+from lasagna.datamodules.converters.coco_json import CocoFile, read_mask
+from lasagna.datamodules.converters.files import read_image_file
+from lasagna.datamodules.reading import LeftOut, Reading
+from lasagna.masks import Mask, RLEMask
+from lasagna.record import Manifest, Record, Region
+
+Place = Callable[[Mapping[str, Any]], Path]
+"""Takes an image's entry of the annotation file and says where the image is."""
+
+
+@dataclass(frozen=True)
+class RegionItem:
+    """One image.
+
+    Args:
+        key: Name of the record.
+        image: The image file.
+        parts: Name of the category, coding of the mask and id of each annotation.
+        absent: Names that were verified to be absent.
+    """
+
+    key: str
+    image: Path
+    parts: tuple[tuple[str, Any, int], ...]
+    absent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReadRegions:
+    """Reads an image with its annotations.
+
+    Args:
+        manifest: What holds for the records.
+    """
+
+    manifest: Manifest
+
+    def __call__(self, item: RegionItem) -> Reading:
+        """Read the image and unite the masks of each category.
+
+        Raises:
+            RecordError: If the image is broken, or a mask is no coding or not of its size.
+        """
+        data, size = read_image_file(item.image)
+        masks: dict[str, list[RLEMask]] = {}
+        left = []
+        for name, coding, number in item.parts:
+            mask = read_mask(coding, size, f"annotation {number} of {item.key}")
+            if isinstance(mask, LeftOut):
+                left.append(mask)
+            elif isinstance(mask, RLEMask):
+                masks.setdefault(name, []).append(mask)
+        regions = tuple(Region(name, united(parts, size)) for name, parts in masks.items())
+        # something whose every mask is unusable is there all the same
+        absent = tuple(name for name in item.absent if name not in {part for part, _, _ in item.parts})
+        return Reading(Record(item.key, data, size, self.manifest, regions=regions, absent=absent), tuple(left))
+
+
+def united(masks: Sequence[RLEMask], size: tuple[int, int]) -> Mask:
+    """Return the union of masks of one size."""
+    if len(masks) == 1:
+        return masks[0]
+    merged = coco.merge([mask.to_json() for mask in masks])
+    return RLEMask(size[0], size[1], merged["counts"].decode("ascii"))
+
+
+def regions_split(
+    manifest: Manifest, content: CocoFile, names: Mapping[int, str], place: Place, negatives: str = ""
+) -> Split:
+    """Return the split of an annotation file: all its images, also those without annotations.
+
+    Args:
+        manifest: What holds for the records.
+        content: The annotation file.
+        names: Name of each category by id.
+        place: Where images are.
+        negatives: Field of an image that lists the ids of categories verified to be absent.
+    """
+    items = []
+    for number, image in content.images.items():
+        annotations = content.annotations.get(number, ())
+        parts = tuple((names[one["category_id"]], one.get("segmentation"), one["id"]) for one in annotations)
+        absent = tuple(names[one] for one in image.get(negatives, ()) if one in names)
+        path = place(image)
+        items.append(RegionItem(path.stem, path, parts, absent))
+    return Split(manifest, items, ReadRegions(manifest), [item.image for item in items])

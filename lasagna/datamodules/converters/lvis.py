@@ -1,0 +1,79 @@
+"""LVIS: 1,203 categories (version 1) or 1,230 (version 0.5) on photographs of COCO; only some are known on each.
+
+Source: Gupta, Dollar, Girshick (CVPR 2019); ``lvis-dataset/lvis-api``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.coco_json import CocoFile, read_coco
+from lasagna.datamodules.converters.coco_regions import regions_split
+from lasagna.datamodules.converters.files import LayoutError
+from lasagna.datamodules.converters.lvis_names import spoken_lvis_names
+from lasagna.record import Manifest
+
+NEGATIVES = "neg_category_ids"
+EXPECTED = """
+  lvis_v1_{train,val}.json (or lvis_v0.5_{train,val}.json), in the folder or in `annotations`
+  {train,val}2017/<image id>.jpg, or these in the folder of `--images`"""
+
+
+class LVIS(Converter):
+    """LVIS; where an image lies is read from its ``coco_url``, since val has images of train2017 as well.
+
+    What is not annotated is unknown; only the categories that an image lists as verified to be absent may be called
+    so. Names lose their underscores, and their qualifiers where they are unique without; synonyms are aliases.
+
+    Args:
+        source: The folder that holds the annotation files.
+        images: The folder that holds ``train2017`` and ``val2017``, if it is another one.
+    """
+
+    def __init__(self, source: Path, images: Path | None = None) -> None:
+        self.source = source
+        self.images = images
+
+    def splits(self) -> Mapping[str, Split]:
+        """Return the splits whose annotation files are there.
+
+        Raises:
+            LayoutError: If there is no annotation file, there are several of a split, or one is broken.
+        """
+        files = [*self.source.glob("lvis_v*.json"), *(self.source / "annotations").glob("lvis_v*.json")]
+        parts = {path.stem.split("_")[2]: path for path in sorted(files) if path.stem.count("_") == 2}
+        if not parts:
+            raise LayoutError(f"source: {self.source} holds no annotation files of LVIS; expected{EXPECTED}")
+        if len(parts) < len(files):
+            raise LayoutError(f"source: {self.source} holds several versions of LVIS; keep the files of one")
+        return {part: self._split(path) for part, path in parts.items()}
+
+    def _split(self, path: Path) -> Split:
+        content = read_coco(path)
+        names = spoken_lvis_names({number: category["name"] for number, category in content.categories.items()})
+        folder = self.images or self.source
+        return regions_split(_manifest(content, names), content, names, lambda image: folder / _place(image), NEGATIVES)
+
+
+def _place(image: Mapping[str, Any]) -> Path:
+    """Return folder and name of an image, e.g. "train2017/000000000009.jpg"."""
+    return Path(*PurePosixPath(image["coco_url"]).parts[-2:])
+
+
+def _manifest(content: CocoFile, names: Mapping[int, str]) -> Manifest:
+    aliases = {}
+    for number, category in content.categories.items():
+        others = {other.replace("_", " ") for other in category.get("synonyms", ())} - set(names.values())
+        if others:
+            aliases[names[number]] = tuple(sorted(others))
+    return Manifest(
+        name=content.path.stem.rsplit("_", 1)[0].replace("_", "-"),
+        categories=tuple(names.values()),
+        unannotated="unknown",
+        origin="LVIS (lvisdataset.org)",
+        licence="annotations CC BY 4.0; images under the terms of Flickr",
+        aliases=aliases,
+    )

@@ -1,0 +1,63 @@
+"""PASCAL-Part in the form of VLPart: 93 kinds of parts of 19 kinds of things.
+
+Source: Chen et al. (CVPR 2014); ``facebookresearch/VLPart``, tools/pascal_part_mat2json.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.coco_json import read_coco
+from lasagna.datamodules.converters.coco_regions import regions_split
+from lasagna.datamodules.converters.files import LayoutError, first_folder
+from lasagna.datamodules.converters.paco import spoken_part_names
+from lasagna.record import Manifest
+
+EXPECTED = """
+  {train,val}.json, in the folder, in `pascal_part` or in `annotations`
+  VOCdevkit/VOC2010/JPEGImages/<image>.jpg, or `--images`"""
+
+
+class PascalPart(Converter):
+    """PASCAL-Part; "bird:beak" is called "bird beak", and a part that is not annotated is absent.
+
+    Args:
+        source: The folder that holds the annotation files.
+        images: The folder of the images, if it is not ``VOCdevkit/VOC2010/JPEGImages`` in the source.
+    """
+
+    def __init__(self, source: Path, images: Path | None = None) -> None:
+        self.source = source
+        self.images = images
+
+    def splits(self) -> Mapping[str, Split]:
+        """Return the splits whose annotation files are there.
+
+        Raises:
+            LayoutError: If there is no annotation file, one is broken, or the folder of images is not there.
+        """
+        roots = [self.source, self.source / "pascal_part", self.source / "annotations"]
+        files = [(part, root / f"{part}.json") for part in ("train", "val") for root in roots]
+        found = {part: path for part, path in files if path.is_file()}
+        if not found:
+            raise LayoutError(f"source: {self.source} holds no annotation files of PASCAL-Part; expected{EXPECTED}")
+        voc = Path("VOCdevkit/VOC2010/JPEGImages")
+        places = [self.images] if self.images else [self.source / voc, self.source.parent / voc]
+        folder = first_folder(places, EXPECTED)
+        return {part: _split(path, folder) for part, path in found.items()}
+
+
+def _split(path: Path, folder: Path) -> Split:
+    content = read_coco(path)
+    released = {number: category["name"] for number, category in content.categories.items()}
+    names = spoken_part_names(released)
+    manifest = Manifest(
+        name="pascal-part-93",
+        categories=tuple(names.values()),
+        origin="PASCAL-Part in the form of VLPart",
+        licence="research; images under the terms of Flickr",
+        aliases={names[number]: (name,) for number, name in released.items() if name != names[number]},
+    )
+    return regions_split(manifest, content, names, lambda image: folder / Path(image["file_name"]).name)

@@ -1,0 +1,203 @@
+"""Data sets in COCO's form, with a mask for each annotation."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from converter_contract import ConverterContract, Expected, read_records
+from PIL import Image
+from pycocotools import mask as coco
+
+from lasagna.datamodules.converters import LayoutError, convert
+from lasagna.datamodules.converters.coco_instances import CocoInstances
+from lasagna.datamodules.converters.lvis import LVIS
+from lasagna.datamodules.converters.lvis_names import spoken_lvis_names
+from lasagna.datamodules.converters.paco import PACO, spoken_part_names
+from lasagna.datamodules.converters.pascal_part import PascalPart
+
+SHARED = Path(__file__).parents[4] / "shared" / "data"
+shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the authentic samples are not beside the repository")
+SIZE = (20, 30)
+TRIANGLE = [2.0, 2.0, 25.0, 3.0, 10.0, 17.5]
+SQUARE = np.zeros(SIZE, bool)
+SQUARE[4:12, 5:20] = True
+
+
+def draw(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((*SIZE, 3), 70, np.uint8)).save(path)
+    return path
+
+
+def rle(pixels):
+    code = coco.encode(np.asfortranarray(pixels, np.uint8))
+    return {"size": list(SIZE), "counts": code["counts"].decode()}
+
+
+def polygon():
+    return coco.decode(coco.merge(coco.frPyObjects([TRIANGLE], *SIZE))).astype(bool)
+
+
+def crowd():
+    return {"size": list(SIZE), "counts": [100, 50, 450]}
+
+
+def write(path, images, categories, annotations):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parts = [
+        {"id": rank, "image_id": image, "category_id": category, "segmentation": coding, "iscrowd": 0}
+        for rank, (image, category, coding) in enumerate(annotations)
+    ]
+    content = {"images": images, "categories": categories, "annotations": parts}
+    path.write_text(json.dumps(content))
+
+
+def category(number, name, **more):
+    return {"id": number, "name": name, **more}
+
+
+class TestCocoInstances(ConverterContract):
+    def release(self, folder):
+        expected = {}
+        for split in ("train", "val"):
+            image, empty = (draw(folder / f"{split}2017" / f"{number:012d}.jpg") for number in (9, 30))
+            images = [{"id": int(path.stem), "file_name": path.name} for path in (image, empty)]
+            categories = [category(1, "person"), category(90, "toothbrush"), category(88, "teddy bear")]
+            parts = [(9, 1, [TRIANGLE]), (9, 1, crowd()), (9, 90, rle(SQUARE)), (9, 88, []), (9, 88, [[1.0, 1, 2, 2]])]
+            write(folder / "annotations" / f"instances_{split}2017.json", images, categories, parts)
+            people = polygon() | coco.decode(coco.frPyObjects(crowd(), *SIZE)).astype(bool)
+            masks = {"person": people, "toothbrush": SQUARE}
+            expected[split] = {image.stem: Expected(image, masks), empty.stem: Expected(empty)}
+        return expected
+
+    def converter(self, folder):
+        return CocoInstances(folder)
+
+
+def test_unusable_annotations_are_counted(tmp_path):
+    TestCocoInstances().release(tmp_path / "coco")
+    tally = convert(CocoInstances(tmp_path / "coco"), tmp_path / "shards")["val"].tally
+    assert tally.left_out == {"empty segmentation": 1, "polygon of fewer than 3 points": 1}
+    assert tally.taken == 2
+
+
+def test_an_export_of_ones_own(tmp_path):
+    draw(tmp_path / "pictures" / "a" / "one.png")
+    write(tmp_path / "mine.json", [{"id": 5, "file_name": "a/one.png"}], [category(3, "mug")], [(5, 3, [TRIANGLE])])
+    mine = CocoInstances(tmp_path, tmp_path / "mine.json", tmp_path / "pictures", "unknown", "mugs")
+    (record,) = mine.splits()["train"].records()
+    assert np.array_equal(record.category_masks()["mug"].decode(), polygon())
+    assert (record.manifest.name, record.manifest.unannotated) == ("mugs", "unknown")
+
+
+class TestLVIS(ConverterContract):
+    def release(self, folder):
+        image = draw(folder / "train2017" / "000000000009.jpg")
+        categories = [
+            category(1, "fish", synonyms=["fish"]),
+            category(2, "fish_(food)", synonyms=["fish_(food)"]),
+            category(7, "mouse_(computer_equipment)", synonyms=["mouse_(computer_equipment)", "computer_mouse"]),
+            category(9, "trash_can", synonyms=["trash_can", "garbage_can"]),
+        ]
+        entry = {"id": 9, "coco_url": "http://images.cocodataset.org/train2017/000000000009.jpg"}
+        entry |= {"neg_category_ids": [2, 9], "not_exhaustive_category_ids": [1]}
+        write(folder / "lvis_v1_val.json", [entry], categories, [(9, 1, [TRIANGLE]), (9, 7, rle(SQUARE))])
+        masks = {"fish": polygon(), "mouse": SQUARE}
+        return {"val": {"000000000009": Expected(image, masks, absent={"fish (food)", "trash can"})}}
+
+    def converter(self, folder):
+        return LVIS(folder)
+
+
+def test_lvis_synonyms_are_aliases(tmp_path):
+    TestLVIS().release(tmp_path)
+    manifest = LVIS(tmp_path).splits()["val"].manifest
+    assert manifest.aliases["trash can"] == ("garbage can",)
+    assert "computer mouse" in manifest.aliases["mouse"]
+    assert "fish" not in manifest.aliases
+    (tmp_path / "lvis_v0.5_val.json").write_text("{}")
+    with pytest.raises(LayoutError, match="several versions of LVIS"):
+        LVIS(tmp_path).splits()
+
+
+class TestPACO(ConverterContract):
+    def release(self, folder):
+        image = draw(folder / "val2017" / "000000000139.jpg")
+        categories = [
+            category(207, "car_(automobile)"),
+            category(2000, "car_(automobile):antenna"),
+            category(2300, "vacuum_cleaner:colied_tube"),
+            category(1196, "vacuum_cleaner"),
+        ]
+        entry = {"id": 139, "file_name": "val2017/000000000139.jpg", "neg_category_ids": [1196, 2300]}
+        parts = [(139, 207, rle(SQUARE)), (139, 2000, [TRIANGLE])]
+        write(folder / "annotations" / "paco_lvis_v1_test.json", [entry], categories, parts)
+        absent = {"vacuum cleaner", "vacuum cleaner coiled tube"}
+        return {"test": {"000000000139": Expected(image, {"car": SQUARE, "car antenna": polygon()}, absent=absent)}}
+
+    def converter(self, folder):
+        return PACO(folder)
+
+
+class TestPascalPart(ConverterContract):
+    def release(self, folder):
+        image = draw(folder / "VOCdevkit/VOC2010/JPEGImages/2008_000008.jpg")
+        categories = [category(8, "bird:beak"), category(40, "car:license plate")]
+        write(folder / "train.json", [{"id": 1, "file_name": image.name}], categories, [(1, 8, rle(SQUARE))])
+        return {"train": {"2008_000008": Expected(image, {"bird beak": SQUARE})}}
+
+    def converter(self, folder):
+        return PascalPart(folder)
+
+
+def names_of(name, field="names"):
+    content = json.loads((SHARED / "categories" / f"{name}.json").read_text())
+    return dict(zip(content["ids"], content[field], strict=True))
+
+
+@pytest.mark.shared
+@shared
+def test_the_names_of_whole_releases_are_unique():
+    lvis = spoken_lvis_names(names_of("lvis_v1_1203"))
+    assert len(set(lvis.values())) == 1203
+    assert {"mouse", "fish", "fish (food)", "computer monitor", "pan (for cooking)"} <= set(lvis.values())
+    paco = spoken_part_names(names_of("paco_objects_75") | names_of("paco_object_parts_456"))
+    assert len(set(paco.values())) == 531
+    assert len(set(spoken_part_names(names_of("pascal_part_vlpart_93")).values())) == 93
+
+
+@pytest.mark.shared
+@shared
+def test_real_photographs_of_coco(tmp_path):
+    written = convert(CocoInstances(SHARED / "coco"), tmp_path)
+    assert {name: shards.records for name, shards in written.items()} == {"train": 208, "val": 21}
+    content = json.loads((SHARED / "coco/annotations/instances_val2017.json").read_text())
+    records = read_records(tmp_path / "val")
+    for image in content["images"]:
+        record = records[f"{image['id']:012d}"]
+        size = (image["height"], image["width"])
+        wanted = {}
+        for one in (one for one in content["annotations"] if one["image_id"] == image["id"]):
+            coding = one["segmentation"]
+            runs = coco.frPyObjects(coding, *size)
+            pixels = coco.decode(coco.merge(runs) if isinstance(runs, list) else runs).astype(bool)
+            name = next(part["name"] for part in content["categories"] if part["id"] == one["category_id"])
+            wanted[name] = wanted.get(name, np.zeros(size, bool)) | pixels
+        found = {name: mask.decode() for name, mask in record.category_masks().items()}
+        assert set(found) == {name for name, pixels in wanted.items() if pixels.any()}
+        assert all(np.array_equal(found[name], wanted[name]) for name in found)
+
+
+@pytest.mark.shared
+@shared
+def test_lvis_sample(tmp_path):
+    convert(LVIS(SHARED / "samples" / "lvis"), tmp_path)
+    records = read_records(tmp_path / "val")
+    content = json.loads((SHARED / "samples/lvis/lvis_v0.5_val.json").read_text())
+    assert len(records) == 4
+    for image in content["images"]:
+        record = records[f"{image['id']:012d}"]
+        assert len(record.absent) == len(image["neg_category_ids"])
+        ids = {one["category_id"] for one in content["annotations"] if one["image_id"] == image["id"]}
+        assert len(record.category_masks()) == len(ids)
