@@ -14,6 +14,8 @@ CONVERTERS = {
     "cityscapes": ("cityscapes:Cityscapes", "streets of German cities, 19 classes"),
     "mapillary": ("mapillary:Mapillary", "streets of the world, 65 or 116 classes"),
     "voc": ("voc:VOC", "photographs, 20 kinds of things"),
+    "pascal_context": ("pascal_context:PascalContext", "photographs, 59 or 459 classes"),
+    "openimages": ("openimages:OpenImages", "photographs, 350 kinds of things of which few are known on each"),
     "camvid": ("camvid:CamVid", "driving scenes, 11 or 32 classes"),
     "coco_panoptic": ("coco_panoptic:CocoPanoptic", "photographs, 80 things and 53 kinds of stuff"),
     "coco_instances": ("coco_instances:CocoInstances", "photographs, 80 kinds of things; also exports in COCO's form"),

@@ -1,0 +1,191 @@
+"""Open Images V6 with masks: 350 kinds of things, of which few are known on each image.
+
+Source: Kuznetsova et al. (IJCV 2020), Benenson et al. (CVPR 2019); the csv files of the release.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.coco_regions import united
+from lasagna.datamodules.converters.files import LayoutError, read_image_file, read_label_file, shorten
+from lasagna.datamodules.reading import LeftOut, Reading
+from lasagna.masks import RLEMask
+from lasagna.record import Manifest, Record, Region
+
+SPLITS = {"train": "train", "val": "validation", "test": "test"}
+MASKS = "{part}-annotations-object-segmentation.csv"
+DESCRIPTIONS = ("oidv6-class-descriptions.csv", "class-descriptions.csv", "class-descriptions-boxable.csv")
+EXPECTED = """
+  {train,validation,test}-annotations-object-segmentation.csv, in the folder or in `annotations`
+  oidv6-class-descriptions.csv or class-descriptions-boxable.csv
+  [oidv6-]{train,validation,test}-annotations-human-imagelabels.csv for names that are verified to be absent
+  {train,validation,test}/ or images/{train,validation,test}/ with <image id>.jpg at any depth
+  masks/ or {train,validation,test}-masks*/ with the mask files at any depth"""
+
+
+class OpenImages(Converter):
+    """Open Images V6, images with masks; what is not annotated is unknown.
+
+    Only names that people verified to be absent (``Confidence`` 0 in the image labels) may be called so. Masks of
+    another size than their image are resized with nearest neighbours. Classes are those of
+    ``classes-segmentation.txt`` if it is there, else all that have a mask; names are in lower case.
+
+    Args:
+        source: The folder with the csv files, images and masks.
+    """
+
+    def __init__(self, source: Path) -> None:
+        self.source = source
+
+    def splits(self) -> Mapping[str, Split]:
+        """Return the splits that have a csv of masks.
+
+        Raises:
+            LayoutError: If a csv file is missing or no such table, or a class has no description.
+        """
+        tables = {name: self._find(MASKS.format(part=part)) for name, part in SPLITS.items()}
+        rows = {
+            name: list(read_table(path, "ImageID", "LabelName", "MaskPath")) for name, path in tables.items() if path
+        }
+        if not rows:
+            raise LayoutError(f"source: {self.source} holds no csv of masks of Open Images; expected{EXPECTED}")
+        names = self._names({row["LabelName"] for part in rows.values() for row in part})
+        manifest = _manifest(names)
+        return {name: self._split(SPLITS[name], part, names, manifest) for name, part in rows.items()}
+
+    def _split(self, part: str, rows: list[dict[str, str]], names: Mapping[str, str], manifest: Manifest) -> Split:
+        images = _files(part, self.source / part, self.source / "images" / part)
+        masks = _files(part, *sorted(self.source.glob("masks*")), *sorted(self.source.glob(f"{part}-masks*")))
+        absent = self._absent(part, names)
+        by_image: dict[str, list[tuple[str, Path]]] = defaultdict(list)
+        for row in rows:
+            place = masks.get(row["MaskPath"], self.source / "masks" / part / row["MaskPath"])
+            by_image[row["ImageID"]].append((names[row["LabelName"]], place))
+        items = [
+            MaskFilesItem(image, images.get(image, self.source / part / f"{image}.jpg"), tuple(parts), absent[image])
+            for image, parts in by_image.items()
+        ]
+        files = [path for item in items for path in (item.image, *(mask for _, mask in item.masks))]
+        return Split(manifest, items, ReadMaskFiles(manifest), files)
+
+    def _names(self, used: set[str]) -> dict[str, str]:
+        listed = self._find("classes-segmentation.txt")
+        wanted = set(listed.read_text("utf-8").split()) | used if listed else used
+        found = next((path for name in DESCRIPTIONS if (path := self._find(name))), None)
+        if found is None:
+            raise LayoutError(f"source: there is no {' or '.join(DESCRIPTIONS)} in {self.source}; expected{EXPECTED}")
+        with found.open(encoding="utf-8", newline="") as file:
+            described = {row[0]: row[1].strip().lower() for row in csv.reader(file) if len(row) > 1}
+        if lost := sorted(wanted - set(described)):
+            raise LayoutError(f"{found}: {len(lost)} classes have no description ({shorten(lost)})")
+        return {number: described[number] for number in sorted(wanted)}
+
+    def _absent(self, part: str, names: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+        labels = f"{part}-annotations-human-imagelabels.csv"
+        found: dict[str, tuple[str, ...]] = defaultdict(tuple)
+        for path in (self._find(labels), self._find(f"oidv6-{labels}")):
+            for row in read_table(path, "ImageID", "LabelName", "Confidence") if path else ():
+                if float(row["Confidence"]) == 0 and row["LabelName"] in names:
+                    found[row["ImageID"]] += (names[row["LabelName"]],)
+        return found
+
+    def _find(self, name: str) -> Path | None:
+        return next((path for folder in ("", "annotations") if (path := self.source / folder / name).is_file()), None)
+
+
+@dataclass(frozen=True)
+class MaskFilesItem:
+    """One image with mask files.
+
+    Args:
+        key: Name of the record.
+        image: The image file.
+        masks: Name of the category and mask file of each thing.
+        absent: Names that were verified to be absent.
+    """
+
+    key: str
+    image: Path
+    masks: tuple[tuple[str, Path], ...]
+    absent: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ReadMaskFiles:
+    """Reads an image with its mask files.
+
+    Args:
+        manifest: What holds for the records.
+    """
+
+    manifest: Manifest
+
+    def __call__(self, item: MaskFilesItem) -> Reading:
+        """Read the image and unite the masks of each category.
+
+        Raises:
+            RecordError: If the image or a mask file is missing or broken.
+        """
+        data, size = read_image_file(item.image)
+        masks: dict[str, list[RLEMask]] = {}
+        left = []
+        for name, path in item.masks:
+            pixels = fit_nearest(read_label_file(path, "L") > 0, size)
+            if pixels.any():
+                masks.setdefault(name, []).append(RLEMask.from_array(pixels))
+            else:
+                left.append(LeftOut("mask without a pixel", path.name))
+        regions = tuple(Region(name, united(parts, size)) for name, parts in masks.items())
+        there = {name for name, _ in item.masks}
+        absent = tuple(name for name in dict.fromkeys(item.absent) if name not in there)
+        return Reading(Record(item.key, data, size, self.manifest, regions=regions, absent=absent), tuple(left))
+
+
+def fit_nearest(pixels: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return a mask ``[h, w]`` in another size (height and width), with nearest neighbours."""
+    if pixels.shape == size:
+        return pixels
+    resized = Image.fromarray(pixels.astype(np.uint8)).resize((size[1], size[0]), Image.Resampling.NEAREST)
+    return np.asarray(resized, dtype=bool)
+
+
+def read_table(path: Path, *columns: str) -> Iterator[dict[str, str]]:
+    """Read a csv file with a header.
+
+    Raises:
+        LayoutError: If one of the columns is missing.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
+            raise LayoutError(f"{path}: the table has no column {', '.join(missing)}; download it again")
+        yield from reader
+
+
+def _files(part: str, *folders: Path) -> dict[str, Path]:
+    """Return files below some folders: images by their stem, masks by their name."""
+    found = {}
+    for path in (path for folder in folders for path in sorted(folder.rglob("*.*"))):
+        found[path.name] = path
+        found.setdefault(path.stem, path)
+    return found
+
+
+def _manifest(names: Mapping[str, str]) -> Manifest:
+    return Manifest(
+        name="open-images-v6",
+        categories=tuple(dict.fromkeys(names.values())),
+        unannotated="unknown",
+        origin="Open Images V6, object segmentations (storage.googleapis.com/openimages)",
+        licence="annotations CC BY 4.0; images listed as CC BY 2.0",
+    )

@@ -1,0 +1,163 @@
+"""PASCAL-Context: all pixels of PASCAL VOC 2010, 459 classes or the 59 frequent ones.
+
+Source: Mottaghi et al. (CVPR 2014); the release's ``trainval/*.mat`` and ``labels.txt``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.class_names import Names, named_manifest, packaged_names
+from lasagna.datamodules.converters.files import LayoutError, Pair, files_by_key, first_folder, png_of, shorten
+from lasagna.datamodules.converters.labelled_images import labelled_split
+from lasagna.errors import ConfigError, RecordError
+from lasagna.record import Manifest
+
+NONE = 0
+"""Label value of pixels of no class; ignored, as in PC-59 and PC-459."""
+
+NAMELESS = "unknown"
+"""A class of the release that says nothing; ignored."""
+
+EXPECTED = """
+  trainval/<image>.mat
+  VOCdevkit/VOC2010/JPEGImages/<image>.jpg (or VOC2010/JPEGImages, JPEGImages, or `--images`)
+  VOCdevkit/VOC2010/ImageSets/Main/{train,val}.txt, without which all is one split"""
+
+
+class PascalContext(Converter):
+    """PASCAL-Context from its Matlab files, which need the extra ``matlab``.
+
+    The classes are mapped by their names; three of the 59 are called otherwise in the list of 459 ("dining table" is
+    "table" there). Pixels of no chosen class are ignored.
+
+    Args:
+        source: The folder that holds ``trainval``.
+        classes: 59 or 459.
+        images: The folder of the images, if it is another one.
+    """
+
+    def __init__(self, source: Path, classes: Literal[59, 459] = 59, images: Path | None = None) -> None:
+        if classes not in (59, 459):
+            raise ConfigError(f"classes: {classes} is neither 59 nor 459")
+        self.source = source
+        self.classes = classes
+        self.images = images
+
+    def splits(self) -> Mapping[str, Split]:
+        """Return train and val as the lists of VOC 2010 have them, or all as "trainval" where there are no lists.
+
+        Raises:
+            LayoutError: If the folder is not laid out as expected, or a label file has no image.
+            ConfigError: If Matlab files cannot be read, since the extra is not installed.
+        """
+        _matlab_reader()
+        labels = files_by_key(first_folder([self.source / "trainval"], EXPECTED), (".mat",))
+        folder = self._image_folder()
+        images = files_by_key(folder, (".jpg",))
+        if missing := [key for key in labels if key not in images]:
+            raise LayoutError(f"{folder}: {len(missing)} label files have no image there ({shorten(missing)})")
+        manifest, values = context_classes(self.classes, _names(self.source / "labels.txt"))
+        reader = ContextLabels(values)
+        return {
+            split: labelled_split(manifest, [Pair(key, images[key], labels[key]) for key in keys], reader)
+            for split, keys in _lists(folder.parent / "ImageSets" / "Main", set(labels)).items()
+        }
+
+    def _image_folder(self) -> Path:
+        inner = ("VOCdevkit/VOC2010", "VOC2010", ".")
+        usual = [root / part / "JPEGImages" for root in (self.source, self.source.parent) for part in inner]
+        return first_folder([self.images] if self.images else usual, EXPECTED)
+
+
+@dataclass(frozen=True)
+class ContextLabels:
+    """Reads a Matlab file with a label map.
+
+    Args:
+        values: Value in the release's map to value in ours; all others are ignored.
+    """
+
+    values: Mapping[int, int]
+
+    def __call__(self, path: Path) -> bytes:
+        """Return the label map as PNG.
+
+        Raises:
+            RecordError: If the file is broken or holds no label map.
+        """
+        try:
+            labels: NDArray[np.int64] = np.asarray(_matlab_reader()(path)["LabelMap"]).astype(np.int64)
+        except Exception as fault:  # scipy reports broken files with errors of many kinds
+            raise RecordError(f"{path}: no label map can be read ({fault!r}); unpack it again") from fault
+        table = np.full(max(int(labels.max(initial=0)), *self.values) + 1, NONE, dtype=np.uint16)
+        table[list(self.values)] = list(self.values.values())
+        mapped = table[labels.clip(min=0)]
+        return png_of(mapped if mapped.max(initial=0) > 255 else mapped.astype(np.uint8))
+
+
+def context_classes(classes: int, released: Names) -> tuple[Manifest, dict[int, int]]:
+    """Return the manifest of 59 or 459 classes, and the value of each in the release to its value there.
+
+    Args:
+        classes: 59 or 459.
+        released: Names of the release by value.
+
+    Raises:
+        LayoutError: If the release does not have one of the 59 classes.
+    """
+    if classes == 459:
+        names = {value: words for value, words in released.items() if NAMELESS not in words}
+        values = {value: value for value in names}
+    else:
+        names = packaged_names("pascal_context_59")
+        known = {word: value for value, words in released.items() for word in words}
+        places = {number: [known[word] for word in words if word in known] for number, words in names.items()}
+        if lost := [names[number][0] for number, found in places.items() if not found]:
+            raise LayoutError(f"labels.txt: it has none of the classes {shorten(lost)}")
+        values = {found[0]: number for number, found in places.items()}
+    manifest = named_manifest(
+        f"pascal-context-{classes}",
+        names,
+        origin=f"PASCAL-Context, {classes} classes, on PASCAL VOC 2010",
+        licence="research; images under the terms of Flickr",
+        void=(NONE,),
+    )
+    return manifest, values
+
+
+def _names(path: Path) -> Names:
+    """Read the release's "labels.txt" ("12: bamboo weaving"), or take this package's copy."""
+    names = packaged_names("pascal_context_459")
+    if not path.is_file():
+        return names
+    rows = (line.partition(":") for line in path.read_text("utf-8").splitlines() if ":" in line)
+    listed = {int(number): name.strip() for number, _, name in rows if number.strip().isdigit()}
+    spelled = {word: words for words in names.values() for word in words}
+    return {value: spelled.get(name, (name,)) for value, name in listed.items() if value != NONE}
+
+
+def _lists(folder: Path, there: set[str]) -> dict[str, list[str]]:
+    lists = {}
+    for split in ("train", "val"):
+        path = folder / f"{split}.txt"
+        lines = path.read_text("utf-8").splitlines() if path.is_file() else []
+        lists[split] = [key for key in (line.split()[0] for line in lines if line.strip()) if key in there]
+    return {split: keys for split, keys in lists.items() if keys} or {"trainval": sorted(there)}
+
+
+def _matlab_reader() -> Callable[[Path], dict[str, Any]]:
+    try:
+        from scipy.io import loadmat
+    except ImportError as fault:
+        raise ConfigError(
+            "pascal_context: its label files are Matlab's, which need scipy; `pip install -e .[matlab]`"
+        ) from fault
+    return loadmat  # type: ignore[no-any-return]

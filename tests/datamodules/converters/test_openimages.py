@@ -1,0 +1,79 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from converter_contract import ConverterContract, Expected
+from PIL import Image
+
+from lasagna.datamodules.converters import LayoutError
+from lasagna.datamodules.converters.openimages import OpenImages, fit_nearest
+
+SHARED = Path(__file__).parents[4] / "shared" / "data" / "samples" / "layout_fixtures" / "open_images_v6"
+SMALL = np.zeros((10, 15), bool)
+SMALL[2:6, 3:9] = True
+LARGE = np.zeros((20, 30), bool)
+LARGE[12:, 20:] = True
+
+
+def draw(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+class TestOpenImages(ConverterContract):
+    images, masks, tables = "train", "train-masks-0", ""
+
+    def release(self, folder):
+        image = draw(folder / self.images / "0a1b.jpg", np.full((20, 30, 3), 70, np.uint8))
+        draw(folder / self.masks / "0a1b_m01_11.png", SMALL.astype(np.uint8) * 255)
+        draw(folder / self.masks / "0a1b_m01_22.png", LARGE)
+        draw(folder / self.masks / "0a1b_m02_33.png", np.zeros((20, 30), np.uint8))
+        rows = [("0a1b_m01_11.png", "/m/01"), ("0a1b_m01_22.png", "/m/01"), ("0a1b_m02_33.png", "/m/02")]
+        table = ["MaskPath,ImageID,LabelName,BoxID", *(f"{mask},0a1b,{label},x" for mask, label in rows)]
+        names = ["/m/01,Doughnut", "/m/02,Toilet paper", "/m/03,Wrench", "/m/04,Sky"]
+        labels = ["ImageID,Source,LabelName,Confidence"]
+        labels += ["0a1b,verification,/m/03,0", "0a1b,verification,/m/02,0", "0a1b,verification,/m/04,0"]
+        tables = folder / self.tables
+        tables.mkdir(parents=True, exist_ok=True)
+        (tables / "train-annotations-object-segmentation.csv").write_text("\n".join(table))
+        (tables / "class-descriptions-boxable.csv").write_text("\n".join(names))
+        (tables / "classes-segmentation.txt").write_text("/m/01\n/m/02\n/m/03\n")
+        (tables / "oidv6-train-annotations-human-imagelabels.csv").write_text("\n".join(labels))
+        large = np.repeat(np.repeat(SMALL, 2, 0), 2, 1)
+        return {"train": {"0a1b": Expected(image, {"doughnut": large | LARGE}, absent={"wrench"})}}
+
+    def converter(self, folder):
+        return OpenImages(folder)
+
+
+class TestOpenImagesByLetter(TestOpenImages):
+    images, masks, tables = "images/train/0", "masks/train", "annotations"
+
+
+def test_masks_are_resized_with_nearest_neighbours():
+    assert np.array_equal(fit_nearest(SMALL, (20, 30)), np.repeat(np.repeat(SMALL, 2, 0), 2, 1))
+    assert fit_nearest(SMALL, (10, 15)) is SMALL
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("class-descriptions-boxable.csv", "/m/01,Doughnut", r"2 classes have no description \(/m/02, /m/03\)"),
+        ("train-annotations-object-segmentation.csv", "a,b\n1,2", "has no column ImageID, LabelName, MaskPath"),
+    ],
+)
+def test_tables_that_do_not_fit_are_named(tmp_path, file, content, message):
+    TestOpenImages().release(tmp_path)
+    (tmp_path / file).write_text(content)
+    with pytest.raises(LayoutError, match=message):
+        OpenImages(tmp_path).splits()
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the layout fixtures are not beside the repository")
+def test_layout_fixture():
+    (record,) = OpenImages(SHARED).splits()["train"].records()
+    assert record.key == "b"
+    assert set(record.category_masks()) == {"generic label #0"}
+    assert record.absent == ()
