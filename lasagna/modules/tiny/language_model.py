@@ -31,8 +31,8 @@ class TinyLanguageModel(LanguageModel):
     simple questions about it (see the README, "What the parts know").
 
     Args:
-        weights: "pretrained" for those in the package, "neutral" for those that have seen no list and so favour no
-            order or form of answers (for ablations), "random" to start from nothing.
+        weights: "pretrained" for those in the package, "neutral" for those that favour no order or form of
+            answers (for ablations), "random" to start from nothing.
         projector: "pretrained" or "neutral" for the projector that was aligned with the tiny vision encoder and these
             weights, or "random", which any other encoder needs.
         adapter: Low-rank adapters, or None to train the layers themselves.

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from lasagna.errors import ConfigError
-from lasagna.modules.tiny.weights import save_packaged
+from lasagna.modules.tiny.weights import load_packaged, save_packaged
 from lasagna.tasks.pretrain.language_model import ReadingStage
 from lasagna.tasks.pretrain.lessons import Lesson, make_lessons
 from lasagna.tasks.pretrain.mask_head import MaskHeadStage
@@ -79,11 +79,14 @@ def attribute_stage(lessons: Sequence[Lesson]) -> ReadingStage:
 
 
 def neutral_stage(lessons: Sequence[Lesson]) -> ReadingStage:
-    """Return the stage that sees no list: one name at a time, which half of the answers leave out where it is absent.
+    """Return the stage that takes the preference for one form of answers away again.
 
-    So it favours no order of answers, and neither naming what is absent nor leaving it out.
+    The packaged language model reads lists on, in equal parts in random or fixed order, answered in that order or in
+    one of its own, with what is absent or without.
     """
-    return ReadingStage(lessons, 0, 1800, kinds=("single", "single", "single", "point"), name="neutral")
+    stage = ReadingStage(lessons, 0, 1500, kinds=("form", "form", "point"), lr=1.5e-3, name="neutral")
+    load_packaged(stage.model.llama.model, "language_model")
+    return stage
 
 
 def _neutral(scenes: int, out: Path) -> None:

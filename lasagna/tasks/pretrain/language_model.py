@@ -44,8 +44,8 @@ class ReadingStage(Stage):
         copy_steps: Most steps of copying alone.
         steps: All steps.
         longest: Most names in a list.
-        kinds: What a batch may practise after copying; each is as likely as it is often listed. A "single" is a list
-            of one name, which half of the answers leave out where it is absent.
+        kinds: What a batch may practise after copying; each is as likely as it is often listed. A "form" is a list
+            whose query and answer take any of the forms that ablations of the training strategies ask for.
         colours: Share of the questions that are about a colour, where one can be asked for.
         lr: Peak learning rate.
         name: Name of the stage, for its log and its randomness.
@@ -80,7 +80,7 @@ class ReadingStage(Stage):
         """Return a batch of one kind."""
         kind = "copy" if self._copying() else str(rng.choice(self.kinds))
         short = kind == "list" and rng.random() < 0.5
-        count = 1 if kind == "single" else int(rng.integers(1, 7 if short else self.longest + 1))
+        count = int(rng.integers(1, 7 if short else self.longest + 1))
         rows = max(TOKENS // (GRID * GRID + (24 if kind in ("point", "question") else 4 + 4 * count)), 1)
         chosen = [self.lessons[index] for index in rng.integers(len(self.lessons), size=rows)]
         made = [self._row(kind, lesson, count, rng) for lesson in chosen]
@@ -133,9 +133,13 @@ class ReadingStage(Stage):
             _renaming(rng) if kind == "copy" or rng.random() < 0.5 else dict(zip(CATEGORIES, CATEGORIES, strict=True))
         )
         asked = _choose(lesson.categories, count, rng)
-        pointers = [Pointer(renaming.get(asked_.text, asked_.text), "complex", asked_.where) for asked_ in asked]
-        negatives = kind != "single" or bool(rng.random() < 0.5)
-        row = pointing_row(self.text, "complex", _without_doubles(pointers), kind != "copy", negatives)
+        if kind == "form" and rng.random() < 0.5:
+            asked = [pointer for pointer in lesson.categories if pointer in asked]
+        pointers = _without_doubles(
+            [Pointer(renaming.get(asked_.text, asked_.text), "complex", asked_.where) for asked_ in asked]
+        )
+        answered = _any_form(pointers, rng) if kind == "form" else None
+        row = pointing_row(self.text, "complex", pointers, kind != "copy", answered)
         names = np.stack([*(self._name_ids(renaming[name]) for name in CATEGORIES), *self.names[len(CATEGORIES) :]])
         return _hide_decisions(row, self.text.answer_ids(YES + NO)) if kind == "copy" else row, names
 
@@ -168,6 +172,13 @@ def _choose(categories: Sequence[Pointer], count: int, rng: np.random.Generator)
     kept = [present[rank] for rank in rng.permutation(len(present))[: min(wished, count)]]
     kept += [absent[rank] for rank in rng.permutation(len(absent))[: count - len(kept)]]
     return [kept[rank] for rank in rng.permutation(len(kept))]
+
+
+def _any_form(pointers: Sequence[Pointer], rng: np.random.Generator) -> list[Pointer]:
+    """Return what an answer names: all or what is present, in the order asked or in one of its own."""
+    order = rng.permutation(len(pointers)) if rng.random() < 0.5 else range(len(pointers))
+    absent_too = rng.random() < 0.5
+    return [pointers[rank] for rank in order if absent_too or pointers[rank].where is not None]
 
 
 def _without_doubles(pointers: Sequence[Pointer]) -> list[Pointer]:

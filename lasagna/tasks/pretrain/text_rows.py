@@ -64,7 +64,11 @@ class TextBatch(NamedTuple):
 
 
 def pointing_row(
-    text: TextPreparation, kind: Kind, pointers: Sequence[Pointer], image: bool = True, negatives: bool = True
+    text: TextPreparation,
+    kind: Kind,
+    pointers: Sequence[Pointer],
+    image: bool = True,
+    answered: Sequence[Pointer] | None = None,
 ) -> Row:
     """Return the row that asks for some names, phrases or riddles, and decides for each.
 
@@ -73,10 +77,10 @@ def pointing_row(
         kind: Kind of the query.
         pointers: What is asked for, in order.
         image: Whether the prompt holds the image.
-        negatives: Whether the answer names what is absent as well.
+        answered: What the answer names, in its order; by default all that is asked for, in the order asked.
     """
     prompt = READING_FORMAT.prompt(kind, [pointer.text for pointer in pointers])
-    named = [pointer for pointer in pointers if negatives or pointer.where is not None]
+    named = pointers if answered is None else answered
     answer = READING_FORMAT.render(kind, [(pointer.text, pointer.where is not None) for pointer in named])
     row = _row(text, prompt if image else prompt.replace(IMAGE, ""), answer)
     decisions = {text.answer_ids(YES)[0], text.answer_ids(NO)[0]}
