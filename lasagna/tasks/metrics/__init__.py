@@ -3,10 +3,12 @@
 from lasagna.tasks.metrics.answer_accuracy import AnswerAccuracy
 from lasagna.tasks.metrics.base import DialogueMetric, collect
 from lasagna.tasks.metrics.mean_iou import MeanIoU
+from lasagna.tasks.metrics.mmseg_iou import MMSegMeanIoU
 from lasagna.tasks.metrics.order import AnswerOrder
 from lasagna.tasks.metrics.phrase_iou import PhraseIoU, ReasoningIoU, ReferringIoU
 from lasagna.tasks.metrics.presence import Presence, PresenceByLength
 from lasagna.tasks.metrics.protocols import PROTOCOLS, QUANTITIES, Decoding, Quantity, quantity_of, score_key
+from lasagna.tasks.metrics.reference_iou import ReferenceMeanIoU
 
 __all__ = [
     "PROTOCOLS",
@@ -15,12 +17,14 @@ __all__ = [
     "AnswerOrder",
     "Decoding",
     "DialogueMetric",
+    "MMSegMeanIoU",
     "MeanIoU",
     "PhraseIoU",
     "Presence",
     "PresenceByLength",
     "Quantity",
     "ReasoningIoU",
+    "ReferenceMeanIoU",
     "ReferringIoU",
     "collect",
     "quantity_of",

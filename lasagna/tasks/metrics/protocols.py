@@ -20,6 +20,8 @@ Decoding = Literal["ordered", "free"]
 PROTOCOLS: dict[str, str] = {
     "lasagna-v1": "This package's own rules, which the docstring of each metric states in full.",
     "grefcoco": "Generalised referring segmentation: phrases may fit nothing (Liu et al., GRES, arXiv 2306.00968).",
+    "mmseg": "Mean IoU over labelled pixels alone, as the toolbox MMSegmentation counts it.",
+    "reference": "Mean IoU as LaSagnA's released script counts it: what is nobody's is the first category.",
     "lisa": "Referring and reasoning segmentation with one mask a query (Lai et al., LISA, arXiv 2308.00692).",
 }
 """Every protocol id with what it stands for."""
@@ -46,8 +48,10 @@ QUANTITIES: dict[str, Quantity] = {
     "false_positive_rate": Quantity("share of absent names that were called present", higher_is_better=False),
     "faults": Quantity("number of faults in answers", higher_is_better=False, upper=float("inf")),
     "giou": Quantity("mean IoU over phrases"),
+    "mean_accuracy": Quantity("mean over categories of the share of their pixels that were recognised"),
     "miou": Quantity("mean IoU over categories"),
     "n_acc": Quantity("share of phrases that fit nothing answered with nothing"),
+    "pixel_accuracy": Quantity("share of pixels of a category that were recognised"),
     "presence_f1": Quantity("harmonic mean of presence precision and recall"),
     "presence_precision": Quantity("share of names called present that are"),
     "presence_recall": Quantity("share of present names that were called present"),

@@ -19,9 +19,11 @@ from lasagna.tasks.metrics import (
     AnswerAccuracy,
     AnswerOrder,
     MeanIoU,
+    MMSegMeanIoU,
     Presence,
     PresenceByLength,
     ReasoningIoU,
+    ReferenceMeanIoU,
     ReferringIoU,
     collect,
     quantity_of,
@@ -31,6 +33,8 @@ from lasagna.tasks.metrics import (
 NAMES = ("sky", "sea", "dog")
 METRICS = {
     "mean_iou": lambda decoding: MeanIoU(NAMES, decoding),
+    "reference": lambda decoding: ReferenceMeanIoU(NAMES, decoding),
+    "mmseg": lambda decoding: MMSegMeanIoU(NAMES, decoding),
     "presence": Presence,
     "presence_by_length": lambda decoding: PresenceByLength([2, 3], decoding),
     "order": AnswerOrder,

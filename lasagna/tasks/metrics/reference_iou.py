@@ -1,0 +1,72 @@
+"""Mean intersection over union as LaSagnA's released script counts it, to compare with published numbers.
+
+Notation: c: categories; H, W: height and width of the image in pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lasagna.dialogue import Answer, Dialogue
+from lasagna.prompt_format import normalise
+from lasagna.tasks.metrics.base import image_size
+from lasagna.tasks.metrics.label_maps import Labels, paint_claims
+from lasagna.tasks.metrics.mean_iou import MeanIoU, confusion_matrix, iou_by_category
+
+
+class ReferenceMeanIoU(MeanIoU):
+    """Mean IoU by the rule of LaSagnA's released script; higher is better, in [0, 1].
+
+    Protocol ``reference`` (github congvvc/LaSagnA at commit 897cbbe, ``test_sem.py``):
+
+    - Void pixels, pixels without a true category and pixels that nothing claims are the *first* category, in the
+      truth and in the prediction. So a category that is void in the truth and left out of the answer costs nothing,
+      and a void pixel that an answer claims counts against it.
+    - Of a name that is answered twice the last mask counts. Where masks of several names overlap, the most probable
+      one wins, of equals the first category.
+    - The mean runs over the categories that occur in the truth or in a prediction.
+
+    Two rules are ours: a name that is none of the categories is left out, where the script takes whichever category
+    looks most alike; and a name is compared with its blanks rather than without.
+
+    Args:
+        categories: The data set's categories, the first one taking what is nobody's.
+        decoding: Which answers it is for; the script decodes freely.
+
+    Raises:
+        ConfigError: If there are no categories, or one is there twice.
+    """
+
+    protocol = "reference"
+
+    def update(self, dialogue: Dialogue, answer: Answer) -> None:
+        """Count the pixels of one image.
+
+        Raises:
+            ValueError: If masks differ in size.
+        """
+        size = image_size(dialogue, answer)
+        if size is None:
+            return
+        truth = self._truth(dialogue, size)
+        if dialogue.ignore is not None:
+            truth[dialogue.ignore.decode()] = 0
+        claims = sorted(self._claims(self._known(answer), size), key=lambda claim: claim.label)
+        prediction = paint_claims(claims, size, len(self.categories))
+        counts = confusion_matrix(self._as_first(truth), self._as_first(prediction), None, len(self.categories) + 1)
+        self.confusion += torch.from_numpy(counts).to(self.confusion.device)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return the mean IoU; NaN if no category occurs."""
+        return {self.key("miou"): iou_by_category(self.confusion).nanmean()}
+
+    def _known(self, answer: Answer) -> Answer:
+        last = {normalise(entry.name): entry for entry in answer.entries if entry.present}
+        return replace(answer, entries=tuple(entry for name, entry in last.items() if name in self.labels))
+
+    def _as_first(self, labels: Labels) -> Labels:
+        return np.where(labels == len(self.categories), np.int32(0), labels)
