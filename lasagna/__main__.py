@@ -14,6 +14,10 @@ COMMANDS = {
     "predict": ("lasagna.predict:predict", "answer queries about a picture or a folder of pictures"),
     "convert": ("lasagna.datamodules.converters.command:run", "write a data set as shards: convert NAME ..."),
     "verify": ("lasagna.datamodules.verify:verify", "compare shards with the checksums in their manifests"),
+    "inspect": (
+        "lasagna.inspecting.command:inspect",
+        "count what is in shards, draw examples and look for what is wrong",
+    ),
     "export": ("lasagna.export:export", "write a trained assistant as a folder: adapters and heads, or as released"),
     "import": ("lasagna.released.importing:import_assistant", "make an assistant of a released model"),
     "sweep": ("lasagna.sweeps.run:sweep", "run a grid of config values and seeds"),
@@ -24,6 +28,9 @@ COMMANDS = {
 
 NAMELESS = {"import": "source", "verify": "shards"}
 """Command to the argument that may come first without its flag."""
+
+MANY_NAMELESS = {"inspect": "shards"}
+"""Command to the argument that may be given several times without its flag, before all others."""
 
 OWN_OPTIONS = ("convert",)
 """Commands that read their command line themselves, since the options depend on the first word."""
@@ -90,6 +97,9 @@ def _run(name: str, *argv: str) -> None:
 
 
 def _flagged(name: str, argv: Sequence[str]) -> list[str]:
+    if name in MANY_NAMELESS:
+        first = next((rank for rank, word in enumerate(argv) if word.startswith("-")), len(argv))
+        return [*(f"--{MANY_NAMELESS[name]}+={word}" for word in argv[:first]), *argv[first:]]
     if name in NAMELESS and argv and not argv[0].startswith("-"):
         return [f"--{NAMELESS[name]}={argv[0]}", *argv[1:]]
     return list(argv)

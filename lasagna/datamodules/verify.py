@@ -20,13 +20,17 @@ def verify(shards: Path) -> None:
     Raises:
         ShardError: If there is no manifest, or a shard is missing or not what was written; names all of them.
     """
-    faults = [fault for shard_set in map(read_manifest, _folders(shards)) for fault in _faults(shard_set)]
+    faults = [fault for shard_set in map(read_manifest, shard_folders(shards)) for fault in _faults(shard_set)]
     if faults:
         raise ShardError("\n".join(faults))
 
 
-def _folders(shards: Path) -> list[Path]:
-    """Return the folders to read, also those that were not written to the end."""
+def shard_folders(shards: Path) -> list[Path]:
+    """Return the folders of shards that a folder is or holds, also those that were not written to the end.
+
+    Args:
+        shards: A folder of shards, or one whose folders are (train, val, ...).
+    """
     inner = {path.parent for name in (MANIFEST_FILE, UNFINISHED_FILE) for path in shards.glob(f"*/{name}")}
     return [shards] if (shards / MANIFEST_FILE).is_file() or not inner else sorted(inner)
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
+from lasagna.plotting import dress, new_figure, save
 from lasagna.score_name import Length, ScoreName
 from lasagna.sweeps.intervals import Interval
-from lasagna.sweeps.panels import bounds, dress, is_rate, new_figure, save
+from lasagna.sweeps.panels import bounds, is_rate
 
 Curves = dict[str, dict[Length, Interval]]
 """Variant to length of the list to mean."""

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
+from lasagna.plotting import dress, new_figure, save
 from lasagna.score_name import ScoreName
 from lasagna.sweeps.intervals import Interval
-from lasagna.sweeps.panels import bounds, dress, is_rate, new_figure, save
+from lasagna.sweeps.panels import bounds, is_rate
 
 Table = Mapping[str, Mapping[str, Interval]]
 """Metric to variant to mean."""

@@ -9,10 +9,10 @@ from pathlib import Path
 from rich.console import Console
 
 from lasagna.errors import LasagnaError
+from lasagna.html_page import to_page
 from lasagna.sweeps.findings import Claim, describe, differences
 from lasagna.sweeps.intervals import Interval, mean_interval
 from lasagna.sweeps.length_plot import draw_by_length
-from lasagna.sweeps.page import to_page
 from lasagna.sweeps.plots import draw_scores
 from lasagna.sweeps.runs import RunScores, collect_runs
 

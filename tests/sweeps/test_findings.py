@@ -4,8 +4,8 @@ import math
 import pytest
 
 from lasagna.__main__ import main
+from lasagna.html_page import to_page
 from lasagna.sweeps.findings import Claim, describe, differences, judge
-from lasagna.sweeps.page import to_page
 
 VALUES = {
     "test/recall": {

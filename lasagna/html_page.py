@@ -1,4 +1,4 @@
-"""A report in Markdown as a plain HTML page: headings, lists, tables, bold words and pictures."""
+"""Markdown as a plain HTML page: headings, lists, tables, bold words and pictures."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""What is in shards, and what is wrong with them: `lasagna inspect`."""

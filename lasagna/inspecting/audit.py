@@ -1,0 +1,65 @@
+"""What is wrong with names, and what several folders have in common that they should not."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from itertools import combinations
+from pathlib import Path
+
+from lasagna.inspecting.findings import Finding
+from lasagna.inspecting.survey import Survey
+from lasagna.prompt_format import normalise
+from lasagna.record import Manifest
+
+MOST = 20
+"""How many images that two folders share are named."""
+
+
+def audit_names(manifest: Manifest, survey: Survey) -> list[Finding]:
+    """Return what is wrong with the names of a data set.
+
+    Args:
+        manifest: Its manifest.
+        survey: What its records hold.
+    """
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in manifest.categories:
+        alike[_stem(name)].append(name)
+    findings = [Finding("clashing names", ", ".join(names)) for names in alike.values() if len(names) > 1]
+    own = set(map(normalise, manifest.categories))
+    findings += [
+        Finding("aliases that are names", f"{alias!r} of {name!r}")
+        for name, others in manifest.aliases.items()
+        for alias in others
+        if normalise(alias) in own - {normalise(name)}
+    ]
+    return findings + [Finding("unused names", name) for name in manifest.categories if not survey.images[name]]
+
+
+def audit_overlap(surveys: Mapping[Path, Survey]) -> list[Finding]:
+    """Return the images that several folders share: the same file, or the same photograph of COCO.
+
+    RefCOCO has photographs of COCO's train2014 under other names, which are in train2017 and val2017 as well; the
+    number in the file's name is the same.
+
+    Args:
+        surveys: What the records of each folder hold.
+    """
+    findings = []
+    for (first, one), (second, other) in combinations(surveys.items(), 2):
+        for kind, mine, theirs in (
+            ("images in several splits", one.contents, other.contents),
+            ("photographs in several splits", one.photographs, other.photographs),
+        ):
+            shared = sorted(mine[number] for number in set(mine) & set(theirs))
+            shown = ", ".join(shared[:MOST]) + (", ..." if len(shared) > MOST else "")
+            findings += [Finding(kind, f"{len(shared)} of {first} and {second}: {shown}")] if shared else []
+    return findings
+
+
+def _stem(name: str) -> str:
+    """Return what names that mean the same have in common: "Traffic-Lights" and "traffic light"."""
+    words = re.sub(r"[\W_]+", " ", normalise(name)).split()
+    return " ".join(word.removesuffix("s") if len(word) > 3 and not word.endswith("ss") else word for word in words)

@@ -1,0 +1,42 @@
+"""What an audit finds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+MEANINGS = {
+    "broken shards": "shards that are missing, or are not what was written; copy or convert them again",
+    "broken records": "records that cannot be read; convert again, or skip them by `--data.broken skip`",
+    "wrong sizes": "records whose image has another size than they say; convert them again",
+    "empty masks": "annotations without a pixel, on which nothing can be learned",
+    "present and absent": "names that are annotated, and noted as absent, on the same image",
+    "doubled images": "the same image file under two keys of one split",
+    "unused names": "names of the manifest that are on no image; they can only ever be absent",
+    "clashing names": "names that differ by case, hyphens or an ending alone, so that answers cannot tell them apart",
+    "aliases that are names": "other names of a category that are a category's own name",
+    "images in several splits": "the same image file in two folders, so that a score there is of what was learned",
+    "photographs in several splits": "the same photograph of COCO, by its number, in two folders",
+}
+"""Kinds of findings, and what they mean."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong, or that one should know.
+
+    Args:
+        kind: One of ``MEANINGS``.
+        where: What it is about.
+    """
+
+    kind: str
+    where: str
+
+
+def by_kind(findings: Iterable[Finding]) -> dict[str, list[str]]:
+    """Return kind to places, in the order of ``MEANINGS``."""
+    found: dict[str, list[str]] = {kind: [] for kind in MEANINGS}
+    for finding in findings:
+        found[finding.kind].append(finding.where)
+    return {kind: places for kind, places in found.items() if places}

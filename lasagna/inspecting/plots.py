@@ -1,0 +1,34 @@
+"""Pictures of counts: categories, entries an image, sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lasagna.inspecting.survey import Survey
+from lasagna.plotting import dress, new_figure, save
+
+MOST = 60
+"""How many categories a picture shows."""
+
+
+def draw_counts(survey: Survey, picture: Path) -> None:
+    """Draw on how many images the most frequent categories are, how many entries images have, and their sizes.
+
+    Args:
+        survey: The counts.
+        picture: Where the PNG goes.
+    """
+    names = survey.images.most_common(MOST)
+    figure = new_figure(11, 4 + 0.17 * len(names))
+    grid = figure.add_gridspec(2, 2, height_ratios=[3, max(1.0, 0.17 * len(names))])
+    entries = dress(figure.add_subplot(grid[0, 0]), "present categories an image")
+    entries.bar(list(survey.entries), list(survey.entries.values()), color="C0")
+    sizes = dress(figure.add_subplot(grid[0, 1]), "width and height in pixels")
+    heights, widths = zip(*survey.sizes, strict=True) if survey.sizes else ((), ())
+    sizes.scatter(widths, heights, s=[8 + 2 * count**0.5 for count in survey.sizes.values()], alpha=0.5, color="C0")
+    if names:
+        left_out = f", the first {MOST} of {len(survey.images)}" if len(survey.images) > MOST else ""
+        bars = dress(figure.add_subplot(grid[1, :]), f"images with each category{left_out}")
+        bars.barh([name for name, _ in names][::-1], [count for _, count in names][::-1], color="C0")
+        bars.tick_params(axis="y", labelsize=7)
+    save(figure, picture)
