@@ -29,6 +29,7 @@ CONVERTERS = {
     "grefcoco": ("grefcoco:GRefCOCO", "phrases that fit one thing, several or nothing"),
     "reasonseg": ("reasonseg:ReasonSeg", "photographs with questions answered by a mask"),
     "llava_instruct": ("llava_instruct:LlavaInstruct", "talks about photographs of COCO"),
+    "folder": ("folder:Folder", "your own images with a file of JSON lines"),
 }
 """Name to the module here and the class in it, and what it is."""
 

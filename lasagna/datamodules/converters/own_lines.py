@@ -1,0 +1,135 @@
+"""Reading the annotation file of the user's own data: JSON lines, checked, with file and line in every message."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from lasagna.datamodules.converters.files import LayoutError
+from lasagna.errors import RecordError
+
+_KINDS: dict[type, str] = {dict: "an object", list: "a list", str: "a text", object: "a mask"}
+
+LINE = {
+    "image": str,
+    "key": str,
+    "split": str,
+    "categories": list,
+    "absent": list,
+    "phrases": list,
+    "questions": list,
+    "talk": list,
+    "ignore": object,
+}
+"""Fields of a line, of which only the first must be there."""
+PARTS: dict[str, tuple[dict[str, type], tuple[str, ...]]] = {
+    "categories": ({"name": str, "mask": object}, ("name", "mask")),
+    "phrases": ({"text": str, "masks": list, "kind": str}, ("text", "masks")),
+    "questions": ({"text": str, "answer": str, "masks": list, "kind": str}, ("text",)),
+    "talk": ({"question": str, "answer": str}, ("question", "answer")),
+}
+"""For each list of objects their fields, and which of them must be there."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the file.
+
+    Args:
+        where: File and number of the line, for messages.
+        offset: Where it begins, in bytes.
+        fields: Its content.
+    """
+
+    where: str
+    offset: int
+    fields: Mapping[str, Any]
+
+
+def read_lines(path: Path) -> Iterator[Line]:
+    """Read all lines that are not empty, in order.
+
+    Raises:
+        LayoutError: If the file is missing, or a line is no JSON object.
+    """
+    if not path.is_file():
+        raise LayoutError(f"source: there is no {path}; expected a line of JSON for each image there")
+    with path.open("rb") as file:
+        offset = 0
+        for number, data in enumerate(file, start=1):
+            if data.strip():
+                yield parse_line(data, f"{path}:{number}", offset)
+            offset += len(data)
+
+
+def line_at(path: Path, where: str, offset: int) -> Line:
+    """Read one line again.
+
+    Raises:
+        LayoutError: If it is no JSON object.
+    """
+    with path.open("rb") as file:
+        file.seek(offset)
+        return parse_line(file.readline(), where, offset)
+
+
+def parse_line(data: bytes, where: str, offset: int) -> Line:
+    """Read a line from its bytes.
+
+    Raises:
+        LayoutError: If it is no JSON object.
+    """
+    try:
+        fields = json.loads(data.decode("utf-8-sig"))
+    except ValueError as fault:
+        raise LayoutError(f"{where}: no JSON ({fault}); an image is one line, all in one object") from fault
+    if not isinstance(fields, dict):
+        raise LayoutError(f"{where}: expected an object {{...}}, got {str(fields)[:60]!r}")
+    return Line(where, offset, fields)
+
+
+def check_line(line: Line) -> None:
+    """Check that a line has the fields that it must have, of the right kinds, and no others.
+
+    Raises:
+        RecordError: If it has not.
+    """
+    check_fields(line.fields, LINE, ("image",), line.where)
+    for field, (kinds, needed) in PARTS.items():
+        for rank, part in enumerate(line.fields.get(field) or ()):
+            place = f"{line.where}: {field}[{rank}]"
+            if not isinstance(part, dict):
+                raise RecordError(f"{place}: expected an object, got {str(part)[:60]!r}")
+            check_fields(part, kinds, needed, place)
+    for rank, name in enumerate(line.fields.get("absent") or ()):
+        if not isinstance(name, str):
+            raise RecordError(f"{line.where}: absent[{rank}]: expected a text, got {str(name)[:60]!r}")
+
+
+def check_fields(fields: Mapping[str, Any], kinds: Mapping[str, type], needed: tuple[str, ...], where: str) -> None:
+    """Check an object's fields.
+
+    Args:
+        fields: The object.
+        kinds: What it may have, and of which kind.
+        needed: What it must have.
+        where: What it is, for messages.
+
+    Raises:
+        RecordError: If it has not, or has another field or one of another kind.
+    """
+    for name, value in fields.items():
+        if name not in kinds:
+            near = get_close_matches(name, kinds, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(kinds)}"
+            raise RecordError(f"{where}: there is no field {name!r}; {hint}")
+        if value is not None and not isinstance(value, kinds[name]):
+            raise RecordError(f"{where}: {name}: expected {_KINDS[kinds[name]]}, got {str(value)[:60]!r}")
+    for name in needed:
+        value = fields.get(name)
+        if value is None or (isinstance(value, str) and not value.strip()):
+            raise RecordError(f"{where}: {name!r} is missing or empty")

@@ -1,0 +1,236 @@
+import json
+import re
+
+import numpy as np
+import pytest
+from converter_contract import ConverterContract, Expected
+from PIL import Image
+
+from lasagna.datamodules.converters import convert
+from lasagna.datamodules.converters.files import LayoutError
+from lasagna.datamodules.converters.folder import Folder
+from lasagna.datamodules.shard_set import read_manifest
+from lasagna.errors import LasagnaError, RecordError
+from lasagna.masks import RLEMask
+
+SIZE = (20, 30)
+LEFT, TOP = (np.indices(SIZE)[axis] < 10 for axis in (1, 0))
+POLYGON = [[0, 0, 10, 0, 10, 20, 0, 20]]
+
+
+def image(path, size=SIZE, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)).save(path, **options)
+    return path
+
+
+def mask(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(pixels, np.uint8)).save(path)
+
+
+def write(folder, *lines, dataset=None):
+    folder.mkdir(parents=True, exist_ok=True)
+    text = [line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) for line in lines]
+    (folder / "annotations.jsonl").write_text("\n".join(text) + "\n", encoding="utf-8")
+    if dataset is not None:
+        (folder / "dataset.json").write_text(json.dumps(dataset))
+
+
+class TestFolderContract(ConverterContract):
+    def release(self, folder):
+        one, two = image(folder / "images" / "one.jpg"), image(folder / "images" / "two.png")
+        mask(folder / "masks" / "cup.png", LEFT * 255)
+        mask(folder / "masks" / "map.png", np.where(TOP, 3, 1))
+        rle = RLEMask.from_array(LEFT & TOP).to_json()
+        write(
+            folder,
+            {
+                "image": "images/one.jpg",
+                "split": "train",
+                "categories": [
+                    {"name": "cup", "mask": "masks/cup.png"},
+                    {"name": "table", "mask": {"png": "masks/map.png", "value": 3}},
+                ],
+                "absent": ["spoon"],
+                "phrases": [
+                    {"text": "the cups", "masks": [POLYGON, rle]},
+                    {"text": "the fork", "masks": []},
+                    {"text": "the cup", "masks": ["masks/cup.png"], "kind": "short"},
+                ],
+                "questions": [
+                    {"text": "What holds tea?", "answer": "The cup does.", "masks": ["masks/cup.png"]},
+                    {"text": "How many cups?", "answer": "One."},
+                ],
+                "talk": [{"question": "Where are we?", "answer": "In a café."}],
+                "ignore": rle,
+            },
+            "",
+            {"image": "images/two.png", "split": "val", "categories": [{"name": "cup", "mask": POLYGON}]},
+            dataset={"name": "kitchen", "categories": ["cup", "spoon", "table"], "origin": "mine", "licence": "CC0"},
+        )
+        return {
+            "train": {
+                "images/one": Expected(
+                    one,
+                    {"cup": LEFT, "table": TOP},
+                    absent={"spoon"},
+                    ignored=LEFT & TOP,
+                    phrases={"the cups": LEFT, "the fork": np.zeros(SIZE, bool), "the cup": LEFT},
+                    questions={"What holds tea?": "The cup does.", "How many cups?": "One."},
+                    turns=1,
+                )
+            },
+            "val": {"images/two": Expected(two, {"cup": LEFT}, absent=set())},
+        }
+
+    def converter(self, folder):
+        return Folder(folder)
+
+
+def reading(folder):
+    return Folder(folder).splits()["train"].reading(0)
+
+
+def test_the_smallest_folder(tmp_path):
+    image(tmp_path / "a.png")
+    write(tmp_path, {"image": "a.png"})
+    split = Folder(tmp_path).splits()["train"]
+    assert (split.manifest.name, split.manifest.categories, split.manifest.unannotated) == (
+        tmp_path.name,
+        (),
+        "unknown",
+    )
+    assert split.reading(0).record.key == "a"
+
+
+def test_the_first_line_may_say_what_holds_for_all(tmp_path):
+    image(tmp_path / "a.png")
+    head = {"name": "kitchen", "unannotated": "absent", "categories": ["cup", "fork"], "aliases": {"cup": ["mug"]}}
+    write(tmp_path, head, {"image": "a.png", "categories": [{"name": "cup", "mask": POLYGON}]})
+    convert(Folder(tmp_path), tmp_path / "shards", processes=0)
+    manifest = read_manifest(tmp_path / "shards" / "train").manifest
+    assert (manifest.categories, manifest.unannotated, manifest.aliases) == (
+        ("cup", "fork"),
+        "absent",
+        {"cup": ("mug",)},
+    )
+    write(tmp_path, head, {"image": "a.png"}, dataset={})
+    with pytest.raises(LayoutError, match=r"jsonl:1: this line and .*dataset\.json both say"):
+        Folder(tmp_path).splits()
+
+
+def test_categories_are_gathered_where_none_are_listed(tmp_path):
+    image(tmp_path / "a.png")
+    write(tmp_path, {"image": "a.png", "categories": [{"name": "cup", "mask": POLYGON}], "absent": ["apple"]})
+    assert Folder(tmp_path).splits()["train"].manifest.categories == ("apple", "cup")
+
+
+def test_several_masks_of_one_name_are_one_category_and_empty_ones_are_counted(tmp_path):
+    image(tmp_path / "a.png")
+    mask(tmp_path / "none.png", np.zeros(SIZE))
+    codes = [POLYGON, RLEMask.from_array(TOP).to_json(), "none.png", []]
+    phrases = [{"text": "all", "masks": codes}, {"text": "lost", "masks": ["none.png"]}]
+    questions = [{"text": "lost?", "masks": ["none.png"]}, {"text": "nothing?", "masks": []}]
+    categories = [{"name": "cup", "mask": code} for code in codes] + [{"name": "fork", "mask": "none.png"}]
+    write(tmp_path, {"image": "a.png", "categories": categories, "phrases": phrases, "questions": questions})
+    found = reading(tmp_path)
+    masks = found.record.category_masks()
+    assert list(masks) == ["cup"]
+    assert np.array_equal(masks["cup"].decode(), LEFT | TOP)
+    assert [phrase.text for phrase in found.record.phrases] == ["all"]
+    assert [question.text for question in found.record.questions] == ["nothing?"]
+    reasons = [part.reason for part in found.left_out]
+    assert (reasons.count("mask without a pixel"), reasons.count("empty segmentation")) == (5, 2)
+    assert re.search(r"annotations\.jsonl:1: categories\[2\]$", found.left_out[0].where)
+
+
+def test_black_and_white_pictures_of_three_channels_are_masks(tmp_path):
+    image(tmp_path / "a.png")
+    mask(tmp_path / "m.png", np.repeat(LEFT[..., None] * 255, 3, axis=2))
+    write(tmp_path, {"image": "a.png", "categories": [{"name": "cup", "mask": "m.png"}]})
+    assert np.array_equal(reading(tmp_path).record.category_masks()["cup"].decode(), LEFT)
+
+
+def test_photographs_on_their_side_are_stored_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    image(tmp_path / "a.jpg", (30, 20), exif=exif)
+    mask(tmp_path / "m.png", LEFT)
+    write(tmp_path, {"image": "a.jpg", "categories": [{"name": "cup", "mask": "m.png"}]})
+    record = reading(tmp_path).record
+    assert record.size == record.image().shape[:2] == SIZE
+
+
+GOOD = {"image": "a.png"}
+FAULTS = [
+    ("{", ":2: no JSON"),
+    ("[1]", ":2: expected an object"),
+    ({"picture": "a.png"}, ":2: there is no field 'picture'; there are image"),
+    ({"image": ""}, ":2: 'image' is missing or empty"),
+    ({"image": "b.png", "categorys": []}, ":2: there is no field 'categorys'; did you mean 'categories'?"),
+    ({"image": "b.png", "categories": ["cup"]}, r":2: categories\[0\]: expected an object, got 'cup'"),
+    ({"image": "b.png", "categories": [{"name": "cup"}]}, r":2: categories\[0\]: 'mask' is missing"),
+    ({"image": "b.png", "absent": 5}, ":2: absent: expected a list, got '5'"),
+    ({"image": "b.png", "phrases": [{"text": "x", "masks": POLYGON[0][0]}]}, r"phrases\[0\]: masks: expected a list"),
+    ({"image": "b.png", "talk": [{"question": "x"}]}, r"talk\[0\]: 'answer' is missing"),
+    ({"image": "a.png"}, r":2: its key 'a' is that of .*:1 too"),
+    ({"image": "b.png", "absent": ["Cup"]}, ":2: 'Cup' is none of the listed categories; did you mean 'cup'"),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), FAULTS)
+def test_a_wrong_line_is_named_before_anything_is_written(tmp_path, line, message):
+    write(tmp_path, GOOD, line, dataset={"categories": ["cup", "fork"]})
+    with pytest.raises(LasagnaError, match=message):
+        Folder(tmp_path).splits()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ({"categories": [{"name": "cup", "mask": 5}]}, r"jsonl:1: categories\[0\]: expected a mask"),
+        (
+            {"categories": [{"name": "cup", "mask": "small.png"}]},
+            r"small\.png is of size \(2, 3\), the image of \(20, 30\)",
+        ),
+        ({"ignore": [[1, "x"] * 3]}, r"jsonl:1: ignore\[0\]"),
+        ({"ignore": {"png": "small.png", "value": "1"}}, "a value is a whole number"),
+        ({"phrases": [{"text": "x", "masks": ["clear.png"]}]}, r"phrases\[0\]: .*transparency"),
+        ({"questions": [{"text": "x"}]}, r"jsonl:1: questions\[0\]: it has neither 'answer' nor 'masks'"),
+        ({"image": "cut.png"}, r"jsonl:1: .*cut\.png: the image cannot be decoded"),
+    ],
+)
+def test_a_wrong_file_or_mask_is_named_with_its_line(tmp_path, line, message):
+    data = image(tmp_path / "a.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(data[:90])
+    mask(tmp_path / "small.png", np.ones((2, 3)))
+    mask(tmp_path / "clear.png", np.ones((*SIZE, 4)))
+    write(tmp_path, {"image": "a.png"} | line)
+    with pytest.raises(RecordError, match=message):
+        reading(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        ({"unannotated": "no"}, r"dataset\.json: unannotated: expected 'absent' or 'unknown'"),
+        ({"categories": [5]}, "expected names, got '5'"),
+        ({"categories": ["cup, red"]}, r"holds \[','\].*choose another name"),
+        ({"classes": []}, "there is no field 'classes'"),
+        ([], "expected an object"),
+    ],
+)
+def test_a_wrong_head_is_named(tmp_path, dataset, message):
+    write(tmp_path, GOOD, dataset=dataset)
+    with pytest.raises(LasagnaError, match=message):
+        Folder(tmp_path).splits()
+
+
+def test_names_spelled_in_two_ways_and_missing_files_are_named(tmp_path):
+    write(tmp_path, {"image": "a.png", "absent": ["cup"]}, {"image": "b.png", "absent": ["Cup"]})
+    with pytest.raises(RecordError, match=r":2: 'Cup' is spelled 'cup' in .*:1"):
+        Folder(tmp_path).splits()
+    write(tmp_path, {"image": "a.png", "ignore": "m.png"})
+    with pytest.raises(LayoutError, match=r"2 of the 2 files.*a\.png.*m\.png"):
+        convert(Folder(tmp_path), tmp_path / "shards")
