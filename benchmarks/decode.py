@@ -1,0 +1,169 @@
+"""Three ways to answer a query of many names, on the same weights in one run.
+
+*Whole sequence*: the original's way, which reads everything again for each token and makes the logits of all of it.
+*Cached*: token by token with a key-value cache. *Ordered*: all decisions drafted, verified in one forward, redrafted.
+
+``python benchmarks/decode.py`` measures 20, 80 and 150 names at the tiny size, ``--size realistic --dtype bfloat16``
+with a Llama of 135 million parameters. Weights are random, so that the tokens of the answer are forced except for its
+decisions; the work is the same. Where the whole sequence would take minutes, its forwards are timed at ``--points``
+lengths and summed along the line between them; the line then says "estimated". ``--results`` files the numbers as
+``docs/results/decode.json`` and draws ``docs/images/decode.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from models import SIZES, make_assistant
+from torch import Tensor
+
+from lasagna.batch import Query
+from lasagna.modules.base import LanguageModel
+from lasagna.modules.cached_prompts import CachedPrompts
+from lasagna.modules.decoding import Decoder
+from lasagna.plotting import dress, new_figure, save
+from lasagna.tasks.run_facts import versions, write_json
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+WAYS = ("whole sequence", "cached", "ordered")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure, print and file."""
+    options = _options(argv)
+    torch.set_num_threads(options.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        torch.manual_seed(0)
+        assistant = make_assistant(SIZES[options.size], Path(folder))
+        model = assistant.language_model.to(options.device, getattr(torch, options.dtype)).eval()
+        decoder = Decoder(model, assistant.format)
+        tower = assistant.preparation.tower
+        assert tower is not None
+        pixels = tower.pixels(np.zeros((480, 640, 3), np.uint8))[None]
+        with torch.no_grad():
+            vectors = model.embed_image([pixels.to(options.device, getattr(torch, options.dtype))])
+        rows = [measure(model, decoder, vectors, count, options) for count in options.names]
+    for row in rows:
+        print(_line(row))
+    if options.results:
+        _file(options, rows)
+
+
+def measure(
+    model: LanguageModel, decoder: Decoder, vectors: Tensor, count: int, options: argparse.Namespace
+) -> dict[str, object]:
+    """Time the three ways for a query of some names.
+
+    Args:
+        model: The language model.
+        decoder: Decodes with it.
+        vectors: The image as the language model reads it, float ``[1, i, d]``.
+        count: How many names.
+        options: Of the command line.
+    """
+    query = Query(0, "complex", tuple(f"word{rank}" for rank in range(count)))
+    text = model.preparation
+    prompt = text.prompt_ids(decoder.format.prompt(query.kind, query.names))
+    answer = text.answer_ids(decoder.format.render(query.kind, [(name, False) for name in query.names]))
+    answer += [text.end_token_id]
+    decoded = decoder.ordered(vectors, [query])[0]
+    whole, estimated = whole_sequence(model, prompt, answer, vectors, options.points)
+    seconds = {
+        "whole sequence": whole,
+        "cached": _seconds(lambda: cached(model, prompt, answer, vectors), 1),
+        "ordered": _seconds(lambda: decoder.ordered(vectors, [query]), options.runs),
+    }
+    row = {"names": count, "prompt_tokens": len(prompt), "answer_tokens": len(answer), "forwards": decoded.forwards}
+    return row | {"seconds": seconds, "estimated": estimated}
+
+
+@torch.no_grad()
+def whole_sequence(
+    model: LanguageModel, prompt: list[int], answer: list[int], vectors: Tensor, points: int
+) -> tuple[float, bool]:
+    """Return the seconds of reading all again for each token, and whether they are summed from some lengths alone."""
+
+    def forward(length: int) -> None:
+        ids = torch.tensor([prompt + answer[:length]], device=vectors.device)
+        places = torch.arange(ids.shape[1], device=vectors.device)[None]
+        model.logits(model(model.embed(ids, vectors), torch.ones_like(ids), places)).argmax(-1)
+
+    forward(0)
+    if not points:
+        return _seconds(lambda: [forward(length) for length in range(len(answer))], 1), False
+    lengths = np.linspace(0, len(answer) - 1, points).round().astype(int)
+    times = [_seconds(lambda length=length: forward(int(length)), 1) for length in lengths]
+    return float(np.interp(np.arange(len(answer)), lengths, times).sum()), True
+
+
+@torch.no_grad()
+def cached(model: LanguageModel, prompt: list[int], answer: list[int], vectors: Tensor) -> None:
+    """Read the prompt once, then one token after the other."""
+    prompts = CachedPrompts(model, [prompt], vectors)
+    for token in answer:
+        model.logits(prompts.extend([[token]], keep=True)[:, -1]).argmax(-1)
+
+
+def _seconds(call: Callable[[], object], runs: int) -> float:
+    times = []
+    for _ in range(runs):
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    return sorted(times)[len(times) // 2]
+
+
+def _line(row: dict[str, object]) -> str:
+    seconds = row["seconds"]
+    assert isinstance(seconds, dict)
+    parts = [
+        f"{way} {seconds[way]:.3f} s{' (estimated)' * (way == WAYS[0] and bool(row['estimated']))}" for way in WAYS
+    ]
+    times = seconds["whole sequence"] / seconds["ordered"]
+    head = f"{row['names']:>4} names, {row['answer_tokens']} answer tokens"
+    return f"{head}: {', '.join(parts)}; ordered is {times:.0f} times as fast, in {row['forwards']} forwards"
+
+
+def _file(options: argparse.Namespace, rows: list[dict[str, object]]) -> None:
+    path = DOCS / "results" / "decode.json"
+    content = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    facts = {"cores": os.cpu_count(), "threads": options.threads, "dtype": options.dtype, "versions": versions()}
+    content[options.size] = facts | {"rows": rows}
+    write_json(path, content)
+    figure = new_figure(5.2 * len(content), 3.6)
+    for rank, (size, part) in enumerate(content.items()):
+        axes = dress(figure.add_subplot(1, len(content), rank + 1), f"{size}, {part['dtype']}")
+        for way in WAYS:
+            axes.plot(
+                [row["names"] for row in part["rows"]], [row["seconds"][way] for row in part["rows"]], "o-", label=way
+            )
+        axes.set_yscale("log")
+        axes.set_xlabel("names in the query", fontsize=8)
+        axes.set_ylabel("seconds", fontsize=8)
+        axes.legend(frameon=False, fontsize=8)
+    save(figure, DOCS / "images" / "decode.png")
+
+
+def _options(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=SIZES, default="tiny")
+    parser.add_argument("--names", type=int, nargs="+", default=[20, 80, 150])
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--points", type=int, default=0, help="lengths to time the whole sequence at; 0 for all")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--results", action="store_true")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    main()
