@@ -30,6 +30,7 @@ CONVERTERS = {
     "reasonseg": ("reasonseg:ReasonSeg", "photographs with questions answered by a mask"),
     "llava_instruct": ("llava_instruct:LlavaInstruct", "talks about photographs of COCO"),
     "folder": ("folder:Folder", "your own images with a file of JSON lines"),
+    "labelme": ("labelme:LabelMe", "your own images, drawn on with LabelMe"),
 }
 """Name to the module here and the class in it, and what it is."""
 

@@ -1,0 +1,147 @@
+"""Annotations drawn with LabelMe: a JSON file for each image.
+
+Source: ``wkentaro/labelme``, ``utils/shape.py`` (how shapes become pixels) and ``label_file.py`` (what the files hold).
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+from typing import Any, Literal
+
+import numpy as np
+
+from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.files import LayoutError, read_image_file
+from lasagna.datamodules.converters.labelme_shapes import POINTS, draw_shape, shape_kind
+from lasagna.datamodules.converters.upright import upright
+from lasagna.datamodules.reading import LeftOut, Reading
+from lasagna.errors import RecordError
+from lasagna.masks import RLEMask
+from lasagna.record import Manifest, Record, Region, decode_image
+
+SPLITS = ("train", "val", "test")
+IGNORE = "__ignore__"
+
+
+class LabelMe(Converter):
+    """A folder of LabelMe's JSON files, or one with the folders "train", "val" and "test" of them.
+
+    Polygons, rectangles, circles and masks are drawn as LabelMe's own export draws them; points and lines have no
+    inside and are counted as left out. What is labelled "__ignore__" counts nowhere. Names keep their spelling, but an
+    underscore is a blank, and the label as it was is an alias. The image is the file that the JSON names, else the one
+    that it holds; one that an EXIF tag turns is stored upright, as LabelMe shows it.
+
+    Args:
+        source: The folder.
+        unannotated: Whether a label that an image does not have is "absent" from it or "unknown".
+    """
+
+    def __init__(self, source: Path, unannotated: Literal["absent", "unknown"] = "unknown") -> None:
+        self.source = source
+        self.unannotated = unannotated
+
+    def splits(self) -> Mapping[str, Split]:
+        """Return the folders "train", "val" and "test" that are there, or all as "train".
+
+        Raises:
+            LayoutError: If there is no JSON file.
+            RecordError: If one is none of LabelMe's.
+        """
+        named = {split: self.source / split for split in SPLITS if (self.source / split).is_dir()}
+        files = {split: sorted(folder.glob("*.json")) for split, folder in (named or {"train": self.source}).items()}
+        found = {split: paths for split, paths in files.items() if paths}
+        if not found:
+            raise LayoutError(f"source: there is no LabelMe file in {self.source}; expected <image>.json in it")
+        labels = {shape["label"] for paths in found.values() for path in paths for shape in _read(path)["shapes"]}
+        read = ReadLabelMe(self._manifest(sorted(labels - {IGNORE})))
+        return {split: Split(read.manifest, paths, read) for split, paths in found.items()}
+
+    def _manifest(self, labels: Sequence[str]) -> Manifest:
+        names = {name: tuple(label for label in labels if _name(label) == name) for name in map(_name, labels)}
+        return Manifest(
+            name=self.source.resolve().name,
+            categories=tuple(sorted(names)),
+            unannotated=self.unannotated,
+            origin="the user's own data, drawn with LabelMe",
+            licence="the user's own",
+            aliases={name: others for name, others in names.items() if others != (name,)},
+        )
+
+
+@dataclass(frozen=True)
+class ReadLabelMe:
+    """Reads a LabelMe file.
+
+    Args:
+        manifest: What holds for all records.
+    """
+
+    manifest: Manifest
+
+    def __call__(self, path: Path) -> Reading:
+        """Read one file.
+
+        Raises:
+            RecordError: If the file, the image or a shape is broken, or the image has another size than the file says.
+        """
+        content = _read(path)
+        image_bytes, size = _image(path, content)
+        said = content.get("imageHeight") or size[0], content.get("imageWidth") or size[1]
+        if said != size:
+            raise RecordError(f"{path}: it was drawn on an image of size {said}, the image is of {size}")
+        masks, left_out = _masks(content["shapes"], size, path)
+        regions = tuple(Region(_name(label), mask) for label, mask in masks if label != IGNORE)
+        ignored = [mask.decode() for label, mask in masks if label == IGNORE]
+        ignore = RLEMask.from_array(np.any(ignored, axis=0)) if ignored else None
+        return Reading(Record(path.stem, image_bytes, size, self.manifest, regions, ignore=ignore), left_out)
+
+
+def _masks(
+    shapes: Sequence[Mapping[str, Any]], size: tuple[int, int], path: Path
+) -> tuple[list[tuple[str, RLEMask]], tuple[LeftOut, ...]]:
+    masks, left_out = [], []
+    for shape in shapes:
+        if shape_kind(shape) not in POINTS:
+            left_out.append(LeftOut(f"{shape_kind(shape)}, which has no inside", str(path)))
+            continue
+        try:
+            pixels = draw_shape(shape, size)
+        except RecordError as fault:
+            raise RecordError(f"{path}: {fault}") from fault
+        if pixels.any():
+            masks.append((shape["label"], RLEMask.from_array(pixels)))
+        else:
+            left_out.append(LeftOut("shape without a pixel", str(path)))
+    return masks, tuple(left_out)
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+        if not all(isinstance(shape["label"], str) and shape["points"] is not None for shape in content["shapes"]):
+            raise ValueError("a label that is no text")
+        return dict(content)
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        raise RecordError(f"{path}: not a file of LabelMe ({fault!r}); take it away or export it again") from fault
+
+
+def _image(path: Path, content: Mapping[str, Any]) -> tuple[bytes, tuple[int, int]]:
+    """Return the image that a file names, else the one that it holds, upright."""
+    # the name may come from Windows, with its slashes
+    name = PureWindowsPath(str(content.get("imagePath") or "")).as_posix()
+    if (path.parent / name).is_file() or not content.get("imageData"):
+        return upright(*read_image_file(path.parent / (name if name != "." else "imagePath")))
+    try:
+        data = b64decode(content["imageData"])
+    except (TypeError, ValueError) as fault:
+        raise RecordError(f"{path}: its imageData cannot be decoded ({fault})") from fault
+    height, width = decode_image(data, str(path)).shape[:2]
+    return upright(data, (height, width))
+
+
+def _name(label: str) -> str:
+    return " ".join(label.replace("_", " ").split()) or label

@@ -1,0 +1,143 @@
+import base64
+import json
+from io import BytesIO
+
+import numpy as np
+import pytest
+from converter_contract import ConverterContract, Expected
+from PIL import Image
+
+from lasagna.datamodules.converters.files import LayoutError
+from lasagna.datamodules.converters.labelme import LabelMe
+from lasagna.errors import RecordError
+
+SIZE = (20, 30)
+ROWS, COLUMNS = np.indices(SIZE)
+
+
+def picture(path, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    size = options.pop("size", SIZE)
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)).save(path, **options)
+    return path
+
+
+def shape(label, points, kind="polygon", **more):
+    return {"label": label, "points": points, "shape_type": kind, "group_id": None, "flags": {}, **more}
+
+
+def save(folder, stem, shapes, image=None, **more):
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"version": "5.4.1", "flags": {}, "shapes": shapes, "imagePath": image or f"{stem}.jpg"}
+    (folder / f"{stem}.json").write_text(
+        json.dumps(content | {"imageData": None, "imageHeight": 20, "imageWidth": 30} | more)
+    )
+
+
+def rectangle(label, left, top, right, bottom):
+    return shape(label, [[left, top], [right, bottom]], "rectangle")
+
+
+def inside(left, top, right, bottom):
+    return (left <= COLUMNS) & (right >= COLUMNS) & (top <= ROWS) & (bottom >= ROWS)
+
+
+class TestLabelMeContract(ConverterContract):
+    def release(self, folder):
+        one, two = picture(folder / "train" / "one.jpg"), picture(folder / "val" / "two.jpg")
+        corners = [[2, 3], [9, 3], [9, 8], [2, 8]]
+        shapes = [
+            shape("traffic_light", corners),
+            rectangle("traffic_light", 12, 3, 15, 8),
+            rectangle("__ignore__", 20, 0, 29, 4),
+        ]
+        save(folder / "train", "one", [*shapes, shape("way", [[0, 0], [9, 9]], "linestrip")])
+        save(folder / "val", "two", [rectangle("car", 9, 8, 1, 2)])
+        lights = inside(2, 3, 9, 8) | inside(12, 3, 15, 8)
+        one = Expected(one, {"traffic light": lights}, absent=set(), ignored=inside(20, 0, 29, 4))
+        return {"train": {"one": one}, "val": {"two": Expected(two, {"car": inside(1, 2, 9, 8)}, absent=set())}}
+
+    def converter(self, folder):
+        return LabelMe(folder)
+
+
+def reading(folder, **settings):
+    return LabelMe(folder, **settings).splits()["train"].reading(0)
+
+
+def mask_of(folder, *shapes):
+    picture(folder / "a.jpg")
+    save(folder, "a", shapes)
+    return reading(folder).record.category_masks()["x"].decode()
+
+
+def test_circles_and_pasted_masks(tmp_path):
+    circle = mask_of(tmp_path, shape("x", [[15, 10], [15, 16]], "circle"))
+    assert circle[10, 9] and circle[10, 21] and circle[4, 15] and not circle[4, 9]
+    assert circle.sum() == pytest.approx(np.pi * 6.5**2, rel=0.05)
+    buffer = BytesIO()
+    Image.fromarray(np.eye(4, dtype=bool)).save(buffer, "PNG")
+    pasted = mask_of(
+        tmp_path, shape("x", [[28, 5], [31, 8]], "mask", mask=base64.b64encode(buffer.getvalue()).decode())
+    )
+    assert np.argwhere(pasted).tolist() == [[5, 28], [6, 29]]
+
+
+def test_what_has_no_inside_or_no_pixel_is_counted(tmp_path):
+    picture(tmp_path / "a.jpg")
+    lines = [shape("x", [[1, 1], [5, 5]], kind) for kind in ("line", "linestrip", "points")]
+    save(tmp_path, "a", [*lines, shape("x", [[1, 1]], "point"), rectangle("x", 50, 50, 60, 60)])
+    found = reading(tmp_path)
+    assert not found.record.regions
+    assert [part.reason for part in found.left_out][-2:] == ["point, which has no inside", "shape without a pixel"]
+    assert len(found.left_out) == 5
+
+
+def test_the_image_is_the_file_else_what_the_json_holds(tmp_path):
+    data = picture(tmp_path / "images" / "b.jpg").read_bytes()
+    (tmp_path / "json").mkdir()
+    save(tmp_path / "json", "a", [], image="..\\images\\b.jpg", imageData="?")
+    assert reading(tmp_path / "json").record.image_bytes == data
+    save(tmp_path / "json", "a", [], image="gone.jpg", imageData=base64.b64encode(data).decode())
+    assert reading(tmp_path / "json").record.image_bytes == data
+
+
+def test_a_photograph_on_its_side_is_stored_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture(tmp_path / "a.jpg", size=(30, 20), exif=exif)
+    save(tmp_path, "a", [rectangle("x", 20, 2, 25, 5)])
+    record = reading(tmp_path).record
+    assert record.size == record.image().shape[:2] == SIZE
+
+
+def test_absence_is_known_where_it_is_said_and_labels_of_one_name_are_its_aliases(tmp_path):
+    picture(tmp_path / "a.jpg")
+    save(tmp_path, "a", [rectangle("street_lamp", 1, 1, 5, 5), rectangle("street lamp", 9, 9, 12, 12)])
+    manifest = reading(tmp_path, unannotated="absent").record.manifest
+    assert (manifest.unannotated, manifest.categories) == ("absent", ("street lamp",))
+    assert manifest.aliases == {"street lamp": ("street lamp", "street_lamp")}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"shapes": None}, r"a\.json: not a file of LabelMe"),
+        ({"shapes": [{"label": 5, "points": []}]}, r"a\.json: not a file of LabelMe"),
+        ({"shapes": [shape("x", [[1, 1], [2, 2]])]}, r"a\.json: shape 'x': a polygon that cannot be drawn \(2 points"),
+        ({"shapes": [shape("x", [[1, 1], [2, 2]], "mask", mask="AAAA")]}, "a mask that cannot be drawn"),
+        ({"imageHeight": 25}, r"drawn on an image of size \(25, 30\), the image is of \(20, 30\)"),
+        ({"imagePath": "gone.jpg"}, r"gone\.jpg: the image cannot be read"),
+        ({"imagePath": "gone.jpg", "imageData": "AAAA"}, r"a\.json: the image cannot be decoded"),
+    ],
+)
+def test_faults_name_the_file(tmp_path, changes, message):
+    picture(tmp_path / "a.jpg")
+    save(tmp_path, "a", **{"shapes": []} | changes)
+    with pytest.raises(RecordError, match=message):
+        reading(tmp_path)
+
+
+def test_an_empty_folder_is_named(tmp_path):
+    with pytest.raises(LayoutError, match="there is no LabelMe file"):
+        LabelMe(tmp_path).splits()
