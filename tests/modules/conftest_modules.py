@@ -25,6 +25,28 @@ def random_assistant(seed: int = 0, prompt_format: str = "tiny", scale: float = 
     return assistant.eval()
 
 
+def greedy_under_grammar(model, prompt_format, vectors, query):
+    """Decide one name at a time, each time over the whole sequence, without cache and without padding."""
+    text = model.preparation
+    present, absent = (text.answer_ids(token)[0] for token in (prompt_format.present_token, prompt_format.absent_token))
+    tokens = text.prompt_ids(prompt_format.prompt(query.kind, query.names))
+    decisions = []
+    for rank, name in enumerate(query.names):
+        tokens += text.answer_ids(prompt_format.lead(query.kind, name, rank == 0))
+        logits = plain_logits(model, tokens, vectors[query.image])
+        decisions.append(bool(logits[present] >= logits[absent]))
+        tokens.append(present if decisions[-1] else absent)
+    return tuple(decisions)
+
+
+def plain_logits(model, tokens, vectors):
+    """Return the logits behind a row of tokens, computed over all of it."""
+    ids = torch.tensor([tokens])
+    with torch.no_grad():
+        hidden = model(model.embed(ids, vectors[None]), torch.ones_like(ids), torch.arange(len(tokens))[None])
+        return model.logits(hidden[0, -1])
+
+
 def dictate(monkeypatch: pytest.MonkeyPatch, model: LanguageModel, token_ids: list[int]) -> None:
     """Let a model write certain tokens, then its end token, whatever it reads."""
     coming = iter(token_ids)

@@ -4,36 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest_modules import dictate, random_assistant
+from conftest_modules import dictate, greedy_under_grammar, plain_logits, random_assistant
 
 from lasagna.batch import Query
 from lasagna.errors import QueryError
+from lasagna.modules import Assistant, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
 from lasagna.modules.decoding import Decoder
 from lasagna.modules.tiny.weights import packaged_words
 
 NAMES = packaged_words()[10:60]
-
-
-def greedy_under_grammar(assistant, vectors, query):
-    """Decide one name at a time, each time over the whole sequence, without cache and without padding."""
-    model, prompt_format, text = assistant.language_model, assistant.format, assistant.preparation.text
-    present = text.answer_ids(prompt_format.present_token)[0]
-    absent = text.answer_ids(prompt_format.absent_token)[0]
-    tokens = text.prompt_ids(prompt_format.prompt(query.kind, query.names))
-    decisions = []
-    for rank, name in enumerate(query.names):
-        tokens += text.answer_ids(prompt_format.lead(query.kind, name, rank == 0))
-        logits = plain_logits(model, tokens, vectors[query.image])
-        decisions.append(bool(logits[present] >= logits[absent]))
-        tokens.append(present if decisions[-1] else absent)
-    return tuple(decisions)
-
-
-def plain_logits(model, tokens, vectors):
-    ids = torch.tensor([tokens])
-    with torch.no_grad():
-        hidden = model(model.embed(ids, vectors[None]), torch.ones_like(ids), torch.arange(len(tokens))[None])
-        return model.logits(hidden[0, -1])
 
 
 def queries_of(kind, count, seed):
@@ -57,8 +36,22 @@ def test_ordered_is_greedy_under_the_grammar(prompt_format, seed):
         queries = queries_of(kind, 6, seed)
         decoded = decoder.ordered(vectors, queries)
         assert [answer.present for answer in decoded] == [
-            greedy_under_grammar(assistant, vectors, query) for query in queries
+            greedy_under_grammar(assistant.language_model, assistant.format, vectors, query) for query in queries
         ]
+
+
+def test_ordered_is_greedy_with_trained_weights():
+    """The package's language model, which reads: its drafts are mostly right, and its answers are the same."""
+    assistant = Assistant(TinyVisionEncoder(), TinyLanguageModel(), TinyMaskHead(), "tiny").eval()
+    assistant.configure_model()
+    pixels = torch.rand(3, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        vectors = assistant.encode(pixels).image_vectors
+    queries = queries_of("complex", 9, 4) + queries_of("referring", 3, 5)
+    decoded = Decoder(assistant.language_model, assistant.format).ordered(vectors, queries)
+    found = [answer.present for answer in decoded]
+    assert found == [greedy_under_grammar(assistant.language_model, assistant.format, vectors, one) for one in queries]
+    assert {True, False} == {one for answer in found for one in answer}
 
 
 def test_decisions_lean_on_earlier_ones():

@@ -10,12 +10,14 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from conftest_modules import greedy_under_grammar
 
 from lasagna.batch import Query
 from lasagna.errors import ConfigError
 from lasagna.modules import Assistant, FeatureSpec, LoRA, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
 from lasagna.modules.base import LanguageModel
 from lasagna.modules.causal_language_model import CausalLanguageModel
+from lasagna.modules.decoding import Decoder
 from lasagna.modules.rows import left_pad, row_positions
 from lasagna.prompt_formats import RELEASED, TINY
 from lasagna.recipe import build as rebuild
@@ -138,6 +140,20 @@ class LanguageModelContract:
                 model, torch.tensor([row]), torch.ones(1, len(row), dtype=torch.long), vectors[place : place + 1]
             )
             torch.testing.assert_close(together[place, -len(row) :], alone[0], atol=1e-5, rtol=1e-4)
+
+    def test_ordered_decoding_is_greedy_under_the_grammar(self):
+        """Over two images, with queries of unequal lengths together, and weights that make decisions lively."""
+        model = self.build()
+        with torch.no_grad():
+            for value in model.parameters():
+                value.mul_(3 if value.dim() > 1 else 1)
+        names = ("sun", "red ball", "dog", "house", "old oak", "car", "kite")
+        queries = [Query(rank % 2, "complex", names[rank : 3 + 2 * rank]) for rank in range(3)]
+        queries.append(Query(0, "referring", ("the ball left of the sun",)))
+        vectors = self.vectors(model, 2)
+        decoded = Decoder(model, TINY).ordered(vectors, queries)
+        wanted = [greedy_under_grammar(model, TINY, vectors, query) for query in queries]
+        assert [answer.present for answer in decoded] == wanted
 
     def test_gradients_reach_what_is_trained(self):
         model = self.build().train()

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from conftest_modules import greedy_under_grammar
 from transformers import CLIPVisionModel, LlamaConfig, LlamaForCausalLM
 
 from lasagna.batch import Query
@@ -17,6 +18,7 @@ from lasagna.errors import CheckpointError
 from lasagna.modules import Assistant, FeatureSpec, LoRA, TinyMaskHead, TinyVisionEncoder
 from lasagna.modules.base import LanguageModel
 from lasagna.modules.cached_prompts import CachedPrompts
+from lasagna.modules.decoding import Decoder
 from lasagna.modules.llava import LlavaV1
 from lasagna.prompt_formats import RELEASED
 from lasagna.recipe import build, describe
@@ -165,6 +167,16 @@ def test_the_cache_gives_the_hidden_states_of_one_forward(model):
             places = torch.arange(ids.shape[1])[None]
             whole = model(model.embed(ids, vectors[row : row + 1]), torch.ones_like(ids), places)
             torch.testing.assert_close(again[row, : len(tail)], whole[0, len(prompt) :], atol=1e-5, rtol=1e-4)
+
+
+def test_ordered_decoding_is_greedy_under_the_grammar(model):
+    names = ("the sky", "wall", "the dog", "scissors", "traffic light")
+    queries = [Query(rank % 2, "complex", names[rank : 3 + 2 * rank]) for rank in range(3)]
+    queries.append(Query(0, "referring", ("the dog on the left",)))
+    vectors = torch.randn(2, PATCHES, HIDDEN, generator=torch.Generator().manual_seed(2))
+    decoded = Decoder(model, RELEASED).ordered(vectors, queries)
+    wanted = [greedy_under_grammar(model, RELEASED, vectors, query) for query in queries]
+    assert [answer.present for answer in decoded] == wanted
 
 
 def test_new_tokens_get_fresh_rows_and_old_ones_keep_theirs(base, model):
