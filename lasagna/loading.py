@@ -71,7 +71,13 @@ def check_job(checkpoint: dict[str, Any], path: str | Path, *, resumed: bool) ->
         )
 
 
-def load(path: str | Path, *, assistant: Assistant | None = None, frozen_check: bool = True) -> Assistant:
+def load(
+    path: str | Path,
+    *,
+    assistant: Assistant | None = None,
+    frozen_check: bool = True,
+    calibrated: bool | str | None = None,
+) -> Assistant:
     """Load an assistant that is ready to answer.
 
     Args:
@@ -79,12 +85,15 @@ def load(path: str | Path, *, assistant: Assistant | None = None, frozen_check: 
             the layout of LaSagnA's releases; it says itself how to make the assistant.
         assistant: The assistant to load into, for checkpoints that cannot say so; it is built here.
         frozen_check: Whether the frozen weights must be those that the checkpoint was trained with.
+        calibrated: Whether presence is decided as ``lasagna calibrate`` found for this checkpoint; a data set's name
+            for the threshold of that set, None to do so if there is a calibration.
 
     Returns:
         The assistant on the CPU, in evaluation mode.
 
     Raises:
-        CheckpointError: If the checkpoint cannot be read, is of another architecture, or the frozen weights changed.
+        CheckpointError: If the checkpoint cannot be read, is of another architecture, the frozen weights changed, or
+            it has no calibration where one is asked for.
     """
     from lasagna.modules.assistant import Assistant
     from lasagna.recipe import build
@@ -106,7 +115,22 @@ def load(path: str | Path, *, assistant: Assistant | None = None, frozen_check: 
     if frozen_check and FROZEN in checkpoint:
         check_frozen(checkpoint[FROZEN], assistant, weights.keys())
     assistant.load_state_dict(weights, strict=False)
+    if calibrated is not False:
+        _apply_calibration(assistant, Path(path), calibrated)
     return assistant.eval()
+
+
+def _apply_calibration(assistant: Assistant, path: Path, wanted: bool | str | None) -> None:
+    from lasagna.calibration_file import calibration_file, read_calibration
+
+    found = read_calibration(path)
+    if found is not None:
+        assistant.presence_temperature = found.temperature
+        assistant.presence_threshold = found.threshold(wanted if isinstance(wanted, str) else None)
+    elif wanted:
+        raise CheckpointError(
+            f"calibrated: {str(path)!r} has no calibration ({calibration_file(path)}); make one by `lasagna calibrate`"
+        )
 
 
 def _nearby(path: Path) -> str:

@@ -31,7 +31,8 @@ def predict(
     ask: str | None = None,
     out: Path = Path("predictions"),
     decoding: Literal["ordered", "free"] = "ordered",
-    threshold: float = 0.5,
+    threshold: float | None = None,
+    calibrated_for: str | None = None,
     device: str = "auto",
 ) -> None:
     """Answer queries about a picture, or about each picture of a folder.
@@ -47,7 +48,9 @@ def predict(
         ask: A question to be answered in words, e.g. "how many balls are there".
         out: Folder for one JSON a picture and one PNG a query.
         decoding: "ordered" decides on every name in the order asked, "free" lets the model write.
-        threshold: Score from which ordered decoding says that a name is present, in [0, 1].
+        threshold: Score from which ordered decoding says that a name is present, in [0, 1]; None for what ``lasagna
+            calibrate`` found for the checkpoint, or else 0.5.
+        calibrated_for: Data set whose threshold of the calibration is taken; None for that over all.
         device: Where to compute: "cpu", "cuda", ...; "auto" for an accelerator if there is one.
 
     Raises:
@@ -58,10 +61,11 @@ def predict(
     """
     queries = read_queries(query, refer, reason, ask)
     pictures = find_pictures(image)
-    if not 0 <= threshold <= 1:
+    if threshold is not None and not 0 <= threshold <= 1:
         raise LasagnaError(f"threshold: expected a number in [0, 1], got {threshold}")
-    assistant = _assistant(ckpt, device)
-    assistant.presence_threshold = threshold
+    assistant = _assistant(ckpt, device, calibrated_for)
+    if threshold is not None:
+        assistant.presence_threshold = threshold
     failed = _answer_all(assistant, pictures, queries, out, decoding)
     print(f"{len(pictures) - len(failed)} of {len(pictures)} pictures answered in {out}")
     for fault in failed:
@@ -152,15 +156,15 @@ def _write(
     (out / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _assistant(ckpt: Path, device: str) -> Assistant:
+def _assistant(ckpt: Path, device: str, calibrated: str | None) -> Assistant:
     import torch
 
     from lasagna.loading import load
 
     if device == "auto":
         found = torch.accelerator.current_accelerator(check_available=True)
-        return load(ckpt).to(found or "cpu")
+        return load(ckpt, calibrated=calibrated).to(found or "cpu")
     try:
-        return load(ckpt).to(torch.device(device))
+        return load(ckpt, calibrated=calibrated).to(torch.device(device))
     except (RuntimeError, AssertionError) as fault:
         raise LasagnaError(f"device: {device!r} cannot be used ({str(fault).splitlines()[0]}); try cpu") from fault

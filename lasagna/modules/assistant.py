@@ -20,9 +20,11 @@ from lasagna.dialogue import Answer, Kind
 from lasagna.errors import QueryError
 from lasagna.modules.answers import make_answer, mask_states
 from lasagna.modules.base import LanguageModel, MaskHead, VisionEncoder
+from lasagna.modules.chat import Chat
 from lasagna.modules.decoding import Decoded, Decoder
 from lasagna.modules.feature_cache import FeatureCache
 from lasagna.modules.input_checks import check_image, check_queries
+from lasagna.modules.long_lists import join_answers, split_query
 from lasagna.modules.losses import AssistantOutput
 from lasagna.modules.rows import row_positions
 from lasagna.prompt_format import PromptFormat
@@ -57,6 +59,8 @@ class Assistant(Described, LightningModule):
         prompt_format: How queries and answers are written: the name of a format, or a format of your own.
         presence_threshold: Presence score from which ordered decoding says "present".
         mask_threshold: Probability from which a pixel belongs to a mask.
+        presence_temperature: By what the logits of presence are divided before they become scores; ``lasagna
+            calibrate`` finds it.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class Assistant(Described, LightningModule):
         prompt_format: Literal["lisa", "paper", "released", "tiny"] | PromptFormat = "paper",
         presence_threshold: float = 0.5,
         mask_threshold: float = 0.5,
+        presence_temperature: float = 1.0,
     ) -> None:
         super().__init__()
         self.vision_encoder = vision_encoder
@@ -75,6 +80,7 @@ class Assistant(Described, LightningModule):
         self.format = PROMPT_FORMATS[prompt_format] if isinstance(prompt_format, str) else prompt_format
         self.presence_threshold = presence_threshold
         self.mask_threshold = mask_threshold
+        self.presence_temperature = presence_temperature
         self.feature_cache: FeatureCache | None = None
         self._built = False
 
@@ -148,28 +154,46 @@ class Assistant(Described, LightningModule):
         Raises:
             QueryError: If a query cannot be asked or is longer than the language model takes.
         """
-        if not queries:
-            return []
-        decoder = Decoder(self.language_model, self.format, self.presence_threshold)
-        free = [rank for rank, query in enumerate(queries) if decoding == "free" or query.kind == "question"]
-        ordered = [rank for rank in range(len(queries)) if rank not in set(free)]
-        decoded: dict[int, Decoded] = {}
-        for ranks, decode in ((free, decoder.free), (ordered, decoder.ordered)):
-            if ranks:
-                answers = decode(encoded.image_vectors, [queries[rank] for rank in ranks])
-                decoded.update(zip(ranks, answers, strict=True))
-        answered = [decoded[rank] for rank in range(len(queries))]
-        masks = self._masks(encoded, queries, answered)
-        return [
-            make_answer(
-                answered[rank],
-                masks[rank],
-                geometries[query.image],
-                threshold=self.mask_threshold,
-                keep_probability=keep_probability,
-            )
-            for rank, query in enumerate(queries)
-        ]
+        parts = [split_query(query, self.decoder.fits) for query in queries]
+        asked = [part for split in parts for part in split]
+        answers = iter(self._answer_parts(encoded, geometries, asked, decoding, keep_probability))
+        return [join_answers([next(answers) for _ in split]) for split in parts]
+
+    @property
+    def decoder(self) -> Decoder:
+        """What decodes answers with the language model; known once the model is configured."""
+        return Decoder(self.language_model, self.format, self.presence_threshold, self.presence_temperature)
+
+    def chat(self, image: NDArray[np.uint8]) -> Chat:
+        """Begin a talk about one image, which is encoded once for all its rounds.
+
+        Args:
+            image: The image, uint8 ``[H, W, 3]``.
+
+        Raises:
+            RecordError: If the image is none, or of another form.
+        """
+        return Chat(self, image)
+
+    def encode_image(self, image: NDArray[np.uint8]) -> tuple[Encoded, Geometry]:
+        """Prepare and encode one image for all that is asked about it.
+
+        Args:
+            image: The image, uint8 ``[H, W, 3]``.
+
+        Returns:
+            The encoded image, and how it was fitted.
+
+        Raises:
+            RecordError: If the image is none, or of another form.
+        """
+        check_image(image)
+        self.configure_model()
+        preparation = self.preparation
+        tower = None if preparation.tower is None else preparation.tower.pixels(image)[None].to(self.device)
+        with torch.no_grad():
+            encoded = self.encode(preparation.image.pixels(image)[None].to(self.device), tower)
+        return encoded, preparation.image.geometry((image.shape[0], image.shape[1]))
 
     def answers(
         self, image: NDArray[np.uint8], queries: Sequence[Query], decoding: Decoding = "ordered"
@@ -187,12 +211,8 @@ class Assistant(Described, LightningModule):
         """
         check_image(image)
         self.configure_model()
-        preparation = self.preparation
-        check_queries(preparation.prompt_format, queries, decoding)
-        tower = None if preparation.tower is None else preparation.tower.pixels(image)[None].to(self.device)
-        with torch.no_grad():
-            encoded = self.encode(preparation.image.pixels(image)[None].to(self.device), tower)
-        geometry = preparation.image.geometry((image.shape[0], image.shape[1]))
+        check_queries(self.format, queries, decoding)
+        encoded, geometry = self.encode_image(image)
         return self.answer_batch(encoded, [geometry], queries, decoding)
 
     def answer(
@@ -213,6 +233,38 @@ class Assistant(Described, LightningModule):
         if isinstance(names, str):
             raise QueryError(f"names: expected a list of names such as {[names]}, got the text {names!r}")
         return self.answers(image, [Query(0, kind, tuple(names))], decoding)[0]
+
+    def _answer_parts(
+        self,
+        encoded: Encoded,
+        geometries: Sequence[Geometry],
+        queries: Sequence[Query],
+        decoding: Decoding,
+        keep_probability: bool,
+    ) -> list[Answer]:
+        """Answer queries that fit into the language model."""
+        if not queries:
+            return []
+        decoder = self.decoder
+        free = [rank for rank, query in enumerate(queries) if decoding == "free" or query.kind == "question"]
+        ordered = [rank for rank in range(len(queries)) if rank not in set(free)]
+        decoded: dict[int, Decoded] = {}
+        for ranks, decode in ((free, decoder.free), (ordered, decoder.ordered)):
+            if ranks:
+                answers = decode(encoded.image_vectors, [queries[rank] for rank in ranks])
+                decoded.update(zip(ranks, answers, strict=True))
+        answered = [decoded[rank] for rank in range(len(queries))]
+        masks = self._masks(encoded, queries, answered)
+        return [
+            make_answer(
+                answered[rank],
+                masks[rank],
+                geometries[query.image],
+                threshold=self.mask_threshold,
+                keep_probability=keep_probability,
+            )
+            for rank, query in enumerate(queries)
+        ]
 
     def _hidden(self, batch: Batch, image_vectors: Tensor) -> Tensor:
         places = torch.arange(batch.input_ids.shape[1], device=batch.input_ids.device)

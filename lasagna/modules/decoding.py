@@ -9,7 +9,7 @@ Notation: r: rows (queries); t: tokens; k: decisions of one row; d: hidden size;
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -53,12 +53,16 @@ class Decoder:
         model: The language model.
         prompt_format: How queries and answers are written.
         threshold: Presence score from which ordered decoding says "present"; 0.5 is greedy.
+        temperature: By what the logits are divided before they become presence scores; decisions at 0.5 do not change.
     """
 
-    def __init__(self, model: LanguageModel, prompt_format: PromptFormat, threshold: float = 0.5) -> None:
+    def __init__(
+        self, model: LanguageModel, prompt_format: PromptFormat, threshold: float = 0.5, temperature: float = 1.0
+    ) -> None:
         self.model = model
         self.format = prompt_format
         self.threshold = threshold
+        self.temperature = temperature
         self.text: TextPreparation = model.preparation
         self.present_id = self.text.answer_ids(prompt_format.present_token)[0]
         self.absent_id = self.text.answer_ids(prompt_format.absent_token)[0]
@@ -125,6 +129,46 @@ class Decoder:
             for query, tokens, state in zip(queries, written, states, strict=True)
         ]
 
+    def fits(self, query: Query) -> bool:
+        """Say whether a query and its complete answer fit into the language model.
+
+        Raises:
+            QueryError: If the query cannot be asked.
+        """
+        prompt = self._prompts([query])[0]
+        answer = (
+            [] if query.kind == "question" else self.text.answer_ids(self._answer(query, [False] * len(query.names)))
+        )
+        return len(prompt) + len(answer) + 1 <= self.text.max_length
+
+    @torch.no_grad()
+    def stream(self, image_vectors: Tensor, query: Query, most: int | None = None) -> Iterator[str]:
+        """Write the most probable token at each step, and give the text piece by piece as it comes.
+
+        Args:
+            image_vectors: The images as the language model reads them, float ``[b, i, d]``.
+            query: The query.
+            most: Most tokens to write, as in ``free``.
+
+        Yields:
+            Pieces that, joined, are the text that ``free`` gives.
+
+        Raises:
+            QueryError: If the query cannot be asked or is longer than the model takes.
+        """
+        prompt = self._prompts([query])[0]
+        self._check_lengths([query], [prompt], [[]])
+        cached = CachedPrompts(self.model, [prompt[:-1]], self._vectors(image_vectors, [query]))
+        coming, written, told = prompt[-1], list[int](), ""
+        while len(written) < self._limit(query, prompt, most) and coming != self.text.end_token_id:
+            coming = self._choose(cached.extend([[coming]], keep=True)[:, 0])[0]
+            written.append(coming)
+            text = self.text.text(written)
+            # a letter may take several tokens, and its first ones are no text yet
+            if text.startswith(told) and not text.endswith("\ufffd"):
+                yield text[len(told) :]
+                told = text
+
     def _prompts(self, queries: Sequence[Query]) -> list[list[int]]:
         for query in queries:
             self.format.check(query.kind, query.names)
@@ -144,7 +188,7 @@ class Decoder:
             if length > self.text.max_length:
                 raise QueryError(
                     f"query: {len(query.names)} names need {length} tokens with their answer, the language model takes "
-                    f"{self.text.max_length}; ask in several queries"
+                    f"{self.text.max_length}; ask for less at a time"
                 )
 
     def _decision_places(self, tokens: Sequence[int]) -> list[int]:
@@ -152,7 +196,8 @@ class Decoder:
 
     def _scores(self, states: Sequence[Tensor]) -> list[Tensor]:
         logits = self.model.logits(torch.cat(list(states)))[:, [self.absent_id, self.present_id]]
-        return list(logits.float().softmax(-1)[:, 1].split([len(state) for state in states]))
+        scores = (logits.float() / self.temperature).softmax(-1)[:, 1]
+        return list(scores.split([len(state) for state in states]))
 
     def _redraft(self, tails: Sequence[list[int]], places: Sequence[list[int]], scores: Sequence[Tensor]) -> bool:
         """Put the new decisions into the draft; say whether anything changed."""

@@ -1,0 +1,1 @@
+"""Making presence scores mean what they say: `lasagna calibrate`."""

@@ -1,0 +1,144 @@
+"""``lasagna calibrate``: fit temperature and thresholds on validation data, and store them with the checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from lasagna.calibrating.diagram import draw_reliability
+from lasagna.calibrating.fit import (
+    Scores,
+    Truth,
+    calibration_error,
+    f1,
+    fit_temperature,
+    fit_threshold,
+    negative_log_likelihood,
+    scaled,
+)
+from lasagna.calibration_file import ALL, Calibration, checksum, write_calibration
+from lasagna.datamodules import NegativeInjection, OrderRandomization, ShardDataModule, Source
+from lasagna.errors import ConfigError
+from lasagna.loading import load
+from lasagna.tasks.evaluation import answer
+from lasagna.tasks.semantic import Semantic
+
+if TYPE_CHECKING:
+    from lasagna.modules.assistant import Assistant
+
+FEWEST = 20
+"""Fewest decisions to calibrate on."""
+
+
+def calibrate(
+    ckpt: Path, shards: list[Path], limit: int = 200, batch_size: int = 8, device: str = "cpu", seed: int = 0
+) -> None:
+    """Fit the temperature of presence scores, and a threshold for each data set, and store them with the checkpoint.
+
+    All names of each data set are asked for in random order; take validation data, not what is tested. The result is
+    read by ``lasagna predict`` and ``lasagna.load``; a reliability diagram is drawn beside it.
+
+    Args:
+        ckpt: A checkpoint that training wrote, or a folder that ``lasagna export`` or ``lasagna import`` wrote.
+        shards: Folders of shards with categories.
+        limit: Most records of each folder.
+        batch_size: Images that are answered together.
+        device: Where to compute: "cpu", "cuda", ...
+        seed: Seed of the order of names.
+
+    Raises:
+        CheckpointError: If the checkpoint cannot be used.
+        ShardError: If a folder has no shards.
+        ConfigError: If there is nothing to calibrate on: few decisions, or only present or only absent names.
+    """
+    sources = [Source(str(folder), Semantic()) for folder in shards]
+    sets = [source.manifest.name for source in sources]
+    assistant = load(ckpt, calibrated=False).to(device)
+    found: dict[str, tuple[Scores, Truth]] = {}
+    for name, source in zip(sets, sources, strict=True):
+        scores, present = collect(assistant, source, limit, batch_size, seed)
+        before = found.get(name, (np.zeros(0), np.zeros(0, bool)))
+        found[name] = (np.concatenate([before[0], scores]), np.concatenate([before[1], present]))
+    calibration = fit(found, checksum(ckpt))
+    path = write_calibration(calibration, ckpt)
+    picture = path.with_suffix(".png")
+    draw_reliability(found, calibration.temperature, picture)
+    lines = [f"temperature {calibration.temperature:.3f}"]
+    lines += [
+        f"{name}: threshold {calibration.thresholds[name]:.3f}, F1 {figures['f1_before']:.3f} -> {figures['f1']:.3f}, "
+        f"calibration error {figures['calibration_error_before']:.3f} -> {figures['calibration_error']:.3f}"
+        for name, figures in calibration.figures.items()
+    ]
+    Console().print("\n".join([*lines, f"written to {path} and {picture.name}"]), highlight=False, soft_wrap=True)
+
+
+def collect(assistant: Assistant, source: Source, limit: int, batch_size: int, seed: int) -> tuple[Scores, Truth]:
+    """Ask for all names of a data set, and return each decision's score and whether it should be present.
+
+    Args:
+        assistant: Who answers.
+        source: The data set.
+        limit: Most records.
+        batch_size: Images that are answered together.
+        seed: Seed of the order of names.
+    """
+    strategies = [NegativeInjection(), OrderRandomization()]
+    data = ShardDataModule(
+        test=[source], evaluation_strategies=strategies, evaluation_batch_size=batch_size, num_workers=0, seed=seed
+    )
+    data.setup("test")
+    data.connect(assistant.preparation)
+    scores: list[float] = []
+    present: list[bool] = []
+    batches = max(1, -(-min(limit, source.shard_set.records) // batch_size))
+    loader = zip(range(batches), data.test_dataloader()[0], strict=False)
+    for _, batch in track(loader, f"asking about {source.manifest.name}", total=batches):
+        batch = batch.to(assistant.device)
+        for sample, given in zip(batch.samples, answer(assistant, batch, ("ordered",))["ordered"], strict=True):
+            there = {entry.name for entry in sample.dialogue.entries if entry.present}
+            scores += [entry.score for entry in given.entries]
+            present += [entry.name in there for entry in given.entries]
+    return np.asarray(scores, dtype=np.float64), np.asarray(present, dtype=bool)
+
+
+def fit(found: dict[str, tuple[Scores, Truth]], checkpoint: str) -> Calibration:
+    """Fit one temperature over all sets, and thresholds for each and for all.
+
+    Args:
+        found: Scores and truth of each set.
+        checkpoint: Checksum of the checkpoint.
+
+    Raises:
+        ConfigError: If there are too few decisions, or only present or only absent names.
+    """
+    scores, present = (np.concatenate([part[place] for part in found.values()]) for place in (0, 1))
+    if len(scores) < FEWEST or present.all() or not present.any():
+        raise ConfigError(
+            f"shards: {len(scores)} decisions, {int(present.sum())} of them on present names, are nothing to calibrate "
+            f"on; give at least {FEWEST}, with present and absent names"
+        )
+    temperature = fit_temperature(scores, present)
+    parts = {ALL: (scores, present), **found}
+    thresholds = {name: fit_threshold(scaled(part, temperature), truth) for name, (part, truth) in parts.items()}
+    figures = {
+        name: _figures(part, scaled(part, temperature), truth, thresholds[name])
+        for name, (part, truth) in parts.items()
+    }
+    return Calibration(temperature, thresholds, checkpoint, figures)
+
+
+def _figures(before: Scores, after: Scores, present: Truth, threshold: float) -> dict[str, float]:
+    return {
+        "decisions": len(before),
+        "present": int(present.sum()),
+        "f1_before": f1(before, present, 0.5),
+        "f1": f1(after, present, threshold),
+        "negative_log_likelihood_before": negative_log_likelihood(before, present),
+        "negative_log_likelihood": negative_log_likelihood(after, present),
+        "calibration_error_before": calibration_error(before, present),
+        "calibration_error": calibration_error(after, present),
+    }

@@ -1,0 +1,86 @@
+"""Temperature and threshold of presence scores.
+
+Temperature scaling: Guo et al. (ICML 2017), "On Calibration of Modern Neural Networks", which also has the expected
+calibration error. Notation: n: decisions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scores = NDArray[np.float64]
+Truth = NDArray[np.bool_]
+
+_EDGE = 1e-7
+_GOLDEN = (5**0.5 - 1) / 2
+_RANGE = (np.log(0.05), np.log(20.0))
+
+
+def scaled(scores: Scores, temperature: float) -> Scores:
+    """Return presence scores ``[n]`` with their logits divided by a temperature."""
+    clipped = scores.clip(_EDGE, 1 - _EDGE)
+    logits = np.log(clipped) - np.log1p(-clipped)
+    result: Scores = 1 / (1 + np.exp(-logits / temperature))
+    return result
+
+
+def negative_log_likelihood(scores: Scores, present: Truth) -> float:
+    """Return the mean cross entropy of scores ``[n]`` against the truth ``[n]``."""
+    clipped = scores.clip(_EDGE, 1 - _EDGE)
+    return float(-np.where(present, np.log(clipped), np.log1p(-clipped)).mean())
+
+
+def fit_temperature(scores: Scores, present: Truth) -> float:
+    """Return the temperature in [0.05, 20] with the least cross entropy, found by golden-section search.
+
+    Args:
+        scores: Presence scores, float ``[n]``.
+        present: The truth, bool ``[n]``.
+    """
+    low, high = _RANGE
+    for _ in range(60):
+        near, far = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+        losses = [negative_log_likelihood(scaled(scores, float(np.exp(place))), present) for place in (near, far)]
+        low, high = (low, far) if losses[0] <= losses[1] else (near, high)
+    return float(np.exp((low + high) / 2))
+
+
+def f1(scores: Scores, present: Truth, threshold: float) -> float:
+    """Return F1 of calling present what scores at least a threshold; 0 if nothing is or is called present."""
+    called = scores >= threshold
+    right = int((called & present).sum())
+    return 2 * right / max(1, int(called.sum()) + int(present.sum()))
+
+
+def fit_threshold(scores: Scores, present: Truth) -> float:
+    """Return the threshold with the best F1; of equally good ones the middle of the widest gap, nearest to 0.5.
+
+    Args:
+        scores: Presence scores, float ``[n]``.
+        present: The truth, bool ``[n]``.
+    """
+    order = np.sort(np.unique(np.concatenate([[0.0, 1.0], scores])))
+    places = np.append((order[:-1] + order[1:]) / 2, 0.0)
+    values = np.array([f1(scores, present, place) for place in places])
+    best = np.flatnonzero(values >= values.max() - 1e-12)
+    widths = np.append(order[1:] - order[:-1], 0.0)[best]
+    widest = best[widths >= widths.max() - 1e-12]
+    return float(places[widest[np.abs(places[widest] - 0.5).argmin()]])
+
+
+def reliability(scores: Scores, present: Truth, bins: int = 10) -> tuple[Scores, Scores, NDArray[np.int64]]:
+    """Return for each bin of scores the mean score, the share that is present, and how many there are; NaN if none."""
+    place = np.minimum((scores * bins).astype(np.int64), bins - 1)
+    counts = np.bincount(place, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        means = np.bincount(place, scores, bins) / counts
+        shares = np.bincount(place, present.astype(np.float64), bins) / counts
+    return means, shares, counts
+
+
+def calibration_error(scores: Scores, present: Truth, bins: int = 10) -> float:
+    """Return the expected calibration error: how far mean score and share present are apart, over bins."""
+    means, shares, counts = reliability(scores, present, bins)
+    there = counts > 0
+    return float((np.abs(means - shares)[there] * counts[there]).sum() / max(1, counts.sum()))

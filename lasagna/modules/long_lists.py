@@ -1,0 +1,45 @@
+"""Lists that are longer than a language model takes, asked in several queries.
+
+A list is asked in as few parts as fit, in its order and of about equally many names each, and the answers are put
+together: entries and faults one after the other, texts with a line break between them. So a name's decision leans on
+the names before it in its own part alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from lasagna.batch import Query
+from lasagna.dialogue import Answer
+
+
+def split_query(query: Query, fits: Callable[[Query], bool]) -> list[Query]:
+    """Return a query as parts that fit, or alone if it fits, is no list, or even a single name of it does not fit.
+
+    Args:
+        query: The query.
+        fits: Says whether a query and its answer fit into the language model.
+    """
+    if query.kind != "complex" or fits(query):
+        return [query]
+    for count in range(2, len(query.names) + 1):
+        parts = [replace(query, names=names) for names in _shared_out(query.names, count)]
+        if all(map(fits, parts)):
+            return parts
+    return [query]
+
+
+def join_answers(answers: Sequence[Answer]) -> Answer:
+    """Put the answers to the parts of a query together."""
+    if len(answers) == 1:
+        return answers[0]
+    entries = tuple(entry for answer in answers for entry in answer.entries)
+    faults = tuple(fault for answer in answers for fault in answer.faults)
+    return Answer("\n".join(answer.text for answer in answers), entries, faults)
+
+
+def _shared_out(names: tuple[str, ...], count: int) -> list[tuple[str, ...]]:
+    ends = [len(names) * part // count for part in range(count + 1)]
+    return [names[start:end] for start, end in pairwise(ends)]

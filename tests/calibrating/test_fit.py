@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score, log_loss
+
+from lasagna.calibrating.fit import (
+    calibration_error,
+    f1,
+    fit_temperature,
+    fit_threshold,
+    negative_log_likelihood,
+    reliability,
+    scaled,
+)
+
+
+def drawn(temperature, count=20000, seed=0):
+    """Scores that are too sure, or not sure enough, by a known temperature."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 2, count)
+    present = rng.random(count) < 1 / (1 + np.exp(-logits))
+    return 1 / (1 + np.exp(-logits * temperature)), present
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
+def test_the_temperature_is_found(temperature):
+    scores, present = drawn(temperature)
+    found = fit_temperature(scores, present)
+    assert found == pytest.approx(temperature, rel=0.06)
+    after = scaled(scores, found)
+    assert negative_log_likelihood(after, present) <= negative_log_likelihood(scores, present)
+    assert calibration_error(after, present) < 0.02
+    assert np.array_equal(after >= 0.5, scores >= 0.5)
+
+
+def test_likelihood_and_f1_are_those_of_scikit_learn():
+    scores, present = drawn(2.0, 300)
+    assert negative_log_likelihood(scores, present) == pytest.approx(log_loss(present, scores), rel=1e-6)
+    assert f1(scores, present, 0.3) == pytest.approx(f1_score(present, scores >= 0.3))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.floats(0, 1, width=16), st.booleans()), min_size=1, max_size=30))
+def test_no_threshold_is_better(cases):
+    scores, present = np.array([case[0] for case in cases]), np.array([case[1] for case in cases])
+    best = f1(scores, present, fit_threshold(scores, present))
+    assert all(best >= f1(scores, present, threshold) - 1e-9 for threshold in [*scores, 0.0, 0.5, 1.0])
+
+
+def test_a_clear_gap_is_cut_in_the_middle():
+    scores, present = np.array([0.1, 0.2, 0.8, 0.9]), np.array([False, False, True, True])
+    assert fit_threshold(scores, present) == pytest.approx(0.5)
+
+
+def test_bins_by_hand():
+    scores = np.array([0.05, 0.15, 0.17, 0.95, 1.0])
+    means, shares, counts = reliability(scores, np.array([False, True, False, True, True]))
+    assert counts.tolist() == [1, 2, 0, 0, 0, 0, 0, 0, 0, 2]
+    assert (means[1], shares[1], shares[9]) == (pytest.approx(0.16), 0.5, 1.0)
+    error = calibration_error(scores, np.array([False, True, False, True, True]))
+    assert error == pytest.approx((0.05 * 1 + 0.34 * 2 + 0.025 * 2) / 5)
