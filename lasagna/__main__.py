@@ -12,6 +12,7 @@ from lasagna.errors import LasagnaError
 
 COMMANDS = {
     "predict": ("lasagna.predict:predict", "answer queries about a picture or a folder of pictures"),
+    "calibrate": ("lasagna.calibrating.command:calibrate", "make presence scores mean what they say"),
     "convert": ("lasagna.datamodules.converters.command:run", "write a data set as shards: convert NAME ..."),
     "verify": ("lasagna.datamodules.verify:verify", "compare shards with the checksums in their manifests"),
     "inspect": (
