@@ -30,7 +30,7 @@ COMMANDS = {
 NAMELESS = {"import": "source", "verify": "shards"}
 """Command to the argument that may come first without its flag."""
 
-MANY_NAMELESS = {"inspect": "shards"}
+MANY_NAMELESS = {"calibrate": "shards", "inspect": "shards"}
 """Command to the argument that may be given several times without its flag, before all others."""
 
 OWN_OPTIONS = ("convert",)

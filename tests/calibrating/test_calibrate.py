@@ -33,8 +33,8 @@ def place(run, tmp_path):
 
 
 def calibrate(ckpt, *shards, **options):
-    folders = [part for folder in shards for part in ("--shards+", str(folder))]
-    main(["calibrate", "--ckpt", str(ckpt), *folders, *(f"--{name}={value}" for name, value in options.items())])
+    folders = [str(folder) for folder in shards]
+    main(["calibrate", *folders, "--ckpt", str(ckpt), *(f"--{name}={value}" for name, value in options.items())])
 
 
 def test_scores_are_scaled_where_the_checkpoint_is_used(place, tmp_path, capsys):
