@@ -1,5 +1,6 @@
 """The code and the commands that pages contain, and a place to run them in which everything is small."""
 
+import json
 import os
 import re
 import shlex
@@ -32,7 +33,7 @@ SMALL = [
 ]
 """What every training command gets besides."""
 
-PLACES = {"CAMVID_FOLDER": "camvid"}
+PLACES = {"CAMVID_FOLDER": "camvid", "COCO_FOLDER": "coco"}
 """What stands for a user's folder, and the folder in the place for running."""
 
 
@@ -61,6 +62,7 @@ def make_place(folder):
         for seed, frame in enumerate(frames):
             _save(np.random.default_rng(seed).integers(0, 256, (48, 64, 3)), folder / "camvid" / split / f"{frame}.png")
             _save(np.arange(48 * 64).reshape(48, 64) // 300, folder / "camvid" / f"{split}annot" / f"{frame}.png")
+    _write_coco(folder / "coco")
     return folder
 
 
@@ -113,6 +115,24 @@ def broken_links(page):
 def _run_of_a_sweep(command, log, inherited):
     train([*command[2:], *SMALL])
     return os.EX_OK
+
+
+def _write_coco(folder):
+    """Write two photographs of noise a split, in the layout of COCO's panoptic annotations."""
+    names = ["sky-other-merged", "dog", "wall-brick", "person"]
+    categories = [{"id": rank + 1, "name": name} for rank, name in enumerate(names)]
+    for split in ("train2017", "val2017"):
+        annotations = []
+        for number in (1, 2):
+            ids = np.arange(48 * 64).reshape(48, 64) // 800 + 1
+            _save(np.random.default_rng(number).integers(0, 256, (48, 64, 3)), folder / split / f"{number}.jpg")
+            colours = np.stack([ids, 0 * ids, 0 * ids], -1)
+            _save(colours, folder / "annotations" / f"panoptic_{split}" / f"{number}.png")
+            segments = [{"id": rank, "category_id": rank} for rank in range(1, 5)]
+            annotations.append({"image_id": number, "file_name": f"{number}.png", "segments_info": segments})
+        images = [{"id": number, "file_name": f"{number}.jpg"} for number in (1, 2)]
+        content = {"images": images, "categories": categories, "annotations": annotations}
+        (folder / "annotations" / f"panoptic_{split}.json").write_text(json.dumps(content))
 
 
 def _save(pixels, file):
