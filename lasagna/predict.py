@@ -127,7 +127,7 @@ def _answer_all(
     stems = [path.stem for path in pictures]
     for path in track(pictures, "Answering", disable=len(pictures) == 1):
         try:
-            pixels = decode_image(path.read_bytes(), str(path))
+            pixels = decode_image(path.read_bytes(), str(path), upright=True)
         except (RecordError, OSError) as fault:
             failed.append(RecordError(str(fault)))
             continue

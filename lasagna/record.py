@@ -11,9 +11,10 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from lasagna.errors import RecordError
+from lasagna.image_modes import to_rgb
 from lasagna.masks import LabelMap, Mask, UnionMask
 
 BROKEN_IMAGE = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
@@ -190,19 +191,23 @@ class Record:
         return masks[0] if len(masks) == 1 else UnionMask(tuple(masks), shape=self.size)
 
 
-def decode_image(data: bytes, key: str) -> NDArray[np.uint8]:
-    """Return the pixels of an encoded image, uint8 ``[H, W, 3]``.
+def decode_image(data: bytes, key: str, upright: bool = False) -> NDArray[np.uint8]:
+    """Return the pixels of an encoded image, uint8 ``[H, W, 3]``, whatever its mode (see ``image_modes``).
+
+    Annotations of data sets lie on the pixels as they are stored, so that records are never turned; a photograph that
+    somebody asks about should be.
 
     Args:
         data: The image file.
         key: Its name, for the error message.
+        upright: Whether it is turned as its EXIF tag says.
 
     Raises:
         RecordError: If it cannot be decoded.
     """
     try:
         with Image.open(BytesIO(data)) as image:
-            return np.asarray(image.convert("RGB"))
+            return to_rgb(ImageOps.exif_transpose(image) if upright else image)
     except BROKEN_IMAGE as fault:
         raise RecordError(f"record {key}: the image cannot be decoded ({fault})") from fault
 

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from lasagna.batch import Geometry
 
+LONGEST = 64
+"""How many times as long as wide an image is resized as a whole."""
+
 
 @dataclass(frozen=True)
 class CropPreparation:
@@ -35,6 +38,7 @@ class CropPreparation:
 
     def pixels(self, image: NDArray[np.uint8]) -> Tensor:
         """Turn an image ``[h, w, 3]`` into the tower's input, float ``[3, H, W]``."""
+        image = _bounded(image)
         shortest = min(image.shape[:2])
         height, width = (int(self.side * side / shortest) for side in image.shape[:2])
         if image.shape[:2] != (height, width):
@@ -44,3 +48,10 @@ class CropPreparation:
         values = torch.from_numpy((square * (1 / 255)).astype(np.float32).transpose(2, 0, 1))
         normal = (values - torch.tensor(self.mean)[:, None, None]) / torch.tensor(self.std)[:, None, None]
         return normal.contiguous()
+
+
+def _bounded(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Cut the ends of a very long image off, which are not seen in any case, before it is made much larger."""
+    limit = LONGEST * min(image.shape[:2])
+    top, left = (max(0, side - limit) // 2 for side in image.shape[:2])
+    return image[top : image.shape[0] - top, left : image.shape[1] - left]

@@ -1,0 +1,149 @@
+"""Pictures of every mode and of odd shapes."""
+
+from __future__ import annotations
+
+import json
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lasagna.batch import Query
+from lasagna.errors import RecordError
+from lasagna.image_modes import to_rgb
+from lasagna.modules import Assistant, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
+from lasagna.modules.llava.crop_preparation import CropPreparation
+from lasagna.modules.pad_preparation import PadPreparation
+from lasagna.modules.preparation import SquashPreparation
+from lasagna.modules.sam.preparation import SamPreparation
+from lasagna.predict import _answer_all
+from lasagna.record import decode_image
+
+MEAN, DEVIATION = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
+RAMP = np.linspace(0, 255, 12 * 20).reshape(12, 20).astype(np.uint8)
+
+
+def encoded(image, kind="PNG", **options):
+    buffer = BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def grey(pixels):
+    return np.repeat(pixels[..., None], 3, 2)
+
+
+def test_grey_black_and_white_and_16_bits():
+    assert np.array_equal(decode_image(encoded(Image.fromarray(RAMP)), "a"), grey(RAMP))
+    bits = Image.fromarray(RAMP > 100)
+    assert np.array_equal(decode_image(encoded(bits), "a"), grey((RAMP > 100) * np.uint8(255)))
+    deep = RAMP.astype(np.uint16) * 257
+    assert np.array_equal(decode_image(encoded(Image.fromarray(deep)), "a"), grey(RAMP))
+    assert decode_image(encoded(Image.fromarray(np.array([[0, 65535, 300]], np.uint16))), "a")[0, :, 0].tolist() == [
+        0,
+        255,
+        1,
+    ]
+
+
+def test_palettes_are_applied():
+    image = Image.fromarray(RAMP % 3)
+    image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
+    colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
+    assert np.array_equal(decode_image(encoded(image), "a"), colours[RAMP % 3])
+    clear = decode_image(encoded(image, transparency=1), "a")
+    assert (clear[RAMP % 3 == 1] == 255).all()
+    assert np.array_equal(clear[RAMP % 3 == 0], colours[RAMP % 3][RAMP % 3 == 0])
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_what_shines_through_is_on_white(mode):
+    image = Image.fromarray(RAMP).convert(mode)
+    alpha = np.zeros_like(RAMP)
+    alpha[:6] = 255
+    image.putalpha(Image.fromarray(alpha))
+    pixels = decode_image(encoded(image), "a")
+    assert np.array_equal(pixels[:6], grey(RAMP)[:6])
+    assert (pixels[6:] == 255).all()
+
+
+def test_four_inks_and_several_frames():
+    inks = Image.fromarray(grey(RAMP)).convert("CMYK")
+    assert np.abs(decode_image(encoded(inks, "TIFF"), "a").astype(int) - grey(RAMP)).max() <= 1
+    frames = [Image.fromarray(np.full((4, 4, 3), value, np.uint8)) for value in (10, 200)]
+    moving = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert decode_image(moving, "a")[0, 0].tolist() == [10, 10, 10]
+
+
+def test_what_has_no_known_range_is_an_error():
+    floats = encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF")
+    with pytest.raises(RecordError, match=r"record a: .*floating point; save it with 8 or 16 bits"):
+        decode_image(floats, "a")
+    with pytest.raises(ValueError, match="more than 16 bits"):
+        to_rgb(Image.fromarray(np.full((2, 2), 70000, np.int32)))
+
+
+def rotated():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return encoded(Image.fromarray(grey(RAMP)), "PNG", exif=exif)
+
+
+def test_records_stay_as_they_lie_and_photographs_are_turned():
+    assert np.array_equal(decode_image(rotated(), "a"), grey(RAMP))
+    assert np.array_equal(decode_image(rotated(), "a", upright=True), np.rot90(grey(RAMP), -1))
+
+
+@pytest.fixture(scope="module")
+def assistant():
+    made = Assistant(
+        TinyVisionEncoder((32, 32), weights="random"),
+        TinyLanguageModel(weights="random", projector="random", image_grid=(2, 2)),
+        TinyMaskHead(weights="random"),
+        "tiny",
+        presence_threshold=0.0,
+    ).eval()
+    made.configure_model()
+    return made
+
+
+def test_predict_answers_about_the_turned_photograph(assistant, tmp_path):
+    (tmp_path / "side.png").write_bytes(rotated())
+    assert (
+        _answer_all(assistant, [tmp_path / "side.png"], [Query(0, "complex", ("sun",))], tmp_path / "out", "ordered")
+        == []
+    )
+    assert json.loads((tmp_path / "out" / "side.json").read_text())["size"] == [20, 12]
+    assert Image.open(tmp_path / "out" / "side-complex.png").height > 0
+
+
+SHAPES = [(1, 1), (1, 2000), (2000, 3), (3, 1)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_masks_come_back_in_any_shape(assistant, shape):
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    (entry,) = assistant.answer(image, ["sun"]).entries
+    assert entry.mask.shape == shape
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (1, 60000)])
+@pytest.mark.parametrize(
+    "preparation",
+    [
+        SquashPreparation((32, 48), MEAN, DEVIATION),
+        PadPreparation((32, 48), MEAN, DEVIATION),
+        SamPreparation(64),
+        CropPreparation(28, MEAN, DEVIATION),
+    ],
+    ids=lambda preparation: type(preparation).__name__,
+)
+def test_every_preparation_takes_any_shape(preparation, shape):
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    geometry = preparation.geometry(shape)
+    pixels = preparation.pixels(image)
+    assert tuple(pixels.shape) == (3, *geometry.padded)
+    assert pixels.isfinite().all()
+    assert geometry.original == shape
+    assert min(geometry.resized) >= 1
