@@ -114,6 +114,9 @@ class LabelMap:
     @cached_property
     def values(self) -> tuple[int, ...]:
         """The label values that occur, ascending."""
+        if self.pixels.dtype == np.uint8:
+            # several times as fast as sorting all pixels
+            return tuple(np.flatnonzero(np.bincount(self.pixels.ravel(), minlength=256)).tolist())
         return tuple(int(value) for value in np.unique(self.pixels))
 
     def mask(self, values: Sequence[int]) -> LabelMask:

@@ -132,7 +132,7 @@ def _present_positions(dialogue: Dialogue, answer: list[int], preparation: Prepa
 
 
 class _Fitting:
-    """Fits the masks of one image, each once; a label map that many masks share is resized once for all of them."""
+    """Fits the masks of one image; a label map that many masks share is resized once for all of them."""
 
     def __init__(self, geometry: Geometry) -> None:
         self.geometry = geometry
@@ -142,30 +142,43 @@ class _Fitting:
     def targets(self, dialogue: Dialogue) -> Tensor:
         """Return the targets of a dialogue's masks, uint8 ``[n, H, W]``."""
         masks = [entry.mask for entry in dialogue.entries if entry.present and entry.mask is not None]
-        if dialogue.kind == "question" or not masks:
-            return torch.empty((0, *self.geometry.padded), dtype=torch.uint8)
-        targets = torch.stack([self._fit(mask) for mask in masks])
-        if dialogue.ignore is not None:
-            targets[:, self._fit(dialogue.ignore) == 1] = IGNORE_PIXEL
+        count = 0 if dialogue.kind == "question" else len(masks)
+        targets = torch.empty((count, *self.geometry.padded), dtype=torch.uint8)
+        for target, mask in zip(targets, masks[:count], strict=True):
+            self._write(mask, target)
+        if count and dialogue.ignore is not None:
+            ignored = torch.empty(self.geometry.padded, dtype=torch.uint8)
+            self._write(dialogue.ignore, ignored)
+            targets.masked_fill_(ignored == 1, IGNORE_PIXEL)
         return targets
 
-    def _fit(self, mask: Mask) -> Tensor:
+    def _write(self, mask: Mask, target: Tensor) -> None:
+        """Write a mask into its place: a label map's straight from the resized map, others once fitted and kept."""
+        if isinstance(mask, LabelMask) and len(mask.values) == 1:
+            height, width = self.geometry.resized
+            target[height:] = IGNORE_PIXEL
+            target[:height, width:] = IGNORE_PIXEL
+            place = target.numpy()[:height, :width].view(np.bool_)
+            np.equal(self._map(mask.label_map).pixels, mask.values[0], out=place)
+            return
         if id(mask) not in self._fitted:
-            self._fitted[id(mask)] = mask, self._fit_anew(mask)
-        return self._fitted[id(mask)][1]
+            self._fitted[id(mask)] = mask, self._fit(mask)
+        target.copy_(self._fitted[id(mask)][1])
 
-    def _fit_anew(self, mask: Mask) -> Tensor:
-        if isinstance(mask, LabelMask) and self.geometry.resized != self.geometry.original:
-            return self._from_map(mask)
+    def _fit(self, mask: Mask) -> Tensor:
+        if isinstance(mask, LabelMask):
+            resized = self._map(mask.label_map).mask(mask.values)
+            return fit_mask(resized.decode(), replace(self.geometry, original=self.geometry.resized))
         return fit_mask(mask.decode(), self.geometry)
 
-    def _from_map(self, mask: LabelMask) -> Tensor:
-        original = mask.label_map
+    def _map(self, original: LabelMap) -> LabelMap:
+        """Return a label map in the size of the resized image."""
+        if self.geometry.resized == self.geometry.original:
+            return original
         if id(original) not in self._maps:
             rows, columns = map(_nearest, self.geometry.original, self.geometry.resized)
             self._maps[id(original)] = LabelMap(original.pixels[rows[:, None], columns])
-        resized = self._maps[id(original)].mask(mask.values)
-        return fit_mask(resized.decode(), replace(self.geometry, original=self.geometry.resized))
+        return self._maps[id(original)]
 
 
 def _nearest(length: int, resized: int) -> NDArray[np.int64]:

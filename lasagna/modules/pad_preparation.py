@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from lasagna.batch import Geometry
 from lasagna.modules.preparation import SquashPreparation
+from lasagna.modules.value_tables import look_up, value_tables
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,5 @@ class PadPreparation:
     def pixels(self, image: NDArray[np.uint8]) -> Tensor:
         """Turn an image ``[h, w, 3]`` into the encoder's input, float ``[3, H, W]``."""
         resized = self.geometry((image.shape[0], image.shape[1])).resized
-        values = SquashPreparation(resized, self.mean, self.std).pixels(image)
-        padded = torch.zeros(3, *self.image_size)
-        padded[:, : resized[0], : resized[1]] = values
-        return padded
+        fitted = SquashPreparation(resized, self.mean, self.std).resized(image)
+        return look_up(fitted, value_tables(self.mean, self.std, unit=True), self.image_size)

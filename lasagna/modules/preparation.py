@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from lasagna.batch import Geometry
+from lasagna.modules.value_tables import look_up, value_tables
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,11 @@ class SquashPreparation:
 
     def pixels(self, image: NDArray[np.uint8]) -> Tensor:
         """Turn an image ``[h, w, 3]`` into the encoder's input, float ``[3, H, W]``."""
-        if image.shape[:2] != self.image_size:
-            height, width = self.image_size
-            image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
-        values = torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32) / 255)
-        return (values - torch.tensor(self.mean)[:, None, None]) / torch.tensor(self.std)[:, None, None]
+        return look_up(self.resized(image), value_tables(self.mean, self.std, unit=True))
+
+    def resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Resize an image to ``[H, W, 3]``."""
+        if image.shape[:2] == self.image_size:
+            return image
+        height, width = self.image_size
+        return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from lasagna.batch import Geometry
+from lasagna.modules.value_tables import look_up, value_tables
 
 LONGEST = 64
 """How many times as long as wide an image is resized as a whole."""
@@ -45,9 +45,7 @@ class CropPreparation:
             image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
         top, left = (height - self.side) // 2, (width - self.side) // 2
         square = image[top : top + self.side, left : left + self.side]
-        values = torch.from_numpy((square * (1 / 255)).astype(np.float32).transpose(2, 0, 1))
-        normal = (values - torch.tensor(self.mean)[:, None, None]) / torch.tensor(self.std)[:, None, None]
-        return normal.contiguous()
+        return look_up(square, value_tables(self.mean, self.std, unit=True, double=True))
 
 
 def _bounded(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from lasagna.batch import Geometry
+from lasagna.modules.value_tables import look_up, value_tables
 
 MEAN = (123.675, 116.28, 103.53)
 DEVIATION = (58.395, 57.12, 57.375)
@@ -41,8 +41,4 @@ class SamPreparation:
         height, width = self.geometry((image.shape[0], image.shape[1])).resized
         if image.shape[:2] != (height, width):
             image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
-        values = torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32))
-        values = (values - torch.tensor(MEAN)[:, None, None]) / torch.tensor(DEVIATION)[:, None, None]
-        padded = torch.zeros(3, self.side, self.side)
-        padded[:, :height, :width] = values
-        return padded
+        return look_up(image, value_tables(MEAN, DEVIATION, unit=False), (self.side, self.side))

@@ -1,0 +1,164 @@
+"""Samples a second from shards to batches, against decoding the JPEG alone in the same run.
+
+Two paths: *SAM and CLIP*, 640 x 480 photographs of 150 classes prepared for SAM (1024 pixels) and for CLIP (224), as
+the original was measured, with 10 and with 60 classes present; *small*, 96 pixels for the tiny parts. The work is all
+that a worker does: read the shard, decode image and label map, dialogue, strategies, tokens, both preparations, masks,
+collate.
+
+``python benchmarks/data.py`` measures in this process and with ``--workers`` processes; ``--results`` files the
+numbers as ``docs/results/data.json``. The original took 25 to 32 ms of wall time for a sample without collating it, and
+12 and 65 ms to collate two samples of 10 and of 60 classes (two cores, measured elsewhere).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import torch
+from models import SIZES, make_assistant
+from PIL import Image
+
+from lasagna.batch import Preparation
+from lasagna.datamodules import (
+    ClassSampling,
+    NegativeInjection,
+    OrderRandomization,
+    ShardDataModule,
+    Source,
+    collate,
+    write_shards,
+)
+from lasagna.datamodules.sample_maker import SampleMaker
+from lasagna.datamodules.shard_reader import read_shard
+from lasagna.datamodules.skipped import SkipTally
+from lasagna.modules import Assistant, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
+from lasagna.modules.tiny.weights import packaged_words
+from lasagna.record import Manifest, Record
+from lasagna.tasks import Semantic
+from lasagna.tasks.run_facts import versions, write_json
+
+RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "data.json"
+NAMES = (*packaged_words()[10:90], *(f"thing {rank}" for rank in range(70)))
+MANIFEST = Manifest("made", NAMES, labels=dict(enumerate(NAMES)), void=(255,))
+STRATEGIES = [ClassSampling(limit=60), NegativeInjection(), OrderRandomization()]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure, print and file."""
+    options = _options(argv)
+    torch.set_num_threads(1)
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        large = make_assistant(SIZES["tiny"], Path(folder)).preparation
+        small = _tiny().preparation
+        cases = (
+            ("SAM and CLIP, 10 classes", large, (480, 640), 10),
+            ("SAM and CLIP, 60 classes", large, (480, 640), 60),
+            ("small, 5 classes", small, (96, 96), 5),
+        )
+        for rank, (name, preparation, size, present) in enumerate(cases):
+            shards = Path(folder) / f"shards-{rank}"
+            write_shards(
+                _records(options.records, size, present), shards, MANIFEST, records_per_shard=options.records // 2
+            )
+            found[name] = measure(shards, preparation, options)
+            print(f"{name:28s}" + ", ".join(f"{what} {value:.2f}" for what, value in found[name].items()))
+    if options.results:
+        write_json(
+            RESULTS, {"cores": os.cpu_count(), "workers": options.workers, "versions": versions(), "data": found}
+        )
+
+
+def measure(folder: Path, preparation: Preparation, options: argparse.Namespace) -> dict[str, float]:
+    """Return milliseconds a sample of each part, and how they compare with bare decoding.
+
+    Args:
+        folder: The shards.
+        preparation: Of the assistant.
+        options: Of the command line.
+    """
+    source = Source(str(folder), Semantic())
+    raw = [sample for shard in source.shard_set.shards for sample in read_shard(source.shard_set, shard)]
+    maker = SampleMaker(source, STRATEGIES, preparation, 0, SkipTally([source.label], 0))
+    maker(raw[0])
+    decode = _milliseconds(lambda: [np.asarray(Image.open(BytesIO(sample["jpg"])).convert("RGB")) for sample in raw])
+    samples = [maker(sample) for sample in raw]
+    made = _milliseconds(lambda: [maker(sample) for sample in raw])
+    pairs = [[one, other] for one, other in zip(samples[::2], samples[1::2], strict=True) if one and other]
+    collated = _milliseconds(lambda: [collate(pair, preparation) for pair in pairs])
+    alone, shared = (_stream(source, preparation, workers) for workers in (1, options.workers))
+    return {
+        "decode_ms": decode / len(raw),
+        "sample_ms": made / len(raw),
+        "collate_two_ms": collated / len(pairs),
+        "one_worker_per_second": alone,
+        f"{options.workers}_workers_per_second": shared,
+        "share_of_bare_decoding": decode / made,
+    }
+
+
+def _stream(source: Source, preparation: Preparation, workers: int) -> float:
+    data = ShardDataModule(
+        train=[source],
+        strategies=STRATEGIES,
+        batch_size=2,
+        num_workers=workers,
+        samples_per_epoch=source.shard_set.records,
+    )
+    data.setup("fit")
+    data.connect(preparation)
+    loader = iter(data.train_dataloader())
+    next(loader)
+    began, seen = time.perf_counter(), 0
+    for batch in loader:
+        seen += len(batch.geometries)
+    return seen / (time.perf_counter() - began)
+
+
+def _milliseconds(call: object) -> float:
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        call()  # type: ignore[operator]
+        times.append(time.perf_counter() - began)
+    return 1000 * min(times)
+
+
+def _records(count: int, size: tuple[int, int], present: int) -> list[Record]:
+    rng = np.random.default_rng(0)
+    records = []
+    for rank in range(count):
+        rough = rng.integers(0, 256, (size[0] // 16, size[1] // 16, 3), dtype=np.uint8)
+        image = Image.fromarray(rough).resize(size[::-1], Image.Resampling.BICUBIC)
+        buffer, labels = BytesIO(), BytesIO()
+        image.save(buffer, "JPEG", quality=90)
+        chosen = rng.choice(150, present, replace=False)
+        cells = rng.choice(chosen, (size[0] // 16, size[1] // 16)).astype(np.uint8)
+        Image.fromarray(np.repeat(np.repeat(cells, 16, 0), 16, 1)).save(labels, "PNG")
+        records.append(Record(f"r{rank}", buffer.getvalue(), size, MANIFEST, label_bytes=labels.getvalue()))
+    return records
+
+
+def _tiny() -> Assistant:
+    parts = TinyVisionEncoder(weights="random"), TinyLanguageModel(weights="random", projector="random")
+    assistant = Assistant(*parts, TinyMaskHead(weights="random"), prompt_format="tiny")
+    assistant.configure_model()
+    return assistant
+
+
+def _options(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--records", type=int, default=40)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--results", action="store_true")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    main()
