@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lasagna.batch import IGNORE_LABEL, Batch, Preparation, Sample
+from lasagna.datamodules.mask_fitting import MaskFitting
 from lasagna.datamodules.sample import PreparedSample, Row
 
 
@@ -29,13 +30,25 @@ def collate(samples: Sequence[PreparedSample], preparation: Preparation) -> Batc
         labels=_pad([row.labels for _, row in rows], IGNORE_LABEL),
         lengths=torch.tensor([len(row.input_ids) for _, row in rows]),
         image_index=torch.tensor([image for image, _ in rows]),
-        mask_targets=torch.cat([row.mask_targets for _, row in rows]),
+        mask_targets=_mask_targets(samples),
         mask_rows=_repeat([row for _, row in rows]),
         mask_positions=torch.tensor([place for _, row in rows for place in row.mask_positions], dtype=torch.long),
         samples=[Sample(samples[image].source, samples[image].key, image, row.dialogue) for image, row in rows],
         images=[sample.image for sample in samples if sample.image is not None],
         tower_pixels=_stack_tower(samples),
     )
+
+
+def _mask_targets(samples: Sequence[PreparedSample]) -> Tensor:
+    """Return all masks in one tensor, uint8 ``[n, H, W]``, each written straight into its place."""
+    counts = [len(row.mask_positions) for sample in samples for row in sample.rows]
+    targets = torch.empty((sum(counts), *samples[0].geometry.padded), dtype=torch.uint8)
+    places = iter(targets.split(counts))
+    for sample in samples:
+        fitting = MaskFitting(sample.geometry)
+        for row in sample.rows:
+            fitting.fill(row.dialogue, next(places))
+    return targets
 
 
 def _pad(sequences: Sequence[Sequence[int]], value: int) -> Tensor:
