@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 Fault = Literal["missing", "repeated", "unknown", "order", "trailing"]
@@ -28,6 +29,7 @@ class ParsedEntry:
     decision: int
 
 
+@lru_cache(maxsize=1 << 16)  # the names of a data set come again in every query
 def normalise(name: str) -> str:
     """Return the form in which names are compared: single blanks, whatever their case and Unicode composition."""
     plain = " ".join(name.split())
