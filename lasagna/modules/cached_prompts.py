@@ -41,12 +41,32 @@ class CachedPrompts:
         Returns:
             Their hidden states, float ``[r, t, d]``.
         """
-        ids, tail_mask = right_pad(tails, self.padding, self.mask.device)
-        mask = torch.cat([self.mask, tail_mask], 1)
+        hidden = self.draft(tails)
+        self.settle(hidden.shape[1] if keep else 0)
+        return hidden
+
+    def draft(self, tails: Sequence[Sequence[int]]) -> Tensor:
+        """Read tokens behind the prompts, of which ``settle`` then says how many are remembered.
+
+        Args:
+            tails: Token ids of each row; a row without any stays as it is.
+
+        Returns:
+            Their hidden states, float ``[r, t, d]``.
+        """
+        ids, self.tail_mask = right_pad(tails, self.padding, self.mask.device)
+        mask = torch.cat([self.mask, self.tail_mask], 1)
         positions = row_positions(mask)[:, -ids.shape[1] :]
         hidden: Tensor = self.model(self.model.embed(ids, self.no_vectors), mask, positions, self.cache)
-        if keep:
-            self.mask = mask
-        else:
-            self.cache.crop(-ids.shape[1])
         return hidden
+
+    def settle(self, count: int) -> None:
+        """Remember the first tokens of the draft and forget the others.
+
+        Args:
+            count: How many tokens of each row.
+        """
+        forgotten = self.tail_mask.shape[1] - count
+        if forgotten:
+            self.cache.crop(-forgotten)
+        self.mask = torch.cat([self.mask, self.tail_mask[:, :count]], 1)

@@ -86,13 +86,7 @@ class Decoder:
         cached = CachedPrompts(self.model, [ids[:-1] for ids in prompts], self._vectors(image_vectors, queries))
         tails = [prompt[-1:] + answer for prompt, answer in zip(prompts, answers, strict=True)]
         places = [self._decision_places(tail) for tail in tails]
-        # Each forward settles one decision more at least; kernels that are not deterministic might never agree.
-        changed, forwards, most = True, 0, max(map(len, places)) + 1
-        while changed and forwards < most:
-            hidden = cached.extend(tails, keep=False)
-            states = [hidden[row, torch.tensor(place) - 1] for row, place in enumerate(places)]
-            scores = self._scores(states)
-            changed, forwards = self._redraft(tails, places, scores), forwards + 1
+        scores, states, forwards = self._settle(cached, tails, places)
         return [
             self._decoded(query, score, state, forwards)
             for query, score, state in zip(queries, scores, states, strict=True)
@@ -199,15 +193,44 @@ class Decoder:
         scores = (logits.float() / self.temperature).softmax(-1)[:, 1]
         return list(scores.split([len(state) for state in states]))
 
-    def _redraft(self, tails: Sequence[list[int]], places: Sequence[list[int]], scores: Sequence[Tensor]) -> bool:
-        """Put the new decisions into the draft; say whether anything changed."""
-        changed = False
+    def _settle(
+        self, cached: CachedPrompts, tails: Sequence[list[int]], places: Sequence[list[int]]
+    ) -> tuple[list[Tensor], list[Tensor], int]:
+        """Read the draft and take all new decisions, until nothing changes.
+
+        What stands before the first new decision of all rows is final and stays in the cache, so that each forward
+        reads less than the one before it.
+
+        Returns:
+            Scores and hidden states of each row's decisions, and the number of forwards.
+        """
+        states: list[list[Tensor]] = [[] for _ in tails]
+        scores: list[Tensor] = []
+        begin: int | None = 0
+        forwards = 0
+        # each forward settles one decision more at least; kernels that are not deterministic might never agree
+        while begin is not None and forwards <= max(map(len, places)):
+            hidden = cached.draft([tail[begin:] for tail in tails])
+            for row, row_places in enumerate(places):
+                final = sum(place <= begin for place in row_places)
+                states[row][final:] = [hidden[row, place - 1 - begin] for place in row_places[final:]]
+            scores = self._scores([torch.stack(row) for row in states])
+            first, forwards = self._redraft(tails, places, scores), forwards + 1
+            if first is not None:
+                cached.settle(first - begin)
+            begin = first
+        return scores, [torch.stack(row) for row in states], forwards
+
+    def _redraft(self, tails: Sequence[list[int]], places: Sequence[list[int]], scores: Sequence[Tensor]) -> int | None:
+        """Put the new decisions into the draft; return the first place that changed, or None if nothing did."""
+        changed = []
         for tail, row_places, score in zip(tails, places, scores, strict=True):
             for place, present in zip(row_places, (score >= self.threshold).tolist(), strict=True):
                 token = self.present_id if present else self.absent_id
-                changed |= tail[place] != token
+                if tail[place] != token:
+                    changed.append(place)
                 tail[place] = token
-        return changed
+        return min(changed, default=None)
 
     def _decoded(self, query: Query, scores: Tensor, states: Tensor, forwards: int) -> Decoded:
         present = (scores >= self.threshold).tolist()
