@@ -19,6 +19,7 @@ COMMANDS = {
         "lasagna.inspecting.command:inspect",
         "count what is in shards, draw examples and look for what is wrong",
     ),
+    "evaluate": ("lasagna.evaluating.command:evaluate", "answer a data set, score the answers and write a report"),
     "export": ("lasagna.export:export", "write a trained assistant as a folder: adapters and heads, or as released"),
     "import": ("lasagna.released.importing:import_assistant", "make an assistant of a released model"),
     "sweep": ("lasagna.sweeps.run:sweep", "run a grid of config values and seeds"),

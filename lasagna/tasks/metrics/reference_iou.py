@@ -27,11 +27,11 @@ class ReferenceMeanIoU(MeanIoU):
       truth and in the prediction. So a category that is void in the truth and left out of the answer costs nothing,
       and a void pixel that an answer claims counts against it.
     - Of a name that is answered twice the last mask counts. Where masks of several names overlap, the most probable
-      one wins, of equals the first category.
+      one wins, of equals the first one answered.
     - The mean runs over the categories that occur in the truth or in a prediction.
 
-    Two rules are ours: a name that is none of the categories is left out, where the script takes whichever category
-    looks most alike; and a name is compared with its blanks rather than without.
+    One rule is ours: what a name outside the categories wins is nobody's, so the first category, where the script
+    takes whichever category's name looks most alike.
 
     Args:
         categories: The data set's categories, the first one taking what is nobody's.
@@ -55,8 +55,7 @@ class ReferenceMeanIoU(MeanIoU):
         truth = self._truth(dialogue, size)
         if dialogue.ignore is not None:
             truth[dialogue.ignore.decode()] = 0
-        claims = sorted(self._claims(self._known(answer), size), key=lambda claim: claim.label)
-        prediction = paint_claims(claims, size, len(self.categories))
+        prediction = paint_claims(self._claims(_last(answer), size), size, len(self.categories))
         counts = confusion_matrix(self._as_first(truth), self._as_first(prediction), None, len(self.categories) + 1)
         self.confusion += torch.from_numpy(counts).to(self.confusion.device)
 
@@ -64,9 +63,10 @@ class ReferenceMeanIoU(MeanIoU):
         """Return the mean IoU; NaN if no category occurs."""
         return {self.key("miou"): iou_by_category(self.confusion).nanmean()}
 
-    def _known(self, answer: Answer) -> Answer:
-        last = {normalise(entry.name): entry for entry in answer.entries if entry.present}
-        return replace(answer, entries=tuple(entry for name, entry in last.items() if name in self.labels))
-
     def _as_first(self, labels: Labels) -> Labels:
         return np.where(labels == len(self.categories), np.int32(0), labels)
+
+
+def _last(answer: Answer) -> Answer:
+    last = {normalise(entry.name): entry for entry in answer.entries if entry.present}
+    return replace(answer, entries=tuple(last.values()))

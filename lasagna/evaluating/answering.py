@@ -1,0 +1,143 @@
+"""Answers to the passes of an evaluation, written down batch by batch; several processes share the records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lasagna.batch import Query
+from lasagna.datamodules import collate, prepare_sample
+from lasagna.datamodules.share import Share
+from lasagna.dialogue import Answer
+from lasagna.errors import LasagnaError
+from lasagna.evaluating.data_choice import DataChoice
+from lasagna.evaluating.passes import Asked, Control, Pass, make_passes
+from lasagna.evaluating.predictions import mend, predictions_file, read_lines
+from lasagna.evaluating.stored_answers import to_json
+from lasagna.loading import load
+from lasagna.modules.assistant import Assistant
+from lasagna.tasks.evaluation import answer, queries_of
+from lasagna.tasks.metrics import Decoding
+
+
+@dataclass(frozen=True)
+class Job:
+    """An evaluation as plain data, which each process reads.
+
+    Args:
+        ckpt: The checkpoint.
+        data: What is asked about.
+        out: The folder of the evaluation.
+        seed: Seed of the dialogues.
+        decodings: Ways of decoding; None for those of each task.
+        controls: Which controls are made.
+        limit: How many records of a source are taken at most.
+        batch_size: Images that are answered together; None for the data's own.
+        threshold: Score from which ordered decoding says "present"; None for the checkpoint's own.
+        device: Where to compute.
+        processes: How many processes share the records.
+    """
+
+    ckpt: Path
+    data: DataChoice
+    out: Path
+    seed: int
+    decodings: tuple[Decoding, ...] | None
+    controls: tuple[Control, ...]
+    limit: int | None
+    batch_size: int | None
+    threshold: float | None
+    device: str
+    processes: int = 1
+
+    def passes(self) -> tuple[list[Pass], int]:
+        """Return the passes and how many images are answered together."""
+        data = self.data.make()
+        passes = make_passes(
+            data,
+            self.data.split,
+            seed=self.seed,
+            decodings=self.decodings,
+            controls=self.controls,
+            limit=self.limit,
+        )
+        return passes, self.batch_size or data.evaluation_batch_size
+
+    def assistant(self) -> Assistant:
+        """Load the assistant."""
+        assistant = load(self.ckpt).to(find_device(self.device))
+        if self.threshold is not None:
+            assistant.presence_threshold = self.threshold
+        return assistant
+
+
+def answer_all(job: Job, assistant: Assistant | None = None, part: int = 0) -> int:
+    """Answer a process's part of the records that have no answers yet; return how many records it answered.
+
+    Args:
+        job: The evaluation.
+        assistant: The assistant, where it is loaded already.
+        part: Which process this is.
+    """
+    passes, batch_size = job.passes()
+    assistant = assistant or job.assistant()
+    file = predictions_file(job.out, part)
+    mend(file)
+    done, share, count = set(read_lines(job.out)), Share(part, job.processes), 0
+    with file.open("a", encoding="utf-8") as stream:
+        for one in passes:
+            left = (raw for raw in one.raw(share) if (one.name, str(raw["__key__"])) not in done)
+            asked = (found for raw in left if (found := one.ask(raw)) is not None)
+            for some in _batched(asked, batch_size):
+                stream.writelines(json.dumps(line) + "\n" for line in answer_some(assistant, one, some))
+                stream.flush()
+                count += len(some)
+    return count
+
+
+def answer_some(assistant: Assistant, one: Pass, asked: Sequence[Asked]) -> list[dict[str, Any]]:
+    """Answer some records together; return the lines to store."""
+    samples = [
+        prepare_sample(one.picture(each.record), each.dialogues, assistant.preparation, key=each.record.key)
+        for each in asked
+    ]
+    batch = collate(samples, assistant.preparation).to(assistant.device)
+    with torch.no_grad():
+        answers = answer(assistant, batch, one.decodings)
+    lines: list[dict[str, Any]] = [
+        {"pass": one.name, "key": each.record.key, "size": list(each.record.size), "dialogues": []} for each in asked
+    ]
+    for row, query in enumerate(queries_of(batch)):
+        given = {decoding: rows[row] for decoding, rows in answers.items()}
+        lines[query.image]["dialogues"].append(_dialogue(query, given))
+    return lines
+
+
+def find_device(device: str) -> torch.device:
+    """Return a device by its name; "auto" for an accelerator if there is one.
+
+    Raises:
+        LasagnaError: If it cannot be used.
+    """
+    if device == "auto":
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as fault:
+        raise LasagnaError(f"device: {device!r} cannot be used ({str(fault).splitlines()[0]}); try cpu") from fault
+
+
+def _dialogue(query: Query, given: dict[Decoding, Answer]) -> dict[str, Any]:
+    answers = {decoding: to_json(one) for decoding, one in given.items()}
+    return {"kind": query.kind, "query": list(query.names), "answers": answers}
+
+
+def _batched(asked: Iterator[Asked], size: int) -> Iterator[list[Asked]]:
+    while some := list(islice(asked, size)):
+        yield some

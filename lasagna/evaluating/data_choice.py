@@ -1,0 +1,106 @@
+"""Which records an evaluation asks about: a data config, a folder of shards, or the data of the training."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lasagna.datamodules import ShardDataModule
+from lasagna.datamodules.shard_set import MANIFEST_FILE
+from lasagna.errors import CheckpointError, ConfigError, ShardError
+from lasagna.recipe import Recipe, build
+
+SPLITS = ("train", "val", "test", "predict")
+"""Splits that a data config may have."""
+
+TASKS = ("Semantic", "Referring", "Reasoning", "VQA")
+"""Tasks that a folder of shards is asked; those that find nothing there drop out."""
+
+_CLASS = "lasagna.datamodules.ShardDataModule"
+
+
+@dataclass(frozen=True)
+class DataChoice:
+    """The data of an evaluation, as plain data.
+
+    Args:
+        recipe: The datamodule: class_path and init_args.
+        split: Which of its splits is evaluated.
+    """
+
+    recipe: Recipe
+    split: str
+
+    def make(self) -> ShardDataModule:
+        """Make the datamodule, write shards that it can write, and check that the split is whole.
+
+        Raises:
+            ConfigError: If the datamodule cannot be made, or has no such split.
+            ShardError: If a manifest or shard is missing, empty or truncated; names all of them.
+        """
+        try:
+            data = build(deepcopy(self.recipe), ShardDataModule)
+        except CheckpointError as fault:
+            raise ConfigError(f"data: {fault}") from fault
+        if not data.sources.get(self.split):
+            there = [split for split, sources in data.sources.items() if sources]
+            raise ConfigError(f"split: the data has no {self.split!r}; choose one of {', '.join(there) or 'none'}")
+        data.prepare_data()
+        faults = [fault for source in data.sources[self.split] for fault in source.shard_set.faults()]
+        if faults:
+            raise ShardError("\n".join(dict.fromkeys(faults)))
+        return data
+
+
+def choose_data(data: Path | None, split: str, trained: Recipe | None) -> DataChoice:
+    """Find out what is evaluated.
+
+    Args:
+        data: A YAML file of the datamodule (or of a whole run, with a part ``data``), a folder of shards, or one
+            whose folders are the splits; None for the data of the training.
+        split: Which split.
+        trained: The config that the checkpoint was trained with, or None.
+
+    Raises:
+        ConfigError: If there is no such file, folder or split, or nothing says what the data is.
+    """
+    if data is None:
+        if not trained or "data" not in trained:
+            raise ConfigError("data: the checkpoint does not say what it was trained on; give --data")
+        return DataChoice(trained["data"], split)
+    if data.is_dir():
+        return _folder(data, split)
+    if not data.is_file():
+        raise ConfigError(f"data: there is no file or folder {str(data)!r}; give a data config or a folder of shards")
+    return DataChoice(_read(data), split)
+
+
+def _folder(data: Path, split: str) -> DataChoice:
+    inner = sorted(path.parent.name for path in data.glob(f"*/{MANIFEST_FILE}"))
+    if (data / MANIFEST_FILE).is_file():
+        shards = data
+    elif split in inner:
+        shards = data / split
+    else:
+        there = f"its splits are {', '.join(inner)}" if inner else f"it holds no {MANIFEST_FILE}, so no shards"
+        raise ConfigError(f"split: the folder {str(data)!r} has no {split!r}; {there}")
+    sources = [{"shards": str(shards), "task": {"class_path": f"lasagna.tasks.{task}"}} for task in TASKS]
+    sources[-1]["task"] = {"class_path": "lasagna.tasks.VQA", "init_args": {"talk": False}}
+    return DataChoice({"class_path": _CLASS, "init_args": {"test": sources}}, "test")
+
+
+def _read(file: Path) -> Recipe:
+    from omegaconf import OmegaConf
+    from yaml import YAMLError  # type: ignore[import-untyped]
+
+    try:
+        config = OmegaConf.load(file)
+        whole: Any = OmegaConf.to_container(config, resolve=True)
+    except (YAMLError, UnicodeDecodeError, TypeError) as fault:
+        raise ConfigError(f"data: {str(file)!r} is no YAML of a datamodule ({fault})") from fault
+    plain = whole.get("data", whole) if isinstance(whole, dict) else None
+    if not isinstance(plain, dict) or not ({"class_path", "init_args"} & plain.keys()):
+        raise ConfigError(f"data: {str(file)!r} has no class_path and init_args; see configs/data for examples")
+    return {"class_path": plain.get("class_path", _CLASS), "init_args": plain.get("init_args") or {}}

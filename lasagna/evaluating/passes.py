@@ -1,0 +1,196 @@
+"""What is asked: each source once as it is, and once for each control."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lasagna.datamodules import ShardDataModule, Source
+from lasagna.datamodules.record_codec import decode_record
+from lasagna.datamodules.shard_reader import RawSample, read_share
+from lasagna.datamodules.share import Share
+from lasagna.datamodules.strategies import Strategy
+from lasagna.dialogue import Dialogue
+from lasagna.errors import ConfigError, RecordError
+from lasagna.evaluating.presence_controls import Companions, Names, balanced, noise
+from lasagna.randomness import generator
+from lasagna.record import Record
+from lasagna.tasks import Semantic, Task
+from lasagna.tasks.metrics import Decoding
+
+Control = Literal["blind", "same-set", "co-occurring"]
+CONTROLS: tuple[Control, ...] = ("blind", "same-set", "co-occurring")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A record with what is asked about it.
+
+    Args:
+        record: The record, as the source's transforms left it.
+        dialogues: The dialogues.
+    """
+
+    record: Record
+    dialogues: tuple[Dialogue, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """One pass over the records of a source.
+
+    Args:
+        source: Where the records come from.
+        task: Its task.
+        strategies: Changes to the dialogues, in order.
+        seed: Seed of the dialogues.
+        decodings: Ways in which answers are decoded.
+        names: Which names complex queries list: those of the source, or those of a control.
+        blind: Whether the pictures are replaced by noise.
+        broken: Whether a record that cannot be used is an error, or skipped.
+        limit: How many records are taken at most.
+    """
+
+    source: Source
+    task: Task
+    strategies: tuple[Strategy, ...]
+    seed: int
+    decodings: tuple[Decoding, ...]
+    names: Names = "asked"
+    blind: bool = False
+    broken: str = "error"
+    limit: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The name in scores: the source's, and what is controlled."""
+        return self.source.label + ("" if self.names == "asked" else f"-{self.names}") + "-blind" * self.blind
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is the source as it is."""
+        return self.names == "asked" and not self.blind
+
+    def raw(self, share: Share = Share()) -> Iterator[RawSample]:  # noqa: B008 - frozen
+        """Yield a part of the records, undecoded."""
+        shard_set = self.source.shard_set
+        if self.limit is None:
+            return read_share(shard_set, shard_set.shards, share)
+        first = islice(read_share(shard_set, shard_set.shards, Share()), self.limit)
+        return islice(first, share.part, None, share.parts)
+
+    def ask(self, raw: RawSample) -> Asked | None:
+        """Make the dialogues about a record, the same in each process and whatever was asked before.
+
+        Returns:
+            None if there is nothing to ask, or the record is broken and skipped.
+
+        Raises:
+            RecordError: If the record cannot be used and broken ones are errors; names shard and record.
+        """
+        try:
+            return self._ask(raw)
+        except RecordError as fault:
+            if self.broken == "skip":
+                return None
+            raise RecordError(f"{raw['__url__']}: {fault}") from fault
+
+    def picture(self, record: Record) -> NDArray[np.uint8]:
+        """Return what the assistant sees, uint8 ``[H, W, 3]``.
+
+        Raises:
+            RecordError: If it cannot be decoded, or is of another size than its annotations.
+        """
+        image = record.image()
+        if image.shape[:2] != record.size:
+            raise RecordError(
+                f"record {record.key}: the image is of size {image.shape[:2]}, its annotations say {record.size}"
+            )
+        return noise(image, generator(self.seed, 0, f"blind/{record.key}")) if self.blind else image
+
+    def about(self) -> dict[str, Any]:
+        """Say what is asked, as plain data that other shards do not share."""
+        shard_set = self.source.shard_set
+        return {
+            "name": self.name,
+            "data_set": shard_set.manifest.name,
+            "task": type(self.task).__name__,
+            "names": self.names,
+            "blind": self.blind,
+            "decodings": list(self.decodings),
+            "shards": [shard.sha256[:16] for shard in shard_set.shards],
+        }
+
+    def _ask(self, raw: RawSample) -> Asked | None:
+        record = decode_record(raw, self.source.manifest)
+        rng = generator(self.seed, 0, f"{self.source.label}/{record.key}/0")
+        for transform in self.source.transforms or ():
+            record = transform(record, rng)
+        dialogues = [self._changed(dialogue, rng) for dialogue in self.task.dialogues(record, rng)]
+        kept = tuple(dialogue for dialogue in dialogues if dialogue is not None)
+        return Asked(record, kept) if kept else None
+
+    def _changed(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue | None:
+        if self.names != "asked":
+            return balanced(dialogue, rng, self._companions if self.names == "co-occurring" else None)
+        for strategy in self.strategies:
+            dialogue = strategy(dialogue, rng)
+        return dialogue
+
+    @cached_property
+    def _companions(self) -> Companions:
+        shard_set = self.source.shard_set
+        return Companions.count(
+            decode_record(raw, shard_set.manifest) for raw in read_share(shard_set, shard_set.shards, Share())
+        )
+
+
+def make_passes(
+    data: ShardDataModule,
+    split: str,
+    *,
+    seed: int,
+    decodings: Sequence[Decoding] | None,
+    controls: Sequence[Control],
+    limit: int | None,
+) -> list[Pass]:
+    """Return all passes of an evaluation.
+
+    Args:
+        data: The datamodule.
+        split: Which of its splits.
+        seed: Seed of the dialogues.
+        decodings: Ways in which answers are decoded; None for those of each task. Controls use the first one.
+        controls: Which controls are made; those of names are for complex queries.
+        limit: How many records of a source are taken at most.
+
+    Raises:
+        ConfigError: If a source's task cannot score answers, or two passes have the same name.
+    """
+    passes = []
+    for source in data.sources[split]:
+        if not isinstance(source.task, Task):
+            raise ConfigError(f"source {source.label}: its task cannot score answers; give a subclass of Task")
+        chosen = source.strategies if source.strategies is not None else data.evaluation_strategies
+        strategies = tuple(strategy.for_vocabulary(source.manifest.categories) for strategy in chosen)
+        ways = tuple(decodings or source.task.decoding)
+        for names, blind in _variants(source.task, controls):
+            own = ways if names == "asked" and not blind else ways[:1]
+            passes.append(Pass(source, source.task, strategies, seed, own, names, blind, data.broken, limit))
+    listed = [one.name for one in passes]
+    if doubled := sorted({name for name in listed if listed.count(name) > 1}):
+        raise ConfigError(f"data.{split}: several sources are named {doubled}; give each a `name` of its own")
+    return passes
+
+
+def _variants(task: Task, controls: Sequence[Control]) -> list[tuple[Names, bool]]:
+    names: list[Names] = ["asked"]
+    if isinstance(task, Semantic):
+        names += [control for control in CONTROLS[1:] if control in controls]  # type: ignore[misc]
+    return [(name, blind) for name in names for blind in ((False, True) if "blind" in controls else (False,))]

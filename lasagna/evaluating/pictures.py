@@ -1,0 +1,121 @@
+"""The pictures of a report: best, middle and worst answers, and plots of categories and of presence."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from lasagna.evaluating.predictions import Place
+from lasagna.evaluating.scoring import Judged, Outcome, rows_of
+from lasagna.plotting import dress, new_figure, save
+from lasagna.tasks.case import Case
+from lasagna.tasks.contact_sheet import contact_sheet
+from lasagna.tasks.visualize import truth_entries
+
+_MOST_CATEGORIES = 60
+
+
+def choose(judged: Sequence[Judged]) -> dict[str, Judged]:
+    """Return the best, the middle and the worst answer; fewer where there are fewer."""
+    order = sorted(judged)
+    if not order:
+        return {}
+    places = {"best": len(order) - 1, "median": (len(order) - 1) // 2, "worst": 0}
+    chosen: dict[str, Judged] = {}
+    for name, place in places.items():
+        if order[place] not in chosen.values():
+            chosen[name] = order[place]
+    return chosen
+
+
+def draw_cases(outcome: Outcome, lines: dict[Place, str], folder: Path, picture: Path) -> bool:
+    """Draw the best, the middle and the worst answer of a pass.
+
+    Args:
+        outcome: What came of the pass.
+        lines: The stored answers.
+        folder: Where they come from.
+        picture: Where the PNG goes.
+
+    Returns:
+        Whether there was anything to draw.
+    """
+    chosen = choose(outcome.judged)
+    if not chosen:
+        return False
+    found = _cases(outcome, chosen, lines, folder)
+    contact_sheet([found[name] for name in chosen], columns=1).save(picture)
+    return True
+
+
+def draw_categories(outcome: Outcome, picture: Path) -> bool:
+    """Draw the IoU of each category, the worst on top; returns whether there are any."""
+    values = {name: value for name, value in outcome.categories.items() if not math.isnan(value)}
+    if not values:
+        return False
+    order = sorted(values, key=lambda name: values[name])[:_MOST_CATEGORIES]
+    figure = new_figure(6.0, 0.8 + 0.2 * len(order))
+    axes = dress(figure.add_subplot(), f"{outcome.one.name}: IoU of each category (lasagna-v1)")
+    axes.barh(range(len(order)), [values[name] for name in order])
+    axes.set_yticks(range(len(order)), [name[:40] for name in order])
+    axes.set_xlim(0, 1)
+    axes.invert_yaxis()
+    save(figure, picture)
+    return True
+
+
+def draw_presence(outcomes: Sequence[Outcome], picture: Path) -> bool:
+    """Draw recall and false-positive rate of each pass; returns whether there are any.
+
+    Of a model that looks, the two lie apart; of one that goes by words, they come together on the control lists, and
+    are no closer when it is blind.
+    """
+    rows = {outcome.one.name: rates for outcome in outcomes if (rates := presence_rates(outcome))}
+    if not rows:
+        return False
+    figure = new_figure(6.5, 0.9 + 0.28 * len(rows))
+    axes = dress(figure.add_subplot(), "names called present: of those that are there, and of those that are not")
+    heights = list(range(len(rows)))
+    for rank, (label, colour) in enumerate((("there (recall)", "C0"), ("not there (false-positive rate)", "C3"))):
+        values = [rates[rank] for rates in rows.values()]
+        axes.plot(values, heights, "o", color=colour, label=label)
+    axes.set_yticks(heights, list(rows))
+    axes.set_xlim(-0.03, 1.03)
+    axes.invert_yaxis()
+    axes.legend(fontsize=8, loc="best")
+    save(figure, picture)
+    return True
+
+
+def presence_rates(outcome: Outcome) -> tuple[float, float] | None:
+    """Return the share of names called present of those that are there and of those that are not, or None."""
+    if not outcome.presence:
+        return None
+    hits, alarms, misses, rejections = (sum(column) for column in zip(*outcome.presence.values(), strict=True))
+    there, absent = hits + misses, alarms + rejections
+    return (hits / there if there else math.nan, alarms / absent if absent else math.nan)
+
+
+def _cases(outcome: Outcome, chosen: dict[str, Judged], lines: dict[Place, str], folder: Path) -> dict[str, Case]:
+    one, cases = outcome.one, {}
+    keys = {judged.key for judged in chosen.values()}
+    for raw in one.raw():
+        if str(raw["__key__"]) not in keys or (asked := one.ask(raw)) is None:
+            continue
+        rows = rows_of(one, asked, json.loads(lines[one.name, asked.record.key]), folder)
+        for name, judged in chosen.items():
+            if judged.key == asked.record.key:
+                dialogue, answers = rows[judged.row]
+                answer, worded = answers[one.decodings[0]], dialogue.kind == "question"
+                cases[name] = Case(
+                    image=one.picture(asked.record),
+                    query=", ".join(dialogue.query),
+                    entries=answer.entries,
+                    text=answer.text if worded else "",
+                    truth=None if worded else truth_entries(dialogue),
+                    truth_text=dialogue.text,
+                    note=f"{name} ({judged.quality:.2f}) - {one.name} - {judged.key}",
+                )
+    return cases

@@ -1,0 +1,241 @@
+"""Scores of stored answers: the truth comes from the data, the answers from the folder, and no model is needed."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torchmetrics import MetricCollection
+
+from lasagna.batch import Sample
+from lasagna.dialogue import Answer, Dialogue
+from lasagna.errors import ConfigError, RecordError
+from lasagna.evaluating.passes import Asked, Pass
+from lasagna.evaluating.predictions import Place, read_lines
+from lasagna.evaluating.quality import quality
+from lasagna.evaluating.stored_answers import from_json
+from lasagna.prompt_format import normalise
+from lasagna.tasks import Reasoning, Referring, Semantic, Task
+from lasagna.tasks.metrics import (
+    Decoding,
+    DialogueMetric,
+    MeanIoU,
+    MMSegMeanIoU,
+    ReasoningIoU,
+    ReferenceMeanIoU,
+    ReferringIoU,
+)
+from lasagna.tasks.metrics.base import answered_by_name, entries_by_name
+from lasagna.tasks.metrics.mean_iou import iou_by_category
+
+Answered = tuple[Dialogue, dict[Decoding, Answer]]
+
+
+@dataclass(frozen=True, order=True)
+class Judged:
+    """How good one answer is.
+
+    Args:
+        quality: From 0 to 1.
+        key: Key of the record.
+        row: Which of the record's dialogues it answers.
+    """
+
+    quality: float
+    key: str
+    row: int
+
+
+@dataclass
+class Outcome:
+    """What came of one pass.
+
+    Args:
+        one: The pass.
+        scores: Score by its key.
+        records: How many records were scored.
+        judged: Every answer of the first decoding, for the choice of pictures.
+        presence: Name to how often it was there and called present, absent and called present, there and not called
+            present, absent and not called present.
+        confused: (missed name, falsely claimed name of the same answer) to how often.
+        faults: (decoding, fault) to how often.
+        categories: Category to IoU, where the task has categories.
+    """
+
+    one: Pass
+    scores: dict[str, float] = field(default_factory=dict)
+    records: int = 0
+    judged: list[Judged] = field(default_factory=list)
+    presence: dict[str, list[int]] = field(default_factory=dict)
+    confused: Counter[tuple[str, str]] = field(default_factory=Counter)
+    faults: Counter[tuple[str, str]] = field(default_factory=Counter)
+    categories: dict[str, float] = field(default_factory=dict)
+
+
+def score_passes(passes: Sequence[Pass], folder: Path) -> list[Outcome]:
+    """Score all passes; those that have nothing to ask drop out.
+
+    Raises:
+        ConfigError: If the answers are about other records, records have no answers, or nothing was asked at all.
+    """
+    lines = read_lines(folder)
+    _check_keys(lines, passes)
+    outcomes = [score_pass(one, lines, folder) for one in passes]
+    if not any(outcome.records for outcome in outcomes):
+        raise ConfigError("data: none of the records has anything to ask; choose other data or other tasks")
+    return [outcome for outcome in outcomes if outcome.records]
+
+
+def score_pass(one: Pass, lines: dict[Place, str], folder: Path) -> Outcome:
+    """Score one pass.
+
+    Args:
+        one: The pass.
+        lines: The stored lines.
+        folder: Where they come from, for messages.
+
+    Raises:
+        ConfigError: If a record has no answers, or answers to other questions.
+    """
+    outcome, metrics = Outcome(one), metrics_for(one)
+    for asked, rows in stored_rows(one, lines, folder):
+        outcome.records += 1
+        for row, (dialogue, answers) in enumerate(rows):
+            sample = Sample(one.name, asked.record.key, 0, dialogue)
+            for decoding, answer in answers.items():
+                one.task.score(metrics, [sample], [answer], decoding)
+                outcome.faults.update((decoding, fault) for fault in answer.faults)
+            first = answers[one.decodings[0]]
+            if (value := quality(dialogue, first)) is not None:
+                outcome.judged.append(Judged(value, asked.record.key, row))
+            _count_presence(outcome, dialogue, first)
+    if outcome.records:
+        outcome.scores = {key: float(value) for key, value in metrics.compute().items()}
+        outcome.categories = _by_category(metrics)
+    return outcome
+
+
+def stored_rows(one: Pass, lines: dict[Place, str], folder: Path) -> Iterator[tuple[Asked, list[Answered]]]:
+    """Yield each record of a pass with its dialogues and the answers to them, in the order of the data."""
+    missing = []
+    for raw in one.raw():
+        asked = one.ask(raw)
+        if asked is None:
+            continue
+        text = lines.get((one.name, asked.record.key))
+        if text is None:
+            missing.append(asked.record.key)
+        else:
+            yield asked, rows_of(one, asked, json.loads(text), folder)
+    if missing:
+        raise ConfigError(
+            f"predictions: {str(folder)!r} has no answers about {len(missing)} records of {one.name!r} ({missing[0]}, "
+            "...); the evaluation was interrupted: give the same command with --ckpt again, and it goes on"
+        )
+
+
+def metrics_for(one: Pass) -> MetricCollection:
+    """Return the metrics of a pass: its task's own, and those of further protocols."""
+    categories = one.source.manifest.categories
+    metrics = list(one.task.metrics(categories).values())
+    known = {(type(metric), getattr(metric, "decoding", "ordered")) for metric in metrics}
+    further = [metric for decoding in one.decodings for metric in _further(one.task, categories, decoding)]
+    metrics += [metric for metric in further if (type(metric), metric.decoding) not in known]
+    kept = [metric for metric in metrics if getattr(metric, "decoding", "ordered") in one.decodings]
+    named: dict[str, Any] = {f"{type(metric).__name__}_{rank}": metric for rank, metric in enumerate(kept)}
+    return MetricCollection(named, compute_groups=False)
+
+
+def _further(task: Task, categories: tuple[str, ...], decoding: Decoding) -> list[DialogueMetric]:
+    if isinstance(task, Semantic):
+        own = [metric for metric in Semantic(free_decoding=True).metrics(categories).values()]
+        ours = [metric for metric in own if isinstance(metric, DialogueMetric) and metric.decoding == decoding]
+        return [*ours, ReferenceMeanIoU(categories, decoding), MMSegMeanIoU(categories, decoding)]
+    if isinstance(task, Referring | Reasoning):
+        return [ReferringIoU(decoding), ReasoningIoU(decoding)]
+    return []
+
+
+def rows_of(one: Pass, asked: Asked, line: dict[str, Any], folder: Path) -> list[Answered]:
+    """Return a record's dialogues with the stored answers to them.
+
+    Args:
+        one: The pass.
+        asked: The record.
+        line: What is stored about it.
+        folder: Where that comes from, for messages.
+
+    Raises:
+        ConfigError: If the answers are about another picture or to other questions, or cannot be read.
+    """
+    place = f"predictions: {str(folder)!r}, record {asked.record.key} of {one.name!r}"
+    try:
+        stored = line["dialogues"]
+        size, queries = asked.record.size, [(row["kind"], tuple(row["query"])) for row in stored]
+        if tuple(line["size"]) != size:
+            raise ConfigError(f"{place}: the answers are about an image of size {line['size']}, not {size}")
+        if queries != [(dialogue.kind, dialogue.query) for dialogue in asked.dialogues]:
+            raise ConfigError(f"{place}: the answers are to other questions; give the data that was asked about")
+        return [
+            (
+                dialogue,
+                {way: _known(from_json(row["answers"][way], asked.record.size), dialogue) for way in one.decodings},
+            )
+            for dialogue, row in zip(asked.dialogues, stored, strict=True)
+        ]
+    except (KeyError, TypeError, ValueError, RecordError) as fault:
+        if isinstance(fault, ConfigError):
+            raise
+        raise ConfigError(f"{place}: the stored answers cannot be read ({fault!r})") from fault
+
+
+def _known(answer: Answer, dialogue: Dialogue) -> Answer:
+    """Check that an answer names nothing that was not asked for."""
+    asked = {normalise(name) for name in dialogue.query}
+    strange = [entry.name for entry in answer.entries if normalise(entry.name) not in asked]
+    if strange:
+        raise ValueError(f"it answers {strange[:3]}, which were not asked for")
+    return answer
+
+
+def _check_keys(lines: dict[Place, str], passes: Sequence[Pass]) -> None:
+    names = {one.name for one in passes}
+    strange = sorted({name for name, _ in lines} - names)
+    if strange:
+        raise ConfigError(f"predictions: they have answers of {strange[:4]}, the data has {sorted(names)[:8]}")
+    for one in passes if all(one.limit is None for one in passes) else ():
+        keys = {str(raw["__key__"]) for raw in one.raw()}
+        others = [key for name, key in lines if name == one.name and key not in keys]
+        if others:
+            raise ConfigError(
+                f"predictions: {len(others)} records of {one.name!r} are not in the data ({others[0]}, ...); they are "
+                "about other images: give the data that was asked about"
+            )
+
+
+def _count_presence(outcome: Outcome, dialogue: Dialogue, answer: Answer) -> None:
+    if dialogue.kind != "complex":
+        return
+    truth, answered = entries_by_name(dialogue.entries), answered_by_name(answer)
+    missed, claimed = [], []
+    for asked in dialogue.query:
+        name = normalise(asked)
+        there = name in truth and truth[name].present
+        called = name in answered and answered[name].present
+        outcome.presence.setdefault(asked, [0, 0, 0, 0])[2 * (not called) + (not there)] += 1
+        missed += [asked] if there and not called else []
+        claimed += [asked] if called and not there else []
+    outcome.confused.update((one, other) for one in missed for other in claimed)
+
+
+def _by_category(metrics: MetricCollection) -> dict[str, float]:
+    for metric in metrics.values():
+        if type(metric) is MeanIoU:
+            values: Tensor = iou_by_category(metric.confusion)
+            return {name: float(value) for name, value in zip(metric.categories, values, strict=True)}
+    return {}
