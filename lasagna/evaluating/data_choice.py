@@ -97,10 +97,10 @@ def _read(file: Path) -> Recipe:
 
     try:
         config = OmegaConf.load(file)
-        whole: Any = OmegaConf.to_container(config, resolve=True)
+        part: Any = config.get("data", config) if OmegaConf.is_dict(config) else {}  # type: ignore[arg-type]
+        plain = OmegaConf.to_container(part, resolve=True) if OmegaConf.is_config(part) else None
     except (YAMLError, UnicodeDecodeError, TypeError) as fault:
         raise ConfigError(f"data: {str(file)!r} is no YAML of a datamodule ({fault})") from fault
-    plain = whole.get("data", whole) if isinstance(whole, dict) else None
     if not isinstance(plain, dict) or not ({"class_path", "init_args"} & plain.keys()):
         raise ConfigError(f"data: {str(file)!r} has no class_path and init_args; see configs/data for examples")
     return {"class_path": plain.get("class_path", _CLASS), "init_args": plain.get("init_args") or {}}

@@ -26,7 +26,7 @@ def to_markdown(outcomes: Sequence[Outcome], header: Mapping[str, Any]) -> str:
     for outcome in plain:
         parts += _confusion(outcome)
     parts += ["", "## Faults of answers", "", *_faults(outcomes), "", "## Protocols", "", *_protocols(outcomes)]
-    versions = ", ".join(f"{name} {version}" for name, version in header["versions"].items())
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(header["versions"].items()))
     return "\n".join([*parts, "", "## Versions", "", f"{versions}.", ""])
 
 

@@ -1,0 +1,170 @@
+"""The ``evaluate`` command, from a checkpoint to the page."""
+
+import json
+import re
+
+import pytest
+from tiny_run import write_config, write_scenes
+
+from lasagna.__main__ import main
+from lasagna.cli import main as train
+from lasagna.evaluating.answering import answer_some
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A trained checkpoint, its scenes and the scores that training's own test gave."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    scenes = write_scenes(folder / "scenes")
+    config = write_config(folder, scenes)
+    train(["run", "--config", str(config), "--trainer.default_root_dir", str(folder / "run")])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(place):
+    """An evaluation of everything in one process."""
+    run(place, place / "whole", "--data", place / "scenes")
+    return place / "whole"
+
+
+def run(place, out, *options):
+    ckpt = place / "run" / "checkpoints" / "last.ckpt"
+    main(["evaluate", "--ckpt", str(ckpt), "--out", str(out), "--device", "cpu", *map(str, options)])
+
+
+def scores(folder):
+    return json.loads((folder / "scores.json").read_text())["stages"]["test"]["scores"]
+
+
+def lines(folder):
+    files = sorted(folder.glob("predictions-*.jsonl"))
+    found = [json.loads(text) for file in files for text in file.read_text().splitlines()]
+    return sorted(found, key=lambda line: (line["pass"], line["key"]))
+
+
+def refused(capsys, *options):
+    with pytest.raises(SystemExit) as stopped:
+        main(["evaluate", *map(str, options)])
+    assert stopped.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_scores_are_those_of_trainings_own_test(place):
+    run(place, place / "same", "--controls", "[]")
+    expected, found = scores(place / "run"), scores(place / "same")
+    assert len(expected) >= 5
+    assert {name: found[name] for name in expected} == expected
+    assert {"test/scenes-semantic/miou/reference", "test/scenes-semantic/miou/mmseg"} <= found.keys()
+
+
+def test_all_tasks_and_controls_of_a_folder_in_one_pass(whole):
+    passes = {name.split("/")[1] for name in scores(whole)}
+    lists = {f"scenes-semantic{kind}" for kind in ("", "-same-set", "-co-occurring")}
+    plain = lists | {"scenes-referring", "scenes-reasoning", "scenes-vqa"}
+    assert passes == plain | {f"{name}-blind" for name in plain}
+
+
+def test_scoring_again_needs_no_model(whole, monkeypatch, tmp_path):
+    monkeypatch.setattr("lasagna.loading.load", None)
+    monkeypatch.setattr("lasagna.evaluating.answering.load", None)
+    main(["evaluate", "--predictions", str(whole), "--out", str(tmp_path / "again")])
+    assert scores(tmp_path / "again") == scores(whole)
+    assert (tmp_path / "again" / "report.md").read_text() == (whole / "report.md").read_text()
+
+
+def test_two_processes_share_the_work_and_count_nothing_twice(place, whole):
+    run(place, place / "shared", "--data", place / "scenes", "--processes", 2, "--batch_size", 1, "--controls", "[]")
+    assert all(file.stat().st_size for file in (place / "shared").glob("predictions-*.jsonl"))
+    answered = lines(place / "shared")
+    assert len({(line["pass"], line["key"]) for line in answered}) == len(answered) == 16
+    kept = {name: value for name, value in scores(whole).items() if name in scores(place / "shared")}
+    assert kept == scores(place / "shared")
+
+
+def test_an_interrupted_evaluation_goes_on(place, tmp_path, monkeypatch, capsys):
+    answered = []
+
+    def interrupted(assistant, one, asked):
+        if len(answered) == 2:
+            raise KeyboardInterrupt
+        answered.append(one.name)
+        return answer_some(assistant, one, asked)
+
+    monkeypatch.setattr("lasagna.evaluating.answering.answer_some", interrupted)
+    with pytest.raises(SystemExit) as stopped:
+        run(place, tmp_path, "--batch_size", 1, "--controls", "[]")
+    assert stopped.value.code == 130
+    before = lines(tmp_path)
+    assert len(before) == 2
+    assert "goes on" in refused(capsys, "--predictions", tmp_path)
+    with (tmp_path / "predictions-000.jsonl").open("a") as stream:
+        stream.write('{"pass": "scenes-sem')
+    monkeypatch.setattr("lasagna.evaluating.answering.answer_some", answer_some)
+    run(place, tmp_path, "--batch_size", 1, "--controls", "[]")
+    assert len(lines(tmp_path)) == 4
+    assert [line for line in lines(tmp_path) if line in before] == before
+    expected = scores(place / "run")
+    assert {name: scores(tmp_path)[name] for name in expected} == expected
+
+
+def test_the_page_tells_everything_and_shows_pictures(whole):
+    page, text = (whole / "report.html").read_text(), (whole / "report.md").read_text()
+    for part in ("Scores", "Does it look?", "Confusion of presence", "Faults", "Protocols", "Versions", "Seed 0"):
+        assert part in page and part in text
+    for protocol in ("lasagna-v1", "reference", "mmseg", "grefcoco", "lisa"):
+        assert f"<b>{protocol}</b>" in page
+    pictures = re.findall(r'src="([^"]+)"', page)
+    assert len(pictures) == 6
+    assert all((whole / name).stat().st_size > 1000 for name in pictures)
+
+
+def test_answers_of_another_evaluation_are_not_touched(place, whole, capsys):
+    before = lines(whole)
+    ckpt = place / "run" / "checkpoints" / "last.ckpt"
+    options = ["--ckpt", ckpt, "--out", whole, "--device", "cpu", "--data", place / "scenes"]
+    assert "with other seed" in refused(capsys, *options, "--seed", 5)
+    assert lines(whole) == before
+
+
+def test_answers_about_other_images_are_refused(place, whole, capsys):
+    error = refused(capsys, "--predictions", whole, "--data", place / "scenes", "--split", "val")
+    assert "is about other images or questions: shards of 'scenes-semantic' differ" in error
+
+
+def test_answers_that_name_what_was_not_asked_are_refused(place, tmp_path, capsys):
+    run(place, tmp_path, "--controls", "[]", "--limit", 1)
+    file = tmp_path / "predictions-000.jsonl"
+    line = json.loads(file.read_text())
+    line["dialogues"][0]["answers"]["ordered"]["entries"][0]["name"] = "zeppelin"
+    file.write_text(json.dumps(line) + "\n")
+    assert "'zeppelin'], which were not asked for" in refused(capsys, "--predictions", tmp_path)
+    line["dialogues"][0]["query"] = ["zeppelin"]
+    file.write_text(json.dumps(line) + "\n")
+    assert "the answers are to other questions" in refused(capsys, "--predictions", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ([], "give either --ckpt"),
+        (["--processes", "0"], "processes: expected a whole number from 1"),
+        (["--threshold", "2"], "threshold: expected a number in [0, 1]"),
+        (["--data", "{place}/scenes", "--split", "tset"], "has no 'tset'; its splits are test, train, val"),
+        (["--split", "tset"], "the data has no 'tset'; choose one of train, val, test"),
+        (["--data", "{place}/none"], "there is no file or folder"),
+        (["--data", "{place}/tiny.yaml", "--device", "none"], "device: 'none' cannot be used"),
+        (["--data", "{place}/run/checkpoints"], "holds no manifest.json"),
+        (["--data", "{place}/list.yaml"], "has no class_path and init_args"),
+        (["--data", "{place}/empty"], "the manifest lists no records"),
+    ],
+)
+def test_what_cannot_be_used_is_told_before_anything_is_written(place, tmp_path, capsys, options, reason):
+    (place / "list.yaml").write_text("[1, 2]")
+    manifest = json.loads((place / "scenes" / "test" / "manifest.json").read_text()) | {"records": 0, "shards": []}
+    (place / "empty").mkdir(exist_ok=True)
+    (place / "empty" / "manifest.json").write_text(json.dumps(manifest))
+    given = [option.format(place=place) for option in options]
+    ckpt = ["--ckpt", place / "run" / "checkpoints" / "last.ckpt", "--out", tmp_path / "out"] if options else []
+    assert reason in refused(capsys, *ckpt, *given)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,51 @@
+"""Lists that words alone cannot answer."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from lasagna.dialogue import Dialogue, Entry
+from lasagna.evaluating.presence_controls import Companions, balanced, noise
+
+NAMES = ("sky", "sea", "ship", "dog", "cat", "sofa")
+
+
+def asked(*present, names=NAMES):
+    return Dialogue("complex", tuple(names), tuple(Entry(name, True) for name in present))
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def test_as_many_absent_names_as_present_ones():
+    for seed in range(20):
+        query = balanced(asked("sky", "sea"), rng(seed)).query
+        assert len(query) == len(set(query)) == 4
+        assert {"sky", "sea"} < set(query) <= set(NAMES)
+    assert len({balanced(asked("sky"), rng(seed)).query for seed in range(40)}) > 5
+
+
+def test_co_occurring_names_are_the_likeliest_beside_the_present_ones():
+    pictures = Counter({"sky": 4, "sea": 4})
+    together = Counter({("sky", "ship"): 2, ("sea", "ship"): 3, ("sky", "cat"): 1, ("sky", "dog"): 2})
+    companions = Companions(pictures, together)
+    assert companions.likelihood("ship", ["sky", "sea"]) == pytest.approx((2 / 4 + 3 / 4) / 2)
+    assert companions.likelihood("sofa", ["sky", "sea"]) == 0
+    for seed in range(5):
+        assert set(balanced(asked("sky", "sea"), rng(seed), companions).query) == {"sky", "sea", "ship", "dog"}
+
+
+@pytest.mark.parametrize(
+    "dialogue", [asked(), asked("sky", names=["sky"]), Dialogue("referring", ("a dog",), (Entry("a dog", True),))]
+)
+def test_lists_that_cannot_be_balanced_are_not_asked(dialogue):
+    assert balanced(dialogue, rng()) is None
+
+
+def test_noise_shows_nothing_of_the_picture():
+    image = np.zeros((4, 5, 3), dtype=np.uint8)
+    assert noise(image, rng()).shape == image.shape
+    assert (noise(image, rng()) == noise(image + 255, rng())).all()
+    assert noise(image, rng()).std() > 40
