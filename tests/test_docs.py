@@ -13,7 +13,7 @@ from lasagna.tasks.pretrain.command import SEEDS, pretrain
 
 DOCS = ROOT / "docs"
 PAGES = sorted(page for page in DOCS.glob("*.md") if blocks(page, "bash"))
-EXTENSIONS = ["add_a_strategy.md", "add_a_task.md", "add_a_backbone.md", "data_format.md"]
+EXTENSIONS = ["add_a_strategy.md", "add_a_task.md", "add_a_backbone.md", "add_a_dataset.md", "data_format.md"]
 
 
 @pytest.fixture(scope="module")
