@@ -2,13 +2,14 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from tiny_run import write_config, write_scenes
 
 from lasagna.__main__ import main
 from lasagna.cli import main as train
-from lasagna.evaluating.answering import answer_some
+from lasagna.evaluating.answering import answer_all, answer_some
 
 
 @pytest.fixture(scope="module")
@@ -73,13 +74,24 @@ def test_scoring_again_needs_no_model(whole, monkeypatch, tmp_path):
     assert (tmp_path / "again" / "report.md").read_text() == (whole / "report.md").read_text()
 
 
-def test_two_processes_share_the_work_and_count_nothing_twice(place, whole):
-    run(place, place / "shared", "--data", place / "scenes", "--processes", 2, "--batch_size", 1, "--controls", "[]")
-    assert all(file.stat().st_size for file in (place / "shared").glob("predictions-*.jsonl"))
-    answered = lines(place / "shared")
+def test_processes_share_the_work_and_count_nothing_twice(place, whole, tmp_path, monkeypatch):
+    def in_turn(job, processes):
+        shared = replace(job, processes=processes)
+        return sum(answer_all(shared, part=part) for part in range(processes))
+
+    # the parts one after the other: `answer_together` itself has a slow test
+    monkeypatch.setattr("lasagna.evaluating.workers.answer_together", in_turn)
+    run(place, tmp_path, "--data", place / "scenes", "--processes", 3, "--batch_size", 1, "--controls", "[]")
+    assert [len(file.read_text().splitlines()) for file in sorted(tmp_path.glob("predictions-*"))] == [8, 4, 4]
+    answered = lines(tmp_path)
     assert len({(line["pass"], line["key"]) for line in answered}) == len(answered) == 16
-    kept = {name: value for name, value in scores(whole).items() if name in scores(place / "shared")}
-    assert kept == scores(place / "shared")
+    assert {name: scores(whole)[name] for name in scores(tmp_path)} == scores(tmp_path)
+
+
+@pytest.mark.slow
+def test_two_processes_at_the_same_time(place, tmp_path):
+    run(place, tmp_path, "--processes", 2, "--limit", 2, "--controls", "[]")
+    assert [len(file.read_text().splitlines()) for file in sorted(tmp_path.glob("predictions-*"))] == [1, 1]
 
 
 def test_an_interrupted_evaluation_goes_on(place, tmp_path, monkeypatch, capsys):
