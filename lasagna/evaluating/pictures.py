@@ -76,7 +76,7 @@ def draw_presence(outcomes: Sequence[Outcome], picture: Path) -> bool:
     if not rows:
         return False
     figure = new_figure(6.5, 0.9 + 0.28 * len(rows))
-    axes = dress(figure.add_subplot(), "names called present: of those that are there, and of those that are not")
+    axes = dress(figure.add_subplot(), "share of names called present")
     heights = list(range(len(rows)))
     for rank, (label, colour) in enumerate((("there (recall)", "C0"), ("not there (false-positive rate)", "C3"))):
         values = [rates[rank] for rates in rows.values()]

@@ -29,7 +29,9 @@ def quality(dialogue: Dialogue, answer: Answer) -> float | None:
         entry, claim = truth.get(name), answered_mask(answered.get(name), size)
         target = entry is not None and entry.present
         called = name in answered and answered[name].present
-        if target or called:
-            mask = nothing if entry is None or entry.mask is None else entry.mask.decode()
-            found.append(grefcoco_iou(overlap(mask, nothing if claim is None else claim, ignore, target)))
+        if target and entry is not None:
+            mask = nothing if entry.mask is None else entry.mask.decode()
+            found.append(grefcoco_iou(overlap(mask, nothing if claim is None else claim, ignore, target=True)))
+        elif called:
+            found.append(0.0)
     return float(np.mean(found)) if found else 1.0

@@ -65,6 +65,7 @@ def test_masks_of_another_size_are_an_error():
     [
         (dialogue(NAMES, {"sky": pixels("##")}), answer({"sky": pixels("#.")}), 0.5),
         (dialogue(NAMES, {"sky": pixels("##")}), answer({"sky": pixels("##"), "sea": pixels("##")}), 0.5),
+        (dialogue(NAMES, {"sky": pixels("##")}), answer({"sky": pixels("##"), "sea": pixels("..")}), 0.5),
         (dialogue(NAMES, {}), answer({"sky": None}), 1.0),
         (dialogue(NAMES, {"sky": pixels("##")}), answer({}), 0.0),
         (dialogue(["how many?"], {}, kind="question", text="two"), answer({}, text="2"), 1.0),
