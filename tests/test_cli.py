@@ -280,7 +280,7 @@ def test_predict_writes_overlays_and_json(ckpt, picture, tmp_path):
         (["--query=dog", "--ckpt=nowhere.ckpt"], "there is no file 'nowhere.ckpt'"),
         (["--query=dog", "--threshold=2"], "threshold"),
         (["--query=dog", "--decoding=fre"], "ordered"),
-        (["--query=" + ",".join(f"name{number}" for number in range(2000))], "the language model takes 1024"),
+        (["--refer=" + " ".join(f"word{number}" for number in range(500))], "the language model takes 1024"),
     ],
 )
 def test_predict_names_what_is_wrong(options, reason, ckpt, picture, capsys, tmp_path):
