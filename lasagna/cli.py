@@ -24,7 +24,7 @@ from lasagna.console import calm
 from lasagna.datamodules import ShardDataModule
 from lasagna.errors import LasagnaError
 from lasagna.job_checkpoint import EVALUATIONS, LAST, check_trained, checkpoint_config, configs, find_checkpoint
-from lasagna.job_stop import SIGNALLED, stopped
+from lasagna.job_stop import SIGNALLED, interrupted, stopped
 from lasagna.jobs import JobTrainer
 from lasagna.loading import read_checkpoint
 from lasagna.tasks import RunSummary
@@ -128,8 +128,9 @@ class TrainingCLI(LightningCLI):
             super()._run_subcommand(subcommand)
         except SIGTERMException as stop:
             raise SystemExit(stopped(subcommand, self.trainer, SIGTERM)) from stop
-        except SystemExit as stop:
-            if not isinstance(stop.__context__, KeyboardInterrupt):
+        except (SystemExit, Exception) as stop:
+            # Lightning ends with its own exit; what was being written complains of half a file
+            if not interrupted(stop):
                 raise
             raise SystemExit(stopped(subcommand, self.trainer, SIGINT)) from stop
 

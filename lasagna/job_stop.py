@@ -25,6 +25,14 @@ def stopped(job: str, trainer: Trainer, signal: Signals) -> int:
     return SIGNALLED + signal
 
 
+def interrupted(fault: BaseException) -> bool:
+    """Say whether something was raised because of Ctrl-C."""
+    cause: BaseException | None = fault
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__context__
+    return cause is not None
+
+
 def _way_on(trainer: Trainer) -> str:
     newest = newest_checkpoint(trainer)
     if newest is None:

@@ -384,6 +384,17 @@ def test_checkpoint_of_another_architecture(ckpt, config, capsys):
         lasagna.load(changed)
 
 
+def test_a_checkpoint_holds_what_was_trained_and_no_more(ckpt):
+    """Weights, two moments of AdamW and a running mean of each trained number; of frozen parts names alone."""
+    weights = torch.load(ckpt, weights_only=True)["state_dict"]
+    assert weights
+    assert not [name for name in weights if "vision_encoder" in name]
+    trained = sum(value.numel() * value.element_size() for value in weights.values())
+    whole = sum(value.numel() * value.element_size() for value in lasagna.load(ckpt).parameters())
+    assert trained < whole
+    assert 3 * trained < ckpt.stat().st_size < 4 * trained + 500_000
+
+
 def test_changed_frozen_weights_are_noticed(ckpt):
     checkpoint = torch.load(ckpt, weights_only=True)
     checkpoint["fresh_weights_seed"] += 1

@@ -10,7 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+from lightning import Callback
 from tiny_run import write_config, write_scenes
+
+from lasagna.cli import main
 
 TRAIN = Path(__file__).parents[1] / "train.py"
 PATIENCE = 90
@@ -37,6 +40,24 @@ def test_training_that_is_stopped_says_how_to_go_on(signalled, config, tmp_path)
         time.sleep(0.2)
     process.send_signal(signalled)
     _, error = (text.decode() for text in process.communicate(timeout=PATIENCE))
-    assert process.returncode == 128 + signalled
+    assert process.returncode == 128 + signalled, error
     assert f"with --ckpt_path last ({last})" in error
     assert "Traceback" not in error
+
+
+class Torn(Callback):
+    """Ctrl-C that comes while a file is written, whose writer then complains of half a file."""
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("half a file")
+
+
+def test_ctrl_c_while_a_file_is_written_is_ctrl_c(config, tmp_path, capsys):
+    words = [f"--config={config}", f"--trainer.default_root_dir={tmp_path}", f"--trainer.callbacks+={__name__}.Torn"]
+    with pytest.raises(SystemExit) as stopped:
+        main(["fit", *words])
+    assert stopped.value.code == 130
+    assert "stopped at step 1, before the first checkpoint" in capsys.readouterr().err
