@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from lasagna.modules.adapters import LoRA
-from lasagna.modules.assistant import Assistant, Encoded
+from lasagna.modules.assistant import Assistant
 from lasagna.modules.base import FeatureSpec, LanguageModel, MaskHead, VisionEncoder
+from lasagna.modules.encoded import Encoded
 from lasagna.modules.losses import AssistantOutput, SegmentationLoss
 from lasagna.modules.tiny import TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
 

@@ -6,7 +6,7 @@ Notation: b: images; r: rows (dialogues or queries); t: tokens; n: masks; d: hid
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -22,6 +22,7 @@ from lasagna.modules.answers import make_answer, mask_states
 from lasagna.modules.base import LanguageModel, MaskHead, VisionEncoder
 from lasagna.modules.chat import Chat
 from lasagna.modules.decoding import Decoded, Decoder
+from lasagna.modules.encoded import Encoded
 from lasagna.modules.feature_cache import FeatureCache
 from lasagna.modules.input_checks import check_image, check_queries
 from lasagna.modules.long_lists import join_answers, split_query
@@ -32,19 +33,6 @@ from lasagna.prompt_formats import PROMPT_FORMATS
 from lasagna.recipe import Described
 
 Decoding = Literal["ordered", "free"]
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """Images, encoded once for all that is asked about them.
-
-    Args:
-        features: The vision encoder's maps, each float ``[b, c, h, w]``.
-        image_vectors: The images as the language model reads them, float ``[b, i, d]``.
-    """
-
-    features: list[Tensor]
-    image_vectors: Tensor
 
 
 class Assistant(Described, LightningModule):

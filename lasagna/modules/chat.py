@@ -4,17 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lasagna.batch import Query
+from lasagna.batch import Geometry, Query
 from lasagna.dialogue import Answer, Kind
+from lasagna.modules.decoding import Decoder
+from lasagna.modules.encoded import Encoded
 from lasagna.modules.input_checks import check_queries
+from lasagna.prompt_format import PromptFormat
 
-if TYPE_CHECKING:
-    from lasagna.modules.assistant import Assistant
+
+class Answerer(Protocol):
+    """What a talk needs of an assistant."""
+
+    format: PromptFormat
+
+    @property
+    def decoder(self) -> Decoder:
+        """What decodes answers."""
+
+    def encode_image(self, image: NDArray[np.uint8]) -> tuple[Encoded, Geometry]:
+        """Encode one image, and say how it was fitted."""
+
+    def answer_batch(
+        self,
+        encoded: Encoded,
+        geometries: Sequence[Geometry],
+        queries: Sequence[Query],
+        decoding: Literal["ordered", "free"] = "ordered",
+    ) -> list[Answer]:
+        """Answer queries about encoded images."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +71,7 @@ class Chat:
         RecordError: If the image is none, or of another form.
     """
 
-    def __init__(self, assistant: Assistant, image: NDArray[np.uint8]) -> None:
+    def __init__(self, assistant: Answerer, image: NDArray[np.uint8]) -> None:
         self.assistant = assistant
         self.encoded, self.geometry = assistant.encode_image(image)
         self.rounds: list[Round] = []
