@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lasagna.errors import CheckpointError
 
 if TYPE_CHECKING:
+    from peft import LoraConfig
     from torch import Tensor
 
     from lasagna.modules.assistant import Assistant
@@ -56,8 +57,6 @@ def write_assistant(folder: Path, assistant: Assistant, checkpoint: Mapping[str,
     Raises:
         CheckpointError: If the folder holds something, or the checkpoint does not say how to make the assistant.
     """
-    from safetensors.torch import save_file
-
     from lasagna.peft_format import adapted_model, to_peft
     from lasagna.trained import FROZEN, RECIPE, SEED
 
@@ -70,14 +69,38 @@ def write_assistant(folder: Path, assistant: Assistant, checkpoint: Mapping[str,
     about = {"form": FORM, RECIPE: checkpoint[RECIPE], SEED: checkpoint.get(SEED, 0), FROZEN: checkpoint.get(FROZEN)}
     if adapted is not None:
         prefix, config = adapted
-        adapters = to_peft(weights, prefix)
-        save_file(_apart(adapters), folder / ADAPTER, {"format": "pt"})
-        config.save_pretrained(str(folder))
-        about[_PREFIX] = prefix
+        about |= write_adapters(folder, weights, prefix, config)
         weights = {name: value for name, value in weights.items() if not to_peft({name: value}, prefix)}
-    save_file(_apart(weights), folder / HEADS, {"format": "pt"})
+    write_tensors(folder / HEADS, weights)
     (folder / ASSISTANT).write_text(json.dumps(about, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return sorted(folder.iterdir())
+
+
+def write_adapters(folder: Path, weights: Mapping[str, Tensor], prefix: str, config: LoraConfig) -> dict[str, str]:
+    """Write the adapters among an assistant's weights in peft's own format.
+
+    Args:
+        folder: The assistant's folder.
+        weights: Name to weight.
+        prefix: What the names of the adapted model begin with, ending with a dot.
+        config: The adapters' settings.
+
+    Returns:
+        What ``assistant.json`` has to say of them.
+    """
+    from lasagna.peft_format import to_peft
+
+    write_tensors(folder / ADAPTER, to_peft(weights, prefix))
+    config.save_pretrained(str(folder))
+    return {_PREFIX: prefix}
+
+
+def write_tensors(file: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write weights as safetensors; those that share memory are written apart, since the format refuses them."""
+    from safetensors.torch import save_file
+
+    apart = {name: value.detach().cpu().clone().contiguous() for name, value in weights.items()}
+    save_file(apart, file, {"format": "pt"})
 
 
 def read_assistant(folder: Path) -> dict[str, Any]:
@@ -126,8 +149,3 @@ def _weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
 
     state = checkpoint["state_dict"]
     return {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
-
-
-def _apart(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    # tied weights share memory, which safetensors refuses to write
-    return {name: value.detach().cpu().clone().contiguous() for name, value in weights.items()}

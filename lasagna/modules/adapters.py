@@ -44,6 +44,13 @@ class LoRA:
         if not self.targets:
             raise ConfigError("adapter.targets: it is empty; name linear layers, or leave the adapter out")
 
+    @property
+    def config(self) -> LoraConfig:
+        """The same in peft's own terms."""
+        return LoraConfig(
+            r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout, target_modules=list(self.targets)
+        )
+
     def inject(self, model: PreTrainedModel, inside: nn.Module | None = None) -> None:
         """Put adapters into a model in place.
 
@@ -61,9 +68,6 @@ class LoRA:
         missing = sorted(set(self.targets) - set(linear))
         if missing:
             raise ConfigError(f"adapter.targets: no linear layer is called {missing}; the model has {linear}")
-        config = LoraConfig(
-            r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout, target_modules=list(self.targets)
-        )
-        inject_adapter_in_model(config, adapted)
+        inject_adapter_in_model(self.config, adapted)
         for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
             layer.weight.requires_grad_(self.embeddings)

@@ -31,6 +31,7 @@ class Account:
         missing: Names of those that the model needs and the state lacks.
         misshapen: Name to what is wrong with its shape.
         fresh: Names of those that the state lacks as a whole part, which starts from random weights.
+        adapters: Names of the adapters' tensors, merged into the layers they sit on, or kept.
     """
 
     used: tuple[str, ...]
@@ -39,6 +40,7 @@ class Account:
     missing: tuple[str, ...]
     misshapen: dict[str, str]
     fresh: tuple[str, ...]
+    adapters: tuple[str, ...] = ()
 
     def check(self, source: str) -> None:
         """Raise if something is missing or of another shape.
@@ -60,7 +62,7 @@ class Account:
         reasons = sorted(set(self.ignored.values()))
         lines = [f"used     {len(self.used):5d} tensors"]
         lines += [f"ignored  {list(self.ignored.values()).count(reason):5d} tensors, {reason}" for reason in reasons]
-        for word, names in (("unknown", self.unknown), ("fresh", self.fresh)):
+        for word, names in (("adapters", self.adapters), ("unknown", self.unknown), ("fresh", self.fresh)):
             more = ", ..." if len(names) > _SHOWN else ""
             lines += [f"{word:8s} {len(names):5d} tensors: {', '.join(names[:_SHOWN])}{more}"] if names else []
         return lines

@@ -12,8 +12,8 @@ from lasagna.modules.assistant import Assistant
 from lasagna.modules.llava import LlavaV1
 from lasagna.modules.llava.text_preparation import LlavaPreparation
 from lasagna.modules.sam import SamMaskHead, SamVisionEncoder
+from lasagna.released.adapters import merged, separated
 from lasagna.released.folder import write_release
-from lasagna.released.merge import merged
 from lasagna.released.names import to_released
 
 
@@ -32,7 +32,7 @@ def export_release(assistant: Assistant, folder: Path) -> list[Path]:
     """
     language_model = _language_model(assistant)
     adapter = language_model.adapter
-    state = to_released(merged(assistant.state_dict(), 0.0 if adapter is None else adapter.alpha))
+    state = to_released(merged(*separated(assistant.state_dict(), 0.0 if adapter is None else adapter.alpha)))
     preparation = language_model.preparation
     assert isinstance(preparation, LlavaPreparation)
     source = Path(language_model.folder)

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
-from safetensors.torch import save_file
-from torch import Tensor
 
-from lasagna.assistant_folder import ASSISTANT, FORM, HEADS, check_empty
+from lasagna.assistant_folder import ASSISTANT, FORM, HEADS, check_empty, write_adapters, write_tensors
 from lasagna.errors import CheckpointError
-from lasagna.modules.checkpoint_folder import read_json, read_state
-from lasagna.modules.llava.settings import find_tower, read_settings
 from lasagna.modules.llava.text_preparation import IMAGE_END, IMAGE_START
 from lasagna.modules.llava.tokenizer import read_tokenizer
-from lasagna.modules.sam.weights import read_sam
 from lasagna.prompt_formats import LISA, RELEASED
 from lasagna.recipe import Recipe
-from lasagna.released.account import Account, account
 from lasagna.released.folder import write_release
-from lasagna.released.merge import merged
-from lasagna.released.names import PARTS, PROJECTION, VISUAL, unwrapped
+from lasagna.released.release import KeptOrMerged, Release, read_release
 from lasagna.trained import PREFIX, RECIPE
 
-MERGED = "merged"
+MODEL = {"merged": "merged", "kept": "base"}
+"""Folder of the model that is written for a training state."""
+
+ADAPTED = "language_model.llama."
+"""What an assistant's names of the model that carries the adapters begin with."""
+
 REPORT = "report.json"
 CONFIG = "config.yaml"
 
@@ -38,6 +35,7 @@ def import_assistant(
     base: str | None = None,
     sam: str | None = None,
     lora_alpha: float = 16.0,
+    adapters: KeptOrMerged = "merged",
 ) -> None:
     """Make an assistant of a released LaSagnA or LISA model, of a LLaVA v1 model, or of a training state.
 
@@ -47,12 +45,14 @@ def import_assistant(
 
     Args:
         source: Folder of a release (one file or parts, .bin or safetensors) or of LLaVA v1; or the file of a training
-            state, whose adapters are merged.
+            state.
         output: A new or empty folder.
         vision_tower: Folder of the CLIP tower; by default the one that the model's config names.
         base: Folder of the LLaVA v1 model that a training state began from: its config and tokeniser.
         sam: Original checkpoint of SAM, for a source that holds none.
         lora_alpha: Alpha of a training state's adapters; the original's is 16.
+        adapters: Whether a training state's adapters are "merged" into the layers they sit on, so that training on
+            begins with new ones, or "kept", so that it goes on with them.
 
     Raises:
         CheckpointError: If something cannot be read, is missing or does not fit; nothing is written then.
@@ -60,10 +60,10 @@ def import_assistant(
     place, target = Path(source), Path(output)
     check_empty(target)
     folder = _model_folder(place, base)
-    release = read_release(place, folder, vision_tower, sam, lora_alpha)
+    release = read_release(place, folder, vision_tower, sam, lora_alpha, adapters)
     target.mkdir(parents=True, exist_ok=True)
     if place.is_file():
-        folder = _write_merged(target / MERGED, release, folder)
+        folder = _write_model(target / MODEL[adapters], release, folder)
     _write(target, release, _recipe(release, folder, sam))
     print("\n".join(release.account.lines()))
     print(f"wrote {target}: lasagna predict --ckpt {target} --image FILE --query ...")
@@ -80,55 +80,6 @@ def release_checkpoint(folder: Path) -> dict[str, Any]:
     return {"state_dict": weights, RECIPE: _recipe(release, folder, None)}
 
 
-@dataclass(frozen=True)
-class Release:
-    """A model in the released layout, accounted for.
-
-    Args:
-        state: Tensors by a release's names, adapters merged.
-        settings: Content of ``config.json``.
-        tower: Folder of the CLIP tower.
-        account: What becomes of each tensor.
-    """
-
-    state: dict[str, Tensor]
-    settings: dict[str, Any]
-    tower: Path
-    account: Account
-
-    @property
-    def projection(self) -> dict[str, Tensor]:
-        """What leads from hidden states to prompts, by the assistant's names; no part brings it."""
-        return {
-            name.replace(PROJECTION, PARTS[PROJECTION]): value
-            for name, value in self.state.items()
-            if name.startswith(PROJECTION)
-        }
-
-
-def read_release(
-    place: Path, folder: Path, vision_tower: str | None = None, sam: str | None = None, lora_alpha: float = 16.0
-) -> Release:
-    """Read a model and account for every tensor.
-
-    Args:
-        place: File or folder of the tensors.
-        folder: Folder of the config and the tokeniser.
-        vision_tower: Folder of the CLIP tower; None for the one that the config names.
-        sam: Original checkpoint of SAM, if the model holds none.
-        lora_alpha: Alpha of adapters, if there are any.
-
-    Raises:
-        CheckpointError: If something cannot be read, is missing or does not fit.
-    """
-    settings = read_settings(folder)
-    state = merged(unwrapped(read_state(place, "source")), lora_alpha)
-    tower = find_tower(folder, vision_tower, settings)
-    found = account({**state, **_visual(state, sam)}, settings, _tower_width(tower))
-    found.check(str(place))
-    return Release(state, settings, tower, found)
-
-
 def _model_folder(place: Path, base: str | None) -> Path:
     if place.is_dir():
         return place
@@ -142,24 +93,7 @@ def _model_folder(place: Path, base: str | None) -> Path:
     return Path(base)
 
 
-def _visual(state: dict[str, Tensor], sam: str | None) -> dict[str, Tensor]:
-    """Return SAM's tensors from its own file, where the source has none."""
-    inside = any(name.startswith(VISUAL) for name in state)
-    if inside and sam is not None:
-        raise CheckpointError(
-            f"sam: the source holds a SAM of its own, so that {sam!r} would not be read; leave it out"
-        )
-    if not inside and sam is None:
-        raise CheckpointError("sam: the source holds no SAM; give an original checkpoint such as sam_vit_h_4b8939.pth")
-    return {} if sam is None else {VISUAL + name: value for name, value in read_sam(sam).items()}
-
-
-def _tower_width(tower: Path) -> int:
-    config = read_json(tower / "config.json", "vision_tower")
-    return int(config.get("vision_config", config)["hidden_size"])
-
-
-def _write_merged(folder: Path, release: Release, base: Path) -> Path:
+def _write_model(folder: Path, release: Release, base: Path) -> Path:
     markers = (*RELEASED.markers, RELEASED.present_token, RELEASED.absent_token)
     tokenizer = read_tokenizer(base).with_tokens((*markers, IMAGE_START, IMAGE_END))
     tower = str(release.tower.resolve())
@@ -171,7 +105,11 @@ def _write_merged(folder: Path, release: Release, base: Path) -> Path:
 
 def _recipe(release: Release, folder: Path, sam: str | None) -> Recipe:
     weights = {"weights_file": str(folder.resolve() if sam is None else Path(sam).resolve())}
-    language_model = {"folder": str(folder.resolve()), "vision_tower": str(release.tower.resolve())}
+    language_model: dict[str, Any] = {"folder": str(folder.resolve()), "vision_tower": str(release.tower.resolve())}
+    if release.kept.pairs:
+        # the dropout is left to the config that trains on
+        own = release.kept.settings
+        language_model["adapter"] = {"rank": own.rank, "alpha": own.alpha, "targets": list(own.targets)}
     parts = {
         "vision_encoder": {"class_path": "lasagna.modules.sam.SamVisionEncoder", "init_args": weights},
         "language_model": {"class_path": "lasagna.modules.llava.LlavaV1", "init_args": language_model},
@@ -186,9 +124,11 @@ def _format(folder: Path) -> str:
 
 
 def _write(target: Path, release: Release, recipe: Recipe) -> None:
-    heads = {name: value.clone().contiguous() for name, value in release.projection.items()}
-    save_file(heads, target / HEADS, {"format": "pt"})
-    _write_json(target / ASSISTANT, {"form": FORM, RECIPE: recipe})
+    write_tensors(target / HEADS, release.projection)
+    about: dict[str, Any] = {"form": FORM, RECIPE: recipe}
+    if release.kept.pairs:
+        about |= write_adapters(target, release.kept.weights, ADAPTED, release.kept.settings.config)
+    _write_json(target / ASSISTANT, about)
     _write_json(target / REPORT, vars(release.account))
     config = {"model": {"init_args": {"assistant": recipe, "warm_start": str(target.resolve())}}}
     OmegaConf.save(OmegaConf.create(config), target / CONFIG)

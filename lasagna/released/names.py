@@ -7,13 +7,16 @@ from typing import Final
 
 from torch import Tensor
 
+LLAMA: Final = "model."
+"""What the names of the Llama's own layers begin with in a release."""
+
 PARTS: Final = {
     "model.visual_model.image_encoder.": "vision_encoder.image_encoder.",
     "model.visual_model.prompt_encoder.": "mask_head.prompt_encoder.",
     "model.visual_model.mask_decoder.": "mask_head.mask_decoder.",
     "model.text_hidden_fcs.0.": "prompt_projection.",
     "model.mm_projector.": "language_model.mm_projector.",
-    "model.": "language_model.llama.model.",
+    LLAMA: "language_model.llama.model.",
     "lm_head.": "language_model.llama.lm_head.",
 }
 """What names begin with in a release, and in an assistant; the first that fits counts."""

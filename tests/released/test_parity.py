@@ -172,10 +172,34 @@ def test_a_training_state_is_merged_as_the_original_does(checkpoints, tmp_path):
     same(checkpoints / "release", tmp_path / "in" / "merged")
     report = json.loads((tmp_path / "in" / "report.json").read_text(encoding="utf-8"))
     assert len(report["used"]) == 201
+    assert len(report["adapters"]) == 8
     assert len(report["ignored"]) == 57
     assert report["unknown"] == report["missing"] == []
     given, wanted = lasagna.load(tmp_path / "in").state_dict(), lasagna.load(checkpoints / "release").state_dict()
     assert all(torch.equal(given[name], value) for name, value in wanted.items())
+
+
+@pytest.mark.parametrize("case", ["two_image"])
+def test_kept_adapters_get_the_gradients_of_the_original(case, golden, checkpoints, assistant, facts, tmp_path):
+    state = str(checkpoints / "train_state.safetensors")
+    import_assistant(state, str(tmp_path / "in"), base=str(checkpoints / "tiny-llava"), adapters="kept")
+    kept = lasagna.load(tmp_path / "in")
+    loss = SegmentationLoss(resolution="image", ignored="background")
+    for each in (assistant, kept):
+        each.zero_grad()
+        batch = batch_of(case, golden, each, facts)
+        losses = loss(each(batch), batch)
+        assert losses["loss"].item() == pytest.approx(facts.outputs[case]["loss"]["loss"], abs=1e-5)
+        losses["loss"].backward()
+    layers = (each.language_model.llama.model.layers for each in (assistant, kept))
+    for given, layer in zip(*layers, strict=True):
+        for name in ("q_proj", "v_proj"):
+            # by the chain rule, from the gradient of the merged weight, which the original's norms were compared with
+            whole, adapted = getattr(given.self_attn, name).weight.grad, getattr(layer.self_attn, name)
+            low, high = adapted.lora_A["default"].weight, adapted.lora_B["default"].weight
+            close = {"rtol": 1e-3, "atol": 1e-8}
+            torch.testing.assert_close(low.grad, 2 * high.detach().T @ whole, **close)
+            torch.testing.assert_close(high.grad, 2 * whole @ low.detach().T, **close)
 
 
 def test_llava_and_sam_make_an_assistant_with_a_fresh_projection(checkpoints, tmp_path, capsys):

@@ -14,8 +14,8 @@ import lasagna
 from lasagna.__main__ import main as command
 from lasagna.errors import CheckpointError
 from lasagna.export import export
+from lasagna.released.adapters import separated
 from lasagna.released.importing import import_assistant
-from lasagna.released.merge import merged
 from lasagna.released.names import to_released, unwrapped
 
 pytest.importorskip("sentencepiece", reason="the tokeniser of LLaVA v1 needs sentencepiece")
@@ -84,27 +84,67 @@ def test_other_files_hold_the_same(form, release, tmp_path):
     assert all(torch.equal(given[name], value) for name, value in wanted.items())
 
 
-def test_a_training_state_is_merged(release, root, tmp_path):
+LAYER = "model.layers.0.self_attn.q_proj"
+
+
+@pytest.fixture
+def training_state(release, tmp_path):
+    """A training state of the release with an adapter on one layer, and the adapter's two halves."""
     state = {f"base_model.model.{name}": value for name, value in tensors(release).items()}
-    layer = "base_model.model.model.layers.0.self_attn.q_proj"
     low, high = torch.randn(4, 16), torch.randn(16, 4)
-    torch.save(
-        {**state, f"{layer}.lora_A.default.weight": low, f"{layer}.lora_B.default.weight": high}, tmp_path / "s.bin"
-    )
-    import_assistant(
-        str(tmp_path / "s.bin"),
-        str(tmp_path / "in"),
-        base=str(root / "llava"),
-        vision_tower=str(root / "clip"),
-        lora_alpha=8.0,
-    )
-    name = layer.removeprefix("base_model.model.") + ".weight"
+    halves = {
+        f"base_model.model.{LAYER}.lora_{half}.default.weight": value
+        for half, value in zip("AB", (low, high), strict=True)
+    }
+    torch.save({**state, **halves}, tmp_path / "state.bin")
+    return tmp_path / "state.bin", low, high
+
+
+def import_state(file, root, output, **options):
+    tower = str(root / "clip")
+    import_assistant(str(file), str(output), base=str(root / "llava"), vision_tower=tower, lora_alpha=8.0, **options)
+    return json.loads((output / "report.json").read_text())
+
+
+def test_a_training_state_is_merged(training_state, release, root, tmp_path):
+    file, low, high = training_state
+    report = import_state(file, root, tmp_path / "in")
+    name = f"{LAYER}.weight"
     assert torch.equal(tensors(tmp_path / "in" / "merged")[name], tensors(release)[name] + high @ low * 2)
+    assert report["adapters"] == [f"{LAYER}.lora_A.weight", f"{LAYER}.lora_B.weight"]
+
+
+def test_adapters_of_a_training_state_are_kept(training_state, release, root, tmp_path):
+    file, low, high = training_state
+    import_state(file, root, tmp_path / "merged")
+    import_state(file, root, tmp_path / "kept", adapters="kept")
+    kept, merged = lasagna.load(tmp_path / "kept"), lasagna.load(tmp_path / "merged")
+    adapted = kept.language_model.llama.model.layers[0].self_attn.q_proj
+    assert torch.equal(adapted.lora_A["default"].weight, low)
+    assert torch.equal(adapted.lora_B["default"].weight, high)
+    assert adapted.scaling["default"] == 2.0
+    one, other = (assistant.answer(picture(), ["sky", "dog"]) for assistant in (kept, merged))
+    assert [entry.score for entry in one.entries] == pytest.approx([entry.score for entry in other.entries], abs=1e-5)
+    export(str(tmp_path / "kept"), str(tmp_path / "out"), layout="released")
+    assert all(
+        torch.equal(value, tensors(tmp_path / "merged" / "merged")[name])
+        for name, value in tensors(tmp_path / "out").items()
+    )
+
+
+def test_adapters_of_several_ranks_are_not_kept(training_state, root, tmp_path):
+    file, _, _ = training_state
+    other = f"base_model.model.{LAYER}".replace("q_proj", "v_proj")
+    halves = {f"{other}.lora_A.weight": torch.zeros(2, 16), f"{other}.lora_B.weight": torch.zeros(16, 2)}
+    torch.save({**torch.load(file, weights_only=True), **halves}, file)
+    with pytest.raises(CheckpointError, match=re.escape("adapters: to be kept they must have one rank, got [2, 4]")):
+        import_state(file, root, tmp_path / "in", adapters="kept")
+    assert not (tmp_path / "in").exists()
 
 
 def test_half_an_adapter_is_refused():
     with pytest.raises(CheckpointError, match="adapters: layer lacks lora_A, lora_B or its own weight"):
-        merged({"layer.weight": torch.zeros(2, 2), "layer.lora_A.weight": torch.zeros(1, 2)}, 1.0)
+        separated({"layer.weight": torch.zeros(2, 2), "layer.lora_A.weight": torch.zeros(1, 2)}, 1.0)
 
 
 def test_names_go_there_and_back():

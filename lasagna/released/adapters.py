@@ -1,0 +1,103 @@
+"""Low-rank adapters of a training state: added into the layers they sit on, or kept as what they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from lasagna.errors import CheckpointError
+from lasagna.modules.adapters import LoRA
+from lasagna.released.names import LLAMA, PARTS
+
+_ADAPTER = re.compile(r"^(?P<layer>.+)\.lora_(?P<half>[AB])(\.default)?\.weight$")
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """The adapters of a state.
+
+    Args:
+        pairs: Name of a layer to its two halves, "A" ``[rank, in]`` and "B" ``[out, rank]``.
+        alpha: Their alpha, which no state holds.
+    """
+
+    pairs: Mapping[str, Mapping[str, Tensor]]
+    alpha: float
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of their tensors, without what peft puts before and inside them."""
+        return tuple(f"{layer}.lora_{half}.weight" for layer, pair in self.pairs.items() for half in sorted(pair))
+
+    @property
+    def settings(self) -> LoRA:
+        """How a language model is given such adapters; the dropout of their training is not known."""
+        targets = sorted({layer.rpartition(".")[2] for layer in self.pairs})
+        return LoRA(rank=self._ranks[0], alpha=self.alpha, targets=targets)
+
+    @property
+    def _ranks(self) -> list[int]:
+        return sorted({len(pair["A"]) for pair in self.pairs.values()})
+
+    def check(self) -> None:
+        """Check that they can be kept.
+
+        Raises:
+            CheckpointError: If there are none, or their ranks differ.
+        """
+        if len(self._ranks) != 1:
+            found = self._ranks or "none"
+            raise CheckpointError(f"adapters: to be kept they must have one rank, got {found}; take adapters: merged")
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The halves by an assistant's names."""
+        return {
+            f"{PARTS[LLAMA]}{layer.removeprefix(LLAMA)}.lora_{half}.default.weight": value
+            for layer, pair in self.pairs.items()
+            for half, value in pair.items()
+        }
+
+
+def separated(state: Mapping[str, Tensor], alpha: float) -> tuple[dict[str, Tensor], Adapters]:
+    """Take the adapters out of a state.
+
+    Args:
+        state: Name to weight; adapters are called ``LAYER.lora_A.weight`` or ``LAYER.lora_A.default.weight``.
+        alpha: The adapters' alpha.
+
+    Returns:
+        All other weights, and the adapters.
+
+    Raises:
+        CheckpointError: If half of an adapter, or the layer that it belongs to, is missing.
+    """
+    pairs: dict[str, dict[str, Tensor]] = {}
+    plain = {}
+    for name, value in state.items():
+        if found := _ADAPTER.match(name):
+            pairs.setdefault(found["layer"], {})[found["half"]] = value
+        else:
+            plain[name.replace(".base_layer.", ".")] = value
+    for layer, pair in pairs.items():
+        if pair.keys() != {"A", "B"} or f"{layer}.weight" not in plain:
+            raise CheckpointError(f"adapters: {layer} lacks lora_A, lora_B or its own weight; give the whole state")
+    return plain, Adapters(pairs, alpha)
+
+
+def merged(plain: Mapping[str, Tensor], adapters: Adapters) -> dict[str, Tensor]:
+    """Return weights with their adapters added: ``W + alpha / rank * B A`` (arXiv 2106.09685).
+
+    Args:
+        plain: Name to weight.
+        adapters: What belongs to them; the rank is that of their shapes.
+    """
+    state = dict(plain)
+    for layer, pair in adapters.pairs.items():
+        weight = f"{layer}.weight"
+        update = (pair["B"].float() @ pair["A"].float()) * (adapters.alpha / len(pair["A"]))
+        state[weight] = (state[weight].float() + update).to(state[weight].dtype)
+    return state

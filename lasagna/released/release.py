@@ -1,0 +1,98 @@
+"""A model in the released layout, or a training state of one, read and accounted for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor
+
+from lasagna.errors import CheckpointError
+from lasagna.modules.checkpoint_folder import read_json, read_state
+from lasagna.modules.llava.settings import find_tower, read_settings
+from lasagna.modules.sam.weights import read_sam
+from lasagna.released.account import Account, account
+from lasagna.released.adapters import Adapters, merged, separated
+from lasagna.released.names import PARTS, PROJECTION, VISUAL, unwrapped
+
+KeptOrMerged = Literal["merged", "kept"]
+"""What becomes of a training state's adapters."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """A model in the released layout, accounted for.
+
+    Args:
+        state: Tensors by a release's names, without adapters.
+        settings: Content of ``config.json``.
+        tower: Folder of the CLIP tower.
+        account: What becomes of each tensor.
+        kept: Adapters that are not merged.
+    """
+
+    state: dict[str, Tensor]
+    settings: dict[str, Any]
+    tower: Path
+    account: Account
+    kept: Adapters
+
+    @property
+    def projection(self) -> dict[str, Tensor]:
+        """What leads from hidden states to prompts, by the assistant's names; no part brings it."""
+        return {
+            name.replace(PROJECTION, PARTS[PROJECTION]): value
+            for name, value in self.state.items()
+            if name.startswith(PROJECTION)
+        }
+
+
+def read_release(
+    place: Path,
+    folder: Path,
+    vision_tower: str | None = None,
+    sam: str | None = None,
+    lora_alpha: float = 16.0,
+    adapters: KeptOrMerged = "merged",
+) -> Release:
+    """Read a model and account for every tensor.
+
+    Args:
+        place: File or folder of the tensors.
+        folder: Folder of the config and the tokeniser.
+        vision_tower: Folder of the CLIP tower; None for the one that the config names.
+        sam: Original checkpoint of SAM, if the model holds none.
+        lora_alpha: Alpha of adapters, if there are any.
+        adapters: Whether these are merged or kept.
+
+    Raises:
+        CheckpointError: If something cannot be read, is missing or does not fit.
+    """
+    settings = read_settings(folder)
+    layers, own = separated(unwrapped(read_state(place, "source")), lora_alpha)
+    state = merged(layers, own) if adapters == "merged" else layers
+    if adapters == "kept":
+        own.check()
+    tower = find_tower(folder, vision_tower, settings)
+    found = account({**state, **_visual(state, sam)}, settings, _tower_width(tower))
+    found.check(str(place))
+    kept = replace(own, pairs={}) if adapters == "merged" else own
+    return Release(state, settings, tower, replace(found, adapters=own.names), kept)
+
+
+def _visual(state: dict[str, Tensor], sam: str | None) -> dict[str, Tensor]:
+    """Return SAM's tensors from its own file, where the source has none."""
+    inside = any(name.startswith(VISUAL) for name in state)
+    if inside and sam is not None:
+        raise CheckpointError(
+            f"sam: the source holds a SAM of its own, so that {sam!r} would not be read; leave it out"
+        )
+    if not inside and sam is None:
+        raise CheckpointError("sam: the source holds no SAM; give an original checkpoint such as sam_vit_h_4b8939.pth")
+    return {} if sam is None else {VISUAL + name: value for name, value in read_sam(sam).items()}
+
+
+def _tower_width(tower: Path) -> int:
+    config = read_json(tower / "config.json", "vision_tower")
+    return int(config.get("vision_config", config)["hidden_size"])
