@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
 import lasagna
 from lasagna.__main__ import main as command
+from lasagna.cli import main
 from lasagna.errors import CheckpointError
 from lasagna.export import export
 from lasagna.released.adapters import separated
@@ -20,6 +23,9 @@ from lasagna.released.names import to_released, unwrapped
 
 pytest.importorskip("sentencepiece", reason="the tokeniser of LLaVA v1 needs sentencepiece")
 from tiny_llava import sam_state, write_llava
+from tiny_run import write_config, write_scenes
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +136,34 @@ def test_adapters_of_a_training_state_are_kept(training_state, release, root, tm
         torch.equal(value, tensors(tmp_path / "merged" / "merged")[name])
         for name, value in tensors(tmp_path / "out").items()
     )
+
+
+def test_training_goes_on_with_kept_adapters(training_state, root, tmp_path):
+    file, low, high = training_state
+    import_state(file, root, tmp_path / "start", adapters="kept")
+    run = write_config(tmp_path, write_scenes(tmp_path / "scenes"))
+    data = OmegaConf.load(run)
+    del data["model"]
+    OmegaConf.save(data, run)
+    main(
+        [
+            "fit",
+            f"--config={ROOT / 'configs' / 'experiments' / 'gpu_24gb.yaml'}",
+            f"--config={tmp_path / 'start' / 'config.yaml'}",
+            f"--config={run}",
+            "--trainer.max_steps=1",
+            "--trainer.precision=32-true",
+            "--trainer.accumulate_grad_batches=1",
+            "--model.optimiser={lr: 0.0, warmup_steps: 1}",
+            f"--trainer.default_root_dir={tmp_path / 'run'}",
+        ]
+    )
+    trained = lasagna.load(tmp_path / "run" / "checkpoints" / "last.ckpt").language_model
+    adapted = trained.llama.model.layers[0].self_attn.q_proj
+    assert torch.equal(adapted.lora_A["default"].weight, low)
+    assert torch.equal(adapted.lora_B["default"].weight, high)
+    # what the import does not know comes from the config that trains on
+    assert trained.adapter.dropout == 0.05
 
 
 def test_adapters_of_several_ranks_are_not_kept(training_state, root, tmp_path):
