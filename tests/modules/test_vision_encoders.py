@@ -6,11 +6,13 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from sam2_model import SMALL as SAM2_SMALL
 
 from lasagna.batch import fit_mask
 from lasagna.errors import CheckpointError, LasagnaError
 from lasagna.modules.efficientnet_lite import EfficientNetLite0, match_by_position
 from lasagna.modules.pad_preparation import PadPreparation
+from lasagna.modules.sam2 import Sam2VisionEncoder
 from lasagna.modules.timm_encoder import TimmEncoder, read_weights
 from lasagna.modules.tiny.vision_encoder import TinyVisionEncoder
 
@@ -114,6 +116,16 @@ class TestTransformer(VisionEncoderContract):
         encoder = self.build(frozen=False).train()
         encoder(self.inputs(encoder))[0].square().mean().backward()
         assert encoder.network.model.patch_embed.proj.weight.grad.abs().sum() > 0
+
+
+class TestHieraOfTimm(VisionEncoderContract):
+    def make(self, frozen):
+        return TimmEncoder("sam2_hiera_tiny", image_size=(64, 96), frozen=frozen)
+
+
+class TestSam2(VisionEncoderContract):
+    def make(self, frozen):
+        return Sam2VisionEncoder(SAM2_SMALL, image_size=(64, 96), frozen=frozen)
 
 
 class TestEfficientNetLite0(VisionEncoderContract):
