@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import torch
-from transformers import Sam2Config, Sam2Model, Sam2VideoConfig, Sam2VideoModel
+from transformers import Sam2Config, Sam2Model, Sam2VideoConfig, Sam2VideoMaskDecoderConfig, Sam2VideoModel
 
 from lasagna.modules.sam2 import Sam2Size
 
@@ -83,7 +83,9 @@ def image_model():
 
 def video_model():
     """Return a tiny video model, whose folder and checkpoint hold more than the image model needs."""
-    return _lively(Sam2VideoModel(Sam2VideoConfig(vision_config=vision_config().to_dict(), **_SHARED, **_MEMORY)))
+    decoder = Sam2VideoMaskDecoderConfig(**_SHARED["mask_decoder_config"])
+    settings = _SHARED | _MEMORY | {"mask_decoder_config": decoder, "vision_config": vision_config().to_dict()}
+    return _lively(Sam2VideoModel(Sam2VideoConfig(**settings)))
 
 
 def original_state(model):

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from transformers import Sam2VisionConfig
+from transformers import Sam2MaskDecoderConfig, Sam2VisionConfig
 
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules.checkpoint_folder import fill, read_state
@@ -101,7 +101,8 @@ def read_decoder_size(checkpoint: str, download: bool = False) -> SamHeadSize:
     """Return the sizes of a mask decoder; arguments and errors as for ``read_sam2``."""
     if Path(checkpoint).is_file():
         return decoder_size(_original(checkpoint).shapes)
-    found = _config(checkpoint, download).mask_decoder_config
+    # an image model's settings, since those of a video model lose their defaults in some releases of transformers
+    found = Sam2MaskDecoderConfig.from_dict(_config(checkpoint, download).mask_decoder_config.to_dict())
     masks = found.num_multimask_outputs + 1
     return SamHeadSize(found.hidden_size, found.num_hidden_layers, found.num_attention_heads, found.mlp_dim, masks)
 
