@@ -29,10 +29,12 @@ TOWER = {
     "patch_size": 14,
 }
 SAM = {"embed_dim": 16, "depth": 2, "heads": 2, "global_blocks": [1], "mlp_dim": 32, "window": 2, "image_size": 32}
+SAM2 = {"embed_dim": 16, "blocks": [1, 1, 1, 1], "windows": [2, 2, 2, 1], "global_blocks": [], "out_channels": 32}
 ENCODERS = {
     "tiny": ("TinyVisionEncoder", {"weights": "random", "image_size": [32, 32]}),
     "timm": ("lasagna.modules.timm_encoder.TimmEncoder", {"model": "test_resnet", "image_size": [32, 32]}),
     "sam": ("lasagna.modules.sam.SamVisionEncoder", {"size": SAM | {"patch": 8, "out_channels": 32}, "frozen": False}),
+    "sam2": ("lasagna.modules.sam2.Sam2VisionEncoder", {"size": SAM2, "image_size": [32, 32], "frozen": False}),
 }
 MODELS = {
     "tiny": ("TinyLanguageModel", {"weights": "random", "projector": "random", "image_grid": [2, 2]}),
@@ -56,20 +58,22 @@ HEADS = {
         "lasagna.modules.sam.SamMaskHead",
         {"size": {"prompt_dim": 32, "heads": 4, "mlp_dim": 32, "iou_dim": 16, "mask_channels": 8}},
     ),
+    "sam2": ("lasagna.modules.sam2.Sam2MaskHead", {"size": {"prompt_dim": 32, "heads": 4, "mlp_dim": 32}}),
 }
 FITTING = [
     (encoder, model, head)
     for encoder, model, head in product(ENCODERS, MODELS, HEADS)
-    # SAM's mask head takes a map as wide as its prompts
-    if head != "sam" or encoder == "sam"
+    # SAM's mask head takes a map as wide as its prompts, and SAM 2's the finer maps of its own encoder as well
+    if not head.startswith("sam") or encoder == head
 ]
 ALWAYS = {
     ("tiny", "causal", "dot"),
     ("timm", "image_text", "tiny"),
     ("sam", "tiny", "sam"),
     ("sam", "image_text", "dot"),
+    ("sam2", "causal", "sam2"),
 }
-"""Combinations that hold each part once at least; the others take a minute and a half, and run with -m slow."""
+"""Combinations that hold each part once at least; the others take two minutes, and run with -m slow."""
 
 COMBINATIONS = [pytest.param(*parts, marks=() if parts in ALWAYS else pytest.mark.slow) for parts in FITTING]
 
@@ -105,12 +109,19 @@ def test_fits_tests_and_predicts(encoder, model, head, config, tmp_path):
     assert list(tmp_path.rglob("*.json"))
 
 
-def test_a_head_that_does_not_fit_its_encoder_says_so(config, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        ("sam", "needs a main map of as many channels, but the vision encoder gives"),
+        ("sam2", "the second twice and the third four times as large as the main one, but the vision encoder gives"),
+    ],
+)
+def test_a_head_that_does_not_fit_its_encoder_says_so(head, message, config, tmp_path, capsys):
     options = [
         f"--config={config}",
         f"--trainer.default_root_dir={tmp_path}",
-        f"--model.assistant.mask_head={part(*HEADS['sam'])}",
+        f"--model.assistant.mask_head={part(*HEADS[head])}",
     ]
     with pytest.raises(SystemExit):
         main(["fit", *options])
-    assert "needs a main map of as many channels, but the vision encoder gives" in capsys.readouterr().err
+    assert message in capsys.readouterr().err

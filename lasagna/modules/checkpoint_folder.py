@@ -17,6 +17,8 @@ from lasagna.errors import CheckpointError
 SINGLE_FILES = ("model.safetensors", "pytorch_model.bin")
 """Names of a checkpoint's only file, in the order of preference; an index is called so with ``.index.json`` behind."""
 
+WHOLE = "give the folder of a whole checkpoint"
+
 _WRAPPERS = ("state_dict", "module", "model")
 """Keys under which training states keep their tensors, beside other things."""
 
@@ -75,7 +77,7 @@ def read_json(path: Path, argument: str = "folder") -> dict[str, Any]:
     return content
 
 
-def fill(network: nn.Module, tensors: Mapping[str, Tensor], source: str, prefix: str = "") -> None:
+def fill(network: nn.Module, tensors: Mapping[str, Tensor], source: str, prefix: str = "", remedy: str = WHOLE) -> None:
     """Give a network that was made on the meta device its weights, copied to torch's default device and precision.
 
     Args:
@@ -83,18 +85,20 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], source: str, prefix:
         tensors: Tensors by name; those the network has no place for are left alone.
         source: Setting and place they come from, for the message.
         prefix: What stands before the network's own names in ``tensors``, with a dot.
+        remedy: What to do about tensors that do not fit, for the message.
 
     Raises:
         CheckpointError: If tensors are missing or of another shape; names the first few.
     """
     wanted = network.state_dict()
-    _check(wanted, {name: tensors[prefix + name] for name in wanted if prefix + name in tensors}, source, prefix)
+    found = {name: tensors[prefix + name] for name in wanted if prefix + name in tensors}
+    _check(wanted, found, f"{source} does not fit its config", prefix, remedy)
     device, dtype = torch.get_default_device(), torch.get_default_dtype()
     own = {name: tensors[prefix + name].to(device, dtype, copy=True) for name in wanted}
     network.load_state_dict(own, assign=True)
 
 
-def _check(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], source: str, prefix: str) -> None:
+def _check(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], fault: str, prefix: str, remedy: str) -> None:
     faults = [f"{prefix}{name} is missing" for name in wanted if name not in found]
     faults += [
         f"{prefix}{name} has shape {tuple(tensor.shape)}, here {tuple(wanted[name].shape)}"
@@ -102,9 +106,7 @@ def _check(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], source: st
         if tensor.shape != wanted[name].shape
     ]
     if faults:
-        raise CheckpointError(
-            f"{source} does not fit its config: {_few(faults)}; give the folder of a whole checkpoint"
-        )
+        raise CheckpointError(f"{fault}: {_few(faults)}; {remedy}")
 
 
 def _sharded(index: Path, argument: str) -> dict[str, Tensor]:

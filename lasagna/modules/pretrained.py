@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from huggingface_hub import snapshot_download
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -20,12 +21,13 @@ WORDS = "words"
 """Name of the small vocabulary that comes with the package, for random models."""
 
 
-def read_config(model: str | dict[str, Any], download: bool = False) -> Any:  # noqa: ANN401
+def read_config(model: str | dict[str, Any], download: bool = False, argument: str = "model") -> Any:  # noqa: ANN401
     """Return a model's config.
 
     Args:
         model: A folder, a name on the hub, or the settings themselves with their "model_type".
         download: Whether the network may be used.
+        argument: The setting that named the model, for messages.
 
     Raises:
         ConfigError: If there is no such model here, or no such type.
@@ -34,11 +36,33 @@ def read_config(model: str | dict[str, Any], download: bool = False) -> Any:  # 
         try:
             return AutoConfig.for_model(**model)
         except (ValueError, TypeError, KeyError) as fault:
-            raise ConfigError(f"model: these settings make no config ({_short(fault)}); give a model_type") from fault
+            raise ConfigError(
+                f"{argument}: these settings make no config ({_short(fault)}); give a model_type"
+            ) from fault
     try:
         return AutoConfig.from_pretrained(model, local_files_only=not download)
     except (OSError, ValueError) as fault:
-        raise ConfigError(_absent("model", model, fault)) from fault
+        raise ConfigError(_absent(argument, model, fault)) from fault
+
+
+def find_folder(model: str, download: bool = False, argument: str = "model") -> Path:
+    """Return the folder of a model in transformers' layout, whose tensors are then read by name.
+
+    Args:
+        model: A folder, or a name on the hub.
+        download: Whether the network may be used.
+        argument: The setting that named the model, for messages.
+
+    Raises:
+        ConfigError: If there is no such model here.
+    """
+    if Path(model).is_dir():
+        return Path(model)
+    try:
+        found = snapshot_download(model, allow_patterns=["*.json", "*.safetensors"], local_files_only=not download)
+    except (OSError, ValueError) as fault:
+        raise ConfigError(_absent(argument, model, fault)) from fault
+    return Path(found)
 
 
 def read_model(

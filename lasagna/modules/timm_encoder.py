@@ -20,6 +20,7 @@ from lasagna.errors import CheckpointError
 from lasagna.modules.base import FeatureSpec, VisionEncoder
 from lasagna.modules.pad_preparation import PadPreparation
 from lasagna.modules.preparation import SquashPreparation
+from lasagna.modules.recomputing import recompute_blocks
 
 MAIN_STRIDE, FINEST_STRIDE = 16, 4
 
@@ -35,8 +36,11 @@ class TimmEncoder(VisionEncoder):
         image_size: Height and width of the input in pixels, multiples of the coarsest stride in use.
         out_indices: Which of the model's maps to use, as timm counts them; None for the one at stride 16 (or the next
             finer one, or the only one) and all finer ones from stride 4.
-        frozen: Whether the encoder keeps its weights, and its norm statistics, in training.
+        frozen: Whether the encoder keeps its weights, and its norm statistics, in training; None where they are
+            pretrained.
         resize: "squash" to the input size, or keep the aspect ratio and "pad" at the right and the bottom.
+        recompute: Whether training computes each block, or stage, a second time rather than keep what it computed;
+            less memory. Not for models with batch norms.
     """
 
     def __init__(
@@ -46,8 +50,9 @@ class TimmEncoder(VisionEncoder):
         weights_file: str | None = None,
         image_size: tuple[int, int] = (224, 224),
         out_indices: tuple[int, ...] | None = None,
-        frozen: bool = False,
+        frozen: bool | None = None,
         resize: Literal["squash", "pad"] = "squash",
+        recompute: bool = False,
     ) -> None:
         super().__init__()
         if not timm.is_model(model.split(".")[0]):
@@ -58,8 +63,9 @@ class TimmEncoder(VisionEncoder):
         self.weights_file = weights_file
         self.image_size = image_size
         self.out_indices = out_indices
-        self.frozen = frozen
+        self.frozen = (pretrained or weights_file is not None) if frozen is None else frozen
         self.resize = resize
+        self.recompute = recompute
         self._spec: FeatureSpec | None = None
 
     @property
@@ -81,6 +87,7 @@ class TimmEncoder(VisionEncoder):
 
         Raises:
             ValueError: If ``out_indices`` or ``image_size`` do not suit the model.
+            ConfigError: If it is to be recomputed and cannot be.
             CheckpointError: If ``weights_file`` is missing, unreadable or of another model.
         """
         with torch.device("meta"):
@@ -97,6 +104,8 @@ class TimmEncoder(VisionEncoder):
         )
         if self.frozen:
             self.freeze()
+        elif self.recompute:
+            recompute_blocks(self.network, self.model)
 
     def train(self, mode: bool = True) -> TimmEncoder:
         """Set the mode; a frozen encoder stays in evaluation mode, so that its norm statistics do not move."""

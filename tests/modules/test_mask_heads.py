@@ -13,6 +13,7 @@ from lasagna.modules import FeatureSpec, TinyMaskHead
 from lasagna.modules.base import MaskHead
 from lasagna.modules.dot_mask_head import DotMaskHead
 from lasagna.modules.sam import SamHeadSize, SamMaskHead
+from lasagna.modules.sam2 import Sam2MaskHead
 from lasagna.recipe import build as rebuild
 from lasagna.recipe import describe
 
@@ -114,13 +115,23 @@ class TestSamMaskHead(MaskHeadContract):
         return SamMaskHead(size=SamHeadSize(32, 2, 4, 48, 4, 8, 24, 2))
 
 
-def test_dot_head_reads_the_finer_maps():
-    spec = FeatureSpec((96, 48, 32), (8, 4, 2), (96, 96))
-    head = TestDotMaskHead().build(spec)
-    maps, prompts, index = maps_of(spec, 1), torch.randn(1, 32), torch.tensor([0])
+class TestSam2MaskHead(MaskHeadContract):
+    specs = (FeatureSpec((32, 8, 4), (16, 8, 4), (64, 64)), FeatureSpec((32, 8, 4), (16, 8, 4), (64, 96)))
+
+    def make(self):
+        return Sam2MaskHead(size=SamHeadSize(32, 2, 4, 48))
+
+
+@pytest.mark.parametrize(
+    ("contract", "spec"),
+    [(TestDotMaskHead, FeatureSpec((96, 48, 32), (8, 4, 2), (96, 96))), (TestSam2MaskHead, TestSam2MaskHead.specs[1])],
+)
+def test_finer_maps_are_read(contract, spec):
+    head = contract().build(spec)
+    maps, prompts, index = maps_of(spec, 1), torch.randn(1, head.prompt_dim), torch.tensor([0])
     before = head(maps, prompts, index)
     for place in (0, 1, 2):
-        changed = [features + (rank == place) for rank, features in enumerate(maps)]
+        changed = [features * (1 + (rank == place)) for rank, features in enumerate(maps)]
         assert not torch.allclose(head(changed, prompts, index), before, atol=1e-4)
 
 

@@ -6,11 +6,13 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from sam2_model import SMALL as SAM2_SMALL
 
 from lasagna.batch import fit_mask
-from lasagna.errors import CheckpointError, LasagnaError
+from lasagna.errors import CheckpointError, ConfigError, LasagnaError
 from lasagna.modules.efficientnet_lite import EfficientNetLite0, match_by_position
 from lasagna.modules.pad_preparation import PadPreparation
+from lasagna.modules.sam2 import Sam2VisionEncoder
 from lasagna.modules.timm_encoder import TimmEncoder, read_weights
 from lasagna.modules.tiny.vision_encoder import TinyVisionEncoder
 
@@ -116,6 +118,16 @@ class TestTransformer(VisionEncoderContract):
         assert encoder.network.model.patch_embed.proj.weight.grad.abs().sum() > 0
 
 
+class TestHieraOfTimm(VisionEncoderContract):
+    def make(self, frozen):
+        return TimmEncoder("sam2_hiera_tiny", image_size=(64, 96), frozen=frozen)
+
+
+class TestSam2(VisionEncoderContract):
+    def make(self, frozen):
+        return Sam2VisionEncoder(SAM2_SMALL, image_size=(64, 96), frozen=frozen)
+
+
 class TestEfficientNetLite0(VisionEncoderContract):
     def make(self, frozen):
         return EfficientNetLite0((64, 96), weights="random", frozen=frozen, resize="pad")
@@ -137,6 +149,37 @@ def test_channels_last_models_give_channels_first():
         (1, 192, 8, 8),
         (1, 96, 16, 16),
     ]
+
+
+@pytest.mark.parametrize("model", ["test_vit", "test_convnext"])
+def test_blocks_computed_twice_give_the_same_gradients(model):
+    gradients, calls = [], []
+    for recompute in (False, True):
+        torch.manual_seed(0)
+        encoder = TimmEncoder(model, image_size=(64, 64), frozen=False, recompute=recompute)
+        encoder.build()
+        called = []
+        for module in encoder.modules():
+            if isinstance(module, torch.nn.Linear):
+                module.register_forward_hook(lambda *_, called=called: called.append(1))
+        encoder.train()(torch.linspace(0, 1, 2 * 3 * 64 * 64).view(2, 3, 64, 64))[0].square().sum().backward()
+        gradients.append([parameter.grad for parameter in encoder.parameters()])
+        calls.append(len(called))
+    assert calls[1] > calls[0] > 0
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_batch_norms_are_not_computed_twice():
+    with pytest.raises(ConfigError, match="'test_resnet' has batch norms, whose statistics would move twice"):
+        TimmEncoder("test_resnet", image_size=(64, 64), recompute=True).build()
+
+
+def test_pretrained_weights_are_frozen_unless_told_otherwise(tmp_path):
+    path = str(tmp_path / "weights.safetensors")
+    save_file(dict(timm.create_model("test_resnet").state_dict()), path)
+    given = [{}, {"weights_file": path}, {"weights_file": path, "frozen": False}]
+    assert [TimmEncoder("test_resnet", **arguments).frozen for arguments in given] == [False, True, False]
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "pt"])

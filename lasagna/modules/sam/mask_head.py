@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from lasagna.errors import ConfigError
 from lasagna.modules.base import FeatureSpec, MaskHead
+from lasagna.modules.sam.by_image import draw_by_image
 from lasagna.modules.sam.mask_network import MaskNetwork
 from lasagna.modules.sam.prompt_network import PromptNetwork
 from lasagna.modules.sam.sizes import SamHeadSize, head_size
@@ -92,12 +93,11 @@ class SamMaskHead(MaskHead):
         if len(prompts) == 0:
             return images.new_zeros(0, 4 * height, 4 * width)
         positions = self.prompt_encoder.positions(height, width).to(images)
-        order = image_index.argsort(stable=True)
-        masks = []
-        for image, places in enumerate(order.split(image_index.bincount(minlength=len(images)).tolist())):
-            for part in places.split(self.chunk) if len(places) else ():
-                masks.append(self._decode(images[image], positions, prompts[part]))
-        return torch.cat(masks)[order.argsort()]
+
+        def draw(image: int, places: Tensor) -> Tensor:
+            return self._decode(images[image], positions, prompts[places])
+
+        return draw_by_image(draw, image_index, len(images), self.chunk)
 
     def _decode(self, image: Tensor, positions: Tensor, prompts: Tensor) -> Tensor:
         if self.recompute and torch.is_grad_enabled():

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lasagna.modules.sam.layers import ChannelNorm, Layers
 from lasagna.modules.sam.sizes import SamHeadSize
 from lasagna.modules.sam.two_way import TwoWayTransformer
+from lasagna.modules.sam.upscaling import double, weigh
 
 
 class MaskNetwork(nn.Module):
@@ -56,29 +57,13 @@ class MaskNetwork(nn.Module):
         tokens = torch.cat([own.expand(len(prompts), -1, -1), prompts[:, None]], 1)  # [n, 2 + masks, d]
         tokens, cells = self.transformer(tokens, image.flatten(1).T[None], positions)
         weights = self.output_hypernetworks_mlps[0](tokens[:, 1])
-        drawn = torch.einsum("nc,npijc->npij", weights, self._refine(cells))  # [n, p, 4, 4]
-        # within a cell, i is the place in the first doubling, j that in the second, each two rows of two columns
-        squares = drawn.unflatten(3, (2, 2)).unflatten(2, (2, 2)).unflatten(1, image.shape[1:])
-        masks: Tensor = squares.permute(0, 1, 3, 5, 2, 4, 6).flatten(4, 6).flatten(1, 3)
-        return masks
+        return weigh(weights, self._refine(cells), *image.shape[1:])
 
     def _refine(self, cells: Tensor) -> Tensor:
-        """Double the map twice, ``[n, p, d]`` to ``[n, p, 4, 4, d/8]``.
-
-        A transposed convolution of stride 2 and side 2 turns each cell into four by itself, so that both are linear
-        layers, and the cells need not be put in their places before one mask is left of the channels.
-        """
+        """Double the map twice, ``[n, p, d]`` to ``[n, p, 4, 4, d/8]``."""
         first, norm, _, second, _ = self.output_upscaling
         assert isinstance(first, nn.ConvTranspose2d)
         assert isinstance(norm, ChannelNorm)
         assert isinstance(second, nn.ConvTranspose2d)
-        doubled = nn.functional.gelu(norm.last(_four(cells, first)))
-        return nn.functional.gelu(_four(doubled, second))
-
-
-def _four(cells: Tensor, doubling: nn.ConvTranspose2d) -> Tensor:
-    """Turn each cell ``[..., c]`` into two rows of two, ``[..., 4, c']``."""
-    weight = doubling.weight.flatten(2).transpose(1, 2)  # [c, 4, c']
-    assert doubling.bias is not None
-    four: Tensor = nn.functional.linear(cells, weight.flatten(1).T).unflatten(-1, weight.shape[1:])
-    return four + doubling.bias
+        doubled = nn.functional.gelu(norm.last(double(cells, first)))
+        return nn.functional.gelu(double(doubled, second))

@@ -24,7 +24,7 @@ class PromptNetwork(nn.Module):
     def __init__(self, size: SamHeadSize) -> None:
         super().__init__()
         width, narrow = size.prompt_dim, size.mask_channels
-        self.pe_layer = _RandomWaves(width)
+        self.pe_layer = RandomWaves(width)
         self.point_embeddings = nn.ModuleList([nn.Embedding(1, width) for _ in range(4)])
         self.not_a_point_embed = nn.Embedding(1, width)
         self.mask_downscaling = nn.Sequential(
@@ -44,8 +44,15 @@ class PromptNetwork(nn.Module):
         return waves
 
 
-class _RandomWaves(nn.Module):
-    # written without matrix products, which autocast would round to half precision, far too coarse for an angle
+class RandomWaves(nn.Module):
+    """Positions as sines and cosines of random waves (arXiv 2006.10739), a buffer.
+
+    Written without matrix products, which autocast would round to half precision, far too coarse for an angle.
+
+    Args:
+        width: Width of a position.
+    """
+
     positional_encoding_gaussian_matrix: Tensor
 
     def __init__(self, width: int) -> None:
@@ -53,6 +60,7 @@ class _RandomWaves(nn.Module):
         self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, width // 2))
 
     def forward(self, height: int, width: int) -> Tensor:
+        """Return the position of each cell of a map, float ``[h*w, d]``."""
         across, down = self.positional_encoding_gaussian_matrix.float()
         rows = 2 * (torch.arange(height, device=down.device) + 0.5) / height - 1
         columns = 2 * (torch.arange(width, device=down.device) + 0.5) / width - 1

@@ -1,0 +1,79 @@
+"""Names of SAM 2's tensors: in transformers' folders and original checkpoints, and in the parts.
+
+The parts call the image encoder's tensors as transformers does, and the mask decoder's as the parts of SAM do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+Rules = tuple[tuple[str, str], ...]
+
+_FROM_TRANSFORMERS: Rules = (
+    (r"^mask_decoder\.(conv_s[01])\.", r"\1."),
+    (r"^shared_image_embedding\.positional_embedding$", "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"),
+    (r"^mask_decoder\.upscale_conv1\.", "mask_decoder.output_upscaling.0."),
+    (r"^mask_decoder\.upscale_layer_norm\.", "mask_decoder.output_upscaling.1."),
+    (r"^mask_decoder\.upscale_conv2\.", "mask_decoder.output_upscaling.3."),
+    (r"^(mask_decoder\.output_hypernetworks_mlps\.\d+)\.layers\.0\.", r"\1.layers.1."),
+    (r"^(mask_decoder\.output_hypernetworks_mlps\.\d+)\.proj_in\.", r"\1.layers.0."),
+    (r"^(mask_decoder\.output_hypernetworks_mlps\.\d+)\.proj_out\.", r"\1.layers.2."),
+    (r"^(mask_decoder\.transformer\..*)mlp\.proj_in\.", r"\1mlp.lin1."),
+    (r"^(mask_decoder\.transformer\..*)mlp\.proj_out\.", r"\1mlp.lin2."),
+    (r"^(mask_decoder\.transformer\..*)o_proj\.", r"\1out_proj."),
+    (r"^(mask_decoder\.transformer\..*)layer_norm", r"\1norm"),
+)
+
+_FROM_ORIGINAL: Rules = (
+    (r"^sam_(prompt_encoder|mask_decoder)\.", r"\1."),
+    (r"^mask_decoder\.(conv_s[01])\.", r"\1."),
+    (r"^(mask_decoder\.transformer\..*)mlp\.layers\.0\.", r"\1mlp.lin1."),
+    (r"^(mask_decoder\.transformer\..*)mlp\.layers\.1\.", r"\1mlp.lin2."),
+    (r"^no_mem_embed$", "no_memory_embedding"),
+    (r"^image_encoder\.neck\.convs\.(\d+)\.conv\.", r"vision_encoder.neck.convs.\1."),
+    (r"^image_encoder\.trunk\.", "vision_encoder.backbone."),
+    (r"^(vision_encoder\.backbone\.patch_embed)\.proj\.", r"\1.projection."),
+    (r"^(vision_encoder\.backbone\.blocks\.\d+)\.norm", r"\1.layer_norm"),
+    (r"^(vision_encoder\.backbone\.blocks\.\d+)\.mlp\.layers\.0\.", r"\1.mlp.proj_in."),
+    (r"^(vision_encoder\.backbone\.blocks\.\d+)\.mlp\.layers\.1\.", r"\1.mlp.proj_out."),
+)
+
+_ORIGINAL = re.compile(
+    r"(?:^|\.)(image_encoder\.(?:trunk|neck)\..*|sam_(?:prompt_encoder|mask_decoder)\..*|no_mem_embed)$"
+)
+
+_UNUSED = (
+    (r"^memory_|^no_memory_pos|^maskmem_|^no_mem_pos|^no_obj|^obj_ptr|^mask_downsample", "memory of a video"),
+    (r"^object_pointer|^no_object|^occlusion_|^temporal_positional", "memory of a video"),
+    (r"^prompt_encoder\.(point_|not_a_point|mask_|shared_embedding)", "prompts by points, boxes or masks"),
+    (r"^mask_decoder\.(iou_prediction|pred_obj_score)", "scores of masks"),
+    (r"^mask_decoder\.output_hypernetworks_mlps\.[1-9]", "second and later masks"),
+)
+
+
+def from_transformers(names: Iterable[str]) -> dict[str, str]:
+    """Return what the parts call the tensors of a folder in transformers' layout, by their names there."""
+    return {name: _renamed(name, _FROM_TRANSFORMERS) for name in names}
+
+
+def from_original(names: Iterable[str]) -> dict[str, str]:
+    """Return what the parts call the tensors of an original checkpoint, by their names there.
+
+    Those of a model that holds a SAM 2 may have a prefix; what is not of SAM 2's image model is left out.
+    """
+    names = list(names)
+    whole = any(name.startswith(("image_encoder.", "sam_mask_decoder.")) for name in names)
+    own = {name: match[1] for name in names if (match := _ORIGINAL.search(name))}
+    return {name: _renamed(own.get(name, name), _FROM_ORIGINAL) for name in (names if whole else own)}
+
+
+def unused_because(name: str) -> str | None:
+    """Return why the parts do not need a tensor of SAM 2's, named as they would; None if it is none of those."""
+    return next((reason for pattern, reason in _UNUSED if re.match(pattern, name)), None)
+
+
+def _renamed(name: str, rules: Rules) -> str:
+    for pattern, replacement in rules:
+        name = re.sub(pattern, replacement, name)
+    return name
