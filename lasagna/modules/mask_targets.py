@@ -47,6 +47,8 @@ def at_input(logits: Tensor, batch: Batch, ignored: Ignored) -> Iterator[MaskGro
 def at_image(logits: Tensor, batch: Batch, ignored: Ignored) -> Iterator[MaskGroup]:
     """Compare the masks of one image after the other in the image's own size, as the original does.
 
+    What the vision encoder's input does not show of an image never counts.
+
     Args:
         logits: Logits of the batch's masks, float ``[n, h', w']``, which cover the padded input.
         batch: The batch; its samples hold the masks in the images' own sizes.
@@ -56,8 +58,9 @@ def at_image(logits: Tensor, batch: Batch, ignored: Ignored) -> Iterator[MaskGro
     for image in images.unique().tolist():
         dialogues = [sample.dialogue for sample in batch.samples if sample.image == image]
         targets = np.concatenate([_own_targets(dialogue, ignored) for dialogue in dialogues])
-        restored = resample(logits[images == image], batch.geometries[image])
-        yield restored, torch.from_numpy(targets).to(logits.device)
+        geometry = batch.geometries[image]
+        shown = np.ascontiguousarray(targets[:, *geometry.shown])
+        yield resample(logits[images == image], geometry), torch.from_numpy(shown).to(logits.device)
 
 
 def _own_targets(dialogue: Dialogue, ignored: Ignored) -> NDArray[np.uint8]:
