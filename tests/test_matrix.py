@@ -21,7 +21,7 @@ TEXT = {
 }
 TOWER = {
     "model_type": "clip_vision_model",
-    "hidden_size": 16,
+    "hidden_size": 32,
     "intermediate_size": 32,
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
@@ -33,6 +33,7 @@ ENCODERS = {
     "tiny": ("TinyVisionEncoder", {"weights": "random", "image_size": [32, 32]}),
     "timm": ("lasagna.modules.timm_encoder.TimmEncoder", {"model": "test_resnet", "image_size": [32, 32]}),
     "sam": ("lasagna.modules.sam.SamVisionEncoder", {"size": SAM | {"patch": 8, "out_channels": 32}, "frozen": False}),
+    "shared": ("lasagna.modules.shared_tower.SharedTower", {}),
 }
 MODELS = {
     "tiny": ("TinyLanguageModel", {"weights": "random", "projector": "random", "image_grid": [2, 2]}),
@@ -60,14 +61,15 @@ HEADS = {
 FITTING = [
     (encoder, model, head)
     for encoder, model, head in product(ENCODERS, MODELS, HEADS)
-    # SAM's mask head takes a map as wide as its prompts
-    if head != "sam" or encoder == "sam"
+    # SAM's mask head takes a map as wide as its prompts, and a tower is shared by a model that has one
+    if (head != "sam" or encoder in ("sam", "shared")) and (encoder != "shared" or model == "image_text")
 ]
 ALWAYS = {
     ("tiny", "causal", "dot"),
     ("timm", "image_text", "tiny"),
     ("sam", "tiny", "sam"),
     ("sam", "image_text", "dot"),
+    ("shared", "image_text", "sam"),
 }
 """Combinations that hold each part once at least; the others take a minute and a half, and run with -m slow."""
 
@@ -103,6 +105,17 @@ def test_fits_tests_and_predicts(encoder, model, head, config, tmp_path):
     )
     assert cli.trainer.state.finished
     assert list(tmp_path.rglob("*.json"))
+
+
+def test_a_tower_that_is_not_there_cannot_be_shared(config, tmp_path, capsys):
+    options = [
+        f"--config={config}",
+        f"--trainer.default_root_dir={tmp_path}",
+        f"--model.assistant.vision_encoder={part(*ENCODERS['shared'])}",
+    ]
+    with pytest.raises(SystemExit):
+        main(["fit", *options])
+    assert "TinyLanguageModel has none; take an ImageTextModel or LlavaV1" in capsys.readouterr().err
 
 
 def test_a_head_that_does_not_fit_its_encoder_says_so(config, tmp_path, capsys):

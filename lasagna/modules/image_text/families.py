@@ -13,6 +13,15 @@ import torch
 from torch import Tensor
 
 from lasagna.errors import ConfigError
+from lasagna.modules.image_text.towers import (
+    ConnectedTower,
+    LayerTower,
+    MergedTower,
+    ShuffledTower,
+    TowerReading,
+    WindowedTower,
+    merged_input,
+)
 
 Arguments = dict[str, Any]
 
@@ -26,6 +35,7 @@ class Family:
         side: From the config, the only height and width of the tower's input in pixels; None if any will do.
         unit: From the config, pixels along a side of an image token.
         arguments: From pixels ``[b, 3, H, W]`` and the config, the arguments of ``get_image_features``.
+        tower: How the tower is read where the mask head reads it too.
         enclosing: Tokens before and behind an image, where the family has such.
         axes: Whether positions have three axes (time, row, column), which those in the image differ in.
     """
@@ -34,6 +44,7 @@ class Family:
     side: Callable[[Any], int | None]
     unit: Callable[[Any], int]
     arguments: Callable[[Tensor, Any], Arguments]
+    tower: TowerReading
     enclosing: tuple[str, str] = ("", "")
     axes: bool = False
 
@@ -79,15 +90,8 @@ def _listed(pixels: Tensor, config: Any) -> Arguments:  # noqa: ANN401
 
 
 def _patches(pixels: Tensor, config: Any) -> Arguments:  # noqa: ANN401
-    """Cut images into patches, those that will become one token beside each other, as Qwen2-VL's processor does."""
-    vision = config.vision_config
-    patch, merge = vision.patch_size, vision.spatial_merge_size
-    count, (height, width) = len(pixels), (side // patch for side in pixels.shape[2:])
-    frames = pixels[:, None].expand(-1, vision.temporal_patch_size, -1, -1, -1)
-    # [b, time, channel, row of tokens, row in a token, pixel, column of tokens, column in a token, pixel]
-    cut = frames.unflatten(4, (width // merge, merge, patch)).unflatten(3, (height // merge, merge, patch))
-    flat = cut.permute(0, 3, 6, 4, 7, 2, 1, 5, 8).flatten(5).flatten(0, 4)
-    return {"pixel_values": flat, "image_grid_thw": torch.tensor([[1, height, width]] * count, device=pixels.device)}
+    cut = merged_input(pixels, config)
+    return {"pixel_values": cut["hidden_states"], "image_grid_thw": cut["grid_thw"]}
 
 
 def _fixed(config: Any) -> int:  # noqa: ANN401
@@ -95,33 +99,39 @@ def _fixed(config: Any) -> int:  # noqa: ANN401
     return int(side[0] if isinstance(side, list | tuple) else side)
 
 
-def _patch(config: Any) -> int:  # noqa: ANN401
+def patch_side(config: Any) -> int:  # noqa: ANN401
+    """Return the pixels along a side of a patch of a model's tower."""
     side = config.vision_config.patch_size
     return int(side[0] if isinstance(side, list | tuple) else side)
 
 
+def _merged(config: Any) -> int:  # noqa: ANN401
+    return int(patch_side(config) * config.vision_config.spatial_merge_size)
+
+
+def _connected(config: Any) -> int:  # noqa: ANN401
+    return int(patch_side(config) * config.scale_factor)
+
+
+def _qwen(name: str, tower: TowerReading) -> Family:
+    return Family(
+        name, lambda config: None, _merged, _patches, tower, ("<|vision_start|>", "<|vision_end|>"), axes=True
+    )
+
+
 FAMILIES = {
-    "llava": Family("LLaVA 1.5", _fixed, _patch, _plain),
+    "llava": Family("LLaVA 1.5", _fixed, patch_side, _plain, LayerTower()),
     "internvl": Family(
-        "InternVL", _fixed, lambda config: round(_patch(config) / config.downsample_ratio), _plain, ("<img>", "</img>")
+        "InternVL",
+        _fixed,
+        lambda config: round(patch_side(config) / config.downsample_ratio),
+        _plain,
+        ShuffledTower(),
+        ("<img>", "</img>"),
     ),
-    "smolvlm": Family("SmolVLM", _fixed, lambda config: _patch(config) * config.scale_factor, _listed),
-    "idefics3": Family("Idefics3", _fixed, lambda config: _patch(config) * config.scale_factor, _listed),
-    "qwen2_5_vl": Family(
-        "Qwen2.5-VL",
-        lambda config: None,
-        lambda config: _patch(config) * config.vision_config.spatial_merge_size,
-        _patches,
-        ("<|vision_start|>", "<|vision_end|>"),
-        axes=True,
-    ),
-    "qwen2_vl": Family(
-        "Qwen2-VL",
-        lambda config: None,
-        lambda config: _patch(config) * config.vision_config.spatial_merge_size,
-        _patches,
-        ("<|vision_start|>", "<|vision_end|>"),
-        axes=True,
-    ),
+    "smolvlm": Family("SmolVLM", _fixed, _connected, _listed, ConnectedTower()),
+    "idefics3": Family("Idefics3", _fixed, _connected, _listed, ConnectedTower()),
+    "qwen2_5_vl": _qwen("Qwen2.5-VL", WindowedTower()),
+    "qwen2_vl": _qwen("Qwen2-VL", MergedTower()),
 }
 """Transformers' model type to its family; each is proven by a test against transformers' own forward."""

@@ -16,10 +16,11 @@ from transformers import AutoModelForImageTextToText, DynamicCache
 from lasagna.batch import ImagePreparation, TextPreparation
 from lasagna.errors import ConfigError
 from lasagna.modules.adapters import LoRA
-from lasagna.modules.base import FeatureSpec, LanguageModel
+from lasagna.modules.base import FeatureSpec, LanguageModel, VisualTower
 from lasagna.modules.checkpoint_folder import read_json
-from lasagna.modules.image_text.families import Family, family_of, grid_positions
+from lasagna.modules.image_text.families import Family, family_of, grid_positions, patch_side
 from lasagna.modules.image_text.text import ImageFirst
+from lasagna.modules.image_text.towers import Tower
 from lasagna.modules.preparation import SquashPreparation
 from lasagna.modules.pretrained import (
     Quantization,
@@ -55,6 +56,8 @@ class ImageTextModel(LanguageModel):
         recompute: Whether training computes each block a second time rather than keep what it computed; less memory.
         download: Whether what is not here may be fetched from the hub.
     """
+
+    has_tower = True
 
     def __init__(
         self,
@@ -132,9 +135,7 @@ class ImageTextModel(LanguageModel):
         self.vlm = read_model(
             AutoModelForImageTextToText, self.model, self.weights_dtype, self.quantization, self.download
         )
-        unit = self._family.unit(self.vlm.config)
-        if self.side % unit:
-            raise ConfigError(f"image_size: {self.side} is not a multiple of {unit}, the pixels of an image token")
+        self._check_side()
         add_tokens(self.vlm, tokenizer, special_tokens, self.new_tokens)
         self.image_token_id = tokenizer.convert_tokens_to_ids(special_tokens[2])
         known = set(tokenizer.get_vocab())
@@ -166,6 +167,17 @@ class ImageTextModel(LanguageModel):
         vectors = getattr(found, "pooler_output", found)
         joined = vectors if isinstance(vectors, Tensor) else torch.cat([part.flatten(0, -2) for part in vectors])
         return joined.reshape(len(pixels), self.grid**2, self.hidden_size)
+
+    @property
+    def tower(self) -> VisualTower:
+        """The tower's patches as a map."""
+        config = self.vlm.config
+        return Tower(self._family.tower, self.vlm.model, config, patch_side(config), self.tower_preparation, self.side)
+
+    def embed_map(self, features: Tensor) -> Tensor:
+        """Turn the tower's map ``[b, c, h, w]`` into ``[b, i, d]``."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.train_projector):
+            return self._family.tower.project(self.vlm.model, features.to(self.vlm.dtype), self.vlm.config)
 
     def embed(self, input_ids: Tensor, image_vectors: Tensor) -> Tensor:
         """Embed rows of tokens ``[r, t]``, with ``[r, i, d]`` at their image tokens."""
@@ -212,6 +224,13 @@ class ImageTextModel(LanguageModel):
     @property
     def _family(self) -> Family:
         return family_of(self.vlm.config)
+
+    def _check_side(self) -> None:
+        config, unit = self.vlm.config, self._family.unit(self.vlm.config)
+        # a tower of one size leaves out what is too little for a patch, as convolutions do
+        used = self.side if self._family.side(config) is None else self.side // patch_side(config) * patch_side(config)
+        if used % unit:
+            raise ConfigError(f"image_size: {self.side} is not a multiple of {unit}, the pixels of an image token")
 
     def _settle(self) -> None:
         language = {id(parameter) for parameter in self.decoder.parameters()}
