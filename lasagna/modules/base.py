@@ -139,7 +139,7 @@ class LanguageModel(Described, LightningModule):
             visual: The vision encoder's maps, or one tensor, the tower's pixels ``[b, 3, h, w]``.
 
         Returns:
-            Float ``[b, i, d]``, i image tokens an image.
+            Float ``[b, i, d]``, i image tokens an image; ``[b, i, k*d]`` where k vectors a token enter as many layers.
         """
 
     @property
@@ -168,10 +168,11 @@ class LanguageModel(Described, LightningModule):
 
         Args:
             input_ids: Long ``[r, t]``.
-            image_vectors: What stands at the image tokens of each row, float ``[r, i, d]``.
+            image_vectors: What ``embed_image`` gave for the image of each row, float ``[r, i, d]``; or none of it,
+                ``[r, 0, d]``, for rows that go on behind their image.
 
         Returns:
-            Float ``[r, t, d]``.
+            Float ``[r, t, d]``, or as wide as ``image_vectors``.
         """
 
     @abstractmethod
@@ -185,7 +186,7 @@ class LanguageModel(Described, LightningModule):
         """Compute hidden states.
 
         Args:
-            embeddings: Float ``[r, t, d]``.
+            embeddings: What ``embed`` gave, float ``[r, t, d]``.
             attention_mask: 1 for real tokens, long ``[r, past + t]``.
             position_ids: Long ``[r, t]``.
             cache: Key-value cache from ``new_cache``, extended in place, or None.

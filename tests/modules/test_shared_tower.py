@@ -83,7 +83,7 @@ class TestLlavaTower(VisionEncoderContract):
         """Fresh layers hardly mix, so that a patch that changes shows most at its own place."""
         _, encoder = joined(self.model())
         side, (rows, columns) = encoder.stride, encoder.spec.grid
-        pixels = torch.randn(1, 3, *encoder.preparation.geometry((9, 9)).padded)
+        pixels = torch.randn(1, 3, *self.inputs(encoder).shape[2:])
         with torch.no_grad():
             before = encoder(pixels)[0]
             for place in range(rows * columns):
@@ -116,6 +116,22 @@ class TestLlavaTower(VisionEncoderContract):
                 assert (abs(np.argwhere(found).mean(0) - np.argwhere(truth).mean(0)) <= scale / 2).all()
 
 
+class TestLlavaNextTower(TestLlavaTower):
+    kind = "llava_next"
+
+
+class TestLlavaOneVisionTower(TestLlavaTower):
+    """Its input of 30 pixels has four patches of 7 and two pixels that none of them reaches."""
+
+    kind = "llava_onevision"
+
+    def test_pixels_are_where_geometry_says(self):
+        preparation = self.make(True).preparation
+        geometry = preparation.geometry((330, 660))
+        assert preparation.pixels(np.zeros((330, 660, 3), np.uint8)).shape == (3, 30, 30)
+        assert (geometry.resized, geometry.padded, geometry.seen) == ((28, 28), (28, 28), (0, 0, 308, 616))
+
+
 class TestInternVLTower(TestLlavaTower):
     kind = "internvl"
 
@@ -134,6 +150,10 @@ class TestQwen2VLTower(TestLlavaTower):
 
 class TestQwen25VLTower(TestLlavaTower):
     kind = "qwen2_5_vl"
+
+
+class TestQwen3VLTower(TestLlavaTower):
+    kind = "qwen3_vl"
 
 
 class TestLlavaV1Tower(TestLlavaTower):
@@ -227,7 +247,7 @@ def test_the_tower_runs_once_for_all_dialogues_and_answers(kind):
     assert len(runs) == 2
 
 
-@pytest.mark.parametrize("kind", ["llava", "smolvlm", "qwen2_5_vl"])
+@pytest.mark.parametrize("kind", ["llava", "smolvlm", "qwen2_5_vl", "qwen3_vl"])
 def test_all_is_as_with_a_second_encoder_of_the_same_weights(kind):
     shared = assistant_of(SharedTower(), language_model(kind))
     separate = assistant_of(Separate(language_model(kind)), language_model(kind))
@@ -299,18 +319,6 @@ def test_several_layers_are_one_map():
         assert torch.equal(model.embed_map(encoder(pixels)[0]), model.embed_image([pixels]))
 
 
-def test_what_the_last_patches_do_not_reach_is_not_seen():
-    model = language_model("llava")
-    vision = {**model.model["vision_config"], "image_size": 33}
-    model.model = {**model.model, "vision_config": vision}
-    model, encoder = joined(model)
-    assert encoder.spec == type(encoder.spec)((24,), (7,), (28, 28))
-    geometry = encoder.preparation.geometry((330, 660))
-    assert encoder.preparation.pixels(np.zeros((330, 660, 3), np.uint8)).shape == (3, 33, 33)
-    assert (geometry.resized, geometry.padded, geometry.seen) == ((28, 28), (28, 28), (0, 0, 280, 560))
-    assert encoder(torch.randn(1, 3, 33, 33))[0].shape == (1, 24, 4, 4)
-
-
 def test_heads_take_the_map_as_they_take_any():
     sam = SamMaskHead(size=SamHeadSize(prompt_dim=24, heads=2, mlp_dim=32, mask_channels=8, iou_dim=16))
     for head in (TinyMaskHead(weights="random"), sam):
@@ -327,7 +335,7 @@ def test_what_does_not_fit_says_so():
         assistant_of(SharedTower(), language_model("llava"), SamMaskHead())
     model = language_model("llava")
     model.model = {**model.model, "vision_feature_select_strategy": "full"}
-    with pytest.raises(ConfigError, match="needs patches alone, but this language model reads CLIP's class token"):
+    with pytest.raises(ConfigError, match="'full' with a 'clip_vision_model' leaves no square of patches, since its"):
         joined(model)
     with pytest.raises(RuntimeError, match="call join"):
         _ = SharedTower().spec

@@ -13,17 +13,15 @@ import torch
 from torch import Tensor
 
 from lasagna.errors import ConfigError
+from lasagna.modules.image_text.qwen_towers import MergedTower, StackedTower, WindowedTower
 from lasagna.modules.image_text.towers import (
     ConnectedTower,
     LayerTower,
-    MergedTower,
+    LineTower,
     ShuffledTower,
     TowerReading,
-    WindowedTower,
-    merged_input,
+    patch_side,
 )
-
-Arguments = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -34,18 +32,18 @@ class Family:
         name: What people call it.
         side: From the config, the only height and width of the tower's input in pixels; None if any will do.
         unit: From the config, pixels along a side of an image token.
-        arguments: From pixels ``[b, 3, H, W]`` and the config, the arguments of ``get_image_features``.
-        tower: How the tower is read where the mask head reads it too.
+        tower: How the tower is read.
         enclosing: Tokens before and behind an image, where the family has such.
+        line_end: Whether a vector of the model's own follows those of the image.
         axes: Whether positions have three axes (time, row, column), which those in the image differ in.
     """
 
     name: str
     side: Callable[[Any], int | None]
     unit: Callable[[Any], int]
-    arguments: Callable[[Tensor, Any], Arguments]
     tower: TowerReading
     enclosing: tuple[str, str] = ("", "")
+    line_end: bool = False
     axes: bool = False
 
 
@@ -80,29 +78,13 @@ def grid_positions(positions: Tensor, first: int, grid: int) -> Tensor:
     return torch.stack([torch.where(inside, first + place, text) for place in placed])
 
 
-def _plain(pixels: Tensor, config: Any) -> Arguments:  # noqa: ANN401
-    return {"pixel_values": pixels}
-
-
-def _listed(pixels: Tensor, config: Any) -> Arguments:  # noqa: ANN401
-    # a list of images for each sample, here of one
-    return {"pixel_values": pixels[:, None]}
-
-
-def _patches(pixels: Tensor, config: Any) -> Arguments:  # noqa: ANN401
-    cut = merged_input(pixels, config)
-    return {"pixel_values": cut["hidden_states"], "image_grid_thw": cut["grid_thw"]}
-
-
 def _fixed(config: Any) -> int:  # noqa: ANN401
     side = config.vision_config.image_size
     return int(side[0] if isinstance(side, list | tuple) else side)
 
 
-def patch_side(config: Any) -> int:  # noqa: ANN401
-    """Return the pixels along a side of a patch of a model's tower."""
-    side = config.vision_config.patch_size
-    return int(side[0] if isinstance(side, list | tuple) else side)
+def _shuffled(config: Any) -> int:  # noqa: ANN401
+    return int(round(patch_side(config) / config.downsample_ratio))
 
 
 def _merged(config: Any) -> int:  # noqa: ANN401
@@ -114,24 +96,18 @@ def _connected(config: Any) -> int:  # noqa: ANN401
 
 
 def _qwen(name: str, tower: TowerReading) -> Family:
-    return Family(
-        name, lambda config: None, _merged, _patches, tower, ("<|vision_start|>", "<|vision_end|>"), axes=True
-    )
+    return Family(name, lambda config: None, _merged, tower, ("<|vision_start|>", "<|vision_end|>"), axes=True)
 
 
 FAMILIES = {
-    "llava": Family("LLaVA 1.5", _fixed, patch_side, _plain, LayerTower()),
-    "internvl": Family(
-        "InternVL",
-        _fixed,
-        lambda config: round(patch_side(config) / config.downsample_ratio),
-        _plain,
-        ShuffledTower(),
-        ("<img>", "</img>"),
-    ),
-    "smolvlm": Family("SmolVLM", _fixed, _connected, _listed, ConnectedTower()),
-    "idefics3": Family("Idefics3", _fixed, _connected, _listed, ConnectedTower()),
-    "qwen2_5_vl": _qwen("Qwen2.5-VL", WindowedTower()),
+    "llava": Family("LLaVA 1.5", _fixed, patch_side, LayerTower()),
+    "llava_next": Family("LLaVA-NeXT", _fixed, patch_side, LineTower(), line_end=True),
+    "llava_onevision": Family("LLaVA-OneVision", _fixed, patch_side, LineTower(), line_end=True),
+    "internvl": Family("InternVL", _fixed, _shuffled, ShuffledTower(), ("<img>", "</img>")),
+    "smolvlm": Family("SmolVLM", _fixed, _connected, ConnectedTower()),
+    "idefics3": Family("Idefics3", _fixed, _connected, ConnectedTower()),
     "qwen2_vl": _qwen("Qwen2-VL", MergedTower()),
+    "qwen2_5_vl": _qwen("Qwen2.5-VL", WindowedTower()),
+    "qwen3_vl": _qwen("Qwen3-VL", StackedTower()),
 }
 """Transformers' model type to its family; each is proven by a test against transformers' own forward."""

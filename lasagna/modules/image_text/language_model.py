@@ -18,9 +18,9 @@ from lasagna.errors import ConfigError
 from lasagna.modules.adapters import LoRA
 from lasagna.modules.base import FeatureSpec, LanguageModel, VisualTower
 from lasagna.modules.checkpoint_folder import read_json
-from lasagna.modules.image_text.families import Family, family_of, grid_positions, patch_side
+from lasagna.modules.image_text.families import Family, family_of, grid_positions
 from lasagna.modules.image_text.text import ImageFirst
-from lasagna.modules.image_text.towers import Tower
+from lasagna.modules.image_text.towers import Tower, patch_side
 from lasagna.modules.preparation import SquashPreparation
 from lasagna.modules.pretrained import (
     Quantization,
@@ -130,7 +130,8 @@ class ImageTextModel(LanguageModel):
             ConfigError: If model or tokeniser are not here, of an unknown family, do not fit, or cannot be quantized.
         """
         check_quantization(self.quantization, self.model)
-        family_of(read_config(self.model, self.download))
+        config = read_config(self.model, self.download)
+        family_of(config).tower.check(config)
         tokenizer = read_tokenizer(self.tokenizer_name or str(self.model), self.download)
         self.vlm = read_model(
             AutoModelForImageTextToText, self.model, self.weights_dtype, self.quantization, self.download
@@ -142,7 +143,7 @@ class ImageTextModel(LanguageModel):
         self._preparation = ImageFirst(
             tokenizer=tokenizer,
             image_token=special_tokens[2],
-            image_tokens=self.grid**2,
+            image_tokens=self.grid**2 + self._family.line_end,
             end_token_id=tokenizer.eos_token_id,
             padding_token_id=tokenizer.pad_token_id,
             max_length=self.max_length,
@@ -160,19 +161,15 @@ class ImageTextModel(LanguageModel):
 
     def embed_image(self, visual: Sequence[Tensor]) -> Tensor:
         """Turn the tower's pixels ``[b, 3, h, w]`` into ``[b, i, d]``."""
-        pixels = visual[0].to(self.vlm.dtype)
-        arguments = self._family.arguments(pixels, self.vlm.config)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.train_projector):
-            found = self.vlm.model.get_image_features(**arguments)
-        vectors = getattr(found, "pooler_output", found)
-        joined = vectors if isinstance(vectors, Tensor) else torch.cat([part.flatten(0, -2) for part in vectors])
-        return joined.reshape(len(pixels), self.grid**2, self.hidden_size)
+        reading, inner = self._family.tower, self.vlm.model
+        with torch.no_grad():
+            features = reading.read(reading.network(inner), visual[0].to(self.vlm.dtype), self.vlm.config)
+        return self.embed_map(features)
 
     @property
     def tower(self) -> VisualTower:
         """The tower's patches as a map."""
-        config = self.vlm.config
-        return Tower(self._family.tower, self.vlm.model, config, patch_side(config), self.tower_preparation, self.side)
+        return Tower(self._family.tower, self.vlm.model, self.vlm.config, self.tower_preparation, self.side)
 
     def embed_map(self, features: Tensor) -> Tensor:
         """Turn the tower's map ``[b, c, h, w]`` into ``[b, i, d]``."""
@@ -180,9 +177,14 @@ class ImageTextModel(LanguageModel):
             return self._family.tower.project(self.vlm.model, features.to(self.vlm.dtype), self.vlm.config)
 
     def embed(self, input_ids: Tensor, image_vectors: Tensor) -> Tensor:
-        """Embed rows of tokens ``[r, t]``, with ``[r, i, d]`` at their image tokens."""
+        """Embed rows of tokens ``[r, t]``, with ``[r, i, d]`` at their image tokens.
+
+        Where vectors of an image enter several layers, they stand side by side, and nothing (zeros) beside the words.
+        """
         words: Tensor = self.vlm.get_input_embeddings()(input_ids)
         places = input_ids == self.image_token_id
+        if image_vectors.shape[1]:
+            words = nn.functional.pad(words, (0, image_vectors.shape[2] - words.shape[2]))
         return words.masked_scatter(places[..., None], image_vectors.to(words.dtype)[places.any(1)])
 
     def forward(
@@ -195,12 +197,14 @@ class ImageTextModel(LanguageModel):
         """Compute hidden states ``[r, t, d]`` after the final norm."""
         if self._family.axes:
             position_ids = grid_positions(position_ids, self._preparation.first, self.grid)
+        words, *deeper = embeddings.split(self.hidden_size, -1)
         output = self.decoder(
-            inputs_embeds=embeddings,
+            inputs_embeds=words,
             attention_mask=attention_mask,
             position_ids=position_ids,
             past_key_values=cache,
             use_cache=cache is not None,
+            **_added_deeper(deeper),
         )
         hidden: Tensor = output.last_hidden_state
         return hidden
@@ -246,5 +250,14 @@ class ImageTextModel(LanguageModel):
             self.adapter.inject(self.vlm, inside=self.decoder)
 
 
+def _added_deeper(vectors: Sequence[Tensor]) -> dict[str, Any]:
+    """Return the arguments that add vectors, each ``[r, t, d]``, behind the first, second and so on language layer."""
+    if not vectors:
+        return {}
+    everywhere = torch.ones(vectors[0].shape[:2], dtype=torch.bool, device=vectors[0].device)
+    return {"visual_pos_masks": everywhere, "deepstack_visual_embeds": [part.flatten(0, 1) for part in vectors]}
+
+
 def _is_projector(name: str) -> bool:
-    return any(part in name for part in ("multi_modal_projector", "connector", "visual.merger"))
+    parts = ("multi_modal_projector", "image_newline", "connector", "visual.merger", "visual.deepstack_merger_list")
+    return any(part in name for part in parts)
