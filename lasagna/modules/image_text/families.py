@@ -84,7 +84,8 @@ def _fixed(config: Any) -> int:  # noqa: ANN401
 
 
 def _shuffled(config: Any) -> int:  # noqa: ANN401
-    return int(round(patch_side(config) / config.downsample_ratio))
+    ratio: float = config.downsample_ratio
+    return round(patch_side(config) / ratio)
 
 
 def _merged(config: Any) -> int:  # noqa: ANN401
