@@ -166,6 +166,15 @@ def test_at_the_images_own_resolution_ignored_pixels_are_left_out_or_background(
     assert found.item() == pytest.approx(mask_terms(output.mask_logits, truth)[0].item(), rel=1e-6)
 
 
+def test_at_the_images_own_resolution_dialogues_without_masks_may_be_about_the_same_image():
+    batch, _ = batch_of([(4, 3)], [2])
+    output = output_of(batch)
+    alone = SegmentationLoss(resolution="image")(output, batch)
+    absent = Dialogue("complex", ("dog",), (Entry("dog", False),))
+    batch.samples = [Sample("scenes", "0", 0, absent), *batch.samples, Sample("scenes", "0", 0, absent)]
+    assert SegmentationLoss(resolution="image")(output, batch) == alone
+
+
 @pytest.mark.parametrize("ignored", ["left_out", "background"])
 def test_at_the_images_own_resolution_what_the_input_does_not_show_counts_nowhere(ignored):
     batch, masks = batch_of([(4, 8)], [2])
