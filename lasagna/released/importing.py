@@ -173,7 +173,11 @@ def _recipe(release: Release, folder: Path, sam: str | None) -> Recipe:
     weights = {"weights_file": str(folder.resolve() if sam is None else Path(sam).resolve())}
     language_model = {"folder": str(folder.resolve()), "vision_tower": str(release.tower.resolve())}
     parts = {
-        "vision_encoder": {"class_path": "lasagna.modules.sam.SamVisionEncoder", "init_args": weights},
+        # the file's sizes count, whatever a config says that this one is put on top of
+        "vision_encoder": {
+            "class_path": "lasagna.modules.sam.SamVisionEncoder",
+            "init_args": {**weights, "size": None},
+        },
         "language_model": {"class_path": "lasagna.modules.llava.LlavaV1", "init_args": language_model},
         "mask_head": {"class_path": "lasagna.modules.sam.SamMaskHead", "init_args": weights},
     }
