@@ -76,7 +76,7 @@ class StackedTower(MergedTower):
         """Return the last layer before the merger, then the others, row by row."""
         # the first of all hidden states is what goes into the first layer
         deep = [layer + 1 for layer in config.vision_config.deepstack_visual_indexes]
-        output = network(**merged_input(pixels, config), output_hidden_states=deep, return_dict=True)
+        output = network(**merged_input(pixels, config), output_hidden_states=True, return_dict=True)
         states = [output.last_hidden_state, *(output.hidden_states[layer] for layer in deep)]
         return torch.cat([self.in_rows(state, pixels, config) for state in states], -1)
 

@@ -112,7 +112,8 @@ class LayerTower(TowerReading):
     def patches(self, network: nn.Module, pixels: Tensor, config: Any) -> Tensor:  # noqa: ANN401
         """Return the layers that the projector reads, without class token."""
         layers = _layers(config)
-        states = network(pixels, output_hidden_states=layers, return_dict=True).hidden_states
+        # a list of layers instead would save memory, but is not known to all versions of transformers
+        states = network(pixels, output_hidden_states=True, return_dict=True).hidden_states
         first = 1 if config.vision_feature_select_strategy == "default" else 0
         return torch.cat([states[layer][:, first:] for layer in layers], -1)
 
