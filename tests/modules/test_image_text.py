@@ -67,6 +67,15 @@ CONFIGS = {
         "image_token_id": 2999,
         "scale_factor": 2,
     },
+    "paligemma": {
+        "model_type": "paligemma",
+        "vision_config": VISION
+        | {"model_type": "siglip_vision_model", "image_size": 28, "patch_size": 7, "vision_use_head": False},
+        "text_config": TEXT | {"model_type": "gemma", "head_dim": 8},
+        "image_token_index": 2999,
+        "projection_dim": 32,
+        "hidden_size": 32,
+    },
     "qwen2_5_vl": {
         "model_type": "qwen2_5_vl",
         "vision_config": QWEN_VISION
@@ -109,8 +118,12 @@ CONFIGS = {
 }
 
 
+SECOND = {"model_type": "gemma2", "head_dim": 8, "sliding_window": 600, "final_logit_softcapping": None}
+SETTINGS = CONFIGS | {"paligemma2": CONFIGS["paligemma"] | {"text_config": TEXT | SECOND}}
+
+
 def made(kind, **settings):
-    return ImageTextModel(CONFIGS[kind], "words", **{"image_size": 28, "max_length": 512} | settings)
+    return ImageTextModel(SETTINGS[kind], "words", **{"image_size": 28, "max_length": 512} | settings)
 
 
 def built(kind, **settings):
@@ -188,9 +201,10 @@ class TestLlava(LanguageModelContract):
 
     def test_tied_embeddings_grow_together(self):
         """Settings say so at one place or the other, and the vocabulary lacks most words."""
-        settings = CONFIGS[self.kind]
+        settings = SETTINGS[self.kind]
         text = settings["text_config"] | {"vocab_size": 60, "tie_word_embeddings": True}
-        model = ImageTextModel(settings | {"text_config": text, "tie_word_embeddings": True}, "words", image_size=28)
+        settings = settings | {"text_config": text, "tie_word_embeddings": True}
+        model = ImageTextModel(settings, "words", image_size=28, max_length=512)
         model.build(FEATURES, TINY.special_tokens)
         words, output = model.vlm.get_input_embeddings().weight, model.vlm.get_output_embeddings().weight
         assert words is output
@@ -252,6 +266,63 @@ class TestSmolVLM(TestLlava):
 
 class TestIdefics3(TestSmolVLM):
     kind = "idefics3"
+
+
+class TestPaliGemma(TestLlava):
+    kind = "paligemma"
+
+    def test_an_image_costs_as_many_tokens_as_it_has_vectors(self):
+        """A last channel says what is read in both directions."""
+        model = self.build()
+        assert self.prompt(model).count(model.image_token_id) == self.vectors(model).shape[1]
+        assert self.vectors(model).shape[2] == model.hidden_size + 1
+
+    def own_arguments(self, model, ids, pixels):
+        """Say as its own processor does what is prefix; what the answer is begins behind the new line."""
+        suffix = (ids == model.preparation.prefix_end_id).cumsum(1) - (ids == model.preparation.prefix_end_id).long()
+        assert 0 < suffix.sum() < ids.shape[1] / 2
+        return super().own_arguments(model, ids, pixels) | {"token_type_ids": suffix}
+
+    def test_answers_are_read_in_one_direction_and_prompts_in_both(self):
+        model = built(self.kind)
+        prompt = self.prompt(model)
+        ids = torch.tensor([prompt + model.preparation.answer_ids("sun <SEG> dog <NEG>")])
+        hidden = self.hidden(model, ids, torch.ones_like(ids), self.vectors(model))
+        for place, changes_before in ((len(prompt) - 3, True), (len(prompt) - 1, False), (ids.shape[1] - 2, False)):
+            other = ids.clone()
+            other[0, place] = model.preparation.answer_ids("house")[0]
+            difference = (
+                (self.hidden(model, other, torch.ones_like(ids), self.vectors(model)) - hidden).abs().amax(-1)[0]
+            )
+            assert (difference[:place].max() > 1e-3) == changes_before
+            assert difference[place:].max() > 1e-3
+
+    def test_the_prefix_ends_once(self):
+        model = self.build()
+        text = model.preparation
+        ids = text.prompt_ids("a <image>\nsun\nand dog")
+        assert ids[: text.image_tokens] == [model.image_token_id] * text.image_tokens
+        assert ids.count(model.preparation.prefix_end_id) == 1
+        assert ids[-2] == model.preparation.prefix_end_id
+        assert model.preparation.prefix_end_id not in text.answer_ids("sun\ndog")
+
+
+class TestPaliGemma2(TestPaliGemma):
+    """A Gemma 2 instead of a Gemma: some layers look back a certain way, and logits are bounded."""
+
+    kind = "paligemma2"
+
+    def test_logits_are_bounded(self, monkeypatch):
+        """As Gemma 2 bounds them; not all versions of transformers do so in PaliGemma's own forward."""
+        model = built(self.kind)
+        hidden = torch.randn(5, model.hidden_size)
+        free = model.logits(hidden)
+        monkeypatch.setattr(model.decoder.config, "final_logit_softcapping", 2.0)
+        torch.testing.assert_close(model.logits(hidden), 2 * torch.tanh(free / 2))
+
+    def test_rows_longer_than_layers_look_back_are_refused(self):
+        with pytest.raises(ConfigError, match="max_length: layers of this model look back 600 tokens, got 601"):
+            built(self.kind, max_length=601)
 
 
 class TestQwen2VL(TestLlava):

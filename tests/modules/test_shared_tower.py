@@ -132,6 +132,10 @@ class TestLlavaOneVisionTower(TestLlavaTower):
         assert (geometry.resized, geometry.padded, geometry.seen) == ((28, 28), (28, 28), (0, 0, 308, 616))
 
 
+class TestPaliGemmaTower(TestLlavaTower):
+    kind = "paligemma"
+
+
 class TestInternVLTower(TestLlavaTower):
     kind = "internvl"
 
@@ -247,7 +251,7 @@ def test_the_tower_runs_once_for_all_dialogues_and_answers(kind):
     assert len(runs) == 2
 
 
-@pytest.mark.parametrize("kind", ["llava", "smolvlm", "qwen2_5_vl", "qwen3_vl"])
+@pytest.mark.parametrize("kind", ["llava", "smolvlm", "paligemma", "qwen2_5_vl", "qwen3_vl"])
 def test_all_is_as_with_a_second_encoder_of_the_same_weights(kind):
     shared = assistant_of(SharedTower(), language_model(kind))
     separate = assistant_of(Separate(language_model(kind)), language_model(kind))

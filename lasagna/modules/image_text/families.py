@@ -16,6 +16,7 @@ from lasagna.errors import ConfigError
 from lasagna.modules.image_text.qwen_towers import MergedTower, StackedTower, WindowedTower
 from lasagna.modules.image_text.towers import (
     ConnectedTower,
+    FinalTower,
     LayerTower,
     LineTower,
     ShuffledTower,
@@ -36,6 +37,7 @@ class Family:
         enclosing: Tokens before and behind an image, where the family has such.
         line_end: Whether a vector of the model's own follows those of the image.
         axes: Whether positions have three axes (time, row, column), which those in the image differ in.
+        prefix: Whether image and question look at each other in both directions, and positions count from 1.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Family:
     enclosing: tuple[str, str] = ("", "")
     line_end: bool = False
     axes: bool = False
+    prefix: bool = False
 
 
 def family_of(config: Any) -> Family:  # noqa: ANN401
@@ -107,6 +110,7 @@ FAMILIES = {
     "internvl": Family("InternVL", _fixed, _shuffled, ShuffledTower(), ("<img>", "</img>")),
     "smolvlm": Family("SmolVLM", _fixed, _connected, ConnectedTower()),
     "idefics3": Family("Idefics3", _fixed, _connected, ConnectedTower()),
+    "paligemma": Family("PaliGemma", _fixed, patch_side, FinalTower(), prefix=True),
     "qwen2_vl": _qwen("Qwen2-VL", MergedTower()),
     "qwen2_5_vl": _qwen("Qwen2.5-VL", WindowedTower()),
     "qwen3_vl": _qwen("Qwen3-VL", StackedTower()),

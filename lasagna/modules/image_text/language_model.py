@@ -18,7 +18,9 @@ from lasagna.errors import ConfigError
 from lasagna.modules.adapters import LoRA
 from lasagna.modules.base import FeatureSpec, LanguageModel, VisualTower
 from lasagna.modules.checkpoint_folder import read_json
-from lasagna.modules.image_text.families import Family, family_of, grid_positions
+from lasagna.modules.image_text.decoder_input import decoder_input
+from lasagna.modules.image_text.families import Family, family_of
+from lasagna.modules.image_text.prefix import PREFIX_END, PrefixFirst, prefix_of
 from lasagna.modules.image_text.text import ImageFirst
 from lasagna.modules.image_text.towers import Tower, patch_side
 from lasagna.modules.preparation import SquashPreparation
@@ -29,6 +31,7 @@ from lasagna.modules.pretrained import (
     read_config,
     read_model,
     read_tokenizer,
+    unknown,
 )
 
 MEAN, DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -137,18 +140,11 @@ class ImageTextModel(LanguageModel):
             AutoModelForImageTextToText, self.model, self.weights_dtype, self.quantization, self.download
         )
         self._check_side()
-        add_tokens(self.vlm, tokenizer, special_tokens, self.new_tokens)
+        self._check_length()
+        own = [PREFIX_END] if self._family.prefix else []
+        add_tokens(self.vlm, tokenizer, [*special_tokens, *unknown(own, tokenizer)], self.new_tokens)
         self.image_token_id = tokenizer.convert_tokens_to_ids(special_tokens[2])
-        known = set(tokenizer.get_vocab())
-        self._preparation = ImageFirst(
-            tokenizer=tokenizer,
-            image_token=special_tokens[2],
-            image_tokens=self.grid**2 + self._family.line_end,
-            end_token_id=tokenizer.eos_token_id,
-            padding_token_id=tokenizer.pad_token_id,
-            max_length=self.max_length,
-            enclosing=self._family.enclosing if known.issuperset(self._family.enclosing) else ("", ""),
-        )
+        self._preparation = self._prepared_by(tokenizer, special_tokens[2])
         self._settle()
 
     def train(self, mode: bool = True) -> ImageTextModel:
@@ -174,18 +170,23 @@ class ImageTextModel(LanguageModel):
     def embed_map(self, features: Tensor) -> Tensor:
         """Turn the tower's map ``[b, c, h, w]`` into ``[b, i, d]``."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.train_projector):
-            return self._family.tower.project(self.vlm.model, features.to(self.vlm.dtype), self.vlm.config)
+            vectors = self._family.tower.project(self.vlm.model, features.to(self.vlm.dtype), self.vlm.config)
+        return nn.functional.pad(vectors, (0, 1), value=1.0) if self._family.prefix else vectors
 
     def embed(self, input_ids: Tensor, image_vectors: Tensor) -> Tensor:
         """Embed rows of tokens ``[r, t]``, with ``[r, i, d]`` at their image tokens.
 
         Where vectors of an image enter several layers, they stand side by side, and nothing (zeros) beside the words.
+        Where a prefix is read in both directions, a last channel says 1 in it.
         """
         words: Tensor = self.vlm.get_input_embeddings()(input_ids)
         places = input_ids == self.image_token_id
         if image_vectors.shape[1]:
             words = nn.functional.pad(words, (0, image_vectors.shape[2] - words.shape[2]))
-        return words.masked_scatter(places[..., None], image_vectors.to(words.dtype)[places.any(1)])
+        embedded = words.masked_scatter(places[..., None], image_vectors.to(words.dtype)[places.any(1)])
+        if isinstance(self._preparation, PrefixFirst) and image_vectors.shape[1]:
+            embedded[..., -1] = prefix_of(input_ids, self._preparation.prefix_end_id).to(words.dtype)
+        return embedded
 
     def forward(
         self,
@@ -195,24 +196,17 @@ class ImageTextModel(LanguageModel):
         cache: Any = None,  # noqa: ANN401
     ) -> Tensor:
         """Compute hidden states ``[r, t, d]`` after the final norm."""
-        if self._family.axes:
-            position_ids = grid_positions(position_ids, self._preparation.first, self.grid)
-        words, *deeper = embeddings.split(self.hidden_size, -1)
-        output = self.decoder(
-            inputs_embeds=words,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            past_key_values=cache,
-            use_cache=cache is not None,
-            **_added_deeper(deeper),
-        )
-        hidden: Tensor = output.last_hidden_state
+        image = self._preparation.first, self.grid
+        config = self.decoder.config
+        given = decoder_input(self._family, config, embeddings, attention_mask, position_ids, image)
+        hidden: Tensor = self.decoder(**given, past_key_values=cache, use_cache=cache is not None).last_hidden_state
         return hidden
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Turn hidden states ``[..., d]`` into token logits ``[..., v]``."""
         logits: Tensor = self.vlm.get_output_embeddings()(hidden)
-        return logits
+        cap = getattr(self.decoder.config, "final_logit_softcapping", None) if self._family.prefix else None
+        return logits if cap is None else torch.tanh(logits / cap) * cap
 
     def new_cache(self) -> Any:  # noqa: ANN401
         """Return an empty key-value cache."""
@@ -229,12 +223,32 @@ class ImageTextModel(LanguageModel):
     def _family(self) -> Family:
         return family_of(self.vlm.config)
 
+    def _prepared_by(self, tokenizer: Any, image_token: str) -> ImageFirst:  # noqa: ANN401
+        enclosing = self._family.enclosing
+        kind = PrefixFirst if self._family.prefix else ImageFirst
+        return kind(
+            tokenizer=tokenizer,
+            image_token=image_token,
+            image_tokens=self.grid**2 + self._family.line_end,
+            end_token_id=tokenizer.eos_token_id,
+            padding_token_id=tokenizer.pad_token_id,
+            max_length=self.max_length,
+            enclosing=enclosing if set(tokenizer.get_vocab()).issuperset(enclosing) else ("", ""),
+        )
+
     def _check_side(self) -> None:
         config, unit = self.vlm.config, self._family.unit(self.vlm.config)
         # a tower of one size leaves out what is too little for a patch, as convolutions do
         used = self.side if self._family.side(config) is None else self.side // patch_side(config) * patch_side(config)
         if used % unit:
             raise ConfigError(f"image_size: {self.side} is not a multiple of {unit}, the pixels of an image token")
+
+    def _check_length(self) -> None:
+        window = getattr(self.decoder.config, "sliding_window", None) if self._family.prefix else None
+        if window is not None and self.max_length > window:
+            raise ConfigError(
+                f"max_length: layers of this model look back {window} tokens, got {self.max_length}; take at most that"
+            )
 
     def _settle(self) -> None:
         language = {id(parameter) for parameter in self.decoder.parameters()}
@@ -248,14 +262,6 @@ class ImageTextModel(LanguageModel):
             self.vlm.gradient_checkpointing_enable({"use_reentrant": False})
         if self.adapter is not None:
             self.adapter.inject(self.vlm, inside=self.decoder)
-
-
-def _added_deeper(vectors: Sequence[Tensor]) -> dict[str, Any]:
-    """Return the arguments that add vectors, each ``[r, t, d]``, behind the first, second and so on language layer."""
-    if not vectors:
-        return {}
-    everywhere = torch.ones(vectors[0].shape[:2], dtype=torch.bool, device=vectors[0].device)
-    return {"visual_pos_masks": everywhere, "deepstack_visual_embeds": [part.flatten(0, 1) for part in vectors]}
 
 
 def _is_projector(name: str) -> bool:

@@ -136,6 +136,24 @@ class LineTower(LayerTower):
         return torch.cat([vectors, end], 1)
 
 
+class FinalTower(TowerReading):
+    """The tower of PaliGemma, a SigLIP that is read after its final norm."""
+
+    def network(self, model: nn.Module) -> nn.Module:
+        """Return the tower."""
+        return _part(model, "vision_tower")
+
+    def patches(self, network: nn.Module, pixels: Tensor, config: Any) -> Tensor:  # noqa: ANN401
+        """Return the last layer after the final norm."""
+        patches: Tensor = network(pixel_values=pixels, return_dict=True).last_hidden_state
+        return patches
+
+    def project(self, model: nn.Module, features: Tensor, config: Any) -> Tensor:  # noqa: ANN401
+        """Project patch by patch."""
+        vectors: Tensor = _part(model, "multi_modal_projector")(features.flatten(2).transpose(1, 2))
+        return vectors
+
+
 class ShuffledTower(LayerTower):
     """InternVL's tower, whose patches are shuffled into fewer and wider ones before the projector."""
 
@@ -154,17 +172,12 @@ class ShuffledTower(LayerTower):
         return vectors
 
 
-class ConnectedTower(TowerReading):
+class ConnectedTower(FinalTower):
     """The tower of SmolVLM and Idefics3, whose connector shuffles and projects."""
 
     def network(self, model: nn.Module) -> nn.Module:
         """Return the tower."""
         return _part(model, "vision_model")
-
-    def patches(self, network: nn.Module, pixels: Tensor, config: Any) -> Tensor:  # noqa: ANN401
-        """Return the last layer after the final norm."""
-        patches: Tensor = network(pixel_values=pixels, return_dict=True).last_hidden_state
-        return patches
 
     def project(self, model: nn.Module, features: Tensor, config: Any) -> Tensor:  # noqa: ANN401
         """Shuffle and project."""
