@@ -157,10 +157,9 @@ class ImageTextModel(LanguageModel):
 
     def embed_image(self, visual: Sequence[Tensor]) -> Tensor:
         """Turn the tower's pixels ``[b, 3, h, w]`` into ``[b, i, d]``."""
-        reading, inner = self._family.tower, self.vlm.model
-        with torch.no_grad():
-            features = reading.read(reading.network(inner), visual[0].to(self.vlm.dtype), self.vlm.config)
-        return self.embed_map(features)
+        pixels = visual[0].to(self.vlm.dtype)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.train_projector):
+            return self._marked(self._family.tower.vectors(self.vlm.model, pixels, self.vlm.config))
 
     @property
     def tower(self) -> VisualTower:
@@ -170,8 +169,8 @@ class ImageTextModel(LanguageModel):
     def embed_map(self, features: Tensor) -> Tensor:
         """Turn the tower's map ``[b, c, h, w]`` into ``[b, i, d]``."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.train_projector):
-            vectors = self._family.tower.project(self.vlm.model, features.to(self.vlm.dtype), self.vlm.config)
-        return nn.functional.pad(vectors, (0, 1), value=1.0) if self._family.prefix else vectors
+            features = features.to(self.vlm.dtype)
+            return self._marked(self._family.tower.project(self.vlm.model, features, self.vlm.config))
 
     def embed(self, input_ids: Tensor, image_vectors: Tensor) -> Tensor:
         """Embed rows of tokens ``[r, t]``, with ``[r, i, d]`` at their image tokens.
@@ -222,6 +221,10 @@ class ImageTextModel(LanguageModel):
     @property
     def _family(self) -> Family:
         return family_of(self.vlm.config)
+
+    def _marked(self, vectors: Tensor) -> Tensor:
+        """Say that images are in the prefix, where there is one."""
+        return nn.functional.pad(vectors, (0, 1), value=1.0) if self._family.prefix else vectors
 
     def _prepared_by(self, tokenizer: Any, image_token: str) -> ImageFirst:  # noqa: ANN401
         enclosing = self._family.enclosing

@@ -26,6 +26,11 @@ class MergedTower(TowerReading):
         vision = config.vision_config
         return int(vision.embed_dim if vision.model_type.startswith("qwen2_vl") else vision.hidden_size)
 
+    def vectors(self, model: nn.Module, pixels: Tensor, config: Any) -> Tensor:  # noqa: ANN401
+        """Return what the tower's own merger gives, so that nothing is merged twice."""
+        vectors: Tensor = self.network(model)(**merged_input(pixels, config), return_dict=True).pooler_output
+        return vectors.reshape(len(pixels), -1, vectors.shape[1])
+
     def patches(self, network: nn.Module, pixels: Tensor, config: Any) -> Tensor:  # noqa: ANN401
         """Return the last layer before the merger, row by row."""
         output = network(**merged_input(pixels, config), return_dict=True)
@@ -71,6 +76,12 @@ class StackedTower(MergedTower):
     def channels(self, config: Any) -> int:  # noqa: ANN401
         """Return the width of all layers that are read."""
         return super().channels(config) * (1 + len(config.vision_config.deepstack_visual_indexes))
+
+    def vectors(self, model: nn.Module, pixels: Tensor, config: Any) -> Tensor:  # noqa: ANN401
+        """Return what the tower's own mergers give, side by side."""
+        output = self.network(model)(**merged_input(pixels, config), return_dict=True)
+        joined = torch.cat([output.pooler_output, *output.deepstack_features], -1)
+        return joined.reshape(len(pixels), -1, joined.shape[1])
 
     def patches(self, network: nn.Module, pixels: Tensor, config: Any) -> Tensor:  # noqa: ANN401
         """Return the last layer before the merger, then the others, row by row."""

@@ -45,6 +45,10 @@ class TowerReading(ABC):
     def patches(self, network: nn.Module, pixels: Tensor, config: Any) -> Tensor:  # noqa: ANN401
         """Encode images ``[b, 3, H, W]`` to their patches, row by row, float ``[b, h*w, c]``."""
 
+    def vectors(self, model: nn.Module, pixels: Tensor, config: Any) -> Tensor:  # noqa: ANN401
+        """Turn images ``[b, 3, H, W]`` into image tokens ``[b, i, d]``: both halves, where nobody reads the map."""
+        return self.project(model, self.read(self.network(model), pixels, config), config)
+
     def read(self, network: nn.Module, pixels: Tensor, config: Any) -> Tensor:  # noqa: ANN401
         """Encode images ``[b, 3, H, W]`` to their map, float ``[b, c, h, w]``."""
         grid = [side // patch_side(config) for side in pixels.shape[2:]]
