@@ -24,6 +24,9 @@ IGNORE_LABEL = -100
 IGNORE_PIXEL = 255
 """Value of pixels in mask targets that count in no loss."""
 
+UNSEEN_LOGIT = -100.0
+"""Mask logit of pixels that the vision encoder's input does not show: certainly in no mask."""
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -33,11 +36,25 @@ class Geometry:
         original: Height and width of the image as it was.
         resized: Height and width of its part of the input.
         padded: Height and width of the whole input.
+        seen: Top, left, height and width of what the input shows of the image, in the image's own pixels; None for all
+            of it.
     """
 
     original: tuple[int, int]
     resized: tuple[int, int]
     padded: tuple[int, int]
+    seen: tuple[int, int, int, int] | None = None
+
+    @property
+    def shown(self) -> tuple[slice, slice]:
+        """Rows and columns of the image that the input shows."""
+        top, left, height, width = self.seen or (0, 0, *self.original)
+        return slice(top, top + height), slice(left, left + width)
+
+    @property
+    def shown_size(self) -> tuple[int, int]:
+        """Height and width of what the input shows, in the image's own pixels."""
+        return self.original if self.seen is None else self.seen[2:]
 
 
 class ImagePreparation(Protocol):
@@ -203,8 +220,8 @@ def fit_mask(mask: BoolMask, geometry: Geometry) -> Tensor:
     Returns:
         uint8 ``[H, W]`` with 0, 1, and 255 where the input is padding.
     """
-    pixels = torch.from_numpy(np.ascontiguousarray(mask, dtype=np.uint8))
-    if geometry.resized != geometry.original:
+    pixels = torch.from_numpy(np.ascontiguousarray(mask[geometry.shown], dtype=np.uint8))
+    if geometry.resized != geometry.shown_size:
         resized = torch.nn.functional.interpolate(pixels[None, None], size=geometry.resized, mode="nearest-exact")
         pixels = resized[0, 0]
     target = torch.full(geometry.padded, IGNORE_PIXEL, dtype=torch.uint8)
@@ -220,10 +237,15 @@ def restore_logits(logits: Tensor, geometry: Geometry) -> Tensor:
         geometry: How the image was fitted.
 
     Returns:
-        Float ``[n, h, w]`` of the image's own size.
+        Float ``[n, h, w]`` of the image's own size; ``UNSEEN_LOGIT`` where the input does not show it.
     """
     padded = _resize(logits, geometry.padded)
-    return _resize(padded[:, : geometry.resized[0], : geometry.resized[1]], geometry.original)
+    shown = _resize(padded[:, : geometry.resized[0], : geometry.resized[1]], geometry.shown_size)
+    if geometry.seen is None:
+        return shown
+    whole = shown.new_full((len(shown), *geometry.original), UNSEEN_LOGIT)
+    whole[:, *geometry.shown] = shown
+    return whole
 
 
 def _resize(logits: Tensor, size: tuple[int, int]) -> Tensor:

@@ -5,7 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lasagna.batch import IGNORE_PIXEL, Batch, Geometry, fit_mask, restore_logits
+from lasagna.batch import IGNORE_PIXEL, UNSEEN_LOGIT, Batch, Geometry, fit_mask, restore_logits
+from lasagna.datamodules.mask_fitting import MaskFitting
+from lasagna.dialogue import Dialogue, Entry
+from lasagna.masks import LabelMap
+from lasagna.modules.resampling import resample
 
 GEOMETRY = Geometry(original=(10, 20), resized=(16, 32), padded=(32, 32))
 
@@ -59,6 +63,31 @@ def test_restore_leaves_padding_out():
     logits = torch.full((1, 32, 32), -1.0)
     logits[:, 16:] = 50
     assert (restore_logits(logits, GEOMETRY)[:, :8] < 0).all()
+
+
+MIDDLE = Geometry(original=(10, 20), resized=(16, 16), padded=(24, 24), seen=(0, 5, 10, 10))
+
+
+@given(arrays(bool, (10, 20)))
+def test_what_the_input_does_not_show_is_in_no_target(mask):
+    target = fit_mask(mask, MIDDLE)
+    assert torch.equal(target, fit_mask(mask[:, 5:15], Geometry((10, 10), (16, 16), (24, 24))))
+    label_map = LabelMap(mask.astype(np.uint8))
+    fitted = torch.empty(2, 24, 24, dtype=torch.uint8)
+    entries = (Entry("a", True, label_map.mask([1])), Entry("b", True, label_map.mask([1, 7])))
+    MaskFitting(MIDDLE).fill(Dialogue("complex", ("a", "b"), entries), fitted)
+    assert all(torch.equal(one, target) for one in fitted)
+
+
+def test_what_the_input_does_not_show_is_in_no_mask():
+    logits = torch.randn(2, 6, 6, generator=torch.Generator().manual_seed(0))
+    restored = restore_logits(logits, MIDDLE)
+    assert restored.shape == (2, 10, 20)
+    part = Geometry((10, 10), (16, 16), (24, 24))
+    assert torch.equal(restored[:, :, 5:15], restore_logits(logits, part))
+    assert (restored[:, :, :5] == UNSEEN_LOGIT).all()
+    assert (restored[:, :, 15:] == UNSEEN_LOGIT).all()
+    torch.testing.assert_close(resample(logits, MIDDLE), restored[:, :, 5:15], atol=1e-5, rtol=0)
 
 
 def test_a_batch_moves_its_tensors_alone():

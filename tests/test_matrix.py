@@ -21,7 +21,7 @@ TEXT = {
 }
 TOWER = {
     "model_type": "clip_vision_model",
-    "hidden_size": 16,
+    "hidden_size": 32,
     "intermediate_size": 32,
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
@@ -35,6 +35,7 @@ ENCODERS = {
     "timm": ("lasagna.modules.timm_encoder.TimmEncoder", {"model": "test_resnet", "image_size": [32, 32]}),
     "sam": ("lasagna.modules.sam.SamVisionEncoder", {"size": SAM | {"patch": 8, "out_channels": 32}, "frozen": False}),
     "sam2": ("lasagna.modules.sam2.Sam2VisionEncoder", {"size": SAM2, "image_size": [32, 32], "frozen": False}),
+    "shared": ("lasagna.modules.shared_tower.SharedTower", {}),
 }
 MODELS = {
     "tiny": ("TinyLanguageModel", {"weights": "random", "projector": "random", "image_grid": [2, 2]}),
@@ -63,8 +64,10 @@ HEADS = {
 FITTING = [
     (encoder, model, head)
     for encoder, model, head in product(ENCODERS, MODELS, HEADS)
-    # SAM's mask head takes a map as wide as its prompts, and SAM 2's the finer maps of its own encoder as well
-    if not head.startswith("sam") or encoder == head
+    # SAM's mask head takes a map as wide as its prompts, SAM 2's the finer maps of its own encoder as well, and a tower
+    # is shared by a model that has one
+    if (not head.startswith("sam") or encoder == head or (head, encoder) == ("sam", "shared"))
+    and (encoder != "shared" or model == "image_text")
 ]
 ALWAYS = {
     ("tiny", "causal", "dot"),
@@ -72,6 +75,7 @@ ALWAYS = {
     ("sam", "tiny", "sam"),
     ("sam", "image_text", "dot"),
     ("sam2", "causal", "sam2"),
+    ("shared", "image_text", "sam"),
 }
 """Combinations that hold each part once at least; the others take two minutes, and run with -m slow."""
 
@@ -107,6 +111,17 @@ def test_fits_tests_and_predicts(encoder, model, head, config, tmp_path):
     )
     assert cli.trainer.state.finished
     assert list(tmp_path.rglob("*.json"))
+
+
+def test_a_tower_that_is_not_there_cannot_be_shared(config, tmp_path, capsys):
+    options = [
+        f"--config={config}",
+        f"--trainer.default_root_dir={tmp_path}",
+        f"--model.assistant.vision_encoder={part(*ENCODERS['shared'])}",
+    ]
+    with pytest.raises(SystemExit):
+        main(["fit", *options])
+    assert "TinyLanguageModel has none; take an ImageTextModel or LlavaV1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

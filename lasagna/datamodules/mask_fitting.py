@@ -60,20 +60,20 @@ class MaskFitting:
     def _fit(self, mask: Mask) -> Tensor:
         if isinstance(mask, LabelMask):
             resized = self._map(mask.label_map).mask(mask.values)
-            return fit_mask(resized.decode(), replace(self.geometry, original=self.geometry.resized))
+            return fit_mask(resized.decode(), replace(self.geometry, original=self.geometry.resized, seen=None))
         return fit_mask(mask.decode(), self.geometry)
 
     def _map(self, original: LabelMap) -> LabelMap:
-        """Return a label map in the size of the resized image."""
-        if self.geometry.resized == self.geometry.original:
+        """Return what the input shows of a label map, in the size of the resized image."""
+        if self.geometry.seen is None and self.geometry.resized == self.geometry.original:
             return original
         if id(original) not in self._maps:
-            rows, columns = map(_nearest, self.geometry.original, self.geometry.resized)
+            rows, columns = map(_nearest, self.geometry.shown, self.geometry.resized)
             self._maps[id(original)] = LabelMap(original.pixels[rows[:, None], columns])
         return self._maps[id(original)]
 
 
-def _nearest(length: int, resized: int) -> NDArray[np.int64]:
+def _nearest(cells: slice, resized: int) -> NDArray[np.int64]:
     """Return which of some cells each resized one shows, by the rule that ``fit_mask`` follows."""
-    ramp = torch.arange(length, dtype=torch.float64)[None, None]
+    ramp = torch.arange(cells.start, cells.stop, dtype=torch.float64)[None, None]
     return torch.nn.functional.interpolate(ramp, size=resized, mode="nearest-exact")[0, 0].numpy().astype(np.int64)

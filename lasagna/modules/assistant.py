@@ -28,6 +28,7 @@ from lasagna.modules.input_checks import check_image, check_queries
 from lasagna.modules.long_lists import join_answers, split_query
 from lasagna.modules.losses import AssistantOutput
 from lasagna.modules.rows import row_positions
+from lasagna.modules.shared_tower import NO_MAPS, SharedTower
 from lasagna.prompt_format import PromptFormat
 from lasagna.prompt_formats import PROMPT_FORMATS
 from lasagna.recipe import Described
@@ -76,9 +77,7 @@ class Assistant(Described, LightningModule):
         """Build the parts and load their weights; does nothing the second time."""
         if self._built:
             return
-        self.vision_encoder.build()
-        self.language_model.build(self.vision_encoder.spec, self.format.special_tokens)
-        self.mask_head.build(self.vision_encoder.spec)
+        self._build_parts()
         reserved = (*self.format.reserved_tokens, *self.language_model.preparation.reserved_tokens)
         self.format = replace(self.format, reserved_tokens=reserved)
         hidden, prompt = self.language_model.hidden_size, self.mask_head.prompt_dim
@@ -92,7 +91,7 @@ class Assistant(Described, LightningModule):
             image=self.vision_encoder.preparation,
             text=self.language_model.preparation,
             prompt_format=self.format,
-            tower=self.language_model.tower_preparation,
+            tower=None if self._tower_is_shared else self.language_model.tower_preparation,
         )
 
     def encode(self, pixels: Tensor, tower_pixels: Tensor | None = None) -> Encoded:
@@ -100,11 +99,15 @@ class Assistant(Described, LightningModule):
 
         Args:
             pixels: Input of the vision encoder, float ``[b, 3, H, W]``.
-            tower_pixels: Input of the language model's own visual tower, if it has one.
+            tower_pixels: Input of the language model's own visual tower, if it has one that is not shared.
         """
         cache = self.feature_cache
         pixels = pixels.to(_precision(self.vision_encoder))
         features = self.vision_encoder(pixels) if cache is None else cache(self.vision_encoder, pixels)
+        if self._tower_is_shared:
+            vectors = self.language_model.embed_map(features[0])
+            # a language model may hold its tower in another precision than the mask head's
+            return Encoded([maps.to(_precision(self.mask_head)) for maps in features], vectors)
         visual = features if tower_pixels is None else [tower_pixels.to(_precision(self.language_model))]
         return Encoded(features, self.language_model.embed_image(visual))
 
@@ -221,6 +224,21 @@ class Assistant(Described, LightningModule):
         if isinstance(names, str):
             raise QueryError(f"names: expected a list of names such as {[names]}, got the text {names!r}")
         return self.answers(image, [Query(0, kind, tuple(names))], decoding)[0]
+
+    @property
+    def _tower_is_shared(self) -> bool:
+        return isinstance(self.vision_encoder, SharedTower)
+
+    def _build_parts(self) -> None:
+        encoder, tokens = self.vision_encoder, self.format.special_tokens
+        if isinstance(encoder, SharedTower):
+            encoder.check(self.language_model)
+            self.language_model.build(NO_MAPS, tokens)
+            encoder.join(self.language_model)
+        else:
+            encoder.build()
+            self.language_model.build(encoder.spec, tokens)
+        self.mask_head.build(encoder.spec)
 
     def _answer_parts(
         self,

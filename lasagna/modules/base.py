@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightning import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from lasagna.batch import ImagePreparation, TextPreparation
-from lasagna.recipe import Described
+from lasagna.errors import ConfigError
+from lasagna.recipe import Described, describe
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,11 @@ class VisionEncoder(Described, LightningModule):
         """Input pixels per cell of the main map."""
         return self.spec.strides[0]
 
+    @property
+    def about(self) -> str:
+        """What the maps depend on beside weights and pixels, for whoever keeps them; known once built."""
+        return str(describe(self))
+
     @abstractmethod
     def build(self) -> None:
         """Make the layers and load pretrained weights."""
@@ -74,8 +80,31 @@ class VisionEncoder(Described, LightningModule):
         """
 
 
+class VisualTower(nn.Module):
+    """A language model's own visual tower up to the projector, as ``SharedTower`` lends it to the mask head.
+
+    Args:
+        spec: The one map that ``forward`` returns.
+        preparation: The resize, padding and normalisation that the tower wants.
+        about: What the map depends on beside weights and pixels.
+    """
+
+    def __init__(self, spec: FeatureSpec, preparation: ImagePreparation, about: str) -> None:
+        super().__init__()
+        self.spec = spec
+        self.preparation = preparation
+        self.about = about
+
+    @abstractmethod
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Encode images ``[b, 3, H, W]`` to the map that ``spec`` announces, float ``[b, c, h, w]``."""
+
+
 class LanguageModel(Described, LightningModule):
     """Reads an image and text, and predicts text."""
+
+    has_tower = False
+    """Whether the model has a visual tower of its own, which the mask head can read by ``tower``."""
 
     @property
     @abstractmethod
@@ -110,8 +139,28 @@ class LanguageModel(Described, LightningModule):
             visual: The vision encoder's maps, or one tensor, the tower's pixels ``[b, 3, h, w]``.
 
         Returns:
-            Float ``[b, i, d]``, i image tokens an image.
+            Float ``[b, i, d]``, i image tokens an image; ``[b, i, k*d]`` where k vectors a token enter as many layers.
         """
+
+    @property
+    def tower(self) -> VisualTower:
+        """The model's own visual tower, which keeps its weights; known once built.
+
+        Raises:
+            ConfigError: If it has none, or one whose patches are no grid.
+        """
+        raise ConfigError(f"language_model: {type(self).__name__} has no visual tower of its own")
+
+    def embed_map(self, features: Tensor) -> Tensor:
+        """Turn the map that ``tower`` gives for images into what ``embed_image`` gives for them.
+
+        Args:
+            features: Float ``[b, c, h, w]``.
+
+        Returns:
+            Float ``[b, i, d]``.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no visual tower of its own")
 
     @abstractmethod
     def embed(self, input_ids: Tensor, image_vectors: Tensor) -> Tensor:
@@ -119,10 +168,11 @@ class LanguageModel(Described, LightningModule):
 
         Args:
             input_ids: Long ``[r, t]``.
-            image_vectors: What stands at the image tokens of each row, float ``[r, i, d]``.
+            image_vectors: What ``embed_image`` gave for the image of each row, float ``[r, i, d]``; or none of it,
+                ``[r, 0, d]``, for rows that go on behind their image.
 
         Returns:
-            Float ``[r, t, d]``.
+            Float ``[r, t, d]``, or as wide as ``image_vectors``.
         """
 
     @abstractmethod
@@ -136,7 +186,7 @@ class LanguageModel(Described, LightningModule):
         """Compute hidden states.
 
         Args:
-            embeddings: Float ``[r, t, d]``.
+            embeddings: What ``embed`` gave, float ``[r, t, d]``.
             attention_mask: 1 for real tokens, long ``[r, past + t]``.
             position_ids: Long ``[r, t]``.
             cache: Key-value cache from ``new_cache``, extended in place, or None.

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from lasagna.errors import ConfigError
 from lasagna.modules.base import VisionEncoder
-from lasagna.recipe import describe
 from lasagna.trained import fingerprint
 
 
@@ -82,7 +81,7 @@ class FeatureCache:
     def _digest(self, encoder: VisionEncoder, pixels: Tensor) -> str:
         if id(encoder) not in self._digests:
             weights = sorted(fingerprint(encoder, ()).items())
-            self._digests[id(encoder)] = _short(f"{describe(encoder)}{weights}".encode())
+            self._digests[id(encoder)] = _short(f"{encoder.about}{weights}".encode())
         kind = pixels.device.type
         cast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else pixels.dtype
         return f"{type(encoder).__name__}-{self._digests[id(encoder)]}-{str(cast).rpartition('.')[2]}"

@@ -47,6 +47,8 @@ def at_input(logits: Tensor, batch: Batch, ignored: Ignored) -> Iterator[MaskGro
 def at_image(logits: Tensor, batch: Batch, ignored: Ignored) -> Iterator[MaskGroup]:
     """Compare the masks of one image after the other in the image's own size, as the original does.
 
+    What the vision encoder's input does not show of an image never counts.
+
     Args:
         logits: Logits of the batch's masks, float ``[n, h', w']``, which cover the padded input.
         batch: The batch; its samples hold the masks in the images' own sizes.
@@ -55,16 +57,18 @@ def at_image(logits: Tensor, batch: Batch, ignored: Ignored) -> Iterator[MaskGro
     images = batch.image_index[batch.mask_rows]
     for image in images.unique().tolist():
         dialogues = [sample.dialogue for sample in batch.samples if sample.image == image]
-        targets = np.concatenate([_own_targets(dialogue, ignored) for dialogue in dialogues])
-        restored = resample(logits[images == image], batch.geometries[image])
-        yield restored, torch.from_numpy(targets).to(logits.device)
+        targets = np.stack([target for dialogue in dialogues for target in _own_targets(dialogue, ignored)])
+        geometry = batch.geometries[image]
+        shown = np.ascontiguousarray(targets[:, *geometry.shown])
+        yield resample(logits[images == image], geometry), torch.from_numpy(shown).to(logits.device)
 
 
-def _own_targets(dialogue: Dialogue, ignored: Ignored) -> NDArray[np.uint8]:
+def _own_targets(dialogue: Dialogue, ignored: Ignored) -> list[NDArray[np.uint8]]:
+    """Return the masks of a dialogue in the image's own size, each uint8 ``[h, w]``."""
     masks = [entry.mask.decode() for entry in dialogue.entries if entry.present and entry.mask is not None]
-    if not masks:
-        return np.zeros((0, 0, 0), np.uint8)
-    targets = np.stack(masks).astype(np.uint8)
-    if ignored == "left_out" and dialogue.ignore is not None:
-        targets[:, dialogue.ignore.decode()] = IGNORE_PIXEL
+    targets = [mask.astype(np.uint8) for mask in masks]
+    if targets and ignored == "left_out" and dialogue.ignore is not None:
+        void = dialogue.ignore.decode()
+        for target in targets:
+            target[void] = IGNORE_PIXEL
     return targets

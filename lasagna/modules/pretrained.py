@@ -132,7 +132,7 @@ def add_tokens(model: PreTrainedModel, tokenizer: Any, tokens: Sequence[str], st
     """
     known = set(tokenizer.get_vocab())
     tokenizer.add_tokens(list(tokens), special_tokens=True)
-    split = [token for token in tokens if len(tokenizer(token, add_special_tokens=False).input_ids) != 1]
+    split = unknown(tokens, tokenizer)
     if split:
         raise ConfigError(
             f"tokenizer: it splits {split}, each of which must be one token; choose another prompt format"
@@ -143,6 +143,11 @@ def add_tokens(model: PreTrainedModel, tokenizer: Any, tokens: Sequence[str], st
     fresh = [tokenizer.convert_tokens_to_ids(token) for token in tokens if token not in known]
     if start == "mean":
         _to_mean(model, fresh)
+
+
+def unknown(tokens: Sequence[str], tokenizer: Any) -> list[str]:  # noqa: ANN401
+    """Return the tokens that a tokeniser does not read as one piece."""
+    return [token for token in tokens if len(tokenizer(token, add_special_tokens=False).input_ids) != 1]
 
 
 def check_quantization(quantization: Quantization | None, model: str | dict[str, Any]) -> None:

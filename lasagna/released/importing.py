@@ -111,7 +111,11 @@ def _recipe(release: Release, folder: Path, sam: str | None) -> Recipe:
         own = release.kept.settings
         language_model["adapter"] = {"rank": own.rank, "alpha": own.alpha, "targets": list(own.targets)}
     parts = {
-        "vision_encoder": {"class_path": "lasagna.modules.sam.SamVisionEncoder", "init_args": weights},
+        # the file's sizes count, whatever a config says that this one is put on top of
+        "vision_encoder": {
+            "class_path": "lasagna.modules.sam.SamVisionEncoder",
+            "init_args": {**weights, "size": None},
+        },
         "language_model": {"class_path": "lasagna.modules.llava.LlavaV1", "init_args": language_model},
         "mask_head": {"class_path": "lasagna.modules.sam.SamMaskHead", "init_args": weights},
     }

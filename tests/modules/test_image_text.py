@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from test_language_models import LanguageModelContract
+from transformers import Qwen2VLImageProcessor
 
 from lasagna.errors import ConfigError
 from lasagna.modules import Assistant, FeatureSpec, LoRA, TinyMaskHead, TinyVisionEncoder
@@ -33,6 +34,18 @@ CONFIGS = {
         "text_config": TEXT | {"model_type": "llama"},
         "image_token_index": 2999,
     },
+    "llava_next": {
+        "model_type": "llava_next",
+        "vision_config": VISION | {"model_type": "clip_vision_model", "image_size": 28, "patch_size": 7},
+        "text_config": TEXT | {"model_type": "llama"},
+        "image_token_index": 2999,
+    },
+    "llava_onevision": {
+        "model_type": "llava_onevision",
+        "vision_config": VISION | {"model_type": "siglip_vision_model", "image_size": 30, "patch_size": 7},
+        "text_config": TEXT | {"model_type": "qwen2"},
+        "image_token_index": 2999,
+    },
     "internvl": {
         "model_type": "internvl",
         "vision_config": VISION | {"model_type": "internvl_vision", "image_size": [28, 28], "patch_size": [7, 7]},
@@ -54,6 +67,15 @@ CONFIGS = {
         "image_token_id": 2999,
         "scale_factor": 2,
     },
+    "paligemma": {
+        "model_type": "paligemma",
+        "vision_config": VISION
+        | {"model_type": "siglip_vision_model", "image_size": 28, "patch_size": 7, "vision_use_head": False},
+        "text_config": TEXT | {"model_type": "gemma", "head_dim": 8},
+        "image_token_index": 2999,
+        "projection_dim": 32,
+        "hidden_size": 32,
+    },
     "qwen2_5_vl": {
         "model_type": "qwen2_5_vl",
         "vision_config": QWEN_VISION
@@ -69,6 +91,22 @@ CONFIGS = {
         "vision_start_token_id": 2998,
         "vision_end_token_id": 2997,
     },
+    "qwen3_vl": {
+        "model_type": "qwen3_vl",
+        "vision_config": QWEN_VISION
+        | {
+            "depth": 4,
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "out_hidden_size": 32,
+            "num_position_embeddings": 36,
+            "deepstack_visual_indexes": [0, 2],
+        },
+        "text_config": QWEN_TEXT | {"num_hidden_layers": 3, "head_dim": 8},
+        "image_token_id": 2999,
+        "vision_start_token_id": 2998,
+        "vision_end_token_id": 2997,
+    },
     "qwen2_vl": {
         "model_type": "qwen2_vl",
         "vision_config": QWEN_VISION | {"embed_dim": 32, "hidden_size": 32},
@@ -80,8 +118,12 @@ CONFIGS = {
 }
 
 
+SECOND = {"model_type": "gemma2", "head_dim": 8, "sliding_window": 600, "final_logit_softcapping": None}
+SETTINGS = CONFIGS | {"paligemma2": CONFIGS["paligemma"] | {"text_config": TEXT | SECOND}}
+
+
 def made(kind, **settings):
-    return ImageTextModel(CONFIGS[kind], "words", **{"image_size": 28, "max_length": 512} | settings)
+    return ImageTextModel(SETTINGS[kind], "words", **{"image_size": 28, "max_length": 512} | settings)
 
 
 def built(kind, **settings):
@@ -133,11 +175,43 @@ class TestLlava(LanguageModelContract):
     def own_arguments(self, model, ids, pixels):
         image = getattr(model.vlm.config, "image_token_id", None) or model.vlm.config.image_token_index
         own = ids.masked_fill(ids == model.image_token_id, image)
-        arguments = model._family.arguments(pixels, model.vlm.config)
-        arguments["attention_mask"] = torch.ones_like(ids)
-        if model._family.axes:
-            arguments["mm_token_type_ids"] = (own == image).int()
-        return {"input_ids": own, **arguments}
+        return {"input_ids": own, "attention_mask": torch.ones_like(ids), **self.own_image(own == image, pixels)}
+
+    def own_image(self, places, pixels):
+        return {"pixel_values": pixels}
+
+    def test_the_projector_learns_if_asked_and_the_tower_never(self):
+        model = built(self.kind, train_projector=True, frozen=True).train()
+        trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
+        assert trained
+        pixels = torch.randn(2, 3, model.side, model.side)
+        model.embed_image([pixels]).square().mean().backward()
+        assert all(value.grad is not None and value.grad.abs().sum() > 0 for value in trained.values())
+
+    def test_recomputing_gives_the_same_gradients(self):
+        gradients = []
+        for recompute in (False, True):
+            model = built(self.kind, recompute=recompute).train()
+            ids = torch.tensor([self.prompt(model)])
+            hidden = self.hidden(model, ids, torch.ones_like(ids), self.vectors(model))
+            hidden.square().mean().backward()
+            gradients.append([value.grad for value in model.decoder.parameters()])
+        for plain, again in zip(*gradients, strict=True):
+            torch.testing.assert_close(plain, again)
+
+    def test_tied_embeddings_grow_together(self):
+        """Settings say so at one place or the other, and the vocabulary lacks most words."""
+        settings = SETTINGS[self.kind]
+        text = settings["text_config"] | {"vocab_size": 60, "tie_word_embeddings": True}
+        settings = settings | {"text_config": text, "tie_word_embeddings": True}
+        model = ImageTextModel(settings, "words", image_size=28, max_length=512)
+        model.build(FEATURES, TINY.special_tokens)
+        words, output = model.vlm.get_input_embeddings().weight, model.vlm.get_output_embeddings().weight
+        assert words is output
+        [present] = model.preparation.answer_ids(TINY.present_token)
+        assert present >= 60
+        assert model.logits(torch.zeros(1, model.hidden_size)).shape == (1, len(words))
+        assert len(words) > present
 
     def test_an_assistant_takes_a_step(self):
         model = made(self.kind, adapter=LoRA(rank=2, targets=("q_proj",), embeddings=False))
@@ -152,6 +226,33 @@ class TestLlava(LanguageModelContract):
         assert all(id(value) in decoder for name, value in model.named_parameters() if name in trained)
 
 
+class TestLlavaNext(TestLlava):
+    kind = "llava_next"
+
+    def own_image(self, places, pixels):
+        return {"pixel_values": pixels, "image_sizes": torch.tensor([pixels.shape[2:]])}
+
+    def test_logits_are_those_of_the_model_itself(self, monkeypatch):
+        """Transformers counts a tile at least beside the whole image; told that there is none, it has its own way."""
+        from transformers.models.llava_next import modeling_llava_next
+
+        monkeypatch.setattr(modeling_llava_next, "image_size_to_num_patches", lambda **_: 1)
+        super().test_logits_are_those_of_the_model_itself()
+
+
+class TestLlavaOneVision(TestLlava):
+    kind = "llava_onevision"
+
+    def vectors(self, model, count=1):
+        pixels = torch.randn(count, 3, 30, 30, generator=torch.Generator().manual_seed(1))
+        return model.embed_image([pixels]).detach()
+
+    def own_image(self, places, pixels):
+        # an image is not cut into tiles where there are several
+        several = torch.tensor([2])
+        return {"pixel_values": pixels, "image_sizes": torch.tensor([pixels.shape[2:]]), "batch_num_images": several}
+
+
 class TestInternVL(TestLlava):
     kind = "internvl"
 
@@ -159,17 +260,103 @@ class TestInternVL(TestLlava):
 class TestSmolVLM(TestLlava):
     kind = "smolvlm"
 
+    def own_image(self, places, pixels):
+        return {"pixel_values": pixels[:, None]}
 
-class TestIdefics3(TestLlava):
+
+class TestIdefics3(TestSmolVLM):
     kind = "idefics3"
 
 
-class TestQwen25VL(TestLlava):
-    kind = "qwen2_5_vl"
+class TestPaliGemma(TestLlava):
+    kind = "paligemma"
+
+    def test_an_image_costs_as_many_tokens_as_it_has_vectors(self):
+        """A last channel says what is read in both directions."""
+        model = self.build()
+        assert self.prompt(model).count(model.image_token_id) == self.vectors(model).shape[1]
+        assert self.vectors(model).shape[2] == model.hidden_size + 1
+
+    def own_arguments(self, model, ids, pixels):
+        """Say as its own processor does what is prefix; what the answer is begins behind the new line."""
+        suffix = (ids == model.preparation.prefix_end_id).cumsum(1) - (ids == model.preparation.prefix_end_id).long()
+        assert 0 < suffix.sum() < ids.shape[1] / 2
+        return super().own_arguments(model, ids, pixels) | {"token_type_ids": suffix}
+
+    def test_answers_are_read_in_one_direction_and_prompts_in_both(self):
+        model = built(self.kind)
+        prompt = self.prompt(model)
+        ids = torch.tensor([prompt + model.preparation.answer_ids("sun <SEG> dog <NEG>")])
+        hidden = self.hidden(model, ids, torch.ones_like(ids), self.vectors(model))
+        for place, changes_before in ((len(prompt) - 3, True), (len(prompt) - 1, False), (ids.shape[1] - 2, False)):
+            other = ids.clone()
+            other[0, place] = model.preparation.answer_ids("house")[0]
+            difference = (
+                (self.hidden(model, other, torch.ones_like(ids), self.vectors(model)) - hidden).abs().amax(-1)[0]
+            )
+            assert (difference[:place].max() > 1e-3) == changes_before
+            assert difference[place:].max() > 1e-3
+
+    def test_the_prefix_ends_once(self):
+        model = self.build()
+        text = model.preparation
+        ids = text.prompt_ids("a <image>\nsun\nand dog")
+        assert ids[: text.image_tokens] == [model.image_token_id] * text.image_tokens
+        assert ids.count(model.preparation.prefix_end_id) == 1
+        assert ids[-2] == model.preparation.prefix_end_id
+        assert model.preparation.prefix_end_id not in text.answer_ids("sun\ndog")
+
+
+class TestPaliGemma2(TestPaliGemma):
+    """A Gemma 2 instead of a Gemma: some layers look back a certain way, and logits are bounded."""
+
+    kind = "paligemma2"
+
+    def test_logits_are_bounded(self, monkeypatch):
+        """As Gemma 2 bounds them; not all versions of transformers do so in PaliGemma's own forward."""
+        model = built(self.kind)
+        hidden = torch.randn(5, model.hidden_size)
+        free = model.logits(hidden)
+        monkeypatch.setattr(model.decoder.config, "final_logit_softcapping", 2.0)
+        torch.testing.assert_close(model.logits(hidden), 2 * torch.tanh(free / 2))
+
+    def test_rows_longer_than_layers_look_back_are_refused(self):
+        with pytest.raises(ConfigError, match="max_length: layers of this model look back 600 tokens, got 601"):
+            built(self.kind, max_length=601)
 
 
 class TestQwen2VL(TestLlava):
     kind = "qwen2_vl"
+
+    def own_image(self, places, pixels):
+        """Cut images by transformers' own processor."""
+        vision = {"patch_size": 7, "merge_size": 2, "temporal_patch_size": 2}
+        processor = Qwen2VLImageProcessor(do_resize=False, do_rescale=False, do_normalize=False, **vision)
+        return {**processor(images=list(pixels), return_tensors="pt"), "mm_token_type_ids": places.int()}
+
+
+class TestQwen25VL(TestQwen2VL):
+    kind = "qwen2_5_vl"
+
+
+class TestQwen3VL(TestQwen2VL):
+    kind = "qwen3_vl"
+
+    def test_an_image_costs_as_many_tokens_as_it_has_vectors(self):
+        """Each token has a vector for the words' place, and one for each of two layers."""
+        model = self.build()
+        assert self.prompt(model).count(model.image_token_id) == self.vectors(model).shape[1]
+        assert self.vectors(model).shape[2] == 3 * model.hidden_size
+
+    def test_vectors_of_deeper_layers_count(self):
+        model = built(self.kind)
+        ids = torch.tensor([self.prompt(model)])
+        vectors = self.vectors(model)
+        whole = self.hidden(model, ids, torch.ones_like(ids), vectors)
+        for part in (1, 2):
+            fewer = vectors.clone()
+            fewer[..., part * model.hidden_size : (part + 1) * model.hidden_size] = 0
+            assert (self.hidden(model, ids, torch.ones_like(ids), fewer) - whole).abs().max() > 0.01
 
 
 def test_every_family_is_proven():
@@ -191,8 +378,8 @@ def test_the_image_stands_first_wherever_the_format_has_it():
 
 
 def test_what_is_refused():
-    with pytest.raises(ConfigError, match=r"no way yet to read a 'paligemma'; there are llava \(LLaVA 1.5\)"):
-        ImageTextModel({"model_type": "paligemma"}, "words").build(FEATURES, TINY.special_tokens)
+    with pytest.raises(ConfigError, match=r"no way yet to read a 'gemma3'; there are llava \(LLaVA 1.5\)"):
+        ImageTextModel({"model_type": "gemma3"}, "words").build(FEATURES, TINY.special_tokens)
     with pytest.raises(ConfigError, match="image_size: 30 is not a multiple of 14"):
         built("qwen2_5_vl", image_size=30)
     with pytest.raises(ConfigError, match="quantization"):

@@ -256,6 +256,9 @@ def test_the_tower_sees_the_middle_or_all_of_an_image(base, model):
     assert torch.equal(crop.pixels(image), crop.pixels(blind))
     assert not torch.equal(whole.pixels(image), whole.pixels(blind))
     assert crop.geometry((40, 80)).padded == (28, 28)
+    assert crop.geometry((40, 80)).seen == (0, 20, 40, 40)
+    assert crop.geometry((81, 40)).seen == (20, 0, 40, 40)
+    assert crop.geometry((40, 40)).seen is None
 
 
 def test_small_images_and_mean_and_deviation_of_the_tower(folder):

@@ -164,3 +164,24 @@ def test_at_the_images_own_resolution_ignored_pixels_are_left_out_or_background(
     assert found.item() == pytest.approx(mask_terms(output.mask_logits[:, 2:], truth[:, 2:])[0].item(), rel=1e-6)
     found = SegmentationLoss(resolution="image", ignored="background")(output, batch)["bce"]
     assert found.item() == pytest.approx(mask_terms(output.mask_logits, truth)[0].item(), rel=1e-6)
+
+
+def test_at_the_images_own_resolution_dialogues_without_masks_may_be_about_the_same_image():
+    batch, _ = batch_of([(4, 3)], [2])
+    output = output_of(batch)
+    alone = SegmentationLoss(resolution="image")(output, batch)
+    absent = Dialogue("complex", ("dog",), (Entry("dog", False),))
+    batch.samples = [Sample("scenes", "0", 0, absent), *batch.samples, Sample("scenes", "0", 0, absent)]
+    assert SegmentationLoss(resolution="image")(output, batch) == alone
+
+
+@pytest.mark.parametrize("ignored", ["left_out", "background"])
+def test_at_the_images_own_resolution_what_the_input_does_not_show_counts_nowhere(ignored):
+    batch, masks = batch_of([(4, 8)], [2])
+    batch.geometries = [Geometry((4, 8), (8, 8), (8, 8), seen=(0, 3, 4, 4))]
+    output = output_of(batch, side=8)
+    losses = SegmentationLoss(resolution="image", ignored=ignored)(output, batch)
+    shown = torch.nn.functional.interpolate(output.mask_logits[None], (4, 4), mode="bilinear")[0]
+    bce, dice = mask_terms(shown, torch.from_numpy(np.stack(masks[0])[..., 3:7].astype(np.uint8)))
+    assert losses["bce"].item() == pytest.approx(bce.mean().item(), rel=1e-5)
+    assert losses["dice"].item() == pytest.approx(dice.mean().item(), rel=1e-5)

@@ -13,8 +13,16 @@ import torch
 from torch import Tensor
 
 from lasagna.errors import ConfigError
-
-Arguments = dict[str, Any]
+from lasagna.modules.image_text.qwen_towers import MergedTower, StackedTower, WindowedTower
+from lasagna.modules.image_text.towers import (
+    ConnectedTower,
+    FinalTower,
+    LayerTower,
+    LineTower,
+    ShuffledTower,
+    TowerReading,
+    patch_side,
+)
 
 
 @dataclass(frozen=True)
@@ -25,17 +33,21 @@ class Family:
         name: What people call it.
         side: From the config, the only height and width of the tower's input in pixels; None if any will do.
         unit: From the config, pixels along a side of an image token.
-        arguments: From pixels ``[b, 3, H, W]`` and the config, the arguments of ``get_image_features``.
+        tower: How the tower is read.
         enclosing: Tokens before and behind an image, where the family has such.
+        line_end: Whether a vector of the model's own follows those of the image.
         axes: Whether positions have three axes (time, row, column), which those in the image differ in.
+        prefix: Whether image and question look at each other in both directions, and positions count from 1.
     """
 
     name: str
     side: Callable[[Any], int | None]
     unit: Callable[[Any], int]
-    arguments: Callable[[Tensor, Any], Arguments]
+    tower: TowerReading
     enclosing: tuple[str, str] = ("", "")
+    line_end: bool = False
     axes: bool = False
+    prefix: bool = False
 
 
 def family_of(config: Any) -> Family:  # noqa: ANN401
@@ -69,59 +81,38 @@ def grid_positions(positions: Tensor, first: int, grid: int) -> Tensor:
     return torch.stack([torch.where(inside, first + place, text) for place in placed])
 
 
-def _plain(pixels: Tensor, config: Any) -> Arguments:  # noqa: ANN401
-    return {"pixel_values": pixels}
-
-
-def _listed(pixels: Tensor, config: Any) -> Arguments:  # noqa: ANN401
-    # a list of images for each sample, here of one
-    return {"pixel_values": pixels[:, None]}
-
-
-def _patches(pixels: Tensor, config: Any) -> Arguments:  # noqa: ANN401
-    """Cut images into patches, those that will become one token beside each other, as Qwen2-VL's processor does."""
-    vision = config.vision_config
-    patch, merge = vision.patch_size, vision.spatial_merge_size
-    count, (height, width) = len(pixels), (side // patch for side in pixels.shape[2:])
-    frames = pixels[:, None].expand(-1, vision.temporal_patch_size, -1, -1, -1)
-    # [b, time, channel, row of tokens, row in a token, pixel, column of tokens, column in a token, pixel]
-    cut = frames.unflatten(4, (width // merge, merge, patch)).unflatten(3, (height // merge, merge, patch))
-    flat = cut.permute(0, 3, 6, 4, 7, 2, 1, 5, 8).flatten(5).flatten(0, 4)
-    return {"pixel_values": flat, "image_grid_thw": torch.tensor([[1, height, width]] * count, device=pixels.device)}
-
-
 def _fixed(config: Any) -> int:  # noqa: ANN401
     side = config.vision_config.image_size
     return int(side[0] if isinstance(side, list | tuple) else side)
 
 
-def _patch(config: Any) -> int:  # noqa: ANN401
-    side = config.vision_config.patch_size
-    return int(side[0] if isinstance(side, list | tuple) else side)
+def _shuffled(config: Any) -> int:  # noqa: ANN401
+    ratio: float = config.downsample_ratio
+    return round(patch_side(config) / ratio)
+
+
+def _merged(config: Any) -> int:  # noqa: ANN401
+    return int(patch_side(config) * config.vision_config.spatial_merge_size)
+
+
+def _connected(config: Any) -> int:  # noqa: ANN401
+    return int(patch_side(config) * config.scale_factor)
+
+
+def _qwen(name: str, tower: TowerReading) -> Family:
+    return Family(name, lambda config: None, _merged, tower, ("<|vision_start|>", "<|vision_end|>"), axes=True)
 
 
 FAMILIES = {
-    "llava": Family("LLaVA 1.5", _fixed, _patch, _plain),
-    "internvl": Family(
-        "InternVL", _fixed, lambda config: round(_patch(config) / config.downsample_ratio), _plain, ("<img>", "</img>")
-    ),
-    "smolvlm": Family("SmolVLM", _fixed, lambda config: _patch(config) * config.scale_factor, _listed),
-    "idefics3": Family("Idefics3", _fixed, lambda config: _patch(config) * config.scale_factor, _listed),
-    "qwen2_5_vl": Family(
-        "Qwen2.5-VL",
-        lambda config: None,
-        lambda config: _patch(config) * config.vision_config.spatial_merge_size,
-        _patches,
-        ("<|vision_start|>", "<|vision_end|>"),
-        axes=True,
-    ),
-    "qwen2_vl": Family(
-        "Qwen2-VL",
-        lambda config: None,
-        lambda config: _patch(config) * config.vision_config.spatial_merge_size,
-        _patches,
-        ("<|vision_start|>", "<|vision_end|>"),
-        axes=True,
-    ),
+    "llava": Family("LLaVA 1.5", _fixed, patch_side, LayerTower()),
+    "llava_next": Family("LLaVA-NeXT", _fixed, patch_side, LineTower(), line_end=True),
+    "llava_onevision": Family("LLaVA-OneVision", _fixed, patch_side, LineTower(), line_end=True),
+    "internvl": Family("InternVL", _fixed, _shuffled, ShuffledTower(), ("<img>", "</img>")),
+    "smolvlm": Family("SmolVLM", _fixed, _connected, ConnectedTower()),
+    "idefics3": Family("Idefics3", _fixed, _connected, ConnectedTower()),
+    "paligemma": Family("PaliGemma", _fixed, patch_side, FinalTower(), prefix=True),
+    "qwen2_vl": _qwen("Qwen2-VL", MergedTower()),
+    "qwen2_5_vl": _qwen("Qwen2.5-VL", WindowedTower()),
+    "qwen3_vl": _qwen("Qwen3-VL", StackedTower()),
 }
 """Transformers' model type to its family; each is proven by a test against transformers' own forward."""

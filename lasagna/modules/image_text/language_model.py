@@ -16,10 +16,13 @@ from transformers import AutoModelForImageTextToText, DynamicCache
 from lasagna.batch import ImagePreparation, TextPreparation
 from lasagna.errors import ConfigError
 from lasagna.modules.adapters import LoRA
-from lasagna.modules.base import FeatureSpec, LanguageModel
+from lasagna.modules.base import FeatureSpec, LanguageModel, VisualTower
 from lasagna.modules.checkpoint_folder import read_json
-from lasagna.modules.image_text.families import Family, family_of, grid_positions
+from lasagna.modules.image_text.decoder_input import decoder_input
+from lasagna.modules.image_text.families import Family, family_of
+from lasagna.modules.image_text.prefix import PREFIX_END, PrefixFirst, prefix_of
 from lasagna.modules.image_text.text import ImageFirst
+from lasagna.modules.image_text.towers import Tower, patch_side
 from lasagna.modules.preparation import SquashPreparation
 from lasagna.modules.pretrained import (
     Quantization,
@@ -28,6 +31,7 @@ from lasagna.modules.pretrained import (
     read_config,
     read_model,
     read_tokenizer,
+    unknown,
 )
 
 MEAN, DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -55,6 +59,8 @@ class ImageTextModel(LanguageModel):
         recompute: Whether training computes each block a second time rather than keep what it computed; less memory.
         download: Whether what is not here may be fetched from the hub.
     """
+
+    has_tower = True
 
     def __init__(
         self,
@@ -127,26 +133,18 @@ class ImageTextModel(LanguageModel):
             ConfigError: If model or tokeniser are not here, of an unknown family, do not fit, or cannot be quantized.
         """
         check_quantization(self.quantization, self.model)
-        family_of(read_config(self.model, self.download))
+        config = read_config(self.model, self.download)
+        family_of(config).tower.check(config)
         tokenizer = read_tokenizer(self.tokenizer_name or str(self.model), self.download)
         self.vlm = read_model(
             AutoModelForImageTextToText, self.model, self.weights_dtype, self.quantization, self.download
         )
-        unit = self._family.unit(self.vlm.config)
-        if self.side % unit:
-            raise ConfigError(f"image_size: {self.side} is not a multiple of {unit}, the pixels of an image token")
-        add_tokens(self.vlm, tokenizer, special_tokens, self.new_tokens)
+        self._check_side()
+        self._check_length()
+        own = [PREFIX_END] if self._family.prefix else []
+        add_tokens(self.vlm, tokenizer, [*special_tokens, *unknown(own, tokenizer)], self.new_tokens)
         self.image_token_id = tokenizer.convert_tokens_to_ids(special_tokens[2])
-        known = set(tokenizer.get_vocab())
-        self._preparation = ImageFirst(
-            tokenizer=tokenizer,
-            image_token=special_tokens[2],
-            image_tokens=self.grid**2,
-            end_token_id=tokenizer.eos_token_id,
-            padding_token_id=tokenizer.pad_token_id,
-            max_length=self.max_length,
-            enclosing=self._family.enclosing if known.issuperset(self._family.enclosing) else ("", ""),
-        )
+        self._preparation = self._prepared_by(tokenizer, special_tokens[2])
         self._settle()
 
     def train(self, mode: bool = True) -> ImageTextModel:
@@ -160,18 +158,34 @@ class ImageTextModel(LanguageModel):
     def embed_image(self, visual: Sequence[Tensor]) -> Tensor:
         """Turn the tower's pixels ``[b, 3, h, w]`` into ``[b, i, d]``."""
         pixels = visual[0].to(self.vlm.dtype)
-        arguments = self._family.arguments(pixels, self.vlm.config)
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.train_projector):
-            found = self.vlm.model.get_image_features(**arguments)
-        vectors = getattr(found, "pooler_output", found)
-        joined = vectors if isinstance(vectors, Tensor) else torch.cat([part.flatten(0, -2) for part in vectors])
-        return joined.reshape(len(pixels), self.grid**2, self.hidden_size)
+            return self._marked(self._family.tower.vectors(self.vlm.model, pixels, self.vlm.config))
+
+    @property
+    def tower(self) -> VisualTower:
+        """The tower's patches as a map."""
+        return Tower(self._family.tower, self.vlm.model, self.vlm.config, self.tower_preparation, self.side)
+
+    def embed_map(self, features: Tensor) -> Tensor:
+        """Turn the tower's map ``[b, c, h, w]`` into ``[b, i, d]``."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.train_projector):
+            features = features.to(self.vlm.dtype)
+            return self._marked(self._family.tower.project(self.vlm.model, features, self.vlm.config))
 
     def embed(self, input_ids: Tensor, image_vectors: Tensor) -> Tensor:
-        """Embed rows of tokens ``[r, t]``, with ``[r, i, d]`` at their image tokens."""
+        """Embed rows of tokens ``[r, t]``, with ``[r, i, d]`` at their image tokens.
+
+        Where vectors of an image enter several layers, they stand side by side, and nothing (zeros) beside the words.
+        Where a prefix is read in both directions, a last channel says 1 in it.
+        """
         words: Tensor = self.vlm.get_input_embeddings()(input_ids)
         places = input_ids == self.image_token_id
-        return words.masked_scatter(places[..., None], image_vectors.to(words.dtype)[places.any(1)])
+        if image_vectors.shape[1]:
+            words = nn.functional.pad(words, (0, image_vectors.shape[2] - words.shape[2]))
+        embedded = words.masked_scatter(places[..., None], image_vectors.to(words.dtype)[places.any(1)])
+        if isinstance(self._preparation, PrefixFirst) and image_vectors.shape[1]:
+            embedded[..., -1] = prefix_of(input_ids, self._preparation.prefix_end_id).to(words.dtype)
+        return embedded
 
     def forward(
         self,
@@ -181,22 +195,17 @@ class ImageTextModel(LanguageModel):
         cache: Any = None,  # noqa: ANN401
     ) -> Tensor:
         """Compute hidden states ``[r, t, d]`` after the final norm."""
-        if self._family.axes:
-            position_ids = grid_positions(position_ids, self._preparation.first, self.grid)
-        output = self.decoder(
-            inputs_embeds=embeddings,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            past_key_values=cache,
-            use_cache=cache is not None,
-        )
-        hidden: Tensor = output.last_hidden_state
+        image = self._preparation.first, self.grid
+        config = self.decoder.config
+        given = decoder_input(self._family, config, embeddings, attention_mask, position_ids, image)
+        hidden: Tensor = self.decoder(**given, past_key_values=cache, use_cache=cache is not None).last_hidden_state
         return hidden
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Turn hidden states ``[..., d]`` into token logits ``[..., v]``."""
         logits: Tensor = self.vlm.get_output_embeddings()(hidden)
-        return logits
+        cap = getattr(self.decoder.config, "final_logit_softcapping", None) if self._family.prefix else None
+        return logits if cap is None else torch.tanh(logits / cap) * cap
 
     def new_cache(self) -> Any:  # noqa: ANN401
         """Return an empty key-value cache."""
@@ -213,6 +222,37 @@ class ImageTextModel(LanguageModel):
     def _family(self) -> Family:
         return family_of(self.vlm.config)
 
+    def _marked(self, vectors: Tensor) -> Tensor:
+        """Say that images are in the prefix, where there is one."""
+        return nn.functional.pad(vectors, (0, 1), value=1.0) if self._family.prefix else vectors
+
+    def _prepared_by(self, tokenizer: Any, image_token: str) -> ImageFirst:  # noqa: ANN401
+        enclosing = self._family.enclosing
+        kind = PrefixFirst if self._family.prefix else ImageFirst
+        return kind(
+            tokenizer=tokenizer,
+            image_token=image_token,
+            image_tokens=self.grid**2 + self._family.line_end,
+            end_token_id=tokenizer.eos_token_id,
+            padding_token_id=tokenizer.pad_token_id,
+            max_length=self.max_length,
+            enclosing=enclosing if set(tokenizer.get_vocab()).issuperset(enclosing) else ("", ""),
+        )
+
+    def _check_side(self) -> None:
+        config, unit = self.vlm.config, self._family.unit(self.vlm.config)
+        # a tower of one size leaves out what is too little for a patch, as convolutions do
+        used = self.side if self._family.side(config) is None else self.side // patch_side(config) * patch_side(config)
+        if used % unit:
+            raise ConfigError(f"image_size: {self.side} is not a multiple of {unit}, the pixels of an image token")
+
+    def _check_length(self) -> None:
+        window = getattr(self.decoder.config, "sliding_window", None) if self._family.prefix else None
+        if window is not None and self.max_length > window:
+            raise ConfigError(
+                f"max_length: layers of this model look back {window} tokens, got {self.max_length}; take at most that"
+            )
+
     def _settle(self) -> None:
         language = {id(parameter) for parameter in self.decoder.parameters()}
         head = {id(parameter) for parameter in self.vlm.get_output_embeddings().parameters()}
@@ -228,4 +268,5 @@ class ImageTextModel(LanguageModel):
 
 
 def _is_projector(name: str) -> bool:
-    return any(part in name for part in ("multi_modal_projector", "connector", "visual.merger"))
+    parts = ("multi_modal_projector", "image_newline", "connector", "visual.merger", "visual.deepstack_merger_list")
+    return any(part in name for part in parts)

@@ -34,7 +34,10 @@ class CropPreparation:
 
     def geometry(self, size: tuple[int, int]) -> Geometry:
         """Say that an image of some height and width fills the whole input, by its middle square."""
-        return Geometry(original=size, resized=(self.side, self.side), padded=(self.side, self.side))
+        shortest = min(size)
+        top, left = ((side - shortest) // 2 for side in size)
+        seen = None if size[0] == size[1] else (top, left, shortest, shortest)
+        return Geometry(original=size, resized=(self.side, self.side), padded=(self.side, self.side), seen=seen)
 
     def pixels(self, image: NDArray[np.uint8]) -> Tensor:
         """Turn an image ``[h, w, 3]`` into the tower's input, float ``[3, H, W]``."""

@@ -16,13 +16,13 @@ from transformers import DynamicCache
 
 from lasagna.batch import ImagePreparation, TextPreparation
 from lasagna.modules.adapters import LoRA
-from lasagna.modules.base import FeatureSpec, LanguageModel
+from lasagna.modules.base import FeatureSpec, LanguageModel, VisualTower
 from lasagna.modules.checkpoint_folder import fill, read_state
 from lasagna.modules.llava.llama import make_llama, renew_positions
 from lasagna.modules.llava.settings import find_tower, read_settings
 from lasagna.modules.llava.text_preparation import IMAGE_END, IMAGE_START, LlavaPreparation
 from lasagna.modules.llava.tokenizer import read_tokenizer
-from lasagna.modules.llava.tower import read_tower, tower_preparation
+from lasagna.modules.llava.tower import PatchMap, read_tower, tower_preparation
 
 
 class LlavaV1(LanguageModel):
@@ -42,6 +42,8 @@ class LlavaV1(LanguageModel):
         max_length: Longest row of tokens, the image's included; None for that of ``config.json``.
         recompute: Whether training computes each block a second time rather than keep what it computed; less memory.
     """
+
+    has_tower = True
 
     def __init__(
         self,
@@ -112,6 +114,16 @@ class LlavaV1(LanguageModel):
     def embed_image(self, visual: Sequence[Tensor]) -> Tensor:
         """Turn the tower's pixels, the one tensor ``[b, 3, h, w]``, into ``[b, i, d]``."""
         vectors: Tensor = self.mm_projector(self.vision_tower(visual[0]))
+        return vectors
+
+    @property
+    def tower(self) -> VisualTower:
+        """CLIP's patches as a map."""
+        return PatchMap(self.vision_tower, self.tower_preparation)
+
+    def embed_map(self, features: Tensor) -> Tensor:
+        """Turn the tower's map ``[b, c, h, w]`` into ``[b, i, d]``."""
+        vectors: Tensor = self.mm_projector(features.flatten(2).transpose(1, 2))
         return vectors
 
     def embed(self, input_ids: Tensor, image_vectors: Tensor) -> Tensor:

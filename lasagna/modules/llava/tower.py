@@ -15,6 +15,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from lasagna.batch import ImagePreparation
 from lasagna.errors import CheckpointError
+from lasagna.modules.base import FeatureSpec, VisualTower
 from lasagna.modules.checkpoint_folder import fill, read_json, read_state
 from lasagna.modules.llava.crop_preparation import CropPreparation
 from lasagna.modules.pad_preparation import PadPreparation
@@ -59,6 +60,7 @@ class Tower(nn.Module):
         config.num_hidden_layers = layers[select_layer]
         self.width = config.hidden_size
         self.side = config.image_size
+        self.patch = config.patch_size
         self.tokens = (config.image_size // config.patch_size) ** 2
         model = CLIPVisionModel(config)
         self.clip = getattr(model, "vision_model", model)  # the networks' common name in all versions of transformers
@@ -67,6 +69,26 @@ class Tower(nn.Module):
         """Encode images ``[b, 3, H, W]`` to patches ``[b, i, c]``, without class token and final norm."""
         states: Tensor = self.clip(pixels).last_hidden_state
         return states[:, 1:]
+
+
+class PatchMap(VisualTower):
+    """A tower's patches as a map.
+
+    Args:
+        network: The tower.
+        preparation: What prepares its images.
+    """
+
+    def __init__(self, network: Tower, preparation: ImagePreparation) -> None:
+        covered = network.side // network.patch * network.patch
+        # how deep the tower is shows in its weights
+        super().__init__(FeatureSpec((network.width,), (network.patch,), (covered, covered)), preparation, "")
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Encode images ``[b, 3, H, W]`` to ``[b, c, h, w]``."""
+        patches: Tensor = self.network(pixels)
+        return patches.transpose(1, 2).reshape(len(pixels), -1, *self.spec.grid)
 
 
 def read_tower(folder: Path, select_layer: int) -> Tower:

@@ -1,0 +1,204 @@
+"""Visual towers of image-text models in two halves: to one map of patches, and from the map to image tokens.
+
+The map is what the tower gives before anything merges patches or changes their width; a mask head can read it too. A
+test proves that both halves together give what transformers' own ``get_image_features`` gives.
+
+Notation: b: images; H, W: input height and width in pixels; c, h, w: channels, height and width of the map; i: image
+tokens; d: hidden size.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lasagna.batch import ImagePreparation
+from lasagna.errors import ConfigError
+from lasagna.modules.base import FeatureSpec, VisualTower
+
+_CLASS_TOKEN = {"full": "it has no class token to leave out", "default": "its class token is kept"}
+
+
+class TowerReading(ABC):
+    """How a kind of tower is read. All methods take the model's config."""
+
+    @abstractmethod
+    def network(self, model: nn.Module) -> nn.Module:
+        """Return the tower of a model, transformers' inner one without output layer."""
+
+    def channels(self, config: Any) -> int:  # noqa: ANN401
+        """Return the channels of the map."""
+        return int(config.vision_config.hidden_size)
+
+    def check(self, config: Any) -> None:  # noqa: ANN401, B027 - most towers always fit
+        """Check that the tower's patches are a grid.
+
+        Raises:
+            ConfigError: If they are none.
+        """
+
+    @abstractmethod
+    def patches(self, network: nn.Module, pixels: Tensor, config: Any) -> Tensor:  # noqa: ANN401
+        """Encode images ``[b, 3, H, W]`` to their patches, row by row, float ``[b, h*w, c]``."""
+
+    def vectors(self, model: nn.Module, pixels: Tensor, config: Any) -> Tensor:  # noqa: ANN401
+        """Turn images ``[b, 3, H, W]`` into image tokens ``[b, i, d]``: both halves, where nobody reads the map."""
+        return self.project(model, self.read(self.network(model), pixels, config), config)
+
+    def read(self, network: nn.Module, pixels: Tensor, config: Any) -> Tensor:  # noqa: ANN401
+        """Encode images ``[b, 3, H, W]`` to their map, float ``[b, c, h, w]``."""
+        grid = [side // patch_side(config) for side in pixels.shape[2:]]
+        return self.patches(network, pixels, config).transpose(1, 2).reshape(len(pixels), -1, *grid)
+
+    @abstractmethod
+    def project(self, model: nn.Module, features: Tensor, config: Any) -> Tensor:  # noqa: ANN401
+        """Turn maps ``[b, c, h, w]`` into image tokens ``[b, i, d]``."""
+
+
+class Tower(VisualTower):
+    """The tower of an image-text model.
+
+    Args:
+        reading: How its kind is read.
+        model: Transformers' inner model, without output layer.
+        config: The model's config.
+        preparation: What prepares its images.
+        side: Height and width of its input in pixels.
+    """
+
+    def __init__(
+        self,
+        reading: TowerReading,
+        model: nn.Module,
+        config: Any,  # noqa: ANN401
+        preparation: ImagePreparation,
+        side: int,
+    ) -> None:
+        patch = patch_side(config)
+        covered = side // patch * patch
+        spec = FeatureSpec((reading.channels(config),), (patch,), (covered, covered))
+        layer = getattr(config, "vision_feature_layer", None)
+        super().__init__(spec, preparation, f"{config.model_type} {layer} {config.vision_config.to_dict()}")
+        self.reading = reading
+        self.config = config
+        self.network = reading.network(model)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Encode images ``[b, 3, H, W]`` to ``[b, c, h, w]``."""
+        return self.reading.read(self.network, pixels, self.config)
+
+
+class LayerTower(TowerReading):
+    """A CLIP or SigLIP of which one layer is read, as LLaVA does, or several, side by side as channels."""
+
+    def network(self, model: nn.Module) -> nn.Module:
+        """Return the tower."""
+        return _part(model, "vision_tower")
+
+    def channels(self, config: Any) -> int:  # noqa: ANN401
+        """Return the channels of all layers that are read."""
+        return len(_layers(config)) * super().channels(config)
+
+    def check(self, config: Any) -> None:  # noqa: ANN401
+        """Check that a class token is left out, and nothing else is."""
+        strategy, kind = config.vision_feature_select_strategy, config.vision_config.model_type
+        wanted = "full" if kind.startswith("siglip") else "default"
+        if strategy != wanted:
+            raise ConfigError(
+                f"model: vision_feature_select_strategy {strategy!r} with a {kind!r} leaves no square of patches, "
+                f"since {_CLASS_TOKEN[wanted]}; set it to {wanted!r} in the model's settings"
+            )
+
+    def patches(self, network: nn.Module, pixels: Tensor, config: Any) -> Tensor:  # noqa: ANN401
+        """Return the layers that the projector reads, without class token."""
+        layers = _layers(config)
+        # a list of layers instead would save memory, but is not known to all versions of transformers
+        states = network(pixels, output_hidden_states=True, return_dict=True).hidden_states
+        first = 1 if config.vision_feature_select_strategy == "default" else 0
+        return torch.cat([states[layer][:, first:] for layer in layers], -1)
+
+    def project(self, model: nn.Module, features: Tensor, config: Any) -> Tensor:  # noqa: ANN401
+        """Project patch by patch."""
+        vectors: Tensor = _part(model, "multi_modal_projector")(features.flatten(2).transpose(1, 2))
+        return vectors
+
+
+class LineTower(LayerTower):
+    """The tower of LLaVA-NeXT and LLaVA-OneVision, which see an image as it is or cut into tiles as well.
+
+    Here it is one piece, which the model's own vector for the end of a line follows.
+    """
+
+    def project(self, model: Any, features: Tensor, config: Any) -> Tensor:  # noqa: ANN401
+        """Project patch by patch, and end the line."""
+        vectors = super().project(model, features, config)
+        end = model.image_newline.to(vectors).expand(len(vectors), 1, -1)
+        return torch.cat([vectors, end], 1)
+
+
+class FinalTower(TowerReading):
+    """The tower of PaliGemma, a SigLIP that is read after its final norm."""
+
+    def network(self, model: nn.Module) -> nn.Module:
+        """Return the tower."""
+        return _part(model, "vision_tower")
+
+    def patches(self, network: nn.Module, pixels: Tensor, config: Any) -> Tensor:  # noqa: ANN401
+        """Return the last layer after the final norm."""
+        patches: Tensor = network(pixel_values=pixels, return_dict=True).last_hidden_state
+        return patches
+
+    def project(self, model: nn.Module, features: Tensor, config: Any) -> Tensor:  # noqa: ANN401
+        """Project patch by patch."""
+        vectors: Tensor = _part(model, "multi_modal_projector")(features.flatten(2).transpose(1, 2))
+        return vectors
+
+
+class ShuffledTower(LayerTower):
+    """InternVL's tower, whose patches are shuffled into fewer and wider ones before the projector."""
+
+    def patches(self, network: nn.Module, pixels: Tensor, config: Any) -> Tensor:  # noqa: ANN401
+        """Return the layer that is read; the last one has passed the final norm."""
+        if config.vision_feature_layer != -1:
+            return super().patches(network, pixels, config)
+        first = 1 if config.vision_feature_select_strategy == "default" else 0
+        patches: Tensor = network(pixel_values=pixels, return_dict=True).last_hidden_state[:, first:]
+        return patches
+
+    def project(self, model: Any, features: Tensor, config: Any) -> Tensor:  # noqa: ANN401
+        """Shuffle and project."""
+        shuffled = model.pixel_shuffle(features.permute(0, 2, 3, 1), scale_factor=config.downsample_ratio)
+        vectors: Tensor = _part(model, "multi_modal_projector")(shuffled.flatten(1, 2))
+        return vectors
+
+
+class ConnectedTower(FinalTower):
+    """The tower of SmolVLM and Idefics3, whose connector shuffles and projects."""
+
+    def network(self, model: nn.Module) -> nn.Module:
+        """Return the tower."""
+        return _part(model, "vision_model")
+
+    def project(self, model: nn.Module, features: Tensor, config: Any) -> Tensor:  # noqa: ANN401
+        """Shuffle and project."""
+        vectors: Tensor = _part(model, "connector")(features.flatten(2).transpose(1, 2))
+        return vectors
+
+
+def patch_side(config: Any) -> int:  # noqa: ANN401
+    """Return the pixels along a side of a patch of a model's tower."""
+    side = config.vision_config.patch_size
+    return int(side[0] if isinstance(side, list | tuple) else side)
+
+
+def _layers(config: Any) -> list[int]:  # noqa: ANN401
+    layers = config.vision_feature_layer
+    return list(layers) if isinstance(layers, Sequence) else [int(layers)]
+
+
+def _part(model: nn.Module, name: str) -> nn.Module:
+    return model.get_submodule(name)

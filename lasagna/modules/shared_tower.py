@@ -1,0 +1,128 @@
+"""The language model's own visual tower as the vision encoder, so that one encoder serves both.
+
+Notation: b: images; H, W: input height and width in pixels; c, h, w: channels, height and width of the map.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lasagna.batch import Geometry, ImagePreparation
+from lasagna.errors import ConfigError
+from lasagna.modules.base import FeatureSpec, LanguageModel, VisionEncoder, VisualTower
+
+NO_MAPS = FeatureSpec((), (), (0, 0))
+"""What a language model is built with whose tower is shared: it reads no maps but its own."""
+
+
+class SharedTower(VisionEncoder):
+    """Lends the language model's visual tower to the mask head; the tower runs once for each image.
+
+    The mask head sees the tower's patches before the projector as one map, and the language model turns the same map
+    into its image tokens. The tower keeps its weights. There are no finer maps, so that a mask is as sharp as the head
+    makes it from patches: four times as fine with the heads of this package.
+
+    The assistant calls ``join`` once the language model is built.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tower: VisualTower | None = None
+
+    def check(self, language_model: LanguageModel) -> None:
+        """Check, before anything is built, that there is a tower.
+
+        Raises:
+            ConfigError: If the language model has none.
+        """
+        if not language_model.has_tower:
+            raise ConfigError(
+                "vision_encoder: SharedTower reads the language model's own visual tower, and "
+                f"{type(language_model).__name__} has none; take an ImageTextModel or LlavaV1 as language_model, or a "
+                "vision encoder with weights of its own"
+            )
+
+    def join(self, language_model: LanguageModel) -> None:
+        """Take the tower of a language model that is built.
+
+        Raises:
+            ConfigError: If it has none, or one whose patches are no grid.
+        """
+        self.tower = language_model.tower
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """The tower's map."""
+        return self._joined.spec
+
+    @property
+    def preparation(self) -> ImagePreparation:
+        """The tower's preparation; what its last patches do not reach does not count as seen."""
+        return covering(self._joined.preparation, self.spec.image_size)
+
+    @property
+    def about(self) -> str:
+        """What the tower's map depends on beside weights and pixels."""
+        return self._joined.about
+
+    def build(self) -> None:
+        """Do nothing, since the language model makes the tower."""
+
+    def train(self, mode: bool = True) -> SharedTower:
+        """Stay in evaluation mode, since the tower keeps its weights."""
+        return super().train(False)
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """Encode images ``[b, 3, H, W]`` to the tower's map ``[b, c, h, w]``."""
+        with torch.no_grad():
+            return [self._joined(pixels)]
+
+    @property
+    def _joined(self) -> VisualTower:
+        if self.tower is None:
+            raise RuntimeError("SharedTower: the tower is known once it has joined a language model; call join() first")
+        return self.tower
+
+
+@dataclass(frozen=True)
+class Covered:
+    """A preparation of which an encoder reads the upper left part: whole patches alone.
+
+    Args:
+        whole: The preparation.
+        covered: Height and width of what is read in pixels.
+    """
+
+    whole: ImagePreparation
+    covered: tuple[int, int]
+
+    def geometry(self, size: tuple[int, int]) -> Geometry:
+        """Say what of an image of some height and width is read, and how it was fitted."""
+        fitted = self.whole.geometry(size)
+        resized = (min(fitted.resized[0], self.covered[0]), min(fitted.resized[1], self.covered[1]))
+        top, left, *shown = fitted.seen or (0, 0, *size)
+        height, width = (
+            max(1, round(side * part / all_of_it))
+            for side, part, all_of_it in zip(shown, resized, fitted.resized, strict=True)
+        )
+        return replace(fitted, resized=resized, padded=self.covered, seen=(top, left, height, width))
+
+    def pixels(self, image: NDArray[np.uint8]) -> Tensor:
+        """Turn an image ``[h, w, 3]`` into the encoder's input, float ``[3, H, W]``, all of it."""
+        return self.whole.pixels(image)
+
+
+def covering(preparation: ImagePreparation, covered: tuple[int, int]) -> ImagePreparation:
+    """Return a preparation whose geometry says what an encoder reads of its input.
+
+    Args:
+        preparation: The preparation.
+        covered: Height and width of what is read in pixels, at most those of the input.
+    """
+    whole = preparation.geometry(covered).padded == covered
+    return preparation if whole else Covered(preparation, covered)
