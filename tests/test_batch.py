@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from lasagna.batch import IGNORE_PIXEL, Batch, Geometry, fit_mask, restore_logits
+from lasagna.fitted_image import FittedImage, normalise
+from lasagna.mask_layers import MaskLayers
+from lasagna.normalisation import Normalisation
 
 GEOMETRY = Geometry(original=(10, 20), resized=(16, 32), padded=(32, 32))
 
@@ -66,6 +71,27 @@ def test_a_batch_moves_its_tensors_alone():
     assert moved.pixels.device.type == moved.mask_targets.device.type == "meta"
     assert moved.geometries == [GEOMETRY]
     assert moved.tower_pixels is None
+
+
+def test_compact_images_and_masks_move_as_they_are_and_become_tensors_where_they_are_asked_for():
+    values = torch.randint(0, 256, (10, 20, 3), dtype=torch.uint8)
+    image = FittedImage(values, Normalisation((0.5,) * 3, (0.5,) * 3), (32, 32))
+    masks = MaskLayers(values[None, :, :, 0], [(0, 7), (0, 8)], [None, (0, 9)], GEOMETRY)
+    ids, one = torch.arange(6).reshape(2, 3), torch.tensor([1])
+    compact = Batch([image], [GEOMETRY], ids, ids, one, one, [masks], one, one, [], [], [image])
+    moved = pickle.loads(pickle.dumps(compact)).to("cpu")
+    assert "pixels" not in vars(moved) and "mask_targets" not in vars(moved)
+    assert torch.equal(moved.pixels, normalise([image])) and torch.equal(moved.tower_pixels, moved.pixels)
+    assert torch.equal(moved.mask_targets, masks.targets())
+    assert moved.pixels is moved.pixels and moved.mask_targets is moved.mask_targets
+    assert compact.to("meta").input_ids.device.type == "meta"
+
+
+def test_what_was_put_in_the_place_of_pixels_and_masks_stays_there_when_the_batch_moves():
+    changed = batch()
+    changed.pixels, changed.mask_targets = changed.pixels + 1, changed.mask_targets + 1
+    moved = changed.to("cpu")
+    assert (moved.pixels == 1).all() and (moved.mask_targets == 1).all()
 
 
 @pytest.mark.gpu
