@@ -29,7 +29,7 @@ class FittedImage:
     """An image in the size that a part sees it in.
 
     Args:
-        values: The image, uint8 ``[h, w, 3]``.
+        values: The image, uint8 ``[3, h, w]``.
         normalisation: What becomes of its bytes.
         padded: Height and width of the input, which is zero below and right of the image.
     """
@@ -40,8 +40,9 @@ class FittedImage:
 
     @classmethod
     def of(cls, image: NDArray[np.uint8], normalisation: Normalisation, padded: tuple[int, int]) -> FittedImage:
-        """Make one of an array ``[h, w, 3]``; arrays that are views of something read-only are copied."""
-        return cls(torch.from_numpy(np.require(image, requirements=["C", "W"])), normalisation, padded)
+        """Make one of an array ``[h, w, 3]``, which is copied where it is read-only or turned round."""
+        usable = image.flags.writeable and min(image.strides) > 0
+        return cls(torch.from_numpy(image if usable else image.copy()).permute(2, 0, 1), normalisation, padded)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> FittedImage:
         """Return the image on another device."""
@@ -89,7 +90,7 @@ def normalise(images: Sequence[FittedImage]) -> Tensor:
     """
     result = torch.empty((len(images), 3, *images[0].padded), device=images[0].values.device)
     for image, target in zip(images, result, strict=True):
-        height, width = image.values.shape[:2]
+        height, width = image.values.shape[1:]
         target[:, height:] = 0
         target[:, :height, width:] = 0
         _look_up(image, target[:, :height, :width])
@@ -99,10 +100,10 @@ def normalise(images: Sequence[FittedImage]) -> Tensor:
 def _look_up(image: FittedImage, target: Tensor) -> None:
     tables = image.normalisation.tables
     if target.device.type != "cpu":
-        places = image.values.permute(2, 0, 1).flatten(1).long()
+        places = image.values.flatten(1).long()
         target.copy_(torch.from_numpy(tables).to(target.device).gather(1, places).view(target.shape))
         return
     values, floats = image.values.numpy(), target.numpy()
     for channel in range(3):
         # every byte has a place, so that "clip" changes nothing but the time: there is no check, and no copy between
-        np.take(tables[channel], values[..., channel], out=floats[channel], mode="clip")
+        np.take(tables[channel], values[channel], out=floats[channel], mode="clip")

@@ -74,9 +74,9 @@ def test_a_batch_moves_its_tensors_alone():
 
 
 def test_compact_images_and_masks_move_as_they_are_and_become_tensors_where_they_are_asked_for():
-    values = torch.randint(0, 256, (10, 20, 3), dtype=torch.uint8)
+    values = torch.randint(0, 256, (3, 10, 20), dtype=torch.uint8)
     image = FittedImage(values, Normalisation((0.5,) * 3, (0.5,) * 3), (32, 32))
-    masks = MaskLayers(values[None, :, :, 0], [(0, 7), (0, 8)], [None, (0, 9)], GEOMETRY)
+    masks = MaskLayers(values[:1], [(0, 7), (0, 8)], [None, (0, 9)], GEOMETRY)
     ids, one = torch.arange(6).reshape(2, 3), torch.tensor([1])
     compact = Batch([image], [GEOMETRY], ids, ids, one, one, [masks], one, one, [], [], [image])
     moved = pickle.loads(pickle.dumps(compact)).to("cpu")

@@ -38,9 +38,7 @@ class Brightened(SquashPreparation):
 def test_a_fitted_image_is_normalised_and_padded_as_sam_does_it():
     [pixels] = normalise([SamPreparation(32).fitted(picture())])
     resized = SamPreparation(32).fitted(picture()).values
-    plain = (resized.permute(2, 0, 1).float() - torch.tensor(MEAN)[:, None, None]) / torch.tensor(DEVIATION)[
-        :, None, None
-    ]
+    plain = (resized.float() - torch.tensor(MEAN)[:, None, None]) / torch.tensor(DEVIATION)[:, None, None]
     assert torch.equal(pixels[:, :24], plain)
     assert pixels.shape == (3, 32, 32) and (pixels[:, 24:] == 0).all()
 

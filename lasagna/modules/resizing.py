@@ -19,14 +19,14 @@ def resize_bilinear(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[
 
     Args:
         image: uint8 ``[h, w, 3]``.
-        size: Height and width of the result.
+        size: Height and width of the result, whose channels may lie apart in memory.
     """
     if image.shape[:2] == size:
         return image
     if all(map(_has_exact_weights, image.shape[:2], size)):
         channels = torch.from_numpy(np.require(image, requirements=["C", "W"])).permute(2, 0, 1)[None]
         resized = torch.nn.functional.interpolate(channels, size=size, mode="bilinear", antialias=True)
-        return resized[0].permute(1, 2, 0).contiguous().numpy()
+        return resized[0].permute(1, 2, 0).numpy()
     return np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
 
