@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lasagna.fitted_image import FittedImage, normalise, prepare
+from lasagna.fitted_image import FittedImage, _gather, normalise, prepare
 from lasagna.modules.llava.crop_preparation import CropPreparation
 from lasagna.modules.pad_preparation import PadPreparation
 from lasagna.modules.preparation import SquashPreparation
@@ -64,6 +64,14 @@ def test_a_fitted_image_shares_no_memory_with_a_read_only_one():
     fitted = PREPARATIONS[0].fitted(image)
     fitted.values.fill_(0)
     assert image.any()
+
+
+@pytest.mark.parametrize("preparation", PREPARATIONS)
+def test_other_devices_look_bytes_up_as_the_processor_does(preparation):
+    fitted = preparation.fitted(picture())
+    target = torch.empty(3, *fitted.values.shape[1:])
+    _gather(fitted, target)
+    assert torch.equal(target, normalise([fitted])[0, :, : target.shape[1], : target.shape[2]])
 
 
 @pytest.mark.gpu
