@@ -20,6 +20,7 @@ from lasagna.fitted_image import FittedImage, normalise
 from lasagna.geometry import IGNORE_PIXEL, Geometry, fit_mask, restore_logits
 from lasagna.mask_layers import MaskLayers
 from lasagna.prompt_format import PromptFormat
+from lasagna.small_tensors import SmallTensors
 
 __all__ = [
     "IGNORE_LABEL",
@@ -127,7 +128,7 @@ class Sample:
     dialogue: Dialogue
 
 
-class Batch:
+class Batch(SmallTensors):
     """A batch of dialogues over fewer, or as many, images.
 
     Not a dataclass, since Lightning would take it apart to convert what is in it, and geometries cannot be changed.

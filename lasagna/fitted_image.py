@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lasagna.normalisation import Normalisation
+from lasagna.small_tensors import SmallTensors
 
 if TYPE_CHECKING:
     from lasagna.batch import ImagePreparation
 
 
 @dataclass(frozen=True)
-class FittedImage:
+class FittedImage(SmallTensors):
     """An image in the size that a part sees it in.
 
     Args:

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from lasagna.geometry import IGNORE_PIXEL, Geometry
+from lasagna.small_tensors import SmallTensors
 
 Place = tuple[int, int]
 """Where a mask is: the layer, and the value of its pixels there."""
 
 
 @dataclass(frozen=True)
-class MaskLayers:
+class MaskLayers(SmallTensors):
     """Masks of one image. Those that do not overlap can share a layer, as all of a label map do.
 
     Args:

@@ -98,3 +98,14 @@ def test_what_was_put_in_the_place_of_pixels_and_masks_stays_there_when_the_batc
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="pinned memory needs a CUDA device")
 def test_a_batch_can_be_pinned():
     assert batch().pin_memory().pixels.is_pinned()
+
+
+def test_small_tensors_of_a_batch_travel_with_it_and_large_ones_in_shared_memory():
+    large = batch()
+    large.pixels = torch.zeros(1, 3, 300, 300)
+    state = large.__getstate__()
+    assert [name for name, value in state.items() if isinstance(value, torch.Tensor)] == ["pixels"]
+    back = pickle.loads(pickle.dumps(large))
+    assert torch.equal(back.input_ids, large.input_ids) and back.mask_targets.dtype == torch.uint8
+    back.input_ids += 1  # what arrives can be written to
+    assert back.pixels.shape == (1, 3, 300, 300)
