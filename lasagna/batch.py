@@ -18,7 +18,7 @@ from torch import Tensor
 from lasagna.dialogue import Dialogue, Kind
 from lasagna.fitted_image import FittedImage, normalise
 from lasagna.geometry import IGNORE_PIXEL, Geometry, fit_mask, restore_logits
-from lasagna.mask_layers import MaskLayers
+from lasagna.mask_layers import MaskLayers, mask_targets
 from lasagna.prompt_format import PromptFormat
 from lasagna.small_tensors import SmallTensors
 
@@ -188,7 +188,7 @@ class Batch(SmallTensors):
     def mask_targets(self) -> Tensor:
         """Masks to learn in the encoder's geometry, uint8 ``[n, H, W]``: 0, 1, or 255 for ignored."""
         masks = self._mask_targets
-        return masks if isinstance(masks, Tensor) else torch.cat([layers.targets() for layers in masks])
+        return masks if isinstance(masks, Tensor) else mask_targets(masks)
 
     @cached_property
     def tower_pixels(self) -> Tensor | None:

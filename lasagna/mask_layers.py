@@ -43,22 +43,21 @@ class MaskLayers(SmallTensors):
         """Return the masks in page-locked memory."""
         return replace(self, layers=self.layers.pin_memory())
 
-    def targets(self) -> Tensor:
-        """Return the masks in the encoder's geometry, uint8 ``[n, H, W]``: 0, 1, or 255 for ignored and padding.
+    def fill(self, targets: Tensor) -> None:
+        """Write the masks in the encoder's geometry as ``fit_mask`` does: 0, 1, or 255 for ignored pixels and padding.
 
-        Masks are resized as ``fit_mask`` does.
+        Args:
+            targets: Where they go, uint8 ``[n, H, W]``.
         """
         height, width = self.geometry.resized
         layers = self._resized()
         void = {place: layers[place[0]] == place[1] for place in set(self.ignored) if place is not None}
-        targets = layers.new_empty((len(self.places), *self.geometry.padded))
         targets[:, height:] = IGNORE_PIXEL
         targets[:, :height, width:] = IGNORE_PIXEL
         for target, (layer, value), ignored in zip(targets, self.places, self.ignored, strict=True):
             torch.eq(layers[layer], value, out=target[:height, :width])
             if ignored is not None:
                 target[:height, :width].masked_fill_(void[ignored], IGNORE_PIXEL)
-        return targets
 
     def _resized(self) -> Tensor:
         if self.geometry.resized == self.geometry.original:
@@ -66,6 +65,16 @@ class MaskLayers(SmallTensors):
         rows, columns = map(_nearest, self.geometry.original, self.geometry.resized)
         device = self.layers.device
         return self.layers.index_select(2, columns.to(device)).index_select(1, rows.to(device))
+
+
+def mask_targets(images: Sequence[MaskLayers]) -> Tensor:
+    """Return the masks of images in the encoder's geometry, image by image, uint8 ``[n, H, W]``."""
+    counts = [len(image.places) for image in images]
+    # touching memory for the first time costs more than the comparing, so that each mask goes straight to its place
+    targets = images[0].layers.new_empty((sum(counts), *images[0].geometry.padded))
+    for image, places in zip(images, targets.split(counts), strict=True):
+        image.fill(places)
+    return targets
 
 
 @lru_cache(maxsize=256)

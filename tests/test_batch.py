@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 
 from lasagna.batch import IGNORE_PIXEL, Batch, Geometry, fit_mask, restore_logits
 from lasagna.fitted_image import FittedImage, normalise
-from lasagna.mask_layers import MaskLayers
+from lasagna.mask_layers import MaskLayers, mask_targets
 from lasagna.normalisation import Normalisation
 
 GEOMETRY = Geometry(original=(10, 20), resized=(16, 32), padded=(32, 32))
@@ -82,7 +82,7 @@ def test_compact_images_and_masks_move_as_they_are_and_become_tensors_where_they
     moved = pickle.loads(pickle.dumps(compact)).to("cpu")
     assert "pixels" not in vars(moved) and "mask_targets" not in vars(moved)
     assert torch.equal(moved.pixels, normalise([image])) and torch.equal(moved.tower_pixels, moved.pixels)
-    assert torch.equal(moved.mask_targets, masks.targets())
+    assert torch.equal(moved.mask_targets, mask_targets([masks]))
     assert moved.pixels is moved.pixels and moved.mask_targets is moved.mask_targets
     assert compact.to("meta").input_ids.device.type == "meta"
 

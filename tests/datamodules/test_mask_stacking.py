@@ -12,7 +12,7 @@ from lasagna.batch import IGNORE_PIXEL, Geometry, fit_mask
 from lasagna.datamodules.mask_stacking import FULL, MaskStack, stack_masks
 from lasagna.datamodules.sample import PreparedSample, Row
 from lasagna.dialogue import Dialogue, Entry
-from lasagna.mask_layers import MaskLayers
+from lasagna.mask_layers import MaskLayers, mask_targets
 from lasagna.masks import LabelMap, RLEMask, UnionMask
 
 SIZE = (6, 7)
@@ -56,7 +56,7 @@ def test_targets_are_those_of_each_mask_alone(kind, geometry, seed, void):
     masks = some_masks(seed, kind)
     ignore = None if void is None else masks[void]
     rows = [row_of(masks, ignore), row_of(masks[3:1:-1]), row_of(masks[:1], masks[5])]
-    assert torch.equal(stacked(rows, geometry).targets(), plain(rows, geometry))
+    assert torch.equal(mask_targets([stacked(rows, geometry)]), plain(rows, geometry))
 
 
 def test_all_masks_of_a_label_map_share_one_layer_and_so_do_masks_that_do_not_overlap():
@@ -78,4 +78,4 @@ def test_a_layer_that_has_no_number_left_is_followed_by_another():
 
 def test_masks_of_a_question_answered_in_words_are_not_learnt():
     masks = some_masks(0)
-    assert stacked([row_of(masks, counted=0)], GEOMETRIES[0]).targets().shape == (0, *SIZE)
+    assert mask_targets([stacked([row_of(masks, counted=0)], GEOMETRIES[0])]).shape == (0, *SIZE)
