@@ -3,7 +3,8 @@
 Two paths: *SAM and CLIP*, 640 x 480 photographs of 150 classes prepared for SAM (1024 pixels) and for CLIP (224), as
 the original was measured, with 10 and with 60 classes present; *small*, 96 pixels for the tiny parts. The work is all
 that a worker does: read the shard, decode image and label map, dialogue, strategies, tokens, both preparations, masks,
-collate.
+collate. ``finish_ms`` is what is left to do for a sample where the parts compute, here on one core of the processor:
+normalising and padding both inputs, and fitting the masks into the encoder's input.
 
 ``python benchmarks/data.py`` measures in this process and with ``--workers`` processes; ``--results`` files the
 numbers as ``docs/results/data.json``. The original took 25 to 32 ms of wall time for a sample without collating it, and
@@ -24,7 +25,7 @@ import torch
 from models import SIZES, make_assistant
 from PIL import Image
 
-from lasagna.batch import Preparation
+from lasagna.batch import Batch, Preparation
 from lasagna.datamodules import (
     ClassSampling,
     NegativeInjection,
@@ -92,11 +93,14 @@ def measure(folder: Path, preparation: Preparation, options: argparse.Namespace)
     made = _milliseconds(lambda: [maker(sample) for sample in raw])
     pairs = [[one, other] for one, other in zip(samples[::2], samples[1::2], strict=True) if one and other]
     collated = _milliseconds(lambda: [collate(pair, preparation) for pair in pairs])
+    batches = [collate(pair, preparation) for pair in pairs]
+    finished = _milliseconds(lambda: [_finish(batch) for batch in batches])
     alone, shared = (_stream(source, preparation, workers) for workers in (1, options.workers))
     return {
         "decode_ms": decode / len(raw),
         "sample_ms": made / len(raw),
         "collate_two_ms": collated / len(pairs),
+        "finish_ms": finished / len(samples),
         "one_worker_per_second": alone,
         f"{options.workers}_workers_per_second": shared,
         "share_of_bare_decoding": decode / made,
@@ -119,6 +123,12 @@ def _stream(source: Source, preparation: Preparation, workers: int) -> float:
     for batch in loader:
         seen += len(batch.geometries)
     return seen / (time.perf_counter() - began)
+
+
+def _finish(batch: Batch) -> None:
+    fresh = batch.to("cpu")  # what was made once would be kept
+    assert fresh.pixels.is_floating_point() and fresh.mask_targets.dtype == torch.uint8
+    assert fresh.tower_pixels is None or fresh.tower_pixels.is_floating_point()
 
 
 def _milliseconds(call: object) -> float:

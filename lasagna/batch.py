@@ -5,8 +5,9 @@ Notation: b: images; r: dialogues (rows); t: tokens; n: masks; H, W: the vision 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,46 +16,29 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lasagna.dialogue import Dialogue, Kind
-from lasagna.masks import BoolMask
+from lasagna.fitted_image import FittedImage, normalise
+from lasagna.geometry import IGNORE_PIXEL, UNSEEN_LOGIT, Geometry, fit_mask, restore_logits
+from lasagna.mask_layers import MaskLayers, mask_targets
 from lasagna.prompt_format import PromptFormat
+from lasagna.small_tensors import SmallTensors
+
+__all__ = [
+    "IGNORE_LABEL",
+    "IGNORE_PIXEL",
+    "UNSEEN_LOGIT",
+    "Batch",
+    "Geometry",
+    "ImagePreparation",
+    "Preparation",
+    "Query",
+    "Sample",
+    "TextPreparation",
+    "fit_mask",
+    "restore_logits",
+]
 
 IGNORE_LABEL = -100
 """Label of tokens without supervision, as in ``torch.nn.functional.cross_entropy``."""
-
-IGNORE_PIXEL = 255
-"""Value of pixels in mask targets that count in no loss."""
-
-UNSEEN_LOGIT = -100.0
-"""Mask logit of pixels that the vision encoder's input does not show: certainly in no mask."""
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """How an image was fitted into the vision encoder's input: resized, then padded at the right and the bottom.
-
-    Args:
-        original: Height and width of the image as it was.
-        resized: Height and width of its part of the input.
-        padded: Height and width of the whole input.
-        seen: Top, left, height and width of what the input shows of the image, in the image's own pixels; None for all
-            of it.
-    """
-
-    original: tuple[int, int]
-    resized: tuple[int, int]
-    padded: tuple[int, int]
-    seen: tuple[int, int, int, int] | None = None
-
-    @property
-    def shown(self) -> tuple[slice, slice]:
-        """Rows and columns of the image that the input shows."""
-        top, left, height, width = self.seen or (0, 0, *self.original)
-        return slice(top, top + height), slice(left, left + width)
-
-    @property
-    def shown_size(self) -> tuple[int, int]:
-        """Height and width of what the input shows, in the image's own pixels."""
-        return self.original if self.seen is None else self.seen[2:]
 
 
 class ImagePreparation(Protocol):
@@ -145,110 +129,92 @@ class Sample:
     dialogue: Dialogue
 
 
-class Batch:
+class Batch(SmallTensors):
     """A batch of dialogues over fewer, or as many, images.
 
     Not a dataclass, since Lightning would take it apart to convert what is in it, and geometries cannot be changed.
 
+    Workers hand over images before their normalisation and masks before they are fitted. ``pixels``, ``mask_targets``
+    and ``tower_pixels`` are made of them when they are first asked for, on the device that the batch is on; whatever
+    stands under these names can be replaced.
+
     Args:
-        pixels: Input of the vision encoder, float ``[b, 3, H, W]``.
+        pixels: Input of the vision encoder, float ``[b, 3, H, W]``, or the fitted images that become it.
         geometries: How each image was fitted, ``b`` of them.
         input_ids: Prompts and answers, long ``[r, t]``, padded at the right.
         labels: ``input_ids`` where supervised (the answers and their end token), else -100; long ``[r, t]``.
         lengths: Number of tokens of each row, long ``[r]``.
         image_index: Which image each row is about, long ``[r]``.
-        mask_targets: Masks to learn in the encoder's geometry, uint8 ``[n, H, W]``: 0, 1, or 255 for ignored.
+        mask_targets: Masks to learn in the encoder's geometry, uint8 ``[n, H, W]``: 0, 1, or 255 for ignored; or the
+            layers of each image that become them.
         mask_rows: Row of each mask, long ``[n]``.
         mask_positions: Position of each mask's present token in its row, long ``[n]``.
         samples: Where the rows come from, ``r`` of them.
         images: The images as they were, uint8 ``[h, w, 3]``, ``b`` of them; empty in training.
-        tower_pixels: Input of the language model's own visual tower, or None.
+        tower_pixels: Input of the language model's own visual tower, or the fitted images that become it, or None.
     """
 
     def __init__(
         self,
-        pixels: Tensor,
+        pixels: Tensor | Sequence[FittedImage],
         geometries: list[Geometry],
         input_ids: Tensor,
         labels: Tensor,
         lengths: Tensor,
         image_index: Tensor,
-        mask_targets: Tensor,
+        mask_targets: Tensor | Sequence[MaskLayers],
         mask_rows: Tensor,
         mask_positions: Tensor,
         samples: list[Sample],
         images: list[NDArray[np.uint8]],
-        tower_pixels: Tensor | None = None,
+        tower_pixels: Tensor | Sequence[FittedImage] | None = None,
     ) -> None:
-        self.pixels = pixels
+        self._pixels, self._mask_targets, self._tower_pixels = pixels, mask_targets, tower_pixels
         self.geometries = geometries
         self.input_ids = input_ids
         self.labels = labels
         self.lengths = lengths
         self.image_index = image_index
-        self.mask_targets = mask_targets
         self.mask_rows = mask_rows
         self.mask_positions = mask_positions
         self.samples = samples
         self.images = images
-        self.tower_pixels = tower_pixels
+
+    @cached_property
+    def pixels(self) -> Tensor:
+        """Input of the vision encoder, float ``[b, 3, H, W]``."""
+        return _floats(self._pixels)
+
+    @cached_property
+    def mask_targets(self) -> Tensor:
+        """Masks to learn in the encoder's geometry, uint8 ``[n, H, W]``: 0, 1, or 255 for ignored."""
+        masks = self._mask_targets
+        return masks if isinstance(masks, Tensor) else mask_targets(masks)
+
+    @cached_property
+    def tower_pixels(self) -> Tensor | None:
+        """Input of the language model's own visual tower, or None if it has none."""
+        return None if self._tower_pixels is None else _floats(self._tower_pixels)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """Return the batch with its tensors on another device."""
-        return Batch(**{name: _move(value, device, non_blocking) for name, value in vars(self).items()})
+        return self._map(lambda part: part.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Batch:
         """Return the batch with its tensors in page-locked memory, as ``DataLoader`` asks for."""
-        return Batch(**{name: _pin(value) for name, value in vars(self).items()})
+        return self._map(lambda part: part.pin_memory())
+
+    def _map(self, change: Callable[[Any], Any]) -> Batch:
+        """Return a batch of which every part that lies on a device is changed."""
+        # what was made, or put in its place, comes behind what it was made of, and so takes its place
+        return Batch(**{name.removeprefix("_"): _changed(value, change) for name, value in vars(self).items()})
 
 
-def _move(value: Any, device: torch.device | str, non_blocking: bool) -> Any:  # noqa: ANN401
-    return value.to(device, non_blocking=non_blocking) if isinstance(value, Tensor) else value
+def _changed(value: Any, change: Callable[[Any], Any]) -> Any:  # noqa: ANN401
+    if isinstance(value, Tensor | FittedImage | MaskLayers):
+        return change(value)
+    return [_changed(item, change) for item in value] if isinstance(value, list) else value
 
 
-def _pin(value: Any) -> Any:  # noqa: ANN401
-    return value.pin_memory() if isinstance(value, Tensor) else value
-
-
-def fit_mask(mask: BoolMask, geometry: Geometry) -> Tensor:
-    """Fit a mask into the encoder's geometry: nearest neighbour, padding ignored.
-
-    Args:
-        mask: Bool ``[h, w]`` of the image's own size.
-        geometry: How the image was fitted.
-
-    Returns:
-        uint8 ``[H, W]`` with 0, 1, and 255 where the input is padding.
-    """
-    pixels = torch.from_numpy(np.ascontiguousarray(mask[geometry.shown], dtype=np.uint8))
-    if geometry.resized != geometry.shown_size:
-        resized = torch.nn.functional.interpolate(pixels[None, None], size=geometry.resized, mode="nearest-exact")
-        pixels = resized[0, 0]
-    target = torch.full(geometry.padded, IGNORE_PIXEL, dtype=torch.uint8)
-    target[: geometry.resized[0], : geometry.resized[1]] = pixels
-    return target
-
-
-def restore_logits(logits: Tensor, geometry: Geometry) -> Tensor:
-    """Take mask logits from the encoder's geometry back to the image's own size.
-
-    Args:
-        logits: Float ``[n, h', w']`` that cover the padded input.
-        geometry: How the image was fitted.
-
-    Returns:
-        Float ``[n, h, w]`` of the image's own size; ``UNSEEN_LOGIT`` where the input does not show it.
-    """
-    padded = _resize(logits, geometry.padded)
-    shown = _resize(padded[:, : geometry.resized[0], : geometry.resized[1]], geometry.shown_size)
-    if geometry.seen is None:
-        return shown
-    whole = shown.new_full((len(shown), *geometry.original), UNSEEN_LOGIT)
-    whole[:, *geometry.shown] = shown
-    return whole
-
-
-def _resize(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    if logits.shape[-2:] == size:
-        return logits
-    return torch.nn.functional.interpolate(logits[:, None].float(), size=size, mode="bilinear")[:, 0]
+def _floats(images: Tensor | Sequence[FittedImage]) -> Tensor:
+    return images if isinstance(images, Tensor) else normalise(images)

@@ -29,7 +29,7 @@ def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         picture = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", picture.size, _WHITE), picture)
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _from_16_bit(grey: NDArray[np.integer]) -> NDArray[np.uint8]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from pycocotools import mask as coco
 
 from lasagna.errors import RecordError
@@ -115,8 +116,8 @@ class LabelMap:
     def values(self) -> tuple[int, ...]:
         """The label values that occur, ascending."""
         if self.pixels.dtype == np.uint8:
-            # several times as fast as sorting all pixels
-            return tuple(np.flatnonzero(np.bincount(self.pixels.ravel(), minlength=256)).tolist())
+            # many times as fast as sorting all pixels, and twice as fast as numpy counts them
+            return tuple(np.flatnonzero(Image.fromarray(self.pixels).histogram()).tolist())
         return tuple(int(value) for value in np.unique(self.pixels))
 
     def mask(self, values: Sequence[int]) -> LabelMask:

@@ -6,15 +6,17 @@ contains the name) and one token, present or absent. Rendering joins leads and t
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import repeat
 from typing import get_args
 
 from lasagna.answer_reading import Fault, ParsedEntry, Piece, normalise, read_entries, read_single, split_text
 from lasagna.dialogue import Dialogue, Kind
 from lasagna.errors import ConfigError, QueryError
+from lasagna.name_checks import name_fault, single_spaced
 
 __all__ = ["Fault", "ParsedEntry", "PromptFormat", "normalise"]
 
@@ -79,35 +81,32 @@ class PromptFormat:
             raise QueryError("query: it is empty; name at least one category or phrase")
         if kind != "complex" and len(query) > 1:
             raise QueryError(f"query: kind {kind!r} takes one name, got {len(query)}; ask one query for each")
-        for name in query:
-            self._check_name(kind, name)
-        doubled = sorted(name for name, count in Counter(map(normalise, query)).items() if count > 1)
-        if doubled:
+        reserved, separators = self._all_reserved, self._separators if kind == "complex" else ()
+        fault = next(filter(None, map(name_fault, query, repeat(reserved), repeat(separators))), None)
+        if fault:
+            raise QueryError(f"query: {fault}")
+        if len(set(map(normalise, query))) < len(query):
+            doubled = sorted(name for name, count in Counter(map(normalise, query)).items() if count > 1)
             raise QueryError(f"query: {doubled} asked more than once; name each category once")
 
-    def _check_name(self, kind: Kind, name: str) -> None:
-        if all(unicodedata.category(character)[0] in "CZ" for character in name):
-            raise QueryError(f"query: nothing can be seen in the name {name!r}; every name needs a visible character")
-        reserved = self._reserved_in(name)
-        if kind == "complex":
-            separators = {self.name_separator.strip(), self.entry_separator.strip()}
-            reserved += [text for text in sorted(separators) if text and text in name]
-        if reserved:
-            raise QueryError(f"query: the name {name!r} holds {reserved}, which this prompt format uses itself")
+    @cached_property
+    def _all_reserved(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.special_tokens, *self.reserved_tokens)))
 
-    def _reserved_in(self, text: str) -> list[str]:
-        return [token for token in dict.fromkeys((*self.special_tokens, *self.reserved_tokens)) if token in text]
+    @cached_property
+    def _separators(self) -> tuple[str, ...]:
+        return tuple(sorted({self.name_separator.strip(), self.entry_separator.strip()} - {""}))
 
     def prompt(self, kind: Kind, query: Sequence[str]) -> str:
         """Return the text that the assistant reads before it answers."""
-        names = self.name_separator.join(" ".join(name.split()) for name in query)
+        names = self.name_separator.join(map(single_spaced, query))
         return self.prompts[kind].replace("{query}", names)
 
     def lead(self, kind: Kind, name: str, first: bool) -> str:
         """Return what stands before an entry's token."""
         if kind != "complex":
             return self.lead_in
-        return ("" if first else self.entry_separator) + " ".join(name.split()) + self.token_gap
+        return ("" if first else self.entry_separator) + single_spaced(name) + self.token_gap
 
     def answer(self, dialogue: Dialogue) -> str:
         """Return the answer's text.
@@ -116,7 +115,7 @@ class PromptFormat:
             QueryError: If an answer in words holds a token.
         """
         if dialogue.kind == "question":
-            if reserved := self._reserved_in(dialogue.text):
+            if reserved := [token for token in self._all_reserved if token in dialogue.text]:
                 raise QueryError(f"answer: {dialogue.text!r} holds {reserved}, which must not stand among words")
             return dialogue.text
         return self.render(dialogue.kind, [(entry.name, entry.present) for entry in dialogue.entries])

@@ -100,6 +100,16 @@ class Manifest:
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     background: tuple[int, ...] = ()
 
+    @cached_property
+    def ranks(self) -> dict[str, int]:
+        """Place of each category in the list."""
+        return {name: rank for rank, name in enumerate(self.categories)}
+
+    @cached_property
+    def values(self) -> frozenset[int]:
+        """All values that the label maps may have."""
+        return frozenset((*self.labels, *self.void, *self.background))
+
 
 @dataclass(frozen=True)
 class Record:
@@ -151,8 +161,7 @@ class Record:
         label_map = LabelMap(_decode_labels(self.label_bytes, self.key))
         if label_map.size != self.size:
             raise RecordError(f"record {self.key}: label map of size {label_map.size}, image of size {self.size}")
-        known = {*self.manifest.labels, *self.manifest.void, *self.manifest.background}
-        unknown = sorted(set(label_map.values) - known)
+        unknown = sorted(set(label_map.values) - self.manifest.values)
         if unknown:
             raise RecordError(
                 f"record {self.key}: label values {unknown} are neither labels nor void nor background in the manifest "
@@ -168,8 +177,8 @@ class Record:
             parts.setdefault(name, []).append(self.label_map.mask(values))
         for region in self.regions:
             parts.setdefault(region.name, []).append(region.mask)
-        order = {name: rank for rank, name in enumerate(self.manifest.categories)}
-        names = sorted(parts, key=lambda name: order.get(name, len(order)))
+        ranks = self.manifest.ranks
+        names = sorted(parts, key=lambda name: ranks.get(name, len(ranks)))
         return {name: self._union(parts[name]) for name in names}
 
     def ignored(self) -> Mask | None:
@@ -191,7 +200,9 @@ class Record:
         return masks[0] if len(masks) == 1 else UnionMask(tuple(masks), shape=self.size)
 
 
-def decode_image(data: bytes, key: str, upright: bool = False) -> NDArray[np.uint8]:
+def decode_image(
+    data: bytes, key: str, upright: bool = False, size: tuple[int, int] | None = None
+) -> NDArray[np.uint8]:
     """Return the pixels of an encoded image, uint8 ``[H, W, 3]``, whatever its mode (see ``image_modes``).
 
     Annotations of data sets lie on the pixels as they are stored, so that records are never turned; a photograph that
@@ -201,15 +212,36 @@ def decode_image(data: bytes, key: str, upright: bool = False) -> NDArray[np.uin
         data: The image file.
         key: Its name, for the error message.
         upright: Whether it is turned as its EXIF tag says.
+        size: Height and width that its header must state, or None; compared before anything is decoded.
 
     Raises:
-        RecordError: If it cannot be decoded.
+        RecordError: If it cannot be decoded or is of another size.
     """
     try:
         with Image.open(BytesIO(data)) as image:
+            _check_size(image, key, size)
             return to_rgb(ImageOps.exif_transpose(image) if upright else image)
     except BROKEN_IMAGE as fault:
         raise RecordError(f"record {key}: the image cannot be decoded ({fault})") from fault
+
+
+def check_size(record: Record) -> None:
+    """Compare the size that the image's header states with that of the annotations; nothing is decoded.
+
+    Raises:
+        RecordError: If they differ, or there is no header.
+    """
+    try:
+        with Image.open(BytesIO(record.image_bytes)) as image:
+            _check_size(image, record.key, record.size)
+    except BROKEN_IMAGE as fault:
+        raise RecordError(f"record {record.key}: the image cannot be decoded ({fault})") from fault
+
+
+def _check_size(image: Image.Image, key: str, size: tuple[int, int] | None) -> None:
+    found = (image.height, image.width)
+    if size is not None and found != size:
+        raise RecordError(f"record {key}: the image is of size {found}, its annotations say {size}")
 
 
 def _decode_labels(data: bytes, key: str) -> NDArray[np.integer]:

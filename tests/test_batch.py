@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -6,10 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from lasagna.batch import IGNORE_PIXEL, UNSEEN_LOGIT, Batch, Geometry, fit_mask, restore_logits
-from lasagna.datamodules.mask_fitting import MaskFitting
-from lasagna.dialogue import Dialogue, Entry
-from lasagna.masks import LabelMap
+from lasagna.fitted_image import FittedImage, normalise
+from lasagna.mask_layers import MaskLayers, mask_targets
 from lasagna.modules.resampling import resample
+from lasagna.normalisation import Normalisation
 
 GEOMETRY = Geometry(original=(10, 20), resized=(16, 32), padded=(32, 32))
 
@@ -72,11 +74,8 @@ MIDDLE = Geometry(original=(10, 20), resized=(16, 16), padded=(24, 24), seen=(0,
 def test_what_the_input_does_not_show_is_in_no_target(mask):
     target = fit_mask(mask, MIDDLE)
     assert torch.equal(target, fit_mask(mask[:, 5:15], Geometry((10, 10), (16, 16), (24, 24))))
-    label_map = LabelMap(mask.astype(np.uint8))
-    fitted = torch.empty(2, 24, 24, dtype=torch.uint8)
-    entries = (Entry("a", True, label_map.mask([1])), Entry("b", True, label_map.mask([1, 7])))
-    MaskFitting(MIDDLE).fill(Dialogue("complex", ("a", "b"), entries), fitted)
-    assert all(torch.equal(one, target) for one in fitted)
+    layers = MaskLayers(torch.from_numpy(mask.astype(np.uint8))[None], [(0, 1), (0, 1)], [None, None], MIDDLE)
+    assert all(torch.equal(one, target) for one in mask_targets([layers]))
 
 
 def test_what_the_input_does_not_show_is_in_no_mask():
@@ -97,7 +96,39 @@ def test_a_batch_moves_its_tensors_alone():
     assert moved.tower_pixels is None
 
 
+def test_compact_images_and_masks_move_as_they_are_and_become_tensors_where_they_are_asked_for():
+    values = torch.randint(0, 256, (3, 10, 20), dtype=torch.uint8)
+    image = FittedImage(values, Normalisation((0.5,) * 3, (0.5,) * 3), (32, 32))
+    masks = MaskLayers(values[:1], [(0, 7), (0, 8)], [None, (0, 9)], GEOMETRY)
+    ids, one = torch.arange(6).reshape(2, 3), torch.tensor([1])
+    compact = Batch([image], [GEOMETRY], ids, ids, one, one, [masks], one, one, [], [], [image])
+    moved = pickle.loads(pickle.dumps(compact)).to("cpu")
+    assert "pixels" not in vars(moved) and "mask_targets" not in vars(moved)
+    assert torch.equal(moved.pixels, normalise([image])) and torch.equal(moved.tower_pixels, moved.pixels)
+    assert torch.equal(moved.mask_targets, mask_targets([masks]))
+    assert moved.pixels is moved.pixels and moved.mask_targets is moved.mask_targets
+    assert compact.to("meta").input_ids.device.type == "meta"
+
+
+def test_what_was_put_in_the_place_of_pixels_and_masks_stays_there_when_the_batch_moves():
+    changed = batch()
+    changed.pixels, changed.mask_targets = changed.pixels + 1, changed.mask_targets + 1
+    moved = changed.to("cpu")
+    assert (moved.pixels == 1).all() and (moved.mask_targets == 1).all()
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="pinned memory needs a CUDA device")
 def test_a_batch_can_be_pinned():
     assert batch().pin_memory().pixels.is_pinned()
+
+
+def test_small_tensors_of_a_batch_travel_with_it_and_large_ones_in_shared_memory():
+    large = batch()
+    large.pixels = torch.zeros(1, 3, 300, 300)
+    state = large.__getstate__()
+    assert [name for name, value in state.items() if isinstance(value, torch.Tensor)] == ["pixels"]
+    back = pickle.loads(pickle.dumps(large))
+    assert torch.equal(back.input_ids, large.input_ids) and back.mask_targets.dtype == torch.uint8
+    back.input_ids += 1  # what arrives can be written to
+    assert back.pixels.shape == (1, 3, 300, 300)

@@ -15,6 +15,7 @@ from torch import Tensor
 from lasagna.batch import IGNORE_LABEL, Geometry, Preparation
 from lasagna.dialogue import Dialogue
 from lasagna.errors import QueryError
+from lasagna.fitted_image import FittedImage, prepare
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,19 @@ class PreparedSample:
     Args:
         source: Name of the source.
         key: Key of the record.
-        pixels: Input of the vision encoder, float ``[3, H, W]``.
+        pixels: Input of the vision encoder: a fitted image, or float ``[3, H, W]``.
         geometry: How the image was fitted.
         rows: The dialogues.
-        tower_pixels: Input of the language model's own visual tower, or None.
+        tower_pixels: Input of the language model's own visual tower, likewise, or None.
         image: The image as it was, uint8 ``[h, w, 3]``, where scores and pictures need it, else None.
     """
 
     source: str
     key: str
-    pixels: Tensor
+    pixels: Tensor | FittedImage
     geometry: Geometry
     rows: tuple[Row, ...]
-    tower_pixels: Tensor | None = None
+    tower_pixels: Tensor | FittedImage | None = None
     image: NDArray[np.uint8] | None = None
 
 
@@ -84,10 +85,10 @@ def prepare_sample(
     return PreparedSample(
         source=source,
         key=key,
-        pixels=preparation.image.pixels(image),
+        pixels=prepare(preparation.image, image),
         geometry=geometry,
         rows=tuple(_row(dialogue, preparation) for dialogue in dialogues),
-        tower_pixels=None if preparation.tower is None else preparation.tower.pixels(image),
+        tower_pixels=None if preparation.tower is None else prepare(preparation.tower, image),
         image=image if keep_image else None,
     )
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Literal
 
 import numpy as np
-from PIL import Image
 
 from lasagna.batch import Preparation
 from lasagna.datamodules.record_codec import decode_record
@@ -21,7 +19,7 @@ from lasagna.datamodules.strategies import Strategy
 from lasagna.dialogue import Dialogue
 from lasagna.errors import RecordError
 from lasagna.randomness import generator
-from lasagna.record import BROKEN_IMAGE, Record
+from lasagna.record import check_size, decode_image
 
 Broken = Literal["error", "skip"]
 
@@ -88,14 +86,16 @@ class SampleMaker:
     def _make(self, raw: RawSample, epoch: int, visit: int) -> PreparedSample | None:
         record = decode_record(raw, self.source.manifest)
         rng = generator(self.seed, epoch, f"{self.source.label}/{record.key}/{visit}")
-        _check_size(record)
+        if self.source.transforms:
+            check_size(record)
         for transform in self.source.transforms or ():
             record = transform(record, rng)
         dialogues = [self._change(dialogue, rng) for dialogue in self.source.task.dialogues(record, rng)]
         if not dialogues:
+            check_size(record)
             return None
         return prepare_sample(
-            record.image(),
+            decode_image(record.image_bytes, record.key, size=record.size),
             dialogues,
             self.preparation,
             source=self.source.label,
@@ -107,14 +107,3 @@ class SampleMaker:
         for strategy in self.strategies:
             dialogue = strategy(dialogue, rng)
         return dialogue
-
-
-def _check_size(record: Record) -> None:
-    """Compare the size that the image's header states, before anything is decoded."""
-    try:
-        with Image.open(BytesIO(record.image_bytes)) as image:
-            size = (image.height, image.width)
-    except BROKEN_IMAGE as fault:
-        raise RecordError(f"record {record.key}: the image cannot be decoded ({fault})") from fault
-    if size != record.size:
-        raise RecordError(f"record {record.key}: the image is of size {size}, its annotations say {record.size}")

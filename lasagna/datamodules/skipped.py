@@ -32,7 +32,7 @@ class SkipTally:
 
     def add_used(self, source: str, worker: int) -> None:
         """Count a record that became a sample."""
-        self._cells[_USED, worker, self.sources.index(source)] += 1
+        self._cells.numpy()[_USED, worker, self.sources.index(source)] += 1
 
     def add_broken(self, source: str, worker: int, fault: Exception) -> None:
         """Count a record that cannot be used, and say which; after some, only their total will be told."""
@@ -44,7 +44,7 @@ class SkipTally:
 
     def add_empty(self, source: str, worker: int) -> None:
         """Count a record that has nothing for its source's task."""
-        self._cells[_EMPTY, worker, self.sources.index(source)] += 1
+        self._cells.numpy()[_EMPTY, worker, self.sources.index(source)] += 1
 
     @property
     def broken(self) -> dict[str, int]:

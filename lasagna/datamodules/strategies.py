@@ -10,6 +10,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from copy import copy
+from functools import lru_cache
 from typing import Literal, Self, TypeVar
 
 import numpy as np
@@ -112,7 +113,7 @@ class NegativeInjection(Strategy):
         silent = [name for name in dialogue.query if name not in answered]
         extra = _draw(_without(self.extra_names, dialogue.query), self.extra_count, rng)
         injected = _draw(silent, len(silent) if self.count is None else self.count, rng) + extra
-        answered |= {name: Entry(name, present=False) for name in injected}
+        answered |= {name: _absent(name) for name in injected}
         query = (*dialogue.query, *extra)
         return dialogue.with_answer(query, [answered[name] for name in query if name in answered])
 
@@ -167,13 +168,20 @@ class OrderRandomization(Strategy):
 def _draw(names: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
     if count >= len(names):
         return list(names)
-    return [names[place] for place in sorted(rng.choice(len(names), size=count, replace=False))]
+    return [names[place] for place in sorted(rng.choice(len(names), size=count, replace=False).tolist())]
 
 
 def _shuffled(items: Sequence[T], rng: np.random.Generator) -> list[T]:
-    return [items[place] for place in rng.permutation(len(items))]
+    return [items[place] for place in rng.permutation(len(items)).tolist()]
 
 
-def _without(names: Iterable[str], taken: Iterable[str]) -> list[str]:
+@lru_cache(maxsize=1 << 16)  # the names of a data set come again in every answer
+def _absent(name: str) -> Entry:
+    return Entry(name, present=False)
+
+
+def _without(names: Sequence[str], taken: Iterable[str]) -> list[str]:
+    if not names:
+        return []
     known = {normalise(name) for name in taken}
     return [name for name in names if normalise(name) not in known]

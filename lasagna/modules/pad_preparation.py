@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lasagna.batch import Geometry
-from lasagna.modules.preparation import SquashPreparation
-from lasagna.modules.value_tables import look_up, value_tables
+from lasagna.fitted_image import BytePreparation, FittedImage
+from lasagna.modules.resizing import resize_bilinear
+from lasagna.normalisation import Normalisation
 
 
 @dataclass(frozen=True)
-class PadPreparation:
+class PadPreparation(BytePreparation):
     """Resize until the image just fits, keep its aspect ratio, normalise, and pad with zeros at the right and bottom.
 
     Zeros after normalisation are the mean colour, as SAM does (arXiv 2304.02643, ``Sam.preprocess``).
@@ -37,8 +37,7 @@ class PadPreparation:
         )
         return Geometry(original=size, resized=(height, width), padded=self.image_size)
 
-    def pixels(self, image: NDArray[np.uint8]) -> Tensor:
-        """Turn an image ``[h, w, 3]`` into the encoder's input, float ``[3, H, W]``."""
+    def fitted(self, image: NDArray[np.uint8]) -> FittedImage:
+        """Resize an image ``[h, w, 3]``."""
         resized = self.geometry((image.shape[0], image.shape[1])).resized
-        fitted = SquashPreparation(resized, self.mean, self.std).resized(image)
-        return look_up(fitted, value_tables(self.mean, self.std, unit=True), self.image_size)
+        return FittedImage.of(resize_bilinear(image, resized), Normalisation(self.mean, self.std), self.image_size)

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from torch import Tensor
 
 from lasagna.batch import Geometry
-from lasagna.modules.value_tables import look_up, value_tables
+from lasagna.fitted_image import BytePreparation, FittedImage
+from lasagna.modules.resizing import resize_bilinear
+from lasagna.normalisation import Normalisation
 
 
 @dataclass(frozen=True)
-class SquashPreparation:
+class SquashPreparation(BytePreparation):
     """Resize to a fixed size, whatever the aspect ratio, and normalise.
 
     Args:
@@ -31,13 +31,10 @@ class SquashPreparation:
         """Say how an image of some height and width will be fitted."""
         return Geometry(original=size, resized=self.image_size, padded=self.image_size)
 
-    def pixels(self, image: NDArray[np.uint8]) -> Tensor:
-        """Turn an image ``[h, w, 3]`` into the encoder's input, float ``[3, H, W]``."""
-        return look_up(self.resized(image), value_tables(self.mean, self.std, unit=True))
+    def fitted(self, image: NDArray[np.uint8]) -> FittedImage:
+        """Resize an image ``[h, w, 3]``."""
+        return FittedImage.of(self.resized(image), Normalisation(self.mean, self.std), self.image_size)
 
     def resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Resize an image to ``[H, W, 3]``."""
-        if image.shape[:2] == self.image_size:
-            return image
-        height, width = self.image_size
-        return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+        return resize_bilinear(image, self.image_size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from torchmetrics import MetricCollection
@@ -13,7 +14,7 @@ from lasagna.prompt_format import normalise
 from lasagna.record import Record
 from lasagna.tasks.base import Task
 from lasagna.tasks.metrics import AnswerOrder, Decoding, DialogueMetric, MeanIoU, Presence, PresenceByLength, collect
-from lasagna.tasks.targets import is_there
+from lasagna.tasks.targets import are_there
 
 
 class Semantic(Task):
@@ -38,12 +39,12 @@ class Semantic(Task):
     def dialogues(self, record: Record, rng: np.random.Generator) -> list[Dialogue]:
         """Return one complex dialogue, or none if there is nothing to ask for."""
         ignore = record.ignored()
-        ignored = None if ignore is None else ignore.decode()
         masks = record.category_masks()
-        there = {name: is_there(mask, ignored) for name, mask in masks.items()}
+        there = are_there(masks, ignore)
         present = {name: mask for name, mask in masks.items() if there[name]}
         hidden = {normalise(name) for name, state in there.items() if state is None}
-        query = [name for name in _askable(record, present) if normalise(name) not in hidden]
+        askable = _askable(record, present)
+        query = [name for name in askable if normalise(name) not in hidden] if hidden else askable
         entries = [Entry(name, True, present[name]) for name in query if name in present]
         return [Dialogue("complex", tuple(query), tuple(entries), ignore=ignore)] if query else []
 
@@ -59,7 +60,13 @@ class Semantic(Task):
 
 def _askable(record: Record, present: dict[str, Mask]) -> list[str]:
     manifest = record.manifest
-    absent = record.absent if manifest.unannotated == "unknown" else (*manifest.categories, *record.absent)
-    known = {normalise(name): name for name in (*absent, *present)}
-    order = [known.pop(name) for name in map(normalise, manifest.categories) if name in known]
+    categories = _by_form(manifest.categories)
+    known = {} if manifest.unannotated == "unknown" else categories.copy()
+    known |= {normalise(name): name for name in (*record.absent, *present)}
+    order = [known.pop(form) for form in categories if form in known]
     return order + list(known.values())
+
+
+@lru_cache(maxsize=64)  # those of a data set come again with every record
+def _by_form(names: tuple[str, ...]) -> dict[str, str]:
+    return {normalise(name): name for name in names}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import TypeGuard, TypeVar
 
 import numpy as np
 
 from lasagna.dialogue import Dialogue, Entry, Kind
-from lasagna.masks import BoolMask, Mask, UnionMask
+from lasagna.masks import BoolMask, LabelMask, Mask, UnionMask
 from lasagna.record import Record
 
 T = TypeVar("T")
@@ -29,6 +30,32 @@ def is_there(mask: Mask, ignored: BoolMask | None) -> bool | None:
     if ignored is None or not pixels.any():
         return bool(pixels.any())
     return True if (pixels > ignored).any() else None
+
+
+def are_there(masks: Mapping[str, Mask], ignore: Mask | None) -> dict[str, bool | None]:
+    """Say which masks show something, as ``is_there`` does; of those of a label map without looking at pixels.
+
+    Args:
+        masks: The masks by name.
+        ignore: Pixels that count nowhere, or None if all count.
+    """
+    decoded = cache(lambda: None if ignore is None else ignore.decode())
+    return {
+        name: _occurs(mask, ignore) if _told_by_values(mask, ignore) else is_there(mask, decoded())
+        for name, mask in masks.items()
+    }
+
+
+def _told_by_values(mask: Mask, ignore: Mask | None) -> TypeGuard[LabelMask]:
+    if not isinstance(mask, LabelMask):
+        return False
+    return ignore is None or (isinstance(ignore, LabelMask) and ignore.label_map is mask.label_map)
+
+
+def _occurs(mask: LabelMask, ignore: Mask | None) -> bool | None:
+    values = [value for value in mask.values if value in mask.label_map.values]
+    void = ignore.values if isinstance(ignore, LabelMask) else ()
+    return any(value not in void for value in values) or (None if values else False)
 
 
 def draw(items: Sequence[T], count: int, rng: np.random.Generator) -> list[T]:

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from lasagna.batch import Geometry
-from lasagna.modules.value_tables import look_up, value_tables
+from lasagna.fitted_image import BytePreparation, FittedImage
+from lasagna.normalisation import Normalisation
 
 LONGEST = 64
 """How many times as long as wide an image is resized as a whole."""
 
 
 @dataclass(frozen=True)
-class CropPreparation:
+class CropPreparation(BytePreparation):
     """Resize the shortest side (bicubic), cut the middle square out, and normalise (CLIP, arXiv 2103.00020).
 
     What is left and right of the middle of a wide image, or above and below that of a tall one, is not seen.
@@ -39,8 +39,8 @@ class CropPreparation:
         seen = None if size[0] == size[1] else (top, left, shortest, shortest)
         return Geometry(original=size, resized=(self.side, self.side), padded=(self.side, self.side), seen=seen)
 
-    def pixels(self, image: NDArray[np.uint8]) -> Tensor:
-        """Turn an image ``[h, w, 3]`` into the tower's input, float ``[3, H, W]``."""
+    def fitted(self, image: NDArray[np.uint8]) -> FittedImage:
+        """Resize an image ``[h, w, 3]`` and cut its middle square out."""
         image = _bounded(image)
         shortest = min(image.shape[:2])
         height, width = (int(self.side * side / shortest) for side in image.shape[:2])
@@ -48,7 +48,7 @@ class CropPreparation:
             image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
         top, left = (height - self.side) // 2, (width - self.side) // 2
         square = image[top : top + self.side, left : left + self.side]
-        return look_up(square, value_tables(self.mean, self.std, unit=True, double=True))
+        return FittedImage.of(square, Normalisation(self.mean, self.std, double=True), (self.side, self.side))
 
 
 def _bounded(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -17,6 +17,9 @@ from typing import Any
 from lasagna.errors import CheckpointError
 from lasagna.modules.checkpoint_folder import read_json
 
+SHORT, KEPT = 64, 1 << 16
+"""Up to how many characters the ids of a text are kept, and those of how many texts."""
+
 
 @dataclass(frozen=True)
 class LlavaTokenizer:
@@ -58,8 +61,21 @@ class LlavaTokenizer:
                 continue
             words = part.lstrip() if place and parts[place - 1] in self.added else part
             words = words.rstrip() if place + 1 < len(parts) and parts[place + 1] in self.added else words
-            ids += self.pieces.encode(words, out_type=int) if words else []
+            ids += self._encoded(words)
         return ids
+
+    def _encoded(self, words: str) -> list[int]:
+        """Encode what stands between tokens; names come again in every answer, so that short texts are kept."""
+        if words in self._known:
+            return self._known[words]
+        ids = [int(token) for token in self.pieces.encode(words, out_type=int)] if words else []
+        if len(words) <= SHORT and len(self._known) < KEPT:
+            self._known[words] = ids
+        return ids
+
+    @cached_property
+    def _known(self) -> dict[str, list[int]]:
+        return {}
 
     def text(self, ids: Sequence[int], core: bool = False) -> str:
         """Turn token ids back into text, with a blank on both sides of an added token.

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from torch import Tensor
 
 from lasagna.batch import Geometry
-from lasagna.modules.value_tables import look_up, value_tables
+from lasagna.fitted_image import BytePreparation, FittedImage
+from lasagna.modules.resizing import resize_bilinear
+from lasagna.normalisation import Normalisation
 
 MEAN = (123.675, 116.28, 103.53)
 DEVIATION = (58.395, 57.12, 57.375)
@@ -18,7 +18,7 @@ DEVIATION = (58.395, 57.12, 57.375)
 
 
 @dataclass(frozen=True)
-class SamPreparation:
+class SamPreparation(BytePreparation):
     """Resize the longest side, keep the aspect ratio, normalise, and pad with zeros at the right and bottom.
 
     ``PadPreparation`` does nearly the same; this one rounds sides as SAM does (half a pixel goes up) and normalises
@@ -36,9 +36,8 @@ class SamPreparation:
         height, width = (min(self.side, max(1, int(side * scale + 0.5))) for side in size)
         return Geometry(original=size, resized=(height, width), padded=(self.side, self.side))
 
-    def pixels(self, image: NDArray[np.uint8]) -> Tensor:
-        """Turn an image ``[h, w, 3]`` into the encoder's input, float ``[3, H, W]``."""
-        height, width = self.geometry((image.shape[0], image.shape[1])).resized
-        if image.shape[:2] != (height, width):
-            image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
-        return look_up(image, value_tables(MEAN, DEVIATION, unit=False), (self.side, self.side))
+    def fitted(self, image: NDArray[np.uint8]) -> FittedImage:
+        """Resize an image ``[h, w, 3]``."""
+        resized = self.geometry((image.shape[0], image.shape[1])).resized
+        rule = Normalisation(MEAN, DEVIATION, unit=False)
+        return FittedImage.of(resize_bilinear(image, resized), rule, (self.side, self.side))

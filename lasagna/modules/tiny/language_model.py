@@ -15,6 +15,7 @@ from lasagna.modules.adapters import LoRA
 from lasagna.modules.base import FeatureSpec, LanguageModel
 from lasagna.modules.text_preparation import TokenizerPreparation
 from lasagna.modules.tiny.projector import ImageProjector
+from lasagna.modules.tiny.text_preparation import WordPreparation
 from lasagna.modules.tiny.tokenizer import NO, YES, build_tokenizer
 from lasagna.modules.tiny.weights import load_packaged, packaged_words
 
@@ -132,7 +133,8 @@ class TinyLanguageModel(LanguageModel):
                 if ids(token) >= known:
                     words[ids(token)] = words[ids(start)]
         self.image_token_id = ids(special_tokens[2])
-        self._preparation = TokenizerPreparation(
+        apart = not any(" " in token for token in special_tokens)
+        self._preparation = (WordPreparation if apart else TokenizerPreparation)(
             tokenizer=self.tokenizer,
             image_token=special_tokens[2],
             image_tokens=self.image_grid[0] * self.image_grid[1],

@@ -1,0 +1,93 @@
+"""How images are fitted into a vision encoder's input, and how masks follow them there and back.
+
+Notation: h, w: size of the image in pixels; H, W: the vision encoder's input size; n: masks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lasagna.masks import BoolMask
+
+IGNORE_PIXEL = 255
+"""Value of pixels in mask targets that count in no loss."""
+
+UNSEEN_LOGIT = -100.0
+"""Mask logit of pixels that the vision encoder's input does not show: certainly in no mask."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How an image was fitted into the vision encoder's input: resized, then padded at the right and the bottom.
+
+    Args:
+        original: Height and width of the image as it was.
+        resized: Height and width of its part of the input.
+        padded: Height and width of the whole input.
+        seen: Top, left, height and width of what the input shows of the image, in the image's own pixels; None for all
+            of it.
+    """
+
+    original: tuple[int, int]
+    resized: tuple[int, int]
+    padded: tuple[int, int]
+    seen: tuple[int, int, int, int] | None = None
+
+    @property
+    def shown(self) -> tuple[slice, slice]:
+        """Rows and columns of the image that the input shows."""
+        top, left, height, width = self.seen or (0, 0, *self.original)
+        return slice(top, top + height), slice(left, left + width)
+
+    @property
+    def shown_size(self) -> tuple[int, int]:
+        """Height and width of what the input shows, in the image's own pixels."""
+        return self.original if self.seen is None else self.seen[2:]
+
+
+def fit_mask(mask: BoolMask, geometry: Geometry) -> Tensor:
+    """Fit a mask into the encoder's geometry: nearest neighbour, padding ignored.
+
+    Args:
+        mask: Bool ``[h, w]`` of the image's own size.
+        geometry: How the image was fitted.
+
+    Returns:
+        uint8 ``[H, W]`` with 0, 1, and 255 where the input is padding.
+    """
+    pixels = torch.from_numpy(np.ascontiguousarray(mask[geometry.shown], dtype=np.uint8))
+    if geometry.resized != geometry.shown_size:
+        resized = torch.nn.functional.interpolate(pixels[None, None], size=geometry.resized, mode="nearest-exact")
+        pixels = resized[0, 0]
+    target = torch.full(geometry.padded, IGNORE_PIXEL, dtype=torch.uint8)
+    target[: geometry.resized[0], : geometry.resized[1]] = pixels
+    return target
+
+
+def restore_logits(logits: Tensor, geometry: Geometry) -> Tensor:
+    """Take mask logits from the encoder's geometry back to the image's own size.
+
+    Args:
+        logits: Float ``[n, h', w']`` that cover the padded input.
+        geometry: How the image was fitted.
+
+    Returns:
+        Float ``[n, h, w]`` of the image's own size; ``UNSEEN_LOGIT`` where the input does not show it.
+    """
+    padded = _resize(logits, geometry.padded)
+    shown = _resize(padded[:, : geometry.resized[0], : geometry.resized[1]], geometry.shown_size)
+    if geometry.seen is None:
+        return shown
+    whole = shown.new_full((len(shown), *geometry.original), UNSEEN_LOGIT)
+    whole[:, *geometry.shown] = shown
+    return whole
+
+
+def _resize(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    if logits.shape[-2:] == size:
+        return logits
+    return torch.nn.functional.interpolate(logits[:, None].float(), size=size, mode="bilinear")[:, 0]

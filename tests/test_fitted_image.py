@@ -1,0 +1,82 @@
+"""Images that travel as bytes become the very floats that computing with every pixel gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from lasagna.fitted_image import FittedImage, _gather, normalise, prepare
+from lasagna.modules.llava.crop_preparation import CropPreparation
+from lasagna.modules.pad_preparation import PadPreparation
+from lasagna.modules.preparation import SquashPreparation
+from lasagna.modules.sam.preparation import DEVIATION, MEAN, SamPreparation
+
+COLOURS = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
+PREPARATIONS = [
+    SquashPreparation((16, 24), *COLOURS),
+    PadPreparation((16, 24), *COLOURS),
+    SamPreparation(32),
+    CropPreparation(16, *COLOURS),
+]
+
+
+def picture(height: int = 9, width: int = 12) -> np.ndarray:
+    return np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class Brightened(SquashPreparation):
+    """A preparation of somebody's own, which changes the floats."""
+
+    def pixels(self, image):
+        return super().pixels(image) + 1
+
+
+def test_a_fitted_image_is_normalised_and_padded_as_sam_does_it():
+    [pixels] = normalise([SamPreparation(32).fitted(picture())])
+    resized = SamPreparation(32).fitted(picture()).values
+    plain = (resized.float() - torch.tensor(MEAN)[:, None, None]) / torch.tensor(DEVIATION)[:, None, None]
+    assert torch.equal(pixels[:, :24], plain)
+    assert pixels.shape == (3, 32, 32) and (pixels[:, 24:] == 0).all()
+
+
+@pytest.mark.parametrize("preparation", PREPARATIONS)
+def test_what_is_prepared_in_a_worker_becomes_what_is_prepared_at_once(preparation):
+    pictures = [picture(), picture(20, 10)]
+    fitted = [prepare(preparation, image) for image in pictures]
+    assert all(isinstance(image, FittedImage) and image.values.dtype == torch.uint8 for image in fitted)
+    assert torch.equal(normalise(fitted), torch.stack([preparation.pixels(image) for image in pictures]))
+
+
+def test_pixels_of_somebodys_own_are_kept():
+    own = Brightened((16, 24), *COLOURS)
+    prepared = prepare(own, picture())
+    assert isinstance(prepared, torch.Tensor)
+    assert torch.equal(prepared, PREPARATIONS[0].pixels(picture()) + 1)
+
+
+def test_a_fitted_image_shares_no_memory_with_a_read_only_one():
+    image = picture(16, 24)
+    image.setflags(write=False)
+    fitted = PREPARATIONS[0].fitted(image)
+    fitted.values.fill_(0)
+    assert image.any()
+
+
+@pytest.mark.parametrize("preparation", PREPARATIONS)
+def test_other_devices_look_bytes_up_as_the_processor_does(preparation):
+    fitted = preparation.fitted(picture())
+    target = torch.empty(3, *fitted.values.shape[1:])
+    _gather(fitted, target)
+    assert torch.equal(target, normalise([fitted])[0, :, : target.shape[1], : target.shape[2]])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("preparation", PREPARATIONS)
+def test_other_devices_give_the_same_floats(preparation):
+    fitted = preparation.fitted(picture())
+    assert torch.equal(normalise([fitted.to("cuda")]).cpu(), normalise([fitted]))
