@@ -164,11 +164,21 @@ def write_manifest(shard_set: ShardSet, folder: Path, file: str = MANIFEST_FILE)
         shard_set: The shards and what holds for their records.
         folder: Their folder.
         file: Name of the manifest within the folder.
+
+    Raises:
+        ShardError: If it cannot be written, e.g. since the disk is full.
     """
     path = folder / file
     part = part_of(path)
-    part.write_text(json.dumps(_to_json(shard_set), indent=1, ensure_ascii=False) + "\n", "utf-8")
-    part.replace(path)
+    text = json.dumps(_to_json(shard_set), indent=1, ensure_ascii=False) + "\n"
+    try:
+        part.write_text(text, "utf-8")
+        part.replace(path)
+    except OSError as fault:
+        part.unlink(missing_ok=True)
+        raise ShardError(
+            f"{path}: the manifest could not be written ({fault}); make room and run the same again"
+        ) from fault
 
 
 def _to_json(shard_set: ShardSet) -> dict[str, Any]:
