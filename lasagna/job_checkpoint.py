@@ -11,6 +11,7 @@ from typing import Any
 from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from lasagna.datamodules.shard_addresses import refuse_commands
 from lasagna.errors import CheckpointError
 from lasagna.loading import check_job, read_checkpoint
 from lasagna.trained import CONFIG
@@ -79,6 +80,7 @@ def checkpoint_config(argv: list[str]) -> dict[str, Any] | None:
 
     Raises:
         CheckpointError: If the checkpoint cannot be read.
+        ConfigError: If its data would run a command.
     """
     path = _option(argv, "--ckpt_path")
     if argv[0] not in EVALUATIONS or configs(argv) or path is None or path == LAST:
@@ -86,6 +88,7 @@ def checkpoint_config(argv: list[str]) -> dict[str, Any] | None:
     config = read_checkpoint(path).get(CONFIG)
     if config is None:
         return None
+    refuse_commands(config.get("data"), f"the checkpoint {path!r}", "--config")
     names = ("seed_everything", "threads", "model", "data", "trainer")
     kept: dict[str, Any] = json.loads(json.dumps({name: config[name] for name in names if name in config}))
     # the weights come from the checkpoint; those that its training began with may be gone

@@ -35,7 +35,7 @@ FEWEST = 20
 
 
 def calibrate(
-    ckpt: Path, shards: list[Path], limit: int = 200, batch_size: int = 8, device: str = "cpu", seed: int = 0
+    ckpt: Path, shards: list[str], limit: int = 200, batch_size: int = 8, device: str = "cpu", seed: int = 0
 ) -> None:
     """Fit the temperature of presence scores, and a threshold for each data set, and store them with the checkpoint.
 
@@ -44,7 +44,7 @@ def calibrate(
 
     Args:
         ckpt: A checkpoint that training wrote, or a folder that ``lasagna export`` or ``lasagna import`` wrote.
-        shards: Folders of shards with categories.
+        shards: Folders of shards with categories, or addresses of such folders, as sources of a config have them.
         limit: Most records of each folder.
         batch_size: Images that are answered together.
         device: Where to compute: "cpu", "cuda", ...
@@ -55,7 +55,7 @@ def calibrate(
         ShardError: If a folder has no shards.
         ConfigError: If there is nothing to calibrate on: few decisions, or only present or only absent names.
     """
-    sources = [Source(str(folder), Semantic()) for folder in shards]
+    sources = [Source(folder, Semantic()) for folder in shards]
     sets = [source.manifest.name for source in sources]
     assistant = load(ckpt, calibrated=False).to(device)
     found: dict[str, tuple[Scores, Truth]] = {}

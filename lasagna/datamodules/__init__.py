@@ -1,6 +1,7 @@
 """Data: records from shards, the training strategies, and batches."""
 
 from lasagna.datamodules.collate import collate
+from lasagna.datamodules.remote import RemoteOptions
 from lasagna.datamodules.sample import PreparedSample, prepare_sample
 from lasagna.datamodules.scene_writer import SceneWriter
 from lasagna.datamodules.shard_datamodule import ShardDataModule
@@ -18,6 +19,7 @@ __all__ = [
     "OrderRandomization",
     "PreparedSample",
     "RecordTransform",
+    "RemoteOptions",
     "SceneWriter",
     "ShardDataModule",
     "ShardSet",

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from random import Random
 from tarfile import TarError
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import webdataset
 
-from lasagna.datamodules.shard_set import Shard, ShardSet
+from lasagna.datamodules.shard_folder import Shard
+from lasagna.datamodules.shard_set import ShardSet
 from lasagna.datamodules.share import Share
 from lasagna.errors import ShardError
+
+BLOCK = 1 << 16
 
 RawSample = dict[str, Any]
 
@@ -41,18 +44,19 @@ def read_shard(shard_set: ShardSet, shard: Shard) -> Iterator[RawSample]:
     Raises:
         ShardError: If it is missing, broken or holds another number of records than its manifest says.
     """
-    path, found = shard_set.path(shard), 0
+    place, found = shard_set.folder.place(shard.file), 0
     try:
-        with path.open("rb") as stream:
-            files = webdataset.tariterators.tar_file_expander([{"url": str(path), "stream": stream}])
+        with shard_set.folder.open(shard) as stream:
+            files = webdataset.tariterators.tar_file_expander([{"url": place, "stream": stream}])
             for sample in webdataset.tariterators.group_by_keys(files):
                 found += 1
                 yield sample
+            _read_to_end(stream)
     except (OSError, TarError, EOFError, ValueError) as fault:
-        raise ShardError(f"{path}: the shard cannot be read ({_reason(fault)}); copy or write it again") from fault
+        raise ShardError(shard_set.unreadable(shard, fault)) from fault
     if found != shard.records:
         raise ShardError(
-            f"{path}: the shard holds {found} records, its manifest says {shard.records}; copy or write it again"
+            f"{place}: the shard holds {found} records, its manifest says {shard.records}; {shard_set.folder.way_out}"
         )
 
 
@@ -70,5 +74,7 @@ def shuffled(samples: Iterator[RawSample], buffer: int, rng: np.random.Generator
     return iter(webdataset.filters.shuffle(bufsize=buffer, initial=buffer, rng=order)(samples))
 
 
-def _reason(fault: Exception) -> str:
-    return str(fault.args[0]) if fault.args else type(fault).__name__
+def _read_to_end(stream: BinaryIO) -> None:
+    # what comes after the last record is nothing but zeros, and a part of what a checksum is made of
+    while stream.read(BLOCK):
+        pass

@@ -1,4 +1,4 @@
-"""Shards on disk and the manifest beside them.
+"""Shards and the manifest beside them.
 
 ``manifest.json`` holds the fields of ``lasagna.record.Manifest`` (the keys of ``labels`` as strings), and besides:
 
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from lasagna.datamodules.reading import Tally
+from lasagna.datamodules.shard_folder import LocalFolder, Shard, ShardFolder
 from lasagna.errors import ShardError
 from lasagna.prompt_format import normalise
 from lasagna.record import Manifest
@@ -31,23 +32,6 @@ FORMAT = 1
 MANIFEST_FILE = "manifest.json"
 UNFINISHED_FILE = "unfinished.json"
 _SHARDS = "[0-9]" * 6 + ".tar"
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One tar file of records.
-
-    Args:
-        file: Its name within the folder.
-        records: How many records it holds.
-        bytes: Its size.
-        sha256: Its checksum, hexadecimal.
-    """
-
-    file: str
-    records: int
-    bytes: int
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -62,7 +46,7 @@ class ShardSet:
         tally: What was written and what was left out.
     """
 
-    folder: Path
+    folder: ShardFolder
     manifest: Manifest
     shards: tuple[Shard, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -73,15 +57,11 @@ class ShardSet:
         """Number of records in all shards."""
         return sum(shard.records for shard in self.shards)
 
-    def path(self, shard: Shard) -> Path:
-        """Return where a shard is."""
-        return self.folder / shard.file
-
     def faults(self) -> list[str]:
         """Say what is wrong with the files as far as their sizes tell; cheap."""
         if not self.records:
             return [f"{self.folder}: the manifest lists no records; write the shards again"]
-        return [fault for shard in self.shards if (fault := self._size_fault(shard))]
+        return self.folder.size_faults(self.shards)
 
     def check(self) -> None:
         """Check that all shards are there in their full size.
@@ -101,23 +81,21 @@ class ShardSet:
 
     def fault(self, shard: Shard) -> str:
         """Say what is wrong with a shard, reading all of it; empty if nothing is."""
-        return self._size_fault(shard) or self._checksum_fault(shard)
+        return "".join(self.folder.size_faults([shard])) or self._checksum_fault(shard)
 
-    def _size_fault(self, shard: Shard) -> str:
-        path = self.path(shard)
-        if not path.is_file():
-            return f"{path}: the shard is missing; copy or write the data again"
-        size = path.stat().st_size
-        if size != shard.bytes:
-            state = "empty" if size == 0 else "truncated" if size < shard.bytes else "not what was written"
-            return f"{path}: the shard is {state} ({size} of {shard.bytes} bytes); copy or write the data again"
-        return ""
+    def unreadable(self, shard: Shard, fault: Exception) -> str:
+        """Say that a shard cannot be read, why and what to do."""
+        return f"{self.folder.place(shard.file)}: the shard cannot be read ({_reason(fault)}); {self.folder.way_out}"
 
     def _checksum_fault(self, shard: Shard) -> str:
-        with self.path(shard).open("rb") as file:
-            found = _sha256(file)
+        try:
+            with self.folder.open(shard) as file:
+                found = _sha256(file)
+        except OSError as fault:
+            return self.unreadable(shard, fault)
         expected = f"expected sha256 {shard.sha256[:12]}..., found {found[:12]}..."
-        return "" if found == shard.sha256 else f"{self.path(shard)}: {expected}; copy or write the data again"
+        place = self.folder.place(shard.file)
+        return "" if found == shard.sha256 else f"{place}: {expected}; {self.folder.way_out}"
 
 
 def shard_file(number: int) -> str:
@@ -148,7 +126,7 @@ def manifest_faults(manifest: Manifest) -> list[str]:
 
 
 def read_manifest(folder: Path, file: str = MANIFEST_FILE) -> ShardSet:
-    """Read the manifest of a folder of shards.
+    """Read the manifest of a folder of shards on disk.
 
     Args:
         folder: Where the shards are.
@@ -157,32 +135,50 @@ def read_manifest(folder: Path, file: str = MANIFEST_FILE) -> ShardSet:
     Raises:
         ShardError: If there is no manifest, it is not one of this package's, or its names do not fit together.
     """
-    path = folder / file
-    if not path.is_file():
-        state = "has no" if folder.is_dir() else "does not exist, so there is no"
-        raise ShardError(
-            f"{folder}: the folder {state} {file}; shards without it were not written to the end. Write them "
-            f"again (`python train.py` writes the scenes, `lasagna convert` a data set), or correct the path"
-        )
+    return read_shard_set(LocalFolder(folder), file)
+
+
+def read_shard_set(folder: ShardFolder, file: str = MANIFEST_FILE) -> ShardSet:
+    """Read the manifest of a folder of shards, wherever it is.
+
+    Args:
+        folder: The folder.
+        file: Name of the manifest within the folder.
+
+    Raises:
+        ShardError: If there is no manifest, it is not one of this package's, or its names do not fit together.
+    """
+    content, place = folder.manifest(file), folder.place(file)
     try:
-        shard_set = _from_json(json.loads(path.read_text("utf-8")), folder)
+        shard_set = _from_json(json.loads(content.decode("utf-8")), folder)
     except (ValueError, TypeError, KeyError, AttributeError) as fault:
-        raise ShardError(f"{path}: not a manifest of this version ({fault!r}); write the shards again") from fault
-    _raise_together([f"{path}: {fault}" for fault in manifest_faults(shard_set.manifest)])
+        raise ShardError(f"{place}: not a manifest of this version ({fault!r}); write the shards again") from fault
+    _raise_together([f"{place}: {fault}" for fault in manifest_faults(shard_set.manifest)])
     return shard_set
 
 
-def write_manifest(shard_set: ShardSet, file: str = MANIFEST_FILE) -> None:
-    """Write the manifest of a folder of shards, whole or not at all.
+def write_manifest(shard_set: ShardSet, folder: Path, file: str = MANIFEST_FILE) -> None:
+    """Write the manifest of shards on disk, whole or not at all.
 
     Args:
         shard_set: The shards and what holds for their records.
+        folder: Their folder.
         file: Name of the manifest within the folder.
+
+    Raises:
+        ShardError: If it cannot be written, e.g. since the disk is full.
     """
-    path = shard_set.folder / file
+    path = folder / file
     part = part_of(path)
-    part.write_text(json.dumps(_to_json(shard_set), indent=1, ensure_ascii=False) + "\n", "utf-8")
-    part.replace(path)
+    text = json.dumps(_to_json(shard_set), indent=1, ensure_ascii=False) + "\n"
+    try:
+        part.write_text(text, "utf-8")
+        part.replace(path)
+    except OSError as fault:
+        part.unlink(missing_ok=True)
+        raise ShardError(
+            f"{path}: the manifest could not be written ({fault}); make room and run the same again"
+        ) from fault
 
 
 def _to_json(shard_set: ShardSet) -> dict[str, Any]:
@@ -197,7 +193,7 @@ def _to_json(shard_set: ShardSet) -> dict[str, Any]:
     }
 
 
-def _from_json(data: dict[str, Any], folder: Path) -> ShardSet:
+def _from_json(data: dict[str, Any], folder: ShardFolder) -> ShardSet:
     if data["format"] != FORMAT:
         raise ValueError(f"format {data['format']!r}, expected {FORMAT}")
     manifest = Manifest(
@@ -230,6 +226,12 @@ def _sha256(file: Any) -> str:  # noqa: ANN401
     while block := file.read(1 << 20):
         digest.update(block)
     return digest.hexdigest()
+
+
+def _reason(fault: Exception) -> str:
+    # webdataset adds streams to what a fault says
+    said = getattr(fault, "strerror", None) or (fault.args[0] if fault.args else "")
+    return str(said).partition(" @ <")[0] or type(fault).__name__
 
 
 def _raise_together(faults: list[str]) -> None:

@@ -19,13 +19,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lasagna.datamodules.reading import LeftOut, Reading, Tally, count_entries
 from lasagna.datamodules.record_codec import encode_record, sample_key
+from lasagna.datamodules.shard_folder import LocalFolder, Shard
 from lasagna.datamodules.shard_set import (
     UNFINISHED_FILE,
-    Shard,
     ShardSet,
     manifest_faults,
     part_of,
-    read_manifest,
+    read_shard_set,
     shard_file,
     write_manifest,
     written_files,
@@ -90,8 +90,8 @@ def write_shards(
         ShardError: If there are no records, or the manifest's names do not fit together.
         ConfigError: If ``records_per_shard`` is not positive.
     """
-    begun = ShardSet(folder, manifest, (), settings or {})
-    return _write(map(_encode, records), begun, total, split, records_per_shard)
+    begun = ShardSet(LocalFolder(folder), manifest, (), settings or {})
+    return _write(map(_encode, records), folder, begun, total, split, records_per_shard)
 
 
 def write_parallel(
@@ -128,9 +128,9 @@ def write_parallel(
         ShardError: If ``count`` is 0, or the manifest's names do not fit together.
         ConfigError: If ``records_per_shard`` is not positive.
     """
-    begun = _begun(ShardSet(folder, manifest, (), settings or {}), records_per_shard)
+    begun = _begun(ShardSet(LocalFolder(folder), manifest, (), settings or {}), records_per_shard)
     left = range(begun.tally.taken, count)
-    write = partial(_write, begun=begun, total=count, split=split, records_per_shard=records_per_shard)
+    write = partial(_write, folder=folder, begun=begun, total=count, split=split, records_per_shard=records_per_shard)
     processes = (cpu_count() or 1) if processes is None else processes
     if processes < 2:
         return write(map(_encode, map(make, left)))
@@ -171,7 +171,7 @@ def _encode(made: Record | Reading) -> Encoded:
 def _begun(wanted: ShardSet, records_per_shard: int) -> ShardSet:
     """Return what is there of a write of the same settings that was stopped: whole shards, or nothing."""
     try:
-        found = read_manifest(wanted.folder, UNFINISHED_FILE)
+        found = read_shard_set(wanted.folder, UNFINISHED_FILE)
     except ShardError:
         return wanted
     same = found.manifest == wanted.manifest and found.settings == json.loads(json.dumps(dict(wanted.settings)))
@@ -180,9 +180,9 @@ def _begun(wanted: ShardSet, records_per_shard: int) -> ShardSet:
 
 
 def _write(
-    encoded: Iterable[Encoded], begun: ShardSet, total: int | None, split: str, records_per_shard: int
+    encoded: Iterable[Encoded], folder: Path, begun: ShardSet, total: int | None, split: str, records_per_shard: int
 ) -> ShardSet:
-    folder, shard_set = begun.folder, begun
+    shard_set = begun
     if records_per_shard < 1:
         raise ConfigError(f"`records_per_shard` must be at least 1, got {records_per_shard}")
     if faults := manifest_faults(begun.manifest):
@@ -192,11 +192,11 @@ def _write(
     stream = _unique(counted, {key for shard in begun.shards for key in _keys(folder / shard.file)})
     while shard := _write_shard(stream, folder / shard_file(len(shard_set.shards)), records_per_shard):
         shard_set = replace(shard_set, shards=(*shard_set.shards, shard))
-        write_manifest(shard_set, UNFINISHED_FILE)
+        write_manifest(shard_set, folder, UNFINISHED_FILE)
     if not shard_set.shards:
         why = "; ".join(shard_set.tally.lines()[1:]) or "check where they come from"
         raise ShardError(f"{folder}: there were no records to write; {why}")
-    write_manifest(shard_set)
+    write_manifest(shard_set, folder)
     (folder / UNFINISHED_FILE).unlink()
     return shard_set
 

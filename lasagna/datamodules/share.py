@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from webdataset.utils import pytorch_worker_info
 
-from lasagna.datamodules.shard_set import Shard
+from lasagna.datamodules.shard_folder import Shard
 
 T = TypeVar("T")
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
-from lasagna.datamodules.shard_set import ShardSet, read_manifest
+from lasagna.datamodules.remote import RemoteOptions
+from lasagna.datamodules.shard_addresses import is_remote, open_folder
+from lasagna.datamodules.shard_folder import ShardFolder
+from lasagna.datamodules.shard_set import ShardSet, read_shard_set
 from lasagna.datamodules.strategies import Strategy
 from lasagna.datamodules.transforms import RecordTransform
 from lasagna.dialogue import DialogueMaker
@@ -18,15 +20,17 @@ class Source:
     """Shards, the task that makes dialogues of their records, and a weight in the mixture.
 
     Args:
-        shards: Folder with the shards and their ``manifest.json``.
+        shards: Folder with the shards and their ``manifest.json``: a path, an address (``http://``, ``https://``,
+            ``s3://``), or ``pipe:`` with a command of the shell that writes the file ``{file}`` to its output.
         task: What makes dialogues of the records.
         weight: Share of the samples in training, in proportion to the other sources' weights; counts in training alone.
         name: Name in scores and pictures, unique; by default the data set's and the task's.
         strategies: Strategies for this source, in place of the datamodule's; None for the datamodule's.
         transforms: Changes to the records before dialogues are made, in order.
+        remote: How patiently shards are read that are not on disk, and whether they are kept.
 
     Raises:
-        ValueError: If the weight is not positive.
+        ValueError: If the weight is not positive, or nothing is known about such addresses of shards.
     """
 
     shards: str
@@ -35,16 +39,18 @@ class Source:
     name: str | None = None
     strategies: list[Strategy] | None = None
     transforms: list[RecordTransform] | None = None
+    remote: RemoteOptions = field(default_factory=RemoteOptions)
 
     def __post_init__(self) -> None:
-        """Check the weight."""
+        """Check the weight and the address."""
+        is_remote(self.shards)
         if not self.weight > 0:
             raise ValueError(f"source {self.shards}: `weight` must be positive, got {self.weight}; or leave it out")
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> ShardFolder:
         """Folder of the shards."""
-        return Path(self.shards).expanduser()
+        return open_folder(self.shards, self.remote)
 
     @cached_property
     def shard_set(self) -> ShardSet:
@@ -53,7 +59,7 @@ class Source:
         Raises:
             ShardError: If the manifest is missing or cannot be read.
         """
-        return read_manifest(self.folder)
+        return read_shard_set(self.folder)
 
     def forget(self) -> None:
         """Read the manifest again when it is asked for next, since the shards may have been written meanwhile."""

@@ -16,7 +16,7 @@ _DECODINGS = {"task": None, "ordered": ("ordered",), "free": ("free",), "both": 
 
 def evaluate(
     ckpt: Path | None = None,
-    data: Path | None = None,
+    data: str | None = None,
     predictions: Path | None = None,
     out: Path | None = None,
     split: str = "test",
@@ -36,8 +36,8 @@ def evaluate(
 
     Args:
         ckpt: A checkpoint, or a folder that ``lasagna export`` or ``lasagna import`` wrote.
-        data: A data config, a folder of shards, or one whose folders are the splits; by default what the checkpoint
-            was trained on.
+        data: A data config, a folder of shards, one whose folders are the splits, or the address of a folder of
+            shards; by default what the checkpoint was trained on.
         predictions: The folder of an evaluation that is to be scored again, in place of a checkpoint.
         out: Folder for answers, scores and report; by default "evaluation", or the folder of the predictions.
         split: Which split of the data.
@@ -90,7 +90,7 @@ def _check(
 
 def _job(
     ckpt: Any,  # noqa: ANN401
-    data: Path | None,
+    data: str | None,
     folder: Path,
     split: str,
     decodings: Any,  # noqa: ANN401
@@ -132,16 +132,20 @@ def _answer(job: Job, processes: int) -> dict[str, Any]:
     return header
 
 
-def _again(predictions: Path, data: Path | None, split: str) -> tuple[Job, dict[str, Any], Path]:
+def _again(predictions: Path, data: str | None, split: str) -> tuple[Job, dict[str, Any], Path]:
     """Return the evaluation that a folder holds."""
+    from lasagna.datamodules.shard_addresses import refuse_commands
     from lasagna.evaluating.answering import Job
     from lasagna.evaluating.data_choice import DataChoice, choose_data
     from lasagna.evaluating.header import check_data
     from lasagna.evaluating.predictions import read_header
 
     header = read_header(predictions)
-    stored = DataChoice(header["data"], header["split"])
-    chosen = stored if data is None else choose_data(data, split, None)
+    if data is None:
+        refuse_commands(header["data"], f"the folder {str(predictions)!r}", "--data")
+        chosen = DataChoice(header["data"], header["split"])
+    else:
+        chosen = choose_data(data, split, None)
     decodings = None if header["decodings"] is None else tuple(header["decodings"])
     controls = tuple(header["controls"])
     job = Job(Path(), chosen, predictions, header["seed"], decodings, controls, header["limit"], None, None, "cpu")

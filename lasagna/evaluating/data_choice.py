@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lasagna.datamodules import ShardDataModule
+from lasagna.datamodules.shard_addresses import is_remote, refuse_commands
 from lasagna.datamodules.shard_set import MANIFEST_FILE
 from lasagna.errors import CheckpointError, ConfigError, ShardError
 from lasagna.recipe import Recipe, build
@@ -54,27 +55,32 @@ class DataChoice:
         return data
 
 
-def choose_data(data: Path | None, split: str, trained: Recipe | None) -> DataChoice:
+def choose_data(data: str | None, split: str, trained: Recipe | None) -> DataChoice:
     """Find out what is evaluated.
 
     Args:
         data: A YAML file of the datamodule (or of a whole run, with a part ``data``), a folder of shards, or one
-            whose folders are the splits; None for the data of the training.
+            whose folders are the splits, or the address of a folder of shards; None for the data of the training.
         split: Which split.
         trained: The config that the checkpoint was trained with, or None.
 
     Raises:
-        ConfigError: If there is no such file, folder or split, or nothing says what the data is.
+        ConfigError: If there is no such file, folder or split, nothing says what the data is, or the training's would
+            run a command.
     """
     if data is None:
         if not trained or "data" not in trained:
             raise ConfigError("data: the checkpoint does not say what it was trained on; give --data")
+        refuse_commands(trained["data"], "the checkpoint", "--data")
         return DataChoice(trained["data"], split)
-    if data.is_dir():
-        return _folder(data, split)
-    if not data.is_file():
-        raise ConfigError(f"data: there is no file or folder {str(data)!r}; give a data config or a folder of shards")
-    return DataChoice(_read(data), split)
+    if is_remote(data):
+        return _shards(data)
+    path = Path(data).expanduser()
+    if path.is_dir():
+        return _folder(path, split)
+    if not path.is_file():
+        raise ConfigError(f"data: there is no file or folder {data!r}; give a data config or a folder of shards")
+    return DataChoice(_read(path), split)
 
 
 def _folder(data: Path, split: str) -> DataChoice:
@@ -86,7 +92,11 @@ def _folder(data: Path, split: str) -> DataChoice:
     else:
         there = f"its splits are {', '.join(inner)}" if inner else f"it holds no {MANIFEST_FILE}, so no shards"
         raise ConfigError(f"split: the folder {str(data)!r} has no {split!r}; {there}")
-    sources = [{"shards": str(shards), "task": {"class_path": f"lasagna.tasks.{task}"}} for task in TASKS]
+    return _shards(str(shards))
+
+
+def _shards(shards: str) -> DataChoice:
+    sources = [{"shards": shards, "task": {"class_path": f"lasagna.tasks.{task}"}} for task in TASKS]
     sources[-1]["task"] = {"class_path": "lasagna.tasks.VQA", "init_args": {"talk": False}}
     return DataChoice({"class_path": _CLASS, "init_args": {"test": sources}}, "test")
 

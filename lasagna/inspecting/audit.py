@@ -6,8 +6,8 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from itertools import combinations
-from pathlib import Path
 
+from lasagna.datamodules.shard_folder import ShardFolder
 from lasagna.inspecting.findings import Finding
 from lasagna.inspecting.survey import Survey
 from lasagna.prompt_format import normalise
@@ -38,7 +38,7 @@ def audit_names(manifest: Manifest, survey: Survey) -> list[Finding]:
     return findings + [Finding("unused names", name) for name in manifest.categories if not survey.images[name]]
 
 
-def audit_overlap(surveys: Mapping[Path, Survey]) -> list[Finding]:
+def audit_overlap(surveys: Mapping[ShardFolder, Survey]) -> list[Finding]:
     """Return the images that several folders share: the same file, or the same photograph of COCO.
 
     RefCOCO has photographs of COCO's train2014 under other names, which are in train2017 and val2017 as well; the

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lasagna.datamodules.shard_set import read_manifest
+from lasagna.datamodules.shard_folder import ShardFolder
+from lasagna.datamodules.shard_set import read_shard_set
 from lasagna.datamodules.verify import shard_folders
 from lasagna.errors import ShardError
 from lasagna.html_page import to_page
@@ -23,7 +24,7 @@ SHOWN = 10
 
 
 def inspect(
-    shards: list[Path],
+    shards: list[str],
     out: Path = Path("inspection"),
     examples: int = 12,
     seed: int = 0,
@@ -33,7 +34,8 @@ def inspect(
     """Look at all records of some folders of shards, and write report.html, report.json and pictures.
 
     Args:
-        shards: Folders of shards, or folders whose folders are (train, val, ...); overlaps are looked for among all.
+        shards: Folders of shards, or folders whose folders are (train, val, ...), or addresses of folders of shards, as
+            sources of a config have them; overlaps are looked for among all.
         out: Where the report goes.
         examples: How many examples of each folder are drawn.
         seed: Seed of the choice of examples.
@@ -44,7 +46,7 @@ def inspect(
         ShardError: If a folder has no shards, or with ``strict`` if something was found.
     """
     folders = list(dict.fromkeys(folder for part in shards for folder in shard_folders(part)))
-    sets = {folder: read_manifest(folder) for folder in folders}
+    sets = {folder: read_shard_set(folder) for folder in folders}
     surveys = {folder: survey(shard_set, processes) for folder, shard_set in sets.items()}
     found = {folder: [*one.findings, *audit_names(sets[folder].manifest, one)] for folder, one in surveys.items()}
     shared = audit_overlap(surveys)
@@ -76,7 +78,7 @@ def _tell(out: Path, findings: Sequence[Finding], strict: bool) -> None:
     Console().print("\n".join([*lines, f"written to {out}"]), markup=False, highlight=False, soft_wrap=True)
 
 
-def _folder_lines(folder: Path, name: str, found: Survey, findings: Sequence[Finding]) -> list[str]:
+def _folder_lines(folder: ShardFolder, name: str, found: Survey, findings: Sequence[Finding]) -> list[str]:
     counts = [f"{count} {kind}" for kind, count in found.annotations.items() if count]
     sizes = [f"{width} x {height} ({count})" for (height, width), count in found.sizes.most_common(3)]
     present = sum(number * count for number, count in found.entries.items()) / max(1, found.records)

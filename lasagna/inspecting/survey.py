@@ -15,8 +15,9 @@ import numpy as np
 from rich.progress import track
 
 from lasagna.datamodules.record_codec import decode_record
+from lasagna.datamodules.shard_folder import Shard
 from lasagna.datamodules.shard_reader import read_shard
-from lasagna.datamodules.shard_set import Shard, ShardSet
+from lasagna.datamodules.shard_set import ShardSet
 from lasagna.errors import LasagnaError, RecordError
 from lasagna.inspecting.findings import Finding
 from lasagna.masks import Mask

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tarfile
 from collections import Counter
+from dataclasses import replace
 from io import BytesIO
 from itertools import islice
 
@@ -14,7 +15,8 @@ from data_fakes import EvenOnly, Listing, Silent, png, preparation, record, writ
 
 from lasagna.datamodules import OrderRandomization, RecordTransform, Source, read_manifest
 from lasagna.datamodules.sample_maker import SampleMaker
-from lasagna.datamodules.shard_set import Shard, ShardSet, write_manifest
+from lasagna.datamodules.shard_folder import Shard
+from lasagna.datamodules.shard_set import write_manifest
 from lasagna.datamodules.share import Share
 from lasagna.datamodules.skipped import SkippedRecordWarning, SkipTally
 from lasagna.datamodules.stream import EndlessSource, EvaluationStream, Mixture
@@ -48,7 +50,7 @@ def replace_file(folder, shard, member, data):
             tar.addfile(info, BytesIO(content))
     old = read_manifest(folder)
     shards = [Shard(s.file, s.records, path.stat().st_size, "") if s.file == shard else s for s in old.shards]
-    write_manifest(ShardSet(folder, old.manifest, tuple(shards)))
+    write_manifest(replace(old, shards=tuple(shards)), folder)
 
 
 @pytest.mark.parametrize("per_shard", [2, 20])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.class_names import Names, named_manifest, packaged_names
-from lasagna.datamodules.converters.files import LayoutError, files_by_key, first_folder, pair_up
+from lasagna.datamodules.converters.files import LayoutError, files_by_key, first_folder, pair_up, text_lines
 from lasagna.datamodules.converters.labelled_images import labelled_split
 from lasagna.record import Manifest
 
@@ -76,7 +76,7 @@ def ade20k_manifest(names_file: Path) -> Manifest:
 def _read_names(path: Path) -> Names:
     """Read the release's list: number, share, counts and synonyms, tabs between them."""
     try:
-        rows = [line.split("\t") for line in path.read_text("utf-8").splitlines()[1:] if line.strip()]
+        rows = [line.split("\t") for line in text_lines(path)[1:] if line.strip()]
         return {int(row[0]): tuple(name.strip() for name in row[-1].split(",")) for row in rows}
     except (ValueError, IndexError) as fault:
         raise LayoutError(f"{path}: not the list of classes ({fault}); take the txt, not the csv") from fault

@@ -12,7 +12,15 @@ from pathlib import Path
 from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.camvid_classes import CAMVID_11, CAMVID_32, COLOURS_32
 from lasagna.datamodules.converters.colours import ColourLabels
-from lasagna.datamodules.converters.files import LayoutError, Pair, files_by_key, pair_up, read_label_file, shorten
+from lasagna.datamodules.converters.files import (
+    LayoutError,
+    Pair,
+    files_by_key,
+    pair_up,
+    read_label_file,
+    shorten,
+    text_lines,
+)
 from lasagna.datamodules.converters.labelled_images import labelled_split
 from lasagna.errors import LasagnaError, RecordError
 
@@ -111,7 +119,7 @@ def _listed(pairs: list[Pair], frames: Path) -> list[Pair]:
     if not frames.is_file():
         return pairs
     by_key = {pair.key: pair for pair in pairs}
-    keys = [Path(line.split()[0]).stem for line in frames.read_text("utf-8").splitlines() if line.strip()]
+    keys = [Path(line.split()[0]).stem for line in text_lines(frames) if line.strip()]
     missing = [key for key in keys if key not in by_key]
     if missing:
         raise LayoutError(f"{frames}: {len(missing)} of its frames are not there ({shorten(missing)})")

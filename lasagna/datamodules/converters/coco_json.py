@@ -14,6 +14,7 @@ from typing import Any
 
 from pycocotools import mask as coco
 
+from lasagna.datamodules.converters.entries import ID, Kinds, check_entries
 from lasagna.datamodules.converters.files import LayoutError, shorten
 from lasagna.datamodules.reading import LeftOut
 from lasagna.errors import RecordError
@@ -21,6 +22,9 @@ from lasagna.masks import Mask, RLEMask
 
 POINTS = 3
 """Fewest points of a polygon that has an inside."""
+
+IMAGE: Kinds = {"file_name": str}
+ANNOTATION: Kinds = {"id": ID, "category_id": ID}
 
 
 @dataclass(frozen=True)
@@ -56,23 +60,37 @@ def read_json(path: Path) -> Any:  # noqa: ANN401
         raise LayoutError(f"{path}: the annotation file cannot be read ({fault}); unpack it again") from fault
 
 
-def read_coco(path: Path) -> CocoFile:
+def read_coco(path: Path, image: Kinds = IMAGE, annotation: Kinds = ANNOTATION) -> CocoFile:
     """Read an annotation file in COCO's form.
 
+    Args:
+        path: Where it is.
+        image: Fields that each image must have besides its id.
+        annotation: Fields that each annotation must have besides the id of its image.
+
     Raises:
-        LayoutError: If it is missing or not of this form, an id occurs twice, or an annotation names an image or a
-            category that is not there.
+        LayoutError: If it is missing or not of this form, an id of an image or category occurs twice, or an annotation
+            names an image or a category that is not there.
     """
     content = read_json(path)
-    try:
-        images, categories = (_by_id(content[part], part, path) for part in ("images", "categories"))
-        annotations = content["annotations"]
-        _check_ids(annotations, images, categories, path)
-    except (KeyError, TypeError) as fault:
-        raise LayoutError(f"{path}: not an annotation file in COCO's form (missing: {fault})") from fault
-    by_image = defaultdict(list)
-    for annotation in annotations:
-        by_image[annotation["image_id"]].append(annotation)
+    needed: dict[str, Kinds] = {
+        "images": {"id": ID, **image},
+        "categories": {"id": ID, "name": str},
+        "annotations": {"image_id": ID, **annotation},
+    }
+    if not isinstance(content, dict) or (missing := [part for part in needed if part not in content]):
+        lacking = "it is no object" if not isinstance(content, dict) else f"missing: {', '.join(map(repr, missing))}"
+        raise LayoutError(f"{path}: not an annotation file in COCO's form ({lacking})")
+    for part, kinds in needed.items():
+        check_entries(content[part], kinds, f"{path}: {part}")
+    images, categories = (_by_id(content[part], part, path) for part in ("images", "categories"))
+    annotations: list[Mapping[str, Any]] = content["annotations"]
+    for one in annotations if "segments_info" in annotation else ():
+        check_entries(one["segments_info"], ANNOTATION, f"{path}: segments of image {one['image_id']}")
+    _check_ids(annotations, images, categories, path)
+    by_image: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
+    for one in annotations:
+        by_image[one["image_id"]].append(one)
     return CocoFile(path, images, categories, by_image, content)
 
 
@@ -127,10 +145,11 @@ def _check_ids(
     annotations: Sequence[Mapping[str, Any]], images: Mapping[int, Any], categories: Mapping[int, Any], path: Path
 ) -> None:
     lost = {
-        "images": sorted({item["image_id"] for item in annotations} - set(images)),
+        "images": sorted({item["image_id"] for item in annotations} - set(images), key=str),
         "categories": sorted(
             {segment["category_id"] for item in annotations for segment in item.get("segments_info", [item])}
-            - set(categories)
+            - set(categories),
+            key=str,
         ),
     }
     for part, ids in lost.items():

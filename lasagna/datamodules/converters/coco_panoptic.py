@@ -68,7 +68,7 @@ class CocoPanoptic(Converter):
         root = self.images or self.source
         images = first_folder([root / part, root / "images" / part], EXPECTED)
         labels = first_folder([path.with_suffix("")], EXPECTED)
-        content = read_coco(path)
+        content = read_coco(path, annotation={"file_name": str, "segments_info": list})
         manifest = _manifest(content)
         items = [_item(content, number, images, labels) for number in content.annotations]
         files = [file for item in items for file in (item.image, item.label)]

@@ -11,6 +11,7 @@ from pycocotools import mask as coco
 
 from lasagna.datamodules.converters.base import Split
 from lasagna.datamodules.converters.coco_json import CocoFile, read_mask
+from lasagna.datamodules.converters.entries import ID, check_texts
 from lasagna.datamodules.converters.files import read_image_file
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.masks import Mask, RLEMask
@@ -87,7 +88,12 @@ def regions_split(
         names: Name of each category by id.
         place: Where images are.
         negatives: Field of an image that lists the ids of categories verified to be absent.
+
+    Raises:
+        LayoutError: If that field is no list of ids.
     """
+    if negatives:
+        check_texts(content.content["images"], negatives, ID, f"{content.path}: images")
     items = []
     for number, image in content.images.items():
         annotations = content.annotations.get(number, ())

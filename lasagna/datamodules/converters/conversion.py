@@ -16,6 +16,8 @@ from lasagna.datamodules.shard_set import MANIFEST_FILE, ShardSet, written_files
 from lasagna.datamodules.shards import write_parallel
 from lasagna.errors import ConfigError, RecordError, ShardError
 
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
+
 FEWEST, MOST, SHARDS = 50, 500, 64
 """Records in a shard: so many that there are about ``SHARDS`` of them, within these bounds."""
 
@@ -50,6 +52,7 @@ def convert(
         ShardError: If ``target`` holds anything else than shards of the same splits, be they whole or left unfinished.
         ConfigError: If a split is unknown or ``records_per_shard`` is not positive.
     """
+    _check_source(converter)
     parts = converter.splits()
     _check_target(target, parts)
     if unknown := sorted(set(splits) - set(parts)):
@@ -100,6 +103,12 @@ def _write(
     lines = [f"{folder}: {written.records} images", *written.tally.lines()]
     Console().print("\n  ".join(lines), markup=False, highlight=False, soft_wrap=True)
     return written
+
+
+def _check_source(converter: Converter) -> None:
+    source = getattr(converter, "source", None)
+    if isinstance(source, Path) and source.suffix.lower() in ARCHIVES and source.is_file():
+        raise LayoutError(f"source: {source} is an archive; unpack it and give the folder")
 
 
 def _check_files(splits: Mapping[str, Split]) -> None:

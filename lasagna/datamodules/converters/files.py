@@ -155,6 +155,18 @@ def read_label_file(path: Path, mode: str | None = None) -> NDArray[np.uint8]:
         raise RecordError(f"{path}: the label file cannot be decoded ({fault})") from fault
 
 
+def text_lines(path: Path) -> list[str]:
+    """Return the lines of a small text file.
+
+    Raises:
+        LayoutError: If it cannot be read or is no text.
+    """
+    try:
+        return path.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as fault:
+        raise LayoutError(f"{path}: the file cannot be read as text ({fault}); unpack it again") from fault
+
+
 def shorten(names: Sequence[str]) -> str:
     """Return the first few names, and dots if there are more."""
     return ", ".join(names[:MOST_LISTED]) + (", ..." if len(names) > MOST_LISTED else "")

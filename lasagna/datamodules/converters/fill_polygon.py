@@ -1,7 +1,11 @@
 """Polygons drawn to the pixel as OpenCV draws them, for data sets whose masks are made that way.
 
+OpenCV itself would not do: from 4.11 on ``fillPoly`` leaves out pixels beyond the outline that it filled before, and
+the code of ReasonSeg asks for 4.8.
+
 Source: ``modules/imgproc/src/drawing.cpp`` of ``opencv/opencv`` (``fillPoly`` and ``polylines``, eight neighbours, no
-smoothing): the outline by Bresenham, and within it every row between the edges, rounded to the nearest pixel.
+smoothing): the outline by Bresenham, and within it every row between the edges. Where these cross a row is rounded to
+the nearest pixel; edges that leave the image are first cut off at its border, and cut to whole pixels then.
 """
 
 from __future__ import annotations
@@ -11,21 +15,20 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from lasagna.datamodules.converters.clip_line import Line, Point, clip_line
 from lasagna.errors import RecordError
 from lasagna.masks import BoolMask
 
 _FARTHEST = 16
-_ONE = 1 << 16
+_SHIFT = 16
+_ONE = 1 << _SHIFT
 _HALF = _ONE >> 1
 
 Points = NDArray[np.int64]
 
 
 def fill_polygon(points: Sequence[Sequence[float]], size: tuple[int, int]) -> BoolMask:
-    """Draw a polygon with its outline.
-
-    Within the image the pixels are those of OpenCV 4.8. Edges that leave the image are cut off at its border, which may
-    shift them by a pixel against OpenCV, since that cuts them first and draws them then.
+    """Draw a polygon with its outline; the pixels are those of OpenCV up to 4.10.
 
     Args:
         points: Its corners, x and y each; fractions are cut off.
@@ -38,54 +41,59 @@ def fill_polygon(points: Sequence[Sequence[float]], size: tuple[int, int]) -> Bo
         RecordError: If the points are no pairs of numbers, or one is far away from the image.
     """
     corners = _corners(points, size)
+    edges = list(zip([corners[-1], *corners[:-1]], corners, strict=True))
+    lines = [clip_line(edge, size) for edge in edges]
     canvas = np.zeros(size, dtype=bool)
-    starts = np.roll(corners, 1, axis=0)
-    _fill(canvas, starts, corners)
-    for start, end in zip(starts, corners, strict=True):
-        columns, rows = _line(start, end)
-        inside = (columns >= 0) & (columns < size[1]) & (rows >= 0) & (rows < size[0])
-        canvas[rows[inside], columns[inside]] = True
+    _fill(canvas, [_slope(edge, line) for edge, line in zip(edges, lines, strict=True) if edge[0][1] != edge[1][1]])
+    for line in lines:
+        if line.touches:
+            columns, rows = _bresenham(line.start, line.end)
+            canvas[rows, columns] = True
     return canvas
 
 
-def _corners(points: Sequence[Sequence[float]], size: tuple[int, int]) -> Points:
+def _corners(points: Sequence[Sequence[float]], size: tuple[int, int]) -> list[Point]:
     try:
         corners = np.array([(x, y) for x, y in points], dtype=np.float64)
     except (TypeError, ValueError) as fault:
         raise RecordError(f"polygon: its points are pairs of x and y, got {str(points)[:80]} ({fault})") from fault
     if not (np.abs(corners) <= _FARTHEST * max(size)).all():
         raise RecordError(f"polygon: a point is far outside of the image, which is of size {tuple(size)}")
-    return np.trunc(corners).astype(np.int64)
+    return [(int(x), int(y)) for x, y in corners]
 
 
-def _fill(canvas: BoolMask, starts: Points, ends: Points) -> None:
+def _slope(edge: tuple[Point, Point], line: Line) -> tuple[int, int, int, int]:
+    """Return the first row of an edge and the one after its last, its first column and the step a row.
+
+    Columns are in fixed point, to be cut to whole ones.
+    """
+    (_, first), (_, last) = edge
+    (x0, y0), (x1, y1) = edge if line.start[1] == line.end[1] else (line.start, line.end)
+    run, rise = (x1 - x0) * _ONE, y1 - y0
+    # C rounds quotients towards zero
+    step = abs(run) // abs(rise) * (1 if (run < 0) == (rise < 0) else -1)
+    x, y = (x0, y0) if first < last else (x1, y1)
+    top = min(first, last)
+    column = x * _ONE + (top - y) * step + (0 if line.is_cut else _HALF)
+    return top, max(first, last), column, step
+
+
+def _fill(canvas: BoolMask, slopes: Sequence[tuple[int, int, int, int]]) -> None:
     """Fill between the first and second, third and fourth ... crossing of each row."""
-    sloped = starts[:, 1] != ends[:, 1]
-    upper, lower = _sorted_ends(starts[sloped], ends[sloped])
-    # in fixed point; C rounds quotients towards zero
-    run, rise = (lower[:, 0] - upper[:, 0]) * _ONE, lower[:, 1] - upper[:, 1]
-    slopes = np.sign(run) * (np.abs(run) // rise)
+    top, bottom, column, step = np.array(slopes, dtype=np.int64).reshape(-1, 4).T
     for row in range(len(canvas)):
-        crossed = (upper[:, 1] <= row) & (row < lower[:, 1])
-        crossings = upper[crossed, 0] * _ONE + slopes[crossed] * (row - upper[crossed, 1])
-        columns = (np.sort(crossings) + _HALF) >> 16
-        for left, right in columns.reshape(-1, 2):
+        crossed = (top <= row) & (row < bottom)
+        crossings = np.sort(column[crossed] + step[crossed] * (row - top[crossed])) >> _SHIFT
+        for left, right in crossings.reshape(-1, 2):
             canvas[row, max(left, 0) : max(right + 1, 0)] = True
 
 
-def _sorted_ends(starts: Points, ends: Points) -> tuple[Points, Points]:
-    turned = (starts[:, 1] > ends[:, 1])[:, None]
-    return np.where(turned, ends, starts), np.where(turned, starts, ends)
-
-
-def _line(start: Points, end: Points) -> tuple[Points, Points]:
+def _bresenham(start: Point, end: Point) -> tuple[Points, Points]:
     """Return the columns and rows of a line of eight neighbours, drawn from left to right."""
-    if end[0] < start[0]:
-        start, end = end, start
-    width, height = end[0] - start[0], abs(end[1] - start[1])
-    step = 1 if end[1] >= start[1] else -1
+    (x0, y0), (x1, y1) = sorted([start, end], key=lambda point: point[0])
+    width, height = x1 - x0, abs(y1 - y0)
     longer, shorter = max(width, height), min(width, height)
     along = np.arange(longer + 1)
     across = -((longer - 2 * shorter * along) // (2 * longer)) if longer else along
     columns, rows = (along, across) if width >= height else (across, along)
-    return start[0] + columns, start[1] + step * rows
+    return x0 + columns, y0 + (rows if y1 >= y0 else -rows)

@@ -11,9 +11,17 @@ from typing import Any
 
 from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.coco_json import CocoFile, read_coco
-from lasagna.datamodules.converters.files import LayoutError, first_folder
+from lasagna.datamodules.converters.entries import ID, check_texts
+from lasagna.datamodules.converters.files import first_folder
 from lasagna.datamodules.converters.phrases import Expression, phrase_splits
-from lasagna.datamodules.converters.refer import COCO_IMAGES, data_folder, read_references, refer_manifest, split_names
+from lasagna.datamodules.converters.refer import (
+    COCO_IMAGES,
+    REFERENCE,
+    data_folder,
+    read_references,
+    refer_manifest,
+    split_names,
+)
 
 NOTHING = -1
 """The id that stands for no target."""
@@ -47,19 +55,19 @@ class GRefCOCO(Converter):
         places = [self.images] if self.images else [self.source / COCO_IMAGES, self.source.parent / COCO_IMAGES]
         images = first_folder(places, EXPECTED)
         content = read_coco(folder / "instances.json")
-        expressions = _expressions(read_references(folder, "grefs(unc)"), content)
+        references = read_references(folder, "grefs(unc)", {**REFERENCE, "ann_id": (*ID, list)})
+        several = [one for one in references if isinstance(one["ann_id"], list)]
+        check_texts(several, "ann_id", ID, f"{folder}: references of several targets")
+        expressions = _expressions(references, content)
         return phrase_splits(refer_manifest("grefcoco-unc"), content, images, expressions)
 
 
 def _expressions(references: Iterable[Mapping[str, Any]], content: CocoFile) -> Iterable[Expression]:
     crowds = {one["id"] for part in content.annotations.values() for one in part if one.get("iscrowd")}
-    try:
-        for reference in references:
-            ids = reference["ann_id"]
-            listed = ids if isinstance(ids, list) else [ids]
-            targets = tuple(number for number in listed if number != NOTHING and number not in crowds)
-            for sentence in reference["sentences"]:
-                for split in split_names(reference["split"]):
-                    yield Expression(split, reference["image_id"], sentence["sent"], targets)
-    except (KeyError, TypeError) as fault:
-        raise LayoutError(f"{content.path.parent}: not references in gRefCOCO's form (missing: {fault})") from fault
+    for reference in references:
+        ids = reference["ann_id"]
+        listed = ids if isinstance(ids, list) else [ids]
+        targets = tuple(number for number in listed if number != NOTHING and number not in crowds)
+        for sentence in reference["sentences"]:
+            for split in split_names(reference["split"]):
+                yield Expression(split, reference["image_id"], sentence["sent"], targets)

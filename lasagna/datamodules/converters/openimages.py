@@ -17,7 +17,7 @@ from PIL import Image
 
 from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.coco_regions import united
-from lasagna.datamodules.converters.files import LayoutError, read_image_file, read_label_file, shorten
+from lasagna.datamodules.converters.files import LayoutError, read_image_file, read_label_file, shorten, text_lines
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.masks import RLEMask
 from lasagna.record import Manifest, Record, Region
@@ -25,6 +25,9 @@ from lasagna.record import Manifest, Record, Region
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
 MASKS = "{part}-annotations-object-segmentation.csv"
 DESCRIPTIONS = ("oidv6-class-descriptions.csv", "class-descriptions.csv", "class-descriptions-boxable.csv")
+ABSENT = ("0", "0.0")
+"""Confidence of a label that people found to be wrong."""
+
 EXPECTED = """
   {train,validation,test}-annotations-object-segmentation.csv, in the folder or in `annotations`
   oidv6-class-descriptions.csv or class-descriptions-boxable.csv
@@ -80,12 +83,11 @@ class OpenImages(Converter):
 
     def _names(self, used: set[str]) -> dict[str, str]:
         listed = self._find("classes-segmentation.txt")
-        wanted = set(listed.read_text("utf-8").split()) | used if listed else used
+        wanted = set(map(str.strip, text_lines(listed))) - {""} | used if listed else used
         found = next((path for name in DESCRIPTIONS if (path := self._find(name))), None)
         if found is None:
             raise LayoutError(f"source: there is no {' or '.join(DESCRIPTIONS)} in {self.source}; expected{EXPECTED}")
-        with found.open(encoding="utf-8", newline="") as file:
-            described = {row[0]: row[1].strip().lower() for row in csv.reader(file) if len(row) > 1}
+        described = {row[0]: row[1].strip().lower() for row in csv.reader(text_lines(found)) if len(row) > 1}
         if lost := sorted(wanted - set(described)):
             raise LayoutError(f"{found}: {len(lost)} classes have no description ({shorten(lost)})")
         return {number: described[number] for number in sorted(wanted)}
@@ -95,7 +97,7 @@ class OpenImages(Converter):
         found: dict[str, tuple[str, ...]] = defaultdict(tuple)
         for path in (self._find(labels), self._find(f"oidv6-{labels}")):
             for row in read_table(path, "ImageID", "LabelName", "Confidence") if path else ():
-                if float(row["Confidence"]) == 0 and row["LabelName"] in names:
+                if row["Confidence"] in ABSENT and row["LabelName"] in names:
                     found[row["ImageID"]] += (names[row["LabelName"]],)
         return found
 
@@ -160,16 +162,22 @@ def fit_nearest(pixels: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.
 
 
 def read_table(path: Path, *columns: str) -> Iterator[dict[str, str]]:
-    """Read a csv file with a header.
+    """Read a csv file with a header, a row at a time.
 
     Raises:
-        LayoutError: If one of the columns is missing.
+        LayoutError: If one of the columns is missing, a row ends before it, or the file is no text.
     """
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
-            raise LayoutError(f"{path}: the table has no column {', '.join(missing)}; download it again")
-        yield from reader
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
+                raise LayoutError(f"{path}: the table has no column {', '.join(missing)}; download it again")
+            for row in reader:
+                if None in map(row.get, columns):
+                    raise LayoutError(f"{path}:{reader.line_num}: the row is cut short; download the table again")
+                yield row
+    except (UnicodeDecodeError, csv.Error) as fault:
+        raise LayoutError(f"{path}: the table cannot be read ({fault}); download it again") from fault
 
 
 def _files(part: str, *folders: Path) -> dict[str, Path]:

@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 
 from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.class_names import Names, named_manifest, packaged_names
-from lasagna.datamodules.converters.files import LayoutError, Pair, files_by_key, first_folder, png_of, shorten
+from lasagna.datamodules.converters.files import (
+    LayoutError,
+    Pair,
+    files_by_key,
+    first_folder,
+    png_of,
+    shorten,
+    text_lines,
+)
 from lasagna.datamodules.converters.labelled_images import labelled_split
 from lasagna.errors import ConfigError, RecordError
 from lasagna.record import Manifest
@@ -138,7 +146,7 @@ def _names(path: Path) -> Names:
     names = packaged_names("pascal_context_459")
     if not path.is_file():
         return names
-    rows = (line.partition(":") for line in path.read_text("utf-8").splitlines() if ":" in line)
+    rows = (line.partition(":") for line in text_lines(path) if ":" in line)
     listed = {int(number): name.strip() for number, _, name in rows if number.strip().isdigit()}
     spelled = {word: words for words in names.values() for word in words}
     return {value: spelled.get(name, (name,)) for value, name in listed.items() if value != NONE}
@@ -148,7 +156,7 @@ def _lists(folder: Path, there: set[str]) -> dict[str, list[str]]:
     lists = {}
     for split in ("train", "val"):
         path = folder / f"{split}.txt"
-        lines = path.read_text("utf-8").splitlines() if path.is_file() else []
+        lines = text_lines(path) if path.is_file() else []
         lists[split] = [key for key in (line.split()[0] for line in lines if line.strip()) if key in there]
     return {split: keys for split, keys in lists.items() if keys} or {"trainval": sorted(there)}
 

@@ -62,9 +62,10 @@ def phrase_splits(
         expressions: The phrases.
 
     Raises:
-        LayoutError: If a phrase is about an image or a thing that is not there, or there are no phrases.
+        LayoutError: If a phrase is about an image or a thing that is not there, two things have the same id, or there
+            are no phrases.
     """
-    things = {one["id"]: one for annotations in content.annotations.values() for one in annotations}
+    things = _things(content)
     gathered: dict[str, dict[int, list[Expression]]] = defaultdict(lambda: defaultdict(list))
     for one in expressions:
         gathered[one.split][one.image].append(one)
@@ -121,13 +122,25 @@ def _item(
     return PhraseItem(Path(name).with_suffix("").as_posix().replace("/", "-"), images / name, phrases, segmentations)
 
 
+def _things(content: CocoFile) -> dict[int, Mapping[str, Any]]:
+    """Return the annotated things by id, which phrases name them by."""
+    listed = [one for annotations in content.annotations.values() for one in annotations]
+    things = {one["id"]: one for one in listed}
+    if doubled := [str(one["id"]) for one in listed if things[one["id"]] != one]:
+        raise LayoutError(
+            f"{content.path}: {len(doubled)} annotations have an id that another one has ({shorten(doubled)}), so that "
+            "phrases may be about either; unpack it again"
+        )
+    return things
+
+
 def _check(
     gathered: Mapping[str, Mapping[int, list[Expression]]], content: CocoFile, things: Mapping[int, Any]
 ) -> None:
     said = [one for by_image in gathered.values() for part in by_image.values() for one in part]
     for what, lost in (
-        ("images", sorted({one.image for one in said} - set(content.images))),
-        ("annotations", sorted({target for one in said for target in one.targets} - set(things))),
+        ("images", sorted({one.image for one in said} - set(content.images), key=str)),
+        ("annotations", sorted({target for one in said for target in one.targets} - set(things), key=str)),
     ):
         if lost:
             raise LayoutError(

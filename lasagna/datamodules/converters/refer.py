@@ -5,17 +5,19 @@ Source: Kazemzadeh et al. (EMNLP 2014), Yu et al. (ECCV 2016), Mao et al. (CVPR 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.coco_json import read_coco, read_json
+from lasagna.datamodules.converters.entries import ID, Kinds, check_entries
 from lasagna.datamodules.converters.files import LayoutError, first_folder
 from lasagna.datamodules.converters.phrases import Expression, phrase_splits
 from lasagna.datamodules.converters.plain_pickle import read_plain_pickle
 from lasagna.record import Manifest
 
+REFERENCE: Kinds = {"split": str, "image_id": ID, "ann_id": ID, "sentences": list}
 COCO_IMAGES, SAIAPR_IMAGES = Path("images/mscoco/images/train2014"), Path("images/saiapr_tc-12")
 EXPECTED = """
   {refclef,refcoco,refcoco+,refcocog}/refs(<split_by>).p and instances.json
@@ -60,7 +62,7 @@ class Refer(Converter):
         images = first_folder(places, EXPECTED)
         references = read_references(folder, f"refs({self.split_by})")
         manifest = refer_manifest(f"{self.dataset}-{self.split_by}")
-        return phrase_splits(manifest, read_coco(folder / "instances.json"), images, _expressions(references, folder))
+        return phrase_splits(manifest, read_coco(folder / "instances.json"), images, _expressions(references))
 
 
 class RefCOCO(Refer):
@@ -103,11 +105,11 @@ def data_folder(source: Path, dataset: str, expected: str) -> Path:
     raise LayoutError(f"source: neither {source / dataset} nor {source} holds instances.json; expected{expected}")
 
 
-def read_references(folder: Path, name: str) -> list[Mapping[str, Any]]:
+def read_references(folder: Path, name: str, kinds: Kinds = REFERENCE) -> list[Mapping[str, Any]]:
     """Read the file of references, serialised or as JSON.
 
     Raises:
-        LayoutError: If there is none, it is broken, or is no list.
+        LayoutError: If there is none, it is broken, or holds something else.
     """
     files = [folder / f"{name}{suffix}" for suffix in (".json", ".p")]
     found = next((path for path in files if path.is_file()), None)
@@ -115,9 +117,10 @@ def read_references(folder: Path, name: str) -> list[Mapping[str, Any]]:
         others = ", ".join(sorted(path.name for path in folder.glob("*refs*"))) or "none"
         raise LayoutError(f"split_by: there is no {' or '.join(map(str, files))}; there are {others}")
     references = read_json(found) if found.suffix == ".json" else read_plain_pickle(found)
-    if not isinstance(references, list):
-        raise LayoutError(f"{found}: expected a list of references")
-    return references
+    check_entries(references, kinds, f"{found}: references")
+    for place, reference in enumerate(references):
+        check_entries(reference["sentences"], {"sent": str}, f"{found}: references[{place}]: sentences")
+    return list(references)
 
 
 def split_names(split: str) -> list[str]:
@@ -136,11 +139,8 @@ def refer_manifest(name: str) -> Manifest:
     )
 
 
-def _expressions(references: Iterable[Mapping[str, Any]], folder: Path) -> Iterable[Expression]:
-    try:
-        for reference in references:
-            for sentence in reference["sentences"]:
-                for split in split_names(reference["split"]):
-                    yield Expression(split, reference["image_id"], sentence["sent"], (reference["ann_id"],))
-    except (KeyError, TypeError) as fault:
-        raise LayoutError(f"{folder}: not references in REFER's form (missing: {fault})") from fault
+def _expressions(references: Iterable[Mapping[str, Any]]) -> Iterator[Expression]:
+    for reference in references:
+        for sentence in reference["sentences"]:
+            for split in split_names(reference["split"]):
+                yield Expression(split, reference["image_id"], sentence["sent"], (reference["ann_id"],))

@@ -12,7 +12,15 @@ from typing import Literal
 
 from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.class_names import named_manifest, packaged_names
-from lasagna.datamodules.converters.files import LayoutError, Pair, files_by_key, first_folder, pair_up, shorten
+from lasagna.datamodules.converters.files import (
+    LayoutError,
+    Pair,
+    files_by_key,
+    first_folder,
+    pair_up,
+    shorten,
+    text_lines,
+)
 from lasagna.datamodules.converters.labelled_images import labelled_split
 from lasagna.record import Manifest
 
@@ -89,7 +97,7 @@ def voc_manifest(background: str = "ignored") -> Manifest:
 
 
 def _read_list(path: Path) -> list[str]:
-    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
+    lines = text_lines(path) if path.is_file() else []
     return [Path(line.split()[-1]).stem for line in lines if line.strip()]
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
 import tarfile
 from abc import abstractmethod
+from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,11 +16,15 @@ import numpy as np
 import pytest
 
 from lasagna.datamodules.converters import Converter, convert
+from lasagna.datamodules.converters.files import LayoutError
 from lasagna.datamodules.record_codec import decode_record
 from lasagna.datamodules.shard_set import read_manifest
+from lasagna.errors import LasagnaError, RecordError, ShardError
 from lasagna.prompt_format import normalise
 from lasagna.prompt_formats import PROMPT_FORMATS
 from lasagna.tasks import Semantic
+
+DROPPED = object()
 
 
 @dataclass
@@ -58,6 +67,41 @@ def read_records(folder):
 
 def union(masks, size):
     return np.any([mask.decode() for mask in masks], axis=0) if masks else np.zeros(size, bool)
+
+
+DAMAGES = {
+    "missing": None,
+    "empty": lambda content: b"",
+    "cut": lambda content: content[: len(content) // 2],
+    "other bytes": lambda content: bytes(range(256)),
+    "other text": lambda content: b"hello world\n1,2,3\n",
+}
+"""What can have happened to a file, and what is left of its content; None if it is not there."""
+
+
+def altered(content):
+    """Yield some JSON once without each of its parts, and once with something else in the part's place."""
+    for path in parts_of(content):
+        for value in (DROPPED, None, 7, "x", [], {}, [None]):
+            changed = deepcopy(content)
+            within = changed
+            for step in path[:-1]:
+                within = within[step]
+            if value is DROPPED:
+                del within[path[-1]]
+            else:
+                within[path[-1]] = value
+            yield changed
+
+
+def parts_of(content, path=()):
+    """Yield where the parts of some JSON are; of lists the first item stands for all."""
+    pairs = (
+        content.items() if isinstance(content, dict) else enumerate(content[:1]) if isinstance(content, list) else ()
+    )
+    for step, part in pairs:
+        yield (*path, step)
+        yield from parts_of(part, (*path, step))
 
 
 class ConverterContract:
@@ -127,6 +171,57 @@ class ConverterContract:
             assert all(np.array_equal(phrases[text], pixels) for text, pixels in wanted.phrases.items())
             assert {question.text: question.answer for question in record.questions} == wanted.questions
             assert len(record.talk) == wanted.turns
+
+    @pytest.mark.parametrize("broken", ["stop", "skip"])
+    @pytest.mark.parametrize("damage", DAMAGES)
+    def test_damaged_files_are_named_or_counted(self, expected, tmp_path, damage, broken):
+        release, target = tmp_path / "release", tmp_path / "damaged"
+        for path in sorted(path for path in release.rglob("*") if path.is_file()):
+            content = path.read_bytes()
+            path.unlink()
+            if DAMAGES[damage] is not None:
+                path.write_bytes(DAMAGES[damage](content))
+            # any other error is none of the input's fault, and ends with a traceback
+            with suppress(LasagnaError):
+                convert(self.converter(release), target, processes=0, broken=broken)
+            for folder in target.glob("*"):
+                if (folder / "manifest.json").is_file():
+                    read_manifest(folder).verify()
+            shutil.rmtree(target, ignore_errors=True)
+            path.write_bytes(content)
+
+    def test_a_cut_image_stops_the_conversion_or_is_counted(self, expected, tmp_path):
+        images = {wanted.image for records in expected.values() for wanted in records.values()}
+        for rank, image in enumerate(sorted(images)):
+            content = image.read_bytes()
+            image.write_bytes(content[: len(content) // 2])
+            with pytest.raises(RecordError, match=re.escape(image.name)):
+                convert(self.converter(tmp_path / "release"), tmp_path / "stopped", processes=0)
+            try:
+                written = convert(self.converter(tmp_path / "release"), tmp_path / str(rank), "", "skip", processes=0)
+                counted = sum(part.tally.left_out.get("missing or broken files", 0) for part in written.values())
+            except ShardError as fault:
+                counted = str(fault).count("1 x missing or broken files")
+            assert counted >= 1
+            shutil.rmtree(tmp_path / "stopped")
+            image.write_bytes(content)
+
+    def test_entries_of_another_form_are_named(self, expected, tmp_path):
+        release = tmp_path / "release"
+        for path in sorted(release.rglob("*.json")):
+            content = path.read_bytes()
+            for changed in altered(json.loads(content)):
+                path.write_text(json.dumps(changed))
+                with suppress(LasagnaError):
+                    for split in self.converter(release).splits().values():
+                        list(split.records())
+            path.write_bytes(content)
+
+    def test_a_folder_of_something_else_is_refused_with_what_was_looked_for(self, tmp_path):
+        (tmp_path / "release").mkdir()
+        with pytest.raises(LayoutError, match=r"there is no|expected|missing"):
+            convert(self.converter(tmp_path / "release"), tmp_path / "shards")
+        assert not (tmp_path / "shards").exists()
 
     def test_names_are_unique_and_can_be_asked_for_in_every_prompt_format(self, written, tmp_path):
         for split in written:

@@ -93,9 +93,16 @@ def test_annotations_are_grouped_by_image(tmp_path):
     ("changes", "message"),
     [
         ({"images": None}, "missing: 'images'"),
-        ({"categories": [{"id": 1}, {"id": 1}]}, "have an id that another one has"),
-        ({"annotations": [{"image_id": 8, "category_id": 90}]}, "name images that are not there: 8"),
-        ({"annotations": [{"image_id": 7, "category_id": 91}]}, "name categories that are not there: 91"),
+        ({"categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}, "have an id that another one has"),
+        ({"annotations": [{"id": 1, "image_id": 8, "category_id": 90}]}, "name images that are not there: 8"),
+        ({"annotations": [{"id": 1, "image_id": 7, "category_id": 91}]}, "name categories that are not there: 91"),
+        (
+            {"annotations": [{"image_id": 7, "category_id": 90}]},
+            r"annotations\[0\]: `id` is missing; it has im",
+        ),
+        ({"images": [{"id": 7, "file_name": None}]}, r"images\[0\]: `file_name` must be a text, got None"),
+        ({"images": [7]}, r"images\[0\]: expected an object, got 7"),
+        ({"images": {"id": 7}}, r"images: expected a list, got \{'id': 7\}"),
     ],
 )
 def test_files_that_do_not_fit_together_are_named(tmp_path, changes, message):

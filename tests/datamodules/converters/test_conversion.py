@@ -1,11 +1,13 @@
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from lasagna.__main__ import main
-from lasagna.datamodules.converters import Converter, Split, convert
+from lasagna.datamodules.converters import CamVid, Converter, Split, convert
+from lasagna.datamodules.converters.files import LayoutError
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.datamodules.shard_set import UNFINISHED_FILE, read_manifest
 from lasagna.errors import ConfigError, LasagnaError, RecordError, ShardError
@@ -136,6 +138,27 @@ def test_a_full_disk_leaves_no_shard_that_looks_whole(tmp_path, monkeypatch):
     with pytest.raises(ShardError, match=r"could not be written.*No space left.*make room"):
         convert(Dots(), tmp_path, processes=0)
     assert not [path for path in (tmp_path / "train").iterdir() if path.suffix in (".tar", ".part")]
+
+
+def test_a_full_disk_leaves_no_manifest(tmp_path, monkeypatch):
+    write_text = Path.write_text
+
+    def full(path, text, encoding):
+        write_text(path, text[:100], encoding)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(ShardError, match=r"unfinished\.json: the manifest could not be written.*No space.*make room"):
+        convert(Dots(), tmp_path, records_per_shard=4, processes=0)
+    assert [path.name for path in (tmp_path / "train").iterdir()] == ["000000.tar"]
+    monkeypatch.undo()
+    assert convert(Dots(), tmp_path, records_per_shard=4, processes=0)["train"].records == 14
+
+
+def test_an_archive_is_to_be_unpacked(tmp_path):
+    (tmp_path / "release.zip").write_bytes(b"PK")
+    with pytest.raises(LayoutError, match=r"release\.zip is an archive; unpack it"):
+        convert(CamVid(tmp_path / "release.zip"), tmp_path / "shards")
 
 
 def test_a_converter_of_ones_own_through_the_command(tmp_path, monkeypatch, capsys):

@@ -61,11 +61,17 @@ def test_masks_are_resized_with_nearest_neighbours():
     [
         ("class-descriptions-boxable.csv", "/m/01,Doughnut", r"2 classes have no description \(/m/02, /m/03\)"),
         ("train-annotations-object-segmentation.csv", "a,b\n1,2", "has no column ImageID, LabelName, MaskPath"),
+        (
+            "train-annotations-object-segmentation.csv",
+            "MaskPath,ImageID,LabelName\nx.png,0a1b",
+            ":2: the row is cut",
+        ),
+        ("classes-segmentation.txt", b"\x80".decode("latin-1"), "cannot be read as text"),
     ],
 )
 def test_tables_that_do_not_fit_are_named(tmp_path, file, content, message):
     TestOpenImages().release(tmp_path)
-    (tmp_path / file).write_text(content)
+    (tmp_path / file).write_text(content, encoding="latin-1")
     with pytest.raises(LayoutError, match=message):
         OpenImages(tmp_path).splits()
 

@@ -159,7 +159,19 @@ def test_phrases_about_things_that_are_not_there_are_named(tmp_path):
     with pytest.raises(LayoutError, match=r"about 1 annotations that are not in it \(9\)"):
         GRefCOCO(tmp_path).splits()
     path.write_text(json.dumps([{"ref_id": 1}]))
-    with pytest.raises(LayoutError, match="not references in gRefCOCO's form"):
+    with pytest.raises(LayoutError, match=r"references\[0\]: `split` is missing; it has ref_id"):
+        GRefCOCO(tmp_path).splits()
+
+
+def test_things_of_one_id_are_named(tmp_path):
+    TestGRefCOCO().release(tmp_path)
+    path = tmp_path / "grefcoco" / "instances.json"
+    content = json.loads(path.read_text())
+    first = content["annotations"][0]
+    path.write_text(json.dumps(content | {"annotations": [*content["annotations"], first]}))
+    GRefCOCO(tmp_path).splits()
+    path.write_text(json.dumps(content | {"annotations": [first | {"iscrowd": 7}, *content["annotations"]]}))
+    with pytest.raises(LayoutError, match=rf"1 annotations have an id that another one has \({first['id']}\)"):
         GRefCOCO(tmp_path).splits()
 
 
