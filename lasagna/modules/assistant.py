@@ -128,7 +128,7 @@ class Assistant(Described, LightningModule):
         geometries: Sequence[Geometry],
         queries: Sequence[Query],
         decoding: Decoding = "ordered",
-        keep_probability: bool = False,
+        settle_overlaps: bool = False,
     ) -> list[Answer]:
         """Answer queries about encoded images.
 
@@ -137,14 +137,14 @@ class Assistant(Described, LightningModule):
             geometries: How each image was fitted.
             queries: What is asked; questions are always decoded freely.
             decoding: "ordered" decides on every name in the order asked, "free" lets the model write.
-            keep_probability: Whether the entries keep the probability of each pixel.
+            settle_overlaps: Whether the answers say which mask lies on top at each pixel.
 
         Raises:
             QueryError: If a query cannot be asked or is longer than the language model takes.
         """
         parts = [split_query(query, self.decoder.fits) for query in queries]
         asked = [part for split in parts for part in split]
-        answers = iter(self._answer_parts(encoded, geometries, asked, decoding, keep_probability))
+        answers = iter(self._answer_parts(encoded, geometries, asked, decoding, settle_overlaps))
         return [join_answers([next(answers) for _ in split]) for split in parts]
 
     @property
@@ -228,7 +228,7 @@ class Assistant(Described, LightningModule):
         geometries: Sequence[Geometry],
         queries: Sequence[Query],
         decoding: Decoding,
-        keep_probability: bool,
+        settle_overlaps: bool,
     ) -> list[Answer]:
         """Answer queries that fit into the language model."""
         if not queries:
@@ -249,7 +249,7 @@ class Assistant(Described, LightningModule):
                 masks[rank],
                 geometries[query.image],
                 threshold=self.mask_threshold,
-                keep_probability=keep_probability,
+                settle_overlaps=settle_overlaps,
             )
             for rank, query in enumerate(queries)
         ]
