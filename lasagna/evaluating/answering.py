@@ -41,6 +41,7 @@ class Job:
         batch_size: Images that are answered together; None for the data's own.
         threshold: Score from which ordered decoding says "present"; None for the checkpoint's own.
         device: Where to compute.
+        teacher_forced: Whether phrases are also scored with the answer given.
         processes: How many processes share the records.
     """
 
@@ -54,6 +55,7 @@ class Job:
     batch_size: int | None
     threshold: float | None
     device: str
+    teacher_forced: bool = False
     processes: int = 1
 
     def passes(self) -> tuple[list[Pass], int]:
@@ -66,6 +68,7 @@ class Job:
             decodings=self.decodings,
             controls=self.controls,
             limit=self.limit,
+            teacher_forced=self.teacher_forced,
         )
         return passes, self.batch_size or data.evaluation_batch_size
 

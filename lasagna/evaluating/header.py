@@ -26,6 +26,7 @@ def header_of(job: Job, passes: Sequence[Pass], assistant: Assistant) -> dict[st
         "split": job.data.split,
         "passes": [one.about() for one in passes],
         "decodings": None if job.decodings is None else list(job.decodings),
+        "teacher_forced": job.teacher_forced,
         "controls": list(job.controls),
         "limit": job.limit,
         "seed": job.seed,

@@ -29,6 +29,7 @@ from lasagna.tasks.metrics import (
     ReasoningIoU,
     ReferenceMeanIoU,
     ReferringIoU,
+    TeacherForcedIoU,
 )
 from lasagna.tasks.metrics.base import answered_by_name, entries_by_name
 from lasagna.tasks.metrics.mean_iou import iou_by_category
@@ -156,6 +157,8 @@ def _further(task: Task, categories: tuple[str, ...], decoding: Decoding) -> lis
         own = [metric for metric in Semantic(free_decoding=True).metrics(categories).values()]
         ours = [metric for metric in own if isinstance(metric, DialogueMetric) and metric.decoding == decoding]
         return [*ours, ReferenceMeanIoU(categories, decoding), MMSegMeanIoU(categories, decoding)]
+    if decoding == "forced":
+        return [TeacherForcedIoU()]
     if isinstance(task, Referring | Reasoning):
         return [ReferringIoU(decoding), ReasoningIoU(decoding)]
     return []

@@ -32,7 +32,7 @@ from lasagna.prompt_format import PromptFormat
 from lasagna.prompt_formats import PROMPT_FORMATS
 from lasagna.recipe import Described
 
-Decoding = Literal["ordered", "free"]
+Decoding = Literal["ordered", "free", "forced"]
 
 
 class Assistant(Described, LightningModule):
@@ -136,7 +136,8 @@ class Assistant(Described, LightningModule):
             encoded: The images.
             geometries: How each image was fitted.
             queries: What is asked; questions are always decoded freely.
-            decoding: "ordered" decides on every name in the order asked, "free" lets the model write.
+            decoding: "ordered" decides on every name in the order asked, "free" lets the model write, "forced" gives
+                it the answer that a phrase is there.
             settle_overlaps: Whether the answers say which mask lies on top at each pixel.
 
         Raises:
@@ -191,7 +192,8 @@ class Assistant(Described, LightningModule):
         Args:
             image: The image, uint8 ``[H, W, 3]``.
             queries: What is asked.
-            decoding: "ordered" decides on every name in the order asked, "free" lets the model write.
+            decoding: "ordered" decides on every name in the order asked, "free" lets the model write, "forced" gives
+                it the answer that a phrase is there.
 
         Raises:
             RecordError: If the image is none, or of another form.
@@ -212,7 +214,7 @@ class Assistant(Described, LightningModule):
             image: The image, uint8 ``[H, W, 3]``.
             names: The categories of a complex query; the one phrase or question of another kind.
             kind: "complex", "referring", "reasoning" or "question".
-            decoding: "ordered" or "free".
+            decoding: "ordered", "free" or "forced", as in ``answers``.
 
         Raises:
             RecordError: If the image is none, or of another form.
@@ -235,9 +237,10 @@ class Assistant(Described, LightningModule):
             return []
         decoder = self.decoder
         free = [rank for rank, query in enumerate(queries) if decoding == "free" or query.kind == "question"]
-        ordered = [rank for rank in range(len(queries)) if rank not in set(free)]
+        told = [rank for rank in range(len(queries)) if rank not in set(free)]
         decoded: dict[int, Decoded] = {}
-        for ranks, decode in ((free, decoder.free), (ordered, decoder.ordered)):
+        decide = decoder.forced if decoding == "forced" else decoder.ordered
+        for ranks, decode in ((free, decoder.free), (told, decide)):
             if ranks:
                 answers = decode(encoded.image_vectors, [queries[rank] for rank in ranks])
                 decoded.update(zip(ranks, answers, strict=True))

@@ -74,6 +74,23 @@ def test_scoring_again_needs_no_model(whole, monkeypatch, tmp_path):
     assert (tmp_path / "again" / "report.md").read_text() == (whole / "report.md").read_text()
 
 
+def test_given_answers_have_scores_of_their_own(place, whole, tmp_path):
+    run(place, tmp_path, "--data", place / "scenes", "--teacher_forced", "true", "--controls", "[]")
+    given = {name for name in scores(tmp_path) if "teacher-forced" in name}
+    assert given == {
+        f"test/scenes-{task}/{quantity}/teacher-forced"
+        for task in ("referring", "reasoning")
+        for quantity in ("ciou", "giou")
+    }
+    others = {name: value for name, value in scores(tmp_path).items() if name not in given}
+    assert others == {name: scores(whole)[name] for name in others} and len(others) > 10
+    phrases = [line for line in lines(tmp_path) if line["pass"] == "scenes-referring"]
+    for one in [dialogue for line in phrases for dialogue in line["dialogues"]]:
+        assert one["answers"]["forced"]["entries"][0]["present"]
+    main(["evaluate", "--predictions", str(tmp_path), "--out", str(tmp_path / "again")])
+    assert scores(tmp_path / "again") == scores(tmp_path)
+
+
 def test_processes_share_the_work_and_count_nothing_twice(place, whole, tmp_path, monkeypatch):
     def in_turn(job, processes):
         shared = replace(job, processes=processes)
