@@ -51,7 +51,8 @@ def evaluate(
         processes: How many processes share the records.
         limit: Records of each source at most; by default all.
         batch_size: Images that are answered together; by default as the data says.
-        threshold: Score from which ordered decoding says "present", in [0, 1]; by default the checkpoint's.
+        threshold: Score from which ordered decoding says "present", in [0, 1]; by default the checkpoint's, or
+            that which ``lasagna calibrate`` found for a data set.
         seed: Seed of what is asked.
         device: Where to compute: "cpu", "cuda", ...; "auto" for an accelerator if there is one.
 

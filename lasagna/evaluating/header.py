@@ -30,7 +30,11 @@ def header_of(job: Job, passes: Sequence[Pass], assistant: Assistant) -> dict[st
         "controls": list(job.controls),
         "limit": job.limit,
         "seed": job.seed,
-        "thresholds": {"presence": assistant.presence_threshold, "mask": assistant.mask_threshold},
+        "thresholds": {
+            "presence": job.thresholds(passes, assistant),
+            "temperature": assistant.presence_temperature,
+            "mask": assistant.mask_threshold,
+        },
         "device": str(assistant.device),
         "versions": versions(),
     }
