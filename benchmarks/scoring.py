@@ -1,7 +1,12 @@
 """What scoring one answer costs: 480 x 640 pixels, 150 categories, as the original's script was measured.
 
 ``python benchmarks/scoring.py`` measures every protocol of mean IoU on an answer of 10 names, as the original was, and
-of 150. Ratios are to the same thing done the original's way, a stack of one map for each category, in the same run.
+of 150. *settled*: an answer as the assistant gives it, which says which mask lies on top at each pixel; painting the
+truth and counting are timed. *maps*: masks with a probability for each pixel, as the original was given them; settling
+overlaps is timed as well. Ratios are to the same thing done the original's way, a stack of one map for each category,
+in the same run. Neither holds the decoding of stored masks.
+
+``making`` is what comes before: from mask logits of 256 x 256 to the answer, all at once and mask by mask.
 ``--results`` files the numbers as ``docs/results/scoring.json``.
 """
 
@@ -12,15 +17,21 @@ import json
 import os
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from measure import Cost, cost
 
+from lasagna.answer_reading import ParsedEntry
+from lasagna.batch import Geometry, restore_logits
 from lasagna.dialogue import Answer, AnsweredEntry, Dialogue, Entry
 from lasagna.masks import BoolMask, LabelMap
+from lasagna.modules.answers import make_answer
+from lasagna.modules.decoding import Decoded
 from lasagna.tasks.metrics import MeanIoU, MMSegMeanIoU, ReferenceMeanIoU
+from lasagna.tasks.metrics.label_maps import top_of
 from lasagna.tasks.run_facts import versions, write_json
 
 SIZE = (480, 640)
@@ -36,18 +47,21 @@ def main(argv: list[str] | None = None) -> None:
     options = _options(argv)
     torch.set_num_threads(options.threads)
     names = tuple(f"category {rank}" for rank in range(CATEGORIES))
-    found = {}
+    found, made = {}, {}
     for answered in (10, CATEGORIES):
-        dialogue, answer = make_case(names, answered)
-        stacked = cost(_stacked(names, dialogue, answer), options.runs, torch.device("cpu"))
-        for metric in (MeanIoU(names), ReferenceMeanIoU(names), MMSegMeanIoU(names)):
-            here = _scored(metric, dialogue, answer, options.runs)
-            found[f"{metric.protocol}, {answered} names"] = _row(here, stacked)
-    for name, row in found.items():
-        print(f"{name:26s} " + ", ".join(f"{what} {value}" for what, value in row.items()))
+        dialogue, maps = make_case(names, answered)
+        stacked = cost(_stacked(names, dialogue, maps), options.runs, torch.device("cpu"))
+        settled = replace(maps, top=top_of(maps, SIZE))
+        for kind, answer in (("settled", settled), ("maps", maps)):
+            for metric in (MeanIoU(names), ReferenceMeanIoU(names), MMSegMeanIoU(names)):
+                here = _scored(metric, dialogue, answer, options.runs)
+                found[f"{metric.protocol}, {answered} names, {kind}"] = _row(here, stacked)
+        made[f"{answered} names"] = _making(names[:answered], max(1, options.runs // 3))
+    for name, row in (found | made).items():
+        print(f"{name:32s} " + ", ".join(f"{what} {value}" for what, value in row.items()))
     if options.results:
         facts = {"cores": os.cpu_count(), "threads": options.threads, "versions": versions(), "original": ORIGINAL}
-        write_json(RESULTS, facts | {"scoring": found, "size": list(SIZE), "categories": CATEGORIES})
+        write_json(RESULTS, facts | {"scoring": found, "making": made, "size": list(SIZE), "categories": CATEGORIES})
         print(json.dumps(str(RESULTS)))
 
 
@@ -76,6 +90,28 @@ def make_case(names: tuple[str, ...], answered: int) -> tuple[Dialogue, Answer]:
 def _claim(name: str, box: BoolMask, rng: np.random.Generator) -> AnsweredEntry:
     probability = np.where(box, rng.uniform(0.5, 1.0, SIZE), 0.0).astype(np.float16)
     return AnsweredEntry(name, True, 0.9, box, 0.8, probability)
+
+
+def _making(names: tuple[str, ...], runs: int) -> dict[str, float]:
+    """Measure what comes before: from mask logits to the answer, as one stack and as the assistant does it."""
+    rng, geometry = np.random.default_rng(0), Geometry(SIZE, (768, 1024), (1024, 1024))
+    logits = torch.full((len(names), 256, 256), -4.0)
+    for logit in logits:
+        (top, left), (height, width) = rng.integers(0, (160, 220)), rng.integers(10, 100, 2)
+        logit[top : top + height, left : left + width] = float(rng.uniform(0.5, 4.0))
+    entries = tuple(ParsedEntry(name, True, rank) for rank, name in enumerate(names))
+    scores = torch.full((len(names),), 0.9)
+    decoded = Decoded("", entries, (), (True,) * len(names), scores, torch.zeros(len(names), 1), 1)
+    device = torch.device("cpu")
+    whole = cost(lambda: restore_logits(logits, geometry).sigmoid(), runs, device)
+    here = cost(lambda: make_answer(decoded, logits, geometry, threshold=0.5, settle_overlaps=True), runs, device)
+    return {
+        "milliseconds": round(1000 * here.seconds, 2),
+        "added_mib": round(here.added_mib, 1),
+        "masks_mib": round(len(names) * SIZE[0] * SIZE[1] / 2**20, 1),
+        "stack_milliseconds": round(1000 * whole.seconds, 2),
+        "stack_added_mib": round(whole.added_mib, 1),
+    }
 
 
 def _box(rng: np.random.Generator) -> BoolMask:

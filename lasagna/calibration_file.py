@@ -14,6 +14,13 @@ from lasagna.errors import CheckpointError
 ALL = "all"
 """Key of the threshold over all sets together."""
 
+_WEIGHTS = (".safetensors", ".bin", ".ckpt")
+_BLOCK = 1 << 16
+"""Bytes of a block."""
+
+_BLOCKS = 1024
+"""Blocks of a file that enter its checksum, at most about so many."""
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -51,17 +58,26 @@ def calibration_file(checkpoint: Path) -> Path:
 
 
 def checksum(checkpoint: Path) -> str:
-    """Return a checksum of a checkpoint: of the file, or of the names and sizes of a folder's weights."""
+    """Return a checksum of a checkpoint, a file or a folder, from evenly spread blocks of its weights.
+
+    What is not larger than all blocks together enters as a whole.
+    """
     digest = sha256()
-    if checkpoint.is_dir():
-        for path in sorted(checkpoint.rglob("*")):
-            if path.suffix in (".safetensors", ".bin", ".ckpt"):
-                digest.update(f"{path.name} {path.stat().st_size}\n".encode())
-        return digest.hexdigest()
-    with checkpoint.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    files = sorted(checkpoint.rglob("*")) if checkpoint.is_dir() else [checkpoint]
+    for path in files:
+        if path == checkpoint or path.suffix in _WEIGHTS:
+            name = "" if path == checkpoint else path.relative_to(checkpoint).as_posix()
+            digest.update(f"{name} {path.stat().st_size}\n".encode())
+            _add_blocks(digest, path)
     return digest.hexdigest()
+
+
+def _add_blocks(digest: Any, path: Path) -> None:  # noqa: ANN401 - hashlib names no type
+    step = max(_BLOCK, path.stat().st_size // _BLOCKS)
+    with path.open("rb") as file:
+        for first in range(0, path.stat().st_size, step):
+            file.seek(first)
+            digest.update(file.read(_BLOCK))
 
 
 def write_calibration(calibration: Calibration, checkpoint: Path) -> Path:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lasagna.masks import BoolMask, Mask
 from lasagna.record import Record
+from lasagna.top_map import TopMap
 
 Kind = Literal["complex", "referring", "reasoning", "question"]
 
@@ -80,7 +81,8 @@ class AnsweredEntry:
         score: Probability of ``<SEG>`` against ``<NEG>``, in [0, 1].
         mask: Bool ``[H, W]`` of the image's own size, or None if absent.
         confidence: Mean probability of the pixels inside the mask, in [0, 1]; 0 if absent or empty.
-        probability: Probability of each pixel, float16 ``[H, W]``, where scores need it to settle overlaps, else None.
+        probability: Probability of each pixel, float16 ``[H, W]``, or None; settles overlaps where the answer does not
+            say itself which mask lies on top.
     """
 
     name: str
@@ -99,8 +101,11 @@ class Answer:
         text: The answer as it was written.
         entries: Its entries in the order written.
         faults: What was wrong with it (see ``prompt_format.Fault``); always empty for ordered decoding.
+        top: Which entry's mask lies on top at each pixel, ranks being positions in ``entries``; where scores need it to
+            settle overlaps, else None.
     """
 
     text: str
     entries: tuple[AnsweredEntry, ...] = ()
     faults: tuple[str, ...] = ()
+    top: TopMap | None = None

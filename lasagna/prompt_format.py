@@ -34,6 +34,7 @@ class PromptFormat:
         entry_separator: What stands between the entries of an answer.
         token_gap: What stands between a name and its token.
         lead_in: What stands before the one token of a referring or reasoning answer.
+        given_lead_in: The same where the answer is given to the model and not written by it; None for ``lead_in``.
         tail: What stands at the end of an answer, before the language model's own end token.
         markers: Further tokens of the prompts, such as those that enclose the names of a complex query.
         reserved_tokens: Further tokens that no name and no answer in words may hold; the assistant adds those of its
@@ -51,6 +52,7 @@ class PromptFormat:
     entry_separator: str = ", "
     token_gap: str = " "
     lead_in: str = ""
+    given_lead_in: str | None = None
     tail: str = ""
     markers: tuple[str, ...] = ()
     reserved_tokens: tuple[str, ...] = ()
@@ -126,6 +128,10 @@ class PromptFormat:
         parts = [self.lead(kind, name, rank == 0) + tokens[present] for rank, (name, present) in enumerate(decisions)]
         return "".join(parts) + self.tail
 
+    def given(self) -> str:
+        """Return the answer to a phrase that is given to the model, up to the present token."""
+        return (self.lead_in if self.given_lead_in is None else self.given_lead_in) + self.present_token
+
     def parse(self, kind: Kind, query: Sequence[str], text: str) -> tuple[tuple[ParsedEntry, ...], tuple[Fault, ...]]:
         """Read an answer back; never raises on what a model wrote.
 
@@ -193,9 +199,9 @@ class PromptFormat:
         return faults
 
     def _joint_faults(self) -> list[str]:
-        joints = ("name_separator", "entry_separator", "token_gap", "lead_in", "tail")
+        joints = ("name_separator", "entry_separator", "token_gap", "lead_in", "given_lead_in", "tail")
         faults = [] if self.name_separator else ["name_separator: it is empty, so that names would run together"]
         for joint in joints:
-            text = getattr(self, joint)
+            text = getattr(self, joint) or ""
             faults += [f"{joint}: {text!r} holds {token!r}" for token in self.special_tokens if token and token in text]
         return faults

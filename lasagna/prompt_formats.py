@@ -58,9 +58,12 @@ LISA = PromptFormat(
         "question": _SYSTEM + "USER: <image>\n{query} ASSISTANT:",
     },
     lead_in="It is ",
+    given_lead_in="",
     tail=".",
 )
-"""The spelling of LISA's weights (arXiv 2308.00692), which know one token, for what is there, and no lists."""
+"""The spelling of LISA's weights (arXiv 2308.00692), which know one token, for what is there, and no lists.
+
+Its validation gives the answer "[SEG]." (``utils/dataset.py``, class ``ValDataset``)."""
 
 TINY = PromptFormat(
     present_token="<SEG>",

@@ -66,7 +66,7 @@ def calibrate(
     calibration = fit(found, checksum(ckpt))
     path = write_calibration(calibration, ckpt)
     picture = path.with_suffix(".png")
-    draw_reliability(found, calibration.temperature, picture)
+    draw_reliability(found, picture, calibration.temperature)
     lines = [f"temperature {calibration.temperature:.3f}"]
     lines += [
         f"{name}: threshold {calibration.thresholds[name]:.3f}, F1 {figures['f1_before']:.3f} -> {figures['f1']:.3f}, "

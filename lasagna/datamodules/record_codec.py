@@ -22,7 +22,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from lasagna.errors import RecordError
 from lasagna.masks import Mask, RLEMask
@@ -38,6 +38,11 @@ _MAGIC = {b"\xff\xd8\xff": "jpg", b"\x89PNG": "png", b"BM": "bmp", b"RIFF": "web
 def sample_key(key: str) -> str:
     """Return the form of a record's key that is safe in file names, and distinct for distinct keys."""
     return quote(key, safe="").replace(".", "%2E")
+
+
+def record_key(sample: Mapping[str, Any]) -> str:
+    """Return the key of the record that a sample of a shard holds; the reverse of ``sample_key``."""
+    return unquote(str(sample["__key__"]))
 
 
 def encode_record(record: Record) -> dict[str, bytes]:

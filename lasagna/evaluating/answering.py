@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from typing import Any
 import torch
 
 from lasagna.batch import Query
+from lasagna.calibration_file import Calibration, read_calibration
 from lasagna.datamodules import collate, prepare_sample
+from lasagna.datamodules.record_codec import record_key
 from lasagna.datamodules.share import Share
 from lasagna.dialogue import Answer
 from lasagna.errors import LasagnaError
@@ -39,8 +42,10 @@ class Job:
         controls: Which controls are made.
         limit: How many records of a source are taken at most.
         batch_size: Images that are answered together; None for the data's own.
-        threshold: Score from which ordered decoding says "present"; None for the checkpoint's own.
+        threshold: Score from which ordered decoding says "present"; None for the checkpoint's own, or that which it was
+            calibrated to for a data set.
         device: Where to compute.
+        teacher_forced: Whether phrases are also scored with the answer given.
         processes: How many processes share the records.
     """
 
@@ -54,6 +59,7 @@ class Job:
     batch_size: int | None
     threshold: float | None
     device: str
+    teacher_forced: bool = False
     processes: int = 1
 
     def passes(self) -> tuple[list[Pass], int]:
@@ -66,15 +72,29 @@ class Job:
             decodings=self.decodings,
             controls=self.controls,
             limit=self.limit,
+            teacher_forced=self.teacher_forced,
         )
         return passes, self.batch_size or data.evaluation_batch_size
 
     def assistant(self) -> Assistant:
         """Load the assistant."""
-        assistant = load(self.ckpt).to(find_device(self.device))
+        return load(self.ckpt).to(find_device(self.device))
+
+    def thresholds(self, passes: Sequence[Pass], assistant: Assistant) -> dict[str, float]:
+        """Return the score from which names are called present, by name of the pass.
+
+        It is the one that was asked for, that of the pass's data set where the checkpoint was calibrated for it, or the
+        assistant's own.
+        """
         if self.threshold is not None:
-            assistant.presence_threshold = self.threshold
-        return assistant
+            return {one.name: self.threshold for one in passes}
+        calibrated = {} if self._calibration is None else self._calibration.thresholds
+        own = assistant.presence_threshold
+        return {one.name: calibrated.get(one.source.manifest.name, own) for one in passes}
+
+    @cached_property
+    def _calibration(self) -> Calibration | None:
+        return read_calibration(self.ckpt)
 
 
 def answer_all(job: Job, assistant: Assistant | None = None, part: int = 0) -> int:
@@ -87,12 +107,14 @@ def answer_all(job: Job, assistant: Assistant | None = None, part: int = 0) -> i
     """
     passes, batch_size = job.passes()
     assistant = assistant or job.assistant()
+    thresholds = job.thresholds(passes, assistant)
     file = predictions_file(job.out, part)
     mend(file)
     done, share, count = set(read_lines(job.out)), Share(part, job.processes), 0
     with file.open("a", encoding="utf-8") as stream:
         for one in passes:
-            left = (raw for raw in one.raw(share) if (one.name, str(raw["__key__"])) not in done)
+            assistant.presence_threshold = thresholds[one.name]
+            left = (raw for raw in one.raw(share) if (one.name, record_key(raw)) not in done)
             asked = (found for raw in left if (found := one.ask(raw)) is not None)
             for some in _batched(asked, batch_size):
                 stream.writelines(json.dumps(line) + "\n" for line in answer_some(assistant, one, some))

@@ -21,6 +21,7 @@ def evaluate(
     out: Path | None = None,
     split: str = "test",
     decoding: Literal["task", "ordered", "free", "both"] = "task",
+    teacher_forced: bool = False,
     controls: list[Literal["blind", "same-set", "co-occurring"]] | None = None,
     processes: int = 1,
     limit: int | None = None,
@@ -42,13 +43,16 @@ def evaluate(
         out: Folder for answers, scores and report; by default "evaluation", or the folder of the predictions.
         split: Which split of the data.
         decoding: How complex queries and phrases are answered: as their tasks say, in the known order, freely, or both.
+        teacher_forced: Whether phrases and descriptions are also scored as published numbers of RefCOCO and ReasonSeg
+            are made: with the answer that they are there given to the model, under a protocol of its own.
         controls: What else is asked: the same with noise for pictures ("blind"), and balanced lists whose absent names
             come from the same data set ("same-set") or often stand beside those present ("co-occurring"). By default
             all; [] for none.
         processes: How many processes share the records.
         limit: Records of each source at most; by default all.
         batch_size: Images that are answered together; by default as the data says.
-        threshold: Score from which ordered decoding says "present", in [0, 1]; by default the checkpoint's.
+        threshold: Score from which ordered decoding says "present", in [0, 1]; by default the checkpoint's, or
+            that which ``lasagna calibrate`` found for a data set.
         seed: Seed of what is asked.
         device: Where to compute: "cpu", "cuda", ...; "auto" for an accelerator if there is one.
 
@@ -64,7 +68,8 @@ def evaluate(
         job, header, folder = _again(predictions, data, split)
     else:
         folder = out or Path("evaluation")
-        job = _job(ckpt, data, folder, split, _DECODINGS[decoding], chosen, limit, batch_size, threshold, seed, device)
+        ways = _DECODINGS[decoding]
+        job = _job(ckpt, data, folder, split, ways, chosen, limit, batch_size, threshold, seed, device, teacher_forced)
         header = _answer(job, processes)
     passes, _ = job.passes()
     outcomes = score_passes(passes, folder)
@@ -100,6 +105,7 @@ def _job(
     threshold: float | None,
     seed: int,
     device: str,
+    teacher_forced: bool,
 ) -> Job:
     from lasagna.evaluating.answering import Job
     from lasagna.evaluating.data_choice import choose_data
@@ -107,7 +113,9 @@ def _job(
     from lasagna.trained import CONFIG
 
     chosen = choose_data(data, split, read_checkpoint(ckpt).get(CONFIG))
-    return Job(ckpt, chosen, folder, seed, decodings, tuple(controls), limit, batch_size, threshold, device)
+    return Job(
+        ckpt, chosen, folder, seed, decodings, tuple(controls), limit, batch_size, threshold, device, teacher_forced
+    )
 
 
 def _answer(job: Job, processes: int) -> dict[str, Any]:
@@ -148,6 +156,9 @@ def _again(predictions: Path, data: str | None, split: str) -> tuple[Job, dict[s
         chosen = choose_data(data, split, None)
     decodings = None if header["decodings"] is None else tuple(header["decodings"])
     controls = tuple(header["controls"])
-    job = Job(Path(), chosen, predictions, header["seed"], decodings, controls, header["limit"], None, None, "cpu")
+    forced = bool(header.get("teacher_forced"))
+    job = Job(
+        Path(), chosen, predictions, header["seed"], decodings, controls, header["limit"], None, None, "cpu", forced
+    )
     check_data(header, job.passes()[0], predictions)
     return job, header, predictions

@@ -26,10 +26,15 @@ def header_of(job: Job, passes: Sequence[Pass], assistant: Assistant) -> dict[st
         "split": job.data.split,
         "passes": [one.about() for one in passes],
         "decodings": None if job.decodings is None else list(job.decodings),
+        "teacher_forced": job.teacher_forced,
         "controls": list(job.controls),
         "limit": job.limit,
         "seed": job.seed,
-        "thresholds": {"presence": assistant.presence_threshold, "mask": assistant.mask_threshold},
+        "thresholds": {
+            "presence": job.thresholds(passes, assistant),
+            "temperature": assistant.presence_temperature,
+            "mask": assistant.mask_threshold,
+        },
         "device": str(assistant.device),
         "versions": versions(),
     }

@@ -21,7 +21,7 @@ from lasagna.errors import ConfigError, RecordError
 from lasagna.evaluating.presence_controls import Companions, Names, balanced, noise
 from lasagna.randomness import generator
 from lasagna.record import Record
-from lasagna.tasks import Semantic, Task
+from lasagna.tasks import Reasoning, Referring, Semantic, Task
 from lasagna.tasks.metrics import Decoding
 
 Control = Literal["blind", "same-set", "co-occurring"]
@@ -159,6 +159,7 @@ def make_passes(
     decodings: Sequence[Decoding] | None,
     controls: Sequence[Control],
     limit: int | None,
+    teacher_forced: bool = False,
 ) -> list[Pass]:
     """Return all passes of an evaluation.
 
@@ -169,6 +170,7 @@ def make_passes(
         decodings: Ways in which answers are decoded; None for those of each task. Controls use the first one.
         controls: Which controls are made; those of names are for complex queries.
         limit: How many records of a source are taken at most.
+        teacher_forced: Whether phrases are also scored with the answer given.
 
     Raises:
         ConfigError: If a source's task cannot score answers, or two passes have the same name.
@@ -180,6 +182,8 @@ def make_passes(
         chosen = source.strategies if source.strategies is not None else data.evaluation_strategies
         strategies = tuple(strategy.for_vocabulary(source.manifest.categories) for strategy in chosen)
         ways = tuple(decodings or source.task.decoding)
+        if teacher_forced and isinstance(source.task, Referring | Reasoning) and "forced" not in ways:
+            ways += ("forced",)
         for names, blind in _variants(source.task, controls):
             own = ways if names == "asked" and not blind else ways[:1]
             passes.append(Pass(source, source.task, strategies, seed, own, names, blind, data.broken, limit))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from lasagna.evaluating.predictions import Place
+import numpy as np
+
+from lasagna.calibrating.diagram import draw_reliability
+from lasagna.datamodules.record_codec import record_key
+from lasagna.evaluating.predictions import StoredLines
 from lasagna.evaluating.scoring import Judged, Outcome, rows_of
 from lasagna.plotting import dress, new_figure, save
 from lasagna.tasks.case import Case
@@ -30,7 +33,7 @@ def choose(judged: Sequence[Judged]) -> dict[str, Judged]:
     return chosen
 
 
-def draw_cases(outcome: Outcome, lines: dict[Place, str], folder: Path, picture: Path) -> bool:
+def draw_cases(outcome: Outcome, lines: StoredLines, folder: Path, picture: Path) -> bool:
     """Draw the best, the middle and the worst answer of a pass.
 
     Args:
@@ -89,6 +92,21 @@ def draw_presence(outcomes: Sequence[Outcome], picture: Path) -> bool:
     return True
 
 
+def draw_decisions(outcomes: Sequence[Outcome], picture: Path) -> bool:
+    """Draw how far presence scores mean what they say, for each pass; returns whether there are any."""
+    found = {
+        outcome.one.name: (
+            np.array([score for score, _ in outcome.decisions]),
+            np.array([there for _, there in outcome.decisions]),
+        )
+        for outcome in outcomes
+        if outcome.decisions
+    }
+    if found:
+        draw_reliability(found, picture)
+    return bool(found)
+
+
 def presence_rates(outcome: Outcome) -> tuple[float, float] | None:
     """Return the share of names called present of those that are there and of those that are not, or None."""
     if not outcome.presence:
@@ -98,13 +116,13 @@ def presence_rates(outcome: Outcome) -> tuple[float, float] | None:
     return (hits / there if there else math.nan, alarms / absent if absent else math.nan)
 
 
-def _cases(outcome: Outcome, chosen: dict[str, Judged], lines: dict[Place, str], folder: Path) -> dict[str, Case]:
+def _cases(outcome: Outcome, chosen: dict[str, Judged], lines: StoredLines, folder: Path) -> dict[str, Case]:
     one, cases = outcome.one, {}
     keys = {judged.key for judged in chosen.values()}
     for raw in one.raw():
-        if str(raw["__key__"]) not in keys or (asked := one.ask(raw)) is None:
+        if record_key(raw) not in keys or (asked := one.ask(raw)) is None:
             continue
-        rows = rows_of(one, asked, json.loads(lines[one.name, asked.record.key]), folder)
+        rows = rows_of(one, asked, lines[one.name, asked.record.key], folder)
         for name, judged in chosen.items():
             if judged.key == asked.record.key:
                 dialogue, answers = rows[judged.row]

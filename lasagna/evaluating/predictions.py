@@ -7,7 +7,8 @@ dialogue its "kind", "query" and "answers" by decoding. A line that was cut shor
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -73,19 +74,47 @@ def check_same(stored: Mapping[str, Any], header: Mapping[str, Any], folder: Pat
         )
 
 
-def read_lines(folder: Path) -> dict[Place, str]:
-    """Return the stored lines by pass and record; of a record that was answered twice the first counts.
+@dataclass(frozen=True)
+class StoredLines(Mapping[Place, Line]):
+    """The stored lines by pass and record, each read when it is asked for: all masks together may be large.
+
+    Args:
+        places: Where each line is: its file, and at which byte it begins.
+    """
+
+    places: Mapping[Place, tuple[Path, int]]
+
+    def __getitem__(self, place: Place) -> Line:
+        """Read a line."""
+        file, first = self.places[place]
+        with file.open("rb") as stream:
+            stream.seek(first)
+            return dict(json.loads(stream.readline()))
+
+    def __iter__(self) -> Iterator[Place]:
+        """Yield pass and record of each line."""
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        """Count the lines."""
+        return len(self.places)
+
+
+def read_lines(folder: Path) -> StoredLines:
+    """Find the stored lines; of a record that was answered twice the first counts.
 
     Args:
         folder: The folder of the evaluation.
     """
-    lines: dict[Place, str] = {}
+    places: dict[Place, tuple[Path, int]] = {}
     for file in sorted(folder.glob("predictions-*.jsonl")):
-        with file.open(encoding="utf-8", errors="replace") as stream:
+        with file.open("rb") as stream:
+            first = 0
             for text in stream:
-                if text.endswith("\n") and (place := _place(text)):
-                    lines.setdefault(place, text)
-    return lines
+                if text.endswith(b"\n") and (place := _place(text)):
+                    places.setdefault(place, (file, first))
+                first += len(text)
+    return StoredLines(places)
 
 
 def mend(file: Path) -> None:
@@ -98,7 +127,7 @@ def mend(file: Path) -> None:
             stream.truncate(content.rfind(b"\n") + 1)
 
 
-def _place(text: str) -> Place | None:
+def _place(text: bytes) -> Place | None:
     try:
         line = json.loads(text)
         return str(line["pass"]), str(line["key"])

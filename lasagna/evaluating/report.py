@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lasagna.evaluating.pictures import draw_cases, draw_categories, draw_presence
+from lasagna.evaluating.pictures import draw_cases, draw_categories, draw_decisions, draw_presence
 from lasagna.evaluating.predictions import read_lines
 from lasagna.evaluating.scoring import Outcome
 from lasagna.evaluating.tables import to_markdown
@@ -57,7 +57,10 @@ def _pictures(outcomes: Sequence[Outcome], out: Path, predictions: Path) -> list
     lines, drawn = read_lines(predictions), []
     if draw_presence(outcomes, out / "presence.png"):
         drawn.append("presence.png")
-    for rank, outcome in enumerate(outcome for outcome in outcomes if outcome.one.is_plain):
+    plain = [outcome for outcome in outcomes if outcome.one.is_plain]
+    if draw_decisions(plain, out / "reliability.png"):
+        drawn.append("reliability.png")
+    for rank, outcome in enumerate(plain):
         name = f"{rank:02d}-{re.sub(r'[^A-Za-z0-9_-]+', '_', outcome.one.name)}"
         if draw_categories(outcome, out / f"{name}-categories.png"):
             drawn.append(f"{name}-categories.png")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,10 +12,11 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from lasagna.batch import Sample
+from lasagna.datamodules.record_codec import record_key
 from lasagna.dialogue import Answer, Dialogue
 from lasagna.errors import ConfigError, RecordError
 from lasagna.evaluating.passes import Asked, Pass
-from lasagna.evaluating.predictions import Place, read_lines
+from lasagna.evaluating.predictions import StoredLines, read_lines
 from lasagna.evaluating.quality import quality
 from lasagna.evaluating.stored_answers import from_json
 from lasagna.prompt_format import normalise
@@ -29,6 +29,7 @@ from lasagna.tasks.metrics import (
     ReasoningIoU,
     ReferenceMeanIoU,
     ReferringIoU,
+    TeacherForcedIoU,
 )
 from lasagna.tasks.metrics.base import answered_by_name, entries_by_name
 from lasagna.tasks.metrics.mean_iou import iou_by_category
@@ -63,6 +64,7 @@ class Outcome:
         presence: Name to how often it was there and called present, absent and called present, there and not called
             present, absent and not called present.
         confused: (missed name, falsely claimed name of the same answer) to how often.
+        decisions: Score of each name that was decided on, and whether it is there.
         faults: (decoding, fault) to how often.
         categories: Category to IoU, where the task has categories.
     """
@@ -73,6 +75,7 @@ class Outcome:
     judged: list[Judged] = field(default_factory=list)
     presence: dict[str, list[int]] = field(default_factory=dict)
     confused: Counter[tuple[str, str]] = field(default_factory=Counter)
+    decisions: list[tuple[float, bool]] = field(default_factory=list)
     faults: Counter[tuple[str, str]] = field(default_factory=Counter)
     categories: dict[str, float] = field(default_factory=dict)
 
@@ -91,7 +94,7 @@ def score_passes(passes: Sequence[Pass], folder: Path) -> list[Outcome]:
     return [outcome for outcome in outcomes if outcome.records]
 
 
-def score_pass(one: Pass, lines: dict[Place, str], folder: Path) -> Outcome:
+def score_pass(one: Pass, lines: StoredLines, folder: Path) -> Outcome:
     """Score one pass.
 
     Args:
@@ -120,18 +123,18 @@ def score_pass(one: Pass, lines: dict[Place, str], folder: Path) -> Outcome:
     return outcome
 
 
-def stored_rows(one: Pass, lines: dict[Place, str], folder: Path) -> Iterator[tuple[Asked, list[Answered]]]:
+def stored_rows(one: Pass, lines: StoredLines, folder: Path) -> Iterator[tuple[Asked, list[Answered]]]:
     """Yield each record of a pass with its dialogues and the answers to them, in the order of the data."""
     missing = []
     for raw in one.raw():
         asked = one.ask(raw)
         if asked is None:
             continue
-        text = lines.get((one.name, asked.record.key))
-        if text is None:
+        line = lines.get((one.name, asked.record.key))
+        if line is None:
             missing.append(asked.record.key)
         else:
-            yield asked, rows_of(one, asked, json.loads(text), folder)
+            yield asked, rows_of(one, asked, line, folder)
     if missing:
         raise ConfigError(
             f"predictions: {str(folder)!r} has no answers about {len(missing)} records of {one.name!r} ({missing[0]}, "
@@ -156,6 +159,8 @@ def _further(task: Task, categories: tuple[str, ...], decoding: Decoding) -> lis
         own = [metric for metric in Semantic(free_decoding=True).metrics(categories).values()]
         ours = [metric for metric in own if isinstance(metric, DialogueMetric) and metric.decoding == decoding]
         return [*ours, ReferenceMeanIoU(categories, decoding), MMSegMeanIoU(categories, decoding)]
+    if decoding == "forced":
+        return [TeacherForcedIoU()]
     if isinstance(task, Referring | Reasoning):
         return [ReferringIoU(decoding), ReasoningIoU(decoding)]
     return []
@@ -203,13 +208,13 @@ def _known(answer: Answer, dialogue: Dialogue) -> Answer:
     return answer
 
 
-def _check_keys(lines: dict[Place, str], passes: Sequence[Pass]) -> None:
+def _check_keys(lines: StoredLines, passes: Sequence[Pass]) -> None:
     names = {one.name for one in passes}
     strange = sorted({name for name, _ in lines} - names)
     if strange:
         raise ConfigError(f"predictions: they have answers of {strange[:4]}, the data has {sorted(names)[:8]}")
     for one in passes if all(one.limit is None for one in passes) else ():
-        keys = {str(raw["__key__"]) for raw in one.raw()}
+        keys = {record_key(raw) for raw in one.raw()}
         others = [key for name, key in lines if name == one.name and key not in keys]
         if others:
             raise ConfigError(
@@ -228,6 +233,7 @@ def _count_presence(outcome: Outcome, dialogue: Dialogue, answer: Answer) -> Non
         there = name in truth and truth[name].present
         called = name in answered and answered[name].present
         outcome.presence.setdefault(asked, [0, 0, 0, 0])[2 * (not called) + (not there)] += 1
+        outcome.decisions += [(answered[name].score, there)] if name in answered else []
         missed += [asked] if there and not called else []
         claimed += [asked] if called and not there else []
     outcome.confused.update((one, other) for one in missed for other in claimed)

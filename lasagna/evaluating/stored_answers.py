@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lasagna.dialogue import Answer, AnsweredEntry
-from lasagna.masks import RLEMask
-from lasagna.tasks.metrics.label_maps import Claim, paint_claims
+from lasagna.masks import BoolMask, RLEMask
+from lasagna.tasks.metrics.label_maps import top_of
+from lasagna.top_map import TopMap
 
 
 def to_json(answer: Answer) -> dict[str, Any]:
@@ -35,34 +35,28 @@ def from_json(stored: Mapping[str, Any], size: tuple[int, int]) -> Answer:
         RecordError: If a mask is none, or of another size.
         KeyError, TypeError, ValueError: If it is otherwise no stored answer.
     """
-    entries = tuple(_answered(entry, size) for entry in stored["entries"])
-    return Answer(str(stored["text"]), entries, tuple(map(str, stored["faults"])))
+    entries, top = [], TopMap(size)
+    for rank, entry in enumerate(stored["entries"]):
+        entries.append(_answered(entry, size))
+        mask = entries[-1].mask if entry.get("top") is None else _decoded(entry["top"], size)
+        if mask is not None and entries[-1].present:
+            top.add_whole(rank, mask, 0)
+    return Answer(str(stored["text"]), tuple(entries), tuple(map(str, stored["faults"])), top)
 
 
 def _tops(answer: Answer) -> dict[int, RLEMask]:
     """Return for each mask that others overlap where it lies on top."""
-    claims = [
-        Claim(
-            rank, entry.mask, float(entry.confidence or entry.score) if entry.probability is None else entry.probability
-        )
-        for rank, entry in enumerate(answer.entries)
-        if entry.present and entry.mask is not None
-    ]
-    if len(claims) < 2:
+    masks = [(rank, entry.mask) for rank, entry in enumerate(answer.entries) if entry.mask is not None]
+    if len(masks) < 2:
         return {}
-    covered = np.zeros(claims[0].mask.shape, dtype=np.uint16)
-    for claim in claims:
-        covered += claim.mask
+    covered = np.zeros(masks[0][1].shape, dtype=np.uint16)
+    for _, mask in masks:
+        covered += mask
     contested = covered > 1
     if not contested.any():
         return {}
-    labels = paint_claims(claims, claims[0].mask.shape, len(answer.entries))
-    touched = [claim for claim in claims if (claim.mask & contested).any()]
-    return {claim.label: RLEMask.from_array(labels == claim.label) for claim in touched}
-
-
-def _weight(entry: AnsweredEntry) -> NDArray[np.float16] | float:
-    return float(entry.confidence or entry.score) if entry.probability is None else entry.probability
+    ranks = top_of(answer, contested.shape).ranks()
+    return {rank: RLEMask.from_array(ranks == rank) for rank, mask in masks if (mask & contested).any()}
 
 
 def _entry(entry: AnsweredEntry, top: RLEMask | None) -> dict[str, Any]:
@@ -72,11 +66,9 @@ def _entry(entry: AnsweredEntry, top: RLEMask | None) -> dict[str, Any]:
 
 
 def _answered(stored: Mapping[str, Any], size: tuple[int, int]) -> AnsweredEntry:
-    mask, top = (_decoded(stored.get(part), size) for part in ("mask", "top"))
-    probability = None if top is None else np.where(top, np.float16(1), np.float16(0))
     name, score, confidence = str(stored["name"]), float(stored["score"]), float(stored["confidence"])
-    return AnsweredEntry(name, bool(stored["present"]), score, mask, confidence, probability)
+    return AnsweredEntry(name, bool(stored["present"]), score, _decoded(stored.get("mask"), size), confidence)
 
 
-def _decoded(code: Mapping[str, Any] | Sequence[Any] | None, size: tuple[int, int]) -> Any:  # noqa: ANN401
+def _decoded(code: Mapping[str, Any] | Sequence[Any] | None, size: tuple[int, int]) -> BoolMask | None:
     return None if code is None else RLEMask.from_json(code, size).decode()

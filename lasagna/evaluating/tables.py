@@ -37,10 +37,19 @@ def _facts(outcomes: Sequence[Outcome], header: Mapping[str, Any]) -> list[str]:
     return [
         f"- Checkpoint: {_plain(header['checkpoint'])}, weights {header['weights']}",
         f"- Split {header['split']}, records: {records}{limit}",
-        f"- Seed {header['seed']}; thresholds: presence {cuts['presence']}, mask {cuts['mask']}",
-        "- All answers are generated; nothing of the right answer is given to the model.",
+        f"- Seed {header['seed']}; threshold of masks {cuts['mask']}; of presence {_cuts(cuts['presence'])}, at "
+        f"temperature {cuts.get('temperature', 1.0):.3g}",
+        "- Answers are generated, and nothing of the right answer is given to the model"
+        + (", but for the scores of protocol teacher-forced." if header.get("teacher_forced") else "."),
         "",
     ]
+
+
+def _cuts(thresholds: float | Mapping[str, float]) -> str:
+    # evaluations of earlier versions have one threshold for all
+    each = {"all": thresholds} if isinstance(thresholds, float) else thresholds
+    values = sorted(set(each.values()))
+    return f"{values[0]:.3g}" if len(values) == 1 else ", ".join(f"{name} {each[name]:.3g}" for name in sorted(each))
 
 
 def _scores(outcomes: Sequence[Outcome]) -> list[str]:

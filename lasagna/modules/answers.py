@@ -1,18 +1,22 @@
 """From decisions and mask logits to answers: each mask goes to the decision that prompted it.
 
-Notation: n: masks of one answer; d: hidden size; h', w': the mask head's own size in pixels.
+Notation: n: masks of one answer; d: hidden size; h', w': the mask head's own size, H, W: the image's, in pixels.
 """
 
 from __future__ import annotations
 
-import numpy as np
+import math
+from collections.abc import Iterator
+
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lasagna.batch import Geometry, restore_logits
 from lasagna.dialogue import Answer, AnsweredEntry
 from lasagna.modules.decoding import Decoded
+from lasagna.top_map import TopMap
+
+_PIXELS_HELD = 1 << 20
 
 
 def mask_states(decoded: Decoded) -> Tensor:
@@ -22,7 +26,7 @@ def mask_states(decoded: Decoded) -> Tensor:
 
 
 def make_answer(
-    decoded: Decoded, logits: Tensor, geometry: Geometry, *, threshold: float, keep_probability: bool
+    decoded: Decoded, logits: Tensor, geometry: Geometry, *, threshold: float, settle_overlaps: bool
 ) -> Answer:
     """Join what was decoded with its masks.
 
@@ -31,22 +35,29 @@ def make_answer(
         logits: Mask logits prompted by ``mask_states``, float ``[n, h', w']``.
         geometry: How the image was fitted.
         threshold: Probability from which a pixel belongs to a mask.
-        keep_probability: Whether the entries keep the probability of each pixel.
+        settle_overlaps: Whether the answer says which mask lies on top at each pixel: the most probable one, compared
+            in half precision, of equals the first.
     """
     if not decoded.entries:
         return Answer(decoded.text, (), decoded.faults)
-    scores = decoded.scores.tolist()
-    masks = iter(restore_logits(logits, geometry).float().sigmoid().cpu().numpy())
-    entries = [
-        _present(entry.name, scores[entry.decision], next(masks), threshold, keep_probability)
-        if entry.present
-        else AnsweredEntry(entry.name, False, scores[entry.decision])
-        for entry in decoded.entries
-    ]
-    return Answer(decoded.text, tuple(entries), decoded.faults)
+    scores, top = decoded.scores.tolist(), TopMap(geometry.original) if settle_overlaps else None
+    maps, entries = _probabilities(logits, geometry), []
+    for rank, entry in enumerate(decoded.entries):
+        score = scores[entry.decision]
+        if not entry.present:
+            entries.append(AnsweredEntry(entry.name, False, score))
+            continue
+        probability = next(maps)
+        mask = probability.numpy() >= threshold
+        confidence = float(probability.numpy()[mask].mean()) if mask.any() else 0.0
+        entries.append(AnsweredEntry(entry.name, True, score, mask, confidence))
+        if top is not None:
+            top.add(rank, mask, probability.half().numpy())
+    return Answer(decoded.text, tuple(entries), decoded.faults, top)
 
 
-def _present(name: str, score: float, probability: NDArray[np.float32], threshold: float, keep: bool) -> AnsweredEntry:
-    mask = probability >= threshold
-    confidence = float(probability[mask].mean()) if mask.any() else 0.0
-    return AnsweredEntry(name, True, score, mask, confidence, probability.astype(np.float16) if keep else None)
+def _probabilities(logits: Tensor, geometry: Geometry) -> Iterator[Tensor]:
+    """Yield the probability of each pixel, float32 ``[H, W]``, mask by mask; only a few are held at a time."""
+    largest = max(map(math.prod, (geometry.padded, geometry.original)))
+    for some in logits.split(max(1, _PIXELS_HELD // largest)):
+        yield from restore_logits(some, geometry).float().sigmoid().cpu()

@@ -33,7 +33,7 @@ from lasagna.prompt_format import PromptFormat
 from lasagna.prompt_formats import PROMPT_FORMATS
 from lasagna.recipe import Described
 
-Decoding = Literal["ordered", "free"]
+Decoding = Literal["ordered", "free", "forced"]
 
 
 class Assistant(Described, LightningModule):
@@ -131,7 +131,7 @@ class Assistant(Described, LightningModule):
         geometries: Sequence[Geometry],
         queries: Sequence[Query],
         decoding: Decoding = "ordered",
-        keep_probability: bool = False,
+        settle_overlaps: bool = False,
     ) -> list[Answer]:
         """Answer queries about encoded images.
 
@@ -139,15 +139,16 @@ class Assistant(Described, LightningModule):
             encoded: The images.
             geometries: How each image was fitted.
             queries: What is asked; questions are always decoded freely.
-            decoding: "ordered" decides on every name in the order asked, "free" lets the model write.
-            keep_probability: Whether the entries keep the probability of each pixel.
+            decoding: "ordered" decides on every name in the order asked, "free" lets the model write, "forced" gives
+                it the answer that a phrase is there.
+            settle_overlaps: Whether the answers say which mask lies on top at each pixel.
 
         Raises:
             QueryError: If a query cannot be asked or is longer than the language model takes.
         """
         parts = [split_query(query, self.decoder.fits) for query in queries]
         asked = [part for split in parts for part in split]
-        answers = iter(self._answer_parts(encoded, geometries, asked, decoding, keep_probability))
+        answers = iter(self._answer_parts(encoded, geometries, asked, decoding, settle_overlaps))
         return [join_answers([next(answers) for _ in split]) for split in parts]
 
     @property
@@ -194,7 +195,8 @@ class Assistant(Described, LightningModule):
         Args:
             image: The image, uint8 ``[H, W, 3]``.
             queries: What is asked.
-            decoding: "ordered" decides on every name in the order asked, "free" lets the model write.
+            decoding: "ordered" decides on every name in the order asked, "free" lets the model write, "forced" gives
+                it the answer that a phrase is there.
 
         Raises:
             RecordError: If the image is none, or of another form.
@@ -215,7 +217,7 @@ class Assistant(Described, LightningModule):
             image: The image, uint8 ``[H, W, 3]``.
             names: The categories of a complex query; the one phrase or question of another kind.
             kind: "complex", "referring", "reasoning" or "question".
-            decoding: "ordered" or "free".
+            decoding: "ordered", "free" or "forced", as in ``answers``.
 
         Raises:
             RecordError: If the image is none, or of another form.
@@ -246,16 +248,17 @@ class Assistant(Described, LightningModule):
         geometries: Sequence[Geometry],
         queries: Sequence[Query],
         decoding: Decoding,
-        keep_probability: bool,
+        settle_overlaps: bool,
     ) -> list[Answer]:
         """Answer queries that fit into the language model."""
         if not queries:
             return []
         decoder = self.decoder
         free = [rank for rank, query in enumerate(queries) if decoding == "free" or query.kind == "question"]
-        ordered = [rank for rank in range(len(queries)) if rank not in set(free)]
+        told = [rank for rank in range(len(queries)) if rank not in set(free)]
         decoded: dict[int, Decoded] = {}
-        for ranks, decode in ((free, decoder.free), (ordered, decoder.ordered)):
+        decide = decoder.forced if decoding == "forced" else decoder.ordered
+        for ranks, decode in ((free, decoder.free), (told, decide)):
             if ranks:
                 answers = decode(encoded.image_vectors, [queries[rank] for rank in ranks])
                 decoded.update(zip(ranks, answers, strict=True))
@@ -267,7 +270,7 @@ class Assistant(Described, LightningModule):
                 masks[rank],
                 geometries[query.image],
                 threshold=self.mask_threshold,
-                keep_probability=keep_probability,
+                settle_overlaps=settle_overlaps,
             )
             for rank, query in enumerate(queries)
         ]

@@ -1,4 +1,4 @@
-"""Two ways to decode an answer: ordered, which only decides, and free, which writes.
+"""Two ways to decode an answer: ordered, which only decides, and free, which writes; and answers that are given.
 
 The answer to a complex query has a known skeleton, so that ordered decoding drafts all decisions, checks them in one
 forward over the cached prompt, takes all new ones, and repeats until nothing changes. Each decision is then the best
@@ -20,6 +20,7 @@ from lasagna.batch import Query, TextPreparation
 from lasagna.errors import QueryError
 from lasagna.modules.base import LanguageModel
 from lasagna.modules.cached_prompts import CachedPrompts
+from lasagna.modules.input_checks import check_forced
 from lasagna.prompt_format import Fault, ParsedEntry, PromptFormat, normalise
 
 
@@ -121,6 +122,29 @@ class Decoder:
         return [
             self._read(query, tokens, state, image_vectors)
             for query, tokens, state in zip(queries, written, states, strict=True)
+        ]
+
+    @torch.no_grad()
+    def forced(self, image_vectors: Tensor, queries: Sequence[Query]) -> list[Decoded]:
+        """Give the model the answer that the phrase is there, as the scripts of LISA and LaSagnA do for their scores.
+
+        Args:
+            image_vectors: The images as the language model reads them, float ``[b, i, d]``.
+            queries: The queries, each of one phrase.
+
+        Raises:
+            QueryError: If a query cannot be asked, is of another kind, or is longer than the model takes.
+        """
+        check_forced(queries)
+        prompts, answer = self._prompts(queries), self.text.answer_ids(self.format.given())
+        self._check_lengths(queries, prompts, [answer] * len(queries))
+        cached = CachedPrompts(self.model, [ids[:-1] for ids in prompts], self._vectors(image_vectors, queries))
+        hidden = cached.draft([ids[-1:] + answer[:-1] for ids in prompts])[:, -1:]
+        scores = self._scores(list(hidden))
+        text = self.format.given() + self.format.tail
+        return [
+            Decoded(text, (ParsedEntry(query.names[0], True, 0),), (), (True,), score, state, 1)
+            for query, score, state in zip(queries, scores, hidden, strict=True)
         ]
 
     def fits(self, query: Query) -> bool:

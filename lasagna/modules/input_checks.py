@@ -35,7 +35,23 @@ def check_queries(prompt_format: PromptFormat, queries: Sequence[Query], decodin
     Raises:
         QueryError: If a query cannot be asked, or there is no such decoding.
     """
-    if decoding not in ("ordered", "free"):
-        raise QueryError(f"decoding: expected 'ordered' or 'free', got {decoding!r}")
+    if decoding not in ("ordered", "free", "forced"):
+        raise QueryError(f"decoding: expected 'ordered', 'free' or 'forced', got {decoding!r}")
     for query in queries:
         prompt_format.check(query.kind, query.names)
+    if decoding == "forced":
+        check_forced(queries)
+
+
+def check_forced(queries: Sequence[Query]) -> None:
+    """Check that the answer to each query can be given: that the one phrase is there.
+
+    Raises:
+        QueryError: If one is a list or a question.
+    """
+    others = sorted({query.kind for query in queries} - {"referring", "reasoning"})
+    if others:
+        raise QueryError(
+            f"decoding: 'forced' gives the answer that a phrase is there, which suits no {' and no '.join(others)} "
+            "query; use 'ordered'"
+        )

@@ -13,6 +13,7 @@ from itertools import pairwise
 
 from lasagna.batch import Query
 from lasagna.dialogue import Answer
+from lasagna.top_map import TopMap
 
 
 def split_query(query: Query, fits: Callable[[Query], bool]) -> list[Query]:
@@ -37,7 +38,16 @@ def join_answers(answers: Sequence[Answer]) -> Answer:
         return answers[0]
     entries = tuple(entry for answer in answers for entry in answer.entries)
     faults = tuple(fault for answer in answers for fault in answer.faults)
-    return Answer("\n".join(answer.text for answer in answers), entries, faults)
+    return Answer("\n".join(answer.text for answer in answers), entries, faults, _joined_tops(answers))
+
+
+def _joined_tops(answers: Sequence[Answer]) -> TopMap | None:
+    joined, first = None, 0
+    for answer in answers:
+        if answer.top is not None:
+            joined = (joined or TopMap(answer.top.size)).joined(answer.top, first)
+        first += len(answer.entries)
+    return joined
 
 
 def _shared_out(names: tuple[str, ...], count: int) -> list[tuple[str, ...]]:

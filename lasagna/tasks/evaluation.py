@@ -77,9 +77,9 @@ def answer(assistant: Assistant, batch: Batch, decodings: Sequence[Decoding]) ->
     encoded = assistant.encode(batch.pixels, batch.tower_pixels)
     queries = queries_of(batch)
     # complex answers alone have masks that overlap and must be settled
-    keep = any(query.kind == "complex" for query in queries)
+    settle = any(query.kind == "complex" for query in queries)
     return {
-        decoding: assistant.answer_batch(encoded, batch.geometries, queries, decoding=decoding, keep_probability=keep)
+        decoding: assistant.answer_batch(encoded, batch.geometries, queries, decoding=decoding, settle_overlaps=settle)
         for decoding in decodings
     }
 

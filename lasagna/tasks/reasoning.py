@@ -8,7 +8,7 @@ from torchmetrics import MetricCollection
 from lasagna.dialogue import Dialogue
 from lasagna.record import Record
 from lasagna.tasks.base import Task
-from lasagna.tasks.metrics import ReasoningIoU, collect
+from lasagna.tasks.metrics import ReasoningIoU, TeacherForcedIoU, collect
 from lasagna.tasks.targets import draw, phrase_dialogue
 
 
@@ -20,9 +20,12 @@ class Reasoning(Task):
 
     Args:
         questions: Questions of a record at most, random ones.
+        teacher_forced: Whether to score also what comes of giving the model the answer that the phrase is there, as
+            published numbers are made.
     """
 
-    def __init__(self, questions: int = 2) -> None:
+    def __init__(self, questions: int = 2, teacher_forced: bool = False) -> None:
+        self.decoding = ("ordered", "forced") if teacher_forced else ("ordered",)
         self.questions = questions
 
     def dialogues(self, record: Record, rng: np.random.Generator) -> list[Dialogue]:
@@ -34,4 +37,4 @@ class Reasoning(Task):
 
     def metrics(self, categories: tuple[str, ...]) -> MetricCollection:
         """Return the scores of LISA; they need no categories."""
-        return collect([ReasoningIoU()])
+        return collect([ReasoningIoU(), *([TeacherForcedIoU()] if "forced" in self.decoding else [])])

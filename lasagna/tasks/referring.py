@@ -8,7 +8,7 @@ from torchmetrics import MetricCollection
 from lasagna.dialogue import Dialogue
 from lasagna.record import Record
 from lasagna.tasks.base import Task
-from lasagna.tasks.metrics import ReferringIoU, collect
+from lasagna.tasks.metrics import ReferringIoU, TeacherForcedIoU, collect
 from lasagna.tasks.targets import draw, phrase_dialogue
 
 
@@ -20,9 +20,12 @@ class Referring(Task):
 
     Args:
         phrases: Phrases of a record at most, random ones.
+        teacher_forced: Whether to score also what comes of giving the model the answer that the phrase is there, as
+            published numbers are made.
     """
 
-    def __init__(self, phrases: int = 3) -> None:
+    def __init__(self, phrases: int = 3, teacher_forced: bool = False) -> None:
+        self.decoding = ("ordered", "forced") if teacher_forced else ("ordered",)
         self.phrases = phrases
 
     def dialogues(self, record: Record, rng: np.random.Generator) -> list[Dialogue]:
@@ -33,4 +36,4 @@ class Referring(Task):
 
     def metrics(self, categories: tuple[str, ...]) -> MetricCollection:
         """Return the scores of gRefCOCO; they need no categories."""
-        return collect([ReferringIoU()])
+        return collect([ReferringIoU(), *([TeacherForcedIoU()] if "forced" in self.decoding else [])])

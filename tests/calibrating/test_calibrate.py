@@ -10,7 +10,7 @@ from tiny_run import write_config, write_scenes
 
 import lasagna
 from lasagna.__main__ import main
-from lasagna.calibration_file import calibration_file
+from lasagna.calibration_file import calibration_file, checksum
 from lasagna.cli import main as train
 from lasagna.errors import CheckpointError
 
@@ -100,6 +100,17 @@ def test_a_checkpoint_without_calibration_or_with_another_ones(place):
     calibration_file(ckpt).write_text("{}")
     with pytest.raises(CheckpointError, match="not a calibration"):
         lasagna.load(ckpt)
+
+
+def test_a_folder_is_told_by_what_its_weights_hold(tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "heads.safetensors").write_bytes(bytes(100_000))
+    before = checksum(folder)
+    (folder / "calibration.json").write_text("{}")
+    assert checksum(folder) == before
+    (folder / "heads.safetensors").write_bytes(bytes(99_999) + b"1")
+    assert checksum(folder) != before
 
 
 def test_there_must_be_something_to_calibrate_on(place, tmp_path, capsys):

@@ -2,13 +2,20 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import pytest
 from tiny_run import write_config, write_scenes
 
 from lasagna.__main__ import main
+from lasagna.calibration_file import Calibration, checksum, write_calibration
 from lasagna.cli import main as train
+from lasagna.datamodules import write_shards
+from lasagna.datamodules.record_codec import decode_record
+from lasagna.datamodules.shard_reader import read_share
+from lasagna.datamodules.shard_set import read_manifest
+from lasagna.datamodules.share import Share
 from lasagna.evaluating.answering import answer_all, answer_some
 
 
@@ -74,6 +81,23 @@ def test_scoring_again_needs_no_model(whole, monkeypatch, tmp_path):
     assert (tmp_path / "again" / "report.md").read_text() == (whole / "report.md").read_text()
 
 
+def test_given_answers_have_scores_of_their_own(place, whole, tmp_path):
+    run(place, tmp_path, "--data", place / "scenes", "--teacher_forced", "true", "--controls", "[]")
+    given = {name for name in scores(tmp_path) if "teacher-forced" in name}
+    assert given == {
+        f"test/scenes-{task}/{quantity}/teacher-forced"
+        for task in ("referring", "reasoning")
+        for quantity in ("ciou", "giou")
+    }
+    others = {name: value for name, value in scores(tmp_path).items() if name not in given}
+    assert others == {name: scores(whole)[name] for name in others} and len(others) > 10
+    phrases = [line for line in lines(tmp_path) if line["pass"] == "scenes-referring"]
+    for one in [dialogue for line in phrases for dialogue in line["dialogues"]]:
+        assert one["answers"]["forced"]["entries"][0]["present"]
+    main(["evaluate", "--predictions", str(tmp_path), "--out", str(tmp_path / "again")])
+    assert scores(tmp_path / "again") == scores(tmp_path)
+
+
 def test_processes_share_the_work_and_count_nothing_twice(place, whole, tmp_path, monkeypatch):
     def in_turn(job, processes):
         shared = replace(job, processes=processes)
@@ -127,8 +151,54 @@ def test_the_page_tells_everything_and_shows_pictures(whole):
     for protocol in ("lasagna-v1", "reference", "mmseg", "grefcoco", "lisa"):
         assert f"<b>{protocol}</b>" in page
     pictures = re.findall(r'src="([^"]+)"', page)
-    assert len(pictures) == 6
+    assert len(pictures) == 7
+    assert "reliability.png" in pictures
     assert all((whole / name).stat().st_size > 1000 for name in pictures)
+
+
+KEYS = ("imgs/p.0", "b c", "Haus über See.png", "100%25")
+
+
+@pytest.fixture(scope="module")
+def renamed(place):
+    """The test scenes under keys as own data has them: with folders, dots, blanks, umlauts and per cent signs."""
+    shard_set = read_manifest(place / "scenes" / "test")
+    share = read_share(shard_set, shard_set.shards, Share())
+    records = [decode_record(raw, shard_set.manifest) for raw in share]
+    named = [replace(record, key=key) for record, key in zip(records, KEYS, strict=True)]
+    write_shards(named, place / "renamed" / "test", shard_set.manifest)
+    return place / "renamed"
+
+
+def test_records_are_known_by_their_keys_whatever_these_hold(place, renamed, tmp_path, monkeypatch):
+    run(place, tmp_path / "part", "--data", renamed, "--controls", "[]", "--limit", 3)
+    run(place, tmp_path / "all", "--data", renamed, "--controls", "[]")
+    answered = lines(tmp_path / "all")
+    assert {line["key"] for line in answered} == set(KEYS)
+    assert all((tmp_path / "all" / name).is_file() for name in ("report.html", "00-scenes-semantic-answers.png"))
+    monkeypatch.setattr("lasagna.evaluating.answering.answer_some", None)
+    run(place, tmp_path / "all", "--data", renamed, "--controls", "[]")
+    assert lines(tmp_path / "all") == answered
+    main(["evaluate", "--predictions", str(tmp_path / "all"), "--out", str(tmp_path / "again")])
+    assert scores(tmp_path / "again") == scores(tmp_path / "all")
+
+
+def test_each_data_set_is_answered_with_the_threshold_that_it_was_calibrated_to(place, tmp_path, capsys):
+    ckpt = tmp_path / "last.ckpt"
+    shutil.copy(place / "run" / "checkpoints" / "last.ckpt", ckpt)
+    options = ["--ckpt", str(ckpt), "--data", str(place / "scenes"), "--controls", "[]", "--device", "cpu"]
+    for threshold, expected in ((0.0, {True}), (1.0, {False})):
+        found = Calibration(2.0, {"all": 0.5, "scenes": threshold}, checksum(ckpt))
+        write_calibration(found, ckpt)
+        out = tmp_path / str(threshold)
+        main(["evaluate", *options, "--out", str(out)])
+        rows = [row for line in lines(out) if line["pass"] == "scenes-semantic" for row in line["dialogues"]]
+        assert {entry["present"] for row in rows for entry in row["answers"]["ordered"]["entries"]} == expected
+        thresholds = json.loads((out / "evaluation.json").read_text())["thresholds"]
+        assert thresholds["temperature"] == 2.0
+        assert set(thresholds["presence"].values()) == {threshold}
+    write_calibration(Calibration(3.0, {"all": 0.5, "scenes": 1.0}, checksum(ckpt)), ckpt)
+    assert "with other thresholds" in refused(capsys, *options, "--out", str(out))
 
 
 def test_answers_of_another_evaluation_are_not_touched(place, whole, capsys):

@@ -81,6 +81,30 @@ def test_ordered_answers_do_not_depend_on_the_batch(assistant):
         torch.testing.assert_close(alone.hidden, answer.hidden, atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize("prompt_format", ["tiny", "paper", "released", "lisa"])
+def test_forced_gives_the_state_before_the_given_token(prompt_format):
+    """One forward over prompt and given answer, without any cache, has the same state and score."""
+    assistant = random_assistant(1, prompt_format)
+    model, text, spelling = assistant.language_model, assistant.preparation.text, assistant.format
+    vectors = torch.randn(3, 4, 128, generator=torch.Generator().manual_seed(1))
+    queries = queries_of("referring", 4, 1) + queries_of("reasoning", 4, 2)
+    for query, answer in zip(queries, Decoder(model, spelling).forced(vectors, queries), strict=True):
+        lead = {"paper": "Sure, it is "}.get(prompt_format, "")
+        ids = text.prompt_ids(spelling.prompt(query.kind, query.names)) + text.answer_ids(lead + spelling.present_token)
+        row, image = torch.tensor([ids]), vectors[query.image : query.image + 1]
+        states = model(model.embed(row, image), torch.ones_like(row), torch.arange(row.shape[1])[None])[0]
+        assert ids[-1] == text.answer_ids(spelling.present_token)[0]
+        torch.testing.assert_close(answer.hidden, states[-2:-1], atol=1e-4, rtol=1e-4)
+        assert answer.text == lead + spelling.present_token + spelling.tail
+        assert [(entry.name, entry.present) for entry in answer.entries] == [(query.names[0], True)]
+
+
+def test_lists_and_questions_cannot_be_forced(assistant):
+    decoder = Decoder(assistant.language_model, assistant.format)
+    with pytest.raises(QueryError, match="'forced' gives the answer that a phrase is there, which suits no complex"):
+        decoder.forced(torch.zeros(3, 4, 128), queries_of("complex", 1, 0))
+
+
 def test_free_is_plain_greedy(assistant):
     vectors = torch.randn(3, 4, 128, generator=torch.Generator().manual_seed(7))
     text = assistant.preparation.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -32,6 +33,13 @@ GROUPS = {
     "lm_head": "lm_head",
 }
 """Group of the original's report to a part of its parameters' names."""
+
+
+GIVEN = [
+    (0, "Can you detect and segment the {query} in this image?", "It is ", "the dog on the left"),
+    (1, "Please visualize the {query}.", "Sure, the detection and segmentation result is ", "man with hat"),
+]
+"""Row of the original's batch, its question, what its answer begins with, and the phrase."""
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +156,20 @@ def test_final_masks(case, golden, assistant, facts):
         wanted = torch.from_numpy(expected[f"post_{image}_stride8"])
         torch.testing.assert_close(full[:, ::8, ::8], wanted, atol=1.5e-4, rtol=0)
         assert (full > 0).flatten(1).sum(1).tolist() == facts.outputs[case]["post_positive_pixels"][image]
+
+
+@pytest.mark.parametrize(("row", "question", "lead", "phrase"), GIVEN)
+def test_masks_of_given_answers(golden, assistant, facts, monkeypatch, row, question, lead, phrase):
+    """The original's inference path: the answer is in the talk, and one forward is done."""
+    prompts = assistant.format.prompts | {
+        "referring": assistant.format.prompts["question"].replace("{query}", question)
+    }
+    monkeypatch.setattr(assistant, "format", replace(assistant.format, prompts=prompts, given_lead_in=lead))
+    picture = np.asarray(Image.open(golden / "inputs" / "image_b.png"))
+    answer = assistant.answer(picture, [phrase], kind="referring", decoding="forced")
+    talk = facts.inputs["refer_infer"]["conversations"][row].replace("<im_start><image><im_end>", "<image>")
+    assert talk == f"{prompts['referring'].replace('{query}', phrase)} {answer.text}.</s>"
+    assert answer.entries[0].mask.sum() == facts.outputs["refer_infer"]["positive_pixels"][row]
 
 
 def same(one, other):

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_records import mask, record
@@ -7,7 +8,7 @@ from lasagna.batch import Sample
 from lasagna.dialogue import Answer, AnsweredEntry
 from lasagna.randomness import generator
 from lasagna.record import Phrase
-from lasagna.tasks import Referring
+from lasagna.tasks import Reasoning, Referring
 
 PHRASES = (
     Phrase("the ball", (mask("#...", "...."),)),
@@ -77,3 +78,12 @@ def test_scores():
         "n_acc/grefcoco": 1.0,
         "t_acc/grefcoco": 1.0,
     }
+
+
+@pytest.mark.parametrize(("task", "own"), [(Referring, "grefcoco"), (Reasoning, "lisa")])
+def test_given_answers_are_scored_where_asked_for(task, own):
+    assert task().decoding == ("ordered",)
+    asked = task(teacher_forced=True)
+    assert asked.decoding == ("ordered", "forced")
+    protocols = [{metric.protocol for metric in one.metrics(()).values()} for one in (task(), asked)]
+    assert protocols == [{own}, {own, "teacher-forced"}]

@@ -5,7 +5,7 @@ from lasagna.tasks.metrics.base import DialogueMetric, collect
 from lasagna.tasks.metrics.mean_iou import MeanIoU
 from lasagna.tasks.metrics.mmseg_iou import MMSegMeanIoU
 from lasagna.tasks.metrics.order import AnswerOrder
-from lasagna.tasks.metrics.phrase_iou import PhraseIoU, ReasoningIoU, ReferringIoU
+from lasagna.tasks.metrics.phrase_iou import PhraseIoU, ReasoningIoU, ReferringIoU, TeacherForcedIoU
 from lasagna.tasks.metrics.presence import Presence, PresenceByLength
 from lasagna.tasks.metrics.protocols import PROTOCOLS, QUANTITIES, Decoding, Quantity, quantity_of, score_key
 from lasagna.tasks.metrics.reference_iou import ReferenceMeanIoU
@@ -26,6 +26,7 @@ __all__ = [
     "ReasoningIoU",
     "ReferenceMeanIoU",
     "ReferringIoU",
+    "TeacherForcedIoU",
     "collect",
     "quantity_of",
     "score_key",

@@ -29,17 +29,19 @@ class DialogueMetric(Metric):
 
     Attributes:
         protocol: Id of the rule.
+        decodings: What ``decoding`` may be.
     """
 
     protocol: ClassVar[str] = "lasagna-v1"
+    decodings: ClassVar[tuple[Decoding, ...]] = ("ordered", "free")
     is_differentiable = False
     full_state_update = False
     plot_lower_bound = 0.0
 
     def __init__(self, decoding: Decoding = "ordered") -> None:
         super().__init__()
-        if decoding not in ("ordered", "free"):
-            raise ValueError(f"decoding: {decoding!r} is not one of 'ordered', 'free'")
+        if decoding not in self.decodings:
+            raise ValueError(f"decoding: {decoding!r} is not one of {', '.join(map(repr, self.decodings))}")
         self.decoding = decoding
 
     @abstractmethod

@@ -1,44 +1,22 @@
-"""Masks painted into label maps: one label a pixel, overlaps settled, and never a stack of all masks.
+"""Masks painted into label maps: one label a pixel, overlaps settled.
 
-Notation: H, W: height and width of the image in pixels; k: pixels that several masks claim.
+Notation: H, W: height and width of the image in pixels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lasagna.dialogue import Answer
 from lasagna.masks import BoolMask
+from lasagna.tasks.metrics.base import answered_mask
+from lasagna.top_map import TopMap
 
 Labels = NDArray[np.int32]
-
-
-@dataclass(frozen=True, eq=False)
-class Claim:
-    """A predicted mask.
-
-    Args:
-        label: Label of its pixels.
-        mask: Bool ``[H, W]``.
-        probability: How probable each pixel is, float ``[H, W]``, or one number for all.
-    """
-
-    label: int
-    mask: BoolMask
-    probability: NDArray[np.floating] | float
-
-    def at(self, places: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Return the probability at some pixels, float32 ``[k]``.
-
-        Args:
-            places: Positions in the flattened image, ``[k]``.
-        """
-        if isinstance(self.probability, float):
-            return np.full(places.size, self.probability, dtype=np.float32)
-        return self.probability.reshape(-1)[places].astype(np.float32)
+_LARGEST = np.iinfo(np.int32).max
 
 
 def paint_truth(layers: Iterable[tuple[int, BoolMask]], size: tuple[int, int], none: int) -> Labels:
@@ -54,46 +32,31 @@ def paint_truth(layers: Iterable[tuple[int, BoolMask]], size: tuple[int, int], n
     Returns:
         Labels, int32 ``[H, W]``.
     """
-    labels = np.full(size, none, dtype=np.int32)
-    areas = np.zeros(none + 1, dtype=np.int64)
+    top = TopMap(size)
     for label, mask in layers:
-        areas[label] = np.count_nonzero(mask)
-        places = np.flatnonzero(mask & (labels != none))
-        rivals = labels.reshape(-1)[places]
-        in_front = (areas[rivals] < areas[label]) | ((areas[rivals] == areas[label]) & (rivals > label))
-        np.copyto(labels, label, where=mask)
-        labels.reshape(-1)[places[in_front]] = rivals[in_front]
-    return labels
+        top.add_whole(none - 1 - label, mask, _LARGEST - int(np.count_nonzero(mask)))
+    return top.labels(np.array([*range(none - 1, -1, -1), none], dtype=np.int32))
 
 
-def paint_claims(claims: Sequence[Claim], size: tuple[int, int], none: int) -> Labels:
-    """Paint predicted masks; where some overlap, the most probable one lies on top, the first one of equals.
+def top_of(answer: Answer, size: tuple[int, int]) -> TopMap:
+    """Return which entry's mask lies on top at each pixel, ranks being positions in the answer.
+
+    Where the answer does not say so itself, the highest probability of the pixel decides; without one, the mask's
+    confidence, or without that its score; of equals the first.
 
     Args:
-        claims: The predicted masks.
-        size: Height and width in pixels.
-        none: Label of the pixels that nothing claims.
+        answer: The answer.
+        size: Height and width of the image in pixels.
 
-    Returns:
-        Labels, int32 ``[H, W]``.
+    Raises:
+        ValueError: If a mask is of another size.
     """
-    labels = np.full(size, none, dtype=np.int32)
-    claimed, contested = np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)
-    for claim in claims:
-        contested |= claimed & claim.mask
-        claimed |= claim.mask
-        np.copyto(labels, claim.label, where=claim.mask)
-    _settle(labels, np.flatnonzero(contested), claims)
-    return labels
-
-
-def _settle(labels: Labels, places: NDArray[np.intp], claims: Sequence[Claim]) -> None:
-    best = np.full(places.size, -1, dtype=np.float32)
-    winners = labels.reshape(-1)[places]
-    for claim in claims if places.size else ():
-        own = np.flatnonzero(claim.mask.reshape(-1)[places])
-        probability = claim.at(places[own])
-        better = probability > best[own]
-        best[own[better]] = probability[better]
-        winners[own[better]] = claim.label
-    labels.reshape(-1)[places] = winners
+    masks = [answered_mask(entry, size) for entry in answer.entries]
+    if answer.top is not None:
+        return answer.top
+    top = TopMap(size)
+    for rank, (entry, mask) in enumerate(zip(answer.entries, masks, strict=True)):
+        if mask is not None:
+            weight = float(entry.confidence or entry.score) if entry.probability is None else entry.probability
+            top.add(rank, mask, weight)
+    return top

@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lasagna.dialogue import Answer, AnsweredEntry, Dialogue
+from lasagna.dialogue import Answer, Dialogue
 from lasagna.errors import ConfigError
 from lasagna.masks import BoolMask
 from lasagna.prompt_format import normalise
-from lasagna.tasks.metrics.base import DialogueMetric, answered_mask, image_size
-from lasagna.tasks.metrics.label_maps import Claim, Labels, paint_claims, paint_truth
+from lasagna.tasks.metrics.base import DialogueMetric, image_size
+from lasagna.tasks.metrics.label_maps import Labels, paint_truth, top_of
 from lasagna.tasks.metrics.protocols import Decoding
 
 
@@ -106,7 +106,7 @@ class MeanIoU(DialogueMetric):
         if size is None:
             return
         none = len(self.categories)
-        prediction = paint_claims(self._claims(answer, size), size, none)
+        prediction = self._prediction(answer, size)
         void = None if dialogue.ignore is None else dialogue.ignore.decode()
         counts = confusion_matrix(self._truth(dialogue, size), prediction, void, none + 1)
         self.confusion += torch.from_numpy(counts).to(self.confusion.device)
@@ -123,12 +123,6 @@ class MeanIoU(DialogueMetric):
         masks = ((self._label(entry.name), entry.mask) for entry in dialogue.entries if entry.mask is not None)
         return paint_truth(((label, mask.decode()) for label, mask in masks if label != none), size, none)
 
-    def _claims(self, answer: Answer, size: tuple[int, int]) -> list[Claim]:
-        masks = [(entry, answered_mask(entry, size)) for entry in answer.entries]
-        return [Claim(self._label(entry.name), mask, _weight(entry)) for entry, mask in masks if mask is not None]
-
-
-def _weight(entry: AnsweredEntry) -> NDArray[np.float16] | float:
-    if entry.probability is not None:
-        return entry.probability
-    return float(entry.confidence or entry.score)
+    def _prediction(self, answer: Answer, size: tuple[int, int]) -> Labels:
+        labels = [*(self._label(entry.name) for entry in answer.entries), len(self.categories)]
+        return top_of(answer, size).labels(np.array(labels, dtype=np.int32))

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from lasagna.dialogue import Answer, Dialogue
 from lasagna.tasks.metrics.base import image_size, ratio
-from lasagna.tasks.metrics.label_maps import paint_claims
 from lasagna.tasks.metrics.mean_iou import MeanIoU, confusion_matrix, iou_by_category
 
 
@@ -52,7 +51,7 @@ class MMSegMeanIoU(MeanIoU):
         uncounted = truth == none
         if dialogue.ignore is not None:
             uncounted = np.logical_or(uncounted, dialogue.ignore.decode())
-        prediction = paint_claims(self._claims(answer, size), size, none)
+        prediction = self._prediction(answer, size)
         counts = confusion_matrix(truth, prediction, uncounted, none + 1)
         self.confusion += torch.from_numpy(counts).to(self.confusion.device)
 

@@ -164,8 +164,8 @@ class ReasoningIoU(PhraseIoU):
 
     Protocol ``lisa`` (Lai et al., LISA, arXiv 2308.00692, section 4.1; and its evaluation code): cIoU is the sum of
     intersections by the sum of unions, gIoU the mean of the IoU over descriptions, where an empty mask answered to an
-    empty truth has 1. Ignored pixels are left out. LISA's script gives the model the mask token; here the assistant
-    decides itself, and an absent answer is an empty mask.
+    empty truth has 1. Ignored pixels are left out. LISA's script gives the model the mask token (see
+    ``TeacherForcedIoU``); here the assistant decides itself, and an absent answer is an empty mask.
 
     Args:
         decoding: Which answers it is for.
@@ -176,3 +176,19 @@ class ReasoningIoU(PhraseIoU):
     def phrase_iou(self, pair: Overlap) -> float:
         """Return the IoU of one description, in [0, 1]."""
         return lisa_iou(pair)
+
+
+class TeacherForcedIoU(ReasoningIoU):
+    """CIoU and gIoU of masks that the model was told to draw, to compare with published RefCOCO and ReasonSeg numbers.
+
+    Protocol ``teacher-forced`` (github dvlab-research/LISA, ``train_ds.py``, ``validate``; the same in LaSagnA's
+    ``train_ds.py``): the rule of ``lisa``, over answers that were not generated: the model is given the answer "<SEG>."
+    to every phrase, and its mask is scored. So whether a phrase fits anything at all is not tested. The scripts' mean
+    divides by the number of phrases and 0.00001 more.
+    """
+
+    protocol = "teacher-forced"
+    decodings = ("forced",)
+
+    def __init__(self) -> None:
+        super().__init__("forced")

@@ -3,7 +3,8 @@
 A key reads ``quantity/protocol`` and, where only a part is scored, ``quantity/protocol/part``: ``miou/lasagna-v1``,
 ``giou/grefcoco``, ``presence_f1/lasagna-v1/free``, ``vqa_accuracy/lasagna-v1/number``. A quantity is written with
 underscores, a protocol and a part with hyphens. Of the parts, ``free`` comes first and says that the answers were
-decoded freely; without it complex queries were decoded in the known order. A rule that changes gets a new version, so
+decoded freely; without it complex queries were decoded in the known order. Answers that were given to the model, and
+not decoded, have a protocol of their own. A rule that changes gets a new version, so
 that numbers with the same key can always be compared.
 
 Keys are plain columns in CSV and JSON and plain names for loggers. Where one stands in a checkpoint's file name, set
@@ -15,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Decoding = Literal["ordered", "free"]
+Decoding = Literal["ordered", "free", "forced"]
 
 PROTOCOLS: dict[str, str] = {
     "lasagna-v1": "This package's own rules, which the docstring of each metric states in full.",
@@ -23,6 +24,7 @@ PROTOCOLS: dict[str, str] = {
     "mmseg": "Mean IoU over labelled pixels alone, as the toolbox MMSegmentation counts it.",
     "reference": "Mean IoU as LaSagnA's released script counts it: what is nobody's is the first category.",
     "lisa": "Referring and reasoning segmentation with one mask a query (Lai et al., LISA, arXiv 2308.00692).",
+    "teacher-forced": "As lisa, over masks of answers that were given to the model, not written by it (LISA's script).",
 }
 """Every protocol id with what it stands for."""
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from lasagna.dialogue import Answer, Dialogue
 from lasagna.prompt_format import normalise
 from lasagna.tasks.metrics.base import image_size
-from lasagna.tasks.metrics.label_maps import Labels, paint_claims
+from lasagna.tasks.metrics.label_maps import Labels
 from lasagna.tasks.metrics.mean_iou import MeanIoU, confusion_matrix, iou_by_category
 
 
@@ -55,7 +55,7 @@ class ReferenceMeanIoU(MeanIoU):
         truth = self._truth(dialogue, size)
         if dialogue.ignore is not None:
             truth[dialogue.ignore.decode()] = 0
-        prediction = paint_claims(self._claims(_last(answer), size), size, len(self.categories))
+        prediction = self._prediction(_last(answer), size)
         counts = confusion_matrix(self._as_first(truth), self._as_first(prediction), None, len(self.categories) + 1)
         self.confusion += torch.from_numpy(counts).to(self.confusion.device)
 
@@ -68,5 +68,6 @@ class ReferenceMeanIoU(MeanIoU):
 
 
 def _last(answer: Answer) -> Answer:
-    last = {normalise(entry.name): entry for entry in answer.entries if entry.present}
-    return replace(answer, entries=tuple(last.values()))
+    present = [entry for entry in answer.entries if entry.present]
+    last = {normalise(entry.name): entry for entry in present}
+    return answer if len(last) == len(present) else replace(answer, entries=tuple(last.values()), top=None)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from sklearn.metrics import confusion_matrix as sklearn_confusion
 from torchmetrics.functional.classification import multiclass_jaccard_index
 
 from lasagna.dialogue import Answer, AnsweredEntry
-from lasagna.tasks.metrics import MeanIoU
-from lasagna.tasks.metrics.label_maps import Claim, paint_claims, paint_truth
+from lasagna.tasks.metrics import MeanIoU, MMSegMeanIoU, ReferenceMeanIoU
+from lasagna.tasks.metrics.label_maps import paint_truth, top_of
 from lasagna.tasks.metrics.mean_iou import confusion_matrix, iou_by_category
 
 NAMES = ("sky", "sea", "Dog")
@@ -187,7 +188,6 @@ def test_an_image_without_masks_counts_nothing():
 
 
 def test_painting_nothing_is_none():
-    assert (paint_claims([], (2, 3), none=4) == 4).all()
     assert (paint_truth([], (2, 3), none=4) == 4).all()
 
 
@@ -198,13 +198,16 @@ def test_pure_confusion_leaves_its_arguments_alone():
     assert truth.tolist() == [[0, 1]]
 
 
-def test_claims_settle_by_pixel_among_many():
+def test_what_an_answer_says_about_overlaps_counts_as_its_probabilities_would():
     rng = np.random.default_rng(0)
-    masks, probabilities = rng.random((9, 8, 8)) < 0.6, rng.random((9, 8, 8)).astype(np.float16)
-    claims = [Claim(label, mask, values) for label, (mask, values) in enumerate(zip(masks, probabilities, strict=True))]
-    stack = np.where(masks, probabilities, -1)
-    expected = np.where(masks.any(0), stack.argmax(0), 9)
-    assert (paint_claims(claims, (8, 8), none=9) == expected).all()
+    for _ in range(20):
+        asked, given = random_case(rng, NAMES)
+        settled = Answer("", given.entries, top=top_of(given, (5, 6)))
+        for kind in (MeanIoU, MMSegMeanIoU, ReferenceMeanIoU):
+            one, other = kind(NAMES), kind(NAMES)
+            one.update(asked, given)
+            other.update(asked, replace(settled, entries=tuple(replace(e, probability=None) for e in given.entries)))
+            assert one.confusion.tolist() == other.confusion.tolist()
 
 
 @pytest.mark.parametrize("claim", [(pixels("##"), None), (pixels("#"), np.ones((1, 2), np.float16))])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from made_answers import answer, dialogue, pixels
 
 from lasagna.dialogue import Answer
-from lasagna.tasks.metrics import ReasoningIoU, ReferringIoU
+from lasagna.tasks.metrics import ReasoningIoU, ReferringIoU, TeacherForcedIoU
 
 PHRASE = "the ball left of the house"
 
@@ -126,6 +126,22 @@ def test_the_protocols_differ_where_all_of_a_target_is_ignored():
     assert grefcoco.compute()["giou/grefcoco"] == 0
 
 
+def test_teacher_forced_counted_by_hand():
+    metric = TeacherForcedIoU()
+    metric.update(*case(pixels("##.."), pixels(".##.")))  # 1 of 3
+    metric.update(*case(pixels("#..."), pixels("####"), ignore=pixels("..##")))  # 1 of 2
+    metric.update(*case(None, pixels("....")))  # nothing of nothing
+    metric.update(*case(None, pixels("..##")))  # 0 of 2
+    scores = {key: value.item() for key, value in metric.compute().items()}
+    assert scores == pytest.approx({"ciou/teacher-forced": 2 / 7, "giou/teacher-forced": (1 / 3 + 1 / 2 + 1 + 0) / 4})
+
+
+def test_teacher_forced_scores_are_of_no_other_answers():
+    for kind in (ReasoningIoU, ReferringIoU):
+        with pytest.raises(ValueError, match="decoding: 'forced' is not one of 'ordered', 'free'"):
+            kind("forced")
+
+
 def test_a_mask_of_another_size_is_an_error():
     with pytest.raises(ValueError, match=r"size is \(1, 3\), that of the image \(1, 2\)"):
         ReferringIoU().update(*case(pixels("#."), pixels("#..")))
@@ -136,11 +152,14 @@ def test_equals_the_reference_on_recorded_masks(shared):
     cases = json.loads((shared / "golden" / "metric" / "cases.json").read_text())
     arrays = np.load(shared / "golden" / "metric" / "cases.npz")
     for name, images in (("referring_plain", 1), ("referring_empty_target", 2)):
-        metric, expected = ReasoningIoU(), cases[name]
+        metric, forced, expected = ReasoningIoU(), TeacherForcedIoU(), cases[name]
         for image in range(images):
             targets, claims = arrays[f"{name}.{image}.target"], arrays[f"{name}.{image}.pred"]
             for target, claim in zip(targets, claims, strict=True):
-                metric.update(*case(target == 1, claim == 1, target == 255, kind="reasoning"))
+                for one in (metric, forced):
+                    one.update(*case(target == 1, claim == 1, target == 255, kind="reasoning"))
         scores, rounds = metric.compute(), 1 + 1e-5 / expected["n"]  # the reference divides by the count + 1e-5
         assert scores["giou/lisa"].item() == pytest.approx(expected["giou"] * rounds, rel=1e-5)
         assert scores["ciou/lisa"].item() == pytest.approx(expected["ciou"], rel=1e-5)
+        again = {key.replace("teacher-forced", "lisa"): value for key, value in forced.compute().items()}
+        assert again == scores
