@@ -18,10 +18,12 @@ class Cost:
 
     Args:
         seconds: Median wall time.
+        shortest: Shortest wall time, which other programs disturb least.
         added_mib: Peak memory of the process (or of the GPU) during the calls, less what was in use before.
     """
 
     seconds: float
+    shortest: float
     added_mib: float
 
 
@@ -43,7 +45,7 @@ def cost(call: Callable[[], object], runs: int, device: torch.device) -> Cost:
         call()
         _wait(device)
         times.append(time.perf_counter() - began)
-    return Cost(statistics.median(times), _peak(device) - before)
+    return Cost(statistics.median(times), min(times), _peak(device) - before)
 
 
 def _wait(device: torch.device) -> None:

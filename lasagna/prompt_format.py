@@ -36,6 +36,8 @@ class PromptFormat:
         lead_in: What stands before the one token of a referring or reasoning answer.
         given_lead_in: The same where the answer is given to the model and not written by it; None for ``lead_in``.
         tail: What stands at the end of an answer, before the language model's own end token.
+        next_round: What stands in the place of all up to the image in a further round of a talk; None if there are no
+            further rounds.
         markers: Further tokens of the prompts, such as those that enclose the names of a complex query.
         reserved_tokens: Further tokens that no name and no answer in words may hold; the assistant adds those of its
             language model.
@@ -54,6 +56,7 @@ class PromptFormat:
     lead_in: str = ""
     given_lead_in: str | None = None
     tail: str = ""
+    next_round: str | None = None
     markers: tuple[str, ...] = ()
     reserved_tokens: tuple[str, ...] = ()
 
@@ -103,6 +106,16 @@ class PromptFormat:
         """Return the text that the assistant reads before it answers."""
         names = self.name_separator.join(map(single_spaced, query))
         return self.prompts[kind].replace("{query}", names)
+
+    def further_prompt(self, kind: Kind, query: Sequence[str]) -> str:
+        """Return the text that the assistant reads in a further round of a talk before it answers.
+
+        Raises:
+            QueryError: If this format knows single rounds alone.
+        """
+        if self.next_round is None:
+            raise QueryError("remember: this prompt format has no `next_round`, so that each round is asked by itself")
+        return self.next_round + self.prompt(kind, query).partition(self.image_token)[2].lstrip()
 
     def lead(self, kind: Kind, name: str, first: bool) -> str:
         """Return what stands before an entry's token."""
@@ -199,7 +212,7 @@ class PromptFormat:
         return faults
 
     def _joint_faults(self) -> list[str]:
-        joints = ("name_separator", "entry_separator", "token_gap", "lead_in", "given_lead_in", "tail")
+        joints = ("name_separator", "entry_separator", "token_gap", "lead_in", "given_lead_in", "tail", "next_round")
         faults = [] if self.name_separator else ["name_separator: it is empty, so that names would run together"]
         for joint in joints:
             text = getattr(self, joint) or ""

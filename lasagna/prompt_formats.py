@@ -16,6 +16,7 @@ PAPER = PromptFormat(
     },
     lead_in="Sure, it is ",
     tail=".",
+    next_round="USER: ",
 )
 """The paper's spelling (arXiv 2404.08506, section 3): one entry a category, in the query's order."""
 
@@ -38,6 +39,7 @@ RELEASED = PromptFormat(
     },
     entry_separator="",
     token_gap="",
+    next_round="USER: ",
     markers=("<cat_start>", "<cat_end>", "<semantic>"),
 )
 """The spelling of the released code and weights: LLaVA v1's talk, category markers, no separator between entries.
@@ -60,6 +62,7 @@ LISA = PromptFormat(
     lead_in="It is ",
     given_lead_in="",
     tail=".",
+    next_round="USER: ",
 )
 """The spelling of LISA's weights (arXiv 2308.00692), which know one token, for what is there, and no lists.
 

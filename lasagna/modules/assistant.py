@@ -156,16 +156,19 @@ class Assistant(Described, LightningModule):
         """What decodes answers with the language model; known once the model is configured."""
         return Decoder(self.language_model, self.format, self.presence_threshold, self.presence_temperature)
 
-    def chat(self, image: NDArray[np.uint8]) -> Chat:
+    def chat(self, image: NDArray[np.uint8], remember: bool = False) -> Chat:
         """Begin a talk about one image, which is encoded once for all its rounds.
 
         Args:
             image: The image, uint8 ``[H, W, 3]``.
+            remember: Whether the language model reads the earlier rounds before it answers the next one; for weights
+                that were trained on talks of several rounds, such as those of LLaVA v1, LISA and LaSagnA.
 
         Raises:
             RecordError: If the image is none, or of another form.
+            QueryError: If the prompt format has no further rounds to remember.
         """
-        return Chat(self, image)
+        return Chat(self, image, remember)
 
     def encode_image(self, image: NDArray[np.uint8]) -> tuple[Encoded, Geometry]:
         """Prepare and encode one image for all that is asked about it.
@@ -263,6 +266,26 @@ class Assistant(Described, LightningModule):
                 answers = decode(encoded.image_vectors, [queries[rank] for rank in ranks])
                 decoded.update(zip(ranks, answers, strict=True))
         answered = [decoded[rank] for rank in range(len(queries))]
+        return self.draw(encoded, geometries, queries, answered, settle_overlaps)
+
+    @torch.no_grad()
+    def draw(
+        self,
+        encoded: Encoded,
+        geometries: Sequence[Geometry],
+        queries: Sequence[Query],
+        answered: Sequence[Decoded],
+        settle_overlaps: bool = False,
+    ) -> list[Answer]:
+        """Draw the masks of decoded answers.
+
+        Args:
+            encoded: The images.
+            geometries: How each image was fitted.
+            queries: What was asked.
+            answered: What was decoded for each query.
+            settle_overlaps: Whether the answers say which mask lies on top at each pixel.
+        """
         masks = self._masks(encoded, queries, answered)
         return [
             make_answer(

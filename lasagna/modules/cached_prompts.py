@@ -31,6 +31,11 @@ class CachedPrompts:
         model(model.embed(ids, vectors), self.mask, row_positions(self.mask), self.cache)
         self.no_vectors = vectors[:, :0]
 
+    @property
+    def length(self) -> int:
+        """How many tokens of each row are remembered, padding included."""
+        return self.mask.shape[1]
+
     def extend(self, tails: Sequence[Sequence[int]], keep: bool) -> Tensor:
         """Read tokens behind the prompts.
 

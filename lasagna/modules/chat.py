@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from lasagna.batch import Geometry, Query
 from lasagna.dialogue import Answer, Kind
-from lasagna.modules.decoding import Decoder
+from lasagna.modules.decoding import Decoded, Decoder
+from lasagna.modules.earlier import Earlier
 from lasagna.modules.encoded import Encoded
 from lasagna.modules.input_checks import check_queries
 from lasagna.prompt_format import PromptFormat
@@ -38,6 +39,11 @@ class Answerer(Protocol):
     ) -> list[Answer]:
         """Answer queries about encoded images."""
 
+    def draw(
+        self, encoded: Encoded, geometries: Sequence[Geometry], queries: Sequence[Query], answered: Sequence[Decoded]
+    ) -> list[Answer]:
+        """Draw the masks of decoded answers."""
+
 
 @dataclass(frozen=True)
 class Round:
@@ -57,22 +63,26 @@ class Round:
 class Chat:
     """Asks an assistant about one image, round after round.
 
-    Each round is asked by itself: what was said before is kept in ``rounds`` and is not read by the language model,
-    which was trained on single rounds.
-
     Args:
         assistant: Who answers.
         image: The image, uint8 ``[H, W, 3]``; encoded here, once.
+        remember: Whether the language model reads the earlier rounds before it answers the next one. Otherwise each
+            round is asked by itself, as this package trains it. What was read stays in the key-value cache, so that a
+            round costs no more for those before it. A list that does not fit behind them is refused, not split.
 
     Attributes:
         rounds: What was asked and answered so far.
 
     Raises:
         RecordError: If the image is none, or of another form.
+        QueryError: If the prompt format has no further rounds to remember.
     """
 
-    def __init__(self, assistant: Answerer, image: NDArray[np.uint8]) -> None:
+    def __init__(self, assistant: Answerer, image: NDArray[np.uint8], remember: bool = False) -> None:
+        if remember:
+            assistant.format.further_prompt("question", ["?"])
         self.assistant = assistant
+        self.earlier = Earlier() if remember else None
         self.encoded, self.geometry = assistant.encode_image(image)
         self.rounds: list[Round] = []
 
@@ -90,7 +100,7 @@ class Chat:
             QueryError: If it cannot be asked or is longer than the language model takes.
         """
         query = self._query(text, kind, decoding)
-        answer = self.assistant.answer_batch(self.encoded, [self.geometry], [query], decoding)[0]
+        answer = self._answer(query, decoding) if self.earlier is None else self._go_on(query, decoding, self.earlier)
         self.rounds.append(Round(kind, query.names, answer))
         return self.rounds[-1]
 
@@ -104,10 +114,22 @@ class Chat:
             QueryError: If it cannot be asked or is longer than the language model takes.
         """
         query, told = self._query(text, "question", "free"), ""
-        for piece in self.assistant.decoder.stream(self.encoded.image_vectors, query):
+        for piece in self.assistant.decoder.stream(self.encoded.image_vectors, query, earlier=self.earlier):
             told += piece
             yield piece
         self.rounds.append(Round("question", query.names, Answer(told)))
+
+    def _answer(self, query: Query, decoding: Literal["ordered", "free"]) -> Answer:
+        return self.assistant.answer_batch(self.encoded, [self.geometry], [query], decoding)[0]
+
+    def _go_on(self, query: Query, decoding: Literal["ordered", "free"], earlier: Earlier) -> Answer:
+        """Answer behind the earlier rounds."""
+        decoder, vectors = self.assistant.decoder, self.encoded.image_vectors
+        if decoding == "free" or query.kind == "question":
+            decoded = decoder.free(vectors, [query], earlier=earlier)
+        else:
+            decoded = decoder.ordered(vectors, [query], earlier)
+        return self.assistant.draw(self.encoded, [self.geometry], [query], decoded)[0]
 
     def _query(self, text: str | Sequence[str], kind: Kind, decoding: str) -> Query:
         query = Query(0, kind, (text,) if isinstance(text, str) else tuple(text))

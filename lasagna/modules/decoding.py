@@ -20,6 +20,7 @@ from lasagna.batch import Query, TextPreparation
 from lasagna.errors import QueryError
 from lasagna.modules.base import LanguageModel
 from lasagna.modules.cached_prompts import CachedPrompts
+from lasagna.modules.earlier import Earlier
 from lasagna.modules.input_checks import check_forced
 from lasagna.prompt_format import Fault, ParsedEntry, PromptFormat, normalise
 
@@ -70,31 +71,40 @@ class Decoder:
         self.image_id = self.text.answer_ids(prompt_format.image_token)[0]
 
     @torch.no_grad()
-    def ordered(self, image_vectors: Tensor, queries: Sequence[Query]) -> list[Decoded]:
+    def ordered(self, image_vectors: Tensor, queries: Sequence[Query], earlier: Earlier | None = None) -> list[Decoded]:
         """Decide on every name of each query, in the order asked.
 
         Args:
             image_vectors: The images as the language model reads them, float ``[b, i, d]``.
             queries: The queries; none of kind "question".
+            earlier: Earlier rounds of a talk that the one query goes on with, or None.
 
         Raises:
             QueryError: If a query cannot be asked or is longer than the model takes.
         """
-        prompts = self._prompts(queries)
+        prompts = self._prompts(queries, earlier)
         answers = [self.text.answer_ids(self._answer(query, [False] * len(query.names))) for query in queries]
         self._check_lengths(queries, prompts, answers)
         # The last prompt token is read together with the answer, since it may already predict a decision.
-        cached = CachedPrompts(self.model, [ids[:-1] for ids in prompts], self._vectors(image_vectors, queries))
+        cached = self._read_all(prompts, self._vectors(image_vectors, queries), earlier)
         tails = [prompt[-1:] + answer for prompt, answer in zip(prompts, answers, strict=True)]
         places = [self._decision_places(tail) for tail in tails]
         scores, states, forwards = self._settle(cached, tails, places)
+        if earlier is not None:
+            earlier.close([*prompts[0][:-1], *tails[0], self.text.end_token_id], cached)
         return [
             self._decoded(query, score, state, forwards)
             for query, score, state in zip(queries, scores, states, strict=True)
         ]
 
     @torch.no_grad()
-    def free(self, image_vectors: Tensor, queries: Sequence[Query], most: int | None = None) -> list[Decoded]:
+    def free(
+        self,
+        image_vectors: Tensor,
+        queries: Sequence[Query],
+        most: int | None = None,
+        earlier: Earlier | None = None,
+    ) -> list[Decoded]:
         """Write the most probable token at each step until the end token.
 
         Args:
@@ -102,14 +112,15 @@ class Decoder:
             queries: The queries.
             most: Most tokens to write; None for twice a complete answer, and 64 for a question; a row ends
                 before the language model's longest in any case.
+            earlier: Earlier rounds of a talk that the one query goes on with, or None.
 
         Raises:
             QueryError: If a query cannot be asked or is longer than the model takes.
         """
-        prompts = self._prompts(queries)
+        prompts = self._prompts(queries, earlier)
         self._check_lengths(queries, prompts, [[]] * len(queries))
         limits = [self._limit(query, prompt, most) for query, prompt in zip(queries, prompts, strict=True)]
-        cached = CachedPrompts(self.model, [ids[:-1] for ids in prompts], self._vectors(image_vectors, queries))
+        cached = self._read_all(prompts, self._vectors(image_vectors, queries), earlier)
         coming = [prompt[-1:] for prompt in prompts]
         written: list[list[int]] = [[] for _ in queries]
         states: list[list[Tensor]] = [[] for _ in queries]
@@ -119,6 +130,8 @@ class Decoder:
             for row in [row for row, tail in enumerate(coming) if tail]:
                 ended = self._write(written[row], states[row], tokens[row], hidden[row])
                 coming[row] = [] if ended or len(written[row]) >= limits[row] else [tokens[row]]
+        if earlier is not None:
+            earlier.close([*prompts[0], *self._ended(written[0])], cached)
         return [
             self._read(query, tokens, state, image_vectors)
             for query, tokens, state in zip(queries, written, states, strict=True)
@@ -160,13 +173,16 @@ class Decoder:
         return len(prompt) + len(answer) + 1 <= self.text.max_length
 
     @torch.no_grad()
-    def stream(self, image_vectors: Tensor, query: Query, most: int | None = None) -> Iterator[str]:
+    def stream(
+        self, image_vectors: Tensor, query: Query, most: int | None = None, earlier: Earlier | None = None
+    ) -> Iterator[str]:
         """Write the most probable token at each step, and give the text piece by piece as it comes.
 
         Args:
             image_vectors: The images as the language model reads them, float ``[b, i, d]``.
             query: The query.
             most: Most tokens to write, as in ``free``.
+            earlier: Earlier rounds of a talk that the query goes on with, or None.
 
         Yields:
             Pieces that, joined, are the text that ``free`` gives.
@@ -174,9 +190,9 @@ class Decoder:
         Raises:
             QueryError: If the query cannot be asked or is longer than the model takes.
         """
-        prompt = self._prompts([query])[0]
+        prompt = self._prompts([query], earlier)[0]
         self._check_lengths([query], [prompt], [[]])
-        cached = CachedPrompts(self.model, [prompt[:-1]], self._vectors(image_vectors, [query]))
+        cached = self._read_all([prompt], self._vectors(image_vectors, [query]), earlier)
         coming, written, told = prompt[-1], list[int](), ""
         while len(written) < self._limit(query, prompt, most) and coming != self.text.end_token_id:
             coming = self._choose(cached.extend([[coming]], keep=True)[:, 0])[0]
@@ -186,11 +202,26 @@ class Decoder:
             if text.startswith(told) and not text.endswith("\ufffd"):
                 yield text[len(told) :]
                 told = text
+        if earlier is not None:
+            earlier.close([*prompt, *self._ended(written)], cached)
 
-    def _prompts(self, queries: Sequence[Query]) -> list[list[int]]:
+    def _prompts(self, queries: Sequence[Query], earlier: Earlier | None = None) -> list[list[int]]:
+        """Return the token ids of all that is read before each answer, earlier rounds included."""
         for query in queries:
             self.format.check(query.kind, query.names)
+        if earlier is not None and earlier.ids:
+            (query,) = queries
+            return [[*earlier.ids, *self.text.further_ids(self.format.further_prompt(query.kind, query.names))]]
         return [self.text.prompt_ids(self.format.prompt(query.kind, query.names)) for query in queries]
+
+    def _read_all(self, prompts: Sequence[list[int]], vectors: Tensor, earlier: Earlier | None) -> CachedPrompts:
+        """Read all prompts but for their last tokens."""
+        if earlier is not None:
+            return earlier.open(self.model, prompts[0][:-1], vectors)
+        return CachedPrompts(self.model, [ids[:-1] for ids in prompts], vectors)
+
+    def _ended(self, tokens: list[int]) -> list[int]:
+        return tokens if tokens[-1:] == [self.text.end_token_id] else [*tokens, self.text.end_token_id]
 
     def _answer(self, query: Query, present: Sequence[bool]) -> str:
         return self.format.render(query.kind, list(zip(query.names, present, strict=True)))
@@ -205,8 +236,8 @@ class Decoder:
             length = len(prompt) + len(answer) + 1
             if length > self.text.max_length:
                 raise QueryError(
-                    f"query: {len(query.names)} names need {length} tokens with their answer, the language model takes "
-                    f"{self.text.max_length}; ask for less at a time"
+                    f"query: {len(query.names)} names need {length} tokens with their answer and what is read before, "
+                    f"the language model takes {self.text.max_length}; ask for less at a time, or begin a new talk"
                 )
 
     def _decision_places(self, tokens: Sequence[int]) -> list[int]:
@@ -240,8 +271,7 @@ class Decoder:
                 states[row][final:] = [hidden[row, place - 1 - begin] for place in row_places[final:]]
             scores = self._scores([torch.stack(row) for row in states])
             first, forwards = self._redraft(tails, places, scores), forwards + 1
-            if first is not None:
-                cached.settle(first - begin)
+            cached.settle(hidden.shape[1] if first is None else first - begin)
             begin = first
         return scores, [torch.stack(row) for row in states], forwards
 

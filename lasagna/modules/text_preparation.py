@@ -38,6 +38,10 @@ class TokenizerPreparation:
         start = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
         return start + self._ids(before) + self._ids(image) * self.image_tokens + self._ids(after)
 
+    def further_ids(self, text: str) -> list[int]:
+        """Turn the prompt of a further round of a talk into token ids: no start token, and no image."""
+        return self._ids(text)
+
     def answer_ids(self, text: str) -> list[int]:
         """Turn an answer, or a part of one that ends with a special token, into token ids; no end token."""
         return self._ids(text)

@@ -8,12 +8,14 @@ import torch
 from lasagna.modules import Assistant, LanguageModel, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
 
 
-def random_assistant(seed: int = 0, prompt_format: str = "tiny", scale: float = 6.0) -> Assistant:
+def random_assistant(
+    seed: int = 0, prompt_format: str = "tiny", scale: float = 6.0, max_length: int = 256
+) -> Assistant:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         assistant = Assistant(
             TinyVisionEncoder(image_size=(32, 32), weights="random"),
-            TinyLanguageModel(weights="random", projector="random", image_grid=(2, 2), max_length=256),
+            TinyLanguageModel(weights="random", projector="random", image_grid=(2, 2), max_length=max_length),
             TinyMaskHead(weights="random"),
             prompt_format,
         )

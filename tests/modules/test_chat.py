@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest_modules import random_assistant
+import torch
+from conftest_modules import plain_logits, random_assistant
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,6 +50,114 @@ def test_all_rounds_share_one_encoding(assistant, monkeypatch):
         assert entry.mask is None or entry.mask.shape == (40, 50)
     same(first.answer, assistant.answer(IMAGE, ["sun", "dog", "house"]))
     same(second.answer, assistant.answer(IMAGE, ["the dog"], kind="referring"))
+
+
+ROUNDS = [
+    ("what is it", "question", "ordered"),
+    (["sun", "dog", "house", "tree"], "complex", "ordered"),
+    ("the dog", "referring", "free"),
+    ("how many", "question", "ordered"),
+    ("what one could live in", "reasoning", "ordered"),
+]
+
+
+def held(assistant, forget=False):
+    """Hold a talk that is remembered; return it and what the language model has been told at the end."""
+    chat = assistant.chat(IMAGE, remember=True)
+    for text, kind, decoding in ROUNDS:
+        chat.ask(text, kind, decoding)
+        if forget:
+            chat.earlier._cached = None
+    return chat
+
+
+@pytest.mark.parametrize("prompt_format", ["paper", "released", "lisa"])
+def test_what_is_remembered_is_as_if_all_were_read_again(prompt_format):
+    assistant = random_assistant(3, prompt_format, max_length=2048)
+    cached, read_again = held(assistant), held(assistant, forget=True)
+    assert cached.earlier.ids == read_again.earlier.ids
+    for one, other in zip(cached.rounds, read_again.rounds, strict=True):
+        same(one.answer, other.answer)
+        assert one.answer.faults == other.answer.faults
+    alone = [assistant.answer(IMAGE, r.names, r.kind, way) for r, (*_, way) in zip(cached.rounds, ROUNDS, strict=True)]
+    assert [one.answer.text for one in cached.rounds] != [one.text for one in alone]
+
+
+def test_remembered_rounds_are_decoded_greedily_behind_the_whole_text():
+    assistant = random_assistant(3, "paper")
+    text, model = assistant.preparation.text, assistant.language_model
+    chat = assistant.chat(IMAGE, remember=True)
+    vectors = chat.encoded.image_vectors[0]
+    tokens = []
+    for asked, names in (("what is it", None), ("the picture", ["sun", "dog", "house", "tree"]), ("what else", None)):
+        opening = "USER: <image>\n" if not tokens else "USER: "
+        read = text.prompt_ids if not tokens else text.answer_ids
+        if names is None:
+            tokens += read(f"{opening}{asked} ASSISTANT: ")
+            answer, written = chat.ask(asked).answer, []
+            while len(written) < 64 and written[-1:] != [text.end_token_id]:
+                logits = plain_logits(model, tokens + written, vectors)
+                logits[model.image_token_id] = -torch.inf
+                written.append(int(logits.argmax()))
+            assert answer.text == text.text(written)
+        else:
+            tokens += read(f"{opening}Please segment the following categories: {', '.join(names)}. ASSISTANT: ")
+            answer, written = chat.ask(names, "complex").answer, []
+            for rank, entry in enumerate(answer.entries):
+                written += text.answer_ids(assistant.format.lead("complex", names[rank], rank == 0))
+                logits = plain_logits(model, tokens + written, vectors)
+                present, absent = (text.answer_ids(token)[0] for token in ("<SEG>", "<NEG>"))
+                assert entry.present == bool(logits[present] >= logits[absent])
+                written.append(present if entry.present else absent)
+            written += text.answer_ids(".")
+        tokens += written if written[-1] == text.end_token_id else [*written, text.end_token_id]
+        assert chat.earlier.ids == tokens
+
+
+def test_a_round_reads_nothing_again(monkeypatch):
+    assistant = random_assistant(3, "paper")
+    chat, read = assistant.chat(IMAGE, remember=True), []
+    whole = type(assistant.language_model).forward
+    monkeypatch.setattr(
+        type(assistant.language_model),
+        "forward",
+        lambda self, words, *rest: read.append(words.shape[1]) or whole(self, words, *rest),
+    )
+    chat.ask(["sun", "dog"], "complex")
+    before = len(chat.earlier.ids)
+    read.clear()
+    chat.ask("the dog", "referring")
+    prompt = assistant.preparation.text.further_ids(assistant.format.further_prompt("referring", ["the dog"]))
+    assert read[0] <= len(prompt) < before
+
+
+def test_a_stream_that_nobody_heard_to_its_end_is_no_round():
+    assistant = random_assistant(3, "paper")
+    chat = assistant.chat(IMAGE, remember=True)
+    chat.ask(["sun", "dog"], "complex")
+    said = list(chat.earlier.ids)
+    next(chat.stream("what is it"))
+    assert chat.earlier.ids == said and len(chat.rounds) == 1
+    pieces = list(chat.stream("what is it"))
+    other = assistant.chat(IMAGE, remember=True)
+    other.ask(["sun", "dog"], "complex")
+    assert other.ask("what is it").answer.text == "".join(pieces) == chat.rounds[-1].answer.text
+    assert other.earlier.ids == chat.earlier.ids
+
+
+def test_a_talk_that_grows_too_long_is_refused_and_can_go_on():
+    assistant = random_assistant(3, "paper")
+    chat = assistant.chat(IMAGE, remember=True)
+    chat.ask(packaged_words()[10:20], "complex")
+    with pytest.raises(QueryError, match="begin a new talk"):
+        chat.ask(packaged_words()[20:70], "complex")
+    chat.ask(["sun", "dog"], "complex")
+    assert [len(one.names) for one in chat.rounds] == [10, 2]
+
+
+def test_a_format_without_further_rounds_cannot_remember(assistant):
+    with pytest.raises(QueryError, match="has no `next_round`"):
+        assistant.chat(IMAGE, remember=True)
 
 
 def test_pieces_of_a_stream_are_the_answer(assistant):

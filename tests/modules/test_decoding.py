@@ -124,7 +124,7 @@ def test_free_is_plain_greedy(assistant):
 def test_too_long_query_names_the_lengths(assistant):
     decoder = Decoder(assistant.language_model, assistant.format)
     query = Query(0, "complex", tuple(packaged_words()[:120]))
-    with pytest.raises(QueryError, match=r"120 names need \d+ tokens .* takes 256"):
+    with pytest.raises(QueryError, match=r"120 names need \d+ tokens .* takes 256; ask for less"):
         decoder.ordered(torch.zeros(1, 4, 128), [query])
 
 

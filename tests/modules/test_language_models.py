@@ -6,6 +6,7 @@ A test class of a new model inherits ``LanguageModelContract`` and says how to m
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from lasagna.modules import Assistant, FeatureSpec, LoRA, TinyLanguageModel, Tin
 from lasagna.modules.base import LanguageModel
 from lasagna.modules.causal_language_model import CausalLanguageModel
 from lasagna.modules.decoding import Decoder
+from lasagna.modules.earlier import Earlier
 from lasagna.modules.rows import left_pad, row_positions
 from lasagna.prompt_formats import RELEASED, TINY
 from lasagna.recipe import build as rebuild
@@ -154,6 +156,17 @@ class LanguageModelContract:
         decoded = Decoder(model, TINY).ordered(vectors, queries)
         wanted = [greedy_under_grammar(model, TINY, vectors, query) for query in queries]
         assert [answer.present for answer in decoded] == wanted
+
+    def test_a_talk_that_is_remembered_is_as_if_all_were_read_again(self):
+        model, spelling = self.build(), replace(TINY, next_round="")
+        decoder, vectors = Decoder(model, spelling), self.vectors(model, 1)
+        talks = [Earlier(), Earlier()]
+        for names, kind in ((("sun", "dog"), "complex"), (("the red ball",), "referring"), (("car", "sun"), "complex")):
+            answers = [decoder.ordered(vectors, [Query(0, kind, names)], talk)[0] for talk in talks]
+            assert answers[0].present == answers[1].present
+            torch.testing.assert_close(answers[0].hidden, answers[1].hidden, atol=1e-4, rtol=1e-3)
+            talks[1]._cached = None
+        assert talks[0].ids == talks[1].ids
 
     def test_gradients_reach_what_is_trained(self):
         model = self.build().train()

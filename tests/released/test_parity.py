@@ -172,6 +172,19 @@ def test_masks_of_given_answers(golden, assistant, facts, monkeypatch, row, ques
     assert answer.entries[0].mask.sum() == facts.outputs["refer_infer"]["positive_pixels"][row]
 
 
+def test_a_talk_of_two_rounds_is_read_as_the_original_does(golden, assistant, facts):
+    text, spelling, said = assistant.preparation.text, assistant.format, facts.inputs["vqa_only"]["conversations"][0]
+    asked = [
+        piece.partition(" ASSISTANT:")[0] for piece in said.replace("<im_start><image><im_end>\n", "").split("USER: ")
+    ]
+    answered = [piece.partition("</s>")[0] for piece in said.split("ASSISTANT: ")[1:]]
+    ids = text.prompt_ids(spelling.prompt("question", asked[1:2]))
+    ids += [*text.answer_ids(answered[0]), text.end_token_id]
+    ids += text.further_ids(spelling.further_prompt("question", asked[2:3]))
+    ids += [*text.answer_ids(answered[1]), text.end_token_id]
+    assert ids == spliced("vqa_only", text, facts.tokens)[0][0].tolist()
+
+
 def same(one, other):
     first, second = (torch.load(folder / "pytorch_model.bin", weights_only=True) for folder in (one, other))
     assert first.keys() == second.keys()
