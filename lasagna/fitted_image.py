@@ -89,7 +89,9 @@ def normalise(images: Sequence[FittedImage]) -> Tensor:
     Args:
         images: The images, all padded to the same size.
     """
-    result = torch.empty((len(images), 3, *images[0].padded), device=images[0].values.device)
+    # said outright, since a trainer of half precision makes another type the default one
+    shape, device = (len(images), 3, *images[0].padded), images[0].values.device
+    result = torch.empty(shape, dtype=torch.float32, device=device)
     for image, target in zip(images, result, strict=True):
         height, width = image.values.shape[1:]
         target[:, height:] = 0

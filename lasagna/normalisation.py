@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 Channels = tuple[float, float, float]
@@ -46,5 +45,5 @@ def _tables(rule: Normalisation) -> NDArray[np.float32]:
         values = (np.arange(256, dtype=np.uint8) * (1 / 255)).astype(np.float32)
     else:
         values = np.arange(256, dtype=np.float32) / np.float32(255)
-    table = (torch.from_numpy(values)[None] - torch.tensor(rule.mean)[:, None]) / torch.tensor(rule.std)[:, None]
-    return np.ascontiguousarray(table.numpy())
+    mean, std = (np.array(channels, dtype=np.float32)[:, None] for channels in (rule.mean, rule.std))
+    return (values[None] - mean) / std

@@ -13,6 +13,7 @@ from lasagna.modules.llava.crop_preparation import CropPreparation
 from lasagna.modules.pad_preparation import PadPreparation
 from lasagna.modules.preparation import SquashPreparation
 from lasagna.modules.sam.preparation import DEVIATION, MEAN, SamPreparation
+from lasagna.normalisation import Normalisation
 
 COLOURS = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
 PREPARATIONS = [
@@ -49,6 +50,19 @@ def test_what_is_prepared_in_a_worker_becomes_what_is_prepared_at_once(preparati
     fitted = [prepare(preparation, image) for image in pictures]
     assert all(isinstance(image, FittedImage) and image.values.dtype == torch.uint8 for image in fitted)
     assert torch.equal(normalise(fitted), torch.stack([preparation.pixels(image) for image in pictures]))
+
+
+def test_the_floats_are_the_same_where_half_precision_is_the_default():
+    rule = Normalisation((0.11, 0.22, 0.33), (0.44, 0.55, 0.66))  # of no other test, whose tables would be kept
+    fitted = FittedImage.of(picture(), rule, (16, 16))
+    default = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.bfloat16)
+        found = normalise([fitted])
+    finally:
+        torch.set_default_dtype(default)
+    plain = (fitted.values / 255 - torch.tensor(rule.mean)[:, None, None]) / torch.tensor(rule.std)[:, None, None]
+    assert found.dtype == torch.float32 and torch.equal(found[0, :, :9, :12], plain)
 
 
 def test_pixels_of_somebodys_own_are_kept():
