@@ -19,6 +19,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf.errors import OmegaConfBaseException
 
 from lasagna import modules, tasks  # noqa: F401 - imported so that a bare class name is enough in a config
+from lasagna.config_lists import Lists
 from lasagna.config_parser import ConfigParser
 from lasagna.console import calm
 from lasagna.datamodules import ShardDataModule
@@ -220,7 +221,7 @@ def command_line(argv: list[str], *, run: bool = True) -> dict[str, Any]:
         "seed_everything_default": 0,
         "auto_configure_optimizers": False,
         "load_from_checkpoint_support": False,
-        "args": argv,
+        "args": Lists(files).emptied(argv),
     }
 
 

@@ -1,0 +1,69 @@
+"""A list in a config stands in place of the one before; what its entries leave out is the classes' own default."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lasagna.cli import TrainingCLI, command_line
+from lasagna.config_lists import Lists
+
+FOUR = [{"shards": f"data/mine/{place}", "task": {"class_path": "Semantic"}, "name": str(place)} for place in range(4)]
+THREE = [{"class_path": f"lasagna.datamodules.{name}"} for name in ("ClassSampling", "NegativeInjection")]
+THREE[0]["init_args"] = {"limit": 5}
+THREE.append({"class_path": "lasagna.datamodules.OrderRandomization"})
+
+
+@pytest.mark.parametrize("way", ["config", "glued", "data", "data config", "typed"])
+def test_as_many_entries_as_the_default_has_take_nothing_from_it(tmp_path, way):
+    arguments = {"train": FOUR, "strategies": THREE}
+    config = tmp_path / "own.yaml"
+    whole = {"class_path": "lasagna.datamodules.ShardDataModule", "init_args": arguments}
+    config.write_text(json.dumps(whole if way == "data config" else {"data": {"init_args": arguments}}))
+    words = {
+        "config": ["--config", str(config)],
+        "glued": [f"--config={config}"],
+        "data": ["--data", json.dumps(whole)],
+        "data config": ["--data", str(config)],
+        "typed": [f"--data.{name}={json.dumps(value)}" for name, value in arguments.items()],
+    }[way]
+    data = TrainingCLI(**command_line(words, run=False), run=False).datamodule
+    assert [source.weight for source in data.sources["train"]] == [1.0] * 4
+    assert [source.name for source in data.sources["train"]] == list("0123")
+    assert (data.strategies[0].limit, data.strategies[0].least) == (5, 5)
+    assert len(data.sources["test"]) == 4
+
+
+def test_a_later_file_takes_nothing_from_one_before(tmp_path):
+    for name, weight in (("a", {"weight": 7.0}), ("b", {})):
+        sources = [source | weight for source in FOUR[:1]]
+        (tmp_path / f"{name}.yaml").write_text(json.dumps({"data": {"init_args": {"train": sources}}}))
+    words = [word for name in "ab" for word in ("--config", str(tmp_path / f"{name}.yaml"))]
+    data = TrainingCLI(**command_line(words, run=False), run=False).datamodule
+    assert [source.weight for source in data.sources["train"]] == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("words", "emptied"),
+    [
+        (["fit", "--data.train=[{a: 1}]"], ["fit", "--data.train=[]", "--data.train=[{a: 1}]"]),
+        (["fit", "--data.train+=[{a: 1}]"], None),
+        (["fit", "--data.other=[{a: 1}]"], None),
+        (["fit", "--data.train=[1, 2]"], None),
+        (["fit", "--config", "nowhere.yaml"], None),
+        (["fit", "--config", "{: ]"], None),
+        (["fit", "--print_config", "--data.train=[{a: 1}]"], 2),
+        (["--a", "-1", "--data.init_args.train", "[{a: 1}]"], 2),
+        (["--data", "{class_path: B, init_args: {}}", "--data.train=[{a: 1}]"], None),
+    ],
+)
+def test_only_what_was_stated_before_is_emptied(tmp_path, words, emptied):
+    base = tmp_path / "base.yaml"
+    base.write_text("data: {class_path: x.A, init_args: {train: [{b: 1}]}}")
+    found = Lists([str(base)]).emptied(words)
+    if isinstance(emptied, int):
+        assert len(found) == len(words) + 1
+        assert found[emptied].endswith("train=[]")
+    else:
+        assert found == (emptied or words)
