@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from lasagna.modules.sam.layers import ChannelNorm, Layers
 from lasagna.modules.sam.sizes import SamHeadSize
@@ -54,13 +55,31 @@ class MaskNetwork(nn.Module):
         """
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).to(prompts)
         tokens = torch.cat([own.expand(len(prompts), -1, -1), prompts[:, None]], 1)  # [n, 2 + masks, d]
-        tokens, cells = self.transformer(tokens, image.flatten(1).T[None], positions)
-        weights = self.output_hypernetworks_mlps[0](tokens[:, 1])
-        drawn = torch.einsum("nc,npijc->npij", weights, self._refine(cells))  # [n, p, 4, 4]
+        token, cells = self.transformer(tokens, image.flatten(1).T[None], positions, wanted=1)
+        weights = self.output_hypernetworks_mlps[0](token)
+        parts = zip(cells.split(1), weights.split(1), strict=True)
+        drawn = torch.cat([self._draw(*part) for part in parts])  # [n, p, 4, 4]
         # within a cell, i is the place in the first doubling, j that in the second, each two rows of two columns
         squares = drawn.unflatten(3, (2, 2)).unflatten(2, (2, 2)).unflatten(1, image.shape[1:])
         masks: Tensor = squares.permute(0, 1, 3, 5, 2, 4, 6).flatten(4, 6).flatten(1, 3)
         return masks
+
+    def _draw(self, cells: Tensor, weights: Tensor) -> Tensor:
+        """Refine the cells and weigh their channels, ``[n, p, d]`` and ``[n, d/8]`` to ``[n, p, 4, 4]``.
+
+        Between the two lie the largest tensors of a mask head, by far, and little work: one prompt's stay in the
+        processor's cache, and going backward they are computed again.
+        """
+        if torch.is_grad_enabled():
+            drawn: Tensor = checkpoint(self._weigh, cells, weights, use_reentrant=False, preserve_rng_state=False)
+            return drawn
+        return self._weigh(cells, weights)
+
+    def _weigh(self, cells: Tensor, weights: Tensor) -> Tensor:
+        refined = self._refine(cells)
+        # a product that reads and, going backward, writes the channels where they stand, not an einsum that moves them
+        drawn: Tensor = (refined.flatten(1, 3) @ weights[..., None]).unflatten(1, refined.shape[1:4])[..., 0]
+        return drawn
 
     def _refine(self, cells: Tensor) -> Tensor:
         """Double the map twice, ``[n, p, d]`` to ``[n, p, 4, 4, d/8]``.
@@ -80,5 +99,5 @@ def _four(cells: Tensor, doubling: nn.ConvTranspose2d) -> Tensor:
     """Turn each cell ``[..., c]`` into two rows of two, ``[..., 4, c']``."""
     weight = doubling.weight.flatten(2).transpose(1, 2)  # [c, 4, c']
     assert doubling.bias is not None
-    four: Tensor = nn.functional.linear(cells, weight.flatten(1).T).unflatten(-1, weight.shape[1:])
-    return four + doubling.bias
+    four: Tensor = nn.functional.linear(cells, weight.flatten(1).T, doubling.bias.repeat(4)).unflatten(-1, (4, -1))
+    return four
