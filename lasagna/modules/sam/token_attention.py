@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from lasagna.modules.sam.cell_attention import read_cells, write_cells
+
 
 class Attention(nn.Module):
     """Multi-head attention of tokens to each other, of tokens to cells, and of cells to tokens.
@@ -41,35 +43,28 @@ class Attention(nn.Module):
         joined: Tensor = self.out_proj(seen.transpose(1, 2).flatten(2))
         return joined
 
-    def of_image(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Let tokens ``[n, t, d]`` see cells, keys and values ``[m, p, d]``; the shape of the tokens."""
-        probes = self._probes(self._split(self.q_proj(queries)), self.k_proj)
-        weights = self._scores(*probes, keys).softmax(3)  # [n, h, t, p]
-        seen = (weights.flatten(1, 2) @ values).unflatten(1, weights.shape[1:3])  # [n, h, t, d]
+    def of_image(self, tokens: Tensor, cells: Tensor, positions: Tensor) -> Tensor:
+        """Let tokens ``[n, t, d]`` see cells ``[m, p, d]`` at positions ``[p, d]``; the shape of the tokens."""
+        seen = read_cells(*self._probes(self.q_proj(tokens), self.k_proj), cells, positions)
+        by_head = seen.unflatten(1, (self.heads, -1))  # [n, h, t, d]
         # the weights of a head sum up to one, so that the bias may come after them
-        own = seen @ self._by_head(self.v_proj.weight).transpose(1, 2) + self._by_head(self.v_proj.bias)[:, None]
+        own = by_head @ self._by_head(self.v_proj.weight).transpose(1, 2) + self._by_head(self.v_proj.bias)[:, None]
         joined: Tensor = self.out_proj(own.transpose(1, 2).flatten(2))
         return joined
 
-    def to_image(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Let cells ``[m, p, d]`` see tokens, keys and values ``[n, t, d]``; what each prompt's see, ``[n, p, d]``."""
-        probes = self._probes(self._split(self.k_proj(keys)), self.q_proj)
-        weights = self._scores(*probes, queries).softmax(2)  # [n, h, t, p]
+    def to_image(self, keys: Tensor, values: Tensor, cells: Tensor, positions: Tensor) -> Tensor:
+        """Add to cells ``[m, p, d]`` at positions ``[p, d]`` what they see of tokens ``[n, t, d]``, ``[n, p, d]``."""
         written = self._split(self.v_proj(values)) @ self._by_head(self.out_proj.weight.T)  # [n, h, t, d]
         written = written + self.out_proj.bias / self.heads  # the weights of all heads sum up to their number
-        seen: Tensor = weights.flatten(1, 2).transpose(1, 2) @ written.flatten(1, 2)
-        return seen
+        probes = self._probes(self.k_proj(keys), self.q_proj)
+        return write_cells(*probes, written.flatten(1, 2), cells, positions, self.heads)
 
     def _probes(self, tokens: Tensor, cells: nn.Linear) -> tuple[Tensor, Tensor]:
-        """Turn projected tokens ``[n, h, t, c]`` into what meets cells as they are, ``[n, h, t, d]``, and a bias."""
-        scaled = tokens * tokens.shape[3] ** -0.5
-        return scaled @ self._by_head(cells.weight), scaled @ self._by_head(cells.bias)[..., None]
-
-    def _scores(self, probes: Tensor, bias: Tensor, cells: Tensor) -> Tensor:
-        shared = len(cells) == 1  # one product for all prompts
-        meets = probes.flatten(1, 2) @ (cells[0].T if shared else cells.transpose(1, 2))
-        scores: Tensor = meets.unflatten(1, probes.shape[1:3]) + bias  # [n, h, t, p]
-        return scores
+        """Turn projected tokens into what meets cells before their projection, ``[n, h*t, d]``, and a bias."""
+        by_head = self._split(tokens)
+        scaled = by_head * by_head.shape[3] ** -0.5
+        probes, bias = scaled @ self._by_head(cells.weight), scaled @ self._by_head(cells.bias)[..., None]
+        return probes.flatten(1, 2), bias.flatten(1, 2)
 
     def _by_head(self, weights: Tensor) -> Tensor:
         by_head: Tensor = weights.unflatten(0, (self.heads, -1))

@@ -44,7 +44,7 @@ class TwoWayTransformer(nn.Module):
         for layer in self.layers:
             tokens, cells = layer(tokens, cells, first, positions)
         tokens, first = (all_of[:, wanted : wanted + 1] for all_of in (tokens, first))
-        seen = self.final_attn_token_to_image.of_image(tokens + first, cells + positions, cells)
+        seen = self.final_attn_token_to_image.of_image(tokens + first, cells, positions)
         return self.norm_final_attn(tokens + seen)[:, 0], cells
 
 
@@ -68,7 +68,6 @@ class _TwoWayBlock(nn.Module):
         else:
             placed = tokens + start
             tokens = self.norm1(tokens + self.self_attn(placed, placed, tokens))
-        lit = cells + positions
-        tokens = self.norm2(tokens + self.cross_attn_token_to_image.of_image(tokens + start, lit, cells))
+        tokens = self.norm2(tokens + self.cross_attn_token_to_image.of_image(tokens + start, cells, positions))
         tokens = self.norm3(tokens + self.mlp(tokens))
-        return tokens, self.norm4(cells + self.cross_attn_image_to_token.to_image(lit, tokens + start, tokens))
+        return tokens, self.norm4(self.cross_attn_image_to_token.to_image(tokens + start, tokens, cells, positions))
