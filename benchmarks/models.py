@@ -26,12 +26,14 @@ class Size:
         clip: Settings of the CLIP tower.
         sam: Sizes of SAM's image encoder.
         head: Sizes of SAM's mask decoder.
+        words: Pieces of the tokeniser.
     """
 
     llama: dict[str, Any]
     clip: dict[str, Any]
     sam: SamSize
     head: SamHeadSize
+    words: int = 1000
 
 
 SIZES = {
@@ -42,10 +44,17 @@ SIZES = {
         head=SamHeadSize(prompt_dim=64, mlp_dim=128, iou_dim=64),
     ),
     "realistic": Size(
-        llama={"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9},
+        llama={
+            "hidden_size": 576,
+            "intermediate_size": 1536,
+            "num_hidden_layers": 30,
+            "num_attention_heads": 9,
+            "num_key_value_heads": 3,
+        },
         clip={"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12},
         sam=SamSize(),
         head=SamHeadSize(),
+        words=32000,
     ),
     "7b": Size(
         llama={"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32},
@@ -56,7 +65,6 @@ SIZES = {
 }
 """The sizes; "tiny" and "realistic" are those of the measurements of the original."""
 
-WORDS = 1000
 ADDED = ("<im_patch>", "<im_start>", "<im_end>")
 
 
@@ -86,7 +94,7 @@ def write_llava(size: Size, folder: Path) -> None:
     model, clip = folder / "llava", CLIPVisionConfig(**size.clip, image_size=224, patch_size=14)
     model.mkdir(parents=True)
     CLIPVisionModel(clip).save_pretrained(folder / "clip")
-    pieces = _write_pieces(model / "tokenizer.model")
+    pieces = _write_pieces(model / "tokenizer.model", size.words)
     config = {"model_type": "llava", **size.llama, "vocab_size": pieces + len(ADDED), "max_position_embeddings": 2048}
     (model / "config.json").write_text(json.dumps(config))
     (model / "added_tokens.json").write_text(json.dumps({token: pieces + rank for rank, token in enumerate(ADDED)}))
@@ -99,12 +107,12 @@ def write_llava(size: Size, folder: Path) -> None:
     torch.save({**llama.state_dict(), **projector}, model / "pytorch_model.bin")
 
 
-def _write_pieces(file: Path) -> int:
+def _write_pieces(file: Path, words: int) -> int:
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter([f"word{rank} thing{rank * 7}" for rank in range(WORDS)]),
+        sentence_iterator=iter([f"word{rank} thing{rank * 7}" for rank in range(words)]),
         model_writer=model,
-        vocab_size=WORDS,
+        vocab_size=words,
         model_type="bpe",
         byte_fallback=True,
         hard_vocab_limit=False,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -67,7 +68,8 @@ class FeatureCache:
             pixels: Prepared images, float ``[b, 3, H, W]``.
         """
         folder = Path(self.folder) / self._digest(encoder, pixels)
-        files = [folder / f"{_key(image)}.safetensors" for image in pixels]
+        with ThreadPoolExecutor() as pool:  # hashing is the longest part of looking up, and lets other threads run
+            files = [folder / f"{key}.safetensors" for key in pool.map(_key, pixels)]
         found = [_read(file) for file in files]
         missing = [place for place, maps in enumerate(found) if maps is None]
         if missing:
@@ -102,10 +104,10 @@ class FeatureCache:
 
 
 def _key(image: Tensor) -> str:
-    return _short(bytes(image.detach().float().cpu().contiguous().numpy().data))
+    return _short(image.detach().float().cpu().contiguous().numpy().data)
 
 
-def _short(content: bytes) -> str:
+def _short(content: bytes | memoryview) -> str:
     # processors of today have instructions for this one, and images are large
     return sha256(content).hexdigest()[:32]
 

@@ -12,8 +12,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lasagna.batch import IGNORE_PIXEL, Batch
+from lasagna.batch import Batch
 from lasagna.modules.mask_targets import Ignored, at_image, at_input
+from lasagna.modules.mask_terms import mask_terms
 
 
 @dataclass(frozen=True)
@@ -70,27 +71,3 @@ class SegmentationLoss:
         nothing = output.mask_logits.float().sum() * 0
         bce, dice = (torch.cat(parts).mean() for parts in zip(*terms, strict=True)) if terms else (nothing, nothing)
         return {"loss": self.ce * ce + self.bce * bce + self.dice * dice, "ce": ce, "bce": bce, "dice": dice}
-
-
-def mask_terms(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return BCE and Dice loss of each mask, float ``[n]``.
-
-    Args:
-        logits: Float ``[n, H, W]``.
-        targets: uint8 ``[n, H, W]``: 0, 1, or 255 for pixels that do not count.
-    """
-    counted = (targets != IGNORE_PIXEL).flatten(1)
-    truth = (targets == 1).flatten(1).to(logits.dtype)
-    logits = logits.flatten(1)
-    # the binary cross entropy with logits, in two passes over the pixels
-    pixels = torch.addcmul(nn.functional.softplus(logits), logits, truth, value=-1)
-    probability = torch.sigmoid(logits)
-    if not counted.all():
-        pixels, probability = pixels * counted, probability * counted
-    return pixels.sum(1) / counted.sum(1).clamp(min=1), _dice(probability, truth)
-
-
-def _dice(probability: Tensor, truth: Tensor, scale: float = 1000.0, small: float = 1e-6) -> Tensor:
-    overlap = torch.einsum("np,np->n", probability, truth) / scale
-    total = (probability.sum(1) + truth.sum(1)) / scale
-    return 1 - (2 * overlap + small) / (total + small)

@@ -5,10 +5,17 @@ Notation: n: masks; h', w': size of the logits; h, w: size of the image.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from lasagna.batch import Geometry
+
+BAND = 32
+"""Rows of a matrix that are multiplied at once; few of its columns differ from zero there."""
 
 
 def resample(logits: Tensor, geometry: Geometry) -> Tensor:
@@ -22,16 +29,52 @@ def resample(logits: Tensor, geometry: Geometry) -> Tensor:
         geometry: How the image was fitted.
 
     Returns:
-        Float32 ``[n, h, w]`` of the part of the image that the input shows, which is all of it as a rule.
+        Float32, or float64 for such logits, ``[n, h, w]`` of the part of the image that the input shows, as a rule all
+        of it.
     """
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
     sizes = zip(logits.shape[1:], geometry.padded, geometry.resized, geometry.shown_size, strict=True)
     with torch.autocast(logits.device.type, enabled=False):  # half precision would blur the places of the pixels
-        down, across = (_matrix(*size, logits.device) for size in sizes)
-        return down @ logits.float() @ across.T
+        resampled: Tensor = _Resampled.apply(wide, *(_matrix(*size, wide.dtype) for size in sizes))
+    return resampled
 
 
-def _matrix(source: int, padded: int, resized: int, shown: int, device: torch.device) -> Tensor:
+class _Resampled(Function):
+    """The product, and with transposed matrices the way back: as cheap, since it leaves the same zeros out."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, down: Tensor, across: Tensor) -> Tensor:  # noqa: ANN401
+        ctx.matrices = down, across
+        return _product(logits, down, across)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
+        down, across = ctx.matrices
+        return _product(gradient, down.T, across.T), None, None
+
+
+def _product(masks: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """Multiply each mask by a matrix ``down`` from the left and the transpose of a matrix ``across`` from the right."""
+    lines = masks.flatten(0, 1)
+    wide = torch.cat([lines[:, columns] @ band.T for columns, band in _bands(across, masks)], 1)
+    wide = wide.unflatten(0, masks.shape[:2])
+    return torch.cat([band @ wide[:, columns] for columns, band in _bands(down, masks)], 1)
+
+
+def _bands(matrix: Tensor, like: Tensor) -> list[tuple[slice, Tensor]]:
+    """Cut a matrix, which is on the CPU, into bands of rows, each with the range of its columns that are not zero."""
+    there = matrix.to(like)
+    bands = []
+    for rows, part in zip(there.split(BAND), matrix.split(BAND), strict=True):
+        used = part.any(0).nonzero().flatten().tolist() or [0]  # a band of padding has none
+        columns = slice(used[0], used[-1] + 1)
+        bands.append((columns, rows[:, columns]))
+    return bands
+
+
+def _matrix(source: int, padded: int, resized: int, shown: int, kind: torch.dtype) -> Tensor:
     """Return what turns a line of ``source`` values into one of ``shown`` values, ``[shown, source]``."""
-    line = torch.eye(source, device=device)[None]
+    line = torch.eye(source, dtype=kind, device="cpu")[None]
     whole = torch.nn.functional.interpolate(line, size=padded, mode="linear")
     return torch.nn.functional.interpolate(whole[..., :resized], size=shown, mode="linear")[0].T

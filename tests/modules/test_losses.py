@@ -11,7 +11,9 @@ import torch
 from lasagna.batch import Batch, Geometry, Sample, fit_mask
 from lasagna.dialogue import Dialogue, Entry
 from lasagna.masks import RLEMask
-from lasagna.modules.losses import AssistantOutput, SegmentationLoss, mask_terms
+from lasagna.modules.losses import AssistantOutput, SegmentationLoss
+from lasagna.modules.mask_terms import mask_terms
+from lasagna.modules.resampling import resample
 
 
 def plain(logits, targets):
@@ -76,6 +78,89 @@ def test_mask_terms_equal_the_plain_ones():
     wanted = plain(logits, targets)
     assert bce.mean().item() == pytest.approx(wanted[0], rel=1e-5)
     assert dice.mean().item() == pytest.approx(wanted[1], rel=1e-5)
+
+
+def terms_of_operators(logits, targets):
+    """The same of plain operators, which autograd takes back by itself."""
+    counted = (targets != 255).flatten(1).to(logits.dtype)
+    truth = (targets == 1).flatten(1).to(logits.dtype)
+    logits = logits.flatten(1)
+    pixels = torch.nn.functional.binary_cross_entropy_with_logits(logits, truth, reduction="none") * counted
+    probability = logits.sigmoid() * counted
+    overlap, mass = (probability * truth).sum(1) / 1000, (probability.sum(1) + truth.sum(1)) / 1000
+    return pixels.sum(1) / counted.sum(1).clamp(min=1), 1 - (2 * overlap + 1e-6) / (mass + 1e-6)
+
+
+def targets_of(ignored, size=(5, 6, 7)):
+    targets = torch.randint(0, 2, size, generator=torch.Generator().manual_seed(3)).to(torch.uint8)
+    if ignored:
+        targets[1, 2:] = 255
+        targets[2] = 255
+    targets[3] = 0
+    return targets
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+@pytest.mark.parametrize("pixels", [1, 84, 2**18])
+def test_gradients_of_mask_terms_are_those_of_plain_operators(monkeypatch, ignored, pixels):
+    monkeypatch.setattr("lasagna.modules.mask_terms.PIXELS", pixels)
+    targets = targets_of(ignored)
+    logits = (3 * torch.randn(5, 6, 7, dtype=torch.float64)).requires_grad_()
+    worth = torch.rand(2, 5, dtype=torch.float64)
+    found, wanted = (
+        torch.autograd.grad(
+            sum((of * each).sum() for of, each in zip(worth, terms(logits, targets), strict=True)), logits
+        )
+        for terms in (mask_terms, terms_of_operators)
+    )
+    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-12)
+    assert torch.autograd.gradcheck(lambda given: mask_terms(given, targets), logits)
+
+
+@pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16])
+def test_half_precision_logits_are_summed_in_full_precision(precision):
+    logits = torch.randn(5, 60, 70).to(precision).requires_grad_()
+    targets = targets_of(True, (5, 60, 70))
+    wide = logits.detach().double().requires_grad_()
+    for found, wanted in zip(mask_terms(logits, targets), terms_of_operators(wide, targets), strict=True):
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-6)
+    sum(mask_terms(logits, targets)).sum().backward()
+    sum(terms_of_operators(wide, targets)).sum().backward()
+    torch.testing.assert_close(logits.grad.double(), wide.grad, rtol=0.01, atol=1e-7)
+
+
+@pytest.mark.parametrize("resolution", ["input", "image"])
+def test_autocast_changes_no_loss_and_no_gradient(resolution):
+    batch, _ = batch_of([(40, 30), (60, 50)], [2, 1])
+    found = []
+    for enabled in (False, True):
+        output = output_of(batch)
+        with torch.autocast("cpu", torch.bfloat16, enabled):
+            losses = SegmentationLoss(resolution=resolution)(output, batch)
+        (losses["bce"] + losses["dice"]).backward()
+        found.append((losses["bce"].detach(), losses["dice"].detach(), output.mask_logits.grad))
+    torch.testing.assert_close(*found, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("original", [(5, 90), (70, 50), (300, 200)])
+def test_resampled_logits_and_their_gradients_are_those_of_resizing_twice(original):
+    geometry = Geometry(original, tuple(round(side * 128 / max(original)) for side in original), (128, 128))
+    logits = torch.randn(3, 32, 32, dtype=torch.float64, requires_grad=True)
+    found, wanted = resample(logits, geometry), restore(logits, geometry)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-9)
+    worth = torch.randn_like(found)
+    gradients = [torch.autograd.grad((of * worth).sum(), logits)[0] for of in (found, wanted)]
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-9)
+    assert torch.autograd.gradcheck(
+        lambda given: resample(given, geometry)[:, ::7, ::7], logits[:1, ::4, ::4].detach().requires_grad_()
+    )
+
+
+def restore(logits, geometry):
+    whole = torch.nn.functional.interpolate(logits[None], geometry.padded, mode="bilinear")
+    height, width = geometry.resized
+    return torch.nn.functional.interpolate(whole[..., :height, :width], geometry.original, mode="bilinear")[0]
 
 
 def test_ignored_pixels_get_no_gradient():

@@ -18,7 +18,7 @@ from lasagna.modules import FeatureSpec
 from lasagna.modules.feature_cache import FeatureCache
 from lasagna.modules.sam import SamHeadSize
 from lasagna.modules.sam.layers import ChannelNorm
-from lasagna.modules.sam.upscaling import double, once_doubled, twice_doubled, weigh
+from lasagna.modules.sam.upscaling import double, draw, once_doubled, twice_doubled
 from lasagna.modules.sam2 import Sam2MaskHead, Sam2Size, Sam2VisionEncoder
 from lasagna.modules.sam2.sizes import PRESETS
 from lasagna.modules.sam2.weights import read_sam2
@@ -346,7 +346,8 @@ def test_cells_are_doubled_in_their_places():
     torch.testing.assert_close(once, once_doubled(first(maps)))
     torch.testing.assert_close(double(norm.last(once), second), twice_doubled(second(norm(first(maps)))))
     fine = torch.randn(1, 1, 12, 20)
-    assert torch.equal(weigh(torch.ones(1, 1), twice_doubled(fine), 3, 5), fine[0])
+    cells = torch.zeros(1, 15, 6)
+    assert torch.equal(draw(lambda _: twice_doubled(fine), cells, torch.ones(1, 1), 3, 5), fine[0])
 
 
 def test_the_settings_of_a_folder_say_how_large_the_input_is(folder):

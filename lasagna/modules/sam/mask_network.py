@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lasagna.modules.sam.layers import ChannelNorm, Layers
 from lasagna.modules.sam.sizes import SamHeadSize
 from lasagna.modules.sam.two_way import TwoWayTransformer
-from lasagna.modules.sam.upscaling import double, weigh
+from lasagna.modules.sam.upscaling import double, draw
 
 
 class MaskNetwork(nn.Module):
@@ -55,9 +55,8 @@ class MaskNetwork(nn.Module):
         """
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).to(prompts)
         tokens = torch.cat([own.expand(len(prompts), -1, -1), prompts[:, None]], 1)  # [n, 2 + masks, d]
-        tokens, cells = self.transformer(tokens, image.flatten(1).T[None], positions)
-        weights = self.output_hypernetworks_mlps[0](tokens[:, 1])
-        return weigh(weights, self._refine(cells), *image.shape[1:])
+        token, cells = self.transformer(tokens, image.flatten(1).T[None], positions, wanted=1)
+        return draw(self._refine, cells, self.output_hypernetworks_mlps[0](token), *image.shape[1:])
 
     def _refine(self, cells: Tensor) -> Tensor:
         """Double the map twice, ``[n, p, d]`` to ``[n, p, 4, 4, d/8]``."""

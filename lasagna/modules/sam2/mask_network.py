@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lasagna.modules.sam.layers import ChannelNorm, Layers
 from lasagna.modules.sam.sizes import SamHeadSize
 from lasagna.modules.sam.two_way import TwoWayTransformer
-from lasagna.modules.sam.upscaling import double, weigh
+from lasagna.modules.sam.upscaling import double, draw
 
 FIRST_MASK = 2
 """Place of the first mask token, behind those of presence and of mask quality."""
@@ -58,9 +58,9 @@ class Sam2MaskNetwork(nn.Module):
         """
         own = torch.cat([part.weight for part in (self.obj_score_token, self.iou_token, self.mask_tokens)]).to(prompts)
         tokens = torch.cat([own.expand(len(prompts), -1, -1), prompts[:, None]], 1)  # [n, 3 + masks, d]
-        tokens, cells = self.transformer(tokens, image.flatten(1).T[None], positions)
-        weights = self.output_hypernetworks_mlps[0](tokens[:, FIRST_MASK])
-        return weigh(weights, self._refine(cells, finer), *image.shape[1:])
+        token, cells = self.transformer(tokens, image.flatten(1).T[None], positions, wanted=FIRST_MASK)
+        weights = self.output_hypernetworks_mlps[0](token)
+        return draw(lambda some: self._refine(some, finer), cells, weights, *image.shape[1:])
 
     def _refine(self, cells: Tensor, finer: Sequence[Tensor]) -> Tensor:
         """Double the map twice, ``[n, p, d]`` to ``[n, p, 4, 4, d/8]``, and take up a finer map each time."""
