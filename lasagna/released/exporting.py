@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from lasagna.errors import CheckpointError
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.llava import LlavaV1
+from lasagna.modules.llava.settings import find_tower
 from lasagna.modules.llava.text_preparation import LlavaPreparation
 from lasagna.modules.sam import SamMaskHead, SamVisionEncoder
 from lasagna.released.adapters import merged, separated
@@ -36,8 +39,19 @@ def export_release(assistant: Assistant, folder: Path) -> list[Path]:
     preparation = language_model.preparation
     assert isinstance(preparation, LlavaPreparation)
     source = Path(language_model.folder)
-    settings = {**language_model.settings, "out_dim": assistant.mask_head.prompt_dim}
+    settings = {**_with_tower(language_model, folder), "out_dim": assistant.mask_head.prompt_dim}
     return write_release(folder, _on_cpu(state), settings, preparation.tokenizer, source)
+
+
+def _with_tower(language_model: LlavaV1, folder: Path) -> dict[str, Any]:
+    """Return the model's settings with a tower that is found from a new folder too."""
+    settings = language_model.settings
+    tower = find_tower(Path(language_model.folder), language_model.tower_folder, settings).resolve()
+    with suppress(CheckpointError):
+        # the name in a release may be found from there as well; then the new folder is like the old one
+        if find_tower(folder, None, settings).resolve() == tower:
+            return settings
+    return {**settings, "mm_vision_tower": str(tower), "vision_tower": str(tower)}
 
 
 def _language_model(assistant: Assistant) -> LlavaV1:
