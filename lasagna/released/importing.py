@@ -6,9 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from lasagna.assistant_folder import ASSISTANT, FORM, HEADS, check_empty, write_adapters, write_tensors
+from lasagna.assistant_folder import ASSISTANT, FORM, HEADS, check_empty, write_adapters, write_config, write_tensors
 from lasagna.errors import CheckpointError
 from lasagna.modules.llava.text_preparation import IMAGE_END, IMAGE_START
 from lasagna.modules.llava.tokenizer import read_tokenizer
@@ -25,7 +23,6 @@ ADAPTED = "language_model.llama."
 """What an assistant's names of the model that carries the adapters begin with."""
 
 REPORT = "report.json"
-CONFIG = "config.yaml"
 
 
 def import_assistant(
@@ -130,8 +127,7 @@ def _write(target: Path, release: Release, recipe: Recipe) -> None:
         about |= write_adapters(target, release.kept.weights, ADAPTED, release.kept.settings.config)
     _write_json(target / ASSISTANT, about)
     _write_json(target / REPORT, vars(release.account))
-    config = {"model": {"init_args": {"assistant": recipe, "warm_start": str(target.resolve())}}}
-    OmegaConf.save(OmegaConf.create(config), target / CONFIG)
+    write_config(target, recipe)
 
 
 def _write_json(file: Path, content: Any) -> None:  # noqa: ANN401

@@ -62,6 +62,15 @@ def test_a_release_is_loaded_in_a_line_and_answers(release):
     assert [entry.name for entry in answer.entries] == ["sky", "dog"]
 
 
+def test_an_exported_release_finds_its_tower_from_anywhere(release, tmp_path, monkeypatch):
+    export(str(release), str(tmp_path / "out"), layout="released")
+    monkeypatch.chdir(tmp_path)
+    assert lasagna.load(tmp_path / "out").answer(picture(), ["sky"]).entries
+    # beside the old one the name in it serves as well
+    export(str(release), str(release.parent / "again"), layout="released")
+    assert json.loads((release.parent / "again" / "config.json").read_text())["mm_vision_tower"] == "clip"
+
+
 def test_a_release_goes_in_and_out_unchanged(release, tmp_path):
     import_assistant(str(release), str(tmp_path / "in"))
     export(str(tmp_path / "in"), str(tmp_path / "out"), layout="released")
@@ -138,9 +147,8 @@ def test_adapters_of_a_training_state_are_kept(training_state, release, root, tm
     )
 
 
-def test_training_goes_on_with_kept_adapters(training_state, root, tmp_path):
-    file, low, high = training_state
-    import_state(file, root, tmp_path / "start", adapters="kept")
+def train_on(start, tmp_path):
+    """Train a step without moving, as the docs say, and return the language model of the checkpoint."""
     run = write_config(tmp_path, write_scenes(tmp_path / "scenes"))
     data = OmegaConf.load(run)
     del data["model"]
@@ -149,7 +157,7 @@ def test_training_goes_on_with_kept_adapters(training_state, root, tmp_path):
         [
             "fit",
             f"--config={ROOT / 'configs' / 'experiments' / 'gpu_24gb.yaml'}",
-            f"--config={tmp_path / 'start' / 'config.yaml'}",
+            f"--config={start / 'config.yaml'}",
             f"--config={run}",
             "--trainer.max_steps=1",
             "--trainer.precision=32-true",
@@ -158,12 +166,35 @@ def test_training_goes_on_with_kept_adapters(training_state, root, tmp_path):
             f"--trainer.default_root_dir={tmp_path / 'run'}",
         ]
     )
-    trained = lasagna.load(tmp_path / "run" / "checkpoints" / "last.ckpt").language_model
+    return lasagna.load(tmp_path / "run" / "checkpoints" / "last.ckpt").language_model
+
+
+def test_training_goes_on_with_kept_adapters(training_state, root, tmp_path):
+    file, low, high = training_state
+    import_state(file, root, tmp_path / "start", adapters="kept")
+    trained = train_on(tmp_path / "start", tmp_path)
     adapted = trained.llama.model.layers[0].self_attn.q_proj
     assert torch.equal(adapted.lora_A["default"].weight, low)
     assert torch.equal(adapted.lora_B["default"].weight, high)
     # what the import does not know comes from the config that trains on
     assert trained.adapter.dropout == 0.05
+
+
+@pytest.mark.parametrize("layout", ["merged", "adapter", "released"])
+def test_training_goes_on_from_each_folder(layout, training_state, root, tmp_path):
+    file, low, high = training_state
+    import_state(file, root, tmp_path / "start", adapters="merged" if layout == "merged" else "kept")
+    if layout != "merged":
+        export(str(tmp_path / "start"), str(tmp_path / "exported"), layout=layout)
+    if layout == "released":
+        import_assistant(str(tmp_path / "exported"), str(tmp_path / "again"))
+    start = {"merged": "start", "adapter": "exported", "released": "again"}[layout]
+    adapted = train_on(tmp_path / start, tmp_path).llama.model.layers[0].self_attn.q_proj
+    state = torch.load(file, weights_only=True)
+    base = state[f"base_model.model.{LAYER}.weight"]
+    torch.testing.assert_close(
+        adapted.base_layer.weight + adapted.get_delta_weight("default"), base + high @ low * 2, atol=1e-5, rtol=1e-5
+    )
 
 
 def test_adapters_of_several_ranks_are_not_kept(training_state, root, tmp_path):
