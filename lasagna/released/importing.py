@@ -8,12 +8,11 @@ from typing import Any
 
 from lasagna.assistant_folder import ASSISTANT, FORM, HEADS, check_empty, write_adapters, write_config, write_tensors
 from lasagna.errors import CheckpointError
-from lasagna.modules.llava.text_preparation import IMAGE_END, IMAGE_START
 from lasagna.modules.llava.tokenizer import read_tokenizer
-from lasagna.prompt_formats import LISA, RELEASED
 from lasagna.recipe import Recipe
 from lasagna.released.folder import write_release
 from lasagna.released.release import KeptOrMerged, Release, read_release
+from lasagna.released.tokens import is_lisa, tokenizer_of
 from lasagna.trained import PREFIX, RECIPE
 
 MODEL = {"merged": "merged", "kept": "base"}
@@ -58,9 +57,9 @@ def import_assistant(
     check_empty(target)
     folder = _model_folder(place, base)
     release = read_release(place, folder, vision_tower, sam, lora_alpha, adapters)
-    target.mkdir(parents=True, exist_ok=True)
     if place.is_file():
         folder = _write_model(target / MODEL[adapters], release, folder)
+    target.mkdir(parents=True, exist_ok=True)
     _write(target, release, _recipe(release, folder, sam))
     print("\n".join(release.account.lines()))
     print(f"wrote {target}: lasagna predict --ckpt {target} --image FILE --query ...")
@@ -91,8 +90,7 @@ def _model_folder(place: Path, base: str | None) -> Path:
 
 
 def _write_model(folder: Path, release: Release, base: Path) -> Path:
-    markers = (*RELEASED.markers, RELEASED.present_token, RELEASED.absent_token)
-    tokenizer = read_tokenizer(base).with_tokens((*markers, IMAGE_START, IMAGE_END))
+    tokenizer = tokenizer_of(len(release.state["model.embed_tokens.weight"]), read_tokenizer(base), base)
     tower = str(release.tower.resolve())
     settings = {**release.settings, "mm_vision_tower": tower, "vision_tower": tower}
     state = {name: release.state[name] for name in release.account.used if name in release.state}
@@ -116,8 +114,7 @@ def _recipe(release: Release, folder: Path, sam: str | None) -> Recipe:
 
 
 def _format(folder: Path) -> str:
-    known = read_tokenizer(folder).added
-    return "lisa" if LISA.present_token in known and RELEASED.present_token not in known else "released"
+    return "lisa" if is_lisa(read_tokenizer(folder)) else "released"
 
 
 def _write(target: Path, release: Release, recipe: Recipe) -> None:

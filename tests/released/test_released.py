@@ -129,6 +129,38 @@ def test_a_training_state_is_merged(training_state, release, root, tmp_path):
     assert report["adapters"] == [f"{LAYER}.lora_A.weight", f"{LAYER}.lora_B.weight"]
 
 
+@pytest.fixture
+def lisa_state(release, root, tmp_path):
+    """A training state of LISA: LLaVA's own words, and [SEG]."""
+    words = len(torch.load(root / "llava" / "pytorch_model.bin", weights_only=True)["model.embed_tokens.weight"]) + 1
+    state = {
+        name: value[:words].clone() if "embed_tokens" in name or "lm_head" in name else value
+        for name, value in tensors(release).items()
+    }
+    torch.save(state, tmp_path / "lisa.bin")
+    return tmp_path / "lisa.bin", words
+
+
+def test_a_training_state_of_lisa_gets_its_tokens(lisa_state, root, tmp_path):
+    file, words = lisa_state
+    import_state(file, root, tmp_path / "in")
+    added = json.loads((tmp_path / "in" / "merged" / "added_tokens.json").read_text())
+    assert added["[SEG]"] == words - 1
+    assert "<ins>" not in added
+    assistant = lasagna.load(tmp_path / "in")
+    assert re.search(r"\[(SEG|NEG)\]", assistant.answer(picture(), ["sky"]).text)
+
+
+def test_a_state_of_another_base_is_refused(lisa_state, root, tmp_path):
+    file, words = lisa_state
+    state = torch.load(file, weights_only=True)
+    state["model.embed_tokens.weight"] = state["lm_head.weight"] = torch.zeros(words + 1, 16)
+    torch.save(state, file)
+    with pytest.raises(CheckpointError, match=rf"base: the state has {words + 1} words, .* LISA {words}"):
+        import_state(file, root, tmp_path / "in")
+    assert not (tmp_path / "in").exists()
+
+
 def test_adapters_of_a_training_state_are_kept(training_state, release, root, tmp_path):
     file, low, high = training_state
     import_state(file, root, tmp_path / "merged")
