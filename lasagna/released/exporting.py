@@ -11,13 +11,17 @@ from torch import Tensor
 
 from lasagna.errors import CheckpointError
 from lasagna.modules.assistant import Assistant
+from lasagna.modules.checkpoint_folder import read_state
 from lasagna.modules.llava import LlavaV1
 from lasagna.modules.llava.settings import find_tower
 from lasagna.modules.llava.text_preparation import LlavaPreparation
+from lasagna.modules.llava.tokenizer import LlavaTokenizer
 from lasagna.modules.sam import SamMaskHead, SamVisionEncoder
+from lasagna.prompt_formats import LISA
 from lasagna.released.adapters import merged, separated
 from lasagna.released.folder import write_release
-from lasagna.released.names import to_released
+from lasagna.released.names import WORDS, to_released
+from lasagna.released.tokens import is_lisa
 
 
 def export_release(assistant: Assistant, folder: Path) -> list[Path]:
@@ -40,7 +44,9 @@ def export_release(assistant: Assistant, folder: Path) -> list[Path]:
     assert isinstance(preparation, LlavaPreparation)
     source = Path(language_model.folder)
     settings = {**_with_tower(language_model, folder), "out_dim": assistant.mask_head.prompt_dim}
-    return write_release(folder, _on_cpu(state), settings, preparation.tokenizer, source)
+    state = _without_absent(_on_cpu(state), preparation.tokenizer)
+    dtypes = {name: value.dtype for name, value in read_state(source).items()}
+    return write_release(folder, state, settings, preparation.tokenizer, source, dtypes)
 
 
 def _with_tower(language_model: LlavaV1, folder: Path) -> dict[str, Any]:
@@ -64,6 +70,12 @@ def _language_model(assistant: Assistant) -> LlavaV1:
             )
     assert isinstance(assistant.language_model, LlavaV1)
     return assistant.language_model
+
+
+def _without_absent(state: Mapping[str, Tensor], tokenizer: LlavaTokenizer) -> dict[str, Tensor]:
+    """Leave out the row of the absent token in LISA's layout, which knows none; it stands behind all others."""
+    rows = tokenizer.added.get(LISA.absent_token) if is_lisa(tokenizer) else None
+    return {name: value[:rows] if name in WORDS else value for name, value in state.items()}
 
 
 def _on_cpu(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -23,6 +23,9 @@ PARTS: Final = {
 
 PROJECTION: Final = "model.text_hidden_fcs.0."
 VISUAL: Final = "model.visual_model."
+WORDS: Final = ("model.embed_tokens.weight", "lm_head.weight")
+"""What has a row for each word."""
+
 WRAPPED: Final = "base_model.model."
 """What peft puts before the names of a training state."""
 

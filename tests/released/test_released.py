@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,18 @@ def test_a_release_goes_in_and_out_unchanged(release, tmp_path):
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
+def test_each_tensor_keeps_its_precision(release, tmp_path):
+    folder = tmp_path / "mixed"
+    shutil.copytree(release, folder)
+    mixed = {name: value if "visual" in name else value.bfloat16() for name, value in tensors(release).items()}
+    torch.save(mixed, folder / "pytorch_model.bin")
+    change(folder / "config.json", torch_dtype="bfloat16", mm_vision_tower=str(release.parent / "clip"))
+    export(str(folder), str(tmp_path / "out"), layout="released")
+    after = tensors(tmp_path / "out")
+    assert mixed.keys() == after.keys()
+    assert all(value.dtype == after[name].dtype and torch.equal(value, after[name]) for name, value in mixed.items())
+
+
 @pytest.mark.parametrize("form", ["safetensors", "parts"])
 def test_other_files_hold_the_same(form, release, tmp_path):
     folder = tmp_path / "release"
@@ -149,6 +162,18 @@ def test_a_training_state_of_lisa_gets_its_tokens(lisa_state, root, tmp_path):
     assert "<ins>" not in added
     assistant = lasagna.load(tmp_path / "in")
     assert re.search(r"\[(SEG|NEG)\]", assistant.answer(picture(), ["sky"]).text)
+
+
+def test_lisa_goes_out_in_its_own_layout(lisa_state, root, tmp_path):
+    file, words = lisa_state
+    import_state(file, root, tmp_path / "in")
+    export(str(tmp_path / "in"), str(tmp_path / "out"), layout="released")
+    before, after = tensors(tmp_path / "in" / "merged"), tensors(tmp_path / "out")
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    config, added = (json.loads((tmp_path / "out" / name).read_text()) for name in ("config.json", "added_tokens.json"))
+    assert (config["architectures"], config["vocab_size"]) == (["LISAForCausalLM"], words)
+    assert "[NEG]" not in added
 
 
 def test_a_state_of_another_base_is_refused(lisa_state, root, tmp_path):
