@@ -40,8 +40,8 @@ def import_assistant(
     by ``python train.py --config folder/config.yaml``.
 
     Args:
-        source: Folder of a release (one file or parts, .bin or safetensors) or of LLaVA v1; or the file of a training
-            state.
+        source: Folder of a release (one file or parts, .bin or safetensors) or of LLaVA v1; or a training state, a file
+            or a folder without config.
         output: A new or empty folder.
         vision_tower: Folder of the CLIP tower; by default the one that the model's config names.
         base: Folder of the LLaVA v1 model that a training state began from: its config and tokeniser.
@@ -57,7 +57,7 @@ def import_assistant(
     check_empty(target)
     folder = _model_folder(place, base)
     release = read_release(place, folder, vision_tower, sam, lora_alpha, adapters)
-    if place.is_file():
+    if folder != place:
         folder = _write_model(target / MODEL[adapters], release, folder)
     target.mkdir(parents=True, exist_ok=True)
     _write(target, release, _recipe(release, folder, sam))
@@ -77,13 +77,14 @@ def release_checkpoint(folder: Path) -> dict[str, Any]:
 
 
 def _model_folder(place: Path, base: str | None) -> Path:
-    if place.is_dir():
+    if (place / "config.json").is_file():
         return place
-    if not place.is_file():
+    if not place.exists():
         raise CheckpointError(f"source: there is no file or folder {str(place)!r}; check the path")
     if base is None:
+        kind = "folder" if place.is_dir() else "single file"
         raise CheckpointError(
-            f"base: {str(place)!r} is a single file without config and tokeniser; give the folder of the LLaVA v1 "
+            f"base: {str(place)!r} is a {kind} without config and tokeniser; give the folder of the LLaVA v1 "
             "model that training began from as base"
         )
     return Path(base)

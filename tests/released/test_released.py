@@ -264,6 +264,18 @@ def test_adapters_of_several_ranks_are_not_kept(training_state, root, tmp_path):
     assert not (tmp_path / "in").exists()
 
 
+def test_a_state_in_a_folder_and_behind_a_wrapper(training_state, root, tmp_path):
+    file, _, _ = training_state
+    wanted = import_state(file, root, tmp_path / "in")
+    (tmp_path / "state").mkdir()
+    state = {f"module.{name}": value for name, value in torch.load(file, weights_only=True).items()}
+    torch.save(state, tmp_path / "state" / "pytorch_model.bin")
+    assert import_state(tmp_path / "state", root, tmp_path / "again") == wanted
+    one, other = (tensors(tmp_path / name / "merged") for name in ("in", "again"))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
 def test_half_an_adapter_is_refused():
     with pytest.raises(CheckpointError, match="adapters: layer lacks lora_A, lora_B or its own weight"):
         separated({"layer.weight": torch.zeros(2, 2), "layer.lora_A.weight": torch.zeros(1, 2)}, 1.0)
@@ -285,6 +297,7 @@ def test_names_go_there_and_back():
         (["--source={root}/release", "--sam={root}/sam.pth"], "sam: the source holds a SAM of its own"),
         (["--source={root}/nothing"], "source: there is no file or folder"),
         (["--source={root}/sam.pth"], "base: .* is a single file without config and tokeniser"),
+        (["--source={root}"], "base: .* is a folder without config and tokeniser"),
         (["--source={root}/release", "--vision_tower={root}/nothing"], "vision_tower: there is no CLIP folder"),
     ],
 )
