@@ -410,6 +410,18 @@ def test_broken_checkpoint(ckpt, capsys):
     assert "cannot be read" in fails(capsys, main, ["test", f"--ckpt_path={cut}"])
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_checkpoint_nearby_is_named_once(whole, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = Path("runs/x/checkpoints")
+    folder.mkdir(parents=True)
+    (folder / "last.ckpt").touch()
+    wrong = (tmp_path if whole else Path()) / folder / "lsat.ckpt"
+    with pytest.raises(CheckpointError) as refused:
+        lasagna.load(wrong)
+    assert str(refused.value).count("last.ckpt") == 1
+
+
 def test_warm_start_takes_what_fits(ckpt, config, tmp_path):
     arguments = [f"--config={config}", f"--trainer.default_root_dir={tmp_path}", "--trainer.max_steps=1"]
     cli = main(["fit", *arguments, f"--model.warm_start={ckpt}", "--model.optimiser.lr=0", "--seed_everything=3"])
