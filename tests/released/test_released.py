@@ -112,6 +112,34 @@ def test_other_files_hold_the_same(form, release, tmp_path):
     assert all(torch.equal(given[name], value) for name, value in wanted.items())
 
 
+SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
+
+
+def without_sizes(release, folder):
+    shutil.copytree(release, folder)
+    settings = json.loads((folder / "config.json").read_text())
+    kept = {name: value for name, value in settings.items() if name not in SIZES}
+    kept["mm_vision_tower"] = str(release.parent / "clip")
+    (folder / "config.json").write_text(json.dumps(kept))
+
+
+def test_sizes_that_the_config_lacks_are_read_off_the_tensors(release, tmp_path):
+    without_sizes(release, tmp_path / "bare")
+    given, wanted = lasagna.load(tmp_path / "bare"), lasagna.load(release)
+    one, other = (assistant.language_model.llama.config for assistant in (given, wanted))
+    assert [getattr(one, name) for name in SIZES] == [getattr(other, name) for name in SIZES]
+    assert all(torch.equal(value, given.state_dict()[name]) for name, value in wanted.state_dict().items())
+
+
+def test_sizes_that_nothing_tells_are_named(release, tmp_path):
+    without_sizes(release, tmp_path / "bare")
+    file = tmp_path / "bare" / "pytorch_model.bin"
+    state = {name: value.clone() for name, value in tensors(file.parent).items() if "inv_freq" not in name}
+    torch.save(state, file)
+    with pytest.raises(CheckpointError, match=r"config.json has no num_attention_heads, and the tensors do not tell"):
+        lasagna.load(tmp_path / "bare")
+
+
 LAYER = "model.layers.0.self_attn.q_proj"
 
 
