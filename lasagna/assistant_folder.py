@@ -1,7 +1,8 @@
 """An assistant as a folder: how to make it, and what was trained of it; frozen pretrained weights are named in it.
 
 ``assistant.json`` says how to make the assistant, ``adapter_config.json`` and ``adapter_model.safetensors`` are
-low-rank adapters in peft's own format, and ``heads.safetensors`` holds all else that was trained.
+low-rank adapters in peft's own format, and ``heads.safetensors`` holds all else that was trained. ``config.yaml`` is
+for training on: the assistant and where its weights are.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lasagna.modules.assistant import Assistant
+    from lasagna.recipe import Recipe
 
 ASSISTANT = "assistant.json"
 ADAPTER = "adapter_model.safetensors"
 HEADS = "heads.safetensors"
+CONFIG = "config.yaml"
 FORM = 1
 """Version of this layout."""
 
@@ -73,7 +76,21 @@ def write_assistant(folder: Path, assistant: Assistant, checkpoint: Mapping[str,
         weights = {name: value for name, value in weights.items() if not to_peft({name: value}, prefix)}
     write_tensors(folder / HEADS, weights)
     (folder / ASSISTANT).write_text(json.dumps(about, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_config(folder, checkpoint[RECIPE])
     return sorted(folder.iterdir())
+
+
+def write_config(folder: Path, recipe: Recipe) -> None:
+    """Write the config by which ``python train.py --config`` trains on.
+
+    Args:
+        folder: The assistant's folder.
+        recipe: How to make the assistant.
+    """
+    from omegaconf import OmegaConf
+
+    config = {"model": {"init_args": {"assistant": recipe, "warm_start": str(folder.resolve())}}}
+    OmegaConf.save(OmegaConf.create(config), folder / CONFIG)
 
 
 def write_adapters(folder: Path, weights: Mapping[str, Tensor], prefix: str, config: LoraConfig) -> dict[str, str]:

@@ -13,7 +13,7 @@ from jsonargparse import set_parsing_settings
 from lightning import Callback, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf.errors import OmegaConfBaseException
@@ -28,6 +28,7 @@ from lasagna.job_checkpoint import EVALUATIONS, LAST, check_trained, checkpoint_
 from lasagna.job_stop import SIGNALLED, interrupted, stopped
 from lasagna.jobs import JobTrainer
 from lasagna.loading import read_checkpoint
+from lasagna.part_swaps import parts_start_anew
 from lasagna.tasks import RunSummary
 from lasagna.tasks.parts_table import PartsTable
 from lasagna.tasks.run_progress import RunProgress
@@ -62,6 +63,11 @@ class TrainingCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add what is neither model nor data nor trainer."""
         parser.add_argument("--threads", type=int | None, default=None, help="Threads of torch on the CPU.")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse what is asked for; a part that is swapped in takes nothing over from the old one."""
+        with parts_start_anew():
+            super().parse_arguments(parser, args)
 
     def before_instantiate_classes(self) -> None:
         """Set the threads, and name the saved config after the job."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from difflib import get_close_matches
 from typing import Any
 
 from jsonargparse import ArgumentParser
+
+_UNKNOWN = re.compile(r"unrecognized arguments: (--[\w.]+)")
 
 
 class CommandParser(ArgumentParser):
@@ -17,4 +21,9 @@ class CommandParser(ArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
         """Say what is wrong in a line."""
         lines = [line.strip() for line in message.splitlines() if line.strip()]
-        self.exit(2, f"error: {' '.join(lines)}; see {self.prog} --help\n")
+        self.exit(2, f"error: {' '.join(lines)}; {self._meant(message)}see {self.prog} --help\n")
+
+    def _meant(self, message: str) -> str:
+        found = _UNKNOWN.search(message)
+        near = get_close_matches(found[1], self._option_string_actions, n=1) if found else []
+        return f"did you mean {near[0]!r}? " if near else ""

@@ -14,8 +14,8 @@ def export(ckpt: str, output: str, layout: Literal["adapter", "released"] = "ada
 
     The layout "adapter" holds what was trained, and names the rest: adapters in peft's format, heads, and how to make
     the assistant. Load it by ``lasagna.load(folder)``, ask it by ``lasagna predict --ckpt folder``, train it by
-    ``python train.py --model.warm_start folder``. The layout "released" is a whole model for LaSagnA's own code, its
-    adapters merged; ``lasagna import`` takes it back.
+    ``python train.py --config folder/config.yaml``. The layout "released" is a whole model for LaSagnA's own code, its
+    adapters merged; load it by ``lasagna.load(folder)``, and to train it begin with ``lasagna import``.
 
     Args:
         ckpt: A checkpoint that training wrote, or a folder of the layout "adapter".

@@ -41,10 +41,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as fault:
-        reason = str(fault).strip().splitlines()[:1] or [type(fault).__name__]
+        from lasagna.modules.checkpoint_folder import why_unreadable
+
         raise CheckpointError(
-            f"checkpoint: {str(path)!r} cannot be read ({reason[0]}); it may be cut short, or hold more than weights "
-            "and plain data; train again, or take another one"
+            f"checkpoint: {str(path)!r} cannot be read: {why_unreadable(fault)}; train again, or take another one"
         ) from fault
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise CheckpointError(f"checkpoint: {str(path)!r} holds no state_dict; give one that `fit` has written")
@@ -134,6 +134,8 @@ def _apply_calibration(assistant: Assistant, path: Path, wanted: bool | str | No
 
 
 def _nearby(path: Path) -> str:
-    found = sorted(str(file) for pattern in ("*.ckpt", "checkpoints/*.ckpt") for file in path.parent.glob(pattern))
-    found += sorted(str(file) for file in Path().glob("runs/*/checkpoints/*.ckpt"))
+    beside = sorted(file for pattern in ("*.ckpt", "checkpoints/*.ckpt") for file in path.parent.glob(pattern))
+    files = [*beside, *sorted(Path().glob("runs/*/checkpoints/*.ckpt"))]
+    # the folder beside may be that of a run here, under another spelling
+    found = list({file.resolve(): str(file) for file in reversed(files)}.values())[::-1]
     return f"; there are {', '.join(found[:4])}" if found else "; train one with `python train.py`"

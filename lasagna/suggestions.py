@@ -7,8 +7,14 @@ import re
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
+from pydoc import locate
+from typing import get_args
 
 import yaml  # type: ignore[import-untyped]
+
+_INNERMOST = re.compile(r"Problem with given class_path '([\w.]+)'")
+_TYPED = "NestedArg("
+"""What the parser says of values that were typed as flags."""
 
 _YAML_PLACE = re.compile(r'in "<[^>]*>", ')
 _CLASS = re.compile(r"(?:Import path|dot import path string:|has no attribute|No module named) '?([\w.]+)'?")
@@ -36,22 +42,27 @@ def suggestion(
     if found is None:
         return None
     wrong = next(group for group in found.groups() if group)
+    at_hand = _INNERMOST.findall(message)
+    if at_hand:
+        return _argument_hint(wrong, locate(at_hand[-1]))
     known = {*keys, *(key.rsplit(".", 1)[-1] for key in keys), *_arguments(classes)}
     return _hint(wrong, known) or _hint(wrong.rsplit(".", 1)[-1], known)
 
 
 def whereabouts(message: str, files: Iterable[Path]) -> str | None:
-    """Return in which config file, and on which line, the wrong word of a message stands.
+    """Return in which config file, and on which line, the wrong word of a message stands; None if it was typed.
 
     Args:
         message: What the parser said.
         files: The config files that were read.
     """
+    if _TYPED in message:
+        return None
     found = _CLASS.search(message) or _KEY.search(message)
     word = next((group for group in found.groups() if group), "") if found else ""
     for file in files if word else ():
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-            if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", line):
+            if re.search(rf"^[^#]*(?<!\w){re.escape(word)}(?!\w)", line):
                 return f"{file}, line {number}"
     return None
 
@@ -82,8 +93,31 @@ def _class_hint(name: str, classes: list[type]) -> str | None:
     return f"did you mean {near[0]} ({paths[near[0]]})?" if near and near[0] != name else None
 
 
+def _argument_hint(wrong: str, kind: object) -> str | None:
+    """Return the nearest argument of a class, or what it takes; a dotted key leads into its arguments' own classes."""
+    *path, last = wrong.split(".")
+    for step in path:
+        kind = _class_of_argument(kind, step)
+    if not isinstance(kind, type):
+        return None
+    known = list(inspect.signature(kind).parameters)
+    near = get_close_matches(last, known, n=1, cutoff=0.6)
+    return f"did you mean {'.'.join([*path, *near])!r}?" if near else f"{kind.__name__} takes {', '.join(known)}"
+
+
+def _class_of_argument(kind: object, name: str) -> object:
+    if not isinstance(kind, type):
+        return None
+    try:
+        argument = inspect.signature(kind, eval_str=True).parameters.get(name)
+    except NameError:  # a type that is imported for type checkers alone
+        return None
+    hint = None if argument is None else argument.annotation
+    return next((each for each in get_args(hint) or (hint,) if isinstance(each, type)), None)
+
+
 def _hint(word: str, known: Iterable[str]) -> str | None:
-    near = get_close_matches(word, sorted(known), n=1, cutoff=0.6)
+    near = get_close_matches(word, sorted(set(known) - {word}), n=1, cutoff=0.6)
     return f"did you mean {near[0]!r}?" if near else None
 
 

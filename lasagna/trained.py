@@ -96,7 +96,8 @@ def check_weights(stored: Mapping[str, Tensor], wanted: Iterable[str], module: n
         more = f" and {len(faults) - 4} more" if len(faults) > 4 else ""
         raise CheckpointError(
             f"a checkpoint of another architecture: {'; '.join(faults[:4])}{more}; give the config that it was trained "
-            "with (config_fit.yaml in its run folder), or leave the config out, so that the checkpoint's own is used"
+            "with (config_fit.yaml in its run folder, config.yaml in an exported or imported one), or, to evaluate, "
+            "leave the config out, so that the checkpoint's own is used"
         )
 
 

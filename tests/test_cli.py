@@ -290,6 +290,10 @@ def test_predict_names_what_is_wrong(options, reason, ckpt, picture, capsys, tmp
     assert not (tmp_path / "out").exists()
 
 
+def test_option_without_such_a_name(capsys):
+    assert "did you mean '--image'?" in fails(capsys, command, ["predict", "--imge=x", "--query=dog"])
+
+
 def test_command_without_such_a_name(capsys):
     assert "did you mean 'predict'?" in fails(capsys, command, ["predct"])
 
@@ -299,6 +303,8 @@ def test_command_without_such_a_name(capsys):
     [
         (["--model.assistant.vision_encoder=TinyVisionEncodr"], ["assistant.vision_encoder", "mean TinyVisionEncoder"]),
         (["--model.assistant.vision_encoder.image_sise=3"], ["no option 'image_sise'", "mean 'image_size'"]),
+        (["--model.assistant.language_model.folder=x"], ["no option 'folder'", "TinyLanguageModel takes weights"]),
+        (["--model.optimiser.lrr=3"], ["did you mean 'optimiser.lr'?"]),
         (["--trainer.max_stepz=3"], ["--trainer.max_stepz", "mean 'trainer.max_steps'"]),
         (["--data.batch_size=many"], ["data.batch_size: expected int, got 'many'"]),
         (["--model.optimiser.schedule=cosin"], ["optimiser.schedule", "'cosine'", "'cosin'"]),
@@ -323,6 +329,8 @@ def test_fit_says_in_a_line_what_is_wrong(options, reasons, config, capsys, tmp_
     assert error.strip().splitlines()[0].startswith("error: ")
     assert all(reason in error for reason in reasons), error
     assert "Traceback" not in error
+    # what is typed stands in no file
+    assert ".yaml, line" not in error
 
 
 @pytest.mark.parametrize(
@@ -408,6 +416,18 @@ def test_broken_checkpoint(ckpt, capsys):
     cut = ckpt.with_name("cut.ckpt")
     cut.write_bytes(ckpt.read_bytes()[:5000])
     assert "cannot be read" in fails(capsys, main, ["test", f"--ckpt_path={cut}"])
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_checkpoint_nearby_is_named_once(whole, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = Path("runs/x/checkpoints")
+    folder.mkdir(parents=True)
+    (folder / "last.ckpt").touch()
+    wrong = (tmp_path if whole else Path()) / folder / "lsat.ckpt"
+    with pytest.raises(CheckpointError) as refused:
+        lasagna.load(wrong)
+    assert str(refused.value).count("last.ckpt") == 1
 
 
 def test_warm_start_takes_what_fits(ckpt, config, tmp_path):

@@ -49,6 +49,7 @@ def test_the_folder_holds_adapters_heads_and_how_to_make_the_rest(folder, ckpt):
         "adapter_config.json",
         "adapter_model.safetensors",
         "assistant.json",
+        "config.yaml",
         "heads.safetensors",
     }
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
@@ -91,11 +92,10 @@ def test_training_goes_on_from_the_folder(folder, config, tmp_path):
         [
             "fit",
             f"--config={config}",
+            f"--config={folder / 'config.yaml'}",
             f"--trainer.default_root_dir={tmp_path}",
-            f"--model.warm_start={folder}",
             "--trainer.max_steps=1",
             "--model.optimiser.lr=1e-9",
-            LORA,
         ]
     )
     weights = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]

@@ -24,6 +24,9 @@ _WRAPPERS = ("state_dict", "module", "model")
 
 _SHOWN = 4
 
+_CODE = ("Unsupported global", "not an allowed global", "Unsupported class", "Unsupported operand", "build objects")
+"""What torch says of a file with more than tensors and plain data."""
+
 
 def read_state(folder: str | Path, argument: str = "folder") -> dict[str, Tensor]:
     """Read all tensors of a checkpoint's folder, or of a single file.
@@ -75,6 +78,22 @@ def read_json(path: Path, argument: str = "folder") -> dict[str, Any]:
     if not isinstance(content, dict):
         raise CheckpointError(f"{argument}: {path} holds no JSON object; fetch it again")
     return content
+
+
+def why_unreadable(fault: Exception) -> str:
+    """Say in a few words why torch or safetensors could not read a file.
+
+    Their own texts are long, and torch's says how to run the code in a file, which nothing here does.
+
+    Args:
+        fault: What they raised.
+    """
+    text = str(fault)
+    if any(word in text for word in _CODE):
+        return "it holds objects or code beside tensors, and these are never run"
+    if isinstance(fault, OSError) and fault.strerror:
+        return fault.strerror.lower()
+    return "it is cut short, or in another format"
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], source: str, prefix: str = "", remedy: str = WHOLE) -> None:
@@ -129,7 +148,8 @@ def _tensors(path: Path, argument: str) -> dict[str, Tensor]:
         state = load_file(path) if path.suffix == ".safetensors" else _load(path)
     except Exception as fault:
         raise CheckpointError(
-            f"{argument}: {path} is neither safetensors nor a plain state dict ({fault}); fetch it again"
+            f"{argument}: {path} is neither safetensors nor a plain state dict: {why_unreadable(fault)}; "
+            "fetch it again, or save the tensors alone"
         ) from fault
     if isinstance(state, dict):
         state = next((state[key] for key in _WRAPPERS if isinstance(state.get(key), dict)), state)

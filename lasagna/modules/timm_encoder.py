@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lasagna.batch import ImagePreparation
 from lasagna.errors import CheckpointError
 from lasagna.modules.base import FeatureSpec, VisionEncoder
+from lasagna.modules.checkpoint_folder import why_unreadable
 from lasagna.modules.pad_preparation import PadPreparation
 from lasagna.modules.preparation import SquashPreparation
 from lasagna.modules.recomputing import recompute_blocks
@@ -183,7 +184,10 @@ def read_weights(path: str) -> dict[str, Tensor]:
     try:
         state = load_file(path) if path.endswith(".safetensors") else torch.load(path, "cpu", weights_only=True)
     except Exception as fault:
-        raise CheckpointError(f"weights: {path} is neither safetensors nor a plain state dict ({fault})") from fault
+        raise CheckpointError(
+            f"weights: {path} is neither safetensors nor a plain state dict: {why_unreadable(fault)}; save the model's "
+            "state_dict() alone"
+        ) from fault
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         raise CheckpointError(f"weights: {path} holds more than tensors; save the model's state_dict() alone")
     return state

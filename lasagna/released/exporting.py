@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from lasagna.errors import CheckpointError
 from lasagna.modules.assistant import Assistant
+from lasagna.modules.checkpoint_folder import read_state
 from lasagna.modules.llava import LlavaV1
+from lasagna.modules.llava.settings import find_tower
 from lasagna.modules.llava.text_preparation import LlavaPreparation
+from lasagna.modules.llava.tokenizer import LlavaTokenizer
 from lasagna.modules.sam import SamMaskHead, SamVisionEncoder
+from lasagna.prompt_formats import LISA
 from lasagna.released.adapters import merged, separated
 from lasagna.released.folder import write_release
-from lasagna.released.names import to_released
+from lasagna.released.names import WORDS, to_released
+from lasagna.released.tokens import is_lisa
 
 
 def export_release(assistant: Assistant, folder: Path) -> list[Path]:
@@ -36,8 +43,21 @@ def export_release(assistant: Assistant, folder: Path) -> list[Path]:
     preparation = language_model.preparation
     assert isinstance(preparation, LlavaPreparation)
     source = Path(language_model.folder)
-    settings = {**language_model.settings, "out_dim": assistant.mask_head.prompt_dim}
-    return write_release(folder, _on_cpu(state), settings, preparation.tokenizer, source)
+    settings = {**_with_tower(language_model, folder), "out_dim": assistant.mask_head.prompt_dim}
+    state = _without_absent(_on_cpu(state), preparation.tokenizer)
+    dtypes = {name: value.dtype for name, value in read_state(source).items()}
+    return write_release(folder, state, settings, preparation.tokenizer, source, dtypes)
+
+
+def _with_tower(language_model: LlavaV1, folder: Path) -> dict[str, Any]:
+    """Return the model's settings with a tower that is found from a new folder too."""
+    settings = language_model.settings
+    tower = find_tower(Path(language_model.folder), language_model.tower_folder, settings).resolve()
+    with suppress(CheckpointError):
+        # the name in a release may be found from there as well; then the new folder is like the old one
+        if find_tower(folder, None, settings).resolve() == tower:
+            return settings
+    return {**settings, "mm_vision_tower": str(tower), "vision_tower": str(tower)}
 
 
 def _language_model(assistant: Assistant) -> LlavaV1:
@@ -50,6 +70,12 @@ def _language_model(assistant: Assistant) -> LlavaV1:
             )
     assert isinstance(assistant.language_model, LlavaV1)
     return assistant.language_model
+
+
+def _without_absent(state: Mapping[str, Tensor], tokenizer: LlavaTokenizer) -> dict[str, Tensor]:
+    """Leave out the row of the absent token in LISA's layout, which knows none; it stands behind all others."""
+    rows = tokenizer.added.get(LISA.absent_token) if is_lisa(tokenizer) else None
+    return {name: value[:rows] if name in WORDS else value for name, value in state.items()}
 
 
 def _on_cpu(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lasagna.modules.llava.tokenizer import LlavaTokenizer
 from lasagna.released.names import ROTARY
+from lasagna.released.tokens import is_lisa
 
 COPIED = ("tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json")
 """Files that are the same before and after training."""
@@ -24,6 +25,7 @@ def write_release(
     settings: Mapping[str, Any],
     tokenizer: LlavaTokenizer,
     base: Path,
+    dtypes: Mapping[str, torch.dtype] | None = None,
 ) -> list[Path]:
     """Write a model in the released layout.
 
@@ -33,6 +35,7 @@ def write_release(
         settings: Content of ``config.json``; the size of the vocabulary is that of the state.
         tokenizer: The tokeniser with its added tokens.
         base: Folder of the model that this one was trained from, for the files that stay the same.
+        dtypes: Name to precision, where it is another than that of the config.
 
     Returns:
         The files.
@@ -41,8 +44,11 @@ def write_release(
     words = len(state["model.embed_tokens.weight"])
     dtype = getattr(torch, str(settings.get("torch_dtype", "float32")))
     complete = {**state, **rotary(settings)}
-    torch.save({name: value.to(dtype).contiguous() for name, value in complete.items()}, folder / "pytorch_model.bin")
-    config = {**settings, "vocab_size": words, "architectures": ["LaSagnAForCausalLM"], "train_mask_decoder": True}
+    own = dtypes or {}
+    stored = {name: value.to(own.get(name, dtype)).contiguous() for name, value in complete.items()}
+    torch.save(stored, folder / "pytorch_model.bin")
+    architecture = "LISAForCausalLM" if is_lisa(tokenizer) else "LaSagnAForCausalLM"
+    config = {**settings, "vocab_size": words, "architectures": [architecture], "train_mask_decoder": True}
     _write(folder / "config.json", config)
     _write(folder / "added_tokens.json", {token: rank for token, rank in tokenizer.added.items() if rank < words})
     for name in COPIED:

@@ -6,16 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from lasagna.assistant_folder import ASSISTANT, FORM, HEADS, check_empty, write_adapters, write_tensors
+from lasagna.assistant_folder import ASSISTANT, FORM, HEADS, check_empty, write_adapters, write_config, write_tensors
 from lasagna.errors import CheckpointError
-from lasagna.modules.llava.text_preparation import IMAGE_END, IMAGE_START
 from lasagna.modules.llava.tokenizer import read_tokenizer
-from lasagna.prompt_formats import LISA, RELEASED
 from lasagna.recipe import Recipe
 from lasagna.released.folder import write_release
 from lasagna.released.release import KeptOrMerged, Release, read_release
+from lasagna.released.tokens import is_lisa, tokenizer_of
 from lasagna.trained import PREFIX, RECIPE
 
 MODEL = {"merged": "merged", "kept": "base"}
@@ -25,7 +22,6 @@ ADAPTED = "language_model.llama."
 """What an assistant's names of the model that carries the adapters begin with."""
 
 REPORT = "report.json"
-CONFIG = "config.yaml"
 
 
 def import_assistant(
@@ -44,8 +40,8 @@ def import_assistant(
     by ``python train.py --config folder/config.yaml``.
 
     Args:
-        source: Folder of a release (one file or parts, .bin or safetensors) or of LLaVA v1; or the file of a training
-            state.
+        source: Folder of a release (one file or parts, .bin or safetensors) or of LLaVA v1; or a training state, a file
+            or a folder without config.
         output: A new or empty folder.
         vision_tower: Folder of the CLIP tower; by default the one that the model's config names.
         base: Folder of the LLaVA v1 model that a training state began from: its config and tokeniser.
@@ -61,9 +57,9 @@ def import_assistant(
     check_empty(target)
     folder = _model_folder(place, base)
     release = read_release(place, folder, vision_tower, sam, lora_alpha, adapters)
-    target.mkdir(parents=True, exist_ok=True)
-    if place.is_file():
+    if folder != place:
         folder = _write_model(target / MODEL[adapters], release, folder)
+    target.mkdir(parents=True, exist_ok=True)
     _write(target, release, _recipe(release, folder, sam))
     print("\n".join(release.account.lines()))
     print(f"wrote {target}: lasagna predict --ckpt {target} --image FILE --query ...")
@@ -81,21 +77,21 @@ def release_checkpoint(folder: Path) -> dict[str, Any]:
 
 
 def _model_folder(place: Path, base: str | None) -> Path:
-    if place.is_dir():
+    if (place / "config.json").is_file():
         return place
-    if not place.is_file():
+    if not place.exists():
         raise CheckpointError(f"source: there is no file or folder {str(place)!r}; check the path")
     if base is None:
+        kind = "folder" if place.is_dir() else "single file"
         raise CheckpointError(
-            f"base: {str(place)!r} is a single file without config and tokeniser; give the folder of the LLaVA v1 "
+            f"base: {str(place)!r} is a {kind} without config and tokeniser; give the folder of the LLaVA v1 "
             "model that training began from as base"
         )
     return Path(base)
 
 
 def _write_model(folder: Path, release: Release, base: Path) -> Path:
-    markers = (*RELEASED.markers, RELEASED.present_token, RELEASED.absent_token)
-    tokenizer = read_tokenizer(base).with_tokens((*markers, IMAGE_START, IMAGE_END))
+    tokenizer = tokenizer_of(len(release.state["model.embed_tokens.weight"]), read_tokenizer(base), base)
     tower = str(release.tower.resolve())
     settings = {**release.settings, "mm_vision_tower": tower, "vision_tower": tower}
     state = {name: release.state[name] for name in release.account.used if name in release.state}
@@ -123,8 +119,7 @@ def _recipe(release: Release, folder: Path, sam: str | None) -> Recipe:
 
 
 def _format(folder: Path) -> str:
-    known = read_tokenizer(folder).added
-    return "lisa" if LISA.present_token in known and RELEASED.present_token not in known else "released"
+    return "lisa" if is_lisa(read_tokenizer(folder)) else "released"
 
 
 def _write(target: Path, release: Release, recipe: Recipe) -> None:
@@ -134,8 +129,7 @@ def _write(target: Path, release: Release, recipe: Recipe) -> None:
         about |= write_adapters(target, release.kept.weights, ADAPTED, release.kept.settings.config)
     _write_json(target / ASSISTANT, about)
     _write_json(target / REPORT, vars(release.account))
-    config = {"model": {"init_args": {"assistant": recipe, "warm_start": str(target.resolve())}}}
-    OmegaConf.save(OmegaConf.create(config), target / CONFIG)
+    write_config(target, recipe)
 
 
 def _write_json(file: Path, content: Any) -> None:  # noqa: ANN401

@@ -23,8 +23,13 @@ PARTS: Final = {
 
 PROJECTION: Final = "model.text_hidden_fcs.0."
 VISUAL: Final = "model.visual_model."
+WORDS: Final = ("model.embed_tokens.weight", "lm_head.weight")
+"""What has a row for each word."""
+
 WRAPPED: Final = "base_model.model."
 """What peft puts before the names of a training state."""
+PARALLEL: Final = "module."
+"""What torch's and DeepSpeed's wrappers put before all names."""
 
 ROTARY: Final = "rotary_emb.inv_freq"
 TOWER: Final = "vision_tower."
@@ -50,8 +55,9 @@ def to_released(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Take off what peft has put before the names."""
-    return {name.removeprefix(WRAPPED): value for name, value in state.items()}
+    """Take off what data-parallel training and peft have put before the names."""
+    outer = PARALLEL if all(name.startswith(PARALLEL) for name in state) else ""
+    return {name.removeprefix(outer).removeprefix(WRAPPED): value for name, value in state.items()}
 
 
 def ignored_because(name: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import torch
@@ -10,7 +11,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from lasagna.errors import CheckpointError
+from lasagna.loading import read_checkpoint
 from lasagna.modules.checkpoint_folder import fill, read_state
+from lasagna.modules.timm_encoder import read_weights
 
 STATE = {"a.weight": torch.arange(6.0).view(2, 3), "a.bias": torch.ones(2), "other": torch.zeros(1)}
 
@@ -70,9 +73,13 @@ def test_files_that_cannot_be_read(tmp_path, name):
 
 
 def test_what_is_pickled_is_refused(tmp_path):
-    torch.save({"a": nn.Linear(1, 1)}, tmp_path / "pytorch_model.bin")
-    with pytest.raises(CheckpointError, match="neither safetensors nor a plain state dict"):
-        read_state(tmp_path)
+    file = tmp_path / "pytorch_model.bin"
+    torch.save({"a": nn.Linear(1, 1)}, file)
+    for read in (read_state, read_weights, read_checkpoint):
+        with pytest.raises(CheckpointError, match="it holds objects or code beside tensors") as refused:
+            read(str(file))
+        # torch's own text tells how to run what is in the file
+        assert not re.search("weights_only|\x1b|\n", str(refused.value))
     torch.save({"state": STATE}, tmp_path / "pytorch_model.bin")
     with pytest.raises(CheckpointError, match="holds more than tensors by name"):
         read_state(tmp_path)

@@ -310,9 +310,15 @@ def without(name):
     return spoil
 
 
+def no_heads(folder):
+    # their number follows from the rotary frequencies, where a folder holds these
+    without("model.layers.0.self_attn.rotary_emb.inv_freq")(folder)
+    change(folder / "config.json", num_attention_heads=None)
+
+
 SPOILT = {
     "config": (lambda folder: (folder / "config.json").unlink(), "folder: .* has no config.json"),
-    "setting": (lambda folder: change(folder / "config.json", hidden_size=None), "config.json has no hidden_size"),
+    "setting": (no_heads, "config.json has no num_attention_heads, and the tensors do not tell"),
     "later": (lambda folder: change(folder / "config.json", mm_projector_type="mlp2x_gelu"), "'mlp2x_gelu'.*'linear'"),
     "pieces": (lambda folder: (folder / "tokenizer.model").unlink(), "has no tokenizer.model"),
     "no pieces": (lambda folder: (folder / "tokenizer.model").write_bytes(b"?"), "is no sentencepiece model"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from PIL import Image
 
 import lasagna
-from lasagna.batch import Batch, Geometry, Sample, restore_logits
+from lasagna.batch import Batch, Sample, restore_logits
 from lasagna.dialogue import Dialogue, Entry
 from lasagna.errors import CheckpointError
 from lasagna.export import export
@@ -22,9 +23,15 @@ from lasagna.released.importing import import_assistant
 from lasagna.released.names import to_released
 
 pytestmark = pytest.mark.shared
-IMAGES = {"refer": "b", "two_image": "ab", "vqa_only": "b"}
-ROWS = {"refer": [0, 0], "two_image": [0, 1, 1], "vqa_only": [0]}
-"""Image of each row."""
+NAMES = ("complex", "refer", "two_image", "with_vqa", "vqa_only")
+"""The original's cases with losses; what of them is stored is checked."""
+WEIGHTS = {"random": "release", "fit": "release_fit"}
+"""Report of the original to the checkpoint that it belongs to."""
+FINE = {
+    "random": {"mask": 1.5e-4, "gradient": 5e-5, "group": 5e-6},
+    "fit": {"mask": 1.5e-3, "gradient": 5e-4, "group": 5e-4},
+}
+"""Ten times the distance between two versions of torch that ran the original code: masks' logits, relative norms."""
 GROUPS = {
     "embed_tokens": "embed_tokens",
     "llm_other": "model.layers.",
@@ -56,32 +63,53 @@ def checkpoints(golden):
 
 
 @pytest.fixture(scope="module")
-def assistant(checkpoints):
-    """The released model by the one line that users write."""
-    return lasagna.load(checkpoints / "release")
-
-
-@pytest.fixture(scope="module")
 def facts(golden):
     return SimpleNamespace(
         inputs=json.loads((golden / "inputs" / "inputs.json").read_text(encoding="utf-8")),
         tokens=np.load(golden / "inputs" / "inputs_tokens.npz"),
         masks=np.load(golden / "inputs" / "inputs_masks.npz"),
-        outputs=json.loads((golden / "outputs" / "random.json").read_text(encoding="utf-8")),
+        outputs={
+            weights: json.loads(file.read_text(encoding="utf-8"))
+            for weights in WEIGHTS
+            if (file := golden / "outputs" / f"{weights}.json").is_file()
+        },
     )
 
 
-def batch_of(case, golden, assistant, facts):
-    """The batch that the original's collate function made, in our form."""
+@pytest.fixture(scope="module", params=WEIGHTS)
+def weights(request, checkpoints, facts):
+    if request.param not in facts.outputs or not (checkpoints / WEIGHTS[request.param]).is_dir():
+        pytest.skip(f"numbers or weights of `{request.param}` are not in shared/golden")
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def assistant(checkpoints, weights):
+    """The released model by the one line that users write."""
+    return lasagna.load(checkpoints / WEIGHTS[weights])
+
+
+@pytest.fixture(params=NAMES)
+def case(request, weights, facts):
+    if request.param not in facts.outputs[weights]:
+        pytest.skip(f"the case {request.param} of `{weights}` is not in shared/golden")
+    return request.param
+
+
+def batch_of(case, golden, assistant, facts, positions):
+    """The batch that the original's collate function made, in our form; positions are those before present tokens."""
     preparation = assistant.preparation
-    pictures = [np.asarray(Image.open(golden / "inputs" / f"image_{name}.png")) for name in IMAGES[case]]
+    names = [Path(file).stem.lower() for file in facts.inputs[case]["images"]]
+    offset = facts.tokens[f"{case}.offset"]
+    owners = [image for image, count in enumerate(np.diff(offset)) for _ in range(count)]
+    pictures = [np.asarray(Image.open(golden / "inputs" / f"image_{name}.png")) for name in names]
     ids, labels, lengths = spliced(case, preparation.text, facts.tokens)
-    places = torch.tensor(facts.outputs[case]["seg_positions_spliced"], dtype=torch.long).reshape(-1, 2)
-    dialogues = [Dialogue("complex", ("x",)) for _ in ROWS[case]]
-    masks = {name: unpacked(facts, name) for name in IMAGES[case]}
-    for row, image in enumerate(ROWS[case]):
+    places = torch.tensor(positions, dtype=torch.long).reshape(-1, 2)
+    dialogues = [Dialogue("complex", ("x",)) for _ in owners]
+    masks = {name: unpacked(facts, name) for name in names}
+    for row, image in enumerate(owners):
         rank = sum(int(place[0]) == row for place in places)
-        own = masks[IMAGES[case][image]]
+        own = masks[names[image]]
         entries = tuple(Entry("x", True, RLEMask.from_array(own.pop(0))) for _ in range(rank))
         dialogues[row] = Dialogue("complex", ("x",), entries)
     return Batch(
@@ -90,11 +118,11 @@ def batch_of(case, golden, assistant, facts):
         input_ids=ids,
         labels=labels,
         lengths=lengths,
-        image_index=torch.tensor(ROWS[case]),
+        image_index=torch.tensor(owners),
         mask_targets=torch.zeros(len(places), 1024, 1024, dtype=torch.uint8),
         mask_rows=places[:, 0],
         mask_positions=places[:, 1] + 1,
-        samples=[Sample("x", "x", image, dialogues[row]) for row, image in enumerate(ROWS[case])],
+        samples=[Sample("x", "x", image, dialogues[row]) for row, image in enumerate(owners)],
         images=[],
         tower_pixels=torch.stack([preparation.tower.pixels(picture) for picture in pictures]),
     )
@@ -120,11 +148,10 @@ def spliced(case, text, tokens):
     return torch.tensor(rows), torch.tensor(wanted), torch.from_numpy(masks.sum(1)) + count - 1
 
 
-@pytest.mark.parametrize("case", IMAGES)
-def test_losses_and_gradients(case, golden, assistant, facts):
-    expected = facts.outputs[case]
+def test_losses_and_gradients(case, weights, golden, assistant, facts):
+    expected = facts.outputs[weights][case]
     assistant.zero_grad()
-    batch = batch_of(case, golden, assistant, facts)
+    batch = batch_of(case, golden, assistant, facts, expected["seg_positions_spliced"])
     losses = SegmentationLoss(resolution="image", ignored="background")(assistant(batch), batch)
     assert losses["loss"].item() == pytest.approx(expected["loss"]["loss"], abs=1e-5)
     assert losses["ce"].item() == pytest.approx(expected["loss"]["ce_loss"], abs=1e-5)
@@ -135,32 +162,57 @@ def test_losses_and_gradients(case, golden, assistant, facts):
     gradients = {name: value.grad for name, value in assistant.named_parameters() if value.grad is not None}
     norms = {name: value.norm().item() for name, value in to_released(gradients).items()}
     for name, norm in expected["grad_norm_params"].items():
-        assert norms.get(name, 0.0) == pytest.approx(norm, rel=5e-5, abs=2e-6), name
+        assert norms.get(name, 0.0) == pytest.approx(norm, rel=FINE[weights]["gradient"], abs=2e-6), name
     for group, parts in GROUPS.items():
         squares = [norms[name] ** 2 for name in expected["grad_norm_params"] if name in norms and parts in name]
-        assert sum(squares) ** 0.5 == pytest.approx(expected["grad_norm_groups"][group], rel=5e-6, abs=1e-9), group
+        assert sum(squares) ** 0.5 == pytest.approx(
+            expected["grad_norm_groups"][group], rel=FINE[weights]["group"], abs=1e-9
+        ), group
 
 
-@pytest.mark.parametrize("case", ["refer", "two_image"])
-def test_final_masks(case, golden, assistant, facts):
-    expected = np.load(golden / "outputs" / f"random_{case}.npz")
-    batch = batch_of(case, golden, assistant, facts)
+def test_final_masks(case, weights, golden, assistant, facts):
+    facts_of_case = facts.outputs[weights][case]
+    positions = facts_of_case["seg_positions_spliced"]
+    if not positions:
+        pytest.skip("the case has no mask")
+    expected = np.load(golden / "outputs" / f"{weights}_{case}.npz")
+    close = {"atol": FINE[weights]["mask"], "rtol": 0}
     with torch.no_grad():
+        prompts = assistant.prompt_projection(torch.from_numpy(expected["seg_last_hidden"]))
+        torch.testing.assert_close(prompts, torch.from_numpy(expected["seg_embeddings"]), **close)
+        batch = batch_of(case, golden, assistant, facts, positions)
         logits = assistant(batch).mask_logits
     if "low_res" in expected:
-        torch.testing.assert_close(logits, torch.from_numpy(expected["low_res"]), atol=1.5e-4, rtol=0)
-    images = batch.image_index[batch.mask_rows]
-    for image, geometry in enumerate(batch.geometries):
-        full = restore_logits(logits[images == image], geometry)
-        assert isinstance(geometry, Geometry)
+        torch.testing.assert_close(logits, torch.from_numpy(expected["low_res"]), **close)
+    for image, full in enumerate(full_masks(logits, batch)):
         wanted = torch.from_numpy(expected[f"post_{image}_stride8"])
-        torch.testing.assert_close(full[:, ::8, ::8], wanted, atol=1.5e-4, rtol=0)
-        assert (full > 0).flatten(1).sum(1).tolist() == facts.outputs[case]["post_positive_pixels"][image]
+        torch.testing.assert_close(full[:, ::8, ::8], wanted, **close)
+        assert (full > 0).flatten(1).sum(1).tolist() == facts_of_case["post_positive_pixels"][image]
+
+
+def test_masks_of_given_answers(weights, golden, assistant, facts):
+    outputs = facts.outputs[weights]
+    if not {"refer", "refer_infer"} <= outputs.keys():
+        pytest.skip(f"the case refer_infer of `{weights}` is not in shared/golden")
+    batch = batch_of("refer_infer", golden, assistant, facts, outputs["refer"]["seg_positions_spliced"])
+    with torch.no_grad():
+        masks = torch.cat(full_masks(assistant(batch).mask_logits, batch))
+    assert (masks > 0).flatten(1).sum(1).tolist() == np.ravel(outputs["refer_infer"]["positive_pixels"]).tolist()
+
+
+def full_masks(logits, batch):
+    """Logits at each image's own size."""
+    images = batch.image_index[batch.mask_rows]
+    return [restore_logits(logits[images == image], geometry) for image, geometry in enumerate(batch.geometries)]
 
 
 @pytest.mark.parametrize(("row", "question", "lead", "phrase"), GIVEN)
-def test_masks_of_given_answers(golden, assistant, facts, monkeypatch, row, question, lead, phrase):
+def test_given_answers_are_drawn_as_the_original_draws_them(
+    golden, assistant, weights, facts, monkeypatch, row, question, lead, phrase
+):
     """The original's inference path: the answer is in the talk, and one forward is done."""
+    if "refer_infer" not in facts.outputs[weights]:
+        pytest.skip(f"the case refer_infer of `{weights}` is not in shared/golden")
     prompts = assistant.format.prompts | {
         "referring": assistant.format.prompts["question"].replace("{query}", question)
     }
@@ -169,7 +221,7 @@ def test_masks_of_given_answers(golden, assistant, facts, monkeypatch, row, ques
     answer = assistant.answer(picture, [phrase], kind="referring", decoding="forced")
     talk = facts.inputs["refer_infer"]["conversations"][row].replace("<im_start><image><im_end>", "<image>")
     assert talk == f"{prompts['referring'].replace('{query}', phrase)} {answer.text}.</s>"
-    assert answer.entries[0].mask.sum() == facts.outputs["refer_infer"]["positive_pixels"][row]
+    assert answer.entries[0].mask.sum() == facts.outputs[weights]["refer_infer"]["positive_pixels"][row]
 
 
 def test_a_talk_of_two_rounds_is_read_as_the_original_does(golden, assistant, facts):
@@ -194,6 +246,8 @@ def same(one, other):
 def test_a_release_goes_in_and_out_unchanged(checkpoints, tmp_path, capsys):
     import_assistant(str(checkpoints / "release"), str(tmp_path / "in"))
     assert "used       201 tensors" in capsys.readouterr().out
+    # where the tower that the config names is found, the config stays as well
+    (tmp_path / "tiny-clip").symlink_to(checkpoints / "tiny-clip")
     export(str(tmp_path / "in"), str(tmp_path / "out"), layout="released")
     same(checkpoints / "release", tmp_path / "out")
     for name in ("added_tokens.json", "config.json"):
@@ -214,17 +268,17 @@ def test_a_training_state_is_merged_as_the_original_does(checkpoints, tmp_path):
     assert all(torch.equal(given[name], value) for name, value in wanted.items())
 
 
-@pytest.mark.parametrize("case", ["two_image"])
-def test_kept_adapters_get_the_gradients_of_the_original(case, golden, checkpoints, assistant, facts, tmp_path):
+def test_kept_adapters_get_the_gradients_of_the_original(golden, checkpoints, facts, tmp_path):
+    assistant, expected = lasagna.load(checkpoints / "release"), facts.outputs["random"]["two_image"]
     state = str(checkpoints / "train_state.safetensors")
     import_assistant(state, str(tmp_path / "in"), base=str(checkpoints / "tiny-llava"), adapters="kept")
     kept = lasagna.load(tmp_path / "in")
     loss = SegmentationLoss(resolution="image", ignored="background")
     for each in (assistant, kept):
         each.zero_grad()
-        batch = batch_of(case, golden, each, facts)
+        batch = batch_of("two_image", golden, each, facts, expected["seg_positions_spliced"])
         losses = loss(each(batch), batch)
-        assert losses["loss"].item() == pytest.approx(facts.outputs[case]["loss"]["loss"], abs=1e-5)
+        assert losses["loss"].item() == pytest.approx(expected["loss"]["loss"], abs=1e-5)
         losses["loss"].backward()
     layers = (each.language_model.llama.model.layers for each in (assistant, kept))
     for given, layer in zip(*layers, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -62,12 +63,33 @@ def test_a_release_is_loaded_in_a_line_and_answers(release):
     assert [entry.name for entry in answer.entries] == ["sky", "dog"]
 
 
+def test_an_exported_release_finds_its_tower_from_anywhere(release, tmp_path, monkeypatch):
+    export(str(release), str(tmp_path / "out"), layout="released")
+    monkeypatch.chdir(tmp_path)
+    assert lasagna.load(tmp_path / "out").answer(picture(), ["sky"]).entries
+    # beside the old one the name in it serves as well
+    export(str(release), str(release.parent / "again"), layout="released")
+    assert json.loads((release.parent / "again" / "config.json").read_text())["mm_vision_tower"] == "clip"
+
+
 def test_a_release_goes_in_and_out_unchanged(release, tmp_path):
     import_assistant(str(release), str(tmp_path / "in"))
     export(str(tmp_path / "in"), str(tmp_path / "out"), layout="released")
     before, after = tensors(release), tensors(tmp_path / "out")
     assert before.keys() == after.keys()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_each_tensor_keeps_its_precision(release, tmp_path):
+    folder = tmp_path / "mixed"
+    shutil.copytree(release, folder)
+    mixed = {name: value if "visual" in name else value.bfloat16() for name, value in tensors(release).items()}
+    torch.save(mixed, folder / "pytorch_model.bin")
+    change(folder / "config.json", torch_dtype="bfloat16", mm_vision_tower=str(release.parent / "clip"))
+    export(str(folder), str(tmp_path / "out"), layout="released")
+    after = tensors(tmp_path / "out")
+    assert mixed.keys() == after.keys()
+    assert all(value.dtype == after[name].dtype and torch.equal(value, after[name]) for name, value in mixed.items())
 
 
 @pytest.mark.parametrize("form", ["safetensors", "parts"])
@@ -88,6 +110,34 @@ def test_other_files_hold_the_same(form, release, tmp_path):
     import_assistant(str(folder), str(tmp_path / "in"), vision_tower=str(release.parent / "clip"))
     given, wanted = lasagna.load(tmp_path / "in").state_dict(), lasagna.load(release).state_dict()
     assert all(torch.equal(given[name], value) for name, value in wanted.items())
+
+
+SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
+
+
+def without_sizes(release, folder):
+    shutil.copytree(release, folder)
+    settings = json.loads((folder / "config.json").read_text())
+    kept = {name: value for name, value in settings.items() if name not in SIZES}
+    kept["mm_vision_tower"] = str(release.parent / "clip")
+    (folder / "config.json").write_text(json.dumps(kept))
+
+
+def test_sizes_that_the_config_lacks_are_read_off_the_tensors(release, tmp_path):
+    without_sizes(release, tmp_path / "bare")
+    given, wanted = lasagna.load(tmp_path / "bare"), lasagna.load(release)
+    one, other = (assistant.language_model.llama.config for assistant in (given, wanted))
+    assert [getattr(one, name) for name in SIZES] == [getattr(other, name) for name in SIZES]
+    assert all(torch.equal(value, given.state_dict()[name]) for name, value in wanted.state_dict().items())
+
+
+def test_sizes_that_nothing_tells_are_named(release, tmp_path):
+    without_sizes(release, tmp_path / "bare")
+    file = tmp_path / "bare" / "pytorch_model.bin"
+    state = {name: value.clone() for name, value in tensors(file.parent).items() if "inv_freq" not in name}
+    torch.save(state, file)
+    with pytest.raises(CheckpointError, match=r"config.json has no num_attention_heads, and the tensors do not tell"):
+        lasagna.load(tmp_path / "bare")
 
 
 LAYER = "model.layers.0.self_attn.q_proj"
@@ -120,6 +170,50 @@ def test_a_training_state_is_merged(training_state, release, root, tmp_path):
     assert report["adapters"] == [f"{LAYER}.lora_A.weight", f"{LAYER}.lora_B.weight"]
 
 
+@pytest.fixture
+def lisa_state(release, root, tmp_path):
+    """A training state of LISA: LLaVA's own words, and [SEG]."""
+    words = len(torch.load(root / "llava" / "pytorch_model.bin", weights_only=True)["model.embed_tokens.weight"]) + 1
+    state = {
+        name: value[:words].clone() if "embed_tokens" in name or "lm_head" in name else value
+        for name, value in tensors(release).items()
+    }
+    torch.save(state, tmp_path / "lisa.bin")
+    return tmp_path / "lisa.bin", words
+
+
+def test_a_training_state_of_lisa_gets_its_tokens(lisa_state, root, tmp_path):
+    file, words = lisa_state
+    import_state(file, root, tmp_path / "in")
+    added = json.loads((tmp_path / "in" / "merged" / "added_tokens.json").read_text())
+    assert added["[SEG]"] == words - 1
+    assert "<ins>" not in added
+    assistant = lasagna.load(tmp_path / "in")
+    assert re.search(r"\[(SEG|NEG)\]", assistant.answer(picture(), ["sky"]).text)
+
+
+def test_lisa_goes_out_in_its_own_layout(lisa_state, root, tmp_path):
+    file, words = lisa_state
+    import_state(file, root, tmp_path / "in")
+    export(str(tmp_path / "in"), str(tmp_path / "out"), layout="released")
+    before, after = tensors(tmp_path / "in" / "merged"), tensors(tmp_path / "out")
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    config, added = (json.loads((tmp_path / "out" / name).read_text()) for name in ("config.json", "added_tokens.json"))
+    assert (config["architectures"], config["vocab_size"]) == (["LISAForCausalLM"], words)
+    assert "[NEG]" not in added
+
+
+def test_a_state_of_another_base_is_refused(lisa_state, root, tmp_path):
+    file, words = lisa_state
+    state = torch.load(file, weights_only=True)
+    state["model.embed_tokens.weight"] = state["lm_head.weight"] = torch.zeros(words + 1, 16)
+    torch.save(state, file)
+    with pytest.raises(CheckpointError, match=rf"base: the state has {words + 1} words, .* LISA {words}"):
+        import_state(file, root, tmp_path / "in")
+    assert not (tmp_path / "in").exists()
+
+
 def test_adapters_of_a_training_state_are_kept(training_state, release, root, tmp_path):
     file, low, high = training_state
     import_state(file, root, tmp_path / "merged")
@@ -138,9 +232,8 @@ def test_adapters_of_a_training_state_are_kept(training_state, release, root, tm
     )
 
 
-def test_training_goes_on_with_kept_adapters(training_state, root, tmp_path):
-    file, low, high = training_state
-    import_state(file, root, tmp_path / "start", adapters="kept")
+def train_on(start, tmp_path):
+    """Train a step without moving, as the docs say, and return the language model of the checkpoint."""
     run = write_config(tmp_path, write_scenes(tmp_path / "scenes"))
     data = OmegaConf.load(run)
     del data["model"]
@@ -149,7 +242,7 @@ def test_training_goes_on_with_kept_adapters(training_state, root, tmp_path):
         [
             "fit",
             f"--config={ROOT / 'configs' / 'experiments' / 'gpu_24gb.yaml'}",
-            f"--config={tmp_path / 'start' / 'config.yaml'}",
+            f"--config={start / 'config.yaml'}",
             f"--config={run}",
             "--trainer.max_steps=1",
             "--trainer.precision=32-true",
@@ -158,12 +251,35 @@ def test_training_goes_on_with_kept_adapters(training_state, root, tmp_path):
             f"--trainer.default_root_dir={tmp_path / 'run'}",
         ]
     )
-    trained = lasagna.load(tmp_path / "run" / "checkpoints" / "last.ckpt").language_model
+    return lasagna.load(tmp_path / "run" / "checkpoints" / "last.ckpt").language_model
+
+
+def test_training_goes_on_with_kept_adapters(training_state, root, tmp_path):
+    file, low, high = training_state
+    import_state(file, root, tmp_path / "start", adapters="kept")
+    trained = train_on(tmp_path / "start", tmp_path)
     adapted = trained.llama.model.layers[0].self_attn.q_proj
     assert torch.equal(adapted.lora_A["default"].weight, low)
     assert torch.equal(adapted.lora_B["default"].weight, high)
     # what the import does not know comes from the config that trains on
     assert trained.adapter.dropout == 0.05
+
+
+@pytest.mark.parametrize("layout", ["merged", "adapter", "released"])
+def test_training_goes_on_from_each_folder(layout, training_state, root, tmp_path):
+    file, low, high = training_state
+    import_state(file, root, tmp_path / "start", adapters="merged" if layout == "merged" else "kept")
+    if layout != "merged":
+        export(str(tmp_path / "start"), str(tmp_path / "exported"), layout=layout)
+    if layout == "released":
+        import_assistant(str(tmp_path / "exported"), str(tmp_path / "again"))
+    start = {"merged": "start", "adapter": "exported", "released": "again"}[layout]
+    adapted = train_on(tmp_path / start, tmp_path).llama.model.layers[0].self_attn.q_proj
+    state = torch.load(file, weights_only=True)
+    base = state[f"base_model.model.{LAYER}.weight"]
+    torch.testing.assert_close(
+        adapted.base_layer.weight + adapted.get_delta_weight("default"), base + high @ low * 2, atol=1e-5, rtol=1e-5
+    )
 
 
 def test_adapters_of_several_ranks_are_not_kept(training_state, root, tmp_path):
@@ -174,6 +290,18 @@ def test_adapters_of_several_ranks_are_not_kept(training_state, root, tmp_path):
     with pytest.raises(CheckpointError, match=re.escape("adapters: to be kept they must have one rank, got [2, 4]")):
         import_state(file, root, tmp_path / "in", adapters="kept")
     assert not (tmp_path / "in").exists()
+
+
+def test_a_state_in_a_folder_and_behind_a_wrapper(training_state, root, tmp_path):
+    file, _, _ = training_state
+    wanted = import_state(file, root, tmp_path / "in")
+    (tmp_path / "state").mkdir()
+    state = {f"module.{name}": value for name, value in torch.load(file, weights_only=True).items()}
+    torch.save(state, tmp_path / "state" / "pytorch_model.bin")
+    assert import_state(tmp_path / "state", root, tmp_path / "again") == wanted
+    one, other = (tensors(tmp_path / name / "merged") for name in ("in", "again"))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
 def test_half_an_adapter_is_refused():
@@ -197,6 +325,7 @@ def test_names_go_there_and_back():
         (["--source={root}/release", "--sam={root}/sam.pth"], "sam: the source holds a SAM of its own"),
         (["--source={root}/nothing"], "source: there is no file or folder"),
         (["--source={root}/sam.pth"], "base: .* is a single file without config and tokeniser"),
+        (["--source={root}"], "base: .* is a folder without config and tokeniser"),
         (["--source={root}/release", "--vision_tower={root}/nothing"], "vision_tower: there is no CLIP folder"),
     ],
 )

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
 from transformers import LlamaConfig
 
 from lasagna.errors import CheckpointError
-from lasagna.modules.checkpoint_folder import read_json
+from lasagna.modules.checkpoint_folder import read_json, read_state
 
 _NEEDED = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+_FIRST = "model.layers.0."
 _LLAMA = (
     *_NEEDED,
     "num_key_value_heads",
@@ -31,14 +33,20 @@ def read_settings(folder: Path) -> dict[str, Any]:
         folder: The checkpoint's folder.
 
     Raises:
-        CheckpointError: If there is no such folder or file, or it is that of another kind of model.
+        CheckpointError: If there is no such folder or file, it is that of another kind of model, or a size is neither
+            in it nor told by the tensors.
     """
     if not folder.is_dir():
         raise CheckpointError(f"folder: there is no folder {str(folder)!r}; give that of a LLaVA v1 or LaSagnA release")
     settings = read_json(folder / "config.json")
-    missing = [name for name in _NEEDED if not isinstance(settings.get(name), int)]
+    if _missing(settings):
+        settings |= {name: size for name, size in sizes_of(read_state(folder)).items() if settings.get(name) is None}
+    missing = _missing(settings)
     if missing:
-        raise CheckpointError(f"folder: {folder / 'config.json'} has no {', '.join(missing)}; LLaVA v1's has them all")
+        raise CheckpointError(
+            f"folder: {folder / 'config.json'} has no {', '.join(missing)}, and the tensors do not tell; "
+            "LLaVA v1's has them all"
+        )
     projector, feature = settings.get("mm_projector_type", "linear"), settings.get("mm_vision_select_feature", "patch")
     if projector != "linear" or feature != "patch":
         raise CheckpointError(
@@ -46,6 +54,28 @@ def read_settings(folder: Path) -> dict[str, Any]:
             "LLaVA v1 has 'linear' and 'patch', later versions do not fit"
         )
     return settings
+
+
+def sizes_of(state: Mapping[str, Tensor]) -> dict[str, int]:
+    """Return those of a Llama's sizes that its tensors tell; the heads by the length of the rotary frequencies.
+
+    Args:
+        state: Tensors by the names of a release.
+    """
+    words, up = state.get("model.embed_tokens.weight"), state.get(f"{_FIRST}mlp.up_proj.weight")
+    keys, rotary = state.get(f"{_FIRST}self_attn.k_proj.weight"), state.get(f"{_FIRST}self_attn.rotary_emb.inv_freq")
+    layers = {name.split(".")[2] for name in state if name.startswith("model.layers.")}
+    sizes = {"num_hidden_layers": len(layers)} if layers else {}
+    sizes |= {} if words is None else {"hidden_size": words.shape[1]}
+    sizes |= {} if up is None else {"intermediate_size": len(up)}
+    if words is not None and keys is not None and rotary is not None:
+        head = 2 * len(rotary)
+        sizes |= {"num_attention_heads": words.shape[1] // head, "num_key_value_heads": len(keys) // head}
+    return sizes
+
+
+def _missing(settings: Mapping[str, Any]) -> list[str]:
+    return [name for name in _NEEDED if not isinstance(settings.get(name), int)]
 
 
 def llama_config(settings: Mapping[str, Any], vocabulary: int) -> LlamaConfig:

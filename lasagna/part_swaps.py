@@ -1,0 +1,46 @@
+"""Where a config swaps a part, the new part starts from its own defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pydoc import locate
+from typing import Any
+from unittest.mock import patch
+
+from jsonargparse import _typehints
+
+from lasagna.modules.base import LanguageModel, MaskHead, VisionEncoder
+
+PARTS = (VisionEncoder, LanguageModel, MaskHead)
+"""Base classes of what does not hand on its arguments."""
+
+_kept_where_accepted: Callable[[Any, Any, Any], None] = _typehints.discard_init_args_on_class_path_change
+
+
+@contextmanager
+def parts_start_anew() -> Iterator[None]:
+    """While parsing, drop all arguments of a part whose class changes.
+
+    The parser keeps those that the new class accepts as well, its predecessor's defaults among them. For a task or an
+    assistant that is what one wants (its parts stay); a SAM decoder has no use for the chunk of the tiny one.
+    """
+    with patch.object(_typehints, "discard_init_args_on_class_path_change", _discard):
+        yield
+
+
+def _discard(parser_or_action: Any, before: Any, after: Any) -> None:  # noqa: ANN401 - as the parser calls it
+    kinds = [_class(spec) for spec in (before, after)]
+    if all(map(_is_part, kinds)) and kinds[0] is not kinds[1] and "init_args" in before:
+        before["init_args"] = type(before["init_args"])()
+    else:
+        _kept_where_accepted(parser_or_action, before, after)
+
+
+def _class(spec: Any) -> object:  # noqa: ANN401
+    # a class that was named by itself has got its path by now
+    return locate(str(spec["class_path"])) if spec else None
+
+
+def _is_part(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, PARTS)
