@@ -73,6 +73,9 @@ class TextPreparation(Protocol):
     def prompt_ids(self, text: str) -> list[int]:
         """Turn a prompt into token ids: a start token if the model has one, as many image tokens as an image costs."""
 
+    def later_prompt_ids(self, text: str) -> list[int]:
+        """Turn the prompt of a later round of a talk into token ids: no start token, no image."""
+
     def answer_ids(self, text: str) -> list[int]:
         """Turn an answer, or a part of one that ends with a special token, into token ids; no end token."""
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lasagna.masks import BoolMask, Mask
-from lasagna.record import Record
+from lasagna.record import Record, Turn
 
 Kind = Literal["complex", "referring", "reasoning", "question"]
 
@@ -44,6 +44,7 @@ class Dialogue:
         entries: The answer's entries, in the order answered.
         text: The answer in words (questions alone).
         ignore: Pixels that count in no loss and no score, or None.
+        later: Rounds in words that follow in the same talk; the assistant learns to answer each with all before it.
     """
 
     kind: Kind
@@ -51,10 +52,16 @@ class Dialogue:
     entries: tuple[Entry, ...] = ()
     text: str = ""
     ignore: Mask | None = None
+    later: tuple[Turn, ...] = ()
 
     def with_answer(self, query: Sequence[str], entries: Sequence[Entry]) -> Dialogue:
         """Return a copy with another query and other entries."""
         return replace(self, query=tuple(query), entries=tuple(entries))
+
+    def apart(self) -> list[Dialogue]:
+        """Return each round as a dialogue of its own, as evaluation asks."""
+        later = [Dialogue("question", (turn.question,), text=turn.answer) for turn in self.later]
+        return [replace(self, later=()), *later] if later else [self]
 
 
 class DialogueMaker(ABC):

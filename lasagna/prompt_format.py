@@ -17,6 +17,7 @@ from lasagna.answer_reading import Fault, ParsedEntry, Piece, normalise, read_en
 from lasagna.dialogue import Dialogue, Kind
 from lasagna.errors import ConfigError, QueryError
 from lasagna.name_checks import name_fault, single_spaced
+from lasagna.record import Turn
 
 __all__ = ["Fault", "ParsedEntry", "PromptFormat", "normalise"]
 
@@ -38,6 +39,8 @@ class PromptFormat:
         markers: Further tokens of the prompts, such as those that enclose the names of a complex query.
         reserved_tokens: Further tokens that no name and no answer in words may hold; the assistant adds those of its
             language model.
+        later_prompt: Prompt of each further round of a talk, which follows the end token of the round before it;
+            ``{query}`` is replaced by the question. Empty where a row holds one round.
 
     Raises:
         ConfigError: If a token, a prompt or a separator is missing or in the way of another.
@@ -54,6 +57,7 @@ class PromptFormat:
     tail: str = ""
     markers: tuple[str, ...] = ()
     reserved_tokens: tuple[str, ...] = ()
+    later_prompt: str = ""
 
     def __post_init__(self) -> None:
         """Check that answers can be written and read in this format."""
@@ -115,10 +119,27 @@ class PromptFormat:
             QueryError: If an answer in words holds a token.
         """
         if dialogue.kind == "question":
-            if reserved := [token for token in self._all_reserved if token in dialogue.text]:
-                raise QueryError(f"answer: {dialogue.text!r} holds {reserved}, which must not stand among words")
-            return dialogue.text
+            return self._words(dialogue.text)
         return self.render(dialogue.kind, [(entry.name, entry.present) for entry in dialogue.entries])
+
+    def later(self, turn: Turn) -> tuple[str, str]:
+        """Return prompt and answer of a further round of a talk.
+
+        Raises:
+            QueryError: If the format has no further rounds, or one of the texts holds a token.
+        """
+        if not self.later_prompt:
+            raise QueryError(
+                "query: a talk of several rounds, and the prompt format holds one round in a row; ask each by itself "
+                "(`rounds: apart` of VQA), or give the format a `later_prompt`"
+            )
+        self.check("question", (turn.question,))
+        return self.later_prompt.replace("{query}", single_spaced(turn.question)), self._words(turn.answer)
+
+    def _words(self, text: str) -> str:
+        if reserved := [token for token in self._all_reserved if token in text]:
+            raise QueryError(f"answer: {text!r} holds {reserved}, which must not stand among words")
+        return text
 
     def render(self, kind: Kind, decisions: Sequence[tuple[str, bool]]) -> str:
         """Return the answer that decides for each name whether it is present."""
@@ -190,6 +211,10 @@ class PromptFormat:
                 faults.append(f"prompts.{kind}: {prompt!r} must hold {self.image_token!r} once")
             if "{query}" not in prompt:
                 faults.append(f"prompts.{kind}: {prompt!r} must hold {{query}}, the place of the names")
+        if self.later_prompt and "{query}" not in self.later_prompt:
+            faults.append(f"later_prompt: {self.later_prompt!r} must hold {{query}}, the place of the question")
+        if self.image_token and self.image_token in self.later_prompt:
+            faults.append(f"later_prompt: {self.later_prompt!r} holds {self.image_token!r}; the first round shows it")
         return faults
 
     def _joint_faults(self) -> list[str]:

@@ -16,6 +16,7 @@ PAPER = PromptFormat(
     },
     lead_in="Sure, it is ",
     tail=".",
+    later_prompt="USER: {query} ASSISTANT: ",
 )
 """The paper's spelling (arXiv 2404.08506, section 3): one entry a category, in the query's order."""
 
@@ -39,6 +40,7 @@ RELEASED = PromptFormat(
     entry_separator="",
     token_gap="",
     markers=("<cat_start>", "<cat_end>", "<semantic>"),
+    later_prompt="USER: {query} ASSISTANT:",
 )
 """The spelling of the released code and weights: LLaVA v1's talk, category markers, no separator between entries.
 
@@ -59,6 +61,7 @@ LISA = PromptFormat(
     },
     lead_in="It is ",
     tail=".",
+    later_prompt="USER: {query} ASSISTANT:",
 )
 """The spelling of LISA's weights (arXiv 2308.00692), which know one token, for what is there, and no lists."""
 

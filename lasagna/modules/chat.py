@@ -58,7 +58,7 @@ class Chat:
     """Asks an assistant about one image, round after round.
 
     Each round is asked by itself: what was said before is kept in ``rounds`` and is not read by the language model,
-    which was trained on single rounds.
+    which learns lists and phrases in rounds by themselves.
 
     Args:
         assistant: Who answers.

@@ -38,6 +38,10 @@ class TokenizerPreparation:
         start = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
         return start + self._ids(before) + self._ids(image) * self.image_tokens + self._ids(after)
 
+    def later_prompt_ids(self, text: str) -> list[int]:
+        """Turn the prompt of a later round of a talk into token ids: no start token, no image."""
+        return self.answer_ids(text)
+
     def answer_ids(self, text: str) -> list[int]:
         """Turn an answer, or a part of one that ends with a special token, into token ids; no end token."""
         return self._ids(text)

@@ -59,6 +59,10 @@ class LlavaPreparation:
         vectors = [self.image_token_id] * self.image_tokens if image else []
         return [int(self.tokenizer.pieces.bos_id()), *self.tokenizer.ids(before), *vectors, *self.tokenizer.ids(after)]
 
+    def later_prompt_ids(self, text: str) -> list[int]:
+        """Turn the prompt of a later round of a talk into token ids: no start token, no image, no blank at the end."""
+        return self.tokenizer.ids(text.rstrip())
+
     def answer_ids(self, text: str) -> list[int]:
         """Turn an answer, or a part of one that ends with a special token, into token ids; no end token."""
         return self.tokenizer.ids(text)

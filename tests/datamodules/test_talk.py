@@ -1,0 +1,104 @@
+"""A talk of several rounds is one row: each answer is learned with all that was said before it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from data_fakes import END, MANIFEST, FakeImage, FakeText, preparation, record
+
+from lasagna.batch import IGNORE_LABEL, Preparation
+from lasagna.datamodules import Source, write_shards
+from lasagna.datamodules.collate import collate
+from lasagna.datamodules.sample_maker import SampleMaker
+from lasagna.datamodules.skipped import SkipTally
+from lasagna.datamodules.stream import EvaluationStream
+from lasagna.errors import ConfigError, QueryError
+from lasagna.prompt_formats import PAPER
+from lasagna.record import Turn
+from lasagna.tasks import VQA
+
+TALK = (Turn("What is there?", "A ball."), Turn("What colour\n is it?", "Blue."), Turn("How many?", "One."))
+PIECES = [
+    ("USER: <image>\nWhat is there? ASSISTANT: ", False),
+    ("A ball.", True),
+    ("USER: What colour is it? ASSISTANT: ", False),
+    ("Blue.", True),
+    ("USER: How many? ASSISTANT: ", False),
+    ("One.", True),
+]
+"""Each text with whether it is supervised."""
+
+
+def talking(max_length=500):
+    return Preparation(FakeImage(), FakeText(max_length, special=PAPER.special_tokens), PAPER)
+
+
+def samples(folder, asked, task=None, talk=TALK, apart=False):
+    write_shards([replace(record(0), talk=talk)], folder, MANIFEST)
+    source = Source(str(folder), task or VQA())
+    maker = SampleMaker(source, (), asked, 0, SkipTally([source.label], 1), apart=apart)
+    return list(EvaluationStream(maker))
+
+
+def expected(rounds, text):
+    ids, labels = [], []
+    for words, supervised in PIECES[: 2 * rounds]:
+        part = text.prompt_ids(words) if not ids else text.answer_ids(words)
+        ids += part + [END] * supervised
+        labels += [*part, END] if supervised else [IGNORE_LABEL] * len(part)
+    return ids, labels
+
+
+def test_every_round_of_a_talk_is_supervised_in_one_row(tmp_path):
+    asked = talking()
+    batch = collate(samples(tmp_path, asked), asked)
+    ids, labels = expected(3, asked.text)
+    assert batch.input_ids.tolist() == [ids]
+    assert batch.labels.tolist() == [labels]
+    assert batch.samples[0].dialogue.later == TALK[1:]
+
+
+@pytest.mark.parametrize("short", [1, 40, 60])
+def test_rounds_that_the_language_model_cannot_take_are_left_out_at_the_end(tmp_path, short):
+    whole, two, one = (len(expected(rounds, talking().text)[0]) for rounds in (3, 2, 1))
+    rounds = 2 if whole - short >= two else 1
+    [sample] = samples(tmp_path, talking(whole - short))
+    assert len(sample.rows[0].input_ids) == (two if rounds == 2 else one)
+    assert sample.rows[0].input_ids == expected(rounds, talking().text)[0]
+    assert sample.rows[0].dialogue.later == TALK[1:rounds]
+
+
+def test_a_first_round_that_is_too_long_is_an_error(tmp_path):
+    with pytest.raises(QueryError, match="takes at most 20"):
+        samples(tmp_path, talking(20))
+
+
+def test_evaluation_asks_each_round_by_itself(tmp_path):
+    [sample] = samples(tmp_path, talking(), apart=True)
+    assert [row.dialogue.query[0] for row in sample.rows] == [turn.question for turn in TALK]
+    assert [row.dialogue.text for row in sample.rows] == [turn.answer for turn in TALK]
+    assert [row.dialogue.later for row in sample.rows] == [()] * 3
+
+
+def test_a_format_of_one_round_says_how_to_go_on(tmp_path):
+    with pytest.raises(QueryError, match=r"rounds: apart.*later_prompt"):
+        samples(tmp_path / "together", preparation())
+    [sample] = samples(tmp_path / "apart", preparation(), VQA(rounds="apart"))
+    assert len(sample.rows) == 3
+    [sample] = samples(tmp_path / "one", preparation(), talk=TALK[:1])
+    assert len(sample.rows) == 1
+
+
+@pytest.mark.parametrize("turn", [Turn("what is <SEG>?", "it"), Turn("what is it?", "a <NEG>")])
+def test_no_round_may_hold_a_token(tmp_path, turn):
+    with pytest.raises(QueryError, match=r"<SEG>|<NEG>"):
+        samples(tmp_path, talking(), talk=(TALK[0], turn))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"), [("USER: ", "later_prompt: .*{query}"), ("<image>{query}", "later_prompt: .*'<image>'")]
+)
+def test_later_prompts_that_cannot_work(prompt, message):
+    with pytest.raises(ConfigError, match=message):
+        replace(PAPER, later_prompt=prompt)
