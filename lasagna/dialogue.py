@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lasagna.masks import BoolMask, Mask
 from lasagna.record import Record, Turn
 
-Kind = Literal["complex", "referring", "reasoning", "question"]
+Kind = Literal["complex", "referring", "reasoning", "explained", "question"]
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,14 @@ class Dialogue:
     """A query about one image and the answer to learn.
 
     A complex query lists names, and its answer has one entry a name; a name without an entry is absent and left out.
-    A referring or reasoning query has one name, the phrase itself. A question has one name, and is answered in words.
+    A referring or reasoning query has one name, the phrase itself; an explained one is a reasoning query whose answer
+    goes on in words. A question has one name, and is answered in words alone.
 
     Args:
         kind: Which kind of query it is; the training strategies apply to complex ones alone.
         query: What is asked for, in the order asked.
         entries: The answer's entries, in the order answered.
-        text: The answer in words (questions alone).
+        text: The answer in words (of questions), or the words behind the mask (of explained queries).
         ignore: Pixels that count in no loss and no score, or None.
         later: Rounds in words that follow in the same talk; the assistant learns to answer each with all before it.
     """

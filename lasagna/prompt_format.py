@@ -19,6 +19,9 @@ from lasagna.errors import ConfigError, QueryError
 from lasagna.name_checks import name_fault, single_spaced
 from lasagna.record import Turn
 
+OPTIONAL_KINDS = frozenset({"explained"})
+"""Kinds of queries that a format need not have."""
+
 __all__ = ["Fault", "ParsedEntry", "PromptFormat", "normalise"]
 
 
@@ -30,11 +33,12 @@ class PromptFormat:
         present_token: Token that says "here it is" and carries a mask.
         absent_token: Token that says "not in the picture".
         image_token: Place of the image in a prompt.
-        prompts: Prompt for each kind of query; ``{query}`` is replaced by the names or the phrase.
+        prompts: Prompt for each kind of query; ``{query}`` is replaced by the names or the phrase. One for "explained"
+            may be left out: nobody can ask for explanations then.
         name_separator: What stands between the names of a complex query.
         entry_separator: What stands between the entries of an answer.
         token_gap: What stands between a name and its token.
-        lead_in: What stands before the one token of a referring or reasoning answer.
+        lead_in: What stands before the one token of a referring, reasoning or explained answer.
         tail: What stands at the end of an answer, before the language model's own end token.
         markers: Further tokens of the prompts, such as those that enclose the names of a complex query.
         reserved_tokens: Further tokens that no name and no answer in words may hold; the assistant adds those of its
@@ -78,7 +82,7 @@ class PromptFormat:
                 a name that holds a token or separator, or several names where the kind takes one.
         """
         if kind not in self.prompts:
-            raise QueryError(f"kind: {kind!r} is none; choose one of {', '.join(self.prompts)}")
+            raise QueryError(f"kind: {kind!r} is none of this prompt format; choose one of {', '.join(self.prompts)}")
         if isinstance(query, str) or not all(isinstance(name, str) for name in query):
             raise QueryError(f"query: expected a list of names such as {[str(query)]}, got {query!r}")
         if not query:
@@ -120,7 +124,8 @@ class PromptFormat:
         """
         if dialogue.kind == "question":
             return self._words(dialogue.text)
-        return self.render(dialogue.kind, [(entry.name, entry.present) for entry in dialogue.entries])
+        decided = self.render(dialogue.kind, [(entry.name, entry.present) for entry in dialogue.entries])
+        return f"{decided} {self._words(dialogue.text)}" if dialogue.kind == "explained" and dialogue.text else decided
 
     def later(self, turn: Turn) -> tuple[str, str]:
         """Return prompt and answer of a further round of a talk.
@@ -142,7 +147,7 @@ class PromptFormat:
         return text
 
     def render(self, kind: Kind, decisions: Sequence[tuple[str, bool]]) -> str:
-        """Return the answer that decides for each name whether it is present."""
+        """Return the answer that decides for each name whether it is present, without an explanation."""
         tokens = {True: self.present_token, False: self.absent_token}
         parts = [self.lead(kind, name, rank == 0) + tokens[present] for rank, (name, present) in enumerate(decisions)]
         return "".join(parts) + self.tail
@@ -157,7 +162,8 @@ class PromptFormat:
 
         Returns:
             The entries in the order written, each name once (the first counts), and one fault for each name that is
-            missing, repeated or was not asked for, for an order unlike the query's, and for text behind the last token.
+            missing, repeated or was not asked for, for an order unlike the query's, and for text behind the last token
+            that is no explanation.
         """
         return self.read(kind, query, *split_text(text, self.present_token, self.absent_token))
 
@@ -187,8 +193,11 @@ class PromptFormat:
         else:
             entries, faults = read_single(query[0], pieces)
         ends = kind == "complex" or (pieces and kind != "question")
-        faults += ["trailing"] if ends and spelling(rest) != spelling(self.tail) else []
+        faults += ["trailing"] if ends and not self._is_end(kind, spelling(rest), spelling(self.tail)) else []
         return entries, tuple(faults)
+
+    def _is_end(self, kind: Kind, rest: str, tail: str) -> bool:
+        return rest.startswith(tail) if kind == "explained" else rest == tail
 
     def _token_faults(self) -> list[str]:
         names = ("present_token", "absent_token", "image_token")
@@ -203,7 +212,7 @@ class PromptFormat:
 
     def _prompt_faults(self) -> list[str]:
         kinds = set(get_args(Kind))
-        if kinds != self.prompts.keys():
+        if not kinds - OPTIONAL_KINDS <= self.prompts.keys() <= kinds:
             return [f"prompts: expected one for each of {sorted(kinds)}, got {sorted(self.prompts)}"]
         faults = []
         for kind, prompt in self.prompts.items():

@@ -12,6 +12,7 @@ PAPER = PromptFormat(
         "complex": "USER: <image>\nPlease segment the following categories: {query}. ASSISTANT: ",
         "referring": "USER: <image>\nPlease segment {query} in this image. ASSISTANT: ",
         "reasoning": "USER: <image>\n{query} Please answer with a segmentation mask. ASSISTANT: ",
+        "explained": "USER: <image>\n{query} Please answer with a segmentation mask and explain why. ASSISTANT: ",
         "question": "USER: <image>\n{query} ASSISTANT: ",
     },
     lead_in="Sure, it is ",
@@ -35,6 +36,10 @@ RELEASED = PromptFormat(
             _SYSTEM + "USER: <image>\n What is {query} in this image? Please output segmentation mask. ASSISTANT:"
         ),
         "reasoning": _SYSTEM + "USER: <image>\n{query} Please output segmentation mask. ASSISTANT:",
+        "explained": (
+            _SYSTEM
+            + "USER: <image>\n{query} Please find detection box and segmentation mask and explain why. ASSISTANT:"
+        ),
         "question": _SYSTEM + "USER: <image>\n{query} ASSISTANT:",
     },
     entry_separator="",
@@ -57,6 +62,7 @@ LISA = PromptFormat(
             _SYSTEM + "USER: <image>\n What is {query} in this image? Please output segmentation mask. ASSISTANT:"
         ),
         "reasoning": _SYSTEM + "USER: <image>\n{query} Please output segmentation mask. ASSISTANT:",
+        "explained": _SYSTEM + "USER: <image>\n{query} Please output segmentation mask and explain why. ASSISTANT:",
         "question": _SYSTEM + "USER: <image>\n{query} ASSISTANT:",
     },
     lead_in="It is ",

@@ -210,6 +210,42 @@ def test_faults_of_single_answers(text, count, faults):
 
 
 @pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("paper", "Sure, it is <SEG>. It is red."),
+        ("released", "<ins> It is red."),
+        ("lisa", "It is [SEG]. It is red."),
+    ],
+)
+def test_explained_answers_are_written_and_read(name, answer):
+    form = PROMPT_FORMATS[name]
+    dialogue = Dialogue("explained", ("what burns?",), (Entry("what burns?", True),), text="It is red.")
+    assert form.answer(dialogue) == answer
+    assert form.parse("explained", dialogue.query, answer) == ((ParsedEntry("what burns?", True, 0),), ())
+    assert form.parse("explained", dialogue.query, form.render("explained", [("what burns?", False)]))[1] == ()
+    assert "and explain why" in form.prompt("explained", dialogue.query)
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        ("It is red.", ("missing",)),
+        ("Sure, it is <SEG>. Red <SEG>", ("repeated", "trailing")),
+        ("Sure, it is <SEG>, red", ("trailing",)),
+    ],
+)
+def test_faults_of_explained_answers(text, faults):
+    assert PAPER.parse("explained", ["it"], text)[1] == faults
+
+
+def test_formats_without_explanations_say_so():
+    with pytest.raises(QueryError, match=r"kind: 'explained'.*reasoning"):
+        TINY.check("explained", ["it"])
+    with pytest.raises(QueryError, match=r"answer: .*<SEG>"):
+        PAPER.answer(Dialogue("explained", ("it",), (Entry("it", True),), text="a <SEG>"))
+
+
+@pytest.mark.parametrize(
     ("query", "message"),
     [
         ([], "empty"),

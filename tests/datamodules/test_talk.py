@@ -1,9 +1,10 @@
-"""A talk of several rounds is one row: each answer is learned with all that was said before it."""
+"""Answers in words: a talk is one row, each answer learned with all before it; explanations stand behind masks."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from data_fakes import END, MANIFEST, FakeImage, FakeText, preparation, record
 
@@ -14,9 +15,10 @@ from lasagna.datamodules.sample_maker import SampleMaker
 from lasagna.datamodules.skipped import SkipTally
 from lasagna.datamodules.stream import EvaluationStream
 from lasagna.errors import ConfigError, QueryError
+from lasagna.masks import RLEMask
 from lasagna.prompt_formats import PAPER
-from lasagna.record import Turn
-from lasagna.tasks import VQA
+from lasagna.record import Question, Turn
+from lasagna.tasks import VQA, Reasoning
 
 TALK = (Turn("What is there?", "A ball."), Turn("What colour\n is it?", "Blue."), Turn("How many?", "One."))
 PIECES = [
@@ -94,6 +96,21 @@ def test_a_format_of_one_round_says_how_to_go_on(tmp_path):
 def test_no_round_may_hold_a_token(tmp_path, turn):
     with pytest.raises(QueryError, match=r"<SEG>|<NEG>"):
         samples(tmp_path, talking(), talk=(TALK[0], turn))
+
+
+def test_words_behind_a_mask_are_supervised_and_the_mask_is_at_its_token(tmp_path):
+    mask = RLEMask.from_array(np.eye(9, 12, dtype=bool))
+    asked = (Question("what rolls?", "A ball does.", (mask,)),)
+    write_shards([replace(record(0), questions=asked)], tmp_path, MANIFEST)
+    source = Source(str(tmp_path), Reasoning(explained=1.0))
+    [sample] = EvaluationStream(SampleMaker(source, (), talking(), 0, SkipTally([source.label], 1)))
+    [row], text = sample.rows, talking().text
+    prompt = text.prompt_ids(PAPER.prompt("explained", ("what rolls?",)))
+    answer = [*text.answer_ids("Sure, it is <SEG>. A ball does."), END]
+    assert row.input_ids == prompt + answer
+    assert row.labels == [IGNORE_LABEL] * len(prompt) + answer
+    assert [row.input_ids[place] for place in row.mask_positions] == text.answer_ids("<SEG>")
+    assert len(collate([sample], talking()).mask_targets) == 1
 
 
 @pytest.mark.parametrize(
