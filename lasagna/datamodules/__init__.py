@@ -1,5 +1,6 @@
 """Data: records from shards, the training strategies, and batches."""
 
+from lasagna.datamodules.answer_sampling import AnswerSampling
 from lasagna.datamodules.collate import collate
 from lasagna.datamodules.sample import PreparedSample, prepare_sample
 from lasagna.datamodules.scene_writer import SceneWriter
@@ -12,6 +13,7 @@ from lasagna.datamodules.transforms import RecordTransform
 from lasagna.datamodules.writers import DataWriter
 
 __all__ = [
+    "AnswerSampling",
     "ClassSampling",
     "DataWriter",
     "NegativeInjection",
