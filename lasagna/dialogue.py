@@ -45,6 +45,8 @@ class Dialogue:
         entries: The answer's entries, in the order answered.
         text: The answer in words (of questions), or the words behind the mask (of explained queries).
         ignore: Pixels that count in no loss and no score, or None.
+        wording: Numbers of the wordings of question and answer, counted round and round among those of the prompt
+            format; (0, 0) for the first ones, in which evaluation asks.
         later: Rounds in words that follow in the same talk; the assistant learns to answer each with all before it.
     """
 
@@ -53,6 +55,7 @@ class Dialogue:
     entries: tuple[Entry, ...] = ()
     text: str = ""
     ignore: Mask | None = None
+    wording: tuple[int, int] = (0, 0)
     later: tuple[Turn, ...] = ()
 
     def with_answer(self, query: Sequence[str], entries: Sequence[Entry]) -> Dialogue:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import repeat
 from typing import get_args
@@ -43,6 +43,9 @@ class PromptFormat:
         markers: Further tokens of the prompts, such as those that enclose the names of a complex query.
         reserved_tokens: Further tokens that no name and no answer in words may hold; the assistant adds those of its
             language model.
+        further_prompts: Further wordings of the prompts by kind, from which training may draw (``RandomWording``).
+        single_answers: Wordings of the answer to a referring, reasoning or explained query; ``{token}`` is replaced by
+            its token. The first is used in evaluation. Empty for the one of ``lead_in`` and ``tail``.
         later_prompt: Prompt of each further round of a talk, which follows the end token of the round before it;
             ``{query}`` is replaced by the question. Empty where a row holds one round.
 
@@ -61,6 +64,8 @@ class PromptFormat:
     tail: str = ""
     markers: tuple[str, ...] = ()
     reserved_tokens: tuple[str, ...] = ()
+    further_prompts: dict[Kind, tuple[str, ...]] = field(default_factory=dict)
+    single_answers: tuple[str, ...] = ()
     later_prompt: str = ""
 
     def __post_init__(self) -> None:
@@ -105,15 +110,25 @@ class PromptFormat:
     def _separators(self) -> tuple[str, ...]:
         return tuple(sorted({self.name_separator.strip(), self.entry_separator.strip()} - {""}))
 
-    def prompt(self, kind: Kind, query: Sequence[str]) -> str:
-        """Return the text that the assistant reads before it answers."""
+    @cached_property
+    def _singles(self) -> tuple[str, ...]:
+        return self.single_answers or (f"{self.lead_in}{{token}}{self.tail}",)
+
+    def prompt(self, kind: Kind, query: Sequence[str], wording: int = 0) -> str:
+        """Return the text that the assistant reads before it answers.
+
+        Args:
+            kind: Kind of the query.
+            query: The names asked for.
+            wording: Number of the wording, counted round and round among those that there are.
+        """
         names = self.name_separator.join(map(single_spaced, query))
-        return self.prompts[kind].replace("{query}", names)
+        return _one_of((self.prompts[kind], *self.further_prompts.get(kind, ())), wording).replace("{query}", names)
 
     def lead(self, kind: Kind, name: str, first: bool) -> str:
         """Return what stands before an entry's token."""
         if kind != "complex":
-            return self.lead_in
+            return self._singles[0].partition("{token}")[0]
         return ("" if first else self.entry_separator) + single_spaced(name) + self.token_gap
 
     def answer(self, dialogue: Dialogue) -> str:
@@ -124,7 +139,8 @@ class PromptFormat:
         """
         if dialogue.kind == "question":
             return self._words(dialogue.text)
-        decided = self.render(dialogue.kind, [(entry.name, entry.present) for entry in dialogue.entries])
+        decisions = [(entry.name, entry.present) for entry in dialogue.entries]
+        decided = self.render(dialogue.kind, decisions, dialogue.wording[1])
         return f"{decided} {self._words(dialogue.text)}" if dialogue.kind == "explained" and dialogue.text else decided
 
     def later(self, turn: Turn) -> tuple[str, str]:
@@ -146,9 +162,17 @@ class PromptFormat:
             raise QueryError(f"answer: {text!r} holds {reserved}, which must not stand among words")
         return text
 
-    def render(self, kind: Kind, decisions: Sequence[tuple[str, bool]]) -> str:
-        """Return the answer that decides for each name whether it is present, without an explanation."""
+    def render(self, kind: Kind, decisions: Sequence[tuple[str, bool]], wording: int = 0) -> str:
+        """Return the answer that decides for each name whether it is present, without an explanation.
+
+        Args:
+            kind: Kind of the query.
+            decisions: Names and whether they are present; one if the query is not complex.
+            wording: Number of the wording, counted round and round among those that there are.
+        """
         tokens = {True: self.present_token, False: self.absent_token}
+        if kind != "complex":
+            return "".join(_one_of(self._singles, wording).replace("{token}", tokens[there]) for _, there in decisions)
         parts = [self.lead(kind, name, rank == 0) + tokens[present] for rank, (name, present) in enumerate(decisions)]
         return "".join(parts) + self.tail
 
@@ -193,11 +217,14 @@ class PromptFormat:
         else:
             entries, faults = read_single(query[0], pieces)
         ends = kind == "complex" or (pieces and kind != "question")
-        faults += ["trailing"] if ends and not self._is_end(kind, spelling(rest), spelling(self.tail)) else []
+        faults += ["trailing"] if ends and not self._is_end(kind, rest, spelling) else []
         return entries, tuple(faults)
 
-    def _is_end(self, kind: Kind, rest: str, tail: str) -> bool:
-        return rest.startswith(tail) if kind == "explained" else rest == tail
+    def _is_end(self, kind: Kind, rest: str, spelling: Callable[[str], str]) -> bool:
+        singles = (answer.partition("{token}")[2] for answer in self._singles)
+        tails = {spelling(tail) for tail in ((self.tail,) if kind == "complex" else singles)}
+        written = spelling(rest)
+        return any(map(written.startswith, tails)) if kind == "explained" else written in tails
 
     def _token_faults(self) -> list[str]:
         names = ("present_token", "absent_token", "image_token")
@@ -214,12 +241,17 @@ class PromptFormat:
         kinds = set(get_args(Kind))
         if not kinds - OPTIONAL_KINDS <= self.prompts.keys() <= kinds:
             return [f"prompts: expected one for each of {sorted(kinds)}, got {sorted(self.prompts)}"]
-        faults = []
-        for kind, prompt in self.prompts.items():
+        strange = sorted(self.further_prompts.keys() - self.prompts.keys())
+        faults = [f"further_prompts: {strange} have no first prompt in `prompts`"] if strange else []
+        places = [(f"prompts.{kind}", prompt) for kind, prompt in self.prompts.items()]
+        places += [
+            (f"further_prompts.{kind}", prompt) for kind, more in self.further_prompts.items() for prompt in more
+        ]
+        for place, prompt in places:
             if self.image_token and prompt.count(self.image_token) != 1:
-                faults.append(f"prompts.{kind}: {prompt!r} must hold {self.image_token!r} once")
+                faults.append(f"{place}: {prompt!r} must hold {self.image_token!r} once")
             if "{query}" not in prompt:
-                faults.append(f"prompts.{kind}: {prompt!r} must hold {{query}}, the place of the names")
+                faults.append(f"{place}: {prompt!r} must hold {{query}}, the place of the names")
         if self.later_prompt and "{query}" not in self.later_prompt:
             faults.append(f"later_prompt: {self.later_prompt!r} must hold {{query}}, the place of the question")
         if self.image_token and self.image_token in self.later_prompt:
@@ -232,4 +264,11 @@ class PromptFormat:
         for joint in joints:
             text = getattr(self, joint)
             faults += [f"{joint}: {text!r} holds {token!r}" for token in self.special_tokens if token and token in text]
+        for answer in self.single_answers:
+            if answer.count("{token}") != 1 or any(token and token in answer for token in self.special_tokens):
+                faults.append(f"single_answers: {answer!r} must hold {{token}} once, and no token itself")
         return faults
+
+
+def _one_of(wordings: Sequence[str], number: int) -> str:
+    return wordings[number % len(wordings)]

@@ -2,6 +2,7 @@
 
 from lasagna.datamodules.answer_sampling import AnswerSampling
 from lasagna.datamodules.collate import collate
+from lasagna.datamodules.random_wording import RandomWording
 from lasagna.datamodules.sample import PreparedSample, prepare_sample
 from lasagna.datamodules.scene_writer import SceneWriter
 from lasagna.datamodules.shard_datamodule import ShardDataModule
@@ -19,6 +20,7 @@ __all__ = [
     "NegativeInjection",
     "OrderRandomization",
     "PreparedSample",
+    "RandomWording",
     "RecordTransform",
     "SceneWriter",
     "ShardDataModule",

@@ -97,7 +97,7 @@ def prepare_sample(
 def _row(dialogue: Dialogue, preparation: Preparation) -> Row:
     prompt_format, text = preparation.prompt_format, preparation.text
     prompt_format.check(dialogue.kind, dialogue.query)
-    prompt = text.prompt_ids(prompt_format.prompt(dialogue.kind, dialogue.query))
+    prompt = text.prompt_ids(prompt_format.prompt(dialogue.kind, dialogue.query, dialogue.wording[0]))
     answer = [*text.answer_ids(prompt_format.answer(dialogue)), text.end_token_id]
     _check_length(dialogue, len(prompt), len(answer), text.max_length)
     row = Row(
