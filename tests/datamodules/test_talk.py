@@ -15,6 +15,7 @@ from lasagna.datamodules.sample_maker import SampleMaker
 from lasagna.datamodules.skipped import SkipTally
 from lasagna.datamodules.stream import EvaluationStream
 from lasagna.errors import ConfigError, QueryError
+from lasagna.evaluating.passes import Pass
 from lasagna.masks import RLEMask
 from lasagna.prompt_formats import PAPER
 from lasagna.record import Question, Turn
@@ -81,6 +82,15 @@ def test_evaluation_asks_each_round_by_itself(tmp_path):
     assert [row.dialogue.query[0] for row in sample.rows] == [turn.question for turn in TALK]
     assert [row.dialogue.text for row in sample.rows] == [turn.answer for turn in TALK]
     assert [row.dialogue.later for row in sample.rows] == [()] * 3
+
+
+def test_lasagna_evaluate_asks_each_round_by_itself(tmp_path):
+    write_shards([replace(record(0), talk=TALK)], tmp_path, MANIFEST)
+    one = Pass(Source(str(tmp_path), VQA()), VQA(), (), 0, ("ordered",))
+    [asked] = map(one.ask, one.raw())
+    assert [(dialogue.query[0], dialogue.later) for dialogue in asked.dialogues] == [
+        (turn.question, ()) for turn in TALK
+    ]
 
 
 def test_a_format_of_one_round_says_how_to_go_on(tmp_path):
