@@ -11,16 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import repeat
-from typing import get_args
 
 from lasagna.answer_reading import Fault, ParsedEntry, Piece, normalise, read_entries, read_single, split_text
 from lasagna.dialogue import Dialogue, Kind
 from lasagna.errors import ConfigError, QueryError
+from lasagna.format_checks import format_faults
 from lasagna.name_checks import name_fault, single_spaced
 from lasagna.record import Turn
-
-OPTIONAL_KINDS = frozenset({"explained"})
-"""Kinds of queries that a format need not have."""
 
 __all__ = ["Fault", "ParsedEntry", "PromptFormat", "normalise"]
 
@@ -70,8 +67,7 @@ class PromptFormat:
 
     def __post_init__(self) -> None:
         """Check that answers can be written and read in this format."""
-        faults = [*self._token_faults(), *self._prompt_faults(), *self._joint_faults()]
-        if faults:
+        if faults := format_faults(self):
             raise ConfigError(f"prompt_format: {'; '.join(faults)}")
 
     @property
@@ -225,49 +221,6 @@ class PromptFormat:
         tails = {spelling(tail) for tail in ((self.tail,) if kind == "complex" else singles)}
         written = spelling(rest)
         return any(map(written.startswith, tails)) if kind == "explained" else written in tails
-
-    def _token_faults(self) -> list[str]:
-        names = ("present_token", "absent_token", "image_token")
-        empty = [name for name in names if not getattr(self, name).strip()]
-        faults = [f"{name}: it is empty; give a token such as '<SEG>'" for name in empty]
-        for rank, name in enumerate(names):
-            for other in () if empty else names[:rank]:
-                one, two = getattr(self, other), getattr(self, name)
-                if one in two or two in one:
-                    faults.append(f"{other} {one!r} and {name} {two!r}: neither may hold the other")
-        return faults
-
-    def _prompt_faults(self) -> list[str]:
-        kinds = set(get_args(Kind))
-        if not kinds - OPTIONAL_KINDS <= self.prompts.keys() <= kinds:
-            return [f"prompts: expected one for each of {sorted(kinds)}, got {sorted(self.prompts)}"]
-        strange = sorted(self.further_prompts.keys() - self.prompts.keys())
-        faults = [f"further_prompts: {strange} have no first prompt in `prompts`"] if strange else []
-        places = [(f"prompts.{kind}", prompt) for kind, prompt in self.prompts.items()]
-        places += [
-            (f"further_prompts.{kind}", prompt) for kind, more in self.further_prompts.items() for prompt in more
-        ]
-        for place, prompt in places:
-            if self.image_token and prompt.count(self.image_token) != 1:
-                faults.append(f"{place}: {prompt!r} must hold {self.image_token!r} once")
-            if "{query}" not in prompt:
-                faults.append(f"{place}: {prompt!r} must hold {{query}}, the place of the names")
-        if self.later_prompt and "{query}" not in self.later_prompt:
-            faults.append(f"later_prompt: {self.later_prompt!r} must hold {{query}}, the place of the question")
-        if self.image_token and self.image_token in self.later_prompt:
-            faults.append(f"later_prompt: {self.later_prompt!r} holds {self.image_token!r}; the first round shows it")
-        return faults
-
-    def _joint_faults(self) -> list[str]:
-        joints = ("name_separator", "entry_separator", "token_gap", "lead_in", "tail")
-        faults = [] if self.name_separator else ["name_separator: it is empty, so that names would run together"]
-        for joint in joints:
-            text = getattr(self, joint)
-            faults += [f"{joint}: {text!r} holds {token!r}" for token in self.special_tokens if token and token in text]
-        for answer in self.single_answers:
-            if answer.count("{token}") != 1 or any(token and token in answer for token in self.special_tokens):
-                faults.append(f"single_answers: {answer!r} must hold {{token}} once, and no token itself")
-        return faults
 
 
 def _one_of(wordings: Sequence[str], number: int) -> str:
