@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lasagna.masks import BoolMask, Mask
-from lasagna.record import Record
+from lasagna.record import Record, Turn
 from lasagna.top_map import TopMap
 
-Kind = Literal["complex", "referring", "reasoning", "question"]
+Kind = Literal["complex", "referring", "reasoning", "explained", "question"]
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,18 @@ class Dialogue:
     """A query about one image and the answer to learn.
 
     A complex query lists names, and its answer has one entry a name; a name without an entry is absent and left out.
-    A referring or reasoning query has one name, the phrase itself. A question has one name, and is answered in words.
+    A referring or reasoning query has one name, the phrase itself; an explained one is a reasoning query whose answer
+    goes on in words. A question has one name, and is answered in words alone.
 
     Args:
         kind: Which kind of query it is; the training strategies apply to complex ones alone.
         query: What is asked for, in the order asked.
         entries: The answer's entries, in the order answered.
-        text: The answer in words (questions alone).
+        text: The answer in words (of questions), or the words behind the mask (of explained queries).
         ignore: Pixels that count in no loss and no score, or None.
+        wording: Numbers of the wordings of question and answer, counted round and round among those of the prompt
+            format; (0, 0) for the first ones, in which evaluation asks.
+        later: Rounds in words that follow in the same talk; the assistant learns to answer each with all before it.
     """
 
     kind: Kind
@@ -52,10 +56,17 @@ class Dialogue:
     entries: tuple[Entry, ...] = ()
     text: str = ""
     ignore: Mask | None = None
+    wording: tuple[int, int] = (0, 0)
+    later: tuple[Turn, ...] = ()
 
     def with_answer(self, query: Sequence[str], entries: Sequence[Entry]) -> Dialogue:
         """Return a copy with another query and other entries."""
         return replace(self, query=tuple(query), entries=tuple(entries))
+
+    def apart(self) -> list[Dialogue]:
+        """Return each round as a dialogue of its own, as evaluation asks."""
+        later = [Dialogue("question", (turn.question,), text=turn.answer) for turn in self.later]
+        return [replace(self, later=()), *later] if later else [self]
 
 
 class DialogueMaker(ABC):

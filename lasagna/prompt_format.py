@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import repeat
-from typing import get_args
 
 from lasagna.answer_reading import Fault, ParsedEntry, Piece, normalise, read_entries, read_single, split_text
 from lasagna.dialogue import Dialogue, Kind
 from lasagna.errors import ConfigError, QueryError
+from lasagna.format_checks import format_faults
 from lasagna.name_checks import name_fault, single_spaced
+from lasagna.record import Turn
 
 __all__ = ["Fault", "ParsedEntry", "PromptFormat", "normalise"]
 
@@ -29,11 +30,12 @@ class PromptFormat:
         present_token: Token that says "here it is" and carries a mask.
         absent_token: Token that says "not in the picture".
         image_token: Place of the image in a prompt.
-        prompts: Prompt for each kind of query; ``{query}`` is replaced by the names or the phrase.
+        prompts: Prompt for each kind of query; ``{query}`` is replaced by the names or the phrase. One for "explained"
+            may be left out: nobody can ask for explanations then.
         name_separator: What stands between the names of a complex query.
         entry_separator: What stands between the entries of an answer.
         token_gap: What stands between a name and its token.
-        lead_in: What stands before the one token of a referring or reasoning answer.
+        lead_in: What stands before the one token of a referring, reasoning or explained answer.
         given_lead_in: The same where the answer is given to the model and not written by it; None for ``lead_in``.
         tail: What stands at the end of an answer, before the language model's own end token.
         next_round: What stands in the place of all up to the image in a further round of a talk; None if there are no
@@ -41,6 +43,9 @@ class PromptFormat:
         markers: Further tokens of the prompts, such as those that enclose the names of a complex query.
         reserved_tokens: Further tokens that no name and no answer in words may hold; the assistant adds those of its
             language model.
+        further_prompts: Further wordings of the prompts by kind, from which training may draw (``RandomWording``).
+        single_answers: Wordings of the answer to a referring, reasoning or explained query; ``{token}`` is replaced by
+            its token. The first is used in evaluation. Empty for the one of ``lead_in`` and ``tail``.
 
     Raises:
         ConfigError: If a token, a prompt or a separator is missing or in the way of another.
@@ -59,11 +64,12 @@ class PromptFormat:
     next_round: str | None = None
     markers: tuple[str, ...] = ()
     reserved_tokens: tuple[str, ...] = ()
+    further_prompts: dict[Kind, tuple[str, ...]] = field(default_factory=dict)
+    single_answers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that answers can be written and read in this format."""
-        faults = [*self._token_faults(), *self._prompt_faults(), *self._joint_faults()]
-        if faults:
+        if faults := format_faults(self):
             raise ConfigError(f"prompt_format: {'; '.join(faults)}")
 
     @property
@@ -79,7 +85,7 @@ class PromptFormat:
                 a name that holds a token or separator, or several names where the kind takes one.
         """
         if kind not in self.prompts:
-            raise QueryError(f"kind: {kind!r} is none; choose one of {', '.join(self.prompts)}")
+            raise QueryError(f"kind: {kind!r} is none of this prompt format; choose one of {', '.join(self.prompts)}")
         if isinstance(query, str) or not all(isinstance(name, str) for name in query):
             raise QueryError(f"query: expected a list of names such as {[str(query)]}, got {query!r}")
         if not query:
@@ -102,10 +108,20 @@ class PromptFormat:
     def _separators(self) -> tuple[str, ...]:
         return tuple(sorted({self.name_separator.strip(), self.entry_separator.strip()} - {""}))
 
-    def prompt(self, kind: Kind, query: Sequence[str]) -> str:
-        """Return the text that the assistant reads before it answers."""
+    @cached_property
+    def _singles(self) -> tuple[str, ...]:
+        return self.single_answers or (f"{self.lead_in}{{token}}{self.tail}",)
+
+    def prompt(self, kind: Kind, query: Sequence[str], wording: int = 0) -> str:
+        """Return the text that the assistant reads before it answers.
+
+        Args:
+            kind: Kind of the query.
+            query: The names asked for.
+            wording: Number of the wording, counted round and round among those that there are.
+        """
         names = self.name_separator.join(map(single_spaced, query))
-        return self.prompts[kind].replace("{query}", names)
+        return _one_of((self.prompts[kind], *self.further_prompts.get(kind, ())), wording).replace("{query}", names)
 
     def further_prompt(self, kind: Kind, query: Sequence[str]) -> str:
         """Return the text that the assistant reads in a further round of a talk before it answers.
@@ -114,13 +130,16 @@ class PromptFormat:
             QueryError: If this format knows single rounds alone.
         """
         if self.next_round is None:
-            raise QueryError("remember: this prompt format has no `next_round`, so that each round is asked by itself")
+            raise QueryError(
+                "query: a talk of several rounds, and this prompt format has no `next_round`: a row holds one round; "
+                "give it one, or ask each round by itself (`rounds: apart` of VQA, `remember=False` of a talk)"
+            )
         return self.next_round + self.prompt(kind, query).partition(self.image_token)[2].lstrip()
 
     def lead(self, kind: Kind, name: str, first: bool) -> str:
         """Return what stands before an entry's token."""
         if kind != "complex":
-            return self.lead_in
+            return self._singles[0].partition("{token}")[0]
         return ("" if first else self.entry_separator) + single_spaced(name) + self.token_gap
 
     def answer(self, dialogue: Dialogue) -> str:
@@ -130,14 +149,36 @@ class PromptFormat:
             QueryError: If an answer in words holds a token.
         """
         if dialogue.kind == "question":
-            if reserved := [token for token in self._all_reserved if token in dialogue.text]:
-                raise QueryError(f"answer: {dialogue.text!r} holds {reserved}, which must not stand among words")
-            return dialogue.text
-        return self.render(dialogue.kind, [(entry.name, entry.present) for entry in dialogue.entries])
+            return self._words(dialogue.text)
+        decisions = [(entry.name, entry.present) for entry in dialogue.entries]
+        decided = self.render(dialogue.kind, decisions, dialogue.wording[1])
+        return f"{decided} {self._words(dialogue.text)}" if dialogue.kind == "explained" and dialogue.text else decided
 
-    def render(self, kind: Kind, decisions: Sequence[tuple[str, bool]]) -> str:
-        """Return the answer that decides for each name whether it is present."""
+    def later(self, turn: Turn) -> tuple[str, str]:
+        """Return prompt and answer of a further round of a talk.
+
+        Raises:
+            QueryError: If the format has no further rounds, or one of the texts holds a token.
+        """
+        self.check("question", (turn.question,))
+        return self.further_prompt("question", (turn.question,)), self._words(turn.answer)
+
+    def _words(self, text: str) -> str:
+        if reserved := [token for token in self._all_reserved if token in text]:
+            raise QueryError(f"answer: {text!r} holds {reserved}, which must not stand among words")
+        return text
+
+    def render(self, kind: Kind, decisions: Sequence[tuple[str, bool]], wording: int = 0) -> str:
+        """Return the answer that decides for each name whether it is present, without an explanation.
+
+        Args:
+            kind: Kind of the query.
+            decisions: Names and whether they are present; one if the query is not complex.
+            wording: Number of the wording, counted round and round among those that there are.
+        """
         tokens = {True: self.present_token, False: self.absent_token}
+        if kind != "complex":
+            return "".join(_one_of(self._singles, wording).replace("{token}", tokens[there]) for _, there in decisions)
         parts = [self.lead(kind, name, rank == 0) + tokens[present] for rank, (name, present) in enumerate(decisions)]
         return "".join(parts) + self.tail
 
@@ -155,7 +196,8 @@ class PromptFormat:
 
         Returns:
             The entries in the order written, each name once (the first counts), and one fault for each name that is
-            missing, repeated or was not asked for, for an order unlike the query's, and for text behind the last token.
+            missing, repeated or was not asked for, for an order unlike the query's, and for text behind the last token
+            that is no explanation.
         """
         return self.read(kind, query, *split_text(text, self.present_token, self.absent_token))
 
@@ -185,36 +227,15 @@ class PromptFormat:
         else:
             entries, faults = read_single(query[0], pieces)
         ends = kind == "complex" or (pieces and kind != "question")
-        faults += ["trailing"] if ends and spelling(rest) != spelling(self.tail) else []
+        faults += ["trailing"] if ends and not self._is_end(kind, rest, spelling) else []
         return entries, tuple(faults)
 
-    def _token_faults(self) -> list[str]:
-        names = ("present_token", "absent_token", "image_token")
-        empty = [name for name in names if not getattr(self, name).strip()]
-        faults = [f"{name}: it is empty; give a token such as '<SEG>'" for name in empty]
-        for rank, name in enumerate(names):
-            for other in () if empty else names[:rank]:
-                one, two = getattr(self, other), getattr(self, name)
-                if one in two or two in one:
-                    faults.append(f"{other} {one!r} and {name} {two!r}: neither may hold the other")
-        return faults
+    def _is_end(self, kind: Kind, rest: str, spelling: Callable[[str], str]) -> bool:
+        singles = (answer.partition("{token}")[2] for answer in self._singles)
+        tails = {spelling(tail) for tail in ((self.tail,) if kind == "complex" else singles)}
+        written = spelling(rest)
+        return any(map(written.startswith, tails)) if kind == "explained" else written in tails
 
-    def _prompt_faults(self) -> list[str]:
-        kinds = set(get_args(Kind))
-        if kinds != self.prompts.keys():
-            return [f"prompts: expected one for each of {sorted(kinds)}, got {sorted(self.prompts)}"]
-        faults = []
-        for kind, prompt in self.prompts.items():
-            if self.image_token and prompt.count(self.image_token) != 1:
-                faults.append(f"prompts.{kind}: {prompt!r} must hold {self.image_token!r} once")
-            if "{query}" not in prompt:
-                faults.append(f"prompts.{kind}: {prompt!r} must hold {{query}}, the place of the names")
-        return faults
 
-    def _joint_faults(self) -> list[str]:
-        joints = ("name_separator", "entry_separator", "token_gap", "lead_in", "given_lead_in", "tail", "next_round")
-        faults = [] if self.name_separator else ["name_separator: it is empty, so that names would run together"]
-        for joint in joints:
-            text = getattr(self, joint) or ""
-            faults += [f"{joint}: {text!r} holds {token!r}" for token in self.special_tokens if token and token in text]
-        return faults
+def _one_of(wordings: Sequence[str], number: int) -> str:
+    return wordings[number % len(wordings)]

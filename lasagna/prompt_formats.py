@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from lasagna.dialogue import Kind
 from lasagna.prompt_format import PromptFormat
+from lasagna.released_wordings import ANSWERS, COMPLEX, EXPLAINED, REASONING, REFERRING
 
 PAPER = PromptFormat(
     present_token="<SEG>",
@@ -12,6 +14,7 @@ PAPER = PromptFormat(
         "complex": "USER: <image>\nPlease segment the following categories: {query}. ASSISTANT: ",
         "referring": "USER: <image>\nPlease segment {query} in this image. ASSISTANT: ",
         "reasoning": "USER: <image>\n{query} Please answer with a segmentation mask. ASSISTANT: ",
+        "explained": "USER: <image>\n{query} Please answer with a segmentation mask and explain why. ASSISTANT: ",
         "question": "USER: <image>\n{query} ASSISTANT: ",
     },
     lead_in="Sure, it is ",
@@ -25,6 +28,13 @@ _SYSTEM = (
     "and polite answers to the human's questions. "
 )
 
+_FURTHER: dict[Kind, tuple[str, ...]] = {
+    "complex": tuple(f"<semantic>{question}<cat_start> {{query}} <cat_end>" for question in COMPLEX),
+    "referring": REFERRING,
+    "reasoning": REASONING,
+    "explained": EXPLAINED[1:],
+}
+
 RELEASED = PromptFormat(
     present_token="<ins>",
     absent_token="<no_ins>",
@@ -35,17 +45,23 @@ RELEASED = PromptFormat(
             _SYSTEM + "USER: <image>\n What is {query} in this image? Please output segmentation mask. ASSISTANT:"
         ),
         "reasoning": _SYSTEM + "USER: <image>\n{query} Please output segmentation mask. ASSISTANT:",
+        "explained": _SYSTEM + f"USER: <image>\n{EXPLAINED[0]} ASSISTANT:",
         "question": _SYSTEM + "USER: <image>\n{query} ASSISTANT:",
     },
     entry_separator="",
     token_gap="",
     next_round="USER: ",
     markers=("<cat_start>", "<cat_end>", "<semantic>"),
+    further_prompts={
+        kind: tuple(f"{_SYSTEM}USER: <image>\n{question} ASSISTANT:" for question in questions)
+        for kind, questions in _FURTHER.items()
+    },
+    single_answers=ANSWERS,
 )
 """The spelling of the released code and weights: LLaVA v1's talk, category markers, no separator between entries.
 
 The prompts are those of its evaluation (``test_sem.py``; ``utils/refer_seg_dataset.py``, validation), which leave no
-blank behind "ASSISTANT:"."""
+blank behind "ASSISTANT:"; further ones are those of its training."""
 
 LISA = PromptFormat(
     present_token="[SEG]",
@@ -57,6 +73,7 @@ LISA = PromptFormat(
             _SYSTEM + "USER: <image>\n What is {query} in this image? Please output segmentation mask. ASSISTANT:"
         ),
         "reasoning": _SYSTEM + "USER: <image>\n{query} Please output segmentation mask. ASSISTANT:",
+        "explained": _SYSTEM + "USER: <image>\n{query} Please output segmentation mask and explain why. ASSISTANT:",
         "question": _SYSTEM + "USER: <image>\n{query} ASSISTANT:",
     },
     lead_in="It is ",

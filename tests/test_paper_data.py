@@ -1,4 +1,4 @@
-"""The paper's mixture and its test sets, with a few made-up records in every place that they name."""
+"""The mixtures of the paper and of its code, and the test sets, with some made-up records in every place they name."""
 
 from io import BytesIO
 
@@ -22,7 +22,7 @@ def read(name):
     return OmegaConf.to_container(OmegaConf.load(ROOT / "configs" / "data" / f"{name}.yaml"))["init_args"]
 
 
-def write_everything(folder, sources):
+def write_everything(folder, sources, turns=1):
     mask = RLEMask.from_array(np.eye(32, dtype=bool))
     manifest = Manifest("made", ("sky", "dog", "sun"))
     for place in sorted({source["shards"] for source in sources}):
@@ -33,15 +33,16 @@ def write_everything(folder, sources):
             annotations = {
                 "regions": (Region("sky", mask),),
                 "phrases": (Phrase("the sky", (mask,)), Phrase("the cat", ())),
-                "questions": (Question("what is blue", masks=(mask,)),),
-                "talk": (Turn("what is it", "sky"),),
+                "questions": (Question("what is blue", "the sky is", (mask,), "sentence"),),
+                "talk": (Turn("what is it", "sky"), Turn("is it blue", "yes"))[:turns],
             }
             records.append(Record(f"r{rank}", file.getvalue(), (32, 32), manifest, **annotations))
         write_shards(records, folder / place, manifest, records_per_shard=1)
 
 
-def test_the_shares_are_those_of_the_paper():
-    train = read("paper")["train"]
+@pytest.mark.parametrize("name", ["paper", "original"])
+def test_the_shares_are_those_of_the_paper(name):
+    train = read(name)["train"]
     weights = {task: 0.0 for task in SHARES}
     for source in train:
         weights[source["task"]["class_path"].rsplit(".", 1)[1]] += source["weight"]
@@ -51,15 +52,25 @@ def test_the_shares_are_those_of_the_paper():
     assert semantic == SEMANTIC
 
 
-@pytest.mark.parametrize(("name", "job"), [("paper", "fit"), ("paper_eval", "test")])
+def test_the_recipe_of_the_original_words_and_samples_alike_on_scenes_and_on_its_data():
+    recipe = OmegaConf.to_container(OmegaConf.load(ROOT / "configs" / "experiments" / "lasagna_original.yaml"))
+    on_scenes, on_its_data = recipe["data"]["init_args"], read("original")
+    assert on_scenes["strategies"] == on_its_data["strategies"]
+    assert {repr(source["task"]) for source in on_scenes["train"]} == {
+        repr(source["task"]) for source in on_its_data["train"]
+    }
+
+
+@pytest.mark.parametrize(("name", "job"), [("paper", "fit"), ("original", "fit"), ("paper_eval", "test")])
 def test_a_step_over_every_source(name, job, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     content = read(name)
-    write_everything(tmp_path, [*content["train"], *content["val"], *content["test"]])
+    form, turns = ("released", 2) if name == "original" else ("tiny", 1)
+    write_everything(tmp_path, [*content["train"], *content["val"], *content["test"]], turns)
     config = write_config(tmp_path, tmp_path)
     arguments = ["--config", str(config), "--data", str(ROOT / "configs" / "data" / f"{name}.yaml")]
     arguments += ["--data.num_workers", "0", "--data.samples_per_epoch", "8", "--trainer.max_steps", "1"]
-    arguments += ["--trainer.default_root_dir", str(tmp_path / "run")]
+    arguments += ["--trainer.default_root_dir", str(tmp_path / "run"), "--model.assistant.prompt_format", form]
     main(["fit", *arguments])
     if job == "test":
         main(["test", *arguments, "--ckpt_path", str(tmp_path / "run" / "checkpoints" / "last.ckpt")])

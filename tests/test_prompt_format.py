@@ -121,7 +121,7 @@ def test_answers_as_written(name, answer):
     ("name", "present", "absent"),
     [
         ("paper", "Sure, it is <SEG>.", "Sure, it is <NEG>."),
-        ("released", "<ins>", "<no_ins>"),
+        ("released", "<ins>.", "<no_ins>."),
         ("tiny", "<SEG>", "<NEG>"),
     ],
 )
@@ -210,6 +210,42 @@ def test_faults_of_single_answers(text, count, faults):
 
 
 @pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("paper", "Sure, it is <SEG>. It is red."),
+        ("released", "<ins>. It is red."),
+        ("lisa", "It is [SEG]. It is red."),
+    ],
+)
+def test_explained_answers_are_written_and_read(name, answer):
+    form = PROMPT_FORMATS[name]
+    dialogue = Dialogue("explained", ("what burns?",), (Entry("what burns?", True),), text="It is red.")
+    assert form.answer(dialogue) == answer
+    assert form.parse("explained", dialogue.query, answer) == ((ParsedEntry("what burns?", True, 0),), ())
+    assert form.parse("explained", dialogue.query, form.render("explained", [("what burns?", False)]))[1] == ()
+    assert "and explain why" in form.prompt("explained", dialogue.query)
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        ("It is red.", ("missing",)),
+        ("Sure, it is <SEG>. Red <SEG>", ("repeated", "trailing")),
+        ("Sure, it is <SEG>, red", ("trailing",)),
+    ],
+)
+def test_faults_of_explained_answers(text, faults):
+    assert PAPER.parse("explained", ["it"], text)[1] == faults
+
+
+def test_formats_without_explanations_say_so():
+    with pytest.raises(QueryError, match=r"kind: 'explained'.*reasoning"):
+        TINY.check("explained", ["it"])
+    with pytest.raises(QueryError, match=r"answer: .*<SEG>"):
+        PAPER.answer(Dialogue("explained", ("it",), (Entry("it", True),), text="a <SEG>"))
+
+
+@pytest.mark.parametrize(
     ("query", "message"),
     [
         ([], "empty"),
@@ -288,11 +324,32 @@ def test_tokens_of_the_language_model_are_reserved():
         ({"entry_separator": "<SEG>"}, "entry_separator: '<SEG>' holds"),
         ({"tail": " <NEG>"}, "tail: ' <NEG>' holds"),
         ({"absent_token": "", "name_separator": ""}, "absent_token: .*name_separator: "),
+        ({"single_answers": ("it",)}, "single_answers: 'it'.*{token}"),
+        ({"single_answers": ("<NEG> {token}",)}, "single_answers: '<NEG> {token}'"),
+        ({"further_prompts": {"referring": ("<image>",)}}, "further_prompts.referring: .*{query}"),
+        ({"further_prompts": {"referring": ("{query}",)}}, "further_prompts.referring: .*'<image>'"),
+        ({"further_prompts": {"none": ("<image> {query}",)}}, r"further_prompts: \['none'\]"),
     ],
 )
 def test_formats_that_cannot_work(changed, message):
     with pytest.raises(ConfigError, match=message):
         replace(PAPER, **changed)
+
+
+def test_wordings_are_counted_round_and_the_first_is_that_of_evaluation():
+    form = replace(
+        PAPER, further_prompts={"referring": ("<image> {query}?",)}, single_answers=("{token}.", "It: {token}")
+    )
+    assert form.prompt("referring", ["it"], 1) == "<image> it?"
+    assert form.prompt("referring", ["it"], 2) == form.prompt("referring", ["it"]) == PAPER.prompt("referring", ["it"])
+    assert form.prompt("reasoning", ["it"], 1) == PAPER.prompt("reasoning", ["it"])
+    dialogue = Dialogue("referring", ("it",), (Entry("it", False),), wording=(0, 3))
+    assert form.answer(dialogue) == "It: <NEG>"
+    assert form.lead("referring", "it", True) == ""
+    for wording in range(2):
+        text = form.render("referring", [("it", True)], wording)
+        assert form.parse("referring", ["it"], text) == ((ParsedEntry("it", True, 0),), ())
+    assert form.render("complex", [("it", True)], 1) == PAPER.render("complex", [("it", True)])
 
 
 def test_no_name_may_hold_a_marker():
@@ -315,4 +372,5 @@ def test_released_prompts_are_those_of_the_original(shared):
         for talk in record["conversations"]:
             asked = talk.partition("What is ")[2].partition(" in this image?")[0]
             if asked:
-                assert RELEASED.prompt("referring", [asked]) + " <ins>.</s>" == talk
+                answer = RELEASED.render("referring", [(asked, True)])
+                assert f"{RELEASED.prompt('referring', [asked])} {answer}</s>" == talk

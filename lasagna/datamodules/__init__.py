@@ -1,6 +1,8 @@
 """Data: records from shards, the training strategies, and batches."""
 
+from lasagna.datamodules.answer_sampling import AnswerSampling
 from lasagna.datamodules.collate import collate
+from lasagna.datamodules.random_wording import RandomWording
 from lasagna.datamodules.remote import RemoteOptions
 from lasagna.datamodules.sample import PreparedSample, prepare_sample
 from lasagna.datamodules.scene_writer import SceneWriter
@@ -13,11 +15,13 @@ from lasagna.datamodules.transforms import RecordTransform
 from lasagna.datamodules.writers import DataWriter
 
 __all__ = [
+    "AnswerSampling",
     "ClassSampling",
     "DataWriter",
     "NegativeInjection",
     "OrderRandomization",
     "PreparedSample",
+    "RandomWording",
     "RecordTransform",
     "RemoteOptions",
     "SceneWriter",

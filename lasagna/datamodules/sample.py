@@ -6,7 +6,7 @@ Notation: H, W: the vision encoder's input size in pixels; h, w: the image's own
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from lasagna.batch import IGNORE_LABEL, Geometry, Preparation
 from lasagna.dialogue import Dialogue
 from lasagna.errors import QueryError
 from lasagna.fitted_image import FittedImage, prepare
+from lasagna.record import Turn
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class Row:
     """One dialogue as tokens and mask targets.
 
     Args:
-        dialogue: The dialogue with its masks in the image's own size.
-        input_ids: Prompt, answer and end token.
+        dialogue: The dialogue with its masks in the image's own size, and with as many of its rounds as fit.
+        input_ids: Prompt, answer and end token of each round.
         labels: ``input_ids`` where supervised, else -100.
         mask_positions: Positions of the present tokens, one a mask; the masks themselves stay in the dialogue, compact,
             until the batch is put together.
@@ -96,15 +97,31 @@ def prepare_sample(
 def _row(dialogue: Dialogue, preparation: Preparation) -> Row:
     prompt_format, text = preparation.prompt_format, preparation.text
     prompt_format.check(dialogue.kind, dialogue.query)
-    prompt = text.prompt_ids(prompt_format.prompt(dialogue.kind, dialogue.query))
+    prompt = text.prompt_ids(prompt_format.prompt(dialogue.kind, dialogue.query, dialogue.wording[0]))
     answer = [*text.answer_ids(prompt_format.answer(dialogue)), text.end_token_id]
     _check_length(dialogue, len(prompt), len(answer), text.max_length)
-    return Row(
+    row = Row(
         dialogue=dialogue,
         input_ids=prompt + answer,
         labels=[IGNORE_LABEL] * len(prompt) + answer,
         mask_positions=[len(prompt) + place for place in _present_positions(dialogue, answer, preparation)],
     )
+    return _with_later_rounds(row, preparation) if dialogue.later else row
+
+
+def _with_later_rounds(row: Row, preparation: Preparation) -> Row:
+    """Add the later rounds of a row's dialogue, as many as the language model takes."""
+    input_ids, labels, kept = row.input_ids, row.labels, list[Turn]()
+    for turn in row.dialogue.later:
+        prompt, words = preparation.prompt_format.later(turn)
+        asked = preparation.text.further_ids(prompt)
+        told = [*preparation.text.answer_ids(words), preparation.text.end_token_id]
+        # a round leans on those before it alone, so that a talk without its last ones still makes sense
+        if len(input_ids) + len(asked) + len(told) > preparation.text.max_length:
+            break
+        input_ids, labels = input_ids + asked + told, labels + [IGNORE_LABEL] * len(asked) + told
+        kept.append(turn)
+    return replace(row, dialogue=replace(row.dialogue, later=tuple(kept)), input_ids=input_ids, labels=labels)
 
 
 def _check_length(dialogue: Dialogue, prompt: int, answer: int, limit: int) -> None:

@@ -36,6 +36,7 @@ class SampleMaker:
         tally: Where used and left-out records are counted.
         broken: Whether a record that cannot be used is an error, or skipped, counted and reported.
         keep_image: Whether the samples keep their images as they were.
+        apart: Whether each round of a talk is asked by itself, as evaluation does.
     """
 
     source: Source
@@ -45,6 +46,7 @@ class SampleMaker:
     tally: SkipTally
     broken: Broken = "error"
     keep_image: bool = False
+    apart: bool = False
 
     def __call__(self, raw: RawSample, epoch: int = 0, visit: int = 0) -> PreparedSample | None:
         """Return the sample, or None if the record is left out.
@@ -91,6 +93,7 @@ class SampleMaker:
         for transform in self.source.transforms or ():
             record = transform(record, rng)
         dialogues = [self._change(dialogue, rng) for dialogue in self.source.task.dialogues(record, rng)]
+        dialogues = [part for dialogue in dialogues for part in dialogue.apart()] if self.apart else dialogues
         if not dialogues:
             check_size(record)
             return None

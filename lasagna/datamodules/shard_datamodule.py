@@ -236,6 +236,7 @@ class ShardDataModule(LightningDataModule):
                 tally=tally,
                 broken=self.broken,
                 keep_image=split != "train",
+                apart=split != "train",
             )
             for source in sources
         ]

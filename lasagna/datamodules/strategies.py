@@ -72,8 +72,8 @@ class ClassSampling(Strategy):
         answered = {entry.name for entry in dialogue.entries if entry.present}
         present = [name for name in dialogue.query if name in answered]
         absent = [name for name in dialogue.query if name not in answered]
-        chosen = set(_draw(present, limit, rng))
-        chosen |= set(_draw(absent, limit - len(chosen), rng))
+        chosen = set(sampled(present, limit, rng))
+        chosen |= set(sampled(absent, limit - len(chosen), rng))
         entries = [entry for entry in dialogue.entries if entry.name in chosen]
         return dialogue.with_answer([name for name in dialogue.query if name in chosen], entries)
 
@@ -111,8 +111,8 @@ class NegativeInjection(Strategy):
             return dialogue
         answered = {entry.name: entry for entry in dialogue.entries}
         silent = [name for name in dialogue.query if name not in answered]
-        extra = _draw(_without(self.extra_names, dialogue.query), self.extra_count, rng)
-        injected = _draw(silent, len(silent) if self.count is None else self.count, rng) + extra
+        extra = sampled(_without(self.extra_names, dialogue.query), self.extra_count, rng)
+        injected = sampled(silent, len(silent) if self.count is None else self.count, rng) + extra
         answered |= {name: _absent(name) for name in injected}
         query = (*dialogue.query, *extra)
         return dialogue.with_answer(query, [answered[name] for name in query if name in answered])
@@ -165,7 +165,8 @@ class OrderRandomization(Strategy):
         return dialogue.with_answer(query, sorted(dialogue.entries, key=lambda entry: rank[entry.name]))
 
 
-def _draw(names: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
+def sampled(names: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
+    """Return some of the names at random, in their order, or all if there are no more than ``count``."""
     if count >= len(names):
         return list(names)
     return [names[place] for place in sorted(rng.choice(len(names), size=count, replace=False).tolist())]

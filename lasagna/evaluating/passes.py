@@ -133,7 +133,7 @@ class Pass:
         for transform in self.source.transforms or ():
             record = transform(record, rng)
         dialogues = [self._changed(dialogue, rng) for dialogue in self.task.dialogues(record, rng)]
-        kept = tuple(dialogue for dialogue in dialogues if dialogue is not None)
+        kept = tuple(part for dialogue in dialogues if dialogue is not None for part in dialogue.apart())
         return Asked(record, kept) if kept else None
 
     def _changed(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue | None:

@@ -219,7 +219,7 @@ class Assistant(Described, LightningModule):
         Args:
             image: The image, uint8 ``[H, W, 3]``.
             names: The categories of a complex query; the one phrase or question of another kind.
-            kind: "complex", "referring", "reasoning" or "question".
+            kind: "complex", "referring", "reasoning", "explained" (decode it freely) or "question".
             decoding: "ordered", "free" or "forced", as in ``answers``.
 
         Raises:

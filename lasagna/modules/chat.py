@@ -93,7 +93,7 @@ class Chat:
 
         Args:
             text: A question, a phrase, or the names of a list.
-            kind: "question", "referring", "reasoning" or "complex".
+            kind: "question", "referring", "reasoning", "explained" (decode it freely) or "complex".
             decoding: "ordered" or "free"; questions are always answered freely.
 
         Raises:

@@ -72,7 +72,7 @@ class Decoder:
 
     @torch.no_grad()
     def ordered(self, image_vectors: Tensor, queries: Sequence[Query], earlier: Earlier | None = None) -> list[Decoded]:
-        """Decide on every name of each query, in the order asked.
+        """Decide on every name of each query, in the order asked; no explanation is written.
 
         Args:
             image_vectors: The images as the language model reads them, float ``[b, i, d]``.
@@ -110,8 +110,8 @@ class Decoder:
         Args:
             image_vectors: The images as the language model reads them, float ``[b, i, d]``.
             queries: The queries.
-            most: Most tokens to write; None for twice a complete answer, and 64 for a question; a row ends
-                before the language model's longest in any case.
+            most: Most tokens to write; None for twice a complete answer, 64 for a question, and both for an explained
+                query; a row ends before the language model's longest in any case.
             earlier: Earlier rounds of a talk that the one query goes on with, or None.
 
         Raises:
@@ -298,6 +298,7 @@ class Decoder:
             most = 64
         elif most is None:
             most = 2 * len(self.text.answer_ids(self._answer(query, [False] * len(query.names)))) + 8
+            most += 64 if query.kind == "explained" else 0
         return min(room, most)
 
     def _choose(self, hidden: Tensor) -> list[int]:

@@ -72,5 +72,5 @@ class CaseChoice(Generic[T]):
 
 def fits_nothing(dialogue: Dialogue) -> bool:
     """Tell whether a dialogue asks for one phrase that nothing in the picture fits."""
-    asked = dialogue.kind in ("referring", "reasoning")
+    asked = dialogue.kind in ("referring", "reasoning", "explained")
     return asked and not any(entry.present for entry in dialogue.entries)

@@ -68,7 +68,7 @@ def phrase_dialogue(kind: Kind, text: str, masks: Sequence[Mask], record: Record
     """Ask for what a phrase fits.
 
     Args:
-        kind: "referring" or "reasoning".
+        kind: "referring", "reasoning" or "explained".
         text: The phrase.
         masks: The things it fits: none, one or many.
         record: Where it comes from.

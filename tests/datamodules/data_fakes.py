@@ -50,6 +50,9 @@ class FakeText:
     def prompt_ids(self, text: str) -> list[int]:
         return [2, *self.answer_ids(text)]
 
+    def further_ids(self, text: str) -> list[int]:
+        return self.answer_ids(text)
+
     def answer_ids(self, text: str) -> list[int]:
         ids = []
         while text:

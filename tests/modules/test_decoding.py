@@ -166,6 +166,19 @@ def test_free_writes_no_more_than_its_budget(monkeypatch, most):
     assert answer.text.split() == ["dog"] * (most or 2 * complete + 8)
 
 
+def test_free_reads_an_explanation_behind_a_mask(monkeypatch):
+    assistant = random_assistant(prompt_format="paper")
+    text = assistant.preparation.text
+    told = "Sure, it is <SEG>. the dog, since the dog is on the house and the sky is not there, as the dog is."
+    dictate(monkeypatch, assistant.language_model, text.answer_ids(told))
+    answer = Decoder(assistant.language_model, assistant.format).free(
+        torch.zeros(1, 4, 128), [Query(0, "explained", ("what barks?",))]
+    )[0]
+    assert [(entry.name, entry.present) for entry in answer.entries] == [("what barks?", True)]
+    assert answer.faults == ()
+    assert answer.text.split("<SEG>")[1].split()[-4:-1] == ["the", "dog", "is"]
+
+
 def test_ordered_ends_though_the_model_wavers(assistant, monkeypatch):
     """Kernels that are not deterministic can turn a score near the threshold over and over."""
     calls = []

@@ -1,8 +1,9 @@
 import numpy as np
+import pytest
 from made_records import mask, record
 
 from lasagna.batch import Sample
-from lasagna.dialogue import Answer, AnsweredEntry
+from lasagna.dialogue import Answer, AnsweredEntry, Dialogue
 from lasagna.record import Question
 from lasagna.tasks import Reasoning
 
@@ -44,3 +45,57 @@ def test_scores():
     metrics = task.metrics(())
     task.score(metrics, [Sample("made", "one", 0, dialogue) for dialogue in asked], answers)
     assert {key: value.item() for key, value in metrics.compute().items()} == {"ciou/lisa": 0.5, "giou/lisa": 0.75}
+
+
+def kinds(count=400, **options):
+    rng, task = np.random.default_rng(0), Reasoning(10, **options)
+    found = [dialogue for _ in range(count) for dialogue in task.dialogues(record(questions=QUESTIONS), rng)]
+    return found, {kind: sum(one.kind == kind for one in found) / len(found) for kind in ("explained", "question")}
+
+
+def test_a_share_of_explained_questions_is_answered_in_words_too():
+    found, shares = kinds(explained=0.45, in_words=0.1)
+    assert abs(shares["explained"] - 0.45) < 0.05
+    assert abs(shares["question"] - 0.1) < 0.03
+    by_kind = {dialogue.kind: dialogue for dialogue in found if dialogue.query == ("what grows?",)}
+    assert by_kind["explained"].text == by_kind["question"].text == "the plants"
+    assert by_kind["explained"].entries[0].mask.decode().sum() == 2
+    assert by_kind["question"].entries == ()
+    assert by_kind["reasoning"].text == ""
+
+
+def test_questions_without_an_explanation_have_masks_alone():
+    plain = (Question("what grows?", "", (mask("..#.", "...."),)),)
+    [dialogue] = Reasoning(explained=0.5, in_words=0.5).dialogues(record(questions=plain), np.random.default_rng(0))
+    assert dialogue.kind == "reasoning"
+
+
+def test_nothing_is_drawn_for_explanations_unless_they_are_asked_for():
+    one, other = np.random.default_rng(0), np.random.default_rng(0)
+    Reasoning(10).dialogues(record(questions=QUESTIONS), one)
+    other.permutation(3)
+    assert one.random() == other.random()
+
+
+def test_phrases_are_asked_for_as_referring_expressions():
+    asked = (
+        Question("the plants", "", (mask("..#.", "...."),), "phrase"),
+        Question("what grows?", "", (mask("..#.", "...."),), "sentence"),
+    )
+    found = Reasoning(phrase_kind="phrase").dialogues(record(questions=asked), np.random.default_rng(0))
+    assert [dialogue.kind for dialogue in found] == ["referring", "reasoning"]
+
+
+@pytest.mark.parametrize("shares", [(-0.1, 0.0), (0.0, -0.1), (0.6, 0.5), (float("nan"), 0.0)])
+def test_shares_that_cannot_be(shares):
+    with pytest.raises(ValueError, match="`explained` and `in_words`"):
+        Reasoning(explained=shares[0], in_words=shares[1])
+
+
+def test_answers_in_words_alone_count_in_no_score():
+    task, [asked] = Reasoning(in_words=1.0), dialogues(1)
+    metrics = task.metrics(())
+    worded = Dialogue("question", ("what grows?",), text="the plants")
+    answers = [Answer("", (AnsweredEntry(asked.query[0], True, 0.9, asked.entries[0].mask.decode()),)), Answer("no")]
+    task.score(metrics, [Sample("made", "one", 0, asked), Sample("made", "one", 0, worded)], answers)
+    assert metrics.compute()["giou/lisa"] == 1

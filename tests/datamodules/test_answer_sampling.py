@@ -1,0 +1,100 @@
+"""The question lists all names, the answer a part of them, as the original trains."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lasagna.datamodules import AnswerSampling, NegativeInjection, OrderRandomization
+from lasagna.dialogue import Dialogue, Entry
+from lasagna.masks import LabelMap
+
+MAP = LabelMap(np.zeros((2, 2), dtype=np.uint8))
+ORIGINAL = [NegativeInjection(), AnswerSampling(80, (40, 20)), OrderRandomization("random", "own")]
+
+
+def asked(names, present):
+    return Dialogue(
+        "complex", tuple(names), tuple(Entry(name, True, MAP.mask([0])) for name in names if name in present)
+    )
+
+
+def changed(dialogue, seed=0, strategies=ORIGINAL):
+    rng = np.random.default_rng(seed)
+    for strategy in strategies:
+        dialogue = strategy(dialogue, rng)
+    return dialogue
+
+
+@given(st.integers(1, 200), st.integers(0, 200), st.integers(0, 2**32))
+def test_how_many_are_answered(count, there, seed):
+    names = [f"name {rank}" for rank in range(count)]
+    raw = asked(names, set(names[: min(there, count)]))
+    found = changed(raw, seed)
+    assert sorted(found.query) == sorted(names)
+    present = [entry for entry in found.entries if entry.present]
+    absent = [entry for entry in found.entries if not entry.present]
+    there = len(raw.entries)
+    if there < 80:
+        assert (len(present), len(absent)) == (there, min(80, count) - there)
+    else:
+        assert (len(present), len(absent)) == (40, min(20, count - there))
+    assert {entry.name for entry in present} <= {entry.name for entry in raw.entries}
+    assert all(entry.mask is None for entry in absent)
+    assert len({entry.name for entry in found.entries}) == len(found.entries)
+
+
+def test_question_and_answer_have_orders_of_their_own():
+    found = changed(asked([f"name {rank}" for rank in range(150)], {"name 3"}))
+    places = [found.query.index(entry.name) for entry in found.entries]
+    assert places != sorted(places)
+    assert list(found.query) != sorted(found.query, key=lambda name: int(name.split()[1]))
+
+
+def test_without_numbers_for_a_crowd_present_names_fill_the_answer():
+    names = [f"name {rank}" for rank in range(9)]
+    found = changed(asked(names, set(names[:5])), strategies=[NegativeInjection(), AnswerSampling(4)])
+    assert [entry.present for entry in found.entries] == [True] * 4
+
+
+def test_each_absent_name_is_answered_about_as_often():
+    rng, raw = np.random.default_rng(0), NegativeInjection()(asked("abcdefgh", "a"), np.random.default_rng(0))
+    found = [entry.name for _ in range(2000) for entry in AnswerSampling(4)(raw, rng).entries]
+    assert found.count("a") == 2000
+    assert all(abs(found.count(name) / 2000 - 3 / 7) < 0.05 for name in "bcdefgh")
+
+
+def test_other_kinds_pass_untouched():
+    raw = Dialogue("referring", ("it",), (Entry("it", False),))
+    assert AnswerSampling(1)(raw, np.random.default_rng(0)) is raw
+
+
+@pytest.mark.parametrize(
+    ("limit", "crowded", "message"),
+    [(0, None, "`limit`"), (4, (-1, 2), "`crowded`"), (4, (3, 2), "`crowded`"), (4, (0, 0), "`crowded`")],
+)
+def test_numbers_that_cannot_be(limit, crowded, message):
+    with pytest.raises(ValueError, match=message):
+        AnswerSampling(limit, crowded)
+
+
+@pytest.mark.shared
+def test_the_same_numbers_as_the_original(shared):
+    file = shared / "golden" / "data" / "grammar.json"
+    if not file.is_file():
+        pytest.skip("there are no golden dialogues of the original code in shared/golden")
+    for record in json.loads(file.read_text(encoding="utf-8"))["semantic"]:
+        names = record["question"].partition("<cat_start> ")[2].removesuffix(" <cat_end>").split(", ")
+        parts = record["answer"].replace("<no_ins>", "<ins>").split("<ins>")[:-1]
+        found = changed(asked(names, set(record["positive_classes"])))
+        assert len(found.query) == len(names) == record["n_question_categories"]
+        assert len(found.entries) == len(parts) == record["n_answer_categories"]
+        assert {entry.name for entry in found.entries if entry.present} == set(record["positive_classes"])
+        # neither answer follows its question
+        for query, answer in ((names, parts), (found.query, [entry.name for entry in found.entries])):
+            places = [query.index(name) for name in answer if name in query]
+            assert places != sorted(places)
