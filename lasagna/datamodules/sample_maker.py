@@ -37,7 +37,8 @@ class SampleMaker:
         seed: Seed of the run.
         tally: Where used and left-out records are counted.
         broken: Whether a record that cannot be used is an error, or skipped, counted and reported.
-        keep_image: Whether the samples keep their images as they were.
+        evaluates: Whether the samples are for evaluation: they keep their images as they were, and may ask for more
+            names than the language model takes at once.
     """
 
     source: Source
@@ -46,7 +47,7 @@ class SampleMaker:
     seed: int
     tally: SkipTally
     broken: Broken = "error"
-    keep_image: bool = False
+    evaluates: bool = False
 
     def __call__(self, raw: RawSample, epoch: int = 0, visit: int = 0) -> PreparedSample | None:
         """Return the sample, or None if the record is left out.
@@ -100,7 +101,8 @@ class SampleMaker:
             self.preparation,
             source=self.source.label,
             key=record.key,
-            keep_image=self.keep_image,
+            keep_image=self.evaluates,
+            in_parts=self.evaluates,
         )
 
     def _change(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
