@@ -7,6 +7,8 @@
 
 with a table of ``docs/results/NAME.csv`` (as ``lasagna report`` writes it) or else ``docs/results/NAME.json`` (a run's
 ``scores.json``), and the machine and versions of the JSON file. Quantities choose and order the scores; none means all.
+Each block between ``<!-- claims:NAME -->`` and ``<!-- /claims -->`` gets what ``docs/results/NAME_report.md`` says of
+the claims.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ RESULTS = ROOT / "docs" / "results"
 _BLOCK = re.compile(
     r"(?P<head><!-- results:(?P<name>\w+)(?P<quantities>[ \w]*) -->\n).*?(?P<tail><!-- /results -->)", re.S
 )
+
+_CLAIMS = re.compile(r"(?P<head><!-- claims:(?P<name>\w+) -->\n).*?(?P<tail><!-- /claims -->)", re.S)
 
 Rows = list[dict[str, str]]
 
@@ -52,9 +56,31 @@ def fill(text: str, folder: Path = RESULTS) -> str:
         text: The page.
         folder: Where the results are.
     """
+    text = _CLAIMS.sub(lambda block: block["head"] + claims(folder, block["name"]) + block["tail"], text)
     return _BLOCK.sub(
         lambda block: block["head"] + render(folder, block["name"], block["quantities"].split()) + block["tail"], text
     )
+
+
+def claims(folder: Path, name: str) -> str:
+    """Return what a report says of the claims, as a list.
+
+    Args:
+        folder: Where the results are.
+        name: Name of the report, without ``_report.md``.
+
+    Raises:
+        ValueError: If the report has no claims.
+    """
+    file = folder / f"{name}_report.md"
+    if not file.is_file():
+        return f"No report has been filed under `docs/results/{name}_report.md` yet.\n"
+    section = re.search(r"^## Claims\n\n((?:- .*\n)+)", file.read_text(encoding="utf-8"), re.M)
+    if section is None:
+        raise ValueError(
+            f"claims:{name}: {file.name} has no section of claims; give `lasagna sweep` a baseline and claims"
+        )
+    return section[1]
 
 
 def render(folder: Path, name: str, quantities: Sequence[str] = ()) -> str:

@@ -129,6 +129,18 @@ def test_results_of_a_run_become_a_table(results, there, tmp_path):
         results.fill("<!-- results:mine miuo -->\n<!-- /results -->", tmp_path)
 
 
+def test_what_a_report_says_of_the_claims_is_copied(results, tmp_path):
+    (tmp_path / "mine_report.md").write_text(
+        "Made so.\n\n## Claims\n\n- One: **holds here**\n- Two\n\n## More\n\n- x\n"
+    )
+    (tmp_path / "bare_report.md").write_text("# Nothing\n")
+    text = results.fill("<!-- claims:mine -->\nold\n<!-- /claims -->\n", tmp_path)
+    assert text == "<!-- claims:mine -->\n- One: **holds here**\n- Two\n<!-- /claims -->\n"
+    assert "No report has been filed" in results.fill("<!-- claims:none -->\n<!-- /claims -->", tmp_path)
+    with pytest.raises(ValueError, match="no section of claims"):
+        results.fill("<!-- claims:bare -->\n<!-- /claims -->", tmp_path)
+
+
 def test_a_report_becomes_a_table_with_intervals(results, tmp_path):
     key = "test/names-04/presence_recall/lasagna-v1"
     lines = ["score,variant,runs,mean,half_width", f"{key},a,3,0.5,0.25", f"{key},b,1,0.75,"]

@@ -68,6 +68,7 @@ def prepare_sample(
     source: str = "",
     key: str = "",
     keep_image: bool = False,
+    in_parts: bool = False,
 ) -> PreparedSample:
     """Turn an image and its dialogues into tensors.
 
@@ -78,9 +79,11 @@ def prepare_sample(
         source: Name of the source.
         key: Key of the record.
         keep_image: Whether to keep the image as it was.
+        in_parts: Whether lists may be longer with their answers than the language model takes: they are answered in
+            parts, and cannot be trained on.
 
     Raises:
-        QueryError: If a query cannot be asked, or is longer with its answer than the language model takes.
+        QueryError: If a query cannot be asked, or is too long, as is a list of which a single name is.
     """
     geometry = preparation.image.geometry((image.shape[0], image.shape[1]))
     return PreparedSample(
@@ -88,18 +91,21 @@ def prepare_sample(
         key=key,
         pixels=prepare(preparation.image, image),
         geometry=geometry,
-        rows=tuple(_row(dialogue, preparation) for dialogue in dialogues),
+        rows=tuple(_row(dialogue, preparation, in_parts) for dialogue in dialogues),
         tower_pixels=None if preparation.tower is None else prepare(preparation.tower, image),
         image=image if keep_image else None,
     )
 
 
-def _row(dialogue: Dialogue, preparation: Preparation) -> Row:
+def _row(dialogue: Dialogue, preparation: Preparation, in_parts: bool) -> Row:
     prompt_format, text = preparation.prompt_format, preparation.text
     prompt_format.check(dialogue.kind, dialogue.query)
     prompt = text.prompt_ids(prompt_format.prompt(dialogue.kind, dialogue.query, dialogue.wording[0]))
     answer = [*text.answer_ids(prompt_format.answer(dialogue)), text.end_token_id]
-    _check_length(dialogue, len(prompt), len(answer), text.max_length)
+    if in_parts and len(dialogue.query) > 1 and len(prompt) + len(answer) > text.max_length:
+        _check_parts(dialogue, preparation)
+    else:
+        _check_length(dialogue, len(prompt), len(answer), text.max_length)
     row = Row(
         dialogue=dialogue,
         input_ids=prompt + answer,
@@ -122,6 +128,13 @@ def _with_later_rounds(row: Row, preparation: Preparation) -> Row:
         input_ids, labels = input_ids + asked + told, labels + [IGNORE_LABEL] * len(asked) + told
         kept.append(turn)
     return replace(row, dialogue=replace(row.dialogue, later=tuple(kept)), input_ids=input_ids, labels=labels)
+
+
+def _check_parts(dialogue: Dialogue, preparation: Preparation) -> None:
+    """Check that each name of a list can be asked alone, which is as far as a list can be divided."""
+    for name in dialogue.query:
+        alone = [entry for entry in dialogue.entries if entry.name == name]
+        _row(dialogue.with_answer([name], alone), preparation, in_parts=False)
 
 
 def _check_length(dialogue: Dialogue, prompt: int, answer: int, limit: int) -> None:

@@ -35,8 +35,8 @@ class SampleMaker:
         seed: Seed of the run.
         tally: Where used and left-out records are counted.
         broken: Whether a record that cannot be used is an error, or skipped, counted and reported.
-        keep_image: Whether the samples keep their images as they were.
-        apart: Whether each round of a talk is asked by itself, as evaluation does.
+        evaluates: Whether the samples are for evaluation: they keep their images as they were, ask each round of a talk
+            by itself, and may ask for more names than the language model takes at once.
     """
 
     source: Source
@@ -45,8 +45,7 @@ class SampleMaker:
     seed: int
     tally: SkipTally
     broken: Broken = "error"
-    keep_image: bool = False
-    apart: bool = False
+    evaluates: bool = False
 
     def __call__(self, raw: RawSample, epoch: int = 0, visit: int = 0) -> PreparedSample | None:
         """Return the sample, or None if the record is left out.
@@ -93,7 +92,7 @@ class SampleMaker:
         for transform in self.source.transforms or ():
             record = transform(record, rng)
         dialogues = [self._change(dialogue, rng) for dialogue in self.source.task.dialogues(record, rng)]
-        dialogues = [part for dialogue in dialogues for part in dialogue.apart()] if self.apart else dialogues
+        dialogues = [part for dialogue in dialogues for part in dialogue.apart()] if self.evaluates else dialogues
         if not dialogues:
             check_size(record)
             return None
@@ -103,7 +102,8 @@ class SampleMaker:
             self.preparation,
             source=self.source.label,
             key=record.key,
-            keep_image=self.keep_image,
+            keep_image=self.evaluates,
+            in_parts=self.evaluates,
         )
 
     def _change(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:

@@ -235,8 +235,7 @@ class ShardDataModule(LightningDataModule):
                 seed=self.seed,
                 tally=tally,
                 broken=self.broken,
-                keep_image=split != "train",
-                apart=split != "train",
+                evaluates=split != "train",
             )
             for source in sources
         ]

@@ -126,7 +126,9 @@ def answer_all(job: Job, assistant: Assistant | None = None, part: int = 0) -> i
 def answer_some(assistant: Assistant, one: Pass, asked: Sequence[Asked]) -> list[dict[str, Any]]:
     """Answer some records together; return the lines to store."""
     samples = [
-        prepare_sample(one.picture(each.record), each.dialogues, assistant.preparation, key=each.record.key)
+        prepare_sample(
+            one.picture(each.record), each.dialogues, assistant.preparation, key=each.record.key, in_parts=True
+        )
         for each in asked
     ]
     batch = collate(samples, assistant.preparation).to(assistant.device)

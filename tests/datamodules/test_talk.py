@@ -40,7 +40,7 @@ def talking(max_length=500):
 def samples(folder, asked, task=None, talk=TALK, apart=False):
     write_shards([replace(record(0), talk=talk)], folder, MANIFEST)
     source = Source(str(folder), task or VQA())
-    maker = SampleMaker(source, (), asked, 0, SkipTally([source.label], 1), apart=apart)
+    maker = SampleMaker(source, (), asked, 0, SkipTally([source.label], 1), evaluates=apart)
     return list(EvaluationStream(maker))
 
 

@@ -66,6 +66,18 @@ def test_scores_are_those_of_trainings_own_test(place):
     assert {"test/scenes-semantic/miou/reference", "test/scenes-semantic/miou/mmseg"} <= found.keys()
 
 
+def test_lists_longer_than_the_model_takes_are_scored_by_test_and_evaluation(place, tmp_path):
+    config = write_config(tmp_path, place / "scenes")
+    sampling = "[{class_path: lasagna.datamodules.ClassSampling, init_args: {limit: 6}}]"
+    limits = ["--model.assistant.language_model.max_length", "60", "--data.strategies", sampling]
+    train(["run", "--config", str(config), "--trainer.default_root_dir", str(tmp_path / "run"), *limits])
+    run(tmp_path, tmp_path / "same", "--controls", "[]")
+    expected, found = scores(tmp_path / "run"), scores(tmp_path / "same")
+    assert {name: found[name] for name in expected} == expected
+    asked = [dialogue for line in lines(tmp_path / "same") for dialogue in line["dialogues"]]
+    assert {len(dialogue["query"]) for dialogue in asked} == {24}
+
+
 def test_all_tasks_and_controls_of_a_folder_in_one_pass(whole):
     passes = {name.split("/")[1] for name in scores(whole)}
     lists = {f"scenes-semantic{kind}" for kind in ("", "-same-set", "-co-occurring")}
