@@ -127,6 +127,7 @@ class Record:
         absent: Names that were verified to be absent, where "not annotated" means unknown.
         ignore: Pixels that count nowhere, or None.
         label_bytes: A label map as PNG, or None.
+        unclear: Names that are annotated, but whose masks are missing or incomplete; no query asks for them.
     """
 
     key: str
@@ -140,6 +141,7 @@ class Record:
     absent: tuple[str, ...] = ()
     ignore: Mask | None = None
     label_bytes: bytes | None = None
+    unclear: tuple[str, ...] = ()
 
     def image(self) -> NDArray[np.uint8]:
         """Return the pixels, uint8 ``[H, W, 3]``.

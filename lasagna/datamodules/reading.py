@@ -90,4 +90,5 @@ def count_entries(record: Record) -> dict[str, int]:
         "questions": len(record.questions),
         "turns of talk": len(record.talk),
         "names known to be absent": len(record.absent),
+        "names without a usable or complete mask": len(record.unclear),
     }

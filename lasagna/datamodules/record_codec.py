@@ -11,6 +11,7 @@ and ``json`` with these fields, of which all but the first two may be missing:
 - ``questions``: ``[{"text": str, "answer": str, "masks": [MASK] or null, "kind": str}]``;
 - ``talk``: ``[{"question": str, "answer": str}]``;
 - ``absent``: ``[str]``, names that were verified to be absent;
+- ``unclear``: ``[str]``, names that are annotated without a usable mask, or with an incomplete one;
 - ``ignore``: MASK or null.
 
 A MASK is one of COCO's codings: ``{"size": [H, W], "counts": str or [int]}`` or a list of polygons. This package writes
@@ -100,6 +101,7 @@ def _annotations(record: Record) -> dict[str, Any]:
         "questions": [_question(question) for question in record.questions],
         "talk": [{"question": turn.question, "answer": turn.answer} for turn in record.talk],
         "absent": list(record.absent),
+        "unclear": list(record.unclear),
         "ignore": None if record.ignore is None else _mask(record.ignore),
     }
     return {"key": record.key, "size": list(record.size)} | {name: value for name, value in fields.items() if value}
@@ -133,7 +135,8 @@ class _Reader:
             phrases=self._each("phrases", self._phrase),
             questions=self._each("questions", self._question),
             talk=self._each("talk", self._turn),
-            absent=self._each("absent", lambda name, place: self._as(str, name, place)),
+            absent=self._each("absent", self._name),
+            unclear=self._each("unclear", self._name),
             ignore=self._optional_mask(self.fields.get("ignore"), "ignore"),
             label_bytes=labels,
         )
@@ -142,6 +145,9 @@ class _Reader:
         if not (isinstance(value, list) and len(value) == 2 and all(type(side) is int and side > 0 for side in value)):
             raise self._fault("size", "[height, width] in pixels", value)
         return value[0], value[1]
+
+    def _name(self, value: Any, place: str) -> str:  # noqa: ANN401
+        return self._as(str, value, place)
 
     def _region(self, value: Any, place: str) -> Region:  # noqa: ANN401
         name = self._text(value, "name", place)

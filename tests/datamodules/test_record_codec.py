@@ -45,6 +45,7 @@ def records(draw):
         ),
         talk=tuple(draw(st.lists(st.builds(Turn, texts, texts), max_size=2))),
         absent=tuple(draw(st.lists(texts, max_size=3))),
+        unclear=tuple(draw(st.lists(st.sampled_from(NAMES), max_size=2))),
         ignore=draw(st.none() | masks),
         label_bytes=draw(st.none() | st.just(b"a label map")),
     )
@@ -123,6 +124,7 @@ GOOD = RLEMask.from_array(np.eye(6, 7)).to_json()
         ({"questions": [{"text": "a"}, {"answer": "b"}]}, r"questions\[1\].text: expected a text"),
         ({"talk": [{"question": "a"}]}, r"talk\[0\].answer: expected a text"),
         ({"absent": [1]}, r"absent\[0\]: expected a text"),
+        ({"unclear": [1]}, r"unclear\[0\]: expected a text"),
         ({"ignore": "all"}, "ignore: expected COCO RLE"),
     ],
 )

@@ -49,24 +49,26 @@ class ReadRegions:
     manifest: Manifest
 
     def __call__(self, item: RegionItem) -> Reading:
-        """Read the image and unite the masks of each category.
+        """Read the image and unite the masks of each category; one that lacks a usable mask is noted as unclear.
 
         Raises:
             RecordError: If the image is broken, or a mask is no coding or not of its size.
         """
         data, size = read_image_file(item.image)
         masks: dict[str, list[RLEMask]] = {}
-        left = []
+        left, unclear = [], dict[str, None]()
         for name, coding, number in item.parts:
             mask = read_mask(coding, size, f"annotation {number} of {item.key}")
             if isinstance(mask, LeftOut):
                 left.append(mask)
+                unclear[name] = None
             elif isinstance(mask, RLEMask):
                 masks.setdefault(name, []).append(mask)
         regions = tuple(Region(name, united(parts, size)) for name, parts in masks.items())
-        # something whose every mask is unusable is there all the same
+        # what is annotated is there, even if no mask of it can be used
         absent = tuple(name for name in item.absent if name not in {part for part, _, _ in item.parts})
-        return Reading(Record(item.key, data, size, self.manifest, regions=regions, absent=absent), tuple(left))
+        record = Record(item.key, data, size, self.manifest, regions=regions, absent=absent, unclear=tuple(unclear))
+        return Reading(record, tuple(left))
 
 
 def united(masks: Sequence[RLEMask], size: tuple[int, int]) -> Mask:

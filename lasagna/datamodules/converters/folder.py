@@ -107,6 +107,7 @@ class _Annotations:
             "talk": tuple(Turn(part["question"], part["answer"]) for _, part in self._parts("talk")),
             "absent": tuple(self.line.fields.get("absent") or ()),
             "ignore": ignored[0] if ignored else None,
+            "unclear": tuple(dict.fromkeys(name for name, masks in regions if masks is None)),
         }
 
     def _phrases(self) -> list[Phrase]:

@@ -31,9 +31,10 @@ class LabelMe(Converter):
     """A folder of LabelMe's JSON files, or one with the folders "train", "val" and "test" of them.
 
     Polygons, rectangles, circles and masks are drawn as LabelMe's own export draws them; points and lines have no
-    inside and are counted as left out. What is labelled "__ignore__" counts nowhere. Names keep their spelling, but an
-    underscore is a blank, and the label as it was is an alias. The image is the file that the JSON names, else the one
-    that it holds; one that an EXIF tag turns is stored upright, as LabelMe shows it.
+    inside and are counted as left out, and their labels are unclear on that image. What is labelled "__ignore__" counts
+    nowhere. Names keep their spelling, but an underscore is a blank, and the label as it was is an alias. The image is
+    the file that the JSON names, else the one that it holds; one that an EXIF tag turns is stored upright, as LabelMe
+    shows it.
 
     Args:
         source: The folder.
@@ -93,20 +94,24 @@ class ReadLabelMe:
         said = content.get("imageHeight") or size[0], content.get("imageWidth") or size[1]
         if said != size:
             raise RecordError(f"{path}: it was drawn on an image of size {said}, the image is of {size}")
-        masks, left_out = _masks(content["shapes"], size, path)
+        masks, left_out, lost = _masks(content["shapes"], size, path)
         regions = tuple(Region(_name(label), mask) for label, mask in masks if label != IGNORE)
         ignored = [mask.decode() for label, mask in masks if label == IGNORE]
         ignore = RLEMask.from_array(np.any(ignored, axis=0)) if ignored else None
-        return Reading(Record(path.stem, image_bytes, size, self.manifest, regions, ignore=ignore), left_out)
+        unclear = tuple(dict.fromkeys(_name(label) for label in lost if label != IGNORE))
+        record = Record(path.stem, image_bytes, size, self.manifest, regions, ignore=ignore, unclear=unclear)
+        return Reading(record, left_out)
 
 
 def _masks(
     shapes: Sequence[Mapping[str, Any]], size: tuple[int, int], path: Path
-) -> tuple[list[tuple[str, RLEMask]], tuple[LeftOut, ...]]:
-    masks, left_out = [], []
+) -> tuple[list[tuple[str, RLEMask]], tuple[LeftOut, ...], list[str]]:
+    """Return masks with their labels, what was left out, and the labels of that."""
+    masks, left_out, lost = [], [], []
     for shape in shapes:
         if shape_kind(shape) not in POINTS:
             left_out.append(LeftOut(f"{shape_kind(shape)}, which has no inside", str(path)))
+            lost.append(shape["label"])
             continue
         try:
             pixels = draw_shape(shape, size)
@@ -116,7 +121,8 @@ def _masks(
             masks.append((shape["label"], RLEMask.from_array(pixels)))
         else:
             left_out.append(LeftOut("shape without a pixel", str(path)))
-    return masks, tuple(left_out)
+            lost.append(shape["label"])
+    return masks, tuple(left_out), lost
 
 
 def _read(path: Path) -> Mapping[str, Any]:

@@ -140,17 +140,19 @@ class ReadMaskFiles:
         """
         data, size = read_image_file(item.image)
         masks: dict[str, list[RLEMask]] = {}
-        left = []
+        left, unclear = [], dict[str, None]()
         for name, path in item.masks:
             pixels = fit_nearest(read_label_file(path, "L") > 0, size)
             if pixels.any():
                 masks.setdefault(name, []).append(RLEMask.from_array(pixels))
             else:
                 left.append(LeftOut("mask without a pixel", path.name))
+                unclear[name] = None
         regions = tuple(Region(name, united(parts, size)) for name, parts in masks.items())
         there = {name for name, _ in item.masks}
         absent = tuple(name for name in dict.fromkeys(item.absent) if name not in there)
-        return Reading(Record(item.key, data, size, self.manifest, regions=regions, absent=absent), tuple(left))
+        record = Record(item.key, data, size, self.manifest, regions=regions, absent=absent, unclear=tuple(unclear))
+        return Reading(record, tuple(left))
 
 
 def fit_nearest(pixels: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:

@@ -15,6 +15,8 @@ from lasagna.datamodules.converters.lvis import LVIS
 from lasagna.datamodules.converters.lvis_names import spoken_lvis_names
 from lasagna.datamodules.converters.paco import PACO, spoken_part_names
 from lasagna.datamodules.converters.pascal_part import PascalPart
+from lasagna.datamodules.strategies import NegativeInjection
+from lasagna.tasks import Semantic
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the authentic samples are not beside the repository")
@@ -68,7 +70,7 @@ class TestCocoInstances(ConverterContract):
             write(folder / "annotations" / f"instances_{split}2017.json", images, categories, parts)
             people = polygon() | coco.decode(coco.frPyObjects(crowd(), *SIZE)).astype(bool)
             masks = {"person": people, "toothbrush": SQUARE}
-            expected[split] = {image.stem: Expected(image, masks), empty.stem: Expected(empty)}
+            expected[split] = {image.stem: Expected(image, masks, unclear={"teddy bear"}), empty.stem: Expected(empty)}
         return expected
 
     def converter(self, folder):
@@ -80,6 +82,21 @@ def test_unusable_annotations_are_counted(tmp_path):
     tally = convert(CocoInstances(tmp_path / "coco"), tmp_path / "shards")["val"].tally
     assert tally.left_out == {"empty segmentation": 1, "polygon of fewer than 3 points": 1}
     assert tally.taken == 2
+
+
+@pytest.mark.parametrize("coding", [[[1.0, 1, 2, 2]], [], [[90.0, 90, 99, 90, 99, 99]]])
+@pytest.mark.parametrize("converter", [CocoInstances, PascalPart])
+def test_what_is_annotated_without_a_usable_mask_is_not_taught_as_absent(tmp_path, coding, converter):
+    draw(tmp_path / "train2017" / "one.jpg")
+    draw(tmp_path / "VOCdevkit/VOC2010/JPEGImages/one.jpg")
+    categories = [category(1, "person"), category(2, "dog"), category(3, "mug")]
+    for path in (tmp_path / "annotations" / "instances_train2017.json", tmp_path / "train.json"):
+        write(path, [{"id": 5, "file_name": "one.jpg"}], categories, [(5, 1, coding), (5, 2, [TRIANGLE])])
+    convert(converter(tmp_path), tmp_path / "shards", processes=0)
+    (record,) = read_records(tmp_path / "shards" / "train").values()
+    (dialogue,) = Semantic().dialogues(record, np.random.default_rng(0))
+    taught = NegativeInjection()(dialogue, np.random.default_rng(0))
+    assert [(entry.name, entry.present) for entry in taught.entries] == [("dog", True), ("mug", False)]
 
 
 def test_an_export_of_ones_own(tmp_path):

@@ -54,7 +54,7 @@ class TestLabelMeContract(ConverterContract):
         save(folder / "train", "one", [*shapes, shape("way", [[0, 0], [9, 9]], "linestrip")])
         save(folder / "val", "two", [rectangle("car", 9, 8, 1, 2)])
         lights = inside(2, 3, 9, 8) | inside(12, 3, 15, 8)
-        one = Expected(one, {"traffic light": lights}, absent=set(), ignored=inside(20, 0, 29, 4))
+        one = Expected(one, {"traffic light": lights}, absent=set(), unclear={"way"}, ignored=inside(20, 0, 29, 4))
         return {"train": {"one": one}, "val": {"two": Expected(two, {"car": inside(1, 2, 9, 8)}, absent=set())}}
 
     def converter(self, folder):
@@ -91,6 +91,7 @@ def test_what_has_no_inside_or_no_pixel_is_counted(tmp_path):
     assert not found.record.regions
     assert [part.reason for part in found.left_out][-2:] == ["point, which has no inside", "shape without a pixel"]
     assert len(found.left_out) == 5
+    assert found.record.unclear == ("x",)
 
 
 def test_the_image_is_the_file_else_what_the_json_holds(tmp_path):
