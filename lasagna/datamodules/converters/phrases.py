@@ -25,12 +25,14 @@ class Expression:
         image: Id of the image.
         text: The phrase.
         targets: Ids of the annotations that it fits; none if it fits nothing.
+        lost: Whether it fits something of which no mask can be used, so that it is left out and counted.
     """
 
     split: str
     image: int
     text: str
     targets: tuple[int, ...]
+    lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,13 @@ class PhraseItem:
     Args:
         key: Name of the record, the image file's.
         image: The image file.
-        phrases: Each phrase with the ids of its targets.
+        phrases: Each phrase with the ids of its targets, and whether it is lost.
         segmentations: Coding of each target's mask by its id.
     """
 
     key: str
     image: Path
-    phrases: tuple[tuple[str, tuple[int, ...]], ...]
+    phrases: tuple[tuple[str, tuple[int, ...], bool], ...]
     segmentations: Mapping[int, Any]
 
 
@@ -101,9 +103,9 @@ class ReadPhrases:
             for number, coding in item.segmentations.items()
         }
         phrases, left = [], [mask for mask in masks.values() if isinstance(mask, LeftOut)]
-        for text, targets in item.phrases:
+        for text, targets, lost in item.phrases:
             drawn = [mask for number in targets if isinstance(mask := masks[number], Mask)]
-            if not text.strip() or (targets and not drawn):
+            if not text.strip() or lost or (targets and not drawn):
                 reason = "phrase without a mask" if text.strip() else "phrase without words"
                 left.append(LeftOut(reason, f"{text!r} of {item.key}"))
             else:
@@ -118,7 +120,7 @@ def _item(
     name = content.images[number]["file_name"]
     targets = dict.fromkeys(target for one in said for target in one.targets)
     segmentations = {target: things[target].get("segmentation") for target in targets}
-    phrases = tuple((one.text, one.targets) for one in said)
+    phrases = tuple((one.text, one.targets, one.lost) for one in said)
     return PhraseItem(Path(name).with_suffix("").as_posix().replace("/", "-"), images / name, phrases, segmentations)
 
 
