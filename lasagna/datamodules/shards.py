@@ -104,6 +104,7 @@ def write_parallel(
     split: str = "",
     records_per_shard: int = RECORDS_PER_SHARD,
     settings: Mapping[str, Any] | None = None,
+    reads: Mapping[str, str] | None = None,
 ) -> ShardSet:
     """Make records in several processes and write them as shards; the result does not depend on their number.
 
@@ -119,16 +120,18 @@ def write_parallel(
         split: What is written, for the progress bar, e.g. "train".
         records_per_shard: Records in each shard but the last.
         settings: All that the records depend on, kept in the manifest; a stopped write goes on only if there are some.
+        reads: What the records are made from, e.g. folders and a checksum; kept until the write is finished.
 
     Returns:
         What was written.
 
     Raises:
         RecordError: If two records have the same key, or one cannot be stored.
-        ShardError: If ``count`` is 0, or the manifest's names do not fit together.
+        ShardError: If ``count`` is 0, the manifest's names do not fit together, or a write was stopped in the folder
+            that read something else.
         ConfigError: If ``records_per_shard`` is not positive.
     """
-    begun = _begun(ShardSet(LocalFolder(folder), manifest, (), settings or {}), records_per_shard)
+    begun = _begun(ShardSet(LocalFolder(folder), manifest, (), settings or {}, reads=reads or {}), records_per_shard)
     left = range(begun.tally.taken, count)
     write = partial(_write, folder=folder, begun=begun, total=count, split=split, records_per_shard=records_per_shard)
     processes = (cpu_count() or 1) if processes is None else processes
@@ -176,7 +179,15 @@ def _begun(wanted: ShardSet, records_per_shard: int) -> ShardSet:
         return wanted
     same = found.manifest == wanted.manifest and found.settings == json.loads(json.dumps(dict(wanted.settings)))
     whole = all(shard.records == records_per_shard for shard in found.shards) and not found.faults()
-    return replace(found, settings=wanted.settings) if wanted.settings and same and whole else wanted
+    if not (wanted.settings and same and whole):
+        return wanted
+    if changed := [name for name, value in wanted.reads.items() if found.reads.get(name) != value]:
+        was, now = (", ".join(f"{name} {part.reads.get(name)}" for name in changed) for part in (found, wanted))
+        raise ShardError(
+            f"{wanted.folder}: a write was stopped here that read something else: {was}; now it is {now}; give it the "
+            "same again, or remove the folder or choose another to begin anew"
+        )
+    return replace(found, settings=wanted.settings)
 
 
 def _write(
@@ -196,9 +207,9 @@ def _write(
     if not shard_set.shards:
         why = "; ".join(shard_set.tally.lines()[1:]) or "check where they come from"
         raise ShardError(f"{folder}: there were no records to write; {why}")
-    write_manifest(shard_set, folder)
+    write_manifest(replace(shard_set, reads={}), folder)
     (folder / UNFINISHED_FILE).unlink()
-    return shard_set
+    return replace(shard_set, reads={})
 
 
 def _clear(folder: Path, begun: Sequence[Shard]) -> None:

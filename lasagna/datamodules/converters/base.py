@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,13 @@ class Split:
     def __len__(self) -> int:
         """Return how many items there are."""
         return len(self.items)
+
+    def digest(self) -> str:
+        """Return a checksum of the items' keys in their order."""
+        keys = sha256()
+        for item in self.items:
+            keys.update(f"{getattr(item, 'key', item)}\n".encode())
+        return keys.hexdigest()
 
     def reading(self, index: int) -> Reading:
         """Read one item.
@@ -69,3 +77,7 @@ class Converter(ABC):
         """Return the plain options, without folders, so that a stopped conversion knows whether it is the same."""
         plain = (str, int, float, bool, list, tuple, type(None))
         return {name: value for name, value in vars(self).items() if isinstance(value, plain)}
+
+    def places(self) -> dict[str, str]:
+        """Return the folders and files among the options, wherever links lead."""
+        return {name: str(value.resolve()) for name, value in vars(self).items() if isinstance(value, Path)}

@@ -32,7 +32,8 @@ def convert(
 ) -> dict[str, ShardSet]:
     """Write a data set, as it was released, as shards of records, one folder a split.
 
-    A conversion that was stopped goes on after its last whole shard when it is asked for again.
+    A conversion that was stopped goes on after its last whole shard when it is asked for again; one of another source
+    is refused.
 
     Args:
         converter: Which data set it is, and where.
@@ -49,7 +50,8 @@ def convert(
     Raises:
         LayoutError: If the source is not laid out as expected, or files that belong together do not pair up.
         RecordError: If a file cannot be used.
-        ShardError: If ``target`` holds anything else than shards of the same splits, be they whole or left unfinished.
+        ShardError: If ``target`` holds anything else than shards of the same splits, be they whole or left unfinished,
+            or was left unfinished by a conversion of another source.
         ConfigError: If a split is unknown or ``records_per_shard`` is not positive.
     """
     _check_source(converter)
@@ -99,6 +101,7 @@ def _write(
         split=f"{split.manifest.name} {name}",
         records_per_shard=usual if records_per_shard is None else records_per_shard,
         settings=settings,
+        reads={**converter.places(), "items": f"{len(split)} items, sha256 {split.digest()}"},
     )
     lines = [f"{folder}: {written.records} images", *written.tally.lines()]
     Console().print("\n  ".join(lines), markup=False, highlight=False, soft_wrap=True)
