@@ -22,12 +22,14 @@ class Split:
         items: What its records are made from, in the order to write; paths and ids rather than pixels.
         read: Makes a record of an item, with what was left out of it; something that processes can receive.
         files: Files that the items need; whether they are there is looked up before anything is written.
+        notes: What one should know of it, told with the summary.
     """
 
     manifest: Manifest
     items: Sequence[Any]
     read: Callable[[Any], Reading]
     files: Sequence[Path] = ()
+    notes: Sequence[str] = ()
 
     def __len__(self) -> int:
         """Return how many items there are."""

@@ -103,7 +103,7 @@ def _write(
         settings=settings,
         reads={**converter.places(), "items": f"{len(split)} items, sha256 {split.digest()}"},
     )
-    lines = [f"{folder}: {written.records} images", *written.tally.lines()]
+    lines = [f"{folder}: {written.records} images", *written.tally.lines(), *split.notes]
     Console().print("\n  ".join(lines), markup=False, highlight=False, soft_wrap=True)
     return written
 
