@@ -12,6 +12,7 @@ from typing import Literal
 from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.coco_json import CocoFile, read_coco
 from lasagna.datamodules.converters.coco_regions import regions_split
+from lasagna.datamodules.converters.entries import ID
 from lasagna.datamodules.converters.files import LayoutError, first_folder
 from lasagna.record import Manifest
 
@@ -22,6 +23,8 @@ EXPECTED = """
 
 class CocoInstances(Converter):
     """Things with masks, one category at a time; masks of one category are united, those of crowds as well.
+
+    A record is called by its image's stem, or where two images share one, by its path. Annotations need no id.
 
     Args:
         source: The folder that holds ``annotations`` and the folders of images; for an export, where its paths begin.
@@ -65,7 +68,7 @@ class CocoInstances(Converter):
         return [root / part for root in roots]
 
     def _split(self, path: Path, places: list[Path]) -> Split:
-        folder, content = first_folder(places, EXPECTED), read_coco(path)
+        folder, content = first_folder(places, EXPECTED), read_coco(path, annotation={"category_id": ID})
         names = {number: str(category["name"]).strip() for number, category in content.categories.items()}
         manifest = self._manifest(content, names)
         return regions_split(manifest, content, names, lambda image: folder / image["file_name"])

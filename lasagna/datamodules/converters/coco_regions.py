@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from os.path import commonpath
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ class RegionItem:
     Args:
         key: Name of the record.
         image: The image file.
-        parts: Name of the category, coding of the mask and id of each annotation.
+        parts: Name of the category, coding of the mask and id of each annotation, or its place on the image if it has
+            none.
         absent: Names that were verified to be absent.
     """
 
@@ -96,11 +98,24 @@ def regions_split(
     """
     if negatives:
         check_texts(content.content["images"], negatives, ID, f"{content.path}: images")
+    paths = [place(image) for image in content.images.values()]
     items = []
-    for number, image in content.images.items():
-        annotations = content.annotations.get(number, ())
-        parts = tuple((names[one["category_id"]], one.get("segmentation"), one["id"]) for one in annotations)
+    for (number, image), path, key in zip(content.images.items(), paths, record_keys(paths), strict=True):
+        parts = tuple(
+            (names[one["category_id"]], one.get("segmentation"), one.get("id", rank))
+            for rank, one in enumerate(content.annotations.get(number, ()))
+        )
         absent = tuple(names[one] for one in image.get(negatives, ()) if one in names)
-        path = place(image)
-        items.append(RegionItem(path.stem, path, parts, absent))
-    return Split(manifest, items, ReadRegions(manifest), [item.image for item in items])
+        items.append(RegionItem(key, path, parts, absent))
+    return Split(manifest, items, ReadRegions(manifest), paths)
+
+
+def record_keys(paths: Sequence[Path]) -> list[str]:
+    """Return a key for each of some files: its stem, or if two share one, its path from the folder that holds all."""
+    stems = [path.stem for path in paths]
+    if len(set(stems)) == len(stems):
+        return stems
+    root = commonpath([path.parent for path in paths])
+    places = [path.relative_to(root) for path in paths]
+    inner = [path.with_suffix("").as_posix() for path in places]
+    return inner if len(set(inner)) == len(inner) else [path.as_posix() for path in places]

@@ -108,6 +108,23 @@ def test_an_export_of_ones_own(tmp_path):
     assert (record.manifest.name, record.manifest.unannotated) == ("mugs", "unknown")
 
 
+def test_an_export_in_folders_whose_images_share_names_and_whose_annotations_have_no_id(tmp_path):
+    names = ["a/1.jpg", "b/1.jpg", "b/2.jpg"]
+    for name in names:
+        draw(tmp_path / name)
+    images = [{"id": rank, "file_name": name} for rank, name in enumerate(names)]
+    annotations = [{"image_id": 0, "category_id": 3, "segmentation": [TRIANGLE]}, {"image_id": 1, "category_id": 3}]
+    content = {"images": images, "categories": [category(3, "mug")], "annotations": annotations}
+    (tmp_path / "mine.json").write_text(json.dumps(content))
+    tally = convert(CocoInstances(tmp_path, tmp_path / "mine.json"), tmp_path / "shards", processes=0)["train"].tally
+    assert list(read_records(tmp_path / "shards" / "train")) == ["a/1", "b/1", "b/2"]
+    assert tally.examples["empty segmentation"] == ["annotation 0 of b/1"]
+    draw(tmp_path / "a" / "1.png")
+    (tmp_path / "mine.json").write_text(json.dumps(content | {"images": [*images, {"id": 9, "file_name": "a/1.png"}]}))
+    keys = [item.key for item in CocoInstances(tmp_path, tmp_path / "mine.json").splits()["train"].items]
+    assert keys == ["a/1.jpg", "b/1.jpg", "b/2.jpg", "a/1.png"]
+
+
 class TestLVIS(ConverterContract):
     def release(self, folder):
         image = draw(folder / "train2017" / "000000000009.jpg")
