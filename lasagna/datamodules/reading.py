@@ -12,6 +12,10 @@ EXAMPLES = 3
 """How many examples of a reason for leaving things out are kept."""
 
 
+BEYOND = "part of a mask outside of the image"
+"""Reason for what is cut off of masks."""
+
+
 @dataclass(frozen=True)
 class LeftOut:
     """Something of a data set that does not come into the shards.

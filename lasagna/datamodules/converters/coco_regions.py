@@ -11,7 +11,7 @@ from typing import Any
 from pycocotools import mask as coco
 
 from lasagna.datamodules.converters.base import Split
-from lasagna.datamodules.converters.coco_json import CocoFile, read_mask
+from lasagna.datamodules.converters.coco_json import CocoFile, cut_off, read_mask
 from lasagna.datamodules.converters.entries import ID, check_texts
 from lasagna.datamodules.converters.files import read_image_file
 from lasagna.datamodules.reading import LeftOut, Reading
@@ -60,12 +60,14 @@ class ReadRegions:
         masks: dict[str, list[RLEMask]] = {}
         left, unclear = [], dict[str, None]()
         for name, coding, number in item.parts:
-            mask = read_mask(coding, size, f"annotation {number} of {item.key}")
+            where = f"annotation {number} of {item.key}"
+            mask = read_mask(coding, size, where)
             if isinstance(mask, LeftOut):
                 left.append(mask)
                 unclear[name] = None
             elif isinstance(mask, RLEMask):
                 masks.setdefault(name, []).append(mask)
+                left += cut_off(coding, size, where)
         regions = tuple(Region(name, united(parts, size)) for name, parts in masks.items())
         # what is annotated is there, even if no mask of it can be used
         absent = tuple(name for name in item.absent if name not in {part for part, _, _ in item.parts})

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.coco_json import cut_off
 from lasagna.datamodules.converters.files import LayoutError, read_image_file
 from lasagna.datamodules.converters.labelme_shapes import POINTS, draw_shape, shape_kind
 from lasagna.datamodules.converters.upright import upright
@@ -119,6 +120,7 @@ def _masks(
             raise RecordError(f"{path}: {fault}") from fault
         if pixels.any():
             masks.append((shape["label"], RLEMask.from_array(pixels)))
+            left_out += cut_off([[float(side) for point in shape["points"] for side in point]], size, str(path))
         else:
             left_out.append(LeftOut("shape without a pixel", str(path)))
             lost.append(shape["label"])

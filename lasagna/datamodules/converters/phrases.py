@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lasagna.datamodules.converters.base import Split
-from lasagna.datamodules.converters.coco_json import CocoFile, read_mask
+from lasagna.datamodules.converters.coco_json import CocoFile, cut_off, read_mask
 from lasagna.datamodules.converters.files import LayoutError, read_image_file, shorten
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.masks import Mask
@@ -103,6 +103,9 @@ class ReadPhrases:
             for number, coding in item.segmentations.items()
         }
         phrases, left = [], [mask for mask in masks.values() if isinstance(mask, LeftOut)]
+        for number, mask in masks.items():
+            coding = item.segmentations[number] if isinstance(mask, Mask) else None
+            left += cut_off(coding, size, f"annotation {number} of {item.key}")
         for text, targets, lost in item.phrases:
             drawn = [mask for number in targets if isinstance(mask := masks[number], Mask)]
             if not text.strip() or lost or (targets and not drawn):
