@@ -159,7 +159,7 @@ def test_a_full_disk_leaves_no_shard_that_looks_whole(tmp_path, monkeypatch):
     def full(tar, key, files):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lasagna.datamodules.shards._add", full)
+    monkeypatch.setattr("lasagna.datamodules.shard_file._add", full)
     with pytest.raises(ShardError, match=r"could not be written.*No space left.*make room"):
         convert(Dots(), tmp_path, processes=0)
     assert not [path for path in (tmp_path / "train").iterdir() if path.suffix in (".tar", ".part")]
