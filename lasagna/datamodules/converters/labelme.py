@@ -18,6 +18,7 @@ from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.coco_json import cut_off
 from lasagna.datamodules.converters.files import LayoutError, read_image_file
 from lasagna.datamodules.converters.labelme_shapes import POINTS, draw_shape, shape_kind
+from lasagna.datamodules.converters.own_names import other_labels, spoken_labels
 from lasagna.datamodules.converters.upright import upright
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.errors import RecordError
@@ -33,9 +34,9 @@ class LabelMe(Converter):
 
     Polygons, rectangles, circles and masks are drawn as LabelMe's own export draws them; points and lines have no
     inside and are counted as left out, and their labels are unclear on that image. What is labelled "__ignore__" counts
-    nowhere. Names keep their spelling, but an underscore is a blank, and the label as it was is an alias. The image is
-    the file that the JSON names, else the one that it holds; one that an EXIF tag turns is stored upright, as LabelMe
-    shows it.
+    nowhere. Names keep their spelling, but an underscore is a blank, labels that differ by case or blanks alone are one
+    category, and a label as it was is an alias. The image is the file that the JSON names, else the one that it holds;
+    one that an EXIF tag turns is stored upright, as LabelMe shows it.
 
     Args:
         source: The folder.
@@ -59,18 +60,18 @@ class LabelMe(Converter):
         if not found:
             raise LayoutError(f"source: there is no LabelMe file in {self.source}; expected <image>.json in it")
         labels = {shape["label"] for paths in found.values() for path in paths for shape in _read(path)["shapes"]}
-        read = ReadLabelMe(self._manifest(sorted(labels - {IGNORE})))
+        names = spoken_labels(sorted(labels - {IGNORE}))
+        read = ReadLabelMe(self._manifest(names), names)
         return {split: Split(read.manifest, paths, read) for split, paths in found.items()}
 
-    def _manifest(self, labels: Sequence[str]) -> Manifest:
-        names = {name: tuple(label for label in labels if _name(label) == name) for name in map(_name, labels)}
+    def _manifest(self, names: Mapping[str, str]) -> Manifest:
         return Manifest(
             name=self.source.resolve().name,
-            categories=tuple(sorted(names)),
+            categories=tuple(sorted(set(names.values()))),
             unannotated=self.unannotated,
             origin="the user's own data, drawn with LabelMe",
             licence="the user's own",
-            aliases={name: others for name, others in names.items() if others != (name,)},
+            aliases=other_labels(names),
         )
 
 
@@ -80,9 +81,11 @@ class ReadLabelMe:
 
     Args:
         manifest: What holds for all records.
+        names: The category of each label.
     """
 
     manifest: Manifest
+    names: Mapping[str, str]
 
     def __call__(self, path: Path) -> Reading:
         """Read one file.
@@ -96,10 +99,10 @@ class ReadLabelMe:
         if said != size:
             raise RecordError(f"{path}: it was drawn on an image of size {said}, the image is of {size}")
         masks, left_out, lost = _masks(content["shapes"], size, path)
-        regions = tuple(Region(_name(label), mask) for label, mask in masks if label != IGNORE)
+        regions = tuple(Region(self.names[label], mask) for label, mask in masks if label != IGNORE)
         ignored = [mask.decode() for label, mask in masks if label == IGNORE]
         ignore = RLEMask.from_array(np.any(ignored, axis=0)) if ignored else None
-        unclear = tuple(dict.fromkeys(_name(label) for label in lost if label != IGNORE))
+        unclear = tuple(dict.fromkeys(self.names[label] for label in lost if label != IGNORE))
         record = Record(path.stem, image_bytes, size, self.manifest, regions, ignore=ignore, unclear=unclear)
         return Reading(record, left_out)
 
@@ -149,7 +152,3 @@ def _image(path: Path, content: Mapping[str, Any]) -> tuple[bytes, tuple[int, in
         raise RecordError(f"{path}: its imageData cannot be decoded ({fault})") from fault
     height, width = decode_image(data, str(path)).shape[:2]
     return upright(data, (height, width))
-
-
-def _name(label: str) -> str:
-    return " ".join(label.replace("_", " ").split()) or label

@@ -125,6 +125,23 @@ def test_an_export_in_folders_whose_images_share_names_and_whose_annotations_hav
     assert keys == ["a/1.jpg", "b/1.jpg", "b/2.jpg", "a/1.png"]
 
 
+def test_names_of_an_export_are_as_people_say_them_and_those_that_differ_by_case_are_one(tmp_path):
+    draw(tmp_path / "one.jpg")
+    categories = [category(1, "traffic_light"), category(2, "Traffic Light"), category(3, "mug"), category(4, "Mug ")]
+    parts = [(5, 1, [TRIANGLE]), (5, 2, rle(SQUARE)), (5, 4, rle(SQUARE))]
+    write(tmp_path / "mine.json", [{"id": 5, "file_name": "one.jpg"}], categories, parts)
+    convert(CocoInstances(tmp_path, tmp_path / "mine.json"), tmp_path / "shards", processes=0)
+    (record,) = read_records(tmp_path / "shards" / "train").values()
+    assert record.manifest.categories == ("traffic light", "mug")
+    assert record.manifest.aliases == {"traffic light": ("traffic_light", "Traffic Light"), "mug": ("Mug ",)}
+    masks = record.category_masks()
+    assert np.array_equal(masks["traffic light"].decode(), polygon() | SQUARE)
+    assert np.array_equal(masks["mug"].decode(), SQUARE)
+    write(tmp_path / "mine.json", [{"id": 5, "file_name": "one.jpg"}], [category(1, " ")], [])
+    with pytest.raises(LayoutError, match="the categories 1 have no name"):
+        CocoInstances(tmp_path, tmp_path / "mine.json").splits()
+
+
 class TestLVIS(ConverterContract):
     def release(self, folder):
         image = draw(folder / "train2017" / "000000000009.jpg")

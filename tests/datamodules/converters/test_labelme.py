@@ -94,6 +94,14 @@ def test_what_has_no_inside_or_no_pixel_is_counted(tmp_path):
     assert found.record.unclear == ("x",)
 
 
+def test_labels_that_differ_by_case_are_one_category(tmp_path):
+    picture(tmp_path / "a.jpg")
+    save(tmp_path, "a", [rectangle("Car", 1, 1, 5, 5), rectangle("car", 10, 1, 15, 5)])
+    record = reading(tmp_path).record
+    assert (record.manifest.categories, record.manifest.aliases) == (("Car",), {"Car": ("car",)})
+    assert np.array_equal(record.category_masks()["Car"].decode(), inside(1, 1, 5, 5) | inside(10, 1, 15, 5))
+
+
 def test_the_image_is_the_file_else_what_the_json_holds(tmp_path):
     data = picture(tmp_path / "images" / "b.jpg").read_bytes()
     (tmp_path / "json").mkdir()
@@ -117,7 +125,7 @@ def test_absence_is_known_where_it_is_said_and_labels_of_one_name_are_its_aliase
     save(tmp_path, "a", [rectangle("street_lamp", 1, 1, 5, 5), rectangle("street lamp", 9, 9, 12, 12)])
     manifest = reading(tmp_path, unannotated="absent").record.manifest
     assert (manifest.unannotated, manifest.categories) == ("absent", ("street lamp",))
-    assert manifest.aliases == {"street lamp": ("street lamp", "street_lamp")}
+    assert manifest.aliases == {"street lamp": ("street_lamp",)}
 
 
 @pytest.mark.parametrize(
