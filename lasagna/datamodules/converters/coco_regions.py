@@ -18,6 +18,8 @@ from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.masks import Mask, RLEMask
 from lasagna.record import Manifest, Record, Region
 
+PARTIAL = "not_exhaustive_category_ids"
+
 Place = Callable[[Mapping[str, Any]], Path]
 """Takes an image's entry of the annotation file and says where the image is."""
 
@@ -32,12 +34,14 @@ class RegionItem:
         parts: Name of the category, coding of the mask and id of each annotation, or its place on the image if it has
             none.
         absent: Names that were verified to be absent.
+        incomplete: Names of which not all things have a mask.
     """
 
     key: str
     image: Path
     parts: tuple[tuple[str, Any, int], ...]
     absent: tuple[str, ...] = ()
+    incomplete: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,14 +55,14 @@ class ReadRegions:
     manifest: Manifest
 
     def __call__(self, item: RegionItem) -> Reading:
-        """Read the image and unite the masks of each category; one that lacks a usable mask is noted as unclear.
+        """Read the image and unite the masks of each category; one that lacks masks is noted as unclear.
 
         Raises:
             RecordError: If the image is broken, or a mask is no coding or not of its size.
         """
         data, size = read_image_file(item.image)
         masks: dict[str, list[RLEMask]] = {}
-        left, unclear = [], dict[str, None]()
+        left, unclear = [], dict.fromkeys(item.incomplete)
         for name, coding, number in item.parts:
             where = f"annotation {number} of {item.key}"
             mask = read_mask(coding, size, where)
@@ -93,13 +97,15 @@ def regions_split(
         content: The annotation file.
         names: Name of each category by id.
         place: Where images are.
-        negatives: Field of an image that lists the ids of categories verified to be absent.
+        negatives: Field of an image that lists the ids of categories verified to be absent; where it is given,
+            ``not_exhaustive_category_ids`` lists those of which only some things are annotated.
 
     Raises:
-        LayoutError: If that field is no list of ids.
+        LayoutError: If one of these fields is no list of ids.
     """
-    if negatives:
-        check_texts(content.content["images"], negatives, ID, f"{content.path}: images")
+    listed = (negatives, PARTIAL) if negatives else ()
+    for field in listed:
+        check_texts(content.content["images"], field, ID, f"{content.path}: images")
     paths = [place(image) for image in content.images.values()]
     items = []
     for (number, image), path, key in zip(content.images.items(), paths, record_keys(paths), strict=True):
@@ -107,8 +113,11 @@ def regions_split(
             (names[one["category_id"]], one.get("segmentation"), one.get("id", rank))
             for rank, one in enumerate(content.annotations.get(number, ()))
         )
-        absent = tuple(names[one] for one in image.get(negatives, ()) if one in names)
-        items.append(RegionItem(key, path, parts, absent))
+        absent, incomplete = (
+            tuple(names[one] for one in image.get(field, ()) if field in listed and one in names)
+            for field in (negatives, PARTIAL)
+        )
+        items.append(RegionItem(key, path, parts, absent, incomplete))
     return Split(manifest, items, ReadRegions(manifest), paths)
 
 

@@ -155,7 +155,7 @@ class TestLVIS(ConverterContract):
         entry |= {"neg_category_ids": [2, 9], "not_exhaustive_category_ids": [1]}
         write(folder / "lvis_v1_val.json", [entry], categories, [(9, 1, [TRIANGLE]), (9, 7, rle(SQUARE))])
         masks = {"fish": polygon(), "mouse": SQUARE}
-        return {"val": {"000000000009": Expected(image, masks, absent={"fish (food)", "trash can"})}}
+        return {"val": {"000000000009": Expected(image, masks, absent={"fish (food)", "trash can"}, unclear={"fish"})}}
 
     def converter(self, folder):
         return LVIS(folder)
@@ -182,10 +182,12 @@ class TestPACO(ConverterContract):
             category(1196, "vacuum_cleaner"),
         ]
         entry = {"id": 139, "file_name": "val2017/000000000139.jpg", "neg_category_ids": [1196, 2300]}
+        entry |= {"not_exhaustive_category_ids": [207]}
         parts = [(139, 207, rle(SQUARE)), (139, 2000, [TRIANGLE])]
         write(folder / "annotations" / "paco_lvis_v1_test.json", [entry], categories, parts)
         absent = {"vacuum cleaner", "vacuum cleaner coiled tube"}
-        return {"test": {"000000000139": Expected(image, {"car": SQUARE, "car antenna": polygon()}, absent=absent)}}
+        masks = {"car": SQUARE, "car antenna": polygon()}
+        return {"test": {"000000000139": Expected(image, masks, absent=absent, unclear={"car"})}}
 
     def converter(self, folder):
         return PACO(folder)
