@@ -50,9 +50,11 @@ class ReadRegions:
 
     Args:
         manifest: What holds for the records.
+        file: Name of the annotation file, for messages.
     """
 
     manifest: Manifest
+    file: str
 
     def __call__(self, item: RegionItem) -> Reading:
         """Read the image and unite the masks of each category; one that lacks masks is noted as unclear.
@@ -64,7 +66,7 @@ class ReadRegions:
         masks: dict[str, list[RLEMask]] = {}
         left, unclear = [], dict.fromkeys(item.incomplete)
         for name, coding, number in item.parts:
-            where = f"annotation {number} of {item.key}"
+            where = f"{self.file}: annotation {number} of {item.key}"
             mask = read_mask(coding, size, where)
             if isinstance(mask, LeftOut):
                 left.append(mask)
@@ -118,7 +120,7 @@ def regions_split(
             for field in (negatives, PARTIAL)
         )
         items.append(RegionItem(key, path, parts, absent, incomplete))
-    return Split(manifest, items, ReadRegions(manifest), paths)
+    return Split(manifest, items, ReadRegions(manifest, content.path.name), paths)
 
 
 def record_keys(paths: Sequence[Path]) -> list[str]:

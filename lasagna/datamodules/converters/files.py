@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lasagna.errors import LasagnaError, RecordError
-from lasagna.record import BROKEN_IMAGE, decode_image
+from lasagna.record import BROKEN_IMAGE, decode_image, image_fault
 
 MOST_LISTED = 5
 """How many of many names a message shows."""
@@ -161,7 +161,7 @@ def read_label_file(path: Path, mode: str | None = None) -> NDArray[np.uint8]:
         with Image.open(path) as image:
             return np.asarray(image if mode is None else image.convert(mode))
     except BROKEN_IMAGE as fault:
-        raise RecordError(f"{path}: the label file cannot be decoded ({fault})") from fault
+        raise RecordError(f"{path}: the label file cannot be decoded ({image_fault(fault)})") from fault
 
 
 def text_lines(path: Path) -> list[str]:

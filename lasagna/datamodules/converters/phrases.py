@@ -77,7 +77,7 @@ def phrase_splits(
     splits = {}
     for split, by_image in gathered.items():
         items = [_item(content, number, said, images, things) for number, said in by_image.items()]
-        splits[split] = Split(manifest, items, ReadPhrases(manifest), [item.image for item in items])
+        splits[split] = Split(manifest, items, ReadPhrases(manifest, content.path.name), [item.image for item in items])
     return splits
 
 
@@ -87,9 +87,11 @@ class ReadPhrases:
 
     Args:
         manifest: What holds for the records.
+        file: Name of the file of annotated things, for messages.
     """
 
     manifest: Manifest
+    file: str
 
     def __call__(self, item: PhraseItem) -> Reading:
         """Read the image and draw the targets; a phrase none of whose targets has a mask is left out.
@@ -99,13 +101,13 @@ class ReadPhrases:
         """
         data, size = read_image_file(item.image)
         masks = {
-            number: read_mask(coding, size, f"annotation {number} of {item.key}")
+            number: read_mask(coding, size, f"{self.file}: annotation {number} of {item.key}")
             for number, coding in item.segmentations.items()
         }
         phrases, left = [], [mask for mask in masks.values() if isinstance(mask, LeftOut)]
         for number, mask in masks.items():
             coding = item.segmentations[number] if isinstance(mask, Mask) else None
-            left += cut_off(coding, size, f"annotation {number} of {item.key}")
+            left += cut_off(coding, size, f"{self.file}: annotation {number} of {item.key}")
         for text, targets, lost in item.phrases:
             drawn = [mask for number in targets if isinstance(mask := masks[number], Mask)]
             if not text.strip() or lost or (targets and not drawn):

@@ -16,6 +16,7 @@ from lasagna.datamodules.converters.lvis_names import spoken_lvis_names
 from lasagna.datamodules.converters.paco import PACO, spoken_part_names
 from lasagna.datamodules.converters.pascal_part import PascalPart
 from lasagna.datamodules.strategies import NegativeInjection
+from lasagna.errors import RecordError
 from lasagna.tasks import Semantic
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
@@ -118,11 +119,29 @@ def test_an_export_in_folders_whose_images_share_names_and_whose_annotations_hav
     (tmp_path / "mine.json").write_text(json.dumps(content))
     tally = convert(CocoInstances(tmp_path, tmp_path / "mine.json"), tmp_path / "shards", processes=0)["train"].tally
     assert list(read_records(tmp_path / "shards" / "train")) == ["a/1", "b/1", "b/2"]
-    assert tally.examples["empty segmentation"] == ["annotation 0 of b/1"]
+    assert tally.examples["empty segmentation"] == ["mine.json: annotation 0 of b/1"]
     draw(tmp_path / "a" / "1.png")
     (tmp_path / "mine.json").write_text(json.dumps(content | {"images": [*images, {"id": 9, "file_name": "a/1.png"}]}))
     keys = [item.key for item in CocoInstances(tmp_path, tmp_path / "mine.json").splits()["train"].items]
     assert keys == ["a/1.jpg", "b/1.jpg", "b/2.jpg", "a/1.png"]
+
+
+def test_a_mask_that_is_none_is_named_with_its_file(tmp_path):
+    draw(tmp_path / "one.jpg")
+    write(tmp_path / "mine.json", [{"id": 5, "file_name": "one.jpg"}], [category(1, "mug")], [(5, 1, [["a"] * 6])])
+    with pytest.raises(RecordError, match=r"mine\.json: annotation 0 of one: mask: expected COCO RLE"):
+        convert(CocoInstances(tmp_path, tmp_path / "mine.json"), tmp_path / "shards", processes=0)
+
+
+def test_broken_images_are_told_in_the_same_words_each_time(tmp_path):
+    (tmp_path / "one.jpg").write_bytes(b"no image")
+    draw(tmp_path / "two.jpg")
+    images = [{"id": 5, "file_name": "one.jpg"}, {"id": 6, "file_name": "two.jpg"}]
+    write(tmp_path / "mine.json", images, [category(1, "mug")], [])
+    convert(CocoInstances(tmp_path, tmp_path / "mine.json"), tmp_path / "shards", broken="skip", processes=0)
+    text = (tmp_path / "shards" / "train" / "manifest.json").read_text()
+    assert "one.jpg: the image cannot be decoded (no image that Pillow knows)" in text
+    assert "BytesIO" not in text
 
 
 def test_names_of_an_export_are_as_people_say_them_and_those_that_differ_by_case_are_one(tmp_path):
