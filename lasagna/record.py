@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lasagna.errors import RecordError
 from lasagna.image_modes import to_rgb
@@ -127,6 +127,7 @@ class Record:
         absent: Names that were verified to be absent, where "not annotated" means unknown.
         ignore: Pixels that count nowhere, or None.
         label_bytes: A label map as PNG, or None.
+        unclear: Names that are annotated, but whose masks are missing or incomplete; no query asks for them.
     """
 
     key: str
@@ -140,6 +141,7 @@ class Record:
     absent: tuple[str, ...] = ()
     ignore: Mask | None = None
     label_bytes: bytes | None = None
+    unclear: tuple[str, ...] = ()
 
     def image(self) -> NDArray[np.uint8]:
         """Return the pixels, uint8 ``[H, W, 3]``.
@@ -200,6 +202,15 @@ class Record:
         return masks[0] if len(masks) == 1 else UnionMask(tuple(masks), shape=self.size)
 
 
+def image_fault(fault: Exception) -> str:
+    """Say what is wrong with an image, without the place in memory that Pillow names, which is another each time.
+
+    Args:
+        fault: One of ``BROKEN_IMAGE``.
+    """
+    return "no image that Pillow knows" if isinstance(fault, UnidentifiedImageError) else str(fault)
+
+
 def decode_image(
     data: bytes, key: str, upright: bool = False, size: tuple[int, int] | None = None
 ) -> NDArray[np.uint8]:
@@ -222,7 +233,7 @@ def decode_image(
             _check_size(image, key, size)
             return to_rgb(ImageOps.exif_transpose(image) if upright else image)
     except BROKEN_IMAGE as fault:
-        raise RecordError(f"record {key}: the image cannot be decoded ({fault})") from fault
+        raise RecordError(f"record {key}: the image cannot be decoded ({image_fault(fault)})") from fault
 
 
 def check_size(record: Record) -> None:
@@ -235,7 +246,7 @@ def check_size(record: Record) -> None:
         with Image.open(BytesIO(record.image_bytes)) as image:
             _check_size(image, record.key, record.size)
     except BROKEN_IMAGE as fault:
-        raise RecordError(f"record {record.key}: the image cannot be decoded ({fault})") from fault
+        raise RecordError(f"record {record.key}: the image cannot be decoded ({image_fault(fault)})") from fault
 
 
 def _check_size(image: Image.Image, key: str, size: tuple[int, int] | None) -> None:
@@ -249,7 +260,7 @@ def _decode_labels(data: bytes, key: str) -> NDArray[np.integer]:
         with Image.open(BytesIO(data)) as image:
             labels = np.asarray(image)
     except BROKEN_IMAGE as fault:
-        raise RecordError(f"record {key}: the label map cannot be decoded ({fault})") from fault
+        raise RecordError(f"record {key}: the label map cannot be decoded ({image_fault(fault)})") from fault
     if labels.ndim != 2:
         raise RecordError(f"record {key}: a label map has one value a pixel, this one has shape {labels.shape}")
     return labels

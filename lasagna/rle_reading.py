@@ -29,10 +29,10 @@ def read_rle(code: Mapping[str, Any] | Sequence[Sequence[float]], size: tuple[in
     """
     if not isinstance(code, Mapping):
         return coco.merge(coco.frPyObjects([_polygon(polygon, size) for polygon in code], *size))
-    height, width = (int(length) for length in code["size"])
+    height, width = (_whole(length) for length in code["size"])
     counts = code["counts"]
     if isinstance(counts, list):
-        runs = np.asarray(counts, dtype=np.int64)
+        runs = np.asarray([_whole(run) for run in counts], dtype=np.int64)
         code = {"size": [height, width], "counts": runs.tolist()}
     else:
         counts = counts if isinstance(counts, bytes) else str(counts).encode("ascii")
@@ -40,6 +40,12 @@ def read_rle(code: Mapping[str, Any] | Sequence[Sequence[float]], size: tuple[in
     if runs.sum() != height * width or (runs < 0).any():
         raise ValueError(f"its runs cover {runs.sum()} pixels of {height * width}")
     return coco.frPyObjects(code, height, width) if isinstance(counts, list) else {**code, "counts": counts}
+
+
+def _whole(value: Any) -> int:  # noqa: ANN401
+    if isinstance(value, bool) or int(value) != value:
+        raise ValueError(f"its size and its run lengths are whole numbers, not {value!r}")
+    return int(value)
 
 
 def _polygon(polygon: Sequence[float], size: tuple[int, int]) -> list[float]:

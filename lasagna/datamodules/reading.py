@@ -12,6 +12,10 @@ EXAMPLES = 3
 """How many examples of a reason for leaving things out are kept."""
 
 
+BEYOND = "part of a mask outside of the image"
+"""Reason for what is cut off of masks."""
+
+
 @dataclass(frozen=True)
 class LeftOut:
     """Something of a data set that does not come into the shards.
@@ -90,4 +94,5 @@ def count_entries(record: Record) -> dict[str, int]:
         "questions": len(record.questions),
         "turns of talk": len(record.talk),
         "names known to be absent": len(record.absent),
+        "names without a usable or complete mask": len(record.unclear),
     }

@@ -11,6 +11,7 @@ and ``json`` with these fields, of which all but the first two may be missing:
 - ``questions``: ``[{"text": str, "answer": str, "masks": [MASK] or null, "kind": str}]``;
 - ``talk``: ``[{"question": str, "answer": str}]``;
 - ``absent``: ``[str]``, names that were verified to be absent;
+- ``unclear``: ``[str]``, names that are annotated without a usable mask, or with an incomplete one;
 - ``ignore``: MASK or null.
 
 A MASK is one of COCO's codings: ``{"size": [H, W], "counts": str or [int]}`` or a list of polygons. This package writes
@@ -20,7 +21,7 @@ the compressed form. Masks keep their coding until somebody asks for their pixel
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
@@ -49,10 +50,12 @@ def encode_record(record: Record) -> dict[str, bytes]:
     """Return the files of a record by extension.
 
     Raises:
-        RecordError: If the image is in no known format, or the key is empty.
+        RecordError: If the image is in no known format, or the key, a name or something asked for is empty.
     """
-    if not record.key:
+    if not record.key.strip():
         raise RecordError("record: its key is empty; every record needs a name of its own")
+    if empty := [place for place, text in _texts(record) if not text.strip()]:
+        raise RecordError(f"record {record.key}: {empty[0]} is empty; leave it out or give it words")
     files = {_extension(record): record.image_bytes}
     if record.label_bytes is not None:
         files["labels.png"] = record.label_bytes
@@ -83,6 +86,15 @@ def decode_record(sample: Mapping[str, Any], manifest: Manifest) -> Record:
     return _Reader(key, fields, manifest).record(image, sample.get("labels.png"))
 
 
+def _texts(record: Record) -> Iterator[tuple[str, str]]:
+    """Return all that can be asked for, and where it stands."""
+    yield from ((f"regions[{rank}].name", region.name) for rank, region in enumerate(record.regions))
+    yield from ((f"phrases[{rank}].text", phrase.text) for rank, phrase in enumerate(record.phrases))
+    yield from ((f"questions[{rank}].text", question.text) for rank, question in enumerate(record.questions))
+    yield from ((f"absent[{rank}]", name) for rank, name in enumerate(record.absent))
+    yield from ((f"unclear[{rank}]", name) for rank, name in enumerate(record.unclear))
+
+
 def _extension(record: Record) -> str:
     for magic, extension in _MAGIC.items():
         if record.image_bytes.startswith(magic):
@@ -100,6 +112,7 @@ def _annotations(record: Record) -> dict[str, Any]:
         "questions": [_question(question) for question in record.questions],
         "talk": [{"question": turn.question, "answer": turn.answer} for turn in record.talk],
         "absent": list(record.absent),
+        "unclear": list(record.unclear),
         "ignore": None if record.ignore is None else _mask(record.ignore),
     }
     return {"key": record.key, "size": list(record.size)} | {name: value for name, value in fields.items() if value}
@@ -120,7 +133,7 @@ class _Reader:
     def __init__(self, key: str, fields: Any, manifest: Manifest) -> None:  # noqa: ANN401
         self.key, self.manifest = key, manifest
         self.fields = self._as(dict, fields, "the annotations")
-        self.key = self._as(str, self.fields.get("key", key), "key")
+        self.key = self._words(self.fields.get("key", key), "key")
         self.size = self._size(self.fields.get("size"))
 
     def record(self, image: bytes, labels: bytes | None) -> Record:
@@ -133,7 +146,8 @@ class _Reader:
             phrases=self._each("phrases", self._phrase),
             questions=self._each("questions", self._question),
             talk=self._each("talk", self._turn),
-            absent=self._each("absent", lambda name, place: self._as(str, name, place)),
+            absent=self._each("absent", self._words),
+            unclear=self._each("unclear", self._words),
             ignore=self._optional_mask(self.fields.get("ignore"), "ignore"),
             label_bytes=labels,
         )
@@ -144,7 +158,7 @@ class _Reader:
         return value[0], value[1]
 
     def _region(self, value: Any, place: str) -> Region:  # noqa: ANN401
-        name = self._text(value, "name", place)
+        name = self._words(self._text(value, "name", place), f"{place}.name")
         if self.manifest.categories and name not in self.manifest.categories:
             raise RecordError(
                 f"record {self.key}: {place}.name: {name!r} is no category of {self.manifest.name!r}; "
@@ -153,11 +167,11 @@ class _Reader:
         return Region(name, self._mask(value.get("mask"), f"{place}.mask"))
 
     def _phrase(self, value: Any, place: str) -> Phrase:  # noqa: ANN401
-        text = self._text(value, "text", place)
+        text = self._words(self._text(value, "text", place), f"{place}.text")
         return Phrase(text, self._masks(value.get("masks", []), f"{place}.masks"), self._kind(value, place))
 
     def _question(self, value: Any, place: str) -> Question:  # noqa: ANN401
-        text = self._text(value, "text", place)
+        text = self._words(self._text(value, "text", place), f"{place}.text")
         answer = self._as(str, value.get("answer", ""), f"{place}.answer")
         coded = value.get("masks")
         masks = None if coded is None else self._masks(coded, f"{place}.masks")
@@ -171,6 +185,11 @@ class _Reader:
 
     def _text(self, value: Any, field: str, place: str) -> str:  # noqa: ANN401
         return self._as(str, self._as(dict, value, place).get(field), f"{place}.{field}")
+
+    def _words(self, value: Any, place: str) -> str:  # noqa: ANN401
+        if not self._as(str, value, place).strip():
+            raise self._fault(place, "a text that is not empty", value)
+        return str(value)
 
     def _masks(self, value: Any, place: str) -> tuple[Mask, ...]:  # noqa: ANN401
         coded = self._as(list, value, place)

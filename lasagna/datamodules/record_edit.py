@@ -25,8 +25,8 @@ def edit_record(record: Record, edit: PixelEdit) -> Record:
     """Move or cut the pixels of a record; image, label map, regions, phrases, questions and ignored pixels together.
 
     A category of which nothing is left is no longer annotated, and where "not annotated" means unknown it is noted as
-    absent. Phrases, questions and the talk stay, with their masks moved; whether their words still hold is for the
-    caller to say.
+    absent; one whose mask had no pixel before is noted as unclear. Phrases, questions and the talk stay, with their
+    masks moved; whether their words still hold is for the caller to say.
 
     Args:
         record: The record.
@@ -38,6 +38,7 @@ def edit_record(record: Record, edit: PixelEdit) -> Record:
     image = edit(record.image())
     labels = None if record.label_map is None else encode_labels(edit(record.label_map.pixels))
     regions = [Region(region.name, edit_mask(region.mask, edit)) for region in record.regions]
+    empty = [region.name for region in record.regions if not region.mask.decode().any()]
     edited = replace(
         record,
         image_bytes=encode_image(image),
@@ -47,11 +48,13 @@ def edit_record(record: Record, edit: PixelEdit) -> Record:
         phrases=tuple(_edit_phrase(phrase, edit) for phrase in record.phrases),
         questions=tuple(_edit_question(question, edit) for question in record.questions),
         ignore=None if record.ignore is None else edit_mask(record.ignore, edit),
+        unclear=tuple(dict.fromkeys((*record.unclear, *empty))),
     )
     if record.manifest.unannotated == "absent":
         return edited
     left = edited.category_masks()
-    lost = [name for name in record.category_masks() if name not in left and name not in record.absent]
+    told = {*left, *record.absent, *edited.unclear}
+    lost = [name for name in record.category_masks() if name not in told]
     return replace(edited, absent=(*record.absent, *lost))
 
 

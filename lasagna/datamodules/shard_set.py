@@ -9,7 +9,7 @@
 - ``tally``: how many items were looked at, how many annotations of each kind were written, and what was left out why.
 
 It is written last: a folder without it was not written to the end. Until then ``unfinished.json`` lists, in the same
-form, the shards that are whole already.
+form, the shards that are whole already, and in ``reads`` what they were made from.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class ShardSet:
         shards: The shards in order.
         settings: What the writer was asked for.
         tally: What was written and what was left out.
+        reads: What an unfinished write reads, so that it does not go on with something else.
     """
 
     folder: ShardFolder
@@ -51,6 +52,7 @@ class ShardSet:
     shards: tuple[Shard, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
+    reads: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def records(self) -> int:
@@ -189,6 +191,7 @@ def _to_json(shard_set: ShardSet) -> dict[str, Any]:
         "records": shard_set.records,
         "settings": dict(shard_set.settings),
         "tally": asdict(shard_set.tally),
+        **({"reads": dict(shard_set.reads)} if shard_set.reads else {}),
         "shards": [asdict(shard) for shard in shard_set.shards],
     }
 
@@ -212,7 +215,7 @@ def _from_json(data: dict[str, Any], folder: ShardFolder) -> ShardSet:
     if outside:
         raise ValueError(f"shards outside of the folder: {outside}")
     tally = Tally.from_json(data["tally"]) if "tally" in data else Tally()
-    return ShardSet(folder, manifest, shards, data.get("settings", {}), tally)
+    return ShardSet(folder, manifest, shards, data.get("settings", {}), tally, data.get("reads", {}))
 
 
 def _choice(value: str) -> Any:  # noqa: ANN401

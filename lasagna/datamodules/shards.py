@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import tarfile
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from hashlib import sha256
-from io import BytesIO
 from itertools import islice
-from multiprocessing import Pool
+from multiprocessing.pool import Pool
 from os import cpu_count
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lasagna.datamodules.reading import LeftOut, Reading, Tally, count_entries
 from lasagna.datamodules.record_codec import encode_record, sample_key
+from lasagna.datamodules.shard_file import ShardFile
 from lasagna.datamodules.shard_folder import LocalFolder, Shard
 from lasagna.datamodules.shard_set import (
     UNFINISHED_FILE,
     ShardSet,
     manifest_faults,
-    part_of,
     read_shard_set,
     shard_file,
     write_manifest,
@@ -34,8 +33,11 @@ from lasagna.errors import ConfigError, LasagnaError, RecordError, ShardError
 from lasagna.record import Manifest, Record
 
 RECORDS_PER_SHARD = 500
-CHUNK = 16
+BYTES_PER_SHARD = 512 << 20
+CHUNK = 4
 """How many records a process makes before it hands them over."""
+AHEAD = 2
+"""How many times as many processes as there are may be at work, or have their records wait to be written."""
 
 Make = Callable[[int], Record | Reading]
 """Makes what comes of an index: a record, or a reading that says what was left out."""
@@ -58,6 +60,22 @@ class Encoded:
     left_out: tuple[LeftOut, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Limits:
+    """How large shards grow: to so many records, or until they hold so many bytes."""
+
+    records: int
+    bytes: int
+
+    def __post_init__(self) -> None:
+        for name, value in (("records_per_shard", self.records), ("bytes_per_shard", self.bytes)):
+            if value < 1:
+                raise ConfigError(f"`{name}` must be at least 1, got {value}")
+
+    def reached(self, records: int, size: int) -> bool:
+        return records >= self.records or size >= self.bytes
+
+
 def write_shards(
     records: Iterable[Record | Reading],
     folder: Path,
@@ -66,6 +84,7 @@ def write_shards(
     total: int | None = None,
     split: str = "",
     records_per_shard: int = RECORDS_PER_SHARD,
+    bytes_per_shard: int = BYTES_PER_SHARD,
     settings: Mapping[str, Any] | None = None,
 ) -> ShardSet:
     """Write records as shards with a manifest beside them.
@@ -79,7 +98,8 @@ def write_shards(
         manifest: What holds for all records.
         total: How many records will come, for the progress bar.
         split: What is written, for the progress bar, e.g. "train".
-        records_per_shard: Records in each shard but the last.
+        records_per_shard: Records in each shard but the last, unless they are large.
+        bytes_per_shard: At how many bytes a shard is full before that.
         settings: What the writer was asked for, kept in the manifest.
 
     Returns:
@@ -88,10 +108,13 @@ def write_shards(
     Raises:
         RecordError: If two records have the same key, or one cannot be stored.
         ShardError: If there are no records, or the manifest's names do not fit together.
-        ConfigError: If ``records_per_shard`` is not positive.
+        ConfigError: If a limit of the shards is not positive.
     """
-    begun = ShardSet(LocalFolder(folder), manifest, (), settings or {})
-    return _write(map(_encode, records), folder, begun, total, split, records_per_shard)
+    begun, limits = (
+        ShardSet(LocalFolder(folder), manifest, (), settings or {}),
+        _Limits(records_per_shard, bytes_per_shard),
+    )
+    return _write(map(_encode, records), folder, begun, total, split, limits)
 
 
 def write_parallel(
@@ -103,7 +126,9 @@ def write_parallel(
     processes: int | None = None,
     split: str = "",
     records_per_shard: int = RECORDS_PER_SHARD,
+    bytes_per_shard: int = BYTES_PER_SHARD,
     settings: Mapping[str, Any] | None = None,
+    reads: Mapping[str, str] | None = None,
 ) -> ShardSet:
     """Make records in several processes and write them as shards; the result does not depend on their number.
 
@@ -117,25 +142,29 @@ def write_parallel(
         manifest: What holds for all records.
         processes: How many processes make records; None for as many as there are cores, 0 for this process alone.
         split: What is written, for the progress bar, e.g. "train".
-        records_per_shard: Records in each shard but the last.
+        records_per_shard: Records in each shard but the last, unless they are large.
+        bytes_per_shard: At how many bytes a shard is full before that.
         settings: All that the records depend on, kept in the manifest; a stopped write goes on only if there are some.
+        reads: What the records are made from, e.g. folders and a checksum; kept until the write is finished.
 
     Returns:
         What was written.
 
     Raises:
         RecordError: If two records have the same key, or one cannot be stored.
-        ShardError: If ``count`` is 0, or the manifest's names do not fit together.
-        ConfigError: If ``records_per_shard`` is not positive.
+        ShardError: If ``count`` is 0, the manifest's names do not fit together, or a write was stopped in the folder
+            that read something else.
+        ConfigError: If a limit of the shards is not positive.
     """
-    begun = _begun(ShardSet(LocalFolder(folder), manifest, (), settings or {}), records_per_shard)
+    limits = _Limits(records_per_shard, bytes_per_shard)
+    begun = _begun(ShardSet(LocalFolder(folder), manifest, (), settings or {}, reads=reads or {}), limits)
     left = range(begun.tally.taken, count)
-    write = partial(_write, folder=folder, begun=begun, total=count, split=split, records_per_shard=records_per_shard)
+    write = partial(_write, folder=folder, begun=begun, total=count, split=split, limits=limits)
     processes = (cpu_count() or 1) if processes is None else processes
     if processes < 2:
         return write(map(_encode, map(make, left)))
     with Pool(processes, _hold, (make,)) as pool:
-        return write(map(_raised, pool.imap(_make, left, chunksize=CHUNK)))
+        return write(map(_raised, _in_order(pool, left, AHEAD * processes)))
 
 
 _held: list[Make] = []
@@ -144,6 +173,20 @@ _held: list[Make] = []
 
 def _hold(make: Make) -> None:
     _held[:] = [make]
+
+
+def _in_order(pool: Pool, indices: range, ahead: int) -> Iterator[Encoded | LasagnaError]:
+    """Make records in a pool, only so many chunks ahead of whoever takes them: a disk may be slower than the cores."""
+    chunks = (indices[start : start + CHUNK] for start in range(0, len(indices), CHUNK))
+    waiting = deque(pool.apply_async(_make_all, (chunk,)) for chunk in islice(chunks, ahead))
+    while waiting:
+        made = waiting.popleft().get()
+        waiting.extend(pool.apply_async(_make_all, (chunk,)) for chunk in islice(chunks, 1))
+        yield from made
+
+
+def _make_all(indices: range) -> list[Encoded | LasagnaError]:
+    return [_make(index) for index in indices]
 
 
 def _make(index: int) -> Encoded | LasagnaError:
@@ -168,37 +211,45 @@ def _encode(made: Record | Reading) -> Encoded:
     return Encoded(sample_key(record.key), encode_record(record), count_entries(record), reading.left_out)
 
 
-def _begun(wanted: ShardSet, records_per_shard: int) -> ShardSet:
+def _begun(wanted: ShardSet, limits: _Limits) -> ShardSet:
     """Return what is there of a write of the same settings that was stopped: whole shards, or nothing."""
     try:
         found = read_shard_set(wanted.folder, UNFINISHED_FILE)
     except ShardError:
         return wanted
     same = found.manifest == wanted.manifest and found.settings == json.loads(json.dumps(dict(wanted.settings)))
-    whole = all(shard.records == records_per_shard for shard in found.shards) and not found.faults()
-    return replace(found, settings=wanted.settings) if wanted.settings and same and whole else wanted
+    whole = not found.faults() and all(
+        shard.records <= limits.records and limits.reached(shard.records, shard.bytes) for shard in found.shards
+    )
+    if not (wanted.settings and same and whole):
+        return wanted
+    if changed := [name for name, value in wanted.reads.items() if found.reads.get(name) != value]:
+        was, now = (", ".join(f"{name} {part.reads.get(name)}" for name in changed) for part in (found, wanted))
+        raise ShardError(
+            f"{wanted.folder}: a write was stopped here that read something else: {was}; now it is {now}; give it the "
+            "same again, or remove the folder or choose another to begin anew"
+        )
+    return replace(found, settings=wanted.settings)
 
 
 def _write(
-    encoded: Iterable[Encoded], folder: Path, begun: ShardSet, total: int | None, split: str, records_per_shard: int
+    encoded: Iterable[Encoded], folder: Path, begun: ShardSet, total: int | None, split: str, limits: _Limits
 ) -> ShardSet:
     shard_set = begun
-    if records_per_shard < 1:
-        raise ConfigError(f"`records_per_shard` must be at least 1, got {records_per_shard}")
     if faults := manifest_faults(begun.manifest):
         raise ShardError("\n".join(f"{folder}: the manifest's {fault}" for fault in faults))
     _clear(folder, begun.shards)
     counted = _counted(encoded, total, begun.tally, f"writing {split or folder.name}")
     stream = _unique(counted, {key for shard in begun.shards for key in _keys(folder / shard.file)})
-    while shard := _write_shard(stream, folder / shard_file(len(shard_set.shards)), records_per_shard):
+    while shard := _write_shard(stream, folder / shard_file(len(shard_set.shards)), limits):
         shard_set = replace(shard_set, shards=(*shard_set.shards, shard))
         write_manifest(shard_set, folder, UNFINISHED_FILE)
     if not shard_set.shards:
         why = "; ".join(shard_set.tally.lines()[1:]) or "check where they come from"
         raise ShardError(f"{folder}: there were no records to write; {why}")
-    write_manifest(shard_set, folder)
+    write_manifest(replace(shard_set, reads={}), folder)
     (folder / UNFINISHED_FILE).unlink()
-    return shard_set
+    return replace(shard_set, reads={})
 
 
 def _clear(folder: Path, begun: Sequence[Shard]) -> None:
@@ -210,31 +261,19 @@ def _clear(folder: Path, begun: Sequence[Shard]) -> None:
             path.unlink()
 
 
-def _write_shard(stream: Iterator[tuple[str, dict[str, bytes]]], path: Path, limit: int) -> Shard | None:
-    records = list(islice(stream, limit))
-    if not records:
+def _write_shard(stream: Iterator[tuple[str, dict[str, bytes]]], path: Path, limits: _Limits) -> Shard | None:
+    first = next(stream, None)
+    if first is None:
         return None
-    unfinished = part_of(path)
+    file = ShardFile(path)
     try:
-        with tarfile.open(unfinished, mode="w", format=tarfile.GNU_FORMAT) as tar:
-            for key, files in records:
-                _add(tar, key, files)
-        content = unfinished.read_bytes()
-    except OSError as fault:
-        unfinished.unlink(missing_ok=True)
-        raise ShardError(
-            f"{path}: the shard could not be written ({fault}); make room and run the same again"
-        ) from fault
-    unfinished.replace(path)
-    return Shard(path.name, len(records), len(content), sha256(content).hexdigest())
-
-
-def _add(tar: tarfile.TarFile, key: str, files: dict[str, bytes]) -> None:
-    for extension, data in files.items():
-        # besides name and size only the defaults of TarInfo are stored (mode 644, time 0, no owner): same bytes always
-        info = tarfile.TarInfo(f"{key}.{extension}")
-        info.size = len(data)
-        tar.addfile(info, BytesIO(data))
+        file.add(*first)
+        while not limits.reached(file.records, file.bytes) and (following := next(stream, None)):
+            file.add(*following)
+        return file.close()
+    except BaseException:
+        file.discard()
+        raise
 
 
 def _keys(path: Path) -> set[str]:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from itertools import combinations
 
+from lasagna.datamodules.reading import BEYOND, Tally
 from lasagna.datamodules.shard_folder import ShardFolder
 from lasagna.inspecting.findings import Finding
 from lasagna.inspecting.survey import Survey
@@ -15,6 +16,9 @@ from lasagna.record import Manifest
 
 MOST = 20
 """How many images that two folders share are named."""
+
+EVALUATION = re.compile(r"(mini|hard)?(val|test|dev)", re.IGNORECASE)
+"""How the names of splits begin that scores are made on; all others are trained on."""
 
 
 def audit_names(manifest: Manifest, survey: Survey) -> list[Finding]:
@@ -38,25 +42,43 @@ def audit_names(manifest: Manifest, survey: Survey) -> list[Finding]:
     return findings + [Finding("unused names", name) for name in manifest.categories if not survey.images[name]]
 
 
+def audit_tally(tally: Tally) -> list[Finding]:
+    """Return what the conversion cut off of masks, which the shards themselves no longer show.
+
+    Args:
+        tally: What was counted when the shards were written.
+    """
+    count = tally.left_out.get(BEYOND, 0)
+    where = f"{count} in the conversion (e.g. {'; '.join(tally.examples.get(BEYOND, ()))})"
+    return [Finding("masks outside the image", where)] if count else []
+
+
 def audit_overlap(surveys: Mapping[ShardFolder, Survey]) -> list[Finding]:
     """Return the images that several folders share: the same file, or the same photograph of COCO.
 
-    RefCOCO has photographs of COCO's train2014 under other names, which are in train2017 and val2017 as well; the
-    number in the file's name is the same.
+    What a training and an evaluation split share is a leak; which a folder is, its name says. RefCOCO has photographs
+    of COCO's train2014 under other names, which are in train2017 and val2017 as well; the number in the file's name is
+    the same.
 
     Args:
         surveys: What the records of each folder hold.
     """
     findings = []
     for (first, one), (second, other) in combinations(surveys.items(), 2):
-        for kind, mine, theirs in (
-            ("images in several splits", one.contents, other.contents),
-            ("photographs in several splits", one.photographs, other.photographs),
-        ):
-            shared = sorted(mine[number] for number in set(mine) & set(theirs))
-            shown = ", ".join(shared[:MOST]) + (", ..." if len(shared) > MOST else "")
-            findings += [Finding(kind, f"{len(shared)} of {first} and {second}: {shown}")] if shared else []
+        images = {one.contents[content] for content in set(one.contents) & set(other.contents)}
+        photographs = {one.photographs[number] for number in set(one.photographs) & set(other.photographs)} - images
+        if _evaluates(first) == _evaluates(second):
+            found = {"shared images": images | photographs}
+        else:
+            found = {"images in several splits": images, "photographs in several splits": photographs}
+        for kind, keys in found.items():
+            shown = ", ".join(sorted(keys)[:MOST]) + (", ..." if len(keys) > MOST else "")
+            findings += [Finding(kind, f"{len(keys)} of {first} and {second}: {shown}")] if keys else []
     return findings
+
+
+def _evaluates(folder: ShardFolder) -> bool:
+    return EVALUATION.match(re.split(r"[/\\]", str(folder).rstrip("/\\"))[-1]) is not None
 
 
 def _stem(name: str) -> str:

@@ -10,15 +10,20 @@ MEANINGS = {
     "broken records": "records that cannot be read; convert again, or skip them by `--data.broken skip`",
     "wrong sizes": "records whose image has another size than they say; convert them again",
     "empty masks": "annotations without a pixel, on which nothing can be learned",
+    "masks outside the image": "masks that reach beyond the border, where they are cut off; look whether they fit it",
     "present and absent": "names that are annotated, and noted as absent, on the same image",
     "doubled images": "the same image file under two keys of one split",
     "unused names": "names of the manifest that are on no image; they can only ever be absent",
     "clashing names": "names that differ by case, hyphens or an ending alone, so that answers cannot tell them apart",
     "aliases that are names": "other names of a category that are a category's own name",
-    "images in several splits": "the same image file in two folders, so that a score there is of what was learned",
-    "photographs in several splits": "the same photograph of COCO, by its number, in two folders",
+    "images in several splits": "the same image file where one trains and where one scores: that was learned already",
+    "photographs in several splits": "the same photograph of COCO, by number, where one trains and where one scores",
+    "shared images": "images that two training splits have in common, or two evaluation splits",
 }
 """Kinds of findings, and what they mean."""
+
+NOTES = ("unused names", "shared images")
+"""Kinds that one should know of, and that are no fault: every part of a data set has some."""
 
 
 @dataclass(frozen=True)

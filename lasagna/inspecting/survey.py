@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from multiprocessing import Pool
 from os import cpu_count
+from typing import Any
 
 import numpy as np
 from rich.progress import track
@@ -21,10 +23,14 @@ from lasagna.datamodules.shard_set import ShardSet
 from lasagna.errors import LasagnaError, RecordError
 from lasagna.inspecting.findings import Finding
 from lasagna.masks import Mask
+from lasagna.polygon_reach import reaches_beyond
 from lasagna.record import Record
 
-COCO_NUMBER = re.compile(r"(?:^|_)(\d{12})(?:$|_)")
+COCO_NUMBER = re.compile(r"(?:^|_)(\d{12})(?:$|_|~)")
 """The number of a photograph of COCO within a key; the same in the releases of 2014 and of 2017."""
+
+FURTHER = re.compile(r"~\d+$")
+"""How keys end of further records that a data set has of one image, such as several talks."""
 
 
 @dataclass
@@ -62,7 +68,7 @@ class Survey:
         self.findings += [
             Finding("doubled images", f"{key} and {self.contents[content]}")
             for content, key in other.contents.items()
-            if content in self.contents
+            if content in self.contents and FURTHER.sub("", key) != FURTHER.sub("", self.contents[content])
         ]
         self.contents |= other.contents
         self.photographs |= other.photographs
@@ -96,12 +102,27 @@ def _survey_shard(shard_set: ShardSet, shard: Shard) -> Survey:
     try:
         for sample in read_shard(shard_set, shard):
             try:
-                found.add(survey_record(decode_record(sample, shard_set.manifest)))
+                record = decode_record(sample, shard_set.manifest)
+                found.add(survey_record(record))
+                found.findings += _beyond(record, json.loads(sample["json"]))
             except RecordError as error:
                 found.findings.append(Finding("broken records", str(error)))
     except LasagnaError as error:
         found.findings.append(Finding("broken shards", str(error)))
     return found
+
+
+def _beyond(record: Record, fields: Mapping[str, Any]) -> list[Finding]:
+    """Return the masks that are stored as polygons and reach beyond the image."""
+    codes = [(part["name"], part["mask"]) for part in fields.get("regions", ())]
+    asked = [*fields.get("phrases", ()), *fields.get("questions", ())]
+    codes += [(part["text"], code) for part in asked for code in part.get("masks") or ()]
+    codes.append(("ignore", fields.get("ignore")))
+    return [
+        Finding("masks outside the image", f"{record.key}: {name}")
+        for name, code in codes
+        if reaches_beyond(code, record.size)
+    ]
 
 
 def survey_record(record: Record) -> Survey:

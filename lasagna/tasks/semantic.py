@@ -22,7 +22,8 @@ class Semantic(Task):
 
     The query lists, in the manifest's order, all categories that are present or may be called absent: those not
     annotated, or, where that means unknown, those the record names as absent. The entries are the present ones; the
-    training strategies choose and order. A category all of whose pixels are ignored is neither, and not asked for.
+    training strategies choose and order. A category no pixel of whose mask counts is neither, and not asked for; nor is
+    one that the record names as unclear.
 
     Scores: mean IoU and presence; with free decoding the same over free answers, and how complete these are.
 
@@ -41,8 +42,9 @@ class Semantic(Task):
         ignore = record.ignored()
         masks = record.category_masks()
         there = are_there(masks, ignore)
-        present = {name: mask for name, mask in masks.items() if there[name]}
-        hidden = {normalise(name) for name, state in there.items() if state is None}
+        unclear = {*record.unclear, *(name for name in masks if not there[name])}
+        present = {name: mask for name, mask in masks.items() if name not in unclear}
+        hidden = set(map(normalise, unclear))
         askable = _askable(record, present)
         query = [name for name in askable if normalise(name) not in hidden] if hidden else askable
         entries = [Entry(name, True, present[name]) for name in query if name in present]

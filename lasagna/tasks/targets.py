@@ -15,24 +15,23 @@ from lasagna.record import Record
 T = TypeVar("T")
 
 
-def is_there(mask: Mask, ignored: BoolMask | None) -> bool | None:
+def is_there(mask: Mask, ignored: BoolMask | None) -> bool:
     """Say whether a mask shows something.
+
+    That it does not says nothing of absence: somebody annotated it, so that it may be there without a usable mask.
 
     Args:
         mask: The mask.
         ignored: Pixels that count nowhere, bool ``[H, W]``, or None if all count.
 
     Returns:
-        True if a pixel of it counts, False if it has none at all, None if all that it has are ignored, so that nothing
-        can be said.
+        Whether a pixel of it counts.
     """
     pixels = mask.decode()
-    if ignored is None or not pixels.any():
-        return bool(pixels.any())
-    return True if (pixels > ignored).any() else None
+    return bool((pixels if ignored is None else pixels > ignored).any())
 
 
-def are_there(masks: Mapping[str, Mask], ignore: Mask | None) -> dict[str, bool | None]:
+def are_there(masks: Mapping[str, Mask], ignore: Mask | None) -> dict[str, bool]:
     """Say which masks show something, as ``is_there`` does; of those of a label map without looking at pixels.
 
     Args:
@@ -52,10 +51,9 @@ def _told_by_values(mask: Mask, ignore: Mask | None) -> TypeGuard[LabelMask]:
     return ignore is None or (isinstance(ignore, LabelMask) and ignore.label_map is mask.label_map)
 
 
-def _occurs(mask: LabelMask, ignore: Mask | None) -> bool | None:
-    values = [value for value in mask.values if value in mask.label_map.values]
+def _occurs(mask: LabelMask, ignore: Mask | None) -> bool:
     void = ignore.values if isinstance(ignore, LabelMask) else ()
-    return any(value not in void for value in values) or (None if values else False)
+    return any(value in mask.label_map.values and value not in void for value in mask.values)
 
 
 def draw(items: Sequence[T], count: int, rng: np.random.Generator) -> list[T]:
@@ -74,13 +72,12 @@ def phrase_dialogue(kind: Kind, text: str, masks: Sequence[Mask], record: Record
         record: Where it comes from.
 
     Returns:
-        A dialogue with one entry, present with the union of the masks or absent; None if all that the phrase fits is
-        ignored, so that no answer could be called right.
+        A dialogue with one entry, present with the union of the masks or, where there are no masks, absent; None if no
+        pixel of what the phrase fits counts, so that no answer could be called right.
     """
     ignore = record.ignored()
     union = masks[0] if len(masks) == 1 else UnionMask(tuple(masks), shape=record.size)
-    present = is_there(union, None if ignore is None else ignore.decode())
-    if present is None:
+    if masks and not is_there(union, None if ignore is None else ignore.decode()):
         return None
-    entry = Entry(text, present, union if present else None)
+    entry = Entry(text, bool(masks), union if masks else None)
     return Dialogue(kind, (text,), (entry,), ignore=ignore)

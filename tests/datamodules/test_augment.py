@@ -125,6 +125,16 @@ def test_a_category_that_is_cut_away_is_absent_and_known_to_be_so():
     assert RandomCrop((0.2, 0.3))(make_record(), np.random.default_rng(0)).absent == ()
 
 
+def test_a_mask_without_a_pixel_is_unclear_after_a_change():
+    empty = Region("sky", RLEMask.from_array(np.zeros((9, 12))))
+    for unannotated in ("absent", "unknown"):
+        made = Record(
+            "k", encoded(np.zeros((9, 12, 3), np.uint8), "PNG"), (9, 12), Manifest("m", ("sky",), {}, (), unannotated)
+        )
+        changed = HorizontalFlip(1.0)(replace(made, regions=(empty,)), np.random.default_rng(0))
+        assert (changed.unclear, changed.absent) == (("sky",), ())
+
+
 def test_what_was_said_about_the_whole_picture_does_not_survive_a_crop():
     cropped = RandomCrop((0.2, 0.5))(make_record(), np.random.default_rng(0))
     assert (cropped.phrases, cropped.questions, cropped.talk) == ((), (), ())

@@ -19,6 +19,7 @@ from lasagna.record import Manifest, Phrase, Question, Record, Region, Turn
 SIZE = (6, 7)
 IMAGE = png(np.zeros((*SIZE, 3), dtype=np.uint8))
 texts = st.text(max_size=20)
+words = texts.filter(str.strip)
 masks = st.lists(st.booleans(), min_size=42, max_size=42).map(
     lambda bits: RLEMask.from_array(np.array(bits).reshape(SIZE))
 )
@@ -27,24 +28,25 @@ masks = st.lists(st.booleans(), min_size=42, max_size=42).map(
 @st.composite
 def records(draw):
     return Record(
-        key=draw(st.text(min_size=1, max_size=12).filter(lambda key: key.isprintable())),
+        key=draw(st.text(min_size=1, max_size=12).filter(lambda key: key.isprintable() and key.strip())),
         image_bytes=IMAGE,
         size=SIZE,
         manifest=MANIFEST,
         regions=tuple(draw(st.lists(st.builds(Region, st.sampled_from(NAMES), masks), max_size=3))),
         phrases=tuple(
-            draw(st.lists(st.builds(Phrase, texts, st.lists(masks, max_size=2).map(tuple), texts), max_size=3))
+            draw(st.lists(st.builds(Phrase, words, st.lists(masks, max_size=2).map(tuple), texts), max_size=3))
         ),
         questions=tuple(
             draw(
                 st.lists(
-                    st.builds(Question, texts, texts, st.none() | st.lists(masks, max_size=2).map(tuple), texts),
+                    st.builds(Question, words, texts, st.none() | st.lists(masks, max_size=2).map(tuple), texts),
                     max_size=3,
                 )
             )
         ),
         talk=tuple(draw(st.lists(st.builds(Turn, texts, texts), max_size=2))),
-        absent=tuple(draw(st.lists(texts, max_size=3))),
+        absent=tuple(draw(st.lists(words, max_size=3))),
+        unclear=tuple(draw(st.lists(st.sampled_from(NAMES), max_size=2))),
         ignore=draw(st.none() | masks),
         label_bytes=draw(st.none() | st.just(b"a label map")),
     )
@@ -88,6 +90,21 @@ def test_the_image_keeps_its_own_extension():
         encode_record(Record("", IMAGE, SIZE, MANIFEST))
 
 
+@pytest.mark.parametrize(
+    ("parts", "named"),
+    [
+        ({"absent": ("sky", "")}, r"absent\[1\]"),
+        ({"unclear": ("",)}, r"unclear\[0\]"),
+        ({"phrases": (Phrase(" ", ()),)}, r"phrases\[0\]\.text"),
+        ({"questions": (Question("", "yes"),)}, r"questions\[0\]\.text"),
+        ({"regions": (Region("", RLEMask.from_array(np.eye(6, 7))),)}, r"regions\[0\]\.name"),
+    ],
+)
+def test_what_could_not_be_read_again_is_not_written(parts, named):
+    with pytest.raises(RecordError, match=rf"record k: {named} is empty"):
+        encode_record(Record("k", IMAGE, SIZE, MANIFEST, **parts))
+
+
 GOOD = RLEMask.from_array(np.eye(6, 7)).to_json()
 
 
@@ -123,6 +140,15 @@ GOOD = RLEMask.from_array(np.eye(6, 7)).to_json()
         ({"questions": [{"text": "a"}, {"answer": "b"}]}, r"questions\[1\].text: expected a text"),
         ({"talk": [{"question": "a"}]}, r"talk\[0\].answer: expected a text"),
         ({"absent": [1]}, r"absent\[0\]: expected a text"),
+        ({"absent": ["sky", " "]}, r"absent\[1\]: expected a text that is not empty, got ' '"),
+        ({"unclear": [""]}, r"unclear\[0\]: expected a text that is not empty"),
+        ({"key": ""}, "key: expected a text that is not empty"),
+        ({"phrases": [{"text": ""}]}, r"phrases\[0\].text: expected a text that is not empty"),
+        ({"questions": [{"text": " "}]}, r"questions\[0\].text: expected a text that is not empty"),
+        ({"regions": [{"name": "sky", "mask": {"size": [6.7, 7], "counts": [42]}}]}, "whole numbers, not 6.7"),
+        ({"regions": [{"name": "sky", "mask": {"size": [6, 7], "counts": [41, True]}}]}, "whole numbers, not True"),
+        ({"regions": [{"name": "sky", "mask": {"size": [6, 7], "counts": [41.5, 0.5]}}]}, "whole numbers, not 41.5"),
+        ({"unclear": [1]}, r"unclear\[0\]: expected a text"),
         ({"ignore": "all"}, "ignore: expected COCO RLE"),
     ],
 )

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 
+import numpy as np
 import pytest
-from data_fakes import MANIFEST, NAMES, record, write
+from data_fakes import MANIFEST, NAMES, png, record, write
 
 from lasagna.datamodules import read_manifest, write_parallel, write_shards
 from lasagna.datamodules.record_codec import decode_record
 from lasagna.datamodules.shard_reader import read_share
+from lasagna.datamodules.shards import CHUNK, _in_order
 from lasagna.datamodules.share import Share
-from lasagna.errors import RecordError, ShardError
+from lasagna.errors import ConfigError, RecordError, ShardError
 from lasagna.record import Manifest, Record
 
 
@@ -48,6 +51,70 @@ def test_the_same_records_give_the_same_bytes_from_any_number_of_processes(tmp_p
         assert other.shards == one.shards
     again = sha256((tmp_path / "0" / "000001.tar").read_bytes()).hexdigest()
     assert again == one.shards[1].sha256
+
+
+def test_shards_are_bounded_by_bytes_as_well(tmp_path):
+    one = write(tmp_path / "one", 12, per_shard=12)
+    made = partial(record, prefix="r")
+    parts = write_parallel(
+        made,
+        12,
+        tmp_path / "parts",
+        MANIFEST,
+        processes=2,
+        records_per_shard=12,
+        bytes_per_shard=one.shards[0].bytes // 4,
+    )
+    assert [shard.records for shard in parts.shards] == [4, 4, 4]
+    assert read(parts) == read(one)
+    parts.verify()
+    with pytest.raises(ConfigError, match="`bytes_per_shard` must be at least 1, got 0"):
+        write_shards([record(0)], tmp_path / "none", MANIFEST, bytes_per_shard=0)
+
+
+def test_a_stopped_write_goes_on_with_shards_that_are_bounded_by_bytes(tmp_path):
+    calls, limits = [], {"processes": 0, "records_per_shard": 50, "bytes_per_shard": 4000, "settings": {"seed": 1}}
+    whole = write_parallel(partial(failing, calls=[], stop=None), 12, tmp_path / "whole", MANIFEST, **limits)
+    with pytest.raises(KeyboardInterrupt):
+        write_parallel(partial(failing, calls=[], stop=9), 12, tmp_path / "torn", MANIFEST, **limits)
+    done = sum(shard.records for shard in read_manifest(tmp_path / "torn", "unfinished.json").shards)
+    assert not list((tmp_path / "torn").glob("*.part"))
+    torn = write_parallel(partial(failing, calls=calls, stop=None), 12, tmp_path / "torn", MANIFEST, **limits)
+    assert 0 < done == calls[0]
+    assert torn.shards == whole.shards
+
+
+class HeldBack:
+    """A pool that does at once what it is asked for, and counts it."""
+
+    def __init__(self):
+        self.made = 0
+
+    def apply_async(self, make, arguments):
+        self.made += len(arguments[0])
+        return self
+
+    def get(self):
+        return [None] * CHUNK
+
+
+def test_records_are_made_only_a_little_ahead_of_their_writing():
+    pool = HeldBack()
+    stream = _in_order(pool, range(1000), 3)
+    for taken in range(1, 200):
+        next(stream)
+        assert pool.made <= taken + 4 * CHUNK
+
+
+def test_a_shard_is_written_without_holding_it(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (100, 100, 3), dtype=np.uint8)
+    image = png(pixels)
+    records = (Record(str(index), image + bytes([index]) * 100_000, (100, 100), Manifest("m")) for index in range(100))
+    tracemalloc.start()
+    written = write_shards(records, tmp_path, Manifest("m"))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < written.shards[0].bytes / 4
 
 
 def test_doubled_keys_are_refused_and_no_manifest_is_left(tmp_path):

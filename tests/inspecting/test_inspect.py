@@ -1,4 +1,8 @@
 import json
+import re
+import tarfile
+from dataclasses import replace
+from hashlib import sha256
 from io import BytesIO
 
 import numpy as np
@@ -9,7 +13,7 @@ from lasagna.__main__ import main
 from lasagna.datamodules import write_shards
 from lasagna.datamodules.shard_set import read_manifest
 from lasagna.inspecting.audit import audit_names, audit_overlap
-from lasagna.inspecting.findings import MEANINGS, by_kind
+from lasagna.inspecting.findings import MEANINGS, NOTES, by_kind
 from lasagna.inspecting.survey import Survey, survey, survey_record
 from lasagna.masks import RLEMask
 from lasagna.record import Manifest, Phrase, Question, Record, Region, Turn
@@ -135,4 +139,69 @@ def test_names_that_only_look_alike_are_apart():
     assert "clashing names" not in by_kind(audit_names(manifest, Survey()))
     assert audit_overlap({}) == []
     assert survey_record(record("a", 1)).findings == []
-    assert len(MEANINGS) == 11
+    assert len(MEANINGS) == 13
+    assert set(NOTES) <= set(MEANINGS)
+
+
+def test_what_two_training_splits_share_is_no_leak_and_every_overlap_is_told_once(tmp_path):
+    both, far = "COCO_train2014_000000000139", "COCO_train2014_000000000200"
+    write(tmp_path / "coco" / "train", [record(both, 1), record(far, 2)])
+    write(tmp_path / "ref" / "train", [record(both, 1), record("000000000200", 3)])
+    write(tmp_path / "ref" / "testA", [record(both, 1), record("000000000200", 4)])
+    main(["inspect", str(tmp_path / "coco"), str(tmp_path / "ref"), "--out", str(tmp_path / "out"), "--processes", "0"])
+    coco, ref, test = (tmp_path / place for place in ("coco/train", "ref/train", "ref/testA"))
+    shared = report(tmp_path / "out")["shared"]
+    assert shared["shared images"] == [f"2 of {coco} and {ref}: {both}, {far}"]
+    assert {part.partition(":")[0] for part in shared["images in several splits"]} == {
+        f"1 of {one} and {other}" for one, other in ((coco, test), (test, ref))
+    }
+    assert {part.rpartition(" ")[2] for part in shared["photographs in several splits"]} == {far, "000000000200"}
+
+
+def test_strict_lets_a_part_of_a_data_set_pass(tmp_path, capsys):
+    manifest = Manifest("made", ("sky", "dog"))
+    for part in ("a", "b"):
+        write_shards([replace(record("k", 1), manifest=manifest)], tmp_path / part / "train", manifest)
+    main(["inspect", str(tmp_path / "a"), str(tmp_path / "b"), "--strict", "true", "--out", str(tmp_path / "out")])
+    told = capsys.readouterr().out
+    assert "unused names: 2" in told
+    assert "shared images: 1" in told
+
+
+def test_several_talks_about_an_image_are_no_doubled_images(tmp_path):
+    talks = [record(key, 1, talk=(Turn("what?", "sky"),)) for key in ("000000000139", "000000000139~2", "other")]
+    write(tmp_path, talks)
+    found = survey(read_manifest(tmp_path), 0)
+    assert by_kind(found.findings)["doubled images"] == ["other and 000000000139~2"]
+    assert found.photographs == {"000000000139": "000000000139~2"}
+
+
+def test_masks_that_reach_beyond_the_image_are_found(tmp_path):
+    beyond, inside = [[2.0, 2, 40, 2, 40, 9]], [[0.0, 0, 24, 0, 24.5, 16]]
+    image = tmp_path / "mine" / "a.png"
+    image.parent.mkdir()
+    image.write_bytes(png(1))
+    parts = [{"name": "sky", "mask": beyond}, {"name": "dog", "mask": inside}]
+    line = {"image": "a.png", "categories": parts, "phrases": [{"text": "it", "masks": [beyond, inside]}]}
+    (tmp_path / "mine" / "annotations.jsonl").write_text(json.dumps(line))
+    main(["convert", "folder", "--source", str(image.parent), "--target", str(tmp_path / "shards")])
+    main(["inspect", str(tmp_path / "shards"), "--out", str(tmp_path / "out"), "--processes", "0"])
+    folder = str(tmp_path / "shards" / "train")
+    (found,) = report(tmp_path / "out")["folders"][folder]["findings"]["masks outside the image"]
+    assert re.match(r"2 in the conversion \(e\.g\. .*:1: categories\[0\]; .*:1: phrases\[0\]\)", found)
+
+
+def test_polygons_in_shards_that_reach_beyond_the_image_are_found(tmp_path):
+    shard = write(tmp_path, [record("a", 1)]).shards[0]
+    path = tmp_path / shard.file
+    fields = {"key": "a", "size": SIZE, "regions": [{"name": "sky", "mask": [[0, 0, 30, 0, 30, 9]]}]}
+    with tarfile.open(path, "w") as tar:
+        for name, data in (("a.png", png(1)), ("a.json", json.dumps(fields).encode())):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, BytesIO(data))
+    content = json.loads((tmp_path / "manifest.json").read_text())
+    data = path.read_bytes()
+    content["shards"][0] |= {"bytes": len(data), "sha256": sha256(data).hexdigest()}
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    assert by_kind(survey(read_manifest(tmp_path), 0).findings) == {"masks outside the image": ["a: sky"]}

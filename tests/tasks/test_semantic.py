@@ -63,10 +63,16 @@ def test_a_partly_ignored_category_keeps_its_mask():
     assert dialogue.ignore.decode()[0, 0]
 
 
-def test_an_empty_mask_is_absent():
+def test_an_empty_mask_says_nothing():
     dialogue = only(record(regions=(Region("dog", mask("....", "....")), Region("cat", mask("#...", "....")))))
-    assert dialogue.query == ("sky", "sea", "dog", "cat")
+    assert dialogue.query == ("sky", "sea", "cat")
     assert [entry.name for entry in dialogue.entries] == ["cat"]
+
+
+@pytest.mark.parametrize("unannotated", ["absent", "unknown"])
+def test_what_is_unclear_is_not_asked_for(unannotated):
+    made = record(LABELS, about=manifest(unannotated=unannotated), absent=("cat",), unclear=("sea", "Cat"))
+    assert only(made).query == ("sky", "dog")
 
 
 def test_nothing_to_ask_makes_no_dialogue():

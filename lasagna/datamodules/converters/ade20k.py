@@ -42,7 +42,7 @@ class ADE20K(Converter):
         """Return the splits that are there.
 
         Raises:
-            LayoutError: If the folder is not laid out as expected, or images and label files do not pair up.
+            LayoutError: If the folder is not laid out as expected, or holds images and no label files.
         """
         inner = self.source / "ADEChallengeData2016"
         root = first_folder([self.source / "annotations", inner / "annotations"], EXPECTED).parent

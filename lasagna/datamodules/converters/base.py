@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,25 @@ class Split:
         items: What its records are made from, in the order to write; paths and ids rather than pixels.
         read: Makes a record of an item, with what was left out of it; something that processes can receive.
         files: Files that the items need; whether they are there is looked up before anything is written.
+        notes: What one should know of it, told with the summary.
     """
 
     manifest: Manifest
     items: Sequence[Any]
     read: Callable[[Any], Reading]
     files: Sequence[Path] = ()
+    notes: Sequence[str] = ()
 
     def __len__(self) -> int:
         """Return how many items there are."""
         return len(self.items)
+
+    def digest(self) -> str:
+        """Return a checksum of the items' keys in their order."""
+        keys = sha256()
+        for item in self.items:
+            keys.update(f"{getattr(item, 'key', item)}\n".encode())
+        return keys.hexdigest()
 
     def reading(self, index: int) -> Reading:
         """Read one item.
@@ -69,3 +79,7 @@ class Converter(ABC):
         """Return the plain options, without folders, so that a stopped conversion knows whether it is the same."""
         plain = (str, int, float, bool, list, tuple, type(None))
         return {name: value for name, value in vars(self).items() if isinstance(value, plain)}
+
+    def places(self) -> dict[str, str]:
+        """Return the folders and files among the options, wherever links lead."""
+        return {name: str(value.resolve()) for name, value in vars(self).items() if isinstance(value, Path)}

@@ -59,8 +59,7 @@ class CamVid(Converter):
         """Return the splits that have frames.
 
         Raises:
-            LayoutError: If the folder is not laid out as expected, has no frames, or images and label files do not pair
-                up.
+            LayoutError: If the folder is not laid out as expected, or has no frames with labels.
             LasagnaError: If no frame belongs to the drive to hold out.
         """
         for root in (self.source, self.source / "CamVid"):

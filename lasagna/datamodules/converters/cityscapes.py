@@ -43,7 +43,7 @@ class Cityscapes(Converter):
         """Return train and val, as far as they are there.
 
         Raises:
-            LayoutError: If the folder is not laid out as expected, or images and label files do not pair up.
+            LayoutError: If the folder is not laid out as expected, or holds images and no label files.
         """
         parts = {name: self._pairs(name) for name in ("train", "val")}
         if not any(parts.values()):

@@ -12,7 +12,9 @@ from typing import Literal
 from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.coco_json import CocoFile, read_coco
 from lasagna.datamodules.converters.coco_regions import regions_split
-from lasagna.datamodules.converters.files import LayoutError, first_folder
+from lasagna.datamodules.converters.entries import ID
+from lasagna.datamodules.converters.files import LayoutError, first_folder, shorten
+from lasagna.datamodules.converters.own_names import other_labels, spoken_labels
 from lasagna.record import Manifest
 
 EXPECTED = """
@@ -22,6 +24,11 @@ EXPECTED = """
 
 class CocoInstances(Converter):
     """Things with masks, one category at a time; masks of one category are united, those of crowds as well.
+
+    A record is called by its image's stem, or where two images share one, by its path. Annotations need no id.
+
+    Underscores in names are blanks; categories whose names differ by case, underscores or blanks alone are one
+    category, called as the first of them. Names as they were are aliases.
 
     Args:
         source: The folder that holds ``annotations`` and the folders of images; for an export, where its paths begin.
@@ -65,16 +72,23 @@ class CocoInstances(Converter):
         return [root / part for root in roots]
 
     def _split(self, path: Path, places: list[Path]) -> Split:
-        folder, content = first_folder(places, EXPECTED), read_coco(path)
-        names = {number: str(category["name"]).strip() for number, category in content.categories.items()}
-        manifest = self._manifest(content, names)
+        folder, content = first_folder(places, EXPECTED), read_coco(path, annotation={"category_id": ID})
+        released = {number: str(category["name"]) for number, category in content.categories.items()}
+        if nameless := [str(number) for number, name in released.items() if not name.strip()]:
+            raise LayoutError(f"{path}: the categories {shorten(nameless)} have no name; give them one")
+        said = spoken_labels(released.values())
+        names = {number: said[name] for number, name in released.items()}
+        manifest = self._manifest(content, names, other_labels(said))
         return regions_split(manifest, content, names, lambda image: folder / image["file_name"])
 
-    def _manifest(self, content: CocoFile, names: Mapping[int, str]) -> Manifest:
+    def _manifest(
+        self, content: CocoFile, names: Mapping[int, str], aliases: Mapping[str, tuple[str, ...]]
+    ) -> Manifest:
         return Manifest(
             name=self.name,
             categories=tuple(dict.fromkeys(names.values())),
             unannotated=self.unannotated,
             origin=f"{self.name}: {content.path.name} in COCO's form",
             licence="as its source states; COCO: annotations CC BY 4.0, images under the terms of Flickr",
+            aliases=aliases,
         )

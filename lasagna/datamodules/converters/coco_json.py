@@ -16,9 +16,10 @@ from pycocotools import mask as coco
 
 from lasagna.datamodules.converters.entries import ID, Kinds, check_entries
 from lasagna.datamodules.converters.files import LayoutError, shorten
-from lasagna.datamodules.reading import LeftOut
+from lasagna.datamodules.reading import BEYOND, LeftOut
 from lasagna.errors import RecordError
 from lasagna.masks import Mask, RLEMask
+from lasagna.polygon_reach import reaches_beyond
 
 POINTS = 3
 """Fewest points of a polygon that has an inside."""
@@ -117,6 +118,17 @@ def read_mask(segmentation: Any, size: tuple[int, int], where: str) -> Mask | Le
     if mask is None:
         return LeftOut(f"polygon of fewer than {POINTS} points", where)
     return LeftOut("mask without a pixel", where) if not coco.area(mask.to_json()) else mask
+
+
+def cut_off(segmentation: Any, size: tuple[int, int], where: str) -> tuple[LeftOut, ...]:  # noqa: ANN401
+    """Return what of a mask is left out since it lies outside of the image: something or nothing.
+
+    Args:
+        segmentation: Its coding.
+        size: Height and width of the image.
+        where: Whose it is, for messages.
+    """
+    return (LeftOut(BEYOND, where),) if reaches_beyond(segmentation, size) else ()
 
 
 def _is_rle_list(segmentation: Any) -> bool:  # noqa: ANN401

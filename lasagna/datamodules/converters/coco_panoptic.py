@@ -103,7 +103,7 @@ class ReadPanoptic:
     manifest: Manifest
 
     def __call__(self, item: PanopticItem) -> Reading:
-        """Turn the ids of segments into those of their categories.
+        """Turn the ids of segments into those of their categories; one none of whose segments is drawn is unclear.
 
         Raises:
             RecordError: If a file is broken, the two differ in size, or a pixel is of a segment that is not listed.
@@ -115,7 +115,11 @@ class ReadPanoptic:
         labels, drawn = _categories(ids, item)
         empty = [number for number in item.segments if number not in drawn]
         left = tuple(LeftOut("segment without a pixel", f"segment {number} of image {item.key}") for number in empty)
-        return Reading(Record(item.key, data, size, self.manifest, label_bytes=png_of(labels)), left)
+        shown = {item.segments[number] for number in item.segments if number in drawn}
+        hidden = dict.fromkeys(item.segments[number] for number in empty)
+        unclear = tuple(self.manifest.labels[value] for value in hidden if value not in shown)
+        record = Record(item.key, data, size, self.manifest, label_bytes=png_of(labels), unclear=unclear)
+        return Reading(record, left)
 
 
 def segment_ids(pixels: NDArray[np.uint8]) -> NDArray[np.int32]:

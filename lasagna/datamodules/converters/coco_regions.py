@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from os.path import commonpath
 from pathlib import Path
 from typing import Any
 
 from pycocotools import mask as coco
 
 from lasagna.datamodules.converters.base import Split
-from lasagna.datamodules.converters.coco_json import CocoFile, read_mask
+from lasagna.datamodules.converters.coco_json import CocoFile, cut_off, read_mask
 from lasagna.datamodules.converters.entries import ID, check_texts
 from lasagna.datamodules.converters.files import read_image_file
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.masks import Mask, RLEMask
 from lasagna.record import Manifest, Record, Region
+
+PARTIAL = "not_exhaustive_category_ids"
 
 Place = Callable[[Mapping[str, Any]], Path]
 """Takes an image's entry of the annotation file and says where the image is."""
@@ -28,14 +31,17 @@ class RegionItem:
     Args:
         key: Name of the record.
         image: The image file.
-        parts: Name of the category, coding of the mask and id of each annotation.
+        parts: Name of the category, coding of the mask and id of each annotation, or its place on the image if it has
+            none.
         absent: Names that were verified to be absent.
+        incomplete: Names of which not all things have a mask.
     """
 
     key: str
     image: Path
     parts: tuple[tuple[str, Any, int], ...]
     absent: tuple[str, ...] = ()
+    incomplete: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,29 +50,35 @@ class ReadRegions:
 
     Args:
         manifest: What holds for the records.
+        file: Name of the annotation file, for messages.
     """
 
     manifest: Manifest
+    file: str
 
     def __call__(self, item: RegionItem) -> Reading:
-        """Read the image and unite the masks of each category.
+        """Read the image and unite the masks of each category; one that lacks masks is noted as unclear.
 
         Raises:
             RecordError: If the image is broken, or a mask is no coding or not of its size.
         """
         data, size = read_image_file(item.image)
         masks: dict[str, list[RLEMask]] = {}
-        left = []
+        left, unclear = [], dict.fromkeys(item.incomplete)
         for name, coding, number in item.parts:
-            mask = read_mask(coding, size, f"annotation {number} of {item.key}")
+            where = f"{self.file}: annotation {number} of {item.key}"
+            mask = read_mask(coding, size, where)
             if isinstance(mask, LeftOut):
                 left.append(mask)
+                unclear[name] = None
             elif isinstance(mask, RLEMask):
                 masks.setdefault(name, []).append(mask)
+                left += cut_off(coding, size, where)
         regions = tuple(Region(name, united(parts, size)) for name, parts in masks.items())
-        # something whose every mask is unusable is there all the same
+        # what is annotated is there, even if no mask of it can be used
         absent = tuple(name for name in item.absent if name not in {part for part, _, _ in item.parts})
-        return Reading(Record(item.key, data, size, self.manifest, regions=regions, absent=absent), tuple(left))
+        record = Record(item.key, data, size, self.manifest, regions=regions, absent=absent, unclear=tuple(unclear))
+        return Reading(record, tuple(left))
 
 
 def united(masks: Sequence[RLEMask], size: tuple[int, int]) -> Mask:
@@ -87,18 +99,36 @@ def regions_split(
         content: The annotation file.
         names: Name of each category by id.
         place: Where images are.
-        negatives: Field of an image that lists the ids of categories verified to be absent.
+        negatives: Field of an image that lists the ids of categories verified to be absent; where it is given,
+            ``not_exhaustive_category_ids`` lists those of which only some things are annotated.
 
     Raises:
-        LayoutError: If that field is no list of ids.
+        LayoutError: If one of these fields is no list of ids.
     """
-    if negatives:
-        check_texts(content.content["images"], negatives, ID, f"{content.path}: images")
+    listed = (negatives, PARTIAL) if negatives else ()
+    for field in listed:
+        check_texts(content.content["images"], field, ID, f"{content.path}: images")
+    paths = [place(image) for image in content.images.values()]
     items = []
-    for number, image in content.images.items():
-        annotations = content.annotations.get(number, ())
-        parts = tuple((names[one["category_id"]], one.get("segmentation"), one["id"]) for one in annotations)
-        absent = tuple(names[one] for one in image.get(negatives, ()) if one in names)
-        path = place(image)
-        items.append(RegionItem(path.stem, path, parts, absent))
-    return Split(manifest, items, ReadRegions(manifest), [item.image for item in items])
+    for (number, image), path, key in zip(content.images.items(), paths, record_keys(paths), strict=True):
+        parts = tuple(
+            (names[one["category_id"]], one.get("segmentation"), one.get("id", rank))
+            for rank, one in enumerate(content.annotations.get(number, ()))
+        )
+        absent, incomplete = (
+            tuple(names[one] for one in image.get(field, ()) if field in listed and one in names)
+            for field in (negatives, PARTIAL)
+        )
+        items.append(RegionItem(key, path, parts, absent, incomplete))
+    return Split(manifest, items, ReadRegions(manifest, content.path.name), paths)
+
+
+def record_keys(paths: Sequence[Path]) -> list[str]:
+    """Return a key for each of some files: its stem, or if two share one, its path from the folder that holds all."""
+    stems = [path.stem for path in paths]
+    if len(set(stems)) == len(stems):
+        return stems
+    root = commonpath([path.parent for path in paths])
+    places = [path.relative_to(root) for path in paths]
+    inner = [path.with_suffix("").as_posix() for path in places]
+    return inner if len(set(inner)) == len(inner) else [path.as_posix() for path in places]

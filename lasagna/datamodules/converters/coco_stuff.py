@@ -42,7 +42,7 @@ class CocoStuff(Converter):
         """Return the splits that are there; images without a label file are left out where the set is a part of COCO.
 
         Raises:
-            LayoutError: If the folder is not laid out as expected, or a label file has no image.
+            LayoutError: If the folder is not laid out as expected, or holds label files and no images.
         """
         manifest = coco_stuff_manifest()
         parts = {}

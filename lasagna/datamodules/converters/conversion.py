@@ -13,7 +13,7 @@ from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.files import LayoutError, missing_files, shorten
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.datamodules.shard_set import MANIFEST_FILE, ShardSet, written_files
-from lasagna.datamodules.shards import write_parallel
+from lasagna.datamodules.shards import BYTES_PER_SHARD, write_parallel
 from lasagna.errors import ConfigError, RecordError, ShardError
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
@@ -29,10 +29,12 @@ def convert(
     broken: Literal["stop", "skip"] = "stop",
     processes: int | None = None,
     records_per_shard: int | None = None,
+    bytes_per_shard: int = BYTES_PER_SHARD,
 ) -> dict[str, ShardSet]:
     """Write a data set, as it was released, as shards of records, one folder a split.
 
-    A conversion that was stopped goes on after its last whole shard when it is asked for again.
+    A conversion that was stopped goes on after its last whole shard when it is asked for again; one of another source
+    is refused.
 
     Args:
         converter: Which data set it is, and where.
@@ -42,6 +44,7 @@ def convert(
         processes: How many processes read; None for as many as there are cores, 0 for this process alone.
         records_per_shard: Records in each shard but the last; None for a number that makes about 64 shards, but 50 to
             500 records in each. There should be at least as many shards as workers.
+        bytes_per_shard: At how many bytes a shard is full before that.
 
     Returns:
         What was written, by split.
@@ -49,8 +52,9 @@ def convert(
     Raises:
         LayoutError: If the source is not laid out as expected, or files that belong together do not pair up.
         RecordError: If a file cannot be used.
-        ShardError: If ``target`` holds anything else than shards of the same splits, be they whole or left unfinished.
-        ConfigError: If a split is unknown or ``records_per_shard`` is not positive.
+        ShardError: If ``target`` holds anything else than shards of the same splits, be they whole or left unfinished,
+            or was left unfinished by a conversion of another source.
+        ConfigError: If a split is unknown or a limit of the shards is not positive.
     """
     _check_source(converter)
     parts = converter.splits()
@@ -61,7 +65,7 @@ def convert(
     if broken == "stop":
         _check_files(chosen)
     return {
-        name: _write(converter, name, part, target / name, broken, processes, records_per_shard)
+        name: _write(converter, name, part, target / name, broken, processes, records_per_shard, bytes_per_shard)
         for name, part in chosen.items()
     }
 
@@ -87,6 +91,7 @@ def _write(
     broken: str,
     processes: int | None,
     records_per_shard: int | None,
+    bytes_per_shard: int,
 ) -> ShardSet:
     usual = min(MOST, max(FEWEST, len(split) // SHARDS))
     settings = {"converter": type(converter).__name__, "split": name, "broken": broken, **converter.settings()}
@@ -98,9 +103,11 @@ def _write(
         processes=processes,
         split=f"{split.manifest.name} {name}",
         records_per_shard=usual if records_per_shard is None else records_per_shard,
+        bytes_per_shard=bytes_per_shard,
         settings=settings,
+        reads={**converter.places(), "items": f"{len(split)} items, sha256 {split.digest()}"},
     )
-    lines = [f"{folder}: {written.records} images", *written.tally.lines()]
+    lines = [f"{folder}: {written.records} images", *written.tally.lines(), *split.notes]
     Console().print("\n  ".join(lines), markup=False, highlight=False, soft_wrap=True)
     return written
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lasagna.errors import LasagnaError, RecordError
-from lasagna.record import BROKEN_IMAGE, decode_image
+from lasagna.record import BROKEN_IMAGE, decode_image, image_fault
 
 MOST_LISTED = 5
 """How many of many names a message shows."""
@@ -63,25 +63,34 @@ def files_by_key(folder: Path, suffixes: Sequence[str], ending: str = "") -> dic
 def pair_up(images: Mapping[str, Path], labels: Mapping[str, Path], place: str) -> list[Pair]:
     """Join images and label files that carry the same key.
 
+    Where one of the two is missing, the pair names the file that should be there, so that whoever needs it says so or
+    counts it.
+
     Args:
         images: Image files by key.
         labels: Label files by key.
         place: Where they were found, for the message.
 
     Returns:
-        The pairs, in the order of the images.
+        The pairs, in the order of the images; label files without an image come last.
 
     Raises:
-        LayoutError: If an image has no label file, or the other way round.
+        LayoutError: If there are images and no label files, or the other way round.
     """
-    alone = {
-        "images without a label file": [key for key in images if key not in labels],
-        "label files without an image": [key for key in labels if key not in images],
-    }
-    faults = [f"{len(keys)} {what} ({shorten(keys)})" for what, keys in alone.items() if keys]
-    if faults:
-        raise LayoutError(f"{place}: {' and '.join(faults)}; add what is missing or take the others away")
-    return [Pair(key, image, labels[key]) for key, image in images.items()]
+    if bool(images) != bool(labels):
+        alone = f"{len(images)} images" if images else f"{len(labels)} label files"
+        there = shorten(list(images or labels))
+        raise LayoutError(f"{place}: {alone} ({there}) and no {'label files' if images else 'images'}; unpack both")
+    return [
+        Pair(key, images.get(key) or _beside(images, key), labels.get(key) or _beside(labels, key))
+        for key in dict.fromkeys((*images, *labels))
+    ]
+
+
+def _beside(files: Mapping[str, Path], key: str) -> Path:
+    """Return where the file of a key would be, were it called as the others are."""
+    known, path = next(iter(files.items()))
+    return path.with_name(path.name.replace(known, key, 1))
 
 
 def read_image_file(path: Path) -> tuple[bytes, tuple[int, int]]:
@@ -152,7 +161,7 @@ def read_label_file(path: Path, mode: str | None = None) -> NDArray[np.uint8]:
         with Image.open(path) as image:
             return np.asarray(image if mode is None else image.convert(mode))
     except BROKEN_IMAGE as fault:
-        raise RecordError(f"{path}: the label file cannot be decoded ({fault})") from fault
+        raise RecordError(f"{path}: the label file cannot be decoded ({image_fault(fault)})") from fault
 
 
 def text_lines(path: Path) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.coco_json import cut_off
 from lasagna.datamodules.converters.files import LayoutError
 from lasagna.datamodules.converters.own_lines import Line, check_line, line_at, read_lines
 from lasagna.datamodules.converters.own_manifest import has_head, manifest_of
@@ -107,6 +108,7 @@ class _Annotations:
             "talk": tuple(Turn(part["question"], part["answer"]) for _, part in self._parts("talk")),
             "absent": tuple(self.line.fields.get("absent") or ()),
             "ignore": ignored[0] if ignored else None,
+            "unclear": tuple(dict.fromkeys(name for name, masks in regions if masks is None)),
         }
 
     def _phrases(self) -> list[Phrase]:
@@ -129,6 +131,8 @@ class _Annotations:
         where = f"{self.line.where}: {field}[{rank}]"
         found = [read_own_mask(code, self.root, self.size, where) for code in codes]
         self.left_out += [mask for mask in found if isinstance(mask, LeftOut)]
+        for code, mask in zip(codes, found, strict=True):
+            self.left_out += cut_off(code, self.size, where) if isinstance(mask, Mask) else ()
         kept = tuple(mask for mask in found if isinstance(mask, Mask))
         return None if codes and not kept else kept
 

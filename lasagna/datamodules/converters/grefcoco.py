@@ -34,7 +34,8 @@ EXPECTED = """
 class GRefCOCO(Converter):
     """gRefCOCO; an image is one record of a split, and a phrase has as many masks as things it fits.
 
-    Annotations of crowds are no targets.
+    Annotations of crowds are no targets. A phrase fits nothing where the release says so; one whose targets are all
+    crowds is left out and counted.
 
     Args:
         source: The folder that holds ``grefcoco`` and ``images``, or ``grefcoco`` itself.
@@ -68,6 +69,7 @@ def _expressions(references: Iterable[Mapping[str, Any]], content: CocoFile) -> 
         ids = reference["ann_id"]
         listed = ids if isinstance(ids, list) else [ids]
         targets = tuple(number for number in listed if number != NOTHING and number not in crowds)
+        lost = not targets and listed != [NOTHING] and reference.get("no_target") is not True
         for sentence in reference["sentences"]:
             for split in split_names(reference["split"]):
-                yield Expression(split, reference["image_id"], sentence["sent"], targets)
+                yield Expression(split, reference["image_id"], sentence["sent"], targets, lost)

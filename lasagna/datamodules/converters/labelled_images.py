@@ -48,7 +48,8 @@ def labelled_split(manifest: Manifest, pairs: Sequence[Pair], encode_labels: Lab
         pairs: Its images with their label files, in the order to write.
         encode_labels: How its label files become label maps.
     """
-    return Split(manifest, pairs, LabelledImages(manifest, encode_labels))
+    files = [path for pair in pairs for path in (pair.image, pair.label)]
+    return Split(manifest, pairs, LabelledImages(manifest, encode_labels), files)
 
 
 def _check_labels(record: Record, pair: Pair) -> None:

@@ -15,8 +15,10 @@ from typing import Any, Literal
 import numpy as np
 
 from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.coco_json import cut_off
 from lasagna.datamodules.converters.files import LayoutError, read_image_file
 from lasagna.datamodules.converters.labelme_shapes import POINTS, draw_shape, shape_kind
+from lasagna.datamodules.converters.own_names import other_labels, spoken_labels
 from lasagna.datamodules.converters.upright import upright
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.errors import RecordError
@@ -31,9 +33,10 @@ class LabelMe(Converter):
     """A folder of LabelMe's JSON files, or one with the folders "train", "val" and "test" of them.
 
     Polygons, rectangles, circles and masks are drawn as LabelMe's own export draws them; points and lines have no
-    inside and are counted as left out. What is labelled "__ignore__" counts nowhere. Names keep their spelling, but an
-    underscore is a blank, and the label as it was is an alias. The image is the file that the JSON names, else the one
-    that it holds; one that an EXIF tag turns is stored upright, as LabelMe shows it.
+    inside and are counted as left out, and their labels are unclear on that image. What is labelled "__ignore__" counts
+    nowhere. Names keep their spelling, but an underscore is a blank, labels that differ by case or blanks alone are one
+    category, and a label as it was is an alias. The image is the file that the JSON names, else the one that it holds;
+    one that an EXIF tag turns is stored upright, as LabelMe shows it.
 
     Args:
         source: The folder.
@@ -57,18 +60,18 @@ class LabelMe(Converter):
         if not found:
             raise LayoutError(f"source: there is no LabelMe file in {self.source}; expected <image>.json in it")
         labels = {shape["label"] for paths in found.values() for path in paths for shape in _read(path)["shapes"]}
-        read = ReadLabelMe(self._manifest(sorted(labels - {IGNORE})))
+        names = spoken_labels(sorted(labels - {IGNORE}))
+        read = ReadLabelMe(self._manifest(names), names)
         return {split: Split(read.manifest, paths, read) for split, paths in found.items()}
 
-    def _manifest(self, labels: Sequence[str]) -> Manifest:
-        names = {name: tuple(label for label in labels if _name(label) == name) for name in map(_name, labels)}
+    def _manifest(self, names: Mapping[str, str]) -> Manifest:
         return Manifest(
             name=self.source.resolve().name,
-            categories=tuple(sorted(names)),
+            categories=tuple(sorted(set(names.values()))),
             unannotated=self.unannotated,
             origin="the user's own data, drawn with LabelMe",
             licence="the user's own",
-            aliases={name: others for name, others in names.items() if others != (name,)},
+            aliases=other_labels(names),
         )
 
 
@@ -78,9 +81,11 @@ class ReadLabelMe:
 
     Args:
         manifest: What holds for all records.
+        names: The category of each label.
     """
 
     manifest: Manifest
+    names: Mapping[str, str]
 
     def __call__(self, path: Path) -> Reading:
         """Read one file.
@@ -93,20 +98,24 @@ class ReadLabelMe:
         said = content.get("imageHeight") or size[0], content.get("imageWidth") or size[1]
         if said != size:
             raise RecordError(f"{path}: it was drawn on an image of size {said}, the image is of {size}")
-        masks, left_out = _masks(content["shapes"], size, path)
-        regions = tuple(Region(_name(label), mask) for label, mask in masks if label != IGNORE)
+        masks, left_out, lost = _masks(content["shapes"], size, path)
+        regions = tuple(Region(self.names[label], mask) for label, mask in masks if label != IGNORE)
         ignored = [mask.decode() for label, mask in masks if label == IGNORE]
         ignore = RLEMask.from_array(np.any(ignored, axis=0)) if ignored else None
-        return Reading(Record(path.stem, image_bytes, size, self.manifest, regions, ignore=ignore), left_out)
+        unclear = tuple(dict.fromkeys(self.names[label] for label in lost if label != IGNORE))
+        record = Record(path.stem, image_bytes, size, self.manifest, regions, ignore=ignore, unclear=unclear)
+        return Reading(record, left_out)
 
 
 def _masks(
     shapes: Sequence[Mapping[str, Any]], size: tuple[int, int], path: Path
-) -> tuple[list[tuple[str, RLEMask]], tuple[LeftOut, ...]]:
-    masks, left_out = [], []
+) -> tuple[list[tuple[str, RLEMask]], tuple[LeftOut, ...], list[str]]:
+    """Return masks with their labels, what was left out, and the labels of that."""
+    masks, left_out, lost = [], [], []
     for shape in shapes:
         if shape_kind(shape) not in POINTS:
             left_out.append(LeftOut(f"{shape_kind(shape)}, which has no inside", str(path)))
+            lost.append(shape["label"])
             continue
         try:
             pixels = draw_shape(shape, size)
@@ -114,9 +123,11 @@ def _masks(
             raise RecordError(f"{path}: {fault}") from fault
         if pixels.any():
             masks.append((shape["label"], RLEMask.from_array(pixels)))
+            left_out += cut_off([[float(side) for point in shape["points"] for side in point]], size, str(path))
         else:
             left_out.append(LeftOut("shape without a pixel", str(path)))
-    return masks, tuple(left_out)
+            lost.append(shape["label"])
+    return masks, tuple(left_out), lost
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -141,7 +152,3 @@ def _image(path: Path, content: Mapping[str, Any]) -> tuple[bytes, tuple[int, in
         raise RecordError(f"{path}: its imageData cannot be decoded ({fault})") from fault
     height, width = decode_image(data, str(path)).shape[:2]
     return upright(data, (height, width))
-
-
-def _name(label: str) -> str:
-    return " ".join(label.replace("_", " ").split()) or label

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 
 from lasagna.errors import RecordError
 from lasagna.masks import BoolMask
-from lasagna.record import BROKEN_IMAGE
+from lasagna.record import BROKEN_IMAGE, image_fault
 
 POINTS = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2}
 """Each kind of shape that has an inside, and how many points it needs; all but a polygon have just as many."""
@@ -42,7 +42,7 @@ def draw_shape(shape: Mapping[str, Any], size: tuple[int, int]) -> BoolMask:
             raise ValueError(f"{len(points)} points, at least {POINTS[kind]} are needed")
         return _pasted(shape["mask"], points[0], size) if kind == "mask" else _drawn(kind, points, size)
     except (KeyError, TypeError, *BROKEN_IMAGE) as fault:
-        raise RecordError(f"shape {shape['label']!r}: a {kind} that cannot be drawn ({fault})") from fault
+        raise RecordError(f"shape {shape['label']!r}: a {kind} that cannot be drawn ({image_fault(fault)})") from fault
 
 
 def shape_kind(shape: Mapping[str, Any]) -> str:

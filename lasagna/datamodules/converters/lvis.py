@@ -26,8 +26,9 @@ EXPECTED = """
 class LVIS(Converter):
     """LVIS; where an image lies is read from its ``coco_url``, since val has images of train2017 as well.
 
-    What is not annotated is unknown; only the categories that an image lists as verified to be absent may be called
-    so. Names lose their underscores, and their qualifiers where they are unique without; synonyms are aliases.
+    What is not annotated is unknown; only the categories that an image lists as verified to be absent may be called so.
+    Those of which it says that only some things are annotated are unclear on it. Names lose their underscores, and
+    their qualifiers where they are unique without; synonyms are aliases.
 
     Args:
         source: The folder that holds the annotation files.

@@ -46,7 +46,7 @@ class Mapillary(Converter):
         """Return the splits that are there.
 
         Raises:
-            LayoutError: If the folder is not laid out as expected, or images and label files do not pair up.
+            LayoutError: If the folder is not laid out as expected, or holds images and no label files.
         """
         manifest, parts = self._manifest(), {}
         for name, folders in PARTS.items():

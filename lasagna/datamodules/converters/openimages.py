@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from sys import intern
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +26,21 @@ from lasagna.record import Manifest, Record, Region
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
 MASKS = "{part}-annotations-object-segmentation.csv"
 DESCRIPTIONS = ("oidv6-class-descriptions.csv", "class-descriptions.csv", "class-descriptions-boxable.csv")
+LABELS = (
+    "{part}-annotations-human-imagelabels.csv",
+    "oidv6-{part}-annotations-human-imagelabels.csv",
+    "{part}-annotations-human-imagelabels-boxable.csv",
+)
 ABSENT = ("0", "0.0")
 """Confidence of a label that people found to be wrong."""
+
+Parts = Mapping[str, Sequence[tuple[str, str]]]
+"""Id of an image to the id of the class and the mask file of each thing on it."""
 
 EXPECTED = """
   {train,validation,test}-annotations-object-segmentation.csv, in the folder or in `annotations`
   oidv6-class-descriptions.csv or class-descriptions-boxable.csv
-  [oidv6-]{train,validation,test}-annotations-human-imagelabels.csv for names that are verified to be absent
+  [oidv6-]{train,validation,test}-annotations-human-imagelabels[-boxable].csv for names that are verified to be absent
   {train,validation,test}/ or images/{train,validation,test}/ with <image id>.jpg at any depth
   masks/ or {train,validation,test}-masks*/ with the mask files at any depth"""
 
@@ -57,29 +66,29 @@ class OpenImages(Converter):
             LayoutError: If a csv file is missing or no such table, or a class has no description.
         """
         tables = {name: self._find(MASKS.format(part=part)) for name, part in SPLITS.items()}
-        rows = {
-            name: list(read_table(path, "ImageID", "LabelName", "MaskPath")) for name, path in tables.items() if path
-        }
+        rows = {name: _by_image(path) for name, path in tables.items() if path}
         if not rows:
             raise LayoutError(f"source: {self.source} holds no csv of masks of Open Images; expected{EXPECTED}")
-        names = self._names({row["LabelName"] for part in rows.values() for row in part})
+        names = self._names({label for part in rows.values() for things in part.values() for label, _ in things})
         manifest = _manifest(names)
         return {name: self._split(SPLITS[name], part, names, manifest) for name, part in rows.items()}
 
-    def _split(self, part: str, rows: list[dict[str, str]], names: Mapping[str, str], manifest: Manifest) -> Split:
+    def _split(self, part: str, rows: Parts, names: Mapping[str, str], manifest: Manifest) -> Split:
         images = _files(part, self.source / part, self.source / "images" / part)
         masks = _files(part, *sorted(self.source.glob("masks*")), *sorted(self.source.glob(f"{part}-masks*")))
-        absent = self._absent(part, names)
-        by_image: dict[str, list[tuple[str, Path]]] = defaultdict(list)
-        for row in rows:
-            place = masks.get(row["MaskPath"], self.source / "masks" / part / row["MaskPath"])
-            by_image[row["ImageID"]].append((names[row["LabelName"]], place))
+        tables = [path for name in LABELS if (path := self._find(name.format(part=part)))]
+        absent, usual = _absent(tables, names), self.source / "masks" / part
         items = [
-            MaskFilesItem(image, images.get(image, self.source / part / f"{image}.jpg"), tuple(parts), absent[image])
-            for image, parts in by_image.items()
+            MaskFilesItem(
+                image,
+                images.get(image, self.source / part / f"{image}.jpg"),
+                tuple((names[label], masks.get(file, usual / file)) for label, file in things),
+                absent[image],
+            )
+            for image, things in rows.items()
         ]
         files = [path for item in items for path in (item.image, *(mask for _, mask in item.masks))]
-        return Split(manifest, items, ReadMaskFiles(manifest), files)
+        return Split(manifest, items, ReadMaskFiles(manifest), files, () if tables else (_no_negatives(part),))
 
     def _names(self, used: set[str]) -> dict[str, str]:
         listed = self._find("classes-segmentation.txt")
@@ -91,15 +100,6 @@ class OpenImages(Converter):
         if lost := sorted(wanted - set(described)):
             raise LayoutError(f"{found}: {len(lost)} classes have no description ({shorten(lost)})")
         return {number: described[number] for number in sorted(wanted)}
-
-    def _absent(self, part: str, names: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-        labels = f"{part}-annotations-human-imagelabels.csv"
-        found: dict[str, tuple[str, ...]] = defaultdict(tuple)
-        for path in (self._find(labels), self._find(f"oidv6-{labels}")):
-            for row in read_table(path, "ImageID", "LabelName", "Confidence") if path else ():
-                if row["Confidence"] in ABSENT and row["LabelName"] in names:
-                    found[row["ImageID"]] += (names[row["LabelName"]],)
-        return found
 
     def _find(self, name: str) -> Path | None:
         return next((path for folder in ("", "annotations") if (path := self.source / folder / name).is_file()), None)
@@ -140,17 +140,19 @@ class ReadMaskFiles:
         """
         data, size = read_image_file(item.image)
         masks: dict[str, list[RLEMask]] = {}
-        left = []
+        left, unclear = [], dict[str, None]()
         for name, path in item.masks:
             pixels = fit_nearest(read_label_file(path, "L") > 0, size)
             if pixels.any():
                 masks.setdefault(name, []).append(RLEMask.from_array(pixels))
             else:
                 left.append(LeftOut("mask without a pixel", path.name))
+                unclear[name] = None
         regions = tuple(Region(name, united(parts, size)) for name, parts in masks.items())
         there = {name for name, _ in item.masks}
         absent = tuple(name for name in dict.fromkeys(item.absent) if name not in there)
-        return Reading(Record(item.key, data, size, self.manifest, regions=regions, absent=absent), tuple(left))
+        record = Record(item.key, data, size, self.manifest, regions=regions, absent=absent, unclear=tuple(unclear))
+        return Reading(record, tuple(left))
 
 
 def fit_nearest(pixels: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -161,23 +163,47 @@ def fit_nearest(pixels: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.
     return np.asarray(resized, dtype=bool)
 
 
-def read_table(path: Path, *columns: str) -> Iterator[dict[str, str]]:
-    """Read a csv file with a header, a row at a time.
+def read_table(path: Path, *columns: str) -> Iterator[tuple[str, ...]]:
+    """Read some columns of a csv file with a header, a row at a time.
 
     Raises:
         LayoutError: If one of the columns is missing, a row ends before it, or the file is no text.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
+            reader = csv.reader(file)
+            header = next(reader, [])
+            if missing := [name for name in columns if name not in header]:
                 raise LayoutError(f"{path}: the table has no column {', '.join(missing)}; download it again")
-            for row in reader:
-                if None in map(row.get, columns):
+            places = [header.index(name) for name in columns]
+            for row in filter(None, reader):
+                if len(row) <= max(places):
                     raise LayoutError(f"{path}:{reader.line_num}: the row is cut short; download the table again")
-                yield row
+                yield tuple(row[place] for place in places)
     except (UnicodeDecodeError, csv.Error) as fault:
         raise LayoutError(f"{path}: the table cannot be read ({fault}); download it again") from fault
+
+
+def _by_image(path: Path) -> Parts:
+    found: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for image, label, mask in read_table(path, "ImageID", "LabelName", "MaskPath"):
+        # few classes come millions of times
+        found[image].append((intern(label), mask))
+    return found
+
+
+def _absent(tables: Sequence[Path], names: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = defaultdict(tuple)
+    for path in tables:
+        for image, label, confidence in read_table(path, "ImageID", "LabelName", "Confidence"):
+            if confidence in ABSENT and label in names:
+                found[image] += (names[label],)
+    return found
+
+
+def _no_negatives(part: str) -> str:
+    files = " or ".join(name.format(part=part) for name in LABELS)
+    return f"no verified negatives found, so that no name can be called absent: there is no {files}"
 
 
 def _files(part: str, *folders: Path) -> dict[str, Path]:

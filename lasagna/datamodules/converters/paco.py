@@ -27,8 +27,9 @@ EXPECTED = """
 class PACO(Converter):
     """PACO-LVIS; a part is called by its object and itself: "table:apron" is "table apron".
 
-    What is not annotated is unknown; only the categories that an image lists as verified to be absent may be called
-    so. Its test images, and some of val, are in COCO's val2017.
+    What is not annotated is unknown; only the categories that an image lists as verified to be absent may be called so.
+    Those of which it says that only some things are annotated are unclear on it. Its test images, and some of val, are
+    in COCO's val2017.
 
     Args:
         source: The folder that holds the annotation files.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lasagna.datamodules.converters.base import Split
-from lasagna.datamodules.converters.coco_json import CocoFile, read_mask
+from lasagna.datamodules.converters.coco_json import CocoFile, cut_off, read_mask
 from lasagna.datamodules.converters.files import LayoutError, read_image_file, shorten
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.masks import Mask
@@ -25,12 +25,14 @@ class Expression:
         image: Id of the image.
         text: The phrase.
         targets: Ids of the annotations that it fits; none if it fits nothing.
+        lost: Whether it fits something of which no mask can be used, so that it is left out and counted.
     """
 
     split: str
     image: int
     text: str
     targets: tuple[int, ...]
+    lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,13 @@ class PhraseItem:
     Args:
         key: Name of the record, the image file's.
         image: The image file.
-        phrases: Each phrase with the ids of its targets.
+        phrases: Each phrase with the ids of its targets, and whether it is lost.
         segmentations: Coding of each target's mask by its id.
     """
 
     key: str
     image: Path
-    phrases: tuple[tuple[str, tuple[int, ...]], ...]
+    phrases: tuple[tuple[str, tuple[int, ...], bool], ...]
     segmentations: Mapping[int, Any]
 
 
@@ -75,7 +77,7 @@ def phrase_splits(
     splits = {}
     for split, by_image in gathered.items():
         items = [_item(content, number, said, images, things) for number, said in by_image.items()]
-        splits[split] = Split(manifest, items, ReadPhrases(manifest), [item.image for item in items])
+        splits[split] = Split(manifest, items, ReadPhrases(manifest, content.path.name), [item.image for item in items])
     return splits
 
 
@@ -85,9 +87,11 @@ class ReadPhrases:
 
     Args:
         manifest: What holds for the records.
+        file: Name of the file of annotated things, for messages.
     """
 
     manifest: Manifest
+    file: str
 
     def __call__(self, item: PhraseItem) -> Reading:
         """Read the image and draw the targets; a phrase none of whose targets has a mask is left out.
@@ -97,13 +101,16 @@ class ReadPhrases:
         """
         data, size = read_image_file(item.image)
         masks = {
-            number: read_mask(coding, size, f"annotation {number} of {item.key}")
+            number: read_mask(coding, size, f"{self.file}: annotation {number} of {item.key}")
             for number, coding in item.segmentations.items()
         }
         phrases, left = [], [mask for mask in masks.values() if isinstance(mask, LeftOut)]
-        for text, targets in item.phrases:
+        for number, mask in masks.items():
+            coding = item.segmentations[number] if isinstance(mask, Mask) else None
+            left += cut_off(coding, size, f"{self.file}: annotation {number} of {item.key}")
+        for text, targets, lost in item.phrases:
             drawn = [mask for number in targets if isinstance(mask := masks[number], Mask)]
-            if not text.strip() or (targets and not drawn):
+            if not text.strip() or lost or (targets and not drawn):
                 reason = "phrase without a mask" if text.strip() else "phrase without words"
                 left.append(LeftOut(reason, f"{text!r} of {item.key}"))
             else:
@@ -118,7 +125,7 @@ def _item(
     name = content.images[number]["file_name"]
     targets = dict.fromkeys(target for one in said for target in one.targets)
     segmentations = {target: things[target].get("segmentation") for target in targets}
-    phrases = tuple((one.text, one.targets) for one in said)
+    phrases = tuple((one.text, one.targets, one.lost) for one in said)
     return PhraseItem(Path(name).with_suffix("").as_posix().replace("/", "-"), images / name, phrases, segmentations)
 
 

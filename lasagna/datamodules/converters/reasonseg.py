@@ -73,7 +73,7 @@ class ReasonSeg(Converter):
         """Return the splits that are there.
 
         Raises:
-            LayoutError: If the folder is not laid out as expected, or photographs and annotations do not pair up.
+            LayoutError: If the folder is not laid out as expected.
         """
         for root in (self.source, self.source / "ReasonSeg"):
             if found := [split for split in SPLITS if (root / split).is_dir()]:
@@ -87,7 +87,8 @@ class ReasonSeg(Converter):
             raise LayoutError(f"{folder}: it holds no photographs; expected {EXPECTED}")
         words = _explanations(root) if split == "train" and self.explanations else {}
         items = [Example(pair.key, pair.image, pair.label, words.get(pair.image.name, "")) for pair in pairs]
-        return Split(MANIFEST, items, read_example)
+        files = [path for item in items for path in (item.image, item.annotation)]
+        return Split(MANIFEST, items, read_example, files)
 
 
 def read_example(item: Example) -> Reading:

@@ -35,6 +35,7 @@ class Expected:
         image: The image file that it comes from.
         masks: Category name to its pixels, bool [H, W]: all that are present.
         absent: Names that may be answered with the absent token; None for all others of the manifest.
+        unclear: Names that are annotated without a usable or complete mask, and never asked for.
         ignored: Pixels that count nowhere, or None for none.
         phrases: Text of each phrase to the pixels of all it fits.
         questions: Text of each question to its answer in words.
@@ -44,6 +45,7 @@ class Expected:
     image: Path
     masks: dict[str, np.ndarray] = field(default_factory=dict)
     absent: set[str] | None = None
+    unclear: set[str] = field(default_factory=set)
     ignored: np.ndarray | None = None
     phrases: dict[str, np.ndarray] = field(default_factory=dict)
     questions: dict[str, str] = field(default_factory=dict)
@@ -159,10 +161,11 @@ class ConverterContract:
             dialogues = Semantic().dialogues(record, np.random.default_rng(0))
             asked = {name for dialogue in dialogues for name in dialogue.query}
             everything = set(record.manifest.categories) - set(wanted.masks)
-            absent = everything if wanted.absent is None else wanted.absent
+            absent = (everything if wanted.absent is None else wanted.absent) - wanted.unclear
+            assert set(record.unclear) == wanted.unclear
             assert asked - set(wanted.masks) <= absent
             if wanted.ignored is None:
-                assert asked == set(wanted.masks) | absent
+                assert asked == set(wanted.masks) - wanted.unclear | absent
 
     def test_phrases_questions_and_talk(self, expected, written):
         for wanted, record in self.pairs(expected, written):

@@ -15,6 +15,9 @@ from lasagna.datamodules.converters.lvis import LVIS
 from lasagna.datamodules.converters.lvis_names import spoken_lvis_names
 from lasagna.datamodules.converters.paco import PACO, spoken_part_names
 from lasagna.datamodules.converters.pascal_part import PascalPart
+from lasagna.datamodules.strategies import NegativeInjection
+from lasagna.errors import RecordError
+from lasagna.tasks import Semantic
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the authentic samples are not beside the repository")
@@ -68,7 +71,7 @@ class TestCocoInstances(ConverterContract):
             write(folder / "annotations" / f"instances_{split}2017.json", images, categories, parts)
             people = polygon() | coco.decode(coco.frPyObjects(crowd(), *SIZE)).astype(bool)
             masks = {"person": people, "toothbrush": SQUARE}
-            expected[split] = {image.stem: Expected(image, masks), empty.stem: Expected(empty)}
+            expected[split] = {image.stem: Expected(image, masks, unclear={"teddy bear"}), empty.stem: Expected(empty)}
         return expected
 
     def converter(self, folder):
@@ -82,6 +85,21 @@ def test_unusable_annotations_are_counted(tmp_path):
     assert tally.taken == 2
 
 
+@pytest.mark.parametrize("coding", [[[1.0, 1, 2, 2]], [], [[90.0, 90, 99, 90, 99, 99]]])
+@pytest.mark.parametrize("converter", [CocoInstances, PascalPart])
+def test_what_is_annotated_without_a_usable_mask_is_not_taught_as_absent(tmp_path, coding, converter):
+    draw(tmp_path / "train2017" / "one.jpg")
+    draw(tmp_path / "VOCdevkit/VOC2010/JPEGImages/one.jpg")
+    categories = [category(1, "person"), category(2, "dog"), category(3, "mug")]
+    for path in (tmp_path / "annotations" / "instances_train2017.json", tmp_path / "train.json"):
+        write(path, [{"id": 5, "file_name": "one.jpg"}], categories, [(5, 1, coding), (5, 2, [TRIANGLE])])
+    convert(converter(tmp_path), tmp_path / "shards", processes=0)
+    (record,) = read_records(tmp_path / "shards" / "train").values()
+    (dialogue,) = Semantic().dialogues(record, np.random.default_rng(0))
+    taught = NegativeInjection()(dialogue, np.random.default_rng(0))
+    assert [(entry.name, entry.present) for entry in taught.entries] == [("dog", True), ("mug", False)]
+
+
 def test_an_export_of_ones_own(tmp_path):
     draw(tmp_path / "pictures" / "a" / "one.png")
     write(tmp_path / "mine.json", [{"id": 5, "file_name": "a/one.png"}], [category(3, "mug")], [(5, 3, [TRIANGLE])])
@@ -89,6 +107,58 @@ def test_an_export_of_ones_own(tmp_path):
     (record,) = mine.splits()["train"].records()
     assert np.array_equal(record.category_masks()["mug"].decode(), polygon())
     assert (record.manifest.name, record.manifest.unannotated) == ("mugs", "unknown")
+
+
+def test_an_export_in_folders_whose_images_share_names_and_whose_annotations_have_no_id(tmp_path):
+    names = ["a/1.jpg", "b/1.jpg", "b/2.jpg"]
+    for name in names:
+        draw(tmp_path / name)
+    images = [{"id": rank, "file_name": name} for rank, name in enumerate(names)]
+    annotations = [{"image_id": 0, "category_id": 3, "segmentation": [TRIANGLE]}, {"image_id": 1, "category_id": 3}]
+    content = {"images": images, "categories": [category(3, "mug")], "annotations": annotations}
+    (tmp_path / "mine.json").write_text(json.dumps(content))
+    tally = convert(CocoInstances(tmp_path, tmp_path / "mine.json"), tmp_path / "shards", processes=0)["train"].tally
+    assert list(read_records(tmp_path / "shards" / "train")) == ["a/1", "b/1", "b/2"]
+    assert tally.examples["empty segmentation"] == ["mine.json: annotation 0 of b/1"]
+    draw(tmp_path / "a" / "1.png")
+    (tmp_path / "mine.json").write_text(json.dumps(content | {"images": [*images, {"id": 9, "file_name": "a/1.png"}]}))
+    keys = [item.key for item in CocoInstances(tmp_path, tmp_path / "mine.json").splits()["train"].items]
+    assert keys == ["a/1.jpg", "b/1.jpg", "b/2.jpg", "a/1.png"]
+
+
+def test_a_mask_that_is_none_is_named_with_its_file(tmp_path):
+    draw(tmp_path / "one.jpg")
+    write(tmp_path / "mine.json", [{"id": 5, "file_name": "one.jpg"}], [category(1, "mug")], [(5, 1, [["a"] * 6])])
+    with pytest.raises(RecordError, match=r"mine\.json: annotation 0 of one: mask: expected COCO RLE"):
+        convert(CocoInstances(tmp_path, tmp_path / "mine.json"), tmp_path / "shards", processes=0)
+
+
+def test_broken_images_are_told_in_the_same_words_each_time(tmp_path):
+    (tmp_path / "one.jpg").write_bytes(b"no image")
+    draw(tmp_path / "two.jpg")
+    images = [{"id": 5, "file_name": "one.jpg"}, {"id": 6, "file_name": "two.jpg"}]
+    write(tmp_path / "mine.json", images, [category(1, "mug")], [])
+    convert(CocoInstances(tmp_path, tmp_path / "mine.json"), tmp_path / "shards", broken="skip", processes=0)
+    text = (tmp_path / "shards" / "train" / "manifest.json").read_text()
+    assert "one.jpg: the image cannot be decoded (no image that Pillow knows)" in text
+    assert "BytesIO" not in text
+
+
+def test_names_of_an_export_are_as_people_say_them_and_those_that_differ_by_case_are_one(tmp_path):
+    draw(tmp_path / "one.jpg")
+    categories = [category(1, "traffic_light"), category(2, "Traffic Light"), category(3, "mug"), category(4, "Mug ")]
+    parts = [(5, 1, [TRIANGLE]), (5, 2, rle(SQUARE)), (5, 4, rle(SQUARE))]
+    write(tmp_path / "mine.json", [{"id": 5, "file_name": "one.jpg"}], categories, parts)
+    convert(CocoInstances(tmp_path, tmp_path / "mine.json"), tmp_path / "shards", processes=0)
+    (record,) = read_records(tmp_path / "shards" / "train").values()
+    assert record.manifest.categories == ("traffic light", "mug")
+    assert record.manifest.aliases == {"traffic light": ("traffic_light", "Traffic Light"), "mug": ("Mug ",)}
+    masks = record.category_masks()
+    assert np.array_equal(masks["traffic light"].decode(), polygon() | SQUARE)
+    assert np.array_equal(masks["mug"].decode(), SQUARE)
+    write(tmp_path / "mine.json", [{"id": 5, "file_name": "one.jpg"}], [category(1, " ")], [])
+    with pytest.raises(LayoutError, match="the categories 1 have no name"):
+        CocoInstances(tmp_path, tmp_path / "mine.json").splits()
 
 
 class TestLVIS(ConverterContract):
@@ -104,7 +174,7 @@ class TestLVIS(ConverterContract):
         entry |= {"neg_category_ids": [2, 9], "not_exhaustive_category_ids": [1]}
         write(folder / "lvis_v1_val.json", [entry], categories, [(9, 1, [TRIANGLE]), (9, 7, rle(SQUARE))])
         masks = {"fish": polygon(), "mouse": SQUARE}
-        return {"val": {"000000000009": Expected(image, masks, absent={"fish (food)", "trash can"})}}
+        return {"val": {"000000000009": Expected(image, masks, absent={"fish (food)", "trash can"}, unclear={"fish"})}}
 
     def converter(self, folder):
         return LVIS(folder)
@@ -131,10 +201,12 @@ class TestPACO(ConverterContract):
             category(1196, "vacuum_cleaner"),
         ]
         entry = {"id": 139, "file_name": "val2017/000000000139.jpg", "neg_category_ids": [1196, 2300]}
+        entry |= {"not_exhaustive_category_ids": [207]}
         parts = [(139, 207, rle(SQUARE)), (139, 2000, [TRIANGLE])]
         write(folder / "annotations" / "paco_lvis_v1_test.json", [entry], categories, parts)
         absent = {"vacuum cleaner", "vacuum cleaner coiled tube"}
-        return {"test": {"000000000139": Expected(image, {"car": SQUARE, "car antenna": polygon()}, absent=absent)}}
+        masks = {"car": SQUARE, "car antenna": polygon()}
+        return {"test": {"000000000139": Expected(image, masks, absent=absent, unclear={"car"})}}
 
     def converter(self, folder):
         return PACO(folder)

@@ -95,6 +95,31 @@ def test_a_stopped_conversion_goes_on_and_gives_the_same_bytes(tmp_path, process
     assert resumed.tally == whole.tally
 
 
+class DotsOf(Dots):
+    """Dots that are read from a folder."""
+
+    def __init__(self, source, count=20, broken=-1):
+        super().__init__(count, broken)
+        self.source = source
+
+    def settings(self):
+        return {}
+
+
+def test_a_stopped_conversion_does_not_go_on_with_another_source(tmp_path):
+    target = tmp_path / "shards"
+    with pytest.raises(RecordError, match="dot 13"):
+        convert(DotsOf(tmp_path / "a", broken=13), target, records_per_shard=4, processes=0)
+    before = contents(target / "train")
+    with pytest.raises(ShardError, match=rf"source {tmp_path}/a; now it is source {tmp_path}/b; .* choose another"):
+        convert(DotsOf(tmp_path / "b"), target, records_per_shard=4, processes=0)
+    with pytest.raises(ShardError, match=r"items 20 items, sha256 \w+; now it is items 21 items"):
+        convert(DotsOf(tmp_path / "a", 21), target, records_per_shard=4, processes=0)
+    assert contents(target / "train") == before
+    convert(DotsOf(tmp_path / "b" / ".." / "a"), target, records_per_shard=4, processes=0)
+    assert str(tmp_path) not in (target / "train" / "manifest.json").read_text()
+
+
 def test_broken_items_can_be_left_out(tmp_path):
     written = convert(Dots(broken=4), tmp_path, broken="skip")["train"]
     assert written.tally.left_out["missing or broken files"] == 1
@@ -134,7 +159,7 @@ def test_a_full_disk_leaves_no_shard_that_looks_whole(tmp_path, monkeypatch):
     def full(tar, key, files):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lasagna.datamodules.shards._add", full)
+    monkeypatch.setattr("lasagna.datamodules.shard_file._add", full)
     with pytest.raises(ShardError, match=r"could not be written.*No space left.*make room"):
         convert(Dots(), tmp_path, processes=0)
     assert not [path for path in (tmp_path / "train").iterdir() if path.suffix in (".tar", ".part")]

@@ -137,6 +137,7 @@ def test_several_masks_of_one_name_are_one_category_and_empty_ones_are_counted(t
     found = reading(tmp_path)
     masks = found.record.category_masks()
     assert list(masks) == ["cup"]
+    assert found.record.unclear == ("cup", "fork")
     assert np.array_equal(masks["cup"].decode(), LEFT | TOP)
     assert [phrase.text for phrase in found.record.phrases] == ["all"]
     assert [question.text for question in found.record.questions] == ["nothing?"]

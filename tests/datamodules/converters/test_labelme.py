@@ -54,7 +54,7 @@ class TestLabelMeContract(ConverterContract):
         save(folder / "train", "one", [*shapes, shape("way", [[0, 0], [9, 9]], "linestrip")])
         save(folder / "val", "two", [rectangle("car", 9, 8, 1, 2)])
         lights = inside(2, 3, 9, 8) | inside(12, 3, 15, 8)
-        one = Expected(one, {"traffic light": lights}, absent=set(), ignored=inside(20, 0, 29, 4))
+        one = Expected(one, {"traffic light": lights}, absent=set(), unclear={"way"}, ignored=inside(20, 0, 29, 4))
         return {"train": {"one": one}, "val": {"two": Expected(two, {"car": inside(1, 2, 9, 8)}, absent=set())}}
 
     def converter(self, folder):
@@ -91,6 +91,15 @@ def test_what_has_no_inside_or_no_pixel_is_counted(tmp_path):
     assert not found.record.regions
     assert [part.reason for part in found.left_out][-2:] == ["point, which has no inside", "shape without a pixel"]
     assert len(found.left_out) == 5
+    assert found.record.unclear == ("x",)
+
+
+def test_labels_that_differ_by_case_are_one_category(tmp_path):
+    picture(tmp_path / "a.jpg")
+    save(tmp_path, "a", [rectangle("Car", 1, 1, 5, 5), rectangle("car", 10, 1, 15, 5)])
+    record = reading(tmp_path).record
+    assert (record.manifest.categories, record.manifest.aliases) == (("Car",), {"Car": ("car",)})
+    assert np.array_equal(record.category_masks()["Car"].decode(), inside(1, 1, 5, 5) | inside(10, 1, 15, 5))
 
 
 def test_the_image_is_the_file_else_what_the_json_holds(tmp_path):
@@ -116,7 +125,7 @@ def test_absence_is_known_where_it_is_said_and_labels_of_one_name_are_its_aliase
     save(tmp_path, "a", [rectangle("street_lamp", 1, 1, 5, 5), rectangle("street lamp", 9, 9, 12, 12)])
     manifest = reading(tmp_path, unannotated="absent").record.manifest
     assert (manifest.unannotated, manifest.categories) == ("absent", ("street lamp",))
-    assert manifest.aliases == {"street lamp": ("street lamp", "street_lamp")}
+    assert manifest.aliases == {"street lamp": ("street_lamp",)}
 
 
 @pytest.mark.parametrize(

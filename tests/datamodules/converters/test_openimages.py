@@ -1,3 +1,4 @@
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 from converter_contract import ConverterContract, Expected
 from PIL import Image
 
-from lasagna.datamodules.converters import LayoutError
+from lasagna.datamodules.converters import LayoutError, convert
 from lasagna.datamodules.converters.openimages import OpenImages, fit_nearest
 
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "samples" / "layout_fixtures" / "open_images_v6"
@@ -41,7 +42,9 @@ class TestOpenImages(ConverterContract):
         (tables / "classes-segmentation.txt").write_text("/m/01\n/m/02\n/m/03\n")
         (tables / "oidv6-train-annotations-human-imagelabels.csv").write_text("\n".join(labels))
         large = np.repeat(np.repeat(SMALL, 2, 0), 2, 1)
-        return {"train": {"0a1b": Expected(image, {"doughnut": large | LARGE}, absent={"wrench"})}}
+        return {
+            "train": {"0a1b": Expected(image, {"doughnut": large | LARGE}, absent={"wrench"}, unclear={"toilet paper"})}
+        }
 
     def converter(self, folder):
         return OpenImages(folder)
@@ -49,6 +52,33 @@ class TestOpenImages(ConverterContract):
 
 class TestOpenImagesByLetter(TestOpenImages):
     images, masks, tables = "images/train/0", "masks/train", "annotations"
+
+
+@pytest.mark.parametrize("name", ["train-annotations-human-imagelabels", "train-annotations-human-imagelabels-boxable"])
+def test_labels_in_any_of_the_files_of_the_releases_are_verified_negatives(tmp_path, name, capsys):
+    TestOpenImages().release(tmp_path / "oi")
+    (tmp_path / "oi" / "oidv6-train-annotations-human-imagelabels.csv").rename(tmp_path / "oi" / f"{name}.csv")
+    (record,) = OpenImages(tmp_path / "oi").splits()["train"].records()
+    assert record.absent == ("wrench",)
+    convert(OpenImages(tmp_path / "oi"), tmp_path / "with", processes=0)
+    assert "no verified negatives" not in capsys.readouterr().out
+    (tmp_path / "oi" / f"{name}.csv").unlink()
+    convert(OpenImages(tmp_path / "oi"), tmp_path / "without", processes=0)
+    told = capsys.readouterr().out
+    assert "no verified negatives found" in told
+    assert "train-annotations-human-imagelabels-boxable.csv" in told
+
+
+def test_a_large_table_is_not_held_in_memory(tmp_path):
+    TestOpenImages().release(tmp_path)
+    table = tmp_path / "train-annotations-object-segmentation.csv"
+    with table.open("a") as file:
+        file.writelines(f"\n{number}.png,0a1b,/m/01,{number:0>3000}" for number in range(3000))
+    tracemalloc.start()
+    OpenImages(tmp_path).splits()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < table.stat().st_size / 2
 
 
 def test_masks_are_resized_with_nearest_neighbours():

@@ -5,6 +5,7 @@ import pytest
 from converter_contract import ConverterContract, Expected
 from PIL import Image
 
+from lasagna.datamodules.converters import convert
 from lasagna.datamodules.converters.files import LayoutError
 from lasagna.datamodules.converters.reasonseg import ReasonSeg
 from lasagna.errors import RecordError
@@ -131,8 +132,17 @@ def test_broken_and_missing_files_are_named(tmp_path):
     with pytest.raises(RecordError, match=r"a\.json: polygon: a point is far outside"):
         only(tmp_path)
     (tmp_path / "val" / "b.json").touch()
-    with pytest.raises(LayoutError, match=r"1 label files without an image \(b\)"):
-        ReasonSeg(tmp_path).splits()
+    with pytest.raises(LayoutError, match=r"1 of the 4 files that .* needs are not there \(.*b\.jpg\).*--broken skip"):
+        convert(ReasonSeg(tmp_path), tmp_path / "shards", processes=0)
+
+
+def test_one_without_the_other_is_counted_where_broken_ones_are_skipped(tmp_path):
+    for name in "abc":
+        example(tmp_path / "val", name, [square(2, 2, 9)])
+    (tmp_path / "val" / "a.jpg").unlink()
+    (tmp_path / "val" / "b.json").unlink()
+    written = convert(ReasonSeg(tmp_path), tmp_path / "shards", broken="skip", processes=0)["val"]
+    assert (written.records, written.tally.left_out) == (1, {"missing or broken files": 2})
 
 
 def test_the_authentic_annotation_has_the_pixels_that_opencv_draws(tmp_path, shared):

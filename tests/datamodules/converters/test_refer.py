@@ -135,6 +135,24 @@ def test_each_target_has_a_mask_of_its_own(tmp_path):
     }
 
 
+def test_phrases_that_fit_crowds_alone_are_counted_and_do_not_fit_nothing(tmp_path):
+    TestGRefCOCO().release(tmp_path)
+    references = [
+        reference([4], "train", "the crowd"),
+        reference([], "train", "nobody knows"),
+        reference([-1], "train", "by its id"),
+        reference(-1, "train", "by a plain id"),
+        reference([], "train", "by its flag") | {"no_target": True},
+    ]
+    (tmp_path / "grefcoco" / "grefs(unc).json").write_text(json.dumps(references))
+    found = GRefCOCO(tmp_path).splits()["train"].reading(0)
+    assert [phrase.text for phrase in found.record.phrases] == ["by its id", "by a plain id", "by its flag"]
+    assert [(part.reason, part.where.partition(" of ")[0]) for part in found.left_out] == [
+        ("phrase without a mask", "'the crowd'"),
+        ("phrase without a mask", "'nobody knows'"),
+    ]
+
+
 def test_phrases_without_a_mask_are_counted(tmp_path):
     TestRefCOCO().release(tmp_path / "refer")
     tally = convert(RefCOCO(tmp_path / "refer"), tmp_path / "shards")["train"].tally
