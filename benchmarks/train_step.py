@@ -1,7 +1,8 @@
 """One training step (forward and backward) against that of the original code, at the same sizes and shapes.
 
 ``python benchmarks/train_step.py`` runs the tiny sizes, ``--size realistic`` those of SAM ViT-B and a language model
-of 143 million parameters, ``--size 7b --device cuda`` those of the released model. The original's figures, in
+of 143 million parameters, ``--size 7b --device cuda --dtype bfloat16 --lora --recompute --peak TFLOPS`` those of the
+released model. The original's figures, in
 ``benchmarks/original.json``, were taken on two cores with two threads, so that ratios mean something on such a machine.
 """
 
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from measure import Cost, cost
 from models import SIZES, make_assistant
+from torch.utils.flop_counter import FlopCounterMode
 
 from lasagna.batch import Batch, Sample
 from lasagna.dialogue import Dialogue, Entry
@@ -46,8 +48,10 @@ def main(argv: list[str] | None = None) -> None:
             batch = make_batch(case, assistant, device)
             for name, kept in (("", None), (", features on disk", cache)):
                 assistant.feature_cache = kept
-                found = cost(_step(assistant, batch), options.runs, device)
-                print(_line(f"{options.size} {case}{name}", found, original[options.size].get(case), batch))
+                step = _step(assistant, batch)
+                found = cost(step, options.runs, device)
+                line = _line(f"{options.size} {case}{name}", found, original[options.size].get(case), batch)
+                print(line + ("" if options.peak is None else _share(step, found, options.peak)))
 
 
 def make_batch(case: str, assistant: Assistant, device: torch.device) -> Batch:
@@ -110,6 +114,14 @@ def _line(name: str, found: Cost, original: dict[str, float] | None, batch: Batc
     return f"{line}; {times:.1f} times as fast as the original, with {memory:.2f} of its memory"
 
 
+def _share(step: Callable[[], None], found: Cost, peak: float) -> str:
+    """Say which share of a device's peak a step takes; what is computed twice counts twice."""
+    with FlopCounterMode(display=False) as counter:
+        step()
+    done = counter.get_total_flops() / found.seconds / 1e12
+    return f"; {done:.2f} TFLOPS, {done / peak:.1%} of the peak"
+
+
 def _options(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SIZES, default="tiny")
@@ -118,6 +130,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--peak", type=float, help="TFLOPS that the device can do in --dtype, to say the share of")
     parser.add_argument("--lora", action="store_true", help="train adapters, as the original does")
     parser.add_argument("--recompute", action="store_true", help="compute blocks twice rather than keep them")
     return parser.parse_args(argv)
