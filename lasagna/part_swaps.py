@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from pydoc import locate
 from typing import Any
 from unittest.mock import patch
 
-from jsonargparse import _typehints
+from jsonargparse import Namespace, _typehints
 
 from lasagna.modules.base import LanguageModel, MaskHead, VisionEncoder
 
@@ -34,7 +35,19 @@ def _discard(parser_or_action: Any, before: Any, after: Any) -> None:  # noqa: A
     if all(map(_is_part, kinds)) and kinds[0] is not kinds[1] and "init_args" in before:
         before["init_args"] = type(before["init_args"])()
     else:
-        _kept_where_accepted(parser_or_action, before, after)
+        # what the parser tries on the new class comes back changed: an adapter as a class, and as its fields as well
+        tried = deepcopy(before)
+        _kept_where_accepted(parser_or_action, tried, after)
+        _drop_others(before, tried)
+
+
+def _drop_others(spec: Any, kept: Any) -> None:  # noqa: ANN401
+    """Drop the arguments of a class that another copy of its description does not have."""
+    if isinstance(spec, Namespace) and "init_args" in spec:
+        arguments = spec["init_args"]
+        for name in sorted(set(arguments.keys(branches=True)) - set(kept["init_args"].keys(branches=True)), key=len):
+            if name in arguments:
+                del arguments[name]
 
 
 def _class(spec: Any) -> object:  # noqa: ANN401

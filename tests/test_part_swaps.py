@@ -109,3 +109,39 @@ def test_what_is_no_part_keeps_what_both_accept(tmp_path, monkeypatch):
     cli = TrainingCLI(**command_line(["--data=own.OwnData", "--trainer.accelerator=cpu"], run=False), run=False)
     assert cli.config.data.class_path == "own.OwnData"
     assert cli.config.data.init_args.batch_size == 16
+
+
+OWN = """
+from lasagna.modules import Assistant
+from lasagna.tasks import AssistantTraining
+
+
+class OwnAssistant(Assistant):
+    pass
+
+
+class OwnTraining(AssistantTraining):
+    pass
+
+
+class Narrow(AssistantTraining):
+    def __init__(self, assistant: Assistant, seed: int = 0) -> None:
+        super().__init__(assistant, seed=seed)
+"""
+
+
+@pytest.mark.parametrize(
+    ("option", "left"),
+    [
+        ("--model=own_swaps.OwnTraining", True),
+        ("--model=own_swaps.Narrow", False),
+        (f"{PART}=own_swaps.OwnAssistant", True),
+    ],
+)
+def test_a_training_or_an_assistant_of_ones_own_keeps_the_parts(option, left, tmp_path, monkeypatch):
+    (tmp_path / "own_swaps.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = config_of(option, f"{PART}.language_model.adapter.rank=4")
+    adapter = found.assistant.init_args.language_model.init_args.adapter
+    assert (adapter.rank, adapter.alpha) == (4, 32.0)
+    assert ("optimiser" in found) is left
