@@ -11,7 +11,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,10 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lasagna.normalisation import Normalisation
+from lasagna.preparations import ImagePreparation
 from lasagna.small_tensors import SmallTensors
-
-if TYPE_CHECKING:
-    from lasagna.batch import ImagePreparation
 
 
 @dataclass(frozen=True)
