@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from hashlib import blake2b
+from collections.abc import Iterable, Iterator, Mapping
+from hashlib import sha256
 from typing import Any
 
 import torch
@@ -29,15 +29,15 @@ OPTIMISED = "optimised"
 SEED = "fresh_weights_seed"
 """Key in a checkpoint: seed of the weights that no pretrained file brought."""
 
-SAMPLES = 64
-"""Values of each frozen tensor that enter its fingerprint."""
+CHUNK = 2**24
+"""Values that are hashed at a time, so that no copy of a large tensor is made."""
 
 
 def fingerprint(module: nn.Module, trained: Iterable[str]) -> dict[str, str]:
-    """Return a cheap fingerprint of the weights that are not trained, for each direct part of a module.
+    """Return a fingerprint of the weights that are not trained, for each direct part of a module.
 
-    A few evenly spread values of each tensor, in the precision of bfloat16, so that it is the same for the same
-    weights on any device and in any precision of at least that.
+    All values count, floating ones in the precision of bfloat16, so that it is the same for the same weights on any
+    device and in any precision of at least that. A thousand million values take about two seconds.
 
     Args:
         module: The assistant, built.
@@ -48,11 +48,14 @@ def fingerprint(module: nn.Module, trained: Iterable[str]) -> dict[str, str]:
     moving = {state[name].data_ptr() for name in trained}
     digests: dict[str, Any] = {}
     for name, value in sorted(state.items()):
-        if value.data_ptr() in moving or not value.is_floating_point():
+        if value.data_ptr() in moving:
             continue
-        digest = digests.setdefault(name.split(".")[0], blake2b(digest_size=16))
-        digest.update(f"{name}{tuple(value.shape)}".encode() + _sample(value))
-    return {part: digest.hexdigest() for part, digest in digests.items()}
+        # processors of today have instructions for this one
+        digest = digests.setdefault(name.split(".")[0], sha256())
+        digest.update(f"{name}{tuple(value.shape)}".encode())
+        for content in _contents(value):
+            digest.update(content)
+    return {part: digest.hexdigest()[:32] for part, digest in digests.items()}
 
 
 def check_frozen(stored: Mapping[str, str], module: nn.Module, trained: Iterable[str]) -> None:
@@ -101,7 +104,8 @@ def check_weights(stored: Mapping[str, Tensor], wanted: Iterable[str], module: n
         )
 
 
-def _sample(value: Tensor) -> bytes:
-    flat = value.detach().flatten()
-    spread = flat[:: max(1, flat.numel() // SAMPLES)][:SAMPLES]
-    return bytes(spread.to(torch.bfloat16).cpu().view(torch.int16).numpy().tobytes())
+def _contents(value: Tensor) -> Iterator[memoryview]:
+    """Yield the bytes of a tensor, a chunk at a time."""
+    for chunk in value.detach().flatten().split(CHUNK):
+        same = chunk.to(torch.bfloat16) if chunk.is_floating_point() else chunk
+        yield same.contiguous().cpu().view(torch.uint8).numpy().data

@@ -206,6 +206,31 @@ def test_fingerprint_notices_a_changed_tensor_and_bears_another_precision():
         check_frozen(stored, toy, trained)
 
 
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("weight", (7, 11)),
+        ("weight", (slice(None), slice(1, None, 2))),
+        ("weight", (299,)),
+        ("bias", (slice(256, None),)),
+        ("bias", (1,)),
+        ("steps", ()),
+    ],
+    ids=["one_value", "odd_columns", "last_row", "tail", "one_of_a_vector", "an_integer"],
+)
+def test_fingerprint_notices_whatever_changed(name, place, monkeypatch):
+    monkeypatch.setattr("lasagna.trained.CHUNK", 1000)
+    toy = nn.Module()
+    toy.encoder = nn.Linear(300, 300)
+    toy.encoder.register_buffer("steps", torch.tensor(3))
+    stored = fingerprint(toy, ())
+    with torch.no_grad():
+        value = toy.encoder.get_buffer(name) if name == "steps" else toy.encoder.get_parameter(name)
+        value[place] += 1
+    with pytest.raises(CheckpointError, match="frozen weights of encoder are not"):
+        check_frozen(stored, toy, ())
+
+
 def test_seeded_noise():
     draws = []
     for key in ("a", "a", "b"):
