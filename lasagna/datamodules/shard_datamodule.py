@@ -99,8 +99,10 @@ class ShardDataModule(LightningDataModule):
 
         Raises:
             ShardError: If a manifest or shard is missing, empty or truncated; names all of them.
-            ConfigError: If there are no sources, two have the same name, or all have fewer records than a batch.
+            ConfigError: If there are no sources, two have the same name, all have fewer records than a batch, or the
+                trainer has another number of processes than were started.
         """
+        self._check_processes()
         self._check_there("train" if stage == "fit" else _SPLITS[stage][0])
         for split in _SPLITS[stage]:
             self.tallies.pop(split, None)
@@ -260,6 +262,15 @@ class ShardDataModule(LightningDataModule):
                 "processes; set `samples_per_epoch` higher or `batch_size` lower"
             )
         return batches
+
+    def _check_processes(self) -> None:
+        started = node()[1]
+        if self.trainer is not None and self.trainer.world_size != started:
+            raise ConfigError(
+                f"trainer: `devices` times `num_nodes` is {self.trainer.world_size}, and {started} processes were "
+                "started, as RANK and WORLD_SIZE in the environment say; give as many, e.g. "
+                f"`--trainer.devices {started}`, or start it without torchrun"
+            )
 
     def _check_there(self, split: str) -> None:
         if not self.sources[split]:
