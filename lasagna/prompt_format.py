@@ -179,8 +179,8 @@ class PromptFormat:
         tokens = {True: self.present_token, False: self.absent_token}
         if kind != "complex":
             return "".join(_one_of(self._singles, wording).replace("{token}", tokens[there]) for _, there in decisions)
-        parts = [self.lead(kind, name, rank == 0) + tokens[present] for rank, (name, present) in enumerate(decisions)]
-        return "".join(parts) + self.tail
+        entries = (single_spaced(name) + self.token_gap + tokens[present] for name, present in decisions)
+        return self.entry_separator.join(entries) + self.tail
 
     def given(self) -> str:
         """Return the answer to a phrase that is given to the model, up to the present token."""

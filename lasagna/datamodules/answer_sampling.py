@@ -26,6 +26,8 @@ class AnswerSampling(Strategy):
         ValueError: If ``limit`` is not positive, or ``crowded`` is negative, comes to none, or to more than ``limit``.
     """
 
+    leaves_out_present = True
+
     def __init__(self, limit: int, crowded: tuple[int, int] | None = None) -> None:
         if limit < 1:
             raise ValueError(

@@ -11,7 +11,6 @@ from lasagna.record import Record
 EXAMPLES = 3
 """How many examples of a reason for leaving things out are kept."""
 
-
 BEYOND = "part of a mask outside of the image"
 """Reason for what is cut off of masks."""
 

@@ -16,6 +16,7 @@ from lasagna.datamodules.share import Share, gathered, node
 from lasagna.datamodules.skipped import SkipTally, report
 from lasagna.datamodules.source import Source
 from lasagna.datamodules.strategies import Strategy
+from lasagna.datamodules.strategy_order import check_order
 from lasagna.datamodules.training_stream import Layout
 from lasagna.datamodules.writers import DataWriter
 from lasagna.errors import ConfigError, ShardError
@@ -47,7 +48,7 @@ class ShardDataModule(LightningDataModule):
         pin_memory: Whether to put batches into page-locked memory, for transfers to a GPU.
 
     Raises:
-        ConfigError: If a number is out of its range; names all of them.
+        ConfigError: If a number is out of its range, all of which are named; or strategies cannot stand in their order.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class ShardDataModule(LightningDataModule):
         self._preparation: Preparation | None = None
         self._rehearsed: set[str] = set()
         self._check_numbers()
+        self._check_strategies()
 
     def prepare_data(self) -> None:
         """Write the shards that are not there yet."""
@@ -99,8 +101,10 @@ class ShardDataModule(LightningDataModule):
 
         Raises:
             ShardError: If a manifest or shard is missing, empty or truncated; names all of them.
-            ConfigError: If there are no sources, two have the same name, or all have fewer records than a batch.
+            ConfigError: If there are no sources, two have the same name, all have fewer records than a batch, or the
+                trainer has another number of processes than were started.
         """
+        self._check_processes()
         self._check_there("train" if stage == "fit" else _SPLITS[stage][0])
         for split in _SPLITS[stage]:
             self.tallies.pop(split, None)
@@ -261,6 +265,15 @@ class ShardDataModule(LightningDataModule):
             )
         return batches
 
+    def _check_processes(self) -> None:
+        started = node()[1]
+        if self.trainer is not None and self.trainer.world_size != started:
+            raise ConfigError(
+                f"trainer: `devices` times `num_nodes` is {self.trainer.world_size}, and {started} processes were "
+                "started, as RANK and WORLD_SIZE in the environment say; give as many, e.g. "
+                f"`--trainer.devices {started}`, or start it without torchrun"
+            )
+
     def _check_there(self, split: str) -> None:
         if not self.sources[split]:
             raise ConfigError(f"data.{split}: there are no sources; list at least one")
@@ -270,6 +283,14 @@ class ShardDataModule(LightningDataModule):
         doubled = sorted({name for name in names if names.count(name) > 1})
         if doubled:
             raise ConfigError(f"data.{split}: several sources are named {doubled}; give each a `name` of its own")
+
+    def _check_strategies(self) -> None:
+        check_order(self.strategies, "data.strategies")
+        check_order(self.evaluation_strategies, "data.evaluation_strategies", scored=True)
+        for split, sources in self.sources.items():
+            for source in sources:
+                place = f"data.{split}: `strategies` of {source.shards}"
+                check_order(source.strategies or (), place, scored=split != "train")
 
     def _check_numbers(self) -> None:
         least = {"batch_size": 1, "evaluation_batch_size": 1, "num_workers": 0, "shuffle_buffer": 0}
@@ -295,4 +316,4 @@ def _faults(source: Source) -> list[str]:
 
 def _bound(source: Source, strategies: Sequence[Strategy]) -> list[Strategy]:
     chosen = strategies if source.strategies is None else source.strategies
-    return [strategy.for_vocabulary(source.manifest.categories) for strategy in chosen]
+    return [strategy.for_manifest(source.manifest) for strategy in chosen]

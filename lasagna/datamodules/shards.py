@@ -110,10 +110,8 @@ def write_shards(
         ShardError: If there are no records, or the manifest's names do not fit together.
         ConfigError: If a limit of the shards is not positive.
     """
-    begun, limits = (
-        ShardSet(LocalFolder(folder), manifest, (), settings or {}),
-        _Limits(records_per_shard, bytes_per_shard),
-    )
+    begun = ShardSet(LocalFolder(folder), manifest, (), settings or {})
+    limits = _Limits(records_per_shard, bytes_per_shard)
     return _write(map(_encode, records), folder, begun, total, split, limits)
 
 

@@ -11,18 +11,27 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from copy import copy
 from functools import lru_cache
-from typing import Literal, Self, TypeVar
+from itertools import chain
+from typing import ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 
 from lasagna.dialogue import Dialogue, Entry
 from lasagna.prompt_format import normalise
+from lasagna.record import Manifest
 
 T = TypeVar("T")
 
 
 class Strategy(ABC):
-    """A change to a dialogue; dialogues of a kind that it is not meant for pass untouched."""
+    """A change to a dialogue; dialogues of a kind that it is not meant for pass untouched.
+
+    Attributes:
+        leaves_out_present: Whether present names may be asked for and not answered afterwards. Scores need the answer
+            to all that is asked, and ``NegativeInjection`` would call such names absent.
+    """
+
+    leaves_out_present: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
@@ -33,8 +42,8 @@ class Strategy(ABC):
             rng: The generator that belongs to the record in this epoch.
         """
 
-    def for_vocabulary(self, categories: Sequence[str]) -> Strategy:
-        """Return the strategy as it applies to a data set with these categories; most do not depend on them."""
+    def for_manifest(self, manifest: Manifest) -> Strategy:
+        """Return the strategy as it applies to a data set; most do not depend on its names."""
         return self
 
 
@@ -85,7 +94,8 @@ class NegativeInjection(Strategy):
 
     Args:
         count: How many absent names of the query are answered at most, at random; None for all of them.
-        extra_names: Names from elsewhere; those that the data set or the query has itself are not used.
+        extra_names: Names from elsewhere, of things that are on no image of the data set, which nothing checks; those
+            that are categories or aliases of the data set, or in the query, are not used.
         extra_count: How many of the extra names are asked for besides, at random.
 
     Raises:
@@ -117,13 +127,14 @@ class NegativeInjection(Strategy):
         query = (*dialogue.query, *extra)
         return dialogue.with_answer(query, [answered[name] for name in query if name in answered])
 
-    def for_vocabulary(self, categories: Sequence[str]) -> Self:
+    def for_manifest(self, manifest: Manifest) -> Self:
         """Return the strategy without the extra names that a data set has itself: they could be present.
 
         Where fewer are left than are to be asked for, a warning says so, and all of them are.
         """
         bound = copy(self)
-        bound.extra_names = tuple(_without(self.extra_names, categories))
+        own = (*manifest.categories, *chain.from_iterable(manifest.aliases.values()))
+        bound.extra_names = tuple(_without(self.extra_names, own))
         if len(bound.extra_names) < self.extra_count:
             warnings.warn(
                 f"NegativeInjection: {len(bound.extra_names)} of the {len(self.extra_names)} `extra_names` are not the "

@@ -180,7 +180,7 @@ def make_passes(
         if not isinstance(source.task, Task):
             raise ConfigError(f"source {source.label}: its task cannot score answers; give a subclass of Task")
         chosen = source.strategies if source.strategies is not None else data.evaluation_strategies
-        strategies = tuple(strategy.for_vocabulary(source.manifest.categories) for strategy in chosen)
+        strategies = tuple(strategy.for_manifest(source.manifest) for strategy in chosen)
         ways = tuple(decodings or source.task.decoding)
         if teacher_forced and isinstance(source.task, Referring | Reasoning) and "forced" not in ways:
             ways += ("forced",)

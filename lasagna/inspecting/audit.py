@@ -50,7 +50,7 @@ def audit_tally(tally: Tally) -> list[Finding]:
     """
     count = tally.left_out.get(BEYOND, 0)
     where = f"{count} in the conversion (e.g. {'; '.join(tally.examples.get(BEYOND, ()))})"
-    return [Finding("masks outside the image", where)] if count else []
+    return [Finding("masks outside the image", where, count)] if count else []
 
 
 def audit_overlap(surveys: Mapping[ShardFolder, Survey]) -> list[Finding]:
@@ -73,7 +73,7 @@ def audit_overlap(surveys: Mapping[ShardFolder, Survey]) -> list[Finding]:
             found = {"images in several splits": images, "photographs in several splits": photographs}
         for kind, keys in found.items():
             shown = ", ".join(sorted(keys)[:MOST]) + (", ..." if len(keys) > MOST else "")
-            findings += [Finding(kind, f"{len(keys)} of {first} and {second}: {shown}")] if keys else []
+            findings += [Finding(kind, f"{len(keys)} of {first} and {second}: {shown}", len(keys))] if keys else []
     return findings
 
 

@@ -161,6 +161,7 @@ def _annotations(record: Record) -> dict[str, int]:
         "questions answered by masks": sum(question.masks is not None for question in record.questions),
         "turns of talk": len(record.talk),
         "names known to be absent": len(record.absent),
+        "names without a usable or complete mask": len(record.unclear),
         "images with ignored pixels": int(record.ignored() is not None),
     }
 

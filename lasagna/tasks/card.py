@@ -69,7 +69,9 @@ class Card:
         case = self.case
         panels = {"image": scaled(case.image, self._side)}
         if not self._alone:
-            panels["answer"] = overlay(case.image, case.entries, self.colours, side=self.side)
+            panels["annotated" if case.annotated else "answer"] = overlay(
+                case.image, case.entries, self.colours, side=self.side
+            )
         if case.truth is not None:
             panels["truth"] = overlay(case.image, case.truth, self.colours, side=self.side)
         return panels
@@ -88,7 +90,7 @@ class Card:
         if not self.case.entries:
             return text_block(self._words(room), room, SIZE)
         size = SIZE if len(self.case.entries) == 1 else SMALL
-        legend = Legend(self.case.entries, self.colours, size, wrong=self.case.wrong())
+        legend = Legend(self.case.entries, self.colours, size, not self.case.annotated, self.case.wrong())
         return legend.across(room, _LEGEND_LINES)
 
     def _words(self, room: int) -> Lines:

@@ -1,4 +1,4 @@
-"""One answer with what it was about and what was right."""
+"""One answer with what it was about and what was right, or what is annotated on an image."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class Case:
         truth: The right entries, or None if they are not known.
         truth_text: The right answer in words (questions).
         note: A remark beside the query, e.g. where the image comes from.
+        annotated: Whether the entries are annotations: nobody answered, and there are no probabilities.
     """
 
     image: NDArray[np.uint8]
@@ -32,6 +33,7 @@ class Case:
     truth: Sequence[AnsweredEntry] | None = None
     truth_text: str = ""
     note: str = ""
+    annotated: bool = False
 
     def wrong(self) -> set[str]:
         """Return the names whose presence was decided wrongly."""

@@ -15,6 +15,7 @@ from lasagna.tasks.visualize import present_names
 __all__ = ["Case", "contact_sheet"]
 
 KEY = "Struck through: said to be absent. Number: the probability of being present."
+KEY_OF_ANNOTATIONS = "Struck through: known to be absent."
 KEY_OF_RED = "Red: decided wrongly."
 
 _MARGIN = 20
@@ -41,11 +42,13 @@ def contact_sheet(cases: Sequence[Case], *, columns: int = 2, side: int = 240) -
     room = columns * max(card.width for card in cards) + (columns - 1) * GAP
     rows = rows_of(cards, room)
     width = max(sum(card.width + GAP for card in row) - GAP for row in rows)
-    return _laid_out(rows, _key(width, any(case.truth or case.truth_text for case in cases)))
+    return _laid_out(rows, _key(cases, width))
 
 
-def _key(width: int, judged: bool) -> Image.Image:
-    lines = [(line, QUIET) for line in wrap(KEY, width, SIZE, 4)]
+def _key(cases: Sequence[Case], width: int) -> Image.Image:
+    key = KEY_OF_ANNOTATIONS if all(case.annotated for case in cases) else KEY
+    lines = [(line, QUIET) for line in wrap(key, width, SIZE, 4)]
+    judged = any(case.truth or case.truth_text for case in cases)
     return text_block([*lines, *([(KEY_OF_RED, WRONG)] if judged else [])], width, SIZE)
 
 

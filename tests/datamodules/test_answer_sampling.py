@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lasagna.datamodules import AnswerSampling, NegativeInjection, OrderRandomization
+from lasagna.datamodules import AnswerSampling, NegativeInjection, OrderRandomization, ShardDataModule, Source
 from lasagna.dialogue import Dialogue, Entry
+from lasagna.errors import ConfigError
 from lasagna.masks import LabelMap
+from lasagna.tasks import Semantic
 
 MAP = LabelMap(np.zeros((2, 2), dtype=np.uint8))
 ORIGINAL = [NegativeInjection(), AnswerSampling(80, (40, 20)), OrderRandomization("random", "own")]
@@ -98,3 +100,27 @@ def test_the_same_numbers_as_the_original(shared):
         for query, answer in ((names, parts), (found.query, [entry.name for entry in found.entries])):
             places = [query.index(name) for name in answer if name in query]
             assert places != sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (
+            {"strategies": [AnswerSampling(4), NegativeInjection()]},
+            r"data.strategies: .* behind it would call them absent",
+        ),
+        ({"evaluation_strategies": ORIGINAL}, "data.evaluation_strategies: .* scores would take them for absent"),
+        (
+            {"train": [Source("s", Semantic(), strategies=[AnswerSampling(4), NegativeInjection()])]},
+            "`strategies` of s: ",
+        ),
+        (
+            {"test": [Source("s", Semantic(), strategies=ORIGINAL)]},
+            "data.test: `strategies` of s: .* in training alone",
+        ),
+    ],
+)
+def test_nothing_that_is_there_may_be_called_absent(settings, told):
+    with pytest.raises(ConfigError, match=told):
+        ShardDataModule(**settings)
+    ShardDataModule(strategies=ORIGINAL, train=[Source("s", Semantic(), strategies=ORIGINAL)])

@@ -7,7 +7,9 @@ from collections import Counter
 import pytest
 from data_fakes import Listing, preparation, write
 from remote_server import Server
+from tiny_run import write_config, write_scenes
 
+from lasagna.cli import main
 from lasagna.datamodules import ShardDataModule, Source
 
 NODES, WORKERS, RECORDS = 2, 2, 13
@@ -68,3 +70,15 @@ def test_one_pass_of_training_gives_every_record_once(tmp_path, address, monkeyp
     for data in on_each_node(monkeypatch, address, samples_per_epoch=16, shuffle_buffer=3):
         found += keys(data.train_dataloader())
     assert Counter(found) == {f"r-{index}": 1 for index in range(16)}
+
+
+def test_more_processes_than_the_trainer_has_are_refused(tmp_path, monkeypatch, capsys):
+    config = write_config(tmp_path, write_scenes(tmp_path / "scenes"))
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SystemExit) as stopped:
+        main(["run", "--config", str(config), "--trainer.default_root_dir", str(tmp_path / "run")])
+    assert stopped.value.code == 2
+    told = capsys.readouterr().err
+    assert "`devices` times `num_nodes` is 1, and 2 processes were started" in told
+    assert "`--trainer.devices 2`" in told

@@ -11,9 +11,11 @@ from lasagna.datamodules import ClassSampling, NegativeInjection, OrderRandomiza
 from lasagna.dialogue import Dialogue, Entry
 from lasagna.masks import LabelMap
 from lasagna.prompt_format import normalise
+from lasagna.record import Manifest
 
 MAP = LabelMap(np.arange(64, dtype=np.uint8).reshape(8, 8))
 VOCABULARY = [f"name {value}" for value in range(40)]
+MANIFEST = Manifest("made", tuple(VOCABULARY))
 CLASHING = ["Name  3", "NAME 7", "name 39"]
 ELSEWHERE = ["zebra", "harp", "comet", "Harp"]
 
@@ -59,7 +61,7 @@ def test_class_sampling_keeps_the_present_names_and_fills_up_with_absent_ones(ra
 
 @given(raw_dialogues(), st.none() | st.integers(0, 45), st.integers(0, 3), seeds)
 def test_negative_injection_answers_absent_names(raw, count, extra_count, seed):
-    strategy = NegativeInjection(count, ELSEWHERE + CLASHING, extra_count).for_vocabulary(VOCABULARY)
+    strategy = NegativeInjection(count, ELSEWHERE + CLASHING, extra_count).for_manifest(MANIFEST)
     changed = strategy(raw, np.random.default_rng(seed))
     check_is_part(changed, raw)
     absent = set(raw.query) - set(present_masks(raw))
@@ -197,7 +199,7 @@ def test_extra_names_are_counted_without_their_doubles():
 def test_too_few_extra_names_for_a_vocabulary_are_told():
     strategy = NegativeInjection(0, ["dog", "cat"], 2)
     with pytest.warns(UserWarning, match=r"1 of the 2 `extra_names` .* `extra_count` is 2"):
-        bound = strategy.for_vocabulary(["dog"])
+        bound = strategy.for_manifest(Manifest("made", ("dog",)))
     assert bound(Dialogue("complex", ("dog",)), np.random.default_rng(0)).query == ("dog", "cat")
 
 
@@ -207,5 +209,11 @@ def test_a_strategy_of_another_constructor_keeps_its_own_settings():
             super().__init__(0, [word, "harp"], 1)
             self.word = word
 
-    bound = Two("dog").for_vocabulary(["dog"])
+    bound = Two("dog").for_manifest(Manifest("made", ("dog",)))
     assert (type(bound), bound.word, bound.extra_names) == (Two, "dog", ("harp",))
+
+
+def test_other_names_of_a_category_are_no_extra_names():
+    manifest = Manifest("made", ("person", "car"), aliases={"person": ("Human being", "people"), "car": ("auto",)})
+    strategy = NegativeInjection(0, ["people", "AUTO", "human  being", "zebra"], 1).for_manifest(manifest)
+    assert strategy.extra_names == ("zebra",)

@@ -13,6 +13,7 @@ from lasagna.__main__ import main
 from lasagna.datamodules import write_shards
 from lasagna.datamodules.shard_set import read_manifest
 from lasagna.inspecting.audit import audit_names, audit_overlap
+from lasagna.inspecting.examples import draw_examples
 from lasagna.inspecting.findings import MEANINGS, NOTES, by_kind
 from lasagna.inspecting.survey import Survey, survey, survey_record
 from lasagna.masks import RLEMask
@@ -93,9 +94,9 @@ def test_everything_is_counted_and_every_fault_is_found(shards, tmp_path, capsys
     assert "COCO_train2014_000000000139" in content["shared"]["photographs in several splits"][0]
     assert "1 of" in content["shared"]["images in several splits"][0]
     page = (tmp_path / "out" / "report.html").read_text()
-    assert '<img src="examples-0.png"' in page
+    assert '<img src="examples-0.jpg"' in page
     assert "wrong sizes" in page
-    for name in ("examples-0.png", "counts-0.png", "examples-1.png", "counts-1.png"):
+    for name in ("examples-0.jpg", "counts-0.png", "examples-1.jpg", "counts-1.png"):
         assert Image.open(tmp_path / "out" / name).width > 200
     assert "clashing names: 2" in capsys.readouterr().out
 
@@ -205,3 +206,66 @@ def test_polygons_in_shards_that_reach_beyond_the_image_are_found(tmp_path):
     content["shards"][0] |= {"bytes": len(data), "sha256": sha256(data).hexdigest()}
     (tmp_path / "manifest.json").write_text(json.dumps(content))
     assert by_kind(survey(read_manifest(tmp_path), 0).findings) == {"masks outside the image": ["a: sky"]}
+
+
+@pytest.mark.parametrize("number", ["-1", "101"])
+def test_the_number_of_examples_is_bounded(shards, tmp_path, capsys, number):
+    with pytest.raises(SystemExit) as stopped:
+        main(["inspect", str(shards / "val"), "--examples", number, "--out", str(tmp_path / "out")])
+    assert stopped.value.code == 2
+    assert f"examples: expected a number from 0 to 100, got {number}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_examples_may_be_asked_for(shards, tmp_path):
+    main(["inspect", str(shards / "val"), "--examples", "0", "--out", str(tmp_path / "out"), "--processes", "0"])
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"counts-0.png", "report.html", "report.json"}
+    assert "<h3>Examples</h3>" not in (tmp_path / "out" / "report.html").read_text()
+
+
+def drawn(monkeypatch, shard_set, count, seed=0):
+    sheets = []
+    monkeypatch.setattr("lasagna.inspecting.examples.contact_sheet", lambda cases, side: sheets.append(cases))
+    draw_examples(shard_set, count, seed)
+    return [(case.note, case.query) for case in sheets[0]]
+
+
+def test_examples_come_from_several_shards_and_show_all_kinds(tmp_path, monkeypatch):
+    phrase, question = Phrase("left", (mask(),)), Question("how many?", "two")
+    records = [
+        record(f"r{rank}", rank, phrases=(phrase,), questions=(question,), talk=(Turn("what?", "sky"),))
+        for rank in range(30)
+    ]
+    shard_set = write(tmp_path, records)
+    found = drawn(monkeypatch, shard_set, 12)
+    assert found == drawn(monkeypatch, shard_set, 12)
+    assert found != drawn(monkeypatch, shard_set, 12, seed=1)
+    numbers = [int(note[1:]) for note, _ in found]
+    assert len(set(numbers)) == 12
+    assert len({number // 3 for number in numbers}) >= 4
+    assert {query for _, query in drawn(monkeypatch, shard_set, 30)} == {"sky", "left", "how many?", "what?"}
+    few = drawn(monkeypatch, write(tmp_path, records[:2]), 12)
+    assert len(few) == len(set(few)) == 8
+
+
+def test_every_folder_has_its_pictures_and_facts_in_its_part_of_the_page(shards, tmp_path):
+    write(tmp_path / "more" / "test", [record("odd", 9, unclear=("dog",)), record("leak", 2)])
+    folders = [str(shards), str(tmp_path / "more")]
+    main(["inspect", *folders, "--out", str(tmp_path / "out"), "--processes", "0"])
+    page = (tmp_path / "out" / "report.html").read_text()
+    overview, *parts = re.split(r"<h2>", page)[1:]
+    folders = [shards / "train", shards / "val", tmp_path / "more" / "test"]
+    for rank, (folder, part) in enumerate(zip(folders, parts, strict=True)):
+        assert part.startswith(f"{folder}</h2>")
+        assert re.findall(r'src="(.*?)"', part) == [f"counts-{rank}.png", f"examples-{rank}.jpg"]
+        assert f"<td>{folder}</td>" in overview
+    assert "5 images; shards: 2, 0.0 MB" in parts[0]
+    assert "what is not annotated is unknown" in parts[0]
+    assert '<td>sky</td><td class="n">5</td><td class="n">50.00%</td>' in parts[0]
+    assert "1 names without a usable or complete mask" in parts[2]
+    assert "<b>images in several splits</b> (2)" in overview
+    assert "take it out of one of them" in overview
+
+
+def test_every_meaning_but_those_of_notes_says_the_way_out():
+    assert [kind for kind, meaning in MEANINGS.items() if ";" not in meaning] == ["shared images"]

@@ -85,6 +85,13 @@ def test_a_baseline_that_is_not_there_is_named(runs, capsys):
 
 def test_pages_hold_headings_lists_tables_and_text():
     page = to_page("A & B", "## One\n\ntext\n- a\n- **b**\n\n| x | y |\n| --- | ---: |\n| 1 | 2 |\n", ["p.png"])
-    for part in ("<h1>A &amp; B</h1>", "<h2>One</h2>", "<p>text</p>", "<li><b>b</b></li>", "<th>x</th>", "<td>2</td>"):
+    for part in ("<h1>A &amp; B</h1>", "<h2>One</h2>", "<p>text</p>", "<li><b>b</b></li>", "<th>x</th>", "<td>1</td>"):
         assert part in page
+    assert '<td class="n">2</td>' in page
     assert "---" not in page
+
+
+def test_pages_hold_pictures_between_lines_and_bars_within_cells():
+    page = to_page("t", "before\n![what <it> shows](a.jpg)\nafter\n\n| name |\n| --- |\n| left\\|right |\n")
+    assert '<p>before</p>\n<p><img src="a.jpg" alt="what &lt;it&gt; shows"></p>\n<p>after</p>' in page
+    assert "<td>left|right</td>" in page
