@@ -76,6 +76,16 @@ class MaskHeadContract:
         none = head(maps_of(spec, 1), self.prompts(head, 0), torch.zeros(0, dtype=torch.long))
         assert none.shape == (0, *some.shape[1:])
 
+    def test_a_batch_without_masks_leaves_no_parameter_without_gradient(self):
+        """Processes that train together wait for each other's gradients, of every parameter."""
+        spec = self.specs[0]
+        head = self.build(spec).train()
+        maps = [features.requires_grad_() for features in maps_of(spec, 2)]
+        prompts = self.prompts(head, 0).requires_grad_()
+        (head(maps, prompts, torch.zeros(0, dtype=torch.long)).sum() * 0).backward()
+        trained = [parameter for parameter in head.parameters() if parameter.requires_grad]
+        assert all(given.grad is not None and not given.grad.any() for given in (*maps, prompts, *trained))
+
     def test_gradients_reach_prompts_and_what_is_trained(self):
         spec = self.specs[0]
         head = self.build(spec).train()

@@ -48,8 +48,6 @@ class PromptedMaskHead(MaskHead):
         """Draw one mask for each prompt ``[n, d]``, logits ``[n, 4h, 4w]``."""
         images = self.prompt_encoder(features[0])
         height, width = images.shape[2:]
-        if len(prompts) == 0:
-            return features[0].new_zeros(0, 4 * height, 4 * width)
         positions = self.prompt_encoder.positions(height, width).to(images)
         finer = self.finer_cells(features)
 
