@@ -72,9 +72,9 @@ HEADS = {
 FITTING = [
     (encoder, model, head)
     for encoder, model, head in product(ENCODERS, MODELS, HEADS)
-    # SAM's mask head takes a map as wide as its prompts, SAM 2's the finer maps of its own encoder as well, and a tower
-    # is shared by a model that has one
-    if (not head.startswith("sam") or encoder == head or (head, encoder) == ("sam", "shared"))
+    # SAM's mask head takes a map as wide as its prompts, as the tower of the image-text model is here and that of
+    # LLaVA v1 is not, SAM 2's the finer maps of its own encoder as well, and a tower is shared by a model that has one
+    if (not head.startswith("sam") or encoder == head or (encoder, model, head) == ("shared", "image_text", "sam"))
     and (encoder != "shared" or model in ("image_text", "llava_v1"))
 ]
 ALWAYS = {
