@@ -28,11 +28,18 @@ TOWER = {
     "image_size": 28,
     "patch_size": 14,
 }
+SMOLLM2 = {**TEXT, "num_key_value_heads": 1, "tie_word_embeddings": True}
+"""As in SmolLM2, heads share keys and values, and words are read and written by the same weights."""
+
 SAM = {"embed_dim": 16, "depth": 2, "heads": 2, "global_blocks": [1], "mlp_dim": 32, "window": 2, "image_size": 32}
 SAM2 = {"embed_dim": 16, "blocks": [1, 1, 1, 1], "windows": [2, 2, 2, 1], "global_blocks": [], "out_channels": 32}
 ENCODERS = {
     "tiny": ("TinyVisionEncoder", {"weights": "random", "image_size": [32, 32]}),
     "timm": ("lasagna.modules.timm_encoder.TimmEncoder", {"model": "test_resnet", "image_size": [32, 32]}),
+    "efficientnet_lite0": (
+        "lasagna.modules.efficientnet_lite.EfficientNetLite0",
+        {"weights": "random", "image_size": [32, 64], "resize": "pad"},
+    ),
     "sam": ("lasagna.modules.sam.SamVisionEncoder", {"size": SAM | {"patch": 8, "out_channels": 32}, "frozen": False}),
     "sam2": ("lasagna.modules.sam2.Sam2VisionEncoder", {"size": SAM2, "image_size": [32, 32], "frozen": False}),
     "shared": ("lasagna.modules.shared_tower.SharedTower", {}),
@@ -41,7 +48,7 @@ MODELS = {
     "tiny": ("TinyLanguageModel", {"weights": "random", "projector": "random", "image_grid": [2, 2]}),
     "causal": (
         "lasagna.modules.causal_language_model.CausalLanguageModel",
-        {"model": TEXT, "tokenizer": "words", "image_grid": [2, 2]},
+        {"model": SMOLLM2, "tokenizer": "words", "image_grid": [2, 2]},
     ),
     "image_text": (
         "lasagna.modules.image_text.ImageTextModel",
@@ -51,6 +58,7 @@ MODELS = {
             "max_length": 1024,
         },
     ),
+    "llava_v1": ("lasagna.modules.llava.LlavaV1", {"folder": "LLAVA", "max_length": 1024}),
 }
 HEADS = {
     "tiny": ("TinyMaskHead", {"weights": "random"}),
@@ -64,20 +72,20 @@ HEADS = {
 FITTING = [
     (encoder, model, head)
     for encoder, model, head in product(ENCODERS, MODELS, HEADS)
-    # SAM's mask head takes a map as wide as its prompts, SAM 2's the finer maps of its own encoder as well, and a tower
-    # is shared by a model that has one
-    if (not head.startswith("sam") or encoder == head or (head, encoder) == ("sam", "shared"))
-    and (encoder != "shared" or model == "image_text")
+    # SAM's mask head takes a map as wide as its prompts, as the tower of the image-text model is here and that of
+    # LLaVA v1 is not, SAM 2's the finer maps of its own encoder as well, and a tower is shared by a model that has one
+    if (not head.startswith("sam") or encoder == head or (encoder, model, head) == ("shared", "image_text", "sam"))
+    and (encoder != "shared" or model in ("image_text", "llava_v1"))
 ]
 ALWAYS = {
     ("tiny", "causal", "dot"),
     ("timm", "image_text", "tiny"),
-    ("sam", "tiny", "sam"),
-    ("sam", "image_text", "dot"),
+    ("efficientnet_lite0", "tiny", "dot"),
+    ("sam", "llava_v1", "sam"),
     ("sam2", "causal", "sam2"),
     ("shared", "image_text", "sam"),
 }
-"""Combinations that hold each part once at least; the others take two minutes, and run with -m slow."""
+"""Combinations that hold each part once at least; the others run with -m slow."""
 
 COMBINATIONS = [pytest.param(*parts, marks=() if parts in ALWAYS else pytest.mark.slow) for parts in FITTING]
 
@@ -92,15 +100,33 @@ def part(kind, arguments):
     return json.dumps({"class_path": kind, "init_args": arguments})
 
 
+@pytest.fixture(scope="module")
+def llava(tmp_path_factory):
+    """The folder of a LLaVA v1 with a few thousand random weights."""
+    pytest.importorskip("sentencepiece")
+    from tiny_llava import write_llava
+
+    return write_llava(tmp_path_factory.mktemp("llava"))
+
+
+def test_the_default_run_holds_every_part():
+    assert set(FITTING) >= ALWAYS
+    for rank, parts in enumerate((ENCODERS, MODELS, HEADS)):
+        assert {combination[rank] for combination in ALWAYS} == set(parts)
+
+
 @pytest.mark.parametrize(("encoder", "model", "head"), COMBINATIONS)
-def test_fits_tests_and_predicts(encoder, model, head, config, tmp_path):
+def test_fits_tests_and_predicts(encoder, model, head, config, tmp_path, request):
+    language_model = part(*MODELS[model])
+    if model == "llava_v1":
+        language_model = language_model.replace("LLAVA", str(request.getfixturevalue("llava")))
     options = [
         f"--config={config}",
         f"--trainer.default_root_dir={tmp_path}",
         "--trainer.max_steps=1",
         "--trainer.limit_test_batches=1",
         f"--model.assistant.vision_encoder={part(*ENCODERS[encoder])}",
-        f"--model.assistant.language_model={part(*MODELS[model])}",
+        f"--model.assistant.language_model={language_model}",
         f"--model.assistant.mask_head={part(*HEADS[head])}",
     ]
     main(["run", *options])

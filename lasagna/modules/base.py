@@ -226,5 +226,6 @@ class MaskHead(Described, LightningModule):
             image_index: Which image each prompt is about, long ``[n]``.
 
         Returns:
-            Mask logits over the whole padded input, float ``[n, h', w']``.
+            Mask logits over the whole padded input, float ``[n, h', w']``. Also without prompts they depend on the
+            parameters, so that each gets a gradient (of zeros), as processes that train together expect.
         """

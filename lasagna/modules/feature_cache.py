@@ -39,7 +39,7 @@ class FeatureCache:
     folder: str
     limit_gb: float = 20.0
     _left: float = field(init=False, repr=False)
-    _digests: dict[int, str] = field(init=False, repr=False, default_factory=dict)
+    _digests: dict[VisionEncoder, str] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check the limit."""
@@ -81,12 +81,13 @@ class FeatureCache:
         return [torch.stack([image.to(pixels.device) for image in maps]) for maps in zip(*_all(found), strict=True)]
 
     def _digest(self, encoder: VisionEncoder, pixels: Tensor) -> str:
-        if id(encoder) not in self._digests:
+        # kept by the encoder itself: a number such as its id may be another's once it is gone
+        if encoder not in self._digests:
             weights = sorted(fingerprint(encoder, ()).items())
-            self._digests[id(encoder)] = _short(f"{encoder.about}{weights}".encode())
+            self._digests[encoder] = _short(f"{encoder.about}{weights}".encode())
         kind = pixels.device.type
         cast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else pixels.dtype
-        return f"{type(encoder).__name__}-{self._digests[id(encoder)]}-{str(cast).rpartition('.')[2]}"
+        return f"{type(encoder).__name__}-{self._digests[encoder]}-{str(cast).rpartition('.')[2]}"
 
     def _store(self, file: Path, maps: Sequence[Tensor]) -> None:
         size = sum(image.numel() * image.element_size() for image in maps)

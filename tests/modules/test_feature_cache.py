@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 import torch
 
@@ -45,6 +47,17 @@ def test_each_image_is_encoded_once_and_comes_back_the_same(tmp_path, pixels):
     assert again.encoded == 0
     assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
     assert [maps.shape for maps in first] == [maps.shape for maps in expected]
+
+
+def test_an_encoder_in_the_place_of_one_that_is_gone_has_files_of_its_own(tmp_path, pixels):
+    cache = FeatureCache(str(tmp_path))
+    for seed in range(8):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            encoder = made(weights="random")
+        torch.testing.assert_close(cache(encoder, pixels), encoder(pixels), atol=1e-5, rtol=0)
+        del encoder
+        gc.collect()
 
 
 def test_other_weights_and_other_precisions_have_files_of_their_own(tmp_path, pixels):

@@ -5,6 +5,8 @@ A test class of a new head inherits ``MaskHeadContract`` and says how to make on
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 import torch
 
@@ -74,6 +76,16 @@ class MaskHeadContract:
         none = head(maps_of(spec, 1), self.prompts(head, 0), torch.zeros(0, dtype=torch.long))
         assert none.shape == (0, *some.shape[1:])
 
+    def test_a_batch_without_masks_leaves_no_parameter_without_gradient(self):
+        """Processes that train together wait for each other's gradients, of every parameter."""
+        spec = self.specs[0]
+        head = self.build(spec).train()
+        maps = [features.requires_grad_() for features in maps_of(spec, 2)]
+        prompts = self.prompts(head, 0).requires_grad_()
+        (head(maps, prompts, torch.zeros(0, dtype=torch.long)).sum() * 0).backward()
+        trained = [parameter for parameter in head.parameters() if parameter.requires_grad]
+        assert all(given.grad is not None and not given.grad.any() for given in (*maps, prompts, *trained))
+
     def test_gradients_reach_prompts_and_what_is_trained(self):
         spec = self.specs[0]
         head = self.build(spec).train()
@@ -133,6 +145,24 @@ def test_finer_maps_are_read(contract, spec):
     for place in (0, 1, 2):
         changed = [features * (1 + (rank == place)) for rank, features in enumerate(maps)]
         assert not torch.allclose(head(changed, prompts, index), before, atol=1e-4)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "spec"), [(SamMaskHead, TestSamMaskHead.specs[1]), (Sam2MaskHead, TestSam2MaskHead.specs[1])]
+)
+def test_nothing_is_computed_more_than_twice(kind, spec, recompute):
+    head = kind(size=SamHeadSize(32, 2, 4, 48), chunk=2, recompute=recompute)
+    head.build(spec)
+    norms = {"upscaling": head.mask_decoder.output_upscaling[1], "transformer": head.mask_decoder.transformer.layers[1]}
+    runs = Counter()
+    norms["transformer"].register_forward_hook(lambda *_: runs.update(["transformer"]))
+    last = norms["upscaling"].last
+    norms["upscaling"].last = lambda cells: runs.update(["upscaling"]) or last(cells)
+    head.train()(
+        maps_of(spec, 1), torch.randn(4, 32, requires_grad=True), torch.zeros(4, dtype=torch.long)
+    ).sum().backward()
+    assert runs == {"upscaling": 2 * 4, "transformer": 2 * (1 + recompute)}  # by prompt, and by chunk
 
 
 def test_dot_head_refuses_a_width_that_norms_cannot_split():

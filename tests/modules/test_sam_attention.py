@@ -54,10 +54,16 @@ def test_the_image_sees_tokens_as_with_all_cells_projected(images):
 
 @pytest.mark.parametrize("images", [1, 3])
 def test_gradients_are_those_of_small_differences(images):
-    _, probes, written, cells, positions = parts(images)
-    bias = torch.randn(3, 2, 1, dtype=torch.float64, requires_grad=True)
+    _, _, _, cells, positions = parts(images)
+    generator = torch.Generator().manual_seed(1)
+    # two heads of two vectors, as the weights of a single one are always 1
+    sizes = (3, 4, 8), (3, 4, 1), (3, 4, 8)
+    drawn = [torch.randn(size, dtype=torch.float64, generator=generator).requires_grad_() for size in sizes]
+    probes, bias, written = drawn
     assert torch.autograd.gradcheck(read_cells, (probes, bias, cells, positions))
     assert torch.autograd.gradcheck(write_cells, (probes, bias, written, cells, positions, 2))
+    changed = write_cells(probes, bias, written, cells, positions, 2)
+    assert all(gradient.abs().sum() > 0.1 for gradient in gradients(changed, drawn))
 
 
 def test_frozen_cells_get_no_gradient():

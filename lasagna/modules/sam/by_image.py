@@ -15,7 +15,7 @@ def draw_by_image(draw: Callable[[int, Tensor], Tensor], image_index: Tensor, im
 
     Args:
         draw: From an image and the places of some of its prompts, long ``[m]``, their masks ``[m, h, w]``.
-        image_index: Which image each prompt is about, long ``[n]``, of one at least.
+        image_index: Which image each prompt is about, long ``[n]``.
         images: Number of images.
         chunk: Most prompts drawn at once, which bounds the memory.
 
@@ -25,4 +25,5 @@ def draw_by_image(draw: Callable[[int, Tensor], Tensor], image_index: Tensor, im
     order = image_index.argsort(stable=True)
     own = order.split(image_index.bincount(minlength=images).tolist())
     masks = [draw(image, part) for image, places in enumerate(own) for part in places.split(chunk) if len(part)]
-    return torch.cat(masks)[order.argsort()]
+    # without prompts, no masks that still depend on what draws them, so that every parameter gets a gradient of zeros
+    return torch.cat(masks or [draw(0, order)])[order.argsort()]

@@ -1,27 +1,19 @@
-"""SAM's prompt encoder and mask decoder as a mask head, prompted by vectors.
-
-Notation: b: images; n: prompts; d: width of a prompt; h, w: cells of the main map.
-"""
+"""SAM's prompt encoder and mask decoder as a mask head, prompted by vectors."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 
-import torch
-from torch import Tensor
-from torch.utils.checkpoint import checkpoint
-
 from lasagna.errors import ConfigError
-from lasagna.modules.base import FeatureSpec, MaskHead
-from lasagna.modules.sam.by_image import draw_by_image
+from lasagna.modules.base import FeatureSpec
 from lasagna.modules.sam.mask_network import MaskNetwork
 from lasagna.modules.sam.prompt_network import PromptNetwork
+from lasagna.modules.sam.prompted import PromptedMaskHead
 from lasagna.modules.sam.sizes import SamHeadSize, head_size
 from lasagna.modules.sam.weights import made_with, read_sam
 
 
-class SamMaskHead(MaskHead):
+class SamMaskHead(PromptedMaskHead):
     """Each prompt stands where SAM has a point or a box (arXiv 2304.02643; LISA, arXiv 2308.00692).
 
     Its state dict has the names of the original checkpoints (``prompt_encoder.*``, ``mask_decoder.*``). Masks are the
@@ -32,7 +24,8 @@ class SamMaskHead(MaskHead):
             ``.safetensors`` or PyTorch. None for random weights.
         size: Sizes of your own; None for those of ``weights_file``, or the published ones.
         chunk: Most prompts of one image decoded at once, which bounds the memory.
-        recompute: Whether training decodes each chunk a second time rather than keep what it computed; less memory.
+        recompute: Whether training lets prompts and image look at each other a second time, rather than keep what that
+            computed; less memory.
     """
 
     def __init__(
@@ -42,12 +35,9 @@ class SamMaskHead(MaskHead):
         chunk: int = 16,
         recompute: bool = False,
     ) -> None:
-        super().__init__()
-        if chunk < 1:
-            raise ValueError(f"chunk: expected at least 1 prompt at once, got {chunk}")
+        super().__init__(chunk)
         self.weights_file = weights_file
         self.size = size
-        self.chunk = chunk
         self.recompute = recompute
 
     @cached_property
@@ -57,11 +47,6 @@ class SamMaskHead(MaskHead):
             tensors = read_sam(self.weights_file)
             return head_size({name: tuple(tensor.shape) for name, tensor in tensors.items()})
         return self.size or SamHeadSize()
-
-    @property
-    def prompt_dim(self) -> int:
-        """Width of a prompt."""
-        return self.sizes.prompt_dim
 
     def build(self, features: FeatureSpec) -> None:
         """Make the layers and load the weights.
@@ -79,29 +64,15 @@ class SamMaskHead(MaskHead):
                 f"but the vision encoder gives {features.channels[0]}; take a SamVisionEncoder, or set size.prompt_dim"
             )
         if self.weights_file is None:
-            self.prompt_encoder, self.mask_decoder = PromptNetwork(self.sizes), MaskNetwork(self.sizes)
+            self.prompt_encoder, self.mask_decoder = self._prompts(), self._decoder()
         else:
-            file, state, sizes = self.weights_file, read_sam(self.weights_file), self.sizes
-            self.prompt_encoder = made_with(lambda: PromptNetwork(sizes), state, "prompt_encoder.", file)
-            self.mask_decoder = made_with(lambda: MaskNetwork(sizes), state, "mask_decoder.", file)
+            state = read_sam(self.weights_file)
+            self.prompt_encoder = made_with(self._prompts, state, "prompt_encoder.", self.weights_file)
+            self.mask_decoder = made_with(self._decoder, state, "mask_decoder.", self.weights_file)
         self.prompt_encoder.requires_grad_(False)
 
-    def forward(self, features: Sequence[Tensor], prompts: Tensor, image_index: Tensor) -> Tensor:
-        """Draw one mask for each prompt ``[n, d]``, logits ``[n, 4h, 4w]``."""
-        images = features[0] + self.prompt_encoder.no_mask_embed.weight.to(features[0])[0, :, None, None]
-        height, width = images.shape[2:]
-        if len(prompts) == 0:
-            return images.new_zeros(0, 4 * height, 4 * width)
-        positions = self.prompt_encoder.positions(height, width).to(images)
+    def _prompts(self) -> PromptNetwork:
+        return PromptNetwork(self.sizes)
 
-        def draw(image: int, places: Tensor) -> Tensor:
-            return self._decode(images[image], positions, prompts[places])
-
-        return draw_by_image(draw, image_index, len(images), self.chunk)
-
-    def _decode(self, image: Tensor, positions: Tensor, prompts: Tensor) -> Tensor:
-        if self.recompute and torch.is_grad_enabled():
-            again: Tensor = checkpoint(self.mask_decoder, image, positions, prompts, use_reentrant=False)
-            return again
-        masks: Tensor = self.mask_decoder(image, positions, prompts)
-        return masks
+    def _decoder(self) -> MaskNetwork:
+        return MaskNetwork(self.sizes, self.recompute)

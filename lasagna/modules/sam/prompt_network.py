@@ -1,6 +1,6 @@
 """SAM's prompt encoder, of which text prompts need two things: positions, and the vector that says "no mask given".
 
-Notation: h, w: cells of the main map; d: width of a prompt.
+Notation: b: images; h, w: cells of the main map; d: width of a prompt.
 """
 
 from __future__ import annotations
@@ -14,17 +14,38 @@ from lasagna.modules.sam.layers import ChannelNorm
 from lasagna.modules.sam.sizes import SamHeadSize
 
 
-class PromptNetwork(nn.Module):
-    """Positions of cells, and parameters for points, boxes and masks that are kept for the sake of their names.
+class DensePrompts(nn.Module):
+    """What SAM's and SAM 2's prompt encoders have for an image without points, boxes and masks.
+
+    Args:
+        width: Width of a prompt.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.pe_layer = RandomWaves(width)
+        self.no_mask_embed = nn.Embedding(1, width)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Add to maps ``[b, d, h, w]`` that no mask is given; same shape."""
+        return features + self.no_mask_embed.weight.to(features)[0, :, None, None]
+
+    def positions(self, height: int, width: int) -> Tensor:
+        """Return the position of each cell of a map, float ``[h*w, d]``."""
+        waves: Tensor = self.pe_layer(height, width)
+        return waves
+
+
+class PromptNetwork(DensePrompts):
+    """SAM's own, with parameters for points, boxes and masks that are kept for the sake of their names.
 
     Args:
         size: Sizes of the mask head.
     """
 
     def __init__(self, size: SamHeadSize) -> None:
-        super().__init__()
         width, narrow = size.prompt_dim, size.mask_channels
-        self.pe_layer = RandomWaves(width)
+        super().__init__(width)
         self.point_embeddings = nn.ModuleList([nn.Embedding(1, width) for _ in range(4)])
         self.not_a_point_embed = nn.Embedding(1, width)
         self.mask_downscaling = nn.Sequential(
@@ -36,12 +57,6 @@ class PromptNetwork(nn.Module):
             nn.GELU(),
             nn.Conv2d(narrow, width, 1),
         )
-        self.no_mask_embed = nn.Embedding(1, width)
-
-    def positions(self, height: int, width: int) -> Tensor:
-        """Return the position of each cell of a map, float ``[h*w, d]``."""
-        waves: Tensor = self.pe_layer(height, width)
-        return waves
 
 
 class RandomWaves(nn.Module):

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from lasagna.errors import CheckpointError
-from lasagna.modules.checkpoint_folder import read_state
+from lasagna.modules.checkpoint_folder import fill, read_state
 
 Network = TypeVar("Network", bound=nn.Module)
 
 _MARKS = ("image_encoder.", "prompt_encoder.", "mask_decoder.")
-_SHOWN = 4
+_REMEDY = "give a whole SAM checkpoint, and leave `size` out, so that sizes are the file's"
 
 
 def read_sam(path: str) -> dict[str, Tensor]:
@@ -60,19 +60,5 @@ def made_with(make: Callable[[], Network], state: dict[str, Tensor], root: str, 
     """
     with torch.device("meta"):
         network = make()
-    wanted = network.state_dict()
-    faults = [f"{root}{name} is missing" for name in wanted if root + name not in state]
-    faults += [
-        f"{root}{name} has shape {tuple(state[root + name].shape)}, here {tuple(place.shape)}"
-        for name, place in wanted.items()
-        if root + name in state and state[root + name].shape != place.shape
-    ]
-    if faults:
-        more = f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-        raise CheckpointError(
-            f"weights_file: {path} does not fit: {'; '.join(faults[:_SHOWN])}{more}; give a whole SAM checkpoint, and "
-            "leave `size` out, so that sizes are the file's"
-        )
-    network.to_empty(device=torch.get_default_device())
-    network.load_state_dict({name: state[root + name] for name in wanted})
+    fill(network, state, f"weights_file: {path}", root, _REMEDY)
     return network

@@ -1,28 +1,23 @@
-"""SAM 2's mask decoder as a mask head, prompted by vectors.
-
-Notation: b: images; n: prompts; d: width of a prompt; h, w: cells of the main map.
-"""
+"""SAM 2's mask decoder as a mask head, prompted by vectors."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
 
-import torch
-from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch import Tensor
 
 from lasagna.errors import ConfigError
-from lasagna.modules.base import FeatureSpec, MaskHead
-from lasagna.modules.sam.by_image import draw_by_image
-from lasagna.modules.sam.prompt_network import RandomWaves
+from lasagna.modules.base import FeatureSpec
+from lasagna.modules.sam.prompt_network import DensePrompts
+from lasagna.modules.sam.prompted import PromptedMaskHead
 from lasagna.modules.sam.sizes import SamHeadSize
 from lasagna.modules.sam.upscaling import once_doubled, twice_doubled
 from lasagna.modules.sam2.mask_network import Sam2MaskNetwork
 from lasagna.modules.sam2.weights import read_decoder_size, read_sam2
 
 
-class Sam2MaskHead(MaskHead):
+class Sam2MaskHead(PromptedMaskHead):
     """Each prompt stands where SAM 2 has a point or a box (arXiv 2408.00714; LISA, arXiv 2308.00692).
 
     Masks are the first of SAM 2's four, which is the one that it is trained to give where one is asked for; what they
@@ -36,7 +31,8 @@ class Sam2MaskHead(MaskHead):
         size: Sizes of your own, of which SAM 2 reads the first five; None for those of ``checkpoint``, or the published
             ones.
         chunk: Most prompts of one image decoded at once, which bounds the memory.
-        recompute: Whether training decodes each chunk a second time rather than keep what it computed; less memory.
+        recompute: Whether training lets prompts and image look at each other a second time, rather than keep what that
+            computed; less memory.
         download: Whether what is not here may be fetched from the hub.
     """
 
@@ -48,12 +44,9 @@ class Sam2MaskHead(MaskHead):
         recompute: bool = False,
         download: bool = False,
     ) -> None:
-        super().__init__()
-        if chunk < 1:
-            raise ConfigError(f"chunk: expected at least 1 prompt at once, got {chunk}")
+        super().__init__(chunk)
         self.checkpoint = checkpoint
         self.size = size
-        self.chunk = chunk
         self.recompute = recompute
         self.download = download
 
@@ -63,11 +56,6 @@ class Sam2MaskHead(MaskHead):
         if self.size is None and self.checkpoint is not None:
             return read_decoder_size(self.checkpoint, self.download)
         return self.size or SamHeadSize()
-
-    @property
-    def prompt_dim(self) -> int:
-        """Width of a prompt."""
-        return self.sizes.prompt_dim
 
     def build(self, features: FeatureSpec) -> None:
         """Make the layers and load the weights.
@@ -89,32 +77,15 @@ class Sam2MaskHead(MaskHead):
             self.prompt_encoder = source.made_with(self._prompts, "prompt_encoder.")
         self.prompt_encoder.requires_grad_(False)
 
-    def forward(self, features: Sequence[Tensor], prompts: Tensor, image_index: Tensor) -> Tensor:
-        """Draw one mask for each prompt ``[n, d]``, logits ``[n, 4h, 4w]``."""
-        images = features[0] + self.prompt_encoder.no_mask_embed.weight.to(features[0])[0, :, None, None]
-        height, width = images.shape[2:]
-        if len(prompts) == 0:
-            return images.new_zeros(0, 4 * height, 4 * width)
-        positions = self.prompt_encoder.pe_layer(height, width).to(images)
-        finer = once_doubled(features[1]), twice_doubled(features[2])
-
-        def draw(image: int, places: Tensor) -> Tensor:
-            return self._decode(images[image], [cells[image] for cells in finer], positions, prompts[places])
-
-        return draw_by_image(draw, image_index, len(images), self.chunk)
-
-    def _decode(self, *arguments: Tensor | Sequence[Tensor]) -> Tensor:
-        if self.recompute and torch.is_grad_enabled():
-            again: Tensor = checkpoint(self.mask_decoder, *arguments, use_reentrant=False)
-            return again
-        masks: Tensor = self.mask_decoder(*arguments)
-        return masks
+    def finer_cells(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return both finer maps in the order of doubled cells, ``[b, p, 4, d/4]`` and ``[b, p, 4, 4, d/8]``."""
+        return once_doubled(features[1]), twice_doubled(features[2])
 
     def _decoder(self) -> Sam2MaskNetwork:
-        return Sam2MaskNetwork(self.sizes)
+        return Sam2MaskNetwork(self.sizes, self.recompute)
 
-    def _prompts(self) -> _Prompts:
-        return _Prompts(self.prompt_dim)
+    def _prompts(self) -> DensePrompts:
+        return DensePrompts(self.prompt_dim)
 
     def _check(self, features: FeatureSpec) -> None:
         width, stride = self.prompt_dim, features.strides[0]
@@ -125,16 +96,3 @@ class Sam2MaskHead(MaskHead):
                 f"twice and the third four times as large as the main one, but the vision encoder gives "
                 f"{features.channels} at strides {features.strides}; take a Sam2VisionEncoder, or another mask head"
             )
-
-
-class _Prompts(nn.Module):
-    """What SAM 2's prompt encoder has for an image without points, boxes and masks.
-
-    Args:
-        width: Width of a prompt.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.pe_layer = RandomWaves(width)
-        self.no_mask_embed = nn.Embedding(1, width)

@@ -67,8 +67,6 @@ class TinyMaskHead(MaskHead):
             None if place is None else skip(features[place]) for skip, place in zip(self.skips, self.finer, strict=True)
         ]
         position = self.position(grid_waves(self.grid).to(prompts))  # [h*w, d]
-        if len(prompts) == 0:
-            return image.new_zeros(0, 4 * image.shape[2], 4 * image.shape[3])
         parts = zip(prompts.split(self.chunk), image_index.split(self.chunk), strict=True)
         return torch.cat([self._decode(image, position, skips, part, index) for part, index in parts])
 
