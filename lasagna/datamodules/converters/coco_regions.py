@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os.path import commonpath
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pycocotools import mask as coco
@@ -76,7 +77,8 @@ class ReadRegions:
                 left += cut_off(coding, size, where)
         regions = tuple(Region(name, united(parts, size)) for name, parts in masks.items())
         # what is annotated is there, even if no mask of it can be used
-        absent = tuple(name for name in item.absent if name not in {part for part, _, _ in item.parts})
+        known = {*unclear, *(part for part, _, _ in item.parts)}
+        absent = tuple(name for name in item.absent if name not in known)
         record = Record(item.key, data, size, self.manifest, regions=regions, absent=absent, unclear=tuple(unclear))
         return Reading(record, tuple(left))
 
@@ -90,7 +92,12 @@ def united(masks: Sequence[RLEMask], size: tuple[int, int]) -> Mask:
 
 
 def regions_split(
-    manifest: Manifest, content: CocoFile, names: Mapping[int, str], place: Place, negatives: str = ""
+    manifest: Manifest,
+    content: CocoFile,
+    names: Mapping[int, str],
+    place: Place,
+    negatives: str = "",
+    parts: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Split:
     """Return the split of an annotation file: all its images, also those without annotations.
 
@@ -101,6 +108,7 @@ def regions_split(
         place: Where images are.
         negatives: Field of an image that lists the ids of categories verified to be absent; where it is given,
             ``not_exhaustive_category_ids`` lists those of which only some things are annotated.
+        parts: Names of the parts of things; where not all of a kind of things are annotated, its parts are not either.
 
     Raises:
         LayoutError: If one of these fields is no list of ids.
@@ -111,7 +119,7 @@ def regions_split(
     paths = [place(image) for image in content.images.values()]
     items = []
     for (number, image), path, key in zip(content.images.items(), paths, record_keys(paths), strict=True):
-        parts = tuple(
+        annotated = tuple(
             (names[one["category_id"]], one.get("segmentation"), one.get("id", rank))
             for rank, one in enumerate(content.annotations.get(number, ()))
         )
@@ -119,7 +127,8 @@ def regions_split(
             tuple(names[one] for one in image.get(field, ()) if field in listed and one in names)
             for field in (negatives, PARTIAL)
         )
-        items.append(RegionItem(key, path, parts, absent, incomplete))
+        incomplete += tuple(part for name in incomplete for part in parts.get(name, ()))
+        items.append(RegionItem(key, path, annotated, absent, tuple(dict.fromkeys(incomplete))))
     return Split(manifest, items, ReadRegions(manifest, content.path.name), paths)
 
 

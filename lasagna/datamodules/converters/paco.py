@@ -28,8 +28,8 @@ class PACO(Converter):
     """PACO-LVIS; a part is called by its object and itself: "table:apron" is "table apron".
 
     What is not annotated is unknown; only the categories that an image lists as verified to be absent may be called so.
-    Those of which it says that only some things are annotated are unclear on it. Its test images, and some of val, are
-    in COCO's val2017.
+    Those of which it says that only some things are annotated are unclear on it, and so are their parts. Its test
+    images, and some of val, are in COCO's val2017.
 
     Args:
         source: The folder that holds the annotation files.
@@ -58,7 +58,12 @@ class PACO(Converter):
         names = spoken_part_names(released)
         folder = self.images or self.source
         return regions_split(
-            _manifest(names, released), content, names, lambda image: folder / image["file_name"], NEGATIVES
+            _manifest(names, released),
+            content,
+            names,
+            lambda image: folder / image["file_name"],
+            NEGATIVES,
+            _parts(names, released),
         )
 
 
@@ -76,6 +81,17 @@ def spoken_part_names(names: Mapping[int, str]) -> dict[int, str]:
 def _part(thing: str, part: str, said: Mapping[str, str]) -> str:
     words = part.replace("_", " ")
     return f"{said[thing]} {MISSPELLED.get(words, words)}".strip()
+
+
+def _parts(names: Mapping[int, str], released: Mapping[int, str]) -> dict[str, list[str]]:
+    """Return the names of the parts of each kind of objects."""
+    owners = {name: names[number] for number, name in released.items()}
+    found: dict[str, list[str]] = {}
+    for number, name in released.items():
+        thing, colon, _ = name.partition(":")
+        if colon and thing in owners:
+            found.setdefault(owners[thing], []).append(names[number])
+    return found
 
 
 def _manifest(names: Mapping[int, str], released: Mapping[int, str]) -> Manifest:

@@ -197,16 +197,19 @@ class TestPACO(ConverterContract):
         categories = [
             category(207, "car_(automobile)"),
             category(2000, "car_(automobile):antenna"),
+            category(2001, "car_(automobile):wheel"),
             category(2300, "vacuum_cleaner:colied_tube"),
             category(1196, "vacuum_cleaner"),
         ]
-        entry = {"id": 139, "file_name": "val2017/000000000139.jpg", "neg_category_ids": [1196, 2300]}
+        entry = {"id": 139, "file_name": "val2017/000000000139.jpg", "neg_category_ids": [1196, 2300, 2001]}
         entry |= {"not_exhaustive_category_ids": [207]}
         parts = [(139, 207, rle(SQUARE)), (139, 2000, [TRIANGLE])]
         write(folder / "annotations" / "paco_lvis_v1_test.json", [entry], categories, parts)
         absent = {"vacuum cleaner", "vacuum cleaner coiled tube"}
         masks = {"car": SQUARE, "car antenna": polygon()}
-        return {"test": {"000000000139": Expected(image, masks, absent=absent, unclear={"car"})}}
+        # of the cars some have no annotation, and so of their parts
+        unclear = {"car", "car antenna", "car wheel"}
+        return {"test": {"000000000139": Expected(image, masks, absent=absent, unclear=unclear)}}
 
     def converter(self, folder):
         return PACO(folder)
