@@ -12,7 +12,7 @@ import numpy as np
 
 from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.class_names import named_manifest, packaged_names
-from lasagna.datamodules.converters.files import LayoutError, Pair, pair_up, png_of, read_label_file
+from lasagna.datamodules.converters.files import LayoutError, Pair, pair_up, png_of, read_file, read_label_file
 from lasagna.datamodules.converters.labelled_images import labelled_split
 from lasagna.errors import RecordError
 from lasagna.record import Manifest
@@ -67,7 +67,7 @@ def encode_label_ids(path: Path) -> bytes:
         RecordError: If the file cannot be decoded, or is not of this kind.
     """
     if not path.name.endswith(INSTANCE):
-        return path.read_bytes()
+        return read_file(path)
     values = read_label_file(path).astype(np.int64)
     if values.ndim != 2:
         raise RecordError(f"{path}: a file of instances has one value a pixel, this one has shape {values.shape}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.class_names import packaged_names
 from lasagna.datamodules.converters.coco_names import spoken_names
-from lasagna.datamodules.converters.files import LayoutError, files_by_key, first_folder, pair_up
+from lasagna.datamodules.converters.files import LayoutError, files_by_key, first_folder, pair_up, read_file
 from lasagna.datamodules.converters.labelled_images import labelled_split
 from lasagna.record import Manifest
 
@@ -53,7 +53,7 @@ class CocoStuff(Converter):
                 images = first_folder([(self.images or self.source) / f"{name}2017"], EXPECTED)
                 labels = files_by_key(found[0], (".png",))
                 pictures = {key: path for key, path in files_by_key(images, (".jpg",)).items() if key in labels}
-                parts[name] = labelled_split(manifest, pair_up(pictures, labels, str(images)), Path.read_bytes)
+                parts[name] = labelled_split(manifest, pair_up(pictures, labels, str(images)), read_file)
         if not parts:
             raise LayoutError(f"source: {self.source} holds no label files of COCO-Stuff; expected{EXPECTED}")
         return parts

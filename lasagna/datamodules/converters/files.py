@@ -61,10 +61,7 @@ def files_by_key(folder: Path, suffixes: Sequence[str], ending: str = "") -> dic
 
 
 def pair_up(images: Mapping[str, Path], labels: Mapping[str, Path], place: str) -> list[Pair]:
-    """Join images and label files that carry the same key.
-
-    Where one of the two is missing, the pair names the file that should be there, so that whoever needs it says so or
-    counts it.
+    """Join images and label files that carry the same key (see ``listed_pairs``).
 
     Args:
         images: Image files by key.
@@ -77,20 +74,49 @@ def pair_up(images: Mapping[str, Path], labels: Mapping[str, Path], place: str) 
     Raises:
         LayoutError: If there are images and no label files, or the other way round.
     """
+    return listed_pairs(images, labels, list(dict.fromkeys((*images, *labels))), place)
+
+
+def listed_pairs(images: Mapping[str, Path], labels: Mapping[str, Path], keys: Sequence[str], place: str) -> list[Pair]:
+    """Join the images and label files that a list names.
+
+    Where one of the two is missing, the pair names the file that should be there, so that whoever needs it says so or
+    counts it.
+
+    Args:
+        images: Image files by key.
+        labels: Label files by key.
+        keys: The list.
+        place: Where they were found, for the message.
+
+    Raises:
+        LayoutError: If there are images and no label files, the other way round, or neither of what is listed.
+    """
+    if keys and not images and not labels:
+        raise LayoutError(f"{place}: {len(keys)} images are listed, and none of them is there ({shorten(keys)})")
     if bool(images) != bool(labels):
         alone = f"{len(images)} images" if images else f"{len(labels)} label files"
         there = shorten(list(images or labels))
         raise LayoutError(f"{place}: {alone} ({there}) and no {'label files' if images else 'images'}; unpack both")
-    return [
-        Pair(key, images.get(key) or _beside(images, key), labels.get(key) or _beside(labels, key))
-        for key in dict.fromkeys((*images, *labels))
-    ]
+    return [Pair(key, images.get(key) or _beside(images, key), labels.get(key) or _beside(labels, key)) for key in keys]
 
 
 def _beside(files: Mapping[str, Path], key: str) -> Path:
     """Return where the file of a key would be, were it called as the others are."""
     known, path = next(iter(files.items()))
     return path.with_name(path.name.replace(known, key, 1))
+
+
+def read_file(path: Path) -> bytes:
+    """Return the content of a file.
+
+    Raises:
+        RecordError: If it is missing or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as fault:
+        raise RecordError(f"{path}: the file cannot be read ({fault.strerror})") from fault
 
 
 def read_image_file(path: Path) -> tuple[bytes, tuple[int, int]]:
@@ -102,10 +128,7 @@ def read_image_file(path: Path) -> tuple[bytes, tuple[int, int]]:
     Raises:
         RecordError: If it is missing or cannot be decoded.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as fault:
-        raise RecordError(f"{path}: the image cannot be read ({fault.strerror})") from fault
+    data = read_file(path)
     height, width = decode_image(data, str(path)).shape[:2]
     return data, (height, width)
 

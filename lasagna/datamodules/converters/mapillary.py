@@ -13,7 +13,7 @@ from typing import Any, Literal
 from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.class_names import Names, named_manifest
 from lasagna.datamodules.converters.coco_json import read_json
-from lasagna.datamodules.converters.files import LayoutError, files_by_key, pair_up
+from lasagna.datamodules.converters.files import LayoutError, files_by_key, pair_up, read_file
 from lasagna.datamodules.converters.labelled_images import labelled_split
 from lasagna.errors import ConfigError
 from lasagna.record import Manifest
@@ -54,7 +54,7 @@ class Mapillary(Converter):
                 if (root / "images").is_dir():
                     labels = files_by_key(self._labels(root), (".png",))
                     pairs = pair_up(files_by_key(root / "images", (".jpg",)), labels, str(root))
-                    parts[name] = labelled_split(manifest, pairs, Path.read_bytes)
+                    parts[name] = labelled_split(manifest, pairs, read_file)
         if not parts:
             raise LayoutError(f"source: {self.source} holds no images of Mapillary Vistas; expected{EXPECTED}")
         return parts

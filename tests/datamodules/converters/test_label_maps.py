@@ -264,8 +264,10 @@ def test_voc_augmented_without_a_list_leaves_val_out(tmp_path):
 def test_voc_lists_name_what_is_missing(tmp_path):
     TestVOC().release(tmp_path)
     (tmp_path / "VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt").write_text("2007_000003\n2007_999999\n")
-    with pytest.raises(LayoutError, match=r"1 of the images that val.txt lists.*2007_999999"):
-        VOC(tmp_path).splits()
+    with pytest.raises(LayoutError, match=r"1 of the 4 files that .*'val' needs.*SegmentationClass/2007_999999\.png"):
+        convert(VOC(tmp_path), tmp_path / "shards", processes=0)
+    written = convert(VOC(tmp_path), tmp_path / "shards", broken="skip", processes=0)["val"]
+    assert (written.records, written.tally.left_out) == (1, {"missing or broken files": 1})
 
 
 @pytest.mark.shared

@@ -136,7 +136,7 @@ def test_absence_is_known_where_it_is_said_and_labels_of_one_name_are_its_aliase
         ({"shapes": [shape("x", [[1, 1], [2, 2]])]}, r"a\.json: shape 'x': a polygon that cannot be drawn \(2 points"),
         ({"shapes": [shape("x", [[1, 1], [2, 2]], "mask", mask="AAAA")]}, "a mask that cannot be drawn"),
         ({"imageHeight": 25}, r"drawn on an image of size \(25, 30\), the image is of \(20, 30\)"),
-        ({"imagePath": "gone.jpg"}, r"gone\.jpg: the image cannot be read"),
+        ({"imagePath": "gone.jpg"}, r"gone\.jpg: the file cannot be read"),
         ({"imagePath": "gone.jpg", "imageData": "AAAA"}, r"a\.json: the image cannot be decoded"),
     ],
 )
