@@ -12,6 +12,7 @@ from rich.console import Console
 from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.files import LayoutError, missing_files, shorten
 from lasagna.datamodules.reading import LeftOut, Reading
+from lasagna.datamodules.record_codec import check_storable
 from lasagna.datamodules.shard_set import MANIFEST_FILE, ShardSet, written_files
 from lasagna.datamodules.shards import BYTES_PER_SHARD, write_parallel
 from lasagna.errors import ConfigError, RecordError, ShardError
@@ -72,13 +73,16 @@ def convert(
 
 @dataclass(frozen=True)
 class _Lenient:
-    """Reads items of a split; those with broken files are left out."""
+    """Reads items of a split; those with broken files, or which cannot be stored, are left out."""
 
     split: Split
 
     def __call__(self, index: int) -> Reading:
         try:
-            return self.split.reading(index)
+            reading = self.split.reading(index)
+            if reading.record is not None:
+                check_storable(reading.record)
+            return reading
         except RecordError as fault:
             return Reading(None, (LeftOut("missing or broken files", str(fault)),))
 

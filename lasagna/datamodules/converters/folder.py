@@ -99,6 +99,7 @@ class _Annotations:
         regions = [
             (part["name"], self._masks([part["mask"]], "categories", rank)) for rank, part in self._parts("categories")
         ]
+        unclear = [*(self.line.fields.get("unclear") or ()), *(name for name, masks in regions if masks is None)]
         ignore = self.line.fields.get("ignore")
         ignored = self._masks([] if ignore is None else [ignore], "ignore", 0)
         return {
@@ -108,7 +109,7 @@ class _Annotations:
             "talk": tuple(Turn(part["question"], part["answer"]) for _, part in self._parts("talk")),
             "absent": tuple(self.line.fields.get("absent") or ()),
             "ignore": ignored[0] if ignored else None,
-            "unclear": tuple(dict.fromkeys(name for name, masks in regions if masks is None)),
+            "unclear": tuple(dict.fromkeys(unclear)),
         }
 
     def _phrases(self) -> list[Phrase]:
