@@ -72,7 +72,7 @@ class CocoPanoptic(Converter):
         manifest = _manifest(content)
         items = [_item(content, number, images, labels) for number in content.annotations]
         files = [file for item in items for file in (item.image, item.label)]
-        return Split(manifest, items, ReadPanoptic(manifest), files)
+        return Split(manifest, items, ReadPanoptic(manifest), files, annotations=(path,))
 
 
 @dataclass(frozen=True)

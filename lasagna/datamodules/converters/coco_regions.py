@@ -129,7 +129,8 @@ def regions_split(
         )
         incomplete += tuple(part for name in incomplete for part in parts.get(name, ()))
         items.append(RegionItem(key, path, annotated, absent, tuple(dict.fromkeys(incomplete))))
-    return Split(manifest, items, ReadRegions(manifest, content.path.name), paths)
+    read = ReadRegions(manifest, content.path.name)
+    return Split(manifest, items, read, paths, annotations=(content.path,))
 
 
 def record_keys(paths: Sequence[Path]) -> list[str]:

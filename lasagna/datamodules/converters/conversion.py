@@ -15,6 +15,7 @@ from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.datamodules.record_codec import check_storable
 from lasagna.datamodules.shard_set import MANIFEST_FILE, ShardSet, written_files
 from lasagna.datamodules.shards import BYTES_PER_SHARD, write_parallel
+from lasagna.datamodules.stamps import content_stamp
 from lasagna.errors import ConfigError, RecordError, ShardError
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
@@ -34,8 +35,8 @@ def convert(
 ) -> dict[str, ShardSet]:
     """Write a data set, as it was released, as shards of records, one folder a split.
 
-    A conversion that was stopped goes on after its last whole shard when it is asked for again; one of another source
-    is refused.
+    A conversion that was stopped goes on after its last whole shard when it is asked for again; one of another source,
+    or of one that has changed where it was read, is refused.
 
     Args:
         converter: Which data set it is, and where.
@@ -54,7 +55,7 @@ def convert(
         LayoutError: If the source is not laid out as expected, or files that belong together do not pair up.
         RecordError: If a file cannot be used.
         ShardError: If ``target`` holds anything else than shards of the same splits, be they whole or left unfinished,
-            or was left unfinished by a conversion of another source.
+            or was left unfinished by a conversion of another source, or of this one before it changed.
         ConfigError: If a split is unknown or a limit of the shards is not positive.
     """
     _check_source(converter)
@@ -109,11 +110,18 @@ def _write(
         records_per_shard=usual if records_per_shard is None else records_per_shard,
         bytes_per_shard=bytes_per_shard,
         settings=settings,
-        reads={**converter.places(), "items": f"{len(split)} items, sha256 {split.digest()}"},
+        reads=_reads(converter, split),
+        stamp=split.stamp,
     )
     lines = [f"{folder}: {written.records} images", *written.tally.lines(), *split.notes]
     Console().print("\n  ".join(lines), markup=False, highlight=False, soft_wrap=True)
     return written
+
+
+def _reads(converter: Converter, split: Split) -> dict[str, str]:
+    """Say what a split is made from; of the files of single items see ``Split.stamp``."""
+    annotations = {path.name: content_stamp(path) for path in split.annotations}
+    return {**converter.places(), **annotations, "items": f"{len(split)} items, sha256 {split.digest()}"}
 
 
 def _check_source(converter: Converter) -> None:

@@ -78,7 +78,7 @@ class LlavaInstruct(Converter):
         except (KeyError, TypeError, AttributeError) as fault:
             raise LayoutError(f"{path}: not a file of talks in LLaVA's form ({fault!r})") from fault
         files = [talk.image for talk in talks if talk.image is not None]
-        return {"train": Split(MANIFEST, talks, read_talk, files)}
+        return {"train": Split(MANIFEST, talks, read_talk, files, annotations=(path,))}
 
     def _talks(self, entries: Sequence[Mapping[str, Any]]) -> list[Talk]:
         seen: Counter[str] = Counter()

@@ -88,7 +88,9 @@ class OpenImages(Converter):
             for image, things in rows.items()
         ]
         files = [path for item in items for path in (item.image, *(mask for _, mask in item.masks))]
-        return Split(manifest, items, ReadMaskFiles(manifest), files, () if tables else (_no_negatives(part),))
+        notes = () if tables else (_no_negatives(part),)
+        read = [path for path in (self._find(MASKS.format(part=part)), *tables) if path]
+        return Split(manifest, items, ReadMaskFiles(manifest), files, notes, read)
 
     def _names(self, used: set[str]) -> dict[str, str]:
         listed = self._find("classes-segmentation.txt")

@@ -25,6 +25,7 @@ from lasagna.masks import RLEMask
 from lasagna.record import Manifest, Question, Record
 
 SPLITS = ("train", "val", "test")
+EXPLANATIONS = "explanatory/train.json"
 MANIFEST = Manifest(
     name="reasonseg",
     unannotated="unknown",
@@ -88,7 +89,7 @@ class ReasonSeg(Converter):
         words = _explanations(root) if split == "train" and self.explanations else {}
         items = [Example(pair.key, pair.image, pair.label, words.get(pair.image.name, "")) for pair in pairs]
         files = [path for item in items for path in (item.image, item.annotation)]
-        return Split(MANIFEST, items, read_example, files)
+        return Split(MANIFEST, items, read_example, files, annotations=(root / EXPLANATIONS,) if words else ())
 
 
 def read_example(item: Example) -> Reading:
@@ -141,7 +142,7 @@ def _read_annotation(path: Path) -> tuple[list[str], str, list[dict[str, Any]]]:
 
 
 def _explanations(root: Path) -> dict[str, str]:
-    path = root / "explanatory" / "train.json"
+    path = root / EXPLANATIONS
     try:
         return {str(entry["image"]): str(entry["outputs"]) for entry in read_json(path)}
     except (KeyError, TypeError) as fault:

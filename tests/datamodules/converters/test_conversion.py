@@ -1,3 +1,4 @@
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -118,6 +119,48 @@ def test_a_stopped_conversion_does_not_go_on_with_another_source(tmp_path):
     assert contents(target / "train") == before
     convert(DotsOf(tmp_path / "b" / ".." / "a"), target, records_per_shard=4, processes=0)
     assert str(tmp_path) not in (target / "train" / "manifest.json").read_text()
+
+
+@dataclass(frozen=True)
+class File:
+    """An item with a file of its own."""
+
+    key: int
+    path: Path
+
+
+class ReadFile:
+    def __call__(self, item):
+        if item.path.read_bytes() == b"broken":
+            raise RecordError(f"{item.path}: broken")
+        return ReadDot(-1)(item.key)
+
+
+class DotsOfFiles(DotsOf):
+    """Dots that are annotated in a file, and each of which has a file."""
+
+    def splits(self):
+        items = [File(3 * number, self.source / f"{number}.png") for number in range(20)]
+        return {"train": Split(MANIFEST, items, ReadFile(), annotations=(self.source / "all.json",))}
+
+
+def test_a_stopped_conversion_does_not_go_on_over_files_that_changed_where_they_were_read(tmp_path):
+    for number in range(20):
+        (tmp_path / f"{number}.png").write_bytes(b"broken" if number == 13 else b"fine")
+    (tmp_path / "all.json").write_text("{}")
+    converter, shards = DotsOfFiles(tmp_path), tmp_path / "shards"
+    for target in (shards, tmp_path / "others"):
+        with pytest.raises(RecordError, match=r"13\.png: broken"):
+            convert(converter, target, records_per_shard=4, processes=0)
+    (tmp_path / "13.png").write_bytes(b"mended")
+    (tmp_path / "all.json").write_text("[]")
+    with pytest.raises(ShardError, match=r"read something else: all\.json sha256 \w+; now it is all\.json sha256"):
+        convert(converter, shards, records_per_shard=4, processes=0)
+    (tmp_path / "all.json").write_text("{}")
+    assert convert(converter, shards, records_per_shard=4, processes=0)["train"].records == 20
+    (tmp_path / "5.png").write_bytes(b"other")
+    with pytest.raises(ShardError, match=r"of what its first 12 items were made from something has changed since"):
+        convert(converter, tmp_path / "others", records_per_shard=4, processes=0)
 
 
 def test_broken_items_can_be_left_out(tmp_path):
