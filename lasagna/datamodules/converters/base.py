@@ -68,6 +68,33 @@ class Split:
                 yield record
 
 
+class LazySplits(Mapping[str, Split]):
+    """Splits that are made when they are asked for, so that nobody reads annotations of a split that is not wanted.
+
+    Args:
+        make: Makes each split, by its name.
+    """
+
+    def __init__(self, make: Mapping[str, Callable[[], Split]]) -> None:
+        self._make = make
+
+    def __getitem__(self, name: str) -> Split:
+        """Make a split.
+
+        Raises:
+            LayoutError: If files of it are missing or broken.
+        """
+        return self._make[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the names."""
+        return iter(self._make)
+
+    def __len__(self) -> int:
+        """Return how many splits there are."""
+        return len(self._make)
+
+
 def _paths_of(item: Any) -> Iterator[Path]:  # noqa: ANN401
     if isinstance(item, Path):
         yield item

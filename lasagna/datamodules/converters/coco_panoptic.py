@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.base import Converter, LazySplits, Split
 from lasagna.datamodules.converters.coco_json import CocoFile, read_coco
 from lasagna.datamodules.converters.coco_names import spoken_names
 from lasagna.datamodules.converters.files import (
@@ -56,13 +57,13 @@ class CocoPanoptic(Converter):
         """Return the splits whose annotation files are there.
 
         Raises:
-            LayoutError: If there is no annotation file, one is broken, or the folder of images is not there.
+            LayoutError: If there is no annotation file; later, if one is broken or a folder missing.
         """
         files = sorted((self.source / "annotations").glob("panoptic_*.json"))
         if not files:
             raise LayoutError(f"source: {self.source} holds no annotations/panoptic_*.json; expected{EXPECTED}")
         parts = {path.stem.removeprefix("panoptic_"): path for path in files}
-        return {part.removesuffix("2017"): self._split(part, path) for part, path in parts.items()}
+        return LazySplits({part.removesuffix("2017"): partial(self._split, part, path) for part, path in parts.items()})
 
     def _split(self, part: str, path: Path) -> Split:
         root = self.images or self.source

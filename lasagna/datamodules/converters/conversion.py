@@ -9,6 +9,7 @@ from typing import Literal
 
 from rich.console import Console
 
+from lasagna.datamodules.converters.archives import check_unpacked, packed
 from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.files import LayoutError, missing_files, shorten
 from lasagna.datamodules.reading import LeftOut, Reading
@@ -17,8 +18,6 @@ from lasagna.datamodules.shard_set import MANIFEST_FILE, ShardSet, written_files
 from lasagna.datamodules.shards import BYTES_PER_SHARD, write_parallel
 from lasagna.datamodules.stamps import content_stamp
 from lasagna.errors import ConfigError, RecordError, ShardError
-
-ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 
 FEWEST, MOST, SHARDS = 50, 500, 64
 """Records in a shard: so many that there are about ``SHARDS`` of them, within these bounds."""
@@ -58,18 +57,29 @@ def convert(
             or was left unfinished by a conversion of another source, or of this one before it changed.
         ConfigError: If a split is unknown or a limit of the shards is not positive.
     """
-    _check_source(converter)
-    parts = converter.splits()
-    _check_target(target, parts)
-    if unknown := sorted(set(splits) - set(parts)):
-        raise ConfigError(f"splits: {shorten(unknown)} are not there; there are {', '.join(parts)}")
-    chosen = {name: part for name, part in parts.items() if not splits or name in splits}
-    if broken == "stop":
-        _check_files(chosen)
+    check_unpacked(converter)
+    try:
+        chosen = _chosen(converter, target, splits)
+        if broken == "stop":
+            _check_files(chosen)
+    except LayoutError as fault:
+        raise LayoutError(f"{fault}{packed(converter)}") from fault
     return {
         name: _write(converter, name, part, target / name, broken, processes, records_per_shard, bytes_per_shard)
         for name, part in chosen.items()
     }
+
+
+def _chosen(converter: Converter, target: Path, splits: Sequence[str]) -> dict[str, Split]:
+    parts = converter.splits()
+    _check_target(target, parts)
+    if unknown := sorted(set(splits) - set(parts)):
+        raise ConfigError(f"splits: {shorten(unknown)} are not there; there are {', '.join(parts)}")
+    try:
+        return {name: parts[name] for name in parts if not splits or name in splits}
+    except LayoutError as fault:
+        hint = "" if splits or len(parts) < 2 else f"\nOr take a part of the splits ({', '.join(parts)}) by `--splits`"
+        raise LayoutError(f"{fault}{hint}") from fault
 
 
 @dataclass(frozen=True)
@@ -122,12 +132,6 @@ def _reads(converter: Converter, split: Split) -> dict[str, str]:
     """Say what a split is made from; of the files of single items see ``Split.stamp``."""
     annotations = {path.name: content_stamp(path) for path in split.annotations}
     return {**converter.places(), **annotations, "items": f"{len(split)} items, sha256 {split.digest()}"}
-
-
-def _check_source(converter: Converter) -> None:
-    source = getattr(converter, "source", None)
-    if isinstance(source, Path) and source.suffix.lower() in ARCHIVES and source.is_file():
-        raise LayoutError(f"source: {source} is an archive; unpack it and give the folder")
 
 
 def _check_files(splits: Mapping[str, Split]) -> None:

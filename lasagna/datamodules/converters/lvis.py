@@ -6,10 +6,11 @@ Source: Gupta, Dollar, Girshick (CVPR 2019); ``lvis-dataset/lvis-api``.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.base import Converter, LazySplits, Split
 from lasagna.datamodules.converters.coco_json import CocoFile, read_coco
 from lasagna.datamodules.converters.coco_regions import regions_split
 from lasagna.datamodules.converters.entries import check_texts
@@ -43,7 +44,7 @@ class LVIS(Converter):
         """Return the splits whose annotation files are there.
 
         Raises:
-            LayoutError: If there is no annotation file, there are several of a split, or one is broken.
+            LayoutError: If there is no annotation file, or several of a split; later, if one is broken.
         """
         files = [*self.source.glob("lvis_v*.json"), *(self.source / "annotations").glob("lvis_v*.json")]
         parts = {path.stem.split("_")[2]: path for path in sorted(files) if path.stem.count("_") == 2}
@@ -51,7 +52,7 @@ class LVIS(Converter):
             raise LayoutError(f"source: {self.source} holds no annotation files of LVIS; expected{EXPECTED}")
         if len(parts) < len(files):
             raise LayoutError(f"source: {self.source} holds several versions of LVIS; keep the files of one")
-        return {part: self._split(path) for part, path in parts.items()}
+        return LazySplits({part: partial(self._split, path) for part, path in parts.items()})
 
     def _split(self, path: Path) -> Split:
         content = read_coco(path, image={"coco_url": str})

@@ -6,9 +6,10 @@ Source: Ramanathan et al. (CVPR 2023); ``facebookresearch/paco``, docs/PACO_DATA
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
-from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.base import Converter, LazySplits, Split
 from lasagna.datamodules.converters.coco_json import read_coco
 from lasagna.datamodules.converters.coco_regions import regions_split
 from lasagna.datamodules.converters.files import LayoutError
@@ -44,13 +45,13 @@ class PACO(Converter):
         """Return the splits whose annotation files are there.
 
         Raises:
-            LayoutError: If there is no annotation file, or one is broken.
+            LayoutError: If there is no annotation file; later, if one is broken.
         """
         files = [*self.source.glob("paco_lvis_v1_*.json"), *(self.source / "annotations").glob("paco_lvis_v1_*.json")]
         parts = {path.stem.removeprefix("paco_lvis_v1_"): path for path in sorted(files)}
         if not parts:
             raise LayoutError(f"source: {self.source} holds no annotation files of PACO-LVIS; expected{EXPECTED}")
-        return {part: self._split(path) for part, path in parts.items()}
+        return LazySplits({part: partial(self._split, path) for part, path in parts.items()})
 
     def _split(self, path: Path) -> Split:
         content = read_coco(path)

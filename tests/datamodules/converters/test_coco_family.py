@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from shutil import rmtree
 
 import numpy as np
 import pytest
@@ -76,6 +77,15 @@ class TestCocoInstances(ConverterContract):
 
     def converter(self, folder):
         return CocoInstances(folder)
+
+
+def test_one_split_of_two_needs_nothing_of_the_other(tmp_path):
+    TestCocoInstances().release(tmp_path / "coco")
+    rmtree(tmp_path / "coco" / "train2017")
+    (tmp_path / "coco" / "annotations" / "instances_train2017.json").write_text("{")
+    with pytest.raises(LayoutError, match=r"(?s)no .*train2017.*Or take a part of the splits \(train, val\) by `--sp"):
+        convert(CocoInstances(tmp_path / "coco"), tmp_path / "shards", processes=0)
+    assert set(convert(CocoInstances(tmp_path / "coco"), tmp_path / "shards", ["val"], processes=0)) == {"val"}
 
 
 def test_unusable_annotations_are_counted(tmp_path):
@@ -158,7 +168,7 @@ def test_names_of_an_export_are_as_people_say_them_and_those_that_differ_by_case
     assert np.array_equal(masks["mug"].decode(), SQUARE)
     write(tmp_path / "mine.json", [{"id": 5, "file_name": "one.jpg"}], [category(1, " ")], [])
     with pytest.raises(LayoutError, match="the categories 1 have no name"):
-        CocoInstances(tmp_path, tmp_path / "mine.json").splits()
+        CocoInstances(tmp_path, tmp_path / "mine.json").splits()["train"]
 
 
 class TestLVIS(ConverterContract):

@@ -84,7 +84,7 @@ def test_missing_parts_are_named(tmp_path):
     with pytest.raises(LayoutError, match=r"1 of the 2 files that the split 'train' needs"):
         convert(CocoPanoptic(tmp_path), tmp_path / "shards")
     with pytest.raises(LayoutError, match="elsewhere"):
-        CocoPanoptic(tmp_path, images=tmp_path / "elsewhere").splits()
+        CocoPanoptic(tmp_path, images=tmp_path / "elsewhere").splits()["train"]
 
 
 def test_classes_that_would_share_a_name_are_refused():

@@ -8,6 +8,7 @@ from PIL import Image
 
 from lasagna.__main__ import main
 from lasagna.datamodules.converters import CamVid, Converter, Split, convert
+from lasagna.datamodules.converters.coco_panoptic import CocoPanoptic
 from lasagna.datamodules.converters.files import LayoutError
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.datamodules.shard_set import UNFINISHED_FILE, read_manifest
@@ -227,6 +228,13 @@ def test_an_archive_is_to_be_unpacked(tmp_path):
     (tmp_path / "release.zip").write_bytes(b"PK")
     with pytest.raises(LayoutError, match=r"release\.zip is an archive; unpack it"):
         convert(CamVid(tmp_path / "release.zip"), tmp_path / "shards")
+
+
+def test_archives_in_the_folder_are_told_where_something_is_missing(tmp_path):
+    (tmp_path / "coco" / "annotations").mkdir(parents=True)
+    (tmp_path / "coco" / "annotations" / "panoptic_val2017.zip").write_bytes(b"PK")
+    with pytest.raises(LayoutError, match=r"(?s)no annotations/panoptic.*not unpacked: .*panoptic_val2017\.zip"):
+        convert(CocoPanoptic(tmp_path / "coco"), tmp_path / "shards")
 
 
 def test_a_converter_of_ones_own_through_the_command(tmp_path, monkeypatch, capsys):
