@@ -14,7 +14,7 @@ from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.files import LayoutError, missing_files, shorten
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.datamodules.record_codec import check_storable
-from lasagna.datamodules.shard_set import MANIFEST_FILE, ShardSet, written_files
+from lasagna.datamodules.shard_set import MANIFEST_FILE, ShardSet, read_manifest, written_files
 from lasagna.datamodules.shards import BYTES_PER_SHARD, write_parallel
 from lasagna.datamodules.stamps import content_stamp
 from lasagna.errors import ConfigError, RecordError, ShardError
@@ -26,7 +26,7 @@ FEWEST, MOST, SHARDS = 50, 500, 64
 def convert(
     converter: Converter,
     target: Path,
-    splits: Sequence[str] = (),
+    splits: Sequence[str] | str = (),
     broken: Literal["stop", "skip"] = "stop",
     processes: int | None = None,
     records_per_shard: int | None = None,
@@ -40,7 +40,7 @@ def convert(
     Args:
         converter: Which data set it is, and where.
         target: Where the folders of the splits go.
-        splits: Names of the splits to write; none for all.
+        splits: Names of the splits to write, a list or with commas between them; none for all.
         broken: What to do with files that are missing or cannot be used: "stop" with an error, or "skip" and count.
         processes: How many processes read; None for as many as there are cores, 0 for this process alone.
         records_per_shard: Records in each shard but the last; None for a number that makes about 64 shards, but 50 to
@@ -53,13 +53,16 @@ def convert(
     Raises:
         LayoutError: If the source is not laid out as expected, or files that belong together do not pair up.
         RecordError: If a file cannot be used.
-        ShardError: If ``target`` holds anything else than shards of the same splits, be they whole or left unfinished,
-            or was left unfinished by a conversion of another source, or of this one before it changed.
+        ShardError: If ``target`` holds anything else than shards of the same splits of the same data set, be they whole
+            or left unfinished, or was left unfinished by a conversion of another source, or of this one before it
+            changed.
         ConfigError: If a split is unknown or a limit of the shards is not positive.
     """
     check_unpacked(converter)
     try:
-        chosen = _chosen(converter, target, splits)
+        chosen = _chosen(
+            converter, target, list(filter(None, splits.split(","))) if isinstance(splits, str) else splits
+        )
         if broken == "stop":
             _check_files(chosen)
     except LayoutError as fault:
@@ -76,10 +79,13 @@ def _chosen(converter: Converter, target: Path, splits: Sequence[str]) -> dict[s
     if unknown := sorted(set(splits) - set(parts)):
         raise ConfigError(f"splits: {shorten(unknown)} are not there; there are {', '.join(parts)}")
     try:
-        return {name: parts[name] for name in parts if not splits or name in splits}
+        chosen = {name: parts[name] for name in parts if not splits or name in splits}
     except LayoutError as fault:
         hint = "" if splits or len(parts) < 2 else f"\nOr take a part of the splits ({', '.join(parts)}) by `--splits`"
         raise LayoutError(f"{fault}{hint}") from fault
+    for name, split in chosen.items():
+        _check_same(target / name, split.manifest.name)
+    return chosen
 
 
 @dataclass(frozen=True)
@@ -154,3 +160,15 @@ def _check_target(target: Path, splits: Iterable[str]) -> None:
         foreign = sorted(path.name for path in {*folder.glob("*")} - written_files(folder))
         if foreign:
             raise ShardError(f"target: {folder} holds other files ({shorten(foreign)}); choose another folder")
+
+
+def _check_same(folder: Path, name: str) -> None:
+    """Check that a folder holds no finished shards of another data set."""
+    try:
+        there = read_manifest(folder).manifest.name
+    except ShardError:
+        return
+    if there != name:
+        raise ShardError(
+            f"target: {folder} holds the shards of {there!r}, not of {name!r}; choose another folder or remove it first"
+        )

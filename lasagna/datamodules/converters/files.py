@@ -154,7 +154,7 @@ def first_folder(places: Sequence[Path], wanted: str) -> Path:
         if place.is_dir():
             return place
     looked = " or ".join(map(str, places))
-    raise LayoutError(f"source: there is no {looked}; expected {wanted}")
+    raise LayoutError(f"source: there is no {looked}; expected{wanted}")
 
 
 def missing_files(files: Iterable[Path]) -> list[Path]:

@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -175,6 +175,27 @@ def test_a_part_of_the_splits(tmp_path):
     assert set(convert(Dots(), tmp_path, splits=["val"])) == {"val"}
     with pytest.raises(ConfigError, match="splits: test are not there; there are train, val"):
         convert(Dots(), tmp_path, splits=["test"])
+
+
+def test_splits_are_named_with_commas_on_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(__import__("sys").modules, "tests_dots", __import__("sys").modules[__name__])
+    for given, written in (("val", {"val"}), ("val,train", {"train", "val"}), ("[val]", {"val"})):
+        main(["convert", "tests_dots.Dots", "--target", str(tmp_path / given), "--splits", given, "--processes", "0"])
+        assert {path.name for path in (tmp_path / given).iterdir()} == written
+
+
+def test_shards_of_another_data_set_are_not_written_over(tmp_path):
+    class Others(Dots):
+        def splits(self):
+            return {"train": replace(super().splits()["train"], manifest=replace(MANIFEST, name="others"))}
+
+    convert(Dots(), tmp_path, ["train"], processes=0)
+    before = contents(tmp_path / "train")
+    with pytest.raises(ShardError, match="holds the shards of 'dots', not of 'others'; choose another"):
+        convert(Others(), tmp_path, processes=0)
+    assert contents(tmp_path / "train") == before
+    convert(Dots(), tmp_path, ["train"], processes=0)
 
 
 def test_files_that_are_not_there_are_named_before_anything_is_written(tmp_path):

@@ -60,6 +60,9 @@ class TestADE20K(ConverterContract):
 def test_ade20k_takes_the_names_of_the_release_and_keeps_synonyms(tmp_path):
     packaged = ade20k_manifest(tmp_path / "none.txt")
     assert packaged.aliases["building"] == ("edifice",)
+    assert packaged.aliases["toilet"][:2] == ("can", "commode") and not {"pot", "stool"} & set(
+        packaged.aliases["toilet"]
+    )
     assert (len(packaged.categories), packaged.labels[1], packaged.labels[150]) == (150, "wall", "flag")
     (tmp_path / "own.txt").write_text("Idx\tRatio\tTrain\tVal\tName\n1\t0.1576\t11664\t1172\tmy wall, barrier\n")
     own = ade20k_manifest(tmp_path / "own.txt")
