@@ -13,6 +13,7 @@ from multiprocessing.pool import Pool
 from os import cpu_count
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -310,7 +311,7 @@ def _unique(encoded: Iterable[Encoded], seen: set[str]) -> Iterator[tuple[str, d
             continue
         if item.key in seen:
             raise RecordError(
-                f"record {item.key}: another record has the same key; keys must be unique within a folder"
+                f"record {unquote(item.key)}: another record has the same key; keys must be unique within a folder"
             )
         seen.add(item.key)
         yield item.key, item.files

@@ -14,7 +14,7 @@ from pycocotools import mask as coco
 from lasagna.datamodules.converters.base import Split
 from lasagna.datamodules.converters.coco_json import CocoFile, cut_off, read_mask
 from lasagna.datamodules.converters.entries import ID, check_texts
-from lasagna.datamodules.converters.files import read_image_file
+from lasagna.datamodules.converters.files import read_image_file, shorten
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.masks import Mask, RLEMask
 from lasagna.record import Manifest, Record, Region
@@ -130,7 +130,14 @@ def regions_split(
         incomplete += tuple(part for name in incomplete for part in parts.get(name, ()))
         items.append(RegionItem(key, path, annotated, absent, tuple(dict.fromkeys(incomplete))))
     read = ReadRegions(manifest, content.path.name)
-    return Split(manifest, items, read, paths, annotations=(content.path,))
+    notes = [note for field in listed if (note := _unknown_ids(content, field, names))]
+    return Split(manifest, items, read, paths, notes, annotations=(content.path,))
+
+
+def _unknown_ids(content: CocoFile, field: str, names: Mapping[int, str]) -> str:
+    ids = sorted({one for image in content.images.values() for one in image.get(field, ())} - set(names), key=str)
+    shown = shorten(list(map(str, ids)))
+    return f"{len(ids)} ids of `{field}` are no category's and say nothing ({shown})" if ids else ""
 
 
 def record_keys(paths: Sequence[Path]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,9 +61,8 @@ def convert(
     """
     check_unpacked(converter)
     try:
-        chosen = _chosen(
-            converter, target, list(filter(None, splits.split(","))) if isinstance(splits, str) else splits
-        )
+        wanted = splits.split(",") if isinstance(splits, str) else splits
+        chosen = _chosen(converter, target, [name for name in wanted if name])
         if broken == "stop":
             _check_files(chosen)
     except LayoutError as fault:
@@ -85,6 +85,7 @@ def _chosen(converter: Converter, target: Path, splits: Sequence[str]) -> dict[s
         raise LayoutError(f"{fault}{hint}") from fault
     for name, split in chosen.items():
         _check_same(target / name, split.manifest.name)
+        _check_keys(name, split)
     return chosen
 
 
@@ -160,6 +161,15 @@ def _check_target(target: Path, splits: Iterable[str]) -> None:
         foreign = sorted(path.name for path in {*folder.glob("*")} - written_files(folder))
         if foreign:
             raise ShardError(f"target: {folder} holds other files ({shorten(foreign)}); choose another folder")
+
+
+def _check_keys(name: str, split: Split) -> None:
+    counts = Counter(item.key for item in split.items if hasattr(item, "key"))
+    if doubled := [str(key) for key, count in counts.items() if count > 1]:
+        raise LayoutError(
+            f"source: in the split {name!r} {len(doubled)} images are listed several times ({shorten(doubled)}); keep "
+            "one entry of each"
+        )
 
 
 def _check_same(folder: Path, name: str) -> None:

@@ -68,7 +68,9 @@ class Mapillary(Converter):
         files += [self.source / "config.json"] if self.version == "1.2" else []
         found = next((path for path in files if path.is_file()), None)
         if found is None:
-            raise LayoutError(f"source: there is no {' or '.join(map(str, files))}; expected{EXPECTED}")
+            older = [name for name in ("config.json", "config_v1.2.json") if (self.source / name).is_file()]
+            hint = f"\nThere is {older[0]}: for its classes give `--version 1.2`" if older else ""
+            raise LayoutError(f"source: there is no {' or '.join(map(str, files))}; expected{EXPECTED}{hint}")
         return mapillary_manifest(read_json(found), self.version, found)
 
 

@@ -148,4 +148,4 @@ def _explanations(root: Path) -> dict[str, str]:
     except (KeyError, TypeError) as fault:
         raise LayoutError(f"{path}: not a list of explanations ({fault!r}); unpack it again") from fault
     except LayoutError as fault:
-        raise LayoutError(f"{fault} Or go on without by `--explanations false`") from fault
+        raise LayoutError(f"{fault}, or go on without it by `--explanations false`") from fault

@@ -225,6 +225,16 @@ class TestPACO(ConverterContract):
         return PACO(folder)
 
 
+def test_negatives_of_no_category_are_told(tmp_path, capsys):
+    TestPACO().release(tmp_path)
+    path = tmp_path / "annotations" / "paco_lvis_v1_test.json"
+    content = json.loads(path.read_text())
+    content["images"][0]["neg_category_ids"].append(5555)
+    path.write_text(json.dumps(content))
+    convert(PACO(tmp_path), tmp_path / "shards", processes=0)
+    assert "1 ids of `neg_category_ids` are no category's and say nothing (5555)" in capsys.readouterr().out
+
+
 class TestPascalPart(ConverterContract):
     def release(self, folder):
         image = draw(folder / "VOCdevkit/VOC2010/JPEGImages/2008_000008.jpg")

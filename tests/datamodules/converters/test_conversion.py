@@ -177,12 +177,32 @@ def test_a_part_of_the_splits(tmp_path):
         convert(Dots(), tmp_path, splits=["test"])
 
 
-def test_splits_are_named_with_commas_on_the_command_line(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(tmp_path))
+class FewDots(Dots):
+    """Dots without options."""
+
+    def __init__(self):
+        super().__init__(6)
+
+
+def test_splits_are_named_with_commas_on_the_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(__import__("sys").modules, "tests_dots", __import__("sys").modules[__name__])
     for given, written in (("val", {"val"}), ("val,train", {"train", "val"}), ("[val]", {"val"})):
-        main(["convert", "tests_dots.Dots", "--target", str(tmp_path / given), "--splits", given, "--processes", "0"])
+        main(["convert", "tests_dots.FewDots", "--target", str(tmp_path / given), "--splits", given])
         assert {path.name for path in (tmp_path / given).iterdir()} == written
+    with pytest.raises(SystemExit):
+        main(["convert", "tests_dots.Dots", "--target", str(tmp_path / "clash")])
+    assert "Dots: `broken` is an option of every conversion; call its own otherwise" in capsys.readouterr().err
+
+
+def test_images_that_are_listed_twice_are_named_before_anything_is_written(tmp_path):
+    class Twice(Dots):
+        def splits(self):
+            items = [File(0, Path("a.b")), File(3, Path("c")), File(0, Path("d"))]
+            return {"train": Split(MANIFEST, items, ReadFile())}
+
+    with pytest.raises(LayoutError, match=r"'train' 1 images are listed several times \(0\); keep one"):
+        convert(Twice(), tmp_path / "shards", processes=0)
+    assert not (tmp_path / "shards").exists()
 
 
 def test_shards_of_another_data_set_are_not_written_over(tmp_path):
