@@ -12,6 +12,7 @@ from itertools import islice
 from multiprocessing.pool import Pool
 from os import cpu_count
 from pathlib import Path
+from signal import SIG_IGN, SIGINT, signal
 from typing import Any
 from urllib.parse import unquote
 
@@ -180,6 +181,8 @@ _held: list[Make] = []
 
 
 def _hold(make: Make) -> None:
+    # Ctrl-C reaches all processes; the first of them ends the others, which then need not say anything
+    signal(SIGINT, SIG_IGN)
     _held[:] = [make]
 
 

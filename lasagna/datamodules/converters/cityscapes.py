@@ -52,10 +52,15 @@ class Cityscapes(Converter):
         return {name: labelled_split(manifest, pairs, encode_label_ids) for name, pairs in parts.items() if pairs}
 
     def _pairs(self, split: str) -> list[Pair]:
-        images = dict(_frames(self.source / "leftImg8bit" / split, IMAGE))
-        labels = dict(_frames(self.source / "gtFine" / split, INSTANCE))
-        labels |= dict(_frames(self.source / "gtFine" / split, LABEL))
-        return pair_up(images, labels, str(self.source / "leftImg8bit" / split))
+        pictures, annotations = (self._folder(name) / split for name in ("leftImg8bit", "gtFine"))
+        images = dict(_frames(pictures, IMAGE))
+        labels = dict(_frames(annotations, INSTANCE)) | dict(_frames(annotations, LABEL))
+        return pair_up(images, labels, str(pictures))
+
+    def _folder(self, name: str) -> Path:
+        """Return one of the two folders; archives unpacked on their own lie in a folder called as they are."""
+        packaged = self.source / f"{name}_trainvaltest" / name
+        return packaged if packaged.is_dir() else self.source / name
 
 
 def encode_label_ids(path: Path) -> bytes:

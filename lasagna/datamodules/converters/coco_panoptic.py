@@ -68,7 +68,7 @@ class CocoPanoptic(Converter):
     def _split(self, part: str, path: Path) -> Split:
         root = self.images or self.source
         images = first_folder([root / part, root / "images" / part], EXPECTED)
-        labels = first_folder([path.with_suffix("")], EXPECTED)
+        labels = first_folder([path.with_suffix(""), self.source / path.stem], EXPECTED)
         content = read_coco(path, annotation={"file_name": str, "segments_info": list})
         manifest = _manifest(content)
         items = [_item(content, number, images, labels) for number in content.annotations]

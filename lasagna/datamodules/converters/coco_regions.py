@@ -83,6 +83,12 @@ class ReadRegions:
         return Reading(record, tuple(left))
 
 
+def images_root(folder: Path) -> Path:
+    """Return the folder that holds COCO's ``train2017`` and ``val2017``: a folder, or its ``images``."""
+    inner = folder / "images"
+    return inner if any((inner / part).is_dir() for part in ("train2017", "val2017")) else folder
+
+
 def united(masks: Sequence[RLEMask], size: tuple[int, int]) -> Mask:
     """Return the union of masks of one size."""
     if len(masks) == 1:

@@ -50,7 +50,8 @@ class CocoStuff(Converter):
             folders = [self.source / folder / f"{name}2017" for folder in LABEL_FOLDERS]
             found = [folder for folder in folders if any(folder.glob("*.png"))]
             if found:
-                images = first_folder([(self.images or self.source) / f"{name}2017"], EXPECTED)
+                root = self.images or self.source
+                images = first_folder([root / f"{name}2017", root / "images" / f"{name}2017"], EXPECTED)
                 labels = files_by_key(found[0], (".png",))
                 pictures = {key: path for key, path in files_by_key(images, (".jpg",)).items() if key in labels}
                 parts[name] = labelled_split(manifest, pair_up(pictures, labels, str(images)), read_file)

@@ -18,6 +18,7 @@ from lasagna.datamodules.converters.refer import (
     COCO_IMAGES,
     REFERENCE,
     data_folder,
+    image_places,
     read_references,
     refer_manifest,
     references_file,
@@ -54,8 +55,7 @@ class GRefCOCO(Converter):
             LayoutError: If the folder is not laid out as expected, or a file of annotations is broken.
         """
         folder = data_folder(self.source, "grefcoco", EXPECTED)
-        places = [self.images] if self.images else [self.source / COCO_IMAGES, self.source.parent / COCO_IMAGES]
-        images = first_folder(places, EXPECTED)
+        images = first_folder([self.images] if self.images else image_places(self.source, COCO_IMAGES), EXPECTED)
         content = read_coco(folder / "instances.json")
         path = references_file(folder, "grefs(unc)")
         references = read_references(path, {**REFERENCE, "ann_id": (*ID, list)})

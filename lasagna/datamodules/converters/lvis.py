@@ -12,7 +12,7 @@ from typing import Any
 
 from lasagna.datamodules.converters.base import Converter, LazySplits, Split
 from lasagna.datamodules.converters.coco_json import CocoFile, read_coco
-from lasagna.datamodules.converters.coco_regions import regions_split
+from lasagna.datamodules.converters.coco_regions import images_root, regions_split
 from lasagna.datamodules.converters.entries import check_texts
 from lasagna.datamodules.converters.files import LayoutError
 from lasagna.datamodules.converters.lvis_names import spoken_lvis_names
@@ -58,7 +58,7 @@ class LVIS(Converter):
         content = read_coco(path, image={"coco_url": str})
         check_texts(content.content["categories"], "synonyms", (str,), f"{path}: categories")
         names = spoken_lvis_names({number: category["name"] for number, category in content.categories.items()})
-        folder = self.images or self.source
+        folder = images_root(self.images or self.source)
         return regions_split(_manifest(content, names), content, names, lambda image: folder / _place(image), NEGATIVES)
 
 

@@ -41,7 +41,7 @@ EXPECTED = """
   {train,validation,test}-annotations-object-segmentation.csv, in the folder or in `annotations`
   oidv6-class-descriptions.csv or class-descriptions-boxable.csv
   [oidv6-]{train,validation,test}-annotations-human-imagelabels[-boxable].csv for names that are verified to be absent
-  {train,validation,test}/ or images/{train,validation,test}/ with <image id>.jpg at any depth
+  {train,validation,test}/, train_{0..f}/ or images/{train,validation,test}/ with <image id>.jpg at any depth
   masks/ or {train,validation,test}-masks*/ with the mask files at any depth"""
 
 
@@ -74,8 +74,9 @@ class OpenImages(Converter):
         return {name: self._split(SPLITS[name], part, names, manifest) for name, part in rows.items()}
 
     def _split(self, part: str, rows: Parts, names: Mapping[str, str], manifest: Manifest) -> Split:
-        images = _files(part, self.source / part, self.source / "images" / part)
-        masks = _files(part, *sorted(self.source.glob("masks*")), *sorted(self.source.glob(f"{part}-masks*")))
+        letters = sorted(self.source.glob(f"{part}_[0-9a-f]"))
+        images = _files(self.source / part, self.source / "images" / part, *letters)
+        masks = _files(*sorted(self.source.glob("masks*")), *sorted(self.source.glob(f"{part}-masks*")))
         tables = [path for name in LABELS if (path := self._find(name.format(part=part)))]
         absent, usual = _absent(tables, names), self.source / "masks" / part
         items = [
@@ -208,7 +209,7 @@ def _no_negatives(part: str) -> str:
     return f"no verified negatives found, so that no name can be called absent: there is no {files}"
 
 
-def _files(part: str, *folders: Path) -> dict[str, Path]:
+def _files(*folders: Path) -> dict[str, Path]:
     """Return files below some folders: images by their stem, masks by their name."""
     found = {}
     for path in (path for folder in folders for path in sorted(folder.rglob("*.*"))):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lasagna.datamodules.converters.base import Converter, LazySplits, Split
 from lasagna.datamodules.converters.coco_json import read_coco
-from lasagna.datamodules.converters.coco_regions import regions_split
+from lasagna.datamodules.converters.coco_regions import images_root, regions_split
 from lasagna.datamodules.converters.files import LayoutError
 from lasagna.datamodules.converters.lvis_names import spoken_lvis_names
 from lasagna.record import Manifest
@@ -57,7 +57,7 @@ class PACO(Converter):
         content = read_coco(path)
         released = {number: category["name"] for number, category in content.categories.items()}
         names = spoken_part_names(released)
-        folder = self.images or self.source
+        folder = images_root(self.images or self.source)
         return regions_split(
             _manifest(names, released),
             content,

@@ -17,7 +17,7 @@ from lasagna.datamodules.converters.paco import spoken_part_names
 from lasagna.record import Manifest
 
 EXPECTED = """
-  {train,val}.json, in the folder, in `pascal_part` or in `annotations`
+  {train,val}.json, in the folder, in `pascal_part`, in `vlpart/pascal_part` or in `annotations`
   VOCdevkit/VOC2010/JPEGImages/<image>.jpg, or `--images`"""
 
 
@@ -39,7 +39,8 @@ class PascalPart(Converter):
         Raises:
             LayoutError: If there is no annotation file or no folder of images; later, if one is broken.
         """
-        roots = [self.source, self.source / "pascal_part", self.source / "annotations"]
+        inner = ("", "pascal_part", "vlpart/pascal_part", "annotations")
+        roots = [self.source / part for part in inner]
         files = [(part, root / f"{part}.json") for part in ("train", "val") for root in roots]
         found = {part: path for part, path in files if path.is_file()}
         if not found:

@@ -135,7 +135,8 @@ def _read_annotation(path: Path) -> tuple[list[str], str, list[dict[str, Any]]]:
         except UnicodeDecodeError:
             content = json.loads(data.decode("cp1252"))
         shapes = [{"label": str(shape["label"]), "points": list(shape["points"])} for shape in content["shapes"]]
-        texts = [text for text in map(str.strip, content["text"]) if text]
+        said = [content["text"]] if isinstance(content["text"], str) else content["text"]
+        texts = [text for text in map(str.strip, said) if text]
         return texts, "sentence" if content["is_sentence"] else "phrase", shapes
     except (OSError, ValueError, KeyError, TypeError) as fault:
         raise RecordError(f"{path}: not an annotation of ReasonSeg ({fault!r}); unpack it again") from fault

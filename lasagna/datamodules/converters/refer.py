@@ -58,8 +58,7 @@ class Refer(Converter):
         """
         folder = data_folder(self.source, self.dataset, EXPECTED)
         usual = SAIAPR_IMAGES if self.dataset == "refclef" else COCO_IMAGES
-        places = [self.images] if self.images else [self.source / usual, self.source.parent / usual]
-        images = first_folder(places, EXPECTED)
+        images = first_folder([self.images] if self.images else image_places(self.source, usual), EXPECTED)
         path = references_file(folder, f"refs({self.split_by})")
         expressions = _expressions(read_references(path))
         manifest = refer_manifest(f"{self.dataset}-{self.split_by}")
@@ -92,6 +91,12 @@ class RefCLEF(Refer):
 
     def __init__(self, source: Path, split_by: Literal["unc", "berkeley"] = "unc", images: Path | None = None) -> None:
         super().__init__(source, "refclef", split_by, images)
+
+
+def image_places(source: Path, usual: Path) -> list[Path]:
+    """Return where images may be: in the folder that REFER has them in, or in one of the same name nearby."""
+    places = (usual, Path("images") / usual.name, Path(usual.name))
+    return [root / place for place in places for root in (source, source.parent)]
 
 
 def data_folder(source: Path, dataset: str, expected: str) -> Path:
