@@ -281,7 +281,10 @@ def _write(
 
 def _clear(folder: Path, begun: Sequence[Shard]) -> None:
     """Remove what an earlier write left, except for the shards that are gone on with."""
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise ShardError(f"{folder}: the folder cannot be made ({fault.strerror}); choose another") from fault
     kept = {shard.file for shard in begun} | ({UNFINISHED_FILE} if begun else set())
     for path in written_files(folder):
         if path.name not in kept:

@@ -125,19 +125,24 @@ def regions_split(
     paths = [place(image) for image in content.images.values()]
     items = []
     for (number, image), path, key in zip(content.images.items(), paths, record_keys(paths), strict=True):
-        annotated = tuple(
-            (names[one["category_id"]], one.get("segmentation"), one.get("id", rank))
-            for rank, one in enumerate(content.annotations.get(number, ()))
-        )
-        absent, incomplete = (
-            tuple(names[one] for one in image.get(field, ()) if field in listed and one in names)
-            for field in (negatives, PARTIAL)
-        )
+        absent, incomplete = (_named(image, field, names) if negatives else () for field in (negatives, PARTIAL))
         incomplete += tuple(part for name in incomplete for part in parts.get(name, ()))
+        annotated = _annotated(content.annotations.get(number, ()), names)
         items.append(RegionItem(key, path, annotated, absent, tuple(dict.fromkeys(incomplete))))
     read = ReadRegions(manifest, content.path.name)
     notes = [note for field in listed if (note := _unknown_ids(content, field, names))]
     return Split(manifest, items, read, paths, notes, annotations=(content.path,))
+
+
+def _annotated(annotations: Sequence[Mapping[str, Any]], names: Mapping[int, str]) -> tuple[tuple[str, Any, int], ...]:
+    return tuple(
+        (names[one["category_id"]], one.get("segmentation"), one.get("id", rank))
+        for rank, one in enumerate(annotations)
+    )
+
+
+def _named(image: Mapping[str, Any], field: str, names: Mapping[int, str]) -> tuple[str, ...]:
+    return tuple(names[one] for one in image.get(field, ()) if one in names)
 
 
 def _unknown_ids(content: CocoFile, field: str, names: Mapping[int, str]) -> str:

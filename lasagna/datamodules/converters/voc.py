@@ -51,7 +51,7 @@ class VOC(Converter):
         self.background = background
 
     def splits(self) -> Mapping[str, Split]:
-        """Return train and val, as their lists say.
+        """Return train and val as their lists say, or all as "trainval" where there is no other list.
 
         Raises:
             LayoutError: If the folder is not laid out as expected, or no image is listed.
@@ -76,6 +76,8 @@ class VOC(Converter):
 
     def _lists(self, folder: Path, labelled: Sequence[str]) -> dict[str, list[str]]:
         lists = {split: _read_list(folder / f"{split}.txt") for split in ("train", "val")}
+        if not any(lists.values()):
+            lists["trainval"] = _read_list(folder / "trainval.txt")
         if self.augmented:
             listed = _read_list(folder / "train_aug.txt")
             lists["train"] = listed or [key for key in labelled if key not in set(lists["val"])]

@@ -205,6 +205,12 @@ def test_images_that_are_listed_twice_are_named_before_anything_is_written(tmp_p
     assert not (tmp_path / "shards").exists()
 
 
+def test_a_target_that_cannot_be_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ShardError, match=r"file/train: the folder cannot be made \(Not a directory\); choose another"):
+        convert(Dots(), tmp_path / "file", processes=0)
+
+
 def test_shards_of_another_data_set_are_not_written_over(tmp_path):
     class Others(Dots):
         def splits(self):

@@ -264,6 +264,14 @@ def test_voc_augmented_without_a_list_leaves_val_out(tmp_path):
     assert [item.key for item in splits["train"].items] == ["2007_000005"]
 
 
+def test_voc_with_one_list_is_one_split(tmp_path):
+    TestVOC().release(tmp_path)
+    lists = tmp_path / "VOCdevkit/VOC2012/ImageSets/Segmentation"
+    (lists / "train.txt").rename(lists / "trainval.txt")
+    (lists / "val.txt").unlink()
+    assert {name: len(split) for name, split in VOC(tmp_path).splits().items()} == {"trainval": 1}
+
+
 def test_voc_lists_name_what_is_missing(tmp_path):
     TestVOC().release(tmp_path)
     (tmp_path / "VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt").write_text("2007_000003\n2007_999999\n")

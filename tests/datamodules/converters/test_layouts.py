@@ -14,6 +14,7 @@ import test_refer as refer
 from lasagna.datamodules.converters import LayoutError, convert
 from lasagna.datamodules.converters.lvis import LVIS
 from lasagna.datamodules.converters.mapillary import Mapillary
+from lasagna.datamodules.converters.openimages import OpenImages
 from lasagna.datamodules.converters.paco import PACO
 from lasagna.datamodules.shards import _hold
 
@@ -55,6 +56,15 @@ def test_coco_images_elsewhere(tmp_path):
         shutil.move(images, tmp_path / "coco" / "images" / images.name)
         found = converter(tmp_path / kind.__name__, images=tmp_path / "coco").splits()
         assert all(list(split.records()) for split in found.values())
+
+
+def test_files_with_a_mark_of_their_encoding(tmp_path):
+    family.TestLVIS().release(tmp_path / "lvis")
+    openimages.TestOpenImages().release(tmp_path / "openimages")
+    for path in (path for ending in ("json", "csv", "txt") for path in tmp_path.rglob(f"*.{ending}")):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    for converter in (LVIS(tmp_path / "lvis"), OpenImages(tmp_path / "openimages")):
+        assert all(list(split.records()) for split in converter.splits().values())
 
 
 def test_the_other_version_of_mapillary_is_told(tmp_path):
