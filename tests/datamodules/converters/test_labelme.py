@@ -7,6 +7,7 @@ import pytest
 from converter_contract import ConverterContract, Expected
 from PIL import Image
 
+from lasagna.datamodules.converters import convert
 from lasagna.datamodules.converters.files import LayoutError
 from lasagna.datamodules.converters.labelme import LabelMe
 from lasagna.errors import RecordError
@@ -150,3 +151,12 @@ def test_faults_name_the_file(tmp_path, changes, message):
 def test_an_empty_folder_is_named(tmp_path):
     with pytest.raises(LayoutError, match="there is no LabelMe file"):
         LabelMe(tmp_path).splits()
+
+
+def test_images_that_are_not_there_are_named_before_anything_is_written(tmp_path):
+    picture(tmp_path / "mine" / "a.jpg")
+    for stem, name in (("a", "a.jpg"), ("b", "gone.jpg")):
+        save(tmp_path / "mine", stem, [], imagePath=name)
+    with pytest.raises(LayoutError, match=r"1 of the 2 files that the split 'train' needs.*gone\.jpg"):
+        convert(LabelMe(tmp_path / "mine"), tmp_path / "shards", processes=0)
+    assert not (tmp_path / "shards").exists()
