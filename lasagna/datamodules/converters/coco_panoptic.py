@@ -24,6 +24,7 @@ from lasagna.datamodules.converters.files import (
     read_image_file,
     read_label_file,
     shorten,
+    without_labels,
 )
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.errors import RecordError
@@ -42,7 +43,8 @@ class CocoPanoptic(Converter):
     """COCO panoptic, as it is unpacked; label values are COCO's category ids, and unlabelled pixels are ignored.
 
     Names are as people say them ("floor-other-merged" is "floor", "wall-brick" is "brick wall"); those of the release
-    are kept as aliases. Segments of crowds belong to their category. Images without annotations are not converted.
+    are kept as aliases. Segments of crowds belong to their category. Images without annotations are not converted, and
+    told of.
 
     Args:
         source: The folder that holds ``annotations``.
@@ -73,7 +75,8 @@ class CocoPanoptic(Converter):
         manifest = _manifest(content)
         items = [_item(content, number, images, labels) for number in content.annotations]
         files = [file for item in items for file in (item.image, item.label)]
-        return Split(manifest, items, ReadPanoptic(manifest), files, annotations=(path,))
+        bare = [image["file_name"] for number, image in content.images.items() if number not in content.annotations]
+        return Split(manifest, items, ReadPanoptic(manifest), files, without_labels(bare), annotations=(path,))
 
 
 @dataclass(frozen=True)

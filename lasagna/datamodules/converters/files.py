@@ -199,6 +199,12 @@ def text_lines(path: Path) -> list[str]:
         raise LayoutError(f"{path}: the file cannot be read as text ({fault}); unpack it again") from fault
 
 
+def without_labels(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the note of a split that some images were left out since nobody annotated them; none if there are none."""
+    said = f"{len(names)} images have no annotation ({shorten(names)}) and were left out"
+    return (said,) if names else ()
+
+
 def shorten(names: Sequence[str]) -> str:
     """Return the first few names, and dots if there are more."""
     return ", ".join(names[:MOST_LISTED]) + (", ..." if len(names) > MOST_LISTED else "")

@@ -23,6 +23,7 @@ from lasagna.datamodules.converters.files import (
     png_of,
     shorten,
     text_lines,
+    without_labels,
 )
 from lasagna.datamodules.converters.labelled_images import labelled_split
 from lasagna.errors import ConfigError, RecordError
@@ -77,7 +78,7 @@ class PascalContext(Converter):
                 manifest,
                 listed_pairs(images, labels, [key for key in keys if key in labels], str(folder)),
                 reader,
-                _without_labels([key for key in keys if key not in labels]),
+                without_labels([key for key in keys if key not in labels]),
             )
             for split, keys in _lists(folder.parent / "ImageSets" / "Main", labels).items()
         }
@@ -164,11 +165,6 @@ def _lists(folder: Path, labels: Mapping[str, Path]) -> dict[str, list[str]]:
         lists[split] = list(dict.fromkeys(line.split()[0] for line in lines if line.strip()))
     known = {split: keys for split, keys in lists.items() if not labels.keys().isdisjoint(keys)}
     return known or {"trainval": list(labels)}
-
-
-def _without_labels(keys: list[str]) -> tuple[str, ...]:
-    said = f"{len(keys)} of the images that the list names have no label file ({shorten(keys)}) and were left out"
-    return (said,) if keys else ()
 
 
 def _matlab_reader() -> Callable[[Path], dict[str, Any]]:

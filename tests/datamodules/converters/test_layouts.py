@@ -49,6 +49,12 @@ def test_other_layouts_give_the_same_records(tmp_path, kind, moves):
     }
 
 
+def test_coco_stuff_tells_of_images_without_a_label_file(tmp_path, capsys):
+    maps.TestCocoStuff().release(tmp_path / "release")
+    convert(maps.CocoStuff(tmp_path / "release"), tmp_path / "shards", processes=0)
+    assert capsys.readouterr().out.count("1 images have no annotation (000000777777) and were left out") == 2
+
+
 def test_coco_images_elsewhere(tmp_path):
     for kind, converter in ((family.TestLVIS, LVIS), (family.TestPACO, PACO)):
         kind().release(tmp_path / kind.__name__)

@@ -87,7 +87,7 @@ def test_files_that_are_not_there_are_named_or_counted(tmp_path):
 def test_listed_images_without_a_label_file_are_told(tmp_path, capsys):
     TestPascalContext59().release(tmp_path)
     convert(PascalContext(tmp_path), tmp_path / "shards", processes=0)
-    assert capsys.readouterr().out.count("1 of the images that the list names have no label file (2008_999999)") == 2
+    assert capsys.readouterr().out.count("1 images have no annotation (2008_999999) and were left out") == 2
 
 
 def test_broken_files_and_classes_are_named(tmp_path):
