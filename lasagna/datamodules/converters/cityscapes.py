@@ -12,7 +12,7 @@ import numpy as np
 
 from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.class_names import named_manifest, packaged_names
-from lasagna.datamodules.converters.files import LayoutError, Pair, pair_up, png_of, read_label_file
+from lasagna.datamodules.converters.files import LayoutError, Pair, pair_up, png_of, read_file, read_label_file
 from lasagna.datamodules.converters.labelled_images import labelled_split
 from lasagna.errors import RecordError
 from lasagna.record import Manifest
@@ -52,10 +52,15 @@ class Cityscapes(Converter):
         return {name: labelled_split(manifest, pairs, encode_label_ids) for name, pairs in parts.items() if pairs}
 
     def _pairs(self, split: str) -> list[Pair]:
-        images = dict(_frames(self.source / "leftImg8bit" / split, IMAGE))
-        labels = dict(_frames(self.source / "gtFine" / split, INSTANCE))
-        labels |= dict(_frames(self.source / "gtFine" / split, LABEL))
-        return pair_up(images, labels, str(self.source / "leftImg8bit" / split))
+        pictures, annotations = (self._folder(name) / split for name in ("leftImg8bit", "gtFine"))
+        images = dict(_frames(pictures, IMAGE))
+        labels = dict(_frames(annotations, INSTANCE)) | dict(_frames(annotations, LABEL))
+        return pair_up(images, labels, str(pictures))
+
+    def _folder(self, name: str) -> Path:
+        """Return one of the two folders; archives unpacked on their own lie in a folder called as they are."""
+        packaged = self.source / f"{name}_trainvaltest" / name
+        return packaged if packaged.is_dir() else self.source / name
 
 
 def encode_label_ids(path: Path) -> bytes:
@@ -67,7 +72,7 @@ def encode_label_ids(path: Path) -> bytes:
         RecordError: If the file cannot be decoded, or is not of this kind.
     """
     if not path.name.endswith(INSTANCE):
-        return path.read_bytes()
+        return read_file(path)
     values = read_label_file(path).astype(np.int64)
     if values.ndim != 2:
         raise RecordError(f"{path}: a file of instances has one value a pixel, this one has shape {values.shape}")

@@ -27,6 +27,8 @@ def packaged_names(name: str) -> dict[int, tuple[str, ...]]:
 def named_manifest(name: str, names: Names, origin: str, licence: str, void: tuple[int, ...] = ()) -> Manifest:
     """Return the manifest of a data set with label maps in which every pixel is annotated.
 
+    Another name of a class that is the name of a class itself ("screen" of "blind" in ADE20K) is no alias.
+
     Args:
         name: Name of the data set.
         names: Its classes by label value.
@@ -34,12 +36,14 @@ def named_manifest(name: str, names: Names, origin: str, licence: str, void: tup
         licence: Terms of use.
         void: Label values that count nowhere.
     """
+    categories = tuple(first for first, *_ in names.values())
+    aliases = {first: tuple(other for other in others if other not in categories) for first, *others in names.values()}
     return Manifest(
         name=name,
-        categories=tuple(first for first, *_ in names.values()),
+        categories=categories,
         labels={value: first for value, (first, *_) in names.items()},
         void=void,
         origin=origin,
         licence=licence,
-        aliases={first: tuple(others) for first, *others in names.values() if others},
+        aliases={first: others for first, others in aliases.items() if others},
     )

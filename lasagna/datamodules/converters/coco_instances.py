@@ -6,10 +6,11 @@ Source: Lin et al. (ECCV 2014); the format page of cocodataset.org.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.base import Converter, LazySplits, Split
 from lasagna.datamodules.converters.coco_json import CocoFile, read_coco
 from lasagna.datamodules.converters.coco_regions import regions_split
 from lasagna.datamodules.converters.entries import ID
@@ -57,15 +58,17 @@ class CocoInstances(Converter):
         """Return the splits whose annotation files are there.
 
         Raises:
-            LayoutError: If there is no annotation file, one is broken, or the folder of images is not there.
+            LayoutError: If there is no annotation file; later, if one is broken or a folder missing.
         """
         if self.annotations is not None:
-            return {"train": self._split(self.annotations, [self.images or self.source])}
+            return LazySplits({"train": partial(self._split, self.annotations, [self.images or self.source])})
         files = sorted((self.source / "annotations").glob("instances_*.json"))
         if not files:
             raise LayoutError(f"source: {self.source} holds no annotations/instances_*.json; expected{EXPECTED}")
         parts = {path.stem.removeprefix("instances_"): path for path in files}
-        return {part.removesuffix("2017"): self._split(path, self._places(part)) for part, path in parts.items()}
+        return LazySplits(
+            {part.removesuffix("2017"): partial(self._split, path, self._places(part)) for part, path in parts.items()}
+        )
 
     def _places(self, part: str) -> list[Path]:
         roots = [self.images] if self.images else [self.source, self.source / "images"]

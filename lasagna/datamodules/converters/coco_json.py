@@ -54,7 +54,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401
         LayoutError: If it is missing or is not JSON.
     """
     try:
-        return json.loads(path.read_text("utf-8"))
+        return json.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError as fault:
         raise LayoutError(f"{path}: the annotation file is missing; unpack it there, or correct the source") from fault
     except (OSError, ValueError) as fault:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.base import Converter, LazySplits, Split
 from lasagna.datamodules.converters.coco_json import CocoFile, read_coco
 from lasagna.datamodules.converters.coco_names import spoken_names
 from lasagna.datamodules.converters.files import (
@@ -23,6 +24,7 @@ from lasagna.datamodules.converters.files import (
     read_image_file,
     read_label_file,
     shorten,
+    without_labels,
 )
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.errors import RecordError
@@ -41,7 +43,8 @@ class CocoPanoptic(Converter):
     """COCO panoptic, as it is unpacked; label values are COCO's category ids, and unlabelled pixels are ignored.
 
     Names are as people say them ("floor-other-merged" is "floor", "wall-brick" is "brick wall"); those of the release
-    are kept as aliases. Segments of crowds belong to their category. Images without annotations are not converted.
+    are kept as aliases. Segments of crowds belong to their category. Images without annotations are not converted, and
+    told of.
 
     Args:
         source: The folder that holds ``annotations``.
@@ -56,23 +59,24 @@ class CocoPanoptic(Converter):
         """Return the splits whose annotation files are there.
 
         Raises:
-            LayoutError: If there is no annotation file, one is broken, or the folder of images is not there.
+            LayoutError: If there is no annotation file; later, if one is broken or a folder missing.
         """
         files = sorted((self.source / "annotations").glob("panoptic_*.json"))
         if not files:
             raise LayoutError(f"source: {self.source} holds no annotations/panoptic_*.json; expected{EXPECTED}")
         parts = {path.stem.removeprefix("panoptic_"): path for path in files}
-        return {part.removesuffix("2017"): self._split(part, path) for part, path in parts.items()}
+        return LazySplits({part.removesuffix("2017"): partial(self._split, part, path) for part, path in parts.items()})
 
     def _split(self, part: str, path: Path) -> Split:
         root = self.images or self.source
         images = first_folder([root / part, root / "images" / part], EXPECTED)
-        labels = first_folder([path.with_suffix("")], EXPECTED)
+        labels = first_folder([path.with_suffix(""), self.source / path.stem], EXPECTED)
         content = read_coco(path, annotation={"file_name": str, "segments_info": list})
         manifest = _manifest(content)
         items = [_item(content, number, images, labels) for number in content.annotations]
         files = [file for item in items for file in (item.image, item.label)]
-        return Split(manifest, items, ReadPanoptic(manifest), files)
+        bare = [image["file_name"] for number, image in content.images.items() if number not in content.annotations]
+        return Split(manifest, items, ReadPanoptic(manifest), files, without_labels(bare), annotations=(path,))
 
 
 @dataclass(frozen=True)

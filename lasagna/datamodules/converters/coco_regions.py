@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os.path import commonpath
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pycocotools import mask as coco
@@ -13,7 +14,7 @@ from pycocotools import mask as coco
 from lasagna.datamodules.converters.base import Split
 from lasagna.datamodules.converters.coco_json import CocoFile, cut_off, read_mask
 from lasagna.datamodules.converters.entries import ID, check_texts
-from lasagna.datamodules.converters.files import read_image_file
+from lasagna.datamodules.converters.files import read_image_file, shorten
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.masks import Mask, RLEMask
 from lasagna.record import Manifest, Record, Region
@@ -76,9 +77,16 @@ class ReadRegions:
                 left += cut_off(coding, size, where)
         regions = tuple(Region(name, united(parts, size)) for name, parts in masks.items())
         # what is annotated is there, even if no mask of it can be used
-        absent = tuple(name for name in item.absent if name not in {part for part, _, _ in item.parts})
+        known = {*unclear, *(part for part, _, _ in item.parts)}
+        absent = tuple(name for name in item.absent if name not in known)
         record = Record(item.key, data, size, self.manifest, regions=regions, absent=absent, unclear=tuple(unclear))
         return Reading(record, tuple(left))
+
+
+def images_root(folder: Path) -> Path:
+    """Return the folder that holds COCO's ``train2017`` and ``val2017``: a folder, or its ``images``."""
+    inner = folder / "images"
+    return inner if any((inner / part).is_dir() for part in ("train2017", "val2017")) else folder
 
 
 def united(masks: Sequence[RLEMask], size: tuple[int, int]) -> Mask:
@@ -90,7 +98,12 @@ def united(masks: Sequence[RLEMask], size: tuple[int, int]) -> Mask:
 
 
 def regions_split(
-    manifest: Manifest, content: CocoFile, names: Mapping[int, str], place: Place, negatives: str = ""
+    manifest: Manifest,
+    content: CocoFile,
+    names: Mapping[int, str],
+    place: Place,
+    negatives: str = "",
+    parts: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Split:
     """Return the split of an annotation file: all its images, also those without annotations.
 
@@ -101,6 +114,7 @@ def regions_split(
         place: Where images are.
         negatives: Field of an image that lists the ids of categories verified to be absent; where it is given,
             ``not_exhaustive_category_ids`` lists those of which only some things are annotated.
+        parts: Names of the parts of things; where not all of a kind of things are annotated, its parts are not either.
 
     Raises:
         LayoutError: If one of these fields is no list of ids.
@@ -111,16 +125,30 @@ def regions_split(
     paths = [place(image) for image in content.images.values()]
     items = []
     for (number, image), path, key in zip(content.images.items(), paths, record_keys(paths), strict=True):
-        parts = tuple(
-            (names[one["category_id"]], one.get("segmentation"), one.get("id", rank))
-            for rank, one in enumerate(content.annotations.get(number, ()))
-        )
-        absent, incomplete = (
-            tuple(names[one] for one in image.get(field, ()) if field in listed and one in names)
-            for field in (negatives, PARTIAL)
-        )
-        items.append(RegionItem(key, path, parts, absent, incomplete))
-    return Split(manifest, items, ReadRegions(manifest, content.path.name), paths)
+        absent, incomplete = (_named(image, field, names) if negatives else () for field in (negatives, PARTIAL))
+        incomplete += tuple(part for name in incomplete for part in parts.get(name, ()))
+        annotated = _annotated(content.annotations.get(number, ()), names)
+        items.append(RegionItem(key, path, annotated, absent, tuple(dict.fromkeys(incomplete))))
+    read = ReadRegions(manifest, content.path.name)
+    notes = [note for field in listed if (note := _unknown_ids(content, field, names))]
+    return Split(manifest, items, read, paths, notes, annotations=(content.path,))
+
+
+def _annotated(annotations: Sequence[Mapping[str, Any]], names: Mapping[int, str]) -> tuple[tuple[str, Any, int], ...]:
+    return tuple(
+        (names[one["category_id"]], one.get("segmentation"), one.get("id", rank))
+        for rank, one in enumerate(annotations)
+    )
+
+
+def _named(image: Mapping[str, Any], field: str, names: Mapping[int, str]) -> tuple[str, ...]:
+    return tuple(names[one] for one in image.get(field, ()) if one in names)
+
+
+def _unknown_ids(content: CocoFile, field: str, names: Mapping[int, str]) -> str:
+    ids = sorted({one for image in content.images.values() for one in image.get(field, ())} - set(names), key=str)
+    shown = shorten(list(map(str, ids)))
+    return f"{len(ids)} ids of `{field}` are no category's and say nothing ({shown})" if ids else ""
 
 
 def record_keys(paths: Sequence[Path]) -> list[str]:

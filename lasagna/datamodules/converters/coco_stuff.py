@@ -11,7 +11,14 @@ from pathlib import Path
 from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.class_names import packaged_names
 from lasagna.datamodules.converters.coco_names import spoken_names
-from lasagna.datamodules.converters.files import LayoutError, files_by_key, first_folder, pair_up
+from lasagna.datamodules.converters.files import (
+    LayoutError,
+    files_by_key,
+    first_folder,
+    pair_up,
+    read_file,
+    without_labels,
+)
 from lasagna.datamodules.converters.labelled_images import labelled_split
 from lasagna.record import Manifest
 
@@ -39,7 +46,7 @@ class CocoStuff(Converter):
         self.images = images
 
     def splits(self) -> Mapping[str, Split]:
-        """Return the splits that are there; images without a label file are left out where the set is a part of COCO.
+        """Return the splits that are there; images without a label file are left out, and told of.
 
         Raises:
             LayoutError: If the folder is not laid out as expected, or holds label files and no images.
@@ -50,10 +57,13 @@ class CocoStuff(Converter):
             folders = [self.source / folder / f"{name}2017" for folder in LABEL_FOLDERS]
             found = [folder for folder in folders if any(folder.glob("*.png"))]
             if found:
-                images = first_folder([(self.images or self.source) / f"{name}2017"], EXPECTED)
+                root = self.images or self.source
+                images = first_folder([root / f"{name}2017", root / "images" / f"{name}2017"], EXPECTED)
                 labels = files_by_key(found[0], (".png",))
-                pictures = {key: path for key, path in files_by_key(images, (".jpg",)).items() if key in labels}
-                parts[name] = labelled_split(manifest, pair_up(pictures, labels, str(images)), Path.read_bytes)
+                there = files_by_key(images, (".jpg",))
+                pairs = pair_up({key: path for key, path in there.items() if key in labels}, labels, str(images))
+                notes = without_labels([key for key in there if key not in labels])
+                parts[name] = labelled_split(manifest, pairs, read_file, notes)
         if not parts:
             raise LayoutError(f"source: {self.source} holds no label files of COCO-Stuff; expected{EXPECTED}")
         return parts

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from inspect import signature
+from typing import Any
 
 from lasagna.command_parser import CommandParser
 from lasagna.datamodules.converters.catalogue import CONVERTERS, find_converter
 from lasagna.datamodules.converters.conversion import convert
+from lasagna.errors import ConfigError
 
 
 def run(argv: Sequence[str]) -> None:
@@ -17,12 +20,14 @@ def run(argv: Sequence[str]) -> None:
 
     Raises:
         SystemExit: After help, and if an option is wrong.
-        LasagnaError: If there is no such data set, or it cannot be converted.
+        LasagnaError: If there is no such data set, it cannot be converted, or one of its options is called as one of
+            the conversion's.
     """
     if not argv or argv[0].startswith("-"):
         print(usage())
         raise SystemExit(0 if argv and argv[0] in ("-h", "--help") else 2)
     converter = find_converter(argv[0])
+    _check_options(converter)
     parser = CommandParser(prog=f"lasagna convert {argv[0]}")
     parser.add_class_arguments(converter)
     parser.add_function_arguments(convert, skip={"converter"})
@@ -40,7 +45,12 @@ def usage() -> str:
     return "\n".join([*head, "`lasagna convert NAME --help` lists the options; file.Class is a converter of your own."])
 
 
-def _parameters(converter: type) -> list[str]:
-    from inspect import signature
+def _check_options(converter: type) -> None:
+    if doubled := [name for name in _parameters(converter) if name in _parameters(convert)]:
+        raise ConfigError(
+            f"{converter.__name__}: `{doubled[0]}` is an option of every conversion; call its own otherwise"
+        )
 
+
+def _parameters(converter: Callable[..., Any]) -> list[str]:
     return list(signature(converter).parameters)

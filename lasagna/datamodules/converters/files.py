@@ -61,10 +61,7 @@ def files_by_key(folder: Path, suffixes: Sequence[str], ending: str = "") -> dic
 
 
 def pair_up(images: Mapping[str, Path], labels: Mapping[str, Path], place: str) -> list[Pair]:
-    """Join images and label files that carry the same key.
-
-    Where one of the two is missing, the pair names the file that should be there, so that whoever needs it says so or
-    counts it.
+    """Join images and label files that carry the same key (see ``listed_pairs``).
 
     Args:
         images: Image files by key.
@@ -77,20 +74,49 @@ def pair_up(images: Mapping[str, Path], labels: Mapping[str, Path], place: str) 
     Raises:
         LayoutError: If there are images and no label files, or the other way round.
     """
+    return listed_pairs(images, labels, list(dict.fromkeys((*images, *labels))), place)
+
+
+def listed_pairs(images: Mapping[str, Path], labels: Mapping[str, Path], keys: Sequence[str], place: str) -> list[Pair]:
+    """Join the images and label files that a list names.
+
+    Where one of the two is missing, the pair names the file that should be there, so that whoever needs it says so or
+    counts it.
+
+    Args:
+        images: Image files by key.
+        labels: Label files by key.
+        keys: The list.
+        place: Where they were found, for the message.
+
+    Raises:
+        LayoutError: If there are images and no label files, the other way round, or neither of what is listed.
+    """
+    if keys and not images and not labels:
+        raise LayoutError(f"{place}: {len(keys)} images are listed, and none of them is there ({shorten(keys)})")
     if bool(images) != bool(labels):
         alone = f"{len(images)} images" if images else f"{len(labels)} label files"
         there = shorten(list(images or labels))
         raise LayoutError(f"{place}: {alone} ({there}) and no {'label files' if images else 'images'}; unpack both")
-    return [
-        Pair(key, images.get(key) or _beside(images, key), labels.get(key) or _beside(labels, key))
-        for key in dict.fromkeys((*images, *labels))
-    ]
+    return [Pair(key, images.get(key) or _beside(images, key), labels.get(key) or _beside(labels, key)) for key in keys]
 
 
 def _beside(files: Mapping[str, Path], key: str) -> Path:
     """Return where the file of a key would be, were it called as the others are."""
     known, path = next(iter(files.items()))
     return path.with_name(path.name.replace(known, key, 1))
+
+
+def read_file(path: Path) -> bytes:
+    """Return the content of a file.
+
+    Raises:
+        RecordError: If it is missing or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as fault:
+        raise RecordError(f"{path}: the file cannot be read ({fault.strerror})") from fault
 
 
 def read_image_file(path: Path) -> tuple[bytes, tuple[int, int]]:
@@ -102,10 +128,7 @@ def read_image_file(path: Path) -> tuple[bytes, tuple[int, int]]:
     Raises:
         RecordError: If it is missing or cannot be decoded.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as fault:
-        raise RecordError(f"{path}: the image cannot be read ({fault.strerror})") from fault
+    data = read_file(path)
     height, width = decode_image(data, str(path)).shape[:2]
     return data, (height, width)
 
@@ -131,7 +154,7 @@ def first_folder(places: Sequence[Path], wanted: str) -> Path:
         if place.is_dir():
             return place
     looked = " or ".join(map(str, places))
-    raise LayoutError(f"source: there is no {looked}; expected {wanted}")
+    raise LayoutError(f"source: there is no {looked}; expected{wanted}")
 
 
 def missing_files(files: Iterable[Path]) -> list[Path]:
@@ -174,6 +197,12 @@ def text_lines(path: Path) -> list[str]:
         return path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as fault:
         raise LayoutError(f"{path}: the file cannot be read as text ({fault}); unpack it again") from fault
+
+
+def without_labels(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the note of a split that some images were left out since nobody annotated them; none if there are none."""
+    said = f"{len(names)} images have no annotation ({shorten(names)}) and were left out"
+    return (said,) if names else ()
 
 
 def shorten(names: Sequence[str]) -> str:

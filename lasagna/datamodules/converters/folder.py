@@ -54,9 +54,30 @@ class Folder(Converter):
         return {name: self._split(path, manifest, list(part.values())) for name, part in parts.items()}
 
     def _split(self, path: Path, manifest: Manifest, lines: Sequence[Line]) -> Split:
-        names = [name for line in lines for name in (line.fields["image"], *mask_files(line.fields))]
-        files = [self.source / name for name in dict.fromkeys(names)]
-        return Split(manifest, [(line.where, line.offset) for line in lines], ReadLine(path, manifest), files)
+        items = [self._item(line) for line in lines]
+        files = dict.fromkeys(file for item in items for file in item.files)
+        return Split(manifest, items, ReadLine(path, manifest), list(files), annotations=(path,))
+
+    def _item(self, line: Line) -> LineItem:
+        names = dict.fromkeys((line.fields["image"], *mask_files(line.fields)))
+        return LineItem(_key(line), line.where, line.offset, tuple(self.source / name for name in names))
+
+
+@dataclass(frozen=True)
+class LineItem:
+    """Where a line is.
+
+    Args:
+        key: Name of the record.
+        where: File and number of the line, for messages.
+        offset: Where it begins, in bytes.
+        files: The image and the mask files that it names.
+    """
+
+    key: str
+    where: str
+    offset: int
+    files: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -71,13 +92,13 @@ class ReadLine:
     path: Path
     manifest: Manifest
 
-    def __call__(self, item: tuple[str, int]) -> Reading:
+    def __call__(self, item: LineItem) -> Reading:
         """Read one line, given where it is.
 
         Raises:
             RecordError: If a file that it names is broken, or a mask is none or of another size than the image.
         """
-        line = line_at(self.path, *item)
+        line = line_at(self.path, item.where, item.offset)
         check_line(line)
         try:
             image_bytes, size = read_upright_image_file(self.path.parent / line.fields["image"])
@@ -99,6 +120,7 @@ class _Annotations:
         regions = [
             (part["name"], self._masks([part["mask"]], "categories", rank)) for rank, part in self._parts("categories")
         ]
+        unclear = [*(self.line.fields.get("unclear") or ()), *(name for name, masks in regions if masks is None)]
         ignore = self.line.fields.get("ignore")
         ignored = self._masks([] if ignore is None else [ignore], "ignore", 0)
         return {
@@ -108,7 +130,7 @@ class _Annotations:
             "talk": tuple(Turn(part["question"], part["answer"]) for _, part in self._parts("talk")),
             "absent": tuple(self.line.fields.get("absent") or ()),
             "ignore": ignored[0] if ignored else None,
-            "unclear": tuple(dict.fromkeys(name for name, masks in regions if masks is None)),
+            "unclear": tuple(dict.fromkeys(unclear)),
         }
 
     def _phrases(self) -> list[Phrase]:

@@ -18,8 +18,10 @@ from lasagna.datamodules.converters.refer import (
     COCO_IMAGES,
     REFERENCE,
     data_folder,
+    image_places,
     read_references,
     refer_manifest,
+    references_file,
     split_names,
 )
 
@@ -53,14 +55,14 @@ class GRefCOCO(Converter):
             LayoutError: If the folder is not laid out as expected, or a file of annotations is broken.
         """
         folder = data_folder(self.source, "grefcoco", EXPECTED)
-        places = [self.images] if self.images else [self.source / COCO_IMAGES, self.source.parent / COCO_IMAGES]
-        images = first_folder(places, EXPECTED)
+        images = first_folder([self.images] if self.images else image_places(self.source, COCO_IMAGES), EXPECTED)
         content = read_coco(folder / "instances.json")
-        references = read_references(folder, "grefs(unc)", {**REFERENCE, "ann_id": (*ID, list)})
+        path = references_file(folder, "grefs(unc)")
+        references = read_references(path, {**REFERENCE, "ann_id": (*ID, list)})
         several = [one for one in references if isinstance(one["ann_id"], list)]
         check_texts(several, "ann_id", ID, f"{folder}: references of several targets")
         expressions = _expressions(references, content)
-        return phrase_splits(refer_manifest("grefcoco-unc"), content, images, expressions)
+        return phrase_splits(refer_manifest("grefcoco-unc"), content, images, expressions, path)
 
 
 def _expressions(references: Iterable[Mapping[str, Any]], content: CocoFile) -> Iterable[Expression]:

@@ -40,16 +40,19 @@ class LabelledImages:
         return Reading(record)
 
 
-def labelled_split(manifest: Manifest, pairs: Sequence[Pair], encode_labels: LabelEncoder) -> Split:
+def labelled_split(
+    manifest: Manifest, pairs: Sequence[Pair], encode_labels: LabelEncoder, notes: Sequence[str] = ()
+) -> Split:
     """Return a split of images with label files.
 
     Args:
         manifest: What holds for its records.
         pairs: Its images with their label files, in the order to write.
         encode_labels: How its label files become label maps.
+        notes: What one should know of it.
     """
     files = [path for pair in pairs for path in (pair.image, pair.label)]
-    return Split(manifest, pairs, LabelledImages(manifest, encode_labels), files)
+    return Split(manifest, pairs, LabelledImages(manifest, encode_labels), files, notes)
 
 
 def _check_labels(record: Record, pair: Pair) -> None:

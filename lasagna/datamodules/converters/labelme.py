@@ -59,10 +59,12 @@ class LabelMe(Converter):
         found = {split: paths for split, paths in files.items() if paths}
         if not found:
             raise LayoutError(f"source: there is no LabelMe file in {self.source}; expected <image>.json in it")
-        labels = {shape["label"] for paths in found.values() for path in paths for shape in _read(path)["shapes"]}
+        labels: set[str] = set()
+        items = {split: [_item(path, labels) for path in paths] for split, paths in found.items()}
         names = spoken_labels(sorted(labels - {IGNORE}))
         read = ReadLabelMe(self._manifest(names), names)
-        return {split: Split(read.manifest, paths, read) for split, paths in found.items()}
+        files = {split: [item.image for item in part if item.image] for split, part in items.items()}
+        return {split: Split(read.manifest, part, read, files[split]) for split, part in items.items()}
 
     def _manifest(self, names: Mapping[str, str]) -> Manifest:
         return Manifest(
@@ -73,6 +75,21 @@ class LabelMe(Converter):
             licence="the user's own",
             aliases=other_labels(names),
         )
+
+
+@dataclass(frozen=True)
+class LabelMeItem:
+    """One image.
+
+    Args:
+        key: Name of the record.
+        path: The JSON file.
+        image: The image file that it names, or None if it holds the image itself.
+    """
+
+    key: str
+    path: Path
+    image: Path | None
 
 
 @dataclass(frozen=True)
@@ -87,14 +104,14 @@ class ReadLabelMe:
     manifest: Manifest
     names: Mapping[str, str]
 
-    def __call__(self, path: Path) -> Reading:
-        """Read one file.
+    def __call__(self, item: LabelMeItem) -> Reading:
+        """Read one file with its image.
 
         Raises:
             RecordError: If the file, the image or a shape is broken, or the image has another size than the file says.
         """
-        content = _read(path)
-        image_bytes, size = _image(path, content)
+        path, content = item.path, _read(item.path)
+        image_bytes, size = _held(path, content) if item.image is None else upright(*read_image_file(item.image))
         said = content.get("imageHeight") or size[0], content.get("imageWidth") or size[1]
         if said != size:
             raise RecordError(f"{path}: it was drawn on an image of size {said}, the image is of {size}")
@@ -103,7 +120,7 @@ class ReadLabelMe:
         ignored = [mask.decode() for label, mask in masks if label == IGNORE]
         ignore = RLEMask.from_array(np.any(ignored, axis=0)) if ignored else None
         unclear = tuple(dict.fromkeys(self.names[label] for label in lost if label != IGNORE))
-        record = Record(path.stem, image_bytes, size, self.manifest, regions, ignore=ignore, unclear=unclear)
+        record = Record(item.key, image_bytes, size, self.manifest, regions, ignore=ignore, unclear=unclear)
         return Reading(record, left_out)
 
 
@@ -140,12 +157,18 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise RecordError(f"{path}: not a file of LabelMe ({fault!r}); take it away or export it again") from fault
 
 
-def _image(path: Path, content: Mapping[str, Any]) -> tuple[bytes, tuple[int, int]]:
-    """Return the image that a file names, else the one that it holds, upright."""
+def _item(path: Path, labels: set[str]) -> LabelMeItem:
+    """Return where a file's image is, and add its labels to those of the others."""
+    content = _read(path)
+    labels.update(shape["label"] for shape in content["shapes"])
     # the name may come from Windows, with its slashes
     name = PureWindowsPath(str(content.get("imagePath") or "")).as_posix()
-    if (path.parent / name).is_file() or not content.get("imageData"):
-        return upright(*read_image_file(path.parent / (name if name != "." else "imagePath")))
+    image = path.parent / (name if name != "." else "imagePath")
+    return LabelMeItem(path.stem, path, image if image.is_file() or not content.get("imageData") else None)
+
+
+def _held(path: Path, content: Mapping[str, Any]) -> tuple[bytes, tuple[int, int]]:
+    """Return the image that a file holds, upright."""
     try:
         data = b64decode(content["imageData"])
     except (TypeError, ValueError) as fault:

@@ -35,7 +35,7 @@ class Talk:
     """A talk about an image.
 
     Args:
-        key: Name of the record.
+        key: Name of the record, or of the talk if there will be none.
         image: The image, or None if the talk is about none.
         turns: Its turns.
         left_out: What was left out of it.
@@ -78,7 +78,7 @@ class LlavaInstruct(Converter):
         except (KeyError, TypeError, AttributeError) as fault:
             raise LayoutError(f"{path}: not a file of talks in LLaVA's form ({fault!r})") from fault
         files = [talk.image for talk in talks if talk.image is not None]
-        return {"train": Split(MANIFEST, talks, read_talk, files)}
+        return {"train": Split(MANIFEST, talks, read_talk, files, annotations=(path,))}
 
     def _talks(self, entries: Sequence[Mapping[str, Any]]) -> list[Talk]:
         seen: Counter[str] = Counter()
@@ -87,8 +87,9 @@ class LlavaInstruct(Converter):
             name = entry.get("image")
             stem = PurePosixPath(name).stem if name else ""
             seen[stem] += 1
-            key = stem if seen[stem] == 1 else f"{stem}~{seen[stem]}"
-            turns, left_out = _turns(entry["conversations"], f"talk {entry['id']}")
+            where = f"talk {entry['id']}"
+            key = where if not name else stem if seen[stem] == 1 else f"{stem}~{seen[stem]}"
+            turns, left_out = _turns(entry["conversations"], where)
             talks.append(Talk(key, _place(folder, name) if name else None, turns, left_out))
         return talks
 
@@ -100,7 +101,7 @@ def read_talk(talk: Talk) -> Reading:
         RecordError: If the image is missing or broken.
     """
     if talk.image is None:
-        return Reading(None, (*talk.left_out, LeftOut("talk without an image", talk.key or "talk")))
+        return Reading(None, (*talk.left_out, LeftOut("talk without an image", talk.key)))
     if not talk.turns:
         return Reading(None, (*talk.left_out, LeftOut("talk without a turn", talk.key)))
     image_bytes, size = read_image_file(talk.image)

@@ -6,12 +6,13 @@ Source: Gupta, Dollar, Girshick (CVPR 2019); ``lvis-dataset/lvis-api``.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.base import Converter, LazySplits, Split
 from lasagna.datamodules.converters.coco_json import CocoFile, read_coco
-from lasagna.datamodules.converters.coco_regions import regions_split
+from lasagna.datamodules.converters.coco_regions import images_root, regions_split
 from lasagna.datamodules.converters.entries import check_texts
 from lasagna.datamodules.converters.files import LayoutError
 from lasagna.datamodules.converters.lvis_names import spoken_lvis_names
@@ -43,7 +44,7 @@ class LVIS(Converter):
         """Return the splits whose annotation files are there.
 
         Raises:
-            LayoutError: If there is no annotation file, there are several of a split, or one is broken.
+            LayoutError: If there is no annotation file, or several of a split; later, if one is broken.
         """
         files = [*self.source.glob("lvis_v*.json"), *(self.source / "annotations").glob("lvis_v*.json")]
         parts = {path.stem.split("_")[2]: path for path in sorted(files) if path.stem.count("_") == 2}
@@ -51,13 +52,13 @@ class LVIS(Converter):
             raise LayoutError(f"source: {self.source} holds no annotation files of LVIS; expected{EXPECTED}")
         if len(parts) < len(files):
             raise LayoutError(f"source: {self.source} holds several versions of LVIS; keep the files of one")
-        return {part: self._split(path) for part, path in parts.items()}
+        return LazySplits({part: partial(self._split, path) for part, path in parts.items()})
 
     def _split(self, path: Path) -> Split:
         content = read_coco(path, image={"coco_url": str})
         check_texts(content.content["categories"], "synonyms", (str,), f"{path}: categories")
         names = spoken_lvis_names({number: category["name"] for number, category in content.categories.items()})
-        folder = self.images or self.source
+        folder = images_root(self.images or self.source)
         return regions_split(_manifest(content, names), content, names, lambda image: folder / _place(image), NEGATIVES)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.class_names import Names, named_manifest
 from lasagna.datamodules.converters.coco_json import read_json
-from lasagna.datamodules.converters.files import LayoutError, files_by_key, pair_up
+from lasagna.datamodules.converters.files import LayoutError, files_by_key, pair_up, read_file
 from lasagna.datamodules.converters.labelled_images import labelled_split
 from lasagna.errors import ConfigError
 from lasagna.record import Manifest
@@ -54,7 +54,7 @@ class Mapillary(Converter):
                 if (root / "images").is_dir():
                     labels = files_by_key(self._labels(root), (".png",))
                     pairs = pair_up(files_by_key(root / "images", (".jpg",)), labels, str(root))
-                    parts[name] = labelled_split(manifest, pairs, Path.read_bytes)
+                    parts[name] = labelled_split(manifest, pairs, read_file)
         if not parts:
             raise LayoutError(f"source: {self.source} holds no images of Mapillary Vistas; expected{EXPECTED}")
         return parts
@@ -68,7 +68,9 @@ class Mapillary(Converter):
         files += [self.source / "config.json"] if self.version == "1.2" else []
         found = next((path for path in files if path.is_file()), None)
         if found is None:
-            raise LayoutError(f"source: there is no {' or '.join(map(str, files))}; expected{EXPECTED}")
+            older = [name for name in ("config.json", "config_v1.2.json") if (self.source / name).is_file()]
+            hint = f"\nThere is {older[0]}: for its classes give `--version 1.2`" if older else ""
+            raise LayoutError(f"source: there is no {' or '.join(map(str, files))}; expected{EXPECTED}{hint}")
         return mapillary_manifest(read_json(found), self.version, found)
 
 

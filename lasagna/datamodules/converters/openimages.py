@@ -6,11 +6,9 @@ Source: Kuznetsova et al. (IJCV 2020), Benenson et al. (CVPR 2019); the csv file
 from __future__ import annotations
 
 import csv
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from sys import intern
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +17,7 @@ from PIL import Image
 from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.coco_regions import united
 from lasagna.datamodules.converters.files import LayoutError, read_image_file, read_label_file, shorten, text_lines
+from lasagna.datamodules.converters.openimages_tables import Parts, things_by_image, verified_absent
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.masks import RLEMask
 from lasagna.record import Manifest, Record, Region
@@ -31,17 +30,11 @@ LABELS = (
     "oidv6-{part}-annotations-human-imagelabels.csv",
     "{part}-annotations-human-imagelabels-boxable.csv",
 )
-ABSENT = ("0", "0.0")
-"""Confidence of a label that people found to be wrong."""
-
-Parts = Mapping[str, Sequence[tuple[str, str]]]
-"""Id of an image to the id of the class and the mask file of each thing on it."""
-
 EXPECTED = """
   {train,validation,test}-annotations-object-segmentation.csv, in the folder or in `annotations`
   oidv6-class-descriptions.csv or class-descriptions-boxable.csv
   [oidv6-]{train,validation,test}-annotations-human-imagelabels[-boxable].csv for names that are verified to be absent
-  {train,validation,test}/ or images/{train,validation,test}/ with <image id>.jpg at any depth
+  {train,validation,test}/, train_{0..f}/ or images/{train,validation,test}/ with <image id>.jpg at any depth
   masks/ or {train,validation,test}-masks*/ with the mask files at any depth"""
 
 
@@ -66,7 +59,7 @@ class OpenImages(Converter):
             LayoutError: If a csv file is missing or no such table, or a class has no description.
         """
         tables = {name: self._find(MASKS.format(part=part)) for name, part in SPLITS.items()}
-        rows = {name: _by_image(path) for name, path in tables.items() if path}
+        rows = {name: things_by_image(path) for name, path in tables.items() if path}
         if not rows:
             raise LayoutError(f"source: {self.source} holds no csv of masks of Open Images; expected{EXPECTED}")
         names = self._names({label for part in rows.values() for things in part.values() for label, _ in things})
@@ -74,10 +67,11 @@ class OpenImages(Converter):
         return {name: self._split(SPLITS[name], part, names, manifest) for name, part in rows.items()}
 
     def _split(self, part: str, rows: Parts, names: Mapping[str, str], manifest: Manifest) -> Split:
-        images = _files(part, self.source / part, self.source / "images" / part)
-        masks = _files(part, *sorted(self.source.glob("masks*")), *sorted(self.source.glob(f"{part}-masks*")))
+        letters = sorted(self.source.glob(f"{part}_[0-9a-f]"))
+        images = _files(self.source / part, self.source / "images" / part, *letters)
+        masks = _files(*sorted(self.source.glob("masks*")), *sorted(self.source.glob(f"{part}-masks*")))
         tables = [path for name in LABELS if (path := self._find(name.format(part=part)))]
-        absent, usual = _absent(tables, names), self.source / "masks" / part
+        absent, usual = verified_absent(tables, names), self.source / "masks" / part
         items = [
             MaskFilesItem(
                 image,
@@ -88,7 +82,9 @@ class OpenImages(Converter):
             for image, things in rows.items()
         ]
         files = [path for item in items for path in (item.image, *(mask for _, mask in item.masks))]
-        return Split(manifest, items, ReadMaskFiles(manifest), files, () if tables else (_no_negatives(part),))
+        notes = () if tables else (_no_negatives(part),)
+        read = [path for path in (self._find(MASKS.format(part=part)), *tables) if path]
+        return Split(manifest, items, ReadMaskFiles(manifest), files, notes, read)
 
     def _names(self, used: set[str]) -> dict[str, str]:
         listed = self._find("classes-segmentation.txt")
@@ -163,50 +159,12 @@ def fit_nearest(pixels: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.
     return np.asarray(resized, dtype=bool)
 
 
-def read_table(path: Path, *columns: str) -> Iterator[tuple[str, ...]]:
-    """Read some columns of a csv file with a header, a row at a time.
-
-    Raises:
-        LayoutError: If one of the columns is missing, a row ends before it, or the file is no text.
-    """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.reader(file)
-            header = next(reader, [])
-            if missing := [name for name in columns if name not in header]:
-                raise LayoutError(f"{path}: the table has no column {', '.join(missing)}; download it again")
-            places = [header.index(name) for name in columns]
-            for row in filter(None, reader):
-                if len(row) <= max(places):
-                    raise LayoutError(f"{path}:{reader.line_num}: the row is cut short; download the table again")
-                yield tuple(row[place] for place in places)
-    except (UnicodeDecodeError, csv.Error) as fault:
-        raise LayoutError(f"{path}: the table cannot be read ({fault}); download it again") from fault
-
-
-def _by_image(path: Path) -> Parts:
-    found: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for image, label, mask in read_table(path, "ImageID", "LabelName", "MaskPath"):
-        # few classes come millions of times
-        found[image].append((intern(label), mask))
-    return found
-
-
-def _absent(tables: Sequence[Path], names: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = defaultdict(tuple)
-    for path in tables:
-        for image, label, confidence in read_table(path, "ImageID", "LabelName", "Confidence"):
-            if confidence in ABSENT and label in names:
-                found[image] += (names[label],)
-    return found
-
-
 def _no_negatives(part: str) -> str:
     files = " or ".join(name.format(part=part) for name in LABELS)
     return f"no verified negatives found, so that no name can be called absent: there is no {files}"
 
 
-def _files(part: str, *folders: Path) -> dict[str, Path]:
+def _files(*folders: Path) -> dict[str, Path]:
     """Return files below some folders: images by their stem, masks by their name."""
     found = {}
     for path in (path for folder in folders for path in sorted(folder.rglob("*.*"))):

@@ -20,6 +20,7 @@ LINE = {
     "split": str,
     "categories": list,
     "absent": list,
+    "unclear": list,
     "phrases": list,
     "questions": list,
     "talk": list,
@@ -33,6 +34,9 @@ PARTS: dict[str, tuple[dict[str, type], tuple[str, ...]]] = {
     "talk": ({"question": str, "answer": str}, ("question", "answer")),
 }
 """For each list of objects their fields, and which of them must be there."""
+
+NAME_LISTS = ("absent", "unclear")
+"""Fields that list names."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ def check_line(line: Line) -> None:
     """Check that a line has the fields that it must have, of the right kinds, and no others.
 
     Raises:
-        RecordError: If it has not.
+        RecordError: If it has not, or says of a name that it is absent and that it is there.
     """
     check_fields(line.fields, LINE, ("image",), line.where)
     for field, (kinds, needed) in PARTS.items():
@@ -105,9 +109,20 @@ def check_line(line: Line) -> None:
             if not isinstance(part, dict):
                 raise RecordError(f"{place}: expected an object, got {str(part)[:60]!r}")
             check_fields(part, kinds, needed, place)
+    for field in NAME_LISTS:
+        for rank, name in enumerate(line.fields.get(field) or ()):
+            if not isinstance(name, str) or not name.strip():
+                raise RecordError(f"{line.where}: {field}[{rank}]: expected a name, got {str(name)[:60]!r}")
+    _check_absent(line)
+
+
+def _check_absent(line: Line) -> None:
+    there = {part["name"] for part in line.fields.get("categories") or ()} | {*(line.fields.get("unclear") or ())}
     for rank, name in enumerate(line.fields.get("absent") or ()):
-        if not isinstance(name, str):
-            raise RecordError(f"{line.where}: absent[{rank}]: expected a text, got {str(name)[:60]!r}")
+        if name in there:
+            raise RecordError(
+                f"{line.where}: absent[{rank}]: {name!r} is in 'categories' or 'unclear' as well; keep one of them"
+            )
 
 
 def check_fields(fields: Mapping[str, Any], kinds: Mapping[str, type], needed: tuple[str, ...], where: str) -> None:

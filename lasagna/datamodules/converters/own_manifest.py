@@ -9,7 +9,7 @@ from typing import Any
 
 from lasagna.datamodules.converters.coco_json import read_json
 from lasagna.datamodules.converters.files import LayoutError
-from lasagna.datamodules.converters.own_lines import Line, check_fields
+from lasagna.datamodules.converters.own_lines import NAME_LISTS, Line, check_fields
 from lasagna.errors import QueryError, RecordError
 from lasagna.prompt_format import normalise
 from lasagna.prompt_formats import PROMPT_FORMATS
@@ -89,7 +89,8 @@ def _gather(lines: Sequence[Line], listed: Sequence[str]) -> set[str]:
 
 def _names(line: Line) -> Iterator[str]:
     parts = [part.get("name") for part in line.fields.get("categories") or () if isinstance(part, dict)]
-    yield from (name for name in [*parts, *(line.fields.get("absent") or ())] if isinstance(name, str) and name.strip())
+    listed = [name for field in NAME_LISTS for name in line.fields.get(field) or ()]
+    yield from (name for name in [*parts, *listed] if isinstance(name, str) and name.strip())
 
 
 def _check_name(name: str, where: str) -> None:

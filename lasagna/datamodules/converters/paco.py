@@ -6,11 +6,12 @@ Source: Ramanathan et al. (CVPR 2023); ``facebookresearch/paco``, docs/PACO_DATA
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
-from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.base import Converter, LazySplits, Split
 from lasagna.datamodules.converters.coco_json import read_coco
-from lasagna.datamodules.converters.coco_regions import regions_split
+from lasagna.datamodules.converters.coco_regions import images_root, regions_split
 from lasagna.datamodules.converters.files import LayoutError
 from lasagna.datamodules.converters.lvis_names import spoken_lvis_names
 from lasagna.record import Manifest
@@ -28,8 +29,8 @@ class PACO(Converter):
     """PACO-LVIS; a part is called by its object and itself: "table:apron" is "table apron".
 
     What is not annotated is unknown; only the categories that an image lists as verified to be absent may be called so.
-    Those of which it says that only some things are annotated are unclear on it. Its test images, and some of val, are
-    in COCO's val2017.
+    Those of which it says that only some things are annotated are unclear on it, and so are their parts. Its test
+    images, and some of val, are in COCO's val2017.
 
     Args:
         source: The folder that holds the annotation files.
@@ -44,21 +45,26 @@ class PACO(Converter):
         """Return the splits whose annotation files are there.
 
         Raises:
-            LayoutError: If there is no annotation file, or one is broken.
+            LayoutError: If there is no annotation file; later, if one is broken.
         """
         files = [*self.source.glob("paco_lvis_v1_*.json"), *(self.source / "annotations").glob("paco_lvis_v1_*.json")]
         parts = {path.stem.removeprefix("paco_lvis_v1_"): path for path in sorted(files)}
         if not parts:
             raise LayoutError(f"source: {self.source} holds no annotation files of PACO-LVIS; expected{EXPECTED}")
-        return {part: self._split(path) for part, path in parts.items()}
+        return LazySplits({part: partial(self._split, path) for part, path in parts.items()})
 
     def _split(self, path: Path) -> Split:
         content = read_coco(path)
         released = {number: category["name"] for number, category in content.categories.items()}
         names = spoken_part_names(released)
-        folder = self.images or self.source
+        folder = images_root(self.images or self.source)
         return regions_split(
-            _manifest(names, released), content, names, lambda image: folder / image["file_name"], NEGATIVES
+            _manifest(names, released),
+            content,
+            names,
+            lambda image: folder / image["file_name"],
+            NEGATIVES,
+            _parts(names, released),
         )
 
 
@@ -76,6 +82,17 @@ def spoken_part_names(names: Mapping[int, str]) -> dict[int, str]:
 def _part(thing: str, part: str, said: Mapping[str, str]) -> str:
     words = part.replace("_", " ")
     return f"{said[thing]} {MISSPELLED.get(words, words)}".strip()
+
+
+def _parts(names: Mapping[int, str], released: Mapping[int, str]) -> dict[str, list[str]]:
+    """Return the names of the parts of each kind of objects."""
+    owners = {name: names[number] for number, name in released.items()}
+    found: dict[str, list[str]] = {}
+    for number, name in released.items():
+        thing, colon, _ = name.partition(":")
+        if colon and thing in owners:
+            found.setdefault(owners[thing], []).append(names[number])
+    return found
 
 
 def _manifest(names: Mapping[int, str], released: Mapping[int, str]) -> Manifest:

@@ -17,12 +17,13 @@ from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.class_names import Names, named_manifest, packaged_names
 from lasagna.datamodules.converters.files import (
     LayoutError,
-    Pair,
     files_by_key,
     first_folder,
+    listed_pairs,
     png_of,
     shorten,
     text_lines,
+    without_labels,
 )
 from lasagna.datamodules.converters.labelled_images import labelled_split
 from lasagna.errors import ConfigError, RecordError
@@ -63,20 +64,23 @@ class PascalContext(Converter):
         """Return train and val as the lists of VOC 2010 have them, or all as "trainval" where there are no lists.
 
         Raises:
-            LayoutError: If the folder is not laid out as expected, or a label file has no image.
+            LayoutError: If the folder is not laid out as expected.
             ConfigError: If Matlab files cannot be read, since the extra is not installed.
         """
         _matlab_reader()
         labels = files_by_key(first_folder([self.source / "trainval"], EXPECTED), (".mat",))
         folder = self._image_folder()
         images = files_by_key(folder, (".jpg",))
-        if missing := [key for key in labels if key not in images]:
-            raise LayoutError(f"{folder}: {len(missing)} label files have no image there ({shorten(missing)})")
         manifest, values = context_classes(self.classes, _names(self.source / "labels.txt"))
         reader = ContextLabels(values)
         return {
-            split: labelled_split(manifest, [Pair(key, images[key], labels[key]) for key in keys], reader)
-            for split, keys in _lists(folder.parent / "ImageSets" / "Main", set(labels)).items()
+            split: labelled_split(
+                manifest,
+                listed_pairs(images, labels, [key for key in keys if key in labels], str(folder)),
+                reader,
+                without_labels([key for key in keys if key not in labels]),
+            )
+            for split, keys in _lists(folder.parent / "ImageSets" / "Main", labels).items()
         }
 
     def _image_folder(self) -> Path:
@@ -152,13 +156,15 @@ def _names(path: Path) -> Names:
     return {value: spelled.get(name, (name,)) for value, name in listed.items() if value != NONE}
 
 
-def _lists(folder: Path, there: set[str]) -> dict[str, list[str]]:
+def _lists(folder: Path, labels: Mapping[str, Path]) -> dict[str, list[str]]:
+    """Return the lists that name an image with a label file, or else all such images."""
     lists = {}
     for split in ("train", "val"):
         path = folder / f"{split}.txt"
         lines = text_lines(path) if path.is_file() else []
-        lists[split] = [key for key in (line.split()[0] for line in lines if line.strip()) if key in there]
-    return {split: keys for split, keys in lists.items() if keys} or {"trainval": sorted(there)}
+        lists[split] = list(dict.fromkeys(line.split()[0] for line in lines if line.strip()))
+    known = {split: keys for split, keys in lists.items() if not labels.keys().isdisjoint(keys)}
+    return known or {"trainval": list(labels)}
 
 
 def _matlab_reader() -> Callable[[Path], dict[str, Any]]:

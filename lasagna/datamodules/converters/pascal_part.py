@@ -6,9 +6,10 @@ Source: Chen et al. (CVPR 2014); ``facebookresearch/VLPart``, tools/pascal_part_
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
-from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.base import Converter, LazySplits, Split
 from lasagna.datamodules.converters.coco_json import read_coco
 from lasagna.datamodules.converters.coco_regions import regions_split
 from lasagna.datamodules.converters.files import LayoutError, first_folder
@@ -16,7 +17,7 @@ from lasagna.datamodules.converters.paco import spoken_part_names
 from lasagna.record import Manifest
 
 EXPECTED = """
-  {train,val}.json, in the folder, in `pascal_part` or in `annotations`
+  {train,val}.json, in the folder, in `pascal_part`, in `vlpart/pascal_part` or in `annotations`
   VOCdevkit/VOC2010/JPEGImages/<image>.jpg, or `--images`"""
 
 
@@ -36,9 +37,10 @@ class PascalPart(Converter):
         """Return the splits whose annotation files are there.
 
         Raises:
-            LayoutError: If there is no annotation file, one is broken, or the folder of images is not there.
+            LayoutError: If there is no annotation file or no folder of images; later, if one is broken.
         """
-        roots = [self.source, self.source / "pascal_part", self.source / "annotations"]
+        inner = ("", "pascal_part", "vlpart/pascal_part", "annotations")
+        roots = [self.source / part for part in inner]
         files = [(part, root / f"{part}.json") for part in ("train", "val") for root in roots]
         found = {part: path for part, path in files if path.is_file()}
         if not found:
@@ -46,7 +48,7 @@ class PascalPart(Converter):
         voc = Path("VOCdevkit/VOC2010/JPEGImages")
         places = [self.images] if self.images else [self.source / voc, self.source.parent / voc]
         folder = first_folder(places, EXPECTED)
-        return {part: _split(path, folder) for part, path in found.items()}
+        return LazySplits({part: partial(_split, path, folder) for part, path in found.items()})
 
 
 def _split(path: Path, folder: Path) -> Split:

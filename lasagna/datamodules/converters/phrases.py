@@ -53,7 +53,7 @@ class PhraseItem:
 
 
 def phrase_splits(
-    manifest: Manifest, content: CocoFile, images: Path, expressions: Iterable[Expression]
+    manifest: Manifest, content: CocoFile, images: Path, expressions: Iterable[Expression], references: Path
 ) -> dict[str, Split]:
     """Gather phrases by split and image, in the order in which images are first spoken of.
 
@@ -62,6 +62,7 @@ def phrase_splits(
         content: The file with images and annotated things.
         images: Folder of the images.
         expressions: The phrases.
+        references: The file that they are in.
 
     Raises:
         LayoutError: If a phrase is about an image or a thing that is not there, two things have the same id, or there
@@ -77,7 +78,8 @@ def phrase_splits(
     splits = {}
     for split, by_image in gathered.items():
         items = [_item(content, number, said, images, things) for number, said in by_image.items()]
-        splits[split] = Split(manifest, items, ReadPhrases(manifest, content.path.name), [item.image for item in items])
+        read, files = ReadPhrases(manifest, content.path.name), [item.image for item in items]
+        splits[split] = Split(manifest, items, read, files, annotations=(content.path, references))
     return splits
 
 

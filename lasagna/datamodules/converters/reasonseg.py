@@ -25,6 +25,7 @@ from lasagna.masks import RLEMask
 from lasagna.record import Manifest, Question, Record
 
 SPLITS = ("train", "val", "test")
+EXPLANATIONS = "explanatory/train.json"
 MANIFEST = Manifest(
     name="reasonseg",
     unannotated="unknown",
@@ -88,7 +89,7 @@ class ReasonSeg(Converter):
         words = _explanations(root) if split == "train" and self.explanations else {}
         items = [Example(pair.key, pair.image, pair.label, words.get(pair.image.name, "")) for pair in pairs]
         files = [path for item in items for path in (item.image, item.annotation)]
-        return Split(MANIFEST, items, read_example, files)
+        return Split(MANIFEST, items, read_example, files, annotations=(root / EXPLANATIONS,) if words else ())
 
 
 def read_example(item: Example) -> Reading:
@@ -134,17 +135,18 @@ def _read_annotation(path: Path) -> tuple[list[str], str, list[dict[str, Any]]]:
         except UnicodeDecodeError:
             content = json.loads(data.decode("cp1252"))
         shapes = [{"label": str(shape["label"]), "points": list(shape["points"])} for shape in content["shapes"]]
-        texts = [text for text in map(str.strip, content["text"]) if text]
+        said = [content["text"]] if isinstance(content["text"], str) else content["text"]
+        texts = [text for text in map(str.strip, said) if text]
         return texts, "sentence" if content["is_sentence"] else "phrase", shapes
     except (OSError, ValueError, KeyError, TypeError) as fault:
         raise RecordError(f"{path}: not an annotation of ReasonSeg ({fault!r}); unpack it again") from fault
 
 
 def _explanations(root: Path) -> dict[str, str]:
-    path = root / "explanatory" / "train.json"
+    path = root / EXPLANATIONS
     try:
         return {str(entry["image"]): str(entry["outputs"]) for entry in read_json(path)}
     except (KeyError, TypeError) as fault:
         raise LayoutError(f"{path}: not a list of explanations ({fault!r}); unpack it again") from fault
     except LayoutError as fault:
-        raise LayoutError(f"{fault} Or go on without by `--explanations false`") from fault
+        raise LayoutError(f"{fault}, or go on without it by `--explanations false`") from fault

@@ -58,11 +58,11 @@ class Refer(Converter):
         """
         folder = data_folder(self.source, self.dataset, EXPECTED)
         usual = SAIAPR_IMAGES if self.dataset == "refclef" else COCO_IMAGES
-        places = [self.images] if self.images else [self.source / usual, self.source.parent / usual]
-        images = first_folder(places, EXPECTED)
-        references = read_references(folder, f"refs({self.split_by})")
+        images = first_folder([self.images] if self.images else image_places(self.source, usual), EXPECTED)
+        path = references_file(folder, f"refs({self.split_by})")
+        expressions = _expressions(read_references(path))
         manifest = refer_manifest(f"{self.dataset}-{self.split_by}")
-        return phrase_splits(manifest, read_coco(folder / "instances.json"), images, _expressions(references))
+        return phrase_splits(manifest, read_coco(folder / "instances.json"), images, expressions, path)
 
 
 class RefCOCO(Refer):
@@ -93,6 +93,12 @@ class RefCLEF(Refer):
         super().__init__(source, "refclef", split_by, images)
 
 
+def image_places(source: Path, usual: Path) -> list[Path]:
+    """Return where images may be: in the folder that REFER has them in, or in one of the same name nearby."""
+    places = (usual, Path("images") / usual.name, Path(usual.name))
+    return [root / place for place in places for root in (source, source.parent)]
+
+
 def data_folder(source: Path, dataset: str, expected: str) -> Path:
     """Return the folder with the annotations: the source or its folder of the data set's name.
 
@@ -105,21 +111,29 @@ def data_folder(source: Path, dataset: str, expected: str) -> Path:
     raise LayoutError(f"source: neither {source / dataset} nor {source} holds instances.json; expected{expected}")
 
 
-def read_references(folder: Path, name: str, kinds: Kinds = REFERENCE) -> list[Mapping[str, Any]]:
-    """Read the file of references, serialised or as JSON.
+def references_file(folder: Path, name: str) -> Path:
+    """Return the file of references, serialised or as JSON.
 
     Raises:
-        LayoutError: If there is none, it is broken, or holds something else.
+        LayoutError: If there is none.
     """
     files = [folder / f"{name}{suffix}" for suffix in (".json", ".p")]
-    found = next((path for path in files if path.is_file()), None)
-    if found is None:
-        others = ", ".join(sorted(path.name for path in folder.glob("*refs*"))) or "none"
-        raise LayoutError(f"split_by: there is no {' or '.join(map(str, files))}; there are {others}")
-    references = read_json(found) if found.suffix == ".json" else read_plain_pickle(found)
-    check_entries(references, kinds, f"{found}: references")
+    if found := next((path for path in files if path.is_file()), None):
+        return found
+    others = ", ".join(sorted(path.name for path in folder.glob("*refs*"))) or "none"
+    raise LayoutError(f"split_by: there is no {' or '.join(map(str, files))}; there are {others}")
+
+
+def read_references(path: Path, kinds: Kinds = REFERENCE) -> list[Mapping[str, Any]]:
+    """Read the file of references.
+
+    Raises:
+        LayoutError: If it is broken, or holds something else.
+    """
+    references = read_json(path) if path.suffix == ".json" else read_plain_pickle(path)
+    check_entries(references, kinds, f"{path}: references")
     for place, reference in enumerate(references):
-        check_entries(reference["sentences"], {"sent": str}, f"{found}: references[{place}]: sentences")
+        check_entries(reference["sentences"], {"sent": str}, f"{path}: references[{place}]: sentences")
     return list(references)
 
 

@@ -5,7 +5,7 @@ Source: Everingham et al. (IJCV 2010 and 2015), the development kit's layout.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -14,11 +14,10 @@ from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.class_names import named_manifest, packaged_names
 from lasagna.datamodules.converters.files import (
     LayoutError,
-    Pair,
     files_by_key,
     first_folder,
-    pair_up,
-    shorten,
+    listed_pairs,
+    read_file,
     text_lines,
 )
 from lasagna.datamodules.converters.labelled_images import labelled_split
@@ -52,22 +51,21 @@ class VOC(Converter):
         self.background = background
 
     def splits(self) -> Mapping[str, Split]:
-        """Return train and val, as their lists say.
+        """Return train and val as their lists say, or all as "trainval" where there is no other list.
 
         Raises:
-            LayoutError: If the folder is not laid out as expected, or a listed image or label file is missing.
+            LayoutError: If the folder is not laid out as expected, or no image is listed.
         """
         root = first_folder([folder / "JPEGImages" for folder in self._roots()], EXPECTED).parent
         folder = "SegmentationClassAug" if self.augmented else "SegmentationClass"
         labels = files_by_key(first_folder([root / folder], EXPECTED), (".png",))
-        images = {key: path for key, path in files_by_key(root / "JPEGImages", (".jpg",)).items() if key in labels}
-        pairs = {pair.key: pair for pair in pair_up(images, labels, str(root))}
-        lists = self._lists(root / "ImageSets" / "Segmentation", pairs)
+        images = files_by_key(root / "JPEGImages", (".jpg",))
+        lists = self._lists(root / "ImageSets" / "Segmentation", sorted(labels))
         if not any(lists.values()):
             raise LayoutError(f"source: {root} has no list of images of a split; expected{EXPECTED}")
         manifest = voc_manifest(self.background)
         return {
-            split: labelled_split(manifest, _listed(pairs, keys, split), Path.read_bytes)
+            split: labelled_split(manifest, listed_pairs(images, labels, keys, str(root)), read_file)
             for split, keys in lists.items()
             if keys
         }
@@ -76,11 +74,13 @@ class VOC(Converter):
         inner = [path for path in sorted(self.source.glob("VOC*")) if path.is_dir()]
         return [self.source, *inner, *sorted(self.source.glob("VOCdevkit/VOC*"))]
 
-    def _lists(self, folder: Path, pairs: Mapping[str, Pair]) -> dict[str, list[str]]:
+    def _lists(self, folder: Path, labelled: Sequence[str]) -> dict[str, list[str]]:
         lists = {split: _read_list(folder / f"{split}.txt") for split in ("train", "val")}
+        if not any(lists.values()):
+            lists["trainval"] = _read_list(folder / "trainval.txt")
         if self.augmented:
             listed = _read_list(folder / "train_aug.txt")
-            lists["train"] = listed or [key for key in pairs if key not in set(lists["val"])]
+            lists["train"] = listed or [key for key in labelled if key not in set(lists["val"])]
         return lists
 
 
@@ -98,13 +98,4 @@ def voc_manifest(background: str = "ignored") -> Manifest:
 
 def _read_list(path: Path) -> list[str]:
     lines = text_lines(path) if path.is_file() else []
-    return [Path(line.split()[-1]).stem for line in lines if line.strip()]
-
-
-def _listed(pairs: Mapping[str, Pair], keys: list[str], split: str) -> list[Pair]:
-    if missing := [key for key in keys if key not in pairs]:
-        raise LayoutError(
-            f"source: {len(missing)} of the images that {split}.txt lists are not there with a label file "
-            f"({shorten(missing)}); unpack all of them, or shorten the list"
-        )
-    return [pairs[key] for key in keys]
+    return list(dict.fromkeys(Path(line.split()[-1]).stem for line in lines if line.strip()))

@@ -174,8 +174,11 @@ def test_a_missing_half_of_the_original_is_refused(original):
 
 def test_a_listed_frame_that_is_not_there(tutorial):
     (tutorial / "val.txt").write_text("0016E5_99999\n")
-    with pytest.raises(LayoutError, match=r"val.txt: 1 of its frames are not there \(0016E5_99999\)"):
-        CamVid(tutorial).splits()
+    with pytest.raises(LayoutError, match=r"2 of the 2 files that the split 'val' needs.*val/0016E5_99999\.png"):
+        convert(CamVid(tutorial), tutorial / "shards", processes=0)
+    (tutorial / "val.txt").write_text(f"0016E5_99999\n{next((tutorial / 'val').glob('*.png')).stem}\n")
+    written = convert(CamVid(tutorial), tutorial / "shards", broken="skip", processes=0)["val"]
+    assert (written.records, written.tally.left_out) == (1, {"missing or broken files": 1})
 
 
 def test_one_frame_in_two_files(tutorial):

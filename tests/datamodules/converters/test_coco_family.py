@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from shutil import rmtree
 
 import numpy as np
 import pytest
@@ -76,6 +77,15 @@ class TestCocoInstances(ConverterContract):
 
     def converter(self, folder):
         return CocoInstances(folder)
+
+
+def test_one_split_of_two_needs_nothing_of_the_other(tmp_path):
+    TestCocoInstances().release(tmp_path / "coco")
+    rmtree(tmp_path / "coco" / "train2017")
+    (tmp_path / "coco" / "annotations" / "instances_train2017.json").write_text("{")
+    with pytest.raises(LayoutError, match=r"(?s)no .*train2017.*Or take a part of the splits \(train, val\) by `--sp"):
+        convert(CocoInstances(tmp_path / "coco"), tmp_path / "shards", processes=0)
+    assert set(convert(CocoInstances(tmp_path / "coco"), tmp_path / "shards", ["val"], processes=0)) == {"val"}
 
 
 def test_unusable_annotations_are_counted(tmp_path):
@@ -158,7 +168,7 @@ def test_names_of_an_export_are_as_people_say_them_and_those_that_differ_by_case
     assert np.array_equal(masks["mug"].decode(), SQUARE)
     write(tmp_path / "mine.json", [{"id": 5, "file_name": "one.jpg"}], [category(1, " ")], [])
     with pytest.raises(LayoutError, match="the categories 1 have no name"):
-        CocoInstances(tmp_path, tmp_path / "mine.json").splits()
+        CocoInstances(tmp_path, tmp_path / "mine.json").splits()["train"]
 
 
 class TestLVIS(ConverterContract):
@@ -197,19 +207,32 @@ class TestPACO(ConverterContract):
         categories = [
             category(207, "car_(automobile)"),
             category(2000, "car_(automobile):antenna"),
+            category(2001, "car_(automobile):wheel"),
             category(2300, "vacuum_cleaner:colied_tube"),
             category(1196, "vacuum_cleaner"),
         ]
-        entry = {"id": 139, "file_name": "val2017/000000000139.jpg", "neg_category_ids": [1196, 2300]}
+        entry = {"id": 139, "file_name": "val2017/000000000139.jpg", "neg_category_ids": [1196, 2300, 2001]}
         entry |= {"not_exhaustive_category_ids": [207]}
         parts = [(139, 207, rle(SQUARE)), (139, 2000, [TRIANGLE])]
         write(folder / "annotations" / "paco_lvis_v1_test.json", [entry], categories, parts)
         absent = {"vacuum cleaner", "vacuum cleaner coiled tube"}
         masks = {"car": SQUARE, "car antenna": polygon()}
-        return {"test": {"000000000139": Expected(image, masks, absent=absent, unclear={"car"})}}
+        # of the cars some have no annotation, and so of their parts
+        unclear = {"car", "car antenna", "car wheel"}
+        return {"test": {"000000000139": Expected(image, masks, absent=absent, unclear=unclear)}}
 
     def converter(self, folder):
         return PACO(folder)
+
+
+def test_negatives_of_no_category_are_told(tmp_path, capsys):
+    TestPACO().release(tmp_path)
+    path = tmp_path / "annotations" / "paco_lvis_v1_test.json"
+    content = json.loads(path.read_text())
+    content["images"][0]["neg_category_ids"].append(5555)
+    path.write_text(json.dumps(content))
+    convert(PACO(tmp_path), tmp_path / "shards", processes=0)
+    assert "1 ids of `neg_category_ids` are no category's and say nothing (5555)" in capsys.readouterr().out
 
 
 class TestPascalPart(ConverterContract):

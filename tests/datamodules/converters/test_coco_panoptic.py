@@ -78,13 +78,19 @@ def test_a_segment_that_is_not_listed_is_an_error(tmp_path):
         list(CocoPanoptic(tmp_path).splits()["train"].records())
 
 
+def test_images_without_annotations_are_told(tmp_path, capsys):
+    write_release(tmp_path)
+    convert(CocoPanoptic(tmp_path), tmp_path / "shards", ["train"], processes=0)
+    assert "1 images have no annotation (no.jpg) and were left out" in capsys.readouterr().out
+
+
 def test_missing_parts_are_named(tmp_path):
     write_release(tmp_path)
     (tmp_path / "train2017" / "000000000144.jpg").unlink()
     with pytest.raises(LayoutError, match=r"1 of the 2 files that the split 'train' needs"):
         convert(CocoPanoptic(tmp_path), tmp_path / "shards")
     with pytest.raises(LayoutError, match="elsewhere"):
-        CocoPanoptic(tmp_path, images=tmp_path / "elsewhere").splits()
+        CocoPanoptic(tmp_path, images=tmp_path / "elsewhere").splits()["train"]
 
 
 def test_classes_that_would_share_a_name_are_refused():

@@ -1,3 +1,4 @@
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from PIL import Image
 
 from lasagna.__main__ import main
 from lasagna.datamodules.converters import CamVid, Converter, Split, convert
+from lasagna.datamodules.converters.coco_panoptic import CocoPanoptic
 from lasagna.datamodules.converters.files import LayoutError
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.datamodules.shard_set import UNFINISHED_FILE, read_manifest
@@ -120,6 +122,48 @@ def test_a_stopped_conversion_does_not_go_on_with_another_source(tmp_path):
     assert str(tmp_path) not in (target / "train" / "manifest.json").read_text()
 
 
+@dataclass(frozen=True)
+class File:
+    """An item with a file of its own."""
+
+    key: int
+    path: Path
+
+
+class ReadFile:
+    def __call__(self, item):
+        if item.path.read_bytes() == b"broken":
+            raise RecordError(f"{item.path}: broken")
+        return ReadDot(-1)(item.key)
+
+
+class DotsOfFiles(DotsOf):
+    """Dots that are annotated in a file, and each of which has a file."""
+
+    def splits(self):
+        items = [File(3 * number, self.source / f"{number}.png") for number in range(20)]
+        return {"train": Split(MANIFEST, items, ReadFile(), annotations=(self.source / "all.json",))}
+
+
+def test_a_stopped_conversion_does_not_go_on_over_files_that_changed_where_they_were_read(tmp_path):
+    for number in range(20):
+        (tmp_path / f"{number}.png").write_bytes(b"broken" if number == 13 else b"fine")
+    (tmp_path / "all.json").write_text("{}")
+    converter, shards = DotsOfFiles(tmp_path), tmp_path / "shards"
+    for target in (shards, tmp_path / "others"):
+        with pytest.raises(RecordError, match=r"13\.png: broken"):
+            convert(converter, target, records_per_shard=4, processes=0)
+    (tmp_path / "13.png").write_bytes(b"mended")
+    (tmp_path / "all.json").write_text("[]")
+    with pytest.raises(ShardError, match=r"read something else: all\.json sha256 \w+; now it is all\.json sha256"):
+        convert(converter, shards, records_per_shard=4, processes=0)
+    (tmp_path / "all.json").write_text("{}")
+    assert convert(converter, shards, records_per_shard=4, processes=0)["train"].records == 20
+    (tmp_path / "5.png").write_bytes(b"other")
+    with pytest.raises(ShardError, match=r"of what its first 12 items were made from something has changed since"):
+        convert(converter, tmp_path / "others", records_per_shard=4, processes=0)
+
+
 def test_broken_items_can_be_left_out(tmp_path):
     written = convert(Dots(broken=4), tmp_path, broken="skip")["train"]
     assert written.tally.left_out["missing or broken files"] == 1
@@ -131,6 +175,53 @@ def test_a_part_of_the_splits(tmp_path):
     assert set(convert(Dots(), tmp_path, splits=["val"])) == {"val"}
     with pytest.raises(ConfigError, match="splits: test are not there; there are train, val"):
         convert(Dots(), tmp_path, splits=["test"])
+
+
+class FewDots(Dots):
+    """Dots without options."""
+
+    def __init__(self):
+        super().__init__(6)
+
+
+def test_splits_are_named_with_commas_on_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(__import__("sys").modules, "tests_dots", __import__("sys").modules[__name__])
+    for given, written in (("val", {"val"}), ("val,train", {"train", "val"}), ("[val]", {"val"})):
+        main(["convert", "tests_dots.FewDots", "--target", str(tmp_path / given), "--splits", given])
+        assert {path.name for path in (tmp_path / given).iterdir()} == written
+    with pytest.raises(SystemExit):
+        main(["convert", "tests_dots.Dots", "--target", str(tmp_path / "clash")])
+    assert "Dots: `broken` is an option of every conversion; call its own otherwise" in capsys.readouterr().err
+
+
+def test_images_that_are_listed_twice_are_named_before_anything_is_written(tmp_path):
+    class Twice(Dots):
+        def splits(self):
+            items = [File(0, Path("a.b")), File(3, Path("c")), File(0, Path("d"))]
+            return {"train": Split(MANIFEST, items, ReadFile())}
+
+    with pytest.raises(LayoutError, match=r"'train' 1 images are listed several times \(0\); keep one"):
+        convert(Twice(), tmp_path / "shards", processes=0)
+    assert not (tmp_path / "shards").exists()
+
+
+def test_a_target_that_cannot_be_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ShardError, match=r"file/train: the folder cannot be made \(Not a directory\); choose another"):
+        convert(Dots(), tmp_path / "file", processes=0)
+
+
+def test_shards_of_another_data_set_are_not_written_over(tmp_path):
+    class Others(Dots):
+        def splits(self):
+            return {"train": replace(super().splits()["train"], manifest=replace(MANIFEST, name="others"))}
+
+    convert(Dots(), tmp_path, ["train"], processes=0)
+    before = contents(tmp_path / "train")
+    with pytest.raises(ShardError, match="holds the shards of 'dots', not of 'others'; choose another"):
+        convert(Others(), tmp_path, processes=0)
+    assert contents(tmp_path / "train") == before
+    convert(Dots(), tmp_path, ["train"], processes=0)
 
 
 def test_files_that_are_not_there_are_named_before_anything_is_written(tmp_path):
@@ -184,6 +275,13 @@ def test_an_archive_is_to_be_unpacked(tmp_path):
     (tmp_path / "release.zip").write_bytes(b"PK")
     with pytest.raises(LayoutError, match=r"release\.zip is an archive; unpack it"):
         convert(CamVid(tmp_path / "release.zip"), tmp_path / "shards")
+
+
+def test_archives_in_the_folder_are_told_where_something_is_missing(tmp_path):
+    (tmp_path / "coco" / "annotations").mkdir(parents=True)
+    (tmp_path / "coco" / "annotations" / "panoptic_val2017.zip").write_bytes(b"PK")
+    with pytest.raises(LayoutError, match=r"(?s)no annotations/panoptic.*not unpacked: .*panoptic_val2017\.zip"):
+        convert(CocoPanoptic(tmp_path / "coco"), tmp_path / "shards")
 
 
 def test_a_converter_of_ones_own_through_the_command(tmp_path, monkeypatch, capsys):

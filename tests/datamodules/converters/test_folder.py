@@ -53,6 +53,7 @@ class TestFolderContract(ConverterContract):
                     {"name": "table", "mask": {"png": "masks/map.png", "value": 3}},
                 ],
                 "absent": ["spoon"],
+                "unclear": ["table"],
                 "phrases": [
                     {"text": "the cups", "masks": [POLYGON, rle]},
                     {"text": "the fork", "masks": []},
@@ -75,6 +76,7 @@ class TestFolderContract(ConverterContract):
                     one,
                     {"cup": LEFT, "table": TOP},
                     absent={"spoon"},
+                    unclear={"table"},
                     ignored=LEFT & TOP,
                     phrases={"the cups": LEFT, "the fork": np.zeros(SIZE, bool), "the cup": LEFT},
                     questions={"What holds tea?": "The cup does.", "How many cups?": "One."},
@@ -176,6 +178,10 @@ FAULTS = [
     ({"image": "b.png", "phrases": [{"text": "x", "masks": POLYGON[0][0]}]}, r"phrases\[0\]: masks: expected a list"),
     ({"image": "b.png", "talk": [{"question": "x"}]}, r"talk\[0\]: 'answer' is missing"),
     ({"image": "a.png"}, r":2: its key 'a' is that of .*:1 too"),
+    ({"image": "b.png", "unclear": [5]}, r"unclear\[0\]: expected a name, got '5'"),
+    ({"image": "b.png", "absent": [" "]}, r"absent\[0\]: expected a name, got ' '"),
+    ({"image": "b.png", "unclear": ["cup"], "absent": ["fork", "cup"]}, r":2: absent\[1\]: 'cup' is in .* as well"),
+    ({"image": "b.png", "unclear": ["knife"]}, ":2: 'knife' is none of the listed categories"),
     ({"image": "b.png", "absent": ["Cup"]}, ":2: 'Cup' is none of the listed categories; did you mean 'cup'"),
 ]
 
@@ -226,6 +232,16 @@ def test_a_wrong_head_is_named(tmp_path, dataset, message):
     write(tmp_path, GOOD, dataset=dataset)
     with pytest.raises(LasagnaError, match=message):
         Folder(tmp_path).splits()
+
+
+def test_what_cannot_be_stored_is_counted_where_broken_files_are_skipped(tmp_path):
+    image(tmp_path / "a.png")
+    image(tmp_path / "b.gif")
+    write(tmp_path, {"image": "a.png"}, {"image": "b.gif"}, {"image": "a.png", "key": " "})
+    with pytest.raises(RecordError, match=r"record b: the image is none of .*'png'"):
+        convert(Folder(tmp_path), tmp_path / "shards", processes=0)
+    written = convert(Folder(tmp_path), tmp_path / "shards", broken="skip", processes=0)["train"]
+    assert (written.records, written.tally.left_out) == (1, {"missing or broken files": 2})
 
 
 def test_names_spelled_in_two_ways_and_missing_files_are_named(tmp_path):

@@ -60,6 +60,9 @@ class TestADE20K(ConverterContract):
 def test_ade20k_takes_the_names_of_the_release_and_keeps_synonyms(tmp_path):
     packaged = ade20k_manifest(tmp_path / "none.txt")
     assert packaged.aliases["building"] == ("edifice",)
+    assert packaged.aliases["toilet"][:2] == ("can", "commode") and not {"pot", "stool"} & set(
+        packaged.aliases["toilet"]
+    )
     assert (len(packaged.categories), packaged.labels[1], packaged.labels[150]) == (150, "wall", "flag")
     (tmp_path / "own.txt").write_text("Idx\tRatio\tTrain\tVal\tName\n1\t0.1576\t11664\t1172\tmy wall, barrier\n")
     own = ade20k_manifest(tmp_path / "own.txt")
@@ -261,11 +264,21 @@ def test_voc_augmented_without_a_list_leaves_val_out(tmp_path):
     assert [item.key for item in splits["train"].items] == ["2007_000005"]
 
 
+def test_voc_with_one_list_is_one_split(tmp_path):
+    TestVOC().release(tmp_path)
+    lists = tmp_path / "VOCdevkit/VOC2012/ImageSets/Segmentation"
+    (lists / "train.txt").rename(lists / "trainval.txt")
+    (lists / "val.txt").unlink()
+    assert {name: len(split) for name, split in VOC(tmp_path).splits().items()} == {"trainval": 1}
+
+
 def test_voc_lists_name_what_is_missing(tmp_path):
     TestVOC().release(tmp_path)
     (tmp_path / "VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt").write_text("2007_000003\n2007_999999\n")
-    with pytest.raises(LayoutError, match=r"1 of the images that val.txt lists.*2007_999999"):
-        VOC(tmp_path).splits()
+    with pytest.raises(LayoutError, match=r"1 of the 4 files that .*'val' needs.*SegmentationClass/2007_999999\.png"):
+        convert(VOC(tmp_path), tmp_path / "shards", processes=0)
+    written = convert(VOC(tmp_path), tmp_path / "shards", broken="skip", processes=0)["val"]
+    assert (written.records, written.tally.left_out) == (1, {"missing or broken files": 1})
 
 
 @pytest.mark.shared

@@ -7,6 +7,7 @@ import pytest
 from converter_contract import ConverterContract, Expected
 from PIL import Image
 
+from lasagna.datamodules.converters import convert
 from lasagna.datamodules.converters.files import LayoutError
 from lasagna.datamodules.converters.labelme import LabelMe
 from lasagna.errors import RecordError
@@ -136,7 +137,7 @@ def test_absence_is_known_where_it_is_said_and_labels_of_one_name_are_its_aliase
         ({"shapes": [shape("x", [[1, 1], [2, 2]])]}, r"a\.json: shape 'x': a polygon that cannot be drawn \(2 points"),
         ({"shapes": [shape("x", [[1, 1], [2, 2]], "mask", mask="AAAA")]}, "a mask that cannot be drawn"),
         ({"imageHeight": 25}, r"drawn on an image of size \(25, 30\), the image is of \(20, 30\)"),
-        ({"imagePath": "gone.jpg"}, r"gone\.jpg: the image cannot be read"),
+        ({"imagePath": "gone.jpg"}, r"gone\.jpg: the file cannot be read"),
         ({"imagePath": "gone.jpg", "imageData": "AAAA"}, r"a\.json: the image cannot be decoded"),
     ],
 )
@@ -150,3 +151,12 @@ def test_faults_name_the_file(tmp_path, changes, message):
 def test_an_empty_folder_is_named(tmp_path):
     with pytest.raises(LayoutError, match="there is no LabelMe file"):
         LabelMe(tmp_path).splits()
+
+
+def test_images_that_are_not_there_are_named_before_anything_is_written(tmp_path):
+    picture(tmp_path / "mine" / "a.jpg")
+    for stem, name in (("a", "a.jpg"), ("b", "gone.jpg")):
+        save(tmp_path / "mine", stem, [], imagePath=name)
+    with pytest.raises(LayoutError, match=r"1 of the 2 files that the split 'train' needs.*gone\.jpg"):
+        convert(LabelMe(tmp_path / "mine"), tmp_path / "shards", processes=0)
+    assert not (tmp_path / "shards").exists()

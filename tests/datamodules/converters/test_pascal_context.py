@@ -3,7 +3,7 @@ import pytest
 from converter_contract import ConverterContract, Expected
 from PIL import Image
 
-from lasagna.datamodules.converters import LayoutError
+from lasagna.datamodules.converters import LayoutError, convert
 from lasagna.datamodules.converters.class_names import packaged_names
 from lasagna.datamodules.converters.pascal_context import PascalContext, context_classes
 from lasagna.errors import ConfigError, RecordError
@@ -72,6 +72,22 @@ def test_without_lists_all_is_one_split(tmp_path):
     for path in tmp_path.glob("VOCdevkit/VOC2010/ImageSets/Main/*.txt"):
         path.unlink()
     assert {name: len(split) for name, split in PascalContext(tmp_path).splits().items()} == {"trainval": 2}
+
+
+def test_files_that_are_not_there_are_named_or_counted(tmp_path):
+    TestPascalContext59().release(tmp_path)
+    (tmp_path / "VOCdevkit/VOC2010/ImageSets/Main/train.txt").write_text("2008_000002\n2008_000003\n")
+    (tmp_path / "VOCdevkit/VOC2010/JPEGImages/2008_000003.jpg").unlink()
+    with pytest.raises(LayoutError, match=r"1 of the 4 files that .*'train' needs.*2008_000003\.jpg"):
+        convert(PascalContext(tmp_path), tmp_path / "shards", ["train"], processes=0)
+    written = convert(PascalContext(tmp_path), tmp_path / "shards", ["train"], "skip", processes=0)["train"]
+    assert (written.records, written.tally.left_out) == (1, {"missing or broken files": 1})
+
+
+def test_listed_images_without_a_label_file_are_told(tmp_path, capsys):
+    TestPascalContext59().release(tmp_path)
+    convert(PascalContext(tmp_path), tmp_path / "shards", processes=0)
+    assert capsys.readouterr().out.count("1 images have no annotation (2008_999999) and were left out") == 2
 
 
 def test_broken_files_and_classes_are_named(tmp_path):

@@ -1,0 +1,69 @@
+"""The tables of Open Images, which are read a row at a time, since some have tens of millions."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from sys import intern
+
+from lasagna.datamodules.converters.files import LayoutError
+
+ABSENT = ("0", "0.0")
+"""Confidence of a label that people found to be wrong."""
+
+Parts = Mapping[str, Sequence[tuple[str, str]]]
+"""Id of an image to the id of the class and the mask file of each thing on it."""
+
+
+def read_table(path: Path, *columns: str) -> Iterator[tuple[str, ...]]:
+    """Read some columns of a csv file with a header, a row at a time.
+
+    Raises:
+        LayoutError: If one of the columns is missing, a row ends before it, or the file is no text.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            header = next(reader, [])
+            if missing := [name for name in columns if name not in header]:
+                raise LayoutError(f"{path}: the table has no column {', '.join(missing)}; download it again")
+            places = [header.index(name) for name in columns]
+            for row in filter(None, reader):
+                if len(row) <= max(places):
+                    raise LayoutError(f"{path}:{reader.line_num}: the row is cut short; download the table again")
+                yield tuple(row[place] for place in places)
+    except (UnicodeDecodeError, csv.Error) as fault:
+        raise LayoutError(f"{path}: the table cannot be read ({fault}); download it again") from fault
+
+
+def things_by_image(path: Path) -> Parts:
+    """Read the table of masks.
+
+    Raises:
+        LayoutError: If it is no such table.
+    """
+    found: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for image, label, mask in read_table(path, "ImageID", "LabelName", "MaskPath"):
+        # few classes come millions of times
+        found[image].append((intern(label), mask))
+    return found
+
+
+def verified_absent(tables: Sequence[Path], names: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
+    """Read the tables of image labels: for each image the names that people found not to be there.
+
+    Args:
+        tables: The tables.
+        names: Name of each class that is asked for.
+
+    Raises:
+        LayoutError: If one is no such table.
+    """
+    found: dict[str, tuple[str, ...]] = defaultdict(tuple)
+    for path in tables:
+        for image, label, confidence in read_table(path, "ImageID", "LabelName", "Confidence"):
+            if confidence in ABSENT and label in names:
+                found[image] += (names[label],)
+    return found
