@@ -2,7 +2,7 @@
 
 ``assistant.json`` says how to make the assistant, ``adapter_config.json`` and ``adapter_model.safetensors`` are
 low-rank adapters in peft's own format, and ``heads.safetensors`` holds all else that was trained. ``config.yaml`` is
-for training on: the assistant and where its weights are.
+for training on: the assistant, where its weights are, and the seed of those that began random and were never trained.
 """
 
 from __future__ import annotations
@@ -69,28 +69,30 @@ def write_assistant(folder: Path, assistant: Assistant, checkpoint: Mapping[str,
     weights = _weights(checkpoint)
     adapted = adapted_model(assistant)
     folder.mkdir(parents=True, exist_ok=True)
-    about = {"form": FORM, RECIPE: checkpoint[RECIPE], SEED: checkpoint.get(SEED, 0), FROZEN: checkpoint.get(FROZEN)}
+    known = {key: checkpoint[key] for key in (RECIPE, SEED, FROZEN) if checkpoint.get(key) is not None}
+    about: dict[str, Any] = {"form": FORM, **known}
     if adapted is not None:
         prefix, config = adapted
         about |= write_adapters(folder, weights, prefix, config)
         weights = {name: value for name, value in weights.items() if not to_peft({name: value}, prefix)}
     write_tensors(folder / HEADS, weights)
     (folder / ASSISTANT).write_text(json.dumps(about, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    write_config(folder, checkpoint[RECIPE])
+    write_config(folder, checkpoint[RECIPE], checkpoint.get(SEED))
     return sorted(folder.iterdir())
 
 
-def write_config(folder: Path, recipe: Recipe) -> None:
+def write_config(folder: Path, recipe: Recipe, seed: int | None = None) -> None:
     """Write the config by which ``python train.py --config`` trains on.
 
     Args:
         folder: The assistant's folder.
         recipe: How to make the assistant.
+        seed: Seed of its fresh weights, which frozen ones go on with; None if it was not trained yet.
     """
     from omegaconf import OmegaConf
 
-    config = {"model": {"init_args": {"assistant": recipe, "warm_start": str(folder.resolve())}}}
-    OmegaConf.save(OmegaConf.create(config), folder / CONFIG)
+    model = {"assistant": recipe, "warm_start": str(folder.resolve()), **({} if seed is None else {"seed": seed})}
+    OmegaConf.save(OmegaConf.create({"model": {"init_args": model}}), folder / CONFIG)
 
 
 def write_adapters(folder: Path, weights: Mapping[str, Tensor], prefix: str, config: LoraConfig) -> dict[str, str]:

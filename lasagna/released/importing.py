@@ -12,7 +12,8 @@ from lasagna.modules.llava.tokenizer import read_tokenizer
 from lasagna.recipe import Recipe
 from lasagna.released.folder import write_release
 from lasagna.released.release import KeptOrMerged, Release, read_release
-from lasagna.released.tokens import is_lisa, tokenizer_of
+from lasagna.released.reload import format_of
+from lasagna.released.tokens import tokenizer_of
 from lasagna.trained import PREFIX, RECIPE
 
 MODEL = {"merged": "merged", "kept": "base"}
@@ -115,11 +116,10 @@ def _recipe(release: Release, folder: Path, sam: str | None) -> Recipe:
         "language_model": {"class_path": "lasagna.modules.llava.LlavaV1", "init_args": language_model},
         "mask_head": {"class_path": "lasagna.modules.sam.SamMaskHead", "init_args": weights},
     }
-    return {"class_path": "lasagna.modules.Assistant", "init_args": {**parts, "prompt_format": _format(folder)}}
-
-
-def _format(folder: Path) -> str:
-    return "lisa" if is_lisa(read_tokenizer(folder)) else "released"
+    return {
+        "class_path": "lasagna.modules.Assistant",
+        "init_args": {**parts, "prompt_format": format_of(read_tokenizer(folder))},
+    }
 
 
 def _write(target: Path, release: Release, recipe: Recipe) -> None:
