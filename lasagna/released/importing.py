@@ -79,6 +79,11 @@ def release_checkpoint(folder: Path) -> dict[str, Any]:
 
 def _model_folder(place: Path, base: str | None) -> Path:
     if (place / "config.json").is_file():
+        if base is not None:
+            raise CheckpointError(
+                f"base: {str(place)!r} has a config and a tokeniser of its own, so that {base!r} would not be read; "
+                "leave it out"
+            )
         return place
     if not place.exists():
         raise CheckpointError(f"source: there is no file or folder {str(place)!r}; check the path")
