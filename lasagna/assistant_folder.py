@@ -8,7 +8,7 @@ for training on: the assistant, where its weights are, and the seed of those tha
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,11 @@ CONFIG = "config.yaml"
 FORM = 1
 """Version of this layout."""
 
+WEIGHTS = "weights"
+"""Key in ``assistant.json``: the names of all weights in the folder, by which it is noticed that one is lost."""
+
 _PREFIX = "adapted_model"
+_SHOWN = 4
 
 
 def is_assistant_folder(path: Path) -> bool:
@@ -70,7 +74,7 @@ def write_assistant(folder: Path, assistant: Assistant, checkpoint: Mapping[str,
     adapted = adapted_model(assistant)
     folder.mkdir(parents=True, exist_ok=True)
     known = {key: checkpoint[key] for key in (RECIPE, SEED, FROZEN) if checkpoint.get(key) is not None}
-    about: dict[str, Any] = {"form": FORM, **known}
+    about: dict[str, Any] = {"form": FORM, WEIGHTS: sorted(weights), **known}
     if adapted is not None:
         prefix, config = adapted
         about |= write_adapters(folder, weights, prefix, config)
@@ -135,9 +139,21 @@ def read_assistant(folder: Path) -> dict[str, Any]:
     weights = _tensors(folder / HEADS)
     if _PREFIX in about:
         weights |= from_peft(_tensors(folder / ADAPTER), about[_PREFIX])
+    _check_names(folder, weights, about.get(WEIGHTS, weights))
     checkpoint = {"state_dict": {PREFIX + name: value for name, value in weights.items()}}
     kept = {key: about[key] for key in (RECIPE, SEED, FROZEN) if about.get(key) is not None}
     return {**checkpoint, **kept}
+
+
+def _check_names(folder: Path, found: Collection[str], listed: Collection[str]) -> None:
+    for names, fault in (
+        ([name for name in listed if name not in found], "lacks {}, which {} lists; export or import it again"),
+        ([name for name in found if name not in listed], "holds {}, which belong to another and are not in {}"),
+    ):
+        if names:
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            shown = ", ".join(names[:_SHOWN]) + more
+            raise CheckpointError(f"checkpoint: {str(folder)!r} {fault.format(shown, ASSISTANT)}")
 
 
 def _about(folder: Path) -> dict[str, Any]:

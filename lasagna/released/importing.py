@@ -6,7 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lasagna.assistant_folder import ASSISTANT, FORM, HEADS, check_empty, write_adapters, write_config, write_tensors
+from lasagna.assistant_folder import (
+    ASSISTANT,
+    FORM,
+    HEADS,
+    WEIGHTS,
+    check_empty,
+    write_adapters,
+    write_config,
+    write_tensors,
+)
 from lasagna.errors import CheckpointError
 from lasagna.modules.llava.tokenizer import read_tokenizer
 from lasagna.recipe import Recipe
@@ -129,7 +138,8 @@ def _recipe(release: Release, folder: Path, sam: str | None) -> Recipe:
 
 def _write(target: Path, release: Release, recipe: Recipe) -> None:
     write_tensors(target / HEADS, release.projection)
-    about: dict[str, Any] = {"form": FORM, RECIPE: recipe}
+    names = sorted([*release.projection, *release.kept.weights])
+    about: dict[str, Any] = {"form": FORM, WEIGHTS: names, RECIPE: recipe}
     if release.kept.pairs:
         about |= write_adapters(target, release.kept.weights, ADAPTED, release.kept.settings.config)
     _write_json(target / ASSISTANT, about)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import lasagna
 from lasagna.__main__ import main as command
@@ -308,6 +308,25 @@ def test_a_state_in_a_folder_and_behind_a_wrapper(training_state, root, tmp_path
 def test_half_an_adapter_is_refused():
     with pytest.raises(CheckpointError, match="adapters: layer lacks lora_A, lora_B or its own weight"):
         separated({"layer.weight": torch.zeros(2, 2), "layer.lora_A.weight": torch.zeros(1, 2)}, 1.0)
+
+
+@pytest.mark.parametrize("file", ["heads.safetensors", "adapter_model.safetensors"])
+@pytest.mark.parametrize("exported", [False, True])
+def test_a_tensor_that_an_imported_folder_lacks_is_named(file, exported, training_state, root, tmp_path):
+    import_state(training_state[0], root, tmp_path / "in", adapters="kept")
+    folder = tmp_path / "out" if exported else tmp_path / "in"
+    if exported:
+        export(str(tmp_path / "in"), str(folder))
+    kept = load_file(folder / file)
+    lost = sorted(kept)[0]
+    save_file({name: value for name, value in kept.items() if name != lost}, folder / file)
+    with pytest.raises(
+        CheckpointError, match=r"checkpoint: .* lacks .*(prompt_projection\.0\.bias|lora_A).*; export or"
+    ):
+        lasagna.load(folder)
+    save_file({**kept, lost.replace("0", "9"): kept[lost].clone()}, folder / file)
+    with pytest.raises(CheckpointError, match=r"checkpoint: .* holds .*9.*, which belong to another"):
+        lasagna.load(folder)
 
 
 def test_adapters_of_another_kind_are_refused():
