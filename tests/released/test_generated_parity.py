@@ -129,6 +129,18 @@ def norms(named):
 @settings(max_examples=12)
 @given(batch=batches)
 def test_losses_gradients_and_masks(both, batch):
+    check(both, batch)
+
+
+@pytest.mark.slow
+@settings(max_examples=200)
+@given(batch=batches)
+def test_losses_gradients_and_masks_of_many(both, batch):
+    check(both, batch)
+
+
+def check(both, batch):
+    """Compare a batch's losses, gradients and masks."""
     assistant, plain = both
     described = list(made(batch))
     samples = [prepare_sample(image, dialogues, assistant.preparation) for image, dialogues in described]
