@@ -43,7 +43,9 @@ def write_release(
     folder.mkdir(parents=True, exist_ok=True)
     words = len(state["model.embed_tokens.weight"])
     own = dtypes or {}
-    stored = {name: _as_before(value, own.get(name)) for name, value in {**state, **rotary(settings)}.items()}
+    stored = {name: _as_before(value, own.get(name)) for name, value in state.items()}
+    # a release has them in the precision of the rest, and they follow from the config in any case
+    stored |= {name: value.to(own.get(name, value.dtype)) for name, value in rotary(settings).items()}
     torch.save(stored, folder / "pytorch_model.bin")
     architecture = "LISAForCausalLM" if is_lisa(tokenizer) else "LaSagnAForCausalLM"
     config = {**settings, "vocab_size": words, "architectures": [architecture], "train_mask_decoder": True}
