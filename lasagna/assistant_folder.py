@@ -2,13 +2,13 @@
 
 ``assistant.json`` says how to make the assistant, ``adapter_config.json`` and ``adapter_model.safetensors`` are
 low-rank adapters in peft's own format, and ``heads.safetensors`` holds all else that was trained. ``config.yaml`` is
-for training on: the assistant and where its weights are.
+for training on: the assistant, where its weights are, and the seed of those that began random and were never trained.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,11 @@ CONFIG = "config.yaml"
 FORM = 1
 """Version of this layout."""
 
+WEIGHTS = "weights"
+"""Key in ``assistant.json``: the names of all weights in the folder, by which it is noticed that one is lost."""
+
 _PREFIX = "adapted_model"
+_SHOWN = 4
 
 
 def is_assistant_folder(path: Path) -> bool:
@@ -69,28 +73,30 @@ def write_assistant(folder: Path, assistant: Assistant, checkpoint: Mapping[str,
     weights = _weights(checkpoint)
     adapted = adapted_model(assistant)
     folder.mkdir(parents=True, exist_ok=True)
-    about = {"form": FORM, RECIPE: checkpoint[RECIPE], SEED: checkpoint.get(SEED, 0), FROZEN: checkpoint.get(FROZEN)}
+    known = {key: checkpoint[key] for key in (RECIPE, SEED, FROZEN) if checkpoint.get(key) is not None}
+    about: dict[str, Any] = {"form": FORM, WEIGHTS: sorted(weights), **known}
     if adapted is not None:
         prefix, config = adapted
         about |= write_adapters(folder, weights, prefix, config)
         weights = {name: value for name, value in weights.items() if not to_peft({name: value}, prefix)}
     write_tensors(folder / HEADS, weights)
     (folder / ASSISTANT).write_text(json.dumps(about, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    write_config(folder, checkpoint[RECIPE])
+    write_config(folder, checkpoint[RECIPE], checkpoint.get(SEED))
     return sorted(folder.iterdir())
 
 
-def write_config(folder: Path, recipe: Recipe) -> None:
+def write_config(folder: Path, recipe: Recipe, seed: int | None = None) -> None:
     """Write the config by which ``python train.py --config`` trains on.
 
     Args:
         folder: The assistant's folder.
         recipe: How to make the assistant.
+        seed: Seed of its fresh weights, which frozen ones go on with; None if it was not trained yet.
     """
     from omegaconf import OmegaConf
 
-    config = {"model": {"init_args": {"assistant": recipe, "warm_start": str(folder.resolve())}}}
-    OmegaConf.save(OmegaConf.create(config), folder / CONFIG)
+    model = {"assistant": recipe, "warm_start": str(folder.resolve()), **({} if seed is None else {"seed": seed})}
+    OmegaConf.save(OmegaConf.create({"model": {"init_args": model}}), folder / CONFIG)
 
 
 def write_adapters(folder: Path, weights: Mapping[str, Tensor], prefix: str, config: LoraConfig) -> dict[str, str]:
@@ -133,9 +139,21 @@ def read_assistant(folder: Path) -> dict[str, Any]:
     weights = _tensors(folder / HEADS)
     if _PREFIX in about:
         weights |= from_peft(_tensors(folder / ADAPTER), about[_PREFIX])
+    _check_names(folder, weights, about.get(WEIGHTS, weights))
     checkpoint = {"state_dict": {PREFIX + name: value for name, value in weights.items()}}
     kept = {key: about[key] for key in (RECIPE, SEED, FROZEN) if about.get(key) is not None}
     return {**checkpoint, **kept}
+
+
+def _check_names(folder: Path, found: Collection[str], listed: Collection[str]) -> None:
+    for names, fault in (
+        ([name for name in listed if name not in found], "lacks {}, which {} lists; export or import it again"),
+        ([name for name in found if name not in listed], "holds {}, which belong to another and are not in {}"),
+    ):
+        if names:
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            shown = ", ".join(names[:_SHOWN]) + more
+            raise CheckpointError(f"checkpoint: {str(folder)!r} {fault.format(shown, ASSISTANT)}")
 
 
 def _about(folder: Path) -> dict[str, Any]:

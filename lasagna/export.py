@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from lasagna.assistant_folder import check_empty, write_assistant
+from lasagna.calibration_file import checksum, read_calibration, write_calibration
 from lasagna.loading import load, read_checkpoint
 
 
@@ -15,7 +17,8 @@ def export(ckpt: str, output: str, layout: Literal["adapter", "released"] = "ada
     The layout "adapter" holds what was trained, and names the rest: adapters in peft's format, heads, and how to make
     the assistant. Load it by ``lasagna.load(folder)``, ask it by ``lasagna predict --ckpt folder``, train it by
     ``python train.py --config folder/config.yaml``. The layout "released" is a whole model for LaSagnA's own code, its
-    adapters merged; load it by ``lasagna.load(folder)``, and to train it begin with ``lasagna import``.
+    adapters merged; load it by ``lasagna.load(folder)``, and to train it begin with ``lasagna import``. What it has no
+    place for is told. A calibration goes with either.
 
     Args:
         ckpt: A checkpoint that training wrote, or a folder of the layout "adapter".
@@ -27,12 +30,30 @@ def export(ckpt: str, output: str, layout: Literal["adapter", "released"] = "ada
     """
     target = Path(output)
     check_empty(target)
-    assistant = load(ckpt)
-    if layout == "released":
-        from lasagna.released.exporting import export_release
-
-        files = export_release(assistant, target)
-    else:
-        files = write_assistant(target, assistant, read_checkpoint(ckpt))
+    files, told = _release(ckpt, target) if layout == "released" else (_adapter(ckpt, target), [])
+    calibration = read_calibration(Path(ckpt))
+    if calibration is not None:
+        files.append(write_calibration(replace(calibration, checkpoint=checksum(target)), target))
     for file in files:
         print(f"{file}  {file.stat().st_size / 2**20:.2f} MiB")
+    for remark in told:
+        print(f"note: {remark}")
+
+
+def _adapter(ckpt: str, target: Path) -> list[Path]:
+    return write_assistant(target, load(ckpt, calibrated=False), read_checkpoint(ckpt))
+
+
+def _release(ckpt: str, target: Path) -> tuple[list[Path], list[str]]:
+    from lasagna.modules.assistant import Assistant
+    from lasagna.recipe import build
+    from lasagna.released.exporting import check_parts, export_release
+    from lasagna.released.reload import remarks
+    from lasagna.trained import PREFIX, RECIPE
+
+    checkpoint = read_checkpoint(ckpt)
+    if checkpoint.get(RECIPE) is not None:  # before the weights are read, which may take minutes
+        check_parts(build(checkpoint[RECIPE], Assistant))
+    assistant = load(ckpt, calibrated=False)
+    trained = {name.removeprefix(PREFIX) for name in checkpoint["state_dict"]}
+    return export_release(assistant, target, trained), remarks(assistant, target)

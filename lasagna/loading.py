@@ -47,7 +47,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"checkpoint: {str(path)!r} cannot be read: {why_unreadable(fault)}; train again, or take another one"
         ) from fault
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise CheckpointError(f"checkpoint: {str(path)!r} holds no state_dict; give one that `fit` has written")
+        raise CheckpointError(
+            f"checkpoint: {str(path)!r} holds no state_dict; give one that `fit` has written, "
+            "or bring in a release or its training state by `lasagna import`"
+        )
     return checkpoint
 
 

@@ -58,8 +58,14 @@ def fingerprint(module: nn.Module, trained: Iterable[str]) -> dict[str, str]:
     return {part: digest.hexdigest()[:32] for part, digest in digests.items()}
 
 
-def check_frozen(stored: Mapping[str, str], module: nn.Module, trained: Iterable[str]) -> None:
+def check_frozen(stored: Mapping[str, str], module: nn.Module, trained: Iterable[str], seed: int | None = None) -> None:
     """Check that the frozen weights are those that a checkpoint was trained with.
+
+    Args:
+        stored: The checkpoint's fingerprint.
+        module: The assistant, built.
+        trained: Names of the weights that are trained.
+        seed: Seed of the checkpoint's fresh weights, for the message, where a config might have another.
 
     Raises:
         CheckpointError: If a part's frozen weights are others.
@@ -67,10 +73,11 @@ def check_frozen(stored: Mapping[str, str], module: nn.Module, trained: Iterable
     found = fingerprint(module, trained)
     changed = sorted(part for part in stored.keys() | found.keys() if stored.get(part) != found.get(part))
     if changed:
+        fresh = "" if seed is None else f" (what is random there has model.seed: {seed})"
         raise CheckpointError(
             f"the frozen weights of {', '.join(changed)} are not those that the checkpoint was trained with; use the "
-            "pretrained weights, and the version of the package that brings them, of that run, or go on with these "
-            "all the same by frozen_check: false"
+            f"pretrained weights, and the version of the package that brings them, of that run{fresh}, or go on with "
+            "these all the same by frozen_check: false"
         )
 
 

@@ -130,3 +130,37 @@ def test_broken_folders(file, content, reason, folder, tmp_path):
         (broken / file).write_text(content, encoding="utf-8")
     with pytest.raises(CheckpointError, match=reason):
         lasagna.load(broken)
+
+
+@pytest.fixture(scope="module")
+def of_seed_five(config):
+    """A checkpoint, and its adapter folder, of a run whose frozen encoder is random, of a seed of its own."""
+    run = config.parent / "five"
+    main(["fit", f"--config={config}", f"--trainer.default_root_dir={run}", "--seed_everything=5", LORA])
+    export(str(run / "checkpoints" / "last.ckpt"), str(run / "exported"))
+    return run
+
+
+def train_on(config, run, tmp_path, *options):
+    start = f"--config={run / 'exported' / 'config.yaml'}"
+    steps = ["--trainer.max_steps=1", "--model.optimiser.lr=0"]
+    main(["fit", f"--config={config}", start, f"--trainer.default_root_dir={tmp_path}", *steps, *options])
+    return lasagna.load(tmp_path / "checkpoints" / "last.ckpt")
+
+
+def test_training_goes_on_with_the_random_weights_that_were_frozen(of_seed_five, config, tmp_path):
+    wanted = lasagna.load(of_seed_five / "checkpoints" / "last.ckpt")
+    trained = train_on(config, of_seed_five, tmp_path, "--seed_everything=7")
+    given = trained.state_dict()
+    assert all(torch.equal(given[name], value) for name, value in wanted.state_dict().items())
+    assert trained.answer(picture(), ["sun"]).entries[0].score == wanted.answer(picture(), ["sun"]).entries[0].score
+
+
+def test_other_random_weights_are_refused_where_training_goes_on(of_seed_five, config, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        train_on(config, of_seed_five, tmp_path, "--model.seed=7")
+    error = capsys.readouterr().err
+    assert "frozen weights of language_model, vision_encoder" in error or "frozen weights of vision_encoder" in error
+    assert "model.seed: 5" in error
+    assert not (tmp_path / "checkpoints").exists()
+    train_on(config, of_seed_five, tmp_path, "--model.seed=7", "--model.frozen_check=false")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 
 import sentencepiece
 import torch
@@ -62,6 +63,89 @@ def sam_state():
     encoder.build()
     head.build(FeatureSpec((32,), (16,), (64, 64)))
     return {**encoder.state_dict(), **head.state_dict()}
+
+
+SAM_SIZES = {
+    "vision_config": {
+        "hidden_size": SAM.embed_dim,
+        "output_channels": SAM.out_channels,
+        "num_hidden_layers": SAM.depth,
+        "num_attention_heads": SAM.heads,
+        "image_size": SAM.image_size,
+        "patch_size": SAM.patch,
+        "mlp_dim": SAM.mlp_dim,
+        "window_size": SAM.window,
+        "global_attn_indexes": list(SAM.global_blocks),
+        "num_pos_feats": HEAD.prompt_dim // 2,
+    },
+    "prompt_encoder_config": {
+        "hidden_size": HEAD.prompt_dim,
+        "image_size": SAM.image_size,
+        "patch_size": SAM.patch,
+        "mask_input_channels": HEAD.mask_channels,
+    },
+    # the original's decoder has torch's own norms
+    "mask_decoder_config": {
+        "hidden_size": HEAD.prompt_dim,
+        "mlp_dim": HEAD.mlp_dim,
+        "iou_head_hidden_dim": HEAD.iou_dim,
+        "layer_norm_eps": 1e-5,
+    },
+}
+"""SAM's sizes in transformers' words."""
+TRAINED = ("<cat_start>", "<cat_end>", "<semantic>", "<ins>", "<no_ins>")
+"""What LaSagnA's training adds."""
+
+
+def release_state(folder):
+    """Return what a release trained from a LLaVA v1 holds, random where that holds nothing."""
+    state = torch.load(folder / "pytorch_model.bin", weights_only=True)
+    torch.manual_seed(2)
+    # loud enough in the output layer that free answers hold some
+    for name, deviation in (("model.embed_tokens.weight", 0.5), ("lm_head.weight", 1.5)):
+        state[name] = torch.cat([state[name], torch.randn(len(TRAINED), HIDDEN) * deviation])
+    state |= {
+        f"model.visual_model.{name}": value + 0.2 * torch.randn(value.shape) for name, value in sam_state().items()
+    }
+    widths = {"0": HIDDEN, "2": HEAD.prompt_dim}
+    for layer, width in widths.items():
+        state[f"model.text_hidden_fcs.0.{layer}.weight"] = torch.randn(width, HIDDEN) * 0.2
+        state[f"model.text_hidden_fcs.0.{layer}.bias"] = torch.randn(width)
+    return state
+
+
+def write_release(root):
+    """Write a release beside a LLaVA v1 that ``write_llava`` has written; return its folder."""
+    folder, base = root / "release", root / "llava"
+    shutil.copytree(base, folder)
+    added = json.loads((base / "added_tokens.json").read_text())
+    first = min(added.values())
+    write_json(
+        folder / "added_tokens.json", added | {token: first + len(added) + place for place, token in enumerate(TRAINED)}
+    )
+    state = release_state(base)
+    settings = json.loads((base / "config.json").read_text())
+    write_json(folder / "config.json", {**settings, "vocab_size": len(state["lm_head.weight"])})
+    torch.save(state, folder / "pytorch_model.bin")
+    return folder
+
+
+def training_state(release, rank=4):
+    """Return the state of a training with adapters that began from the weights of a release."""
+    torch.manual_seed(3)
+    state = {
+        f"base_model.model.{name}": value
+        for name, value in torch.load(release / "pytorch_model.bin", weights_only=True).items()
+    }
+    layers = [
+        name.removesuffix(".weight")
+        for name in state
+        if name.endswith(("q_proj.weight", "v_proj.weight")) and "visual" not in name
+    ]
+    for layer in layers:
+        state[f"{layer}.lora_A.default.weight"] = torch.randn(rank, HIDDEN)
+        state[f"{layer}.lora_B.default.weight"] = torch.randn(HIDDEN, rank) * 0.2
+    return state
 
 
 def write_pieces(path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +25,14 @@ _WRAPPERS = ("state_dict", "module", "model")
 
 _SHOWN = 4
 
-_CODE = ("Unsupported global", "not an allowed global", "Unsupported class", "Unsupported operand", "build objects")
+_CODE = (
+    "Unsupported global",
+    "not an allowed global",
+    "Unsupported class",
+    "Unsupported operand",
+    "build objects",
+    "unsupported GLOBAL",
+)
 """What torch says of a file with more than tensors and plain data."""
 
 
@@ -91,7 +99,8 @@ def why_unreadable(fault: Exception) -> str:
     text = str(fault)
     if any(word in text for word in _CODE):
         return "it holds objects or code beside tensors, and these are never run"
-    if isinstance(fault, OSError) and fault.strerror:
+    # without the file's name it is not the file system's own, but that of reading behind a file's end
+    if isinstance(fault, OSError) and fault.strerror and fault.filename:
         return fault.strerror.lower()
     return "it is cut short, or in another format"
 
@@ -159,7 +168,9 @@ def _tensors(path: Path, argument: str) -> dict[str, Tensor]:
 
 
 def _load(path: Path) -> Any:  # noqa: ANN401
-    return torch.load(path, "cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is about to be refused, torch tells its own developers more
+        return torch.load(path, "cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
 
 
 def _few(things: Sequence[str]) -> str:

@@ -55,7 +55,11 @@ class Account:
         faults += [f"{name} has shape {fault}" for name, fault in self.misshapen.items()]
         if faults:
             more = f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-            raise CheckpointError(f"source: {source} is incomplete: {'; '.join(faults[:_SHOWN])}{more}")
+            what = "is incomplete" if self.missing else "does not fit"
+            raise CheckpointError(
+                f"source: {source} {what}: {'; '.join(faults[:_SHOWN])}{more}; give all files of a whole model, with "
+                "the config.json and the vision_tower that belong to it"
+            )
 
     def lines(self) -> list[str]:
         """Return a summary for people."""

@@ -48,9 +48,12 @@ class Adapters:
         Raises:
             CheckpointError: If there are none, or their ranks differ.
         """
+        if not self.pairs:
+            raise CheckpointError("adapters: the source has none that could be kept; leave adapters out")
         if len(self._ranks) != 1:
-            found = self._ranks or "none"
-            raise CheckpointError(f"adapters: to be kept they must have one rank, got {found}; take adapters: merged")
+            raise CheckpointError(
+                f"adapters: to be kept they must have one rank, got {self._ranks}; take adapters: merged"
+            )
 
     @property
     def weights(self) -> dict[str, Tensor]:
@@ -73,13 +76,19 @@ def separated(state: Mapping[str, Tensor], alpha: float) -> tuple[dict[str, Tens
         All other weights, and the adapters.
 
     Raises:
-        CheckpointError: If half of an adapter, or the layer that it belongs to, is missing.
+        CheckpointError: If half of an adapter, or the layer that it belongs to, is missing, or there are adapters of
+            another kind.
     """
     pairs: dict[str, dict[str, Tensor]] = {}
     plain = {}
     for name, value in state.items():
         if found := _ADAPTER.match(name):
             pairs.setdefault(found["layer"], {})[found["half"]] = value
+        elif ".lora_" in name:
+            raise CheckpointError(
+                f"adapters: {name} is of another kind than lora_A and lora_B of linear layers, and would be left out; "
+                "merge it by peft, and import what comes of that"
+            )
         else:
             plain[name.replace(".base_layer.", ".")] = value
     for layer, pair in pairs.items():

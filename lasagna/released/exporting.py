@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,32 +21,40 @@ from lasagna.prompt_formats import LISA
 from lasagna.released.adapters import merged, separated
 from lasagna.released.folder import write_release
 from lasagna.released.names import WORDS, to_released
+from lasagna.released.reload import check_tokens
 from lasagna.released.tokens import is_lisa
 
+_OWN_WORDS = ("language_model.llama.model.embed_tokens.weight", "language_model.llama.lm_head.weight")
+"""What has a row for each word, by an assistant's names."""
 
-def export_release(assistant: Assistant, folder: Path) -> list[Path]:
+
+def export_release(assistant: Assistant, folder: Path, trained: Collection[str] = ()) -> list[Path]:
     """Write an assistant in the layout that LaSagnA's code reads, adapters merged, the CLIP tower left out.
 
     Args:
         assistant: The assistant, built.
         folder: A new or empty folder.
+        trained: Names of the weights that training has changed.
 
     Returns:
         The files.
 
     Raises:
-        CheckpointError: If its parts are others than the layout has a place for.
+        CheckpointError: If its parts or its tokens are others than the layout has a place for.
     """
-    language_model = _language_model(assistant)
+    language_model = check_parts(assistant)
     adapter = language_model.adapter
     state = to_released(merged(*separated(assistant.state_dict(), 0.0 if adapter is None else adapter.alpha)))
     preparation = language_model.preparation
     assert isinstance(preparation, LlavaPreparation)
+    check_tokens(assistant, preparation.tokenizer)
     source = Path(language_model.folder)
     settings = {**_with_tower(language_model, folder), "out_dim": assistant.mask_head.prompt_dim}
-    state = _without_absent(_on_cpu(state), preparation.tokenizer)
-    dtypes = {name: value.dtype for name, value in read_state(source).items()}
-    return write_release(folder, state, settings, preparation.tokenizer, source, dtypes)
+    before = read_state(source)
+    if not _knows_absence(trained, before, preparation.tokenizer):
+        state = _without_absent(state, preparation.tokenizer)
+    dtypes = {name: value.dtype for name, value in before.items()}
+    return write_release(folder, _on_cpu(state), settings, preparation.tokenizer, source, dtypes)
 
 
 def _with_tower(language_model: LlavaV1, folder: Path) -> dict[str, Any]:
@@ -60,7 +68,12 @@ def _with_tower(language_model: LlavaV1, folder: Path) -> dict[str, Any]:
     return {**settings, "mm_vision_tower": str(tower), "vision_tower": str(tower)}
 
 
-def _language_model(assistant: Assistant) -> LlavaV1:
+def check_parts(assistant: Assistant) -> LlavaV1:
+    """Check that the layout has a place for an assistant's parts, which need not be built; return its language model.
+
+    Raises:
+        CheckpointError: If it has not.
+    """
     parts = (assistant.vision_encoder, assistant.language_model, assistant.mask_head)
     for part, kind in zip(parts, (SamVisionEncoder, LlavaV1, SamMaskHead), strict=True):
         if not isinstance(part, kind):
@@ -70,6 +83,12 @@ def _language_model(assistant: Assistant) -> LlavaV1:
             )
     assert isinstance(assistant.language_model, LlavaV1)
     return assistant.language_model
+
+
+def _knows_absence(trained: Collection[str], before: Mapping[str, Tensor], tokenizer: LlavaTokenizer) -> bool:
+    """Say whether the row of the absent token is more than fresh: trained, or brought by the folder that was loaded."""
+    rows = min(len(before[name]) for name in WORDS)
+    return any(name in trained for name in _OWN_WORDS) or rows > tokenizer.added.get(LISA.absent_token, rows)
 
 
 def _without_absent(state: Mapping[str, Tensor], tokenizer: LlavaTokenizer) -> dict[str, Tensor]:

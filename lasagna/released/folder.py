@@ -35,17 +35,17 @@ def write_release(
         settings: Content of ``config.json``; the size of the vocabulary is that of the state.
         tokenizer: The tokeniser with its added tokens.
         base: Folder of the model that this one was trained from, for the files that stay the same.
-        dtypes: Name to precision, where it is another than that of the config.
+        dtypes: Name to the precision that a tensor had in ``base``; it gets that again where nothing is lost by it.
 
     Returns:
         The files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     words = len(state["model.embed_tokens.weight"])
-    dtype = getattr(torch, str(settings.get("torch_dtype", "float32")))
-    complete = {**state, **rotary(settings)}
     own = dtypes or {}
-    stored = {name: value.to(own.get(name, dtype)).contiguous() for name, value in complete.items()}
+    stored = {name: _as_before(value, own.get(name)) for name, value in state.items()}
+    # a release has them in the precision of the rest, and they follow from the config in any case
+    stored |= {name: value.to(own.get(name, value.dtype)) for name, value in rotary(settings).items()}
     torch.save(stored, folder / "pytorch_model.bin")
     architecture = "LISAForCausalLM" if is_lisa(tokenizer) else "LaSagnAForCausalLM"
     config = {**settings, "vocab_size": words, "architectures": [architecture], "train_mask_decoder": True}
@@ -64,6 +64,12 @@ def rotary(settings: Mapping[str, Any]) -> dict[str, Tensor]:
     frequencies = 1.0 / (base ** (torch.arange(0, width, 2).float() / width))
     layers = range(int(settings["num_hidden_layers"]))
     return {f"model.layers.{layer}.self_attn.{ROTARY}": frequencies for layer in layers}
+
+
+def _as_before(value: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """Return a tensor in another precision, or as it is where that would round it, as it would what was trained."""
+    narrow = value if dtype is None else value.to(dtype)
+    return (narrow if torch.equal(narrow.to(value.dtype), value) else value).contiguous()
 
 
 def _write(file: Path, content: Mapping[str, Any]) -> None:

@@ -6,13 +6,23 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lasagna.assistant_folder import ASSISTANT, FORM, HEADS, check_empty, write_adapters, write_config, write_tensors
+from lasagna.assistant_folder import (
+    ASSISTANT,
+    FORM,
+    HEADS,
+    WEIGHTS,
+    check_empty,
+    write_adapters,
+    write_config,
+    write_tensors,
+)
 from lasagna.errors import CheckpointError
 from lasagna.modules.llava.tokenizer import read_tokenizer
 from lasagna.recipe import Recipe
 from lasagna.released.folder import write_release
 from lasagna.released.release import KeptOrMerged, Release, read_release
-from lasagna.released.tokens import is_lisa, tokenizer_of
+from lasagna.released.reload import format_of
+from lasagna.released.tokens import tokenizer_of
 from lasagna.trained import PREFIX, RECIPE
 
 MODEL = {"merged": "merged", "kept": "base"}
@@ -78,6 +88,11 @@ def release_checkpoint(folder: Path) -> dict[str, Any]:
 
 def _model_folder(place: Path, base: str | None) -> Path:
     if (place / "config.json").is_file():
+        if base is not None:
+            raise CheckpointError(
+                f"base: {str(place)!r} has a config and a tokeniser of its own, so that {base!r} would not be read; "
+                "leave it out"
+            )
         return place
     if not place.exists():
         raise CheckpointError(f"source: there is no file or folder {str(place)!r}; check the path")
@@ -115,16 +130,16 @@ def _recipe(release: Release, folder: Path, sam: str | None) -> Recipe:
         "language_model": {"class_path": "lasagna.modules.llava.LlavaV1", "init_args": language_model},
         "mask_head": {"class_path": "lasagna.modules.sam.SamMaskHead", "init_args": weights},
     }
-    return {"class_path": "lasagna.modules.Assistant", "init_args": {**parts, "prompt_format": _format(folder)}}
-
-
-def _format(folder: Path) -> str:
-    return "lisa" if is_lisa(read_tokenizer(folder)) else "released"
+    return {
+        "class_path": "lasagna.modules.Assistant",
+        "init_args": {**parts, "prompt_format": format_of(read_tokenizer(folder))},
+    }
 
 
 def _write(target: Path, release: Release, recipe: Recipe) -> None:
     write_tensors(target / HEADS, release.projection)
-    about: dict[str, Any] = {"form": FORM, RECIPE: recipe}
+    names = sorted([*release.projection, *release.kept.weights])
+    about: dict[str, Any] = {"form": FORM, WEIGHTS: names, RECIPE: recipe}
     if release.kept.pairs:
         about |= write_adapters(target, release.kept.weights, ADAPTED, release.kept.settings.config)
     _write_json(target / ASSISTANT, about)

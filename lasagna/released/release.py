@@ -9,8 +9,9 @@ from typing import Any, Literal
 from torch import Tensor
 
 from lasagna.errors import CheckpointError
-from lasagna.modules.checkpoint_folder import read_json, read_state
+from lasagna.modules.checkpoint_folder import read_state
 from lasagna.modules.llava.settings import find_tower, read_settings
+from lasagna.modules.llava.tower import tower_settings
 from lasagna.modules.sam.weights import read_sam
 from lasagna.released.account import Account, account
 from lasagna.released.adapters import Adapters, merged, separated
@@ -75,14 +76,29 @@ def read_release(
     if adapters == "kept":
         own.check()
     tower = find_tower(folder, vision_tower, settings)
-    found = account({**state, **_visual(state, sam)}, settings, _tower_width(tower))
+    width = int(tower_settings(tower)["hidden_size"])
+    found = _account({**state, **_visual(place, state, sam)}, settings, width, place)
     found.check(str(place))
     kept = replace(own, pairs={}) if adapters == "merged" else own
     return Release(state, settings, tower, replace(found, adapters=own.names), kept)
 
 
-def _visual(state: dict[str, Tensor], sam: str | None) -> dict[str, Tensor]:
+def _account(state: dict[str, Tensor], settings: dict[str, Any], tower_width: int, place: Path) -> Account:
+    try:
+        return account(state, settings, tower_width)
+    except CheckpointError as fault:  # SAM's sizes are read by its own parts, which name their own setting
+        reason = str(fault).partition(": ")[2].partition(";")[0]
+        raise CheckpointError(
+            f"source: the SAM in {place} is incomplete: {reason}; give all files of a whole model"
+        ) from fault
+
+
+def _visual(place: Path, state: dict[str, Tensor], sam: str | None) -> dict[str, Tensor]:
     """Return SAM's tensors from its own file, where the source has none."""
+    if any(name.startswith("image_encoder.") for name in state):
+        raise CheckpointError(
+            f"source: {str(place)!r} is a SAM alone; give it as sam, and as source the folder of LLaVA v1"
+        )
     inside = any(name.startswith(VISUAL) for name in state)
     if inside and sam is not None:
         raise CheckpointError(
@@ -91,8 +107,3 @@ def _visual(state: dict[str, Tensor], sam: str | None) -> dict[str, Tensor]:
     if not inside and sam is None:
         raise CheckpointError("sam: the source holds no SAM; give an original checkpoint such as sam_vit_h_4b8939.pth")
     return {} if sam is None else {VISUAL + name: value for name, value in read_sam(sam).items()}
-
-
-def _tower_width(tower: Path) -> int:
-    config = read_json(tower / "config.json", "vision_tower")
-    return int(config.get("vision_config", config)["hidden_size"])

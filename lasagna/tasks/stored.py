@@ -78,21 +78,25 @@ def restore(
         checkpoint["state_dict"] = {**checkpoint["state_dict"], **checkpoint.get(RAW_WEIGHTS, {})}
     check_weights(assistant_weights(checkpoint), trained, assistant)
     if frozen_check and FROZEN in checkpoint:
-        check_frozen(checkpoint[FROZEN], assistant, trained)
+        check_frozen(checkpoint[FROZEN], assistant, trained, checkpoint.get(SEED))
 
 
-def load_trained(assistant: Assistant, path: str) -> None:
+def load_trained(assistant: Assistant, path: str, *, frozen_check: bool) -> None:
     """Take the weights of a checkpoint that fit, as the start of another training.
 
     Args:
         assistant: The assistant, built.
         path: The checkpoint.
+        frozen_check: Whether what the checkpoint does not hold must be what it was trained with.
 
     Raises:
-        CheckpointError: If it holds weights that the assistant lacks, or of another shape.
+        CheckpointError: If it holds weights that the assistant lacks, or of another shape, or the others have changed.
     """
-    weights = assistant_weights(read_checkpoint(path))
+    checkpoint = read_checkpoint(path)
+    weights = assistant_weights(checkpoint)
     check_weights(weights, weights.keys(), assistant)
+    if frozen_check and FROZEN in checkpoint:
+        check_frozen(checkpoint[FROZEN], assistant, weights.keys(), checkpoint.get(SEED))
     assistant.load_state_dict(weights, strict=False)
 
 

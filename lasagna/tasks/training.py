@@ -37,7 +37,8 @@ class AssistantTraining(LightningModule):
             is frozen, and stays in evaluation mode. By default everything that no part keeps frozen is trained.
         ema_decay: Decay of a running mean of the trained weights that evaluation uses, or None for none.
         warm_start: A checkpoint to take trained weights from before the first step; what it lacks starts fresh.
-        frozen_check: Whether a checkpoint is refused if the frozen weights are not those that it was trained with.
+        frozen_check: Whether a checkpoint is refused, as a warm start too, if the frozen weights are not those that it
+            was trained with.
         feature_cache: Keeps the features of a frozen vision encoder on disk, or None to compute them each time.
         seed: Seed of fresh weights and of dropout, which is a function of it and the step.
     """
@@ -85,7 +86,7 @@ class AssistantTraining(LightningModule):
             freeze_others(self.assistant, self.factors)
             self.trained = trained_state(self.assistant)
             if self.warm_start is not None:
-                load_trained(self.assistant, self.warm_start)
+                load_trained(self.assistant, self.warm_start, frozen_check=self.frozen_check)
             if self.feature_cache is not None:
                 self.feature_cache.check(self.assistant.vision_encoder)
                 self.assistant.feature_cache = self.feature_cache

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from golden_batch import batch_of, spliced
 from PIL import Image
 
 import lasagna
-from lasagna.batch import Batch, Sample, restore_logits
-from lasagna.dialogue import Dialogue, Entry
+from lasagna.batch import restore_logits
 from lasagna.errors import CheckpointError
 from lasagna.export import export
-from lasagna.masks import RLEMask
 from lasagna.modules.losses import SegmentationLoss
 from lasagna.released.importing import import_assistant
 from lasagna.released.names import to_released
@@ -41,39 +38,11 @@ GROUPS = {
 }
 """Group of the original's report to a part of its parameters' names."""
 
-
 GIVEN = [
     (0, "Can you detect and segment the {query} in this image?", "It is ", "the dog on the left"),
     (1, "Please visualize the {query}.", "Sure, the detection and segmentation result is ", "man with hat"),
 ]
 """Row of the original's batch, its question, what its answer begins with, and the phrase."""
-
-
-@pytest.fixture(scope="module")
-def golden(shared):
-    if not (shared / "golden" / "checkpoints" / "release").is_dir():
-        pytest.skip("there are no golden numbers of the original code in shared/golden")
-    pytest.importorskip("sentencepiece", reason="the tokeniser of LLaVA v1 needs sentencepiece")
-    return shared / "golden"
-
-
-@pytest.fixture(scope="module")
-def checkpoints(golden):
-    return golden / "checkpoints"
-
-
-@pytest.fixture(scope="module")
-def facts(golden):
-    return SimpleNamespace(
-        inputs=json.loads((golden / "inputs" / "inputs.json").read_text(encoding="utf-8")),
-        tokens=np.load(golden / "inputs" / "inputs_tokens.npz"),
-        masks=np.load(golden / "inputs" / "inputs_masks.npz"),
-        outputs={
-            weights: json.loads(file.read_text(encoding="utf-8"))
-            for weights in WEIGHTS
-            if (file := golden / "outputs" / f"{weights}.json").is_file()
-        },
-    )
 
 
 @pytest.fixture(scope="module", params=WEIGHTS)
@@ -94,58 +63,6 @@ def case(request, weights, facts):
     if request.param not in facts.outputs[weights]:
         pytest.skip(f"the case {request.param} of `{weights}` is not in shared/golden")
     return request.param
-
-
-def batch_of(case, golden, assistant, facts, positions):
-    """The batch that the original's collate function made, in our form; positions are those before present tokens."""
-    preparation = assistant.preparation
-    names = [Path(file).stem.lower() for file in facts.inputs[case]["images"]]
-    offset = facts.tokens[f"{case}.offset"]
-    owners = [image for image, count in enumerate(np.diff(offset)) for _ in range(count)]
-    pictures = [np.asarray(Image.open(golden / "inputs" / f"image_{name}.png")) for name in names]
-    ids, labels, lengths = spliced(case, preparation.text, facts.tokens)
-    places = torch.tensor(positions, dtype=torch.long).reshape(-1, 2)
-    dialogues = [Dialogue("complex", ("x",)) for _ in owners]
-    masks = {name: unpacked(facts, name) for name in names}
-    for row, image in enumerate(owners):
-        rank = sum(int(place[0]) == row for place in places)
-        own = masks[names[image]]
-        entries = tuple(Entry("x", True, RLEMask.from_array(own.pop(0))) for _ in range(rank))
-        dialogues[row] = Dialogue("complex", ("x",), entries)
-    return Batch(
-        pixels=torch.stack([preparation.image.pixels(picture) for picture in pictures]),
-        geometries=[preparation.image.geometry(picture.shape[:2]) for picture in pictures],
-        input_ids=ids,
-        labels=labels,
-        lengths=lengths,
-        image_index=torch.tensor(owners),
-        mask_targets=torch.zeros(len(places), 1024, 1024, dtype=torch.uint8),
-        mask_rows=places[:, 0],
-        mask_positions=places[:, 1] + 1,
-        samples=[Sample("x", "x", image, dialogues[row]) for row, image in enumerate(owners)],
-        images=[],
-        tower_pixels=torch.stack([preparation.tower.pixels(picture) for picture in pictures]),
-    )
-
-
-def unpacked(facts, name):
-    height, width = facts.inputs[f"image_{name}"]["original_hw"]
-    masks = np.unpackbits(facts.masks[f"mask_{name}"], axis=-1)[..., :width]
-    assert masks.shape[1:] == (height, width)
-    return list(masks)
-
-
-def spliced(case, text, tokens):
-    """Put as many image ids where the original has one -200; the image is not supervised."""
-    ids, labels, masks = (tokens[f"{case}.{part}"] for part in ("input_ids", "labels", "attention_masks"))
-    count = text.image_tokens
-    image = [text.image_token_id] * count
-    rows = [[part for token in row for part in (image if token == -200 else [token])] for row in ids]
-    places = [row.tolist().index(-200) for row in ids]
-    wanted = [
-        [*row[:place], *[-100] * count, *row[place + 1 :]] for row, place in zip(labels.tolist(), places, strict=True)
-    ]
-    return torch.tensor(rows), torch.tensor(wanted), torch.from_numpy(masks.sum(1)) + count - 1
 
 
 def test_losses_and_gradients(case, weights, golden, assistant, facts):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import lasagna
 from lasagna.__main__ import main as command
@@ -309,6 +310,76 @@ def test_half_an_adapter_is_refused():
         separated({"layer.weight": torch.zeros(2, 2), "layer.lora_A.weight": torch.zeros(1, 2)}, 1.0)
 
 
+@pytest.mark.parametrize("file", ["heads.safetensors", "adapter_model.safetensors"])
+@pytest.mark.parametrize("exported", [False, True])
+def test_a_tensor_that_an_imported_folder_lacks_is_named(file, exported, training_state, root, tmp_path):
+    import_state(training_state[0], root, tmp_path / "in", adapters="kept")
+    folder = tmp_path / "out" if exported else tmp_path / "in"
+    if exported:
+        export(str(tmp_path / "in"), str(folder))
+    kept = load_file(folder / file)
+    lost = sorted(kept)[0]
+    save_file({name: value for name, value in kept.items() if name != lost}, folder / file)
+    with pytest.raises(
+        CheckpointError, match=r"checkpoint: .* lacks .*(prompt_projection\.0\.bias|lora_A).*; export or"
+    ):
+        lasagna.load(folder)
+    save_file({**kept, lost.replace("0", "9"): kept[lost].clone()}, folder / file)
+    with pytest.raises(CheckpointError, match=r"checkpoint: .* holds .*9.*, which belong to another"):
+        lasagna.load(folder)
+
+
+def test_adapters_of_another_kind_are_refused():
+    halves = {f"layer.lora_{half}.weight": torch.zeros(2, 2) for half in "AB"}
+    with pytest.raises(CheckpointError, match=r"adapters: layer\.lora_magnitude_vector\.default\.weight is of another"):
+        separated({"layer.weight": torch.zeros(2, 2), **halves, "layer.lora_magnitude_vector.default.weight": 0}, 1.0)
+
+
+def spoilt(release, tmp_path, change):
+    """A copy of a release whose tensors were changed."""
+    folder = tmp_path / "release"
+    shutil.copytree(release, folder)
+    torch.save(change(tensors(release)), folder / "pytorch_model.bin")
+    return folder
+
+
+class Code:
+    """Something that runs a command when it is unpickled."""
+
+    def __reduce__(self):
+        return os.system, ("false",)
+
+
+NECK = "model.visual_model.image_encoder.neck.0.weight"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (
+            lambda state: {name: value for name, value in state.items() if name != NECK},
+            "the SAM in .*release is .*neck",
+        ),
+        (lambda state: {**state, "model.norm.weight": torch.zeros(3)}, "does not fit: model.norm.*give all files"),
+        (lambda state: {**state, "x": Code()}, "it holds objects or code beside tensors, and these are never run"),
+    ],
+)
+def test_what_is_wrong_with_a_release_is_said_of_the_source(change, reason, release, root, tmp_path):
+    folder = spoilt(release, tmp_path, change)
+    with pytest.raises(CheckpointError, match=f"source: .*{reason}"):
+        import_assistant(str(folder), str(tmp_path / "in"), vision_tower=str(root / "clip"))
+
+
+def test_a_file_that_is_cut_short_is_called_so(release, root, tmp_path):
+    folder = spoilt(release, tmp_path, dict)
+    whole = (folder / "pytorch_model.bin").read_bytes()
+    (folder / "pytorch_model.bin").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(
+        CheckpointError, match=r"pytorch_model\.bin is neither .*: it is cut short, or in another format"
+    ):
+        import_assistant(str(folder), str(tmp_path / "in"), vision_tower=str(root / "clip"))
+
+
 def test_names_go_there_and_back():
     given = {"language_model.llama.lm_head.weight": torch.zeros(1), "prompt_projection.2.bias": torch.zeros(1)}
     assert set(to_released({**given, "language_model.vision_tower.x": torch.zeros(1)})) == {
@@ -327,6 +398,13 @@ def test_names_go_there_and_back():
         (["--source={root}/sam.pth"], "base: .* is a single file without config and tokeniser"),
         (["--source={root}"], "base: .* is a folder without config and tokeniser"),
         (["--source={root}/release", "--vision_tower={root}/nothing"], "vision_tower: there is no CLIP folder"),
+        (
+            ["--source={root}/release", "--vision_tower={root}/llava"],
+            "vision_tower: .* has model_type 'llava'; LLaVA v1",
+        ),
+        (["--source={root}/release", "--base={root}/llava"], "base: .* would not be read; leave it out"),
+        (["--source={root}/release", "--adapters=kept"], "adapters: the source has none that could be kept"),
+        (["--source={root}/sam.pth", "--base={root}/llava"], "source: .* is a SAM alone; give it as sam"),
     ],
 )
 def test_what_import_refuses_leaves_nothing_behind(options, reason, root, release, tmp_path, capsys):

@@ -5,7 +5,6 @@ Notation: b: images; i: patches; c: width of the tower.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +100,7 @@ def read_tower(folder: Path, select_layer: int) -> Tower:
     Raises:
         CheckpointError: If the folder is none, incomplete, or that of another kind of model.
     """
-    settings = read_json(folder / "config.json", "vision_tower")
-    kind = settings.get("model_type")
-    if kind not in ("clip", "clip_vision_model"):
-        raise CheckpointError(f"vision_tower: {str(folder)!r} has model_type {kind!r}; LLaVA v1 needs a CLIP folder")
-    config = CLIPVisionConfig(**_vision_settings(settings))
+    config = CLIPVisionConfig(**tower_settings(folder))
     with torch.device("meta"):
         tower = Tower(config, select_layer)
     state = read_state(folder, "vision_tower")
@@ -132,7 +127,19 @@ def tower_preparation(folder: Path, side: int, centre_crop: bool) -> ImagePrepar
     return CropPreparation(side, mean, std) if centre_crop else PadPreparation((side, side), mean, std)
 
 
-def _vision_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+def tower_settings(folder: Path) -> dict[str, Any]:
+    """Return what a tower's ``config.json`` says of its image encoder, under CLIP's own names.
+
+    Args:
+        folder: The tower's folder.
+
+    Raises:
+        CheckpointError: If it has no such file, or that of another kind of model.
+    """
+    settings = read_json(folder / "config.json", "vision_tower")
+    kind = settings.get("model_type")
+    if kind not in ("clip", "clip_vision_model"):
+        raise CheckpointError(f"vision_tower: {str(folder)!r} has model_type {kind!r}; LLaVA v1 needs a CLIP folder")
     nested = settings.get("vision_config")
     own = nested if isinstance(nested, dict) else settings
     return {name: own[name] for name in _CLIP if own.get(name) is not None}

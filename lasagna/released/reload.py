@@ -1,0 +1,68 @@
+"""What an exported release is loaded as again, and what of an assistant it does not hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from lasagna.errors import CheckpointError
+from lasagna.modules.assistant import Assistant
+from lasagna.modules.llava import LlavaV1
+from lasagna.modules.llava.tokenizer import LlavaTokenizer, read_tokenizer
+from lasagna.prompt_format import PromptFormat
+from lasagna.prompt_formats import LISA, PROMPT_FORMATS
+from lasagna.released.tokens import is_lisa
+
+
+def format_of(tokenizer: LlavaTokenizer) -> str:
+    """Return the name of the prompt format that a folder with this tokeniser is loaded with."""
+    return "lisa" if is_lisa(tokenizer) else "released"
+
+
+def check_tokens(assistant: Assistant, tokenizer: LlavaTokenizer) -> None:
+    """Check that an assistant's answers have the tokens that its exported folder would be loaded with.
+
+    Args:
+        assistant: The assistant, built.
+        tokenizer: Its tokeniser.
+
+    Raises:
+        CheckpointError: If they have others.
+    """
+    usual = PROMPT_FORMATS[format_of(tokenizer)]
+    if assistant.format.special_tokens != usual.special_tokens:
+        raise CheckpointError(
+            f"layout: a released folder with these words is loaded with the tokens {list(usual.special_tokens)}, this "
+            f"assistant writes {assistant.format.present_token!r} and {assistant.format.absent_token!r}; export it "
+            "with --layout adapter"
+        )
+
+
+def remarks(assistant: Assistant, folder: Path) -> list[str]:
+    """Tell what is otherwise in an exported folder than in the assistant, or than in what the layout's authors wrote.
+
+    Args:
+        assistant: The assistant that was exported.
+        folder: The exported folder.
+    """
+    tokenizer = read_tokenizer(folder)
+    lost = ", ".join(_lost(assistant, PROMPT_FORMATS[format_of(tokenizer)]))
+    told = [f"the released layout has no place for {lost}; give it again where the folder is loaded"] if lost else []
+    if is_lisa(tokenizer) and LISA.absent_token in tokenizer.added:
+        told.append(f"{LISA.absent_token} is kept, since it was trained; it is a word more than LISA's own")
+    return told
+
+
+def _lost(assistant: Assistant, usual: PromptFormat) -> list[str]:
+    model = assistant.language_model
+    assert isinstance(model, LlavaV1)
+    settings = {
+        "centre_crop": (model.centre_crop, True),
+        "max_length": (model.max_length, None),
+        "mask_threshold": (assistant.mask_threshold, 0.5),
+        "presence_threshold": (assistant.presence_threshold, 0.5),
+        "presence_temperature": (assistant.presence_temperature, 1.0),
+    }
+    lost = [f"{name}: {value}" for name, (value, default) in settings.items() if value != default]
+    wordings = replace(assistant.format, reserved_tokens=usual.reserved_tokens) != usual
+    return [*lost, "prompt_format (its wordings)"] if wordings else lost
