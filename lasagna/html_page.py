@@ -8,10 +8,17 @@ from html import escape
 from itertools import groupby
 
 _STYLE = (
-    "body{font:15px/1.5 sans-serif;max-width:75em;margin:2em auto;padding:0 1em}"
-    "table{border-collapse:collapse;font-size:13px}td,th{border:1px solid #ccc;padding:.2em .6em}"
-    "img{max-width:100%}"
+    "body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:70em;margin:2em auto;padding:0 1em;"
+    "overflow-wrap:anywhere}"
+    "h2{margin-top:2.2em;padding-bottom:.2em;border-bottom:1px solid #ddd}"
+    ".wide{overflow-x:auto;margin:1em 0}td:first-child{white-space:nowrap}"
+    "table{border-collapse:collapse;font-size:13px;overflow-wrap:normal}"
+    "td,th{padding:.25em .8em;border-bottom:1px solid #e4e4e4;text-align:left;vertical-align:top}"
+    "th{background:#f4f5f7;vertical-align:bottom}tr:hover td{background:#fafafa}"
+    ".n{text-align:right;font-variant-numeric:tabular-nums}"
+    "figure{margin:1.2em 0}figcaption{color:#666;font-size:13px}img{max-width:100%}"
 )
+_PICTURE = re.compile(r"!\[(.*)\]\((.+)\)")
 
 
 def to_page(title: str, markdown: str, pictures: Sequence[str] = ()) -> str:
@@ -19,19 +26,21 @@ def to_page(title: str, markdown: str, pictures: Sequence[str] = ()) -> str:
 
     Args:
         title: Its title.
-        markdown: Headings with ``#``, lists with ``-``, tables with ``|``, ``**bold**`` and plain lines.
+        markdown: Headings with ``#``, lists with ``-``, tables with ``|``, ``**bold**``, pictures by themselves
+            (``![caption](file)``) and plain lines.
         pictures: File names of pictures, shown after the text.
     """
     body = [_block(kind, list(lines)) for kind, lines in groupby(markdown.splitlines(), _kind)]
-    shown = [f'<p><img src="{escape(name)}" alt="{escape(name)}"></p>' for name in pictures]
-    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
+    shown = [_figure(name, name) for name in pictures]
+    meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    head = f"{meta}<title>{escape(title)}</title><style>{_STYLE}</style>"
     return "\n".join(
         [f"<!doctype html><html><head>{head}</head><body>", f"<h1>{escape(title)}</h1>", *body, *shown]
     ) + ("\n</body></html>\n")
 
 
 def _kind(line: str) -> str:
-    return {"#": "heading", "-": "list", "|": "table"}.get(line[:1], "text")
+    return {"#": "heading", "-": "list", "|": "table", "!": "picture"}.get(line[:1], "text")
 
 
 def _block(kind: str, lines: list[str]) -> str:
@@ -40,16 +49,31 @@ def _block(kind: str, lines: list[str]) -> str:
     if kind == "list":
         return "<ul>" + "".join(f"<li>{_inline(line[2:])}</li>" for line in lines) + "</ul>"
     if kind == "table":
-        return "<table>" + "".join(_rows(lines)) + "</table>"
+        return '<div class="wide"><table>' + "".join(_rows(lines)) + "</table></div>"
+    if kind == "picture":
+        found = map(_PICTURE.fullmatch, lines)
+        return "\n".join(_figure(one[2], one[1]) for one in found if one)
     return "\n".join(f"<p>{_inline(line)}</p>" for line in lines if line)
 
 
 def _rows(lines: list[str]) -> Iterable[str]:
-    for rank, line in enumerate(lines):
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if not all(re.fullmatch(r":?-+:?", cell) for cell in cells):
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    rules = next(filter(_is_rule, table), [])
+    kinds = [' class="n"' if rule.endswith(":") else "" for rule in rules] or [""] * max(map(len, table))
+    for rank, cells in enumerate(table):
+        if not _is_rule(cells):
             tag = "td" if rank else "th"
-            yield "<tr>" + "".join(f"<{tag}>{_inline(cell)}</{tag}>" for cell in cells) + "</tr>"
+            shown = (f"<{tag}{kind}>{_inline(cell)}</{tag}>" for cell, kind in zip(cells, kinds, strict=False))
+            yield "<tr>" + "".join(shown) + "</tr>"
+
+
+def _is_rule(cells: list[str]) -> bool:
+    return all(re.fullmatch(r":?-+:?", cell) for cell in cells)
+
+
+def _figure(file: str, caption: str) -> str:
+    told = "" if caption == file else f"<figcaption>{escape(caption)}</figcaption>"
+    return f'<figure><img src="{escape(file)}" alt="{escape(caption)}">{told}</figure>'
 
 
 def _level(line: str) -> int:

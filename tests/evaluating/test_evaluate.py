@@ -165,6 +165,10 @@ def test_the_page_tells_everything_and_shows_pictures(whole):
     pictures = re.findall(r'src="([^"]+)"', page)
     assert len(pictures) == 7
     assert "reliability.png" in pictures
+    assert pictures == re.findall(r"!\[.+\]\((.+)\)", text)
+    sections = [page.index(f"<h2>{name}</h2>") for name in ("Scores", "scenes-semantic", "scenes-referring")]
+    assert sections == sorted(sections)
+    assert sections[1] < page.index("00-scenes-semantic-answers.png") < sections[2]
     assert all((whole / name).stat().st_size > 1000 for name in pictures)
 
 

@@ -85,6 +85,13 @@ def test_a_baseline_that_is_not_there_is_named(runs, capsys):
 
 def test_pages_hold_headings_lists_tables_and_text():
     page = to_page("A & B", "## One\n\ntext\n- a\n- **b**\n\n| x | y |\n| --- | ---: |\n| 1 | 2 |\n", ["p.png"])
-    for part in ("<h1>A &amp; B</h1>", "<h2>One</h2>", "<p>text</p>", "<li><b>b</b></li>", "<th>x</th>", "<td>2</td>"):
+    for part in ("<h1>A &amp; B</h1>", "<h2>One</h2>", "<p>text</p>", "<li><b>b</b></li>", "<th>x</th>", ">2</td>"):
         assert part in page
+    assert '<td class="n">2</td>' in page, "numbers stand at the right"
     assert "---" not in page
+
+
+def test_pages_hold_pictures_where_they_belong():
+    page = to_page("P", "## One\n\n![what <it> shows](one.png)\n\n## Two\n")
+    assert '<img src="one.png" alt="what &lt;it&gt; shows"><figcaption>what &lt;it&gt; shows</figcaption>' in page
+    assert page.index("One") < page.index("one.png") < page.index("Two")
