@@ -36,8 +36,8 @@ def all_scores(outcome: Outcome) -> list[str]:
     values: dict[tuple[str, str, str], dict[str, float]] = {}
     for key, value in outcome.scores.items():
         if not math.isnan(value) and not key.startswith("faults/"):
-            *row, way = _apart(key)
-            values.setdefault((row[0], row[1], row[2]), {})[way] = value
+            quantity, protocol, part, way = _apart(key)
+            values.setdefault((quantity, protocol, part), {})[way] = value
     used = {way for found in values.values() for way in found}
     ways = [way for way in ("ordered", "free", "given") if way in used]
     head = ["score", "protocol", *(ways if len(ways) > 1 else ["value"]), "what it is"]
