@@ -74,9 +74,11 @@ QUERIES = [
     Query(1, "complex", ("car", "car door", "door of a car", "old car", "a")),
     Query(0, "complex", ("dog", "house", "old oak", "car", "kite", "kit", "sun")),
     Query(1, "complex", ("car door",)),
+    Query(1, "complex", tuple("abcdefghijklmnopqrstuvwxyz")),
     Query(0, "referring", ("the ball left of the sun",)),
 ]
-"""Names of unequal numbers of tokens, alone and in lists, some of which begin or end as others do."""
+"""Names of unequal numbers of tokens, alone and in lists, some of which begin or end as others do; and enough
+of them that drafts of most families are revised."""
 
 
 class LanguageModelContract:
