@@ -29,7 +29,7 @@ from lasagna.batch import Geometry, restore_logits
 from lasagna.dialogue import Answer, AnsweredEntry, Dialogue, Entry
 from lasagna.masks import BoolMask, LabelMap
 from lasagna.modules.answers import make_answer
-from lasagna.modules.decoding import Decoded
+from lasagna.modules.decoded import Decoded
 from lasagna.tasks.metrics import MeanIoU, MMSegMeanIoU, ReferenceMeanIoU
 from lasagna.tasks.metrics.label_maps import top_of
 from lasagna.tasks.run_facts import versions, write_json

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import groupby
 
 _STYLE = (
-    "body{font:15px/1.5 sans-serif;max-width:75em;margin:2em auto;padding:0 1em;overflow-wrap:anywhere}"
-    "h2{margin-top:2em;border-top:1px solid #ccc;padding-top:.6em}"
-    "table{border-collapse:collapse;font-size:13px;display:block;overflow-x:auto;overflow-wrap:normal}"
-    "td,th{border:1px solid #ccc;padding:.2em .6em;text-align:left}.n{text-align:right}"
-    "img{max-width:100%}"
+    "body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:70em;margin:2em auto;padding:0 1em;"
+    "overflow-wrap:anywhere}"
+    "h2{margin-top:2.2em;padding-bottom:.2em;border-bottom:1px solid #ddd}"
+    ".wide{overflow-x:auto;margin:1em 0}td:first-child{white-space:nowrap}"
+    "table{border-collapse:collapse;font-size:13px;overflow-wrap:normal}"
+    "td,th{padding:.25em .8em;border-bottom:1px solid #e4e4e4;text-align:left;vertical-align:top}"
+    "th{background:#f4f5f7;vertical-align:bottom}tr:hover td{background:#fafafa}"
+    ".n{text-align:right;font-variant-numeric:tabular-nums}"
+    "figure{margin:1.2em 0}figcaption{color:#666;font-size:13px}img{max-width:100%}"
 )
-_PICTURE = re.compile(r"!\[(.*?)\]\((.+?)\)")
+_PICTURE = re.compile(r"!\[(.*)\]\((.+)\)")
 _BAR = re.compile(r"(?<!\\)\|")
 
 
@@ -24,22 +28,20 @@ def to_page(title: str, markdown: str, pictures: Sequence[str] = ()) -> str:
     Args:
         title: Its title.
         markdown: Headings with ``#``, lists with ``-``, tables with ``|`` (columns of numbers with ``---:``, and ``\|``
-            within a cell), ``**bold**``, pictures as lines ``![what it shows](file)``, and plain lines.
+            within a cell), ``**bold**``, pictures by themselves (``![caption](file)``) and plain lines.
         pictures: File names of pictures, shown after the text.
     """
     body = [_block(kind, list(lines)) for kind, lines in groupby(markdown.splitlines(), _kind)]
-    shown = [_picture(name, name) for name in pictures]
-    head = (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style>"
-    )
+    shown = [_figure(name, name) for name in pictures]
+    meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    head = f"{meta}<title>{escape(title)}</title><style>{_STYLE}</style>"
     return "\n".join(
         [f"<!doctype html><html><head>{head}</head><body>", f"<h1>{escape(title)}</h1>", *body, *shown]
     ) + ("\n</body></html>\n")
 
 
 def _kind(line: str) -> str:
-    return {"#": "heading", "-": "list", "|": "table"}.get(line[:1], "text")
+    return {"#": "heading", "-": "list", "|": "table", "!": "picture"}.get(line[:1], "text")
 
 
 def _block(kind: str, lines: list[str]) -> str:
@@ -48,31 +50,31 @@ def _block(kind: str, lines: list[str]) -> str:
     if kind == "list":
         return "<ul>" + "".join(f"<li>{_inline(line[2:])}</li>" for line in lines) + "</ul>"
     if kind == "table":
-        return "<table>" + "".join(_rows(lines)) + "</table>"
-    return "\n".join(map(_text, filter(None, lines)))
+        return '<div class="wide"><table>' + "".join(_rows(lines)) + "</table></div>"
+    if kind == "picture":
+        found = map(_PICTURE.fullmatch, lines)
+        return "\n".join(_figure(one[2], one[1]) for one in found if one)
+    return "\n".join(f"<p>{_inline(line)}</p>" for line in lines if line)
 
 
-def _text(line: str) -> str:
-    found = _PICTURE.fullmatch(line)
-    return _picture(found[2], found[1]) if found else f"<p>{_inline(line)}</p>"
-
-
-def _picture(file: str, shows: str) -> str:
-    return f'<p><img src="{escape(file)}" alt="{escape(shows)}"></p>'
-
-
-def _rows(lines: list[str]) -> Iterator[str]:
+def _rows(lines: list[str]) -> Iterable[str]:
     table = [[cell.strip() for cell in _BAR.split(line.strip().removeprefix("|").removesuffix("|"))] for line in lines]
-    rules = [row for row in table if all(re.fullmatch(r":?-+:?", cell) for cell in row)]
-    numbers = [place for place, rule in enumerate(rules[0]) if rule.endswith(":")] if rules else []
-    for rank, row in enumerate(table):
-        if row not in rules:
-            yield "<tr>" + "".join(_cell(cell, rank == 0, place in numbers) for place, cell in enumerate(row)) + "</tr>"
+    rules = next(filter(_is_rule, table), [])
+    kinds = [' class="n"' if rule.endswith(":") else "" for rule in rules] or [""] * max(map(len, table))
+    for rank, cells in enumerate(table):
+        if not _is_rule(cells):
+            tag = "td" if rank else "th"
+            shown = (f"<{tag}{kind}>{_inline(cell)}</{tag}>" for cell, kind in zip(cells, kinds, strict=False))
+            yield "<tr>" + "".join(shown) + "</tr>"
 
 
-def _cell(text: str, is_head: bool, is_number: bool) -> str:
-    tag, kind = "th" if is_head else "td", ' class="n"' if is_number else ""
-    return f"<{tag}{kind}>{_inline(text)}</{tag}>"
+def _is_rule(cells: list[str]) -> bool:
+    return all(re.fullmatch(r":?-+:?", cell) for cell in cells)
+
+
+def _figure(file: str, caption: str) -> str:
+    told = "" if caption == file else f"<figcaption>{escape(caption)}</figcaption>"
+    return f'<figure><img src="{escape(file)}" alt="{escape(caption)}">{told}</figure>'
 
 
 def _level(line: str) -> int:
@@ -80,4 +82,4 @@ def _level(line: str) -> int:
 
 
 def _inline(text: str) -> str:
-    return re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", escape(text)).replace("\\|", "|")
+    return re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", escape(text).replace("\\|", "|"))

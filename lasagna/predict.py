@@ -28,6 +28,7 @@ def predict(
     query: str | None = None,
     refer: str | None = None,
     reason: str | None = None,
+    explain: str | None = None,
     ask: str | None = None,
     out: Path = Path("predictions"),
     decoding: Literal["ordered", "free"] = "ordered",
@@ -45,6 +46,8 @@ def predict(
         query: Names to look for, with commas between them, e.g. "sun, dog, house".
         refer: A phrase that names something, e.g. "the ball left of the house".
         reason: A description that does not name it, e.g. "what one could live in".
+        explain: A description as for ``reason``, to be answered by a mask and then the reason in words, as models that
+            learned explanations can (ReasonSeg); decoded freely in any case.
         ask: A question to be answered in words, e.g. "how many balls are there".
         out: Folder for one JSON a picture and one PNG a query.
         decoding: "ordered" decides on every name in the order asked, "free" lets the model write.
@@ -59,7 +62,7 @@ def predict(
         CheckpointError: If the checkpoint cannot be used.
         LasagnaError: If the threshold or the device cannot be used.
     """
-    queries = read_queries(query, refer, reason, ask)
+    queries = read_queries(query, refer, reason, ask, explain)
     pictures = find_pictures(image)
     if threshold is not None and not 0 <= threshold <= 1:
         raise LasagnaError(f"threshold: expected a number in [0, 1], got {threshold}")
@@ -75,7 +78,11 @@ def predict(
 
 
 def read_queries(
-    query: str | None = None, refer: str | None = None, reason: str | None = None, ask: str | None = None
+    query: str | None = None,
+    refer: str | None = None,
+    reason: str | None = None,
+    ask: str | None = None,
+    explain: str | None = None,
 ) -> list[Query]:
     """Check what is asked, as far as it can be without the model.
 
@@ -89,8 +96,9 @@ def read_queries(
     queries += [] if refer is None else [Query(0, "referring", (refer.strip(),))]
     queries += [] if reason is None else [Query(0, "reasoning", (reason.strip(),))]
     queries += [] if ask is None else [Query(0, "question", (ask.strip(),))]
+    queries += [] if explain is None else [Query(0, "explained", (explain.strip(),))]
     if not queries:
-        raise QueryError("query: nothing is asked; give --query, --refer, --reason or --ask")
+        raise QueryError("query: nothing is asked; give --query, --refer, --reason, --explain or --ask")
     for asked in queries:
         PAPER.check(asked.kind, asked.names)
     return queries
@@ -131,9 +139,24 @@ def _answer_all(
         except (RecordError, OSError) as fault:
             failed.append(RecordError(str(fault)))
             continue
-        answers = assistant.answers(pixels, queries, decoding)
+        answers = _ask(assistant, pixels, queries, decoding)
         _write(out, path.stem if stems.count(path.stem) == 1 else path.name, path, pixels, queries, answers)
     return failed
+
+
+def _ask(
+    assistant: Assistant, pixels: NDArray[np.uint8], queries: Sequence[Query], decoding: Literal["ordered", "free"]
+) -> list[Answer]:
+    """Answer all queries about a picture, which is encoded once; explanations have to be written."""
+    from lasagna.modules.input_checks import check_queries
+
+    check_queries(assistant.format, queries, decoding)
+    encoded, geometry = assistant.encode_image(pixels)
+    explained = [query for query in queries if query.kind == "explained"]
+    others = [query for query in queries if query.kind != "explained"]
+    answers = dict(zip(others, assistant.answer_batch(encoded, [geometry], others, decoding), strict=True))
+    answers |= zip(explained, assistant.answer_batch(encoded, [geometry], explained, "free"), strict=True)
+    return [answers[query] for query in queries]
 
 
 def _write(
@@ -149,7 +172,7 @@ def _write(
 
     out.mkdir(parents=True, exist_ok=True)
     for query, answer in zip(queries, answers, strict=True):
-        text = answer.text if query.kind == "question" else ""
+        text = answer.text if query.kind in ("question", "explained") else ""
         draw_answer(pixels, ", ".join(query.names), answer.entries, text=text).save(out / f"{name}-{query.kind}.png")
     parts = [answer_json(query, answer) for query, answer in zip(queries, answers, strict=True)]
     content = {"image": path.name, "size": list(pixels.shape[:2]), "answers": parts}

@@ -270,6 +270,26 @@ def test_predict_writes_overlays_and_json(ckpt, picture, tmp_path):
     assert len(referring["entries"]) == 1
 
 
+def test_predict_explains_a_mask_in_words(config, tmp_path, picture, capsys):
+    main(
+        ["fit", f"--config={config}", f"--trainer.default_root_dir={tmp_path}", "--model.assistant.prompt_format=paper"]
+    )
+    asked = ["predict", f"--ckpt={tmp_path / 'checkpoints' / 'last.ckpt'}", f"--image={picture}", "--query=sun, dog"]
+    command([*asked, "--explain=what could fly, and why?", "--reason=what could fly", f"--out={tmp_path / 'out'}"])
+    (content,) = (json.loads(path.read_text()) for path in (tmp_path / "out").glob("*.json"))
+    assert [answer["kind"] for answer in content["answers"]] == ["complex", "reasoning", "explained"]
+    decided = {f"Sure, it is {token}." for token in ("<SEG>", "<NEG>")}
+    assert content["answers"][1]["text"] in decided
+    assert content["answers"][2]["text"] not in decided, "written freely, by a model without a clue"
+    assert [len(answer["entries"]) for answer in content["answers"][:2]] == [2, 1]
+    assert (tmp_path / "out" / f"{picture.stem}-explained.png").is_file()
+
+
+def test_predict_says_where_nobody_can_ask_for_explanations(ckpt, picture, capsys):
+    error = fails(capsys, command, ["predict", f"--ckpt={ckpt}", f"--image={picture}", "--explain=what could fly"])
+    assert "'explained' is none of this prompt format; choose one of complex" in error
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

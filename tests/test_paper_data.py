@@ -12,7 +12,9 @@ from tiny_run import write_config
 from lasagna.cli import main
 from lasagna.datamodules import write_shards
 from lasagna.masks import RLEMask
+from lasagna.recipe import build
 from lasagna.record import Manifest, Phrase, Question, Record, Region, Turn
+from lasagna.tasks import Task
 
 SHARES = {"Semantic": 10, "Referring": 6, "VQA": 1, "Reasoning": 2}
 SEMANTIC = {"coco_stuff": 6, "ade20k": 3, "mapillary": 2, "cityscapes": 2, "openimages": 1}
@@ -59,6 +61,17 @@ def test_the_recipe_of_the_original_words_and_samples_alike_on_scenes_and_on_its
     assert {repr(source["task"]) for source in on_scenes["train"]} == {
         repr(source["task"]) for source in on_its_data["train"]
     }
+
+
+def test_the_benchmarks_ask_all_phrases_and_questions_of_a_picture():
+    mask = RLEMask.from_array(np.eye(32, dtype=bool))
+    phrases = tuple(Phrase(f"thing {rank}", (mask,)) for rank in range(60))
+    questions = tuple(Question(f"what is {rank}", "this", (mask,), "sentence") for rank in range(60))
+    record = Record("r", b"", (32, 32), Manifest("made", ("sky",)), phrases=phrases, questions=questions)
+    tasks = [source["task"] for source in read("paper_eval")["test"] if "Semantic" not in source["task"]["class_path"]]
+    assert len(tasks) == 13
+    for task in tasks:
+        assert len(build(task, Task).dialogues(record, np.random.default_rng(0))) == 60
 
 
 @pytest.mark.parametrize(("name", "job"), [("paper", "fit"), ("original", "fit"), ("paper_eval", "test")])

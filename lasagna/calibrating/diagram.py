@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from lasagna.calibrating.fit import Scores, Truth, calibration_error, reliability, scaled
 from lasagna.plotting import dress, new_figure, save
 
@@ -15,7 +17,7 @@ COLUMNS = 3
 def draw_reliability(
     found: Mapping[str, tuple[Scores, Truth]], picture: Path, temperature: float | None = None
 ) -> None:
-    """Draw score against share present, a panel for each data set.
+    """Draw score against share present, a panel for each data set; the more decisions, the larger a dot.
 
     Args:
         found: Scores and truth of each set.
@@ -31,7 +33,9 @@ def draw_reliability(
             means, shares, counts = reliability(values, present)
             there = counts > 0
             error = f"{label}, calibration error {calibration_error(values, present):.3f}"
-            axes.plot(means[there], shares[there], "o-", markersize=4, label=error)
+            (line,) = axes.plot(means[there], shares[there], label=error)
+            sizes = 10 + 60 * np.sqrt(counts[there] / counts.max())
+            axes.scatter(means[there], shares[there], s=sizes, color=line.get_color(), zorder=3)
         axes.set_xlabel("presence score", fontsize=8)
         axes.set_ylabel("share that is present", fontsize=8)
         axes.legend(frameon=False, fontsize=8)

@@ -60,10 +60,12 @@ def draw_categories(outcome: Outcome, picture: Path) -> bool:
         return False
     order = sorted(values, key=lambda name: values[name])[:_MOST_CATEGORIES]
     figure = new_figure(6.0, 0.8 + 0.2 * len(order))
-    axes = dress(figure.add_subplot(), f"{outcome.one.name}: IoU of each category (lasagna-v1)")
-    axes.barh(range(len(order)), [values[name] for name in order])
+    which = "each category" if len(order) == len(values) else f"the {len(order)} worst of {len(values)} categories"
+    axes = dress(figure.add_subplot(), f"{outcome.one.name}: IoU of {which} (lasagna-v1)")
+    bars = axes.barh(range(len(order)), [values[name] for name in order])
+    axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8, color="0.35")
     axes.set_yticks(range(len(order)), [name[:40] for name in order])
-    axes.set_xlim(0, 1)
+    axes.set_xlim(0, 1.08)
     axes.invert_yaxis()
     save(figure, picture)
     return True
@@ -78,16 +80,17 @@ def draw_presence(outcomes: Sequence[Outcome], picture: Path) -> bool:
     rows = {outcome.one.name: rates for outcome in outcomes if (rates := presence_rates(outcome))}
     if not rows:
         return False
-    figure = new_figure(6.5, 0.9 + 0.28 * len(rows))
+    figure = new_figure(6.5, 1.3 + 0.28 * len(rows))
     axes = dress(figure.add_subplot(), "share of names called present")
     heights = list(range(len(rows)))
-    for rank, (label, colour) in enumerate((("there (recall)", "C0"), ("not there (false-positive rate)", "C3"))):
-        values = [rates[rank] for rates in rows.values()]
-        axes.plot(values, heights, "o", color=colour, label=label)
+    recall, alarms = zip(*rows.values(), strict=True)
+    axes.hlines(heights, alarms, recall, color="0.8", linewidth=3, zorder=1)
+    axes.plot(recall, heights, "o", color="C0", label="there (recall)")
+    axes.plot(alarms, heights, "X", color="C3", label="not there (false-positive rate)")
     axes.set_yticks(heights, list(rows))
     axes.set_xlim(-0.03, 1.03)
     axes.invert_yaxis()
-    axes.legend(fontsize=8, loc="best")
+    figure.legend(fontsize=8, loc="outside lower center", ncols=2, frameon=False)
     save(figure, picture)
     return True
 

@@ -189,7 +189,7 @@ def rows_of(one: Pass, asked: Asked, line: dict[str, Any], folder: Path) -> list
         return [
             (
                 dialogue,
-                {way: _known(from_json(row["answers"][way], asked.record.size), dialogue) for way in one.decodings},
+                {way: _known(from_json(row["answers"][way], size), dialogue, place) for way in one.decodings},
             )
             for dialogue, row in zip(asked.dialogues, stored, strict=True)
         ]
@@ -199,12 +199,12 @@ def rows_of(one: Pass, asked: Asked, line: dict[str, Any], folder: Path) -> list
         raise ConfigError(f"{place}: the stored answers cannot be read ({fault!r})") from fault
 
 
-def _known(answer: Answer, dialogue: Dialogue) -> Answer:
+def _known(answer: Answer, dialogue: Dialogue, place: str) -> Answer:
     """Check that an answer names nothing that was not asked for."""
     asked = {normalise(name) for name in dialogue.query}
     strange = [entry.name for entry in answer.entries if normalise(entry.name) not in asked]
     if strange:
-        raise ValueError(f"it answers {strange[:3]}, which were not asked for")
+        raise ConfigError(f"{place}: the answers name {strange[:3]}, which were not asked for")
     return answer
 
 
@@ -213,7 +213,7 @@ def _check_keys(lines: StoredLines, passes: Sequence[Pass]) -> None:
     strange = sorted({name for name, _ in lines} - names)
     if strange:
         raise ConfigError(f"predictions: they have answers of {strange[:4]}, the data has {sorted(names)[:8]}")
-    for one in passes if all(one.limit is None for one in passes) else ():
+    for one in passes:
         keys = {record_key(raw) for raw in one.raw()}
         others = [key for name, key in lines if name == one.name and key not in keys]
         if others:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lasagna.batch import Geometry, restore_logits
 from lasagna.dialogue import Answer, AnsweredEntry
-from lasagna.modules.decoding import Decoded
+from lasagna.modules.decoded import Decoded
 from lasagna.top_map import TopMap
 
 _PIXELS_HELD = 1 << 20

@@ -21,7 +21,8 @@ from lasagna.errors import QueryError
 from lasagna.modules.answers import make_answer, mask_states
 from lasagna.modules.base import LanguageModel, MaskHead, VisionEncoder
 from lasagna.modules.chat import Chat
-from lasagna.modules.decoding import Decoded, Decoder
+from lasagna.modules.decoded import Decoded
+from lasagna.modules.decoding import Decoder
 from lasagna.modules.encoded import Encoded
 from lasagna.modules.feature_cache import FeatureCache
 from lasagna.modules.input_checks import check_image, check_queries

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from lasagna.batch import Geometry, Query
 from lasagna.dialogue import Answer, Kind
-from lasagna.modules.decoding import Decoded, Decoder
+from lasagna.modules.decoded import Decoded
+from lasagna.modules.decoding import Decoder
 from lasagna.modules.earlier import Earlier
 from lasagna.modules.encoded import Encoded
 from lasagna.modules.input_checks import check_queries

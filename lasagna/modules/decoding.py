@@ -10,7 +10,6 @@ Notation: r: rows (queries); t: tokens; k: decisions of one row; d: hidden size;
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,32 +19,11 @@ from lasagna.batch import Query, TextPreparation
 from lasagna.errors import QueryError
 from lasagna.modules.base import LanguageModel
 from lasagna.modules.cached_prompts import CachedPrompts
+from lasagna.modules.decoded import Decoded
+from lasagna.modules.draft import Draft, settle
 from lasagna.modules.earlier import Earlier
 from lasagna.modules.input_checks import check_forced
 from lasagna.prompt_format import Fault, ParsedEntry, PromptFormat, normalise
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """A decoded answer.
-
-    Args:
-        text: The answer as it was written, without its end token.
-        entries: What it says about which names; none for a question.
-        faults: What is wrong with it.
-        present: For each decision token, in the order written, whether it was the present token.
-        scores: Probability of the present token against the absent one at each decision, float ``[k]``.
-        hidden: Hidden state that predicted each decision token, float ``[k, d]``.
-        forwards: How many forwards after the prompt it took.
-    """
-
-    text: str
-    entries: tuple[ParsedEntry, ...]
-    faults: tuple[Fault, ...]
-    present: tuple[bool, ...]
-    scores: Tensor
-    hidden: Tensor
-    forwards: int
 
 
 class Decoder:
@@ -89,7 +67,8 @@ class Decoder:
         cached = self._read_all(prompts, self._vectors(image_vectors, queries), earlier)
         tails = [prompt[-1:] + answer for prompt, answer in zip(prompts, answers, strict=True)]
         places = [self._decision_places(tail) for tail in tails]
-        scores, states, forwards = self._settle(cached, tails, places)
+        draft = Draft(tails, places, present_id=self.present_id, absent_id=self.absent_id, threshold=self.threshold)
+        scores, states, forwards = settle(cached, draft, self._scores)
         if earlier is not None:
             earlier.close([*prompts[0][:-1], *tails[0], self.text.end_token_id], cached)
         return [
@@ -193,8 +172,8 @@ class Decoder:
         prompt = self._prompts([query], earlier)[0]
         self._check_lengths([query], [prompt], [[]])
         cached = self._read_all([prompt], self._vectors(image_vectors, [query]), earlier)
-        coming, written, told = prompt[-1], list[int](), ""
-        while len(written) < self._limit(query, prompt, most) and coming != self.text.end_token_id:
+        limit, coming, written, told = self._limit(query, prompt, most), prompt[-1], list[int](), ""
+        while len(written) < limit and coming != self.text.end_token_id:
             coming = self._choose(cached.extend([[coming]], keep=True)[:, 0])[0]
             written.append(coming)
             text = self.text.text(written)
@@ -247,44 +226,6 @@ class Decoder:
         logits = self.model.logits(torch.cat(list(states)))[:, [self.absent_id, self.present_id]]
         scores = (logits.float() / self.temperature).softmax(-1)[:, 1]
         return list(scores.split([len(state) for state in states]))
-
-    def _settle(
-        self, cached: CachedPrompts, tails: Sequence[list[int]], places: Sequence[list[int]]
-    ) -> tuple[list[Tensor], list[Tensor], int]:
-        """Read the draft and take all new decisions, until nothing changes.
-
-        What stands before the first new decision of all rows is final and stays in the cache, so that each forward
-        reads less than the one before it.
-
-        Returns:
-            Scores and hidden states of each row's decisions, and the number of forwards.
-        """
-        states: list[list[Tensor]] = [[] for _ in tails]
-        scores: list[Tensor] = []
-        begin: int | None = 0
-        forwards = 0
-        # each forward settles one decision more at least; kernels that are not deterministic might never agree
-        while begin is not None and forwards <= max(map(len, places)):
-            hidden = cached.draft([tail[begin:] for tail in tails])
-            for row, row_places in enumerate(places):
-                final = sum(place <= begin for place in row_places)
-                states[row][final:] = [hidden[row, place - 1 - begin] for place in row_places[final:]]
-            scores = self._scores([torch.stack(row) for row in states])
-            first, forwards = self._redraft(tails, places, scores), forwards + 1
-            cached.settle(hidden.shape[1] if first is None else first - begin)
-            begin = first
-        return scores, [torch.stack(row) for row in states], forwards
-
-    def _redraft(self, tails: Sequence[list[int]], places: Sequence[list[int]], scores: Sequence[Tensor]) -> int | None:
-        """Put the new decisions into the draft; return the first place that changed, or None if nothing did."""
-        changed = []
-        for tail, row_places, score in zip(tails, places, scores, strict=True):
-            for place, present in zip(row_places, (score >= self.threshold).tolist(), strict=True):
-                token = self.present_id if present else self.absent_id
-                if tail[place] != token:
-                    changed.append(place)
-                tail[place] = token
-        return min(changed, default=None)
 
     def _decoded(self, query: Query, scores: Tensor, states: Tensor, forwards: int) -> Decoded:
         present = (scores >= self.threshold).tolist()

@@ -14,7 +14,7 @@ from lasagna.tasks.visualize import present_names
 
 __all__ = ["Case", "contact_sheet"]
 
-KEY = "Struck through: said to be absent. Number: the probability of being present."
+KEY = "Struck through: said to be absent. Number: the probability of being present. Hollow square: no mask."
 KEY_OF_ANNOTATIONS = "Struck through: known to be absent."
 KEY_OF_RED = "Red: decided wrongly."
 

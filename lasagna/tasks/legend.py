@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from PIL import Image, ImageDraw
@@ -23,10 +23,10 @@ class Legend:
 
     Args:
         entries: The answer.
-        colours: Colour of each present name.
+        colours: Colour of each present name, and of those that should have been.
         size: Font size in pixels.
         scores: Whether scores are shown.
-        wrong: Names that were decided wrongly, marked in red.
+        wrong: Names that were decided wrongly, marked in red; those that were missed have a hollow swatch.
     """
 
     entries: Sequence[AnsweredEntry]
@@ -65,9 +65,16 @@ class Legend:
         return self._draw(rows=-(-len(self.entries) // columns), columns=None)
 
     def across(self, width: int, most_rows: int) -> Image.Image:
-        """Draw it into as many columns as fit a width, and say how many entries are left out beyond some rows."""
+        """Draw it into as many columns as fit a width, and say how many entries are left out beyond some rows.
+
+        Where some are left out, those that are present or wrong come first.
+        """
         columns = max(1, (width + self.size) // self.column_width)
-        return self._draw(rows=max(1, min(most_rows, -(-len(self.entries) // columns))), columns=columns)
+        rows = max(1, min(most_rows, -(-len(self.entries) // columns)))
+        if len(self.entries) <= rows * columns:
+            return self._draw(rows, columns)
+        telling = sorted(self.entries, key=lambda entry: not (entry.present or entry.name in self.wrong))
+        return replace(self, entries=telling)._draw(rows, columns)
 
     def _draw(self, rows: int, columns: int | None) -> Image.Image:
         room = len(self.entries) if columns is None else rows * columns
@@ -91,7 +98,7 @@ class Legend:
 
     def _draw_entry(self, draw: ImageDraw.ImageDraw, entry: AnsweredEntry, left: int, top: int) -> None:
         middle = top + self.row_height // 2
-        if entry.present:
+        if entry.present or (entry.name in self.wrong and entry.name in self.colours):
             self._draw_swatch(draw, entry, left, middle)
         room = self.column_width - self._name_left - self._score_width - self.size
         name = shorten(entry.name, room, self.size)

@@ -165,6 +165,10 @@ def test_the_page_tells_everything_and_shows_pictures(whole):
     pictures = re.findall(r'src="([^"]+)"', page)
     assert len(pictures) == 7
     assert "reliability.png" in pictures
+    assert pictures == re.findall(r"!\[.+\]\((.+)\)", text)
+    sections = [page.index(f"<h2>{name}</h2>") for name in ("Scores", "scenes-semantic", "scenes-referring")]
+    assert sections == sorted(sections)
+    assert sections[1] < page.index("00-scenes-semantic-answers.png") < sections[2]
     assert all((whole / name).stat().st_size > 1000 for name in pictures)
 
 
@@ -231,8 +235,13 @@ def test_answers_that_name_what_was_not_asked_are_refused(place, tmp_path, capsy
     file = tmp_path / "predictions-000.jsonl"
     line = json.loads(file.read_text())
     line["dialogues"][0]["answers"]["ordered"]["entries"][0]["name"] = "zeppelin"
+    whole = file.read_text()
+    file.write_text(whole + json.dumps(line | {"key": "of-elsewhere"}) + "\n")
+    error = refused(capsys, "--predictions", tmp_path)
+    assert "1 records of 'scenes-semantic' are not in the data (of-elsewhere, ...)" in error
     file.write_text(json.dumps(line) + "\n")
-    assert "'zeppelin'], which were not asked for" in refused(capsys, "--predictions", tmp_path)
+    error = refused(capsys, "--predictions", tmp_path)
+    assert "of 'scenes-semantic': the answers name ['zeppelin'], which were not asked for\n" in error
     line["dialogues"][0]["query"] = ["zeppelin"]
     file.write_text(json.dumps(line) + "\n")
     assert "the answers are to other questions" in refused(capsys, "--predictions", tmp_path)

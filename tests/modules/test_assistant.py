@@ -13,7 +13,7 @@ from lasagna.datamodules.sample import prepare_sample
 from lasagna.dialogue import Dialogue, Entry
 from lasagna.errors import QueryError, RecordError
 from lasagna.masks import RLEMask
-from lasagna.modules.decoding import Decoded
+from lasagna.modules.decoded import Decoded
 from lasagna.prompt_format import ParsedEntry
 
 

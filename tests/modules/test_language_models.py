@@ -69,6 +69,18 @@ CONFIGS = {
 }
 
 
+QUERIES = [
+    Query(0, "complex", ("sun", "red ball", "dog")),
+    Query(1, "complex", ("car", "car door", "door of a car", "old car", "a")),
+    Query(0, "complex", ("dog", "house", "old oak", "car", "kite", "kit", "sun")),
+    Query(1, "complex", ("car door",)),
+    Query(1, "complex", tuple("abcdefghijklmnopqrstuvwxyz")),
+    Query(0, "referring", ("the ball left of the sun",)),
+]
+"""Names of unequal numbers of tokens, alone and in lists, some of which begin or end as others do; and enough
+of them that drafts of most families are revised."""
+
+
 class LanguageModelContract:
     """What holds for every language model that reads the vision encoder's map."""
 
@@ -143,19 +155,60 @@ class LanguageModelContract:
             )
             torch.testing.assert_close(together[place, -len(row) :], alone[0], atol=1e-5, rtol=1e-4)
 
-    def test_ordered_decoding_is_greedy_under_the_grammar(self):
-        """Over two images, with queries of unequal lengths together, and weights that make decisions lively."""
-        model = self.build()
+    def lively(self, model):
+        """Weights that make decisions lean on what stands before them; fresh rows of both tokens are alike."""
+        generator = torch.Generator().manual_seed(5)
         with torch.no_grad():
-            for value in model.parameters():
-                value.mul_(3 if value.dim() > 1 else 1)
-        names = ("sun", "red ball", "dog", "house", "old oak", "car", "kite")
-        queries = [Query(rank % 2, "complex", names[rank : 3 + 2 * rank]) for rank in range(3)]
-        queries.append(Query(0, "referring", ("the ball left of the sun",)))
-        vectors = self.vectors(model, 2)
-        decoded = Decoder(model, TINY).ordered(vectors, queries)
-        wanted = [greedy_under_grammar(model, TINY, vectors, query) for query in queries]
+            for value in (value for value in model.parameters() if value.dim() > 1):
+                noise = torch.randn(value.shape, generator=generator)
+                value.copy_(2 * (value + noise * value.std()))
+        return model
+
+    def trained(self, model):
+        """Weights after some steps towards answers of all kinds."""
+        text, vectors = model.preparation, self.vectors(model).detach()
+        answers = ("sun <SEG> dog <NEG>", "sun <NEG> dog <SEG>", "sun <SEG> dog <SEG>")
+        optimiser = torch.optim.Adam([value for value in model.parameters() if value.requires_grad], 3e-3)
+        for answer in answers * 3:
+            row = torch.tensor([self.prompt(model) + text.answer_ids(answer)])
+            hidden = self.hidden(model, row, torch.ones_like(row), vectors)
+            torch.nn.functional.cross_entropy(model.logits(hidden[0, :-1]), row[0, 1:]).backward()
+            optimiser.step()
+            optimiser.zero_grad()
+        return model
+
+    @pytest.mark.parametrize("weights", ["lively", "trained"])
+    def test_ordered_decoding_is_greedy_under_the_grammar(self, weights):
+        """Over two images, in one batch: lists of unequal lengths, one name, names within names, and a phrase."""
+        model = getattr(self, weights)(self.build())
+        vectors = self.vectors(model, 2).detach()
+        decoded = Decoder(model, TINY).ordered(vectors, QUERIES)
+        wanted = [greedy_under_grammar(model, TINY, vectors, query) for query in QUERIES]
         assert [answer.present for answer in decoded] == wanted
+        assert weights == "trained" or {True, False} == {there for answer in wanted for there in answer}
+
+    def test_ordered_decoding_in_half_precision_decides_as_its_own_answer_says(self):
+        """Rounding may turn a decision near the threshold; no other one differs from that of one whole forward."""
+        model = self.lively(self.build())
+        vectors, text = self.vectors(model, 2).detach().to(torch.bfloat16), model.preparation
+        model.to(torch.bfloat16)
+        decoder, clear = Decoder(model, TINY), 0
+        for query, answer in zip(QUERIES, decoder.ordered(vectors, QUERIES), strict=True):
+            row = text.prompt_ids(TINY.prompt(query.kind, query.names))
+            decided = text.answer_ids(TINY.render(query.kind, list(zip(query.names, answer.present, strict=True))))
+            ids = torch.tensor([row + decided])
+            hidden = self.hidden(model, ids, torch.ones_like(ids), vectors[query.image : query.image + 1])[0]
+            ends = [
+                place
+                for place in range(len(row), ids.shape[1])
+                if int(ids[0, place]) in (decoder.present_id, decoder.absent_id)
+            ]
+            logits = model.logits(hidden[[place - 1 for place in ends]]).float()
+            lead = logits[:, decoder.present_id] - logits[:, decoder.absent_id]
+            for there, margin in zip(answer.present, lead.tolist(), strict=True):
+                assert there == (margin >= 0) or abs(margin) < 0.05 * logits.abs().max()
+                clear += abs(margin) >= 0.05 * logits.abs().max()
+        assert clear > 3
 
     def test_a_talk_that_is_remembered_is_as_if_all_were_read_again(self):
         model, spelling = self.build(), replace(TINY, next_round="")

@@ -177,6 +177,7 @@ def test_ordered_decoding_is_greedy_under_the_grammar(model):
     decoded = Decoder(model, RELEASED).ordered(vectors, queries)
     wanted = [greedy_under_grammar(model, RELEASED, vectors, query) for query in queries]
     assert [answer.present for answer in decoded] == wanted
+    assert {True, False} == {there for answer in wanted for there in answer}
 
 
 def test_new_tokens_get_fresh_rows_and_old_ones_keep_theirs(base, model):

@@ -85,13 +85,14 @@ def test_a_baseline_that_is_not_there_is_named(runs, capsys):
 
 def test_pages_hold_headings_lists_tables_and_text():
     page = to_page("A & B", "## One\n\ntext\n- a\n- **b**\n\n| x | y |\n| --- | ---: |\n| 1 | 2 |\n", ["p.png"])
-    for part in ("<h1>A &amp; B</h1>", "<h2>One</h2>", "<p>text</p>", "<li><b>b</b></li>", "<th>x</th>", "<td>1</td>"):
+    for part in ("<h1>A &amp; B</h1>", "<h2>One</h2>", "<p>text</p>", "<li><b>b</b></li>", "<th>x</th>", ">2</td>"):
         assert part in page
-    assert '<td class="n">2</td>' in page
+    assert '<td class="n">2</td>' in page, "numbers stand at the right"
     assert "---" not in page
 
 
-def test_pages_hold_pictures_between_lines_and_bars_within_cells():
-    page = to_page("t", "before\n![what <it> shows](a.jpg)\nafter\n\n| name |\n| --- |\n| left\\|right |\n")
-    assert '<p>before</p>\n<p><img src="a.jpg" alt="what &lt;it&gt; shows"></p>\n<p>after</p>' in page
+def test_pages_hold_pictures_where_they_belong_and_bars_within_cells():
+    page = to_page("P", "## One\n\n![what <it> shows](one.png)\n\n## Two\n\n| name |\n| --- |\n| left\\|right |\n")
+    assert '<img src="one.png" alt="what &lt;it&gt; shows"><figcaption>what &lt;it&gt; shows</figcaption>' in page
+    assert page.index("One") < page.index("one.png") < page.index("Two")
     assert "<td>left|right</td>" in page

@@ -59,6 +59,18 @@ def test_wrong_decisions_are_red():
     assert red(Case(IMAGE, "q", [DOG], truth=[SKY, AnsweredEntry("dog", True, 1.0)])) > 0
 
 
+def test_what_is_drawn_is_named_however_long_the_list():
+    names = [f"name {rank}" for rank in range(150)]
+    colours = {names[-1]: (0, 255, 0), names[-2]: (0, 0, 255)}
+    absent = [AnsweredEntry(name, False, 0.1) for name in names[:-2]]
+    truth = [*absent, AnsweredEntry(names[-2], True, 1.0, MASK), AnsweredEntry(names[-1], True, 1.0, MASK)]
+    entries = [*absent, AnsweredEntry(names[-2], False, 0.3), AnsweredEntry(names[-1], True, 0.9, MASK)]
+    case = Case(IMAGE, ", ".join(names), entries, truth=truth)
+    legend = np.asarray(Card(case, colours, 240).draw())[-150:].astype(int)
+    assert (abs(legend - (0, 250, 0)).max(-1) < 10).sum() > 50, "the swatch of what was found"
+    assert (abs(legend - (0, 0, 250)).max(-1) < 10).sum() > 10, "the hollow swatch of what was missed"
+
+
 @pytest.mark.parametrize(("cases", "columns", "message"), [([], 2, "none"), ([Case(IMAGE, "", [])], 0, "positive")])
 def test_bad_arguments(cases, columns, message):
     with pytest.raises(ValueError, match=message):
