@@ -25,7 +25,8 @@ _CHOICES = re.compile(r"Expected a typing\.Literal\[(.*?)\](?:\. Got value: (.*)
 _ALSO = re.compile(r"Expected a (dot import path string: \S+|<class '(\w+)'>)$")
 _STEP = re.compile(r'Parser key "([^"]+)"')
 _WORDS = (
-    (re.compile(r"Expected a dot import path string: (\S+)"), r"no class is called '\1'"),
+    (re.compile(r"Expected a dot import path string: None$"), "no class is called 'None'; a part is left out by null"),
+    (re.compile(r"Expected a dot import path string:(?: (\S+))?"), r"no class is called '\1'"),
     (re.compile(r"Expected a <class '([\w.]+)'>\. Got value: (.*)"), r"expected \1, got '\2'"),
     (re.compile(r"Option '([\w.]+)' is not accepted"), r"there is no option '\1'"),
 )
