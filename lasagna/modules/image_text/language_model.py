@@ -6,7 +6,6 @@ Notation: b: images; r: rows; t: tokens; i: image tokens; d: hidden size; v: voc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -17,9 +16,9 @@ from lasagna.batch import ImagePreparation, TextPreparation
 from lasagna.errors import ConfigError
 from lasagna.modules.adapters import LoRA
 from lasagna.modules.base import FeatureSpec, LanguageModel, VisualTower
-from lasagna.modules.checkpoint_folder import read_json
 from lasagna.modules.image_text.decoder_input import decoder_input
 from lasagna.modules.image_text.families import Family, family_of
+from lasagna.modules.image_text.normalisation import tower_normalisation
 from lasagna.modules.image_text.prefix import PREFIX_END, PrefixFirst, prefix_of
 from lasagna.modules.image_text.text import ImageFirst
 from lasagna.modules.image_text.towers import Tower, patch_side
@@ -33,9 +32,6 @@ from lasagna.modules.pretrained import (
     read_tokenizer,
     unknown,
 )
-
-MEAN, DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-"""CLIP's mean and standard deviation, where the model's folder names no others."""
 
 
 class ImageTextModel(LanguageModel):
@@ -106,11 +102,7 @@ class ImageTextModel(LanguageModel):
     @property
     def tower_preparation(self) -> ImagePreparation:
         """The whole image as a square, normalised as the tower was trained."""
-        folder = Path(self.model) if isinstance(self.model, str) else None
-        file = folder / "preprocessor_config.json" if folder else None
-        settings = read_json(file) if file is not None and file.is_file() else {}
-        mean, deviation = settings.get("image_mean", MEAN), settings.get("image_std", DEVIATION)
-        return SquashPreparation((self.side, self.side), tuple(mean), tuple(deviation))
+        return SquashPreparation((self.side, self.side), *self._normalisation)
 
     @property
     def side(self) -> int:
@@ -135,6 +127,7 @@ class ImageTextModel(LanguageModel):
         check_quantization(self.quantization, self.model)
         config = read_config(self.model, self.download)
         family_of(config).tower.check(config)
+        self._normalisation = tower_normalisation(self.model, self.download)
         tokenizer = read_tokenizer(self.tokenizer_name or str(self.model), self.download)
         self.vlm = read_model(
             AutoModelForImageTextToText, self.model, self.weights_dtype, self.quantization, self.download
