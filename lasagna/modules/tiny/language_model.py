@@ -79,7 +79,7 @@ class TinyLanguageModel(LanguageModel):
         if self.weights != "random":
             load_packaged(self.llama.model, PACKAGED[self.weights] + "language_model")
         if self.projector_weights != "random":
-            load_packaged(self.projector, PACKAGED[self.projector_weights] + "projector")
+            load_packaged(self.projector, PACKAGED[self.projector_weights] + "projector", "projector")
         self._add_tokens(special_tokens)
         if self.adapter is not None:
             self.adapter.inject(self.llama)
