@@ -10,7 +10,7 @@ from transformers import Qwen2VLImageProcessor
 
 from lasagna.errors import ConfigError
 from lasagna.modules import Assistant, FeatureSpec, LoRA, TinyMaskHead, TinyVisionEncoder
-from lasagna.modules.image_text import FAMILIES, ImageTextModel
+from lasagna.modules.image_text import FAMILIES, ImageTextModel, language_model
 from lasagna.modules.image_text.families import grid_positions
 from lasagna.prompt_formats import PAPER, TINY
 
@@ -122,14 +122,29 @@ SECOND = {"model_type": "gemma2", "head_dim": 8, "sliding_window": 600, "final_l
 SETTINGS = CONFIGS | {"paligemma2": CONFIGS["paligemma"] | {"text_config": TEXT | SECOND}}
 
 
+SIDES = (None, 56, 98)
+"""Of a tower's input in pixels; None for that of the settings."""
+
+
 def made(kind, **settings):
     return ImageTextModel(SETTINGS[kind], "words", **{"image_size": 28, "max_length": 512} | settings)
 
 
-def built(kind, **settings):
+def resized(model, side):
+    """Give a tower another input: by the model's settings, or, where they name none, by ours."""
+    vision = model.model["vision_config"]
+    if "image_size" in vision:
+        size = [side, side] if isinstance(vision["image_size"], list) else side
+        model.model = {**model.model, "vision_config": {**vision, "image_size": size}}
+    model.image_size = side
+    return model
+
+
+def built(kind, side=None, **settings):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = made(kind, **settings)
+        model = model if side is None else resized(model, side)
         model.build(FEATURES, TINY.special_tokens)
         # fresh projections are so small that a wrong image would go unnoticed
         with torch.no_grad():
@@ -157,9 +172,10 @@ class TestLlava(LanguageModelContract):
         assert trained
         assert all(value.grad is not None for value in trained)
 
-    def test_logits_are_those_of_the_model_itself(self):
-        """Run transformers' own forward on the same ids and pixels, which places image and positions by itself."""
-        model = built(self.kind)
+    @pytest.mark.parametrize("side", SIDES)
+    def test_logits_are_those_of_the_model_itself(self, side):
+        """Run transformers' own forward on the same ids and pixels, which counts and places the image by itself."""
+        model = built(self.kind, side)
         names = ("sun", "dog", "house")
         ids = torch.tensor([model.preparation.prompt_ids(TINY.prompt("complex", names))])
         picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
@@ -232,12 +248,13 @@ class TestLlavaNext(TestLlava):
     def own_image(self, places, pixels):
         return {"pixel_values": pixels, "image_sizes": torch.tensor([pixels.shape[2:]])}
 
-    def test_logits_are_those_of_the_model_itself(self, monkeypatch):
+    @pytest.mark.parametrize("side", SIDES)
+    def test_logits_are_those_of_the_model_itself(self, side, monkeypatch):
         """Transformers counts a tile at least beside the whole image; told that there is none, it has its own way."""
         from transformers.models.llava_next import modeling_llava_next
 
         monkeypatch.setattr(modeling_llava_next, "image_size_to_num_patches", lambda **_: 1)
-        super().test_logits_are_those_of_the_model_itself()
+        super().test_logits_are_those_of_the_model_itself(side)
 
 
 class TestLlavaOneVision(TestLlava):
@@ -375,6 +392,22 @@ def test_the_image_stands_first_wherever_the_format_has_it():
     ids = text.prompt_ids(PAPER.prompt("referring", ("dog",)))
     assert ids[: text.image_tokens] == [model.image_token_id] * text.image_tokens
     assert model.image_token_id not in ids[text.image_tokens :]
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (
+            {"adapter": LoRA(targets=("k_projj",))},
+            r"adapter\.targets: no linear layer is called \['k_projj'\]; .*k_proj",
+        ),
+        ({"max_length": 16}, "max_length: 16 leaves no room beside the image's 16 tokens"),
+    ],
+)
+def test_no_weight_is_read_for_what_cannot_be(settings, reason, monkeypatch):
+    monkeypatch.setattr(language_model, "read_model", lambda *_: pytest.fail("weights were read"))
+    with pytest.raises(ConfigError, match=reason):
+        built("llava", **settings)
 
 
 def test_what_is_refused():
