@@ -8,7 +8,7 @@ import huggingface_hub
 import numpy as np
 import pytest
 import torch
-from test_image_text import CONFIGS, FEATURES, built
+from image_text_models import CONFIGS, FEATURES, built
 from transformers import AutoImageProcessor
 
 from lasagna.errors import ConfigError
