@@ -70,7 +70,9 @@ class CausalLanguageModel(LanguageModel):
         if min(image_grid) < 1:
             raise ConfigError(f"image_grid: expected at least one row and one column, got {tuple(image_grid)}")
         if max_length <= image_grid[0] * image_grid[1]:
-            raise ConfigError(f"max_length: {max_length} leaves no room beside the image's {image_grid} tokens")
+            raise ConfigError(
+                f"max_length: {max_length} leaves no room beside the image's {image_grid} tokens; take more"
+            )
         if tokenizer is None and isinstance(model, dict):
             raise ConfigError('tokenizer: a model of settings has none; give a folder, or "words"')
         self.model = model

@@ -53,7 +53,9 @@ class TinyLanguageModel(LanguageModel):
         if min(image_grid) < 1:
             raise ConfigError(f"image_grid: expected at least one row and one column, got {tuple(image_grid)}")
         if max_length <= image_grid[0] * image_grid[1]:
-            raise ConfigError(f"max_length: {max_length} leaves no room beside the image's {image_grid} tokens")
+            raise ConfigError(
+                f"max_length: {max_length} leaves no room beside the image's {image_grid} tokens; take more"
+            )
         self.weights = weights
         self.projector_weights = projector
         self.adapter = adapter
