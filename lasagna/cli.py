@@ -28,11 +28,13 @@ from lasagna.job_checkpoint import EVALUATIONS, LAST, check_trained, checkpoint_
 from lasagna.job_stop import SIGNALLED, interrupted, stopped
 from lasagna.jobs import JobTrainer
 from lasagna.loading import read_checkpoint
+from lasagna.null_checks import check_nulls
 from lasagna.part_swaps import parts_start_anew
 from lasagna.tasks import RunSummary
 from lasagna.tasks.parts_table import PartsTable
 from lasagna.tasks.run_progress import RunProgress
 from lasagna.tasks.training import AssistantTraining
+from lasagna.typed_nulls import nulls_kept
 
 DEFAULTS = Path(__file__).parents[1] / "configs" / "default.yaml"
 """The config that all others change, where the package runs from its repository."""
@@ -68,6 +70,7 @@ class TrainingCLI(LightningCLI):
         """Parse what is asked for; a part that is swapped in takes nothing over from the old one."""
         with parts_start_anew():
             super().parse_arguments(parser, args)
+        check_nulls(self.config if self.config.get("subcommand") is None else self.config[self.config.subcommand])
 
     def before_instantiate_classes(self) -> None:
         """Set the threads, and name the saved config after the job."""
@@ -227,7 +230,7 @@ def command_line(argv: list[str], *, run: bool = True) -> dict[str, Any]:
         "seed_everything_default": 0,
         "auto_configure_optimizers": False,
         "load_from_checkpoint_support": False,
-        "args": Lists(files).emptied(argv),
+        "args": Lists(files).emptied(nulls_kept(argv)),
     }
 
 

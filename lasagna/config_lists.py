@@ -13,10 +13,9 @@ from typing import Any
 
 from yaml import YAMLError, safe_load  # type: ignore[import-untyped]
 
-CONFIG = ("-c", "--config")
-_ARGUMENTS = "init_args"
+from lasagna.typed_options import Key, TypedOption, typed_options
 
-Key = tuple[str, ...]
+_ARGUMENTS = "init_args"
 
 
 class Lists:
@@ -38,19 +37,12 @@ class Lists:
         Args:
             argv: The command line.
         """
-        found: list[str] = []
-        place = 0
-        while place < len(argv):
-            option, glued, value = argv[place].partition("=")
-            length = 1 if glued or not option.startswith("-") or _is_option(argv[place + 1 :]) else 2
-            value = argv[place + 1] if length == 2 else value
-            key = () if option in CONFIG else tuple(option.removeprefix("--").split("."))
-            # what ends in a plus adds to the list
-            if option.startswith("-") and not option.endswith("+"):
-                found += self._take(_content(value), key)
-            found += argv[place : place + length]
-            place += length
-        return found
+        return [word for option in typed_options(argv) for word in (*self._before(option), *option.words)]
+
+    def _before(self, option: TypedOption) -> list[str]:
+        # what ends in a plus adds to the list
+        stated = option.is_option and not option.name.endswith("+")
+        return self._take(_content(option.value), option.key) if stated else []
 
     def _take(self, content: Any, key: Key) -> list[str]:  # noqa: ANN401
         stated = {_short(path): path for path in _lists_of_objects(content, key)}
@@ -65,11 +57,6 @@ class Lists:
             if self._classes.get(short, bare) != bare:
                 self._lists = {known for known in self._lists if known[: len(short)] != short}
             self._classes[short] = bare
-
-
-def _is_option(words: list[str]) -> bool:
-    """Whether what follows an option is no value of it, but the next one or nothing."""
-    return not words or words[0].startswith("--") or words[0] in CONFIG
 
 
 def _content(value: str) -> Any:  # noqa: ANN401

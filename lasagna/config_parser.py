@@ -10,9 +10,10 @@ from typing import Any
 from lightning import Callback, LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser
 
+from lasagna.config_file_faults import file_fault
 from lasagna.datamodules import DataWriter, RecordTransform, Strategy
 from lasagna.dialogue import DialogueMaker
-from lasagna.suggestions import file_fault, suggestion, whereabouts
+from lasagna.suggestions import suggestion, whereabouts
 
 BASES = (Callback, DataWriter, DialogueMaker, LightningDataModule, LightningModule, RecordTransform, Strategy)
 """Base classes of what a config can name."""
@@ -25,7 +26,9 @@ _CHOICES = re.compile(r"Expected a typing\.Literal\[(.*?)\](?:\. Got value: (.*)
 _ALSO = re.compile(r"Expected a (dot import path string: \S+|<class '(\w+)'>)$")
 _STEP = re.compile(r'Parser key "([^"]+)"')
 _WORDS = (
-    (re.compile(r"Expected a dot import path string: (\S+)"), r"no class is called '\1'"),
+    (re.compile(r"Expected a dot import path string: None$"), "no class is called 'None'; a part is left out by null"),
+    (re.compile(r"Expected a dot import path string:(?: (\S+))?"), r"no class is called '\1'"),
+    (re.compile(r"Expected a <class 'tuple'>\. Got value: (.*)"), r"expected values in brackets ('[1, 2]'), got '\1'"),
     (re.compile(r"Expected a <class '([\w.]+)'>\. Got value: (.*)"), r"expected \1, got '\2'"),
     (re.compile(r"Option '([\w.]+)' is not accepted"), r"there is no option '\1'"),
 )

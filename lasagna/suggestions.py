@@ -10,13 +10,10 @@ from pathlib import Path
 from pydoc import locate
 from typing import get_args
 
-import yaml  # type: ignore[import-untyped]
-
 _INNERMOST = re.compile(r"Problem with given class_path '([\w.]+)'")
 _TYPED = "NestedArg("
 """What the parser says of values that were typed as flags."""
 
-_YAML_PLACE = re.compile(r'in "<[^>]*>", ')
 _CLASS = re.compile(r"(?:Import path|dot import path string:|has no attribute|No module named) '?([\w.]+)'?")
 _KEY = re.compile(r"Option '([\w.]+)\+?' is not accepted|unrecognized arguments: --([\w.]+)|[Kk]ey '([\w.]+)'")
 
@@ -67,42 +64,34 @@ def whereabouts(message: str, files: Iterable[Path]) -> str | None:
     return None
 
 
-def file_fault(message: str, files: Iterable[Path]) -> str | None:
-    """Return which config file is no mapping of keys to values, and why, if that is what is wrong.
-
-    Args:
-        message: What the parser said.
-        files: The config files that were read.
-    """
-    if not message.startswith(("Unexpected config:", "Problems parsing config:")):
-        return None
-    for file in files:
-        try:
-            content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except yaml.YAMLError as fault:
-            return f"{file}: no YAML: {_YAML_PLACE.sub('', str(fault))}"
-        if not isinstance(content, dict):
-            found = "nothing" if content is None else f"a {type(content).__name__}"
-            return f"{file}: expected settings (`key: value`), found {found}"
-    return None
-
-
 def _class_hint(name: str, classes: list[type]) -> str | None:
     paths = {kind.__name__: f"{kind.__module__}.{kind.__qualname__}" for kind in classes}
+    if name in paths:
+        return f"there is {paths[name]}, which is something else than this argument takes"
     near = get_close_matches(name, paths, n=1, cutoff=0.5)
-    return f"did you mean {near[0]} ({paths[near[0]]})?" if near and near[0] != name else None
+    return f"did you mean {near[0]} ({paths[near[0]]})?" if near else None
 
 
 def _argument_hint(wrong: str, kind: object) -> str | None:
     """Return the nearest argument of a class, or what it takes; a dotted key leads into its arguments' own classes."""
-    *path, last = wrong.split(".")
-    for step in path:
+    known, steps = _arguments_of(kind), wrong.split(".")
+    for place, step in enumerate(steps):
+        if step not in known:
+            return _step_hint(steps[: place + 1], known, kind)
         kind = _class_of_argument(kind, step)
-    if not isinstance(kind, type):
-        return None
-    known = list(inspect.signature(kind).parameters)
-    near = get_close_matches(last, known, n=1, cutoff=0.6)
-    return f"did you mean {'.'.join([*path, *near])!r}?" if near else f"{kind.__name__} takes {', '.join(known)}"
+        known = _arguments_of(kind)
+    return None
+
+
+def _step_hint(steps: list[str], known: list[str], kind: object) -> str | None:
+    near = get_close_matches(steps[-1], known, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {'.'.join([*steps[:-1], *near])!r}?"
+    return f"{kind.__name__} takes {', '.join(known)}" if isinstance(kind, type) and known else None
+
+
+def _arguments_of(kind: object) -> list[str]:
+    return list(inspect.signature(kind).parameters) if isinstance(kind, type) else []
 
 
 def _class_of_argument(kind: object, name: str) -> object:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from lasagna.__main__ import main as command
 from lasagna.cli import main
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+PART = "--model.assistant"
+ENCODER = '{"model": "test_resnet", "image_size": [32, 32]}'
 
 
 def fails(capsys, call, *argv):
@@ -56,3 +62,33 @@ def test_help_says_what_happens_without_arguments(capsys):
         main(["--help"])
     assert stopped.value.code == 0
     assert "Without arguments it runs the main job" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--config=DOT", "DOT: it describes one part (lasagna.modules.dot_mask_head.DotMaskHead), and --config takes"),
+        (f"{PART}.mask_head=GPU", "GPU: it holds settings from the root; give it as --config GPU"),
+        (f"{PART}.mask_head=nowhere.yaml", "error: there is no file 'nowhere.yaml'"),
+        (f"{PART}.language_modell.max_length=4", "did you mean 'language_model'?"),
+        ("--model.optimizer.lr=1", "did you mean 'optimiser'?"),
+        (f"{PART}.language_model.adapter.rnk=4", "adapter: there is no option 'rnk'\n  did you mean 'rank'?"),
+        (f"{PART}.vision_encoder=TinyMaskHead", "mask_head.TinyMaskHead, which is something else than this argument"),
+        (f"{PART}.vision_encoder.image_size=64", "image_size: expected values in brackets ('[1, 2]'), got '64'"),
+        (f"{PART}.language_model.adapter=", "model.assistant.language_model.adapter: no class is called ''"),
+        (f"{PART}.language_model.adapter=None", "no class is called 'None'; a part is left out by null"),
+    ],
+)
+def test_what_is_typed_wrongly_is_said_with_the_way_out(option, said, capsys):
+    files = {"DOT": str(CONFIGS / "mask_head" / "dot.yaml"), "GPU": str(CONFIGS / "trainer" / "gpu.yaml")}
+    for name, file in files.items():
+        option, said = option.replace(name, file), said.replace(name, file)
+    assert said in fails(capsys, main, "fit", option)
+
+
+def test_pretrained_weights_that_do_not_fit_name_their_own_argument(capsys, tmp_path):
+    encoder = f'{{"class_path": "lasagna.modules.timm_encoder.TimmEncoder", "init_args": {ENCODER}}}'
+    options = [f"{PART}.vision_encoder={encoder}", "--data.val=[]", f"--trainer.default_root_dir={tmp_path}"]
+    error = fails(capsys, main, "fit", *options, "--trainer.accelerator=cpu")
+    assert "error: projector: the packaged 'projector' does not fit" in error
+    assert "or projector: random" in error

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from jsonargparse import _typehints
 from omegaconf import OmegaConf
 
 from lasagna.cli import TrainingCLI, command_line
@@ -109,6 +111,14 @@ def test_what_is_no_part_keeps_what_both_accept(tmp_path, monkeypatch):
     cli = TrainingCLI(**command_line(["--data=own.OwnData", "--trainer.accelerator=cpu"], run=False), run=False)
     assert cli.config.data.class_path == "own.OwnData"
     assert cli.config.data.init_args.batch_size == 16
+
+
+def test_the_private_function_that_is_replaced_is_as_in_version_4_53():
+    """Where this fails, jsonargparse has changed: see whether ``lasagna/part_swaps.py`` still does what it says."""
+    found = inspect.signature(_typehints.discard_init_args_on_class_path_change)
+    assert list(found.parameters) == ["parser_or_action", "prev_val", "value"], version("jsonargparse")
+    callers = (_typehints.adapt_class_type, _typehints.ActionTypeHint.discard_init_args_on_class_path_change)
+    assert all("discard_init_args_on_class_path_change" in caller.__code__.co_names for caller in callers)
 
 
 OWN = """

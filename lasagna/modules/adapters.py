@@ -51,6 +51,22 @@ class LoRA:
             r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout, target_modules=list(self.targets)
         )
 
+    def check(self, model: nn.Module) -> None:
+        """Check, before weights are read, that a model has the targets.
+
+        Args:
+            model: The model, or its part that gets adapters; its layers need no weights.
+
+        Raises:
+            ConfigError: If no layer of the model is called as a target is.
+        """
+        linear = sorted(
+            {name.rpartition(".")[2] for name, part in model.named_modules() if isinstance(part, nn.Linear | Conv1D)}
+        )
+        missing = sorted(set(self.targets) - set(linear))
+        if missing:
+            raise ConfigError(f"adapter.targets: no linear layer is called {missing}; the model has {linear}")
+
     def inject(self, model: PreTrainedModel, inside: nn.Module | None = None) -> None:
         """Put adapters into a model in place.
 
@@ -62,12 +78,7 @@ class LoRA:
             ConfigError: If no layer of the model is called as a target is.
         """
         adapted = model if inside is None else inside
-        linear = sorted(
-            {name.rpartition(".")[2] for name, part in adapted.named_modules() if isinstance(part, nn.Linear | Conv1D)}
-        )
-        missing = sorted(set(self.targets) - set(linear))
-        if missing:
-            raise ConfigError(f"adapter.targets: no linear layer is called {missing}; the model has {linear}")
+        self.check(adapted)
         inject_adapter_in_model(self.config, adapted)
         for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
             layer.weight.requires_grad_(self.embeddings)

@@ -26,15 +26,15 @@ from lasagna.modules.decoding import Decoder
 from lasagna.modules.encoded import Encoded
 from lasagna.modules.feature_cache import FeatureCache
 from lasagna.modules.input_checks import check_image, check_queries
+from lasagna.modules.joining import build_parts
 from lasagna.modules.long_lists import join_answers, split_query
 from lasagna.modules.losses import AssistantOutput
+from lasagna.modules.query_decoding import Decoding, decode_queries
 from lasagna.modules.rows import row_positions
-from lasagna.modules.shared_tower import NO_MAPS, SharedTower
+from lasagna.modules.shared_tower import SharedTower
 from lasagna.prompt_format import PromptFormat
 from lasagna.prompt_formats import PROMPT_FORMATS
 from lasagna.recipe import Described
-
-Decoding = Literal["ordered", "free", "forced"]
 
 
 class Assistant(Described, LightningModule):
@@ -78,7 +78,7 @@ class Assistant(Described, LightningModule):
         """Build the parts and load their weights; does nothing the second time."""
         if self._built:
             return
-        self._build_parts()
+        build_parts(self.vision_encoder, self.language_model, self.mask_head, self.format.special_tokens)
         reserved = (*self.format.reserved_tokens, *self.language_model.preparation.reserved_tokens)
         self.format = replace(self.format, reserved_tokens=reserved)
         hidden, prompt = self.language_model.hidden_size, self.mask_head.prompt_dim
@@ -235,17 +235,6 @@ class Assistant(Described, LightningModule):
     def _tower_is_shared(self) -> bool:
         return isinstance(self.vision_encoder, SharedTower)
 
-    def _build_parts(self) -> None:
-        encoder, tokens = self.vision_encoder, self.format.special_tokens
-        if isinstance(encoder, SharedTower):
-            encoder.check(self.language_model)
-            self.language_model.build(NO_MAPS, tokens)
-            encoder.join(self.language_model)
-        else:
-            encoder.build()
-            self.language_model.build(encoder.spec, tokens)
-        self.mask_head.build(encoder.spec)
-
     def _answer_parts(
         self,
         encoded: Encoded,
@@ -257,16 +246,7 @@ class Assistant(Described, LightningModule):
         """Answer queries that fit into the language model."""
         if not queries:
             return []
-        decoder = self.decoder
-        free = [rank for rank, query in enumerate(queries) if decoding == "free" or query.kind == "question"]
-        told = [rank for rank in range(len(queries)) if rank not in set(free)]
-        decoded: dict[int, Decoded] = {}
-        decide = decoder.forced if decoding == "forced" else decoder.ordered
-        for ranks, decode in ((free, decoder.free), (told, decide)):
-            if ranks:
-                answers = decode(encoded.image_vectors, [queries[rank] for rank in ranks])
-                decoded.update(zip(ranks, answers, strict=True))
-        answered = [decoded[rank] for rank in range(len(queries))]
+        answered = decode_queries(self.decoder, encoded.image_vectors, queries, decoding)
         return self.draw(encoded, geometries, queries, answered, settle_overlaps)
 
     @torch.no_grad()

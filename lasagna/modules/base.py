@@ -3,7 +3,8 @@
 Each part states its contract as attributes, brings its own preprocessing and never sees the others. Constructors are
 cheap: they keep settings. ``build`` makes the layers and loads weights, once the assistant knows what fits together.
 
-Notation: b: images; r: rows (dialogues); t: tokens; d: hidden size; n: mask prompts; c, h, w: channels, height, width.
+Notation: b: images; r: rows (dialogues); t: tokens; i: image tokens; d: hidden size; w: width of embeddings; n: mask
+prompts; of maps, c, h, w: channels, height, width.
 """
 
 from __future__ import annotations
@@ -139,7 +140,8 @@ class LanguageModel(Described, LightningModule):
             visual: The vision encoder's maps, or one tensor, the tower's pixels ``[b, 3, h, w]``.
 
         Returns:
-            Float ``[b, i, d]``, i image tokens an image; ``[b, i, k*d]`` where k vectors a token enter as many layers.
+            Float ``[b, i, w]``, i image tokens an image. The width w is d, unless a model needs to tell itself more of
+            an image: k*d where k vectors a token enter as many layers, d+1 where a last channel marks a prefix.
         """
 
     @property
@@ -158,7 +160,7 @@ class LanguageModel(Described, LightningModule):
             features: Float ``[b, c, h, w]``.
 
         Returns:
-            Float ``[b, i, d]``.
+            As wide as what ``embed_image`` gives.
         """
         raise NotImplementedError(f"{type(self).__name__} has no visual tower of its own")
 
@@ -168,11 +170,11 @@ class LanguageModel(Described, LightningModule):
 
         Args:
             input_ids: Long ``[r, t]``.
-            image_vectors: What ``embed_image`` gave for the image of each row, float ``[r, i, d]``; or none of it,
-                ``[r, 0, d]``, for rows that go on behind their image.
+            image_vectors: What ``embed_image`` gave for the image of each row, float ``[r, i, w]``; or none of it,
+                ``[r, 0, w]``, for rows that go on behind their image.
 
         Returns:
-            Float ``[r, t, d]``, or as wide as ``image_vectors``.
+            Float ``[r, t, w]``; ``[r, t, d]`` for rows that go on behind their image.
         """
 
     @abstractmethod
@@ -186,7 +188,7 @@ class LanguageModel(Described, LightningModule):
         """Compute hidden states.
 
         Args:
-            embeddings: What ``embed`` gave, float ``[r, t, d]``.
+            embeddings: What ``embed`` gave, float ``[r, t, w]`` or ``[r, t, d]``.
             attention_mask: 1 for real tokens, long ``[r, past + t]``.
             position_ids: Long ``[r, t]``.
             cache: Key-value cache from ``new_cache``, extended in place, or None.

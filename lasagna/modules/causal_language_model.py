@@ -16,7 +16,16 @@ from lasagna.batch import TextPreparation
 from lasagna.errors import ConfigError
 from lasagna.modules.adapters import LoRA
 from lasagna.modules.base import FeatureSpec, LanguageModel
-from lasagna.modules.pretrained import Quantization, add_tokens, check_quantization, read_model, read_tokenizer
+from lasagna.modules.pretrained import (
+    Quantization,
+    add_tokens,
+    check_quantization,
+    grow_tables,
+    outline,
+    read_config,
+    read_model,
+    read_tokenizer,
+)
 from lasagna.modules.text_preparation import TokenizerPreparation
 from lasagna.modules.tiny.projector import ImageProjector
 
@@ -60,6 +69,10 @@ class CausalLanguageModel(LanguageModel):
         super().__init__()
         if min(image_grid) < 1:
             raise ConfigError(f"image_grid: expected at least one row and one column, got {tuple(image_grid)}")
+        if max_length <= image_grid[0] * image_grid[1]:
+            raise ConfigError(
+                f"max_length: {max_length} leaves no room beside the image's {image_grid} tokens; take more"
+            )
         if tokenizer is None and isinstance(model, dict):
             raise ConfigError('tokenizer: a model of settings has none; give a folder, or "words"')
         self.model = model
@@ -96,9 +109,11 @@ class CausalLanguageModel(LanguageModel):
         """
         check_quantization(self.quantization, self.source)
         source = self.source
+        self._check(read_config(source, self.download))
         tokenizer = read_tokenizer(self.tokenizer_name or str(source), self.download)
+        fresh = add_tokens(tokenizer, special_tokens)
         self.llm = read_model(AutoModelForCausalLM, source, self.weights_dtype, self.quantization, self.download)
-        add_tokens(self.llm, tokenizer, special_tokens, self.new_tokens)
+        grow_tables(self.llm, tokenizer, fresh, self.new_tokens)
         self.projector = ImageProjector(features.channels[0], self.hidden_size, self.image_grid)
         self.image_token_id = tokenizer.convert_tokens_to_ids(special_tokens[2])
         self._preparation = TokenizerPreparation(
@@ -107,7 +122,7 @@ class CausalLanguageModel(LanguageModel):
             image_tokens=self.image_grid[0] * self.image_grid[1],
             end_token_id=tokenizer.eos_token_id,
             padding_token_id=tokenizer.pad_token_id,
-            max_length=self._longest(),
+            max_length=self.max_length,
         )
         self._settle()
 
@@ -155,11 +170,13 @@ class CausalLanguageModel(LanguageModel):
         """Return an empty key-value cache."""
         return DynamicCache(config=self.llm.config)
 
-    def _longest(self) -> int:
-        known = getattr(self.llm.config.get_text_config(), "max_position_embeddings", None) or self.max_length
+    def _check(self, config: Any) -> None:  # noqa: ANN401
+        """Check what can be checked before weights are read."""
+        known = getattr(config.get_text_config(), "max_position_embeddings", None) or self.max_length
         if self.max_length > known:
             raise ConfigError(f"max_length: the model takes rows of at most {known} tokens, got {self.max_length}")
-        return self.max_length
+        if self.adapter is not None:
+            self.adapter.check(outline(AutoModelForCausalLM, config))
 
     def _settle(self) -> None:
         if self.frozen or self.quantization is not None:

@@ -95,6 +95,17 @@ def read_model(
         raise ConfigError(_absent("model", str(model), fault)) from fault
 
 
+def outline(kind: Any, config: Any) -> Any:  # noqa: ANN401
+    """Return a model's layers without weights, to look at before these are read.
+
+    Args:
+        kind: Transformers' auto class for the models in question.
+        config: The model's config.
+    """
+    with torch.device("meta"):
+        return kind.from_config(config)
+
+
 def read_tokenizer(name: str, download: bool = False) -> PreTrainedTokenizerBase:
     """Return a tokeniser.
 
@@ -118,14 +129,15 @@ def read_tokenizer(name: str, download: bool = False) -> PreTrainedTokenizerBase
     return tokenizer
 
 
-def add_tokens(model: PreTrainedModel, tokenizer: Any, tokens: Sequence[str], start: Literal["mean", "random"]) -> None:  # noqa: ANN401
-    """Add tokens to a tokeniser, and rows to word embedding and output layer where they are too few.
+def add_tokens(tokenizer: Any, tokens: Sequence[str]) -> list[str]:  # noqa: ANN401
+    """Add tokens to a tokeniser.
 
     Args:
-        model: The language model.
-        tokenizer: Its tokeniser.
-        tokens: The tokens; those that it knows as one piece already keep their rows.
-        start: What new rows begin as: the mean of all others, or random as fresh layers are.
+        tokenizer: The tokeniser.
+        tokens: The tokens.
+
+    Returns:
+        Those that it did not know as one piece before.
 
     Raises:
         ConfigError: If the tokeniser splits one of them all the same.
@@ -137,12 +149,23 @@ def add_tokens(model: PreTrainedModel, tokenizer: Any, tokens: Sequence[str], st
         raise ConfigError(
             f"tokenizer: it splits {split}, each of which must be one token; choose another prompt format"
         )
+    return [token for token in tokens if token not in known]
+
+
+def grow_tables(model: PreTrainedModel, tokenizer: Any, fresh: Sequence[str], start: Literal["mean", "random"]) -> None:  # noqa: ANN401
+    """Add rows to word embedding and output layer where they are too few for a tokeniser, and start new tokens' rows.
+
+    Args:
+        model: The language model.
+        tokenizer: Its tokeniser, with all tokens added.
+        fresh: The tokens that were added; all others keep their rows.
+        start: What new rows begin as: the mean of all others, or random as fresh layers are.
+    """
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    fresh = [tokenizer.convert_tokens_to_ids(token) for token in tokens if token not in known]
     if start == "mean":
-        _to_mean(model, fresh)
+        _to_mean(model, [tokenizer.convert_tokens_to_ids(token) for token in fresh])
 
 
 def unknown(tokens: Sequence[str], tokenizer: Any) -> list[str]:  # noqa: ANN401

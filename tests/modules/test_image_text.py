@@ -5,137 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from image_text_models import CONFIGS, FEATURES, SETTINGS, SIDES, built, made
 from test_language_models import LanguageModelContract
 from transformers import Qwen2VLImageProcessor
 
 from lasagna.errors import ConfigError
-from lasagna.modules import Assistant, FeatureSpec, LoRA, TinyMaskHead, TinyVisionEncoder
-from lasagna.modules.image_text import FAMILIES, ImageTextModel
+from lasagna.modules import Assistant, LoRA, TinyMaskHead, TinyVisionEncoder
+from lasagna.modules.image_text import FAMILIES, ImageTextModel, language_model
 from lasagna.modules.image_text.families import grid_positions
 from lasagna.prompt_formats import PAPER, TINY
-
-FEATURES = FeatureSpec((1,), (1,), (1, 1))
-TEXT = {
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "vocab_size": 3000,
-    "max_position_embeddings": 512,
-}
-VISION = {"hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
-QWEN_VISION = {"depth": 2, "num_heads": 2, "patch_size": 7, "spatial_merge_size": 2, "temporal_patch_size": 2}
-QWEN_TEXT = TEXT | {"rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0}}
-CONFIGS = {
-    "llava": {
-        "model_type": "llava",
-        "vision_config": VISION | {"model_type": "clip_vision_model", "image_size": 28, "patch_size": 7},
-        "text_config": TEXT | {"model_type": "llama"},
-        "image_token_index": 2999,
-    },
-    "llava_next": {
-        "model_type": "llava_next",
-        "vision_config": VISION | {"model_type": "clip_vision_model", "image_size": 28, "patch_size": 7},
-        "text_config": TEXT | {"model_type": "llama"},
-        "image_token_index": 2999,
-    },
-    "llava_onevision": {
-        "model_type": "llava_onevision",
-        "vision_config": VISION | {"model_type": "siglip_vision_model", "image_size": 30, "patch_size": 7},
-        "text_config": TEXT | {"model_type": "qwen2"},
-        "image_token_index": 2999,
-    },
-    "internvl": {
-        "model_type": "internvl",
-        "vision_config": VISION | {"model_type": "internvl_vision", "image_size": [28, 28], "patch_size": [7, 7]},
-        "text_config": TEXT | {"model_type": "qwen2"},
-        "image_token_id": 2999,
-        "downsample_ratio": 0.5,
-    },
-    "smolvlm": {
-        "model_type": "smolvlm",
-        "vision_config": VISION | {"model_type": "smolvlm_vision", "image_size": 28, "patch_size": 7},
-        "text_config": TEXT | {"model_type": "llama", "pad_token_id": 0},
-        "image_token_id": 2999,
-        "scale_factor": 2,
-    },
-    "idefics3": {
-        "model_type": "idefics3",
-        "vision_config": VISION | {"model_type": "idefics3_vision", "image_size": 28, "patch_size": 7},
-        "text_config": TEXT | {"model_type": "llama", "pad_token_id": 0},
-        "image_token_id": 2999,
-        "scale_factor": 2,
-    },
-    "paligemma": {
-        "model_type": "paligemma",
-        "vision_config": VISION
-        | {"model_type": "siglip_vision_model", "image_size": 28, "patch_size": 7, "vision_use_head": False},
-        "text_config": TEXT | {"model_type": "gemma", "head_dim": 8},
-        "image_token_index": 2999,
-        "projection_dim": 32,
-        "hidden_size": 32,
-    },
-    "qwen2_5_vl": {
-        "model_type": "qwen2_5_vl",
-        "vision_config": QWEN_VISION
-        | {
-            "hidden_size": 32,
-            "intermediate_size": 48,
-            "out_hidden_size": 32,
-            "window_size": 28,
-            "fullatt_block_indexes": [1],
-        },
-        "text_config": QWEN_TEXT,
-        "image_token_id": 2999,
-        "vision_start_token_id": 2998,
-        "vision_end_token_id": 2997,
-    },
-    "qwen3_vl": {
-        "model_type": "qwen3_vl",
-        "vision_config": QWEN_VISION
-        | {
-            "depth": 4,
-            "hidden_size": 32,
-            "intermediate_size": 48,
-            "out_hidden_size": 32,
-            "num_position_embeddings": 36,
-            "deepstack_visual_indexes": [0, 2],
-        },
-        "text_config": QWEN_TEXT | {"num_hidden_layers": 3, "head_dim": 8},
-        "image_token_id": 2999,
-        "vision_start_token_id": 2998,
-        "vision_end_token_id": 2997,
-    },
-    "qwen2_vl": {
-        "model_type": "qwen2_vl",
-        "vision_config": QWEN_VISION | {"embed_dim": 32, "hidden_size": 32},
-        "text_config": QWEN_TEXT,
-        "image_token_id": 2999,
-        "vision_start_token_id": 2998,
-        "vision_end_token_id": 2997,
-    },
-}
-
-
-SECOND = {"model_type": "gemma2", "head_dim": 8, "sliding_window": 600, "final_logit_softcapping": None}
-SETTINGS = CONFIGS | {"paligemma2": CONFIGS["paligemma"] | {"text_config": TEXT | SECOND}}
-
-
-def made(kind, **settings):
-    return ImageTextModel(SETTINGS[kind], "words", **{"image_size": 28, "max_length": 512} | settings)
-
-
-def built(kind, **settings):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = made(kind, **settings)
-        model.build(FEATURES, TINY.special_tokens)
-        # fresh projections are so small that a wrong image would go unnoticed
-        with torch.no_grad():
-            for value in model.vlm.parameters():
-                value.copy_(value * 3)
-    return model.eval()
 
 
 class TestLlava(LanguageModelContract):
@@ -157,9 +35,10 @@ class TestLlava(LanguageModelContract):
         assert trained
         assert all(value.grad is not None for value in trained)
 
-    def test_logits_are_those_of_the_model_itself(self):
-        """Run transformers' own forward on the same ids and pixels, which places image and positions by itself."""
-        model = built(self.kind)
+    @pytest.mark.parametrize("side", SIDES)
+    def test_logits_are_those_of_the_model_itself(self, side):
+        """Run transformers' own forward on the same ids and pixels, which counts and places the image by itself."""
+        model = built(self.kind, side)
         names = ("sun", "dog", "house")
         ids = torch.tensor([model.preparation.prompt_ids(TINY.prompt("complex", names))])
         picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
@@ -232,12 +111,13 @@ class TestLlavaNext(TestLlava):
     def own_image(self, places, pixels):
         return {"pixel_values": pixels, "image_sizes": torch.tensor([pixels.shape[2:]])}
 
-    def test_logits_are_those_of_the_model_itself(self, monkeypatch):
+    @pytest.mark.parametrize("side", SIDES)
+    def test_logits_are_those_of_the_model_itself(self, side, monkeypatch):
         """Transformers counts a tile at least beside the whole image; told that there is none, it has its own way."""
         from transformers.models.llava_next import modeling_llava_next
 
         monkeypatch.setattr(modeling_llava_next, "image_size_to_num_patches", lambda **_: 1)
-        super().test_logits_are_those_of_the_model_itself()
+        super().test_logits_are_those_of_the_model_itself(side)
 
 
 class TestLlavaOneVision(TestLlava):
@@ -375,6 +255,22 @@ def test_the_image_stands_first_wherever_the_format_has_it():
     ids = text.prompt_ids(PAPER.prompt("referring", ("dog",)))
     assert ids[: text.image_tokens] == [model.image_token_id] * text.image_tokens
     assert model.image_token_id not in ids[text.image_tokens :]
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (
+            {"adapter": LoRA(targets=("k_projj",))},
+            r"adapter\.targets: no linear layer is called \['k_projj'\]; .*k_proj",
+        ),
+        ({"max_length": 16}, "max_length: 16 leaves no room beside the image's 16 tokens"),
+    ],
+)
+def test_no_weight_is_read_for_what_cannot_be(settings, reason, monkeypatch):
+    monkeypatch.setattr(language_model, "read_model", lambda *_: pytest.fail("weights were read"))
+    with pytest.raises(ConfigError, match=reason):
+        built("llava", **settings)
 
 
 def test_what_is_refused():

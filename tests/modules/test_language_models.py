@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,15 @@ from conftest_modules import greedy_under_grammar
 
 from lasagna.batch import Query
 from lasagna.errors import ConfigError
-from lasagna.modules import Assistant, FeatureSpec, LoRA, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
+from lasagna.modules import (
+    Assistant,
+    FeatureSpec,
+    LoRA,
+    TinyLanguageModel,
+    TinyMaskHead,
+    TinyVisionEncoder,
+    causal_language_model,
+)
 from lasagna.modules.base import LanguageModel
 from lasagna.modules.causal_language_model import CausalLanguageModel
 from lasagna.modules.decoding import Decoder
@@ -291,6 +300,10 @@ def test_new_rows_begin_as_the_mean_of_the_others(kind):
     model = {"llama": TestLlama, "qwen2": TestQwen2}[kind]().build()
     [present], [absent] = (model.preparation.answer_ids(token) for token in TINY.special_tokens[:2])
     for layer in (model.llm.get_input_embeddings(), model.llm.get_output_embeddings()):
+        kept = torch.ones(len(layer.weight), dtype=torch.bool)
+        # the package's vocabulary has the image token already
+        kept[[present, absent]] = False
+        torch.testing.assert_close(layer.weight[present], layer.weight[kept].mean(0))
         assert torch.equal(layer.weight[present], layer.weight[absent])
     tied = model.llm.get_input_embeddings().weight is model.llm.get_output_embeddings().weight
     assert tied == CONFIGS[kind]["tie_word_embeddings"]
@@ -352,7 +365,7 @@ def test_settings_that_cannot_be_met(settings, reason):
         (
             "nobody/nothing",
             None,
-            r"tokenizer: 'nobody/nothing' is neither a folder here nor in the hub.*download: true",
+            r"model: 'nobody/nothing' is neither a folder here nor in the hub.*download: true",
         ),
         ("nobody/nothing", "words", r"model: 'nobody/nothing' is neither a folder here nor in the hub.*download: true"),
         ({"model_type": "nonsense"}, "words", "these settings make no config"),
@@ -364,7 +377,46 @@ def test_models_that_are_not_here(model, tokenizer, reason, monkeypatch):
         CausalLanguageModel(model, tokenizer).build(FEATURES, TINY.special_tokens)
 
 
+class Splitting:
+    """A tokeniser that takes no new tokens."""
+
+    def get_vocab(self):
+        return {"<": 0}
+
+    def add_tokens(self, tokens, special_tokens):
+        return 0
+
+    def __call__(self, text, add_special_tokens):
+        return SimpleNamespace(input_ids=list(text))
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"adapter": LoRA(targets=("wq",))}, r"adapter\.targets: no linear layer is called \['wq'\]"),
+        ({"max_length": 100_000}, "max_length: the model takes rows of at most 2048 tokens"),
+        ({}, r"tokenizer: it splits \['<SEG>', .*choose another prompt format"),
+    ],
+)
+def test_no_weight_is_read_for_what_cannot_be(settings, reason, monkeypatch):
+    if not settings:
+        monkeypatch.setattr(causal_language_model, "read_tokenizer", lambda *_: Splitting())
+    monkeypatch.setattr(causal_language_model, "read_model", lambda *_: pytest.fail("weights were read"))
+    with pytest.raises(ConfigError, match=reason):
+        built(**settings)
+
+
+def test_a_look_at_the_layers_leaves_fresh_weights_as_they_are():
+    """So that a seed gives the same weights with and without what is checked before."""
+    plain, adapted = TestLlama().build(), TestLlama()
+    adapted.make = lambda: TestLlama().make(adapter=LoRA(rank=2, targets=("q_proj",)))
+    words = [model.llm.get_input_embeddings().weight for model in (plain, adapted.build())]
+    assert torch.equal(*words)
+
+
 def test_what_the_constructor_refuses():
+    with pytest.raises(ConfigError, match=r"max_length: 4 leaves no room beside the image's \(2, 2\) tokens"):
+        CausalLanguageModel("x", image_grid=(2, 2), max_length=4)
     with pytest.raises(ConfigError, match="image_grid: expected at least one row"):
         CausalLanguageModel("x", image_grid=(0, 1))
     with pytest.raises(ConfigError, match='tokenizer: a model of settings has none; give a folder, or "words"'):

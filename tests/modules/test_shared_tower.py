@@ -7,7 +7,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from test_image_text import CONFIGS, FEATURES, made
+from image_text_models import CONFIGS, FEATURES, made
 from test_vision_encoders import VisionEncoderContract
 
 from lasagna.batch import Query, fit_mask, restore_logits

@@ -49,6 +49,18 @@ class Family:
     axes: bool = False
     prefix: bool = False
 
+    def input_side(self, config: Any, image_size: int) -> int:  # noqa: ANN401
+        """Return height and width of the tower's input in pixels: what was chosen, where the family takes any."""
+        return self.side(config) or image_size
+
+    def grid(self, config: Any, image_size: int) -> int:  # noqa: ANN401
+        """Return the image tokens along a side."""
+        return self.input_side(config, image_size) // self.unit(config)
+
+    def image_tokens(self, config: Any, image_size: int) -> int:  # noqa: ANN401
+        """Return how many tokens an image costs."""
+        return self.grid(config, image_size) ** 2 + self.line_end
+
 
 def family_of(config: Any) -> Family:  # noqa: ANN401
     """Return the family of a model.

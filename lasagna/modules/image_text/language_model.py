@@ -6,7 +6,6 @@ Notation: b: images; r: rows; t: tokens; i: image tokens; d: hidden size; v: voc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -17,25 +16,25 @@ from lasagna.batch import ImagePreparation, TextPreparation
 from lasagna.errors import ConfigError
 from lasagna.modules.adapters import LoRA
 from lasagna.modules.base import FeatureSpec, LanguageModel, VisualTower
-from lasagna.modules.checkpoint_folder import read_json
+from lasagna.modules.image_text.config_checks import check_config
 from lasagna.modules.image_text.decoder_input import decoder_input
 from lasagna.modules.image_text.families import Family, family_of
+from lasagna.modules.image_text.normalisation import tower_normalisation
 from lasagna.modules.image_text.prefix import PREFIX_END, PrefixFirst, prefix_of
 from lasagna.modules.image_text.text import ImageFirst
-from lasagna.modules.image_text.towers import Tower, patch_side
+from lasagna.modules.image_text.towers import Tower
 from lasagna.modules.preparation import SquashPreparation
 from lasagna.modules.pretrained import (
     Quantization,
     add_tokens,
     check_quantization,
+    grow_tables,
+    outline,
     read_config,
     read_model,
     read_tokenizer,
     unknown,
 )
-
-MEAN, DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-"""CLIP's mean and standard deviation, where the model's folder names no others."""
 
 
 class ImageTextModel(LanguageModel):
@@ -106,21 +105,17 @@ class ImageTextModel(LanguageModel):
     @property
     def tower_preparation(self) -> ImagePreparation:
         """The whole image as a square, normalised as the tower was trained."""
-        folder = Path(self.model) if isinstance(self.model, str) else None
-        file = folder / "preprocessor_config.json" if folder else None
-        settings = read_json(file) if file is not None and file.is_file() else {}
-        mean, deviation = settings.get("image_mean", MEAN), settings.get("image_std", DEVIATION)
-        return SquashPreparation((self.side, self.side), tuple(mean), tuple(deviation))
+        return SquashPreparation((self.side, self.side), *self._normalisation)
 
     @property
     def side(self) -> int:
         """Height and width of the tower's input in pixels."""
-        return self._family.side(self.vlm.config) or self.image_size
+        return self._family.input_side(self.vlm.config, self.image_size)
 
     @property
     def grid(self) -> int:
         """Image tokens along a side."""
-        return self.side // self._family.unit(self.vlm.config)
+        return self._family.grid(self.vlm.config, self.image_size)
 
     def build(self, features: FeatureSpec, special_tokens: Sequence[str]) -> None:
         """Make the layers, load pretrained weights and add tokens.
@@ -134,15 +129,15 @@ class ImageTextModel(LanguageModel):
         """
         check_quantization(self.quantization, self.model)
         config = read_config(self.model, self.download)
-        family_of(config).tower.check(config)
+        self._check(config)
+        self._normalisation = tower_normalisation(self.model, self.download)
         tokenizer = read_tokenizer(self.tokenizer_name or str(self.model), self.download)
+        own = unknown([PREFIX_END], tokenizer) if family_of(config).prefix else []
+        fresh = add_tokens(tokenizer, [*special_tokens, *own])
         self.vlm = read_model(
             AutoModelForImageTextToText, self.model, self.weights_dtype, self.quantization, self.download
         )
-        self._check_side()
-        self._check_length()
-        own = [PREFIX_END] if self._family.prefix else []
-        add_tokens(self.vlm, tokenizer, [*special_tokens, *unknown(own, tokenizer)], self.new_tokens)
+        grow_tables(self.vlm, tokenizer, fresh, self.new_tokens)
         self.image_token_id = tokenizer.convert_tokens_to_ids(special_tokens[2])
         self._preparation = self._prepared_by(tokenizer, special_tokens[2])
         self._settle()
@@ -156,7 +151,7 @@ class ImageTextModel(LanguageModel):
         return self
 
     def embed_image(self, visual: Sequence[Tensor]) -> Tensor:
-        """Turn the tower's pixels ``[b, 3, h, w]`` into ``[b, i, d]``."""
+        """Turn the tower's pixels ``[b, 3, h, w]`` into ``[b, i, d]``, or wider vectors (see ``embed``)."""
         pixels = visual[0].to(self.vlm.dtype)
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.train_projector):
             return self._marked(self._family.tower.vectors(self.vlm.model, pixels, self.vlm.config))
@@ -167,16 +162,17 @@ class ImageTextModel(LanguageModel):
         return Tower(self._family.tower, self.vlm.model, self.vlm.config, self.tower_preparation, self.side)
 
     def embed_map(self, features: Tensor) -> Tensor:
-        """Turn the tower's map ``[b, c, h, w]`` into ``[b, i, d]``."""
+        """Turn the tower's map ``[b, c, h, w]`` into what ``embed_image`` gives."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.train_projector):
             features = features.to(self.vlm.dtype)
             return self._marked(self._family.tower.project(self.vlm.model, features, self.vlm.config))
 
     def embed(self, input_ids: Tensor, image_vectors: Tensor) -> Tensor:
-        """Embed rows of tokens ``[r, t]``, with ``[r, i, d]`` at their image tokens.
+        """Embed rows of tokens ``[r, t]``, with the image's vectors at their image tokens.
 
-        Where vectors of an image enter several layers, they stand side by side, and nothing (zeros) beside the words.
-        Where a prefix is read in both directions, a last channel says 1 in it.
+        Where k vectors of an image token enter as many layers, they stand side by side, ``[r, t, k*d]``, and nothing
+        (zeros) beside the words. Where a prefix is read in both directions, a last channel says 1 in it,
+        ``[r, t, d+1]``.
         """
         words: Tensor = self.vlm.get_input_embeddings()(input_ids)
         places = input_ids == self.image_token_id
@@ -214,9 +210,7 @@ class ImageTextModel(LanguageModel):
     @property
     def decoder(self) -> nn.Module:
         """The language layers."""
-        inner = self.vlm.model
-        decoder: nn.Module = inner.language_model if hasattr(inner, "language_model") else inner.text_model
-        return decoder
+        return _decoder(self.vlm)
 
     @property
     def _family(self) -> Family:
@@ -232,26 +226,18 @@ class ImageTextModel(LanguageModel):
         return kind(
             tokenizer=tokenizer,
             image_token=image_token,
-            image_tokens=self.grid**2 + self._family.line_end,
+            image_tokens=self._family.image_tokens(self.vlm.config, self.image_size),
             end_token_id=tokenizer.eos_token_id,
             padding_token_id=tokenizer.pad_token_id,
             max_length=self.max_length,
             enclosing=enclosing if set(tokenizer.get_vocab()).issuperset(enclosing) else ("", ""),
         )
 
-    def _check_side(self) -> None:
-        config, unit = self.vlm.config, self._family.unit(self.vlm.config)
-        # a tower of one size leaves out what is too little for a patch, as convolutions do
-        used = self.side if self._family.side(config) is None else self.side // patch_side(config) * patch_side(config)
-        if used % unit:
-            raise ConfigError(f"image_size: {self.side} is not a multiple of {unit}, the pixels of an image token")
-
-    def _check_length(self) -> None:
-        window = getattr(self.decoder.config, "sliding_window", None) if self._family.prefix else None
-        if window is not None and self.max_length > window:
-            raise ConfigError(
-                f"max_length: layers of this model look back {window} tokens, got {self.max_length}; take at most that"
-            )
+    def _check(self, config: Any) -> None:  # noqa: ANN401
+        """Check what can be checked before weights are read."""
+        check_config(config, self.image_size, self.max_length)
+        if self.adapter is not None:
+            self.adapter.check(_decoder(outline(AutoModelForImageTextToText, config)))
 
     def _settle(self) -> None:
         language = {id(parameter) for parameter in self.decoder.parameters()}
@@ -265,6 +251,12 @@ class ImageTextModel(LanguageModel):
             self.vlm.gradient_checkpointing_enable({"use_reentrant": False})
         if self.adapter is not None:
             self.adapter.inject(self.vlm, inside=self.decoder)
+
+
+def _decoder(vlm: Any) -> nn.Module:  # noqa: ANN401
+    inner = vlm.model
+    decoder: nn.Module = inner.language_model if hasattr(inner, "language_model") else inner.text_model
+    return decoder
 
 
 def _is_projector(name: str) -> bool:

@@ -53,7 +53,9 @@ class TinyLanguageModel(LanguageModel):
         if min(image_grid) < 1:
             raise ConfigError(f"image_grid: expected at least one row and one column, got {tuple(image_grid)}")
         if max_length <= image_grid[0] * image_grid[1]:
-            raise ConfigError(f"max_length: {max_length} leaves no room beside the image's {image_grid} tokens")
+            raise ConfigError(
+                f"max_length: {max_length} leaves no room beside the image's {image_grid} tokens; take more"
+            )
         self.weights = weights
         self.projector_weights = projector
         self.adapter = adapter
@@ -79,7 +81,7 @@ class TinyLanguageModel(LanguageModel):
         if self.weights != "random":
             load_packaged(self.llama.model, PACKAGED[self.weights] + "language_model")
         if self.projector_weights != "random":
-            load_packaged(self.projector, PACKAGED[self.projector_weights] + "projector")
+            load_packaged(self.projector, PACKAGED[self.projector_weights] + "projector", "projector")
         self._add_tokens(special_tokens)
         if self.adapter is not None:
             self.adapter.inject(self.llama)

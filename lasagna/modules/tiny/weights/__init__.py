@@ -20,12 +20,13 @@ def packaged_words() -> tuple[str, ...]:
     return tuple((FOLDER / "words.txt").read_text(encoding="utf-8").split())
 
 
-def load_packaged(module: nn.Module, name: str) -> None:
+def load_packaged(module: nn.Module, name: str, argument: str = "weights") -> None:
     """Load the package's weights into a module.
 
     Args:
         module: A freshly built module.
         name: Name of the file in the package, without extension.
+        argument: The setting that asked for them, for the message.
 
     Raises:
         CheckpointError: If names or shapes do not fit, since then the module is not the one that was pretrained.
@@ -38,8 +39,8 @@ def load_packaged(module: nn.Module, name: str) -> None:
     )  # fmt: skip
     if wrong:
         raise CheckpointError(
-            f"weights: the packaged {name!r} does not fit {type(module).__name__} as configured, first at {wrong[:3]}; "
-            "use the default sizes, or weights: random"
+            f"{argument}: the packaged {name!r} does not fit {type(module).__name__} as configured, first at "
+            f"{wrong[:3]}; use the default sizes, or {argument}: random"
         )
     module.load_state_dict({key: tensor.to(expected[key].dtype) for key, tensor in tensors.items()})
 
