@@ -67,7 +67,9 @@ class LoRA:
         )
         missing = sorted(set(self.targets) - set(linear))
         if missing:
-            raise ConfigError(f"adapter.targets: no linear layer is called {missing}; the model has {linear}")
+            parts = [target.rpartition(".")[2] for target in missing if "." in target]
+            hint = f"; a target is the last part of a name: {', '.join(map(repr, parts))}" if parts else ""
+            raise ConfigError(f"adapter.targets: no linear layer is called {missing}; the model has {linear}{hint}")
         inject_adapter_in_model(self.config, adapted)
         for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
             layer.weight.requires_grad_(self.embeddings)

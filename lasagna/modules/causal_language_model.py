@@ -6,6 +6,7 @@ Notation: b: images; r: rows; t: tokens; i: image tokens; d: hidden size; v: voc
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any, Literal
 
 import torch
@@ -25,7 +26,7 @@ class CausalLanguageModel(LanguageModel):
     """A language model that has never seen an image learns to read the vision encoder's main map.
 
     Proven with Llama (SmolLM2), Qwen2, GPT-NeoX, GPT-2 and OPT; others that take ``inputs_embeds`` and
-    ``position_ids`` should work alike.
+    ``position_ids`` should work alike. Models with a running state, such as Mamba and its hybrids, are refused.
 
     Args:
         model: Folder in transformers' layout, a name on the hub, or settings ("model_type" and sizes) of one with
@@ -92,12 +93,14 @@ class CausalLanguageModel(LanguageModel):
             special_tokens: Present, absent and image token, then the prompt format's markers.
 
         Raises:
-            ConfigError: If model or tokeniser are not here, do not fit, or cannot be quantized.
+            ConfigError: If model or tokeniser are not here, do not fit, or cannot be quantized, or if the model has no
+                key-value cache in all of its layers.
         """
         check_quantization(self.quantization, self.source)
         source = self.source
         tokenizer = read_tokenizer(self.tokenizer_name or str(source), self.download)
         self.llm = read_model(AutoModelForCausalLM, source, self.weights_dtype, self.quantization, self.download)
+        _check_cache(self.llm)
         add_tokens(self.llm, tokenizer, special_tokens, self.new_tokens)
         self.projector = ImageProjector(features.channels[0], self.hidden_size, self.image_grid)
         self.image_token_id = tokenizer.convert_tokens_to_ids(special_tokens[2])
@@ -168,3 +171,15 @@ class CausalLanguageModel(LanguageModel):
             self.llm.gradient_checkpointing_enable({"use_reentrant": False})
         if self.adapter is not None:
             self.adapter.inject(self.llm)
+
+
+def _check_cache(model: Any) -> None:  # noqa: ANN401
+    """Check that decoding can take back the last tokens that a model has read."""
+    config = model.config.get_text_config()
+    running = {"conv", "linear_attention"} & set(getattr(config, "layer_types", None) or ())
+    taken = signature(type(model.base_model).forward).parameters
+    if running or getattr(model, "_is_stateful", False) or "past_key_values" not in taken:
+        raise ConfigError(
+            f"model: a {config.model_type!r} keeps no attention keys and values in some of its layers, which decoding "
+            "needs to take back tokens; take one whose layers all attend, such as a Llama or a Qwen2"
+        )
