@@ -65,7 +65,9 @@ class LoRA:
         )
         missing = sorted(set(self.targets) - set(linear))
         if missing:
-            raise ConfigError(f"adapter.targets: no linear layer is called {missing}; the model has {linear}")
+            parts = [target.rpartition(".")[2] for target in missing if "." in target]
+            hint = f"; a target is the last part of a name: {', '.join(map(repr, parts))}" if parts else ""
+            raise ConfigError(f"adapter.targets: no linear layer is called {missing}; the model has {linear}{hint}")
 
     def inject(self, model: PreTrainedModel, inside: nn.Module | None = None) -> None:
         """Put adapters into a model in place.

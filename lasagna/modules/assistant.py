@@ -21,6 +21,7 @@ from lasagna.errors import QueryError
 from lasagna.modules.answers import make_answer, mask_states
 from lasagna.modules.base import LanguageModel, MaskHead, VisionEncoder
 from lasagna.modules.chat import Chat
+from lasagna.modules.contract import check_maps, check_states, check_vectors, draw
 from lasagna.modules.decoded import Decoded
 from lasagna.modules.decoding import Decoder
 from lasagna.modules.encoded import Encoded
@@ -73,6 +74,7 @@ class Assistant(Described, LightningModule):
         self.presence_temperature = presence_temperature
         self.feature_cache: FeatureCache | None = None
         self._built = False
+        self._agreed = False
 
     def configure_model(self) -> None:
         """Build the parts and load their weights; does nothing the second time."""
@@ -101,16 +103,20 @@ class Assistant(Described, LightningModule):
         Args:
             pixels: Input of the vision encoder, float ``[b, 3, H, W]``.
             tower_pixels: Input of the language model's own visual tower, if it has one that is not shared.
+
+        Raises:
+            ConfigError: If a part gives something else than it states; the first images show it.
         """
         cache = self.feature_cache
         pixels = pixels.to(_precision(self.vision_encoder))
         features = self.vision_encoder(pixels) if cache is None else cache(self.vision_encoder, pixels)
-        if self._tower_is_shared:
-            vectors = self.language_model.embed_map(features[0])
-            # a language model may hold its tower in another precision than the mask head's
-            return Encoded([maps.to(_precision(self.mask_head)) for maps in features], vectors)
-        visual = features if tower_pixels is None else [tower_pixels.to(_precision(self.language_model))]
-        return Encoded(features, self.language_model.embed_image(visual))
+        if not self._agreed:
+            check_maps(self.vision_encoder, features, pixels)
+        encoded = self._read(features, tower_pixels)
+        if not self._agreed:
+            check_vectors(self.language_model, self.format, encoded.image_vectors)
+            self._agreed = True
+        return encoded
 
     def forward(self, batch: Batch) -> AssistantOutput:
         """Compute what the losses need: logits where supervised, and one mask for each present entry."""
@@ -122,7 +128,7 @@ class Assistant(Described, LightningModule):
         return AssistantOutput(
             token_logits=self.language_model.logits(hidden[:, :-1][supervised]),
             token_labels=labels[supervised],
-            mask_logits=self.mask_head(encoded.features, prompts, batch.image_index[batch.mask_rows]),
+            mask_logits=draw(self.mask_head, encoded.features, prompts, batch.image_index[batch.mask_rows]),
         )
 
     @torch.no_grad()
@@ -279,6 +285,14 @@ class Assistant(Described, LightningModule):
             for rank, query in enumerate(queries)
         ]
 
+    def _read(self, features: list[Tensor], tower_pixels: Tensor | None) -> Encoded:
+        if self._tower_is_shared:
+            vectors = self.language_model.embed_map(features[0])
+            # a language model may hold its tower in another precision than the mask head's
+            return Encoded([maps.to(_precision(self.mask_head)) for maps in features], vectors)
+        visual = features if tower_pixels is None else [tower_pixels.to(_precision(self.language_model))]
+        return Encoded(features, self.language_model.embed_image(visual))
+
     def _hidden(self, batch: Batch, image_vectors: Tensor) -> Tensor:
         places = torch.arange(batch.input_ids.shape[1], device=batch.input_ids.device)
         mask = (places < batch.lengths[:, None]).long()
@@ -287,6 +301,7 @@ class Assistant(Described, LightningModule):
         return hidden
 
     def _prompts(self, states: Tensor) -> Tensor:
+        check_states(self.language_model, states)
         # a language model may hold its weights in another precision than the rest
         prompts: Tensor = self.prompt_projection(states.to(_precision(self.prompt_projection)))
         return prompts
@@ -297,7 +312,7 @@ class Assistant(Described, LightningModule):
         counts = [len(state) for state in states]
         images = torch.tensor([query.image for query in queries]).repeat_interleave(torch.tensor(counts))
         prompts = self._prompts(torch.cat(states))
-        logits: Tensor = self.mask_head(encoded.features, prompts, images.to(prompts.device))
+        logits = draw(self.mask_head, encoded.features, prompts, images.to(prompts.device))
         return list(logits.split(counts))
 
 

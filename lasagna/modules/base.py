@@ -30,11 +30,21 @@ class FeatureSpec:
         channels: Channels of each map.
         strides: Input pixels per cell of each map.
         image_size: Height and width of the encoder's input in pixels.
+
+    Raises:
+        ConfigError: If there are not as many strides as channels.
     """
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
     image_size: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        """Check that each map has channels and a stride."""
+        if len(self.channels) != len(self.strides):
+            raise ConfigError(
+                f"spec: {len(self.channels)} channels and {len(self.strides)} strides; each map has one of either"
+            )
 
     @property
     def grid(self) -> tuple[int, int]:

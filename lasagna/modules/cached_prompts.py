@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lasagna.modules.base import LanguageModel
+from lasagna.modules.contract import check_states
 from lasagna.modules.rows import left_pad, right_pad, row_positions
 
 
@@ -28,7 +29,7 @@ class CachedPrompts:
         self.padding = model.preparation.padding_token_id
         ids, self.mask = left_pad(prompts, self.padding, vectors.device)
         self.cache = model.new_cache()
-        model(model.embed(ids, vectors), self.mask, row_positions(self.mask), self.cache)
+        check_states(model, model(model.embed(ids, vectors), self.mask, row_positions(self.mask), self.cache))
         self.no_vectors = vectors[:, :0]
 
     @property

@@ -6,6 +6,7 @@ Notation: b: images; r: rows; t: tokens; i: image tokens; d: hidden size; v: voc
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any, Literal
 
 import torch
@@ -34,7 +35,7 @@ class CausalLanguageModel(LanguageModel):
     """A language model that has never seen an image learns to read the vision encoder's main map.
 
     Proven with Llama (SmolLM2), Qwen2, GPT-NeoX, GPT-2 and OPT; others that take ``inputs_embeds`` and
-    ``position_ids`` should work alike.
+    ``position_ids`` should work alike. Models with a running state, such as Mamba and its hybrids, are refused.
 
     Args:
         model: Folder in transformers' layout, a name on the hub, or settings ("model_type" and sizes) of one with
@@ -105,7 +106,8 @@ class CausalLanguageModel(LanguageModel):
             special_tokens: Present, absent and image token, then the prompt format's markers.
 
         Raises:
-            ConfigError: If model or tokeniser are not here, do not fit, or cannot be quantized.
+            ConfigError: If model or tokeniser are not here, do not fit, or cannot be quantized, or if the model has no
+                key-value cache in all of its layers.
         """
         check_quantization(self.quantization, self.source)
         source = self.source
@@ -172,11 +174,13 @@ class CausalLanguageModel(LanguageModel):
 
     def _check(self, config: Any) -> None:  # noqa: ANN401
         """Check what can be checked before weights are read."""
+        layers = outline(AutoModelForCausalLM, config, self.source)
+        _check_cache(layers)
         known = getattr(config.get_text_config(), "max_position_embeddings", None) or self.max_length
         if self.max_length > known:
             raise ConfigError(f"max_length: the model takes rows of at most {known} tokens, got {self.max_length}")
         if self.adapter is not None:
-            self.adapter.check(outline(AutoModelForCausalLM, config))
+            self.adapter.check(layers)
 
     def _settle(self) -> None:
         if self.frozen or self.quantization is not None:
@@ -185,3 +189,15 @@ class CausalLanguageModel(LanguageModel):
             self.llm.gradient_checkpointing_enable({"use_reentrant": False})
         if self.adapter is not None:
             self.adapter.inject(self.llm)
+
+
+def _check_cache(model: Any) -> None:  # noqa: ANN401
+    """Check that decoding can take back the last tokens that a model has read."""
+    config = model.config.get_text_config()
+    running = {"conv", "linear_attention"} & set(getattr(config, "layer_types", None) or ())
+    taken = signature(type(model.base_model).forward).parameters
+    if running or getattr(model, "_is_stateful", False) or "past_key_values" not in taken:
+        raise ConfigError(
+            f"model: a {config.model_type!r} keeps no attention keys and values in some of its layers, which decoding "
+            "needs to take back tokens; take one whose layers all attend, such as a Llama or a Qwen2"
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from huggingface_hub import snapshot_download
@@ -17,6 +17,7 @@ from lasagna.modules.tiny.tokenizer import build_tokenizer
 from lasagna.modules.tiny.weights import packaged_words
 
 Quantization = Literal["4bit", "8bit"]
+_KINDS = {"AutoModelForCausalLM": "causal language model", "AutoModelForImageTextToText": "image-text model"}
 WORDS = "words"
 """Name of the small vocabulary that comes with the package, for random models."""
 
@@ -92,18 +93,25 @@ def read_model(
         extra = {} if quantization is None else {"quantization_config": _bits(quantization)}
         return kind.from_pretrained(model, dtype=dtype, local_files_only=not download, **extra)
     except (OSError, ValueError) as fault:
-        raise ConfigError(_absent("model", str(model), fault)) from fault
+        raise ConfigError(_unusable(kind.__name__, model, config.model_type, fault)) from fault
 
 
-def outline(kind: Any, config: Any) -> Any:  # noqa: ANN401
+def outline(kind: Any, config: Any, model: str | dict[str, Any]) -> Any:  # noqa: ANN401
     """Return a model's layers without weights, to look at before these are read.
 
     Args:
         kind: Transformers' auto class for the models in question.
         config: The model's config.
+        model: Where it comes from, for messages.
+
+    Raises:
+        ConfigError: If its type is another, or nothing can be made of its settings.
     """
-    with torch.device("meta"):
-        return kind.from_config(config)
+    try:
+        with torch.device("meta"):
+            return kind.from_config(config)
+    except ValueError as fault:
+        raise ConfigError(_unusable(kind.__name__, model, config.model_type, fault)) from fault
 
 
 def read_tokenizer(name: str, download: bool = False) -> PreTrainedTokenizerBase:
@@ -177,10 +185,14 @@ def check_quantization(quantization: Quantization | None, model: str | dict[str,
     """Check that a model can be quantized here, before anything is read.
 
     Raises:
-        ConfigError: If not; says what is missing.
+        ConfigError: If not; says what is missing, or which values there are.
     """
     if quantization is None:
         return
+    known = get_args(Quantization)
+    if quantization not in known:
+        choice = " or ".join(map(repr, known))
+        raise ConfigError(f"quantization: there is no {quantization!r}; choose {choice}, or leave it out")
     missing = [
         reason
         for reason, absent in (
@@ -211,6 +223,15 @@ def _to_mean(model: PreTrainedModel, fresh: Sequence[int]) -> None:
         kept = torch.ones(len(table), dtype=torch.bool, device=table.device)
         kept[list(fresh)] = False
         table[list(fresh)] = table[kept].float().mean(0).to(table.dtype)
+
+
+def _unusable(kind: str, model: str | dict[str, Any], model_type: str, fault: Exception) -> str:
+    if "Unrecognized configuration class" in str(fault):
+        name = "it" if isinstance(model, dict) else repr(model)
+        return f"model: {name} is a {model_type!r}, which is no {_KINDS.get(kind, kind)}; give a model of another type"
+    if isinstance(model, dict):
+        return f"model: these settings make no model ({_short(fault)}); give sizes that go together"
+    return _absent("model", model, fault)
 
 
 def _absent(argument: str, name: str, fault: Exception) -> str:

@@ -8,7 +8,8 @@ from typing import Literal
 from torch import Tensor
 
 from lasagna.batch import Query
-from lasagna.modules.decoding import Decoded, Decoder
+from lasagna.modules.decoded import Decoded
+from lasagna.modules.decoding import Decoder
 
 Decoding = Literal["ordered", "free", "forced"]
 

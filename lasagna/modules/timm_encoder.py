@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lasagna.batch import ImagePreparation
-from lasagna.errors import CheckpointError
+from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules.base import FeatureSpec, VisionEncoder
 from lasagna.modules.checkpoint_folder import why_unreadable
 from lasagna.modules.pad_preparation import PadPreparation
@@ -88,14 +88,14 @@ class TimmEncoder(VisionEncoder):
 
         Raises:
             ValueError: If ``out_indices`` or ``image_size`` do not suit the model.
-            ConfigError: If it is to be recomputed and cannot be.
+            ConfigError: If pretrained weights cannot be had, or it is to be recomputed and cannot be.
             CheckpointError: If ``weights_file`` is missing, unreadable or of another model.
         """
         with torch.device("meta"):
             indices = self.out_indices or _default_indices(self._create())
             strides = self._create(out_indices=indices).feature_info.reduction()
         self._check(indices, strides)
-        self.network = self._create(out_indices=indices, **self._weight_source())
+        self.network = self._with_weights(indices)
         self.order = sorted(range(len(strides)), key=lambda position: -strides[position])
         channels = self.network.feature_info.channels()
         self._spec = FeatureSpec(
@@ -136,6 +136,20 @@ class TimmEncoder(VisionEncoder):
             raise ValueError(
                 f"out_indices {self.out_indices} or image_size {self.image_size} do not suit {self.model!r} ({fault}); "
                 "leave out_indices out, and take a multiple of 32 for each side"
+            ) from fault
+
+    def _with_weights(self, indices: Sequence[int]) -> Any:  # noqa: ANN401
+        source = self._weight_source()
+        try:
+            return self._create(out_indices=indices, **source)
+        except (OSError, RuntimeError) as fault:
+            if source != {"pretrained": True}:
+                raise
+            reason = (str(fault).strip().splitlines() or [type(fault).__name__])[0][:120]
+            raise ConfigError(
+                f"pretrained: the weights of {self.model!r} come neither from the hub's local cache nor from the "
+                f"network ({reason}); run once with the network, give a file of them as weights_file, or start from "
+                "nothing with pretrained: false"
             ) from fault
 
     def _check(self, indices: Sequence[int], strides: Sequence[int]) -> None:

@@ -5,6 +5,7 @@ A test class of a new model inherits ``LanguageModelContract`` and says how to m
 
 from __future__ import annotations
 
+import json
 import pickle
 from dataclasses import replace
 from types import SimpleNamespace
@@ -350,6 +351,11 @@ def test_recomputing_gives_the_same_gradients():
     ("settings", "reason"),
     [
         ({"adapter": LoRA(targets=("wq",))}, r"no linear layer is called \['wq'\]; the model has .*q_proj"),
+        (
+            {"adapter": LoRA(targets=("self_attn.q_proj", "v_proj"))},
+            r"layer is called \['self_attn.q_proj'\]; .* has .*q_proj.*; a target is the last part of a name: 'q_proj'",
+        ),
+        ({"quantization": "3bit"}, "quantization: there is no '3bit'; choose '4bit' or '8bit', or leave it out"),
         ({"quantization": "4bit"}, "quantization: '4bit' needs .*leave it out, or take dtype: bfloat16"),
         ({"max_length": 100_000}, "takes rows of at most 2048 tokens, got 100000"),
     ],
@@ -412,6 +418,56 @@ def test_a_look_at_the_layers_leaves_fresh_weights_as_they_are():
     adapted.make = lambda: TestLlama().make(adapter=LoRA(rank=2, targets=("q_proj",)))
     words = [model.llm.get_input_embeddings().weight for model in (plain, adapted.build())]
     assert torch.equal(*words)
+
+
+@pytest.mark.parametrize("in_folder", [False, True])
+def test_a_model_of_another_kind_is_called_so(in_folder, tmp_path):
+    """T5 reads and writes with two halves, and is no causal language model."""
+    settings = {"model_type": "t5", "d_model": 16, "num_layers": 1, "num_heads": 2, "d_ff": 16, "vocab_size": 60}
+    (tmp_path / "config.json").write_text(json.dumps(settings), encoding="utf-8")
+    model = CausalLanguageModel(str(tmp_path) if in_folder else settings, "words")
+    with pytest.raises(ConfigError, match=r"^model: .* is a 't5', which is no causal language model; .*another"):
+        model.build(FEATURES, TINY.special_tokens)
+
+
+def test_settings_that_a_model_cannot_be_made_of():
+    settings = CONFIGS["opt"] | {"num_attention_heads": 5}
+    with pytest.raises(ConfigError, match=r"^model: these settings make no model \(embed_dim must be divisible"):
+        CausalLanguageModel(settings, "words").build(FEATURES, TINY.special_tokens)
+
+
+STATEFUL = {
+    "mamba": {"hidden_size": 32, "state_size": 4, "num_hidden_layers": 2, "vocab_size": 60},
+    "jamba": {
+        "hidden_size": 32,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "attn_layer_period": 2,
+        "attn_layer_offset": 1,
+        "vocab_size": 60,
+        "use_mamba_kernels": False,
+    },
+    "lfm2": {
+        "hidden_size": 32,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "vocab_size": 60,
+        "full_attn_idxs": [1],
+    },
+}
+
+
+@pytest.mark.parametrize("kind", STATEFUL)
+def test_models_that_cannot_forget_the_last_tokens_are_refused(kind):
+    settings = {"model_type": kind, **STATEFUL[kind]}
+    with pytest.raises(
+        ConfigError, match=rf"^model: a '{kind}' keeps .* attention .*; take one whose layers all attend"
+    ):
+        CausalLanguageModel(settings, "words").build(FEATURES, TINY.special_tokens)
 
 
 def test_what_the_constructor_refuses():

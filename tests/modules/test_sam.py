@@ -213,8 +213,12 @@ def test_what_constructors_refuse():
         SamSize(depth=2)
     with pytest.raises(ValueError, match="twice the heads"):
         SamHeadSize(prompt_dim=24)
-    with pytest.raises(ConfigError, match="the vision encoder gives 96"):
+    with pytest.raises(ConfigError, match=r"the vision encoder gives 96; set mask_head\.size\.prompt_dim: 96"):
         SamMaskHead().build(FeatureSpec((96,), (8,), (96, 96)))
+    with pytest.raises(ConfigError, match="gives 100; take a vision encoder with 256 channels, or a DotMaskHead"):
+        SamMaskHead().build(FeatureSpec((100,), (8,), (96, 96)))
+    with pytest.raises(ConfigError, match=r"gives 24; set mask_head\.size\.prompt_dim: 24 and \.heads: 4"):
+        SamMaskHead().build(FeatureSpec((24,), (8,), (96, 96)))
 
 
 @pytest.mark.parametrize(("preset", "million"), [("vit_b", 89.7), ("vit_l", 308.3), ("vit_h", 637.0)])

@@ -335,7 +335,7 @@ def test_what_does_not_fit_says_so():
         assistant_of(SharedTower(), TinyLanguageModel(weights="random", projector="random"))
     with pytest.raises(CheckpointError, match=r"the packaged 'mask_head' does not fit TinyMaskHead.*weights: random"):
         assistant_of(SharedTower(), language_model("llava"), TinyMaskHead())
-    with pytest.raises(ConfigError, match="needs a main map of as many channels, but the vision encoder gives 24"):
+    with pytest.raises(ConfigError, match=r"the vision encoder gives 24; set mask_head.size.prompt_dim: 24"):
         assistant_of(SharedTower(), language_model("llava"), SamMaskHead())
     model = language_model("llava")
     model.model = {**model.model, "vision_feature_select_strategy": "full"}

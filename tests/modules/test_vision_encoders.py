@@ -208,6 +208,15 @@ def test_what_a_timm_encoder_refuses(arguments, message):
         TimmEncoder(**arguments).build()
 
 
+@pytest.mark.parametrize("model", ["resnet18", "mobilenetv4_conv_small_035"])
+def test_pretrained_weights_that_are_not_here(model, monkeypatch, tmp_path):
+    """Those of the first are on the hub, and the second has none."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ConfigError, match=rf"pretrained: .* '{model}' .*weights_file.*pretrained: false"):
+        TimmEncoder(model, pretrained=True, image_size=(64, 64)).build()
+
+
 def test_weights_of_another_model_are_refused(tmp_path):
     path = tmp_path / "weights.safetensors"
     save_file(dict(timm.create_model("test_resnet").state_dict()), path)

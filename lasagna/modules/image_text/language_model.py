@@ -237,7 +237,7 @@ class ImageTextModel(LanguageModel):
         """Check what can be checked before weights are read."""
         check_config(config, self.image_size, self.max_length)
         if self.adapter is not None:
-            self.adapter.check(_decoder(outline(AutoModelForImageTextToText, config)))
+            self.adapter.check(_decoder(outline(AutoModelForImageTextToText, config, self.model)))
 
     def _settle(self) -> None:
         language = {id(parameter) for parameter in self.decoder.parameters()}

@@ -12,6 +12,9 @@ from lasagna.modules.sam.prompted import PromptedMaskHead
 from lasagna.modules.sam.sizes import SamHeadSize, head_size
 from lasagna.modules.sam.weights import made_with, read_sam
 
+HEADS = 4
+"""Heads that suit every width of prompts."""
+
 
 class SamMaskHead(PromptedMaskHead):
     """Each prompt stands where SAM has a point or a box (arXiv 2304.02643; LISA, arXiv 2308.00692).
@@ -61,7 +64,7 @@ class SamMaskHead(PromptedMaskHead):
         if features.channels[0] != self.prompt_dim:
             raise ConfigError(
                 f"mask_head: SamMaskHead with prompts of width {self.prompt_dim} needs a main map of as many channels, "
-                f"but the vision encoder gives {features.channels[0]}; take a SamVisionEncoder, or set size.prompt_dim"
+                f"but the vision encoder gives {features.channels[0]}; {self._way_out(features.channels[0])}"
             )
         if self.weights_file is None:
             self.prompt_encoder, self.mask_decoder = self._prompts(), self._decoder()
@@ -76,3 +79,12 @@ class SamMaskHead(PromptedMaskHead):
 
     def _decoder(self) -> MaskNetwork:
         return MaskNetwork(self.sizes, self.recompute)
+
+    def _way_out(self, channels: int) -> str:
+        if self.weights_file is not None or channels % 8:
+            return f"take a vision encoder with {self.prompt_dim} channels, or a DotMaskHead"
+        heads = f" and .heads: {HEADS}" if channels % (2 * self.sizes.heads) else ""
+        return (
+            f"set mask_head.size.prompt_dim: {channels}{heads}, or take an encoder with {self.prompt_dim} channels, as "
+            "SamVisionEncoder has"
+        )

@@ -1,0 +1,185 @@
+"""A part that gives something else than it states is refused at its first use, by name, and with the way out."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest_modules import random_assistant
+from test_assistant import batch_of, complex_dialogue
+from tiny_run import write_config, write_scenes
+from torch import nn
+
+from lasagna.cli import main
+from lasagna.errors import ConfigError
+from lasagna.modules import Assistant, FeatureSpec, TinyLanguageModel, TinyMaskHead, VisionEncoder
+from lasagna.modules.preparation import SquashPreparation
+
+IMAGE = np.random.default_rng(0).integers(0, 255, (40, 56, 3), dtype=np.uint8)
+
+
+class StatedEncoder(VisionEncoder):
+    """64 channels at stride 8 and 32 at stride 4 of images of 32 pixels, whatever it states."""
+
+    def __init__(self, channels=(64, 32), strides=(8, 4), image_size=(32, 32)) -> None:
+        super().__init__()
+        self.stated = FeatureSpec(tuple(channels), tuple(strides), tuple(image_size))
+
+    @property
+    def spec(self):
+        return self.stated
+
+    @property
+    def preparation(self):
+        return SquashPreparation((32, 32), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+
+    def build(self):
+        self.fine, self.main = nn.Conv2d(3, 32, 4, 4), nn.Conv2d(32, 64, 2, 2)
+
+    def forward(self, pixels):
+        fine = self.fine(pixels)
+        return [self.main(fine), fine]
+
+
+class SingleMap(StatedEncoder):
+    def forward(self, pixels):
+        return super().forward(pixels)[0]
+
+
+class TinyModel(TinyLanguageModel):
+    def __init__(self) -> None:
+        super().__init__(weights="random", projector="random", image_grid=(2, 2), max_length=256)
+
+
+class FewerVectors(TinyModel):
+    def embed_image(self, visual):
+        return super().embed_image(visual)[:, :3]
+
+
+class MoreVectors(TinyModel):
+    def embed_image(self, visual):
+        return super().embed_image(visual).repeat(1, 2, 1)
+
+
+class NarrowVectors(TinyModel):
+    def embed_image(self, visual):
+        return super().embed_image(visual)[..., :100]
+
+
+class WideVectors(TinyModel):
+    def embed_image(self, visual):
+        return super().embed_image(visual).repeat(1, 1, 2)
+
+
+class PooledVectors(TinyModel):
+    def embed_image(self, visual):
+        return super().embed_image(visual).mean(1)
+
+
+class OtherHiddenSize(TinyModel):
+    @property
+    def hidden_size(self):
+        return 96
+
+
+class OtherStates(TinyModel):
+    def forward(self, *arguments, **named):
+        return super().forward(*arguments, **named)[..., :64]
+
+
+class OtherPrompts(TinyMaskHead):
+    def __init__(self, prompt_dim: int = 48) -> None:
+        super().__init__(weights="random")
+        self.stated = prompt_dim
+
+    @property
+    def prompt_dim(self):
+        return self.stated
+
+
+class AllAtOnce(TinyMaskHead):
+    def __init__(self) -> None:
+        super().__init__(weights="random")
+
+    def forward(self, features, prompts, image_index):
+        return super().forward(features, prompts, image_index).sum(0)
+
+
+def assistant_of(encoder=None, model=None, head=None):
+    head = head or TinyMaskHead(weights="random")
+    assistant = Assistant(encoder or StatedEncoder(), model or TinyModel(), head, "tiny")
+    assistant.configure_model()
+    return assistant
+
+
+CASES = [
+    ({"encoder": StatedEncoder((48, 32))}, r"StatedEncoder states maps of 48 x 4 x 4, .* gives 64 x 4 x 4, .*`spec`"),
+    ({"encoder": StatedEncoder(strides=(16, 4))}, r"StatedEncoder states maps of 64 x 2 x 2, .* gives 64 x 4 x 4"),
+    ({"encoder": StatedEncoder(image_size=(64, 48))}, r"states maps of 64 x 8 x 6, .* for images of 64 x 48 pixels"),
+    ({"encoder": StatedEncoder((64,), (8,))}, r"states maps of 64 x 4 x 4, .* gives 64 x 4 x 4, 32 x 8 x 8"),
+    ({"encoder": SingleMap()}, r"SingleMap.* gives one tensor; return a list"),
+    ({"model": FewerVectors()}, r"FewerVectors puts 4 image tokens into a prompt, .* gives 3 vectors"),
+    ({"model": MoreVectors()}, r"MoreVectors puts 4 image tokens into a prompt, .* gives 8 vectors"),
+    ({"model": NarrowVectors()}, r"NarrowVectors.* hidden_size 128.* gives vectors 100 wide"),
+    ({"model": WideVectors()}, r"WideVectors.* vectors 256 wide, of which its embed takes 128"),
+    ({"model": PooledVectors()}, r"PooledVectors.* gives 1 x 128; .* \[b, i, d\]"),
+    ({"model": OtherHiddenSize()}, r"OtherHiddenSize states hidden_size 96, and its embed gives vectors 128 wide"),
+    ({"model": OtherStates()}, r"OtherStates states hidden_size 128, and its forward gives states 64 wide"),
+    ({"head": OtherPrompts()}, r"OtherPrompts states prompt_dim 48, .* does not take .*`prompt_dim`"),
+    ({"head": AllAtOnce()}, r"AllAtOnce.* gives 16 x 16 for \d+ prompts"),
+]
+
+
+@pytest.mark.parametrize(("parts", "message"), CASES, ids=range(len(CASES)))
+def test_a_part_that_gives_something_else_than_it_states(parts, message):
+    assistant = assistant_of(**parts)
+    with pytest.raises(ConfigError, match=message):
+        assistant(batch_of(assistant, [complex_dialogue()]))
+    with pytest.raises(ConfigError, match=message):
+        assistant.answer(IMAGE, ["the dog"], "referring", decoding="forced")
+
+
+def test_parts_that_fit_are_checked_once(monkeypatch):
+    assistant = assistant_of()
+    assistant(batch_of(assistant, [complex_dialogue()]))
+    monkeypatch.setattr(type(assistant.language_model.preparation), "prompt_ids", lambda *_: 1 / 0)
+    assistant.encode(torch.zeros(2, 3, 32, 32))
+
+
+def test_the_check_draws_no_random_numbers_and_leaves_no_gradient():
+    assistant = random_assistant()
+    state = torch.get_rng_state()
+    encoded = assistant.encode(torch.zeros(1, 3, 32, 32))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert encoded.image_vectors.requires_grad
+    assert all(parameter.grad is None for parameter in assistant.parameters())
+
+
+def test_maps_and_strides_are_counted():
+    with pytest.raises(ConfigError, match=r"spec: 2 channels and 1 strides; each map has one of either"):
+        FeatureSpec((64, 32), (8,), (32, 32))
+
+
+def test_other_errors_of_a_head_are_its_own(monkeypatch):
+    assistant = assistant_of()
+
+    def broken(*_):
+        raise RuntimeError("no space left on device")
+
+    monkeypatch.setattr(assistant.mask_head, "forward", broken)
+    with pytest.raises(RuntimeError, match=r"^no space left"):
+        assistant(batch_of(assistant, [complex_dialogue()]))
+
+
+def test_the_command_line_shows_no_traceback(tmp_path, capsys):
+    config = write_config(tmp_path, write_scenes(tmp_path / "scenes"))
+    part = {"class_path": f"{__name__}.StatedEncoder", "init_args": {"channels": [48, 32]}}
+    options = [f"--trainer.default_root_dir={tmp_path}", f"--model.assistant.vision_encoder={json.dumps(part)}"]
+    with pytest.raises(SystemExit) as stopped:
+        main(["fit", f"--config={config}", *options])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert "error: vision_encoder: StatedEncoder states maps of 48 x 4 x 4" in error
+    assert "Traceback" not in error
