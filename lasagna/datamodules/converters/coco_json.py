@@ -16,6 +16,7 @@ from pycocotools import mask as coco
 
 from lasagna.datamodules.converters.entries import ID, Kinds, check_entries
 from lasagna.datamodules.converters.files import LayoutError, shorten
+from lasagna.datamodules.converters.inner_names import check_inner_names
 from lasagna.datamodules.reading import BEYOND, LeftOut
 from lasagna.errors import RecordError
 from lasagna.masks import Mask, RLEMask
@@ -70,8 +71,8 @@ def read_coco(path: Path, image: Kinds = IMAGE, annotation: Kinds = ANNOTATION) 
         annotation: Fields that each annotation must have besides the id of its image.
 
     Raises:
-        LayoutError: If it is missing or not of this form, an id of an image or category occurs twice, or an annotation
-            names an image or a category that is not there.
+        LayoutError: If it is missing or not of this form, an id of an image or category occurs twice, an
+            annotation names an image or a category that is not there, or a file is named that is elsewhere.
     """
     content = read_json(path)
     needed: dict[str, Kinds] = {
@@ -84,6 +85,7 @@ def read_coco(path: Path, image: Kinds = IMAGE, annotation: Kinds = ANNOTATION) 
         raise LayoutError(f"{path}: not an annotation file in COCO's form ({lacking})")
     for part, kinds in needed.items():
         check_entries(content[part], kinds, f"{path}: {part}")
+        check_inner_names(content[part], "file_name", f"{path}: {part}")
     images, categories = (_by_id(content[part], part, path) for part in ("images", "categories"))
     annotations: list[Mapping[str, Any]] = content["annotations"]
     for one in annotations if "segments_info" in annotation else ():
@@ -93,6 +95,13 @@ def read_coco(path: Path, image: Kinds = IMAGE, annotation: Kinds = ANNOTATION) 
     for one in annotations:
         by_image[one["image_id"]].append(one)
     return CocoFile(path, images, categories, by_image, content)
+
+
+def stated_size(image: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return the height and width that an image's entry says, in pixels, or None if it does not."""
+    height, width = image.get("height"), image.get("width")
+    numbers = isinstance(height, (int, float)) and isinstance(width, (int, float)) and height > 0 and width > 0
+    return (int(height), int(width)) if numbers else None
 
 
 def read_mask(segmentation: Any, size: tuple[int, int], where: str) -> Mask | LeftOut:  # noqa: ANN401

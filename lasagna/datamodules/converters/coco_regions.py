@@ -12,9 +12,10 @@ from typing import Any
 from pycocotools import mask as coco
 
 from lasagna.datamodules.converters.base import Split
-from lasagna.datamodules.converters.coco_json import CocoFile, cut_off, read_mask
+from lasagna.datamodules.converters.coco_json import CocoFile, cut_off, read_mask, stated_size
 from lasagna.datamodules.converters.entries import ID, check_texts
-from lasagna.datamodules.converters.files import read_image_file, shorten
+from lasagna.datamodules.converters.files import shorten
+from lasagna.datamodules.converters.upright import read_annotated_image_file
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.masks import Mask, RLEMask
 from lasagna.record import Manifest, Record, Region
@@ -36,6 +37,7 @@ class RegionItem:
             none.
         absent: Names that were verified to be absent.
         incomplete: Names of which not all things have a mask.
+        said: Height and width of the image as the annotation file says them, if it does.
     """
 
     key: str
@@ -43,6 +45,7 @@ class RegionItem:
     parts: tuple[tuple[str, Any, int], ...]
     absent: tuple[str, ...] = ()
     incomplete: tuple[str, ...] = ()
+    said: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,10 @@ class ReadRegions:
         """Read the image and unite the masks of each category; one that lacks masks is noted as unclear.
 
         Raises:
-            RecordError: If the image is broken, or a mask is no coding or not of its size.
+            RecordError: If the image is broken or of another size than is said, or a mask is no coding or not of its
+                size.
         """
-        data, size = read_image_file(item.image)
+        data, size = read_annotated_image_file(item.image, item.said)
         masks: dict[str, list[RLEMask]] = {}
         left, unclear = [], dict.fromkeys(item.incomplete)
         for name, coding, number in item.parts:
@@ -128,7 +132,8 @@ def regions_split(
         absent, incomplete = (_named(image, field, names) if negatives else () for field in (negatives, PARTIAL))
         incomplete += tuple(part for name in incomplete for part in parts.get(name, ()))
         annotated = _annotated(content.annotations.get(number, ()), names)
-        items.append(RegionItem(key, path, annotated, absent, tuple(dict.fromkeys(incomplete))))
+        size = stated_size(image)
+        items.append(RegionItem(key, path, annotated, absent, tuple(dict.fromkeys(incomplete)), size))
     read = ReadRegions(manifest, content.path.name)
     notes = [note for field in listed if (note := _unknown_ids(content, field, names))]
     return Split(manifest, items, read, paths, notes, annotations=(content.path,))

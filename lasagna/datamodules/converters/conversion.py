@@ -13,6 +13,7 @@ from rich.console import Console
 from lasagna.datamodules.converters.archives import check_unpacked, packed
 from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.files import LayoutError, missing_files, shorten
+from lasagna.datamodules.converters.inner_names import is_plain
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.datamodules.record_codec import check_storable
 from lasagna.datamodules.shard_set import MANIFEST_FILE, ShardSet, read_manifest, written_files
@@ -75,6 +76,8 @@ def convert(
 
 def _chosen(converter: Converter, target: Path, splits: Sequence[str]) -> dict[str, Split]:
     parts = converter.splits()
+    if strange := [name for name in parts if not is_plain(name)]:
+        raise LayoutError(f"source: the split {strange[0]!r} cannot be the name of a folder; call it otherwise")
     _check_target(target, parts)
     if unknown := sorted(set(splits) - set(parts)):
         raise ConfigError(f"splits: {shorten(unknown)} are not there; there are {', '.join(parts)}")

@@ -90,10 +90,13 @@ def listed_pairs(images: Mapping[str, Path], labels: Mapping[str, Path], keys: S
         place: Where they were found, for the message.
 
     Raises:
-        LayoutError: If there are images and no label files, the other way round, or neither of what is listed.
+        LayoutError: If there are images and no label files, the other way round, or neither of what is listed; or the
+            list names something in another folder.
     """
     if keys and not images and not labels:
         raise LayoutError(f"{place}: {len(keys)} images are listed, and none of them is there ({shorten(keys)})")
+    if strange := [key for key in keys if Path(key).name != key]:
+        raise LayoutError(f"{place}: listed are {shorten(strange)}, which are no names of files; correct the list")
     if bool(images) != bool(labels):
         alone = f"{len(images)} images" if images else f"{len(labels)} label files"
         there = shorten(list(images or labels))

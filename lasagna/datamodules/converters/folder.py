@@ -10,6 +10,7 @@ from typing import Any
 from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.coco_json import cut_off
 from lasagna.datamodules.converters.files import LayoutError
+from lasagna.datamodules.converters.inner_names import check_inner
 from lasagna.datamodules.converters.own_lines import Line, check_line, line_at, read_lines
 from lasagna.datamodules.converters.own_manifest import has_head, manifest_of
 from lasagna.datamodules.converters.own_masks import mask_files, read_own_mask
@@ -39,7 +40,8 @@ class Folder(Converter):
         """Return the splits that the lines name, "train" where they name none.
 
         Raises:
-            LayoutError: If the file is missing, or a line is no JSON or names an image a second time.
+            LayoutError: If the file is missing, or a line is no JSON, names an image a second time, or a file
+                that is elsewhere.
             RecordError: If a line has a field that is none, lacks one, or names a category that is not listed.
         """
         path = self.source / FILE
@@ -60,7 +62,8 @@ class Folder(Converter):
 
     def _item(self, line: Line) -> LineItem:
         names = dict.fromkeys((line.fields["image"], *mask_files(line.fields)))
-        return LineItem(_key(line), line.where, line.offset, tuple(self.source / name for name in names))
+        files = tuple(self.source / check_inner(name, line.where) for name in names)
+        return LineItem(_key(line), line.where, line.offset, files)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from sys import intern
 
 from lasagna.datamodules.converters.files import LayoutError
+from lasagna.datamodules.converters.inner_names import check_inner
 
 ABSENT = ("0", "0.0")
 """Confidence of a label that people found to be wrong."""
@@ -42,12 +43,12 @@ def things_by_image(path: Path) -> Parts:
     """Read the table of masks.
 
     Raises:
-        LayoutError: If it is no such table.
+        LayoutError: If it is no such table, or names a file that is elsewhere.
     """
     found: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for image, label, mask in read_table(path, "ImageID", "LabelName", "MaskPath"):
         # few classes come millions of times
-        found[image].append((intern(label), mask))
+        found[check_inner(image, str(path))].append((intern(label), check_inner(mask, str(path))))
     return found
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from lasagna.datamodules.converters.base import Split
-from lasagna.datamodules.converters.coco_json import CocoFile, cut_off, read_mask
-from lasagna.datamodules.converters.files import LayoutError, read_image_file, shorten
+from lasagna.datamodules.converters.coco_json import CocoFile, cut_off, read_mask, stated_size
+from lasagna.datamodules.converters.files import LayoutError, shorten
+from lasagna.datamodules.converters.upright import read_annotated_image_file
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.masks import Mask
 from lasagna.record import Manifest, Phrase, Record
@@ -44,12 +45,14 @@ class PhraseItem:
         image: The image file.
         phrases: Each phrase with the ids of its targets, and whether it is lost.
         segmentations: Coding of each target's mask by its id.
+        said: Height and width of the image as the annotation file says them, if it does.
     """
 
     key: str
     image: Path
     phrases: tuple[tuple[str, tuple[int, ...], bool], ...]
     segmentations: Mapping[int, Any]
+    said: tuple[int, int] | None = None
 
 
 def phrase_splits(
@@ -99,9 +102,9 @@ class ReadPhrases:
         """Read the image and draw the targets; a phrase none of whose targets has a mask is left out.
 
         Raises:
-            RecordError: If the image is broken, or a mask is not of its size.
+            RecordError: If the image is broken or of another size than is said, or a mask is not of its size.
         """
-        data, size = read_image_file(item.image)
+        data, size = read_annotated_image_file(item.image, item.said)
         masks = {
             number: read_mask(coding, size, f"{self.file}: annotation {number} of {item.key}")
             for number, coding in item.segmentations.items()
@@ -124,11 +127,13 @@ class ReadPhrases:
 def _item(
     content: CocoFile, number: int, said: list[Expression], images: Path, things: Mapping[int, Mapping[str, Any]]
 ) -> PhraseItem:
-    name = content.images[number]["file_name"]
+    image = content.images[number]
+    name = image["file_name"]
+    key = Path(name).with_suffix("").as_posix().replace("/", "-")
     targets = dict.fromkeys(target for one in said for target in one.targets)
     segmentations = {target: things[target].get("segmentation") for target in targets}
     phrases = tuple((one.text, one.targets, one.lost) for one in said)
-    return PhraseItem(Path(name).with_suffix("").as_posix().replace("/", "-"), images / name, phrases, segmentations)
+    return PhraseItem(key, images / name, phrases, segmentations, stated_size(image))
 
 
 def _things(content: CocoFile) -> dict[int, Mapping[str, Any]]:

@@ -101,6 +101,8 @@ def test_annotations_are_grouped_by_image(tmp_path):
             r"annotations\[0\]: `id` is missing; it has im",
         ),
         ({"images": [{"id": 7, "file_name": None}]}, r"images\[0\]: `file_name` must be a text, got None"),
+        ({"images": [{"id": 7, "file_name": "../../a.jpg"}]}, r"images\[0\]: the name '../../a.jpg' leads out of"),
+        ({"images": [{"id": 7, "file_name": "/a.jpg"}]}, r"images\[0\]: the name '/a.jpg' leads out of"),
         ({"images": [7]}, r"images\[0\]: expected an object, got 7"),
         ({"images": {"id": 7}}, r"images: expected a list, got \{'id': 7\}"),
     ],

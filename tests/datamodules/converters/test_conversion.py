@@ -194,6 +194,16 @@ def test_splits_are_named_with_commas_on_the_command_line(tmp_path, monkeypatch,
     assert "Dots: `broken` is an option of every conversion; call its own otherwise" in capsys.readouterr().err
 
 
+def test_a_split_is_written_nowhere_but_in_the_target(tmp_path):
+    class Upwards(Dots):
+        def splits(self):
+            return {"../evil": super().splits()["val"]}
+
+    with pytest.raises(LayoutError, match=r"the split '\.\./evil' cannot be the name of a folder"):
+        convert(Upwards(), tmp_path / "shards", processes=0)
+    assert not list(tmp_path.iterdir())
+
+
 def test_images_that_are_listed_twice_are_named_before_anything_is_written(tmp_path):
     class Twice(Dots):
         def splits(self):

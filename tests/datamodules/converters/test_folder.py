@@ -166,6 +166,8 @@ def test_photographs_on_their_side_are_stored_upright(tmp_path):
 
 
 GOOD = {"image": "a.png"}
+UPWARDS = ("../../evil", "..", ".", "a/b", "a\\b", "/evil", " ")
+OUTSIDE = ("../a.png", "/a.png", "a/../../b.png", "..\\a.png", "C:\\a.png")
 FAULTS = [
     ("{", ":2: no JSON"),
     ("[1]", ":2: expected an object"),
@@ -182,6 +184,10 @@ FAULTS = [
     ({"image": "b.png", "absent": [" "]}, r"absent\[0\]: expected a name, got ' '"),
     ({"image": "b.png", "unclear": ["cup"], "absent": ["fork", "cup"]}, r":2: absent\[1\]: 'cup' is in .* as well"),
     ({"image": "b.png", "unclear": ["knife"]}, ":2: 'knife' is none of the listed categories"),
+    *(({"image": "b.png", "split": split}, ":2: split: expected a name that a folder can have") for split in UPWARDS),
+    *(({"image": name}, ":2: the name .* leads out of the folder") for name in OUTSIDE),
+    *(({"image": "b.png", "ignore": name}, ":2: the name .* leads out of the folder") for name in OUTSIDE),
+    ({"image": "b.png", "phrases": [{"text": "x", "masks": [{"png": "../m.png", "value": 1}]}]}, "leads out of"),
     ({"image": "b.png", "absent": ["Cup"]}, ":2: 'Cup' is none of the listed categories; did you mean 'cup'"),
 ]
 

@@ -96,6 +96,11 @@ def test_masks_are_resized_with_nearest_neighbours():
             "MaskPath,ImageID,LabelName\nx.png,0a1b",
             ":2: the row is cut",
         ),
+        (
+            "train-annotations-object-segmentation.csv",
+            "MaskPath,ImageID,LabelName\n../x.png,0a1b,/m/01",
+            r"the name '\.\./x\.png' leads out",
+        ),
         ("classes-segmentation.txt", b"\x80".decode("latin-1"), "cannot be read as text"),
     ],
 )

@@ -15,6 +15,7 @@ from lasagna.datamodules.converters import LayoutError, convert
 from lasagna.datamodules.converters.grefcoco import GRefCOCO
 from lasagna.datamodules.converters.plain_pickle import read_plain_pickle
 from lasagna.datamodules.converters.refer import RefCLEF, RefCOCO, RefCOCOg, Refer, split_names
+from lasagna.errors import RecordError
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 SIZE = (20, 30)
@@ -251,3 +252,11 @@ def test_samples(tmp_path):
         assert pixels.any()
         assert np.array_equal(union(general[key].phrases[0].masks, record.size), pixels)
     assert [record.phrases[0].text for record in general.values() if not record.phrases[0].masks] == ["person on bed"]
+
+
+def test_an_image_of_another_size_than_is_said_is_named(tmp_path):
+    TestRefCOCO().release(tmp_path)
+    path = tmp_path / TestRefCOCO.images / TestRefCOCO.name
+    Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save(path)
+    with pytest.raises(RecordError, match=r"000007\.jpg: .* \(40, 60\), and was annotated as one of \(20, 30\)"):
+        convert(RefCOCO(tmp_path), tmp_path / "shards", processes=0)
