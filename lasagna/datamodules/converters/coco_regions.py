@@ -12,7 +12,7 @@ from typing import Any
 from pycocotools import mask as coco
 
 from lasagna.datamodules.converters.base import Split
-from lasagna.datamodules.converters.coco_json import CocoFile, cut_off, read_mask, stated_size
+from lasagna.datamodules.converters.coco_json import CocoFile, lost_parts, read_mask, stated_size
 from lasagna.datamodules.converters.entries import ID, check_texts
 from lasagna.datamodules.converters.files import shorten
 from lasagna.datamodules.converters.upright import read_annotated_image_file
@@ -78,7 +78,7 @@ class ReadRegions:
                 unclear[name] = None
             elif isinstance(mask, RLEMask):
                 masks.setdefault(name, []).append(mask)
-                left += cut_off(coding, size, where)
+                left += lost_parts(coding, size, where)
         regions = tuple(Region(name, united(parts, size)) for name, parts in masks.items())
         # what is annotated is there, even if no mask of it can be used
         known = {*unclear, *(part for part, _, _ in item.parts)}

@@ -16,15 +16,15 @@ from typing import Any, Literal
 import numpy as np
 
 from lasagna.datamodules.converters.base import Converter, Split
-from lasagna.datamodules.converters.coco_json import cut_off
 from lasagna.datamodules.converters.files import LayoutError, read_image_file
 from lasagna.datamodules.converters.inner_names import leads_out
 from lasagna.datamodules.converters.labelme_shapes import POINTS, draw_shape, shape_kind
 from lasagna.datamodules.converters.own_names import other_labels, spoken_labels
 from lasagna.datamodules.converters.upright import upright
-from lasagna.datamodules.reading import LeftOut, Reading
+from lasagna.datamodules.reading import BEYOND, LeftOut, Reading
 from lasagna.errors import RecordError
 from lasagna.masks import RLEMask
+from lasagna.polygon_reach import reaches_beyond
 from lasagna.record import Manifest, Record, Region, decode_image
 
 SPLITS = ("train", "val", "test")
@@ -143,7 +143,8 @@ def _masks(
             raise RecordError(f"{path}: {fault}") from fault
         if pixels.any():
             masks.append((shape["label"], RLEMask.from_array(pixels)))
-            left_out += cut_off([[float(side) for point in shape["points"] for side in point]], size, str(path))
+            points = [float(side) for point in shape["points"] for side in point]
+            left_out += [LeftOut(BEYOND, str(path))] * reaches_beyond([points], size)
         else:
             left_out.append(LeftOut("shape without a pixel", str(path)))
             lost.append(shape["label"])

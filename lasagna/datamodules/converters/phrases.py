@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lasagna.datamodules.converters.base import Split
-from lasagna.datamodules.converters.coco_json import CocoFile, cut_off, read_mask, stated_size
+from lasagna.datamodules.converters.coco_json import CocoFile, lost_parts, read_mask, stated_size
 from lasagna.datamodules.converters.files import LayoutError, shorten
 from lasagna.datamodules.converters.upright import read_annotated_image_file
 from lasagna.datamodules.reading import LeftOut, Reading
@@ -99,7 +99,7 @@ class ReadPhrases:
     file: str
 
     def __call__(self, item: PhraseItem) -> Reading:
-        """Read the image and draw the targets; a phrase none of whose targets has a mask is left out.
+        """Read the image and draw the targets; a phrase one of whose targets has no mask is left out.
 
         Raises:
             RecordError: If the image is broken or of another size than is said, or a mask is not of its size.
@@ -112,16 +112,20 @@ class ReadPhrases:
         phrases, left = [], [mask for mask in masks.values() if isinstance(mask, LeftOut)]
         for number, mask in masks.items():
             coding = item.segmentations[number] if isinstance(mask, Mask) else None
-            left += cut_off(coding, size, f"{self.file}: annotation {number} of {item.key}")
+            left += lost_parts(coding, size, f"{self.file}: annotation {number} of {item.key}")
         for text, targets, lost in item.phrases:
             drawn = [mask for number in targets if isinstance(mask := masks[number], Mask)]
-            if not text.strip() or lost or (targets and not drawn):
-                reason = "phrase without a mask" if text.strip() else "phrase without words"
+            if not text.strip() or lost or len(drawn) < len(targets):
+                reason = _reason(drawn) if text.strip() else "phrase without words"
                 left.append(LeftOut(reason, f"{text!r} of {item.key}"))
             else:
                 phrases.append(Phrase(text.strip(), tuple(drawn)))
         record = Record(item.key, data, size, self.manifest, phrases=tuple(phrases)) if phrases else None
         return Reading(record, tuple(left))
+
+
+def _reason(drawn: Sequence[Mask]) -> str:
+    return "phrase of several things, one of which has no mask" if drawn else "phrase without a mask"
 
 
 def _item(

@@ -132,7 +132,11 @@ def test_several_masks_of_one_name_are_one_category_and_empty_ones_are_counted(t
     image(tmp_path / "a.png")
     mask(tmp_path / "none.png", np.zeros(SIZE))
     codes = [POLYGON, RLEMask.from_array(TOP).to_json(), "none.png", []]
-    phrases = [{"text": "all", "masks": codes}, {"text": "lost", "masks": ["none.png"]}]
+    phrases = [
+        {"text": "both", "masks": codes[:2]},
+        {"text": "one is lost", "masks": codes[1:]},
+        {"text": "lost", "masks": ["none.png"]},
+    ]
     questions = [{"text": "lost?", "masks": ["none.png"]}, {"text": "nothing?", "masks": []}]
     categories = [{"name": "cup", "mask": code} for code in codes] + [{"name": "fork", "mask": "none.png"}]
     write(tmp_path, {"image": "a.png", "categories": categories, "phrases": phrases, "questions": questions})
@@ -141,10 +145,15 @@ def test_several_masks_of_one_name_are_one_category_and_empty_ones_are_counted(t
     assert list(masks) == ["cup"]
     assert found.record.unclear == ("cup", "fork")
     assert np.array_equal(masks["cup"].decode(), LEFT | TOP)
-    assert [phrase.text for phrase in found.record.phrases] == ["all"]
+    assert [phrase.text for phrase in found.record.phrases] == ["both"]
     assert [question.text for question in found.record.questions] == ["nothing?"]
     reasons = [part.reason for part in found.left_out]
     assert (reasons.count("mask without a pixel"), reasons.count("empty segmentation")) == (5, 2)
+    assert [reason for reason in reasons if reason.startswith("one of")] == [
+        "one of the phrases, since a mask of it is left out",
+        "one of the phrases, since a mask of it is left out",
+        "one of the questions, since a mask of it is left out",
+    ]
     assert re.search(r"annotations\.jsonl:1: categories\[2\]$", found.left_out[0].where)
 
 
