@@ -14,7 +14,7 @@ from pycocotools import mask as coco
 from lasagna.datamodules.converters.base import Split
 from lasagna.datamodules.converters.coco_json import CocoFile, lost_parts, read_mask, stated_size
 from lasagna.datamodules.converters.entries import ID, check_texts
-from lasagna.datamodules.converters.files import shorten
+from lasagna.datamodules.converters.files import LayoutError, shorten
 from lasagna.datamodules.converters.upright import read_annotated_image_file
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.masks import Mask, RLEMask
@@ -121,12 +121,13 @@ def regions_split(
         parts: Names of the parts of things; where not all of a kind of things are annotated, its parts are not either.
 
     Raises:
-        LayoutError: If one of these fields is no list of ids.
+        LayoutError: If one of these fields is no list of ids, or two images are one file.
     """
     listed = (negatives, PARTIAL) if negatives else ()
     for field in listed:
         check_texts(content.content["images"], field, ID, f"{content.path}: images")
     paths = [place(image) for image in content.images.values()]
+    _check_paths(content, paths)
     items = []
     for (number, image), path, key in zip(content.images.items(), paths, record_keys(paths), strict=True):
         absent, incomplete = (_named(image, field, names) if negatives else () for field in (negatives, PARTIAL))
@@ -137,6 +138,16 @@ def regions_split(
     read = ReadRegions(manifest, content.path.name)
     notes = [note for field in listed if (note := _unknown_ids(content, field, names))]
     return Split(manifest, items, read, paths, notes, annotations=(content.path,))
+
+
+def _check_paths(content: CocoFile, paths: Sequence[Path]) -> None:
+    known: dict[Path, int] = {}
+    for number, path in zip(content.images, paths, strict=True):
+        if (other := known.setdefault(path, number)) != number:
+            raise LayoutError(
+                f"{content.path}: the images {other} and {number} are both {path.name}; put the annotations of "
+                "both under one of the two"
+            )
 
 
 def _annotated(annotations: Sequence[Mapping[str, Any]], names: Mapping[int, str]) -> tuple[tuple[str, Any, int], ...]:

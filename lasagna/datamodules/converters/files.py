@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lasagna.datamodules.record_codec import image_extension
 from lasagna.errors import LasagnaError, RecordError
 from lasagna.record import BROKEN_IMAGE, decode_image, image_fault
 
@@ -129,10 +130,11 @@ def read_image_file(path: Path) -> tuple[bytes, tuple[int, int]]:
         path: The file.
 
     Raises:
-        RecordError: If it is missing or cannot be decoded.
+        RecordError: If it is missing, cannot be decoded, or is of a format that shards cannot hold.
     """
     data = read_file(path)
     height, width = decode_image(data, str(path)).shape[:2]
+    image_extension(data, str(path))
     return data, (height, width)
 
 

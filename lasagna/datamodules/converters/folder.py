@@ -82,6 +82,11 @@ class LineItem:
     offset: int
     files: tuple[Path, ...]
 
+    @property
+    def image(self) -> Path:
+        """The image file."""
+        return self.files[0]
+
 
 @dataclass(frozen=True)
 class ReadLine:

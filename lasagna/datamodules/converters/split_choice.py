@@ -6,11 +6,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from PIL import Image
+
 from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.files import LayoutError, missing_files, shorten
 from lasagna.datamodules.converters.inner_names import is_plain
 from lasagna.datamodules.shard_set import MANIFEST_FILE, read_manifest, written_files
 from lasagna.errors import ConfigError, LasagnaError, ShardError
+
+KEPT = ("JPEG", "MPO", "PNG", "BMP", "WEBP")
+"""Formats that shards hold, as Pillow calls them (those of several pictures in one are JPEG to all others)."""
 
 
 def choose_splits(
@@ -52,10 +57,10 @@ def choose_splits(
 
 
 def check_files(splits: Mapping[str, Split]) -> None:
-    """Check that the files of some splits are there.
+    """Check that the files of some splits are there, and that images are not called as of a format that is not kept.
 
     Raises:
-        LayoutError: If some are not.
+        LayoutError: If some are not there or cannot be kept.
     """
     for name, split in splits.items():
         if missing := missing_files(split.files):
@@ -63,6 +68,18 @@ def check_files(splits: Mapping[str, Split]) -> None:
                 f"source: {len(missing)} of the {len(split.files)} files that the split {name!r} needs are not there "
                 f"({shorten(list(map(str, missing)))}); unpack all of them, or go on without them by `--broken skip`"
             )
+
+        images = (image for item in split.items if isinstance(image := getattr(item, "image", None), Path))
+        if strange := [path for path in images if not _may_be_kept(path)]:
+            raise LayoutError(
+                f"source: {len(strange)} images of the split {name!r} are in a format that shards cannot hold "
+                f"({shorten(list(map(str, strange)))}); store them as PNG and name those, or go on without them by "
+                "`--broken skip`"
+            )
+
+
+def _may_be_kept(path: Path) -> bool:
+    return Image.registered_extensions().get(path.suffix.lower(), "PNG") in KEPT
 
 
 def _check_target(target: Path, splits: Iterable[str]) -> None:

@@ -163,6 +163,14 @@ def test_photographs_on_their_side_are_stored_as_they_were_annotated(tmp_path, s
     assert record.size == record.image().shape[:2] == (SIZE if stored == "upright" else SIZE[::-1])
 
 
+def test_two_images_of_one_file_are_named_with_their_ids(tmp_path):
+    draw(tmp_path / "000000000025.jpg")
+    images = [{"id": number, "file_name": "000000000025.jpg"} for number in (25, 26)]
+    write(tmp_path / "mine.json", images, [category(1, "mug")], [])
+    with pytest.raises(LayoutError, match=r"the images 25 and 26 are both 000000000025\.jpg; put the annotations"):
+        convert(CocoInstances(tmp_path, tmp_path / "mine.json"), tmp_path / "shards", processes=0)
+
+
 def test_a_mask_that_is_none_is_named_with_its_file(tmp_path):
     draw(tmp_path / "one.jpg")
     write(tmp_path / "mine.json", [{"id": 5, "file_name": "one.jpg"}], [category(1, "mug")], [(5, 1, [["a"] * 6])])

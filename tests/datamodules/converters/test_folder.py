@@ -253,10 +253,18 @@ def test_what_cannot_be_stored_is_counted_where_broken_files_are_skipped(tmp_pat
     image(tmp_path / "a.png")
     image(tmp_path / "b.gif")
     write(tmp_path, {"image": "a.png"}, {"image": "b.gif"}, {"image": "a.png", "key": " "})
-    with pytest.raises(RecordError, match=r"record b: the image is none of .*'png'"):
+    with pytest.raises(LayoutError, match=r"1 images .* cannot hold \(.*b\.gif\); store them as PNG"):
         convert(Folder(tmp_path), tmp_path / "shards", processes=0)
+    assert not (tmp_path / "shards").exists()
     written = convert(Folder(tmp_path), tmp_path / "shards", broken="skip", processes=0)["train"]
     assert (written.records, written.tally.left_out) == (1, {"missing or broken files": 2})
+
+
+def test_an_image_of_a_format_that_is_not_kept_is_named_as_it_is_read(tmp_path):
+    image(tmp_path / "b.tiff").rename(tmp_path / "a.png")
+    write(tmp_path, {"image": "a.png"})
+    with pytest.raises(RecordError, match=r"jsonl:1: .*a\.png: the image is none of jpg, .*; store it as one of these"):
+        reading(tmp_path)
 
 
 def test_names_spelled_in_two_ways_and_missing_files_are_named(tmp_path):
