@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 
 from lasagna.datamodules.converters.archives import check_unpacked, packed
 from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.files import LayoutError
+from lasagna.datamodules.converters.other_shards import other_shards
 from lasagna.datamodules.converters.split_choice import check_files, choose_splits
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.datamodules.record_codec import check_storable
@@ -32,6 +33,7 @@ def convert(
     processes: int | None = None,
     records_per_shard: int | None = None,
     bytes_per_shard: int = BYTES_PER_SHARD,
+    without: Sequence[str] | str = (),
 ) -> dict[str, ShardSet]:
     """Write a data set, as it was released, as shards of records, one folder a split.
 
@@ -47,6 +49,8 @@ def convert(
         records_per_shard: Records in each shard but the last; None for a number that makes about 64 shards, but 50 to
             500 records in each. There should be at least as many shards as workers.
         bytes_per_shard: At how many bytes a shard is full before that.
+        without: Folders of shards, a list or with commas between them; photographs of COCO that they have are left out
+            and counted, so that what is trained here can be scored there.
 
     Returns:
         What was written, by split.
@@ -57,13 +61,14 @@ def convert(
         NoRecordsError: If nothing is left of a split; the others are written before.
         ShardError: If ``target`` holds anything else than shards of the same splits of the same data set, be they whole
             or left unfinished, or was left unfinished by a conversion of another source, or of this one before it
-            changed.
-        ConfigError: If a split is unknown or a limit of the shards is not positive.
+            changed; or ``without`` names no shards.
+        ConfigError: If a split is unknown, ``without`` names shards of other photographs than COCO's, or a limit of the
+            shards is not positive.
     """
     check_unpacked(converter)
+    others = other_shards(_listed(without))
     try:
-        wanted = splits.split(",") if isinstance(splits, str) else splits
-        chosen, faults = choose_splits(converter, target, [name for name in wanted if name], broken)
+        chosen, faults = choose_splits(converter, target, _listed(splits), broken)
         if broken == "stop":
             check_files(chosen)
     except LayoutError as fault:
@@ -71,15 +76,19 @@ def convert(
     written = {}
     for name, part in chosen.items():
         try:
-            written[name] = _write(
-                converter, name, part, target / name, broken, processes, records_per_shard, bytes_per_shard
-            )
+            settings = {"split": name, "broken": broken, **others.settings()}
+            split, folder = others.taken_from(part), target / name
+            written[name] = _write(converter, split, folder, settings, processes, records_per_shard, bytes_per_shard)
         except NoRecordsError as fault:
             faults[name] = fault
     if faults:
         done = f"{', '.join(written)} were written, " if written else ""
         raise NoRecordsError("\n".join([*map(str, faults.values()), f"{done}{', '.join(faults)} were not"]))
     return written
+
+
+def _listed(names: Sequence[str] | str) -> list[str]:
+    return [name for name in (names.split(",") if isinstance(names, str) else names) if name]
 
 
 @dataclass(frozen=True)
@@ -100,26 +109,24 @@ class _Lenient:
 
 def _write(
     converter: Converter,
-    name: str,
     split: Split,
     folder: Path,
-    broken: str,
+    settings: Mapping[str, Any],
     processes: int | None,
     records_per_shard: int | None,
     bytes_per_shard: int,
 ) -> ShardSet:
     usual = min(MOST, max(FEWEST, len(split) // SHARDS))
-    settings = {"converter": type(converter).__name__, "split": name, "broken": broken, **converter.settings()}
     written = write_parallel(
-        _Lenient(split) if broken == "skip" else split.reading,
+        _Lenient(split) if settings["broken"] == "skip" else split.reading,
         len(split),
         folder,
         split.manifest,
         processes=processes,
-        split=f"{split.manifest.name} {name}",
+        split=f"{split.manifest.name} {folder.name}",
         records_per_shard=usual if records_per_shard is None else records_per_shard,
         bytes_per_shard=bytes_per_shard,
-        settings=settings,
+        settings={"converter": type(converter).__name__, **settings, **converter.settings()},
         reads=_reads(converter, split),
         stamp=split.stamp,
     )
