@@ -21,5 +21,9 @@ class ShardError(LasagnaError, OSError):
     """A shard or manifest that is missing, empty or truncated."""
 
 
+class NoRecordsError(ShardError):
+    """Shards that there is nothing to write into."""
+
+
 class CheckpointError(LasagnaError, ValueError):
     """A checkpoint that does not belong to the model it is loaded into."""

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
-_FARTHEST = 16
+from lasagna.polygon_reach import too_long
+
 _MOST_DIGITS = 7
 
 
@@ -53,7 +54,7 @@ def _polygon(polygon: Sequence[float], size: tuple[int, int]) -> list[float]:
     if points.ndim != 1 or len(points) < 6 or len(points) % 2:
         raise ValueError("a polygon is a list of at least three points, x and y in turn")
     # pycocotools walks along every edge pixel by pixel: a stray coordinate would cost all memory
-    if not (np.abs(points) <= _FARTHEST * max(size)).all():
+    if not np.isfinite(points).all() or too_long(polygon):
         raise ValueError(f"a polygon's coordinates must be pixels of the image, of size {tuple(size)}")
     return [float(point) for point in points]
 

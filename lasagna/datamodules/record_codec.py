@@ -59,6 +59,26 @@ def check_storable(record: Record) -> None:
     _extension(record)
 
 
+def _extension(record: Record) -> str:
+    return image_extension(record.image_bytes, f"record {record.key}")
+
+
+def image_extension(data: bytes, where: str) -> str:
+    """Return the extension of an encoded image.
+
+    Args:
+        data: The image file.
+        where: Whose it is, for the message.
+
+    Raises:
+        RecordError: If it is of a format that shards cannot hold.
+    """
+    for magic, extension in _MAGIC.items():
+        if data.startswith(magic):
+            return extension
+    raise RecordError(f"{where}: the image is none of {', '.join(IMAGE_EXTENSIONS)}; store it as one of these")
+
+
 def encode_record(record: Record) -> dict[str, bytes]:
     """Return the files of a record by extension.
 
@@ -103,13 +123,6 @@ def _texts(record: Record) -> Iterator[tuple[str, str]]:
     yield from ((f"questions[{rank}].text", question.text) for rank, question in enumerate(record.questions))
     yield from ((f"absent[{rank}]", name) for rank, name in enumerate(record.absent))
     yield from ((f"unclear[{rank}]", name) for rank, name in enumerate(record.unclear))
-
-
-def _extension(record: Record) -> str:
-    for magic, extension in _MAGIC.items():
-        if record.image_bytes.startswith(magic):
-            return extension
-    raise RecordError(f"record {record.key}: the image is none of {IMAGE_EXTENSIONS}; store it as one of these")
 
 
 def _annotations(record: Record) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from lasagna.datamodules.shard_set import (
     written_files,
 )
 from lasagna.datamodules.stamps import Stamp, Stamps
-from lasagna.errors import ConfigError, LasagnaError, RecordError, ShardError
+from lasagna.errors import ConfigError, LasagnaError, NoRecordsError, RecordError, ShardError
 from lasagna.record import Manifest, Record
 
 RECORDS_PER_SHARD = 500
@@ -112,7 +112,8 @@ def write_shards(
 
     Raises:
         RecordError: If two records have the same key, or one cannot be stored.
-        ShardError: If there are no records, or the manifest's names do not fit together.
+        NoRecordsError: If there are no records.
+        ShardError: If the manifest's names do not fit together.
         ConfigError: If a limit of the shards is not positive.
     """
     begun = ShardSet(LocalFolder(folder), manifest, (), settings or {})
@@ -157,7 +158,8 @@ def write_parallel(
 
     Raises:
         RecordError: If two records have the same key, or one cannot be stored.
-        ShardError: If ``count`` is 0, the manifest's names do not fit together, or a write was stopped in the folder
+        NoRecordsError: If there are no records.
+        ShardError: If the manifest's names do not fit together, or a write was stopped in the folder
             that read something else, or had other stamps.
         ConfigError: If a limit of the shards is not positive.
     """
@@ -271,7 +273,7 @@ def _write(
         write_manifest(shard_set, folder, UNFINISHED_FILE)
     if not shard_set.shards:
         why = "; ".join(shard_set.tally.lines()[1:]) or "check where they come from"
-        raise ShardError(f"{folder}: there were no records to write; {why}")
+        raise NoRecordsError(f"{folder}: there were no records to write; {why}")
     write_manifest(replace(shard_set, reads={}), folder)
     (folder / UNFINISHED_FILE).unlink()
     return replace(shard_set, reads={})

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
+from lasagna.datamodules.coco_numbers import coco_number
 from lasagna.datamodules.record_codec import decode_record
 from lasagna.datamodules.shard_folder import Shard
 from lasagna.datamodules.shard_reader import read_shard
@@ -25,9 +26,6 @@ from lasagna.inspecting.findings import Finding
 from lasagna.masks import Mask
 from lasagna.polygon_reach import reaches_beyond
 from lasagna.record import Record
-
-COCO_NUMBER = re.compile(r"(?:^|_)(\d{12})(?:$|_|~)")
-"""The number of a photograph of COCO within a key; the same in the releases of 2014 and of 2017."""
 
 FURTHER = re.compile(r"~\d+$")
 """How keys end of further records that a data set has of one image, such as several talks."""
@@ -147,8 +145,8 @@ def survey_record(record: Record) -> Survey:
         Finding("present and absent", f"{record.key}: {name}") for name in record.absent if there.get(name)
     ]
     found.contents[sha256(record.image_bytes).hexdigest()] = record.key
-    if number := COCO_NUMBER.search(record.key):
-        found.photographs[number[1]] = record.key
+    if number := coco_number(record.key):
+        found.photographs[number] = record.key
     return found
 
 

@@ -6,9 +6,10 @@ Source: Zhou et al. (CVPR 2017, IJCV 2019), release ``ADEChallengeData2016``; ``
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
-from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.base import Converter, LazySplits, Split
 from lasagna.datamodules.converters.class_names import Names, named_manifest, packaged_names
 from lasagna.datamodules.converters.files import LayoutError, files_by_key, first_folder, pair_up, read_file, text_lines
 from lasagna.datamodules.converters.labelled_images import labelled_split
@@ -42,7 +43,7 @@ class ADE20K(Converter):
         """Return the splits that are there.
 
         Raises:
-            LayoutError: If the folder is not laid out as expected, or holds images and no label files.
+            LayoutError: If the folder is not laid out as expected; later, if a split has images and no label files.
         """
         inner = self.source / "ADEChallengeData2016"
         root = first_folder([self.source / "annotations", inner / "annotations"], EXPECTED).parent
@@ -51,11 +52,15 @@ class ADE20K(Converter):
         for name, part in PARTS.items():
             images, labels = root / "images" / part, root / "annotations" / part
             if images.is_dir() or labels.is_dir():
-                pairs = pair_up(files_by_key(images, (".jpg",)), files_by_key(labels, (".png",)), str(images))
-                parts[name] = labelled_split(manifest, pairs, read_file)
+                parts[name] = partial(_split, manifest, images, labels)
         if not parts:
             raise LayoutError(f"source: {root} has neither training nor validation images; expected{EXPECTED}")
-        return parts
+        return LazySplits(parts)
+
+
+def _split(manifest: Manifest, images: Path, labels: Path) -> Split:
+    pairs = pair_up(files_by_key(images, (".jpg",)), files_by_key(labels, (".png",)), str(images))
+    return labelled_split(manifest, pairs, read_file)
 
 
 def ade20k_manifest(names_file: Path) -> Manifest:

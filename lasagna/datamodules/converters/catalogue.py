@@ -62,5 +62,5 @@ def _place(name: str) -> tuple[str, str]:
         module, _, kind = name.rpartition(".")
         return module, kind
     near = get_close_matches(name, CONVERTERS, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(CONVERTERS)}"
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(CONVERTERS)}."
     raise ConfigError(f"name: there is no data set {name!r}; {hint} For one of your own give file.Class")

@@ -6,13 +6,14 @@ Source: Cordts et al. (CVPR 2016); ``mcordts/cityscapesScripts``, ``helpers/labe
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.base import Converter, LazySplits, Split
 from lasagna.datamodules.converters.class_names import named_manifest, packaged_names
-from lasagna.datamodules.converters.files import LayoutError, Pair, pair_up, png_of, read_file, read_label_file
+from lasagna.datamodules.converters.files import LayoutError, pair_up, png_of, read_file, read_label_file
 from lasagna.datamodules.converters.labelled_images import labelled_split
 from lasagna.errors import RecordError
 from lasagna.record import Manifest
@@ -43,19 +44,23 @@ class Cityscapes(Converter):
         """Return train and val, as far as they are there.
 
         Raises:
-            LayoutError: If the folder is not laid out as expected, or holds images and no label files.
+            LayoutError: If the folder is not laid out as expected; later, if a split has images and no label files.
         """
-        parts = {name: self._pairs(name) for name in ("train", "val")}
-        if not any(parts.values()):
+        parts = {name: files for name in ("train", "val") if any(files := self._files(name))}
+        if not parts:
             raise LayoutError(f"source: {self.source} holds no annotated images of Cityscapes; expected{EXPECTED}")
         manifest = cityscapes_manifest()
-        return {name: labelled_split(manifest, pairs, encode_label_ids) for name, pairs in parts.items() if pairs}
+        return LazySplits({name: partial(self._split, manifest, name, *files) for name, files in parts.items()})
 
-    def _pairs(self, split: str) -> list[Pair]:
+    def _split(self, manifest: Manifest, name: str, images: dict[str, Path], labels: dict[str, Path]) -> Split:
+        pairs = pair_up(images, labels, str(self._folder("leftImg8bit") / name))
+        return labelled_split(manifest, pairs, encode_label_ids)
+
+    def _files(self, split: str) -> tuple[dict[str, Path], dict[str, Path]]:
+        """Return the images and the label files of a split."""
         pictures, annotations = (self._folder(name) / split for name in ("leftImg8bit", "gtFine"))
         images = dict(_frames(pictures, IMAGE))
-        labels = dict(_frames(annotations, INSTANCE)) | dict(_frames(annotations, LABEL))
-        return pair_up(images, labels, str(pictures))
+        return images, dict(_frames(annotations, INSTANCE)) | dict(_frames(annotations, LABEL))
 
     def _folder(self, name: str) -> Path:
         """Return one of the two folders; archives unpacked on their own lie in a folder called as they are."""

@@ -16,13 +16,18 @@ from pycocotools import mask as coco
 
 from lasagna.datamodules.converters.entries import ID, Kinds, check_entries
 from lasagna.datamodules.converters.files import LayoutError, shorten
+from lasagna.datamodules.converters.inner_names import check_inner_names
 from lasagna.datamodules.reading import BEYOND, LeftOut
 from lasagna.errors import RecordError
 from lasagna.masks import Mask, RLEMask
-from lasagna.polygon_reach import reaches_beyond
+from lasagna.polygon_reach import reaches_beyond, too_long
 
 POINTS = 3
 """Fewest points of a polygon that has an inside."""
+
+FEW_POINTS = f"polygon of fewer than {POINTS} points"
+ODD_NUMBERS = "last number of a polygon with an x and no y"
+FAR = "polygon that reaches too far beyond the image to be drawn"
 
 IMAGE: Kinds = {"file_name": str}
 ANNOTATION: Kinds = {"id": ID, "category_id": ID}
@@ -70,8 +75,8 @@ def read_coco(path: Path, image: Kinds = IMAGE, annotation: Kinds = ANNOTATION) 
         annotation: Fields that each annotation must have besides the id of its image.
 
     Raises:
-        LayoutError: If it is missing or not of this form, an id of an image or category occurs twice, or an annotation
-            names an image or a category that is not there.
+        LayoutError: If it is missing or not of this form, an id of an image or category occurs twice, an
+            annotation names an image or a category that is not there, or a file is named that is elsewhere.
     """
     content = read_json(path)
     needed: dict[str, Kinds] = {
@@ -84,6 +89,7 @@ def read_coco(path: Path, image: Kinds = IMAGE, annotation: Kinds = ANNOTATION) 
         raise LayoutError(f"{path}: not an annotation file in COCO's form ({lacking})")
     for part, kinds in needed.items():
         check_entries(content[part], kinds, f"{path}: {part}")
+        check_inner_names(content[part], "file_name", f"{path}: {part}")
     images, categories = (_by_id(content[part], part, path) for part in ("images", "categories"))
     annotations: list[Mapping[str, Any]] = content["annotations"]
     for one in annotations if "segments_info" in annotation else ():
@@ -95,6 +101,14 @@ def read_coco(path: Path, image: Kinds = IMAGE, annotation: Kinds = ANNOTATION) 
     return CocoFile(path, images, categories, by_image, content)
 
 
+def stated_size(image: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return the height and width that an image's entry says, in pixels, or None if it does not."""
+    height, width = image.get("height"), image.get("width")
+    if isinstance(height, (int, float)) and isinstance(width, (int, float)) and height > 0 and width > 0:
+        return int(height), int(width)
+    return None
+
+
 def read_mask(segmentation: Any, size: tuple[int, int], where: str) -> Mask | LeftOut:  # noqa: ANN401
     """Read a mask in any of COCO's codings: polygons, compressed or uncompressed RLE, or a list of RLE that is united.
 
@@ -104,31 +118,38 @@ def read_mask(segmentation: Any, size: tuple[int, int], where: str) -> Mask | Le
         where: Whose it is, for messages.
 
     Returns:
-        The mask, or why it is left out: it has no coding, no polygon of three points or no pixel.
+        The mask, or why it is left out: it has no coding, no polygon of three points, one that reaches farther than can
+        be drawn, or no pixel.
 
     Raises:
         RecordError: If it is no coding, or one of another size.
     """
     if not segmentation or (isinstance(segmentation, Mapping) and not segmentation.get("counts")):
         return LeftOut("empty segmentation", where)
+    if isinstance(segmentation, list) and any(map(too_long, segmentation)):
+        return LeftOut(FAR, where)
     try:
         mask = _united(segmentation, size) if _is_rle_list(segmentation) else _single(segmentation, size)
     except RecordError as fault:
         raise RecordError(f"{where}: {fault}") from fault
     if mask is None:
-        return LeftOut(f"polygon of fewer than {POINTS} points", where)
+        return LeftOut(FEW_POINTS, where)
     return LeftOut("mask without a pixel", where) if not coco.area(mask.to_json()) else mask
 
 
-def cut_off(segmentation: Any, size: tuple[int, int], where: str) -> tuple[LeftOut, ...]:  # noqa: ANN401
-    """Return what of a mask is left out since it lies outside of the image: something or nothing.
+def lost_parts(segmentation: Any, size: tuple[int, int], where: str) -> tuple[LeftOut, ...]:  # noqa: ANN401
+    """Return what of a mask that could be read is left out: what is outside of the image, and what is no polygon.
 
     Args:
         segmentation: Its coding.
         size: Height and width of the image.
         where: Whose it is, for messages.
     """
-    return (LeftOut(BEYOND, where),) if reaches_beyond(segmentation, size) else ()
+    polygons = [part for part in segmentation if isinstance(part, list)] if isinstance(segmentation, list) else []
+    reasons = [BEYOND] * reaches_beyond(segmentation, size)
+    reasons += [FEW_POINTS for part in polygons if len(part) < 2 * POINTS]
+    reasons += [ODD_NUMBERS for part in polygons if len(part) >= 2 * POINTS and len(part) % 2]
+    return tuple(LeftOut(reason, where) for reason in reasons)
 
 
 def _is_rle_list(segmentation: Any) -> bool:  # noqa: ANN401
@@ -137,7 +158,9 @@ def _is_rle_list(segmentation: Any) -> bool:  # noqa: ANN401
 
 def _single(segmentation: Any, size: tuple[int, int]) -> RLEMask | None:  # noqa: ANN401
     if isinstance(segmentation, list):
-        segmentation = [part for part in segmentation if not isinstance(part, list) or len(part) >= 2 * POINTS]
+        parts = [part for part in segmentation if not isinstance(part, list) or len(part) >= 2 * POINTS]
+        # pycocotools passes over an x without its y
+        segmentation = [part[:-1] if isinstance(part, list) and len(part) % 2 else part for part in parts]
     return RLEMask.from_json(segmentation, size) if segmentation else None
 
 

@@ -12,9 +12,10 @@ from typing import Any
 from pycocotools import mask as coco
 
 from lasagna.datamodules.converters.base import Split
-from lasagna.datamodules.converters.coco_json import CocoFile, cut_off, read_mask
+from lasagna.datamodules.converters.coco_json import CocoFile, lost_parts, read_mask, stated_size
 from lasagna.datamodules.converters.entries import ID, check_texts
-from lasagna.datamodules.converters.files import read_image_file, shorten
+from lasagna.datamodules.converters.files import LayoutError, shorten
+from lasagna.datamodules.converters.upright import read_annotated_image_file
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.masks import Mask, RLEMask
 from lasagna.record import Manifest, Record, Region
@@ -36,6 +37,7 @@ class RegionItem:
             none.
         absent: Names that were verified to be absent.
         incomplete: Names of which not all things have a mask.
+        said: Height and width of the image as the annotation file says them, if it does.
     """
 
     key: str
@@ -43,6 +45,7 @@ class RegionItem:
     parts: tuple[tuple[str, Any, int], ...]
     absent: tuple[str, ...] = ()
     incomplete: tuple[str, ...] = ()
+    said: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,10 @@ class ReadRegions:
         """Read the image and unite the masks of each category; one that lacks masks is noted as unclear.
 
         Raises:
-            RecordError: If the image is broken, or a mask is no coding or not of its size.
+            RecordError: If the image is broken or of another size than is said, or a mask is no coding or not of its
+                size.
         """
-        data, size = read_image_file(item.image)
+        data, size = read_annotated_image_file(item.image, item.said)
         masks: dict[str, list[RLEMask]] = {}
         left, unclear = [], dict.fromkeys(item.incomplete)
         for name, coding, number in item.parts:
@@ -74,7 +78,7 @@ class ReadRegions:
                 unclear[name] = None
             elif isinstance(mask, RLEMask):
                 masks.setdefault(name, []).append(mask)
-                left += cut_off(coding, size, where)
+                left += lost_parts(coding, size, where)
         regions = tuple(Region(name, united(parts, size)) for name, parts in masks.items())
         # what is annotated is there, even if no mask of it can be used
         known = {*unclear, *(part for part, _, _ in item.parts)}
@@ -117,21 +121,33 @@ def regions_split(
         parts: Names of the parts of things; where not all of a kind of things are annotated, its parts are not either.
 
     Raises:
-        LayoutError: If one of these fields is no list of ids.
+        LayoutError: If one of these fields is no list of ids, or two images are one file.
     """
     listed = (negatives, PARTIAL) if negatives else ()
     for field in listed:
         check_texts(content.content["images"], field, ID, f"{content.path}: images")
     paths = [place(image) for image in content.images.values()]
+    _check_paths(content, paths)
     items = []
     for (number, image), path, key in zip(content.images.items(), paths, record_keys(paths), strict=True):
         absent, incomplete = (_named(image, field, names) if negatives else () for field in (negatives, PARTIAL))
         incomplete += tuple(part for name in incomplete for part in parts.get(name, ()))
         annotated = _annotated(content.annotations.get(number, ()), names)
-        items.append(RegionItem(key, path, annotated, absent, tuple(dict.fromkeys(incomplete))))
+        size = stated_size(image)
+        items.append(RegionItem(key, path, annotated, absent, tuple(dict.fromkeys(incomplete)), size))
     read = ReadRegions(manifest, content.path.name)
     notes = [note for field in listed if (note := _unknown_ids(content, field, names))]
     return Split(manifest, items, read, paths, notes, annotations=(content.path,))
+
+
+def _check_paths(content: CocoFile, paths: Sequence[Path]) -> None:
+    known: dict[Path, int] = {}
+    for number, path in zip(content.images, paths, strict=True):
+        if (other := known.setdefault(path, number)) != number:
+            raise LayoutError(
+                f"{content.path}: the images {other} and {number} are both {path.name}; put the annotations of "
+                "both under one of the two"
+            )
 
 
 def _annotated(annotations: Sequence[Mapping[str, Any]], names: Mapping[int, str]) -> tuple[tuple[str, Any, int], ...]:

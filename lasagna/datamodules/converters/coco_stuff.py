@@ -6,9 +6,10 @@ Source: Caesar, Uijlings, Ferrari (CVPR 2018); ``nightrome/cocostuff``.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
-from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.base import Converter, LazySplits, Split
 from lasagna.datamodules.converters.class_names import packaged_names
 from lasagna.datamodules.converters.coco_names import spoken_names
 from lasagna.datamodules.converters.files import (
@@ -49,7 +50,7 @@ class CocoStuff(Converter):
         """Return the splits that are there; images without a label file are left out, and told of.
 
         Raises:
-            LayoutError: If the folder is not laid out as expected, or holds label files and no images.
+            LayoutError: If there are no label files; later, if a split has no images.
         """
         manifest = coco_stuff_manifest()
         parts = {}
@@ -57,16 +58,18 @@ class CocoStuff(Converter):
             folders = [self.source / folder / f"{name}2017" for folder in LABEL_FOLDERS]
             found = [folder for folder in folders if any(folder.glob("*.png"))]
             if found:
-                root = self.images or self.source
-                images = first_folder([root / f"{name}2017", root / "images" / f"{name}2017"], EXPECTED)
-                labels = files_by_key(found[0], (".png",))
-                there = files_by_key(images, (".jpg",))
-                pairs = pair_up({key: path for key, path in there.items() if key in labels}, labels, str(images))
-                notes = without_labels([key for key in there if key not in labels])
-                parts[name] = labelled_split(manifest, pairs, read_file, notes)
+                parts[name] = partial(self._split, manifest, f"{name}2017", found[0])
         if not parts:
             raise LayoutError(f"source: {self.source} holds no label files of COCO-Stuff; expected{EXPECTED}")
-        return parts
+        return LazySplits(parts)
+
+    def _split(self, manifest: Manifest, part: str, folder: Path) -> Split:
+        root = self.images or self.source
+        images = first_folder([root / part, root / "images" / part], EXPECTED)
+        labels, there = files_by_key(folder, (".png",)), files_by_key(images, (".jpg",))
+        pairs = pair_up({key: path for key, path in there.items() if key in labels}, labels, str(images))
+        notes = without_labels([key for key in there if key not in labels])
+        return labelled_split(manifest, pairs, read_file, notes)
 
 
 def coco_stuff_manifest() -> Manifest:

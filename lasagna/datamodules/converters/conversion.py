@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 
 from lasagna.datamodules.converters.archives import check_unpacked, packed
 from lasagna.datamodules.converters.base import Converter, Split
-from lasagna.datamodules.converters.files import LayoutError, missing_files, shorten
+from lasagna.datamodules.converters.files import LayoutError
+from lasagna.datamodules.converters.other_shards import other_shards
+from lasagna.datamodules.converters.split_choice import check_files, choose_splits
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.datamodules.record_codec import check_storable
-from lasagna.datamodules.shard_set import MANIFEST_FILE, ShardSet, read_manifest, written_files
+from lasagna.datamodules.shard_set import ShardSet
 from lasagna.datamodules.shards import BYTES_PER_SHARD, write_parallel
 from lasagna.datamodules.stamps import content_stamp
-from lasagna.errors import ConfigError, RecordError, ShardError
+from lasagna.errors import NoRecordsError, RecordError
 
 FEWEST, MOST, SHARDS = 50, 500, 64
 """Records in a shard: so many that there are about ``SHARDS`` of them, within these bounds."""
@@ -32,6 +33,7 @@ def convert(
     processes: int | None = None,
     records_per_shard: int | None = None,
     bytes_per_shard: int = BYTES_PER_SHARD,
+    without: Sequence[str] | str = (),
 ) -> dict[str, ShardSet]:
     """Write a data set, as it was released, as shards of records, one folder a split.
 
@@ -47,6 +49,8 @@ def convert(
         records_per_shard: Records in each shard but the last; None for a number that makes about 64 shards, but 50 to
             500 records in each. There should be at least as many shards as workers.
         bytes_per_shard: At how many bytes a shard is full before that.
+        without: Folders of shards, a list or with commas between them; photographs of COCO that they have are left out
+            and counted, so that what is trained here can be scored there.
 
     Returns:
         What was written, by split.
@@ -54,39 +58,37 @@ def convert(
     Raises:
         LayoutError: If the source is not laid out as expected, or files that belong together do not pair up.
         RecordError: If a file cannot be used.
+        NoRecordsError: If nothing is left of a split; the others are written before.
         ShardError: If ``target`` holds anything else than shards of the same splits of the same data set, be they whole
             or left unfinished, or was left unfinished by a conversion of another source, or of this one before it
-            changed.
-        ConfigError: If a split is unknown or a limit of the shards is not positive.
+            changed; or ``without`` names no shards.
+        ConfigError: If a split is unknown, ``without`` names shards of other photographs than COCO's, or a limit of the
+            shards is not positive.
     """
     check_unpacked(converter)
+    others = other_shards(_listed(without))
     try:
-        wanted = splits.split(",") if isinstance(splits, str) else splits
-        chosen = _chosen(converter, target, [name for name in wanted if name])
+        chosen, faults = choose_splits(converter, target, _listed(splits), broken)
         if broken == "stop":
-            _check_files(chosen)
+            check_files(chosen)
     except LayoutError as fault:
         raise LayoutError(f"{fault}{packed(converter)}") from fault
-    return {
-        name: _write(converter, name, part, target / name, broken, processes, records_per_shard, bytes_per_shard)
-        for name, part in chosen.items()
-    }
+    written = {}
+    for name, part in chosen.items():
+        try:
+            settings = {"split": name, "broken": broken, **others.settings()}
+            split, folder = others.taken_from(part), target / name
+            written[name] = _write(converter, split, folder, settings, processes, records_per_shard, bytes_per_shard)
+        except NoRecordsError as fault:
+            faults[name] = fault
+    if faults:
+        done = f"{', '.join(written)} were written, " if written else ""
+        raise NoRecordsError("\n".join([*map(str, faults.values()), f"{done}{', '.join(faults)} were not"]))
+    return written
 
 
-def _chosen(converter: Converter, target: Path, splits: Sequence[str]) -> dict[str, Split]:
-    parts = converter.splits()
-    _check_target(target, parts)
-    if unknown := sorted(set(splits) - set(parts)):
-        raise ConfigError(f"splits: {shorten(unknown)} are not there; there are {', '.join(parts)}")
-    try:
-        chosen = {name: parts[name] for name in parts if not splits or name in splits}
-    except LayoutError as fault:
-        hint = "" if splits or len(parts) < 2 else f"\nOr take a part of the splits ({', '.join(parts)}) by `--splits`"
-        raise LayoutError(f"{fault}{hint}") from fault
-    for name, split in chosen.items():
-        _check_same(target / name, split.manifest.name)
-        _check_keys(name, split)
-    return chosen
+def _listed(names: Sequence[str] | str) -> list[str]:
+    return [name for name in (names.split(",") if isinstance(names, str) else names) if name]
 
 
 @dataclass(frozen=True)
@@ -107,26 +109,24 @@ class _Lenient:
 
 def _write(
     converter: Converter,
-    name: str,
     split: Split,
     folder: Path,
-    broken: str,
+    settings: Mapping[str, Any],
     processes: int | None,
     records_per_shard: int | None,
     bytes_per_shard: int,
 ) -> ShardSet:
     usual = min(MOST, max(FEWEST, len(split) // SHARDS))
-    settings = {"converter": type(converter).__name__, "split": name, "broken": broken, **converter.settings()}
     written = write_parallel(
-        _Lenient(split) if broken == "skip" else split.reading,
+        _Lenient(split) if settings["broken"] == "skip" else split.reading,
         len(split),
         folder,
         split.manifest,
         processes=processes,
-        split=f"{split.manifest.name} {name}",
+        split=f"{split.manifest.name} {folder.name}",
         records_per_shard=usual if records_per_shard is None else records_per_shard,
         bytes_per_shard=bytes_per_shard,
-        settings=settings,
+        settings={"converter": type(converter).__name__, **settings, **converter.settings()},
         reads=_reads(converter, split),
         stamp=split.stamp,
     )
@@ -139,46 +139,3 @@ def _reads(converter: Converter, split: Split) -> dict[str, str]:
     """Say what a split is made from; of the files of single items see ``Split.stamp``."""
     annotations = {path.name: content_stamp(path) for path in split.annotations}
     return {**converter.places(), **annotations, "items": f"{len(split)} items, sha256 {split.digest()}"}
-
-
-def _check_files(splits: Mapping[str, Split]) -> None:
-    for name, split in splits.items():
-        if missing := missing_files(split.files):
-            raise LayoutError(
-                f"source: {len(missing)} of the {len(split.files)} files that the split {name!r} needs are not there "
-                f"({shorten(list(map(str, missing)))}); unpack all of them, or go on without them by `--broken skip`"
-            )
-
-
-def _check_target(target: Path, splits: Iterable[str]) -> None:
-    others = sorted(path.parent.name for path in target.glob(f"*/{MANIFEST_FILE}") if path.parent.name not in splits)
-    if others:
-        raise ShardError(
-            f"target: {target} holds {shorten(others)} of another conversion, which may share images with this one; "
-            "choose another folder or remove it first"
-        )
-    for folder in (target / split for split in splits):
-        foreign = sorted(path.name for path in {*folder.glob("*")} - written_files(folder))
-        if foreign:
-            raise ShardError(f"target: {folder} holds other files ({shorten(foreign)}); choose another folder")
-
-
-def _check_keys(name: str, split: Split) -> None:
-    counts = Counter(item.key for item in split.items if hasattr(item, "key"))
-    if doubled := [str(key) for key, count in counts.items() if count > 1]:
-        raise LayoutError(
-            f"source: in the split {name!r} {len(doubled)} images are listed several times ({shorten(doubled)}); keep "
-            "one entry of each"
-        )
-
-
-def _check_same(folder: Path, name: str) -> None:
-    """Check that a folder holds no finished shards of another data set."""
-    try:
-        there = read_manifest(folder).manifest.name
-    except ShardError:
-        return
-    if there != name:
-        raise ShardError(
-            f"target: {folder} holds the shards of {there!r}, not of {name!r}; choose another folder or remove it first"
-        )

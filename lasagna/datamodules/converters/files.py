@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lasagna.datamodules.record_codec import image_extension
 from lasagna.errors import LasagnaError, RecordError
 from lasagna.record import BROKEN_IMAGE, decode_image, image_fault
 
@@ -90,10 +91,13 @@ def listed_pairs(images: Mapping[str, Path], labels: Mapping[str, Path], keys: S
         place: Where they were found, for the message.
 
     Raises:
-        LayoutError: If there are images and no label files, the other way round, or neither of what is listed.
+        LayoutError: If there are images and no label files, the other way round, or neither of what is listed; or the
+            list names something in another folder.
     """
     if keys and not images and not labels:
         raise LayoutError(f"{place}: {len(keys)} images are listed, and none of them is there ({shorten(keys)})")
+    if strange := [key for key in keys if Path(key).name != key]:
+        raise LayoutError(f"{place}: listed are {shorten(strange)}, which are no names of files; correct the list")
     if bool(images) != bool(labels):
         alone = f"{len(images)} images" if images else f"{len(labels)} label files"
         there = shorten(list(images or labels))
@@ -126,10 +130,11 @@ def read_image_file(path: Path) -> tuple[bytes, tuple[int, int]]:
         path: The file.
 
     Raises:
-        RecordError: If it is missing or cannot be decoded.
+        RecordError: If it is missing, cannot be decoded, or is of a format that shards cannot hold.
     """
     data = read_file(path)
     height, width = decode_image(data, str(path)).shape[:2]
+    image_extension(data, str(path))
     return data, (height, width)
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lasagna.datamodules.converters.base import Converter, Split
-from lasagna.datamodules.converters.coco_json import cut_off
+from lasagna.datamodules.converters.coco_json import lost_parts
 from lasagna.datamodules.converters.files import LayoutError
+from lasagna.datamodules.converters.inner_names import check_inner
 from lasagna.datamodules.converters.own_lines import Line, check_line, line_at, read_lines
 from lasagna.datamodules.converters.own_manifest import has_head, manifest_of
 from lasagna.datamodules.converters.own_masks import mask_files, read_own_mask
@@ -39,7 +40,8 @@ class Folder(Converter):
         """Return the splits that the lines name, "train" where they name none.
 
         Raises:
-            LayoutError: If the file is missing, or a line is no JSON or names an image a second time.
+            LayoutError: If the file is missing, or a line is no JSON, names an image a second time, or a file
+                that is elsewhere.
             RecordError: If a line has a field that is none, lacks one, or names a category that is not listed.
         """
         path = self.source / FILE
@@ -60,7 +62,8 @@ class Folder(Converter):
 
     def _item(self, line: Line) -> LineItem:
         names = dict.fromkeys((line.fields["image"], *mask_files(line.fields)))
-        return LineItem(_key(line), line.where, line.offset, tuple(self.source / name for name in names))
+        files = tuple(self.source / check_inner(name, line.where) for name in names)
+        return LineItem(_key(line), line.where, line.offset, files)
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,11 @@ class LineItem:
     where: str
     offset: int
     files: tuple[Path, ...]
+
+    @property
+    def image(self) -> Path:
+        """The image file."""
+        return self.files[0]
 
 
 @dataclass(frozen=True)
@@ -149,14 +157,18 @@ class _Annotations:
         return questions
 
     def _masks(self, codes: Sequence[Any], field: str, rank: int) -> tuple[Mask, ...] | None:
-        """Return the masks; None if there should be some, but none has a pixel."""
+        """Return the masks; None if one of them is left out, since without it the others would say too little."""
         where = f"{self.line.where}: {field}[{rank}]"
         found = [read_own_mask(code, self.root, self.size, where) for code in codes]
         self.left_out += [mask for mask in found if isinstance(mask, LeftOut)]
         for code, mask in zip(codes, found, strict=True):
-            self.left_out += cut_off(code, self.size, where) if isinstance(mask, Mask) else ()
+            self.left_out += lost_parts(code, self.size, where) if isinstance(mask, Mask) else ()
         kept = tuple(mask for mask in found if isinstance(mask, Mask))
-        return None if codes and not kept else kept
+        if len(kept) == len(codes):
+            return kept
+        if field in ("phrases", "questions"):
+            self.left_out.append(LeftOut(f"one of the {field}, since a mask of it is left out", where))
+        return None
 
     def _parts(self, field: str) -> list[tuple[int, Mapping[str, Any]]]:
         return list(enumerate(self.line.fields.get(field) or ()))

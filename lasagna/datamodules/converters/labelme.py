@@ -9,20 +9,22 @@ import json
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os.path import normpath
 from pathlib import Path, PureWindowsPath
 from typing import Any, Literal
 
 import numpy as np
 
 from lasagna.datamodules.converters.base import Converter, Split
-from lasagna.datamodules.converters.coco_json import cut_off
 from lasagna.datamodules.converters.files import LayoutError, read_image_file
+from lasagna.datamodules.converters.inner_names import leads_out
 from lasagna.datamodules.converters.labelme_shapes import POINTS, draw_shape, shape_kind
 from lasagna.datamodules.converters.own_names import other_labels, spoken_labels
 from lasagna.datamodules.converters.upright import upright
-from lasagna.datamodules.reading import LeftOut, Reading
+from lasagna.datamodules.reading import BEYOND, LeftOut, Reading
 from lasagna.errors import RecordError
 from lasagna.masks import RLEMask
+from lasagna.polygon_reach import reaches_beyond
 from lasagna.record import Manifest, Record, Region, decode_image
 
 SPLITS = ("train", "val", "test")
@@ -35,8 +37,9 @@ class LabelMe(Converter):
     Polygons, rectangles, circles and masks are drawn as LabelMe's own export draws them; points and lines have no
     inside and are counted as left out, and their labels are unclear on that image. What is labelled "__ignore__" counts
     nowhere. Names keep their spelling, but an underscore is a blank, labels that differ by case or blanks alone are one
-    category, and a label as it was is an alias. The image is the file that the JSON names, else the one that it holds;
-    one that an EXIF tag turns is stored upright, as LabelMe shows it.
+    category, and a label as it was is an alias. The image is the file that the JSON names, in
+    this folder or one beside it, else the one that it holds; one that an EXIF tag turns is stored upright, as LabelMe
+    shows it.
 
     Args:
         source: The folder.
@@ -51,7 +54,7 @@ class LabelMe(Converter):
         """Return the folders "train", "val" and "test" that are there, or all as "train".
 
         Raises:
-            LayoutError: If there is no JSON file.
+            LayoutError: If there is no JSON file, or one names an image that is elsewhere.
             RecordError: If one is none of LabelMe's.
         """
         named = {split: self.source / split for split in SPLITS if (self.source / split).is_dir()}
@@ -60,7 +63,7 @@ class LabelMe(Converter):
         if not found:
             raise LayoutError(f"source: there is no LabelMe file in {self.source}; expected <image>.json in it")
         labels: set[str] = set()
-        items = {split: [_item(path, labels) for path in paths] for split, paths in found.items()}
+        items = {split: [_item(path, labels, self.source) for path in paths] for split, paths in found.items()}
         names = spoken_labels(sorted(labels - {IGNORE}))
         read = ReadLabelMe(self._manifest(names), names)
         files = {split: [item.image for item in part if item.image] for split, part in items.items()}
@@ -140,7 +143,8 @@ def _masks(
             raise RecordError(f"{path}: {fault}") from fault
         if pixels.any():
             masks.append((shape["label"], RLEMask.from_array(pixels)))
-            left_out += cut_off([[float(side) for point in shape["points"] for side in point]], size, str(path))
+            points = [float(side) for point in shape["points"] for side in point]
+            left_out += [LeftOut(BEYOND, str(path))] * reaches_beyond([points], size)
         else:
             left_out.append(LeftOut("shape without a pixel", str(path)))
             lost.append(shape["label"])
@@ -157,13 +161,22 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise RecordError(f"{path}: not a file of LabelMe ({fault!r}); take it away or export it again") from fault
 
 
-def _item(path: Path, labels: set[str]) -> LabelMeItem:
+def _item(path: Path, labels: set[str], source: Path) -> LabelMeItem:
     """Return where a file's image is, and add its labels to those of the others."""
     content = _read(path)
     labels.update(shape["label"] for shape in content["shapes"])
     # the name may come from Windows, with its slashes
     name = PureWindowsPath(str(content.get("imagePath") or "")).as_posix()
-    image = path.parent / (name if name != "." else "imagePath")
+    name = name if name != "." else "imagePath"
+    # LabelMe names images from the JSON file on, and people keep the two in folders side by side
+    within = normpath(Path("source") / path.parent.relative_to(source) / name)
+    if PureWindowsPath(name).anchor or leads_out(within):
+        if content.get("imageData"):
+            return LabelMeItem(path.stem, path, None)
+        raise LayoutError(
+            f"{path}: imagePath: {name!r} leads away from {source} and the folders beside it; put the images there"
+        )
+    image = path.parent / name
     return LabelMeItem(path.stem, path, image if image.is_file() or not content.get("imageData") else None)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.coco_json import read_json
 from lasagna.datamodules.converters.files import LayoutError, read_image_file
+from lasagna.datamodules.converters.inner_names import check_inner
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.record import Manifest, Record, Turn
 
@@ -126,9 +127,7 @@ def _turns(conversation: Sequence[Mapping[str, str]], where: str) -> tuple[tuple
 
 def _place(folder: Callable[[str], Path], name: str) -> Path:
     """Return where an image is: its name, less as many of its folders as the user's folder stands for."""
-    inner = PurePosixPath(name)
-    if inner.is_absolute() or ".." in inner.parts:
-        raise LayoutError(f"image {name!r}: its name leads out of the folder of images; correct the annotation file")
+    inner = PurePosixPath(check_inner(name, "image"))
     return folder(inner.parent.as_posix()) / inner.name
 
 

@@ -15,6 +15,7 @@ from lasagna.datamodules.converters.coco_json import CocoFile, read_coco
 from lasagna.datamodules.converters.coco_regions import images_root, regions_split
 from lasagna.datamodules.converters.entries import check_texts
 from lasagna.datamodules.converters.files import LayoutError
+from lasagna.datamodules.converters.inner_names import check_inner
 from lasagna.datamodules.converters.lvis_names import spoken_lvis_names
 from lasagna.record import Manifest
 
@@ -64,7 +65,7 @@ class LVIS(Converter):
 
 def _place(image: Mapping[str, Any]) -> Path:
     """Return folder and name of an image, e.g. "train2017/000000000009.jpg"."""
-    return Path(*PurePosixPath(image["coco_url"]).parts[-2:])
+    return Path(check_inner("/".join(PurePosixPath(image["coco_url"]).parts[-2:]), f"image {image['id']}"))
 
 
 def _manifest(content: CocoFile, names: Mapping[int, str]) -> Manifest:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.base import Converter, LazySplits, Split
 from lasagna.datamodules.converters.class_names import Names, named_manifest
 from lasagna.datamodules.converters.coco_json import read_json
 from lasagna.datamodules.converters.files import LayoutError, files_by_key, pair_up, read_file
@@ -46,18 +47,21 @@ class Mapillary(Converter):
         """Return the splits that are there.
 
         Raises:
-            LayoutError: If the folder is not laid out as expected, or holds images and no label files.
+            LayoutError: If the folder is not laid out as expected; later, if a split has images and no label files.
         """
         manifest, parts = self._manifest(), {}
         for name, folders in PARTS.items():
             for root in (self.source / folder for folder in folders):
                 if (root / "images").is_dir():
-                    labels = files_by_key(self._labels(root), (".png",))
-                    pairs = pair_up(files_by_key(root / "images", (".jpg",)), labels, str(root))
-                    parts[name] = labelled_split(manifest, pairs, read_file)
+                    parts[name] = partial(self._split, manifest, root)
         if not parts:
             raise LayoutError(f"source: {self.source} holds no images of Mapillary Vistas; expected{EXPECTED}")
-        return parts
+        return LazySplits(parts)
+
+    def _split(self, manifest: Manifest, root: Path) -> Split:
+        labels = files_by_key(self._labels(root), (".png",))
+        pairs = pair_up(files_by_key(root / "images", (".jpg",)), labels, str(root))
+        return labelled_split(manifest, pairs, read_file)
 
     def _labels(self, root: Path) -> Path:
         packaged = root / f"v{self.version}" / "labels"

@@ -6,7 +6,8 @@ Source: Kuznetsova et al. (IJCV 2020), Benenson et al. (CVPR 2019); the csv file
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from PIL import Image
 from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.coco_regions import united
 from lasagna.datamodules.converters.files import LayoutError, read_image_file, read_label_file, shorten, text_lines
-from lasagna.datamodules.converters.openimages_tables import Parts, things_by_image, verified_absent
+from lasagna.datamodules.converters.openimages_tables import Parts, boxes_by_image, things_by_image, verified_absent
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.masks import RLEMask
 from lasagna.record import Manifest, Record, Region
@@ -30,10 +31,12 @@ LABELS = (
     "oidv6-{part}-annotations-human-imagelabels.csv",
     "{part}-annotations-human-imagelabels-boxable.csv",
 )
+BOXES = ("{part}-annotations-bbox.csv", "oidv6-{part}-annotations-bbox.csv")
 EXPECTED = """
   {train,validation,test}-annotations-object-segmentation.csv, in the folder or in `annotations`
   oidv6-class-descriptions.csv or class-descriptions-boxable.csv
   [oidv6-]{train,validation,test}-annotations-human-imagelabels[-boxable].csv for names that are verified to be absent
+  [oidv6-]{train,validation,test}-annotations-bbox.csv for names of which not all things have a mask
   {train,validation,test}/, train_{0..f}/ or images/{train,validation,test}/ with <image id>.jpg at any depth
   masks/ or {train,validation,test}-masks*/ with the mask files at any depth"""
 
@@ -41,9 +44,11 @@ EXPECTED = """
 class OpenImages(Converter):
     """Open Images V6, images with masks; what is not annotated is unknown.
 
-    Only names that people verified to be absent (``Confidence`` 0 in the image labels) may be called so. Masks of
-    another size than their image are resized with nearest neighbours. Classes are those of
-    ``classes-segmentation.txt`` if it is there, else all that have a mask; names are in lower case.
+    Only names that people verified to be absent (``Confidence`` 0 in the image labels) may be called so, unless
+    somebody found, boxed or outlined one of them all the same. Names with more boxes than masks on an image, or with a
+    box around a group, are unclear on it. Masks of another size than their image are resized with nearest neighbours.
+    Classes are those of ``classes-segmentation.txt`` if it is there, else all that have a mask; names are in lower
+    case.
 
     Args:
         source: The folder with the csv files, images and masks.
@@ -71,19 +76,23 @@ class OpenImages(Converter):
         images = _files(self.source / part, self.source / "images" / part, *letters)
         masks = _files(*sorted(self.source.glob("masks*")), *sorted(self.source.glob(f"{part}-masks*")))
         tables = [path for name in LABELS if (path := self._find(name.format(part=part)))]
-        absent, usual = verified_absent(tables, names), self.source / "masks" / part
+        absent, usual = verified_absent(tables, names, rows), self.source / "masks" / part
+        boxes = next((path for name in BOXES if (path := self._find(name.format(part=part)))), None)
+        boxed = boxes_by_image(boxes, names, rows) if boxes else {}
         items = [
             MaskFilesItem(
                 image,
                 images.get(image, self.source / part / f"{image}.jpg"),
                 tuple((names[label], masks.get(file, usual / file)) for label, file in things),
-                absent[image],
+                tuple(name for name in absent.get(image, ()) if name not in boxed.get(image, {})),
+                _incomplete(boxed.get(image, {}), Counter(names[label] for label, _ in things)),
             )
             for image, things in rows.items()
         ]
         files = [path for item in items for path in (item.image, *(mask for _, mask in item.masks))]
-        notes = () if tables else (_no_negatives(part),)
-        read = [path for path in (self._find(MASKS.format(part=part)), *tables) if path]
+        notes = [] if tables else [_no_table("verified negatives", "no name can be called absent", LABELS, part)]
+        notes += [] if boxes else [_no_table("boxes", "nobody knows where masks are incomplete", BOXES, part)]
+        read = [path for path in (self._find(MASKS.format(part=part)), *tables, boxes) if path]
         return Split(manifest, items, ReadMaskFiles(manifest), files, notes, read)
 
     def _names(self, used: set[str]) -> dict[str, str]:
@@ -110,12 +119,14 @@ class MaskFilesItem:
         image: The image file.
         masks: Name of the category and mask file of each thing.
         absent: Names that were verified to be absent.
+        incomplete: Names of which not all things have a mask.
     """
 
     key: str
     image: Path
     masks: tuple[tuple[str, Path], ...]
     absent: tuple[str, ...]
+    incomplete: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,7 +147,7 @@ class ReadMaskFiles:
         """
         data, size = read_image_file(item.image)
         masks: dict[str, list[RLEMask]] = {}
-        left, unclear = [], dict[str, None]()
+        left, unclear = [], dict.fromkeys(item.incomplete)
         for name, path in item.masks:
             pixels = fit_nearest(read_label_file(path, "L") > 0, size)
             if pixels.any():
@@ -146,7 +157,7 @@ class ReadMaskFiles:
                 unclear[name] = None
         regions = tuple(Region(name, united(parts, size)) for name, parts in masks.items())
         there = {name for name, _ in item.masks}
-        absent = tuple(name for name in dict.fromkeys(item.absent) if name not in there)
+        absent = tuple(name for name in item.absent if name not in there)
         record = Record(item.key, data, size, self.manifest, regions=regions, absent=absent, unclear=tuple(unclear))
         return Reading(record, tuple(left))
 
@@ -159,9 +170,13 @@ def fit_nearest(pixels: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.
     return np.asarray(resized, dtype=bool)
 
 
-def _no_negatives(part: str) -> str:
-    files = " or ".join(name.format(part=part) for name in LABELS)
-    return f"no verified negatives found, so that no name can be called absent: there is no {files}"
+def _incomplete(boxes: Mapping[str, float], masks: Mapping[str, int]) -> tuple[str, ...]:
+    return tuple(name for name, count in boxes.items() if count > masks.get(name, 0))
+
+
+def _no_table(what: str, consequence: str, names: Sequence[str], part: str) -> str:
+    files = " or ".join(name.format(part=part) for name in names)
+    return f"no {what} found, so that {consequence}: there is no {files}"
 
 
 def _files(*folders: Path) -> dict[str, Path]:

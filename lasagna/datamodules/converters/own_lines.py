@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lasagna.datamodules.converters.files import LayoutError
+from lasagna.datamodules.converters.inner_names import is_plain
 from lasagna.errors import RecordError
 
 _KINDS: dict[type, str] = {dict: "an object", list: "a list", str: "a text", object: "a mask"}
@@ -100,7 +101,8 @@ def check_line(line: Line) -> None:
     """Check that a line has the fields that it must have, of the right kinds, and no others.
 
     Raises:
-        RecordError: If it has not, or says of a name that it is absent and that it is there.
+        RecordError: If it has not, says of a name that it is absent and that it is there, or its split is no
+            name of a folder.
     """
     check_fields(line.fields, LINE, ("image",), line.where)
     for field, (kinds, needed) in PARTS.items():
@@ -114,6 +116,8 @@ def check_line(line: Line) -> None:
             if not isinstance(name, str) or not name.strip():
                 raise RecordError(f"{line.where}: {field}[{rank}]: expected a name, got {str(name)[:60]!r}")
     _check_absent(line)
+    if not is_plain(line.fields.get("split") or "train"):
+        raise RecordError(f"{line.where}: split: expected a name that a folder can have, got {line.fields['split']!r}")
 
 
 def _check_absent(line: Line) -> None:

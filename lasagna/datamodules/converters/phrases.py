@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lasagna.datamodules.converters.base import Split
-from lasagna.datamodules.converters.coco_json import CocoFile, cut_off, read_mask
-from lasagna.datamodules.converters.files import LayoutError, read_image_file, shorten
+from lasagna.datamodules.converters.coco_json import CocoFile, lost_parts, read_mask, stated_size
+from lasagna.datamodules.converters.files import LayoutError, shorten
+from lasagna.datamodules.converters.upright import read_annotated_image_file
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.masks import Mask
 from lasagna.record import Manifest, Phrase, Record
@@ -44,12 +45,14 @@ class PhraseItem:
         image: The image file.
         phrases: Each phrase with the ids of its targets, and whether it is lost.
         segmentations: Coding of each target's mask by its id.
+        said: Height and width of the image as the annotation file says them, if it does.
     """
 
     key: str
     image: Path
     phrases: tuple[tuple[str, tuple[int, ...], bool], ...]
     segmentations: Mapping[int, Any]
+    said: tuple[int, int] | None = None
 
 
 def phrase_splits(
@@ -96,12 +99,12 @@ class ReadPhrases:
     file: str
 
     def __call__(self, item: PhraseItem) -> Reading:
-        """Read the image and draw the targets; a phrase none of whose targets has a mask is left out.
+        """Read the image and draw the targets; a phrase one of whose targets has no mask is left out.
 
         Raises:
-            RecordError: If the image is broken, or a mask is not of its size.
+            RecordError: If the image is broken or of another size than is said, or a mask is not of its size.
         """
-        data, size = read_image_file(item.image)
+        data, size = read_annotated_image_file(item.image, item.said)
         masks = {
             number: read_mask(coding, size, f"{self.file}: annotation {number} of {item.key}")
             for number, coding in item.segmentations.items()
@@ -109,11 +112,11 @@ class ReadPhrases:
         phrases, left = [], [mask for mask in masks.values() if isinstance(mask, LeftOut)]
         for number, mask in masks.items():
             coding = item.segmentations[number] if isinstance(mask, Mask) else None
-            left += cut_off(coding, size, f"{self.file}: annotation {number} of {item.key}")
+            left += lost_parts(coding, size, f"{self.file}: annotation {number} of {item.key}")
         for text, targets, lost in item.phrases:
             drawn = [mask for number in targets if isinstance(mask := masks[number], Mask)]
-            if not text.strip() or lost or (targets and not drawn):
-                reason = "phrase without a mask" if text.strip() else "phrase without words"
+            if not text.strip() or lost or len(drawn) < len(targets):
+                reason = _reason(drawn) if text.strip() else "phrase without words"
                 left.append(LeftOut(reason, f"{text!r} of {item.key}"))
             else:
                 phrases.append(Phrase(text.strip(), tuple(drawn)))
@@ -121,14 +124,20 @@ class ReadPhrases:
         return Reading(record, tuple(left))
 
 
+def _reason(drawn: Sequence[Mask]) -> str:
+    return "phrase of several things, one of which has no mask" if drawn else "phrase without a mask"
+
+
 def _item(
     content: CocoFile, number: int, said: list[Expression], images: Path, things: Mapping[int, Mapping[str, Any]]
 ) -> PhraseItem:
-    name = content.images[number]["file_name"]
+    image = content.images[number]
+    name = image["file_name"]
+    key = Path(name).with_suffix("").as_posix().replace("/", "-")
     targets = dict.fromkeys(target for one in said for target in one.targets)
     segmentations = {target: things[target].get("segmentation") for target in targets}
     phrases = tuple((one.text, one.targets, one.lost) for one in said)
-    return PhraseItem(Path(name).with_suffix("").as_posix().replace("/", "-"), images / name, phrases, segmentations)
+    return PhraseItem(key, images / name, phrases, segmentations, stated_size(image))
 
 
 def _things(content: CocoFile) -> dict[int, Mapping[str, Any]]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lasagna.datamodules.converters.base import Converter, Split
+from lasagna.datamodules.converters.base import Converter, LazySplits, Split
 from lasagna.datamodules.converters.coco_json import POINTS, read_json
 from lasagna.datamodules.converters.files import LayoutError, files_by_key, pair_up
 from lasagna.datamodules.converters.fill_polygon import fill_polygon
@@ -74,11 +75,11 @@ class ReasonSeg(Converter):
         """Return the splits that are there.
 
         Raises:
-            LayoutError: If the folder is not laid out as expected.
+            LayoutError: If none is there; later, if one is not laid out as expected.
         """
         for root in (self.source, self.source / "ReasonSeg"):
             if found := [split for split in SPLITS if (root / split).is_dir()]:
-                return {split: self._split(root, split) for split in found}
+                return LazySplits({split: partial(self._split, root, split) for split in found})
         raise LayoutError(f"source: {self.source} is not a ReasonSeg folder; expected {EXPECTED}")
 
     def _split(self, root: Path, split: str) -> Split:

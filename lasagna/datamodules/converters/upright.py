@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from lasagna.datamodules.converters.files import read_image_file
+from lasagna.errors import RecordError
 from lasagna.record import BROKEN_IMAGE
 
 ORIENTATION = 0x0112
@@ -27,6 +28,31 @@ def read_upright_image_file(path: Path) -> tuple[bytes, tuple[int, int]]:
     """
     data, size = read_image_file(path)
     return upright(data, size)
+
+
+def read_annotated_image_file(path: Path, said: tuple[int, int] | None) -> tuple[bytes, tuple[int, int]]:
+    """Return an image file of the size that its annotations say, and its height and width.
+
+    A file of this size stays as it is. One that has it only when an EXIF tag turns it was annotated upright, and is
+    stored so.
+
+    Args:
+        path: The file.
+        said: Height and width that the annotations say, or None if they do not.
+
+    Raises:
+        RecordError: If it is missing, cannot be decoded, or is of another size.
+    """
+    data, size = read_image_file(path)
+    if said is None or size == said:
+        return data, size
+    turned = upright(data, size)
+    if turned[1] != said:
+        raise RecordError(
+            f"{path}: the image is of height and width {size}, and was annotated as one of {said}; put the image that "
+            "was annotated there, or correct the size in the annotation file"
+        )
+    return turned
 
 
 def upright(data: bytes, size: tuple[int, int]) -> tuple[bytes, tuple[int, int]]:

@@ -136,6 +136,41 @@ def test_an_export_in_folders_whose_images_share_names_and_whose_annotations_hav
     assert keys == ["a/1.jpg", "b/1.jpg", "b/2.jpg", "a/1.png"]
 
 
+def sized(number, name, size):
+    return {"id": number, "file_name": name, "height": size[0], "width": size[1]}
+
+
+def test_photographs_of_another_size_than_their_annotations_say_are_named_or_counted(tmp_path):
+    draw(tmp_path / "one.jpg")
+    draw(tmp_path / "two.jpg")
+    images = [sized(5, "one.jpg", (10, 15)), sized(6, "two.jpg", SIZE)]
+    write(tmp_path / "mine.json", images, [category(3, "mug")], [(5, 3, [TRIANGLE]), (6, 3, [TRIANGLE])])
+    mine = CocoInstances(tmp_path, tmp_path / "mine.json")
+    with pytest.raises(RecordError, match=r"one\.jpg: .* width \(20, 30\), and .* \(10, 15\); put the image that was"):
+        convert(mine, tmp_path / "stopped", processes=0)
+    written = convert(mine, tmp_path / "shards", broken="skip", processes=0)["train"]
+    assert (written.records, written.tally.left_out) == (1, {"missing or broken files": 1})
+
+
+@pytest.mark.parametrize(("said", "stored"), [(SIZE, "upright"), (SIZE[::-1], "as it is"), ((0, 0), "as it is")])
+def test_photographs_on_their_side_are_stored_as_they_were_annotated(tmp_path, said, stored):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.full((*SIZE[::-1], 3), 70, np.uint8)).save(tmp_path / "one.jpg", exif=exif)
+    write(tmp_path / "mine.json", [sized(5, "one.jpg", said)], [category(3, "mug")], [(5, 3, [TRIANGLE])])
+    (record,) = CocoInstances(tmp_path, tmp_path / "mine.json").splits()["train"].records()
+    assert (record.image_bytes == (tmp_path / "one.jpg").read_bytes()) == (stored == "as it is")
+    assert record.size == record.image().shape[:2] == (SIZE if stored == "upright" else SIZE[::-1])
+
+
+def test_two_images_of_one_file_are_named_with_their_ids(tmp_path):
+    draw(tmp_path / "000000000025.jpg")
+    images = [{"id": number, "file_name": "000000000025.jpg"} for number in (25, 26)]
+    write(tmp_path / "mine.json", images, [category(1, "mug")], [])
+    with pytest.raises(LayoutError, match=r"the images 25 and 26 are both 000000000025\.jpg; put the annotations"):
+        convert(CocoInstances(tmp_path, tmp_path / "mine.json"), tmp_path / "shards", processes=0)
+
+
 def test_a_mask_that_is_none_is_named_with_its_file(tmp_path):
     draw(tmp_path / "one.jpg")
     write(tmp_path / "mine.json", [{"id": 5, "file_name": "one.jpg"}], [category(1, "mug")], [(5, 1, [["a"] * 6])])

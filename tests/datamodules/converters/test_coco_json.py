@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
-from lasagna.datamodules.converters.coco_json import read_coco, read_mask
+from lasagna.datamodules.converters.coco_json import FAR, FEW_POINTS, ODD_NUMBERS, lost_parts, read_coco, read_mask
 from lasagna.datamodules.converters.files import LayoutError
 from lasagna.datamodules.reading import LeftOut
 from lasagna.errors import RecordError
@@ -43,6 +43,8 @@ def test_every_coding_gives_the_pixels_of_pycocotools():
         ({"size": list(SIZE), "counts": []}, "empty segmentation"),
         ([[1.0, 2.0, 3.0, 4.0]], "polygon of fewer than 3 points"),
         (rle(np.zeros(SIZE, bool)), "mask without a pixel"),
+        ([TRIANGLE, [0.0, 0.0, 1e7, 0.0, 1e7, 1e7]], FAR),
+        ([[1e9, 1e9, 1e9, 1e9 + 5, 1e9 + 5, 1e9]], FAR),
         ([[100.0, 100.0, 120.0, 100.0, 120.0, 140.0]], "mask without a pixel"),
     ],
 )
@@ -54,6 +56,28 @@ def test_what_is_no_mask_is_left_out(coding, reason):
 def test_a_coding_of_another_size_or_kind_is_an_error(coding):
     with pytest.raises(RecordError, match="annotation 3"):
         read_mask(coding, SIZE, "annotation 3")
+
+
+@pytest.mark.parametrize(
+    ("polygon", "size"),
+    [
+        ([-900.0, -400.0, 700.0, 5.0, 3.0, 800.0], (2, 2)),
+        ([-900.0, -400.0, 700.0, 5.0, 3.0, 800.0], (3, 6)),
+        ([1.0, 1.0, 4000.0, 2.0, 1.0, 90.0], (6, 6)),
+        ([*TRIANGLE, 9.0], SIZE),
+        ([*TRIANGLE, 1.0, 9.0, 7.0], SIZE),
+    ],
+)
+def test_polygons_that_reach_far_or_end_too_soon_are_drawn_as_pycocotools_does(polygon, size):
+    expected = coco.decode(coco.merge(coco.frPyObjects([polygon], *size))).astype(bool)
+    assert expected.any()
+    assert np.array_equal(read_mask([polygon], size, "here").decode(), expected)
+
+
+def test_polygons_without_an_inside_beside_good_ones_are_counted():
+    coding = [TRIANGLE, [1.0, 2.0, 3.0, 4.0], [*TRIANGLE, 9.0]]
+    assert [part.reason for part in lost_parts(coding, SIZE, "here")] == [FEW_POINTS, ODD_NUMBERS]
+    assert not lost_parts([TRIANGLE], SIZE, "here") and not lost_parts(None, SIZE, "here")
 
 
 @settings(deadline=None, max_examples=60)
@@ -101,6 +125,8 @@ def test_annotations_are_grouped_by_image(tmp_path):
             r"annotations\[0\]: `id` is missing; it has im",
         ),
         ({"images": [{"id": 7, "file_name": None}]}, r"images\[0\]: `file_name` must be a text, got None"),
+        ({"images": [{"id": 7, "file_name": "../../a.jpg"}]}, r"images\[0\]: the name '../../a.jpg' leads out of"),
+        ({"images": [{"id": 7, "file_name": "/a.jpg"}]}, r"images\[0\]: the name '/a.jpg' leads out of"),
         ({"images": [7]}, r"images\[0\]: expected an object, got 7"),
         ({"images": {"id": 7}}, r"images: expected a list, got \{'id': 7\}"),
     ],

@@ -10,9 +10,10 @@ from lasagna.__main__ import main
 from lasagna.datamodules.converters import CamVid, Converter, Split, convert
 from lasagna.datamodules.converters.coco_panoptic import CocoPanoptic
 from lasagna.datamodules.converters.files import LayoutError
+from lasagna.datamodules.converters.reasonseg import ReasonSeg
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.datamodules.shard_set import UNFINISHED_FILE, read_manifest
-from lasagna.errors import ConfigError, LasagnaError, RecordError, ShardError
+from lasagna.errors import ConfigError, LasagnaError, NoRecordsError, RecordError, ShardError
 from lasagna.masks import RLEMask
 from lasagna.record import Manifest, Record, Region
 
@@ -194,6 +195,16 @@ def test_splits_are_named_with_commas_on_the_command_line(tmp_path, monkeypatch,
     assert "Dots: `broken` is an option of every conversion; call its own otherwise" in capsys.readouterr().err
 
 
+def test_a_split_is_written_nowhere_but_in_the_target(tmp_path):
+    class Upwards(Dots):
+        def splits(self):
+            return {"../evil": super().splits()["val"]}
+
+    with pytest.raises(LayoutError, match=r"the split '\.\./evil' cannot be the name of a folder"):
+        convert(Upwards(), tmp_path / "shards", processes=0)
+    assert not list(tmp_path.iterdir())
+
+
 def test_images_that_are_listed_twice_are_named_before_anything_is_written(tmp_path):
     class Twice(Dots):
         def splits(self):
@@ -244,6 +255,34 @@ def test_nothing_left_says_why(tmp_path):
 
     with pytest.raises(ShardError, match="no records to write; left out: 2 x nothing on it"):
         convert(Empty(), tmp_path)
+
+
+@pytest.mark.parametrize("broken", ["stop", "skip"])
+def test_an_empty_split_does_not_keep_the_others_from_being_written(tmp_path, broken):
+    class HalfEmpty(Dots):
+        def splits(self):
+            return {"first": Split(MANIFEST, [2], ReadDot(-1))} | super().splits()
+
+    message = r"first: there were no records to write; left out: 1 x nothing.*\ntrain, val were written, first were not"
+    with pytest.raises(NoRecordsError, match=message):
+        convert(HalfEmpty(), tmp_path, broken=broken, processes=0)
+    assert {path.parent.name for path in tmp_path.glob("*/manifest.json")} == {"train", "val"}
+
+
+def test_a_split_that_does_not_pair_up_keeps_the_others_from_being_written_unless_faults_are_skipped(tmp_path):
+    for part, suffixes in (("train", ("jpg", "json")), ("val", ("jpg",))):
+        (tmp_path / "source" / part).mkdir(parents=True)
+        for suffix in suffixes:
+            (tmp_path / "source" / part / f"1.{suffix}").write_bytes(png(70))
+    (tmp_path / "source" / "train" / "1.json").write_text(
+        '{"text": "What?", "is_sentence": true, "shapes": [{"label": "target", "points": [[0, 0], [5, 0], [5, 3]]}]}'
+    )
+    with pytest.raises(LayoutError, match=r"1 images \(1\) and no label files; unpack both\.\nOr take a part of the"):
+        convert(ReasonSeg(tmp_path / "source", explanations=False), tmp_path / "stopped", processes=0)
+    assert not (tmp_path / "stopped").exists()
+    with pytest.raises(NoRecordsError, match=r"1 images .* and no label files.*\ntrain were written, val were not"):
+        convert(ReasonSeg(tmp_path / "source", explanations=False), tmp_path / "shards", broken="skip", processes=0)
+    assert read_manifest(tmp_path / "shards" / "train").records == 1
 
 
 def test_a_full_disk_leaves_no_shard_that_looks_whole(tmp_path, monkeypatch):

@@ -132,7 +132,11 @@ def test_several_masks_of_one_name_are_one_category_and_empty_ones_are_counted(t
     image(tmp_path / "a.png")
     mask(tmp_path / "none.png", np.zeros(SIZE))
     codes = [POLYGON, RLEMask.from_array(TOP).to_json(), "none.png", []]
-    phrases = [{"text": "all", "masks": codes}, {"text": "lost", "masks": ["none.png"]}]
+    phrases = [
+        {"text": "both", "masks": codes[:2]},
+        {"text": "one is lost", "masks": codes[1:]},
+        {"text": "lost", "masks": ["none.png"]},
+    ]
     questions = [{"text": "lost?", "masks": ["none.png"]}, {"text": "nothing?", "masks": []}]
     categories = [{"name": "cup", "mask": code} for code in codes] + [{"name": "fork", "mask": "none.png"}]
     write(tmp_path, {"image": "a.png", "categories": categories, "phrases": phrases, "questions": questions})
@@ -141,10 +145,15 @@ def test_several_masks_of_one_name_are_one_category_and_empty_ones_are_counted(t
     assert list(masks) == ["cup"]
     assert found.record.unclear == ("cup", "fork")
     assert np.array_equal(masks["cup"].decode(), LEFT | TOP)
-    assert [phrase.text for phrase in found.record.phrases] == ["all"]
+    assert [phrase.text for phrase in found.record.phrases] == ["both"]
     assert [question.text for question in found.record.questions] == ["nothing?"]
     reasons = [part.reason for part in found.left_out]
     assert (reasons.count("mask without a pixel"), reasons.count("empty segmentation")) == (5, 2)
+    assert [reason for reason in reasons if reason.startswith("one of")] == [
+        "one of the phrases, since a mask of it is left out",
+        "one of the phrases, since a mask of it is left out",
+        "one of the questions, since a mask of it is left out",
+    ]
     assert re.search(r"annotations\.jsonl:1: categories\[2\]$", found.left_out[0].where)
 
 
@@ -166,6 +175,8 @@ def test_photographs_on_their_side_are_stored_upright(tmp_path):
 
 
 GOOD = {"image": "a.png"}
+UPWARDS = ("../../evil", "..", ".", "a/b", "a\\b", "/evil", " ")
+OUTSIDE = ("../a.png", "/a.png", "a/../../b.png", "..\\a.png", "C:\\a.png")
 FAULTS = [
     ("{", ":2: no JSON"),
     ("[1]", ":2: expected an object"),
@@ -182,6 +193,10 @@ FAULTS = [
     ({"image": "b.png", "absent": [" "]}, r"absent\[0\]: expected a name, got ' '"),
     ({"image": "b.png", "unclear": ["cup"], "absent": ["fork", "cup"]}, r":2: absent\[1\]: 'cup' is in .* as well"),
     ({"image": "b.png", "unclear": ["knife"]}, ":2: 'knife' is none of the listed categories"),
+    *(({"image": "b.png", "split": split}, ":2: split: expected a name that a folder can have") for split in UPWARDS),
+    *(({"image": name}, ":2: the name .* leads out of the folder") for name in OUTSIDE),
+    *(({"image": "b.png", "ignore": name}, ":2: the name .* leads out of the folder") for name in OUTSIDE),
+    ({"image": "b.png", "phrases": [{"text": "x", "masks": [{"png": "../m.png", "value": 1}]}]}, "leads out of"),
     ({"image": "b.png", "absent": ["Cup"]}, ":2: 'Cup' is none of the listed categories; did you mean 'cup'"),
 ]
 
@@ -238,10 +253,18 @@ def test_what_cannot_be_stored_is_counted_where_broken_files_are_skipped(tmp_pat
     image(tmp_path / "a.png")
     image(tmp_path / "b.gif")
     write(tmp_path, {"image": "a.png"}, {"image": "b.gif"}, {"image": "a.png", "key": " "})
-    with pytest.raises(RecordError, match=r"record b: the image is none of .*'png'"):
+    with pytest.raises(LayoutError, match=r"1 images .* cannot hold \(.*b\.gif\); store them as PNG"):
         convert(Folder(tmp_path), tmp_path / "shards", processes=0)
+    assert not (tmp_path / "shards").exists()
     written = convert(Folder(tmp_path), tmp_path / "shards", broken="skip", processes=0)["train"]
     assert (written.records, written.tally.left_out) == (1, {"missing or broken files": 2})
+
+
+def test_an_image_of_a_format_that_is_not_kept_is_named_as_it_is_read(tmp_path):
+    image(tmp_path / "b.tiff").rename(tmp_path / "a.png")
+    write(tmp_path, {"image": "a.png"})
+    with pytest.raises(RecordError, match=r"jsonl:1: .*a\.png: the image is none of jpg, .*; store it as one of these"):
+        reading(tmp_path)
 
 
 def test_names_spelled_in_two_ways_and_missing_files_are_named(tmp_path):

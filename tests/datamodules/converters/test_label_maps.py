@@ -1,6 +1,7 @@
 """Data sets with a label file for each image."""
 
 import json
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,17 @@ import pytest
 from converter_contract import ConverterContract, Expected, read_records
 from PIL import Image
 
+from lasagna.__main__ import main
 from lasagna.datamodules.converters import LayoutError, convert
 from lasagna.datamodules.converters.ade20k import ADE20K, ade20k_manifest
 from lasagna.datamodules.converters.cityscapes import Cityscapes, cityscapes_manifest
 from lasagna.datamodules.converters.coco_stuff import CocoStuff, coco_stuff_manifest
 from lasagna.datamodules.converters.mapillary import Mapillary, spoken
 from lasagna.datamodules.converters.voc import VOC
-from lasagna.errors import ConfigError, RecordError
+from lasagna.datamodules.shard_set import read_manifest
+from lasagna.datamodules.shards import write_shards
+from lasagna.errors import ConfigError, RecordError, ShardError
+from lasagna.record import Manifest, Phrase, Record
 
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "samples"
 shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the authentic samples are not beside the repository")
@@ -70,6 +75,41 @@ def test_ade20k_takes_the_names_of_the_release_and_keeps_synonyms(tmp_path):
     (tmp_path / "own.txt").write_text("Idx\nnothing;like;it\n")
     with pytest.raises(LayoutError, match="take the txt, not the csv"):
         ade20k_manifest(tmp_path / "own.txt")
+
+
+def made(folder, *keys):
+    manifest = Manifest("phrases", unannotated="unknown")
+    buffer = BytesIO()
+    Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(buffer, "PNG")
+    phrases = (Phrase("nothing", ()),)
+    return write_shards(
+        [Record(key, buffer.getvalue(), SIZE, manifest, phrases=phrases) for key in keys], folder, manifest
+    )
+
+
+def test_photographs_that_are_scored_elsewhere_are_left_out_and_counted(tmp_path):
+    TestCocoStuff().release(tmp_path / "coco")
+    labels = values_of([0, 1])
+    for key in ("000000000010", "000000000011", "000000000012"):
+        draw(tmp_path / "coco" / "train2017" / f"{key}.jpg")
+        save(labels, tmp_path / "coco" / "stuffthingmaps_trainval2017" / "train2017" / f"{key}.png")
+    made(tmp_path / "val", "COCO_train2014_000000000010")
+    made(tmp_path / "test", "COCO_train2014_000000000011", "COCO_train2014_000000000099")
+    others = f"{tmp_path / 'val'},{tmp_path / 'test'}"
+    options = ["--source", str(tmp_path / "coco"), "--target", str(tmp_path / "shards"), "--splits", "train"]
+    main(["convert", "coco_stuff", *options, "--without", others, "--processes", "0"])
+    assert set(read_records(tmp_path / "shards" / "train")) == {"000000000009", "000000000012"}
+    written = read_manifest(tmp_path / "shards" / "train")
+    assert written.tally.left_out == {"photograph that other shards have (`--without`)": 2}
+    assert written.settings["without"][:2] == others.split(",")
+    made(tmp_path / "streets", "aachen_000001_000019")
+    for folder, kind, message in (
+        ("streets", ConfigError, "streets has no photographs of COCO"),
+        ("coco", ShardError, "manifest"),
+    ):
+        with pytest.raises(kind, match=message):
+            convert(CocoStuff(tmp_path / "coco"), tmp_path / "not", without=[str(tmp_path / folder)])
+    assert not (tmp_path / "not").exists()
 
 
 @pytest.mark.shared

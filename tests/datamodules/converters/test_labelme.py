@@ -112,6 +112,17 @@ def test_the_image_is_the_file_else_what_the_json_holds(tmp_path):
     assert reading(tmp_path / "json").record.image_bytes == data
 
 
+@pytest.mark.parametrize("name", ["../../b.jpg", "/b.jpg", "C:\\b.jpg", "images/../../../b.jpg"])
+def test_an_image_that_is_elsewhere_is_not_taken(tmp_path, name):
+    picture(tmp_path / "b.jpg")
+    data = picture(tmp_path / "c.jpg", size=(20, 30), quality=20).read_bytes()
+    save(tmp_path / "mine" / "json", "a", [], image=name)
+    with pytest.raises(LayoutError, match=r"a\.json: imagePath: .* leads away from .*; put the images there"):
+        LabelMe(tmp_path / "mine" / "json").splits()
+    save(tmp_path / "mine" / "json", "a", [], image=name, imageData=base64.b64encode(data).decode())
+    assert reading(tmp_path / "mine" / "json").record.image_bytes == data
+
+
 def test_a_photograph_on_its_side_is_stored_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6

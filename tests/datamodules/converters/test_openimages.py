@@ -69,6 +69,46 @@ def test_labels_in_any_of_the_files_of_the_releases_are_verified_negatives(tmp_p
     assert "train-annotations-human-imagelabels-boxable.csv" in told
 
 
+LABELS = "oidv6-train-annotations-human-imagelabels.csv"
+
+
+@pytest.mark.parametrize("row", ["0a1b,crowdsource-verification,/m/03,1", "0a1b,verification,/m/03,1.0"])
+def test_what_one_person_found_is_not_absent_since_another_did_not(tmp_path, row):
+    TestOpenImages().release(tmp_path)
+    text = (tmp_path / LABELS).read_text().splitlines()
+    for lines in ([*text, row], [text[0], row, *text[1:]]):
+        (tmp_path / LABELS).write_text("\n".join(lines))
+        (record,) = OpenImages(tmp_path).splits()["train"].records()
+        assert record.absent == ()
+    (tmp_path / LABELS).write_text("\n".join(text))
+    (tmp_path / "train-annotations-human-imagelabels.csv").write_text(f"{text[0]}\n{row}")
+    (record,) = OpenImages(tmp_path).splits()["train"].records()
+    assert record.absent == ()
+
+
+@pytest.mark.parametrize("name", ["train-annotations-bbox.csv", "oidv6-train-annotations-bbox.csv"])
+def test_what_has_a_box_is_not_absent_and_unclear_where_it_has_no_mask(tmp_path, name, capsys):
+    TestOpenImages().release(tmp_path / "oi")
+
+    def of_boxes(*boxes):
+        head = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction"
+        rows = [f"{image},xclick,{label},1,0,1,0,1,0,0,{group},0" for image, label, group in boxes]
+        (tmp_path / "oi" / name).write_text("\n".join([head, *rows]))
+        (record,) = OpenImages(tmp_path / "oi").splits()["train"].records()
+        return record.absent, set(record.unclear)
+
+    doughnuts = [("0a1b", "/m/01", 0)] * 2
+    assert of_boxes(*doughnuts, ("other", "/m/03", 0), ("0a1b", "/m/04", 0)) == (("wrench",), {"toilet paper"})
+    assert of_boxes(*doughnuts, ("0a1b", "/m/03", 0)) == ((), {"toilet paper", "wrench"})
+    assert of_boxes(*doughnuts, doughnuts[0]) == (("wrench",), {"toilet paper", "doughnut"})
+    assert of_boxes(("0a1b", "/m/01", 1)) == (("wrench",), {"toilet paper", "doughnut"})
+    convert(OpenImages(tmp_path / "oi"), tmp_path / "with", processes=0)
+    assert "no boxes found" not in capsys.readouterr().out
+    (tmp_path / "oi" / name).unlink()
+    convert(OpenImages(tmp_path / "oi"), tmp_path / "without", processes=0)
+    assert "no boxes found, so that nobody knows where masks are incomplete" in capsys.readouterr().out
+
+
 def test_a_large_table_is_not_held_in_memory(tmp_path):
     TestOpenImages().release(tmp_path)
     table = tmp_path / "train-annotations-object-segmentation.csv"
@@ -95,6 +135,11 @@ def test_masks_are_resized_with_nearest_neighbours():
             "train-annotations-object-segmentation.csv",
             "MaskPath,ImageID,LabelName\nx.png,0a1b",
             ":2: the row is cut",
+        ),
+        (
+            "train-annotations-object-segmentation.csv",
+            "MaskPath,ImageID,LabelName\n../x.png,0a1b,/m/01",
+            r"the name '\.\./x\.png' leads out",
         ),
         ("classes-segmentation.txt", b"\x80".decode("latin-1"), "cannot be read as text"),
     ],

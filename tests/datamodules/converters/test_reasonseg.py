@@ -112,7 +112,7 @@ def test_polygons_of_two_points_and_pictures_without_a_target_are_counted(tmp_pa
 def test_explanations_are_of_training_alone_and_must_be_there(tmp_path):
     example(tmp_path / "train", "a", [square(2, 2, 9)], ["one?", "two?"])
     with pytest.raises(LayoutError, match=r"train\.json: the annotation file is missing.*--explanations false"):
-        ReasonSeg(tmp_path).splits()
+        ReasonSeg(tmp_path).splits()["train"]
     assert only(tmp_path, "train", explanations=False).record.questions[0].answer == ""
     explain(tmp_path, [{"query": "one?", "outputs": "Because.", "image": "a.jpg", "json": "a.json"}])
     assert [question.answer for question in only(tmp_path, "train").record.questions] == ["Because."] * 2

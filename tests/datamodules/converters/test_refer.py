@@ -15,6 +15,7 @@ from lasagna.datamodules.converters import LayoutError, convert
 from lasagna.datamodules.converters.grefcoco import GRefCOCO
 from lasagna.datamodules.converters.plain_pickle import read_plain_pickle
 from lasagna.datamodules.converters.refer import RefCLEF, RefCOCO, RefCOCOg, Refer, split_names
+from lasagna.errors import RecordError
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 SIZE = (20, 30)
@@ -109,7 +110,8 @@ class TestGRefCOCO(ConverterContract):
         references = [
             reference([1, 2], "train", "all of them"),
             reference([-1], "train", "a green dog") | {"no_target": True},
-            reference([2, 3], "train", "the square"),
+            reference(2, "train", "the square"),
+            reference([2, 3], "train", "one of two"),
             reference([4, 2], "val", "not the crowd"),
         ]
         (folder / "grefcoco" / "grefs(unc).json").write_text(json.dumps(references))
@@ -157,6 +159,16 @@ def test_phrases_without_a_mask_are_counted(tmp_path):
     TestRefCOCO().release(tmp_path / "refer")
     tally = convert(RefCOCO(tmp_path / "refer"), tmp_path / "shards")["train"].tally
     assert tally.left_out == {"empty segmentation": 1, "phrase without a mask": 1}
+
+
+def test_phrases_of_several_things_are_left_out_where_one_of_them_has_no_mask(tmp_path):
+    TestGRefCOCO().release(tmp_path)
+    several = [reference([1, 2], "train", "both"), reference([1, 3], "train", "one of two")]
+    (tmp_path / "grefcoco" / "grefs(unc).json").write_text(json.dumps(several))
+    found = GRefCOCO(tmp_path).splits()["train"].reading(0)
+    assert [phrase.text for phrase in found.record.phrases] == ["both"]
+    reasons = [part.reason for part in found.left_out]
+    assert reasons == ["empty segmentation", "phrase of several things, one of which has no mask"]
 
 
 def test_a_split_of_somebody_else_is_named(tmp_path):
@@ -251,3 +263,11 @@ def test_samples(tmp_path):
         assert pixels.any()
         assert np.array_equal(union(general[key].phrases[0].masks, record.size), pixels)
     assert [record.phrases[0].text for record in general.values() if not record.phrases[0].masks] == ["person on bed"]
+
+
+def test_an_image_of_another_size_than_is_said_is_named(tmp_path):
+    TestRefCOCO().release(tmp_path)
+    path = tmp_path / TestRefCOCO.images / TestRefCOCO.name
+    Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save(path)
+    with pytest.raises(RecordError, match=r"000007\.jpg: .* \(40, 60\), and was annotated as one of \(20, 30\)"):
+        convert(RefCOCO(tmp_path), tmp_path / "shards", processes=0)
