@@ -73,6 +73,11 @@ def test_tokens_of_a_folder_without_any(folder):
     assert ids == [0, 3, 5, 6, 7]
 
 
+def test_core_tokens_may_be_listed_with_the_ids_they_have(folder, model):
+    change(folder / "added_tokens.json", **{"<unk>": 0, "<s>": 1, "</s>": 2})
+    assert built(folder).preparation.tokenizer.added == model.preparation.tokenizer.added
+
+
 def test_white_space_around_added_tokens_is_dropped_and_around_core_tokens_kept(model):
     ids = model.preparation.answer_ids
     assert ids("sky <ins>\n wall") == ids("sky<ins>wall") == ids("sky") + ids("<ins>") + ids("wall")
@@ -324,6 +329,7 @@ SPOILT = {
     "pieces": (lambda folder: (folder / "tokenizer.model").unlink(), "has no tokenizer.model"),
     "no pieces": (lambda folder: (folder / "tokenizer.model").write_bytes(b"?"), "is no sentencepiece model"),
     "added": (lambda folder: change(folder / "added_tokens.json", more=5), r"ids in .* \d+, 5\]; .* one piece each"),
+    "other core": (lambda folder: change(folder / "added_tokens.json", **{"<s>": 2}), r", 2\]; .* one piece each"),
     "tower": (lambda folder: shutil.rmtree(folder.parent / "clip"), "vision_tower: there is no CLIP folder for 'clip'"),
     "other tower": (
         lambda folder: change(folder.parent / "clip" / "config.json", model_type="vit"),
