@@ -81,8 +81,14 @@ def check_parts(assistant: Assistant) -> LlavaV1:
                 f"layout: the released one holds a {kind.__name__}, this assistant has a {type(part).__name__}; "
                 "export it with --layout adapter"
             )
-    assert isinstance(assistant.language_model, LlavaV1)
-    return assistant.language_model
+    model = assistant.language_model
+    assert isinstance(model, LlavaV1)
+    if model.quantization is not None:
+        raise CheckpointError(
+            f"layout: the released one holds whole weights, this assistant's are rounded to {model.quantization}; "
+            "export it with --layout adapter"
+        )
+    return model
 
 
 def _knows_absence(trained: Collection[str], before: Mapping[str, Tensor], tokenizer: LlavaTokenizer) -> bool:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from lasagna.errors import CheckpointError
 from lasagna.modules.assistant import Assistant
+from lasagna.modules.base import LanguageModel
 from lasagna.modules.llava import LlavaV1
 from lasagna.modules.llava.tokenizer import LlavaTokenizer, read_tokenizer
 from lasagna.prompt_format import PromptFormat
@@ -48,9 +51,15 @@ def remarks(assistant: Assistant, folder: Path) -> list[str]:
     tokenizer = read_tokenizer(folder)
     lost = ", ".join(_lost(assistant, PROMPT_FORMATS[format_of(tokenizer)]))
     told = [f"the released layout has no place for {lost}; give it again where the folder is loaded"] if lost else []
+    if _rounds(assistant.language_model):
+        told.append("weights are as dtype: bfloat16 has rounded them; without it they are those of the source's files")
     if is_lisa(tokenizer) and LISA.absent_token in tokenizer.added:
         told.append(f"{LISA.absent_token} is kept, since it was trained; it is a word more than LISA's own")
     return told
+
+
+def _rounds(model: LanguageModel) -> bool:
+    return isinstance(model, LlavaV1) and model.weights_dtype == torch.bfloat16
 
 
 def _lost(assistant: Assistant, usual: PromptFormat) -> list[str]:

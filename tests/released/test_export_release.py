@@ -133,6 +133,24 @@ def test_settings_that_the_layout_has_no_place_for_are_told(root, tmp_path, caps
     assert "no place for centre_crop: False, mask_threshold: 0.4" in capsys.readouterr().out
 
 
+def test_weights_that_were_rounded_are_told(root, tmp_path, capsys):
+    path = checkpoint(tmp_path / "a.ckpt", made(root / "release", "released", dtype="bfloat16"), ("prompt_projection",))
+    export(path, str(tmp_path / "out"), layout="released")
+    assert "as dtype: bfloat16 has rounded them" in capsys.readouterr().out
+    stored, before = tensors(tmp_path / "out"), tensors(root / "release")
+    name = "model.layers.0.mlp.up_proj.weight"
+    assert torch.equal(stored[name], before[name].bfloat16().float())
+
+
+def test_quantized_weights_are_not_exported_as_whole_ones(root, tmp_path):
+    assistant = made(root / "release", "released")
+    recipe = describe(assistant)
+    recipe["init_args"]["language_model"]["init_args"]["quantization"] = "4bit"
+    torch.save({"state_dict": {}, RECIPE: recipe}, tmp_path / "a.ckpt")
+    with pytest.raises(CheckpointError, match=r"layout: .* rounded to 4bit; export it with --layout adapter"):
+        export(str(tmp_path / "a.ckpt"), str(tmp_path / "out"), layout="released")
+
+
 def test_nothing_is_rounded_that_was_trained_or_came_from_another_file(root, tmp_path):
     base = tmp_path / "llava"
     base.mkdir()

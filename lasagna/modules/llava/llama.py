@@ -9,14 +9,20 @@ import torch
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
-from lasagna.modules.checkpoint_folder import fill
+from lasagna.modules.checkpoint_folder import fill, fitting
 from lasagna.modules.llava.settings import llama_config
+from lasagna.modules.pretrained import Quantization, bits
 
 _BY_TOKEN = ("model.embed_tokens.weight", "lm_head.weight")
 
 
 def make_llama(
-    settings: Mapping[str, Any], state: Mapping[str, Tensor], vocabulary: int, source: str
+    settings: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+    vocabulary: int,
+    source: str,
+    dtype: torch.dtype | None = None,
+    quantization: Quantization | None = None,
 ) -> LlamaForCausalLM:
     """Make a Llama that takes its weights from a state dict.
 
@@ -26,6 +32,8 @@ def make_llama(
         vocabulary: Number of tokens. Word embedding and output layer get fresh rows for those that the checkpoint does
             not have, drawn as Llama's layers are (normal, deviation 0.02); rows behind the last token are left out.
         source: Setting and place the tensors come from, for messages.
+        dtype: Precision of the weights; None for torch's default.
+        quantization: Whether linear layers are held in 4 or 8 bits, through bitsandbytes on a GPU.
 
     Raises:
         CheckpointError: If tensors are missing or of another shape.
@@ -34,9 +42,19 @@ def make_llama(
     with torch.device("meta"):
         llama = LlamaForCausalLM(config)
     fitted = {name: _rows(state[name], vocabulary, config.initializer_range) for name in _BY_TOKEN if name in state}
-    fill(llama, {**state, **fitted}, source)
-    renew_positions(llama)
-    return llama
+    if quantization is None:
+        fill(llama, {**state, **fitted}, source, dtype=dtype)
+        renew_positions(llama)
+        return llama
+    own = fitting(llama, {**state, **fitted}, source)
+    made: LlamaForCausalLM = LlamaForCausalLM.from_pretrained(
+        None,
+        config=config,
+        state_dict=own,
+        dtype=dtype or torch.get_default_dtype(),
+        quantization_config=bits(quantization),
+    )
+    return made
 
 
 def renew_positions(llama: LlamaForCausalLM) -> None:
