@@ -33,7 +33,7 @@ def write_release(
         folder: A new or empty folder.
         state: Tensors by a release's names; rotary frequencies are added.
         settings: Content of ``config.json``; the size of the vocabulary is that of the state.
-        tokenizer: The tokeniser with its added tokens.
+        tokenizer: The tokeniser with its added tokens, of which each has a row.
         base: Folder of the model that this one was trained from, for the files that stay the same.
         dtypes: Name to the precision that a tensor had in ``base``; it gets that again where nothing is lost by it.
 
@@ -50,7 +50,7 @@ def write_release(
     architecture = "LISAForCausalLM" if is_lisa(tokenizer) else "LaSagnAForCausalLM"
     config = {**settings, "vocab_size": words, "architectures": [architecture], "train_mask_decoder": True}
     _write(folder / "config.json", config)
-    _write(folder / "added_tokens.json", {token: rank for token, rank in tokenizer.added.items() if rank < words})
+    _write(folder / "added_tokens.json", tokenizer.added)
     for name in COPIED:
         if (base / name).is_file():
             shutil.copyfile(base / name, folder / name)

@@ -11,6 +11,7 @@ from lasagna.errors import CheckpointError
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.base import LanguageModel
 from lasagna.modules.llava import LlavaV1
+from lasagna.modules.llava.text_preparation import added_tokens
 from lasagna.modules.llava.tokenizer import LlavaTokenizer, read_tokenizer
 from lasagna.prompt_format import PromptFormat
 from lasagna.prompt_formats import LISA, PROMPT_FORMATS
@@ -20,6 +21,12 @@ from lasagna.released.tokens import is_lisa
 def format_of(tokenizer: LlavaTokenizer) -> str:
     """Return the name of the prompt format that a folder with this tokeniser is loaded with."""
     return "lisa" if is_lisa(tokenizer) else "released"
+
+
+def grown(tokenizer: LlavaTokenizer) -> LlavaTokenizer:
+    """Return the tokeniser that a folder's one becomes when the folder is loaded."""
+    usual = PROMPT_FORMATS[format_of(tokenizer)]
+    return tokenizer.with_tokens(added_tokens(usual.markers, usual.present_token, usual.absent_token))
 
 
 def check_tokens(assistant: Assistant, tokenizer: LlavaTokenizer) -> None:

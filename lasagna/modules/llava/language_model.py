@@ -18,12 +18,14 @@ from lasagna.batch import ImagePreparation, TextPreparation
 from lasagna.modules.adapters import LoRA
 from lasagna.modules.base import FeatureSpec, LanguageModel, VisualTower
 from lasagna.modules.checkpoint_folder import fill, read_state
-from lasagna.modules.llava.llama import make_llama, renew_positions
+from lasagna.modules.llava.llama import check_rows, make_llama, renew_positions, warn_of_unknown
 from lasagna.modules.llava.settings import find_tower, read_settings
-from lasagna.modules.llava.text_preparation import IMAGE_END, IMAGE_START, LlavaPreparation
+from lasagna.modules.llava.text_preparation import LlavaPreparation, added_tokens
 from lasagna.modules.llava.tokenizer import read_tokenizer
 from lasagna.modules.llava.tower import PatchMap, read_tower, tower_preparation
 from lasagna.modules.pretrained import Quantization, check_quantization
+
+_PROJECTOR = ("model.mm_projector.weight", "model.mm_projector.bias")
 
 
 class LlavaV1(LanguageModel):
@@ -106,15 +108,16 @@ class LlavaV1(LanguageModel):
         folder, source = Path(self.folder), f"folder: {self.folder!r}"
         place = find_tower(folder, self.tower_folder, self.settings)
         present, absent, image, *markers = special_tokens
-        # the original's order of adding them
-        tokenizer = read_tokenizer(folder).with_tokens([*markers, present, absent, IMAGE_START, IMAGE_END])
-        state = read_state(folder)
+        own, state = read_tokenizer(folder), read_state(folder)
+        check_rows(state, len(own), source)
+        tokenizer = own.with_tokens(added_tokens(markers, present, absent))
         self.llama = make_llama(self.settings, state, len(tokenizer), source, self.weights_dtype, self.quantization)
         layer = int(self.settings.get("mm_vision_select_layer", -2))
         self.vision_tower = read_tower(place, layer, self.weights_dtype)
         with torch.device("meta"):
             self.mm_projector = nn.Linear(self.vision_tower.width, self.hidden_size)
         fill(self.mm_projector, state, source, "model.mm_projector.", dtype=self.weights_dtype)
+        warn_of_unknown(state, {*self.llama.state_dict(), *_PROJECTOR}, source)
         self._freeze()
         # the image token stands behind all words, where embedding and head have no row
         length = self.max_length or int(self.llama.config.max_position_embeddings)

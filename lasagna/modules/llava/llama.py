@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
+from lasagna.errors import CheckpointError
 from lasagna.modules.checkpoint_folder import fill, fitting
 from lasagna.modules.llava.settings import llama_config
 from lasagna.modules.pretrained import Quantization, bits
 
 _BY_TOKEN = ("model.embed_tokens.weight", "lm_head.weight")
+
+_ELSEWHERE = ("model.visual_model.", "model.text_hidden_fcs.", ".vision_tower.", ".rotary_emb.inv_freq")
+"""Parts of the names of a release's tensors that other parts read, or that follow from the config."""
+
+_SHOWN = 4
 
 
 def make_llama(
@@ -55,6 +62,39 @@ def make_llama(
         quantization_config=bits(quantization),
     )
     return made
+
+
+def check_rows(state: Mapping[str, Tensor], tokens: int, source: str) -> None:
+    """Check that all tokens of a checkpoint's tokeniser have rows in its word embedding and output layer.
+
+    Args:
+        state: Its tensors.
+        tokens: Number of tokens.
+        source: Setting and place the tensors come from, for the message.
+
+    Raises:
+        CheckpointError: If not, since the words without one would be random.
+    """
+    for name in _BY_TOKEN:
+        if name in state and len(state[name]) < tokens:
+            raise CheckpointError(
+                f"{source} does not fit its tokeniser: {name} has {len(state[name])} rows for {tokens} tokens; take "
+                "weights, tokenizer.model and added_tokens.json from one folder"
+            )
+
+
+def warn_of_unknown(state: Mapping[str, Tensor], known: Collection[str], source: str) -> None:
+    """Warn of tensors that nothing reads.
+
+    Args:
+        state: A checkpoint's tensors.
+        known: Names of those that are read.
+        source: Setting and place they come from, for the message.
+    """
+    unknown = [name for name in state if name not in known and not any(part in name for part in _ELSEWHERE)]
+    if unknown:
+        more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
+        warnings.warn(f"{source} holds tensors that nothing reads: {', '.join(unknown[:_SHOWN])}{more}", stacklevel=2)
 
 
 def renew_positions(llama: LlamaForCausalLM) -> None:
