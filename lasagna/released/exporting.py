@@ -21,7 +21,7 @@ from lasagna.modules.llava.tokenizer import read_tokenizer
 from lasagna.modules.sam import SamMaskHead, SamVisionEncoder
 from lasagna.prompt_formats import LISA
 from lasagna.released.adapters import merged, separated
-from lasagna.released.folder import write_release
+from lasagna.released.folder import SHARD_SIZE, write_release
 from lasagna.released.names import WORDS, to_released
 from lasagna.released.reload import check_tokens
 from lasagna.released.tokens import is_lisa
@@ -30,13 +30,16 @@ _OWN_WORDS = ("language_model.llama.model.embed_tokens.weight", "language_model.
 """What has a row for each word, by an assistant's names."""
 
 
-def export_release(assistant: Assistant, folder: Path, trained: Collection[str] = ()) -> list[Path]:
+def export_release(
+    assistant: Assistant, folder: Path, trained: Collection[str] = (), shard_size: str = SHARD_SIZE
+) -> list[Path]:
     """Write an assistant in the layout that LaSagnA's code reads, adapters merged, the CLIP tower left out.
 
     Args:
         assistant: The assistant, built.
         folder: A new or empty folder.
         trained: Names of the weights that training has changed.
+        shard_size: How large one file of weights may be.
 
     Returns:
         The files.
@@ -59,7 +62,7 @@ def export_release(assistant: Assistant, folder: Path, trained: Collection[str] 
     )
     state |= {name: torch.cat([state[name][:rows].cpu(), before[name][rows:].to(state[name].dtype)]) for name in WORDS}
     dtypes = {name: value.dtype for name, value in before.items()}
-    return write_release(folder, _on_cpu(state), settings, tokenizer, source, dtypes)
+    return write_release(folder, _on_cpu(state), settings, tokenizer, source, dtypes, shard_size)
 
 
 def _with_tower(language_model: LlavaV1, folder: Path) -> dict[str, Any]:
