@@ -6,15 +6,17 @@ import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import sentencepiece
 import torch
-from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
 
 from lasagna.modules import Assistant, LoRA
 from lasagna.modules.llava import LlavaV1
 from lasagna.modules.sam import SamHeadSize, SamMaskHead, SamSize, SamVisionEncoder
+
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,9 @@ SIZES = {
 ADDED = ("<im_patch>", "<im_start>", "<im_end>")
 
 
-def make_assistant(size: Size, folder: Path, lora: bool = False, recompute: bool = False) -> Assistant:
+def make_assistant(
+    size: Size, folder: Path, lora: bool = False, recompute: bool = False, dtype: Precision = "float32"
+) -> Assistant:
     """Make an assistant with random weights, built.
 
     Args:
@@ -76,12 +80,13 @@ def make_assistant(size: Size, folder: Path, lora: bool = False, recompute: bool
         folder: An empty folder for the files of the language model.
         lora: Whether the Llama's layers are frozen and carry the original's adapters (rank 8, on queries and values).
         recompute: Whether Llama, SAM's encoder and mask decoder compute things twice rather than keep them.
+        dtype: Precision of the language model, in the files too.
     """
-    write_llava(size, folder)
+    write_llava(size, folder, getattr(torch, dtype))
     adapter = LoRA(rank=8, alpha=16.0, dropout=0.05, targets=("q_proj", "v_proj")) if lora else None
     assistant = Assistant(
         SamVisionEncoder(size.sam, recompute=recompute),
-        LlavaV1(str(folder / "llava"), str(folder / "clip"), adapter=adapter, recompute=recompute),
+        LlavaV1(str(folder / "llava"), str(folder / "clip"), adapter=adapter, dtype=dtype, recompute=recompute),
         SamMaskHead(size=size.head, recompute=recompute),
         prompt_format="released",
     )
@@ -89,22 +94,34 @@ def make_assistant(size: Size, folder: Path, lora: bool = False, recompute: bool
     return assistant
 
 
-def write_llava(size: Size, folder: Path) -> None:
-    """Write a LLaVA v1 with random weights and a tokeniser of some words."""
-    model, clip = folder / "llava", CLIPVisionConfig(**size.clip, image_size=224, patch_size=14)
+def stored_bytes(size: Size, dtype: torch.dtype) -> int:
+    """Return how large the files are that ``write_llava`` writes, but for a few MB."""
+    with torch.device("meta"):
+        networks = LlamaForCausalLM(LlamaConfig(**size.llama, vocab_size=size.words)), CLIPVisionModel(_clip(size))
+    return sum(weight.numel() for network in networks for weight in network.parameters()) * dtype.itemsize
+
+
+def write_llava(size: Size, folder: Path, dtype: torch.dtype = torch.float32) -> None:
+    """Write a LLaVA v1 with random weights, drawn in the precision of the files, and a tokeniser of some words."""
+    model = folder / "llava"
     model.mkdir(parents=True)
-    CLIPVisionModel(clip).save_pretrained(folder / "clip")
+    CLIPVisionModel(_clip(size)).to(dtype).save_pretrained(folder / "clip")
     pieces = _write_pieces(model / "tokenizer.model", size.words)
     config = {"model_type": "llava", **size.llama, "vocab_size": pieces + len(ADDED), "max_position_embeddings": 2048}
     (model / "config.json").write_text(json.dumps(config))
     (model / "added_tokens.json").write_text(json.dumps({token: pieces + rank for rank, token in enumerate(ADDED)}))
-    llama = LlamaForCausalLM(LlamaConfig(**config | {"model_type": "llama"}))
+    llama = AutoModelForCausalLM.from_config(LlamaConfig(**config | {"model_type": "llama"}), dtype=dtype)
     hidden, seen = size.llama["hidden_size"], size.clip["hidden_size"]
     projector = {
         "model.mm_projector.weight": torch.randn(hidden, seen),
         "model.mm_projector.bias": torch.zeros(hidden),
     }
-    torch.save({**llama.state_dict(), **projector}, model / "pytorch_model.bin")
+    weights = {**llama.state_dict(), **projector}
+    torch.save({name: value.to(dtype) for name, value in weights.items()}, model / "pytorch_model.bin")
+
+
+def _clip(size: Size) -> CLIPVisionConfig:
+    return CLIPVisionConfig(**size.clip, image_size=224, patch_size=14)
 
 
 def _write_pieces(file: Path, words: int) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from measure import Cost, cost
-from models import SIZES, make_assistant
+from models import SIZES, make_assistant, stored_bytes
 from torch.utils.flop_counter import FlopCounterMode
 
 from lasagna.batch import Batch, Sample
@@ -40,8 +41,9 @@ def main(argv: list[str] | None = None) -> None:
     device = torch.device(options.device)
     original = json.loads((Path(__file__).parent / "original.json").read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as folder:
+        _warn(stored_bytes(SIZES[options.size], getattr(torch, options.dtype)), Path(folder))
         torch.manual_seed(0)
-        assistant = make_assistant(SIZES[options.size], Path(folder), options.lora, options.recompute)
+        assistant = make_assistant(SIZES[options.size], Path(folder), options.lora, options.recompute, options.dtype)
         assistant.to(device, getattr(torch, options.dtype)).train()
         cache = FeatureCache(str(Path(folder) / "features"))
         for case in options.cases:
@@ -52,6 +54,19 @@ def main(argv: list[str] | None = None) -> None:
                 found = cost(step, options.runs, device)
                 line = _line(f"{options.size} {case}{name}", found, original[options.size].get(case), batch)
                 print(line + ("" if options.peak is None else _share(step, found, options.peak)))
+
+
+def _warn(size: int, folder: Path) -> None:
+    """Say what is needed, where it is much, and stop where the disk has not that much."""
+    needed, free = size / 1e9, shutil.disk_usage(folder).free / 1e9
+    if needed > free:
+        raise SystemExit(
+            f"weights of {needed:.1f} GB go to {folder}, which has {free:.1f} GB; set TMPDIR to another disk"
+        )
+    if needed > 1:
+        print(
+            f"writes weights of {needed:.1f} GB to {folder} (TMPDIR), and takes twice as much memory as it reads them"
+        )
 
 
 def make_batch(case: str, assistant: Assistant, device: torch.device) -> Batch:

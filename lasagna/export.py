@@ -11,7 +11,7 @@ from lasagna.calibration_file import checksum, read_calibration, write_calibrati
 from lasagna.loading import load, read_checkpoint
 
 
-def export(ckpt: str, output: str, layout: Literal["adapter", "released"] = "adapter") -> None:
+def export(ckpt: str, output: str, layout: Literal["adapter", "released"] = "adapter", shard_size: str = "5GB") -> None:
     """Write a trained assistant into a folder.
 
     The layout "adapter" holds what was trained, and names the rest: adapters in peft's format, heads, and how to make
@@ -24,13 +24,16 @@ def export(ckpt: str, output: str, layout: Literal["adapter", "released"] = "ada
         ckpt: A checkpoint that training wrote, or a folder of the layout "adapter".
         output: A new or empty folder.
         layout: Which of the two; "released" needs LLaVA v1 with SAM.
+        shard_size: How large one file of a released layout's weights may be, such as "5GB"; above it there are several,
+            with an index.
 
     Raises:
         CheckpointError: If the checkpoint cannot be used, or the folder holds something.
+        ConfigError: If ``shard_size`` is no size.
     """
     target = Path(output)
     check_empty(target)
-    files, told = _release(ckpt, target) if layout == "released" else (_adapter(ckpt, target), [])
+    files, told = _release(ckpt, target, shard_size) if layout == "released" else (_adapter(ckpt, target), [])
     calibration = read_calibration(Path(ckpt))
     if calibration is not None:
         files.append(write_calibration(replace(calibration, checkpoint=checksum(target)), target))
@@ -44,16 +47,18 @@ def _adapter(ckpt: str, target: Path) -> list[Path]:
     return write_assistant(target, load(ckpt, calibrated=False), read_checkpoint(ckpt))
 
 
-def _release(ckpt: str, target: Path) -> tuple[list[Path], list[str]]:
+def _release(ckpt: str, target: Path, shard_size: str) -> tuple[list[Path], list[str]]:
     from lasagna.modules.assistant import Assistant
     from lasagna.recipe import build
     from lasagna.released.exporting import check_parts, export_release
+    from lasagna.released.folder import check_shard_size
     from lasagna.released.reload import remarks
     from lasagna.trained import PREFIX, RECIPE
 
+    check_shard_size(shard_size)
     checkpoint = read_checkpoint(ckpt)
     if checkpoint.get(RECIPE) is not None:  # before the weights are read, which may take minutes
         check_parts(build(checkpoint[RECIPE], Assistant))
     assistant = load(ckpt, calibrated=False)
     trained = {name.removeprefix(PREFIX) for name in checkpoint["state_dict"]}
-    return export_release(assistant, target, trained), remarks(assistant, target)
+    return export_release(assistant, target, trained, shard_size), remarks(assistant, target)

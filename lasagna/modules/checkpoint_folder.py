@@ -105,8 +105,15 @@ def why_unreadable(fault: Exception) -> str:
     return "it is cut short, or in another format"
 
 
-def fill(network: nn.Module, tensors: Mapping[str, Tensor], source: str, prefix: str = "", remedy: str = WHOLE) -> None:
-    """Give a network that was made on the meta device its weights, copied to torch's default device and precision.
+def fill(
+    network: nn.Module,
+    tensors: Mapping[str, Tensor],
+    source: str,
+    prefix: str = "",
+    remedy: str = WHOLE,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Give a network that was made on the meta device its weights, copied to torch's default device.
 
     Args:
         network: The network; buffers that its state dict leaves out are not filled.
@@ -114,16 +121,24 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], source: str, prefix:
         source: Setting and place they come from, for the message.
         prefix: What stands before the network's own names in ``tensors``, with a dot.
         remedy: What to do about tensors that do not fit, for the message.
+        dtype: Precision of the weights; None for torch's default.
 
     Raises:
         CheckpointError: If tensors are missing or of another shape; names the first few.
     """
+    device, precision = torch.get_default_device(), dtype or torch.get_default_dtype()
+    own = fitting(network, tensors, source, prefix, remedy)
+    network.load_state_dict({name: value.to(device, precision, copy=True) for name, value in own.items()}, assign=True)
+
+
+def fitting(
+    network: nn.Module, tensors: Mapping[str, Tensor], source: str, prefix: str = "", remedy: str = WHOLE
+) -> dict[str, Tensor]:
+    """Return the tensors that a network needs, by its own names; arguments and faults are those of ``fill``."""
     wanted = network.state_dict()
     found = {name: tensors[prefix + name] for name in wanted if prefix + name in tensors}
     _check(wanted, found, f"{source} does not fit its config", prefix, remedy)
-    device, dtype = torch.get_default_device(), torch.get_default_dtype()
-    own = {name: tensors[prefix + name].to(device, dtype, copy=True) for name in wanted}
-    network.load_state_dict(own, assign=True)
+    return found
 
 
 def _check(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], fault: str, prefix: str, remedy: str) -> None:

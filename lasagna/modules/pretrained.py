@@ -90,7 +90,7 @@ def read_model(
     try:
         if isinstance(model, dict):
             return kind.from_config(config, dtype=dtype)
-        extra = {} if quantization is None else {"quantization_config": _bits(quantization)}
+        extra = {} if quantization is None else {"quantization_config": bits(quantization)}
         return kind.from_pretrained(model, dtype=dtype, local_files_only=not download, **extra)
     except (OSError, ValueError) as fault:
         raise ConfigError(_unusable(kind.__name__, model, config.model_type, fault)) from fault
@@ -208,7 +208,8 @@ def check_quantization(quantization: Quantization | None, model: str | dict[str,
         )
 
 
-def _bits(quantization: Quantization) -> BitsAndBytesConfig:
+def bits(quantization: Quantization) -> BitsAndBytesConfig:
+    """Return how transformers holds linear layers in so many bits."""
     if quantization == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)

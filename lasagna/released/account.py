@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,9 +13,11 @@ from transformers import LlamaForCausalLM
 from lasagna.errors import CheckpointError
 from lasagna.modules.base import FeatureSpec
 from lasagna.modules.llava.settings import llama_config
+from lasagna.modules.llava.tokenizer import LlavaTokenizer
 from lasagna.modules.sam import SamMaskHead, SamVisionEncoder
 from lasagna.modules.sam.sizes import encoder_size, head_size
-from lasagna.released.names import PROJECTION, VISUAL, ignored_because
+from lasagna.released.names import PROJECTION, VISUAL, WORDS, ignored_because
+from lasagna.released.reload import grown
 
 _SHOWN = 6
 
@@ -32,6 +34,8 @@ class Account:
         misshapen: Name to what is wrong with its shape.
         fresh: Names of those that the state lacks as a whole part, which starts from random weights.
         adapters: Names of the adapters' tensors, merged into the layers they sit on, or kept.
+        fresh_rows: Tokens that embedding and output layer have no row for; they get random ones.
+        padding: Rows of both behind the last token, which new tokens take first; export brings them back.
     """
 
     used: tuple[str, ...]
@@ -41,6 +45,8 @@ class Account:
     misshapen: dict[str, str]
     fresh: tuple[str, ...]
     adapters: tuple[str, ...] = ()
+    fresh_rows: tuple[str, ...] = ()
+    padding: int = 0
 
     def check(self, source: str) -> None:
         """Raise if something is missing or of another shape.
@@ -61,6 +67,20 @@ class Account:
                 "the config.json and the vision_tower that belong to it"
             )
 
+    def with_others(self, adapters: Sequence[str], others: Sequence[str]) -> Account:
+        """Return the account with what is not the model's own.
+
+        Args:
+            adapters: Names of the adapters' tensors.
+            others: Names of what a file of SAM's holds beside SAM.
+        """
+        reasons = {name: ignored_because(name) for name in others}
+        ignored = {f"sam: {name}": reason for name, reason in reasons.items() if reason is not None}
+        unknown = sorted(f"sam: {name}" for name, reason in reasons.items() if reason is None)
+        return replace(
+            self, adapters=tuple(adapters), ignored={**self.ignored, **ignored}, unknown=(*self.unknown, *unknown)
+        )
+
     def lines(self) -> list[str]:
         """Return a summary for people."""
         reasons = sorted(set(self.ignored.values()))
@@ -69,21 +89,29 @@ class Account:
         for word, names in (("adapters", self.adapters), ("unknown", self.unknown), ("fresh", self.fresh)):
             more = ", ..." if len(names) > _SHOWN else ""
             lines += [f"{word:8s} {len(names):5d} tensors: {', '.join(names[:_SHOWN])}{more}"] if names else []
+        if self.fresh_rows:
+            lines.append(f"fresh    {len(self.fresh_rows):5d} rows of words: {', '.join(self.fresh_rows)}")
+        if self.padding:
+            lines.append(f"padding  {self.padding:5d} rows behind the last word, for new words; export keeps them")
         return lines
 
 
-def account(state: Mapping[str, Tensor], settings: Mapping[str, Any], tower_width: int) -> Account:
+def account(
+    state: Mapping[str, Tensor], settings: Mapping[str, Any], tower_width: int, tokenizer: LlavaTokenizer, sam: str
+) -> Account:
     """Compare a state with what a model of these settings needs.
 
     Args:
         state: Tensors by a release's names, without what peft puts before them, adapters merged.
         settings: Content of the model's ``config.json``.
         tower_width: Width of the CLIP tower.
+        tokenizer: The source's tokeniser, without tokens that are yet to be added.
+        sam: Where SAM's tensors come from, for the message.
 
     Raises:
         CheckpointError: If SAM's sizes cannot be told.
     """
-    wanted = _needed(state, settings, tower_width)
+    wanted = _needed(state, settings, tower_width, sam)
     projection = [name for name in wanted if name.startswith(PROJECTION)]
     fresh = projection if not any(name in state for name in projection) else []
     present = {name for name in wanted if name in state}
@@ -93,13 +121,23 @@ def account(state: Mapping[str, Tensor], settings: Mapping[str, Any], tower_widt
         ignored={name: reason for name, reason in rest.items() if reason is not None},
         unknown=tuple(sorted(name for name, reason in rest.items() if reason is None)),
         missing=tuple(name for name in wanted if name not in present and name not in fresh),
-        misshapen={
-            name: f"{tuple(state[name].shape)}, needed is {wanted[name]}"
-            for name in sorted(present)
-            if tuple(state[name].shape) != wanted[name]
-        },
+        misshapen=_misshapen({name: tuple(state[name].shape) for name in sorted(present)}, wanted, tokenizer),
         fresh=tuple(fresh),
+        fresh_rows=tuple(token for token, rank in grown(tokenizer).added.items() if rank >= _rows(state, tokenizer)),
+        padding=max(0, _rows(state, tokenizer) - len(tokenizer)),
     )
+
+
+def _rows(state: Mapping[str, Tensor], tokenizer: LlavaTokenizer) -> int:
+    return len(state[WORDS[0]]) if WORDS[0] in state else len(tokenizer)
+
+
+def _misshapen(
+    found: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]], tokenizer: LlavaTokenizer
+) -> dict[str, str]:
+    faults = {name: f"{shape}, needed is {wanted[name]}" for name, shape in found.items() if shape != wanted[name]}
+    few = {name: found[name] for name in WORDS if name in found and found[name][0] < len(tokenizer)}
+    return faults | {name: f"{shape}, but the tokeniser has {len(tokenizer)} tokens" for name, shape in few.items()}
 
 
 def visual_shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
@@ -107,21 +145,23 @@ def visual_shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {name.removeprefix(VISUAL): tuple(value.shape) for name, value in state.items() if name.startswith(VISUAL)}
 
 
-def _needed(state: Mapping[str, Tensor], settings: Mapping[str, Any], tower_width: int) -> dict[str, tuple[int, ...]]:
+def _needed(
+    state: Mapping[str, Tensor], settings: Mapping[str, Any], tower_width: int, sam: str
+) -> dict[str, tuple[int, ...]]:
     hidden = int(settings["hidden_size"])
-    words = state.get("model.embed_tokens.weight")
+    words = state.get(WORDS[0])
     with torch.device("meta"):
         llama = LlamaForCausalLM(llama_config(settings, int(settings["vocab_size"]) if words is None else len(words)))
         projector = nn.Linear(tower_width, hidden)
     wanted = {**_shapes(llama), **_shapes(projector, "model.mm_projector.")}
     shapes = visual_shapes(state)
     if shapes:
-        wanted |= _visual(shapes, hidden)
+        wanted |= _visual(shapes, hidden, sam)
     return wanted
 
 
-def _visual(shapes: Mapping[str, tuple[int, ...]], hidden: int) -> dict[str, tuple[int, ...]]:
-    encoder, head = SamVisionEncoder(encoder_size(shapes)), SamMaskHead(size=head_size(shapes))
+def _visual(shapes: Mapping[str, tuple[int, ...]], hidden: int, sam: str) -> dict[str, tuple[int, ...]]:
+    encoder, head = SamVisionEncoder(encoder_size(shapes, sam)), SamMaskHead(size=head_size(shapes, sam))
     with torch.device("meta"):
         encoder.build()
         head.build(FeatureSpec((head.prompt_dim,), (16,), (1024, 1024)))

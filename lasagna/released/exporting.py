@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lasagna.errors import CheckpointError
@@ -15,11 +17,11 @@ from lasagna.modules.checkpoint_folder import read_state
 from lasagna.modules.llava import LlavaV1
 from lasagna.modules.llava.settings import find_tower
 from lasagna.modules.llava.text_preparation import LlavaPreparation
-from lasagna.modules.llava.tokenizer import LlavaTokenizer
+from lasagna.modules.llava.tokenizer import read_tokenizer
 from lasagna.modules.sam import SamMaskHead, SamVisionEncoder
 from lasagna.prompt_formats import LISA
 from lasagna.released.adapters import merged, separated
-from lasagna.released.folder import write_release
+from lasagna.released.folder import SHARD_SIZE, write_release
 from lasagna.released.names import WORDS, to_released
 from lasagna.released.reload import check_tokens
 from lasagna.released.tokens import is_lisa
@@ -28,13 +30,16 @@ _OWN_WORDS = ("language_model.llama.model.embed_tokens.weight", "language_model.
 """What has a row for each word, by an assistant's names."""
 
 
-def export_release(assistant: Assistant, folder: Path, trained: Collection[str] = ()) -> list[Path]:
+def export_release(
+    assistant: Assistant, folder: Path, trained: Collection[str] = (), shard_size: str = SHARD_SIZE
+) -> list[Path]:
     """Write an assistant in the layout that LaSagnA's code reads, adapters merged, the CLIP tower left out.
 
     Args:
         assistant: The assistant, built.
         folder: A new or empty folder.
         trained: Names of the weights that training has changed.
+        shard_size: How large one file of weights may be.
 
     Returns:
         The files.
@@ -51,10 +56,13 @@ def export_release(assistant: Assistant, folder: Path, trained: Collection[str] 
     source = Path(language_model.folder)
     settings = {**_with_tower(language_model, folder), "out_dim": assistant.mask_head.prompt_dim}
     before = read_state(source)
-    if not _knows_absence(trained, before, preparation.tokenizer):
-        state = _without_absent(state, preparation.tokenizer)
+    rows = _words(language_model, preparation, trained)
+    tokenizer = replace(
+        preparation.tokenizer, added={word: rank for word, rank in preparation.tokenizer.added.items() if rank < rows}
+    )
+    state |= {name: torch.cat([state[name][:rows].cpu(), before[name][rows:].to(state[name].dtype)]) for name in WORDS}
     dtypes = {name: value.dtype for name, value in before.items()}
-    return write_release(folder, _on_cpu(state), settings, preparation.tokenizer, source, dtypes)
+    return write_release(folder, _on_cpu(state), settings, tokenizer, source, dtypes, shard_size)
 
 
 def _with_tower(language_model: LlavaV1, folder: Path) -> dict[str, Any]:
@@ -81,20 +89,26 @@ def check_parts(assistant: Assistant) -> LlavaV1:
                 f"layout: the released one holds a {kind.__name__}, this assistant has a {type(part).__name__}; "
                 "export it with --layout adapter"
             )
-    assert isinstance(assistant.language_model, LlavaV1)
-    return assistant.language_model
+    model = assistant.language_model
+    assert isinstance(model, LlavaV1)
+    if model.quantization is not None:
+        raise CheckpointError(
+            f"layout: the released one holds whole weights, this assistant's are rounded to {model.quantization}; "
+            "export it with --layout adapter"
+        )
+    return model
 
 
-def _knows_absence(trained: Collection[str], before: Mapping[str, Tensor], tokenizer: LlavaTokenizer) -> bool:
-    """Say whether the row of the absent token is more than fresh: trained, or brought by the folder that was loaded."""
-    rows = min(len(before[name]) for name in WORDS)
-    return any(name in trained for name in _OWN_WORDS) or rows > tokenizer.added.get(LISA.absent_token, rows)
+def _words(language_model: LlavaV1, preparation: LlavaPreparation, trained: Collection[str]) -> int:
+    """Count the words that go out: all, but for a fresh absent token in LISA's layout, which knows none.
 
-
-def _without_absent(state: Mapping[str, Tensor], tokenizer: LlavaTokenizer) -> dict[str, Tensor]:
-    """Leave out the row of the absent token in LISA's layout, which knows none; it stands behind all others."""
-    rows = tokenizer.added.get(LISA.absent_token) if is_lisa(tokenizer) else None
-    return {name: value[:rows] if name in WORDS else value for name, value in state.items()}
+    It stands behind all others. What is known of it was trained, or came with the folder that was loaded.
+    """
+    tokenizer = preparation.tokenizer
+    fresh = LISA.absent_token not in read_tokenizer(Path(language_model.folder)).added
+    if is_lisa(tokenizer) and fresh and not {*trained} & {*_OWN_WORDS}:
+        return tokenizer.added[LISA.absent_token]
+    return int(language_model.llama.config.vocab_size)
 
 
 def _on_cpu(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

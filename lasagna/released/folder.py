@@ -9,14 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import split_torch_state_dict_into_shards
 from torch import Tensor
 
+from lasagna.errors import ConfigError
 from lasagna.modules.llava.tokenizer import LlavaTokenizer
 from lasagna.released.names import ROTARY
 from lasagna.released.tokens import is_lisa
 
 COPIED = ("tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json")
 """Files that are the same before and after training."""
+
+SHARD_SIZE = "5GB"
+"""How large one file of weights may be."""
 
 
 def write_release(
@@ -26,6 +31,7 @@ def write_release(
     tokenizer: LlavaTokenizer,
     base: Path,
     dtypes: Mapping[str, torch.dtype] | None = None,
+    shard_size: str = SHARD_SIZE,
 ) -> list[Path]:
     """Write a model in the released layout.
 
@@ -33,9 +39,10 @@ def write_release(
         folder: A new or empty folder.
         state: Tensors by a release's names; rotary frequencies are added.
         settings: Content of ``config.json``; the size of the vocabulary is that of the state.
-        tokenizer: The tokeniser with its added tokens.
+        tokenizer: The tokeniser with its added tokens, of which each has a row.
         base: Folder of the model that this one was trained from, for the files that stay the same.
         dtypes: Name to the precision that a tensor had in ``base``; it gets that again where nothing is lost by it.
+        shard_size: How large one file of weights may be; above it there are several, with an index.
 
     Returns:
         The files.
@@ -46,15 +53,38 @@ def write_release(
     stored = {name: _as_before(value, own.get(name)) for name, value in state.items()}
     # a release has them in the precision of the rest, and they follow from the config in any case
     stored |= {name: value.to(own.get(name, value.dtype)) for name, value in rotary(settings).items()}
-    torch.save(stored, folder / "pytorch_model.bin")
+    _write_weights(folder, stored, shard_size)
     architecture = "LISAForCausalLM" if is_lisa(tokenizer) else "LaSagnAForCausalLM"
     config = {**settings, "vocab_size": words, "architectures": [architecture], "train_mask_decoder": True}
     _write(folder / "config.json", config)
-    _write(folder / "added_tokens.json", {token: rank for token, rank in tokenizer.added.items() if rank < words})
+    _write(folder / "added_tokens.json", tokenizer.added)
     for name in COPIED:
         if (base / name).is_file():
             shutil.copyfile(base / name, folder / name)
     return sorted(folder.iterdir())
+
+
+def check_shard_size(shard_size: str) -> None:
+    """Check that a size of files can be read.
+
+    Raises:
+        ConfigError: If not.
+    """
+    try:
+        split_torch_state_dict_into_shards({}, max_shard_size=shard_size)
+    except ValueError as fault:
+        raise ConfigError(f"shard_size: expected a size such as 5GB or 500MB, got {shard_size!r}") from fault
+
+
+def _write_weights(folder: Path, state: Mapping[str, Tensor], shard_size: str) -> None:
+    plan = split_torch_state_dict_into_shards(
+        dict(state), filename_pattern="pytorch_model{suffix}.bin", max_shard_size=shard_size
+    )
+    for file, names in plan.filename_to_tensors.items():
+        torch.save({name: state[name] for name in names}, folder / file)
+    if plan.is_sharded:
+        index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
+        _write(folder / "pytorch_model.bin.index.json", index)
 
 
 def rotary(settings: Mapping[str, Any]) -> dict[str, Tensor]:

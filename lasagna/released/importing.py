@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,11 @@ from lasagna.assistant_folder import (
     write_tensors,
 )
 from lasagna.errors import CheckpointError
-from lasagna.modules.llava.tokenizer import read_tokenizer
 from lasagna.recipe import Recipe
 from lasagna.released.folder import write_release
+from lasagna.released.names import PROJECTION, VISUAL
 from lasagna.released.release import KeptOrMerged, Release, read_release
 from lasagna.released.reload import format_of
-from lasagna.released.tokens import tokenizer_of
 from lasagna.trained import PREFIX, RECIPE
 
 MODEL = {"merged": "merged", "kept": "base"}
@@ -82,6 +82,10 @@ def release_checkpoint(folder: Path) -> dict[str, Any]:
         CheckpointError: If something cannot be read, is missing or does not fit.
     """
     release = read_release(folder, folder)
+    # the language model warns of all others itself
+    surplus = [name for name in release.account.unknown if name.startswith((VISUAL, PROJECTION))]
+    if surplus:
+        warnings.warn(f"source: {str(folder)!r} holds tensors that nothing reads: {', '.join(surplus)}", stacklevel=2)
     weights = {PREFIX + name: value for name, value in release.projection.items()}
     return {"state_dict": weights, RECIPE: _recipe(release, folder, None)}
 
@@ -106,11 +110,10 @@ def _model_folder(place: Path, base: str | None) -> Path:
 
 
 def _write_model(folder: Path, release: Release, base: Path) -> Path:
-    tokenizer = tokenizer_of(len(release.state["model.embed_tokens.weight"]), read_tokenizer(base), base)
     tower = str(release.tower.resolve())
     settings = {**release.settings, "mm_vision_tower": tower, "vision_tower": tower}
     state = {name: release.state[name] for name in release.account.used if name in release.state}
-    write_release(folder, state, settings, tokenizer, base)
+    write_release(folder, state, settings, release.tokenizer, base)
     return folder
 
 
@@ -132,7 +135,7 @@ def _recipe(release: Release, folder: Path, sam: str | None) -> Recipe:
     }
     return {
         "class_path": "lasagna.modules.Assistant",
-        "init_args": {**parts, "prompt_format": format_of(read_tokenizer(folder))},
+        "init_args": {**parts, "prompt_format": format_of(release.tokenizer)},
     }
 
 

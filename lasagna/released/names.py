@@ -36,6 +36,8 @@ TOWER: Final = "vision_tower."
 IGNORED: Final = {
     ROTARY: "computed from the config",
     TOWER: "read from the tower's own folder",
+    "pixel_mean": "SAM's preparation has it",
+    "pixel_std": "SAM's preparation has it",
 }
 """Part of a name to the reason why such tensors are not read."""
 

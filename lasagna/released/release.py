@@ -11,11 +11,14 @@ from torch import Tensor
 from lasagna.errors import CheckpointError
 from lasagna.modules.checkpoint_folder import read_state
 from lasagna.modules.llava.settings import find_tower, read_settings
+from lasagna.modules.llava.tokenizer import LlavaTokenizer, read_tokenizer
 from lasagna.modules.llava.tower import tower_settings
-from lasagna.modules.sam.weights import read_sam
+from lasagna.modules.sam.weights import split_sam
 from lasagna.released.account import Account, account
 from lasagna.released.adapters import Adapters, merged, separated
-from lasagna.released.names import PARTS, PROJECTION, VISUAL, unwrapped
+from lasagna.released.names import PARTS, PROJECTION, VISUAL, WORDS, unwrapped
+from lasagna.released.tokens import tokenizer_of
+from lasagna.released.tower_check import check_tower
 
 KeptOrMerged = Literal["merged", "kept"]
 """What becomes of a training state's adapters."""
@@ -29,6 +32,7 @@ class Release:
         state: Tensors by a release's names, without adapters.
         settings: Content of ``config.json``.
         tower: Folder of the CLIP tower.
+        tokenizer: The tokeniser that belongs to the tensors.
         account: What becomes of each tensor.
         kept: Adapters that are not merged.
     """
@@ -36,6 +40,7 @@ class Release:
     state: dict[str, Tensor]
     settings: dict[str, Any]
     tower: Path
+    tokenizer: LlavaTokenizer
     account: Account
     kept: Adapters
 
@@ -77,24 +82,23 @@ def read_release(
         own.check()
     tower = find_tower(folder, vision_tower, settings)
     width = int(tower_settings(tower)["hidden_size"])
-    found = _account({**state, **_visual(place, state, sam)}, settings, width, place)
+    visual, others = _visual(place, state, sam)
+    tokenizer = _tokenizer(state, place, folder)
+    found = account({**state, **visual}, settings, width, tokenizer, f"source: the SAM in {sam or place}")
     found.check(str(place))
+    check_tower(state, tower)
     kept = replace(own, pairs={}) if adapters == "merged" else own
-    return Release(state, settings, tower, replace(found, adapters=own.names), kept)
+    return Release(state, settings, tower, tokenizer, found.with_others(own.names, others), kept)
 
 
-def _account(state: dict[str, Tensor], settings: dict[str, Any], tower_width: int, place: Path) -> Account:
-    try:
-        return account(state, settings, tower_width)
-    except CheckpointError as fault:  # SAM's sizes are read by its own parts, which name their own setting
-        reason = str(fault).partition(": ")[2].partition(";")[0]
-        raise CheckpointError(
-            f"source: the SAM in {place} is incomplete: {reason}; give all files of a whole model"
-        ) from fault
+def _tokenizer(state: dict[str, Tensor], place: Path, folder: Path) -> LlavaTokenizer:
+    """Return the folder's tokeniser, or that of a training state, which has grown since."""
+    own = read_tokenizer(folder)
+    return own if place == folder or WORDS[0] not in state else tokenizer_of(len(state[WORDS[0]]), own, folder)
 
 
-def _visual(place: Path, state: dict[str, Tensor], sam: str | None) -> dict[str, Tensor]:
-    """Return SAM's tensors from its own file, where the source has none."""
+def _visual(place: Path, state: dict[str, Tensor], sam: str | None) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Return SAM's tensors from its own file, where the source has none, and the names of all others in there."""
     if any(name.startswith("image_encoder.") for name in state):
         raise CheckpointError(
             f"source: {str(place)!r} is a SAM alone; give it as sam, and as source the folder of LLaVA v1"
@@ -106,4 +110,7 @@ def _visual(place: Path, state: dict[str, Tensor], sam: str | None) -> dict[str,
         )
     if not inside and sam is None:
         raise CheckpointError("sam: the source holds no SAM; give an original checkpoint such as sam_vit_h_4b8939.pth")
-    return {} if sam is None else {VISUAL + name: value for name, value in read_sam(sam).items()}
+    if sam is None:
+        return {}, ()
+    visual, others = split_sam(sam, "sam")
+    return {VISUAL + name: value for name, value in visual.items()}, others

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from lasagna.errors import CheckpointError
 from lasagna.modules.assistant import Assistant
+from lasagna.modules.base import LanguageModel
 from lasagna.modules.llava import LlavaV1
+from lasagna.modules.llava.text_preparation import added_tokens
 from lasagna.modules.llava.tokenizer import LlavaTokenizer, read_tokenizer
 from lasagna.prompt_format import PromptFormat
 from lasagna.prompt_formats import LISA, PROMPT_FORMATS
@@ -17,6 +21,12 @@ from lasagna.released.tokens import is_lisa
 def format_of(tokenizer: LlavaTokenizer) -> str:
     """Return the name of the prompt format that a folder with this tokeniser is loaded with."""
     return "lisa" if is_lisa(tokenizer) else "released"
+
+
+def grown(tokenizer: LlavaTokenizer) -> LlavaTokenizer:
+    """Return the tokeniser that a folder's one becomes when the folder is loaded."""
+    usual = PROMPT_FORMATS[format_of(tokenizer)]
+    return tokenizer.with_tokens(added_tokens(usual.markers, usual.present_token, usual.absent_token))
 
 
 def check_tokens(assistant: Assistant, tokenizer: LlavaTokenizer) -> None:
@@ -48,9 +58,15 @@ def remarks(assistant: Assistant, folder: Path) -> list[str]:
     tokenizer = read_tokenizer(folder)
     lost = ", ".join(_lost(assistant, PROMPT_FORMATS[format_of(tokenizer)]))
     told = [f"the released layout has no place for {lost}; give it again where the folder is loaded"] if lost else []
+    if _rounds(assistant.language_model):
+        told.append("weights are as dtype: bfloat16 has rounded them; without it they are those of the source's files")
     if is_lisa(tokenizer) and LISA.absent_token in tokenizer.added:
         told.append(f"{LISA.absent_token} is kept, since it was trained; it is a word more than LISA's own")
     return told
+
+
+def _rounds(model: LanguageModel) -> bool:
+    return isinstance(model, LlavaV1) and model.weights_dtype == torch.bfloat16
 
 
 def _lost(assistant: Assistant, usual: PromptFormat) -> list[str]:

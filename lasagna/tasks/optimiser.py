@@ -32,6 +32,8 @@ class Optimiser:
         betas: Decay of the running means of gradient and squared gradient.
         weight_decay: Decoupled weight decay; vectors (biases, norms, single tokens) are spared.
         warmup_steps: Steps over which the learning rate rises linearly from 0.
+        warmup_from_zero: Whether the first step has the learning rate 0, as the original's has, rather than the first
+            that is above it.
         schedule: How it falls afterwards: along half a cosine or a line to ``final`` at the last step, or not at all.
         final: Part of the learning rate that is left at the last step.
 
@@ -43,6 +45,7 @@ class Optimiser:
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = 0.01
     warmup_steps: int = 50
+    warmup_from_zero: bool = False
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     final: float = 0.0
 
@@ -85,7 +88,8 @@ class Optimiser:
             total_steps: Tells the number of optimiser steps of the run; asked once warm-up is over, since the length
                 is known only after the data has been set up.
         """
-        return LambdaLR(optimizer, schedule(self.schedule, self.warmup_steps, total_steps, self.final))
+        factor = schedule(self.schedule, self.warmup_steps, total_steps, self.final, self.warmup_from_zero)
+        return LambdaLR(optimizer, factor)
 
     def check(self, total_steps: float) -> None:
         """Check that the schedule fits the run.
@@ -124,12 +128,15 @@ class Optimiser:
         return {"params": members, "lr": self.lr * factor, "weight_decay": self.weight_decay if decays else 0.0}
 
 
-def schedule(kind: str, warmup_steps: int, total_steps: Callable[[], float], final: float) -> Callable[[int], float]:
+def schedule(
+    kind: str, warmup_steps: int, total_steps: Callable[[], float], final: float, from_zero: bool = False
+) -> Callable[[int], float]:
     """Return the factor of the learning rate as a function of the step, counted from 0."""
+    skipped = 0 if from_zero else 1
 
     def factor(step: int) -> float:
         if step < warmup_steps:
-            return (step + 1) / (warmup_steps + 1)
+            return (step + skipped) / (warmup_steps + skipped)
         if kind == "constant" or step == warmup_steps:
             return 1.0
         progress = min(1.0, (step - warmup_steps) / max(1.0, total_steps() - warmup_steps))

@@ -14,7 +14,7 @@ from conftest_modules import greedy_under_grammar
 from transformers import CLIPVisionModel, LlamaConfig, LlamaForCausalLM
 
 from lasagna.batch import Query
-from lasagna.errors import CheckpointError
+from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules import Assistant, FeatureSpec, LoRA, TinyMaskHead, TinyVisionEncoder
 from lasagna.modules.base import LanguageModel
 from lasagna.modules.cached_prompts import CachedPrompts
@@ -71,6 +71,11 @@ def test_tokens_of_a_folder_without_any(folder):
     first = text.tokenizer.pieces.get_piece_size()
     ids = [text.answer_ids(name)[0] - first for name in ("<cat_start>", "<ins>", "<im_start>", "<im_end>", "<image>")]
     assert ids == [0, 3, 5, 6, 7]
+
+
+def test_core_tokens_may_be_listed_with_the_ids_they_have(folder, model):
+    change(folder / "added_tokens.json", **{"<unk>": 0, "<s>": 1, "</s>": 2})
+    assert built(folder).preparation.tokenizer.added == model.preparation.tokenizer.added
 
 
 def test_white_space_around_added_tokens_is_dropped_and_around_core_tokens_kept(model):
@@ -248,6 +253,56 @@ def test_weights_get_the_default_precision_and_positions_stay_exact(base, model)
         assert converted.embed_image([torch.randn(1, 3, 28, 28)]).dtype == torch.bfloat16
 
 
+def test_weights_in_half_precision_by_config(base, model):
+    half = built(base, dtype="bfloat16")
+    assert {weight.dtype for weight in half.parameters()} == {torch.bfloat16}
+    assert torch.equal(half.llama.model.rotary_emb.inv_freq, model.llama.model.rotary_emb.inv_freq)
+    rounded = {name: weight.bfloat16() for name, weight in model.state_dict().items() if "embed_tokens" not in name}
+    old = len(torch.load(base / "pytorch_model.bin", weights_only=True)["lm_head.weight"])
+    assert all(torch.equal(half.state_dict()[name][:old], weight[:old]) for name, weight in rounded.items())
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        full = built(base, dtype="float32")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {weight.dtype for weight in full.parameters()} == {torch.float32}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("bits", ["4bit", "8bit"])
+def test_without_a_gpu_quantization_is_refused_before_anything_is_read(bits, tmp_path):
+    with pytest.raises(ConfigError, match=f"quantization: '{bits}' needs a CUDA device.*take dtype: bfloat16"):
+        built(tmp_path / "nowhere", quantization=bits)
+
+
+@pytest.mark.parametrize("adapter", [None, LoRA(rank=2, targets=("q_proj",))])
+def test_quantization_is_left_to_transformers_and_freezes_the_llama(adapter, base, model, monkeypatch):
+    given, load = {}, LlamaForCausalLM.from_pretrained
+
+    def spied(*args, quantization_config, **settings):
+        given.update(settings, bits=quantization_config)
+        return load(*args, **settings)
+
+    monkeypatch.setattr("lasagna.modules.llava.language_model.check_quantization", lambda *_: None)
+    monkeypatch.setattr(LlamaForCausalLM, "from_pretrained", spied)
+    half = built(base, dtype="bfloat16", quantization="4bit", adapter=adapter)
+    assert (given["bits"].load_in_4bit, given["bits"].bnb_4bit_quant_type) == (True, "nf4")
+    assert given["dtype"] == torch.bfloat16
+    assert {weight.dtype for name, weight in half.named_parameters() if "lora" not in name} == {torch.bfloat16}
+    name = "model.layers.1.mlp.up_proj.weight"
+    assert torch.equal(half.llama.state_dict()[name], model.llama.state_dict()[name].bfloat16())
+    assert torch.equal(half.llama.model.rotary_emb.inv_freq, model.llama.model.rotary_emb.inv_freq)
+    trained = {name.split(".")[-2] for name, weight in half.named_parameters() if weight.requires_grad}
+    assert trained == (set() if adapter is None else {"embed_tokens", "lm_head", "default"})
+
+
+def test_quantized_too_a_missing_tensor_is_named(folder, monkeypatch):
+    monkeypatch.setattr("lasagna.modules.llava.language_model.check_quantization", lambda *_: None)
+    without("model.norm.weight")(folder)
+    with pytest.raises(CheckpointError, match=r"folder: .*: model\.norm\.weight is missing"):
+        built(folder, quantization="8bit")
+
+
 def test_the_tower_sees_the_middle_or_all_of_an_image(base, model):
     image = np.full((40, 80, 3), 128, np.uint8)
     blind = image.copy()
@@ -324,6 +379,7 @@ SPOILT = {
     "pieces": (lambda folder: (folder / "tokenizer.model").unlink(), "has no tokenizer.model"),
     "no pieces": (lambda folder: (folder / "tokenizer.model").write_bytes(b"?"), "is no sentencepiece model"),
     "added": (lambda folder: change(folder / "added_tokens.json", more=5), r"ids in .* \d+, 5\]; .* one piece each"),
+    "other core": (lambda folder: change(folder / "added_tokens.json", **{"<s>": 2}), r", 2\]; .* one piece each"),
     "tower": (lambda folder: shutil.rmtree(folder.parent / "clip"), "vision_tower: there is no CLIP folder for 'clip'"),
     "other tower": (
         lambda folder: change(folder.parent / "clip" / "config.json", model_type="vit"),

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 import lasagna
 from lasagna.calibration_file import Calibration, checksum, write_calibration
-from lasagna.errors import CheckpointError
+from lasagna.errors import CheckpointError, ConfigError
 from lasagna.export import export
 from lasagna.modules import Assistant
 from lasagna.modules.llava import LlavaV1
@@ -131,6 +131,43 @@ def test_settings_that_the_layout_has_no_place_for_are_told(root, tmp_path, caps
     )
     export(path, str(tmp_path / "out"), layout="released")
     assert "no place for centre_crop: False, mask_threshold: 0.4" in capsys.readouterr().out
+
+
+def test_large_releases_go_out_in_parts(root, tmp_path):
+    export(str(root / "release"), str(tmp_path / "one"), layout="released")
+    export(str(root / "release"), str(tmp_path / "parts"), layout="released", shard_size="40KB")
+    files = sorted(file.name for file in (tmp_path / "parts").glob("*.bin"))
+    assert files[0] == f"pytorch_model-00001-of-{len(files):05d}.bin"
+    assert len(files) > 3
+    whole = tensors(tmp_path / "one")
+    apart = {}
+    for file in files:
+        apart |= torch.load(tmp_path / "parts" / file, weights_only=True)
+    index = json.loads((tmp_path / "parts" / "pytorch_model.bin.index.json").read_text())
+    assert index["weight_map"].keys() == apart.keys() == whole.keys()
+    assert all(torch.equal(value, apart[name]) for name, value in whole.items())
+    given, wanted = (lasagna.load(tmp_path / name).state_dict() for name in ("parts", "one"))
+    assert all(torch.equal(given[name], value) for name, value in wanted.items())
+    with pytest.raises(ConfigError, match="shard_size: expected a size such as 5GB or 500MB, got 'much'"):
+        export(str(root / "release"), str(tmp_path / "x"), layout="released", shard_size="much")
+
+
+def test_weights_that_were_rounded_are_told(root, tmp_path, capsys):
+    path = checkpoint(tmp_path / "a.ckpt", made(root / "release", "released", dtype="bfloat16"), ("prompt_projection",))
+    export(path, str(tmp_path / "out"), layout="released")
+    assert "as dtype: bfloat16 has rounded them" in capsys.readouterr().out
+    stored, before = tensors(tmp_path / "out"), tensors(root / "release")
+    name = "model.layers.0.mlp.up_proj.weight"
+    assert torch.equal(stored[name], before[name].bfloat16().float())
+
+
+def test_quantized_weights_are_not_exported_as_whole_ones(root, tmp_path):
+    assistant = made(root / "release", "released")
+    recipe = describe(assistant)
+    recipe["init_args"]["language_model"]["init_args"]["quantization"] = "4bit"
+    torch.save({"state_dict": {}, RECIPE: recipe}, tmp_path / "a.ckpt")
+    with pytest.raises(CheckpointError, match=r"layout: .* rounded to 4bit; export it with --layout adapter"):
+        export(str(tmp_path / "a.ckpt"), str(tmp_path / "out"), layout="released")
 
 
 def test_nothing_is_rounded_that_was_trained_or_came_from_another_file(root, tmp_path):

@@ -4,11 +4,13 @@ import copy
 import csv
 import math
 import pickle
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from lightning import LightningModule
+from omegaconf import OmegaConf
 from torch import nn
 
 from lasagna.errors import CheckpointError, ConfigError
@@ -22,6 +24,8 @@ from lasagna.tasks.optimiser import schedule
 from lasagna.tasks.trainable import check_factors, freeze_others, settle_modes, trainable_sets, trained_state
 from lasagna.tasks.whole_files import WholeFiles
 from lasagna.trained import check_frozen, fingerprint
+
+ORIGINAL = Path(__file__).parents[2] / "configs" / "experiments" / "lasagna_original.yaml"
 
 
 class Toy(nn.Module):
@@ -96,6 +100,19 @@ def test_schedule(kind, middle):
     assert [factor(step) for step in range(5)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert factor(14) == pytest.approx(middle)
     assert factor(24) == factor(99) == pytest.approx(1.0 if kind == "constant" else 0.1)
+
+
+def test_the_originals_schedule_is_that_of_its_optimiser():
+    preset = OmegaConf.load(ORIGINAL)
+    own = Optimiser(**OmegaConf.to_container(preset.model.init_args.optimiser))
+    weight = torch.nn.Parameter(torch.zeros(2, 2))
+    optimizer = own.build({"weight": 1.0}, [("weight", weight)])
+    scheduler = own.scheduler(optimizer, lambda: preset.trainer.max_steps)
+    assert optimizer.param_groups[0]["lr"] == 0.0
+    rates = [own.lr * scheduler.lr_lambdas[0](step) for step in range(preset.trainer.max_steps + 1)]
+    # the rise is cut off where the fall, a line to the last step, is met
+    wanted = [3e-4 * min(step / 100, (18000 - step) / 17900) for step in range(18001)]
+    assert rates == pytest.approx(wanted, abs=1e-12)
 
 
 @pytest.mark.parametrize(

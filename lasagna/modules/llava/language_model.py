@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -18,19 +18,21 @@ from lasagna.batch import ImagePreparation, TextPreparation
 from lasagna.modules.adapters import LoRA
 from lasagna.modules.base import FeatureSpec, LanguageModel, VisualTower
 from lasagna.modules.checkpoint_folder import fill, read_state
-from lasagna.modules.llava.llama import make_llama, renew_positions
+from lasagna.modules.llava.llama import check_rows, make_llama, renew_positions, warn_of_unknown
 from lasagna.modules.llava.settings import find_tower, read_settings
-from lasagna.modules.llava.text_preparation import IMAGE_END, IMAGE_START, LlavaPreparation
+from lasagna.modules.llava.text_preparation import LlavaPreparation, added_tokens
 from lasagna.modules.llava.tokenizer import read_tokenizer
 from lasagna.modules.llava.tower import PatchMap, read_tower, tower_preparation
+from lasagna.modules.pretrained import Quantization, check_quantization
+
+_PROJECTOR = ("model.mm_projector.weight", "model.mm_projector.bias")
 
 
 class LlavaV1(LanguageModel):
     """LLaVA v1 (arXiv 2304.08485), the base of LaSagnA's released weights; hidden states are the original's.
 
     Reads a folder in the layout of LLaVA v1 or of a LaSagnA release: ``config.json``, ``tokenizer.model``,
-    ``added_tokens.json`` and weights, safetensors or PyTorch, in one file or several. Weights get torch's default
-    precision, whatever the file's. The tower is not trained.
+    ``added_tokens.json`` and weights, safetensors or PyTorch, in one file or several. The tower is not trained.
 
     Args:
         folder: The checkpoint's folder.
@@ -40,6 +42,9 @@ class LlavaV1(LanguageModel):
         train_projector: Whether the layer between tower and Llama is trained.
         centre_crop: Whether the tower sees the middle square of an image, as the original does, or all of it, padded.
         max_length: Longest row of tokens, the image's included; None for that of ``config.json``.
+        dtype: Precision of the weights of Llama, tower and projector; None for torch's default, whatever the file's.
+        quantization: Whether the Llama's linear layers are held in 4 or 8 bits, but for the output layer; needs a CUDA
+            device and bitsandbytes. They are frozen then.
         recompute: Whether training computes each block a second time rather than keep what it computed; less memory.
     """
 
@@ -53,6 +58,8 @@ class LlavaV1(LanguageModel):
         train_projector: bool = False,
         centre_crop: bool = True,
         max_length: int | None = None,
+        dtype: Literal["float32", "bfloat16"] | None = None,
+        quantization: Quantization | None = None,
         recompute: bool = False,
     ) -> None:
         super().__init__()
@@ -62,6 +69,8 @@ class LlavaV1(LanguageModel):
         self.train_projector = train_projector
         self.centre_crop = centre_crop
         self.max_length = max_length
+        self.weights_dtype: torch.dtype | None = None if dtype is None else getattr(torch, dtype)
+        self.quantization = quantization
         self.recompute = recompute
 
     @cached_property
@@ -93,18 +102,22 @@ class LlavaV1(LanguageModel):
 
         Raises:
             CheckpointError: If a folder, file or tensor is missing, cannot be read, or does not fit the others.
+            ConfigError: If it cannot be quantized here.
         """
+        check_quantization(self.quantization, self.folder)
         folder, source = Path(self.folder), f"folder: {self.folder!r}"
         place = find_tower(folder, self.tower_folder, self.settings)
         present, absent, image, *markers = special_tokens
-        # the original's order of adding them
-        tokenizer = read_tokenizer(folder).with_tokens([*markers, present, absent, IMAGE_START, IMAGE_END])
-        state = read_state(folder)
-        self.llama = make_llama(self.settings, state, len(tokenizer), source)
-        self.vision_tower = read_tower(place, int(self.settings.get("mm_vision_select_layer", -2)))
+        own, state = read_tokenizer(folder), read_state(folder)
+        check_rows(state, len(own), source)
+        tokenizer = own.with_tokens(added_tokens(markers, present, absent))
+        self.llama = make_llama(self.settings, state, len(tokenizer), source, self.weights_dtype, self.quantization)
+        layer = int(self.settings.get("mm_vision_select_layer", -2))
+        self.vision_tower = read_tower(place, layer, self.weights_dtype)
         with torch.device("meta"):
             self.mm_projector = nn.Linear(self.vision_tower.width, self.hidden_size)
-        fill(self.mm_projector, state, source, "model.mm_projector.")
+        fill(self.mm_projector, state, source, "model.mm_projector.", dtype=self.weights_dtype)
+        warn_of_unknown(state, {*self.llama.state_dict(), *_PROJECTOR}, source)
         self._freeze()
         # the image token stands behind all words, where embedding and head have no row
         length = self.max_length or int(self.llama.config.max_position_embeddings)
@@ -169,6 +182,8 @@ class LlavaV1(LanguageModel):
     def _freeze(self) -> None:
         self.vision_tower.requires_grad_(False)
         self.mm_projector.requires_grad_(self.train_projector)
+        if self.quantization is not None:
+            self.llama.requires_grad_(False)
         if self.recompute:
             self.llama.gradient_checkpointing_enable({"use_reentrant": False})
         if self.adapter is not None:

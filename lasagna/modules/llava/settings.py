@@ -16,10 +16,12 @@ _NEEDED = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attenti
 _FIRST = "model.layers.0."
 _LLAMA = (
     *_NEEDED,
-    "num_key_value_heads",
+    "attention_bias",
     "hidden_act",
     "initializer_range",
     "max_position_embeddings",
+    "mlp_bias",
+    "num_key_value_heads",
     "rms_norm_eps",
     "rope_scaling",
     "rope_theta",

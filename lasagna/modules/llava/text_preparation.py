@@ -11,6 +11,11 @@ IMAGE_START, IMAGE_END = "<im_start>", "<im_end>"
 """Tokens around an image, with word embeddings of their own."""
 
 
+def added_tokens(markers: Sequence[str], present: str, absent: str) -> list[str]:
+    """Return what a tokeniser is given, in the original's order: a prompt format's markers and tokens, the image's."""
+    return [*markers, present, absent, IMAGE_START, IMAGE_END]
+
+
 @dataclass(frozen=True)
 class LlavaPreparation:
     """LLaVA's tokeniser with as many image tokens between ``<im_start>`` and ``<im_end>`` as an image costs.

@@ -125,7 +125,8 @@ def read_tokenizer(folder: Path) -> LlavaTokenizer:
 
     Raises:
         CheckpointError: If the package sentencepiece or the file is missing, or the ids of added tokens do not run on
-            from those of the pieces, so that such a token would not be one piece.
+            from those of the pieces, so that such a token would not be one piece. Pieces may be listed too, with the
+            ids that they have, as newer versions of transformers list the core tokens.
     """
     try:
         from sentencepiece import SentencePieceProcessor
@@ -139,8 +140,10 @@ def read_tokenizer(folder: Path) -> LlavaTokenizer:
     except (OSError, RuntimeError) as fault:
         raise CheckpointError(f"folder: {path} is no sentencepiece model ({fault}); fetch it again") from fault
     extra = folder / "added_tokens.json"
-    added = read_json(extra) if extra.is_file() else {}
+    listed = read_json(extra) if extra.is_file() else {}
     first = pieces.get_piece_size()
+    known = {token for token, rank in listed.items() if rank in range(first) and pieces.id_to_piece(rank) == token}
+    added = {token: rank for token, rank in listed.items() if token not in known}
     if set(added.values()) != set(range(first, first + len(added))):
         raise CheckpointError(
             f"folder: the ids in {extra} are {list(added.values())}; the {len(added)} added tokens must have the ids "

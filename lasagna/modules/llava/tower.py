@@ -90,12 +90,13 @@ class PatchMap(VisualTower):
         return patches.transpose(1, 2).reshape(len(pixels), -1, *self.spec.grid)
 
 
-def read_tower(folder: Path, select_layer: int) -> Tower:
+def read_tower(folder: Path, select_layer: int, dtype: torch.dtype | None = None) -> Tower:
     """Make a tower with the weights of a folder in the usual layout; a whole CLIP's is as good as its image encoder's.
 
     Args:
         folder: The tower's folder.
         select_layer: Which hidden state is read.
+        dtype: Precision of the weights; None for torch's default.
 
     Raises:
         CheckpointError: If the folder is none, incomplete, or that of another kind of model.
@@ -105,7 +106,7 @@ def read_tower(folder: Path, select_layer: int) -> Tower:
         tower = Tower(config, select_layer)
     state = read_state(folder, "vision_tower")
     own = {name.partition(_MARK)[2]: tensor for name, tensor in state.items() if name.startswith(_MARK)}
-    fill(tower.clip, own or state, f"vision_tower: {str(folder)!r}")
+    fill(tower.clip, own or state, f"vision_tower: {str(folder)!r}", dtype=dtype)
     tower.clip.embeddings.position_ids = torch.arange(tower.tokens + 1)[None]  # no part of a checkpoint
     return tower
 

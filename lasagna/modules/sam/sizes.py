@@ -10,6 +10,9 @@ from lasagna.errors import CheckpointError
 Shapes = Mapping[str, tuple[int, ...]]
 """Name of a tensor in SAM's own layout to its shape."""
 
+SOURCE = "weights_file: it"
+_REMEDY = "give all files of a whole model, or a SAM checkpoint in its original names"
+
 
 @dataclass(frozen=True)
 class SamSize:
@@ -92,68 +95,68 @@ PRESETS = {
 """Image encoders of the published models."""
 
 
-def encoder_size(shapes: Shapes) -> SamSize:
+def encoder_size(shapes: Shapes, source: str = SOURCE) -> SamSize:
     """Read an image encoder's sizes off its tensors: head width and kind of a block off its relative positions.
 
     Args:
         shapes: The tensors of a whole checkpoint, in SAM's own names.
+        source: Setting that named the checkpoint and what it is, for messages.
 
     Raises:
         CheckpointError: If tensors that tell a size are missing.
     """
     root = "image_encoder."
-    embed_dim, _, patch, _ = _shape(shapes, f"{root}patch_embed.proj.weight", 4)
-    grid = _shape(shapes, f"{root}pos_embed", 4)[1]
-    depth = _count(shapes, f"{root}blocks.")
-    tables = [_shape(shapes, f"{root}blocks.{block}.attn.rel_pos_h", 2) for block in range(depth)]
+    embed_dim, _, patch, _ = _shape(source, shapes, f"{root}patch_embed.proj.weight", 4)
+    grid = _shape(source, shapes, f"{root}pos_embed", 4)[1]
+    depth = _count(source, shapes, f"{root}blocks.")
+    tables = [_shape(source, shapes, f"{root}blocks.{block}.attn.rel_pos_h", 2) for block in range(depth)]
     windows = {(rows + 1) // 2 for rows, _ in tables} - {grid}
     if len(windows) > 1:
-        raise CheckpointError(f"weights_file: its windows have several sizes, {sorted(windows)}, which SAM's do not")
+        raise CheckpointError(f"{source} has windows of several sizes, {sorted(windows)}, which SAM has not")
     return SamSize(
         embed_dim=embed_dim,
         depth=depth,
         heads=embed_dim // tables[0][1],
         global_blocks=tuple(block for block, (rows, _) in enumerate(tables) if rows == 2 * grid - 1),
-        mlp_dim=_shape(shapes, f"{root}blocks.0.mlp.lin1.weight", 2)[0],
+        mlp_dim=_shape(source, shapes, f"{root}blocks.0.mlp.lin1.weight", 2)[0],
         window=windows.pop() if windows else SamSize.window,
         image_size=grid * patch,
         patch=patch,
-        out_channels=_shape(shapes, f"{root}neck.0.weight", 4)[0],
+        out_channels=_shape(source, shapes, f"{root}neck.0.weight", 4)[0],
     )
 
 
-def head_size(shapes: Shapes) -> SamHeadSize:
+def head_size(shapes: Shapes, source: str = SOURCE) -> SamHeadSize:
     """Read the sizes of prompt encoder and mask decoder off their tensors.
 
     Args:
         shapes: The tensors of a whole checkpoint, in SAM's own names.
+        source: Setting that named the checkpoint and what it is, for messages.
 
     Raises:
         CheckpointError: If tensors that tell a size are missing.
     """
     root = "mask_decoder."
-    masks, prompt_dim = _shape(shapes, f"{root}mask_tokens.weight", 2)
+    masks, prompt_dim = _shape(source, shapes, f"{root}mask_tokens.weight", 2)
     return SamHeadSize(
         prompt_dim=prompt_dim,
-        depth=_count(shapes, f"{root}transformer.layers."),
-        mlp_dim=_shape(shapes, f"{root}transformer.layers.0.mlp.lin1.weight", 2)[0],
+        depth=_count(source, shapes, f"{root}transformer.layers."),
+        mlp_dim=_shape(source, shapes, f"{root}transformer.layers.0.mlp.lin1.weight", 2)[0],
         masks=masks,
-        mask_channels=_shape(shapes, "prompt_encoder.mask_downscaling.3.weight", 4)[0],
-        iou_dim=_shape(shapes, f"{root}iou_prediction_head.layers.0.weight", 2)[0],
-        iou_depth=_count(shapes, f"{root}iou_prediction_head.layers."),
+        mask_channels=_shape(source, shapes, "prompt_encoder.mask_downscaling.3.weight", 4)[0],
+        iou_dim=_shape(source, shapes, f"{root}iou_prediction_head.layers.0.weight", 2)[0],
+        iou_depth=_count(source, shapes, f"{root}iou_prediction_head.layers."),
     )
 
 
-def _shape(shapes: Shapes, name: str, axes: int) -> tuple[int, ...]:
+def _shape(source: str, shapes: Shapes, name: str, axes: int) -> tuple[int, ...]:
     if len(shapes.get(name, ())) != axes:
-        raise CheckpointError(
-            f"weights_file: it has no tensor {name} of {axes} axes; give a SAM checkpoint in its original names"
-        )
+        raise CheckpointError(f"{source} has no tensor {name} of {axes} axes; {_REMEDY}")
     return shapes[name]
 
 
-def _count(shapes: Shapes, root: str) -> int:
+def _count(source: str, shapes: Shapes, root: str) -> int:
     found = {name.removeprefix(root).split(".")[0] for name in shapes if name.startswith(root)}
     if not found:
-        raise CheckpointError(f"weights_file: it has no {root}*; give a SAM checkpoint in its original names")
+        raise CheckpointError(f"{source} has no {root}*; {_REMEDY}")
     return len(found)

@@ -33,17 +33,35 @@ def read_sam(path: str) -> dict[str, Tensor]:
     Raises:
         CheckpointError: If the file is missing, cannot be read, or holds nothing of SAM's.
     """
+    return split_sam(path)[0]
+
+
+def split_sam(path: str, argument: str = "weights_file") -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Read what ``read_sam`` does, and tell what else there is.
+
+    Args:
+        path: A file or folder as for ``read_sam``.
+        argument: The setting that named it, for messages.
+
+    Returns:
+        SAM's tensors, and the names of all others in the file.
+
+    Raises:
+        CheckpointError: As ``read_sam`` does.
+    """
     if not Path(path).exists():
-        raise CheckpointError(f"weights_file: there is no file {path!r}; check the path or leave it out")
-    state = read_state(path, "weights_file")
-    named = {}
+        raise CheckpointError(f"{argument}: there is no file {path!r}; check the path or leave it out")
+    state = read_state(path, argument)
+    named, others = {}, []
     for name, tensor in state.items():
         start = min((name.find(mark) for mark in _MARKS if mark in name), default=-1)
         if start >= 0:
             named[name[start:]] = tensor
+        else:
+            others.append(name)
     if not named:
-        raise CheckpointError(f"weights_file: {path} holds no {', no '.join(_MARKS)}; give a SAM checkpoint")
-    return named
+        raise CheckpointError(f"{argument}: {path} holds no {', no '.join(_MARKS)}; give a SAM checkpoint")
+    return named, tuple(others)
 
 
 def made_with(make: Callable[[], Network], state: dict[str, Tensor], root: str, path: str) -> Network:
