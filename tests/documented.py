@@ -118,7 +118,7 @@ def _run_of_a_sweep(command, log, inherited):
 
 
 def _write_coco(folder):
-    """Write two photographs of noise a split, in the layout of COCO's panoptic annotations."""
+    """Write two photographs of noise a split, in the layout of COCO's panoptic annotations and its instances."""
     names = ["sky-other-merged", "dog", "wall-brick", "person"]
     categories = [{"id": rank + 1, "name": name} for rank, name in enumerate(names)]
     for split in ("train2017", "val2017"):
@@ -133,6 +133,9 @@ def _write_coco(folder):
         images = [{"id": number, "file_name": f"{number}.jpg"} for number in (1, 2)]
         content = {"images": images, "categories": categories, "annotations": annotations}
         (folder / "annotations" / f"panoptic_{split}.json").write_text(json.dumps(content))
+        things = {"category_id": 2, "iscrowd": 0, "segmentation": [[4, 4, 30, 4, 30, 20, 4, 20]]}
+        content["annotations"] = [{"id": image["id"], "image_id": image["id"], **things} for image in images]
+        (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
 
 
 def _save(pixels, file):
