@@ -8,7 +8,6 @@ from itertools import islice
 from typing import TypeVar
 
 import torch
-from torch.utils.data import get_worker_info
 from webdataset.utils import pytorch_worker_info
 
 from lasagna.datamodules.shard_folder import Shard
@@ -66,5 +65,4 @@ def gathered(counts: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
 
 def worker() -> int:
     """Return which worker of the data loader this process is; 0 where there are none."""
-    info = get_worker_info()
-    return 0 if info is None else info.id
+    return int(pytorch_worker_info()[2])

@@ -26,8 +26,8 @@ from tiny_llava import SAM_SIZES, training_state, write_llava, write_release
 
 RECIPE = Path(__file__).parents[2] / "configs" / "experiments" / "lasagna_original.yaml"
 NAMES = ("sky", "the dog", "traffic light", "wall", "scissors")
-RATES = [3e-4 * factor for factor in (1 / 3, 2 / 3, 1, 2 / 3, 1 / 3)]
-"""Learning rate of each step, for a warm-up of two steps."""
+RATES = [3e-4 * factor for factor in (0, 1 / 2, 1, 2 / 3, 1 / 3)]
+"""Learning rate of each step, for a warm-up of two steps from 0 and a fall to 0 at the fifth."""
 GROUPS = ("embed_tokens", "lm_head", "lora_", "mask_decoder", "text_hidden_fcs")
 TASKS = {"Semantic": {}, "Referring": {"phrases": 2}, "VQA": {}, "Reasoning": {"explained": 0.5, "in_words": 0.2}}
 
