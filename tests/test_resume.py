@@ -65,7 +65,7 @@ def checkpoint(folder):
     return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_killed_run_goes_on_to_the_same_weights(tmp_path, scenes, workers):
     config = write_config(tmp_path, scenes)
     main(arguments(tmp_path / "whole", config, workers))

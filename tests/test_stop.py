@@ -27,7 +27,11 @@ def config(tmp_path_factory):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
-@pytest.mark.parametrize("signalled", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "signalled",
+    [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)],
+    ids=lambda number: number.name,
+)
 def test_training_that_is_stopped_says_how_to_go_on(signalled, config, tmp_path):
     words = [f"--config={config}", f"--trainer.default_root_dir={tmp_path}", "--trainer.max_steps=100000"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
