@@ -20,6 +20,7 @@ from lasagna.modules.base import LanguageModel
 from lasagna.modules.cached_prompts import CachedPrompts
 from lasagna.modules.decoding import Decoder
 from lasagna.modules.llava import LlavaV1
+from lasagna.modules.llava.settings import llama_config
 from lasagna.prompt_formats import RELEASED
 from lasagna.recipe import build, describe
 
@@ -420,3 +421,19 @@ def test_without_sentencepiece_its_extra_is_named(base, monkeypatch):
     monkeypatch.setitem(sys.modules, "sentencepiece", None)
     with pytest.raises(CheckpointError, match=r"install \"lasagna\[llava\]\""):
         built(base)
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        ({"rope_theta": 5e5}, "default"),
+        ({"rope_theta": 5e5, "rope_scaling": {"type": "linear", "factor": 2.0}}, "linear"),
+        ({"rope_parameters": {"rope_type": "default", "rope_theta": 5e5}}, "default"),
+        ({"rope_parameters": {"rope_type": "linear", "rope_theta": 5e5, "factor": 2.0}}, "linear"),
+    ],
+)
+def test_positions_are_told_in_the_old_and_the_new_spelling(settings, kind):
+    """Transformers 5 writes one entry where earlier versions wrote two."""
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4}
+    rope = llama_config(sizes | settings, 40).rope_parameters
+    assert (rope["rope_type"], rope["rope_theta"], rope.get("factor", 2.0)) == (kind, 5e5, 2.0)

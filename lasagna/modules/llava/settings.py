@@ -23,6 +23,7 @@ _LLAMA = (
     "mlp_bias",
     "num_key_value_heads",
     "rms_norm_eps",
+    "rope_parameters",
     "rope_scaling",
     "rope_theta",
 )
