@@ -56,9 +56,15 @@ class TimmEncoder(VisionEncoder):
         recompute: bool = False,
     ) -> None:
         super().__init__()
-        if not timm.is_model(model.split(".")[0]):
+        architecture, _, weights = model.partition(".")
+        if not timm.is_model(architecture):
             near = get_close_matches(model, timm.list_models(), n=5, cutoff=0.5)
             raise ValueError(f"model: timm has no {model!r}; near it are {near}, all are listed by timm.list_models()")
+        try:
+            timm.get_pretrained_cfg(model)
+        except RuntimeError as fault:
+            known = timm.list_pretrained(f"{architecture}.*")
+            raise ValueError(f"model: timm has no weights {weights!r} of {architecture!r}; it has {known}") from fault
         self.model = model
         self.pretrained = pretrained
         self.weights_file = weights_file
