@@ -68,7 +68,6 @@ def check_files(splits: Mapping[str, Split]) -> None:
                 f"source: {len(missing)} of the {len(split.files)} files that the split {name!r} needs are not there "
                 f"({shorten(list(map(str, missing)))}); unpack all of them, or go on without them by `--broken skip`"
             )
-
         images = (image for item in split.items if isinstance(image := getattr(item, "image", None), Path))
         if strange := [path for path in images if not _may_be_kept(path)]:
             raise LayoutError(
