@@ -35,6 +35,7 @@ def predict(
     threshold: float | None = None,
     calibrated_for: str | None = None,
     device: str = "auto",
+    frozen_check: bool = True,
 ) -> None:
     """Answer queries about a picture, or about each picture of a folder.
 
@@ -55,6 +56,7 @@ def predict(
             calibrate`` found for the checkpoint, or else 0.5.
         calibrated_for: Data set whose threshold of the calibration is taken; None for that over all.
         device: Where to compute: "cpu", "cuda", ...; "auto" for an accelerator if there is one.
+        frozen_check: Whether the frozen weights must be those that the checkpoint was trained with.
 
     Raises:
         QueryError: If nothing is asked, a query is empty, or it is longer than the model takes.
@@ -66,7 +68,7 @@ def predict(
     pictures = find_pictures(image)
     if threshold is not None and not 0 <= threshold <= 1:
         raise LasagnaError(f"threshold: expected a number in [0, 1], got {threshold}")
-    assistant = _assistant(ckpt, device, calibrated_for)
+    assistant = _assistant(ckpt, device, calibrated_for, frozen_check)
     if threshold is not None:
         assistant.presence_threshold = threshold
     failed = _answer_all(assistant, pictures, queries, out, decoding)
@@ -179,15 +181,15 @@ def _write(
     (out / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _assistant(ckpt: Path, device: str, calibrated: str | None) -> Assistant:
+def _assistant(ckpt: Path, device: str, calibrated: str | None, frozen_check: bool) -> Assistant:
     import torch
 
     from lasagna.loading import load
 
     if device == "auto":
         found = torch.accelerator.current_accelerator(check_available=True)
-        return load(ckpt, calibrated=calibrated).to(found or "cpu")
+        return load(ckpt, calibrated=calibrated, frozen_check=frozen_check).to(found or "cpu")
     try:
-        return load(ckpt, calibrated=calibrated).to(torch.device(device))
+        return load(ckpt, calibrated=calibrated, frozen_check=frozen_check).to(torch.device(device))
     except (RuntimeError, AssertionError) as fault:
         raise LasagnaError(f"device: {device!r} cannot be used ({str(fault).splitlines()[0]}); try cpu") from fault

@@ -86,8 +86,10 @@ class PromptFormat:
         """
         if kind not in self.prompts:
             raise QueryError(f"kind: {kind!r} is none of this prompt format; choose one of {', '.join(self.prompts)}")
-        if isinstance(query, str) or not all(isinstance(name, str) for name in query):
-            raise QueryError(f"query: expected a list of names such as {[str(query)]}, got {query!r}")
+        if isinstance(query, str):
+            raise QueryError(f"query: expected a list of names such as {[query]}, got the text {query!r}")
+        if not all(isinstance(name, str) for name in query):
+            raise QueryError(f"query: expected a list of names such as {list(map(str, query))}, got {list(query)}")
         if not query:
             raise QueryError("query: it is empty; name at least one category or phrase")
         if kind != "complex" and len(query) > 1:

@@ -374,3 +374,15 @@ def test_released_prompts_are_those_of_the_original(shared):
             if asked:
                 answer = RELEASED.render("referring", [(asked, True)])
                 assert f"{RELEASED.prompt('referring', [asked])} {answer}</s>" == talk
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ((1, "sun"), r"such as \['1', 'sun'\], got \[1, 'sun'\]"),
+        ("sun", r"such as \['sun'\], got the text 'sun'"),
+    ],
+)
+def test_what_is_no_list_of_names_is_shown_as_it_should_be(query, said):
+    with pytest.raises(QueryError, match=said):
+        PAPER.check("complex", query)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,12 @@ from lasagna.calibrating.fit import (
     f1,
     fit_temperature,
     fit_threshold,
+    is_lowest,
     negative_log_likelihood,
     scaled,
 )
 from lasagna.calibration_file import ALL, Calibration, checksum, write_calibration
+from lasagna.count_checks import check_counts
 from lasagna.datamodules import NegativeInjection, OrderRandomization, ShardDataModule, Source
 from lasagna.errors import ConfigError
 from lasagna.loading import load
@@ -35,7 +38,13 @@ FEWEST = 20
 
 
 def calibrate(
-    ckpt: Path, shards: list[str], limit: int = 200, batch_size: int = 8, device: str = "cpu", seed: int = 0
+    ckpt: Path,
+    shards: list[str],
+    limit: int = 200,
+    batch_size: int = 8,
+    device: str = "cpu",
+    seed: int = 0,
+    frozen_check: bool = True,
 ) -> None:
     """Fit the temperature of presence scores, and a threshold for each data set, and store them with the checkpoint.
 
@@ -49,15 +58,18 @@ def calibrate(
         batch_size: Images that are answered together.
         device: Where to compute: "cpu", "cuda", ...
         seed: Seed of the order of names.
+        frozen_check: Whether the frozen weights must be those that the checkpoint was trained with.
 
     Raises:
         CheckpointError: If the checkpoint cannot be used.
         ShardError: If a folder has no shards.
-        ConfigError: If there is nothing to calibrate on: few decisions, or only present or only absent names.
+        ConfigError: If a number is below 1, or there is nothing to calibrate on: few decisions, or only present or only
+            absent names.
     """
+    check_counts(limit=limit, batch_size=batch_size)
     sources = [Source(folder, Semantic()) for folder in shards]
     sets = [source.manifest.name for source in sources]
-    assistant = load(ckpt, calibrated=False).to(device)
+    assistant = load(ckpt, calibrated=False, frozen_check=frozen_check).to(device)
     found: dict[str, tuple[Scores, Truth]] = {}
     for name, source in zip(sets, sources, strict=True):
         scores, present = collect(assistant, source, limit, batch_size, seed)
@@ -88,17 +100,24 @@ def collect(assistant: Assistant, source: Source, limit: int, batch_size: int, s
     """
     strategies = [NegativeInjection(), OrderRandomization()]
     data = ShardDataModule(
-        test=[source], evaluation_strategies=strategies, evaluation_batch_size=batch_size, num_workers=0, seed=seed
+        test=[source],
+        evaluation_strategies=strategies,
+        evaluation_batch_size=min(batch_size, limit),
+        num_workers=0,
+        seed=seed,
     )
     data.setup("test")
     data.connect(assistant.preparation)
     scores: list[float] = []
     present: list[bool] = []
-    batches = max(1, -(-min(limit, source.shard_set.records) // batch_size))
-    loader = zip(range(batches), data.test_dataloader()[0], strict=False)
-    for _, batch in track(loader, f"asking about {source.manifest.name}", total=batches):
+    size = data.evaluation_batch_size
+    firsts = range(0, max(1, min(limit, source.shard_set.records)), size)
+    loader = zip(firsts, data.test_dataloader()[0], strict=False)
+    for first, batch in track(loader, f"asking about {source.manifest.name}", total=len(firsts)):
         batch = batch.to(assistant.device)
         for sample, given in zip(batch.samples, answer(assistant, batch, ("ordered",))["ordered"], strict=True):
+            if first + sample.image >= limit:
+                continue
             there = {entry.name for entry in sample.dialogue.entries if entry.present}
             scores += [entry.score for entry in given.entries]
             present += [entry.name in there for entry in given.entries]
@@ -107,6 +126,8 @@ def collect(assistant: Assistant, source: Source, limit: int, batch_size: int, s
 
 def fit(found: dict[str, tuple[Scores, Truth]], checkpoint: str) -> Calibration:
     """Fit one temperature over all sets, and thresholds for each and for all.
+
+    Decisions without a fault do not say how sharp scores should be; the temperature is 1 then, with a warning.
 
     Args:
         found: Scores and truth of each set.
@@ -122,6 +143,13 @@ def fit(found: dict[str, tuple[Scores, Truth]], checkpoint: str) -> Calibration:
             f"on; give at least {FEWEST}, with present and absent names"
         )
     temperature = fit_temperature(scores, present)
+    if is_lowest(temperature):
+        warnings.warn(
+            f"shards: {len(scores)} decisions tell present from absent names so well that ever sharper scores would be "
+            "likelier; the temperature stays 1. Calibrate on more, or harder, validation data for another one",
+            stacklevel=2,
+        )
+        temperature = 1.0
     parts = {ALL: (scores, present), **found}
     thresholds = {name: fit_threshold(scaled(part, temperature), truth) for name, (part, truth) in parts.items()}
     figures = {

@@ -46,6 +46,11 @@ def fit_temperature(scores: Scores, present: Truth) -> float:
     return float(np.exp((low + high) / 2))
 
 
+def is_lowest(temperature: float) -> bool:
+    """Say whether a fitted temperature is where the search ends, which happens if scores separate without a fault."""
+    return bool(np.log(temperature) < _RANGE[0] + 0.01)
+
+
 def f1(scores: Scores, present: Truth, threshold: float) -> float:
     """Return F1 of calling present what scores at least a threshold; 0 if nothing is or is called present."""
     called = scores >= threshold

@@ -47,6 +47,7 @@ class Job:
         device: Where to compute.
         teacher_forced: Whether phrases are also scored with the answer given.
         processes: How many processes share the records.
+        frozen_check: Whether the frozen weights must be those that the checkpoint was trained with.
     """
 
     ckpt: Path
@@ -61,6 +62,7 @@ class Job:
     device: str
     teacher_forced: bool = False
     processes: int = 1
+    frozen_check: bool = True
 
     def passes(self) -> tuple[list[Pass], int]:
         """Return the passes and how many images are answered together."""
@@ -78,7 +80,7 @@ class Job:
 
     def assistant(self) -> Assistant:
         """Load the assistant."""
-        return load(self.ckpt).to(find_device(self.device))
+        return load(self.ckpt, frozen_check=self.frozen_check).to(find_device(self.device))
 
     def thresholds(self, passes: Sequence[Pass], assistant: Assistant) -> dict[str, float]:
         """Return the score from which names are called present, by name of the pass.

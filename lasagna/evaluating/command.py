@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lasagna.count_checks import check_counts
 from lasagna.errors import ConfigError, LasagnaError
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ def evaluate(
     threshold: float | None = None,
     seed: int = 0,
     device: str = "auto",
+    frozen_check: bool = True,
 ) -> None:
     """Answer all sources of a data set, score the answers by every protocol, and write a report.
 
@@ -55,6 +58,7 @@ def evaluate(
             that which ``lasagna calibrate`` found for a data set.
         seed: Seed of what is asked.
         device: Where to compute: "cpu", "cuda", ...; "auto" for an accelerator if there is one.
+        frozen_check: Whether the frozen weights must be those that the checkpoint was trained with.
 
     Raises:
         LasagnaError: If the checkpoint, the data or the folder cannot be used; says what to do.
@@ -70,7 +74,7 @@ def evaluate(
         folder = out or Path("evaluation")
         ways = _DECODINGS[decoding]
         job = _job(ckpt, data, folder, split, ways, chosen, limit, batch_size, threshold, seed, device, teacher_forced)
-        header = _answer(job, processes)
+        header = _answer(replace(job, frozen_check=frozen_check), processes)
     passes, _ = job.passes()
     outcomes = score_passes(passes, folder)
     write_report(outcomes, header, out or folder, folder)
@@ -86,9 +90,7 @@ def _check(
 ) -> None:
     if (ckpt is None) == (predictions is None):
         raise ConfigError("ckpt: give either --ckpt, to answer, or --predictions, to score stored answers again")
-    for name, value in (("processes", processes), ("limit", limit), ("batch_size", batch_size)):
-        if value is not None and value < 1:
-            raise ConfigError(f"{name}: expected a whole number from 1, got {value}")
+    check_counts(processes=processes, limit=limit, batch_size=batch_size)
     if threshold is not None and not 0 <= threshold <= 1:
         raise LasagnaError(f"threshold: expected a number in [0, 1], got {threshold}")
 

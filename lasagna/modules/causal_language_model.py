@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, DynamicCache
+from transformers import AutoModelForCausalLM
 
 from lasagna.batch import TextPreparation
 from lasagna.errors import ConfigError
@@ -29,13 +29,15 @@ from lasagna.modules.pretrained import (
 )
 from lasagna.modules.text_preparation import TokenizerPreparation
 from lasagna.modules.tiny.projector import ImageProjector
+from lasagna.modules.whole_cache import whole_cache
 
 
 class CausalLanguageModel(LanguageModel):
     """A language model that has never seen an image learns to read the vision encoder's main map.
 
-    Proven with Llama (SmolLM2), Qwen2, GPT-NeoX, GPT-2 and OPT; others that take ``inputs_embeds`` and
-    ``position_ids`` should work alike. Models with a running state, such as Mamba and its hybrids, are refused.
+    Proven with Llama (SmolLM2), Qwen2, GPT-NeoX, GPT-2 and OPT, and, where layers look back a window only, with
+    Mistral, Qwen2, Gemma 2, Gemma 3 and Cohere 2; others that take ``inputs_embeds`` and ``position_ids`` should work
+    alike. Models with a running state, such as Mamba and its hybrids, are refused.
 
     Args:
         model: Folder in transformers' layout, a name on the hub, or settings ("model_type" and sizes) of one with
@@ -170,7 +172,7 @@ class CausalLanguageModel(LanguageModel):
 
     def new_cache(self) -> Any:  # noqa: ANN401
         """Return an empty key-value cache."""
-        return DynamicCache(config=self.llm.config)
+        return whole_cache(self.llm.config)
 
     def _check(self, config: Any) -> None:  # noqa: ANN401
         """Check what can be checked before weights are read."""

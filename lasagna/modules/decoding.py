@@ -178,7 +178,7 @@ class Decoder:
             written.append(coming)
             text = self.text.text(written)
             # a letter may take several tokens, and its first ones are no text yet
-            if text.startswith(told) and not text.endswith("\ufffd"):
+            if text != told and text.startswith(told) and not text.endswith("\ufffd"):
                 yield text[len(told) :]
                 told = text
         if earlier is not None:

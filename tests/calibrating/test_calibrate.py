@@ -5,11 +5,13 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tiny_run import write_config, write_scenes
 
 import lasagna
 from lasagna.__main__ import main
+from lasagna.calibrating import command
 from lasagna.calibration_file import calibration_file, checksum
 from lasagna.cli import main as train
 from lasagna.errors import CheckpointError
@@ -60,6 +62,40 @@ def test_scores_are_scaled_where_the_checkpoint_is_used(place, tmp_path, capsys)
     assert lasagna.load(ckpt, calibrated="scenes").presence_threshold == found["thresholds"]["scenes"]
     with pytest.raises(CheckpointError, match="'other' was not calibrated; there are all, scenes"):
         lasagna.load(ckpt, calibrated="other")
+
+
+def test_a_limit_counts_records(place, monkeypatch):
+    """Each scene is asked about its 24 categories, however many are answered together."""
+    ckpt, scenes = place
+    seen = []
+    monkeypatch.setattr(command, "draw_reliability", lambda found, *_: seen.append(len(found["scenes"][0])))
+    for batch_size in (2, 8):
+        calibrate(ckpt, scenes / "val", limit=3, batch_size=batch_size)
+    assert seen == [3 * 24] * 2
+
+
+@pytest.mark.parametrize(("name", "value"), [("limit", -5), ("limit", 0), ("batch_size", 0)])
+def test_numbers_that_cannot_be_are_refused(place, capsys, name, value):
+    ckpt, scenes = place
+    with pytest.raises(SystemExit):
+        calibrate(ckpt, scenes / "val", **{name: value})
+    assert f"{name}: expected a whole number from 1, got {value}" in capsys.readouterr().err
+    assert not calibration_file(ckpt).exists()
+
+
+def test_other_frozen_weights_are_taken_where_one_says_so(place, tmp_path, capsys):
+    """As the error advises, by both commands."""
+    ckpt, scenes = place
+    checkpoint = torch.load(ckpt, weights_only=True)
+    checkpoint["fresh_weights_seed"] += 1
+    torch.save(checkpoint, ckpt)
+    Image.fromarray(np.full((32, 32, 3), 90, np.uint8)).save(tmp_path / "a.png")
+    predict = ["--image", str(tmp_path / "a.png"), "--query", "sky", "--out", str(tmp_path / "out")]
+    for words in (["calibrate", str(scenes / "val"), "--limit=2"], ["predict", *predict]):
+        with pytest.raises(SystemExit):
+            main([*words, "--ckpt", str(ckpt)])
+        assert "frozen_check: false" in capsys.readouterr().err
+        main([*words, "--ckpt", str(ckpt), "--frozen_check", "false"])
 
 
 def test_predict_takes_the_threshold_of_the_calibration_unless_one_is_given(place, tmp_path):

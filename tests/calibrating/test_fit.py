@@ -1,9 +1,12 @@
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, log_loss
 
+from lasagna.calibrating.command import fit
 from lasagna.calibrating.fit import (
     calibration_error,
     f1,
@@ -32,6 +35,23 @@ def test_the_temperature_is_found(temperature):
     assert negative_log_likelihood(after, present) <= negative_log_likelihood(scores, present)
     assert calibration_error(after, present) < 0.02
     assert np.array_equal(after >= 0.5, scores >= 0.5)
+
+
+@pytest.mark.parametrize("far", [0.51, 0.6, 0.999])
+def test_scores_that_separate_without_a_fault_are_left_as_they_are(far):
+    """Any sharper scores would be likelier then, up to the end of the search."""
+    present = np.arange(40) % 2 == 0
+    scores = np.where(present, far, 1 - far)
+    with pytest.warns(UserWarning, match="40 decisions tell present from absent .*temperature stays 1"):
+        found = fit({"scenes": (scores, present)}, "0")
+    assert found.temperature == 1.0
+    assert found.figures["all"]["f1"] == 1.0
+
+
+def test_scores_that_do_not_separate_are_scaled_without_a_word():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert fit({"scenes": drawn(0.4)}, "0").temperature == pytest.approx(0.4, rel=0.06)
 
 
 def test_likelihood_and_f1_are_those_of_scikit_learn():

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
+import torch
 from tiny_run import write_config, write_scenes
 
 from lasagna.__main__ import main
@@ -271,3 +272,13 @@ def test_what_cannot_be_used_is_told_before_anything_is_written(place, tmp_path,
     ckpt = ["--ckpt", place / "run" / "checkpoints" / "last.ckpt", "--out", tmp_path / "out"] if options else []
     assert reason in refused(capsys, *ckpt, *given)
     assert not (tmp_path / "out").exists()
+
+
+def test_other_frozen_weights_are_taken_where_one_says_so(place, tmp_path, capsys):
+    checkpoint = torch.load(place / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    checkpoint["fresh_weights_seed"] += 1
+    torch.save(checkpoint, changed := tmp_path / "changed.ckpt")
+    options = ["--ckpt", changed, "--out", tmp_path / "out", "--limit", 1, "--controls", "[]", "--device", "cpu"]
+    assert "frozen_check: false" in refused(capsys, *options)
+    main(["evaluate", *map(str, options), "--frozen_check", "false"])
+    assert len(lines(tmp_path / "out")) == 1

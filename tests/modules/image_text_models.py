@@ -113,7 +113,14 @@ CONFIGS = {
 
 
 SECOND = {"model_type": "gemma2", "head_dim": 8, "sliding_window": 600, "final_logit_softcapping": None}
-SETTINGS = CONFIGS | {"paligemma2": CONFIGS["paligemma"] | {"text_config": TEXT | SECOND}}
+MISTRAL = TEXT | {"model_type": "mistral", "head_dim": 8, "sliding_window": 16}
+WINDOWED = QWEN_TEXT | {"use_sliding_window": True, "sliding_window": 16, "max_window_layers": 1}
+SETTINGS = CONFIGS | {
+    "paligemma2": CONFIGS["paligemma"] | {"text_config": TEXT | SECOND},
+    "paligemma2_short": CONFIGS["paligemma"] | {"text_config": TEXT | SECOND | {"sliding_window": 80}},
+    "llava_mistral": CONFIGS["llava"] | {"text_config": MISTRAL},
+    "qwen2_vl_windowed": CONFIGS["qwen2_vl"] | {"text_config": WINDOWED},
+}
 
 
 SIDES = (None, 56, 98)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest_modules import plain_logits, random_assistant
+from conftest_modules import dictate, plain_logits, random_assistant
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -163,9 +163,16 @@ def test_a_format_without_further_rounds_cannot_remember(assistant):
 def test_pieces_of_a_stream_are_the_answer(assistant):
     chat = assistant.chat(IMAGE)
     pieces = list(chat.stream("what is it"))
-    assert len(pieces) > 1
+    assert len(pieces) > 1 and all(pieces)
     assert "".join(pieces) == assistant.answer(IMAGE, ["what is it"], kind="question").text
     assert chat.rounds[-1].answer.text == "".join(pieces)
+
+
+def test_a_stream_has_no_empty_pieces(monkeypatch):
+    """The end token is no text."""
+    assistant = random_assistant(3)
+    dictate(monkeypatch, assistant.language_model, assistant.preparation.text.answer_ids("blue sky"))
+    assert list(assistant.chat(IMAGE).stream("what is it")) == ["blue", " sky"]
 
 
 def test_bad_rounds_leave_the_talk_as_it_was(assistant):

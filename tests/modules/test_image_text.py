@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from conftest_modules import greedy_under_grammar
 from image_text_models import CONFIGS, FEATURES, SETTINGS, SIDES, built, made
 from test_language_models import LanguageModelContract
 from transformers import Qwen2VLImageProcessor
 
+from lasagna.batch import Query
 from lasagna.errors import ConfigError
 from lasagna.modules import Assistant, LoRA, TinyMaskHead, TinyVisionEncoder
+from lasagna.modules.decoding import Decoder
 from lasagna.modules.image_text import FAMILIES, ImageTextModel, language_model
 from lasagna.modules.image_text.families import grid_positions
 from lasagna.prompt_formats import PAPER, TINY
@@ -203,6 +206,20 @@ class TestPaliGemma2(TestPaliGemma):
     def test_rows_longer_than_layers_look_back_are_refused(self):
         with pytest.raises(ConfigError, match="max_length: layers of this model look back 600 tokens, got 601"):
             built(self.kind, max_length=601)
+
+
+@pytest.mark.parametrize("kind", ["llava_mistral", "qwen2_vl_windowed", "paligemma2_short"])
+def test_layers_that_look_back_a_window_decode_as_one_forward_does(kind):
+    """Rows that pass the window; PaliGemma's do so with their padding alone."""
+    window = SETTINGS[kind]["text_config"]["sliding_window"]
+    model = built(kind, max_length=80)
+    vectors = model.embed_image([torch.randn(2, 3, 28, 28, generator=torch.Generator().manual_seed(1))]).detach()
+    queries = [Query(0, "complex", tuple("abcdefghi")), Query(1, "referring", (" ".join(["old oak"] * 13),))]
+    prompts = [model.preparation.prompt_ids(TINY.prompt(query.kind, query.names)) for query in queries]
+    answer = model.preparation.answer_ids(TINY.render("complex", [(name, True) for name in queries[0].names]))
+    assert max(map(len, prompts)) + len(answer) > window
+    for decoded, query in zip(Decoder(model, TINY).ordered(vectors, queries), queries, strict=True):
+        assert decoded.present == greedy_under_grammar(model, TINY, vectors, query)
 
 
 class TestQwen2VL(TestLlava):

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest_modules import greedy_under_grammar
+from conftest_modules import greedy_under_grammar, plain_logits
 
 from lasagna.batch import Query
 from lasagna.errors import ConfigError
@@ -76,6 +76,24 @@ CONFIGS = {
         "vocab_size": 60,
         "max_position_embeddings": 256,
     },
+}
+WINDOW = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "vocab_size": 60,
+    "sliding_window": 16,
+}
+"""Sizes of models that look back 16 tokens, fewer than most queries here have with their answers."""
+WINDOWED = {
+    "mistral": {},
+    "qwen2": {"use_sliding_window": True, "max_window_layers": 1},
+    "gemma2": {"query_pre_attn_scalar": 8},
+    "gemma3_text": {"query_pre_attn_scalar": 8, "layer_types": ["sliding_attention", "full_attention"]},
+    "cohere2": {"layer_types": ["sliding_attention", "full_attention"]},
 }
 
 
@@ -288,6 +306,69 @@ class TestGPT2(TestLlama):
 
 class TestOPT(TestLlama):
     kind = "opt"
+
+
+class TestMistral(TestLlama):
+    """All layers look back a window."""
+
+    kind = "mistral"
+
+    def make(self, **settings):
+        sizes = {"model_type": self.kind, **WINDOW, **WINDOWED[self.kind]}
+        return CausalLanguageModel(sizes, "words", **{"image_grid": (2, 2), "max_length": 256} | settings)
+
+
+@pytest.mark.parametrize("kind", WINDOWED)
+class TestWindows:
+    """Models some layers of which look back fewer tokens than a row has, against whole forwards without a cache."""
+
+    def build(self, kind):
+        contract = TestMistral()
+        contract.kind = kind
+        model = contract.lively(contract.build())
+        return model, contract.vectors(model, 2).detach()
+
+    def test_the_window_is_looked_through(self, kind):
+        """Where it is as long as the row, the model answers otherwise."""
+        model, vectors = self.build(kind)
+        row = model.preparation.prompt_ids(TINY.prompt("complex", QUERIES[4].names))
+        narrow, config = plain_logits(model, row, vectors[0]), model.llm.config
+        assert len(row) >= 2 * config.sliding_window
+        config.sliding_window = 256
+        assert not torch.allclose(narrow, plain_logits(model, row, vectors[0]), atol=1e-3)
+
+    def test_ordered_decoding_is_greedy_under_the_grammar(self, kind):
+        model, vectors = self.build(kind)
+        decoded = Decoder(model, TINY).ordered(vectors, QUERIES)
+        wanted = [greedy_under_grammar(model, TINY, vectors, query) for query in QUERIES]
+        assert [answer.present for answer in decoded] == wanted
+        assert {True, False} == {there for answer in wanted for there in answer}
+
+    def test_free_decoding_is_greedy(self, kind):
+        model, vectors = self.build(kind)
+        decoded = Decoder(model, TINY).free(vectors, QUERIES[2:5], most=20)
+        for query, answer in zip(QUERIES[2:5], decoded, strict=True):
+            assert answer.text == model.preparation.text(greedy(model, vectors[query.image], query, 20))
+
+    def test_rounds_of_a_talk_are_as_if_all_were_read_again(self, kind):
+        model, vectors = self.build(kind)
+        decoder, talks = Decoder(model, replace(TINY, next_round="")), [Earlier(), Earlier()]
+        for query in (QUERIES[0], QUERIES[5], QUERIES[2]):
+            answers = [decoder.ordered(vectors[:1], [query], talk)[0] for talk in talks]
+            assert answers[0].present == answers[1].present
+            torch.testing.assert_close(answers[0].hidden, answers[1].hidden, atol=1e-3, rtol=1e-3)
+            talks[1]._cached = None
+
+
+def greedy(model, vectors, query, most):
+    """Write tokens one at a time, each time over the whole sequence."""
+    image_id, end = model.image_token_id, model.preparation.end_token_id
+    row, written = model.preparation.prompt_ids(TINY.prompt(query.kind, query.names)), []
+    while len(written) < most and end not in written:
+        logits = plain_logits(model, row + written, vectors)
+        logits[image_id] = -torch.inf
+        written.append(int(logits.argmax()))
+    return written
 
 
 def built(**settings):

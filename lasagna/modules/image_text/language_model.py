@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForImageTextToText, DynamicCache
+from transformers import AutoModelForImageTextToText
 
 from lasagna.batch import ImagePreparation, TextPreparation
 from lasagna.errors import ConfigError
@@ -35,6 +35,7 @@ from lasagna.modules.pretrained import (
     read_tokenizer,
     unknown,
 )
+from lasagna.modules.whole_cache import whole_cache
 
 
 class ImageTextModel(LanguageModel):
@@ -205,7 +206,7 @@ class ImageTextModel(LanguageModel):
 
     def new_cache(self) -> Any:  # noqa: ANN401
         """Return an empty key-value cache."""
-        return DynamicCache(config=self.decoder.config)
+        return whole_cache(self.decoder.config)
 
     @property
     def decoder(self) -> nn.Module:

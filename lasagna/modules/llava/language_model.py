@@ -12,7 +12,6 @@ from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache
 
 from lasagna.batch import ImagePreparation, TextPreparation
 from lasagna.modules.adapters import LoRA
@@ -24,6 +23,7 @@ from lasagna.modules.llava.text_preparation import LlavaPreparation, added_token
 from lasagna.modules.llava.tokenizer import read_tokenizer
 from lasagna.modules.llava.tower import PatchMap, read_tower, tower_preparation
 from lasagna.modules.pretrained import Quantization, check_quantization
+from lasagna.modules.whole_cache import whole_cache
 
 _PROJECTOR = ("model.mm_projector.weight", "model.mm_projector.bias")
 
@@ -170,7 +170,7 @@ class LlavaV1(LanguageModel):
 
     def new_cache(self) -> Any:  # noqa: ANN401
         """Return an empty key-value cache."""
-        return DynamicCache(config=self.llama.config)
+        return whole_cache(self.llama.config)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move or convert the layers, as ``to`` and its like do, but for what must stay in full precision."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from lasagna.batch import TextPreparation
 from lasagna.errors import ConfigError
@@ -18,6 +18,7 @@ from lasagna.modules.tiny.projector import ImageProjector
 from lasagna.modules.tiny.text_preparation import WordPreparation
 from lasagna.modules.tiny.tokenizer import NO, YES, build_tokenizer
 from lasagna.modules.tiny.weights import load_packaged, packaged_words
+from lasagna.modules.whole_cache import whole_cache
 
 HIDDEN, LAYERS, HEADS, MIDDLE = 128, 4, 4, 384
 
@@ -122,7 +123,7 @@ class TinyLanguageModel(LanguageModel):
 
     def new_cache(self) -> Any:  # noqa: ANN401
         """Return an empty key-value cache."""
-        return DynamicCache(config=self.llama.config)
+        return whole_cache(self.llama.config)
 
     def _add_tokens(self, special_tokens: Sequence[str]) -> None:
         known = len(self.tokenizer)
