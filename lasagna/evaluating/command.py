@@ -69,9 +69,9 @@ def evaluate(
         LasagnaError: If the checkpoint, the data or the folder cannot be used; says what to do.
     """
     _check(ckpt, predictions, processes, limit, batch_size, threshold)
+    from lasagna.datamodules.share import node
     from lasagna.evaluating.answering import Job
 
-    header: dict[str, Any] | None
     if predictions is not None:
         job, header = _again(predictions, data, split)
     else:
@@ -89,7 +89,7 @@ def evaluate(
             teacher_forced=teacher_forced,
         )
         header = _answer(job, processes)
-    if header is not None:
+    if node()[0] == 0:
         _score(job, header, out or job.out)
 
 
@@ -119,8 +119,8 @@ def _choose(ckpt: Any, data: str | None, split: str) -> DataChoice:  # noqa: ANN
     return choose_data(data, split, read_checkpoint(ckpt).get(CONFIG))
 
 
-def _answer(job: Job, processes: int) -> dict[str, Any] | None:
-    """Answer what has no answer yet; return the header, or None where another process scores the answers."""
+def _answer(job: Job, processes: int) -> dict[str, Any]:
+    """Answer what has no answer yet, or this process's part of it; return the header."""
     from lasagna.datamodules.share import Share, node
     from lasagna.evaluating.launched import answer_first, answer_further
 
@@ -132,10 +132,7 @@ def _answer(job: Job, processes: int) -> dict[str, Any] | None:
             f"processes: got {processes}, and {parts} processes were started already, as RANK and WORLD_SIZE in the "
             "environment say; leave --processes out, or start it without torchrun"
         )
-    if part == 0:
-        return answer_first(job, parts)
-    answer_further(job, Share(part, parts))
-    return None
+    return answer_first(job, parts) if part == 0 else answer_further(job, Share(part, parts))
 
 
 def _answer_here(job: Job, processes: int) -> dict[str, Any]:

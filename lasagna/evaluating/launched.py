@@ -49,8 +49,8 @@ def answer_first(job: Job, processes: int) -> dict[str, Any]:
     return header
 
 
-def answer_further(job: Job, share: Share) -> None:
-    """Answer a part of an evaluation that the first process begins.
+def answer_further(job: Job, share: Share) -> dict[str, Any]:
+    """Answer a part of an evaluation that the first process begins; return the header.
 
     Args:
         job: The evaluation.
@@ -62,9 +62,11 @@ def answer_further(job: Job, share: Share) -> None:
     job = replace(job, processes=share.parts, device=_device(job.device))
     assistant = job.assistant()
     # shards that the data writes are there when the first process has begun
-    _wait((job.out / HEADER).is_file, lambda: None, f"process 0 of {share.parts} has not begun in {job.out}")
-    join(job.out, header_of(job, job.passes()[0], assistant))
+    _wait((job.out / HEADER).is_file, lambda: None, lambda: f"process 0 of {share.parts} has not begun in {job.out}")
+    header = header_of(job, job.passes()[0], assistant)
+    join(job.out, header)
     answer_all(job, assistant, part=share.part)
+    return header
 
 
 def _device(device: str) -> str:
@@ -89,7 +91,7 @@ def _wait_for_answers(job: Job, passes: Sequence[Pass]) -> None:
             awaited.difference_update(read_lines(job.out))
         return not awaited
 
-    _wait(complete, sizes, f"{len(awaited)} records of other processes have no answers in {job.out}")
+    _wait(complete, sizes, lambda: f"{len(awaited)} records of other processes have no answers in {job.out}")
 
 
 def _missing(job: Job, passes: Sequence[Pass]) -> set[Place]:
@@ -102,14 +104,14 @@ def _missing(job: Job, passes: Sequence[Pass]) -> set[Place]:
     }
 
 
-def _wait(ready: Callable[[], bool], progress: Callable[[], object], problem: str) -> None:
+def _wait(ready: Callable[[], bool], progress: Callable[[], object], problem: Callable[[], str]) -> None:
     last, since = progress(), monotonic()
     while not ready():
         if (now := progress()) != last:
             last, since = now, monotonic()
         if monotonic() - since > PATIENCE:
             raise LasagnaError(
-                f"{problem}, and nothing new came for {PATIENCE / 60:.0f} minutes; the folder has to be the same for "
+                f"{problem()}, and nothing new came for {PATIENCE / 60:.0f} minutes; the folder has to be the same for "
                 "all processes: look at what the others say, and give the same command again, and it goes on"
             )
         sleep(_PAUSE)

@@ -6,10 +6,12 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from base64 import b64decode
 from dataclasses import replace
 from html import escape, unescape
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -137,6 +139,31 @@ def test_processes_share_the_work_and_count_nothing_twice(place, whole, tmp_path
 def test_two_processes_at_the_same_time(place, tmp_path):
     run(place, tmp_path, "--processes", 2, "--limit", 2, "--controls", "[]")
     assert [len(file.read_text().splitlines()) for file in sorted(tmp_path.glob("predictions-*"))] == [1, 1]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="needs /proc to see processes")
+def test_no_process_outlives_a_command_that_was_killed(place, tmp_path):
+    ckpt = place / "run" / "checkpoints" / "last.ckpt"
+    options = ["--ckpt", ckpt, "--out", tmp_path / "out", "--device", "cpu", "--processes", "2"]
+    with subprocess.Popen([sys.executable, "-m", "lasagna", "evaluate", *map(str, options)]) as parent:
+        children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+        while parent.poll() is None and not predictions_file(tmp_path / "out", 0).exists():
+            time.sleep(0.02)
+        started = children.read_text().split()
+        parent.kill()
+    assert len(started) >= 2
+    end = time.monotonic() + 30
+    while (left := [pid for pid in started if is_there(pid)]) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not left
+
+
+def is_there(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_processes_of_a_launcher_share_the_work_and_the_first_one_scores(place, whole, tmp_path, monkeypatch):
