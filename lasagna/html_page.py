@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import groupby
+from pathlib import Path
+
+from lasagna.embedded_picture import data_uri
 
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:70em;margin:2em auto;padding:0 1em;"
@@ -22,17 +25,18 @@ _PICTURE = re.compile(r"!\[(.*)\]\((.+)\)")
 _BAR = re.compile(r"(?<!\\)\|")
 
 
-def to_page(title: str, markdown: str, pictures: Sequence[str] = ()) -> str:
-    r"""Return a page that needs nothing but the pictures beside it.
+def to_page(title: str, markdown: str, pictures: Sequence[str] = (), folder: Path | None = None) -> str:
+    r"""Return a page that needs nothing else, or nothing but the pictures beside it.
 
     Args:
         title: Its title.
         markdown: Headings with ``#``, lists with ``-``, tables with ``|`` (columns of numbers with ``---:``, and ``\|``
             within a cell), ``**bold**``, pictures by themselves (``![caption](file)``) and plain lines.
         pictures: File names of pictures, shown after the text.
+        folder: The folder of all pictures, which are put into the page; None for a page that refers to them.
     """
-    body = [_block(kind, list(lines)) for kind, lines in groupby(markdown.splitlines(), _kind)]
-    shown = [_figure(name, name) for name in pictures]
+    body = [_block(kind, list(lines), folder) for kind, lines in groupby(markdown.splitlines(), _kind)]
+    shown = [_figure(name, name, folder) for name in pictures]
     meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
     head = f"{meta}<title>{escape(title)}</title><style>{_STYLE}</style>"
     return "\n".join(
@@ -44,7 +48,7 @@ def _kind(line: str) -> str:
     return {"#": "heading", "-": "list", "|": "table", "!": "picture"}.get(line[:1], "text")
 
 
-def _block(kind: str, lines: list[str]) -> str:
+def _block(kind: str, lines: list[str], folder: Path | None) -> str:
     if kind == "heading":
         return "\n".join(f"<h{_level(line)}>{_inline(line.lstrip('# '))}</h{_level(line)}>" for line in lines)
     if kind == "list":
@@ -53,7 +57,7 @@ def _block(kind: str, lines: list[str]) -> str:
         return '<div class="wide"><table>' + "".join(_rows(lines)) + "</table></div>"
     if kind == "picture":
         found = map(_PICTURE.fullmatch, lines)
-        return "\n".join(_figure(one[2], one[1]) for one in found if one)
+        return "\n".join(_figure(one[2], one[1], folder) for one in found if one)
     return "\n".join(f"<p>{_inline(line)}</p>" for line in lines if line)
 
 
@@ -72,9 +76,10 @@ def _is_rule(cells: list[str]) -> bool:
     return all(re.fullmatch(r":?-+:?", cell) for cell in cells)
 
 
-def _figure(file: str, caption: str) -> str:
+def _figure(file: str, caption: str, folder: Path | None) -> str:
+    source = file if folder is None else data_uri(folder / file)
     told = "" if caption == file else f"<figcaption>{escape(caption)}</figcaption>"
-    return f'<figure><img src="{escape(file)}" alt="{escape(caption)}">{told}</figure>'
+    return f'<figure><img src="{escape(source)}" alt="{escape(caption)}">{told}</figure>'
 
 
 def _level(line: str) -> int:

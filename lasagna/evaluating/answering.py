@@ -20,6 +20,7 @@ from lasagna.datamodules.share import Share
 from lasagna.dialogue import Answer
 from lasagna.errors import LasagnaError
 from lasagna.evaluating.data_choice import DataChoice
+from lasagna.evaluating.part_lock import opened
 from lasagna.evaluating.passes import Asked, Control, Pass, make_passes
 from lasagna.evaluating.predictions import mend, predictions_file, read_lines
 from lasagna.evaluating.stored_answers import to_json
@@ -29,7 +30,7 @@ from lasagna.tasks.evaluation import answer, queries_of
 from lasagna.tasks.metrics import Decoding
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """An evaluation as plain data, which each process reads.
 
@@ -106,14 +107,17 @@ def answer_all(job: Job, assistant: Assistant | None = None, part: int = 0) -> i
         job: The evaluation.
         assistant: The assistant, where it is loaded already.
         part: Which process this is.
+
+    Raises:
+        BusyError: If another process is still at this part.
     """
     passes, batch_size = job.passes()
     assistant = assistant or job.assistant()
     thresholds = job.thresholds(passes, assistant)
-    file = predictions_file(job.out, part)
-    mend(file)
-    done, share, count = set(read_lines(job.out)), Share(part, job.processes), 0
-    with file.open("a", encoding="utf-8") as stream:
+    file, share, count = predictions_file(job.out, part), Share(part, job.processes), 0
+    with opened(file) as stream:
+        mend(file)
+        done = set(read_lines(job.out))
         for one in passes:
             assistant.presence_threshold = thresholds[one.name]
             left = (raw for raw in one.raw(share) if (one.name, record_key(raw)) not in done)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,9 +10,18 @@ from lasagna.errors import ConfigError, LasagnaError
 
 if TYPE_CHECKING:
     from lasagna.evaluating.answering import Job
+    from lasagna.evaluating.data_choice import DataChoice
+    from lasagna.evaluating.passes import Control
     from lasagna.modules.assistant import Assistant
+    from lasagna.tasks.metrics import Decoding
 
-_DECODINGS = {"task": None, "ordered": ("ordered",), "free": ("free",), "both": ("ordered", "free")}
+_DECODINGS: dict[str, tuple[Decoding, ...] | None] = {
+    "task": None,
+    "ordered": ("ordered",),
+    "free": ("free",),
+    "both": ("ordered", "free"),
+}
+_CONTROLS: tuple[Control, ...] = ("blind", "same-set", "co-occurring")
 
 
 def evaluate(
@@ -51,7 +59,7 @@ def evaluate(
         controls: What else is asked: the same with noise for pictures ("blind"), and balanced lists whose absent names
             come from the same data set ("same-set") or often stand beside those present ("co-occurring"). By default
             all; [] for none.
-        processes: How many processes share the records.
+        processes: How many processes share the records; those that torchrun starts share them without it.
         limit: Records of each source at most; by default all.
         batch_size: Images that are answered together; by default as the data says.
         threshold: Score from which ordered decoding says "present", in [0, 1]; by default the checkpoint's, or
@@ -64,20 +72,29 @@ def evaluate(
         LasagnaError: If the checkpoint, the data or the folder cannot be used; says what to do.
     """
     _check(ckpt, predictions, processes, limit, batch_size, threshold)
-    from lasagna.evaluating.report import write_report
-    from lasagna.evaluating.scoring import score_passes
+    from lasagna.datamodules.share import node
+    from lasagna.evaluating.answering import Job
 
-    chosen: list[Any] = ["blind", "same-set", "co-occurring"] if controls is None else controls
     if predictions is not None:
-        job, header, folder = _again(predictions, data, split)
+        job, header = _again(predictions, data, split)
     else:
-        folder = out or Path("evaluation")
-        ways = _DECODINGS[decoding]
-        job = _job(ckpt, data, folder, split, ways, chosen, limit, batch_size, threshold, seed, device, teacher_forced)
-        header = _answer(replace(job, frozen_check=frozen_check), processes)
-    passes, _ = job.passes()
-    outcomes = score_passes(passes, folder)
-    write_report(outcomes, header, out or folder, folder)
+        job = Job(
+            ckpt=Path(ckpt or ""),
+            data=_choose(ckpt, data, split),
+            out=out or Path("evaluation"),
+            seed=seed,
+            decodings=_DECODINGS[decoding],
+            controls=_CONTROLS if controls is None else tuple(controls),
+            limit=limit,
+            batch_size=batch_size,
+            threshold=threshold,
+            device=device,
+            teacher_forced=teacher_forced,
+            frozen_check=frozen_check,
+        )
+        header = _answer(job, processes)
+    if node()[0] == 0:
+        _score(job, header, out or job.out)
 
 
 def _check(
@@ -95,35 +112,36 @@ def _check(
         raise LasagnaError(f"threshold: expected a number in [0, 1], got {threshold}")
 
 
-def _job(
-    ckpt: Any,  # noqa: ANN401
-    data: str | None,
-    folder: Path,
-    split: str,
-    decodings: Any,  # noqa: ANN401
-    controls: list[Any],
-    limit: int | None,
-    batch_size: int | None,
-    threshold: float | None,
-    seed: int,
-    device: str,
-    teacher_forced: bool,
-) -> Job:
-    from lasagna.evaluating.answering import Job
+def _choose(ckpt: Any, data: str | None, split: str) -> DataChoice:  # noqa: ANN401
+    """Return the data that is asked for, or that of the training."""
     from lasagna.evaluating.data_choice import choose_data
     from lasagna.loading import read_checkpoint
     from lasagna.trained import CONFIG
 
-    chosen = choose_data(data, split, read_checkpoint(ckpt).get(CONFIG))
-    return Job(
-        ckpt, chosen, folder, seed, decodings, tuple(controls), limit, batch_size, threshold, device, teacher_forced
-    )
+    return choose_data(data, split, read_checkpoint(ckpt).get(CONFIG))
 
 
 def _answer(job: Job, processes: int) -> dict[str, Any]:
-    """Answer what has no answer yet, alone or in several processes; return the header."""
+    """Answer what has no answer yet, or this process's part of it; return the header."""
+    from lasagna.datamodules.share import Share, node
+    from lasagna.evaluating.launched import answer_first, answer_further
+
+    part, parts = node()
+    if parts == 1:
+        return _answer_here(job, processes)
+    if processes > 1:
+        raise ConfigError(
+            f"processes: got {processes}, and {parts} processes were started already, as RANK and WORLD_SIZE in the "
+            "environment say; leave --processes out, or start it without torchrun"
+        )
+    return answer_first(job, parts) if part == 0 else answer_further(job, Share(part, parts))
+
+
+def _answer_here(job: Job, processes: int) -> dict[str, Any]:
+    """Answer what has no answer yet, alone or in processes of its own; return the header."""
     from lasagna.evaluating.answering import answer_all
     from lasagna.evaluating.header import header_of
+    from lasagna.evaluating.part_lock import check_free
     from lasagna.evaluating.predictions import begin
     from lasagna.evaluating.workers import answer_together
     from lasagna.sweeps.process import locked
@@ -133,6 +151,7 @@ def _answer(job: Job, processes: int) -> dict[str, Any]:
     header = header_of(job, passes, assistant)
     job.out.mkdir(parents=True, exist_ok=True)
     with locked(job.out):
+        check_free(job.out)
         begin(job.out, header)
         if processes == 1:
             answer_all(job, assistant)
@@ -142,7 +161,15 @@ def _answer(job: Job, processes: int) -> dict[str, Any]:
     return header
 
 
-def _again(predictions: Path, data: str | None, split: str) -> tuple[Job, dict[str, Any], Path]:
+def _score(job: Job, header: dict[str, Any], out: Path) -> None:
+    from lasagna.evaluating.report import write_report
+    from lasagna.evaluating.scoring import score_passes
+
+    passes, _ = job.passes()
+    write_report(score_passes(passes, job.out), header, out, job.out)
+
+
+def _again(predictions: Path, data: str | None, split: str) -> tuple[Job, dict[str, Any]]:
     """Return the evaluation that a folder holds."""
     from lasagna.datamodules.shard_addresses import refuse_commands
     from lasagna.evaluating.answering import Job
@@ -156,11 +183,18 @@ def _again(predictions: Path, data: str | None, split: str) -> tuple[Job, dict[s
         chosen = DataChoice(header["data"], header["split"])
     else:
         chosen = choose_data(data, split, None)
-    decodings = None if header["decodings"] is None else tuple(header["decodings"])
-    controls = tuple(header["controls"])
-    forced = bool(header.get("teacher_forced"))
     job = Job(
-        Path(), chosen, predictions, header["seed"], decodings, controls, header["limit"], None, None, "cpu", forced
+        ckpt=Path(),
+        data=chosen,
+        out=predictions,
+        seed=header["seed"],
+        decodings=None if header["decodings"] is None else tuple(header["decodings"]),
+        controls=tuple(header["controls"]),
+        limit=header["limit"],
+        batch_size=None,
+        threshold=None,
+        device="cpu",
+        teacher_forced=bool(header.get("teacher_forced")),
     )
     check_data(header, job.passes()[0], predictions)
-    return job, header, predictions
+    return job, header

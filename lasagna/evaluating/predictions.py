@@ -29,6 +29,11 @@ def predictions_file(folder: Path, part: int) -> Path:
     return folder / f"predictions-{part:03d}.jsonl"
 
 
+def predictions_files(folder: Path) -> list[Path]:
+    """Return the files of all processes, in order."""
+    return sorted(folder.glob("predictions-*.jsonl"))
+
+
 def read_header(folder: Path) -> dict[str, Any]:
     """Read what was asked.
 
@@ -51,12 +56,20 @@ def begin(folder: Path, header: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: If the folder holds the answers of another evaluation; says what differs.
     """
-    header = {"format": FORMAT, **json.loads(json.dumps(header))}
     if (folder / HEADER).is_file():
-        check_same(read_header(folder), header, folder)
-    elif any(folder.glob("predictions-*.jsonl")):
+        join(folder, header)
+    elif predictions_files(folder):
         raise ConfigError(f"out: {str(folder)!r} holds predictions without {HEADER}; choose another folder")
-    write_json(folder / HEADER, dict(header))
+    write_json(folder / HEADER, _stored(header))
+
+
+def join(folder: Path, header: Mapping[str, Any]) -> None:
+    """Take part in an evaluation that another process began.
+
+    Raises:
+        ConfigError: If it is another evaluation; says what differs.
+    """
+    check_same(read_header(folder), _stored(header), folder)
 
 
 def check_same(stored: Mapping[str, Any], header: Mapping[str, Any], folder: Path) -> None:
@@ -107,7 +120,7 @@ def read_lines(folder: Path) -> StoredLines:
         folder: The folder of the evaluation.
     """
     places: dict[Place, tuple[Path, int]] = {}
-    for file in sorted(folder.glob("predictions-*.jsonl")):
+    for file in predictions_files(folder):
         with file.open("rb") as stream:
             first = 0
             for text in stream:
@@ -125,6 +138,10 @@ def mend(file: Path) -> None:
         content = stream.read()
         if not content.endswith(b"\n"):
             stream.truncate(content.rfind(b"\n") + 1)
+
+
+def _stored(header: Mapping[str, Any]) -> dict[str, Any]:
+    return {"format": FORMAT, **json.loads(json.dumps(header))}
 
 
 def _place(text: bytes) -> Place | None:

@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: ``scores.json``, ``report.html``, ``report.md`` and the pictures beside them."""
+"""What an evaluation leaves behind: ``scores.json``, ``report.html``, ``report.md`` and the pictures of the latter."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def write_report(outcomes: Sequence[Outcome], header: Mapping[str, Any], out: Pa
     write_json(out / SCORES, _content(outcomes, header, scores))
     text = to_markdown(outcomes, header, draw_figures(outcomes, out, predictions))
     (out / "report.md").write_text(f"# {TITLE}\n\n{text}", encoding="utf-8")
-    (out / "report.html").write_text(to_page(TITLE, text), encoding="utf-8")
+    (out / "report.html").write_text(to_page(TITLE, text, folder=out), encoding="utf-8")
     plain = named_scores([outcome for outcome in outcomes if outcome.one.is_plain], header["split"])
     print_scores("evaluation", {name: value for name, value in plain.items() if not math.isnan(value)})
     print(f"written to {out}: report.html, report.md and their pictures, {SCORES}")

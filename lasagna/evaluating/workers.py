@@ -11,13 +11,14 @@ import torch
 
 from lasagna.errors import LasagnaError
 from lasagna.evaluating.answering import Job, answer_all
+from lasagna.evaluating.parent_watch import end_with_parent
 
 
 def answer_together(job: Job, processes: int) -> int:
     """Answer what has no answer yet; return how many records were answered.
 
     Each process loads the model and takes every so-many-th record; on several GPUs each takes one. What was answered
-    before a fault stays.
+    before a fault stays. The processes end with this one, however it ends.
 
     Args:
         job: The evaluation.
@@ -27,7 +28,7 @@ def answer_together(job: Job, processes: int) -> int:
         LasagnaError: If a process ended without a word, e.g. for want of memory; other faults as they are.
     """
     shared = replace(job, processes=processes)
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=end_with_parent) as pool:
         futures = [pool.submit(_part, shared, part, torch.get_num_threads()) for part in range(processes)]
         try:
             return sum(future.result() for future in futures)

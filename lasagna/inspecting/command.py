@@ -67,7 +67,7 @@ def _findings(shard_set: ShardSet, found: Survey) -> list[Finding]:
 
 
 def _write(folders: Sequence[Inspected], shared: Sequence[Finding], out: Path) -> None:
-    page = to_page("Inspection of shards", to_markdown(folders, shared))
+    page = to_page("Inspection of shards", to_markdown(folders, shared), folder=out)
     (out / "report.html").write_text(page, encoding="utf-8")
     content = {str(one.shard_set.folder): _as_json(one.survey, one.findings) for one in folders}
     whole = {"folders": content, "shared": by_kind(shared)}

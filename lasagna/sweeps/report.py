@@ -59,7 +59,7 @@ def report(
     drawn = {"by_length.png": draw_by_length(table, out / "by_length.png")}
     drawn["scores.png"] = draw_scores(table, out / "scores.png", _values(runs))
     pictures = [name for name, there in drawn.items() if there]
-    (out / "report.html").write_text(to_page(folder.name, text, pictures), encoding="utf-8")
+    (out / "report.html").write_text(to_page(folder.name, text, pictures, out), encoding="utf-8")
     Console().print(text, markup=False, highlight=False, soft_wrap=True)
     names = ["report.md", "report.html", "report.csv", *pictures]
     Console().print(f"written to {out}: {', '.join(names)}", highlight=False, soft_wrap=True)

@@ -1,12 +1,21 @@
 """The ``evaluate`` command, from a checkpoint to the page."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
+import time
+from base64 import b64decode
 from dataclasses import replace
+from html import escape, unescape
+from io import BytesIO
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from tiny_run import write_config, write_scenes
 
 from lasagna.__main__ import main
@@ -18,6 +27,8 @@ from lasagna.datamodules.shard_reader import read_share
 from lasagna.datamodules.shard_set import read_manifest
 from lasagna.datamodules.share import Share
 from lasagna.evaluating.answering import answer_all, answer_some
+from lasagna.evaluating.part_lock import opened
+from lasagna.evaluating.predictions import predictions_file
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +142,69 @@ def test_two_processes_at_the_same_time(place, tmp_path):
     assert [len(file.read_text().splitlines()) for file in sorted(tmp_path.glob("predictions-*"))] == [1, 1]
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="needs /proc to see processes")
+def test_no_process_outlives_a_command_that_was_killed(place, tmp_path):
+    ckpt = place / "run" / "checkpoints" / "last.ckpt"
+    options = ["--ckpt", ckpt, "--out", tmp_path / "out", "--device", "cpu", "--processes", "2"]
+    with subprocess.Popen([sys.executable, "-m", "lasagna", "evaluate", *map(str, options)]) as parent:
+        children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+        while parent.poll() is None and not predictions_file(tmp_path / "out", 0).exists():
+            time.sleep(0.02)
+        started = children.read_text().split()
+        parent.kill()
+    assert len(started) >= 2
+    end = time.monotonic() + 30
+    while (left := [pid for pid in started if is_there(pid)]) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not left
+
+
+def is_there(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_processes_of_a_launcher_share_the_work_and_the_first_one_scores(place, whole, tmp_path, monkeypatch):
+    options = ["--data", place / "scenes", "--batch_size", 1, "--controls", "[]"]
+    ckpt = place / "run" / "checkpoints" / "last.ckpt"
+    command = ["evaluate", "--ckpt", ckpt, "--out", tmp_path, "--device", "cpu", *options]
+    second = [sys.executable, "-m", "lasagna", *map(str, command)]
+    ranked = os.environ | {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}
+    with subprocess.Popen(second, env=ranked, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        monkeypatch.setenv("RANK", "0")
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        run(place, tmp_path, *options)
+        printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, printed
+    answered = lines(tmp_path)
+    assert [len(file.read_text().splitlines()) for file in sorted(tmp_path.glob("predictions-*"))] == [8, 8]
+    assert len({(line["pass"], line["key"]) for line in answered}) == len(answered) == 16
+    assert {name: scores(whole)[name] for name in scores(tmp_path)} == scores(tmp_path)
+
+
+def test_processes_of_a_launcher_are_told_what_keeps_them_from_it(place, tmp_path, monkeypatch, capsys):
+    ckpt = ["--ckpt", place / "run" / "checkpoints" / "last.ckpt", "--out", tmp_path, "--device", "cpu"]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert "leave --processes out" in refused(capsys, *ckpt, "--processes", 2)
+    monkeypatch.setattr("lasagna.evaluating.launched.PATIENCE", 0.0)
+    assert f"process 0 of 2 has not begun in {tmp_path}" in refused(capsys, *ckpt)
+    monkeypatch.setenv("RANK", "0")
+    assert "2 records of other processes have no answers" in refused(capsys, *ckpt, "--controls", "[]")
+    monkeypatch.setenv("RANK", "1")
+    assert "with other seed" in refused(capsys, *ckpt, "--controls", "[]", "--seed", 1)
+
+
+def test_an_evaluation_does_not_begin_beside_one_that_is_still_at_it(place, tmp_path, capsys):
+    ckpt = ["--ckpt", place / "run" / "checkpoints" / "last.ckpt", "--out", tmp_path, "--device", "cpu"]
+    with opened(predictions_file(tmp_path, 1)):
+        assert "another process still adds answers to" in refused(capsys, *ckpt)
+    assert not predictions_file(tmp_path, 0).exists()
+
+
 def test_an_interrupted_evaluation_goes_on(place, tmp_path, monkeypatch, capsys):
     answered = []
 
@@ -163,14 +237,21 @@ def test_the_page_tells_everything_and_shows_pictures(whole):
         assert part in page and part in text
     for protocol in ("lasagna-v1", "reference", "mmseg", "grefcoco", "lisa"):
         assert f"<b>{protocol}</b>" in page
-    pictures = re.findall(r'src="([^"]+)"', page)
+    pictures = re.findall(r"!\[(.+)\]\((.+)\)", text)
     assert len(pictures) == 7
-    assert "reliability.png" in pictures
-    assert pictures == re.findall(r"!\[.+\]\((.+)\)", text)
+    assert "reliability.png" in [name for _, name in pictures]
+    shown = re.findall(r'src="data:image/(?:png|jpeg);base64,([^"]+)" alt="([^"]+)"', page)
+    assert len(shown) == page.count("<img") and page.count("http") == 0
+    assert [unescape(caption) for _, caption in shown] == [caption for caption, _ in pictures]
+    for (held, _), (_, name) in zip(shown, pictures, strict=True):
+        with Image.open(BytesIO(b64decode(held))) as inside, Image.open(whole / name) as beside:
+            inside.load()
+            assert inside.size == beside.size
+    assert len(page) < 2_000_000
     sections = [page.index(f"<h2>{name}</h2>") for name in ("Scores", "scenes-semantic", "scenes-referring")]
     assert sections == sorted(sections)
-    assert sections[1] < page.index("00-scenes-semantic-answers.png") < sections[2]
-    assert all((whole / name).stat().st_size > 1000 for name in pictures)
+    answers = next(caption for caption, name in pictures if name == "00-scenes-semantic-answers.png")
+    assert sections[1] < page.index(f'alt="{escape(answers)}"') < sections[2]
 
 
 KEYS = ("imgs/p.0", "b c", "Haus über See.png", "100%25")

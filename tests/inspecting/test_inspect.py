@@ -1,6 +1,7 @@
 import json
 import re
 import tarfile
+from base64 import b64decode
 from dataclasses import replace
 from hashlib import sha256
 from io import BytesIO
@@ -94,7 +95,7 @@ def test_everything_is_counted_and_every_fault_is_found(shards, tmp_path, capsys
     assert "COCO_train2014_000000000139" in content["shared"]["photographs in several splits"][0]
     assert "1 of" in content["shared"]["images in several splits"][0]
     page = (tmp_path / "out" / "report.html").read_text()
-    assert '<img src="examples-0.jpg"' in page
+    assert '<img src="data:image/jpeg;base64,' in page
     assert "wrong sizes" in page
     for name in ("examples-0.jpg", "counts-0.png", "examples-1.jpg", "counts-1.png"):
         assert Image.open(tmp_path / "out" / name).width > 200
@@ -257,7 +258,9 @@ def test_every_folder_has_its_pictures_and_facts_in_its_part_of_the_page(shards,
     folders = [shards / "train", shards / "val", tmp_path / "more" / "test"]
     for rank, (folder, part) in enumerate(zip(folders, parts, strict=True)):
         assert part.startswith(f"{folder}</h2>")
-        assert re.findall(r'src="(.*?)"', part) == [f"counts-{rank}.png", f"examples-{rank}.jpg"]
+        shown = re.findall(r'src="data:image/.+?;base64,(.*?)"', part)
+        pictures = [tmp_path / "out" / name for name in (f"counts-{rank}.png", f"examples-{rank}.jpg")]
+        assert [b64decode(content) for content in shown] == [picture.read_bytes() for picture in pictures]
         assert f"<td>{folder}</td>" in overview
     assert "5 images; shards: 2, 0.0 MB" in parts[0]
     assert "what is not annotated is unknown" in parts[0]

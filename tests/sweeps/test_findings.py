@@ -1,5 +1,6 @@
 import json
 import math
+import re
 
 import pytest
 
@@ -74,7 +75,7 @@ def test_the_report_says_what_holds(runs):
     page = (runs / "report.html").read_text()
     assert "Order &lt;matters&gt;: <b>holds here</b>" in page
     assert "<td>test/recall</td>" in page
-    assert '<img src="scores.png"' in page
+    assert re.search(r'<img src="data:image/png;base64,\S+" alt="scores.png">', page)
 
 
 def test_a_baseline_that_is_not_there_is_named(runs, capsys):

@@ -1,0 +1,51 @@
+"""Locks of the files of answers: each has one process that writes it, which may outlive the one that began it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from lasagna.evaluating.predictions import predictions_file, predictions_files
+from lasagna.sweeps.process import BusyError
+
+
+@contextmanager
+def opened(file: Path) -> Iterator[TextIO]:
+    """Open a file of answers, to add to it; nobody else can until it is closed.
+
+    There are no such locks on Windows.
+
+    Raises:
+        BusyError: If another process is adding to it.
+    """
+    with file.open("a", encoding="utf-8") as stream:
+        if sys.platform != "win32":
+            import fcntl
+
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as fault:
+                raise BusyError(
+                    f"another process still adds answers to {file}; wait until it has ended, end it, or choose another "
+                    "folder with --out"
+                ) from fault
+        yield stream
+
+
+def check_free(folder: Path, first: int = 0) -> None:
+    """Check that no process of an earlier evaluation is still at it.
+
+    Args:
+        folder: The folder of the evaluation.
+        first: The first part that is looked at.
+
+    Raises:
+        BusyError: If one is.
+    """
+    for file in predictions_files(folder):
+        if file >= predictions_file(folder, first):
+            with opened(file):
+                pass
