@@ -149,6 +149,17 @@ def answer_some(assistant: Assistant, one: Pass, asked: Sequence[Asked]) -> list
     return lines
 
 
+def own_device(device: str, place: int) -> str:
+    """Return the GPU of one of several processes on a machine, where there are any.
+
+    Args:
+        device: The device that was asked for.
+        place: Which of the machine's processes it is.
+    """
+    count = torch.cuda.device_count() if device in ("auto", "cuda") else 0
+    return f"cuda:{place % count}" if count else device
+
+
 def find_device(device: str) -> torch.device:
     """Return a device by its name; "auto" for an accelerator if there is one.
 

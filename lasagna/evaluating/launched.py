@@ -8,12 +8,10 @@ from dataclasses import replace
 from time import monotonic, sleep
 from typing import Any
 
-import torch
-
 from lasagna.datamodules.record_codec import record_key
 from lasagna.datamodules.share import Share
 from lasagna.errors import LasagnaError
-from lasagna.evaluating.answering import Job, answer_all
+from lasagna.evaluating.answering import Job, answer_all, own_device
 from lasagna.evaluating.header import header_of
 from lasagna.evaluating.part_lock import check_free
 from lasagna.evaluating.passes import Pass
@@ -36,7 +34,7 @@ def answer_first(job: Job, processes: int) -> dict[str, Any]:
     Raises:
         LasagnaError: If another evaluation is at it, or the others ended before their parts were answered.
     """
-    job = replace(job, processes=processes, device=_device(job.device))
+    job = _shared(job, processes)
     passes, _ = job.passes()
     assistant = job.assistant()
     header = header_of(job, passes, assistant)
@@ -59,7 +57,7 @@ def answer_further(job: Job, share: Share) -> dict[str, Any]:
     Raises:
         LasagnaError: If the first process begins none, or another one.
     """
-    job = replace(job, processes=share.parts, device=_device(job.device))
+    job = _shared(job, share.parts)
     assistant = job.assistant()
     # shards that the data writes are there when the first process has begun
     _wait((job.out / HEADER).is_file, lambda: None, lambda: f"process 0 of {share.parts} has not begun in {job.out}")
@@ -69,10 +67,8 @@ def answer_further(job: Job, share: Share) -> dict[str, Any]:
     return header
 
 
-def _device(device: str) -> str:
-    """Return the GPU of this process where there are any."""
-    count = torch.cuda.device_count() if device in ("auto", "cuda") else 0
-    return f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % count}" if count else device
+def _shared(job: Job, processes: int) -> Job:
+    return replace(job, processes=processes, device=own_device(job.device, int(os.environ.get("LOCAL_RANK", "0"))))
 
 
 def _wait_for_answers(job: Job, passes: Sequence[Pass]) -> None:

@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TextIO
 
 from lasagna.evaluating.predictions import predictions_file, predictions_files
-from lasagna.sweeps.process import BusyError
+from lasagna.file_lock import held
 
 
-@contextmanager
-def opened(file: Path) -> Iterator[TextIO]:
+def opened(file: Path) -> AbstractContextManager[TextIO]:
     """Open a file of answers, to add to it; nobody else can until it is closed.
-
-    There are no such locks on Windows.
 
     Raises:
         BusyError: If another process is adding to it.
     """
-    with file.open("a", encoding="utf-8") as stream:
-        if sys.platform != "win32":
-            import fcntl
-
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as fault:
-                raise BusyError(
-                    f"another process still adds answers to {file}; wait until it has ended, end it, or choose another "
-                    "folder with --out"
-                ) from fault
-        yield stream
+    return held(
+        file,
+        f"another process still adds answers to {file}; wait until it has ended, end it, or choose another folder with "
+        "--out",
+    )
 
 
 def check_free(folder: Path, first: int = 0) -> None:

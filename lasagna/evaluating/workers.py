@@ -10,7 +10,7 @@ from multiprocessing import get_context
 import torch
 
 from lasagna.errors import LasagnaError
-from lasagna.evaluating.answering import Job, answer_all
+from lasagna.evaluating.answering import Job, answer_all, own_device
 from lasagna.evaluating.parent_watch import end_with_parent
 
 
@@ -41,7 +41,4 @@ def answer_together(job: Job, processes: int) -> int:
 
 def _part(job: Job, part: int, threads: int) -> int:
     torch.set_num_threads(max(1, threads // job.processes))
-    count = torch.cuda.device_count() if job.device in ("auto", "cuda") else 0
-    if count:
-        job = replace(job, device=f"cuda:{part % count}")
-    return answer_all(job, part=part)
+    return answer_all(replace(job, device=own_device(job.device, part)), part=part)

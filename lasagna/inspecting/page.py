@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from lasagna.datamodules.shard_set import ShardSet
 from lasagna.inspecting.findings import MEANINGS, Finding, by_kind, totals
 from lasagna.inspecting.survey import Survey
+from lasagna.markdown import figure, table
 
 SHOWN = 10
 """How many places of a finding, and how many categories, the page shows; the JSON has all."""
@@ -50,26 +51,18 @@ def to_markdown(folders: Sequence[Inspected], shared: Sequence[Finding]) -> str:
 
 
 def _overview(folders: Sequence[Inspected]) -> list[str]:
-    rows = ["| folder | data set | images | categories | present on an image | found |"]
-    rows.append("| --- | --- | ---: | ---: | ---: | --- |")
+    rows = []
     for one in folders:
         found = ", ".join(f"{count} {kind}" for kind, count in totals(one.findings).items())
-        cells = (
-            str(one.shard_set.folder),
-            one.shard_set.manifest.name,
-            str(one.survey.records),
-            str(len(one.survey.images)),
-            f"{_present(one.survey):.1f}",
-            found or "nothing",
-        )
-        rows.append(f"| {' | '.join(map(_cell, cells))} |")
-    return rows
+        counts = str(one.survey.records), str(len(one.survey.images)), f"{_present(one.survey):.1f}"
+        rows.append([str(one.shard_set.folder), one.shard_set.manifest.name, *counts, found or "nothing"])
+    return table(["folder", "data set", "images", "categories", "present on an image", "found"], rows)
 
 
 def _part(one: Inspected) -> list[str]:
     lines = [f"## {one.shard_set.folder}", "", *_facts(one), "", *_findings("Findings", one.findings)]
-    lines += ["### Categories", "", *_categories(one.survey), f"![counts]({one.counts})", ""]
-    return [*lines, *(["### Examples", "", f"![examples]({one.examples})", ""] if one.examples else [])]
+    lines += ["### Categories", "", *_categories(one.survey), *figure(one.counts, "counts"), ""]
+    return [*lines, *(["### Examples", *figure(one.examples, "examples"), ""] if one.examples else [])]
 
 
 def _facts(one: Inspected) -> list[str]:
@@ -98,13 +91,10 @@ def _categories(found: Survey) -> list[str]:
     if not found.images:
         return ["None.", ""]
     area = sum(height * width * count for (height, width), count in found.sizes.items())
-    rows = [f"| {_cell(name)} | {count} | {found.pixels[name] / area:.2%} |" for name, count in _first(found)]
+    first = found.images.most_common(SHOWN)
+    rows = [[name, str(count), f"{found.pixels[name] / area:.2%}"] for name, count in first]
     more = [f"The first {SHOWN} of {len(found.images)}; report.json has all.", ""] if len(found.images) > SHOWN else []
-    return ["| category | images | of all pixels |", "| --- | ---: | ---: |", *rows, "", *more]
-
-
-def _first(found: Survey) -> list[tuple[str, int]]:
-    return found.images.most_common(SHOWN)
+    return [*table(["category", "images", "of all pixels"], rows), "", *more]
 
 
 def _present(found: Survey) -> float:
@@ -118,7 +108,3 @@ def _findings(title: str, findings: Sequence[Finding], shown: bool = True) -> li
         more = f"; and {len(places) - SHOWN} more in report.json" if len(places) > SHOWN else ""
         lines.append(f"- **{kind}** ({counts[kind]}): {MEANINGS[kind]}. {'; '.join(places[:SHOWN])}{more}")
     return [f"### {title}", "", *(lines or ["Nothing."]), ""] if shown else []
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")

@@ -28,7 +28,7 @@ from lasagna.modules.pretrained import (
     read_tokenizer,
 )
 from lasagna.modules.text_preparation import TokenizerPreparation
-from lasagna.modules.tiny.projector import ImageProjector
+from lasagna.modules.tiny.projector import ImageProjector, check_grid
 from lasagna.modules.whole_cache import whole_cache
 
 
@@ -70,12 +70,7 @@ class CausalLanguageModel(LanguageModel):
         download: bool = False,
     ) -> None:
         super().__init__()
-        if min(image_grid) < 1:
-            raise ConfigError(f"image_grid: expected at least one row and one column, got {tuple(image_grid)}")
-        if max_length <= image_grid[0] * image_grid[1]:
-            raise ConfigError(
-                f"max_length: {max_length} leaves no room beside the image's {image_grid} tokens; take more"
-            )
+        check_grid(image_grid, max_length)
         if tokenizer is None and isinstance(model, dict):
             raise ConfigError('tokenizer: a model of settings has none; give a folder, or "words"')
         self.model = model

@@ -9,15 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGINT
 
-from lasagna.errors import LasagnaError
+from lasagna.file_lock import held
 
 LOCK = "run.lock"
 
 _PATIENCE = 2.0
-
-
-class BusyError(LasagnaError, OSError):
-    """A run that another process is at."""
 
 
 @contextmanager
@@ -31,19 +27,9 @@ def locked(folder: Path) -> Iterator[tuple[int, ...]]:
     Raises:
         BusyError: If another process is at it.
     """
-    if sys.platform == "win32":
-        yield ()
-        return
-    import fcntl
-
-    with (folder / LOCK).open("a") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as fault:
-            raise BusyError(
-                f"another process is still at it in {folder}; wait until it has ended, or end it"
-            ) from fault
-        yield (stream.fileno(),)
+    busy = f"another process is still at it in {folder}; wait until it has ended, or end it"
+    with held(folder / LOCK, busy) as stream:
+        yield () if sys.platform == "win32" else (stream.fileno(),)
 
 
 def call(command: Sequence[str], log: Path, inherited: tuple[int, ...] = ()) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from lasagna import markdown
 from lasagna.errors import LasagnaError
 from lasagna.html_page import to_page
 from lasagna.sweeps.findings import Claim, describe, differences
@@ -107,14 +108,12 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
-def to_markdown(table: Tabulated, unread: dict[str, str], confidence: float) -> str:
+def to_markdown(scores: Tabulated, unread: dict[str, str], confidence: float) -> str:
     """Return the report as Markdown: one row a metric, one column a variant, and what could not be read."""
-    variants = list(dict.fromkeys(variant for row in table.values() for variant in row))
-    lines = ["| score | " + " | ".join(variants) + " |", "| --- |" + " ---: |" * len(variants)]
-    for name, row in table.items():
-        cells = [_cell(row[variant]) if variant in row else "" for variant in variants]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    lines += ["", f"Mean ± half width of the {confidence:.0%} t-interval over seeds (number of runs)."]
+    variants = list(dict.fromkeys(variant for row in scores.values() for variant in row))
+    rows = [[name, *(_cell(row[one]) if one in row else "" for one in variants)] for name, row in scores.items()]
+    lines = [*markdown.table(["score", *variants], rows), ""]
+    lines.append(f"Mean ± half width of the {confidence:.0%} t-interval over seeds (number of runs).")
     if unread:
         lines += ["", "Not in the table:", "", *(f"- {file}: {reason}" for file, reason in unread.items())]
     return "\n".join(lines) + "\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -13,7 +13,7 @@ from lasagna.loading import read_checkpoint
 from lasagna.modules.assistant import Assistant
 from lasagna.recipe import Recipe, describe
 from lasagna.tasks.ema import RAW_WEIGHTS
-from lasagna.trained import FROZEN, PREFIX, RECIPE, SEED, check_frozen, check_weights, fingerprint
+from lasagna.trained import FROZEN, PREFIX, RECIPE, SEED, check_frozen, check_weights
 
 
 def recipe_of(assistant: Assistant, config: Recipe | None) -> Recipe | None:
@@ -38,14 +38,14 @@ def recipe_of(assistant: Assistant, config: Recipe | None) -> Recipe | None:
 
 
 def store(
-    checkpoint: dict[str, Any], assistant: Assistant, trained: Collection[str], recipe: Recipe | None, seed: int
+    checkpoint: dict[str, Any], trained: Collection[str], frozen: Mapping[str, str], recipe: Recipe | None, seed: int
 ) -> None:
     """Leave only what was trained in a checkpoint, and say how to make the rest.
 
     Args:
         checkpoint: What Lightning is about to save.
-        assistant: The assistant, built.
         trained: Names of what training can change.
+        frozen: Fingerprint of all other weights of the assistant.
         recipe: How to make the assistant.
         seed: Seed of its fresh weights.
     """
@@ -55,7 +55,7 @@ def store(
         name: value for name, value in state.items() if name in kept or not name.startswith(PREFIX)
     }
     checkpoint[RECIPE] = recipe
-    checkpoint[FROZEN] = fingerprint(assistant, trained)
+    checkpoint[FROZEN] = dict(frozen)
     checkpoint[SEED] = seed
 
 

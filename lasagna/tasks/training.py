@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from lightning import Callback, LightningModule
@@ -22,7 +23,7 @@ from lasagna.tasks.evaluation import Evaluation, answer, queries_of
 from lasagna.tasks.optimiser import Optimiser
 from lasagna.tasks.stored import load_trained, recipe_of, restore, store
 from lasagna.tasks.trainable import check_factors, freeze_others, settle_modes, trainable_sets, trained_state
-from lasagna.trained import CONFIG, OPTIMISED
+from lasagna.trained import CONFIG, OPTIMISED, fingerprint
 
 
 class AssistantTraining(LightningModule):
@@ -161,7 +162,7 @@ class AssistantTraining(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave only what was trained in a checkpoint, and say how to make the rest."""
-        store(checkpoint, self.assistant, self.trained, self.recipe, self.seed)
+        store(checkpoint, self.trained, self.frozen, self.recipe, self.seed)
         checkpoint[CONFIG] = self.config
         checkpoint[OPTIMISED] = {"settings": self.optimiser.settings(), "factors": self.factors}
 
@@ -172,6 +173,11 @@ class AssistantTraining(LightningModule):
             check_factors(checkpoint[OPTIMISED]["factors"], self.factors)
         averaged = self.average is not None or self.trainer.state.fn != "fit"
         restore(checkpoint, self.assistant, self.trained, averaged=averaged, frozen_check=self.frozen_check)
+
+    @cached_property
+    def frozen(self) -> dict[str, str]:
+        """Fingerprint of the weights that training does not change, for which all of them are read once."""
+        return fingerprint(self.assistant, self.trained)
 
     @property
     def _data(self) -> ShardDataModule:

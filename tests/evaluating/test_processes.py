@@ -9,7 +9,7 @@ import pytest
 
 from lasagna.evaluating.part_lock import check_free, opened
 from lasagna.evaluating.predictions import predictions_file
-from lasagna.sweeps.process import BusyError
+from lasagna.file_lock import BusyError
 
 POOL = """
 import os, time

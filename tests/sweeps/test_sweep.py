@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from jsonargparse import auto_cli
 
+from lasagna.file_lock import BusyError
 from lasagna.sweeps.plan import SweepError, SweepPlan, variant_name
-from lasagna.sweeps.process import BusyError, locked
+from lasagna.sweeps.process import locked
 from lasagna.sweeps.run import run_sweep, sweep
 
 SCRIPT = """

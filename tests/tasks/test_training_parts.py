@@ -248,6 +248,18 @@ def test_fingerprint_notices_whatever_changed(name, place, monkeypatch):
         check_frozen(stored, toy, ())
 
 
+def test_frozen_weights_are_read_once_however_often_a_checkpoint_is_saved(monkeypatch):
+    calls = []
+    monkeypatch.setattr("lasagna.tasks.training.fingerprint", lambda *given: calls.append(given) or {"part": "print"})
+    training = AssistantTraining(assistant())
+    training.configure_model()
+    for _ in range(3):
+        checkpoint = {"state_dict": training.state_dict()}
+        training.on_save_checkpoint(checkpoint)
+        assert checkpoint["frozen_fingerprint"] == {"part": "print"}
+    assert len(calls) == 1
+
+
 def test_seeded_noise():
     draws = []
     for key in ("a", "a", "b"):

@@ -37,9 +37,8 @@ class LabelMe(Converter):
     Polygons, rectangles, circles and masks are drawn as LabelMe's own export draws them; points and lines have no
     inside and are counted as left out, and their labels are unclear on that image. What is labelled "__ignore__" counts
     nowhere. Names keep their spelling, but an underscore is a blank, labels that differ by case or blanks alone are one
-    category, and a label as it was is an alias. The image is the file that the JSON names, in
-    this folder or one beside it, else the one that it holds; one that an EXIF tag turns is stored upright, as LabelMe
-    shows it.
+    category, and a label as it was is an alias. The image is the file that the JSON names, in this folder or one beside
+    it, else the one that it holds; one that an EXIF tag turns is stored upright, as LabelMe shows it.
 
     Args:
         source: The folder.

@@ -10,11 +10,10 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from lasagna.batch import TextPreparation
-from lasagna.errors import ConfigError
 from lasagna.modules.adapters import LoRA
 from lasagna.modules.base import FeatureSpec, LanguageModel
 from lasagna.modules.text_preparation import TokenizerPreparation
-from lasagna.modules.tiny.projector import ImageProjector
+from lasagna.modules.tiny.projector import ImageProjector, check_grid
 from lasagna.modules.tiny.text_preparation import WordPreparation
 from lasagna.modules.tiny.tokenizer import NO, YES, build_tokenizer
 from lasagna.modules.tiny.weights import load_packaged, packaged_words
@@ -51,12 +50,7 @@ class TinyLanguageModel(LanguageModel):
         max_length: int = 1024,
     ) -> None:
         super().__init__()
-        if min(image_grid) < 1:
-            raise ConfigError(f"image_grid: expected at least one row and one column, got {tuple(image_grid)}")
-        if max_length <= image_grid[0] * image_grid[1]:
-            raise ConfigError(
-                f"max_length: {max_length} leaves no room beside the image's {image_grid} tokens; take more"
-            )
+        check_grid(image_grid, max_length)
         self.weights = weights
         self.projector_weights = projector
         self.adapter = adapter

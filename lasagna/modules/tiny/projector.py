@@ -10,7 +10,25 @@ import math
 import torch
 from torch import Tensor, nn
 
+from lasagna.errors import ConfigError
+
 WAVES = 6
+
+
+def check_grid(image_grid: tuple[int, int], max_length: int) -> None:
+    """Check that an image is a token at least, and leaves room for words.
+
+    Args:
+        image_grid: Rows and columns of image tokens.
+        max_length: Longest row of tokens, the image's included.
+
+    Raises:
+        ConfigError: If not.
+    """
+    if min(image_grid) < 1:
+        raise ConfigError(f"image_grid: expected at least one row and one column, got {tuple(image_grid)}")
+    if max_length <= image_grid[0] * image_grid[1]:
+        raise ConfigError(f"max_length: {max_length} leaves no room beside the image's {image_grid} tokens; take more")
 
 
 class ImageProjector(nn.Module):
