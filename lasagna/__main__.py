@@ -11,16 +11,16 @@ from lasagna import __version__
 from lasagna.errors import LasagnaError
 
 COMMANDS = {
-    "predict": ("lasagna.predict:predict", "answer queries about a picture or a folder of pictures"),
-    "calibrate": ("lasagna.calibrating.command:calibrate", "make presence scores mean what they say"),
-    "convert": ("lasagna.datamodules.converters.command:run", "write a data set as shards: convert NAME ..."),
+    "predict": ("lasagna.cli.predict:predict", "answer queries about a picture or a folder of pictures"),
+    "calibrate": ("lasagna.cli.calibrate:calibrate", "make presence scores mean what they say"),
+    "convert": ("lasagna.cli.convert:run", "write a data set as shards: convert NAME ..."),
     "verify": ("lasagna.datamodules.verify:verify", "compare shards with the checksums in their manifests"),
     "inspect": (
-        "lasagna.inspecting.command:inspect",
+        "lasagna.cli.inspect:inspect",
         "count what is in shards, draw examples and look for what is wrong",
     ),
-    "evaluate": ("lasagna.evaluating.command:evaluate", "answer a data set, score the answers and write a report"),
-    "export": ("lasagna.export:export", "write a trained assistant as a folder: adapters and heads, or as released"),
+    "evaluate": ("lasagna.cli.evaluate:evaluate", "answer a data set, score the answers and write a report"),
+    "export": ("lasagna.cli.export:export", "write an assistant as a folder: adapters and heads, or as released"),
     "import": ("lasagna.released.importing:import_assistant", "make an assistant of a released model"),
     "sweep": ("lasagna.sweeps.run:sweep", "run a grid of config values and seeds"),
     "report": ("lasagna.sweeps.report:report", "turn a folder of runs into a table and a plot"),
@@ -87,7 +87,7 @@ def _run(name: str, *argv: str) -> None:
         return
     from jsonargparse import auto_cli
 
-    from lasagna.command_parser import CommandParser
+    from lasagna.cli.command_parser import CommandParser
 
     auto_cli(
         command,

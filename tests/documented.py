@@ -12,7 +12,7 @@ from PIL import Image
 
 import lasagna.sweeps.run
 from lasagna.__main__ import main as command
-from lasagna.cli import main as train
+from lasagna.cli.train import main as train
 from lasagna.datamodules import SceneWriter
 
 ROOT = Path(__file__).parents[1]

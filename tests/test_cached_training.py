@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny_run import write_config, write_scenes
 
-from lasagna.cli import main
+from lasagna.cli.train import main
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lasagna.__main__ import main as command
-from lasagna.cli import main
+from lasagna.cli.train import main
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 PART = "--model.assistant"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from lasagna.cli import TrainingCLI, command_line
+from lasagna.cli.train import TrainingCLI, command_line
 from lasagna.sweeps.findings import Claim
 from lasagna.sweeps.plan import SweepPlan
 from lasagna.tasks import AssistantTraining

@@ -7,7 +7,7 @@ import pytest
 from documented import ROOT, blocks, commands, make_place, run, run_block, write_named
 
 from lasagna.__main__ import COMMANDS
-from lasagna.cli import main
+from lasagna.cli.train import main
 from lasagna.modules.tiny.weights import FOLDER
 from lasagna.tasks.pretrain.command import SEEDS, pretrain
 

@@ -13,9 +13,9 @@ from tiny_run import write_config, write_scenes
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import lasagna
-from lasagna.cli import main
+from lasagna.cli.export import export
+from lasagna.cli.train import main
 from lasagna.errors import CheckpointError
-from lasagna.export import export
 
 LORA = "--model.assistant.language_model.adapter={rank: 4, alpha: 8, embeddings: false}"
 

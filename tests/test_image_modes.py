@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from lasagna.batch import Query
+from lasagna.cli.predict import _answer_all
 from lasagna.errors import RecordError
 from lasagna.image_modes import to_rgb
 from lasagna.modules import Assistant, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
@@ -17,7 +18,6 @@ from lasagna.modules.llava.crop_preparation import CropPreparation
 from lasagna.modules.pad_preparation import PadPreparation
 from lasagna.modules.preparation import SquashPreparation
 from lasagna.modules.sam.preparation import SamPreparation
-from lasagna.predict import _answer_all
 from lasagna.record import decode_image
 
 MEAN, DEVIATION = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)

@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 from tiny_run import write_config, write_scenes
 
-from lasagna.cli import main
+from lasagna.cli.train import main
 
 TEXT = {
     "model_type": "llama",

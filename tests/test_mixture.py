@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lasagna.cli import main
+from lasagna.cli.train import main
 from lasagna.datamodules.converters import CamVid, convert
 from lasagna.datamodules.converters.coco_panoptic import CocoPanoptic
 from lasagna.datamodules.scene_writer import SceneWriter

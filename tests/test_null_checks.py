@@ -7,9 +7,9 @@ import json
 import pytest
 from jsonargparse import Namespace
 
-from lasagna.cli import main
+from lasagna.cli.config_checks import check_nulls
+from lasagna.cli.train import main
 from lasagna.errors import ConfigError
-from lasagna.null_checks import check_nulls
 
 LANGUAGE_MODEL = "model.assistant.language_model"
 

@@ -11,6 +11,7 @@ from PIL import Image
 from test_matrix import MODELS, SAM, SAM2
 
 from lasagna.batch import Query
+from lasagna.cli.predict import _answer_all
 from lasagna.masks import RLEMask
 from lasagna.modules import Assistant, TinyLanguageModel, TinyVisionEncoder
 from lasagna.modules.dot_mask_head import DotMaskHead
@@ -20,7 +21,6 @@ from lasagna.modules.sam import SamSize, SamVisionEncoder
 from lasagna.modules.sam2 import Sam2Size, Sam2VisionEncoder
 from lasagna.modules.shared_tower import SharedTower
 from lasagna.modules.timm_encoder import TimmEncoder
-from lasagna.predict import _answer_all
 
 ENCODERS = {
     "tiny": lambda: TinyVisionEncoder((32, 48), weights="random"),

@@ -9,7 +9,7 @@ from PIL import Image
 from test_configs import ROOT
 from tiny_run import write_config
 
-from lasagna.cli import main
+from lasagna.cli.train import main
 from lasagna.datamodules import write_shards
 from lasagna.masks import RLEMask
 from lasagna.recipe import build

@@ -10,7 +10,7 @@ import pytest
 from jsonargparse import _typehints
 from omegaconf import OmegaConf
 
-from lasagna.cli import TrainingCLI, command_line
+from lasagna.cli.train import TrainingCLI, command_line
 from lasagna.modules import TinyLanguageModel
 from lasagna.modules.causal_language_model import CausalLanguageModel
 from lasagna.modules.llava import LlavaV1
@@ -114,7 +114,7 @@ def test_what_is_no_part_keeps_what_both_accept(tmp_path, monkeypatch):
 
 
 def test_the_private_function_that_is_replaced_is_as_in_version_4_53():
-    """Where this fails, jsonargparse has changed: see whether ``lasagna/part_swaps.py`` still does what it says."""
+    """Where this fails, jsonargparse has changed: see whether ``cli/config_checks.py`` still works."""
     found = inspect.signature(_typehints.discard_init_args_on_class_path_change)
     assert list(found.parameters) == ["parser_or_action", "prev_val", "value"], version("jsonargparse")
     callers = (_typehints.adapt_class_type, _typehints.ActionTypeHint.discard_init_args_on_class_path_change)

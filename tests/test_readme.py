@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from documented import ROOT, blocks, broken_links, commands, make_place, run_block
 
-from lasagna.cli import main
+from lasagna.cli.train import main
 from lasagna.dialogue import Dialogue, Entry
 from lasagna.masks import RLEMask
 from lasagna.prompt_formats import PROMPT_FORMATS

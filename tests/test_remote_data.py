@@ -10,7 +10,7 @@ from remote_server import Server
 from tiny_run import write_config, write_scenes
 
 from lasagna.__main__ import main
-from lasagna.cli import main as train
+from lasagna.cli.train import main as train
 
 
 @pytest.fixture(scope="module")

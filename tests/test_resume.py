@@ -12,7 +12,7 @@ import torch
 from lightning import Callback
 from tiny_run import write_config, write_scenes
 
-from lasagna.cli import main
+from lasagna.cli.train import main
 
 ROOT = Path(__file__).parents[1]
 STEPS, KILLED_AT = 8, 5

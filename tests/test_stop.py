@@ -13,7 +13,7 @@ import pytest
 from lightning import Callback
 from tiny_run import write_config, write_scenes
 
-from lasagna.cli import main
+from lasagna.cli.train import main
 
 TRAIN = Path(__file__).parents[1] / "train.py"
 PATIENCE = 90

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lasagna.cli import TrainingCLI, command_line
-from lasagna.typed_nulls import nulls_kept
+from lasagna.cli.arguments import nulls_kept
+from lasagna.cli.train import TrainingCLI, command_line
 
 PART = "--model.assistant.language_model"
 CAUSAL = Path(__file__).parents[1] / "configs" / "language_model" / "causal.yaml"

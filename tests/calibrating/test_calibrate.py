@@ -11,9 +11,9 @@ from tiny_run import write_config, write_scenes
 
 import lasagna
 from lasagna.__main__ import main
-from lasagna.calibrating import command
 from lasagna.calibration_file import calibration_file, checksum
-from lasagna.cli import main as train
+from lasagna.cli.train import calibrate as command
+from lasagna.cli.train import main as train
 from lasagna.errors import CheckpointError
 
 QUERY = ["sky", "house", "sun"]

@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, log_loss
 
-from lasagna.calibrating.command import fit
 from lasagna.calibrating.fit import (
     calibration_error,
     f1,
@@ -16,6 +15,7 @@ from lasagna.calibrating.fit import (
     reliability,
     scaled,
 )
+from lasagna.cli.calibrate import fit
 
 
 def drawn(temperature, count=20000, seed=0):

@@ -9,7 +9,7 @@ from data_fakes import Listing, preparation, write
 from remote_server import Server
 from tiny_run import write_config, write_scenes
 
-from lasagna.cli import main
+from lasagna.cli.train import main
 from lasagna.datamodules import ShardDataModule, Source
 
 NODES, WORKERS, RECORDS = 2, 2, 13

@@ -10,10 +10,10 @@ import torch
 from data_fakes import MANIFEST, NAMES, EvenOnly, Listing, Silent, keys, preparation, record, write
 from lightning import LightningModule, Trainer
 
+from lasagna.cli.jobs import JobTrainer
 from lasagna.datamodules import ClassSampling, DataWriter, NegativeInjection, ShardDataModule, Source, write_shards
 from lasagna.datamodules.skipped import SkippedRecordWarning
 from lasagna.errors import ConfigError, QueryError, RecordError, ShardError
-from lasagna.jobs import JobTrainer
 from lasagna.tasks import Semantic
 
 

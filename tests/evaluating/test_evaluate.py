@@ -20,7 +20,7 @@ from tiny_run import write_config, write_scenes
 
 from lasagna.__main__ import main
 from lasagna.calibration_file import Calibration, checksum, write_calibration
-from lasagna.cli import main as train
+from lasagna.cli.train import main as train
 from lasagna.datamodules import write_shards
 from lasagna.datamodules.record_codec import decode_record
 from lasagna.datamodules.shard_reader import read_share

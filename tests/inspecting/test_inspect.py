@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from lasagna.__main__ import main
+from lasagna.cli.inspect import draw_examples
 from lasagna.datamodules import write_shards
 from lasagna.datamodules.shard_set import read_manifest
 from lasagna.inspecting.audit import audit_names, audit_overlap
-from lasagna.inspecting.examples import draw_examples
 from lasagna.inspecting.findings import MEANINGS, NOTES, by_kind
 from lasagna.inspecting.survey import Survey, survey, survey_record
 from lasagna.masks import RLEMask
@@ -226,7 +226,7 @@ def test_no_examples_may_be_asked_for(shards, tmp_path):
 
 def drawn(monkeypatch, shard_set, count, seed=0):
     sheets = []
-    monkeypatch.setattr("lasagna.inspecting.examples.contact_sheet", lambda cases, side: sheets.append(cases))
+    monkeypatch.setattr("lasagna.cli.inspect.contact_sheet", lambda cases, side: sheets.append(cases))
     draw_examples(shard_set, count, seed)
     return [(case.note, case.query) for case in sheets[0]]
 

@@ -12,7 +12,7 @@ from test_assistant import batch_of, complex_dialogue
 from tiny_run import write_config, write_scenes
 from torch import nn
 
-from lasagna.cli import main
+from lasagna.cli.train import main
 from lasagna.errors import ConfigError
 from lasagna.modules import Assistant, FeatureSpec, TinyLanguageModel, TinyMaskHead, VisionEncoder
 from lasagna.modules.preparation import SquashPreparation

@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import lasagna
+from lasagna.cli.export import export
 from lasagna.errors import CheckpointError
-from lasagna.export import export
 from lasagna.modules import FeatureSpec
 from lasagna.modules.llava import LlavaV1
 from lasagna.prompt_formats import RELEASED

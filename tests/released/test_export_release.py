@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 
 import lasagna
 from lasagna.calibration_file import Calibration, checksum, write_calibration
+from lasagna.cli.export import export
 from lasagna.errors import CheckpointError, ConfigError
-from lasagna.export import export
 from lasagna.modules import Assistant
 from lasagna.modules.llava import LlavaV1
 from lasagna.modules.sam import SamMaskHead, SamVisionEncoder

@@ -13,7 +13,7 @@ from tiny_run import write_scenes
 
 import lasagna
 from lasagna.__main__ import main as command
-from lasagna.cli import main
+from lasagna.cli.train import main
 
 pytest.importorskip("sentencepiece", reason="the tokeniser of LLaVA v1 needs sentencepiece")
 from tiny_llava import sam_state, write_llava

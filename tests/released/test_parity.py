@@ -13,8 +13,8 @@ from PIL import Image
 
 import lasagna
 from lasagna.batch import restore_logits
+from lasagna.cli.export import export
 from lasagna.errors import CheckpointError
-from lasagna.export import export
 from lasagna.modules.losses import SegmentationLoss
 from lasagna.released.importing import import_assistant
 from lasagna.released.names import to_released

@@ -16,9 +16,9 @@ from safetensors.torch import load_file, save_file
 
 import lasagna
 from lasagna.__main__ import main as command
-from lasagna.cli import main
+from lasagna.cli.export import export
+from lasagna.cli.train import main
 from lasagna.errors import CheckpointError
-from lasagna.export import export
 from lasagna.released.adapters import separated
 from lasagna.released.importing import import_assistant
 from lasagna.released.names import to_released, unwrapped

@@ -12,7 +12,7 @@ import torch
 from lightning import Callback
 from PIL import Image
 
-from lasagna.cli import main
+from lasagna.cli.train import main
 from lasagna.datamodules import write_shards
 from lasagna.masks import RLEMask
 from lasagna.prompt_formats import RELEASED

@@ -6,14 +6,17 @@ import json
 import sys
 from itertools import pairwise
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
-from lightning import Trainer
+from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from lasagna.datamodules import ShardDataModule
 from lasagna.datamodules.shard_addresses import refuse_commands
 from lasagna.errors import CheckpointError
 from lasagna.loading import check_job, read_checkpoint
+from lasagna.tasks.evaluation import Evaluation
 from lasagna.trained import CONFIG
 
 EVALUATIONS = ("validate", "test", "predict")
@@ -118,3 +121,76 @@ def _option(argv: list[str], name: str) -> str | None:
         if word.startswith(f"{name}="):
             return word.removeprefix(f"{name}=")
     return None
+
+
+SIGNALLED = 128
+"""What shells add to a signal's number for the exit status."""
+
+
+def stopped(job: str, trainer: Trainer, signal: Signals) -> int:
+    """Say how to go on, and return the exit status.
+
+    Args:
+        job: The job.
+        trainer: Its trainer, which knows the step and the run's folder.
+        signal: What stopped it.
+    """
+    print(f"stopped{'' if job in EVALUATIONS else _way_on(trainer)}", file=sys.stderr)
+    return SIGNALLED + signal
+
+
+def interrupted(fault: BaseException) -> bool:
+    """Say whether something was raised because of Ctrl-C."""
+    cause: BaseException | None = fault
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__context__
+    return cause is not None
+
+
+def _way_on(trainer: Trainer) -> str:
+    newest = newest_checkpoint(trainer)
+    if newest is None:
+        return f" at step {trainer.global_step}, before the first checkpoint"
+    return f" at step {trainer.global_step}: go on by the same command with --ckpt_path last ({newest})"
+
+
+class Rehearsal(Callback):
+    """Checks before training what the test after it will need, since that comes much later."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Check the shards of the test, and that its tasks can score."""
+        data = getattr(trainer, "datamodule", None)
+        if stage == "fit" and isinstance(data, ShardDataModule):
+            data.setup("test")
+            Evaluation(data.sources["test"])
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Try a few records of each test source, now that the data knows the assistant."""
+        data = getattr(trainer, "datamodule", None)
+        if isinstance(data, ShardDataModule):
+            data.rehearse("test")
+
+
+class JobTrainer(Trainer):
+    """Lightning's trainer with one more job."""
+
+    def run(
+        self,
+        model: LightningModule,
+        datamodule: LightningDataModule,
+        ckpt_path: str | None = None,
+        weights_only: bool | None = None,
+    ) -> None:
+        """Train, then test: the main job. What the test needs is checked before training.
+
+        Args:
+            model: What is trained.
+            datamodule: Where samples come from.
+            ckpt_path: A checkpoint to go on from: a path, or "last" for the newest one of the run's folder.
+            weights_only: Whether the checkpoint may hold weights and plain data alone.
+        """
+        callbacks = vars(self)["callbacks"]
+        callbacks.append(Rehearsal())
+        self.fit(model, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=weights_only)
+        if not self.interrupted:
+            self.test(model, datamodule=datamodule, verbose=False)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
+import warnings
 from pathlib import Path
 from signal import SIGINT, SIGTERM
 from typing import Any
@@ -19,24 +21,60 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf.errors import OmegaConfBaseException
 
 from lasagna import modules, tasks  # noqa: F401 - imported so that a bare class name is enough in a config
-from lasagna.config_lists import Lists
-from lasagna.config_parser import ConfigParser
-from lasagna.console import calm
+from lasagna.cli.arguments import Lists, nulls_kept
+from lasagna.cli.config_checks import check_nulls, parts_start_anew
+from lasagna.cli.jobs import (
+    EVALUATIONS,
+    LAST,
+    SIGNALLED,
+    JobTrainer,
+    check_trained,
+    checkpoint_config,
+    configs,
+    find_checkpoint,
+    interrupted,
+    stopped,
+)
+from lasagna.cli.parse_errors import ConfigParser
 from lasagna.datamodules import ShardDataModule
 from lasagna.errors import LasagnaError
-from lasagna.job_checkpoint import EVALUATIONS, LAST, check_trained, checkpoint_config, configs, find_checkpoint
-from lasagna.job_stop import SIGNALLED, interrupted, stopped
-from lasagna.jobs import JobTrainer
 from lasagna.loading import read_checkpoint
-from lasagna.null_checks import check_nulls
-from lasagna.part_swaps import parts_start_anew
 from lasagna.tasks import RunSummary
 from lasagna.tasks.parts_table import PartsTable
 from lasagna.tasks.run_progress import RunProgress
 from lasagna.tasks.training import AssistantTraining
-from lasagna.typed_nulls import nulls_kept
 
-DEFAULTS = Path(__file__).parents[1] / "configs" / "default.yaml"
+_WARNINGS = (
+    "LightningCLI's args parameter",  # main() takes a command line on purpose
+    "Found .* module.* in eval mode",  # frozen parts are, on purpose
+    "Checkpoint directory .* exists and is not empty",  # a run is resumed and tested in its own folder
+    ".*LeafSpec.* is deprecated",  # Lightning's own use of torch
+    ".*does not have many workers",  # the number of workers is the config's choice
+)
+"""Beginnings of warnings, as regular expressions, each with the reason why it says nothing to the user."""
+
+_LINES = (
+    "💡",  # an advertisement of a service
+    "TPU available",  # there are no configs for them
+    "stopped: `max_steps=",  # the progress bar shows the last step
+    "Restored all states from",  # said before as `Restoring states from`
+)
+"""Parts of log lines, each with the reason why it says nothing to the user."""
+
+
+def calm() -> None:
+    """Leave the remarks out that say nothing to the user; all others stay."""
+    for reason in _WARNINGS:
+        warnings.filterwarnings("ignore", message=reason)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    message = record.getMessage()
+    return not any(line in message for line in _LINES)
+
+
+DEFAULTS = Path(__file__).parents[2] / "configs" / "default.yaml"
 """The config that all others change, where the package runs from its repository."""
 
 FAULTS = (LasagnaError, MisconfigurationException, OmegaConfBaseException)

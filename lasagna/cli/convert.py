@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from inspect import signature
 from typing import Any
 
-from lasagna.command_parser import CommandParser
+from lasagna.cli.command_parser import CommandParser
 from lasagna.datamodules.converters.catalogue import CONVERTERS, find_converter
 from lasagna.datamodules.converters.conversion import convert
 from lasagna.errors import ConfigError

@@ -6,14 +6,18 @@ jsonargparse lets null through for every argument, so that a number that is none
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
 from pydoc import locate
 from types import NoneType
 from typing import Any, get_args
+from unittest.mock import patch
 
-from jsonargparse import Namespace
+from jsonargparse import Namespace, _typehints
 
 from lasagna.errors import ConfigError
+from lasagna.modules.base import LanguageModel, MaskHead, VisionEncoder
 
 _CLASS, _ARGUMENTS = "class_path", "init_args"
 
@@ -82,3 +86,49 @@ def _takes_null(parameter: inspect.Parameter) -> bool:
 
 def _called(hint: Any) -> str:  # noqa: ANN401
     return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint).replace("typing.", "")
+
+
+PARTS = (VisionEncoder, LanguageModel, MaskHead)
+"""Base classes of what does not hand on its arguments."""
+
+_kept_where_accepted: Callable[[Any, Any, Any], None] = _typehints.discard_init_args_on_class_path_change
+
+
+@contextmanager
+def parts_start_anew() -> Iterator[None]:
+    """While parsing, drop all arguments of a part whose class changes.
+
+    The parser keeps those that the new class accepts as well, its predecessor's defaults among them. For a task or an
+    assistant that is what one wants (its parts stay); a SAM decoder has no use for the chunk of the tiny one.
+    """
+    with patch.object(_typehints, "discard_init_args_on_class_path_change", _discard):
+        yield
+
+
+def _discard(parser_or_action: Any, before: Any, after: Any) -> None:  # noqa: ANN401 - as the parser calls it
+    kinds = [_class(spec) for spec in (before, after)]
+    if all(map(_is_part, kinds)) and kinds[0] is not kinds[1] and "init_args" in before:
+        before["init_args"] = type(before["init_args"])()
+    else:
+        # what the parser tries on the new class comes back changed: an adapter as a class, and as its fields as well
+        tried = deepcopy(before)
+        _kept_where_accepted(parser_or_action, tried, after)
+        _drop_others(before, tried)
+
+
+def _drop_others(spec: Any, kept: Any) -> None:  # noqa: ANN401
+    """Drop the arguments of a class that another copy of its description does not have."""
+    if isinstance(spec, Namespace) and "init_args" in spec:
+        arguments = spec["init_args"]
+        for name in sorted(set(arguments.keys(branches=True)) - set(kept["init_args"].keys(branches=True)), key=len):
+            if name in arguments:
+                del arguments[name]
+
+
+def _class(spec: Any) -> object:  # noqa: ANN401
+    # a class that was named by itself has got its path by now
+    return locate(str(spec["class_path"])) if spec else None
+
+
+def _is_part(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, PARTS)

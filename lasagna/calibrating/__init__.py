@@ -1,1 +1,0 @@
-"""Making presence scores mean what they say: `lasagna calibrate`."""

@@ -1,0 +1,1 @@
+"""The commands: training, and what ``lasagna`` runs by name."""

@@ -1,1 +1,0 @@
-"""What is in shards, and what is wrong with them: `lasagna inspect`."""
