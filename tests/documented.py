@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-import lasagna.sweeps.run
+import lasagna.cli.sweeps.run
 from lasagna.__main__ import main as command
 from lasagna.cli.train import main as train
 from lasagna.datamodules import SceneWriter
@@ -69,7 +69,7 @@ def make_place(folder):
 def run_block(block, monkeypatch):
     """Run the commands of a block through the functions that they call, small; installations are passed over."""
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(lasagna.sweeps.run, "call", _run_of_a_sweep)
+    monkeypatch.setattr(lasagna.cli.sweeps.run, "call", _run_of_a_sweep)
     for line in commands(block):
         for part in line.split("&&"):
             run(shlex.split(part))

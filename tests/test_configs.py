@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from lasagna.cli.sweeps.findings import Claim
+from lasagna.cli.sweeps.plan import SweepPlan
 from lasagna.cli.train import TrainingCLI, command_line
-from lasagna.sweeps.findings import Claim
-from lasagna.sweeps.plan import SweepPlan
 from lasagna.tasks import AssistantTraining
 
 ROOT = Path(__file__).parents[1]

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from lasagna.__main__ import main
+from lasagna.cli.sweeps.findings import Claim, describe, differences, judge
 from lasagna.html_page import to_page
-from lasagna.sweeps.findings import Claim, describe, differences, judge
 
 VALUES = {
     "test/recall": {

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lasagna.sweeps.intervals import mean_interval, t_quantile
+from lasagna.cli.sweeps.intervals import mean_interval, t_quantile
 
 
 @given(st.integers(1, 200), st.sampled_from([0.5, 0.8, 0.95, 0.99]))

@@ -5,13 +5,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from lasagna.cli.sweeps.intervals import Interval, mean_interval
+from lasagna.cli.sweeps.plots import bounds, draw_scores, group_by_length, group_by_quantity, is_rate
+from lasagna.cli.sweeps.report import ReportError, collect_runs, report, tabulate
 from lasagna.score_name import Length, ScoreName
-from lasagna.sweeps.intervals import Interval, mean_interval
-from lasagna.sweeps.length_plot import group_by_length
-from lasagna.sweeps.panels import bounds, is_rate
-from lasagna.sweeps.plots import draw_scores, group_by_quantity
-from lasagna.sweeps.report import ReportError, report, tabulate
-from lasagna.sweeps.runs import collect_runs
 
 
 def write_run(folder, scores, status="finished", stage="test"):

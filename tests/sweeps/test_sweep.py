@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from jsonargparse import auto_cli
 
+from lasagna.cli.sweeps.plan import SweepError, SweepPlan, variant_name
+from lasagna.cli.sweeps.run import run_sweep, sweep
 from lasagna.file_lock import BusyError
-from lasagna.sweeps.plan import SweepError, SweepPlan, variant_name
 from lasagna.sweeps.process import locked
-from lasagna.sweeps.run import run_sweep, sweep
 
 SCRIPT = """
 import json, pathlib, sys

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lasagna.sweeps.intervals import Interval, mean_interval
+from lasagna.cli.sweeps.intervals import Interval, mean_interval
 
 SeedScores = Mapping[str, Mapping[str, Mapping[int, float]]]
 """Score to variant to seed to value."""

@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from lasagna.cli.sweeps.findings import Claim
+from lasagna.cli.sweeps.plan import MARKER, Run, SweepError, SweepPlan
+from lasagna.cli.sweeps.report import report
 from lasagna.file_lock import BusyError
-from lasagna.sweeps.findings import Claim
-from lasagna.sweeps.plan import MARKER, Run, SweepError, SweepPlan
 from lasagna.sweeps.process import call, locked
-from lasagna.sweeps.report import report
 
 __all__ = ["RunResult", "SweepError", "SweepPlan", "run_sweep", "sweep"]
 

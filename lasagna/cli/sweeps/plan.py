@@ -10,8 +10,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from lasagna.cli.sweeps.dependencies import digest, file_digests
 from lasagna.errors import LasagnaError
-from lasagna.sweeps.dependencies import digest, file_digests
 
 MARKER = "sweep_run.json"
 
