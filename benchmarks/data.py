@@ -25,7 +25,8 @@ import torch
 from models import SIZES, make_assistant
 from PIL import Image
 
-from lasagna.batch import Batch, Preparation
+from lasagna.core.batch import Batch, Preparation
+from lasagna.core.record import Manifest, Record
 from lasagna.datamodules import (
     ClassSampling,
     NegativeInjection,
@@ -40,7 +41,6 @@ from lasagna.datamodules.shard_reader import read_shard
 from lasagna.datamodules.skipped import SkipTally
 from lasagna.modules import Assistant, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
 from lasagna.modules.tiny.weights import packaged_words
-from lasagna.record import Manifest, Record
 from lasagna.tasks import Semantic
 from lasagna.tasks.run_facts import versions, write_json
 

@@ -25,11 +25,11 @@ import torch
 from models import SIZES, make_assistant
 from torch import Tensor
 
-from lasagna.batch import Query
+from lasagna.core.batch import Query
+from lasagna.core.plotting import dress, new_figure, save
 from lasagna.modules.base import LanguageModel
 from lasagna.modules.cached_prompts import CachedPrompts
 from lasagna.modules.decoding import Decoder
-from lasagna.plotting import dress, new_figure, save
 from lasagna.tasks.run_facts import versions, write_json
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"

@@ -24,10 +24,10 @@ import numpy as np
 import torch
 from measure import Cost, cost
 
-from lasagna.answer_reading import ParsedEntry
-from lasagna.batch import Geometry, restore_logits
-from lasagna.dialogue import Answer, AnsweredEntry, Dialogue, Entry
-from lasagna.masks import BoolMask, LabelMap
+from lasagna.core.answer_parser import ParsedEntry
+from lasagna.core.batch import Geometry, restore_logits
+from lasagna.core.dialogue import Answer, AnsweredEntry, Dialogue, Entry
+from lasagna.core.masks import BoolMask, LabelMap
 from lasagna.modules.answers import make_answer
 from lasagna.modules.decoded import Decoded
 from lasagna.tasks.metrics import MeanIoU, MMSegMeanIoU, ReferenceMeanIoU

@@ -23,9 +23,9 @@ from measure import Cost, cost
 from models import SIZES, make_assistant, stored_bytes
 from torch.utils.flop_counter import FlopCounterMode
 
-from lasagna.batch import Batch, Sample
-from lasagna.dialogue import Dialogue, Entry
-from lasagna.masks import RLEMask
+from lasagna.core.batch import Batch, Sample
+from lasagna.core.dialogue import Dialogue, Entry
+from lasagna.core.masks import RLEMask
 from lasagna.modules import Assistant, SegmentationLoss
 from lasagna.modules.feature_cache import FeatureCache
 from lasagna.modules.llava.text_preparation import LlavaPreparation

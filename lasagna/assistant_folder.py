@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from peft import LoraConfig
     from torch import Tensor
 
+    from lasagna.core.config import Recipe
     from lasagna.modules.assistant import Assistant
-    from lasagna.recipe import Recipe
 
 ASSISTANT = "assistant.json"
 ADAPTER = "adapter_model.safetensors"

@@ -1,5 +1,7 @@
 """Errors that users can meet, each naming the thing and the way out."""
 
+from __future__ import annotations
+
 
 class LasagnaError(Exception):
     """Base of the errors that are the input's fault, so that a command can show them without a traceback."""
@@ -27,3 +29,17 @@ class NoRecordsError(ShardError):
 
 class CheckpointError(LasagnaError, ValueError):
     """A checkpoint that does not belong to the model it is loaded into."""
+
+
+def check_counts(**counts: int | None) -> None:
+    """Check that counts are one at least; None where nothing is given.
+
+    Args:
+        counts: Argument to its value.
+
+    Raises:
+        ConfigError: If one is not.
+    """
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise ConfigError(f"{name}: expected a whole number from 1, got {value}")

@@ -98,9 +98,9 @@ def load(
         CheckpointError: If the checkpoint cannot be read, is of another architecture, the frozen weights changed, or
             it has no calibration where one is asked for.
     """
+    from lasagna.core.config import build
+    from lasagna.core.seeding import seeded
     from lasagna.modules.assistant import Assistant
-    from lasagna.recipe import build
-    from lasagna.seeding import seeded
     from lasagna.trained import FROZEN, PREFIX, RECIPE, SEED, check_frozen, check_weights
 
     checkpoint = read_checkpoint(path)

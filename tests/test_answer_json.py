@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from lasagna.answer_json import entry_json
-from lasagna.dialogue import AnsweredEntry
+from lasagna.core.answer_json import entry_json
+from lasagna.core.dialogue import AnsweredEntry
 
 
 @pytest.mark.parametrize(("pixels", "box"), [([], None), ([(1, 2)], [2.0, 1.0, 1.0, 1.0])], ids=["empty", "one pixel"])

@@ -7,11 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lasagna.batch import IGNORE_PIXEL, UNSEEN_LOGIT, Batch, Geometry, fit_mask, restore_logits
-from lasagna.fitted_image import FittedImage, normalise
-from lasagna.mask_layers import MaskLayers, mask_targets
+from lasagna.core.batch import (
+    IGNORE_PIXEL,
+    UNSEEN_LOGIT,
+    Batch,
+    Geometry,
+    MaskLayers,
+    fit_mask,
+    mask_targets,
+    restore_logits,
+)
+from lasagna.core.processors import FittedImage, Normalisation, normalise
 from lasagna.modules.resampling import resample
-from lasagna.normalisation import Normalisation
 
 GEOMETRY = Geometry(original=(10, 20), resized=(16, 32), padded=(32, 32))
 

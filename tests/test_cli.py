@@ -14,8 +14,8 @@ from tiny_run import write_config, write_scenes
 import lasagna
 from lasagna.__main__ import main as command
 from lasagna.cli.train import TrainingCLI, command_line, main, with_job
+from lasagna.core.masks import RLEMask
 from lasagna.errors import CheckpointError
-from lasagna.masks import RLEMask
 from lasagna.tasks.whole_files import WholeFiles
 
 OWN_HEAD = """

@@ -1,4 +1,4 @@
-from lasagna.dialogue import Dialogue, Entry
+from lasagna.core.dialogue import Dialogue, Entry
 
 
 def test_with_answer_keeps_the_rest():

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from lasagna.fitted_image import FittedImage, _gather, normalise, prepare
+from lasagna.core.processors import FittedImage, Normalisation, _gather, normalise, prepare
 from lasagna.modules.llava.crop_preparation import CropPreparation
 from lasagna.modules.pad_preparation import PadPreparation
 from lasagna.modules.preparation import SquashPreparation
 from lasagna.modules.sam.preparation import DEVIATION, MEAN, SamPreparation
-from lasagna.normalisation import Normalisation
 
 COLOURS = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
 PREPARATIONS = [

@@ -6,7 +6,7 @@ from base64 import b64decode
 import numpy as np
 from PIL import Image
 
-from lasagna.html_page import to_page
+from lasagna.core.pages import to_page
 
 
 def test_pages_hold_their_pictures_and_large_photographs_as_jpeg(tmp_path):

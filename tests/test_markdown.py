@@ -2,8 +2,7 @@
 
 import pytest
 
-from lasagna.html_page import to_page
-from lasagna.markdown import figure, plain, table
+from lasagna.core.pages import figure, plain, table, to_page
 
 
 @pytest.mark.parametrize(

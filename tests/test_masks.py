@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco
 
+from lasagna.core.masks import LabelMap, RLEMask, UnionMask
 from lasagna.errors import RecordError
-from lasagna.masks import LabelMap, RLEMask, UnionMask
 
 bool_masks = arrays(bool, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=17))
 

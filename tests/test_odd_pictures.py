@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from test_matrix import MODELS, SAM, SAM2
 
-from lasagna.batch import Query
 from lasagna.cli.predict import _answer_all
-from lasagna.masks import RLEMask
+from lasagna.core.batch import Query
+from lasagna.core.masks import RLEMask
 from lasagna.modules import Assistant, TinyLanguageModel, TinyVisionEncoder
 from lasagna.modules.dot_mask_head import DotMaskHead
 from lasagna.modules.efficientnet_lite import EfficientNetLite0

@@ -10,10 +10,10 @@ from test_configs import ROOT
 from tiny_run import write_config
 
 from lasagna.cli.train import main
+from lasagna.core.config import build
+from lasagna.core.masks import RLEMask
+from lasagna.core.record import Manifest, Phrase, Question, Record, Region, Turn
 from lasagna.datamodules import write_shards
-from lasagna.masks import RLEMask
-from lasagna.recipe import build
-from lasagna.record import Manifest, Phrase, Question, Record, Region, Turn
 from lasagna.tasks import Task
 
 SHARES = {"Semantic": 10, "Referring": 6, "VQA": 1, "Reasoning": 2}

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from lasagna.dialogue import Dialogue, Entry
+from lasagna.core.dialogue import Dialogue, Entry
+from lasagna.core.prompt_format import ParsedEntry, normalise
+from lasagna.core.prompt_formats import PAPER, PROMPT_FORMATS, RELEASED, TINY
 from lasagna.errors import ConfigError, QueryError
-from lasagna.prompt_format import ParsedEntry, normalise
-from lasagna.prompt_formats import PAPER, PROMPT_FORMATS, RELEASED, TINY
 
 FORMATS = sorted(PROMPT_FORMATS)
 TRICKY = [

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lasagna.randomness import generator
+from lasagna.core.seeding import generator
 
 
 def draws(*key):

@@ -11,9 +11,9 @@ import pytest
 from documented import ROOT, blocks, broken_links, commands, make_place, run_block
 
 from lasagna.cli.train import main
-from lasagna.dialogue import Dialogue, Entry
-from lasagna.masks import RLEMask
-from lasagna.prompt_formats import PROMPT_FORMATS
+from lasagna.core.dialogue import Dialogue, Entry
+from lasagna.core.masks import RLEMask
+from lasagna.core.prompt_formats import PROMPT_FORMATS
 
 README = ROOT / "README.md"
 PAGES = sorted([README, ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])

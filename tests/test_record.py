@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from lasagna.core.masks import RLEMask
+from lasagna.core.record import Manifest, Record, Region, decode_image
 from lasagna.errors import RecordError
-from lasagna.masks import RLEMask
-from lasagna.record import Manifest, Record, Region, decode_image
 
 MANIFEST = Manifest("tiny", ("sky", "grass", "ball"), labels={0: "sky", 1: "grass", 2: "ball", 3: "ball"}, void=(255,))
 LABELS = np.array([[0, 0, 0], [1, 2, 255]], dtype=np.uint8)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lasagna.top_map import TopMap
+from lasagna.core.overlaps import TopMap
 
 SIZE = (7, 9)
 

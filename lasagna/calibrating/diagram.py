@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lasagna.calibrating.fit import Scores, Truth, calibration_error, reliability, scaled
-from lasagna.plotting import dress, new_figure, save
+from lasagna.core.plotting import dress, new_figure, save
 
 COLUMNS = 3
 """Panels beside each other."""

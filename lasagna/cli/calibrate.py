@@ -23,9 +23,8 @@ from lasagna.calibrating.fit import (
     scaled,
 )
 from lasagna.calibration_file import ALL, Calibration, checksum, write_calibration
-from lasagna.count_checks import check_counts
 from lasagna.datamodules import NegativeInjection, OrderRandomization, ShardDataModule, Source
-from lasagna.errors import ConfigError
+from lasagna.errors import ConfigError, check_counts
 from lasagna.loading import load
 from lasagna.tasks.evaluation import answer
 from lasagna.tasks.semantic import Semantic

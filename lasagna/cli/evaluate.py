@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lasagna.count_checks import check_counts
-from lasagna.errors import ConfigError, LasagnaError
+from lasagna.errors import ConfigError, LasagnaError, check_counts
 
 if TYPE_CHECKING:
     from lasagna.evaluating.answering import Job
@@ -139,12 +138,12 @@ def _answer(job: Job, processes: int) -> dict[str, Any]:
 
 def _answer_here(job: Job, processes: int) -> dict[str, Any]:
     """Answer what has no answer yet, alone or in processes of its own; return the header."""
+    from lasagna.core.locks import locked
     from lasagna.evaluating.answering import answer_all
     from lasagna.evaluating.header import header_of
     from lasagna.evaluating.part_lock import check_free
     from lasagna.evaluating.predictions import begin
     from lasagna.evaluating.workers import answer_together
-    from lasagna.sweeps.process import locked
 
     passes, _ = job.passes()
     assistant: Assistant = job.assistant()

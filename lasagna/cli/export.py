@@ -48,8 +48,8 @@ def _adapter(ckpt: str, target: Path) -> list[Path]:
 
 
 def _release(ckpt: str, target: Path, shard_size: str) -> tuple[list[Path], list[str]]:
+    from lasagna.core.config import build
     from lasagna.modules.assistant import Assistant
-    from lasagna.recipe import build
     from lasagna.released.exporting import check_parts, export_release
     from lasagna.released.folder import check_shard_size
     from lasagna.released.reload import remarks

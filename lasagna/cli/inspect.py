@@ -11,22 +11,22 @@ import numpy as np
 from PIL import Image
 from rich.console import Console
 
+from lasagna.core.dialogue import AnsweredEntry
+from lasagna.core.masks import Mask, UnionMask
+from lasagna.core.pages import to_page
+from lasagna.core.record import Question, Record
+from lasagna.core.seeding import generator
 from lasagna.datamodules.record_codec import decode_record
 from lasagna.datamodules.shard_folder import Shard
 from lasagna.datamodules.shard_reader import read_shard
 from lasagna.datamodules.shard_set import ShardSet, read_shard_set
 from lasagna.datamodules.verify import shard_folders
-from lasagna.dialogue import AnsweredEntry
 from lasagna.errors import ConfigError, LasagnaError, ShardError
-from lasagna.html_page import to_page
 from lasagna.inspecting.audit import audit_names, audit_overlap, audit_tally
 from lasagna.inspecting.findings import MEANINGS, NOTES, Finding, by_kind, totals
 from lasagna.inspecting.page import Inspected, to_markdown
 from lasagna.inspecting.plots import draw_counts
 from lasagna.inspecting.survey import Survey, survey
-from lasagna.masks import Mask, UnionMask
-from lasagna.randomness import generator
-from lasagna.record import Question, Record
 from lasagna.tasks.case import Case
 from lasagna.tasks.contact_sheet import contact_sheet
 

@@ -14,8 +14,8 @@ import yaml  # type: ignore[import-untyped]
 from lightning import Callback, LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser
 
+from lasagna.core.dialogue import DialogueMaker
 from lasagna.datamodules import DataWriter, RecordTransform, Strategy
-from lasagna.dialogue import DialogueMaker
 
 _INNERMOST = re.compile(r"Problem with given class_path '([\w.]+)'")
 _TYPED = "NestedArg("

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from lasagna.batch import Query
-    from lasagna.dialogue import Answer
+    from lasagna.core.batch import Query
+    from lasagna.core.dialogue import Answer
     from lasagna.modules.assistant import Assistant
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -91,8 +91,8 @@ def read_queries(
     Raises:
         QueryError: If nothing is asked, or a query is empty or has doubled names.
     """
-    from lasagna.batch import Query
-    from lasagna.prompt_formats import PAPER
+    from lasagna.core.batch import Query
+    from lasagna.core.prompt_formats import PAPER
 
     queries = [] if query is None else [Query(0, "complex", tuple(name.strip() for name in query.split(",")))]
     queries += [] if refer is None else [Query(0, "referring", (refer.strip(),))]
@@ -131,7 +131,7 @@ def _answer_all(
 ) -> list[RecordError]:
     from rich.progress import track
 
-    from lasagna.record import decode_image
+    from lasagna.core.record import decode_image
 
     failed = []
     stems = [path.stem for path in pictures]
@@ -169,7 +169,7 @@ def _write(
     queries: Sequence[Query],
     answers: Sequence[Answer],
 ) -> None:
-    from lasagna.answer_json import answer_json
+    from lasagna.core.answer_json import answer_json
     from lasagna.tasks.visualize import draw_answer
 
     out.mkdir(parents=True, exist_ok=True)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.datamodules.strategies import Strategy, sampled
-from lasagna.dialogue import Dialogue, Entry
 
 
 class AnswerSampling(Strategy):

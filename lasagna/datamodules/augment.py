@@ -12,10 +12,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from lasagna.core.masks import Mask
+from lasagna.core.record import Phrase, Record
 from lasagna.datamodules.record_edit import edit_record, encode_image
 from lasagna.datamodules.transforms import RecordTransform
-from lasagna.masks import Mask
-from lasagna.record import Phrase, Record
 
 SIDES = re.compile(r"\b(left|right)", re.IGNORECASE)
 GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)

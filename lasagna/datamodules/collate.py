@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lasagna.batch import IGNORE_LABEL, Batch, Preparation, Sample
+from lasagna.core.batch import IGNORE_LABEL, Batch, Preparation, Sample
+from lasagna.core.processors import FittedImage
 from lasagna.datamodules.mask_stacking import stack_masks
 from lasagna.datamodules.sample import PreparedSample
-from lasagna.fitted_image import FittedImage
 
 
 def collate(samples: Sequence[PreparedSample], preparation: Preparation) -> Batch:

@@ -17,7 +17,7 @@ from typing import Any, Self
 import torch
 from torch.utils.data import DataLoader
 
-from lasagna.batch import Batch, Preparation
+from lasagna.core.batch import Batch, Preparation
 from lasagna.datamodules.collate import collate
 from lasagna.datamodules.sample_maker import SampleMaker
 from lasagna.datamodules.share import node

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lasagna.core.batch import MaskLayers, Place
+from lasagna.core.masks import BoolMask, LabelMask, Mask
 from lasagna.datamodules.sample import PreparedSample
-from lasagna.mask_layers import MaskLayers, Place
-from lasagna.masks import BoolMask, LabelMask, Mask
 
 FULL = 255
 """How many masks a layer holds besides the 0 of its empty pixels."""

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from lasagna.core.dialogue import Dialogue
 from lasagna.datamodules.strategies import Strategy
-from lasagna.dialogue import Dialogue
 
 
 class RandomWording(Strategy):

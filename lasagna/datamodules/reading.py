@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lasagna.record import Record
+from lasagna.core.record import Record
 
 EXAMPLES = 3
 """How many examples of a reason for leaving things out are kept."""

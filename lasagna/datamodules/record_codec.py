@@ -25,9 +25,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
+from lasagna.core.masks import Mask, RLEMask
+from lasagna.core.record import Manifest, Phrase, Question, Record, Region, Turn
 from lasagna.errors import RecordError
-from lasagna.masks import Mask, RLEMask
-from lasagna.record import Manifest, Phrase, Question, Record, Region, Turn
 
 T = TypeVar("T")
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lasagna.masks import Mask, RLEMask
-from lasagna.record import Phrase, Question, Record, Region
+from lasagna.core.masks import Mask, RLEMask
+from lasagna.core.record import Phrase, Question, Record, Region
 
 PixelEdit = Callable[[NDArray[Any]], NDArray[Any]]
 """Moves or cuts pixels: takes ``[H, W]`` or ``[H, W, 3]`` and returns the same of the new size, values untouched."""

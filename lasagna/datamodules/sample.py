@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lasagna.batch import IGNORE_LABEL, Geometry, Preparation
-from lasagna.dialogue import Dialogue
+from lasagna.core.batch import IGNORE_LABEL, Geometry, Preparation
+from lasagna.core.dialogue import Dialogue
+from lasagna.core.processors import FittedImage, prepare
+from lasagna.core.record import Turn
 from lasagna.errors import QueryError
-from lasagna.fitted_image import FittedImage, prepare
-from lasagna.record import Turn
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from lasagna.batch import Preparation
+from lasagna.core.batch import Preparation
+from lasagna.core.dialogue import Dialogue
+from lasagna.core.record import check_size, decode_image
+from lasagna.core.seeding import generator
 from lasagna.datamodules.record_codec import decode_record
 from lasagna.datamodules.sample import PreparedSample, prepare_sample
 from lasagna.datamodules.shard_reader import RawSample
@@ -16,10 +19,7 @@ from lasagna.datamodules.share import worker
 from lasagna.datamodules.skipped import SkipTally
 from lasagna.datamodules.source import Source
 from lasagna.datamodules.strategies import Strategy
-from lasagna.dialogue import Dialogue
 from lasagna.errors import RecordError
-from lasagna.randomness import generator
-from lasagna.record import check_size, decode_image
 
 Broken = Literal["error", "skip"]
 

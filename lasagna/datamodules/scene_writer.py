@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lasagna.core.masks import Mask, RLEMask
+from lasagna.core.record import Manifest, Phrase, Question, Record, Region
+from lasagna.core.seeding import generator
 from lasagna.datamodules.scenes import CATEGORIES, LONG_NAMES, VOID, Scene, ask, describe, draw_scene, long_labels
 from lasagna.datamodules.scenes import riddles as draw_riddles
 from lasagna.datamodules.shard_set import ShardSet, read_manifest
 from lasagna.datamodules.shards import write_parallel
 from lasagna.datamodules.writers import DataWriter
 from lasagna.errors import ConfigError, ShardError
-from lasagna.masks import Mask, RLEMask
-from lasagna.randomness import generator
-from lasagna.record import Manifest, Phrase, Question, Record, Region
 
 SMALLEST = 16
 """Smallest size of a scene in pixels; in a smaller one most things are below a pixel."""

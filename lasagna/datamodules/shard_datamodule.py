@@ -8,7 +8,7 @@ from typing import Literal
 
 from lightning import LightningDataModule
 
-from lasagna.batch import Preparation
+from lasagna.core.batch import Preparation
 from lasagna.datamodules.loader import EvaluationLoader, TrainingLoader
 from lasagna.datamodules.sample_maker import SampleMaker
 from lasagna.datamodules.shard_reader import read_share

@@ -1,6 +1,6 @@
 """Shards and the manifest beside them.
 
-``manifest.json`` holds the fields of ``lasagna.record.Manifest`` (the keys of ``labels`` as strings), and besides:
+``manifest.json`` holds the fields of ``lasagna.core.record.Manifest`` (the keys of ``labels`` as strings), and besides:
 
 - ``format``: version of the layout, 1;
 - ``records``: number of records in all shards;
@@ -22,11 +22,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from lasagna.core.prompt_format import normalise
+from lasagna.core.record import Manifest
 from lasagna.datamodules.reading import Tally
 from lasagna.datamodules.shard_folder import LocalFolder, Shard, ShardFolder
 from lasagna.errors import ShardError
-from lasagna.prompt_format import normalise
-from lasagna.record import Manifest
 
 FORMAT = 1
 MANIFEST_FILE = "manifest.json"

@@ -18,6 +18,7 @@ from urllib.parse import unquote
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from lasagna.core.record import Manifest, Record
 from lasagna.datamodules.reading import LeftOut, Reading, Tally, count_entries
 from lasagna.datamodules.record_codec import encode_record, sample_key
 from lasagna.datamodules.shard_file import ShardFile
@@ -33,7 +34,6 @@ from lasagna.datamodules.shard_set import (
 )
 from lasagna.datamodules.stamps import Stamp, Stamps
 from lasagna.errors import ConfigError, LasagnaError, NoRecordsError, RecordError, ShardError
-from lasagna.record import Manifest, Record
 
 RECORDS_PER_SHARD = 500
 BYTES_PER_SHARD = 512 << 20

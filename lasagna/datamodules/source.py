@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from lasagna.core.dialogue import DialogueMaker
+from lasagna.core.record import Manifest
 from lasagna.datamodules.remote import RemoteOptions
 from lasagna.datamodules.shard_addresses import is_remote, open_folder
 from lasagna.datamodules.shard_folder import ShardFolder
 from lasagna.datamodules.shard_set import ShardSet, read_shard_set
 from lasagna.datamodules.strategies import Strategy
 from lasagna.datamodules.transforms import RecordTransform
-from lasagna.dialogue import DialogueMaker
-from lasagna.record import Manifest
 
 
 @dataclass

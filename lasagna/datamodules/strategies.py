@@ -16,9 +16,9 @@ from typing import ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 
-from lasagna.dialogue import Dialogue, Entry
-from lasagna.prompt_format import normalise
-from lasagna.record import Manifest
+from lasagna.core.dialogue import Dialogue, Entry
+from lasagna.core.prompt_format import normalise
+from lasagna.core.record import Manifest
 
 T = TypeVar("T")
 

@@ -13,12 +13,12 @@ from itertools import count, islice
 import numpy as np
 from torch.utils.data import IterableDataset
 
+from lasagna.core.seeding import generator
 from lasagna.datamodules.sample import PreparedSample
 from lasagna.datamodules.sample_maker import SampleMaker
 from lasagna.datamodules.shard_reader import RawSample, read_share, shuffled
 from lasagna.datamodules.share import Share, worker
 from lasagna.errors import RecordError
-from lasagna.randomness import generator
 
 FRUITLESS_PASSES = 3
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch.utils.data import IterableDataset
 
-from lasagna.batch import Batch, Preparation
+from lasagna.core.batch import Batch, Preparation
 from lasagna.datamodules.collate import collate
 from lasagna.datamodules.sample import PreparedSample
 from lasagna.datamodules.sample_maker import SampleMaker

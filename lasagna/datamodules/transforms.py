@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from lasagna.record import Record
+from lasagna.core.record import Record
 
 
 class RecordTransform(ABC):

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lasagna.core.config import Recipe, build
 from lasagna.datamodules import ShardDataModule
 from lasagna.datamodules.shard_addresses import is_remote, refuse_commands
 from lasagna.datamodules.shard_set import MANIFEST_FILE
 from lasagna.errors import CheckpointError, ConfigError, ShardError
-from lasagna.recipe import Recipe, build
 
 SPLITS = ("train", "val", "test", "predict")
 """Splits that a data config may have."""

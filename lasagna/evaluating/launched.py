@@ -8,6 +8,7 @@ from dataclasses import replace
 from time import monotonic, sleep
 from typing import Any
 
+from lasagna.core.locks import locked
 from lasagna.datamodules.record_codec import record_key
 from lasagna.datamodules.share import Share
 from lasagna.errors import LasagnaError
@@ -16,7 +17,6 @@ from lasagna.evaluating.header import header_of
 from lasagna.evaluating.part_lock import check_free
 from lasagna.evaluating.passes import Pass
 from lasagna.evaluating.predictions import HEADER, Place, begin, join, predictions_files, read_lines
-from lasagna.sweeps.process import locked
 
 PATIENCE = 1800.0
 """Seconds without any new answer after which the others are given up."""

@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TextIO
 
+from lasagna.core.locks import held
 from lasagna.evaluating.predictions import predictions_file, predictions_files
-from lasagna.file_lock import held
 
 
 def opened(file: Path) -> AbstractContextManager[TextIO]:

@@ -11,16 +11,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from lasagna.core.dialogue import Dialogue
+from lasagna.core.record import Record
+from lasagna.core.seeding import generator
 from lasagna.datamodules import ShardDataModule, Source
 from lasagna.datamodules.record_codec import decode_record
 from lasagna.datamodules.shard_reader import RawSample, read_share
 from lasagna.datamodules.share import Share
 from lasagna.datamodules.strategies import Strategy
-from lasagna.dialogue import Dialogue
 from lasagna.errors import ConfigError, RecordError
 from lasagna.evaluating.presence_controls import Companions, Names, balanced, noise
-from lasagna.randomness import generator
-from lasagna.record import Record
 from lasagna.tasks import Reasoning, Referring, Semantic, Task
 from lasagna.tasks.metrics import Decoding
 

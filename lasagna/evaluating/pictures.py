@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from lasagna.calibrating.diagram import draw_reliability
+from lasagna.core.plotting import dress, new_figure, save
 from lasagna.datamodules.record_codec import record_key
 from lasagna.evaluating.predictions import StoredLines
 from lasagna.evaluating.scoring import Judged, Outcome, rows_of
-from lasagna.plotting import dress, new_figure, save
 from lasagna.tasks.case import Case
 from lasagna.tasks.contact_sheet import contact_sheet
 from lasagna.tasks.visualize import truth_entries

@@ -14,9 +14,9 @@ from typing import Literal
 
 import numpy as np
 
-from lasagna.dialogue import Dialogue
-from lasagna.prompt_format import normalise
-from lasagna.record import Record
+from lasagna.core.dialogue import Dialogue
+from lasagna.core.prompt_format import normalise
+from lasagna.core.record import Record
 
 Names = Literal["asked", "same-set", "co-occurring"]
 

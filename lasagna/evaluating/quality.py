@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lasagna.dialogue import Answer, Dialogue
+from lasagna.core.dialogue import Answer, Dialogue
 from lasagna.tasks.metrics.answer_accuracy import normalise_answer
 from lasagna.tasks.metrics.base import answered_by_name, answered_mask, entries_by_name, image_size
 from lasagna.tasks.metrics.phrase_iou import grefcoco_iou, overlap

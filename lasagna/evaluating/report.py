@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lasagna.core.pages import to_page
 from lasagna.evaluating.figures import draw_figures
 from lasagna.evaluating.scoring import Outcome
 from lasagna.evaluating.tables import to_markdown
-from lasagna.html_page import to_page
 from lasagna.tasks.run_facts import write_json
 from lasagna.tasks.run_summary import SCORES, print_scores
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from lasagna.core.pages import number, table
 from lasagna.evaluating.scoring import Outcome
-from lasagna.markdown import number, table
 from lasagna.tasks.metrics import PROTOCOLS, Quantity, quantity_of
 
 MAIN = (

@@ -11,15 +11,15 @@ from typing import Any
 from torch import Tensor
 from torchmetrics import MetricCollection
 
-from lasagna.batch import Sample
+from lasagna.core.batch import Sample
+from lasagna.core.dialogue import Answer, Dialogue
+from lasagna.core.prompt_format import normalise
 from lasagna.datamodules.record_codec import record_key
-from lasagna.dialogue import Answer, Dialogue
 from lasagna.errors import ConfigError, RecordError
 from lasagna.evaluating.passes import Asked, Pass
 from lasagna.evaluating.predictions import StoredLines, read_lines
 from lasagna.evaluating.quality import quality
 from lasagna.evaluating.stored_answers import from_json
-from lasagna.prompt_format import normalise
 from lasagna.tasks import Reasoning, Referring, Semantic, Task
 from lasagna.tasks.metrics import (
     Decoding,

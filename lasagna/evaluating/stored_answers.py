@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from lasagna.dialogue import Answer, AnsweredEntry
-from lasagna.masks import BoolMask, RLEMask
+from lasagna.core.dialogue import Answer, AnsweredEntry
+from lasagna.core.masks import BoolMask, RLEMask
+from lasagna.core.overlaps import TopMap
 from lasagna.tasks.metrics.label_maps import top_of
-from lasagna.top_map import TopMap
 
 
 def to_json(answer: Answer) -> dict[str, Any]:

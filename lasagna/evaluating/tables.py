@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lasagna.core.pages import figure, number, plain, table
 from lasagna.evaluating.figures import Figures
 from lasagna.evaluating.pictures import presence_rates
 from lasagna.evaluating.score_table import all_scores, main_scores
 from lasagna.evaluating.scoring import Outcome
-from lasagna.markdown import figure, number, plain, table
 from lasagna.tasks.metrics import PROTOCOLS
 
 _MOST = 12

@@ -7,12 +7,12 @@ from collections import defaultdict
 from collections.abc import Mapping
 from itertools import combinations
 
+from lasagna.core.prompt_format import normalise
+from lasagna.core.record import Manifest
 from lasagna.datamodules.reading import BEYOND, Tally
 from lasagna.datamodules.shard_folder import ShardFolder
 from lasagna.inspecting.findings import Finding
 from lasagna.inspecting.survey import Survey
-from lasagna.prompt_format import normalise
-from lasagna.record import Manifest
 
 MOST = 20
 """How many images that two folders share are named."""

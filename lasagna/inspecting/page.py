@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lasagna.core.pages import figure, table
 from lasagna.datamodules.shard_set import ShardSet
 from lasagna.inspecting.findings import MEANINGS, Finding, by_kind, totals
 from lasagna.inspecting.survey import Survey
-from lasagna.markdown import figure, table
 
 SHOWN = 10
 """How many places of a finding, and how many categories, the page shows; the JSON has all."""

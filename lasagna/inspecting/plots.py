@@ -6,8 +6,8 @@ from pathlib import Path
 
 from matplotlib.ticker import MaxNLocator
 
+from lasagna.core.plotting import dress, new_figure, save
 from lasagna.inspecting.survey import Survey
-from lasagna.plotting import dress, new_figure, save
 
 MOST = 60
 """How many categories a picture shows."""

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
+from lasagna.core.masks import Mask, reaches_beyond
+from lasagna.core.record import Record
 from lasagna.datamodules.coco_numbers import coco_number
 from lasagna.datamodules.record_codec import decode_record
 from lasagna.datamodules.shard_folder import Shard
@@ -23,9 +25,6 @@ from lasagna.datamodules.shard_reader import read_shard
 from lasagna.datamodules.shard_set import ShardSet
 from lasagna.errors import LasagnaError, RecordError
 from lasagna.inspecting.findings import Finding
-from lasagna.masks import Mask
-from lasagna.polygon_reach import reaches_beyond
-from lasagna.record import Record
 
 FURTHER = re.compile(r"~\d+$")
 """How keys end of further records that a data set has of one image, such as several talks."""

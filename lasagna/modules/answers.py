@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from lasagna.batch import Geometry, restore_logits
-from lasagna.dialogue import Answer, AnsweredEntry
+from lasagna.core.batch import Geometry, restore_logits
+from lasagna.core.dialogue import Answer, AnsweredEntry
+from lasagna.core.overlaps import TopMap
 from lasagna.modules.decoded import Decoded
-from lasagna.top_map import TopMap
 
 _PIXELS_HELD = 1 << 20
 

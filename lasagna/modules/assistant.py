@@ -15,8 +15,11 @@ from lightning import LightningModule
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lasagna.batch import IGNORE_LABEL, Batch, Geometry, Preparation, Query
-from lasagna.dialogue import Answer, Kind
+from lasagna.core.batch import IGNORE_LABEL, Batch, Geometry, Preparation, Query
+from lasagna.core.config import Described
+from lasagna.core.dialogue import Answer, Kind
+from lasagna.core.prompt_format import PromptFormat
+from lasagna.core.prompt_formats import PROMPT_FORMATS
 from lasagna.errors import QueryError
 from lasagna.modules.answers import make_answer, mask_states
 from lasagna.modules.base import LanguageModel, MaskHead, VisionEncoder
@@ -33,9 +36,6 @@ from lasagna.modules.losses import AssistantOutput
 from lasagna.modules.query_decoding import Decoding, decode_queries
 from lasagna.modules.rows import row_positions
 from lasagna.modules.shared_tower import SharedTower
-from lasagna.prompt_format import PromptFormat
-from lasagna.prompt_formats import PROMPT_FORMATS
-from lasagna.recipe import Described
 
 
 class Assistant(Described, LightningModule):

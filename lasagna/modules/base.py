@@ -17,9 +17,9 @@ from typing import Any
 from lightning import LightningModule
 from torch import Tensor, nn
 
-from lasagna.batch import ImagePreparation, TextPreparation
+from lasagna.core.batch import ImagePreparation, TextPreparation
+from lasagna.core.config import Described, describe
 from lasagna.errors import ConfigError
-from lasagna.recipe import Described, describe
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from lasagna.batch import TextPreparation
+from lasagna.core.batch import TextPreparation
 from lasagna.errors import ConfigError
 from lasagna.modules.adapters import LoRA
 from lasagna.modules.base import FeatureSpec, LanguageModel

@@ -9,14 +9,14 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lasagna.batch import Geometry, Query
-from lasagna.dialogue import Answer, Kind
+from lasagna.core.batch import Geometry, Query
+from lasagna.core.dialogue import Answer, Kind
+from lasagna.core.prompt_format import PromptFormat
 from lasagna.modules.decoded import Decoded
 from lasagna.modules.decoding import Decoder
 from lasagna.modules.earlier import Earlier
 from lasagna.modules.encoded import Encoded
 from lasagna.modules.input_checks import check_queries
-from lasagna.prompt_format import PromptFormat
 
 
 class Answerer(Protocol):

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lasagna.core.prompt_format import PromptFormat
 from lasagna.errors import ConfigError
 from lasagna.modules.base import LanguageModel, MaskHead, VisionEncoder
-from lasagna.prompt_format import PromptFormat
 
 
 def check_maps(encoder: VisionEncoder, maps: Sequence[Tensor], pixels: Tensor) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lasagna.prompt_format import Fault, ParsedEntry
+from lasagna.core.prompt_format import Fault, ParsedEntry
 
 
 @dataclass(frozen=True)

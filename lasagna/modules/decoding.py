@@ -14,8 +14,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from lasagna.answer_reading import Piece
-from lasagna.batch import Query, TextPreparation
+from lasagna.core.answer_parser import Piece
+from lasagna.core.batch import Query, TextPreparation
+from lasagna.core.prompt_format import Fault, ParsedEntry, PromptFormat, normalise
 from lasagna.errors import QueryError
 from lasagna.modules.base import LanguageModel
 from lasagna.modules.cached_prompts import CachedPrompts
@@ -23,7 +24,6 @@ from lasagna.modules.decoded import Decoded
 from lasagna.modules.draft import Draft, settle
 from lasagna.modules.earlier import Earlier
 from lasagna.modules.input_checks import check_forced
-from lasagna.prompt_format import Fault, ParsedEntry, PromptFormat, normalise
 
 
 class Decoder:

@@ -13,7 +13,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from lasagna.batch import ImagePreparation
+from lasagna.core.batch import ImagePreparation
 from lasagna.errors import CheckpointError, LasagnaError
 from lasagna.modules.base import FeatureSpec, VisionEncoder
 from lasagna.modules.pad_preparation import PadPreparation

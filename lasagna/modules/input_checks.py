@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lasagna.batch import Query
+from lasagna.core.batch import Query
+from lasagna.core.prompt_format import PromptFormat
 from lasagna.errors import QueryError, RecordError
-from lasagna.prompt_format import PromptFormat
 
 
 def check_image(image: object) -> None:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from lasagna.batch import Query
-from lasagna.dialogue import Answer
-from lasagna.top_map import TopMap
+from lasagna.core.batch import Query
+from lasagna.core.dialogue import Answer
+from lasagna.core.overlaps import TopMap
 
 
 def split_query(query: Query, fits: Callable[[Query], bool]) -> list[Query]:

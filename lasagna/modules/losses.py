@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lasagna.batch import Batch
+from lasagna.core.batch import Batch
 from lasagna.modules.mask_targets import Ignored, at_image, at_input
 from lasagna.modules.mask_terms import mask_terms
 

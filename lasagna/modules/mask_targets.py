@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lasagna.batch import IGNORE_PIXEL, Batch
-from lasagna.dialogue import Dialogue
+from lasagna.core.batch import IGNORE_PIXEL, Batch
+from lasagna.core.dialogue import Dialogue
 from lasagna.modules.resampling import resample
 
 Ignored = Literal["left_out", "background"]

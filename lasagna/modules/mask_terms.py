@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from lasagna.batch import IGNORE_PIXEL
+from lasagna.core.batch import IGNORE_PIXEL
 
 SCALE, SMALL = 1000.0, 1e-6
 """By what sums of pixels are divided, and what is added to both sides of Dice's fraction (LISA, arXiv 2308.00692)."""

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lasagna.batch import Geometry
-from lasagna.fitted_image import BytePreparation, FittedImage
+from lasagna.core.batch import Geometry
+from lasagna.core.processors import BytePreparation, FittedImage, Normalisation
 from lasagna.modules.resizing import resize_bilinear
-from lasagna.normalisation import Normalisation
 
 
 @dataclass(frozen=True)

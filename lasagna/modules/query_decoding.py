@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from lasagna.batch import Query
+from lasagna.core.batch import Query
 from lasagna.modules.decoded import Decoded
 from lasagna.modules.decoding import Decoder
 

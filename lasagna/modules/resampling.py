@@ -12,14 +12,14 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from lasagna.batch import Geometry
+from lasagna.core.batch import Geometry
 
 BAND = 32
 """Rows of a matrix that are multiplied at once; few of its columns differ from zero there."""
 
 
 def resample(logits: Tensor, geometry: Geometry) -> Tensor:
-    """Take mask logits to the image's own size, as ``lasagna.batch.restore_logits`` does up to rounding.
+    """Take mask logits to the image's own size, as ``lasagna.core.batch.restore_logits`` does up to rounding.
 
     Resizing to the padded input, cutting the padding off and resizing to the image are linear, and each axis is by
     itself; so the three are one matrix for each axis. What the input does not show is left out.

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lasagna.batch import Geometry, ImagePreparation
+from lasagna.core.batch import Geometry, ImagePreparation
 from lasagna.errors import ConfigError
 from lasagna.modules.base import FeatureSpec, LanguageModel, VisionEncoder, VisualTower
 

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from lasagna.batch import ImagePreparation
+from lasagna.core.batch import ImagePreparation
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules.base import FeatureSpec, VisionEncoder
 from lasagna.modules.checkpoint_folder import why_unreadable

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lasagna.core.prompt_formats import LISA
 from lasagna.errors import CheckpointError
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.checkpoint_folder import read_state
@@ -19,7 +20,6 @@ from lasagna.modules.llava.settings import find_tower
 from lasagna.modules.llava.text_preparation import LlavaPreparation
 from lasagna.modules.llava.tokenizer import read_tokenizer
 from lasagna.modules.sam import SamMaskHead, SamVisionEncoder
-from lasagna.prompt_formats import LISA
 from lasagna.released.adapters import merged, separated
 from lasagna.released.folder import SHARD_SIZE, write_release
 from lasagna.released.names import WORDS, to_released

@@ -17,8 +17,8 @@ from lasagna.assistant_folder import (
     write_config,
     write_tensors,
 )
+from lasagna.core.config import Recipe
 from lasagna.errors import CheckpointError
-from lasagna.recipe import Recipe
 from lasagna.released.folder import write_release
 from lasagna.released.names import PROJECTION, VISUAL
 from lasagna.released.release import KeptOrMerged, Release, read_release

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import torch
 
+from lasagna.core.prompt_format import PromptFormat
+from lasagna.core.prompt_formats import LISA, PROMPT_FORMATS
 from lasagna.errors import CheckpointError
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.base import LanguageModel
 from lasagna.modules.llava import LlavaV1
 from lasagna.modules.llava.text_preparation import added_tokens
 from lasagna.modules.llava.tokenizer import LlavaTokenizer, read_tokenizer
-from lasagna.prompt_format import PromptFormat
-from lasagna.prompt_formats import LISA, PROMPT_FORMATS
 from lasagna.released.tokens import is_lisa
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from lasagna.core.prompt_formats import LISA, RELEASED
 from lasagna.errors import CheckpointError
 from lasagna.modules.llava.text_preparation import IMAGE_END, IMAGE_START
 from lasagna.modules.llava.tokenizer import LlavaTokenizer
-from lasagna.prompt_formats import LISA, RELEASED
 
 ADDED: Final = {
     "LaSagnA": (*RELEASED.markers, RELEASED.present_token, RELEASED.absent_token, IMAGE_START, IMAGE_END),

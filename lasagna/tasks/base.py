@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from torchmetrics import MetricCollection
 
-from lasagna.batch import Sample
-from lasagna.dialogue import Answer, Dialogue, DialogueMaker
-from lasagna.record import Record
+from lasagna.core.batch import Sample
+from lasagna.core.dialogue import Answer, Dialogue, DialogueMaker
+from lasagna.core.record import Record
 from lasagna.tasks.metrics import Decoding
 
 

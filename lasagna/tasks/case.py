@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lasagna.dialogue import AnsweredEntry
+from lasagna.core.dialogue import AnsweredEntry
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from lasagna.batch import Sample
-from lasagna.dialogue import Dialogue
+from lasagna.core.batch import Sample
+from lasagna.core.dialogue import Dialogue
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from lasagna.prompt_format import normalise
+from lasagna.core.prompt_format import normalise
 
 RGB = tuple[int, int, int]
 

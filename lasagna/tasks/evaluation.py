@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
-from lasagna.batch import Batch, Query
+from lasagna.core.batch import Batch, Query
+from lasagna.core.dialogue import Answer
 from lasagna.datamodules import Source
-from lasagna.dialogue import Answer
 from lasagna.errors import ConfigError
 from lasagna.modules.assistant import Assistant
 from lasagna.tasks.base import Task

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from PIL import Image, ImageDraw
 
-from lasagna.dialogue import AnsweredEntry
+from lasagna.core.dialogue import AnsweredEntry
 from lasagna.tasks.colours import RGB
 from lasagna.tasks.lettering import FAINT, INK, WHITE, WRONG, line_height, shorten, text_width, write
 

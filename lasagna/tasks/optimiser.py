@@ -11,8 +11,8 @@ from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
+from lasagna.core.config import plain
 from lasagna.errors import CheckpointError, ConfigError
-from lasagna.recipe import plain
 
 ANEW = (
     "a training goes on with what it began with; set it so, or begin another training from the checkpoint's weights: "

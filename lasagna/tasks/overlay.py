@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lasagna.dialogue import AnsweredEntry
-from lasagna.masks import BoolMask
+from lasagna.core.dialogue import AnsweredEntry
+from lasagna.core.masks import BoolMask
 from lasagna.tasks.colours import RGB
 
 _TINT = 0.4

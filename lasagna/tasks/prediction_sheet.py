@@ -12,8 +12,8 @@ import numpy as np
 from lightning import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 
-from lasagna.batch import Sample
-from lasagna.dialogue import Answer
+from lasagna.core.batch import Sample
+from lasagna.core.dialogue import Answer
 from lasagna.tasks.case_choice import CaseChoice
 from lasagna.tasks.contact_sheet import Case, contact_sheet
 from lasagna.tasks.run_facts import run_folder

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 from torchmetrics import MetricCollection
 
-from lasagna.batch import Sample
-from lasagna.dialogue import Answer, Dialogue, Kind
-from lasagna.record import Question, Record
+from lasagna.core.batch import Sample
+from lasagna.core.dialogue import Answer, Dialogue, Kind
+from lasagna.core.record import Question, Record
 from lasagna.tasks.base import Task
 from lasagna.tasks.metrics import Decoding, ReasoningIoU, TeacherForcedIoU, collect
 from lasagna.tasks.targets import draw, phrase_dialogue

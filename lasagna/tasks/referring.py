@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from torchmetrics import MetricCollection
 
-from lasagna.dialogue import Dialogue
-from lasagna.record import Record
+from lasagna.core.dialogue import Dialogue
+from lasagna.core.record import Record
 from lasagna.tasks.base import Task
 from lasagna.tasks.metrics import ReferringIoU, TeacherForcedIoU, collect
 from lasagna.tasks.targets import draw, phrase_dialogue

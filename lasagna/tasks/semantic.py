@@ -8,10 +8,10 @@ from functools import lru_cache
 import numpy as np
 from torchmetrics import MetricCollection
 
-from lasagna.dialogue import Dialogue, Entry
-from lasagna.masks import Mask
-from lasagna.prompt_format import normalise
-from lasagna.record import Record
+from lasagna.core.dialogue import Dialogue, Entry
+from lasagna.core.masks import Mask
+from lasagna.core.prompt_format import normalise
+from lasagna.core.record import Record
 from lasagna.tasks.base import Task
 from lasagna.tasks.metrics import AnswerOrder, Decoding, DialogueMetric, MeanIoU, Presence, PresenceByLength, collect
 from lasagna.tasks.targets import are_there

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
+from lasagna.core.config import Recipe, describe
 from lasagna.errors import CheckpointError
 from lasagna.loading import read_checkpoint
 from lasagna.modules.assistant import Assistant
-from lasagna.recipe import Recipe, describe
 from lasagna.tasks.ema import RAW_WEIGHTS
 from lasagna.trained import FROZEN, PREFIX, RECIPE, SEED, check_frozen, check_weights
 

@@ -8,9 +8,9 @@ from typing import TypeGuard, TypeVar
 
 import numpy as np
 
-from lasagna.dialogue import Dialogue, Entry, Kind
-from lasagna.masks import BoolMask, LabelMask, Mask, UnionMask
-from lasagna.record import Record
+from lasagna.core.dialogue import Dialogue, Entry, Kind
+from lasagna.core.masks import BoolMask, LabelMask, Mask, UnionMask
+from lasagna.core.record import Record
 
 T = TypeVar("T")
 

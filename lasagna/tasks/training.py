@@ -9,15 +9,15 @@ from lightning import Callback, LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
-from lasagna.answer_json import answer_json
-from lasagna.batch import Batch
+from lasagna.core.answer_json import answer_json
+from lasagna.core.batch import Batch
+from lasagna.core.config import Recipe
+from lasagna.core.seeding import seeded
 from lasagna.datamodules import ShardDataModule
 from lasagna.errors import ConfigError
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.feature_cache import FeatureCache
 from lasagna.modules.losses import SegmentationLoss
-from lasagna.recipe import Recipe
-from lasagna.seeding import seeded
 from lasagna.tasks.ema import WeightAverage
 from lasagna.tasks.evaluation import Evaluation, answer, queries_of
 from lasagna.tasks.optimiser import Optimiser

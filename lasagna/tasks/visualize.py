@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lasagna.dialogue import AnsweredEntry, Dialogue
+from lasagna.core.dialogue import AnsweredEntry, Dialogue
 from lasagna.tasks.colours import RGB, name_colours
 from lasagna.tasks.legend import Legend
 from lasagna.tasks.lettering import INK, QUIET, WHITE, text_block, wrap

@@ -7,8 +7,8 @@ from typing import Literal, get_args
 import numpy as np
 from torchmetrics import MetricCollection
 
-from lasagna.dialogue import Dialogue
-from lasagna.record import Record, Turn
+from lasagna.core.dialogue import Dialogue
+from lasagna.core.record import Record, Turn
 from lasagna.tasks.base import Task
 from lasagna.tasks.metrics import AnswerAccuracy, collect
 from lasagna.tasks.targets import draw

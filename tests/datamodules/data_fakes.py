@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from lasagna.batch import Geometry, Preparation
+from lasagna.core.batch import Geometry, Preparation
+from lasagna.core.dialogue import Dialogue, DialogueMaker, Entry
+from lasagna.core.prompt_formats import TINY
+from lasagna.core.record import Manifest, Record
 from lasagna.datamodules import write_shards
-from lasagna.dialogue import Dialogue, DialogueMaker, Entry
-from lasagna.prompt_formats import TINY
-from lasagna.record import Manifest, Record
 
 NAMES = ("sky", "grass", "oak", "house", "ball")
 MANIFEST = Manifest("made up", NAMES, dict(enumerate(NAMES)), (255,))

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lasagna.core.dialogue import Dialogue, Entry
+from lasagna.core.masks import LabelMap
 from lasagna.datamodules import AnswerSampling, NegativeInjection, OrderRandomization, ShardDataModule, Source
-from lasagna.dialogue import Dialogue, Entry
 from lasagna.errors import ConfigError
-from lasagna.masks import LabelMap
 from lasagna.tasks import Semantic
 
 MAP = LabelMap(np.zeros((2, 2), dtype=np.uint8))

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from lasagna.core.masks import RLEMask
+from lasagna.core.record import Manifest, Phrase, Question, Record, Region, Turn
 from lasagna.datamodules.augment import ColourJitter, HorizontalFlip, RandomCrop
-from lasagna.masks import RLEMask
-from lasagna.record import Manifest, Phrase, Question, Record, Region, Turn
 
 NAMES = ("sky", "road", "tree", "car")
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from data_fakes import END, PADDING, FakeImage, Listing, preparation, record
 
-from lasagna.batch import IGNORE_LABEL, IGNORE_PIXEL, fit_mask
+from lasagna.core.batch import IGNORE_LABEL, IGNORE_PIXEL, fit_mask
+from lasagna.core.dialogue import Dialogue, Entry
+from lasagna.core.masks import RLEMask, UnionMask
 from lasagna.datamodules import NegativeInjection, OrderRandomization, collate, prepare_sample
-from lasagna.dialogue import Dialogue, Entry
 from lasagna.errors import QueryError
-from lasagna.masks import RLEMask, UnionMask
 
 PREPARATION = preparation()
 SEG = PREPARATION.text.answer_ids("<SEG>")[0]

@@ -8,12 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lasagna.batch import IGNORE_PIXEL, Geometry, fit_mask
+from lasagna.core.batch import IGNORE_PIXEL, Geometry, MaskLayers, fit_mask, mask_targets
+from lasagna.core.dialogue import Dialogue, Entry
+from lasagna.core.masks import LabelMap, RLEMask, UnionMask
 from lasagna.datamodules.mask_stacking import FULL, MaskStack, stack_masks
 from lasagna.datamodules.sample import PreparedSample, Row
-from lasagna.dialogue import Dialogue, Entry
-from lasagna.mask_layers import MaskLayers, mask_targets
-from lasagna.masks import LabelMap, RLEMask, UnionMask
 
 SIZE = (6, 7)
 GEOMETRIES = [Geometry(SIZE, SIZE, SIZE), Geometry(SIZE, (12, 14), (14, 14)), Geometry(SIZE, (3, 4), (5, 4))]

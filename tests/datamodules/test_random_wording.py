@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from data_fakes import MANIFEST, FakeImage, FakeText, record
 
-from lasagna.batch import Preparation
+from lasagna.core.batch import Preparation
+from lasagna.core.dialogue import Dialogue, DialogueMaker, Entry
+from lasagna.core.prompt_formats import PAPER, RELEASED
 from lasagna.datamodules import OrderRandomization, RandomWording, Source, write_shards
 from lasagna.datamodules.sample_maker import SampleMaker
 from lasagna.datamodules.skipped import SkipTally
 from lasagna.datamodules.stream import EvaluationStream
-from lasagna.dialogue import Dialogue, DialogueMaker, Entry
-from lasagna.prompt_formats import PAPER, RELEASED
 
 ASKED = (Dialogue("referring", ("it",), (Entry("it", False),)), Dialogue("question", ("what?",), text="it"))
 

@@ -11,10 +11,10 @@ from data_fakes import MANIFEST, NAMES, png, record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lasagna.core.masks import RLEMask
+from lasagna.core.record import Manifest, Phrase, Question, Record, Region, Turn
 from lasagna.datamodules.record_codec import decode_record, encode_record, sample_key
 from lasagna.errors import RecordError
-from lasagna.masks import RLEMask
-from lasagna.record import Manifest, Phrase, Question, Record, Region, Turn
 
 SIZE = (6, 7)
 IMAGE = png(np.zeros((*SIZE, 3), dtype=np.uint8))

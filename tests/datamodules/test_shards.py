@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from data_fakes import MANIFEST, NAMES, png, record, write
 
+from lasagna.core.record import Manifest, Record
 from lasagna.datamodules import read_manifest, write_parallel, write_shards
 from lasagna.datamodules.record_codec import decode_record
 from lasagna.datamodules.shard_reader import read_share
 from lasagna.datamodules.shards import CHUNK, _in_order
 from lasagna.datamodules.share import Share
 from lasagna.errors import ConfigError, RecordError, ShardError
-from lasagna.record import Manifest, Record
 
 
 def read(shard_set):

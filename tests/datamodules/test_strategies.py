@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lasagna.core.dialogue import Dialogue, Entry
+from lasagna.core.masks import LabelMap
+from lasagna.core.prompt_format import normalise
+from lasagna.core.record import Manifest
 from lasagna.datamodules import ClassSampling, NegativeInjection, OrderRandomization
-from lasagna.dialogue import Dialogue, Entry
-from lasagna.masks import LabelMap
-from lasagna.prompt_format import normalise
-from lasagna.record import Manifest
 
 MAP = LabelMap(np.arange(64, dtype=np.uint8).reshape(8, 8))
 VOCABULARY = [f"name {value}" for value in range(40)]

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from data_fakes import END, MANIFEST, FakeImage, FakeText, preparation, record
 
-from lasagna.batch import IGNORE_LABEL, Preparation
+from lasagna.core.batch import IGNORE_LABEL, Preparation
+from lasagna.core.masks import RLEMask
+from lasagna.core.prompt_formats import PAPER
+from lasagna.core.record import Question, Turn
 from lasagna.datamodules import Source, write_shards
 from lasagna.datamodules.collate import collate
 from lasagna.datamodules.sample_maker import SampleMaker
@@ -16,9 +19,6 @@ from lasagna.datamodules.skipped import SkipTally
 from lasagna.datamodules.stream import EvaluationStream
 from lasagna.errors import ConfigError, QueryError
 from lasagna.evaluating.passes import Pass
-from lasagna.masks import RLEMask
-from lasagna.prompt_formats import PAPER
-from lasagna.record import Question, Turn
 from lasagna.tasks import VQA, Reasoning
 
 TALK = (Turn("What is there?", "A ball."), Turn("What colour\n is it?", "Blue."), Turn("How many?", "One."))

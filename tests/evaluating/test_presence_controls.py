@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from lasagna.dialogue import Dialogue, Entry
+from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.evaluating.presence_controls import Companions, balanced, noise
 
 NAMES = ("sky", "sea", "ship", "dog", "cat", "sofa")

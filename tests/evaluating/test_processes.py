@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from lasagna.core.locks import BusyError
 from lasagna.evaluating.part_lock import check_free, opened
 from lasagna.evaluating.predictions import predictions_file
-from lasagna.file_lock import BusyError
 
 POOL = """
 import os, time

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lasagna.dialogue import Answer, AnsweredEntry
+from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.errors import RecordError
 from lasagna.evaluating.pictures import choose
 from lasagna.evaluating.quality import quality

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from lasagna.core.prompt_formats import TINY
 from lasagna.modules import FeatureSpec
 from lasagna.modules.image_text import ImageTextModel
-from lasagna.prompt_formats import TINY
 
 FEATURES = FeatureSpec((1,), (1,), (1, 1))
 TEXT = {

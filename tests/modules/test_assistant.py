@@ -7,14 +7,14 @@ import pytest
 import torch
 from conftest_modules import dictate, random_assistant
 
-from lasagna.batch import IGNORE_LABEL, Query, restore_logits
+from lasagna.core.batch import IGNORE_LABEL, Query, restore_logits
+from lasagna.core.dialogue import Dialogue, Entry
+from lasagna.core.masks import RLEMask
+from lasagna.core.prompt_format import ParsedEntry
 from lasagna.datamodules.collate import collate
 from lasagna.datamodules.sample import prepare_sample
-from lasagna.dialogue import Dialogue, Entry
 from lasagna.errors import QueryError, RecordError
-from lasagna.masks import RLEMask
 from lasagna.modules.decoded import Decoded
-from lasagna.prompt_format import ParsedEntry
 
 
 def picture(size=(40, 56), seed=0):

@@ -9,8 +9,8 @@ from conftest_modules import dictate, plain_logits, random_assistant
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lasagna.batch import Query
-from lasagna.dialogue import Answer, AnsweredEntry
+from lasagna.core.batch import Query
+from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.errors import QueryError, RecordError
 from lasagna.modules.long_lists import join_answers, split_query
 from lasagna.modules.tiny.weights import packaged_words

@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest_modules import dictate, greedy_under_grammar, plain_logits, random_assistant
 
-from lasagna.batch import Query
+from lasagna.core.batch import Query
 from lasagna.errors import QueryError
 from lasagna.modules import Assistant, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
 from lasagna.modules.decoding import Decoder

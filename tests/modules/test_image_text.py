@@ -10,13 +10,13 @@ from image_text_models import CONFIGS, FEATURES, SETTINGS, SIDES, built, made
 from test_language_models import LanguageModelContract
 from transformers import Qwen2VLImageProcessor
 
-from lasagna.batch import Query
+from lasagna.core.batch import Query
+from lasagna.core.prompt_formats import PAPER, TINY
 from lasagna.errors import ConfigError
 from lasagna.modules import Assistant, LoRA, TinyMaskHead, TinyVisionEncoder
 from lasagna.modules.decoding import Decoder
 from lasagna.modules.image_text import FAMILIES, ImageTextModel, language_model
 from lasagna.modules.image_text.families import grid_positions
-from lasagna.prompt_formats import PAPER, TINY
 
 
 class TestLlava(LanguageModelContract):

@@ -15,7 +15,10 @@ import pytest
 import torch
 from conftest_modules import greedy_under_grammar, plain_logits
 
-from lasagna.batch import Query
+from lasagna.core.batch import Query
+from lasagna.core.config import build as rebuild
+from lasagna.core.config import describe
+from lasagna.core.prompt_formats import RELEASED, TINY
 from lasagna.errors import ConfigError
 from lasagna.modules import (
     Assistant,
@@ -31,9 +34,6 @@ from lasagna.modules.causal_language_model import CausalLanguageModel
 from lasagna.modules.decoding import Decoder
 from lasagna.modules.earlier import Earlier
 from lasagna.modules.rows import left_pad, row_positions
-from lasagna.prompt_formats import RELEASED, TINY
-from lasagna.recipe import build as rebuild
-from lasagna.recipe import describe
 
 FEATURES = FeatureSpec((24,), (8,), (32, 32))
 CONFIGS = {

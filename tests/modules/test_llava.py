@@ -13,7 +13,9 @@ import torch
 from conftest_modules import greedy_under_grammar
 from transformers import CLIPVisionModel, LlamaConfig, LlamaForCausalLM
 
-from lasagna.batch import Query
+from lasagna.core.batch import Query
+from lasagna.core.config import build, describe
+from lasagna.core.prompt_formats import RELEASED
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules import Assistant, FeatureSpec, LoRA, TinyMaskHead, TinyVisionEncoder
 from lasagna.modules.base import LanguageModel
@@ -21,8 +23,6 @@ from lasagna.modules.cached_prompts import CachedPrompts
 from lasagna.modules.decoding import Decoder
 from lasagna.modules.llava import LlavaV1
 from lasagna.modules.llava.settings import llama_config
-from lasagna.prompt_formats import RELEASED
-from lasagna.recipe import build, describe
 
 pytest.importorskip("sentencepiece")
 from tiny_llava import ADDED, HIDDEN, write_json, write_llava

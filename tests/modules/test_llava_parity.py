@@ -9,12 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from lasagna.batch import Query
+from lasagna.core.batch import Query
+from lasagna.core.prompt_formats import RELEASED
 from lasagna.modules import Assistant, FeatureSpec
 from lasagna.modules.llava import LlavaV1
 from lasagna.modules.rows import right_pad, row_positions
 from lasagna.modules.sam import SamMaskHead, SamVisionEncoder
-from lasagna.prompt_formats import RELEASED
 
 pytest.importorskip("sentencepiece")
 pytestmark = pytest.mark.shared

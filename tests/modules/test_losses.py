@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from lasagna.batch import Batch, Geometry, Sample, fit_mask
-from lasagna.dialogue import Dialogue, Entry
-from lasagna.masks import RLEMask
+from lasagna.core.batch import Batch, Geometry, Sample, fit_mask
+from lasagna.core.dialogue import Dialogue, Entry
+from lasagna.core.masks import RLEMask
 from lasagna.modules.losses import AssistantOutput, SegmentationLoss
 from lasagna.modules.mask_terms import mask_terms
 from lasagna.modules.resampling import resample

@@ -10,14 +10,14 @@ from collections import Counter
 import pytest
 import torch
 
+from lasagna.core.config import build as rebuild
+from lasagna.core.config import describe
 from lasagna.errors import ConfigError
 from lasagna.modules import FeatureSpec, TinyMaskHead
 from lasagna.modules.base import MaskHead
 from lasagna.modules.dot_mask_head import DotMaskHead
 from lasagna.modules.sam import SamHeadSize, SamMaskHead
 from lasagna.modules.sam2 import Sam2MaskHead
-from lasagna.recipe import build as rebuild
-from lasagna.recipe import describe
 
 
 def maps_of(spec, count, seed=1):

@@ -13,6 +13,8 @@ from safetensors.torch import load_file, save_file
 from sam2_model import SIDE, SMALL, image_model, original_name, original_state, video_model, vision_config
 from transformers import Sam2Config, Sam2ImageProcessor, Sam2Model, Sam2VideoConfig, Sam2VideoModel
 
+from lasagna.core.config import build as rebuild
+from lasagna.core.config import describe
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules import FeatureSpec
 from lasagna.modules.feature_cache import FeatureCache
@@ -22,8 +24,6 @@ from lasagna.modules.sam.upscaling import double, draw, once_doubled, twice_doub
 from lasagna.modules.sam2 import Sam2MaskHead, Sam2Size, Sam2VisionEncoder
 from lasagna.modules.sam2.sizes import PRESETS
 from lasagna.modules.sam2.weights import read_sam2
-from lasagna.recipe import build as rebuild
-from lasagna.recipe import describe
 
 HEAD = SamHeadSize(prompt_dim=32, heads=4, mlp_dim=48)
 SPEC = FeatureSpec((32, 8, 4), (16, 8, 4), (SIDE, SIDE))

@@ -10,12 +10,13 @@ import torch
 from image_text_models import CONFIGS, FEATURES, made
 from test_vision_encoders import VisionEncoderContract
 
-from lasagna.batch import Query, fit_mask, restore_logits
+from lasagna.core.batch import Query, fit_mask, restore_logits
+from lasagna.core.dialogue import Dialogue, Entry
+from lasagna.core.masks import RLEMask
+from lasagna.core.prompt_formats import TINY
 from lasagna.datamodules.collate import collate
 from lasagna.datamodules.sample import prepare_sample
-from lasagna.dialogue import Dialogue, Entry
 from lasagna.errors import CheckpointError, ConfigError
-from lasagna.masks import RLEMask
 from lasagna.modules import Assistant, SegmentationLoss, TinyLanguageModel, TinyMaskHead
 from lasagna.modules.base import VisionEncoder
 from lasagna.modules.dot_mask_head import DotMaskHead
@@ -23,7 +24,6 @@ from lasagna.modules.feature_cache import FeatureCache
 from lasagna.modules.image_text import FAMILIES
 from lasagna.modules.sam import SamHeadSize, SamMaskHead
 from lasagna.modules.shared_tower import SharedTower
-from lasagna.prompt_formats import TINY
 
 SIDE = 70
 """Of the input, where a family takes any: windows of Qwen2.5-VL do not divide it."""

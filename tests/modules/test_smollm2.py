@@ -7,10 +7,10 @@ import sys
 import pytest
 import torch
 
+from lasagna.core.prompt_formats import PAPER
 from lasagna.errors import ConfigError
 from lasagna.modules import FeatureSpec, LoRA
 from lasagna.modules.smollm2 import SmolLM2, smollm2_folder
-from lasagna.prompt_formats import PAPER
 
 
 def test_without_the_package_its_extra_is_named(monkeypatch, tmp_path):

@@ -11,10 +11,10 @@ import torch
 from image_text_models import CONFIGS, FEATURES, built
 from transformers import AutoImageProcessor
 
+from lasagna.core.prompt_formats import TINY
 from lasagna.errors import ConfigError
 from lasagna.modules.image_text import ImageTextModel
 from lasagna.modules.image_text.normalisation import DEVIATION, MEAN, tower_normalisation
-from lasagna.prompt_formats import TINY
 
 SETTINGS = {"image_processor_type": "SiglipImageProcessor", "image_mean": [0.5, 0.4, 0.3], "image_std": [0.1, 0.2, 0.3]}
 OWN = ((0.5, 0.4, 0.3), (0.1, 0.2, 0.3))

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from sam2_model import SMALL as SAM2_SMALL
 
-from lasagna.batch import fit_mask
+from lasagna.core.batch import fit_mask
 from lasagna.errors import CheckpointError, ConfigError, LasagnaError
 from lasagna.modules.efficientnet_lite import EfficientNetLite0, match_by_position
 from lasagna.modules.pad_preparation import PadPreparation

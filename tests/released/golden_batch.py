@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from lasagna.batch import Batch, Sample
-from lasagna.dialogue import Dialogue, Entry
-from lasagna.masks import RLEMask
+from lasagna.core.batch import Batch, Sample
+from lasagna.core.dialogue import Dialogue, Entry
+from lasagna.core.masks import RLEMask
 
 
 def batch_of(case, golden, assistant, facts, positions):

@@ -13,10 +13,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 import lasagna
 from lasagna.cli.export import export
+from lasagna.core.prompt_formats import RELEASED
 from lasagna.errors import CheckpointError
 from lasagna.modules import FeatureSpec
 from lasagna.modules.llava import LlavaV1
-from lasagna.prompt_formats import RELEASED
 from lasagna.released.importing import import_assistant
 from lasagna.released.names import WORDS
 

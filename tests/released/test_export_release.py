@@ -13,11 +13,11 @@ from omegaconf import OmegaConf
 import lasagna
 from lasagna.calibration_file import Calibration, checksum, write_calibration
 from lasagna.cli.export import export
+from lasagna.core.config import describe
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules import Assistant
 from lasagna.modules.llava import LlavaV1
 from lasagna.modules.sam import SamMaskHead, SamVisionEncoder
-from lasagna.recipe import describe
 from lasagna.released.importing import import_assistant
 from lasagna.trained import PREFIX, RECIPE
 

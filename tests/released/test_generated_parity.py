@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lasagna
-from lasagna.batch import Query, restore_logits
+from lasagna.core.batch import Query, restore_logits
+from lasagna.core.dialogue import Dialogue, Entry
+from lasagna.core.masks import RLEMask
+from lasagna.core.prompt_formats import RELEASED
+from lasagna.core.record import Turn
 from lasagna.datamodules.collate import collate
 from lasagna.datamodules.sample import prepare_sample
-from lasagna.dialogue import Dialogue, Entry
-from lasagna.masks import RLEMask
 from lasagna.modules.llava.text_preparation import LlavaPreparation
 from lasagna.modules.losses import SegmentationLoss
-from lasagna.prompt_formats import RELEASED
-from lasagna.record import Turn
 from lasagna.released.importing import import_assistant
 from lasagna.released.names import to_released
 

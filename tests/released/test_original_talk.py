@@ -9,14 +9,14 @@ import pytest
 from PIL import Image
 
 import lasagna
+from lasagna.core.dialogue import Dialogue, DialogueMaker, Entry
+from lasagna.core.masks import RLEMask
+from lasagna.core.record import Manifest, Record, Region, Turn
 from lasagna.datamodules import Source, write_shards
 from lasagna.datamodules.collate import collate
 from lasagna.datamodules.sample_maker import SampleMaker
 from lasagna.datamodules.skipped import SkipTally
 from lasagna.datamodules.stream import EvaluationStream
-from lasagna.dialogue import Dialogue, DialogueMaker, Entry
-from lasagna.masks import RLEMask
-from lasagna.record import Manifest, Record, Region, Turn
 from lasagna.tasks import VQA
 
 pytestmark = pytest.mark.shared

@@ -7,9 +7,9 @@ from itertools import chain, product
 
 import pytest
 
+from lasagna.core.dialogue import Dialogue, Entry
+from lasagna.core.prompt_formats import RELEASED
 from lasagna.datamodules.converters.llava_instruct import LlavaInstruct
-from lasagna.dialogue import Dialogue, Entry
-from lasagna.prompt_formats import RELEASED
 
 pytestmark = pytest.mark.shared
 WORDINGS = tuple(

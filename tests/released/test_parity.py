@@ -12,8 +12,8 @@ from golden_batch import batch_of, spliced
 from PIL import Image
 
 import lasagna
-from lasagna.batch import restore_logits
 from lasagna.cli.export import export
+from lasagna.core.batch import restore_logits
 from lasagna.errors import CheckpointError
 from lasagna.modules.losses import SegmentationLoss
 from lasagna.released.importing import import_assistant

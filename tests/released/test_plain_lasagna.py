@@ -14,7 +14,7 @@ from lasagna.modules.llava.text_preparation import LlavaPreparation
 pytest.importorskip("sentencepiece", reason="the tokeniser of LLaVA v1 needs sentencepiece")
 from plain_lasagna import PlainLasagna
 
-from lasagna.batch import Query
+from lasagna.core.batch import Query
 
 pytestmark = pytest.mark.shared
 IMAGES = {"refer": "bb", "two_image": "abb", "vqa_only": "b"}

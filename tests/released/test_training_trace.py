@@ -13,10 +13,10 @@ from lightning import Callback
 from PIL import Image
 
 from lasagna.cli.train import main
+from lasagna.core.masks import RLEMask
+from lasagna.core.prompt_formats import RELEASED
+from lasagna.core.record import Manifest, Phrase, Question, Record, Region, Turn
 from lasagna.datamodules import write_shards
-from lasagna.masks import RLEMask
-from lasagna.prompt_formats import RELEASED
-from lasagna.record import Manifest, Phrase, Question, Record, Region, Turn
 from lasagna.released.importing import import_assistant
 from lasagna.released.names import to_released
 

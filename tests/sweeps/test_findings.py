@@ -6,7 +6,7 @@ import pytest
 
 from lasagna.__main__ import main
 from lasagna.cli.sweeps.findings import Claim, describe, differences, judge
-from lasagna.html_page import to_page
+from lasagna.core.pages import to_page
 
 VALUES = {
     "test/recall": {

@@ -11,8 +11,7 @@ from jsonargparse import auto_cli
 
 from lasagna.cli.sweeps.plan import SweepError, SweepPlan, variant_name
 from lasagna.cli.sweeps.run import run_sweep, sweep
-from lasagna.file_lock import BusyError
-from lasagna.sweeps.process import locked
+from lasagna.core.locks import BusyError, locked
 
 SCRIPT = """
 import json, pathlib, sys

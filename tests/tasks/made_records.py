@@ -5,8 +5,8 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from lasagna.masks import RLEMask
-from lasagna.record import Manifest, Record
+from lasagna.core.masks import RLEMask
+from lasagna.core.record import Manifest, Record
 
 SIZE = (2, 4)
 

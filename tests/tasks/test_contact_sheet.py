@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lasagna.dialogue import AnsweredEntry
+from lasagna.core.dialogue import AnsweredEntry
 from lasagna.tasks.card import Card
 from lasagna.tasks.colours import name_colours
 from lasagna.tasks.contact_sheet import Case, contact_sheet

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from lasagna.batch import IGNORE_LABEL
+from lasagna.core.batch import IGNORE_LABEL
+from lasagna.core.seeding import generator
 from lasagna.datamodules.scenes import CATEGORIES, COLOURS, draw_scene
 from lasagna.modules.tiny.tokenizer import NO, YES
 from lasagna.modules.tiny.weights import packaged_words
-from lasagna.randomness import generator
 from lasagna.tasks.pretrain.language_model import ReadingStage
 from lasagna.tasks.pretrain.lessons import lesson
 from lasagna.tasks.pretrain.mask_head import MaskHeadStage

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from made_records import mask, record
 
-from lasagna.batch import Sample
-from lasagna.dialogue import Answer, AnsweredEntry, Dialogue
-from lasagna.record import Question
+from lasagna.core.batch import Sample
+from lasagna.core.dialogue import Answer, AnsweredEntry, Dialogue
+from lasagna.core.record import Question
 from lasagna.tasks import Reasoning
 
 QUESTIONS = (

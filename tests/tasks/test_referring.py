@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_records import mask, record
 
-from lasagna.batch import Sample
-from lasagna.dialogue import Answer, AnsweredEntry
-from lasagna.randomness import generator
-from lasagna.record import Phrase
+from lasagna.core.batch import Sample
+from lasagna.core.dialogue import Answer, AnsweredEntry
+from lasagna.core.record import Phrase
+from lasagna.core.seeding import generator
 from lasagna.tasks import Reasoning, Referring
 
 PHRASES = (

@@ -9,12 +9,12 @@ from lightning.pytorch.loggers import CSVLogger
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from lasagna.batch import Sample
+from lasagna.core.batch import Sample
+from lasagna.core.dialogue import Answer, AnsweredEntry, Dialogue, Entry
+from lasagna.core.masks import RLEMask
+from lasagna.core.record import Manifest, Record
 from lasagna.datamodules import ShardDataModule, Source, write_shards
-from lasagna.dialogue import Answer, AnsweredEntry, Dialogue, Entry
-from lasagna.masks import RLEMask
 from lasagna.modules import Assistant, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
-from lasagna.record import Manifest, Record
 from lasagna.tasks import Semantic
 from lasagna.tasks.case_choice import CaseChoice
 from lasagna.tasks.run_summary import PredictionSheet, RunSummary, read_scores

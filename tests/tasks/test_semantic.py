@@ -4,11 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_records import manifest, mask, record
 
-from lasagna.batch import Sample
-from lasagna.dialogue import Answer, AnsweredEntry, Dialogue
-from lasagna.masks import RLEMask
-from lasagna.prompt_formats import TINY
-from lasagna.record import Region
+from lasagna.core.batch import Sample
+from lasagna.core.dialogue import Answer, AnsweredEntry, Dialogue
+from lasagna.core.masks import RLEMask
+from lasagna.core.prompt_formats import TINY
+from lasagna.core.record import Region
 from lasagna.tasks import Semantic, Task
 from lasagna.tasks.metrics import AnswerOrder, MeanIoU, Presence, collect
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lasagna.masks import LabelMap, RLEMask, UnionMask
+from lasagna.core.masks import LabelMap, RLEMask, UnionMask
 from lasagna.tasks.targets import are_there, is_there
 
 VALUES = st.lists(st.integers(0, 4), max_size=3, unique=True)

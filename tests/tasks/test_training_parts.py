@@ -13,11 +13,11 @@ from lightning import LightningModule
 from omegaconf import OmegaConf
 from torch import nn
 
+from lasagna.core.config import build, describe
+from lasagna.core.prompt_formats import TINY
+from lasagna.core.seeding import seeded
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules import Assistant, LoRA, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
-from lasagna.prompt_formats import TINY
-from lasagna.recipe import build, describe
-from lasagna.seeding import seeded
 from lasagna.tasks import AssistantTraining, Optimiser, RunLogger
 from lasagna.tasks.ema import WeightAverage
 from lasagna.tasks.optimiser import schedule

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from lasagna.dialogue import AnsweredEntry, Dialogue, Entry
-from lasagna.masks import RLEMask
+from lasagna.core.dialogue import AnsweredEntry, Dialogue, Entry
+from lasagna.core.masks import RLEMask
 from lasagna.tasks.colours import name_colours
 from lasagna.tasks.legend import Legend
 from lasagna.tasks.lettering import shorten, text_width, wrap

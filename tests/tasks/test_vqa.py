@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from made_records import mask, record
 
-from lasagna.batch import Sample
-from lasagna.dialogue import Answer
-from lasagna.record import Question, Turn
+from lasagna.core.batch import Sample
+from lasagna.core.dialogue import Answer
+from lasagna.core.record import Question, Turn
 from lasagna.tasks import VQA
 
 RECORD = record(

@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from lasagna.cli.sweeps.intervals import Interval
-from lasagna.plotting import dress, new_figure, save
+from lasagna.core.plotting import dress, new_figure, save
 from lasagna.score_name import Length, ScoreName
 
 _LOSSES = {"loss", "ce", "bce", "dice", "lr"}

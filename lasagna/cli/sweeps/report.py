@@ -12,13 +12,13 @@ from typing import Any
 
 from rich.console import Console
 
-from lasagna import markdown
 from lasagna.cli.sweeps.findings import Claim, describe, differences
 from lasagna.cli.sweeps.intervals import Interval, mean_interval
 from lasagna.cli.sweeps.plan import MARKER
 from lasagna.cli.sweeps.plots import draw_by_length, draw_scores
+from lasagna.core import pages as markdown
+from lasagna.core.pages import to_page
 from lasagna.errors import LasagnaError
-from lasagna.html_page import to_page
 
 SCORES = "scores.json"
 

@@ -17,8 +17,7 @@ from rich.table import Table
 from lasagna.cli.sweeps.findings import Claim
 from lasagna.cli.sweeps.plan import MARKER, Run, SweepError, SweepPlan
 from lasagna.cli.sweeps.report import report
-from lasagna.file_lock import BusyError
-from lasagna.sweeps.process import call, locked
+from lasagna.core.locks import BusyError, call, locked
 
 __all__ = ["RunResult", "SweepError", "SweepPlan", "run_sweep", "sweep"]
 

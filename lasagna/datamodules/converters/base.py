@@ -9,9 +9,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from lasagna.core.record import Manifest, Record
 from lasagna.datamodules.reading import Reading
 from lasagna.datamodules.stamps import file_stamp
-from lasagna.record import Manifest, Record
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lasagna.record import Manifest
+from lasagna.core.record import Manifest
 
 VOID_11, VOID_32 = 11, 255
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from lasagna.record import Manifest
+from lasagna.core.record import Manifest
 
 FOLDER = Path(__file__).parent / "names"
 

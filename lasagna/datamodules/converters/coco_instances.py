@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from lasagna.core.record import Manifest
 from lasagna.datamodules.converters.base import Converter, LazySplits, Split
 from lasagna.datamodules.converters.coco_json import CocoFile, read_coco
 from lasagna.datamodules.converters.coco_regions import regions_split
 from lasagna.datamodules.converters.entries import ID
 from lasagna.datamodules.converters.files import LayoutError, first_folder, shorten
 from lasagna.datamodules.converters.own_names import other_labels, spoken_labels
-from lasagna.record import Manifest
 
 EXPECTED = """
   annotations/instances_{train,val}2017.json with {train,val}2017/<image>.jpg,

@@ -14,13 +14,12 @@ from typing import Any
 
 from pycocotools import mask as coco
 
+from lasagna.core.masks import Mask, RLEMask, reaches_beyond, too_long
 from lasagna.datamodules.converters.entries import ID, Kinds, check_entries
 from lasagna.datamodules.converters.files import LayoutError, shorten
 from lasagna.datamodules.converters.inner_names import check_inner_names
 from lasagna.datamodules.reading import BEYOND, LeftOut
 from lasagna.errors import RecordError
-from lasagna.masks import Mask, RLEMask
-from lasagna.polygon_reach import reaches_beyond, too_long
 
 POINTS = 3
 """Fewest points of a polygon that has an inside."""

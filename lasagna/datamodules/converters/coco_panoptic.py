@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lasagna.core.record import Manifest, Record
 from lasagna.datamodules.converters.base import Converter, LazySplits, Split
 from lasagna.datamodules.converters.coco_json import CocoFile, read_coco
 from lasagna.datamodules.converters.coco_names import spoken_names
@@ -28,7 +29,6 @@ from lasagna.datamodules.converters.files import (
 )
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.errors import RecordError
-from lasagna.record import Manifest, Record
 
 UNLABELLED = 0
 """Segment id, and label value, of pixels without a class; the ids of classes begin at 1 and end at 200."""

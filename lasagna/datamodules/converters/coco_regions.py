@@ -11,14 +11,14 @@ from typing import Any
 
 from pycocotools import mask as coco
 
+from lasagna.core.masks import Mask, RLEMask
+from lasagna.core.record import Manifest, Record, Region
 from lasagna.datamodules.converters.base import Split
 from lasagna.datamodules.converters.coco_json import CocoFile, lost_parts, read_mask, stated_size
 from lasagna.datamodules.converters.entries import ID, check_texts
 from lasagna.datamodules.converters.files import LayoutError, shorten
 from lasagna.datamodules.converters.upright import read_annotated_image_file
 from lasagna.datamodules.reading import LeftOut, Reading
-from lasagna.masks import Mask, RLEMask
-from lasagna.record import Manifest, Record, Region
 
 PARTIAL = "not_exhaustive_category_ids"
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from lasagna.core.record import Manifest
 from lasagna.datamodules.converters.base import Converter, LazySplits, Split
 from lasagna.datamodules.converters.class_names import packaged_names
 from lasagna.datamodules.converters.coco_names import spoken_names
@@ -21,7 +22,6 @@ from lasagna.datamodules.converters.files import (
     without_labels,
 )
 from lasagna.datamodules.converters.labelled_images import labelled_split
-from lasagna.record import Manifest
 
 UNLABELLED = 255
 LABEL_FOLDERS = ("stuffthingmaps_trainval2017", "stuffthingmaps", "cocostuff", "annotations", ".")

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lasagna.core.record import BROKEN_IMAGE, decode_image, image_fault
 from lasagna.datamodules.record_codec import image_extension
 from lasagna.errors import LasagnaError, RecordError
-from lasagna.record import BROKEN_IMAGE, decode_image, image_fault
 
 MOST_LISTED = 5
 """How many of many names a message shows."""

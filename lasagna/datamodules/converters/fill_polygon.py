@@ -15,9 +15,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from lasagna.core.masks import BoolMask
 from lasagna.datamodules.converters.clip_line import Line, Point, clip_line
 from lasagna.errors import RecordError
-from lasagna.masks import BoolMask
 
 _FARTHEST = 16
 _SHIFT = 16

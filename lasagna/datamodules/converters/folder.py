@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lasagna.core.masks import Mask
+from lasagna.core.record import Manifest, Phrase, Question, Record, Region, Turn
 from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.coco_json import lost_parts
 from lasagna.datamodules.converters.files import LayoutError
@@ -17,8 +19,6 @@ from lasagna.datamodules.converters.own_masks import mask_files, read_own_mask
 from lasagna.datamodules.converters.upright import read_upright_image_file
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.errors import RecordError
-from lasagna.masks import Mask
-from lasagna.record import Manifest, Phrase, Question, Record, Region, Turn
 
 FILE = "annotations.jsonl"
 

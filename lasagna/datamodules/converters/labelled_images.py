@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lasagna.core.record import Manifest, Record
 from lasagna.datamodules.converters.base import Split
 from lasagna.datamodules.converters.files import Pair, read_image_file
 from lasagna.datamodules.reading import Reading
 from lasagna.errors import RecordError
-from lasagna.record import Manifest, Record
 
 LabelEncoder = Callable[[Path], bytes]
 """Takes the path of a label file and returns a PNG of one channel with the manifest's label values."""

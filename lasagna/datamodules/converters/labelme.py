@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from lasagna.core.masks import RLEMask, reaches_beyond
+from lasagna.core.record import Manifest, Record, Region, decode_image
 from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.files import LayoutError, read_image_file
 from lasagna.datamodules.converters.inner_names import leads_out
@@ -23,9 +25,6 @@ from lasagna.datamodules.converters.own_names import other_labels, spoken_labels
 from lasagna.datamodules.converters.upright import upright
 from lasagna.datamodules.reading import BEYOND, LeftOut, Reading
 from lasagna.errors import RecordError
-from lasagna.masks import RLEMask
-from lasagna.polygon_reach import reaches_beyond
-from lasagna.record import Manifest, Record, Region, decode_image
 
 SPLITS = ("train", "val", "test")
 IGNORE = "__ignore__"

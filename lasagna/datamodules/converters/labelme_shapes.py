@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from lasagna.core.masks import BoolMask
+from lasagna.core.record import BROKEN_IMAGE, image_fault
 from lasagna.errors import RecordError
-from lasagna.masks import BoolMask
-from lasagna.record import BROKEN_IMAGE, image_fault
 
 POINTS = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2}
 """Each kind of shape that has an inside, and how many points it needs; all but a polygon have just as many."""

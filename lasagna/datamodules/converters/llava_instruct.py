@@ -12,12 +12,12 @@ from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from lasagna.core.record import Manifest, Record, Turn
 from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.coco_json import read_json
 from lasagna.datamodules.converters.files import LayoutError, read_image_file
 from lasagna.datamodules.converters.inner_names import check_inner
 from lasagna.datamodules.reading import LeftOut, Reading
-from lasagna.record import Manifest, Record, Turn
 
 MANIFEST = Manifest(
     name="llava_instruct",

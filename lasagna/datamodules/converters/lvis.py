@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from lasagna.core.record import Manifest
 from lasagna.datamodules.converters.base import Converter, LazySplits, Split
 from lasagna.datamodules.converters.coco_json import CocoFile, read_coco
 from lasagna.datamodules.converters.coco_regions import images_root, regions_split
@@ -17,7 +18,6 @@ from lasagna.datamodules.converters.entries import check_texts
 from lasagna.datamodules.converters.files import LayoutError
 from lasagna.datamodules.converters.inner_names import check_inner
 from lasagna.datamodules.converters.lvis_names import spoken_lvis_names
-from lasagna.record import Manifest
 
 NEGATIVES = "neg_category_ids"
 EXPECTED = """

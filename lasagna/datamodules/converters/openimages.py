@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lasagna.core.masks import RLEMask
+from lasagna.core.record import Manifest, Record, Region
 from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.coco_regions import united
 from lasagna.datamodules.converters.files import LayoutError, read_image_file, read_label_file, shorten, text_lines
 from lasagna.datamodules.converters.openimages_tables import Parts, boxes_by_image, things_by_image, verified_absent
 from lasagna.datamodules.reading import LeftOut, Reading
-from lasagna.masks import RLEMask
-from lasagna.record import Manifest, Record, Region
 
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
 MASKS = "{part}-annotations-object-segmentation.csv"

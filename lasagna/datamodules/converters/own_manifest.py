@@ -7,13 +7,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from lasagna.core.prompt_format import normalise
+from lasagna.core.prompt_formats import PROMPT_FORMATS
+from lasagna.core.record import Manifest
 from lasagna.datamodules.converters.coco_json import read_json
 from lasagna.datamodules.converters.files import LayoutError
 from lasagna.datamodules.converters.own_lines import NAME_LISTS, Line, check_fields
 from lasagna.errors import QueryError, RecordError
-from lasagna.prompt_format import normalise
-from lasagna.prompt_formats import PROMPT_FORMATS
-from lasagna.record import Manifest
 
 FILE = "dataset.json"
 HEAD = {"name": str, "categories": list, "unannotated": str, "origin": str, "licence": str, "aliases": dict}

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from lasagna.core.masks import BoolMask, Mask, RLEMask
 from lasagna.datamodules.converters.coco_json import read_mask
 from lasagna.datamodules.converters.files import read_label_file
 from lasagna.datamodules.reading import LeftOut
 from lasagna.errors import RecordError
-from lasagna.masks import BoolMask, Mask, RLEMask
 
 FORMS = '"file.png", {"png": "file.png", "value": 3}, COCO RLE or a list of polygons [x0, y0, x1, y1, ...]'
 PNG, VALUE = "png", "value"

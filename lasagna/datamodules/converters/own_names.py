@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from lasagna.prompt_format import normalise
+from lasagna.core.prompt_format import normalise
 
 
 def spoken_labels(labels: Iterable[str]) -> dict[str, str]:

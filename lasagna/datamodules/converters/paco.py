@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from lasagna.core.record import Manifest
 from lasagna.datamodules.converters.base import Converter, LazySplits, Split
 from lasagna.datamodules.converters.coco_json import read_coco
 from lasagna.datamodules.converters.coco_regions import images_root, regions_split
 from lasagna.datamodules.converters.files import LayoutError
 from lasagna.datamodules.converters.lvis_names import spoken_lvis_names
-from lasagna.record import Manifest
 
 NEGATIVES = "neg_category_ids"
 MISSPELLED = {"colied tube": "coiled tube"}

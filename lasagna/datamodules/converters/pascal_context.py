@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from lasagna.core.record import Manifest
 from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.class_names import Names, named_manifest, packaged_names
 from lasagna.datamodules.converters.files import (
@@ -27,7 +28,6 @@ from lasagna.datamodules.converters.files import (
 )
 from lasagna.datamodules.converters.labelled_images import labelled_split
 from lasagna.errors import ConfigError, RecordError
-from lasagna.record import Manifest
 
 NONE = 0
 """Label value of pixels of no class; ignored, as in PC-59 and PC-459."""

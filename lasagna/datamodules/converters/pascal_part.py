@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from lasagna.core.record import Manifest
 from lasagna.datamodules.converters.base import Converter, LazySplits, Split
 from lasagna.datamodules.converters.coco_json import read_coco
 from lasagna.datamodules.converters.coco_regions import regions_split
 from lasagna.datamodules.converters.files import LayoutError, first_folder
 from lasagna.datamodules.converters.paco import spoken_part_names
-from lasagna.record import Manifest
 
 EXPECTED = """
   {train,val}.json, in the folder, in `pascal_part`, in `vlpart/pascal_part` or in `annotations`

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lasagna.core.masks import Mask
+from lasagna.core.record import Manifest, Phrase, Record
 from lasagna.datamodules.converters.base import Split
 from lasagna.datamodules.converters.coco_json import CocoFile, lost_parts, read_mask, stated_size
 from lasagna.datamodules.converters.files import LayoutError, shorten
 from lasagna.datamodules.converters.upright import read_annotated_image_file
 from lasagna.datamodules.reading import LeftOut, Reading
-from lasagna.masks import Mask
-from lasagna.record import Manifest, Phrase, Record
 
 
 @dataclass(frozen=True)

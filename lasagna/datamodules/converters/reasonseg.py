@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lasagna.core.masks import RLEMask
+from lasagna.core.record import Manifest, Question, Record
 from lasagna.datamodules.converters.base import Converter, LazySplits, Split
 from lasagna.datamodules.converters.coco_json import POINTS, read_json
 from lasagna.datamodules.converters.files import LayoutError, files_by_key, pair_up
@@ -22,8 +24,6 @@ from lasagna.datamodules.converters.fill_polygon import fill_polygon
 from lasagna.datamodules.converters.upright import read_upright_image_file
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.errors import RecordError
-from lasagna.masks import RLEMask
-from lasagna.record import Manifest, Question, Record
 
 SPLITS = ("train", "val", "test")
 EXPLANATIONS = "explanatory/train.json"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from lasagna.core.record import BROKEN_IMAGE
 from lasagna.datamodules.converters.files import read_image_file
 from lasagna.errors import RecordError
-from lasagna.record import BROKEN_IMAGE
 
 ORIENTATION = 0x0112
 """The EXIF tag that says how a picture is to be turned."""

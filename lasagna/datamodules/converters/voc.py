@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from lasagna.core.record import Manifest
 from lasagna.datamodules.converters.base import Converter, Split
 from lasagna.datamodules.converters.class_names import named_manifest, packaged_names
 from lasagna.datamodules.converters.files import (
@@ -21,7 +22,6 @@ from lasagna.datamodules.converters.files import (
     text_lines,
 )
 from lasagna.datamodules.converters.labelled_images import labelled_split
-from lasagna.record import Manifest
 
 BACKGROUND, BORDER = 0, 255
 EXPECTED = """

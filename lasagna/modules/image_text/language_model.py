@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText
 
-from lasagna.batch import ImagePreparation, TextPreparation
+from lasagna.core.batch import ImagePreparation, TextPreparation
 from lasagna.errors import ConfigError
 from lasagna.modules.adapters import LoRA
 from lasagna.modules.base import FeatureSpec, LanguageModel, VisualTower

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lasagna.batch import ImagePreparation
+from lasagna.core.batch import ImagePreparation
 from lasagna.errors import ConfigError
 from lasagna.modules.base import FeatureSpec, VisualTower
 

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lasagna.batch import Geometry
-from lasagna.fitted_image import BytePreparation, FittedImage
-from lasagna.normalisation import Normalisation
+from lasagna.core.batch import Geometry
+from lasagna.core.processors import BytePreparation, FittedImage, Normalisation
 
 LONGEST = 64
 """How many times as long as wide an image is resized as a whole."""

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from lasagna.batch import ImagePreparation, TextPreparation
+from lasagna.core.batch import ImagePreparation, TextPreparation
 from lasagna.modules.adapters import LoRA
 from lasagna.modules.base import FeatureSpec, LanguageModel, VisualTower
 from lasagna.modules.checkpoint_folder import fill, read_state

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from lasagna.batch import ImagePreparation
+from lasagna.core.batch import ImagePreparation
 from lasagna.errors import CheckpointError
 from lasagna.modules.base import FeatureSpec, VisualTower
 from lasagna.modules.checkpoint_folder import fill, read_json, read_state

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lasagna.batch import ImagePreparation
+from lasagna.core.batch import ImagePreparation
 from lasagna.modules.base import FeatureSpec, VisionEncoder
 from lasagna.modules.sam.image_network import ImageNetwork
 from lasagna.modules.sam.preparation import SamPreparation

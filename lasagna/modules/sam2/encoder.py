@@ -10,7 +10,7 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor
 from transformers import Sam2VisionConfig
 
-from lasagna.batch import ImagePreparation
+from lasagna.core.batch import ImagePreparation
 from lasagna.errors import ConfigError
 from lasagna.modules.base import FeatureSpec, VisionEncoder
 from lasagna.modules.preparation import SquashPreparation

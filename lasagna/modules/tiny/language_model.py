@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from lasagna.batch import TextPreparation
+from lasagna.core.batch import TextPreparation
 from lasagna.modules.adapters import LoRA
 from lasagna.modules.base import FeatureSpec, LanguageModel
 from lasagna.modules.text_preparation import TokenizerPreparation

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lasagna.batch import ImagePreparation
+from lasagna.core.batch import ImagePreparation
 from lasagna.modules.base import FeatureSpec, VisionEncoder
 from lasagna.modules.preparation import SquashPreparation
 from lasagna.modules.tiny.weights import load_packaged

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
-from lasagna.dialogue import Answer, Dialogue
+from lasagna.core.dialogue import Answer, Dialogue
 from lasagna.tasks.metrics.base import DialogueMetric, ratio
 from lasagna.tasks.metrics.protocols import Decoding
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
-from lasagna.dialogue import Answer, AnsweredEntry, Dialogue, Entry
-from lasagna.masks import BoolMask
-from lasagna.prompt_format import normalise
+from lasagna.core.dialogue import Answer, AnsweredEntry, Dialogue, Entry
+from lasagna.core.masks import BoolMask
+from lasagna.core.prompt_format import normalise
 from lasagna.tasks.metrics.protocols import Decoding, score_key
 
 

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from lasagna.dialogue import Answer
-from lasagna.masks import BoolMask
+from lasagna.core.dialogue import Answer
+from lasagna.core.masks import BoolMask
+from lasagna.core.overlaps import TopMap
 from lasagna.tasks.metrics.base import answered_mask
-from lasagna.top_map import TopMap
 
 Labels = NDArray[np.int32]
 _LARGEST = np.iinfo(np.int32).max

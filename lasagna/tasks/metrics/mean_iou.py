@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lasagna.dialogue import Answer, Dialogue
+from lasagna.core.dialogue import Answer, Dialogue
+from lasagna.core.masks import BoolMask
+from lasagna.core.prompt_format import normalise
 from lasagna.errors import ConfigError
-from lasagna.masks import BoolMask
-from lasagna.prompt_format import normalise
 from lasagna.tasks.metrics.base import DialogueMetric, image_size
 from lasagna.tasks.metrics.label_maps import Labels, paint_truth, top_of
 from lasagna.tasks.metrics.protocols import Decoding

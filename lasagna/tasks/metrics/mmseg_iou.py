@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lasagna.dialogue import Answer, Dialogue
+from lasagna.core.dialogue import Answer, Dialogue
 from lasagna.tasks.metrics.base import image_size, ratio
 from lasagna.tasks.metrics.mean_iou import MeanIoU, confusion_matrix, iou_by_category
 

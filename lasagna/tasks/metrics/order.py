@@ -8,8 +8,8 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from lasagna.dialogue import Answer, Dialogue
-from lasagna.prompt_format import Fault, normalise
+from lasagna.core.dialogue import Answer, Dialogue
+from lasagna.core.prompt_format import Fault, normalise
 from lasagna.tasks.metrics.base import DialogueMetric, ratio
 from lasagna.tasks.metrics.protocols import Decoding
 

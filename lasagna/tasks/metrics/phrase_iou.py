@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lasagna.dialogue import Answer, Dialogue
-from lasagna.masks import BoolMask
-from lasagna.prompt_format import normalise
+from lasagna.core.dialogue import Answer, Dialogue
+from lasagna.core.masks import BoolMask
+from lasagna.core.prompt_format import normalise
 from lasagna.tasks.metrics.base import (
     DialogueMetric,
     answered_by_name,

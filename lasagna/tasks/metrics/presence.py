@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lasagna.dialogue import Answer, Dialogue
-from lasagna.prompt_format import normalise
+from lasagna.core.dialogue import Answer, Dialogue
+from lasagna.core.prompt_format import normalise
 from lasagna.tasks.metrics.base import DialogueMetric, answered_by_name, entries_by_name, ratio
 from lasagna.tasks.metrics.protocols import Decoding
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lasagna.dialogue import Answer, Dialogue
-from lasagna.prompt_format import normalise
+from lasagna.core.dialogue import Answer, Dialogue
+from lasagna.core.prompt_format import normalise
 from lasagna.tasks.metrics.base import image_size
 from lasagna.tasks.metrics.label_maps import Labels
 from lasagna.tasks.metrics.mean_iou import MeanIoU, confusion_matrix, iou_by_category

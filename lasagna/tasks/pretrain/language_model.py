@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lasagna.batch import IGNORE_LABEL
+from lasagna.core.batch import IGNORE_LABEL
 from lasagna.datamodules.scenes import CATEGORIES
 from lasagna.modules.base import FeatureSpec
 from lasagna.modules.tiny import TinyLanguageModel

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
+from lasagna.core.dialogue import Kind
+from lasagna.core.seeding import generator
 from lasagna.datamodules.scenes import CATEGORIES, Scene, ask, describe, draw_scene, riddles
-from lasagna.dialogue import Kind
-from lasagna.randomness import generator
 from lasagna.tasks.pretrain.symbols import occupancy, symbol_grid
 
 

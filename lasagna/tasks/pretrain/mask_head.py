@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lasagna.batch import IGNORE_PIXEL
+from lasagna.core.batch import IGNORE_PIXEL
 from lasagna.datamodules.scenes import CATEGORIES, COLOURS, THINGS, VOID, Scene
 from lasagna.modules.mask_terms import mask_terms
 from lasagna.modules.tiny import TinyMaskHead, TinyVisionEncoder

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
+from lasagna.core.seeding import generator
 from lasagna.datamodules.scenes import COLOURS, Scene, draw_scene
-from lasagna.randomness import generator
 
 NO_COLOUR = len(COLOURS)
 """Colour class of pixels without a named colour."""

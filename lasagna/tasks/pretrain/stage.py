@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from lasagna.randomness import generator
+from lasagna.core.seeding import generator
 
 
 class Stage(LightningModule):

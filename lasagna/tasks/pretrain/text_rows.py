@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lasagna.batch import IGNORE_LABEL, TextPreparation
-from lasagna.dialogue import Kind
+from lasagna.core.batch import IGNORE_LABEL, TextPreparation
+from lasagna.core.dialogue import Kind
+from lasagna.core.prompt_formats import TINY
 from lasagna.modules.tiny.tokenizer import IMAGE, NO, YES
-from lasagna.prompt_formats import TINY
 from lasagna.tasks.pretrain.lessons import Pointer
 
 READING_FORMAT = replace(TINY, present_token=YES, absent_token=NO, image_token=IMAGE)

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lasagna.core.prompt_format import normalise
+from lasagna.core.prompt_formats import PROMPT_FORMATS
 from lasagna.datamodules.converters import Converter, convert
 from lasagna.datamodules.converters.files import LayoutError
 from lasagna.datamodules.record_codec import decode_record
 from lasagna.datamodules.shard_set import read_manifest
 from lasagna.errors import LasagnaError, RecordError, ShardError
-from lasagna.prompt_format import normalise
-from lasagna.prompt_formats import PROMPT_FORMATS
 from lasagna.tasks import Semantic
 
 DROPPED = object()

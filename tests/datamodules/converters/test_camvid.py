@@ -142,7 +142,7 @@ def test_an_unknown_drive_names_those_there_are(original):
 
 
 def test_names_suit_queries_of_every_prompt_format():
-    from lasagna.prompt_formats import PROMPT_FORMATS
+    from lasagna.core.prompt_formats import PROMPT_FORMATS
 
     for manifest in (CAMVID_11, CAMVID_32):
         assert len(set(manifest.categories)) == len(manifest.labels)

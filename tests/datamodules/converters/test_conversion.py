@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 
 from lasagna.__main__ import main
+from lasagna.core.masks import RLEMask
+from lasagna.core.record import Manifest, Record, Region
 from lasagna.datamodules.converters import CamVid, Converter, Split, convert
 from lasagna.datamodules.converters.coco_panoptic import CocoPanoptic
 from lasagna.datamodules.converters.files import LayoutError
@@ -14,8 +16,6 @@ from lasagna.datamodules.converters.reasonseg import ReasonSeg
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.datamodules.shard_set import UNFINISHED_FILE, read_manifest
 from lasagna.errors import ConfigError, LasagnaError, NoRecordsError, RecordError, ShardError
-from lasagna.masks import RLEMask
-from lasagna.record import Manifest, Record, Region
 
 MANIFEST = Manifest("dots", ("dot",), aliases={"dot": ("point", "spot")})
 

@@ -6,12 +6,12 @@ import pytest
 from converter_contract import ConverterContract, Expected
 from PIL import Image
 
+from lasagna.core.masks import RLEMask
 from lasagna.datamodules.converters import convert
 from lasagna.datamodules.converters.files import LayoutError
 from lasagna.datamodules.converters.folder import Folder
 from lasagna.datamodules.shard_set import read_manifest
 from lasagna.errors import LasagnaError, RecordError
-from lasagna.masks import RLEMask
 
 SIZE = (20, 30)
 LEFT, TOP = (np.indices(SIZE)[axis] < 10 for axis in (1, 0))

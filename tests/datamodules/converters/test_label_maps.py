@@ -10,6 +10,7 @@ from converter_contract import ConverterContract, Expected, read_records
 from PIL import Image
 
 from lasagna.__main__ import main
+from lasagna.core.record import Manifest, Phrase, Record
 from lasagna.datamodules.converters import LayoutError, convert
 from lasagna.datamodules.converters.ade20k import ADE20K, ade20k_manifest
 from lasagna.datamodules.converters.cityscapes import Cityscapes, cityscapes_manifest
@@ -19,7 +20,6 @@ from lasagna.datamodules.converters.voc import VOC
 from lasagna.datamodules.shard_set import read_manifest
 from lasagna.datamodules.shards import write_shards
 from lasagna.errors import ConfigError, RecordError, ShardError
-from lasagna.record import Manifest, Phrase, Record
 
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "samples"
 shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the authentic samples are not beside the repository")

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from lasagna.dialogue import Answer, AnsweredEntry, Dialogue, Entry
-from lasagna.masks import RLEMask
+from lasagna.core.dialogue import Answer, AnsweredEntry, Dialogue, Entry
+from lasagna.core.masks import RLEMask
 
 
 def pixels(*rows):

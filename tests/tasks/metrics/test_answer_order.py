@@ -3,8 +3,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_answers import dialogue
 
-from lasagna.dialogue import Answer, AnsweredEntry
-from lasagna.prompt_formats import TINY
+from lasagna.core.dialogue import Answer, AnsweredEntry
+from lasagna.core.prompt_formats import TINY
 from lasagna.tasks.metrics import AnswerOrder
 from lasagna.tasks.metrics.order import FAULTS, count_faults, is_complete
 

@@ -8,8 +8,8 @@ import torch
 from made_answers import answer, dialogue, pixels, random_case
 from sklearn.metrics import jaccard_score
 
-from lasagna.dialogue import Answer, AnsweredEntry, Dialogue, Entry
-from lasagna.masks import LabelMap
+from lasagna.core.dialogue import Answer, AnsweredEntry, Dialogue, Entry
+from lasagna.core.masks import LabelMap
 from lasagna.tasks.metrics import MeanIoU, MMSegMeanIoU, ReasoningIoU, ReferenceMeanIoU
 from lasagna.tasks.metrics.mean_iou import iou_by_category
 

@@ -10,7 +10,7 @@ from made_answers import answer, dialogue, pixels, random_case
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 from torchmetrics.functional.classification import multiclass_jaccard_index
 
-from lasagna.dialogue import Answer, AnsweredEntry
+from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.tasks.metrics import MeanIoU, MMSegMeanIoU, ReferenceMeanIoU
 from lasagna.tasks.metrics.label_maps import paint_truth, top_of
 from lasagna.tasks.metrics.mean_iou import confusion_matrix, iou_by_category

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_answers import answer, dialogue, pixels
 
-from lasagna.dialogue import Answer
+from lasagna.core.dialogue import Answer
 from lasagna.tasks.metrics import ReasoningIoU, ReferringIoU, TeacherForcedIoU
 
 PHRASE = "the ball left of the house"

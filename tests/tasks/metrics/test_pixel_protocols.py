@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lasagna.dialogue import Answer, AnsweredEntry, Dialogue, Entry
-from lasagna.masks import RLEMask
+from lasagna.core.dialogue import Answer, AnsweredEntry, Dialogue, Entry
+from lasagna.core.masks import RLEMask
 from lasagna.tasks.metrics import MeanIoU, MMSegMeanIoU, ReferenceMeanIoU
 
 SIZE = (3, 4)

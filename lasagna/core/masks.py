@@ -17,7 +17,123 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from lasagna.errors import RecordError
-from lasagna.rle_reading import read_rle
+
+ROUNDING = 1.0
+"""By how many pixels corners may lie beyond the border, since tools round."""
+
+
+FARTHEST = float(1 << 26)
+"""Largest coordinate that pycocotools can count with, which takes five times each as an int of 32 bits."""
+
+LONGEST = float(1 << 22)
+"""How many pixels the outline of a polygon may be long: pycocotools keeps every step of it, about 40 bytes a pixel."""
+
+
+def too_long(polygon: Any) -> bool:  # noqa: ANN401
+    """Say whether a polygon reaches so far that drawing it would take all memory, or cannot be counted.
+
+    Args:
+        polygon: ``[x0, y0, x1, y1, ...]`` in pixels; what is none is not too long.
+    """
+    try:
+        numbers = np.asarray(polygon, dtype=np.float64)
+    except (TypeError, ValueError):
+        return False
+    if numbers.ndim != 1 or not np.isfinite(numbers).all():
+        return False  # whoever reads it says so
+    points = numbers[: len(numbers) // 2 * 2].reshape(-1, 2)
+    steps = np.abs(points - np.roll(points, 1, axis=0)).max(axis=1, initial=0)
+    return bool((np.abs(points) > FARTHEST).any() or steps.sum() > LONGEST)
+
+
+def reaches_beyond(code: Any, size: tuple[int, int]) -> bool:  # noqa: ANN401
+    """Say whether a mask's coding has a polygon with a corner outside of the image; other codings cannot.
+
+    Args:
+        code: Any of COCO's codings.
+        size: Height and width of the image.
+    """
+    polygons = code if isinstance(code, list) else []
+    return any(_beyond(polygon, size) for polygon in polygons if isinstance(polygon, list) and polygon)
+
+
+def _beyond(polygon: list[Any], size: tuple[int, int]) -> bool:
+    try:
+        points = np.asarray(polygon, dtype=np.float64)
+    except (TypeError, ValueError):
+        return False  # whoever reads it says so
+    farthest = np.resize(np.asarray(size[::-1], dtype=np.float64), points.shape) + ROUNDING
+    return bool((points < -ROUNDING).any() or (points > farthest).any())
+
+
+_MOST_DIGITS = 7
+
+
+def read_rle(code: Mapping[str, Any] | Sequence[Sequence[float]], size: tuple[int, int]) -> Any:  # noqa: ANN401
+    """Turn any of COCO's mask codings into the compressed one, checked.
+
+    Args:
+        code: A compressed or uncompressed RLE object, or a list of polygons ``[x0, y0, x1, y1, ...]``.
+        size: Height and width of the image.
+
+    Returns:
+        The COCO object ``{"size": [H, W], "counts": bytes}``.
+
+    Raises:
+        ValueError: If it is none of the three, or does not cover an image of the size that it names itself. What is
+            of another type altogether raises as Python does: KeyError, TypeError, IndexError, OverflowError.
+    """
+    if not isinstance(code, Mapping):
+        return coco.merge(coco.frPyObjects([_polygon(polygon, size) for polygon in code], *size))
+    height, width = (_whole(length) for length in code["size"])
+    counts = code["counts"]
+    if isinstance(counts, list):
+        runs = np.asarray([_whole(run) for run in counts], dtype=np.int64)
+        code = {"size": [height, width], "counts": runs.tolist()}
+    else:
+        counts = counts if isinstance(counts, bytes) else str(counts).encode("ascii")
+        runs = _runs(counts)
+    if runs.sum() != height * width or (runs < 0).any():
+        raise ValueError(f"its runs cover {runs.sum()} pixels of {height * width}")
+    return coco.frPyObjects(code, height, width) if isinstance(counts, list) else {**code, "counts": counts}
+
+
+def _whole(value: Any) -> int:  # noqa: ANN401
+    if isinstance(value, bool) or int(value) != value:
+        raise ValueError(f"its size and its run lengths are whole numbers, not {value!r}")
+    return int(value)
+
+
+def _polygon(polygon: Sequence[float], size: tuple[int, int]) -> list[float]:
+    points = np.asarray(polygon, dtype=np.float64)
+    if points.ndim != 1 or len(points) < 6 or len(points) % 2:
+        raise ValueError("a polygon is a list of at least three points, x and y in turn")
+    # pycocotools walks along every edge pixel by pixel: a stray coordinate would cost all memory
+    if not np.isfinite(points).all() or too_long(polygon):
+        raise ValueError(f"a polygon's coordinates must be pixels of the image, of size {tuple(size)}")
+    return [float(point) for point in points]
+
+
+def _runs(counts: bytes) -> NDArray[np.int64]:
+    """Read compressed run lengths (``rleFrString`` in pycocotools, ``common/maskApi.c``).
+
+    pycocotools itself leaves the pixels that no run covers as they happen to lie in memory.
+    """
+    symbols = np.frombuffer(counts, dtype=np.uint8).astype(np.int64) - 48
+    ends = np.flatnonzero(symbols & 32 == 0)
+    if not len(ends) or ends[-1] != len(symbols) - 1 or (symbols < 0).any() or (symbols > 63).any():
+        raise ValueError("its run lengths are no compressed RLE")
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    digits = ends - starts + 1
+    if digits.max() > _MOST_DIGITS:
+        raise ValueError("its run lengths are too large")
+    shifts = 5 * (np.arange(len(symbols)) - np.repeat(starts, digits))
+    runs = np.add.reduceat((symbols & 31) << shifts, starts)
+    runs -= np.where(symbols[ends] & 16, np.int64(1) << 5 * digits, 0)
+    # from the fourth on, a run is given by its difference from the last but one
+    runs[1::2], runs[2::2] = np.cumsum(runs[1::2]), np.cumsum(runs[2::2])
+    return np.asarray(runs)
+
 
 BoolMask = NDArray[np.bool_]
 

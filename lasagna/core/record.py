@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from lasagna.core.images import to_rgb
+from lasagna.core.masks import LabelMap, Mask, UnionMask
 from lasagna.errors import RecordError
-from lasagna.image_modes import to_rgb
-from lasagna.masks import LabelMap, Mask, UnionMask
 
 BROKEN_IMAGE = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 """What Pillow raises on files that are cut short, damaged, or claim to be larger than any picture."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 
+import numpy as np
 import torch
 
 
@@ -24,3 +25,18 @@ def seeded(seed: int, key: str, device: torch.device | None = None) -> Iterator[
     with torch.random.fork_rng(devices, device_type=device.type if device is not None and accelerated else "cuda"):
         torch.manual_seed(number)
         yield
+
+
+def generator(seed: int, epoch: int, key: str) -> np.random.Generator:
+    """Return the one generator that belongs to a seed, an epoch and a key.
+
+    Args:
+        seed: Seed of the run.
+        epoch: Number of the pass over the data.
+        key: What is drawn for, e.g. a record key or the name of a source.
+
+    Returns:
+        A generator whose draws do not depend on worker, process or anything drawn before.
+    """
+    digest = blake2b(f"{seed}/{epoch}/{key}".encode(), digest_size=16).digest()
+    return np.random.default_rng(int.from_bytes(digest, "little"))

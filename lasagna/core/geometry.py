@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lasagna.masks import BoolMask
+from lasagna.core.masks import BoolMask
 
 IGNORE_PIXEL = 255
 """Value of pixels in mask targets that count in no loss."""

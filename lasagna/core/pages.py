@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
+import math
 import re
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from html import escape
+from io import BytesIO
 from itertools import groupby
 from pathlib import Path
 
-from lasagna.embedded_picture import data_uri
+from PIL import Image
+
+_LARGE = 150_000
+_QUALITY = 88
+
+
+def data_uri(file: Path) -> str:
+    """Return a PNG or JPEG as the address that holds it; a large PNG as JPEG where that is smaller.
+
+    Args:
+        file: The picture.
+    """
+    content = file.read_bytes()
+    kind = "jpeg" if content.startswith(b"\xff\xd8") else "png"
+    if kind == "png" and len(content) > _LARGE and len(jpeg := _as_jpeg(content)) < len(content):
+        kind, content = "jpeg", jpeg
+    return f"data:image/{kind};base64,{b64encode(content).decode()}"
+
+
+def _as_jpeg(content: bytes) -> bytes:
+    stream = BytesIO()
+    with Image.open(BytesIO(content)) as image:
+        # colours at full resolution: thin coloured letters stay legible
+        image.convert("RGB").save(stream, "JPEG", quality=_QUALITY, subsampling=0)
+    return stream.getvalue()
+
 
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:70em;margin:2em auto;padding:0 1em;"
@@ -88,3 +116,35 @@ def _level(line: str) -> int:
 
 def _inline(text: str) -> str:
     return re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", escape(text).replace("\\|", "|"))
+
+
+_NUMBER = re.compile(r"-?|-?(\d+(\.\d+)?|nan)%?( ± (\d+(\.\d+)?|nan|inf))?( \(\d+\))?")
+"""What a column of numbers holds: numbers, shares, means with intervals and counts, and places without any."""
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return a table, with columns of numbers aligned at the right.
+
+    Args:
+        head: The head of each column.
+        rows: The cells of each row.
+    """
+    cells = [list(map(plain, row)) for row in rows]
+    columns = list(zip(*cells, strict=True)) or [()] * len(head)
+    rules = ["---:" if column and all(map(_NUMBER.fullmatch, column)) else "---" for column in columns]
+    return ["| " + " | ".join(row) + " |" for row in (list(map(plain, head)), rules, *cells)]
+
+
+def figure(file: str, caption: str) -> list[str]:
+    """Return a picture that stands by itself, with what is to be seen there."""
+    return ["", f"![{caption}]({file})"]
+
+
+def plain(text: str) -> str:
+    """Return a text as one line that a cell of a table can hold."""
+    return " ".join(text.replace("|", "\\|").split())
+
+
+def number(value: float) -> str:
+    """Return a score as text, a dash where nothing was measured."""
+    return "-" if math.isnan(value) else f"{value:.3f}"

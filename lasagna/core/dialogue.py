@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lasagna.masks import BoolMask, Mask
-from lasagna.record import Record, Turn
-from lasagna.top_map import TopMap
+from lasagna.core.masks import BoolMask, Mask
+from lasagna.core.overlaps import TopMap
+from lasagna.core.record import Record, Turn
 
 Kind = Literal["complex", "referring", "reasoning", "explained", "question"]
 

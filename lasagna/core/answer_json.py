@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from lasagna.batch import Query
-from lasagna.dialogue import Answer, AnsweredEntry
-from lasagna.masks import RLEMask
+from lasagna.core.batch import Query
+from lasagna.core.dialogue import Answer, AnsweredEntry
+from lasagna.core.masks import RLEMask
 
 
 def answer_json(query: Query, answer: Answer) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lasagna.masks import BoolMask
+from lasagna.core.masks import BoolMask
 
 _RANK_BITS = 32
 _LAST_RANK = (1 << _RANK_BITS) - 1

@@ -6,18 +6,92 @@ contains the name) and one token, present or absent. Rendering joins leads and t
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import repeat
+from typing import get_args
 
-from lasagna.answer_reading import Fault, ParsedEntry, Piece, normalise, read_entries, read_single, split_text
-from lasagna.dialogue import Dialogue, Kind
+from lasagna.core.answer_parser import Fault, ParsedEntry, Piece, normalise, read_entries, read_single, split_text
+from lasagna.core.dialogue import Dialogue, Kind
+from lasagna.core.record import Turn
 from lasagna.errors import ConfigError, QueryError
-from lasagna.format_checks import format_faults
-from lasagna.name_checks import name_fault, single_spaced
-from lasagna.record import Turn
+
+OPTIONAL_KINDS = frozenset({"explained"})
+"""Kinds of queries that a format need not have."""
+
+
+def format_faults(form: PromptFormat) -> list[str]:
+    """Return what is wrong with a format; nothing if it can be used."""
+    return [*_token_faults(form), *_prompt_faults(form), *_joint_faults(form)]
+
+
+def _token_faults(form: PromptFormat) -> list[str]:
+    names = ("present_token", "absent_token", "image_token")
+    empty = [name for name in names if not getattr(form, name).strip()]
+    faults = [f"{name}: it is empty; give a token such as '<SEG>'" for name in empty]
+    for rank, name in enumerate(names):
+        for other in () if empty else names[:rank]:
+            one, two = getattr(form, other), getattr(form, name)
+            if one in two or two in one:
+                faults.append(f"{other} {one!r} and {name} {two!r}: neither may hold the other")
+    return faults
+
+
+def _prompt_faults(form: PromptFormat) -> list[str]:
+    kinds = set(get_args(Kind))
+    if not kinds - OPTIONAL_KINDS <= form.prompts.keys() <= kinds:
+        return [f"prompts: expected one for each of {sorted(kinds)}, got {sorted(form.prompts)}"]
+    strange = sorted(form.further_prompts.keys() - form.prompts.keys())
+    faults = [f"further_prompts: {strange} have no first prompt in `prompts`"] if strange else []
+    places = [(f"prompts.{kind}", prompt) for kind, prompt in form.prompts.items()]
+    places += [(f"further_prompts.{kind}", prompt) for kind, more in form.further_prompts.items() for prompt in more]
+    for place, prompt in places:
+        if form.image_token and prompt.count(form.image_token) != 1:
+            faults.append(f"{place}: {prompt!r} must hold {form.image_token!r} once")
+        if "{query}" not in prompt:
+            faults.append(f"{place}: {prompt!r} must hold {{query}}, the place of the names")
+    return faults
+
+
+def _joint_faults(form: PromptFormat) -> list[str]:
+    joints = ("name_separator", "entry_separator", "token_gap", "lead_in", "given_lead_in", "tail", "next_round")
+    faults = [] if form.name_separator else ["name_separator: it is empty, so that names would run together"]
+    for joint in joints:
+        text = getattr(form, joint) or ""
+        faults += [f"{joint}: {text!r} holds {token!r}" for token in form.special_tokens if token and token in text]
+    for answer in form.single_answers:
+        if answer.count("{token}") != 1 or any(token and token in answer for token in form.special_tokens):
+            faults.append(f"single_answers: {answer!r} must hold {{token}} once, and no token itself")
+    return faults
+
+
+KEPT = 1 << 16
+"""About how many names something is kept."""
+
+
+@lru_cache(maxsize=KEPT)
+def single_spaced(name: str) -> str:
+    """Return a name as it is written in prompts and answers: without blanks around it, and single ones within."""
+    return " ".join(name.split())
+
+
+@lru_cache(maxsize=KEPT)
+def name_fault(name: str, reserved: tuple[str, ...], separators: tuple[str, ...]) -> str | None:
+    """Say why a name cannot be asked for, or None if it can.
+
+    Args:
+        name: The name.
+        reserved: Tokens that it must not hold.
+        separators: What stands between names, which it must not hold either.
+    """
+    if all(unicodedata.category(character)[0] in "CZ" for character in name):
+        return f"nothing can be seen in the name {name!r}; every name needs a visible character"
+    held = [text for text in (*reserved, *separators) if text in name]
+    return f"the name {name!r} holds {held}, which this prompt format uses itself" if held else None
+
 
 __all__ = ["Fault", "ParsedEntry", "PromptFormat", "normalise"]
 

@@ -1,0 +1,1 @@
+"""What everything stands on: records, dialogues, prompt formats, masks, images and batches."""
