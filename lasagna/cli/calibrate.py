@@ -26,8 +26,8 @@ from lasagna.calibration_file import ALL, Calibration, checksum, write_calibrati
 from lasagna.datamodules import NegativeInjection, OrderRandomization, ShardDataModule, Source
 from lasagna.errors import ConfigError, check_counts
 from lasagna.loading import load
-from lasagna.tasks.evaluation import answer
 from lasagna.tasks.semantic import Semantic
+from lasagna.tasks.training.module import answer
 
 if TYPE_CHECKING:
     from lasagna.modules.assistant import Assistant

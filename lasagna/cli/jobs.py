@@ -16,7 +16,7 @@ from lasagna.datamodules import ShardDataModule
 from lasagna.datamodules.shard_addresses import refuse_commands
 from lasagna.errors import CheckpointError
 from lasagna.loading import check_job, read_checkpoint
-from lasagna.tasks.evaluation import Evaluation
+from lasagna.tasks.training.module import Evaluation
 from lasagna.trained import CONFIG
 
 EVALUATIONS = ("validate", "test", "predict")

@@ -42,7 +42,7 @@ from lasagna.loading import read_checkpoint
 from lasagna.tasks import RunSummary
 from lasagna.tasks.parts_table import PartsTable
 from lasagna.tasks.run_progress import RunProgress
-from lasagna.tasks.training import AssistantTraining
+from lasagna.tasks.training.module import AssistantTraining
 
 _WARNINGS = (
     "LightningCLI's args parameter",  # main() takes a command line on purpose

@@ -26,8 +26,8 @@ from lasagna.evaluating.predictions import mend, predictions_file, read_lines
 from lasagna.evaluating.stored_answers import to_json
 from lasagna.loading import load
 from lasagna.modules.assistant import Assistant
-from lasagna.tasks.evaluation import answer, queries_of
 from lasagna.tasks.metrics import Decoding
+from lasagna.tasks.training.module import answer, queries_of
 
 
 @dataclass(frozen=True, kw_only=True)

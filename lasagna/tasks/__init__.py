@@ -2,7 +2,6 @@
 
 from lasagna.tasks.answer_writer import AnswerWriter
 from lasagna.tasks.base import Task
-from lasagna.tasks.optimiser import Optimiser
 from lasagna.tasks.prediction_sheet import PredictionSheet
 from lasagna.tasks.reasoning import Reasoning
 from lasagna.tasks.referring import Referring
@@ -10,7 +9,8 @@ from lasagna.tasks.run_checkpoint import RunCheckpoint
 from lasagna.tasks.run_logger import RunLogger
 from lasagna.tasks.run_summary import RunSummary
 from lasagna.tasks.semantic import Semantic
-from lasagna.tasks.training import AssistantTraining
+from lasagna.tasks.training.module import AssistantTraining
+from lasagna.tasks.training.optimiser import Optimiser
 from lasagna.tasks.vqa import VQA
 
 __all__ = [

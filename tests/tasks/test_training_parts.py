@@ -19,9 +19,9 @@ from lasagna.core.seeding import seeded
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules import Assistant, LoRA, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
 from lasagna.tasks import AssistantTraining, Optimiser, RunLogger
-from lasagna.tasks.ema import WeightAverage
-from lasagna.tasks.optimiser import schedule
-from lasagna.tasks.trainable import check_factors, freeze_others, settle_modes, trainable_sets, trained_state
+from lasagna.tasks.training.ema import WeightAverage
+from lasagna.tasks.training.optimiser import schedule
+from lasagna.tasks.training.trainable import check_factors, freeze_others, settle_modes, trainable_sets, trained_state
 from lasagna.tasks.whole_files import WholeFiles
 from lasagna.trained import check_frozen, fingerprint
 
@@ -250,7 +250,9 @@ def test_fingerprint_notices_whatever_changed(name, place, monkeypatch):
 
 def test_frozen_weights_are_read_once_however_often_a_checkpoint_is_saved(monkeypatch):
     calls = []
-    monkeypatch.setattr("lasagna.tasks.training.fingerprint", lambda *given: calls.append(given) or {"part": "print"})
+    monkeypatch.setattr(
+        "lasagna.tasks.training.module.fingerprint", lambda *given: calls.append(given) or {"part": "print"}
+    )
     training = AssistantTraining(assistant())
     training.configure_model()
     for _ in range(3):

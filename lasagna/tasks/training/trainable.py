@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from lasagna.errors import CheckpointError, ConfigError
-from lasagna.tasks.optimiser import ANEW
+from lasagna.tasks.training.optimiser import ANEW
 
 
 def trainable_sets(parameters: Iterable[tuple[str, nn.Parameter]], patterns: Mapping[str, float]) -> dict[str, float]:

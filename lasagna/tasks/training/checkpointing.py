@@ -12,7 +12,7 @@ from lasagna.core.config import Recipe, describe
 from lasagna.errors import CheckpointError
 from lasagna.loading import read_checkpoint
 from lasagna.modules.assistant import Assistant
-from lasagna.tasks.ema import RAW_WEIGHTS
+from lasagna.tasks.training.ema import RAW_WEIGHTS
 from lasagna.trained import FROZEN, PREFIX, RECIPE, SEED, check_frozen, check_weights
 
 

@@ -1,0 +1,1 @@
+"""How an assistant is trained."""
