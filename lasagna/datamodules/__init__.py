@@ -1,16 +1,21 @@
 """Data: records from shards, the training strategies, and batches."""
 
-from lasagna.datamodules.answer_sampling import AnswerSampling
 from lasagna.datamodules.collate import collate
-from lasagna.datamodules.random_wording import RandomWording
+from lasagna.datamodules.datamodule import ShardDataModule
 from lasagna.datamodules.remote import RemoteOptions
 from lasagna.datamodules.sample import PreparedSample, prepare_sample
 from lasagna.datamodules.scene_writer import SceneWriter
-from lasagna.datamodules.shard_datamodule import ShardDataModule
 from lasagna.datamodules.shard_set import ShardSet, read_manifest
 from lasagna.datamodules.shards import write_parallel, write_shards
 from lasagna.datamodules.source import Source
-from lasagna.datamodules.strategies import ClassSampling, NegativeInjection, OrderRandomization, Strategy
+from lasagna.datamodules.strategies import (
+    AnswerSampling,
+    ClassSampling,
+    NegativeInjection,
+    OrderRandomization,
+    RandomWording,
+    Strategy,
+)
 from lasagna.datamodules.transforms import RecordTransform
 from lasagna.datamodules.writers import DataWriter
 

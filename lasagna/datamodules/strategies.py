@@ -10,6 +10,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from copy import copy
+from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
 from typing import ClassVar, Literal, Self, TypeVar
@@ -19,6 +20,7 @@ import numpy as np
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.prompt_format import normalise
 from lasagna.core.record import Manifest
+from lasagna.errors import ConfigError
 
 T = TypeVar("T")
 
@@ -197,3 +199,84 @@ def _without(names: Sequence[str], taken: Iterable[str]) -> list[str]:
         return []
     known = {normalise(name) for name in taken}
     return [name for name in names if normalise(name) not in known]
+
+
+class AnswerSampling(Strategy):
+    """Answers all present names and a random part of the absent ones, up to a limit; all names are still asked for.
+
+    Comes behind ``NegativeInjection``, which makes the entries of absent names. The original code (LaSagnA,
+    ``utils/sem_seg_dataset.py``) asks for all classes of a data set and answers 80 of them; the paper answers what is
+    asked, which is ``ClassSampling``.
+
+    Args:
+        limit: How many names are answered at most.
+        crowded: How many present and how many absent names are answered at most where ``limit`` or more are present;
+            None for ``limit`` of the present ones.
+
+    Raises:
+        ValueError: If ``limit`` is not positive, or ``crowded`` is negative, comes to none, or to more than ``limit``.
+    """
+
+    leaves_out_present = True
+
+    def __init__(self, limit: int, crowded: tuple[int, int] | None = None) -> None:
+        if limit < 1:
+            raise ValueError(
+                f"AnswerSampling: `limit` must be at least 1, got {limit}; leave the strategy out for none"
+            )
+        if crowded is not None and (min(crowded) < 0 or not 1 <= sum(crowded) <= limit):
+            raise ValueError(
+                "AnswerSampling: `crowded` is a number of present and one of absent names, from 1 to `limit` together, "
+                f"which is {limit}, got {list(crowded)}"
+            )
+        self.limit = limit
+        self.crowded = (limit, 0) if crowded is None else crowded
+
+    def __call__(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
+        """Return the dialogue with at most ``limit`` entries, in their order."""
+        if dialogue.kind != "complex":
+            return dialogue
+        there = [entry.name for entry in dialogue.entries if entry.present]
+        absent = [entry.name for entry in dialogue.entries if not entry.present]
+        is_crowded = len(there) >= self.limit
+        present, silent = self.crowded if is_crowded else (len(there), self.limit - len(there))
+        chosen = {*sampled(there, present, rng), *sampled(absent, silent, rng)}
+        return dialogue.with_answer(dialogue.query, _named(dialogue.entries, chosen))
+
+
+def _named(entries: Sequence[Entry], names: set[str]) -> list[Entry]:
+    return [entry for entry in entries if entry.name in names]
+
+
+class RandomWording(Strategy):
+    """Words each question and its answer in one of the ways that the prompt format has, at random.
+
+    Applies to all kinds of queries; nothing changes in a prompt format of one wording. Evaluation goes without it, in
+    the first wordings.
+    """
+
+    def __call__(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
+        """Return the dialogue in wordings of its own."""
+        asked, answered = rng.integers(1 << 31, size=2).tolist()
+        return replace(dialogue, wording=(asked, answered))
+
+
+def check_order(strategies: Sequence[Strategy], place: str, *, scored: bool = False) -> None:
+    """Check that no strategy calls absent what one before it left out of the answer, and no score does.
+
+    Args:
+        strategies: The strategies, in order.
+        place: Where they stand, for the message.
+        scored: Whether the dialogues are scored.
+
+    Raises:
+        ConfigError: If ``NegativeInjection``, or a score, comes behind a strategy that leaves out present names.
+    """
+    for rank, strategy in enumerate(strategies):
+        if not strategy.leaves_out_present:
+            continue
+        left_out = f"{place}: {type(strategy).__name__} asks for present names and does not answer them"
+        if scored:
+            raise ConfigError(f"{left_out}, and scores would take them for absent; use it in training alone")
+        if any(isinstance(later, NegativeInjection) for later in strategies[rank:]):
+            raise ConfigError(f"{left_out}, and NegativeInjection behind it would call them absent; put it before")

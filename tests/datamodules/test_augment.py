@@ -9,7 +9,7 @@ from PIL import Image
 
 from lasagna.core.masks import RLEMask
 from lasagna.core.record import Manifest, Phrase, Question, Record, Region, Turn
-from lasagna.datamodules.augment import ColourJitter, HorizontalFlip, RandomCrop
+from lasagna.datamodules.transforms import ColourJitter, HorizontalFlip, RandomCrop
 
 NAMES = ("sky", "road", "tree", "car")
 

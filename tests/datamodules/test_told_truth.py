@@ -11,10 +11,10 @@ from lasagna.core.masks import RLEMask
 from lasagna.core.prompt_format import normalise
 from lasagna.core.record import Manifest, Record, Region
 from lasagna.datamodules import AnswerSampling, ClassSampling, NegativeInjection, OrderRandomization, Source
-from lasagna.datamodules.augment import RandomCrop
 from lasagna.datamodules.sample_maker import SampleMaker
 from lasagna.datamodules.shard_reader import read_shard
 from lasagna.datamodules.skipped import SkipTally
+from lasagna.datamodules.transforms import RandomCrop
 from lasagna.tasks import Semantic
 
 NAMES = tuple(f"name {rank}" for rank in range(9))

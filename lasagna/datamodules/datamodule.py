@@ -15,8 +15,7 @@ from lasagna.datamodules.shard_reader import read_share
 from lasagna.datamodules.share import Share, gathered, node
 from lasagna.datamodules.skipped import SkipTally, report
 from lasagna.datamodules.source import Source
-from lasagna.datamodules.strategies import Strategy
-from lasagna.datamodules.strategy_order import check_order
+from lasagna.datamodules.strategies import Strategy, check_order
 from lasagna.datamodules.training_stream import Layout
 from lasagna.datamodules.writers import DataWriter
 from lasagna.errors import ConfigError, ShardError
