@@ -16,7 +16,7 @@ from lasagna.datamodules.converters.coco_json import CocoFile, read_coco
 from lasagna.datamodules.converters.coco_regions import regions_split
 from lasagna.datamodules.converters.entries import ID
 from lasagna.datamodules.converters.files import LayoutError, first_folder, shorten
-from lasagna.datamodules.converters.own_names import other_labels, spoken_labels
+from lasagna.datamodules.converters.folder_manifest import other_labels, spoken_labels
 
 EXPECTED = """
   annotations/instances_{train,val}2017.json with {train,val}2017/<image>.jpg,

@@ -14,7 +14,7 @@ from lasagna.datamodules.converters.base import Converter, LazySplits, Split
 from lasagna.datamodules.converters.coco_json import read_coco
 from lasagna.datamodules.converters.coco_regions import images_root, regions_split
 from lasagna.datamodules.converters.files import LayoutError
-from lasagna.datamodules.converters.lvis_names import spoken_lvis_names
+from lasagna.datamodules.converters.lvis import spoken_lvis_names
 
 NEGATIVES = "neg_category_ids"
 MISSPELLED = {"colied tube": "coiled tube"}

@@ -3,7 +3,7 @@ from converter_contract import ConverterContract, Expected
 from PIL import Image
 
 from lasagna.datamodules.converters import CamVid
-from lasagna.datamodules.converters.camvid_classes import CAMVID_11
+from lasagna.datamodules.converters.camvid import CAMVID_11
 
 
 class TestCamVidContract(ConverterContract):

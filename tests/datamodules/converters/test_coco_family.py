@@ -12,8 +12,7 @@ from pycocotools import mask as coco
 
 from lasagna.datamodules.converters import LayoutError, convert
 from lasagna.datamodules.converters.coco_instances import CocoInstances
-from lasagna.datamodules.converters.lvis import LVIS
-from lasagna.datamodules.converters.lvis_names import spoken_lvis_names
+from lasagna.datamodules.converters.lvis import LVIS, spoken_lvis_names
 from lasagna.datamodules.converters.paco import PACO, spoken_part_names
 from lasagna.datamodules.converters.pascal_part import PascalPart
 from lasagna.datamodules.strategies import NegativeInjection

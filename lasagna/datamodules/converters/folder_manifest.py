@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from lasagna.core.prompt_formats import PROMPT_FORMATS
 from lasagna.core.record import Manifest
 from lasagna.datamodules.converters.coco_json import read_json
 from lasagna.datamodules.converters.files import LayoutError
-from lasagna.datamodules.converters.own_lines import NAME_LISTS, Line, check_fields
+from lasagna.datamodules.converters.folder_lines import NAME_LISTS, Line, check_fields
 from lasagna.errors import QueryError, RecordError
 
 FILE = "dataset.json"
@@ -103,3 +103,32 @@ def _check_name(name: str, where: str) -> None:
             prompt_format.check("complex", [name])
     except QueryError as fault:
         raise RecordError(f"{where}: {str(fault).removeprefix('query: ')}; choose another name") from fault
+
+
+def spoken_labels(labels: Iterable[str]) -> dict[str, str]:
+    """Return the name of each label: underscores are blanks, and the spelling stays.
+
+    Labels that differ by case, underscores or blanks alone are one name, in the spelling of the first.
+
+    Args:
+        labels: The labels as they are written.
+    """
+    first: dict[str, str] = {}
+    return {label: first.setdefault(normalise(_spaced(label)), _spaced(label)) for label in labels}
+
+
+def other_labels(names: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Return for each name the labels that are written otherwise, if there are any.
+
+    Args:
+        names: The name of each label.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for label, name in names.items():
+        if label != name:
+            found[name] = (*found.get(name, ()), label)
+    return found
+
+
+def _spaced(label: str) -> str:
+    return " ".join(label.replace("_", " ").split()) or label
