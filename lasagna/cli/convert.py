@@ -8,7 +8,7 @@ from typing import Any
 
 from lasagna.cli.command_parser import CommandParser
 from lasagna.datamodules.converters.catalogue import CONVERTERS, find_converter
-from lasagna.datamodules.converters.conversion import convert
+from lasagna.datamodules.converters.common.conversion import convert
 from lasagna.errors import ConfigError
 
 

@@ -18,7 +18,7 @@ from rich.progress import track
 
 from lasagna.core.masks import Mask, reaches_beyond
 from lasagna.core.record import Record
-from lasagna.datamodules.coco_numbers import coco_number
+from lasagna.datamodules.converters.common.conversion import coco_number
 from lasagna.datamodules.record_codec import decode_record
 from lasagna.datamodules.shard_folder import Shard
 from lasagna.datamodules.shard_reader import read_shard

@@ -10,10 +10,17 @@ from functools import partial
 from pathlib import Path
 
 from lasagna.core.record import Manifest
-from lasagna.datamodules.converters.base import Converter, LazySplits, Split
-from lasagna.datamodules.converters.class_names import Names, named_manifest, packaged_names
-from lasagna.datamodules.converters.files import LayoutError, files_by_key, first_folder, pair_up, read_file, text_lines
-from lasagna.datamodules.converters.labelled_images import labelled_split
+from lasagna.datamodules.converters.common.base import Converter, LazySplits, Split
+from lasagna.datamodules.converters.common.files import (
+    LayoutError,
+    files_by_key,
+    first_folder,
+    pair_up,
+    read_file,
+    text_lines,
+)
+from lasagna.datamodules.converters.common.label_maps import labelled_split
+from lasagna.datamodules.converters.common.names import Names, named_manifest, packaged_names
 
 OTHER = 0
 """Label value of pixels that are none of the 150 classes; ignored, as in the benchmark."""

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lasagna.core.record import Manifest
-from lasagna.datamodules.converters.base import Converter, Split
-from lasagna.datamodules.converters.colours import ColourLabels
-from lasagna.datamodules.converters.files import (
+from lasagna.datamodules.converters.common.base import Converter, Split
+from lasagna.datamodules.converters.common.files import (
     LayoutError,
     Pair,
     files_by_key,
@@ -22,7 +21,7 @@ from lasagna.datamodules.converters.files import (
     read_label_file,
     text_lines,
 )
-from lasagna.datamodules.converters.labelled_images import labelled_split
+from lasagna.datamodules.converters.common.label_maps import ColourLabels, labelled_split
 from lasagna.errors import LasagnaError, RecordError
 
 VOID_11, VOID_32 = 11, 255

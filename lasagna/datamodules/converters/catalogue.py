@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from importlib import import_module
 
-from lasagna.datamodules.converters.base import Converter
+from lasagna.datamodules.converters.common.base import Converter
 from lasagna.errors import ConfigError
 
 CONVERTERS = {

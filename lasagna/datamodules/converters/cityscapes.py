@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from lasagna.core.record import Manifest
-from lasagna.datamodules.converters.base import Converter, LazySplits, Split
-from lasagna.datamodules.converters.class_names import named_manifest, packaged_names
-from lasagna.datamodules.converters.files import LayoutError, pair_up, png_of, read_file, read_label_file
-from lasagna.datamodules.converters.labelled_images import labelled_split
+from lasagna.datamodules.converters.common.base import Converter, LazySplits, Split
+from lasagna.datamodules.converters.common.files import LayoutError, pair_up, png_of, read_file, read_label_file
+from lasagna.datamodules.converters.common.label_maps import labelled_split
+from lasagna.datamodules.converters.common.names import named_manifest, packaged_names
 from lasagna.errors import RecordError
 
 IMAGE, LABEL, INSTANCE = "_leftImg8bit.png", "_gtFine_labelIds.png", "_gtFine_instanceIds.png"

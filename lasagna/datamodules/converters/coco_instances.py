@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from lasagna.core.record import Manifest
-from lasagna.datamodules.converters.base import Converter, LazySplits, Split
-from lasagna.datamodules.converters.coco_json import CocoFile, read_coco
-from lasagna.datamodules.converters.coco_regions import regions_split
-from lasagna.datamodules.converters.entries import ID
-from lasagna.datamodules.converters.files import LayoutError, first_folder, shorten
+from lasagna.datamodules.converters.common.base import Converter, LazySplits, Split
+from lasagna.datamodules.converters.common.coco import CocoFile, read_coco, regions_split
+from lasagna.datamodules.converters.common.files import ID, LayoutError, first_folder, shorten
 from lasagna.datamodules.converters.folder_manifest import other_labels, spoken_labels
 
 EXPECTED = """

@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lasagna.core.record import Manifest, Record
-from lasagna.datamodules.converters.base import Converter, LazySplits, Split
-from lasagna.datamodules.converters.coco_json import CocoFile, read_coco
-from lasagna.datamodules.converters.coco_names import spoken_names
-from lasagna.datamodules.converters.files import (
+from lasagna.datamodules.converters.common.base import Converter, LazySplits, Split
+from lasagna.datamodules.converters.common.coco import CocoFile, read_coco
+from lasagna.datamodules.converters.common.files import (
     LayoutError,
     first_folder,
     png_of,
@@ -27,6 +26,7 @@ from lasagna.datamodules.converters.files import (
     shorten,
     without_labels,
 )
+from lasagna.datamodules.converters.common.names import spoken_names
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.errors import RecordError
 

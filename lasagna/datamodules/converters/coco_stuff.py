@@ -10,10 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from lasagna.core.record import Manifest
-from lasagna.datamodules.converters.base import Converter, LazySplits, Split
-from lasagna.datamodules.converters.class_names import packaged_names
-from lasagna.datamodules.converters.coco_names import spoken_names
-from lasagna.datamodules.converters.files import (
+from lasagna.datamodules.converters.common.base import Converter, LazySplits, Split
+from lasagna.datamodules.converters.common.files import (
     LayoutError,
     files_by_key,
     first_folder,
@@ -21,7 +19,8 @@ from lasagna.datamodules.converters.files import (
     read_file,
     without_labels,
 )
-from lasagna.datamodules.converters.labelled_images import labelled_split
+from lasagna.datamodules.converters.common.label_maps import labelled_split
+from lasagna.datamodules.converters.common.names import packaged_names, spoken_names
 
 UNLABELLED = 255
 LABEL_FOLDERS = ("stuffthingmaps_trainval2017", "stuffthingmaps", "cocostuff", "annotations", ".")

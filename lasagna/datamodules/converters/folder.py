@@ -9,13 +9,12 @@ from typing import Any
 
 from lasagna.core.masks import Mask
 from lasagna.core.record import Manifest, Phrase, Question, Record, Region, Turn
-from lasagna.datamodules.converters.base import Converter, Split
-from lasagna.datamodules.converters.coco_json import lost_parts
-from lasagna.datamodules.converters.files import LayoutError
+from lasagna.datamodules.converters.common.base import Converter, Split
+from lasagna.datamodules.converters.common.coco import lost_parts
+from lasagna.datamodules.converters.common.files import LayoutError, check_inner
+from lasagna.datamodules.converters.common.upright import read_upright_image_file
 from lasagna.datamodules.converters.folder_lines import Line, check_line, line_at, mask_files, read_lines, read_own_mask
 from lasagna.datamodules.converters.folder_manifest import has_head, manifest_of
-from lasagna.datamodules.converters.inner_names import check_inner
-from lasagna.datamodules.converters.upright import read_upright_image_file
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.errors import RecordError
 

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from lasagna.core.masks import BoolMask, Mask, RLEMask
-from lasagna.datamodules.converters.coco_json import read_mask
-from lasagna.datamodules.converters.files import LayoutError, read_label_file
-from lasagna.datamodules.converters.inner_names import is_plain
+from lasagna.datamodules.converters.common.coco import read_mask
+from lasagna.datamodules.converters.common.files import LayoutError, is_plain, read_label_file
 from lasagna.datamodules.reading import LeftOut
 from lasagna.errors import RecordError
 

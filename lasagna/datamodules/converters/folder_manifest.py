@@ -10,8 +10,8 @@ from typing import Any
 from lasagna.core.prompt_format import normalise
 from lasagna.core.prompt_formats import PROMPT_FORMATS
 from lasagna.core.record import Manifest
-from lasagna.datamodules.converters.coco_json import read_json
-from lasagna.datamodules.converters.files import LayoutError
+from lasagna.datamodules.converters.common.coco import read_json
+from lasagna.datamodules.converters.common.files import LayoutError
 from lasagna.datamodules.converters.folder_lines import NAME_LISTS, Line, check_fields
 from lasagna.errors import QueryError, RecordError
 

@@ -9,11 +9,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lasagna.datamodules.converters.base import Converter, Split
-from lasagna.datamodules.converters.coco_json import CocoFile, read_coco
-from lasagna.datamodules.converters.entries import ID, check_texts
-from lasagna.datamodules.converters.files import first_folder
-from lasagna.datamodules.converters.phrases import Expression, phrase_splits
+from lasagna.datamodules.converters.common.base import Converter, Split
+from lasagna.datamodules.converters.common.coco import CocoFile, read_coco
+from lasagna.datamodules.converters.common.files import ID, check_texts, first_folder
+from lasagna.datamodules.converters.common.phrases import Expression, phrase_splits
 from lasagna.datamodules.converters.refer import (
     COCO_IMAGES,
     REFERENCE,

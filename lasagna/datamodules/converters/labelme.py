@@ -20,11 +20,10 @@ from PIL import Image, ImageDraw
 
 from lasagna.core.masks import BoolMask, RLEMask, reaches_beyond
 from lasagna.core.record import BROKEN_IMAGE, Manifest, Record, Region, decode_image, image_fault
-from lasagna.datamodules.converters.base import Converter, Split
-from lasagna.datamodules.converters.files import LayoutError, read_image_file
+from lasagna.datamodules.converters.common.base import Converter, Split
+from lasagna.datamodules.converters.common.files import LayoutError, leads_out, read_image_file
+from lasagna.datamodules.converters.common.upright import upright
 from lasagna.datamodules.converters.folder_manifest import other_labels, spoken_labels
-from lasagna.datamodules.converters.inner_names import leads_out
-from lasagna.datamodules.converters.upright import upright
 from lasagna.datamodules.reading import BEYOND, LeftOut, Reading
 from lasagna.errors import RecordError
 

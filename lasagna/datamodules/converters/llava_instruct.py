@@ -13,10 +13,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lasagna.core.record import Manifest, Record, Turn
-from lasagna.datamodules.converters.base import Converter, Split
-from lasagna.datamodules.converters.coco_json import read_json
-from lasagna.datamodules.converters.files import LayoutError, read_image_file
-from lasagna.datamodules.converters.inner_names import check_inner
+from lasagna.datamodules.converters.common.base import Converter, Split
+from lasagna.datamodules.converters.common.coco import read_json
+from lasagna.datamodules.converters.common.files import LayoutError, check_inner, read_image_file
 from lasagna.datamodules.reading import LeftOut, Reading
 
 MANIFEST = Manifest(

@@ -13,12 +13,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lasagna.core.record import Manifest
-from lasagna.datamodules.converters.base import Converter, LazySplits, Split
-from lasagna.datamodules.converters.coco_json import CocoFile, read_coco
-from lasagna.datamodules.converters.coco_regions import images_root, regions_split
-from lasagna.datamodules.converters.entries import check_texts
-from lasagna.datamodules.converters.files import LayoutError
-from lasagna.datamodules.converters.inner_names import check_inner
+from lasagna.datamodules.converters.common.base import Converter, LazySplits, Split
+from lasagna.datamodules.converters.common.coco import CocoFile, images_root, read_coco, regions_split
+from lasagna.datamodules.converters.common.files import LayoutError, check_inner, check_texts
 
 _QUALIFIER = re.compile(r"_?\((?P<words>[^)]*)\)\s*")
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lasagna.core.record import Manifest
-from lasagna.datamodules.converters.base import Converter, LazySplits, Split
-from lasagna.datamodules.converters.class_names import Names, named_manifest
-from lasagna.datamodules.converters.coco_json import read_json
-from lasagna.datamodules.converters.files import LayoutError, files_by_key, pair_up, read_file
-from lasagna.datamodules.converters.labelled_images import labelled_split
+from lasagna.datamodules.converters.common.base import Converter, LazySplits, Split
+from lasagna.datamodules.converters.common.coco import read_json
+from lasagna.datamodules.converters.common.files import LayoutError, files_by_key, pair_up, read_file
+from lasagna.datamodules.converters.common.label_maps import labelled_split
+from lasagna.datamodules.converters.common.names import Names, named_manifest
 from lasagna.errors import ConfigError
 
 PARTS = {"train": ("training", "train"), "val": ("validation", "val")}

@@ -19,10 +19,16 @@ from PIL import Image
 
 from lasagna.core.masks import RLEMask
 from lasagna.core.record import Manifest, Record, Region
-from lasagna.datamodules.converters.base import Converter, Split
-from lasagna.datamodules.converters.coco_regions import united
-from lasagna.datamodules.converters.files import LayoutError, read_image_file, read_label_file, shorten, text_lines
-from lasagna.datamodules.converters.inner_names import check_inner
+from lasagna.datamodules.converters.common.base import Converter, Split
+from lasagna.datamodules.converters.common.coco import united
+from lasagna.datamodules.converters.common.files import (
+    LayoutError,
+    check_inner,
+    read_image_file,
+    read_label_file,
+    shorten,
+    text_lines,
+)
 from lasagna.datamodules.reading import LeftOut, Reading
 
 ABSENT = ("0", "0.0")

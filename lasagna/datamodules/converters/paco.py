@@ -10,10 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from lasagna.core.record import Manifest
-from lasagna.datamodules.converters.base import Converter, LazySplits, Split
-from lasagna.datamodules.converters.coco_json import read_coco
-from lasagna.datamodules.converters.coco_regions import images_root, regions_split
-from lasagna.datamodules.converters.files import LayoutError
+from lasagna.datamodules.converters.common.base import Converter, LazySplits, Split
+from lasagna.datamodules.converters.common.coco import images_root, read_coco, regions_split
+from lasagna.datamodules.converters.common.files import LayoutError
 from lasagna.datamodules.converters.lvis import spoken_lvis_names
 
 NEGATIVES = "neg_category_ids"

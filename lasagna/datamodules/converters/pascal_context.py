@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lasagna.core.record import Manifest
-from lasagna.datamodules.converters.base import Converter, Split
-from lasagna.datamodules.converters.class_names import Names, named_manifest, packaged_names
-from lasagna.datamodules.converters.files import (
+from lasagna.datamodules.converters.common.base import Converter, Split
+from lasagna.datamodules.converters.common.files import (
     LayoutError,
     files_by_key,
     first_folder,
@@ -26,7 +25,8 @@ from lasagna.datamodules.converters.files import (
     text_lines,
     without_labels,
 )
-from lasagna.datamodules.converters.labelled_images import labelled_split
+from lasagna.datamodules.converters.common.label_maps import labelled_split
+from lasagna.datamodules.converters.common.names import Names, named_manifest, packaged_names
 from lasagna.errors import ConfigError, RecordError
 
 NONE = 0

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from lasagna.core.masks import RLEMask
 from lasagna.core.record import Manifest, Question, Record
-from lasagna.datamodules.converters.base import Converter, LazySplits, Split
-from lasagna.datamodules.converters.coco_json import POINTS, read_json
-from lasagna.datamodules.converters.files import LayoutError, files_by_key, pair_up
-from lasagna.datamodules.converters.fill_polygon import fill_polygon
-from lasagna.datamodules.converters.upright import read_upright_image_file
+from lasagna.datamodules.converters.common.base import Converter, LazySplits, Split
+from lasagna.datamodules.converters.common.coco import POINTS, read_json
+from lasagna.datamodules.converters.common.files import LayoutError, files_by_key, pair_up
+from lasagna.datamodules.converters.common.polygons import fill_polygon
+from lasagna.datamodules.converters.common.upright import read_upright_image_file
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.errors import RecordError
 

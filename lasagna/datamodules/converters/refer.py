@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lasagna.core.record import Manifest
-from lasagna.datamodules.converters.base import Converter, Split
-from lasagna.datamodules.converters.coco_json import read_coco, read_json
-from lasagna.datamodules.converters.entries import ID, Kinds, check_entries
-from lasagna.datamodules.converters.files import LayoutError, first_folder
-from lasagna.datamodules.converters.phrases import Expression, phrase_splits
-from lasagna.datamodules.converters.plain_pickle import read_plain_pickle
+from lasagna.datamodules.converters.common.base import Converter, Split
+from lasagna.datamodules.converters.common.coco import read_coco, read_json
+from lasagna.datamodules.converters.common.files import ID, Kinds, LayoutError, check_entries, first_folder
+from lasagna.datamodules.converters.common.phrases import Expression, phrase_splits
+from lasagna.datamodules.converters.common.pickle import read_plain_pickle
 
 REFERENCE: Kinds = {"split": str, "image_id": ID, "ann_id": ID, "sentences": list}
 COCO_IMAGES, SAIAPR_IMAGES = Path("images/mscoco/images/train2014"), Path("images/saiapr_tc-12")

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from lasagna.core.record import Manifest
-from lasagna.datamodules.converters.base import Converter, Split
-from lasagna.datamodules.converters.class_names import named_manifest, packaged_names
-from lasagna.datamodules.converters.files import (
+from lasagna.datamodules.converters.common.base import Converter, Split
+from lasagna.datamodules.converters.common.files import (
     LayoutError,
     files_by_key,
     first_folder,
@@ -21,7 +20,8 @@ from lasagna.datamodules.converters.files import (
     read_file,
     text_lines,
 )
-from lasagna.datamodules.converters.labelled_images import labelled_split
+from lasagna.datamodules.converters.common.label_maps import labelled_split
+from lasagna.datamodules.converters.common.names import named_manifest, packaged_names
 
 BACKGROUND, BORDER = 0, 255
 EXPECTED = """

@@ -18,7 +18,7 @@ import pytest
 from lasagna.core.prompt_format import normalise
 from lasagna.core.prompt_formats import PROMPT_FORMATS
 from lasagna.datamodules.converters import Converter, convert
-from lasagna.datamodules.converters.files import LayoutError
+from lasagna.datamodules.converters.common.files import LayoutError
 from lasagna.datamodules.record_codec import decode_record
 from lasagna.datamodules.shard_set import read_manifest
 from lasagna.errors import LasagnaError, RecordError, ShardError

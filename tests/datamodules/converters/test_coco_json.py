@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
-from lasagna.datamodules.converters.coco_json import FAR, FEW_POINTS, ODD_NUMBERS, lost_parts, read_coco, read_mask
-from lasagna.datamodules.converters.files import LayoutError
+from lasagna.datamodules.converters.common.coco import FAR, FEW_POINTS, ODD_NUMBERS, lost_parts, read_coco, read_mask
+from lasagna.datamodules.converters.common.files import LayoutError
 from lasagna.datamodules.reading import LeftOut
 from lasagna.errors import RecordError
 

@@ -11,7 +11,7 @@ from lasagna.core.masks import RLEMask
 from lasagna.core.record import Manifest, Record, Region
 from lasagna.datamodules.converters import CamVid, Converter, Split, convert
 from lasagna.datamodules.converters.coco_panoptic import CocoPanoptic
-from lasagna.datamodules.converters.files import LayoutError
+from lasagna.datamodules.converters.common.files import LayoutError
 from lasagna.datamodules.converters.reasonseg import ReasonSeg
 from lasagna.datamodules.reading import LeftOut, Reading
 from lasagna.datamodules.shard_set import UNFINISHED_FILE, read_manifest

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lasagna.datamodules.converters.fill_polygon import fill_polygon
+from lasagna.datamodules.converters.common.polygons import fill_polygon
 from lasagna.errors import RecordError
 
 TRIANGLE = """

@@ -8,7 +8,7 @@ from PIL import Image
 
 from lasagna.core.masks import RLEMask
 from lasagna.datamodules.converters import convert
-from lasagna.datamodules.converters.files import LayoutError
+from lasagna.datamodules.converters.common.files import LayoutError
 from lasagna.datamodules.converters.folder import Folder
 from lasagna.datamodules.shard_set import read_manifest
 from lasagna.errors import LasagnaError, RecordError

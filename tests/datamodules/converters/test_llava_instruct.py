@@ -8,7 +8,7 @@ from PIL import Image
 from lasagna.__main__ import main
 from lasagna.core.record import Turn
 from lasagna.datamodules.converters import convert
-from lasagna.datamodules.converters.files import LayoutError
+from lasagna.datamodules.converters.common.files import LayoutError
 from lasagna.datamodules.converters.llava_instruct import LlavaInstruct
 from lasagna.datamodules.shard_set import read_manifest
 from lasagna.errors import RecordError

@@ -4,7 +4,7 @@ from converter_contract import ConverterContract, Expected
 from PIL import Image
 
 from lasagna.datamodules.converters import LayoutError, convert
-from lasagna.datamodules.converters.class_names import packaged_names
+from lasagna.datamodules.converters.common.names import packaged_names
 from lasagna.datamodules.converters.pascal_context import PascalContext, context_classes
 from lasagna.errors import ConfigError, RecordError
 

@@ -6,7 +6,7 @@ from converter_contract import ConverterContract, Expected
 from PIL import Image
 
 from lasagna.datamodules.converters import convert
-from lasagna.datamodules.converters.files import LayoutError
+from lasagna.datamodules.converters.common.files import LayoutError
 from lasagna.datamodules.converters.reasonseg import ReasonSeg
 from lasagna.errors import RecordError
 

@@ -12,8 +12,8 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from lasagna.datamodules.converters import LayoutError, convert
+from lasagna.datamodules.converters.common.pickle import read_plain_pickle
 from lasagna.datamodules.converters.grefcoco import GRefCOCO
-from lasagna.datamodules.converters.plain_pickle import read_plain_pickle
 from lasagna.datamodules.converters.refer import RefCLEF, RefCOCO, RefCOCOg, Refer, split_names
 from lasagna.errors import RecordError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from lasagna.core.record import BROKEN_IMAGE
-from lasagna.datamodules.converters.files import read_image_file
+from lasagna.datamodules.converters.common.files import read_image_file
 from lasagna.errors import RecordError
 
 ORIENTATION = 0x0112

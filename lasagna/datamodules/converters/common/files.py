@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from lasagna.core.record import BROKEN_IMAGE, decode_image, image_fault
+from lasagna.datamodules.converters.common.base import Converter
 from lasagna.datamodules.record_codec import image_extension
 from lasagna.errors import LasagnaError, RecordError
 
@@ -213,3 +215,136 @@ def without_labels(names: Sequence[str]) -> tuple[str, ...]:
 def shorten(names: Sequence[str]) -> str:
     """Return the first few names, and dots if there are more."""
     return ", ".join(names[:MOST_LISTED]) + (", ..." if len(names) > MOST_LISTED else "")
+
+
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
+
+
+def check_unpacked(converter: Converter) -> None:
+    """Check that a converter's source is no archive.
+
+    Raises:
+        LayoutError: If it is one.
+    """
+    source = getattr(converter, "source", None)
+    if isinstance(source, Path) and _is_archive(source):
+        raise LayoutError(f"source: {source} is an archive; unpack it and give the folder")
+
+
+def packed(converter: Converter) -> str:
+    """Say which archives lie in a converter's folders, and in the folders within; empty if there are none."""
+    folders = [value for value in vars(converter).values() if isinstance(value, Path) and value.is_dir()]
+    found = sorted(
+        {path for folder in folders for path in (*folder.glob("*"), *folder.glob("*/*")) if _is_archive(path)}
+    )
+    return f"\nThese were not unpacked: {shorten(list(map(str, found)))}" if found else ""
+
+
+def _is_archive(path: Path) -> bool:
+    return path.suffix.lower() in ARCHIVES and path.is_file()
+
+
+ID = (int, str)
+"""Kinds of ids: COCO's are numbers, those of exports may be texts."""
+
+Kinds = Mapping[str, type | tuple[type, ...]]
+"""Field to what its value may be."""
+
+_WORDS = {int: "a number", str: "a text", list: "a list", dict: "an object"}
+_SHOWN = 60
+
+
+def check_entries(entries: Any, kinds: Kinds, where: str) -> None:  # noqa: ANN401
+    """Check that each of some entries is an object with certain fields; it may have others.
+
+    Args:
+        entries: The entries.
+        kinds: Fields that each must have.
+        where: What they are, for messages, e.g. "instances.json: images".
+
+    Raises:
+        LayoutError: If they are no list, or one lacks a field or has it of another kind; names the first.
+    """
+    if not isinstance(entries, list):
+        raise LayoutError(f"{where}: expected a list, got {_shown(entries)}")
+    for place, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            raise LayoutError(f"{where}[{place}]: expected an object, got {_shown(entry)}")
+        for field, kind in kinds.items():
+            if not isinstance(entry.get(field), kind):
+                raise LayoutError(f"{where}[{place}]: {_fault(entry, field, kind)}")
+
+
+def check_texts(entries: Iterable[Mapping[str, Any]], field: str, kind: tuple[type, ...], where: str) -> None:
+    """Check a field that entries may have and that lists texts, or ids.
+
+    Args:
+        entries: The entries.
+        field: The field.
+        kind: What its values may be.
+        where: What the entries are, for messages.
+
+    Raises:
+        LayoutError: If it is no list, or holds another value; names the first.
+    """
+    for place, entry in enumerate(entries):
+        values = entry.get(field, [])
+        if not isinstance(values, list) or not all(isinstance(value, kind) for value in values):
+            raise LayoutError(f"{where}[{place}]: `{field}` must list {_named(kind)}, got {_shown(values)}")
+
+
+def _fault(entry: Mapping[str, Any], field: str, kind: type | tuple[type, ...]) -> str:
+    if field not in entry:
+        return f"`{field}` is missing; it has {', '.join(map(str, entry)) or 'nothing'}"
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    return f"`{field}` must be {_named(kinds)}, got {_shown(entry[field])}"
+
+
+def _named(kinds: tuple[type, ...]) -> str:
+    return " or ".join(_WORDS[kind] for kind in kinds)
+
+
+def _shown(value: Any) -> str:  # noqa: ANN401
+    return repr(value)[:_SHOWN]
+
+
+def leads_out(name: str) -> bool:
+    """Say whether a file's name leads out of the folder that it is looked for in: it is absolute, or has a ".."."""
+    windows = PureWindowsPath(name)
+    return bool(windows.anchor) or PurePosixPath(name).is_absolute() or ".." in windows.parts
+
+
+def is_plain(name: str) -> bool:
+    """Say whether a name can be that of a folder within another one: it has no slashes and is no step upwards."""
+    return bool(name.strip()) and PureWindowsPath(name).name == name != ".."
+
+
+def check_inner(name: str, where: str) -> str:
+    """Return a file's name if it leads nowhere else.
+
+    Args:
+        name: The name.
+        where: Whose it is, for the message.
+
+    Raises:
+        LayoutError: If it leads out of the folder that it is looked for in.
+    """
+    if leads_out(name):
+        raise LayoutError(f"{where}: the name {name!r} leads out of the folder of its files; name a file within it")
+    return name
+
+
+def check_inner_names(entries: Iterable[Mapping[str, Any]], field: str, where: str) -> None:
+    """Check the names of files in a field that entries may have.
+
+    Args:
+        entries: The entries.
+        field: The field.
+        where: What they are, for the message.
+
+    Raises:
+        LayoutError: If one leads out of the folder of its files; names the first.
+    """
+    for place, entry in enumerate(entries):
+        if isinstance(name := entry.get(field), str):
+            check_inner(name, f"{where}[{place}]")

@@ -10,10 +10,10 @@ from typing import Any
 
 from lasagna.core.masks import Mask
 from lasagna.core.record import Manifest, Phrase, Record
-from lasagna.datamodules.converters.base import Split
-from lasagna.datamodules.converters.coco_json import CocoFile, lost_parts, read_mask, stated_size
-from lasagna.datamodules.converters.files import LayoutError, shorten
-from lasagna.datamodules.converters.upright import read_annotated_image_file
+from lasagna.datamodules.converters.common.base import Split
+from lasagna.datamodules.converters.common.coco import CocoFile, lost_parts, read_mask, stated_size
+from lasagna.datamodules.converters.common.files import LayoutError, shorten
+from lasagna.datamodules.converters.common.upright import read_annotated_image_file
 from lasagna.datamodules.reading import LeftOut, Reading
 
 
