@@ -16,17 +16,25 @@ from lasagna.core.masks import Mask, UnionMask
 from lasagna.core.pages import to_page
 from lasagna.core.record import Question, Record
 from lasagna.core.seeding import generator
+from lasagna.datamodules.inspection.page import Inspected, draw_counts, to_markdown
+from lasagna.datamodules.inspection.survey import (
+    MEANINGS,
+    NOTES,
+    Finding,
+    Survey,
+    audit_names,
+    audit_overlap,
+    audit_tally,
+    by_kind,
+    survey,
+    totals,
+)
 from lasagna.datamodules.record_codec import decode_record
 from lasagna.datamodules.shard_folder import Shard
 from lasagna.datamodules.shard_reader import read_shard
 from lasagna.datamodules.shard_set import ShardSet, read_shard_set
 from lasagna.datamodules.verify import shard_folders
 from lasagna.errors import ConfigError, LasagnaError, ShardError
-from lasagna.inspecting.audit import audit_names, audit_overlap, audit_tally
-from lasagna.inspecting.findings import MEANINGS, NOTES, Finding, by_kind, totals
-from lasagna.inspecting.page import Inspected, to_markdown
-from lasagna.inspecting.plots import draw_counts
-from lasagna.inspecting.survey import Survey, survey
 from lasagna.tasks.case import Case
 from lasagna.tasks.contact_sheet import contact_sheet
 

@@ -15,10 +15,17 @@ from lasagna.cli.inspect import draw_examples
 from lasagna.core.masks import RLEMask
 from lasagna.core.record import Manifest, Phrase, Question, Record, Region, Turn
 from lasagna.datamodules import write_shards
+from lasagna.datamodules.inspection.survey import (
+    MEANINGS,
+    NOTES,
+    Survey,
+    audit_names,
+    audit_overlap,
+    by_kind,
+    survey,
+    survey_record,
+)
 from lasagna.datamodules.shard_set import read_manifest
-from lasagna.inspecting.audit import audit_names, audit_overlap
-from lasagna.inspecting.findings import MEANINGS, NOTES, by_kind
-from lasagna.inspecting.survey import Survey, survey, survey_record
 
 SIZE = (16, 24)
 HALF = np.zeros(SIZE, bool)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.ticker import MaxNLocator
 
 from lasagna.core.pages import figure, table
+from lasagna.core.plotting import dress, new_figure, save
+from lasagna.datamodules.inspection.survey import MEANINGS, Finding, Survey, by_kind, totals
 from lasagna.datamodules.shard_set import ShardSet
-from lasagna.inspecting.findings import MEANINGS, Finding, by_kind, totals
-from lasagna.inspecting.survey import Survey
 
 SHOWN = 10
 """How many places of a finding, and how many categories, the page shows; the JSON has all."""
@@ -108,3 +111,32 @@ def _findings(title: str, findings: Sequence[Finding], shown: bool = True) -> li
         more = f"; and {len(places) - SHOWN} more in report.json" if len(places) > SHOWN else ""
         lines.append(f"- **{kind}** ({counts[kind]}): {MEANINGS[kind]}. {'; '.join(places[:SHOWN])}{more}")
     return [f"### {title}", "", *(lines or ["Nothing."]), ""] if shown else []
+
+
+MOST = 60
+"""How many categories a picture shows."""
+
+
+def draw_counts(survey: Survey, picture: Path) -> None:
+    """Draw on how many images the most frequent categories are, how many entries images have, and their sizes.
+
+    Args:
+        survey: The counts.
+        picture: Where the PNG goes.
+    """
+    names = survey.images.most_common(MOST)
+    figure = new_figure(11, 4 + 0.17 * len(names))
+    grid = figure.add_gridspec(2, 2, height_ratios=[3, max(1.0, 0.17 * len(names))])
+    entries = dress(figure.add_subplot(grid[0, 0]), "present categories an image")
+    entries.bar(list(survey.entries), list(survey.entries.values()), color="C0")
+    entries.xaxis.set_major_locator(MaxNLocator(integer=True))
+    sizes = dress(figure.add_subplot(grid[0, 1]), "width and height in pixels")
+    heights, widths = zip(*survey.sizes, strict=True) if survey.sizes else ((), ())
+    sizes.scatter(widths, heights, s=[8 + 2 * count**0.5 for count in survey.sizes.values()], alpha=0.5, color="C0")
+    if names:
+        left_out = f", the first {MOST} of {len(survey.images)}" if len(survey.images) > MOST else ""
+        bars = dress(figure.add_subplot(grid[1, :]), f"images with each category{left_out}")
+        bars.barh([name for name, _ in names][::-1], [count for _, count in names][::-1], color="C0")
+        bars.tick_params(axis="y", labelsize=8)
+        bars.margins(y=0.01)
+    save(figure, picture)

@@ -1,0 +1,1 @@
+"""What shards hold: counts, examples and faults."""
