@@ -9,7 +9,7 @@ import pytest
 from lasagna.cli.train import main
 from lasagna.datamodules.converters import CamVid, convert
 from lasagna.datamodules.converters.coco_panoptic import CocoPanoptic
-from lasagna.datamodules.scene_writer import SceneWriter
+from lasagna.datamodules.scenes.writer import SceneWriter
 
 STEPS = 200
 CONFIG = """

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lasagna.datamodules.scene_writer import SceneWriter
+from lasagna.datamodules.scenes.writer import SceneWriter
 
 CONFIG = """
 model:

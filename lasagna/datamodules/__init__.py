@@ -4,7 +4,7 @@ from lasagna.datamodules.collate import collate
 from lasagna.datamodules.datamodule import ShardDataModule
 from lasagna.datamodules.remote import RemoteOptions
 from lasagna.datamodules.sample import PreparedSample, prepare_sample
-from lasagna.datamodules.scene_writer import SceneWriter
+from lasagna.datamodules.scenes.writer import SceneWriter
 from lasagna.datamodules.shard_set import ShardSet, read_manifest
 from lasagna.datamodules.shards import write_parallel, write_shards
 from lasagna.datamodules.source import Source

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lasagna.datamodules.scenes import terrain_back, terrain_ground
-from lasagna.datamodules.scenes.brush import Brush
-from lasagna.datamodules.scenes.canvas import Canvas
-from lasagna.datamodules.scenes.palette import TINT
+from lasagna.datamodules.scenes import terrain
+from lasagna.datamodules.scenes.brush import TINT, Brush, Canvas
 from lasagna.datamodules.scenes.vocabulary import STUFF
 
 if TYPE_CHECKING:
@@ -72,7 +70,7 @@ def paint_backdrop(rng: np.random.Generator, size: int, light: str) -> Backdrop:
         light: One of "day", "dusk", "night".
     """
     land = Backdrop(Canvas.blank(size), light, rng.uniform(0.42, 0.6))
-    terrain_back.sky(rng, land.brush("sky"), light)
+    terrain.sky(rng, land.brush("sky"), light)
     land.zones["air"] = Zone(0.08, 0.92, 0.14, land.horizon - 0.06)
     land.zones["heaven"] = Zone(0.1, 0.9, 0.13, land.horizon - 0.14)
     coast = rng.random() < 0.45
@@ -87,7 +85,7 @@ def paint_backdrop(rng: np.random.Generator, size: int, light: str) -> Backdrop:
 def _paint_behind(rng: np.random.Generator, land: Backdrop, coast: bool) -> None:
     draw = rng.random()
     if draw < 0.4:
-        peak = terrain_back.mountain(rng, land.brush("mountain"), land.horizon)
+        peak = terrain.mountain(rng, land.brush("mountain"), land.horizon)
         land.zones["heaven"] = Zone(0.1, 0.9, 0.13, max(0.14, peak - 0.1))
     elif draw < 0.7 and not coast:
         _paint_wall(rng, land)
@@ -96,7 +94,7 @@ def _paint_behind(rng: np.random.Generator, land: Backdrop, coast: bool) -> None
 def _paint_wall(rng: np.random.Generator, land: Backdrop) -> None:
     left, right = ((0.0, 1.0), (0.0, 0.5), (0.5, 1.0))[rng.integers(3)]
     top = 0.0 if right - left == 1 else rng.uniform(0.0, 0.2)
-    terrain_back.brick_wall(rng, land.brush("brick wall"), (left, top), (right, land.horizon))
+    terrain.brick_wall(rng, land.brush("brick wall"), (left, top), (right, land.horizon))
     if right - left == 1:
         del land.zones["heaven"]
     else:
@@ -105,7 +103,7 @@ def _paint_wall(rng: np.random.Generator, land: Backdrop) -> None:
 
 def _paint_coast(rng: np.random.Generator, land: Backdrop) -> None:
     shore = 1.0 if rng.random() < 0.25 else rng.uniform(0.7, 0.84)
-    terrain_ground.sea(rng, land.brush("sea"), land.horizon)
+    terrain.sea(rng, land.brush("sea"), land.horizon)
     land.zones["sea"] = Zone(0.08, 0.92, land.horizon + 0.07, min(0.95, shore))
     if shore < 1:
         _paint_soil(rng, land, shore, 0.02)
@@ -119,14 +117,14 @@ def _paint_inland(rng: np.random.Generator, land: Backdrop) -> None:
     land.zones["ground"] = land.zones["soil"] = ground
     if draw < 0.35:
         top = rng.uniform(land.horizon + 0.08, 0.76)
-        terrain_ground.street(rng, land.brush("road"), top, top + 0.2)
+        terrain.street(rng, land.brush("road"), top, top + 0.2)
         land.zones["road"] = Zone(0.1, 0.9, top + 0.08, top + 0.17)
         land.zones["soil"] = (
             Zone(0.08, 0.92, top + 0.24, 0.99) if top < 0.7 else Zone(0.08, 0.92, land.horizon + 0.04, top)
         )
     elif draw < 0.6:
         foot = rng.uniform(0.3, 0.7)
-        terrain_ground.lane(rng, land.brush("road"), land.horizon, foot)
+        terrain.lane(rng, land.brush("road"), land.horizon, foot)
         land.zones["road"] = Zone(foot - 0.16, foot + 0.16, land.horizon + 0.2, 0.96)
         land.zones["soil"] = (
             Zone(0.08, foot - 0.26, ground.top, 0.97) if foot > 0.5 else Zone(foot + 0.26, 0.92, ground.top, 0.97)
@@ -135,4 +133,4 @@ def _paint_inland(rng: np.random.Generator, land: Backdrop) -> None:
 
 def _paint_soil(rng: np.random.Generator, land: Backdrop, top: float, swell: float) -> None:
     name = SOILS[rng.integers(len(SOILS))]
-    terrain_ground.soil(rng, land.brush(name), name, top=top, swell=swell)
+    terrain.soil(rng, land.brush(name), name, top=top, swell=swell)
