@@ -37,7 +37,7 @@ from lasagna.datamodules import (
     write_shards,
 )
 from lasagna.datamodules.sample_maker import SampleMaker
-from lasagna.datamodules.shard_reader import read_shard
+from lasagna.datamodules.shards.reader import read_shard
 from lasagna.datamodules.skipped import SkipTally
 from lasagna.modules import Assistant, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
 from lasagna.modules.tiny.weights import packaged_words

@@ -14,7 +14,7 @@ COMMANDS = {
     "predict": ("lasagna.cli.predict:predict", "answer queries about a picture or a folder of pictures"),
     "calibrate": ("lasagna.cli.calibrate:calibrate", "make presence scores mean what they say"),
     "convert": ("lasagna.cli.convert:run", "write a data set as shards: convert NAME ..."),
-    "verify": ("lasagna.datamodules.verify:verify", "compare shards with the checksums in their manifests"),
+    "verify": ("lasagna.datamodules.shards.verify:verify", "compare shards with the checksums in their manifests"),
     "inspect": (
         "lasagna.cli.inspect:inspect",
         "count what is in shards, draw examples and look for what is wrong",

@@ -71,7 +71,7 @@ def evaluate(
         LasagnaError: If the checkpoint, the data or the folder cannot be used; says what to do.
     """
     _check(ckpt, predictions, processes, limit, batch_size, threshold)
-    from lasagna.datamodules.share import node
+    from lasagna.datamodules.shards.reader import node
     from lasagna.evaluating.answering import Job
 
     if predictions is not None:
@@ -122,7 +122,7 @@ def _choose(ckpt: Any, data: str | None, split: str) -> DataChoice:  # noqa: ANN
 
 def _answer(job: Job, processes: int) -> dict[str, Any]:
     """Answer what has no answer yet, or this process's part of it; return the header."""
-    from lasagna.datamodules.share import Share, node
+    from lasagna.datamodules.shards.reader import Share, node
     from lasagna.evaluating.launched import answer_first, answer_further
 
     part, parts = node()
@@ -170,7 +170,7 @@ def _score(job: Job, header: dict[str, Any], out: Path) -> None:
 
 def _again(predictions: Path, data: str | None, split: str) -> tuple[Job, dict[str, Any]]:
     """Return the evaluation that a folder holds."""
-    from lasagna.datamodules.shard_addresses import refuse_commands
+    from lasagna.datamodules.shards.remote import refuse_commands
     from lasagna.evaluating.answering import Job
     from lasagna.evaluating.data_choice import DataChoice, choose_data
     from lasagna.evaluating.header import check_data

@@ -29,11 +29,11 @@ from lasagna.datamodules.inspection.survey import (
     survey,
     totals,
 )
-from lasagna.datamodules.record_codec import decode_record
-from lasagna.datamodules.shard_folder import Shard
-from lasagna.datamodules.shard_reader import read_shard
-from lasagna.datamodules.shard_set import ShardSet, read_shard_set
-from lasagna.datamodules.verify import shard_folders
+from lasagna.datamodules.shards.codec import decode_record
+from lasagna.datamodules.shards.folder import Shard
+from lasagna.datamodules.shards.manifest import ShardSet, read_shard_set
+from lasagna.datamodules.shards.reader import read_shard
+from lasagna.datamodules.shards.verify import shard_folders
 from lasagna.errors import ConfigError, LasagnaError, ShardError
 from lasagna.tasks.case import Case
 from lasagna.tasks.contact_sheet import contact_sheet

@@ -13,7 +13,7 @@ from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lasagna.datamodules import ShardDataModule
-from lasagna.datamodules.shard_addresses import refuse_commands
+from lasagna.datamodules.shards.remote import refuse_commands
 from lasagna.errors import CheckpointError
 from lasagna.loading import check_job, read_checkpoint
 from lasagna.tasks.training.module import Evaluation

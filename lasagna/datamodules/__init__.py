@@ -2,11 +2,11 @@
 
 from lasagna.datamodules.collate import collate
 from lasagna.datamodules.datamodule import ShardDataModule
-from lasagna.datamodules.remote import RemoteOptions
 from lasagna.datamodules.sample import PreparedSample, prepare_sample
 from lasagna.datamodules.scenes.writer import SceneWriter
-from lasagna.datamodules.shard_set import ShardSet, read_manifest
-from lasagna.datamodules.shards import write_parallel, write_shards
+from lasagna.datamodules.shards.manifest import ShardSet, read_manifest
+from lasagna.datamodules.shards.transport import RemoteOptions
+from lasagna.datamodules.shards.writer import write_parallel, write_shards
 from lasagna.datamodules.source import Source
 from lasagna.datamodules.strategies import (
     AnswerSampling,

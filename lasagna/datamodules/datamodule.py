@@ -11,8 +11,7 @@ from lightning import LightningDataModule
 from lasagna.core.batch import Preparation
 from lasagna.datamodules.loader import EvaluationLoader, TrainingLoader
 from lasagna.datamodules.sample_maker import SampleMaker
-from lasagna.datamodules.shard_reader import read_share
-from lasagna.datamodules.share import Share, gathered, node
+from lasagna.datamodules.shards.reader import Share, gathered, node, read_share
 from lasagna.datamodules.skipped import SkipTally, report
 from lasagna.datamodules.source import Source
 from lasagna.datamodules.strategies import Strategy, check_order

@@ -12,10 +12,9 @@ from lasagna.core.batch import Preparation
 from lasagna.core.dialogue import Dialogue
 from lasagna.core.record import check_size, decode_image
 from lasagna.core.seeding import generator
-from lasagna.datamodules.record_codec import decode_record
 from lasagna.datamodules.sample import PreparedSample, prepare_sample
-from lasagna.datamodules.shard_reader import RawSample
-from lasagna.datamodules.share import worker
+from lasagna.datamodules.shards.codec import decode_record
+from lasagna.datamodules.shards.reader import RawSample, worker
 from lasagna.datamodules.skipped import SkipTally
 from lasagna.datamodules.source import Source
 from lasagna.datamodules.strategies import Strategy

@@ -7,10 +7,10 @@ from functools import cached_property
 
 from lasagna.core.dialogue import DialogueMaker
 from lasagna.core.record import Manifest
-from lasagna.datamodules.remote import RemoteOptions
-from lasagna.datamodules.shard_addresses import is_remote, open_folder
-from lasagna.datamodules.shard_folder import ShardFolder
-from lasagna.datamodules.shard_set import ShardSet, read_shard_set
+from lasagna.datamodules.shards.folder import ShardFolder
+from lasagna.datamodules.shards.manifest import ShardSet, read_shard_set
+from lasagna.datamodules.shards.remote import is_remote, open_folder
+from lasagna.datamodules.shards.transport import RemoteOptions
 from lasagna.datamodules.strategies import Strategy
 from lasagna.datamodules.transforms import RecordTransform
 

@@ -16,8 +16,7 @@ from torch.utils.data import IterableDataset
 from lasagna.core.seeding import generator
 from lasagna.datamodules.sample import PreparedSample
 from lasagna.datamodules.sample_maker import SampleMaker
-from lasagna.datamodules.shard_reader import RawSample, read_share, shuffled
-from lasagna.datamodules.share import Share, worker
+from lasagna.datamodules.shards.reader import RawSample, Share, read_share, shuffled, worker
 from lasagna.errors import RecordError
 
 FRUITLESS_PASSES = 3

@@ -11,7 +11,7 @@ from lasagna.core.batch import Batch, Preparation
 from lasagna.datamodules.collate import collate
 from lasagna.datamodules.sample import PreparedSample
 from lasagna.datamodules.sample_maker import SampleMaker
-from lasagna.datamodules.share import Share, worker
+from lasagna.datamodules.shards.reader import Share, worker
 from lasagna.datamodules.stream import Mixture, Position
 
 

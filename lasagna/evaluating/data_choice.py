@@ -9,8 +9,8 @@ from typing import Any
 
 from lasagna.core.config import Recipe, build
 from lasagna.datamodules import ShardDataModule
-from lasagna.datamodules.shard_addresses import is_remote, refuse_commands
-from lasagna.datamodules.shard_set import MANIFEST_FILE
+from lasagna.datamodules.shards.manifest import MANIFEST_FILE
+from lasagna.datamodules.shards.remote import is_remote, refuse_commands
 from lasagna.errors import CheckpointError, ConfigError, ShardError
 
 SPLITS = ("train", "val", "test", "predict")

@@ -9,8 +9,8 @@ from time import monotonic, sleep
 from typing import Any
 
 from lasagna.core.locks import locked
-from lasagna.datamodules.record_codec import record_key
-from lasagna.datamodules.share import Share
+from lasagna.datamodules.shards.codec import record_key
+from lasagna.datamodules.shards.reader import Share
 from lasagna.errors import LasagnaError
 from lasagna.evaluating.answering import Job, answer_all, own_device
 from lasagna.evaluating.header import header_of

@@ -15,9 +15,8 @@ from lasagna.core.dialogue import Dialogue
 from lasagna.core.record import Record
 from lasagna.core.seeding import generator
 from lasagna.datamodules import ShardDataModule, Source
-from lasagna.datamodules.record_codec import decode_record
-from lasagna.datamodules.shard_reader import RawSample, read_share
-from lasagna.datamodules.share import Share
+from lasagna.datamodules.shards.codec import decode_record
+from lasagna.datamodules.shards.reader import RawSample, Share, read_share
 from lasagna.datamodules.strategies import Strategy
 from lasagna.errors import ConfigError, RecordError
 from lasagna.evaluating.presence_controls import Companions, Names, balanced, noise

@@ -10,7 +10,7 @@ import numpy as np
 
 from lasagna.calibrating.diagram import draw_reliability
 from lasagna.core.plotting import dress, new_figure, save
-from lasagna.datamodules.record_codec import record_key
+from lasagna.datamodules.shards.codec import record_key
 from lasagna.evaluating.predictions import StoredLines
 from lasagna.evaluating.scoring import Judged, Outcome, rows_of
 from lasagna.tasks.case import Case

@@ -14,7 +14,7 @@ from torchmetrics import MetricCollection
 from lasagna.core.batch import Sample
 from lasagna.core.dialogue import Answer, Dialogue
 from lasagna.core.prompt_format import normalise
-from lasagna.datamodules.record_codec import record_key
+from lasagna.datamodules.shards.codec import record_key
 from lasagna.errors import ConfigError, RecordError
 from lasagna.evaluating.passes import Asked, Pass
 from lasagna.evaluating.predictions import StoredLines, read_lines

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lasagna.core.masks import RLEMask
 from lasagna.core.record import Manifest, Phrase, Question, Record, Region, Turn
-from lasagna.datamodules.record_codec import decode_record, encode_record, sample_key
+from lasagna.datamodules.shards.codec import decode_record, encode_record, sample_key
 from lasagna.errors import RecordError
 
 SIZE = (6, 7)

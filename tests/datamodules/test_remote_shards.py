@@ -12,11 +12,10 @@ from data_fakes import Listing, preparation, write
 from remote_server import Server
 
 from lasagna.datamodules import RemoteOptions, ShardDataModule, Source, read_manifest
-from lasagna.datamodules.remote import RemoteWarning
-from lasagna.datamodules.shard_addresses import open_folder, refuse_commands
-from lasagna.datamodules.shard_reader import read_share
-from lasagna.datamodules.shard_set import read_shard_set
-from lasagna.datamodules.share import Share
+from lasagna.datamodules.shards.manifest import read_shard_set
+from lasagna.datamodules.shards.reader import Share, read_share
+from lasagna.datamodules.shards.remote import open_folder, refuse_commands
+from lasagna.datamodules.shards.transport import RemoteWarning
 from lasagna.errors import ConfigError, ShardError
 
 QUICK = RemoteOptions(retries=3, wait=0.001, timeout=5)
@@ -53,7 +52,7 @@ def test_shards_behind_an_address_are_those_on_disk(server, tmp_path):
     assert [server.requests(f"00000{rank}.tar") for rank in range(3)] == [[None]] * 3
 
 
-@pytest.mark.filterwarnings("ignore::lasagna.datamodules.remote.RemoteWarning")
+@pytest.mark.filterwarnings("ignore::lasagna.datamodules.shards.transport.RemoteWarning")
 @pytest.mark.parametrize("ranges", [True, False])
 @pytest.mark.parametrize("sent", [0, 1, 700, 5000])
 def test_a_dropped_connection_goes_on_where_it_was(tmp_path, ranges, sent):
@@ -68,7 +67,7 @@ def test_a_dropped_connection_goes_on_where_it_was(tmp_path, ranges, sent):
         assert server.requests("000001.tar") == [None, "bytes=2000-", "bytes=3000-", "bytes=3000-"]
 
 
-@pytest.mark.filterwarnings("ignore::lasagna.datamodules.remote.RemoteWarning")
+@pytest.mark.filterwarnings("ignore::lasagna.datamodules.shards.transport.RemoteWarning")
 @pytest.mark.parametrize("fault", [503, 500, 429, ("cut", 0), ("cut", 3000), "stall"])
 @pytest.mark.parametrize("file", [SHARD, "manifest.json"])
 def test_what_passes_is_waited_for(server, tmp_path, fault, file):
@@ -107,7 +106,7 @@ def test_what_is_refused_is_not_asked_for_again(server, status):
     assert len(server.requests("nowhere/manifest.json")) == 1
 
 
-@pytest.mark.filterwarnings("ignore::lasagna.datamodules.remote.RemoteWarning")
+@pytest.mark.filterwarnings("ignore::lasagna.datamodules.shards.transport.RemoteWarning")
 def test_nobody_at_the_address(server):
     address = server.address.replace("127.0.0.1", "127.0.0.2")
     with pytest.raises(ShardError, match=r"127\.0\.0\.2.*gave up after 4 tries.*refused"):
@@ -179,7 +178,7 @@ def test_a_command_that_breaks_off_goes_on_where_it_was(tmp_path):
     assert plain(found) == local(tmp_path / "train")
 
 
-@pytest.mark.filterwarnings("ignore::lasagna.datamodules.remote.RemoteWarning")
+@pytest.mark.filterwarnings("ignore::lasagna.datamodules.shards.transport.RemoteWarning")
 @pytest.mark.parametrize(
     ("command", "told"),
     [
@@ -296,7 +295,7 @@ def keys(batches):
     return [[sample.key for sample in batch.samples] for batch in batches]
 
 
-@pytest.mark.filterwarnings("ignore::lasagna.datamodules.remote.RemoteWarning")
+@pytest.mark.filterwarnings("ignore::lasagna.datamodules.shards.transport.RemoteWarning")
 @pytest.mark.parametrize("workers", [0, 2])
 def test_order_and_exact_resume_are_those_of_shards_on_disk(server, tmp_path, workers):
     whole = keys(loader(str(tmp_path / "train"), workers))

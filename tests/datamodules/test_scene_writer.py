@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from lasagna.datamodules import SceneWriter, read_manifest
-from lasagna.datamodules.record_codec import decode_record
 from lasagna.datamodules.scenes import CATEGORIES, LONG_NAMES, RULES
-from lasagna.datamodules.shard_reader import read_share
-from lasagna.datamodules.share import Share
+from lasagna.datamodules.shards.codec import decode_record
+from lasagna.datamodules.shards.reader import Share, read_share
 from lasagna.errors import ConfigError
 
 

@@ -14,10 +14,9 @@ from data_fakes import MANIFEST, NAMES, png, record, write
 
 from lasagna.core.record import Manifest, Record
 from lasagna.datamodules import read_manifest, write_parallel, write_shards
-from lasagna.datamodules.record_codec import decode_record
-from lasagna.datamodules.shard_reader import read_share
-from lasagna.datamodules.shards import CHUNK, _in_order
-from lasagna.datamodules.share import Share
+from lasagna.datamodules.shards.codec import decode_record
+from lasagna.datamodules.shards.reader import Share, read_share
+from lasagna.datamodules.shards.writer import CHUNK, _in_order
 from lasagna.errors import ConfigError, RecordError, ShardError
 
 

@@ -15,9 +15,9 @@ from data_fakes import EvenOnly, Listing, Silent, png, preparation, record, writ
 
 from lasagna.datamodules import OrderRandomization, RecordTransform, Source, read_manifest
 from lasagna.datamodules.sample_maker import SampleMaker
-from lasagna.datamodules.shard_folder import Shard
-from lasagna.datamodules.shard_set import write_manifest
-from lasagna.datamodules.share import Share
+from lasagna.datamodules.shards.folder import Shard
+from lasagna.datamodules.shards.manifest import write_manifest
+from lasagna.datamodules.shards.reader import Share
 from lasagna.datamodules.skipped import SkippedRecordWarning, SkipTally
 from lasagna.datamodules.stream import EndlessSource, EvaluationStream, Mixture
 from lasagna.errors import RecordError

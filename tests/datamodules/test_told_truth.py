@@ -12,7 +12,7 @@ from lasagna.core.prompt_format import normalise
 from lasagna.core.record import Manifest, Record, Region
 from lasagna.datamodules import AnswerSampling, ClassSampling, NegativeInjection, OrderRandomization, Source
 from lasagna.datamodules.sample_maker import SampleMaker
-from lasagna.datamodules.shard_reader import read_shard
+from lasagna.datamodules.shards.reader import read_shard
 from lasagna.datamodules.skipped import SkipTally
 from lasagna.datamodules.transforms import RandomCrop
 from lasagna.tasks import Semantic

@@ -22,10 +22,9 @@ from lasagna.__main__ import main
 from lasagna.calibration_file import Calibration, checksum, write_calibration
 from lasagna.cli.train import main as train
 from lasagna.datamodules import write_shards
-from lasagna.datamodules.record_codec import decode_record
-from lasagna.datamodules.shard_reader import read_share
-from lasagna.datamodules.shard_set import read_manifest
-from lasagna.datamodules.share import Share
+from lasagna.datamodules.shards.codec import decode_record
+from lasagna.datamodules.shards.manifest import read_manifest
+from lasagna.datamodules.shards.reader import Share, read_share
 from lasagna.evaluating.answering import answer_all, answer_some
 from lasagna.evaluating.part_lock import opened
 from lasagna.evaluating.predictions import predictions_file

@@ -25,7 +25,7 @@ from lasagna.datamodules.inspection.survey import (
     survey,
     survey_record,
 )
-from lasagna.datamodules.shard_set import read_manifest
+from lasagna.datamodules.shards.manifest import read_manifest
 
 SIZE = (16, 24)
 HALF = np.zeros(SIZE, bool)

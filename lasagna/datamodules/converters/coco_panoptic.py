@@ -27,7 +27,7 @@ from lasagna.datamodules.converters.common.files import (
     without_labels,
 )
 from lasagna.datamodules.converters.common.names import spoken_names
-from lasagna.datamodules.reading import LeftOut, Reading
+from lasagna.datamodules.shards.tally import LeftOut, Reading
 from lasagna.errors import RecordError
 
 UNLABELLED = 0

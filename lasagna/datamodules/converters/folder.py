@@ -15,7 +15,7 @@ from lasagna.datamodules.converters.common.files import LayoutError, check_inner
 from lasagna.datamodules.converters.common.upright import read_upright_image_file
 from lasagna.datamodules.converters.folder_lines import Line, check_line, line_at, mask_files, read_lines, read_own_mask
 from lasagna.datamodules.converters.folder_manifest import has_head, manifest_of
-from lasagna.datamodules.reading import LeftOut, Reading
+from lasagna.datamodules.shards.tally import LeftOut, Reading
 from lasagna.errors import RecordError
 
 FILE = "annotations.jsonl"

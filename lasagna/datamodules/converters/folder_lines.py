@@ -14,7 +14,7 @@ import numpy as np
 from lasagna.core.masks import BoolMask, Mask, RLEMask
 from lasagna.datamodules.converters.common.coco import read_mask
 from lasagna.datamodules.converters.common.files import LayoutError, is_plain, read_label_file
-from lasagna.datamodules.reading import LeftOut
+from lasagna.datamodules.shards.tally import LeftOut
 from lasagna.errors import RecordError
 
 _KINDS: dict[type, str] = {dict: "an object", list: "a list", str: "a text", object: "a mask"}

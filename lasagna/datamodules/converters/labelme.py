@@ -24,7 +24,7 @@ from lasagna.datamodules.converters.common.base import Converter, Split
 from lasagna.datamodules.converters.common.files import LayoutError, leads_out, read_image_file
 from lasagna.datamodules.converters.common.upright import upright
 from lasagna.datamodules.converters.folder_manifest import other_labels, spoken_labels
-from lasagna.datamodules.reading import BEYOND, LeftOut, Reading
+from lasagna.datamodules.shards.tally import BEYOND, LeftOut, Reading
 from lasagna.errors import RecordError
 
 POINTS = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2}

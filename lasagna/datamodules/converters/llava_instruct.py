@@ -16,7 +16,7 @@ from lasagna.core.record import Manifest, Record, Turn
 from lasagna.datamodules.converters.common.base import Converter, Split
 from lasagna.datamodules.converters.common.coco import read_json
 from lasagna.datamodules.converters.common.files import LayoutError, check_inner, read_image_file
-from lasagna.datamodules.reading import LeftOut, Reading
+from lasagna.datamodules.shards.tally import LeftOut, Reading
 
 MANIFEST = Manifest(
     name="llava_instruct",

@@ -29,7 +29,7 @@ from lasagna.datamodules.converters.common.files import (
     shorten,
     text_lines,
 )
-from lasagna.datamodules.reading import LeftOut, Reading
+from lasagna.datamodules.shards.tally import LeftOut, Reading
 
 ABSENT = ("0", "0.0")
 """Confidence of a label that people found to be wrong."""

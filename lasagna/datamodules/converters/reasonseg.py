@@ -22,7 +22,7 @@ from lasagna.datamodules.converters.common.coco import POINTS, read_json
 from lasagna.datamodules.converters.common.files import LayoutError, files_by_key, pair_up
 from lasagna.datamodules.converters.common.polygons import fill_polygon
 from lasagna.datamodules.converters.common.upright import read_upright_image_file
-from lasagna.datamodules.reading import LeftOut, Reading
+from lasagna.datamodules.shards.tally import LeftOut, Reading
 from lasagna.errors import RecordError
 
 SPLITS = ("train", "val", "test")

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from lasagna.core.pages import figure, table
 from lasagna.core.plotting import dress, new_figure, save
 from lasagna.datamodules.inspection.survey import MEANINGS, Finding, Survey, by_kind, totals
-from lasagna.datamodules.shard_set import ShardSet
+from lasagna.datamodules.shards.manifest import ShardSet
 
 SHOWN = 10
 """How many places of a finding, and how many categories, the page shows; the JSON has all."""

@@ -21,11 +21,11 @@ from lasagna.core.masks import Mask, reaches_beyond
 from lasagna.core.prompt_format import normalise
 from lasagna.core.record import Manifest, Record
 from lasagna.datamodules.converters.common.conversion import coco_number
-from lasagna.datamodules.reading import BEYOND, Tally
-from lasagna.datamodules.record_codec import decode_record
-from lasagna.datamodules.shard_folder import Shard, ShardFolder
-from lasagna.datamodules.shard_reader import read_shard
-from lasagna.datamodules.shard_set import ShardSet
+from lasagna.datamodules.shards.codec import decode_record
+from lasagna.datamodules.shards.folder import Shard, ShardFolder
+from lasagna.datamodules.shards.manifest import ShardSet
+from lasagna.datamodules.shards.reader import read_shard
+from lasagna.datamodules.shards.tally import BEYOND, Tally
 from lasagna.errors import LasagnaError, RecordError
 
 MEANINGS = {

@@ -16,8 +16,8 @@ from lasagna.core.record import Manifest, Phrase, Question, Record, Region
 from lasagna.core.seeding import generator
 from lasagna.datamodules.scenes import CATEGORIES, LONG_NAMES, VOID, Scene, ask, describe, draw_scene, long_labels
 from lasagna.datamodules.scenes import riddles as draw_riddles
-from lasagna.datamodules.shard_set import ShardSet, read_manifest
-from lasagna.datamodules.shards import write_parallel
+from lasagna.datamodules.shards.manifest import ShardSet, read_manifest
+from lasagna.datamodules.shards.writer import write_parallel
 from lasagna.datamodules.writers import DataWriter
 from lasagna.errors import ConfigError, ShardError
 

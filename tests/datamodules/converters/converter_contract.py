@@ -19,8 +19,8 @@ from lasagna.core.prompt_format import normalise
 from lasagna.core.prompt_formats import PROMPT_FORMATS
 from lasagna.datamodules.converters import Converter, convert
 from lasagna.datamodules.converters.common.files import LayoutError
-from lasagna.datamodules.record_codec import decode_record
-from lasagna.datamodules.shard_set import read_manifest
+from lasagna.datamodules.shards.codec import decode_record
+from lasagna.datamodules.shards.manifest import read_manifest
 from lasagna.errors import LasagnaError, RecordError, ShardError
 from lasagna.tasks import Semantic
 

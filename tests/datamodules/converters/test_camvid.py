@@ -7,7 +7,7 @@ from PIL import Image
 
 from lasagna.datamodules.converters import CamVid, LayoutError, convert
 from lasagna.datamodules.converters.camvid import CAMVID_11, CAMVID_32, NAMES_32
-from lasagna.datamodules.shard_set import read_manifest
+from lasagna.datamodules.shards.manifest import read_manifest
 from lasagna.errors import ConfigError, LasagnaError, RecordError, ShardError
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"

@@ -8,7 +8,7 @@ from pycocotools import mask as coco
 
 from lasagna.datamodules.converters.common.coco import FAR, FEW_POINTS, ODD_NUMBERS, lost_parts, read_coco, read_mask
 from lasagna.datamodules.converters.common.files import LayoutError
-from lasagna.datamodules.reading import LeftOut
+from lasagna.datamodules.shards.tally import LeftOut
 from lasagna.errors import RecordError
 
 SIZE = (20, 30)

@@ -13,8 +13,8 @@ from lasagna.datamodules.converters import CamVid, Converter, Split, convert
 from lasagna.datamodules.converters.coco_panoptic import CocoPanoptic
 from lasagna.datamodules.converters.common.files import LayoutError
 from lasagna.datamodules.converters.reasonseg import ReasonSeg
-from lasagna.datamodules.reading import LeftOut, Reading
-from lasagna.datamodules.shard_set import UNFINISHED_FILE, read_manifest
+from lasagna.datamodules.shards.manifest import UNFINISHED_FILE, read_manifest
+from lasagna.datamodules.shards.tally import LeftOut, Reading
 from lasagna.errors import ConfigError, LasagnaError, NoRecordsError, RecordError, ShardError
 
 MANIFEST = Manifest("dots", ("dot",), aliases={"dot": ("point", "spot")})
@@ -289,7 +289,7 @@ def test_a_full_disk_leaves_no_shard_that_looks_whole(tmp_path, monkeypatch):
     def full(tar, key, files):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lasagna.datamodules.shard_file._add", full)
+    monkeypatch.setattr("lasagna.datamodules.shards.writer._add", full)
     with pytest.raises(ShardError, match=r"could not be written.*No space left.*make room"):
         convert(Dots(), tmp_path, processes=0)
     assert not [path for path in (tmp_path / "train").iterdir() if path.suffix in (".tar", ".part")]

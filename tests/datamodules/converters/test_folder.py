@@ -10,7 +10,7 @@ from lasagna.core.masks import RLEMask
 from lasagna.datamodules.converters import convert
 from lasagna.datamodules.converters.common.files import LayoutError
 from lasagna.datamodules.converters.folder import Folder
-from lasagna.datamodules.shard_set import read_manifest
+from lasagna.datamodules.shards.manifest import read_manifest
 from lasagna.errors import LasagnaError, RecordError
 
 SIZE = (20, 30)

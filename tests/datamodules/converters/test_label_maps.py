@@ -17,8 +17,8 @@ from lasagna.datamodules.converters.cityscapes import Cityscapes, cityscapes_man
 from lasagna.datamodules.converters.coco_stuff import CocoStuff, coco_stuff_manifest
 from lasagna.datamodules.converters.mapillary import Mapillary, spoken
 from lasagna.datamodules.converters.voc import VOC
-from lasagna.datamodules.shard_set import read_manifest
-from lasagna.datamodules.shards import write_shards
+from lasagna.datamodules.shards.manifest import read_manifest
+from lasagna.datamodules.shards.writer import write_shards
 from lasagna.errors import ConfigError, RecordError, ShardError
 
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "samples"

@@ -16,7 +16,7 @@ from lasagna.datamodules.converters.lvis import LVIS
 from lasagna.datamodules.converters.mapillary import Mapillary
 from lasagna.datamodules.converters.openimages import OpenImages
 from lasagna.datamodules.converters.paco import PACO
-from lasagna.datamodules.shards import _hold
+from lasagna.datamodules.shards.writer import _hold
 
 COCO = ("images/mscoco/images/train2014", "images/train2014")
 LAYOUTS = [

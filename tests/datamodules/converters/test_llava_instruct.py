@@ -10,7 +10,7 @@ from lasagna.core.record import Turn
 from lasagna.datamodules.converters import convert
 from lasagna.datamodules.converters.common.files import LayoutError
 from lasagna.datamodules.converters.llava_instruct import LlavaInstruct
-from lasagna.datamodules.shard_set import read_manifest
+from lasagna.datamodules.shards.manifest import read_manifest
 from lasagna.errors import RecordError
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lasagna.core.record import Manifest, Record
-from lasagna.datamodules.reading import Reading
-from lasagna.datamodules.stamps import file_stamp
+from lasagna.datamodules.shards.tally import Reading, file_stamp
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from lasagna.datamodules.converters.common.files import (
     shorten,
 )
 from lasagna.datamodules.converters.common.upright import read_annotated_image_file
-from lasagna.datamodules.reading import BEYOND, LeftOut, Reading
+from lasagna.datamodules.shards.tally import BEYOND, LeftOut, Reading
 from lasagna.errors import RecordError
 
 POINTS = 3

@@ -24,11 +24,10 @@ from lasagna.datamodules.converters.common.files import (
     packed,
     shorten,
 )
-from lasagna.datamodules.reading import LeftOut, Reading
-from lasagna.datamodules.record_codec import check_storable
-from lasagna.datamodules.shard_set import MANIFEST_FILE, ShardSet, read_manifest, written_files
-from lasagna.datamodules.shards import BYTES_PER_SHARD, write_parallel
-from lasagna.datamodules.stamps import content_stamp
+from lasagna.datamodules.shards.codec import check_storable
+from lasagna.datamodules.shards.manifest import MANIFEST_FILE, ShardSet, read_manifest, written_files
+from lasagna.datamodules.shards.tally import LeftOut, Reading, content_stamp
+from lasagna.datamodules.shards.writer import BYTES_PER_SHARD, write_parallel
 from lasagna.errors import ConfigError, LasagnaError, NoRecordsError, RecordError, ShardError
 
 _NUMBER = re.compile(r"(?:^|[_/])(\d{12})(?:$|_|~)")

@@ -14,7 +14,7 @@ from PIL import Image
 
 from lasagna.core.record import BROKEN_IMAGE, decode_image, image_fault
 from lasagna.datamodules.converters.common.base import Converter
-from lasagna.datamodules.record_codec import image_extension
+from lasagna.datamodules.shards.codec import image_extension
 from lasagna.errors import LasagnaError, RecordError
 
 MOST_LISTED = 5

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lasagna.core.record import Manifest, Record
 from lasagna.datamodules.converters.common.base import Split
 from lasagna.datamodules.converters.common.files import MOST_LISTED, Pair, png_of, read_image_file, read_label_file
-from lasagna.datamodules.reading import Reading
+from lasagna.datamodules.shards.tally import Reading
 from lasagna.errors import RecordError
 
 LabelEncoder = Callable[[Path], bytes]

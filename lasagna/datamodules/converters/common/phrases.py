@@ -14,7 +14,7 @@ from lasagna.datamodules.converters.common.base import Split
 from lasagna.datamodules.converters.common.coco import CocoFile, lost_parts, read_mask, stated_size
 from lasagna.datamodules.converters.common.files import LayoutError, shorten
 from lasagna.datamodules.converters.common.upright import read_annotated_image_file
-from lasagna.datamodules.reading import LeftOut, Reading
+from lasagna.datamodules.shards.tally import LeftOut, Reading
 
 
 @dataclass(frozen=True)

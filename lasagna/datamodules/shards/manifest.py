@@ -24,8 +24,8 @@ from typing import Any
 
 from lasagna.core.prompt_format import normalise
 from lasagna.core.record import Manifest
-from lasagna.datamodules.reading import Tally
-from lasagna.datamodules.shard_folder import LocalFolder, Shard, ShardFolder
+from lasagna.datamodules.shards.folder import LocalFolder, Shard, ShardFolder
+from lasagna.datamodules.shards.tally import Tally
 from lasagna.errors import ShardError
 
 FORMAT = 1

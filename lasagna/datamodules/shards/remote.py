@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from shutil import copyfileobj
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 from uuid import uuid4
 
-from lasagna.datamodules.remote import RemoteOptions, Transport, cause, persistently
-from lasagna.datamodules.retrying_stream import RetryingStream
-from lasagna.datamodules.shard_folder import Shard, ShardFolder, size_fault
-from lasagna.errors import ShardError
+from lasagna.datamodules.shards.folder import LocalFolder, Shard, ShardFolder, size_fault
+from lasagna.datamodules.shards.transport import (
+    HttpTransport,
+    PipeTransport,
+    RemoteOptions,
+    RetryingStream,
+    S3Transport,
+    Transport,
+    cause,
+    persistently,
+)
+from lasagna.errors import ConfigError, ShardError
 
 ASKED_AT_ONCE = 8
 BLOCK = 1 << 18
@@ -146,3 +154,84 @@ class CachedFolder(ShardFolder):
     def _has(self, shard: Shard) -> bool:
         path = self._path(shard)
         return path.is_file() and path.stat().st_size == shard.bytes
+
+
+PIPE = "pipe:"
+
+_TRANSPORTS: dict[str, Callable[[str], Transport]] = {
+    "http://": HttpTransport,
+    "https://": HttpTransport,
+    "s3://": S3Transport,
+}
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+def open_folder(address: str, options: RemoteOptions | None = None) -> ShardFolder:
+    """Return the folder of shards behind an address; nothing is read yet.
+
+    Args:
+        address: A path, a URL (``http://``, ``https://``, ``s3://``) or ``pipe:`` with a command.
+        options: How patiently remote ones are read; None for the defaults.
+
+    Raises:
+        ConfigError: If nothing is known about such addresses.
+    """
+    transport = _transport(address)
+    if transport is None:
+        return LocalFolder(Path(address).expanduser())
+    options = options or RemoteOptions()
+    folder = RemoteFolder(transport, options)
+    return folder if options.cache is None else CachedFolder(folder, Path(options.cache).expanduser())
+
+
+def is_remote(address: str) -> bool:
+    """Say whether an address is no path.
+
+    Raises:
+        ConfigError: If nothing is known about such addresses.
+    """
+    return _transport(address) is not None
+
+
+def refuse_commands(config: Any, origin: str, option: str) -> None:  # noqa: ANN401
+    """Refuse data that would run a command of the shell which the user has not named, such as that of a checkpoint.
+
+    Args:
+        config: Plain data: the part ``data`` of a config.
+        origin: Where it comes from, for the message.
+        option: How the user names the data instead.
+
+    Raises:
+        ConfigError: If there is such an address.
+    """
+    if command := next(_commands(config), None):
+        raise ConfigError(
+            f"data: {origin} names shards that are read by the command {command!r}, which is not run unless you name "
+            f"it yourself; give {option} with a config that does"
+        )
+
+
+def _commands(config: Any) -> Iterator[str]:  # noqa: ANN401
+    if isinstance(config, str) and config.startswith(PIPE):
+        yield config
+    elif isinstance(config, Mapping):
+        yield from (found for part in config.values() for found in _commands(part))
+    elif isinstance(config, list | tuple):
+        yield from (found for part in config for found in _commands(part))
+
+
+def _transport(address: str) -> Transport | None:
+    if address.startswith(PIPE):
+        command = address.removeprefix(PIPE).strip()
+        if not command:
+            raise ConfigError(f"shards: {address!r} has no command; give one, such as 'pipe:cat FOLDER/{{file}}'")
+        return PipeTransport(command)
+    scheme = _SCHEME.match(address)
+    if scheme is None:
+        return None
+    if scheme[0].lower() not in _TRANSPORTS:
+        raise ConfigError(
+            f"shards: nothing is known about {scheme[0]!r} of {address!r}; give a folder, an address that begins with "
+            f"{', '.join(_TRANSPORTS)}, or 'pipe:COMMAND' with a command that writes {{file}} to its output"
+        )
+    return _TRANSPORTS[scheme[0].lower()](address)

@@ -7,9 +7,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from lasagna.datamodules.shard_addresses import is_remote, open_folder
-from lasagna.datamodules.shard_folder import LocalFolder, ShardFolder
-from lasagna.datamodules.shard_set import MANIFEST_FILE, UNFINISHED_FILE, ShardSet, read_shard_set
+from lasagna.datamodules.shards.folder import LocalFolder, ShardFolder
+from lasagna.datamodules.shards.manifest import MANIFEST_FILE, UNFINISHED_FILE, ShardSet, read_shard_set
+from lasagna.datamodules.shards.remote import is_remote, open_folder
 from lasagna.errors import ShardError
 
 

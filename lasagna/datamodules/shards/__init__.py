@@ -1,0 +1,1 @@
+"""Shards of records: written, listed, verified and read, on disk and from afar."""
