@@ -36,9 +36,9 @@ from lasagna.datamodules import (
     collate,
     write_shards,
 )
-from lasagna.datamodules.sample_maker import SampleMaker
 from lasagna.datamodules.shards.reader import read_shard
-from lasagna.datamodules.skipped import SkipTally
+from lasagna.datamodules.streaming.sample import SampleMaker
+from lasagna.datamodules.streaming.skipped import SkipTally
 from lasagna.modules import Assistant, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
 from lasagna.modules.tiny.weights import packaged_words
 from lasagna.tasks import Semantic

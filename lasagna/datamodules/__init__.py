@@ -1,8 +1,6 @@
 """Data: records from shards, the training strategies, and batches."""
 
-from lasagna.datamodules.collate import collate
 from lasagna.datamodules.datamodule import ShardDataModule
-from lasagna.datamodules.sample import PreparedSample, prepare_sample
 from lasagna.datamodules.scenes.writer import SceneWriter
 from lasagna.datamodules.shards.manifest import ShardSet, read_manifest
 from lasagna.datamodules.shards.transport import RemoteOptions
@@ -16,6 +14,8 @@ from lasagna.datamodules.strategies import (
     RandomWording,
     Strategy,
 )
+from lasagna.datamodules.streaming.collate import collate
+from lasagna.datamodules.streaming.sample import PreparedSample, prepare_sample
 from lasagna.datamodules.transforms import RecordTransform
 from lasagna.datamodules.writers import DataWriter
 

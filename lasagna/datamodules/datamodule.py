@@ -9,13 +9,13 @@ from typing import Literal
 from lightning import LightningDataModule
 
 from lasagna.core.batch import Preparation
-from lasagna.datamodules.loader import EvaluationLoader, TrainingLoader
-from lasagna.datamodules.sample_maker import SampleMaker
 from lasagna.datamodules.shards.reader import Share, gathered, node, read_share
-from lasagna.datamodules.skipped import SkipTally, report
 from lasagna.datamodules.source import Source
 from lasagna.datamodules.strategies import Strategy, check_order
-from lasagna.datamodules.training_stream import Layout
+from lasagna.datamodules.streaming.loader import EvaluationLoader, TrainingLoader
+from lasagna.datamodules.streaming.sample import SampleMaker
+from lasagna.datamodules.streaming.skipped import SkipTally, report
+from lasagna.datamodules.streaming.stream import Layout
 from lasagna.datamodules.writers import DataWriter
 from lasagna.errors import ConfigError, ShardError
 

@@ -15,9 +15,10 @@ import torch
 from lasagna.calibration_file import Calibration, read_calibration
 from lasagna.core.batch import Query
 from lasagna.core.dialogue import Answer
-from lasagna.datamodules import collate, prepare_sample
+from lasagna.datamodules import prepare_sample
 from lasagna.datamodules.shards.codec import record_key
 from lasagna.datamodules.shards.reader import Share
+from lasagna.datamodules.streaming import collate
 from lasagna.errors import LasagnaError
 from lasagna.evaluating.data_choice import DataChoice
 from lasagna.evaluating.part_lock import opened

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from lasagna.core.batch import IGNORE_PIXEL, Geometry, MaskLayers, fit_mask, mask_targets
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.masks import LabelMap, RLEMask, UnionMask
-from lasagna.datamodules.mask_stacking import FULL, MaskStack, stack_masks
-from lasagna.datamodules.sample import PreparedSample, Row
+from lasagna.datamodules.streaming.collate import FULL, MaskStack, stack_masks
+from lasagna.datamodules.streaming.sample import PreparedSample, Row
 
 SIZE = (6, 7)
 GEOMETRIES = [Geometry(SIZE, SIZE, SIZE), Geometry(SIZE, (12, 14), (14, 14)), Geometry(SIZE, (3, 4), (5, 4))]

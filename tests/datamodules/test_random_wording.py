@@ -9,9 +9,9 @@ from lasagna.core.batch import Preparation
 from lasagna.core.dialogue import Dialogue, DialogueMaker, Entry
 from lasagna.core.prompt_formats import PAPER, RELEASED
 from lasagna.datamodules import OrderRandomization, RandomWording, Source, write_shards
-from lasagna.datamodules.sample_maker import SampleMaker
-from lasagna.datamodules.skipped import SkipTally
-from lasagna.datamodules.stream import EvaluationStream
+from lasagna.datamodules.streaming.sample import SampleMaker
+from lasagna.datamodules.streaming.skipped import SkipTally
+from lasagna.datamodules.streaming.stream import EvaluationStream
 
 ASKED = (Dialogue("referring", ("it",), (Entry("it", False),)), Dialogue("question", ("what?",), text="it"))
 

@@ -12,7 +12,7 @@ from lightning import LightningModule, Trainer
 
 from lasagna.cli.jobs import JobTrainer
 from lasagna.datamodules import ClassSampling, DataWriter, NegativeInjection, ShardDataModule, Source, write_shards
-from lasagna.datamodules.skipped import SkippedRecordWarning
+from lasagna.datamodules.streaming.skipped import SkippedRecordWarning
 from lasagna.errors import ConfigError, QueryError, RecordError, ShardError
 from lasagna.tasks import Semantic
 

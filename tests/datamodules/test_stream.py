@@ -14,12 +14,12 @@ import pytest
 from data_fakes import EvenOnly, Listing, Silent, png, preparation, record, write
 
 from lasagna.datamodules import OrderRandomization, RecordTransform, Source, read_manifest
-from lasagna.datamodules.sample_maker import SampleMaker
 from lasagna.datamodules.shards.folder import Shard
 from lasagna.datamodules.shards.manifest import write_manifest
 from lasagna.datamodules.shards.reader import Share
-from lasagna.datamodules.skipped import SkippedRecordWarning, SkipTally
-from lasagna.datamodules.stream import EndlessSource, EvaluationStream, Mixture
+from lasagna.datamodules.streaming.sample import SampleMaker
+from lasagna.datamodules.streaming.skipped import SkippedRecordWarning, SkipTally
+from lasagna.datamodules.streaming.stream import EndlessSource, EvaluationStream, Mixture
 from lasagna.errors import RecordError
 
 

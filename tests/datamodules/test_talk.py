@@ -13,10 +13,10 @@ from lasagna.core.masks import RLEMask
 from lasagna.core.prompt_formats import PAPER
 from lasagna.core.record import Question, Turn
 from lasagna.datamodules import Source, write_shards
-from lasagna.datamodules.collate import collate
-from lasagna.datamodules.sample_maker import SampleMaker
-from lasagna.datamodules.skipped import SkipTally
-from lasagna.datamodules.stream import EvaluationStream
+from lasagna.datamodules.streaming.collate import collate
+from lasagna.datamodules.streaming.sample import SampleMaker
+from lasagna.datamodules.streaming.skipped import SkipTally
+from lasagna.datamodules.streaming.stream import EvaluationStream
 from lasagna.errors import ConfigError, QueryError
 from lasagna.evaluating.passes import Pass
 from lasagna.tasks import VQA, Reasoning

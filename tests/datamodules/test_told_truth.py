@@ -11,9 +11,9 @@ from lasagna.core.masks import RLEMask
 from lasagna.core.prompt_format import normalise
 from lasagna.core.record import Manifest, Record, Region
 from lasagna.datamodules import AnswerSampling, ClassSampling, NegativeInjection, OrderRandomization, Source
-from lasagna.datamodules.sample_maker import SampleMaker
 from lasagna.datamodules.shards.reader import read_shard
-from lasagna.datamodules.skipped import SkipTally
+from lasagna.datamodules.streaming.sample import SampleMaker
+from lasagna.datamodules.streaming.skipped import SkipTally
 from lasagna.datamodules.transforms import RandomCrop
 from lasagna.tasks import Semantic
 

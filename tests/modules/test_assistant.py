@@ -11,8 +11,8 @@ from lasagna.core.batch import IGNORE_LABEL, Query, restore_logits
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.masks import RLEMask
 from lasagna.core.prompt_format import ParsedEntry
-from lasagna.datamodules.collate import collate
-from lasagna.datamodules.sample import prepare_sample
+from lasagna.datamodules.streaming.collate import collate
+from lasagna.datamodules.streaming.sample import prepare_sample
 from lasagna.errors import QueryError, RecordError
 from lasagna.modules.decoded import Decoded
 

@@ -14,8 +14,8 @@ from lasagna.core.batch import Query, fit_mask, restore_logits
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.masks import RLEMask
 from lasagna.core.prompt_formats import TINY
-from lasagna.datamodules.collate import collate
-from lasagna.datamodules.sample import prepare_sample
+from lasagna.datamodules.streaming.collate import collate
+from lasagna.datamodules.streaming.sample import prepare_sample
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules import Assistant, SegmentationLoss, TinyLanguageModel, TinyMaskHead
 from lasagna.modules.base import VisionEncoder

@@ -14,8 +14,8 @@ from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.masks import RLEMask
 from lasagna.core.prompt_formats import RELEASED
 from lasagna.core.record import Turn
-from lasagna.datamodules.collate import collate
-from lasagna.datamodules.sample import prepare_sample
+from lasagna.datamodules.streaming.collate import collate
+from lasagna.datamodules.streaming.sample import prepare_sample
 from lasagna.modules.llava.text_preparation import LlavaPreparation
 from lasagna.modules.losses import SegmentationLoss
 from lasagna.released.importing import import_assistant

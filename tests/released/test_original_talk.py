@@ -13,10 +13,10 @@ from lasagna.core.dialogue import Dialogue, DialogueMaker, Entry
 from lasagna.core.masks import RLEMask
 from lasagna.core.record import Manifest, Record, Region, Turn
 from lasagna.datamodules import Source, write_shards
-from lasagna.datamodules.collate import collate
-from lasagna.datamodules.sample_maker import SampleMaker
-from lasagna.datamodules.skipped import SkipTally
-from lasagna.datamodules.stream import EvaluationStream
+from lasagna.datamodules.streaming.collate import collate
+from lasagna.datamodules.streaming.sample import SampleMaker
+from lasagna.datamodules.streaming.skipped import SkipTally
+from lasagna.datamodules.streaming.stream import EvaluationStream
 from lasagna.tasks import VQA
 
 pytestmark = pytest.mark.shared

@@ -18,11 +18,18 @@ import torch
 from torch.utils.data import DataLoader
 
 from lasagna.core.batch import Batch, Preparation
-from lasagna.datamodules.collate import collate
-from lasagna.datamodules.sample_maker import SampleMaker
 from lasagna.datamodules.shards.reader import node
-from lasagna.datamodules.stream import EvaluationStream, Position
-from lasagna.datamodules.training_stream import Layout, Pack, Parcel, TrainingStream, beginning
+from lasagna.datamodules.streaming.collate import collate
+from lasagna.datamodules.streaming.sample import SampleMaker
+from lasagna.datamodules.streaming.stream import (
+    EvaluationStream,
+    Layout,
+    Pack,
+    Parcel,
+    Position,
+    TrainingStream,
+    beginning,
+)
 from lasagna.errors import RecordError
 
 

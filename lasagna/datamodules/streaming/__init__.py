@@ -1,0 +1,1 @@
+"""Streams of batches: from records through tasks and strategies to collated samples."""
