@@ -28,7 +28,7 @@ from lasagna.core.answer_parser import ParsedEntry
 from lasagna.core.batch import Geometry, restore_logits
 from lasagna.core.dialogue import Answer, AnsweredEntry, Dialogue, Entry
 from lasagna.core.masks import BoolMask, LabelMap
-from lasagna.modules.answers import make_answer
+from lasagna.modules.assistant import make_answer
 from lasagna.modules.decoded import Decoded
 from lasagna.tasks.metrics import MeanIoU, MMSegMeanIoU, ReferenceMeanIoU
 from lasagna.tasks.metrics.label_maps import top_of

@@ -9,10 +9,14 @@ import pytest
 import torch
 
 from lasagna.core.processors import FittedImage, Normalisation, _gather, normalise, prepare
-from lasagna.modules.llava.crop_preparation import CropPreparation
-from lasagna.modules.pad_preparation import PadPreparation
-from lasagna.modules.preparation import SquashPreparation
-from lasagna.modules.sam.preparation import DEVIATION, MEAN, SamPreparation
+from lasagna.modules.image_processors import (
+    DEVIATION,
+    MEAN,
+    CropPreparation,
+    PadPreparation,
+    SamPreparation,
+    SquashPreparation,
+)
 
 COLOURS = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
 PREPARATIONS = [

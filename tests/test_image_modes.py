@@ -15,10 +15,7 @@ from lasagna.core.images import to_rgb
 from lasagna.core.record import decode_image
 from lasagna.errors import RecordError
 from lasagna.modules import Assistant, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
-from lasagna.modules.llava.crop_preparation import CropPreparation
-from lasagna.modules.pad_preparation import PadPreparation
-from lasagna.modules.preparation import SquashPreparation
-from lasagna.modules.sam.preparation import SamPreparation
+from lasagna.modules.image_processors import CropPreparation, PadPreparation, SamPreparation, SquashPreparation
 
 MEAN, DEVIATION = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
 RAMP = np.linspace(0, 255, 12 * 20).reshape(12, 20).astype(np.uint8)

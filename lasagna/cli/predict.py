@@ -150,7 +150,7 @@ def _ask(
     assistant: Assistant, pixels: NDArray[np.uint8], queries: Sequence[Query], decoding: Literal["ordered", "free"]
 ) -> list[Answer]:
     """Answer all queries about a picture, which is encoded once; explanations have to be written."""
-    from lasagna.modules.input_checks import check_queries
+    from lasagna.modules.contract import check_queries
 
     check_queries(assistant.format, queries, decoding)
     encoded, geometry = assistant.encode_image(pixels)

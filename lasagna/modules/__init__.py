@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from lasagna.modules.adapters import LoRA
 from lasagna.modules.assistant import Assistant
-from lasagna.modules.base import FeatureSpec, LanguageModel, MaskHead, VisionEncoder
-from lasagna.modules.encoded import Encoded
+from lasagna.modules.base import Encoded, FeatureSpec, LanguageModel, MaskHead, VisionEncoder
 from lasagna.modules.losses import AssistantOutput, SegmentationLoss
 from lasagna.modules.tiny import TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
 

@@ -5,7 +5,8 @@ Notation: b: images; r: rows (dialogues or queries); t: tokens; n: masks; d: hid
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -15,27 +16,95 @@ from lightning import LightningModule
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lasagna.core.batch import IGNORE_LABEL, Batch, Geometry, Preparation, Query
+from lasagna.core.batch import IGNORE_LABEL, Batch, Geometry, Preparation, Query, restore_logits
 from lasagna.core.config import Described
-from lasagna.core.dialogue import Answer, Kind
+from lasagna.core.dialogue import Answer, AnsweredEntry, Kind
+from lasagna.core.overlaps import TopMap
 from lasagna.core.prompt_format import PromptFormat
 from lasagna.core.prompt_formats import PROMPT_FORMATS
 from lasagna.errors import QueryError
-from lasagna.modules.answers import make_answer, mask_states
-from lasagna.modules.base import LanguageModel, MaskHead, VisionEncoder
+from lasagna.modules.base import Encoded, LanguageModel, MaskHead, VisionEncoder
 from lasagna.modules.chat import Chat
-from lasagna.modules.contract import check_maps, check_states, check_vectors, draw
+from lasagna.modules.contract import check_image, check_maps, check_queries, check_states, check_vectors, draw
 from lasagna.modules.decoded import Decoded
 from lasagna.modules.decoding import Decoder
-from lasagna.modules.encoded import Encoded
 from lasagna.modules.feature_cache import FeatureCache
-from lasagna.modules.input_checks import check_image, check_queries
-from lasagna.modules.joining import build_parts
 from lasagna.modules.long_lists import join_answers, split_query
 from lasagna.modules.losses import AssistantOutput
 from lasagna.modules.query_decoding import Decoding, decode_queries
 from lasagna.modules.rows import row_positions
-from lasagna.modules.shared_tower import SharedTower
+from lasagna.modules.shared_tower import NO_MAPS, SharedTower
+
+_PIXELS_HELD = 1 << 20
+
+
+def mask_states(decoded: Decoded) -> Tensor:
+    """Return the hidden states that prompt masks, one for each present entry in the order written, float ``[n, d]``."""
+    places = [entry.decision for entry in decoded.entries if entry.present]
+    return decoded.hidden[torch.tensor(places, dtype=torch.long, device=decoded.hidden.device)]
+
+
+def make_answer(
+    decoded: Decoded, logits: Tensor, geometry: Geometry, *, threshold: float, settle_overlaps: bool
+) -> Answer:
+    """Join what was decoded with its masks.
+
+    Args:
+        decoded: What was decoded.
+        logits: Mask logits prompted by ``mask_states``, float ``[n, h', w']``.
+        geometry: How the image was fitted.
+        threshold: Probability from which a pixel belongs to a mask.
+        settle_overlaps: Whether the answer says which mask lies on top at each pixel: the most probable one, compared
+            in half precision, of equals the first.
+    """
+    if not decoded.entries:
+        return Answer(decoded.text, (), decoded.faults)
+    scores, top = decoded.scores.tolist(), TopMap(geometry.original) if settle_overlaps else None
+    maps, entries = _probabilities(logits, geometry), []
+    for rank, entry in enumerate(decoded.entries):
+        score = scores[entry.decision]
+        if not entry.present:
+            entries.append(AnsweredEntry(entry.name, False, score))
+            continue
+        probability = next(maps)
+        mask = probability.numpy() >= threshold
+        confidence = float(probability.numpy()[mask].mean()) if mask.any() else 0.0
+        entries.append(AnsweredEntry(entry.name, True, score, mask, confidence))
+        if top is not None:
+            top.add(rank, mask, probability.half().numpy())
+    return Answer(decoded.text, tuple(entries), decoded.faults, top)
+
+
+def _probabilities(logits: Tensor, geometry: Geometry) -> Iterator[Tensor]:
+    """Yield the probability of each pixel, float32 ``[H, W]``, mask by mask; only a few are held at a time."""
+    largest = max(map(math.prod, (geometry.padded, geometry.original)))
+    for some in logits.split(max(1, _PIXELS_HELD // largest)):
+        yield from restore_logits(some, geometry).float().sigmoid().cpu()
+
+
+def build_parts(
+    encoder: VisionEncoder, language_model: LanguageModel, mask_head: MaskHead, tokens: Sequence[str]
+) -> None:
+    """Build the parts of an assistant and load their weights.
+
+    Args:
+        encoder: The vision encoder, whose maps the others are built for; a shared tower is the language model's.
+        language_model: The language model.
+        mask_head: The mask head.
+        tokens: Present, absent and image token, then the prompt format's markers.
+
+    Raises:
+        ConfigError: If the parts do not fit one another.
+        CheckpointError: If weights are missing or do not fit.
+    """
+    if isinstance(encoder, SharedTower):
+        encoder.check(language_model)
+        language_model.build(NO_MAPS, tokens)
+        encoder.join(language_model)
+    else:
+        encoder.build()
+        language_model.build(encoder.spec, tokens)
+    mask_head.build(encoder.spec)
 
 
 class Assistant(Described, LightningModule):

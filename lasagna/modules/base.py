@@ -241,3 +241,16 @@ class MaskHead(Described, LightningModule):
             Mask logits over the whole padded input, float ``[n, h', w']``. Also without prompts they depend on the
             parameters, so that each gets a gradient (of zeros), as processes that train together expect.
         """
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Images, encoded once for all that is asked about them.
+
+    Args:
+        features: The vision encoder's maps, each float ``[b, c, h, w]``.
+        image_vectors: The images as the language model reads them, float ``[b, i, d]``.
+    """
+
+    features: list[Tensor]
+    image_vectors: Tensor

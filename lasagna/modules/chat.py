@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from lasagna.core.batch import Geometry, Query
 from lasagna.core.dialogue import Answer, Kind
 from lasagna.core.prompt_format import PromptFormat
+from lasagna.modules.base import Encoded
+from lasagna.modules.contract import check_queries
 from lasagna.modules.decoded import Decoded
 from lasagna.modules.decoding import Decoder
 from lasagna.modules.earlier import Earlier
-from lasagna.modules.encoded import Encoded
-from lasagna.modules.input_checks import check_queries
 
 
 class Answerer(Protocol):

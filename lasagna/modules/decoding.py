@@ -20,10 +20,10 @@ from lasagna.core.prompt_format import Fault, ParsedEntry, PromptFormat, normali
 from lasagna.errors import QueryError
 from lasagna.modules.base import LanguageModel
 from lasagna.modules.cached_prompts import CachedPrompts
+from lasagna.modules.contract import check_forced
 from lasagna.modules.decoded import Decoded
 from lasagna.modules.draft import Draft, settle
 from lasagna.modules.earlier import Earlier
-from lasagna.modules.input_checks import check_forced
 
 
 class Decoder:

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from lasagna.core.batch import ImagePreparation
 from lasagna.errors import CheckpointError, LasagnaError
 from lasagna.modules.base import FeatureSpec, VisionEncoder
-from lasagna.modules.pad_preparation import PadPreparation
-from lasagna.modules.preparation import SquashPreparation
+from lasagna.modules.image_processors import PadPreparation, SquashPreparation
 from lasagna.modules.timm_encoder import read_weights
 
 MODEL = "tf_efficientnet_lite0"

@@ -19,8 +19,7 @@ from lasagna.core.batch import ImagePreparation
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules.base import FeatureSpec, VisionEncoder
 from lasagna.modules.checkpoint_folder import why_unreadable
-from lasagna.modules.pad_preparation import PadPreparation
-from lasagna.modules.preparation import SquashPreparation
+from lasagna.modules.image_processors import PadPreparation, SquashPreparation
 from lasagna.modules.recomputing import recompute_blocks
 
 MAIN_STRIDE, FINEST_STRIDE = 16, 4

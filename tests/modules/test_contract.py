@@ -15,7 +15,7 @@ from torch import nn
 from lasagna.cli.train import main
 from lasagna.errors import ConfigError
 from lasagna.modules import Assistant, FeatureSpec, TinyLanguageModel, TinyMaskHead, VisionEncoder
-from lasagna.modules.preparation import SquashPreparation
+from lasagna.modules.image_processors import SquashPreparation
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (40, 56, 3), dtype=np.uint8)
 

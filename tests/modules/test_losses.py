@@ -11,8 +11,7 @@ import torch
 from lasagna.core.batch import Batch, Geometry, Sample, fit_mask
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.masks import RLEMask
-from lasagna.modules.losses import AssistantOutput, SegmentationLoss
-from lasagna.modules.mask_terms import mask_terms
+from lasagna.modules.losses import AssistantOutput, SegmentationLoss, mask_terms
 from lasagna.modules.resampling import resample
 
 
@@ -103,7 +102,7 @@ def targets_of(ignored, size=(5, 6, 7)):
 @pytest.mark.parametrize("ignored", [False, True])
 @pytest.mark.parametrize("pixels", [1, 84, 2**18])
 def test_gradients_of_mask_terms_are_those_of_plain_operators(monkeypatch, ignored, pixels):
-    monkeypatch.setattr("lasagna.modules.mask_terms.PIXELS", pixels)
+    monkeypatch.setattr("lasagna.modules.losses.PIXELS", pixels)
     targets = targets_of(ignored)
     logits = (3 * torch.randn(5, 6, 7, dtype=torch.float64)).requires_grad_()
     worth = torch.rand(2, 5, dtype=torch.float64)

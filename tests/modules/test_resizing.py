@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lasagna.modules.resizing import resize_bilinear
-from lasagna.modules.sam.preparation import SamPreparation
+from lasagna.modules.image_processors import SamPreparation, resize_bilinear
 
 
 def pillow(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

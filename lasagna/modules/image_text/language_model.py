@@ -16,6 +16,7 @@ from lasagna.core.batch import ImagePreparation, TextPreparation
 from lasagna.errors import ConfigError
 from lasagna.modules.adapters import LoRA
 from lasagna.modules.base import FeatureSpec, LanguageModel, VisualTower
+from lasagna.modules.image_processors import SquashPreparation
 from lasagna.modules.image_text.config_checks import check_config
 from lasagna.modules.image_text.decoder_input import decoder_input
 from lasagna.modules.image_text.families import Family, family_of
@@ -23,7 +24,6 @@ from lasagna.modules.image_text.normalisation import tower_normalisation
 from lasagna.modules.image_text.prefix import PREFIX_END, PrefixFirst, prefix_of
 from lasagna.modules.image_text.text import ImageFirst
 from lasagna.modules.image_text.towers import Tower
-from lasagna.modules.preparation import SquashPreparation
 from lasagna.modules.pretrained import (
     Quantization,
     add_tokens,

@@ -16,8 +16,7 @@ from lasagna.core.batch import ImagePreparation
 from lasagna.errors import CheckpointError
 from lasagna.modules.base import FeatureSpec, VisualTower
 from lasagna.modules.checkpoint_folder import fill, read_json, read_state
-from lasagna.modules.llava.crop_preparation import CropPreparation
-from lasagna.modules.pad_preparation import PadPreparation
+from lasagna.modules.image_processors import CropPreparation, PadPreparation
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)

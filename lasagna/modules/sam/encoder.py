@@ -10,8 +10,8 @@ from torch import Tensor
 
 from lasagna.core.batch import ImagePreparation
 from lasagna.modules.base import FeatureSpec, VisionEncoder
+from lasagna.modules.image_processors import SamPreparation
 from lasagna.modules.sam.image_network import ImageNetwork
-from lasagna.modules.sam.preparation import SamPreparation
 from lasagna.modules.sam.sizes import PRESETS, SamSize, encoder_size
 from lasagna.modules.sam.weights import made_with, read_sam
 

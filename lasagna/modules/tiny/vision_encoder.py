@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lasagna.core.batch import ImagePreparation
 from lasagna.modules.base import FeatureSpec, VisionEncoder
-from lasagna.modules.preparation import SquashPreparation
+from lasagna.modules.image_processors import SquashPreparation
 from lasagna.modules.tiny.weights import load_packaged
 
 STEM, WIDE, MIDDLE, DEEP = 32, 48, 96, 160

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lasagna.core.batch import IGNORE_PIXEL
 from lasagna.datamodules.scenes import CATEGORIES, COLOURS, THINGS, VOID, Scene
-from lasagna.modules.mask_terms import mask_terms
+from lasagna.modules.losses import mask_terms
 from lasagna.modules.tiny import TinyMaskHead, TinyVisionEncoder
 from lasagna.tasks.pretrain.scene_pool import ScenePool
 from lasagna.tasks.pretrain.stage import Stage
