@@ -22,10 +22,10 @@ from lasagna.calibrating.fit import (
     negative_log_likelihood,
     scaled,
 )
-from lasagna.calibration_file import ALL, Calibration, checksum, write_calibration
 from lasagna.datamodules import NegativeInjection, OrderRandomization, ShardDataModule, Source
 from lasagna.errors import ConfigError, check_counts
-from lasagna.loading import load
+from lasagna.modules.checkpoints.calibration import ALL, Calibration, checksum, write_calibration
+from lasagna.modules.checkpoints.load import load
 from lasagna.tasks.semantic import Semantic
 from lasagna.tasks.training.module import answer
 

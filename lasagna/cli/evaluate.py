@@ -114,8 +114,8 @@ def _check(
 def _choose(ckpt: Any, data: str | None, split: str) -> DataChoice:  # noqa: ANN401
     """Return the data that is asked for, or that of the training."""
     from lasagna.evaluating.data_choice import choose_data
-    from lasagna.loading import read_checkpoint
-    from lasagna.trained import CONFIG
+    from lasagna.modules.checkpoints.load import read_checkpoint
+    from lasagna.modules.checkpoints.weights import CONFIG
 
     return choose_data(data, split, read_checkpoint(ckpt).get(CONFIG))
 

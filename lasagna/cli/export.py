@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from lasagna.assistant_folder import check_empty, write_assistant
-from lasagna.calibration_file import checksum, read_calibration, write_calibration
-from lasagna.loading import load, read_checkpoint
+from lasagna.modules.checkpoints.calibration import checksum, read_calibration, write_calibration
+from lasagna.modules.checkpoints.folder import check_empty, write_assistant
+from lasagna.modules.checkpoints.load import load, read_checkpoint
 
 
 def export(ckpt: str, output: str, layout: Literal["adapter", "released"] = "adapter", shard_size: str = "5GB") -> None:
@@ -50,10 +50,10 @@ def _adapter(ckpt: str, target: Path) -> list[Path]:
 def _release(ckpt: str, target: Path, shard_size: str) -> tuple[list[Path], list[str]]:
     from lasagna.core.config import build
     from lasagna.modules.assistant import Assistant
+    from lasagna.modules.checkpoints.weights import PREFIX, RECIPE
     from lasagna.released.exporting import check_parts, export_release
     from lasagna.released.folder import check_shard_size
     from lasagna.released.reload import remarks
-    from lasagna.trained import PREFIX, RECIPE
 
     check_shard_size(shard_size)
     checkpoint = read_checkpoint(ckpt)

@@ -15,9 +15,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lasagna.datamodules import ShardDataModule
 from lasagna.datamodules.shards.remote import refuse_commands
 from lasagna.errors import CheckpointError
-from lasagna.loading import check_job, read_checkpoint
+from lasagna.modules.checkpoints.load import check_job, read_checkpoint
+from lasagna.modules.checkpoints.weights import CONFIG
 from lasagna.tasks.training.module import Evaluation
-from lasagna.trained import CONFIG
 
 EVALUATIONS = ("validate", "test", "predict")
 """Jobs that take a trained assistant."""

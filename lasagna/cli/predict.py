@@ -184,7 +184,7 @@ def _write(
 def _assistant(ckpt: Path, device: str, calibrated: str | None, frozen_check: bool) -> Assistant:
     import torch
 
-    from lasagna.loading import load
+    from lasagna.modules.checkpoints.load import load
 
     if device == "auto":
         found = torch.accelerator.current_accelerator(check_available=True)

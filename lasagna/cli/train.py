@@ -38,7 +38,7 @@ from lasagna.cli.jobs import (
 from lasagna.cli.parse_errors import ConfigParser
 from lasagna.datamodules import ShardDataModule
 from lasagna.errors import LasagnaError
-from lasagna.loading import read_checkpoint
+from lasagna.modules.checkpoints.load import read_checkpoint
 from lasagna.tasks import RunSummary
 from lasagna.tasks.parts_table import PartsTable
 from lasagna.tasks.run_progress import RunProgress

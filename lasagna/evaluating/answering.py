@@ -12,21 +12,20 @@ from typing import Any
 
 import torch
 
-from lasagna.calibration_file import Calibration, read_calibration
 from lasagna.core.batch import Query
 from lasagna.core.dialogue import Answer
-from lasagna.datamodules import prepare_sample
+from lasagna.datamodules import collate, prepare_sample
 from lasagna.datamodules.shards.codec import record_key
 from lasagna.datamodules.shards.reader import Share
-from lasagna.datamodules.streaming import collate
 from lasagna.errors import LasagnaError
 from lasagna.evaluating.data_choice import DataChoice
 from lasagna.evaluating.part_lock import opened
 from lasagna.evaluating.passes import Asked, Control, Pass, make_passes
 from lasagna.evaluating.predictions import mend, predictions_file, read_lines
 from lasagna.evaluating.stored_answers import to_json
-from lasagna.loading import load
 from lasagna.modules.assistant import Assistant
+from lasagna.modules.checkpoints.calibration import Calibration, read_calibration
+from lasagna.modules.checkpoints.load import load
 from lasagna.tasks.metrics import Decoding
 from lasagna.tasks.training.module import answer, queries_of
 

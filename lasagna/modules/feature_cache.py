@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lasagna.errors import ConfigError
 from lasagna.modules.base import VisionEncoder
-from lasagna.trained import fingerprint
+from lasagna.modules.checkpoints.weights import fingerprint
 
 
 @dataclass(eq=False)

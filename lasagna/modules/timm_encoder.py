@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from lasagna.core.batch import ImagePreparation
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules.base import FeatureSpec, VisionEncoder
-from lasagna.modules.checkpoint_folder import why_unreadable
+from lasagna.modules.checkpoints.files import why_unreadable
 from lasagna.modules.image_processors import PadPreparation, SquashPreparation
 from lasagna.modules.recomputing import recompute_blocks
 

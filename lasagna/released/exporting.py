@@ -14,7 +14,7 @@ from torch import Tensor
 from lasagna.core.prompt_formats import LISA
 from lasagna.errors import CheckpointError
 from lasagna.modules.assistant import Assistant
-from lasagna.modules.checkpoint_folder import read_state
+from lasagna.modules.checkpoints.files import read_state
 from lasagna.modules.llava import LlavaV1
 from lasagna.modules.llava.settings import find_tower
 from lasagna.modules.llava.text_preparation import LlavaPreparation

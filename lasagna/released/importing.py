@@ -7,7 +7,9 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from lasagna.assistant_folder import (
+from lasagna.core.config import Recipe
+from lasagna.errors import CheckpointError
+from lasagna.modules.checkpoints.folder import (
     ASSISTANT,
     FORM,
     HEADS,
@@ -17,13 +19,11 @@ from lasagna.assistant_folder import (
     write_config,
     write_tensors,
 )
-from lasagna.core.config import Recipe
-from lasagna.errors import CheckpointError
+from lasagna.modules.checkpoints.weights import PREFIX, RECIPE
 from lasagna.released.folder import write_release
 from lasagna.released.names import PROJECTION, VISUAL
 from lasagna.released.release import KeptOrMerged, Release, read_release
 from lasagna.released.reload import format_of
-from lasagna.trained import PREFIX, RECIPE
 
 MODEL = {"merged": "merged", "kept": "base"}
 """Folder of the model that is written for a training state."""
@@ -76,7 +76,7 @@ def import_assistant(
 
 
 def release_checkpoint(folder: Path) -> dict[str, Any]:
-    """Read a folder in the released layout as what ``lasagna.loading.read_checkpoint`` returns of a file.
+    """Read a folder in the released layout, in the form that ``read_checkpoint`` returns of a file.
 
     Raises:
         CheckpointError: If something cannot be read, is missing or does not fit.

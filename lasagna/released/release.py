@@ -9,7 +9,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from lasagna.errors import CheckpointError
-from lasagna.modules.checkpoint_folder import read_state
+from lasagna.modules.checkpoints.files import read_state
 from lasagna.modules.llava.settings import find_tower, read_settings
 from lasagna.modules.llava.tokenizer import LlavaTokenizer, read_tokenizer
 from lasagna.modules.llava.tower import tower_settings

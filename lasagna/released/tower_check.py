@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from lasagna.errors import CheckpointError
-from lasagna.modules.checkpoint_folder import read_state
+from lasagna.modules.checkpoints.files import read_state
 from lasagna.released.names import TOWER
 
 _MARK = "vision_model."

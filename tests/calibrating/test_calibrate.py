@@ -11,10 +11,10 @@ from tiny_run import write_config, write_scenes
 
 import lasagna
 from lasagna.__main__ import main
-from lasagna.calibration_file import calibration_file, checksum
 from lasagna.cli.train import calibrate as command
 from lasagna.cli.train import main as train
 from lasagna.errors import CheckpointError
+from lasagna.modules.checkpoints.calibration import calibration_file, checksum
 
 QUERY = ["sky", "house", "sun"]
 

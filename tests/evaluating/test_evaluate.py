@@ -19,7 +19,6 @@ from PIL import Image
 from tiny_run import write_config, write_scenes
 
 from lasagna.__main__ import main
-from lasagna.calibration_file import Calibration, checksum, write_calibration
 from lasagna.cli.train import main as train
 from lasagna.datamodules import write_shards
 from lasagna.datamodules.shards.codec import decode_record
@@ -28,6 +27,7 @@ from lasagna.datamodules.shards.reader import Share, read_share
 from lasagna.evaluating.answering import answer_all, answer_some
 from lasagna.evaluating.part_lock import opened
 from lasagna.evaluating.predictions import predictions_file
+from lasagna.modules.checkpoints.calibration import Calibration, checksum, write_calibration
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_all_tasks_and_controls_of_a_folder_in_one_pass(whole):
 
 
 def test_scoring_again_needs_no_model(whole, monkeypatch, tmp_path):
-    monkeypatch.setattr("lasagna.loading.load", None)
+    monkeypatch.setattr("lasagna.modules.checkpoints.load.load", None)
     monkeypatch.setattr("lasagna.evaluating.answering.load", None)
     main(["evaluate", "--predictions", str(whole), "--out", str(tmp_path / "again")])
     assert scores(tmp_path / "again") == scores(whole)

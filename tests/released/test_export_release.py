@@ -11,15 +11,15 @@ import torch
 from omegaconf import OmegaConf
 
 import lasagna
-from lasagna.calibration_file import Calibration, checksum, write_calibration
 from lasagna.cli.export import export
 from lasagna.core.config import describe
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules import Assistant
+from lasagna.modules.checkpoints.calibration import Calibration, checksum, write_calibration
+from lasagna.modules.checkpoints.weights import PREFIX, RECIPE
 from lasagna.modules.llava import LlavaV1
 from lasagna.modules.sam import SamMaskHead, SamVisionEncoder
 from lasagna.released.importing import import_assistant
-from lasagna.trained import PREFIX, RECIPE
 
 pytest.importorskip("sentencepiece", reason="the tokeniser of LLaVA v1 needs sentencepiece")
 from tiny_llava import sam_state, write_llava, write_release

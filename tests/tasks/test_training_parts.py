@@ -18,12 +18,12 @@ from lasagna.core.prompt_formats import TINY
 from lasagna.core.seeding import seeded
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules import Assistant, LoRA, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
+from lasagna.modules.checkpoints.weights import check_frozen, fingerprint
 from lasagna.tasks import AssistantTraining, Optimiser, RunLogger
 from lasagna.tasks.training.ema import WeightAverage
 from lasagna.tasks.training.optimiser import schedule
 from lasagna.tasks.training.trainable import check_factors, freeze_others, settle_modes, trainable_sets, trained_state
 from lasagna.tasks.whole_files import WholeFiles
-from lasagna.trained import check_frozen, fingerprint
 
 ORIGINAL = Path(__file__).parents[2] / "configs" / "experiments" / "lasagna_original.yaml"
 
@@ -236,7 +236,7 @@ def test_fingerprint_notices_a_changed_tensor_and_bears_another_precision():
     ids=["one_value", "odd_columns", "last_row", "tail", "one_of_a_vector", "an_integer"],
 )
 def test_fingerprint_notices_whatever_changed(name, place, monkeypatch):
-    monkeypatch.setattr("lasagna.trained.CHUNK", 1000)
+    monkeypatch.setattr("lasagna.modules.checkpoints.weights.CHUNK", 1000)
     toy = nn.Module()
     toy.encoder = nn.Linear(300, 300)
     toy.encoder.register_buffer("steps", torch.tensor(3))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lasagna.core.batch import ImagePreparation, TextPreparation
 from lasagna.modules.adapters import LoRA
 from lasagna.modules.base import FeatureSpec, LanguageModel, VisualTower
-from lasagna.modules.checkpoint_folder import fill, read_state
+from lasagna.modules.checkpoints.files import fill, read_state
 from lasagna.modules.llava.llama import check_rows, make_llama, renew_positions, warn_of_unknown
 from lasagna.modules.llava.settings import find_tower, read_settings
 from lasagna.modules.llava.text_preparation import LlavaPreparation, added_tokens

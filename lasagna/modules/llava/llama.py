@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from lasagna.errors import CheckpointError
-from lasagna.modules.checkpoint_folder import fill, fitting
+from lasagna.modules.checkpoints.files import fill, fitting
 from lasagna.modules.llava.settings import llama_config
 from lasagna.modules.pretrained import Quantization, bits
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import LlamaConfig
 
 from lasagna.errors import CheckpointError
-from lasagna.modules.checkpoint_folder import read_json, read_state
+from lasagna.modules.checkpoints.files import read_json, read_state
 
 _NEEDED = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
 _FIRST = "model.layers.0."

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lasagna.errors import CheckpointError
-from lasagna.modules.checkpoint_folder import read_json
+from lasagna.modules.checkpoints.files import read_json
 
 SHORT, KEPT = 64, 1 << 16
 """Up to how many characters the ids of a text are kept, and those of how many texts."""

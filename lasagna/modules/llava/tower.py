@@ -15,7 +15,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 from lasagna.core.batch import ImagePreparation
 from lasagna.errors import CheckpointError
 from lasagna.modules.base import FeatureSpec, VisualTower
-from lasagna.modules.checkpoint_folder import fill, read_json, read_state
+from lasagna.modules.checkpoints.files import fill, read_json, read_state
 from lasagna.modules.image_processors import CropPreparation, PadPreparation
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lasagna.errors import CheckpointError
-from lasagna.modules.checkpoint_folder import fill, read_state
+from lasagna.modules.checkpoints.files import fill, read_state
 
 Network = TypeVar("Network", bound=nn.Module)
 

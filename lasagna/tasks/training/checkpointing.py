@@ -10,10 +10,10 @@ from torch import Tensor
 
 from lasagna.core.config import Recipe, describe
 from lasagna.errors import CheckpointError
-from lasagna.loading import read_checkpoint
 from lasagna.modules.assistant import Assistant
+from lasagna.modules.checkpoints.load import read_checkpoint
+from lasagna.modules.checkpoints.weights import FROZEN, PREFIX, RECIPE, SEED, check_frozen, check_weights
 from lasagna.tasks.training.ema import RAW_WEIGHTS
-from lasagna.trained import FROZEN, PREFIX, RECIPE, SEED, check_frozen, check_weights
 
 
 def recipe_of(assistant: Assistant, config: Recipe | None) -> Recipe | None:

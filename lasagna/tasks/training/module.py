@@ -19,6 +19,7 @@ from lasagna.core.seeding import seeded
 from lasagna.datamodules import ShardDataModule, Source
 from lasagna.errors import ConfigError
 from lasagna.modules.assistant import Assistant
+from lasagna.modules.checkpoints.weights import CONFIG, OPTIMISED, fingerprint
 from lasagna.modules.feature_cache import FeatureCache
 from lasagna.modules.losses import SegmentationLoss
 from lasagna.tasks.base import Task
@@ -27,7 +28,6 @@ from lasagna.tasks.training.checkpointing import load_trained, recipe_of, restor
 from lasagna.tasks.training.ema import WeightAverage
 from lasagna.tasks.training.optimiser import Optimiser
 from lasagna.tasks.training.trainable import check_factors, freeze_others, settle_modes, trainable_sets, trained_state
-from lasagna.trained import CONFIG, OPTIMISED, fingerprint
 
 
 class Evaluation(nn.Module):

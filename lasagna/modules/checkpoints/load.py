@@ -6,8 +6,8 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
-from lasagna.assistant_folder import is_assistant_folder, read_assistant
 from lasagna.errors import CheckpointError
+from lasagna.modules.checkpoints.folder import is_assistant_folder, read_assistant
 
 if TYPE_CHECKING:
     from lasagna.modules.assistant import Assistant
@@ -41,7 +41,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as fault:
-        from lasagna.modules.checkpoint_folder import why_unreadable
+        from lasagna.modules.checkpoints.files import why_unreadable
 
         raise CheckpointError(
             f"checkpoint: {str(path)!r} cannot be read: {why_unreadable(fault)}; train again, or take another one"
@@ -101,7 +101,7 @@ def load(
     from lasagna.core.config import build
     from lasagna.core.seeding import seeded
     from lasagna.modules.assistant import Assistant
-    from lasagna.trained import FROZEN, PREFIX, RECIPE, SEED, check_frozen, check_weights
+    from lasagna.modules.checkpoints.weights import FROZEN, PREFIX, RECIPE, SEED, check_frozen, check_weights
 
     checkpoint = read_checkpoint(path)
     if assistant is None:
@@ -124,7 +124,7 @@ def load(
 
 
 def _apply_calibration(assistant: Assistant, path: Path, wanted: bool | str | None) -> None:
-    from lasagna.calibration_file import calibration_file, read_calibration
+    from lasagna.modules.checkpoints.calibration import calibration_file, read_calibration
 
     found = read_calibration(path)
     if found is not None:

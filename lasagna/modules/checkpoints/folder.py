@@ -8,15 +8,17 @@ for training on: the assistant, where its weights are, and the seed of those tha
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
 
 from lasagna.errors import CheckpointError
 
 if TYPE_CHECKING:
     from peft import LoraConfig
-    from torch import Tensor
 
     from lasagna.core.config import Recipe
     from lasagna.modules.assistant import Assistant
@@ -64,8 +66,7 @@ def write_assistant(folder: Path, assistant: Assistant, checkpoint: Mapping[str,
     Raises:
         CheckpointError: If the folder holds something, or the checkpoint does not say how to make the assistant.
     """
-    from lasagna.peft_format import adapted_model, to_peft
-    from lasagna.trained import FROZEN, RECIPE, SEED
+    from lasagna.modules.checkpoints.weights import FROZEN, RECIPE, SEED
 
     check_empty(folder)
     if checkpoint.get(RECIPE) is None:
@@ -111,8 +112,6 @@ def write_adapters(folder: Path, weights: Mapping[str, Tensor], prefix: str, con
     Returns:
         What ``assistant.json`` has to say of them.
     """
-    from lasagna.peft_format import to_peft
-
     write_tensors(folder / ADAPTER, to_peft(weights, prefix))
     config.save_pretrained(str(folder))
     return {_PREFIX: prefix}
@@ -127,13 +126,12 @@ def write_tensors(file: Path, weights: Mapping[str, Tensor]) -> None:
 
 
 def read_assistant(folder: Path) -> dict[str, Any]:
-    """Read a folder as what ``lasagna.loading.read_checkpoint`` returns of a file.
+    """Read a folder as what ``lasagna.modules.checkpoints.load.read_checkpoint`` returns of a file.
 
     Raises:
         CheckpointError: If files are missing, unreadable, or of a later layout.
     """
-    from lasagna.peft_format import from_peft
-    from lasagna.trained import FROZEN, PREFIX, RECIPE, SEED
+    from lasagna.modules.checkpoints.weights import FROZEN, PREFIX, RECIPE, SEED
 
     about = _about(folder)
     weights = _tensors(folder / HEADS)
@@ -180,7 +178,43 @@ def _tensors(file: Path) -> dict[str, Tensor]:
 
 
 def _weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    from lasagna.trained import PREFIX
+    from lasagna.modules.checkpoints.weights import PREFIX
 
     state = checkpoint["state_dict"]
     return {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
+
+
+ROOT = "base_model.model."
+"""What peft puts before the adapted model's own names."""
+
+_OURS = re.compile(r"\.(lora_[A-Za-z_]+)\.default(?=\.|$)")
+_THEIRS = re.compile(r"\.(lora_[A-Za-z_]+)(?=\.|$)")
+
+
+def adapted_model(assistant: nn.Module) -> tuple[str, Any] | None:
+    """Find the model that carries adapters.
+
+    Returns:
+        What its weights' names begin with, ending with a dot, and its peft config; None without adapters.
+    """
+    for name, module in assistant.named_modules():
+        configs = getattr(module, "peft_config", None)
+        if isinstance(configs, Mapping) and "default" in configs:
+            return f"{name}.", configs["default"]
+    return None
+
+
+def to_peft(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Pick the adapters out of an assistant's weights, and name them as peft does.
+
+    Args:
+        weights: Name to weight.
+        prefix: What the adapted model's names begin with.
+    """
+    own = {name: value for name, value in weights.items() if name.startswith(prefix) and _OURS.search(name)}
+    return {ROOT + _OURS.sub(r".\1", name.removeprefix(prefix)): value for name, value in own.items()}
+
+
+def from_peft(adapters: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Name adapters as the assistant does; the reverse of ``to_peft``."""
+    return {prefix + _THEIRS.sub(r".\1.default", name.removeprefix(ROOT)): value for name, value in adapters.items()}

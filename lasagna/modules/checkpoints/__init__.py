@@ -1,0 +1,1 @@
+"""Weights in and out: checkpoints, small folders, calibration and released models."""
