@@ -21,7 +21,10 @@ COMMANDS = {
     ),
     "evaluate": ("lasagna.cli.evaluate:evaluate", "answer a data set, score the answers and write a report"),
     "export": ("lasagna.cli.export:export", "write an assistant as a folder: adapters and heads, or as released"),
-    "import": ("lasagna.released.importing:import_assistant", "make an assistant of a released model"),
+    "import": (
+        "lasagna.modules.checkpoints.released.importing:import_assistant",
+        "make an assistant of a released model",
+    ),
     "sweep": ("lasagna.cli.sweeps.run:sweep", "run a grid of config values and seeds"),
     "report": ("lasagna.cli.sweeps.report:report", "turn a folder of runs into a table and a plot"),
     "pretrain": ("lasagna.tasks.pretrain.command:pretrain", "make the weights of the tiny parts again"),

@@ -50,10 +50,10 @@ def _adapter(ckpt: str, target: Path) -> list[Path]:
 def _release(ckpt: str, target: Path, shard_size: str) -> tuple[list[Path], list[str]]:
     from lasagna.core.config import build
     from lasagna.modules.assistant import Assistant
+    from lasagna.modules.checkpoints.released.exporting import check_parts, export_release
+    from lasagna.modules.checkpoints.released.folder import check_shard_size
+    from lasagna.modules.checkpoints.released.reload import remarks
     from lasagna.modules.checkpoints.weights import PREFIX, RECIPE
-    from lasagna.released.exporting import check_parts, export_release
-    from lasagna.released.folder import check_shard_size
-    from lasagna.released.reload import remarks
 
     check_shard_size(shard_size)
     checkpoint = read_checkpoint(ckpt)

@@ -16,9 +16,9 @@ from lasagna.cli.export import export
 from lasagna.core.prompt_formats import RELEASED
 from lasagna.errors import CheckpointError
 from lasagna.modules import FeatureSpec
+from lasagna.modules.checkpoints.released.adapters import WORDS
+from lasagna.modules.checkpoints.released.importing import import_assistant
 from lasagna.modules.llava import LlavaV1
-from lasagna.released.importing import import_assistant
-from lasagna.released.names import WORDS
 
 pytest.importorskip("sentencepiece", reason="the tokeniser of LLaVA v1 needs sentencepiece")
 from tiny_llava import HIDDEN, TRAINED, sam_state, training_state, write_llava, write_release

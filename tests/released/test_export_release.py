@@ -16,10 +16,10 @@ from lasagna.core.config import describe
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules import Assistant
 from lasagna.modules.checkpoints.calibration import Calibration, checksum, write_calibration
+from lasagna.modules.checkpoints.released.importing import import_assistant
 from lasagna.modules.checkpoints.weights import PREFIX, RECIPE
 from lasagna.modules.llava import LlavaV1
 from lasagna.modules.sam import SamMaskHead, SamVisionEncoder
-from lasagna.released.importing import import_assistant
 
 pytest.importorskip("sentencepiece", reason="the tokeniser of LLaVA v1 needs sentencepiece")
 from tiny_llava import sam_state, write_llava, write_release

@@ -16,10 +16,10 @@ from lasagna.core.prompt_formats import RELEASED
 from lasagna.core.record import Turn
 from lasagna.datamodules.streaming.collate import collate
 from lasagna.datamodules.streaming.sample import prepare_sample
+from lasagna.modules.checkpoints.released.adapters import to_released
+from lasagna.modules.checkpoints.released.importing import import_assistant
 from lasagna.modules.llava.text_preparation import LlavaPreparation
 from lasagna.modules.losses import SegmentationLoss
-from lasagna.released.importing import import_assistant
-from lasagna.released.names import to_released
 
 pytest.importorskip("sentencepiece", reason="the tokeniser of LLaVA v1 needs sentencepiece")
 from plain_lasagna import PlainLasagna

@@ -18,9 +18,9 @@ from PIL import Image
 
 import lasagna
 from lasagna.modules.cached_prompts import CachedPrompts
+from lasagna.modules.checkpoints.released.adapters import to_released
+from lasagna.modules.checkpoints.released.importing import import_assistant
 from lasagna.modules.losses import SegmentationLoss
-from lasagna.released.importing import import_assistant
-from lasagna.released.names import to_released
 
 pytestmark = pytest.mark.shared
 IMAGE = -200

@@ -15,9 +15,9 @@ import lasagna
 from lasagna.cli.export import export
 from lasagna.core.batch import restore_logits
 from lasagna.errors import CheckpointError
+from lasagna.modules.checkpoints.released.adapters import to_released
+from lasagna.modules.checkpoints.released.importing import import_assistant
 from lasagna.modules.losses import SegmentationLoss
-from lasagna.released.importing import import_assistant
-from lasagna.released.names import to_released
 
 pytestmark = pytest.mark.shared
 NAMES = ("complex", "refer", "two_image", "with_vqa", "vqa_only")

@@ -19,9 +19,8 @@ from lasagna.__main__ import main as command
 from lasagna.cli.export import export
 from lasagna.cli.train import main
 from lasagna.errors import CheckpointError
-from lasagna.released.adapters import separated
-from lasagna.released.importing import import_assistant
-from lasagna.released.names import to_released, unwrapped
+from lasagna.modules.checkpoints.released.adapters import separated, to_released, unwrapped
+from lasagna.modules.checkpoints.released.importing import import_assistant
 
 pytest.importorskip("sentencepiece", reason="the tokeniser of LLaVA v1 needs sentencepiece")
 from tiny_llava import sam_state, write_llava
@@ -434,7 +433,7 @@ def test_a_missing_tensor_is_named(missing, release, root, tmp_path):
 
 def test_parts_that_the_released_layout_has_no_place_for(tmp_path):
     from lasagna.modules import Assistant, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
-    from lasagna.released.exporting import export_release
+    from lasagna.modules.checkpoints.released.exporting import export_release
 
     assistant = Assistant(TinyVisionEncoder(), TinyLanguageModel(), TinyMaskHead(), prompt_format="tiny")
     with pytest.raises(CheckpointError, match="holds a SamVisionEncoder, this assistant has a TinyVisionEncoder"):

@@ -17,8 +17,8 @@ from lasagna.core.masks import RLEMask
 from lasagna.core.prompt_formats import RELEASED
 from lasagna.core.record import Manifest, Phrase, Question, Record, Region, Turn
 from lasagna.datamodules import write_shards
-from lasagna.released.importing import import_assistant
-from lasagna.released.names import to_released
+from lasagna.modules.checkpoints.released.adapters import to_released
+from lasagna.modules.checkpoints.released.importing import import_assistant
 
 pytest.importorskip("sentencepiece", reason="the tokeniser of LLaVA v1 needs sentencepiece")
 from plain_lasagna import PlainLasagna

@@ -33,7 +33,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if is_assistant_folder(path):
         return read_assistant(path)
     if (path / "config.json").is_file():
-        from lasagna.released.importing import release_checkpoint
+        from lasagna.modules.checkpoints.released.importing import release_checkpoint
 
         return release_checkpoint(path)
     if not path.is_file():

@@ -10,15 +10,22 @@ from torch import Tensor
 
 from lasagna.errors import CheckpointError
 from lasagna.modules.checkpoints.files import read_state
+from lasagna.modules.checkpoints.released.account import Account, account
+from lasagna.modules.checkpoints.released.adapters import (
+    PARTS,
+    PROJECTION,
+    VISUAL,
+    WORDS,
+    Adapters,
+    merged,
+    separated,
+    unwrapped,
+)
+from lasagna.modules.checkpoints.released.tokens import check_tower, tokenizer_of
 from lasagna.modules.llava.settings import find_tower, read_settings
 from lasagna.modules.llava.tokenizer import LlavaTokenizer, read_tokenizer
 from lasagna.modules.llava.tower import tower_settings
 from lasagna.modules.sam.weights import split_sam
-from lasagna.released.account import Account, account
-from lasagna.released.adapters import Adapters, merged, separated
-from lasagna.released.names import PARTS, PROJECTION, VISUAL, WORDS, unwrapped
-from lasagna.released.tokens import tokenizer_of
-from lasagna.released.tower_check import check_tower
 
 KeptOrMerged = Literal["merged", "kept"]
 """What becomes of a training state's adapters."""

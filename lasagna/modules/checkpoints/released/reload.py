@@ -12,10 +12,10 @@ from lasagna.core.prompt_formats import LISA, PROMPT_FORMATS
 from lasagna.errors import CheckpointError
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.base import LanguageModel
+from lasagna.modules.checkpoints.released.tokens import is_lisa
 from lasagna.modules.llava import LlavaV1
 from lasagna.modules.llava.text_preparation import added_tokens
 from lasagna.modules.llava.tokenizer import LlavaTokenizer, read_tokenizer
-from lasagna.released.tokens import is_lisa
 
 
 def format_of(tokenizer: LlavaTokenizer) -> str:

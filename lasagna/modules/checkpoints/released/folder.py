@@ -13,9 +13,9 @@ from huggingface_hub import split_torch_state_dict_into_shards
 from torch import Tensor
 
 from lasagna.errors import ConfigError
+from lasagna.modules.checkpoints.released.adapters import ROTARY
+from lasagna.modules.checkpoints.released.tokens import is_lisa
 from lasagna.modules.llava.tokenizer import LlavaTokenizer
-from lasagna.released.names import ROTARY
-from lasagna.released.tokens import is_lisa
 
 COPIED = ("tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json")
 """Files that are the same before and after training."""

@@ -12,12 +12,12 @@ from transformers import LlamaForCausalLM
 
 from lasagna.errors import CheckpointError
 from lasagna.modules.base import FeatureSpec
+from lasagna.modules.checkpoints.released.adapters import PROJECTION, VISUAL, WORDS, ignored_because
+from lasagna.modules.checkpoints.released.reload import grown
 from lasagna.modules.llava.settings import llama_config
 from lasagna.modules.llava.tokenizer import LlavaTokenizer
 from lasagna.modules.sam import SamMaskHead, SamVisionEncoder
 from lasagna.modules.sam.sizes import encoder_size, head_size
-from lasagna.released.names import PROJECTION, VISUAL, WORDS, ignored_because
-from lasagna.released.reload import grown
 
 _SHOWN = 6
 

@@ -15,16 +15,15 @@ from lasagna.core.prompt_formats import LISA
 from lasagna.errors import CheckpointError
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.checkpoints.files import read_state
+from lasagna.modules.checkpoints.released.adapters import WORDS, merged, separated, to_released
+from lasagna.modules.checkpoints.released.folder import SHARD_SIZE, write_release
+from lasagna.modules.checkpoints.released.reload import check_tokens
+from lasagna.modules.checkpoints.released.tokens import is_lisa
 from lasagna.modules.llava import LlavaV1
 from lasagna.modules.llava.settings import find_tower
 from lasagna.modules.llava.text_preparation import LlavaPreparation
 from lasagna.modules.llava.tokenizer import read_tokenizer
 from lasagna.modules.sam import SamMaskHead, SamVisionEncoder
-from lasagna.released.adapters import merged, separated
-from lasagna.released.folder import SHARD_SIZE, write_release
-from lasagna.released.names import WORDS, to_released
-from lasagna.released.reload import check_tokens
-from lasagna.released.tokens import is_lisa
 
 _OWN_WORDS = ("language_model.llama.model.embed_tokens.weight", "language_model.llama.lm_head.weight")
 """What has a row for each word, by an assistant's names."""

@@ -19,11 +19,11 @@ from lasagna.modules.checkpoints.folder import (
     write_config,
     write_tensors,
 )
+from lasagna.modules.checkpoints.released.adapters import PROJECTION, VISUAL
+from lasagna.modules.checkpoints.released.folder import write_release
+from lasagna.modules.checkpoints.released.release import KeptOrMerged, Release, read_release
+from lasagna.modules.checkpoints.released.reload import format_of
 from lasagna.modules.checkpoints.weights import PREFIX, RECIPE
-from lasagna.released.folder import write_release
-from lasagna.released.names import PROJECTION, VISUAL
-from lasagna.released.release import KeptOrMerged, Release, read_release
-from lasagna.released.reload import format_of
 
 MODEL = {"merged": "merged", "kept": "base"}
 """Folder of the model that is written for a training state."""
