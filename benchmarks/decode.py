@@ -28,8 +28,8 @@ from torch import Tensor
 from lasagna.core.batch import Query
 from lasagna.core.plotting import dress, new_figure, save
 from lasagna.modules.base import LanguageModel
-from lasagna.modules.cached_prompts import CachedPrompts
-from lasagna.modules.decoding import Decoder
+from lasagna.modules.decoding.cache import CachedPrompts
+from lasagna.modules.decoding.decoder import Decoder
 from lasagna.tasks.run_facts import versions, write_json
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"

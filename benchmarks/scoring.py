@@ -29,7 +29,7 @@ from lasagna.core.batch import Geometry, restore_logits
 from lasagna.core.dialogue import Answer, AnsweredEntry, Dialogue, Entry
 from lasagna.core.masks import BoolMask, LabelMap
 from lasagna.modules.assistant import make_answer
-from lasagna.modules.decoded import Decoded
+from lasagna.modules.decoding.decoder import Decoded
 from lasagna.tasks.metrics import MeanIoU, MMSegMeanIoU, ReferenceMeanIoU
 from lasagna.tasks.metrics.label_maps import top_of
 from lasagna.tasks.run_facts import versions, write_json

@@ -24,15 +24,13 @@ from lasagna.core.prompt_format import PromptFormat
 from lasagna.core.prompt_formats import PROMPT_FORMATS
 from lasagna.errors import QueryError
 from lasagna.modules.base import Encoded, LanguageModel, MaskHead, VisionEncoder
-from lasagna.modules.chat import Chat
 from lasagna.modules.contract import check_image, check_maps, check_queries, check_states, check_vectors, draw
-from lasagna.modules.decoded import Decoded
-from lasagna.modules.decoding import Decoder
+from lasagna.modules.decoding.cache import row_positions
+from lasagna.modules.decoding.chat import Chat
+from lasagna.modules.decoding.decoder import Decoded, Decoder, Decoding, decode_queries
+from lasagna.modules.decoding.long_lists import join_answers, split_query
 from lasagna.modules.feature_cache import FeatureCache
-from lasagna.modules.long_lists import join_answers, split_query
 from lasagna.modules.losses import AssistantOutput
-from lasagna.modules.query_decoding import Decoding, decode_queries
-from lasagna.modules.rows import row_positions
 from lasagna.modules.shared_tower import NO_MAPS, SharedTower
 
 _PIXELS_HELD = 1 << 20

@@ -17,6 +17,7 @@ from lasagna.core.batch import TextPreparation
 from lasagna.errors import ConfigError
 from lasagna.modules.adapters import LoRA
 from lasagna.modules.base import FeatureSpec, LanguageModel
+from lasagna.modules.decoding.cache import whole_cache
 from lasagna.modules.pretrained import (
     Quantization,
     add_tokens,
@@ -29,7 +30,6 @@ from lasagna.modules.pretrained import (
 )
 from lasagna.modules.text_preparation import TokenizerPreparation
 from lasagna.modules.tiny.projector import ImageProjector, check_grid
-from lasagna.modules.whole_cache import whole_cache
 
 
 class CausalLanguageModel(LanguageModel):

@@ -14,7 +14,7 @@ from lasagna.core.prompt_format import ParsedEntry
 from lasagna.datamodules.streaming.collate import collate
 from lasagna.datamodules.streaming.sample import prepare_sample
 from lasagna.errors import QueryError, RecordError
-from lasagna.modules.decoded import Decoded
+from lasagna.modules.decoding.decoder import Decoded
 
 
 def picture(size=(40, 56), seed=0):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lasagna.core.batch import Query
 from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.errors import QueryError, RecordError
-from lasagna.modules.long_lists import join_answers, split_query
+from lasagna.modules.decoding.long_lists import join_answers, split_query
 from lasagna.modules.tiny.weights import packaged_words
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)

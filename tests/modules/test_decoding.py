@@ -9,7 +9,7 @@ from conftest_modules import dictate, greedy_under_grammar, plain_logits, random
 from lasagna.core.batch import Query
 from lasagna.errors import QueryError
 from lasagna.modules import Assistant, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
-from lasagna.modules.decoding import Decoder
+from lasagna.modules.decoding.decoder import Decoder
 from lasagna.modules.tiny.weights import packaged_words
 
 NAMES = packaged_words()[10:60]

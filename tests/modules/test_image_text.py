@@ -14,7 +14,7 @@ from lasagna.core.batch import Query
 from lasagna.core.prompt_formats import PAPER, TINY
 from lasagna.errors import ConfigError
 from lasagna.modules import Assistant, LoRA, TinyMaskHead, TinyVisionEncoder
-from lasagna.modules.decoding import Decoder
+from lasagna.modules.decoding.decoder import Decoder
 from lasagna.modules.image_text import FAMILIES, ImageTextModel, language_model
 from lasagna.modules.image_text.families import grid_positions
 

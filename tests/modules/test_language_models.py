@@ -31,9 +31,8 @@ from lasagna.modules import (
 )
 from lasagna.modules.base import LanguageModel
 from lasagna.modules.causal_language_model import CausalLanguageModel
-from lasagna.modules.decoding import Decoder
-from lasagna.modules.earlier import Earlier
-from lasagna.modules.rows import left_pad, row_positions
+from lasagna.modules.decoding.cache import Earlier, left_pad, row_positions
+from lasagna.modules.decoding.decoder import Decoder
 
 FEATURES = FeatureSpec((24,), (8,), (32, 32))
 CONFIGS = {

@@ -19,8 +19,8 @@ from lasagna.core.prompt_formats import RELEASED
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules import Assistant, FeatureSpec, LoRA, TinyMaskHead, TinyVisionEncoder
 from lasagna.modules.base import LanguageModel
-from lasagna.modules.cached_prompts import CachedPrompts
-from lasagna.modules.decoding import Decoder
+from lasagna.modules.decoding.cache import CachedPrompts
+from lasagna.modules.decoding.decoder import Decoder
 from lasagna.modules.llava import LlavaV1
 from lasagna.modules.llava.settings import llama_config
 

@@ -12,8 +12,8 @@ from PIL import Image
 from lasagna.core.batch import Query
 from lasagna.core.prompt_formats import RELEASED
 from lasagna.modules import Assistant, FeatureSpec
+from lasagna.modules.decoding.cache import right_pad, row_positions
 from lasagna.modules.llava import LlavaV1
-from lasagna.modules.rows import right_pad, row_positions
 from lasagna.modules.sam import SamMaskHead, SamVisionEncoder
 
 pytest.importorskip("sentencepiece")

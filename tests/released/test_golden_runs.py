@@ -17,9 +17,9 @@ from golden_batch import batch_of
 from PIL import Image
 
 import lasagna
-from lasagna.modules.cached_prompts import CachedPrompts
 from lasagna.modules.checkpoints.released.adapters import to_released
 from lasagna.modules.checkpoints.released.importing import import_assistant
+from lasagna.modules.decoding.cache import CachedPrompts
 from lasagna.modules.losses import SegmentationLoss
 
 pytestmark = pytest.mark.shared

@@ -16,6 +16,7 @@ from lasagna.core.batch import ImagePreparation, TextPreparation
 from lasagna.errors import ConfigError
 from lasagna.modules.adapters import LoRA
 from lasagna.modules.base import FeatureSpec, LanguageModel, VisualTower
+from lasagna.modules.decoding.cache import whole_cache
 from lasagna.modules.image_processors import SquashPreparation
 from lasagna.modules.image_text.config_checks import check_config
 from lasagna.modules.image_text.decoder_input import decoder_input
@@ -35,7 +36,6 @@ from lasagna.modules.pretrained import (
     read_tokenizer,
     unknown,
 )
-from lasagna.modules.whole_cache import whole_cache
 
 
 class ImageTextModel(LanguageModel):

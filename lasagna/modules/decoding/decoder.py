@@ -10,6 +10,8 @@ Notation: r: rows (queries); t: tokens; k: decisions of one row; d: hidden size;
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -19,11 +21,32 @@ from lasagna.core.batch import Query, TextPreparation
 from lasagna.core.prompt_format import Fault, ParsedEntry, PromptFormat, normalise
 from lasagna.errors import QueryError
 from lasagna.modules.base import LanguageModel
-from lasagna.modules.cached_prompts import CachedPrompts
 from lasagna.modules.contract import check_forced
-from lasagna.modules.decoded import Decoded
-from lasagna.modules.draft import Draft, settle
-from lasagna.modules.earlier import Earlier
+from lasagna.modules.decoding.cache import CachedPrompts, Earlier
+from lasagna.modules.decoding.draft import Draft, settle
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded answer.
+
+    Args:
+        text: The answer as it was written, without its end token.
+        entries: What it says about which names; none for a question.
+        faults: What is wrong with it.
+        present: For each decision token, in the order written, whether it was the present token.
+        scores: Probability of the present token against the absent one at each decision, float ``[k]``.
+        hidden: Hidden state that predicted each decision token, float ``[k, d]``.
+        forwards: How many forwards after the prompt it took.
+    """
+
+    text: str
+    entries: tuple[ParsedEntry, ...]
+    faults: tuple[Fault, ...]
+    present: tuple[bool, ...]
+    scores: Tensor
+    hidden: Tensor
+    forwards: int
 
 
 class Decoder:
@@ -278,3 +301,31 @@ class Decoder:
     def _spelled(self, text: str) -> str:
         """Return what the tokeniser leaves of a text: names are compared as the model can write them."""
         return normalise(self.text.text(self.text.answer_ids(text)))
+
+
+Decoding = Literal["ordered", "free", "forced"]
+
+
+def decode_queries(
+    decoder: Decoder, image_vectors: Tensor, queries: Sequence[Query], decoding: Decoding
+) -> list[Decoded]:
+    """Decode the answers to queries that fit into the language model, those of a kind together.
+
+    Args:
+        decoder: What decodes.
+        image_vectors: What stands at the image tokens of each image, float ``[b, i, w]``.
+        queries: What is asked; questions are always decoded freely.
+        decoding: "ordered", "free" or "forced", as ``Assistant.answer_batch`` tells.
+
+    Returns:
+        One decoded answer for each query.
+    """
+    free = [rank for rank, query in enumerate(queries) if decoding == "free" or query.kind == "question"]
+    told = [rank for rank in range(len(queries)) if rank not in set(free)]
+    decoded: dict[int, Decoded] = {}
+    decide = decoder.forced if decoding == "forced" else decoder.ordered
+    for ranks, decode in ((free, decoder.free), (told, decide)):
+        if ranks:
+            answers = decode(image_vectors, [queries[rank] for rank in ranks])
+            decoded.update(zip(ranks, answers, strict=True))
+    return [decoded[rank] for rank in range(len(queries))]

@@ -14,9 +14,8 @@ from lasagna.core.dialogue import Answer, Kind
 from lasagna.core.prompt_format import PromptFormat
 from lasagna.modules.base import Encoded
 from lasagna.modules.contract import check_queries
-from lasagna.modules.decoded import Decoded
-from lasagna.modules.decoding import Decoder
-from lasagna.modules.earlier import Earlier
+from lasagna.modules.decoding.cache import Earlier
+from lasagna.modules.decoding.decoder import Decoded, Decoder
 
 
 class Answerer(Protocol):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lasagna.modules.cached_prompts import CachedPrompts
+from lasagna.modules.decoding.cache import CachedPrompts
 
 
 @dataclass(frozen=True)
