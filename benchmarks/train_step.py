@@ -27,8 +27,8 @@ from lasagna.core.batch import Batch, Sample
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.masks import RLEMask
 from lasagna.modules import Assistant, SegmentationLoss
-from lasagna.modules.feature_cache import FeatureCache
 from lasagna.modules.llava.text_preparation import LlavaPreparation
+from lasagna.modules.vision_encoders.feature_cache import FeatureCache
 
 CASES = {"two_image": ([0, 1, 1], 325, [3, 1, 1], 30), "ade80": ([0, 1], 784, [8, 8], 240)}
 """Name to image of each row, length of the rows, masks of each row, and supervised tokens at the end of each row."""

@@ -67,7 +67,7 @@ def test_help_says_what_happens_without_arguments(capsys):
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        ("--config=DOT", "DOT: it describes one part (lasagna.modules.dot_mask_head.DotMaskHead), and --config takes"),
+        ("--config=DOT", "DOT: it describes one part (lasagna.modules.mask_heads.dot.DotMaskHead), and --config takes"),
         (f"{PART}.mask_head=GPU", "GPU: it holds settings from the root; give it as --config GPU"),
         (f"{PART}.mask_head=nowhere.yaml", "error: there is no file 'nowhere.yaml'"),
         (f"{PART}.language_modell.max_length=4", "did you mean 'language_model'?"),
@@ -87,7 +87,7 @@ def test_what_is_typed_wrongly_is_said_with_the_way_out(option, said, capsys):
 
 
 def test_pretrained_weights_that_do_not_fit_name_their_own_argument(capsys, tmp_path):
-    encoder = f'{{"class_path": "lasagna.modules.timm_encoder.TimmEncoder", "init_args": {ENCODER}}}'
+    encoder = f'{{"class_path": "lasagna.modules.vision_encoders.timm.TimmEncoder", "init_args": {ENCODER}}}'
     options = [f"{PART}.vision_encoder={encoder}", "--data.val=[]", f"--trainer.default_root_dir={tmp_path}"]
     error = fails(capsys, main, "fit", *options, "--trainer.accelerator=cpu")
     assert "error: projector: the packaged 'projector' does not fit" in error

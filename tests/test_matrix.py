@@ -35,19 +35,19 @@ SAM = {"embed_dim": 16, "depth": 2, "heads": 2, "global_blocks": [1], "mlp_dim":
 SAM2 = {"embed_dim": 16, "blocks": [1, 1, 1, 1], "windows": [2, 2, 2, 1], "global_blocks": [], "out_channels": 32}
 ENCODERS = {
     "tiny": ("TinyVisionEncoder", {"weights": "random", "image_size": [32, 32]}),
-    "timm": ("lasagna.modules.timm_encoder.TimmEncoder", {"model": "test_resnet", "image_size": [32, 32]}),
+    "timm": ("lasagna.modules.vision_encoders.timm.TimmEncoder", {"model": "test_resnet", "image_size": [32, 32]}),
     "efficientnet_lite0": (
-        "lasagna.modules.efficientnet_lite.EfficientNetLite0",
+        "lasagna.modules.vision_encoders.efficientnet_lite.EfficientNetLite0",
         {"weights": "random", "image_size": [32, 64], "resize": "pad"},
     ),
     "sam": ("lasagna.modules.sam.SamVisionEncoder", {"size": SAM | {"patch": 8, "out_channels": 32}, "frozen": False}),
     "sam2": ("lasagna.modules.sam2.Sam2VisionEncoder", {"size": SAM2, "image_size": [32, 32], "frozen": False}),
-    "shared": ("lasagna.modules.shared_tower.SharedTower", {}),
+    "shared": ("lasagna.modules.vision_encoders.shared_tower.SharedTower", {}),
 }
 MODELS = {
     "tiny": ("TinyLanguageModel", {"weights": "random", "projector": "random", "image_grid": [2, 2]}),
     "causal": (
-        "lasagna.modules.causal_language_model.CausalLanguageModel",
+        "lasagna.modules.language_models.causal.CausalLanguageModel",
         {"model": SMOLLM2, "tokenizer": "words", "image_grid": [2, 2]},
     ),
     "image_text": (
@@ -62,7 +62,7 @@ MODELS = {
 }
 HEADS = {
     "tiny": ("TinyMaskHead", {"weights": "random"}),
-    "dot": ("lasagna.modules.dot_mask_head.DotMaskHead", {"width": 16}),
+    "dot": ("lasagna.modules.mask_heads.dot.DotMaskHead", {"width": 16}),
     "sam": (
         "lasagna.modules.sam.SamMaskHead",
         {"size": {"prompt_dim": 32, "heads": 4, "mlp_dim": 32, "iou_dim": 16, "mask_channels": 8}},

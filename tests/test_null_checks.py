@@ -54,5 +54,5 @@ def test_null_in_a_list_and_a_mapping():
     with pytest.raises(ConfigError, match=r"data\.train\[0\]\.weight: expected float, got null"):
         check_nulls(Namespace(data=data))
     settings = {"model": {"model_type": "gpt2", "pad_token_id": None}, "tokenizer": "words"}
-    kind = "lasagna.modules.causal_language_model.CausalLanguageModel"
+    kind = "lasagna.modules.language_models.causal.CausalLanguageModel"
     check_nulls(Namespace(part={"class_path": kind, "init_args": settings}))

@@ -14,13 +14,13 @@ from lasagna.cli.predict import _answer_all
 from lasagna.core.batch import Query
 from lasagna.core.masks import RLEMask
 from lasagna.modules import Assistant, TinyLanguageModel, TinyVisionEncoder
-from lasagna.modules.dot_mask_head import DotMaskHead
-from lasagna.modules.efficientnet_lite import EfficientNetLite0
 from lasagna.modules.image_text import ImageTextModel
+from lasagna.modules.mask_heads.dot import DotMaskHead
 from lasagna.modules.sam import SamSize, SamVisionEncoder
 from lasagna.modules.sam2 import Sam2Size, Sam2VisionEncoder
-from lasagna.modules.shared_tower import SharedTower
-from lasagna.modules.timm_encoder import TimmEncoder
+from lasagna.modules.vision_encoders.efficientnet_lite import EfficientNetLite0
+from lasagna.modules.vision_encoders.shared_tower import SharedTower
+from lasagna.modules.vision_encoders.timm import TimmEncoder
 
 ENCODERS = {
     "tiny": lambda: TinyVisionEncoder((32, 48), weights="random"),

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from lasagna.cli.train import TrainingCLI, command_line
 from lasagna.modules import TinyLanguageModel
-from lasagna.modules.causal_language_model import CausalLanguageModel
+from lasagna.modules.language_models.causal import CausalLanguageModel
 from lasagna.modules.llava import LlavaV1
 from lasagna.modules.sam import SamMaskHead, SamVisionEncoder
 

@@ -39,7 +39,7 @@ def test_precisions_of_the_trainer(precision, kept, config, tmp_path):
 
 
 def test_a_language_model_in_half_precision_beside_parts_in_full(config, tmp_path):
-    kind = "lasagna.modules.causal_language_model.CausalLanguageModel"
+    kind = "lasagna.modules.language_models.causal.CausalLanguageModel"
     arguments = {"model": SETTINGS, "tokenizer": "words", "image_grid": [2, 2], "dtype": "bfloat16"}
     part = json.dumps({"class_path": kind, "init_args": arguments})
     kinds = fit(config, tmp_path, f"--model.assistant.language_model={part}")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lasagna.modules.adapters import LoRA
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.base import Encoded, FeatureSpec, LanguageModel, MaskHead, VisionEncoder
+from lasagna.modules.language_models.lora import LoRA
 from lasagna.modules.losses import AssistantOutput, SegmentationLoss
 from lasagna.modules.tiny import TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
 

@@ -29,9 +29,9 @@ from lasagna.modules.decoding.cache import row_positions
 from lasagna.modules.decoding.chat import Chat
 from lasagna.modules.decoding.decoder import Decoded, Decoder, Decoding, decode_queries
 from lasagna.modules.decoding.long_lists import join_answers, split_query
-from lasagna.modules.feature_cache import FeatureCache
 from lasagna.modules.losses import AssistantOutput
-from lasagna.modules.shared_tower import NO_MAPS, SharedTower
+from lasagna.modules.vision_encoders.feature_cache import FeatureCache
+from lasagna.modules.vision_encoders.shared_tower import NO_MAPS, SharedTower
 
 _PIXELS_HELD = 1 << 20
 

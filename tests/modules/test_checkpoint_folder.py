@@ -13,7 +13,7 @@ from torch import nn
 from lasagna.errors import CheckpointError
 from lasagna.modules.checkpoints.files import fill, read_state
 from lasagna.modules.checkpoints.load import read_checkpoint
-from lasagna.modules.timm_encoder import read_weights
+from lasagna.modules.vision_encoders.timm import read_weights
 
 STATE = {"a.weight": torch.arange(6.0).view(2, 3), "a.bias": torch.ones(2), "other": torch.zeros(1)}
 

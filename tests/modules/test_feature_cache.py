@@ -9,7 +9,7 @@ import torch
 
 from lasagna.errors import ConfigError
 from lasagna.modules import TinyVisionEncoder
-from lasagna.modules.feature_cache import FeatureCache
+from lasagna.modules.vision_encoders.feature_cache import FeatureCache
 
 
 class Counting(TinyVisionEncoder):

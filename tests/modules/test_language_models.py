@@ -30,9 +30,9 @@ from lasagna.modules import (
     causal_language_model,
 )
 from lasagna.modules.base import LanguageModel
-from lasagna.modules.causal_language_model import CausalLanguageModel
 from lasagna.modules.decoding.cache import Earlier, left_pad, row_positions
 from lasagna.modules.decoding.decoder import Decoder
+from lasagna.modules.language_models.causal import CausalLanguageModel
 
 FEATURES = FeatureSpec((24,), (8,), (32, 32))
 CONFIGS = {

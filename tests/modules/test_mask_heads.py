@@ -15,7 +15,7 @@ from lasagna.core.config import describe
 from lasagna.errors import ConfigError
 from lasagna.modules import FeatureSpec, TinyMaskHead
 from lasagna.modules.base import MaskHead
-from lasagna.modules.dot_mask_head import DotMaskHead
+from lasagna.modules.mask_heads.dot import DotMaskHead
 from lasagna.modules.sam import SamHeadSize, SamMaskHead
 from lasagna.modules.sam2 import Sam2MaskHead
 

@@ -17,13 +17,13 @@ from lasagna.core.config import build as rebuild
 from lasagna.core.config import describe
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules import FeatureSpec
-from lasagna.modules.feature_cache import FeatureCache
 from lasagna.modules.sam import SamHeadSize
 from lasagna.modules.sam.layers import ChannelNorm
 from lasagna.modules.sam.upscaling import double, draw, once_doubled, twice_doubled
 from lasagna.modules.sam2 import Sam2MaskHead, Sam2Size, Sam2VisionEncoder
 from lasagna.modules.sam2.sizes import PRESETS
 from lasagna.modules.sam2.weights import read_sam2
+from lasagna.modules.vision_encoders.feature_cache import FeatureCache
 
 HEAD = SamHeadSize(prompt_dim=32, heads=4, mlp_dim=48)
 SPEC = FeatureSpec((32, 8, 4), (16, 8, 4), (SIDE, SIDE))
@@ -196,7 +196,7 @@ def test_a_name_is_looked_up_on_the_hub_only_if_that_is_asked_for(folder, monkey
         asked.append((name, local_files_only))
         return str(folder)
 
-    monkeypatch.setattr("lasagna.modules.pretrained.snapshot_download", snapshot)
+    monkeypatch.setattr("lasagna.modules.language_models.pretrained.snapshot_download", snapshot)
     head_of(checkpoint="facebook/sam2.1-hiera-tiny", download=True)
     assert set(asked) == {("facebook/sam2.1-hiera-tiny", False)}
 

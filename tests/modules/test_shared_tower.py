@@ -19,11 +19,11 @@ from lasagna.datamodules.streaming.sample import prepare_sample
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules import Assistant, SegmentationLoss, TinyLanguageModel, TinyMaskHead
 from lasagna.modules.base import VisionEncoder
-from lasagna.modules.dot_mask_head import DotMaskHead
-from lasagna.modules.feature_cache import FeatureCache
 from lasagna.modules.image_text import FAMILIES
+from lasagna.modules.mask_heads.dot import DotMaskHead
 from lasagna.modules.sam import SamHeadSize, SamMaskHead
-from lasagna.modules.shared_tower import SharedTower
+from lasagna.modules.vision_encoders.feature_cache import FeatureCache
+from lasagna.modules.vision_encoders.shared_tower import SharedTower
 
 SIDE = 70
 """Of the input, where a family takes any: windows of Qwen2.5-VL do not divide it."""

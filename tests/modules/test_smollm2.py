@@ -10,7 +10,7 @@ import torch
 from lasagna.core.prompt_formats import PAPER
 from lasagna.errors import ConfigError
 from lasagna.modules import FeatureSpec, LoRA
-from lasagna.modules.smollm2 import SmolLM2, smollm2_folder
+from lasagna.modules.language_models.smollm2 import SmolLM2, smollm2_folder
 
 
 def test_without_the_package_its_extra_is_named(monkeypatch, tmp_path):

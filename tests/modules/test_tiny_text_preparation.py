@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lasagna.modules.base import FeatureSpec
-from lasagna.modules.text_preparation import TokenizerPreparation
+from lasagna.modules.language_models.causal import TokenizerPreparation
 from lasagna.modules.tiny import TinyLanguageModel
 from lasagna.modules.tiny.text_preparation import WordPreparation
 from lasagna.modules.tiny.weights import packaged_words

@@ -10,11 +10,11 @@ from sam2_model import SMALL as SAM2_SMALL
 
 from lasagna.core.batch import fit_mask
 from lasagna.errors import CheckpointError, ConfigError, LasagnaError
-from lasagna.modules.efficientnet_lite import EfficientNetLite0, match_by_position
 from lasagna.modules.image_processors import PadPreparation
 from lasagna.modules.sam2 import Sam2VisionEncoder
-from lasagna.modules.timm_encoder import TimmEncoder, read_weights
 from lasagna.modules.tiny.vision_encoder import TinyVisionEncoder
+from lasagna.modules.vision_encoders.efficientnet_lite import EfficientNetLite0, match_by_position
+from lasagna.modules.vision_encoders.timm import TimmEncoder, read_weights
 
 SIZES = [(64, 96), (37, 91), (120, 33), (1, 7)]
 

@@ -76,8 +76,8 @@ def test_one_encoder_for_both_by_two_flags(start, options, tmp_path):
     """The mask head reads CLIP's middle square; SAM is not there at all."""
     configs = [f"--config={RECIPE}", f"--config={start / 'config.yaml'}", f"--trainer.default_root_dir={tmp_path}"]
     parts = [
-        "--model.assistant.vision_encoder=lasagna.modules.shared_tower.SharedTower",
-        "--model.assistant.mask_head=lasagna.modules.dot_mask_head.DotMaskHead",
+        "--model.assistant.vision_encoder=lasagna.modules.vision_encoders.shared_tower.SharedTower",
+        "--model.assistant.mask_head=lasagna.modules.mask_heads.dot.DotMaskHead",
     ]
     main(["run", *configs, *options, *parts, "--trainer.max_steps=1", "--trainer.limit_test_batches=1"])
     assert "test" in json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))["stages"]

@@ -14,7 +14,6 @@ from transformers import AutoModelForImageTextToText
 
 from lasagna.core.batch import ImagePreparation, TextPreparation
 from lasagna.errors import ConfigError
-from lasagna.modules.adapters import LoRA
 from lasagna.modules.base import FeatureSpec, LanguageModel, VisualTower
 from lasagna.modules.decoding.cache import whole_cache
 from lasagna.modules.image_processors import SquashPreparation
@@ -25,7 +24,8 @@ from lasagna.modules.image_text.normalisation import tower_normalisation
 from lasagna.modules.image_text.prefix import PREFIX_END, PrefixFirst, prefix_of
 from lasagna.modules.image_text.text import ImageFirst
 from lasagna.modules.image_text.towers import Tower
-from lasagna.modules.pretrained import (
+from lasagna.modules.language_models.lora import LoRA
+from lasagna.modules.language_models.pretrained import (
     Quantization,
     add_tokens,
     check_quantization,

@@ -14,16 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from lasagna.core.batch import ImagePreparation, TextPreparation
-from lasagna.modules.adapters import LoRA
 from lasagna.modules.base import FeatureSpec, LanguageModel, VisualTower
 from lasagna.modules.checkpoints.files import fill, read_state
 from lasagna.modules.decoding.cache import whole_cache
+from lasagna.modules.language_models.lora import LoRA
+from lasagna.modules.language_models.pretrained import Quantization, check_quantization
 from lasagna.modules.llava.llama import check_rows, make_llama, renew_positions, warn_of_unknown
 from lasagna.modules.llava.settings import find_tower, read_settings
 from lasagna.modules.llava.text_preparation import LlavaPreparation, added_tokens
 from lasagna.modules.llava.tokenizer import read_tokenizer
 from lasagna.modules.llava.tower import PatchMap, read_tower, tower_preparation
-from lasagna.modules.pretrained import Quantization, check_quantization
 
 _PROJECTOR = ("model.mm_projector.weight", "model.mm_projector.bias")
 

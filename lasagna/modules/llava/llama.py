@@ -12,8 +12,8 @@ from transformers import LlamaForCausalLM
 
 from lasagna.errors import CheckpointError
 from lasagna.modules.checkpoints.files import fill, fitting
+from lasagna.modules.language_models.pretrained import Quantization, bits
 from lasagna.modules.llava.settings import llama_config
-from lasagna.modules.pretrained import Quantization, bits
 
 _BY_TOKEN = ("model.embed_tokens.weight", "lm_head.weight")
 

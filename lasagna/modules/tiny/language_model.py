@@ -10,10 +10,10 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from lasagna.core.batch import TextPreparation
-from lasagna.modules.adapters import LoRA
 from lasagna.modules.base import FeatureSpec, LanguageModel
 from lasagna.modules.decoding.cache import whole_cache
-from lasagna.modules.text_preparation import TokenizerPreparation
+from lasagna.modules.language_models.causal import TokenizerPreparation
+from lasagna.modules.language_models.lora import LoRA
 from lasagna.modules.tiny.projector import ImageProjector, check_grid
 from lasagna.modules.tiny.text_preparation import WordPreparation
 from lasagna.modules.tiny.tokenizer import NO, YES, build_tokenizer

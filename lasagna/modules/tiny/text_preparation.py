@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from lasagna.modules.text_preparation import TokenizerPreparation
+from lasagna.modules.language_models.causal import TokenizerPreparation
 
 KEPT = 1 << 16
 """How many words' token ids are kept."""

@@ -20,8 +20,8 @@ from lasagna.datamodules import ShardDataModule, Source
 from lasagna.errors import ConfigError
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.checkpoints.weights import CONFIG, OPTIMISED, fingerprint
-from lasagna.modules.feature_cache import FeatureCache
 from lasagna.modules.losses import SegmentationLoss
+from lasagna.modules.vision_encoders.feature_cache import FeatureCache
 from lasagna.tasks.base import Task
 from lasagna.tasks.metrics import Decoding
 from lasagna.tasks.training.checkpointing import load_trained, recipe_of, restore, store

@@ -10,7 +10,7 @@ from typing import Final
 from torch import Tensor
 
 from lasagna.errors import CheckpointError
-from lasagna.modules.adapters import LoRA
+from lasagna.modules.language_models.lora import LoRA
 
 LLAMA: Final = "model."
 """What the names of the Llama's own layers begin with in a release."""

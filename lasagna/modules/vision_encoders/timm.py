@@ -5,8 +5,9 @@ Notation: b: images; H, W: input height and width in pixels; c, h, w: channels, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,13 +15,44 @@ import timm
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
 
 from lasagna.core.batch import ImagePreparation
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules.base import FeatureSpec, VisionEncoder
 from lasagna.modules.checkpoints.files import why_unreadable
 from lasagna.modules.image_processors import PadPreparation, SquashPreparation
-from lasagna.modules.recomputing import recompute_blocks
+
+
+def recompute_blocks(network: nn.Module, name: str) -> None:
+    """Let a network of repeated blocks, or stages, keep their inputs alone in training; less memory, more time.
+
+    Args:
+        network: The network, changed in place; names in its state dict stay.
+        name: What to call it in messages.
+
+    Raises:
+        ConfigError: If no layers of it are repeated, or it has batch norms, whose running statistics would move twice.
+    """
+    if any(isinstance(module, _BatchNorm) for module in network.modules()):
+        raise ConfigError(f"recompute: {name!r} has batch norms, whose statistics would move twice; take false")
+    blocks = list(_repeated(network))
+    if not blocks:
+        raise ConfigError(f"recompute: {name!r} has no repeated blocks that could be computed again; take false")
+    for block in blocks:
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+
+
+def _repeated(module: nn.Module) -> Iterator[nn.Module]:
+    """Yield the outermost modules that stand in a row with others of their kind."""
+    for child in module.children():
+        kinds = [type(block) for block in child.children()]
+        if isinstance(child, nn.Sequential | nn.ModuleList) and len(kinds) > len(set(kinds)):
+            yield from (block for block in child.children() if kinds.count(type(block)) > 1)
+        else:
+            yield from _repeated(child)
+
 
 MAIN_STRIDE, FINEST_STRIDE = 16, 4
 

