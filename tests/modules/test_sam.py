@@ -16,7 +16,7 @@ from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules import FeatureSpec
 from lasagna.modules.image_processors import DEVIATION, MEAN, SamPreparation
 from lasagna.modules.sam import SamHeadSize, SamMaskHead, SamSize, SamVisionEncoder
-from lasagna.modules.sam.attention import from_windows, to_windows
+from lasagna.modules.sam.image_encoder import from_windows, to_windows
 
 SMALL = SamSize(
     embed_dim=24, depth=3, heads=2, global_blocks=(1,), mlp_dim=40, window=3, image_size=64, patch=8, out_channels=32

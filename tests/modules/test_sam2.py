@@ -18,8 +18,8 @@ from lasagna.core.config import describe
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules import FeatureSpec
 from lasagna.modules.sam import SamHeadSize
+from lasagna.modules.sam.cell_attention import double, draw, once_doubled, twice_doubled
 from lasagna.modules.sam.layers import ChannelNorm
-from lasagna.modules.sam.upscaling import double, draw, once_doubled, twice_doubled
 from lasagna.modules.sam2 import Sam2MaskHead, Sam2Size, Sam2VisionEncoder
 from lasagna.modules.sam2.sizes import PRESETS
 from lasagna.modules.sam2.weights import read_sam2

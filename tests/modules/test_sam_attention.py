@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lasagna.modules.sam.cell_attention import read_cells, write_cells
-from lasagna.modules.sam.token_attention import Attention
+from lasagna.modules.sam.mask_decoder import Attention
 
 
 def parts(images, dtype=torch.float64):

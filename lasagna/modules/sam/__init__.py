@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lasagna.modules.sam.encoder import SamVisionEncoder
 from lasagna.modules.sam.mask_head import SamMaskHead
 from lasagna.modules.sam.sizes import SamHeadSize, SamSize
+from lasagna.modules.sam.vision_encoder import SamVisionEncoder
 
 __all__ = ["SamHeadSize", "SamMaskHead", "SamSize", "SamVisionEncoder"]

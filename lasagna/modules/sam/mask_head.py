@@ -2,15 +2,86 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
+import torch
+from torch import Tensor
+
 from lasagna.errors import ConfigError
-from lasagna.modules.base import FeatureSpec
-from lasagna.modules.sam.mask_network import MaskNetwork
-from lasagna.modules.sam.prompt_network import PromptNetwork
-from lasagna.modules.sam.prompted import PromptedMaskHead
+from lasagna.modules.base import FeatureSpec, MaskHead
+from lasagna.modules.sam.mask_decoder import MaskDecoder, MaskNetwork
+from lasagna.modules.sam.prompt_encoder import DensePrompts, PromptNetwork
 from lasagna.modules.sam.sizes import SamHeadSize, head_size
 from lasagna.modules.sam.weights import made_with, read_sam
+
+
+def draw_by_image(draw: Callable[[int, Tensor], Tensor], image_index: Tensor, images: int, chunk: int) -> Tensor:
+    """Draw masks of prompts that are about several images.
+
+    The prompts of one call are all about one image, so that nothing of the image is repeated for them.
+
+    Args:
+        draw: From an image and the places of some of its prompts, long ``[m]``, their masks ``[m, h, w]``.
+        image_index: Which image each prompt is about, long ``[n]``.
+        images: Number of images.
+        chunk: Most prompts drawn at once, which bounds the memory.
+
+    Returns:
+        The masks in the order of the prompts, float ``[n, h, w]``.
+    """
+    order = image_index.argsort(stable=True)
+    own = order.split(image_index.bincount(minlength=images).tolist())
+    masks = [draw(image, part) for image, places in enumerate(own) for part in places.split(chunk) if len(part)]
+    # without prompts, no masks that still depend on what draws them, so that every parameter gets a gradient of zeros
+    return torch.cat(masks or [draw(0, order)])[order.argsort()]
+
+
+class PromptedMaskHead(MaskHead):
+    """A mask decoder that is prompted by vectors; what stands in the place of other prompts is not trained.
+
+    Args:
+        chunk: Most prompts of one image decoded at once, which bounds the memory.
+    """
+
+    prompt_encoder: DensePrompts
+    mask_decoder: MaskDecoder
+
+    def __init__(self, chunk: int) -> None:
+        super().__init__()
+        if chunk < 1:
+            raise ConfigError(f"chunk: expected at least 1 prompt at once, got {chunk}")
+        self.chunk = chunk
+
+    @property
+    @abstractmethod
+    def sizes(self) -> SamHeadSize:
+        """The sizes in numbers."""
+
+    @property
+    def prompt_dim(self) -> int:
+        """Width of a prompt."""
+        return self.sizes.prompt_dim
+
+    def forward(self, features: Sequence[Tensor], prompts: Tensor, image_index: Tensor) -> Tensor:
+        """Draw one mask for each prompt ``[n, d]``, logits ``[n, 4h, 4w]``."""
+        images = self.prompt_encoder(features[0])
+        height, width = images.shape[2:]
+        positions = self.prompt_encoder.positions(height, width).to(images)
+        finer = self.finer_cells(features)
+
+        def draw(image: int, places: Tensor) -> Tensor:
+            own = [cells[image] for cells in finer]
+            masks: Tensor = self.mask_decoder(images[image], positions, prompts[places], own)
+            return masks
+
+        return draw_by_image(draw, image_index, len(images), self.chunk)
+
+    def finer_cells(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return the finer maps that the decoder takes up, in the order of doubled cells; as a rule none."""
+        return ()
+
 
 HEADS = 4
 """Heads that suit every width of prompts."""

@@ -14,7 +14,7 @@ from lasagna.core.batch import ImagePreparation
 from lasagna.errors import ConfigError
 from lasagna.modules.base import FeatureSpec, VisionEncoder
 from lasagna.modules.image_processors import SquashPreparation
-from lasagna.modules.sam2.image_network import ImageNetwork
+from lasagna.modules.sam2.networks import ImageNetwork
 from lasagna.modules.sam2.sizes import PRESETS, Name, Sam2Size
 from lasagna.modules.sam2.weights import read_sam2, read_vision_config
 

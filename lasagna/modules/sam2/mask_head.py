@@ -9,11 +9,11 @@ from torch import Tensor
 
 from lasagna.errors import ConfigError
 from lasagna.modules.base import FeatureSpec
-from lasagna.modules.sam.prompt_network import DensePrompts
-from lasagna.modules.sam.prompted import PromptedMaskHead
+from lasagna.modules.sam.cell_attention import once_doubled, twice_doubled
+from lasagna.modules.sam.mask_head import PromptedMaskHead
+from lasagna.modules.sam.prompt_encoder import DensePrompts
 from lasagna.modules.sam.sizes import SamHeadSize
-from lasagna.modules.sam.upscaling import once_doubled, twice_doubled
-from lasagna.modules.sam2.mask_network import Sam2MaskNetwork
+from lasagna.modules.sam2.networks import Sam2MaskNetwork
 from lasagna.modules.sam2.weights import read_decoder_size, read_sam2
 
 

@@ -15,7 +15,7 @@ from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules.checkpoints.files import fill, read_state
 from lasagna.modules.language_models.pretrained import find_folder, read_config
 from lasagna.modules.sam.sizes import SamHeadSize
-from lasagna.modules.sam2.names import from_original, from_transformers, unused_because
+from lasagna.modules.sam2.networks import from_original, from_transformers, unused_because
 from lasagna.modules.sam2.sizes import Shapes, decoder_size, published_size
 
 Network = TypeVar("Network", bound=nn.Module)

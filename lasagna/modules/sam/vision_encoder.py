@@ -11,7 +11,7 @@ from torch import Tensor
 from lasagna.core.batch import ImagePreparation
 from lasagna.modules.base import FeatureSpec, VisionEncoder
 from lasagna.modules.image_processors import SamPreparation
-from lasagna.modules.sam.image_network import ImageNetwork
+from lasagna.modules.sam.image_encoder import ImageNetwork
 from lasagna.modules.sam.sizes import PRESETS, SamSize, encoder_size
 from lasagna.modules.sam.weights import made_with, read_sam
 

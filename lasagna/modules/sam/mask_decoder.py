@@ -1,0 +1,228 @@
+"""SAM's mask decoder, of which one mask a prompt is computed.
+
+Notation: n: prompts; p: cells of the map; d: width; h, w: cells of the main map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from lasagna.modules.sam.cell_attention import double, draw, read_cells, write_cells
+from lasagna.modules.sam.layers import ChannelNorm, Layers, TwoLayers
+from lasagna.modules.sam.sizes import SamHeadSize
+
+
+class Attention(nn.Module):
+    """Multi-head attention of tokens to each other, of tokens to cells, and of cells to tokens.
+
+    Between tokens and cells no cell is projected: as a score is a product of three, token, weights and cell, the few
+    tokens are taken through the weights of both projections instead, into one vector a head that meets the cells as
+    they are; the same holds for what is read from the cells or written into them. That is the same up to rounding, and
+    all that grows with the map are two matrix products of ``h * t`` columns.
+
+    Args:
+        width: Width of tokens and cells.
+        heads: Number of heads.
+        inner: Width of all heads together.
+    """
+
+    def __init__(self, width: int, heads: int, inner: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q_proj = nn.Linear(width, inner)
+        self.k_proj = nn.Linear(width, inner)
+        self.v_proj = nn.Linear(width, inner)
+        self.out_proj = nn.Linear(inner, width)
+
+    def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Let tokens ``[n, t, d]`` see each other; same shape."""
+        projected = self.q_proj(queries), self.k_proj(keys), self.v_proj(values)
+        own, others, told = (self._split(part) for part in projected)
+        # written out, since torch's fused kernel goes backward slowly on CPUs for narrow heads
+        weights = (own * own.shape[3] ** -0.5 @ others.transpose(2, 3)).softmax(3)
+        seen = weights @ told
+        joined: Tensor = self.out_proj(seen.transpose(1, 2).flatten(2))
+        return joined
+
+    def of_image(self, tokens: Tensor, cells: Tensor, positions: Tensor) -> Tensor:
+        """Let tokens ``[n, t, d]`` see cells ``[m, p, d]`` at positions ``[p, d]``; the shape of the tokens."""
+        seen = read_cells(*self._probes(self.q_proj(tokens), self.k_proj), cells, positions)
+        by_head = seen.unflatten(1, (self.heads, -1))  # [n, h, t, d]
+        # the weights of a head sum up to one, so that the bias may come after them
+        own = by_head @ self._by_head(self.v_proj.weight).transpose(1, 2) + self._by_head(self.v_proj.bias)[:, None]
+        joined: Tensor = self.out_proj(own.transpose(1, 2).flatten(2))
+        return joined
+
+    def to_image(self, keys: Tensor, values: Tensor, cells: Tensor, positions: Tensor) -> Tensor:
+        """Add to cells ``[m, p, d]`` at positions ``[p, d]`` what they see of tokens ``[n, t, d]``, ``[n, p, d]``."""
+        written = self._split(self.v_proj(values)) @ self._by_head(self.out_proj.weight.T)  # [n, h, t, d]
+        written = written + self.out_proj.bias / self.heads  # the weights of all heads sum up to their number
+        probes = self._probes(self.k_proj(keys), self.q_proj)
+        return write_cells(*probes, written.flatten(1, 2), cells, positions, self.heads)
+
+    def _probes(self, tokens: Tensor, cells: nn.Linear) -> tuple[Tensor, Tensor]:
+        """Turn projected tokens into what meets cells before their projection, ``[n, h*t, d]``, and a bias."""
+        by_head = self._split(tokens)
+        scaled = by_head * by_head.shape[3] ** -0.5
+        probes, bias = scaled @ self._by_head(cells.weight), scaled @ self._by_head(cells.bias)[..., None]
+        return probes.flatten(1, 2), bias.flatten(1, 2)
+
+    def _by_head(self, weights: Tensor) -> Tensor:
+        by_head: Tensor = weights.unflatten(0, (self.heads, -1))
+        return by_head
+
+    def _split(self, tokens: Tensor) -> Tensor:
+        by_head: Tensor = tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)  # [n, h, t, c]
+        return by_head
+
+
+class TwoWayTransformer(nn.Module):
+    """Two-way blocks and a last look of the tokens at the image (arXiv 2304.02643, appendix A).
+
+    Args:
+        size: Sizes of the mask head.
+    """
+
+    def __init__(self, size: SamHeadSize) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([_TwoWayBlock(size, first=step == 0) for step in range(size.depth)])
+        self.final_attn_token_to_image = Attention(size.prompt_dim, size.heads, size.prompt_dim // 2)
+        self.norm_final_attn = nn.LayerNorm(size.prompt_dim)
+
+    def forward(self, tokens: Tensor, cells: Tensor, positions: Tensor, wanted: int) -> tuple[Tensor, Tensor]:
+        """Let tokens and cells look at each other.
+
+        Args:
+            tokens: Float ``[n, t, d]``.
+            cells: The image, the same for all prompts, float ``[1, p, d]``.
+            positions: Positions of the cells, float ``[p, d]``.
+            wanted: The one token of a prompt that is read afterwards.
+
+        Returns:
+            That token ``[n, d]`` and cells as each prompt sees them ``[n, p, d]``.
+        """
+        first = tokens
+        for layer in self.layers:
+            tokens, cells = layer(tokens, cells, first, positions)
+        tokens, first = (all_of[:, wanted : wanted + 1] for all_of in (tokens, first))
+        seen = self.final_attn_token_to_image.of_image(tokens + first, cells, positions)
+        return self.norm_final_attn(tokens + seen)[:, 0], cells
+
+
+class _TwoWayBlock(nn.Module):
+    def __init__(self, size: SamHeadSize, first: bool) -> None:
+        super().__init__()
+        width, heads = size.prompt_dim, size.heads
+        self.first = first
+        self.self_attn = Attention(width, heads, width)
+        self.norm1 = nn.LayerNorm(width)
+        self.cross_attn_token_to_image = Attention(width, heads, width // 2)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = TwoLayers(width, size.mlp_dim, nn.functional.relu)
+        self.norm3 = nn.LayerNorm(width)
+        self.norm4 = nn.LayerNorm(width)
+        self.cross_attn_image_to_token = Attention(width, heads, width // 2)
+
+    def forward(self, tokens: Tensor, cells: Tensor, start: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        if self.first:  # the tokens are their own positions still
+            tokens = self.norm1(self.self_attn(tokens, tokens, tokens))
+        else:
+            placed = tokens + start
+            tokens = self.norm1(tokens + self.self_attn(placed, placed, tokens))
+        tokens = self.norm2(tokens + self.cross_attn_token_to_image.of_image(tokens + start, cells, positions))
+        tokens = self.norm3(tokens + self.mlp(tokens))
+        return tokens, self.norm4(self.cross_attn_image_to_token.to_image(tokens + start, tokens, cells, positions))
+
+
+class MaskDecoder(nn.Module):
+    """Two-way transformer, upscaling, and a mask token that weighs the channels (arXiv 2304.02643, appendix A).
+
+    It is what SAM's and SAM 2's have in common; that of SAM 2 takes up finer maps (arXiv 2408.00714, appendix D).
+
+    Args:
+        size: Sizes of the mask decoder.
+        recompute: Whether training computes the two-way transformer a second time rather than keep what it computed;
+            the upscaling never keeps anything.
+    """
+
+    def __init__(self, size: SamHeadSize, recompute: bool = False) -> None:
+        super().__init__()
+        width = size.prompt_dim
+        self.recompute = recompute
+        self.transformer = TwoWayTransformer(size)
+        self.iou_token = nn.Embedding(1, width)
+        self.mask_tokens = nn.Embedding(size.masks, width)
+        self.output_upscaling = nn.Sequential(
+            nn.ConvTranspose2d(width, width // 4, 2, stride=2),
+            ChannelNorm(width // 4),
+            nn.GELU(),
+            nn.ConvTranspose2d(width // 4, width // 8, 2, stride=2),
+            nn.GELU(),
+        )
+        self.output_hypernetworks_mlps = nn.ModuleList([Layers(width, width, width // 8, 3)])
+
+    @property
+    def tokens_before(self) -> tuple[nn.Embedding, ...]:
+        """Tokens that stand before those of masks; they are there since all tokens look at each other."""
+        return (self.iou_token,)
+
+    def forward(self, image: Tensor, positions: Tensor, prompts: Tensor, finer: Sequence[Tensor] = ()) -> Tensor:
+        """Draw one mask for each of one image's prompts.
+
+        Args:
+            image: The image's main map, float ``[d, h, w]``.
+            positions: Positions of its cells, float ``[p, d]``.
+            prompts: Float ``[n, d]``.
+            finer: No maps, or two finer ones in the order of doubled cells, float ``[p, 4, d/4]`` and
+                ``[p, 4, 4, d/8]``.
+
+        Returns:
+            Mask logits, float ``[n, 4h, 4w]``.
+        """
+        before = torch.cat([token.weight for token in self.tokens_before])
+        own = torch.cat([before, self.mask_tokens.weight]).to(prompts)
+        tokens = torch.cat([own.expand(len(prompts), -1, -1), prompts[:, None]], 1)  # [n, t, d]
+        token, cells = self._transform(tokens, image.flatten(1).T[None], positions, len(before))
+        weights = self.output_hypernetworks_mlps[0](token)
+        return draw(lambda some: self._refine(some, finer), cells, weights, *image.shape[1:])
+
+    def _transform(self, *arguments: Tensor | int) -> tuple[Tensor, Tensor]:
+        if self.recompute and torch.is_grad_enabled():
+            again: tuple[Tensor, Tensor] = checkpoint(self.transformer, *arguments, use_reentrant=False)
+            return again
+        transformed: tuple[Tensor, Tensor] = self.transformer(*arguments)
+        return transformed
+
+    def _refine(self, cells: Tensor, finer: Sequence[Tensor]) -> Tensor:
+        """Double the map twice, ``[n, p, d]`` to ``[n, p, 4, 4, d/8]``, and take up a finer map, if any, each time."""
+        first, norm, _, second, _ = self.output_upscaling
+        assert isinstance(first, nn.ConvTranspose2d)
+        assert isinstance(norm, ChannelNorm)
+        assert isinstance(second, nn.ConvTranspose2d)
+        once = double(cells, first)
+        once = nn.functional.gelu(norm.last(once + finer[0] if finer else once))
+        twice = double(once, second)
+        return nn.functional.gelu(twice + finer[1] if finer else twice)
+
+
+class MaskNetwork(MaskDecoder):
+    """SAM's own.
+
+    The predictor of mask quality and the layers of the second and later masks are there for their names alone; they
+    are not computed and not trained.
+
+    Args:
+        size: Sizes of the mask decoder.
+        recompute: As for ``MaskDecoder``.
+    """
+
+    def __init__(self, size: SamHeadSize, recompute: bool = False) -> None:
+        super().__init__(size, recompute)
+        width = size.prompt_dim
+        others = [Layers(width, width, width // 8, 3).requires_grad_(False) for _ in range(size.masks - 1)]
+        self.output_hypernetworks_mlps.extend(others)
+        self.iou_prediction_head = Layers(width, size.iou_dim, size.masks, size.iou_depth).requires_grad_(False)
