@@ -42,7 +42,7 @@ from lasagna.datamodules.streaming.skipped import SkipTally
 from lasagna.modules import Assistant, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
 from lasagna.modules.tiny.weights import packaged_words
 from lasagna.tasks import Semantic
-from lasagna.tasks.run_facts import versions, write_json
+from lasagna.tasks.callbacks.run_facts import versions, write_json
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "data.json"
 NAMES = (*packaged_words()[10:90], *(f"thing {rank}" for rank in range(70)))

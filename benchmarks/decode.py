@@ -30,7 +30,7 @@ from lasagna.core.plotting import dress, new_figure, save
 from lasagna.modules.base import LanguageModel
 from lasagna.modules.decoding.cache import CachedPrompts
 from lasagna.modules.decoding.decoder import Decoder
-from lasagna.tasks.run_facts import versions, write_json
+from lasagna.tasks.callbacks.run_facts import versions, write_json
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 WAYS = ("whole sequence", "cached", "ordered")

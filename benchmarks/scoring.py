@@ -30,9 +30,9 @@ from lasagna.core.dialogue import Answer, AnsweredEntry, Dialogue, Entry
 from lasagna.core.masks import BoolMask, LabelMap
 from lasagna.modules.assistant import make_answer
 from lasagna.modules.decoding.decoder import Decoded
+from lasagna.tasks.callbacks.run_facts import versions, write_json
 from lasagna.tasks.metrics import MeanIoU, MMSegMeanIoU, ReferenceMeanIoU
 from lasagna.tasks.metrics.label_maps import top_of
-from lasagna.tasks.run_facts import versions, write_json
 
 SIZE = (480, 640)
 CATEGORIES = 150

@@ -16,7 +16,7 @@ from lasagna.__main__ import main as command
 from lasagna.cli.train import TrainingCLI, command_line, main, with_job
 from lasagna.core.masks import RLEMask
 from lasagna.errors import CheckpointError
-from lasagna.tasks.whole_files import WholeFiles
+from lasagna.tasks.callbacks.checkpoint import WholeFiles
 
 OWN_HEAD = """
 from lasagna.modules import TinyMaskHead

@@ -40,8 +40,7 @@ from lasagna.datamodules import ShardDataModule
 from lasagna.errors import LasagnaError
 from lasagna.modules.checkpoints.load import read_checkpoint
 from lasagna.tasks import RunSummary
-from lasagna.tasks.parts_table import PartsTable
-from lasagna.tasks.run_progress import RunProgress
+from lasagna.tasks.callbacks.progress import PartsTable, RunProgress
 from lasagna.tasks.training.module import AssistantTraining
 
 _WARNINGS = (

@@ -14,7 +14,7 @@ from lasagna.errors import ConfigError
 from lasagna.evaluating.answering import Job
 from lasagna.evaluating.passes import Pass
 from lasagna.modules.assistant import Assistant
-from lasagna.tasks.run_facts import versions
+from lasagna.tasks.callbacks.run_facts import versions
 
 
 def header_of(job: Job, passes: Sequence[Pass], assistant: Assistant) -> dict[str, Any]:

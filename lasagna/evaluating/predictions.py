@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lasagna.errors import ConfigError
-from lasagna.tasks.run_facts import write_json
+from lasagna.tasks.callbacks.run_facts import write_json
 
 HEADER = "evaluation.json"
 FORMAT = 1

@@ -11,8 +11,8 @@ from lasagna.core.pages import to_page
 from lasagna.evaluating.figures import draw_figures
 from lasagna.evaluating.scoring import Outcome
 from lasagna.evaluating.tables import to_markdown
-from lasagna.tasks.run_facts import write_json
-from lasagna.tasks.run_summary import SCORES, print_scores
+from lasagna.tasks.callbacks.run_facts import write_json
+from lasagna.tasks.callbacks.summary import SCORES, print_scores
 
 TITLE = "Evaluation"
 

@@ -16,8 +16,8 @@ from lasagna.core.record import Manifest, Record
 from lasagna.datamodules import ShardDataModule, Source, write_shards
 from lasagna.modules import Assistant, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
 from lasagna.tasks import Semantic
-from lasagna.tasks.case_choice import CaseChoice
-from lasagna.tasks.run_summary import PredictionSheet, RunSummary, read_scores
+from lasagna.tasks.callbacks.prediction_sheet import CaseChoice
+from lasagna.tasks.callbacks.summary import PredictionSheet, RunSummary, read_scores
 
 IMAGE = np.full((24, 24, 3), 100, dtype=np.uint8)
 MASK = np.eye(24, dtype=bool)

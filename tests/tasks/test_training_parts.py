@@ -20,10 +20,10 @@ from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules import Assistant, LoRA, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
 from lasagna.modules.checkpoints.weights import check_frozen, fingerprint
 from lasagna.tasks import AssistantTraining, Optimiser, RunLogger
+from lasagna.tasks.callbacks.checkpoint import WholeFiles
 from lasagna.tasks.training.ema import WeightAverage
 from lasagna.tasks.training.optimiser import schedule
 from lasagna.tasks.training.trainable import check_factors, freeze_others, settle_modes, trainable_sets, trained_state
-from lasagna.tasks.whole_files import WholeFiles
 
 ORIGINAL = Path(__file__).parents[2] / "configs" / "experiments" / "lasagna_original.yaml"
 

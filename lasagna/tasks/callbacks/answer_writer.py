@@ -7,7 +7,7 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
-from lasagna.tasks.run_facts import run_folder
+from lasagna.tasks.callbacks.run_facts import run_folder
 
 ANSWERS = "answers.jsonl"
 

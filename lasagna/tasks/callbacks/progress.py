@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from lightning import LightningModule, Trainer
+from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,6 +16,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
+from torch import nn
 
 
 class RunProgress(ProgressBar):
@@ -127,3 +130,33 @@ class RunProgress(ProgressBar):
         if self._progress is not None:
             self._progress.stop()
         self._progress = self._training = self._evaluation = None
+
+
+class PartsTable(Callback):
+    """Prints the parts before training, with their classes, parameters and trained parameters.
+
+    Lightning's own summary sees one module, the assistant, and estimates sizes that mixed precision makes wrong.
+    """
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the table, once."""
+        if trainer.is_global_zero:
+            Console().print(parts_table(getattr(pl_module, "assistant", pl_module)))
+
+
+def parts_table(module: nn.Module) -> Table:
+    """Return a row for each direct part that has parameters.
+
+    Args:
+        module: The assistant, built.
+    """
+    table = Table("part", "class")
+    for title in ("parameters", "trained"):
+        table.add_column(title, justify="right")
+    for name, part in module.named_children():
+        parameters = list(part.parameters())
+        if parameters:
+            trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+            total = sum(parameter.numel() for parameter in parameters)
+            table.add_row(name, type(part).__name__, f"{total:,}", f"{trained:,}")
+    return table

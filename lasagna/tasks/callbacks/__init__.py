@@ -1,0 +1,1 @@
+"""Callbacks of a run: checkpoints, progress, scores, pictures and answers."""
