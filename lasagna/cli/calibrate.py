@@ -10,11 +10,15 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from lasagna.calibrating.diagram import draw_reliability
-from lasagna.calibrating.fit import (
+from lasagna.datamodules import NegativeInjection, OrderRandomization, ShardDataModule, Source
+from lasagna.errors import ConfigError, check_counts
+from lasagna.modules.checkpoints.calibration import ALL, Calibration, checksum, write_calibration
+from lasagna.modules.checkpoints.load import load
+from lasagna.tasks.evaluation.calibration import (
     Scores,
     Truth,
     calibration_error,
+    draw_reliability,
     f1,
     fit_temperature,
     fit_threshold,
@@ -22,10 +26,6 @@ from lasagna.calibrating.fit import (
     negative_log_likelihood,
     scaled,
 )
-from lasagna.datamodules import NegativeInjection, OrderRandomization, ShardDataModule, Source
-from lasagna.errors import ConfigError, check_counts
-from lasagna.modules.checkpoints.calibration import ALL, Calibration, checksum, write_calibration
-from lasagna.modules.checkpoints.load import load
 from lasagna.tasks.semantic import Semantic
 from lasagna.tasks.training.module import answer
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from lasagna.errors import ConfigError, LasagnaError, check_counts
 
 if TYPE_CHECKING:
-    from lasagna.evaluating.answering import Job
-    from lasagna.evaluating.data_choice import DataChoice
-    from lasagna.evaluating.passes import Control
     from lasagna.modules.assistant import Assistant
+    from lasagna.tasks.evaluation.answering import Job
+    from lasagna.tasks.evaluation.data_choice import DataChoice
+    from lasagna.tasks.evaluation.passes import Control
     from lasagna.tasks.metrics import Decoding
 
 _DECODINGS: dict[str, tuple[Decoding, ...] | None] = {
@@ -72,7 +72,7 @@ def evaluate(
     """
     _check(ckpt, predictions, processes, limit, batch_size, threshold)
     from lasagna.datamodules.shards.reader import node
-    from lasagna.evaluating.answering import Job
+    from lasagna.tasks.evaluation.answering import Job
 
     if predictions is not None:
         job, header = _again(predictions, data, split)
@@ -113,9 +113,9 @@ def _check(
 
 def _choose(ckpt: Any, data: str | None, split: str) -> DataChoice:  # noqa: ANN401
     """Return the data that is asked for, or that of the training."""
-    from lasagna.evaluating.data_choice import choose_data
     from lasagna.modules.checkpoints.load import read_checkpoint
     from lasagna.modules.checkpoints.weights import CONFIG
+    from lasagna.tasks.evaluation.data_choice import choose_data
 
     return choose_data(data, split, read_checkpoint(ckpt).get(CONFIG))
 
@@ -123,7 +123,7 @@ def _choose(ckpt: Any, data: str | None, split: str) -> DataChoice:  # noqa: ANN
 def _answer(job: Job, processes: int) -> dict[str, Any]:
     """Answer what has no answer yet, or this process's part of it; return the header."""
     from lasagna.datamodules.shards.reader import Share, node
-    from lasagna.evaluating.launched import answer_first, answer_further
+    from lasagna.tasks.evaluation.processes import answer_first, answer_further
 
     part, parts = node()
     if parts == 1:
@@ -139,11 +139,9 @@ def _answer(job: Job, processes: int) -> dict[str, Any]:
 def _answer_here(job: Job, processes: int) -> dict[str, Any]:
     """Answer what has no answer yet, alone or in processes of its own; return the header."""
     from lasagna.core.locks import locked
-    from lasagna.evaluating.answering import answer_all
-    from lasagna.evaluating.header import header_of
-    from lasagna.evaluating.part_lock import check_free
-    from lasagna.evaluating.predictions import begin
-    from lasagna.evaluating.workers import answer_together
+    from lasagna.tasks.evaluation.answering import answer_all, header_of
+    from lasagna.tasks.evaluation.predictions import begin, check_free
+    from lasagna.tasks.evaluation.processes import answer_together
 
     passes, _ = job.passes()
     assistant: Assistant = job.assistant()
@@ -161,8 +159,8 @@ def _answer_here(job: Job, processes: int) -> dict[str, Any]:
 
 
 def _score(job: Job, header: dict[str, Any], out: Path) -> None:
-    from lasagna.evaluating.report import write_report
-    from lasagna.evaluating.scoring import score_passes
+    from lasagna.tasks.evaluation.report import write_report
+    from lasagna.tasks.evaluation.scoring import score_passes
 
     passes, _ = job.passes()
     write_report(score_passes(passes, job.out), header, out, job.out)
@@ -171,10 +169,9 @@ def _score(job: Job, header: dict[str, Any], out: Path) -> None:
 def _again(predictions: Path, data: str | None, split: str) -> tuple[Job, dict[str, Any]]:
     """Return the evaluation that a folder holds."""
     from lasagna.datamodules.shards.remote import refuse_commands
-    from lasagna.evaluating.answering import Job
-    from lasagna.evaluating.data_choice import DataChoice, choose_data
-    from lasagna.evaluating.header import check_data
-    from lasagna.evaluating.predictions import read_header
+    from lasagna.tasks.evaluation.answering import Job, check_data
+    from lasagna.tasks.evaluation.data_choice import DataChoice, choose_data
+    from lasagna.tasks.evaluation.predictions import read_header
 
     header = read_header(predictions)
     if data is None:

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, log_loss
 
-from lasagna.calibrating.fit import (
+from lasagna.cli.calibrate import fit
+from lasagna.tasks.evaluation.calibration import (
     calibration_error,
     f1,
     fit_temperature,
@@ -15,7 +16,6 @@ from lasagna.calibrating.fit import (
     reliability,
     scaled,
 )
-from lasagna.cli.calibrate import fit
 
 
 def drawn(temperature, count=20000, seed=0):

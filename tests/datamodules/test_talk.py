@@ -18,8 +18,8 @@ from lasagna.datamodules.streaming.sample import SampleMaker
 from lasagna.datamodules.streaming.skipped import SkipTally
 from lasagna.datamodules.streaming.stream import EvaluationStream
 from lasagna.errors import ConfigError, QueryError
-from lasagna.evaluating.passes import Pass
 from lasagna.tasks import VQA, Reasoning
+from lasagna.tasks.evaluation.passes import Pass
 
 TALK = (Turn("What is there?", "A ball."), Turn("What colour\n is it?", "Blue."), Turn("How many?", "One."))
 PIECES = [

@@ -24,10 +24,9 @@ from lasagna.datamodules import write_shards
 from lasagna.datamodules.shards.codec import decode_record
 from lasagna.datamodules.shards.manifest import read_manifest
 from lasagna.datamodules.shards.reader import Share, read_share
-from lasagna.evaluating.answering import answer_all, answer_some
-from lasagna.evaluating.part_lock import opened
-from lasagna.evaluating.predictions import predictions_file
 from lasagna.modules.checkpoints.calibration import Calibration, checksum, write_calibration
+from lasagna.tasks.evaluation.answering import answer_all, answer_some
+from lasagna.tasks.evaluation.predictions import opened, predictions_file
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +97,7 @@ def test_all_tasks_and_controls_of_a_folder_in_one_pass(whole):
 
 def test_scoring_again_needs_no_model(whole, monkeypatch, tmp_path):
     monkeypatch.setattr("lasagna.modules.checkpoints.load.load", None)
-    monkeypatch.setattr("lasagna.evaluating.answering.load", None)
+    monkeypatch.setattr("lasagna.tasks.evaluation.answering.load", None)
     main(["evaluate", "--predictions", str(whole), "--out", str(tmp_path / "again")])
     assert scores(tmp_path / "again") == scores(whole)
     assert (tmp_path / "again" / "report.md").read_text() == (whole / "report.md").read_text()
@@ -127,7 +126,7 @@ def test_processes_share_the_work_and_count_nothing_twice(place, whole, tmp_path
         return sum(answer_all(shared, part=part) for part in range(processes))
 
     # the parts one after the other: `answer_together` itself has a slow test
-    monkeypatch.setattr("lasagna.evaluating.workers.answer_together", in_turn)
+    monkeypatch.setattr("lasagna.tasks.evaluation.processes.answer_together", in_turn)
     run(place, tmp_path, "--data", place / "scenes", "--processes", 3, "--batch_size", 1, "--controls", "[]")
     assert [len(file.read_text().splitlines()) for file in sorted(tmp_path.glob("predictions-*"))] == [8, 4, 4]
     answered = lines(tmp_path)
@@ -189,7 +188,7 @@ def test_processes_of_a_launcher_are_told_what_keeps_them_from_it(place, tmp_pat
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     assert "leave --processes out" in refused(capsys, *ckpt, "--processes", 2)
-    monkeypatch.setattr("lasagna.evaluating.launched.PATIENCE", 0.0)
+    monkeypatch.setattr("lasagna.tasks.evaluation.processes.PATIENCE", 0.0)
     assert f"process 0 of 2 has not begun in {tmp_path}" in refused(capsys, *ckpt)
     monkeypatch.setenv("RANK", "0")
     assert "2 records of other processes have no answers" in refused(capsys, *ckpt, "--controls", "[]")
@@ -213,7 +212,7 @@ def test_an_interrupted_evaluation_goes_on(place, tmp_path, monkeypatch, capsys)
         answered.append(one.name)
         return answer_some(assistant, one, asked)
 
-    monkeypatch.setattr("lasagna.evaluating.answering.answer_some", interrupted)
+    monkeypatch.setattr("lasagna.tasks.evaluation.answering.answer_some", interrupted)
     with pytest.raises(SystemExit) as stopped:
         run(place, tmp_path, "--batch_size", 1, "--controls", "[]")
     assert stopped.value.code == 130
@@ -222,7 +221,7 @@ def test_an_interrupted_evaluation_goes_on(place, tmp_path, monkeypatch, capsys)
     assert "goes on" in refused(capsys, "--predictions", tmp_path)
     with (tmp_path / "predictions-000.jsonl").open("a") as stream:
         stream.write('{"pass": "scenes-sem')
-    monkeypatch.setattr("lasagna.evaluating.answering.answer_some", answer_some)
+    monkeypatch.setattr("lasagna.tasks.evaluation.answering.answer_some", answer_some)
     run(place, tmp_path, "--batch_size", 1, "--controls", "[]")
     assert len(lines(tmp_path)) == 4
     assert [line for line in lines(tmp_path) if line in before] == before
@@ -273,7 +272,7 @@ def test_records_are_known_by_their_keys_whatever_these_hold(place, renamed, tmp
     answered = lines(tmp_path / "all")
     assert {line["key"] for line in answered} == set(KEYS)
     assert all((tmp_path / "all" / name).is_file() for name in ("report.html", "00-scenes-semantic-answers.png"))
-    monkeypatch.setattr("lasagna.evaluating.answering.answer_some", None)
+    monkeypatch.setattr("lasagna.tasks.evaluation.answering.answer_some", None)
     run(place, tmp_path / "all", "--data", renamed, "--controls", "[]")
     assert lines(tmp_path / "all") == answered
     main(["evaluate", "--predictions", str(tmp_path / "all"), "--out", str(tmp_path / "again")])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lasagna.core.dialogue import Dialogue, Entry
-from lasagna.evaluating.presence_controls import Companions, balanced, noise
+from lasagna.tasks.evaluation.passes import Companions, balanced, noise
 
 NAMES = ("sky", "sea", "ship", "dog", "cat", "sofa")
 

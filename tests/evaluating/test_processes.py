@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 
 from lasagna.core.locks import BusyError
-from lasagna.evaluating.part_lock import check_free, opened
-from lasagna.evaluating.predictions import predictions_file
+from lasagna.tasks.evaluation.predictions import check_free, opened, predictions_file
 
 POOL = """
 import os, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from lasagna.evaluating.parent_watch import end_with_parent
+from lasagna.tasks.evaluation.processes import end_with_parent
 if __name__ == "__main__":
     with ProcessPoolExecutor(2, get_context("spawn"), initializer=end_with_parent) as pool:
         print(pool.submit(os.getpid).result(), flush=True)

@@ -3,8 +3,8 @@
 import math
 from types import SimpleNamespace
 
-from lasagna.evaluating.score_table import all_scores, main_scores
-from lasagna.evaluating.scoring import Outcome
+from lasagna.tasks.evaluation.report import all_scores, main_scores
+from lasagna.tasks.evaluation.scoring import Outcome
 
 
 def test_ways_of_decoding_stand_beside_each_other():

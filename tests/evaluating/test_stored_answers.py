@@ -9,10 +9,9 @@ import pytest
 
 from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.errors import RecordError
-from lasagna.evaluating.pictures import choose
-from lasagna.evaluating.quality import quality
-from lasagna.evaluating.scoring import Judged
-from lasagna.evaluating.stored_answers import from_json, to_json
+from lasagna.tasks.evaluation.figures import choose
+from lasagna.tasks.evaluation.predictions import from_json, to_json
+from lasagna.tasks.evaluation.scoring import Judged, quality
 from lasagna.tasks.metrics import MeanIoU, MMSegMeanIoU, Presence, ReferenceMeanIoU, ReferringIoU
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tasks" / "metrics"))

@@ -7,13 +7,21 @@ dialogue its "kind", "query" and "answers" by decoding. A line that was cut shor
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+import numpy as np
+
+from lasagna.core.dialogue import Answer, AnsweredEntry
+from lasagna.core.locks import held
+from lasagna.core.masks import BoolMask, RLEMask
+from lasagna.core.overlaps import TopMap
 from lasagna.errors import ConfigError
 from lasagna.tasks.callbacks.run_facts import write_json
+from lasagna.tasks.metrics.label_maps import top_of
 
 HEADER = "evaluation.json"
 FORMAT = 1
@@ -150,3 +158,89 @@ def _place(text: bytes) -> Place | None:
         return str(line["pass"]), str(line["key"])
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def opened(file: Path) -> AbstractContextManager[TextIO]:
+    """Open a file of answers, to add to it; nobody else can until it is closed.
+
+    Raises:
+        BusyError: If another process is adding to it.
+    """
+    return held(
+        file,
+        f"another process still adds answers to {file}; wait until it has ended, end it, or choose another folder with "
+        "--out",
+    )
+
+
+def check_free(folder: Path, first: int = 0) -> None:
+    """Check that no process of an earlier evaluation is still at it.
+
+    Args:
+        folder: The folder of the evaluation.
+        first: The first part that is looked at.
+
+    Raises:
+        BusyError: If one is.
+    """
+    for file in predictions_files(folder):
+        if file >= predictions_file(folder, first):
+            with opened(file):
+                pass
+
+
+def to_json(answer: Answer) -> dict[str, Any]:
+    """Return an answer as plain data."""
+    tops = _tops(answer)
+    entries = [_entry(entry, tops.get(rank)) for rank, entry in enumerate(answer.entries)]
+    return {"text": answer.text, "faults": list(answer.faults), "entries": entries}
+
+
+def from_json(stored: Mapping[str, Any], size: tuple[int, int]) -> Answer:
+    """Return a stored answer.
+
+    Args:
+        stored: What ``to_json`` returned.
+        size: Height and width of its image.
+
+    Raises:
+        RecordError: If a mask is none, or of another size.
+        KeyError, TypeError, ValueError: If it is otherwise no stored answer.
+    """
+    entries, top = [], TopMap(size)
+    for rank, entry in enumerate(stored["entries"]):
+        entries.append(_answered(entry, size))
+        mask = entries[-1].mask if entry.get("top") is None else _decoded(entry["top"], size)
+        if mask is not None and entries[-1].present:
+            top.add_whole(rank, mask, 0)
+    return Answer(str(stored["text"]), tuple(entries), tuple(map(str, stored["faults"])), top)
+
+
+def _tops(answer: Answer) -> dict[int, RLEMask]:
+    """Return for each mask that others overlap where it lies on top."""
+    masks = [(rank, entry.mask) for rank, entry in enumerate(answer.entries) if entry.mask is not None]
+    if len(masks) < 2:
+        return {}
+    covered = np.zeros(masks[0][1].shape, dtype=np.uint16)
+    for _, mask in masks:
+        covered += mask
+    contested = covered > 1
+    if not contested.any():
+        return {}
+    ranks = top_of(answer, contested.shape).ranks()
+    return {rank: RLEMask.from_array(ranks == rank) for rank, mask in masks if (mask & contested).any()}
+
+
+def _entry(entry: AnsweredEntry, top: RLEMask | None) -> dict[str, Any]:
+    mask = None if entry.mask is None else RLEMask.from_array(entry.mask).to_json()
+    plain = {"name": entry.name, "present": entry.present, "score": entry.score, "confidence": entry.confidence}
+    return plain | {"mask": mask} | ({} if top is None else {"top": top.to_json()})
+
+
+def _answered(stored: Mapping[str, Any], size: tuple[int, int]) -> AnsweredEntry:
+    name, score, confidence = str(stored["name"]), float(stored["score"]), float(stored["confidence"])
+    return AnsweredEntry(name, bool(stored["present"]), score, _decoded(stored.get("mask"), size), confidence)
+
+
+def _decoded(code: Mapping[str, Any] | Sequence[Any] | None, size: tuple[int, int]) -> BoolMask | None:
+    return None if code is None else RLEMask.from_json(code, size).decode()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 from torchmetrics import MetricCollection
 
@@ -16,11 +17,9 @@ from lasagna.core.dialogue import Answer, Dialogue
 from lasagna.core.prompt_format import normalise
 from lasagna.datamodules.shards.codec import record_key
 from lasagna.errors import ConfigError, RecordError
-from lasagna.evaluating.passes import Asked, Pass
-from lasagna.evaluating.predictions import StoredLines, read_lines
-from lasagna.evaluating.quality import quality
-from lasagna.evaluating.stored_answers import from_json
 from lasagna.tasks import Reasoning, Referring, Semantic, Task
+from lasagna.tasks.evaluation.passes import Asked, Pass
+from lasagna.tasks.evaluation.predictions import StoredLines, from_json, read_lines
 from lasagna.tasks.metrics import (
     Decoding,
     DialogueMetric,
@@ -31,8 +30,38 @@ from lasagna.tasks.metrics import (
     ReferringIoU,
     TeacherForcedIoU,
 )
-from lasagna.tasks.metrics.base import answered_by_name, entries_by_name
+from lasagna.tasks.metrics.answer_accuracy import normalise_answer
+from lasagna.tasks.metrics.base import answered_by_name, answered_mask, entries_by_name, image_size
 from lasagna.tasks.metrics.mean_iou import iou_by_category
+from lasagna.tasks.metrics.phrase_iou import grefcoco_iou, overlap
+
+
+def quality(dialogue: Dialogue, answer: Answer) -> float | None:
+    """Return how good an answer is, in [0, 1]; None if there is nothing to tell by.
+
+    A question is answered right or wrong. Otherwise it is the mean IoU over the names that are there or are called
+    present (a name that is neither has nothing to show); a list of which nothing is there and nothing is claimed has 1.
+    """
+    if dialogue.kind == "question":
+        return float(normalise_answer(answer.text) == normalise_answer(dialogue.text))
+    truth, answered = entries_by_name(dialogue.entries), answered_by_name(answer)
+    size = image_size(dialogue, answer)
+    if size is None:
+        there = [entry.present for entry in dialogue.entries] + [entry.present for entry in answer.entries]
+        return 0.0 if any(there) else 1.0
+    ignore = None if dialogue.ignore is None else dialogue.ignore.decode()
+    nothing, found = np.zeros(size, dtype=bool), []
+    for name in truth.keys() | answered.keys():
+        entry, claim = truth.get(name), answered_mask(answered.get(name), size)
+        target = entry is not None and entry.present
+        called = name in answered and answered[name].present
+        if target and entry is not None:
+            mask = nothing if entry.mask is None else entry.mask.decode()
+            found.append(grefcoco_iou(overlap(mask, nothing if claim is None else claim, ignore, target=True)))
+        elif called:
+            found.append(0.0)
+    return float(np.mean(found)) if found else 1.0
+
 
 Answered = tuple[Dialogue, dict[Decoding, Answer]]
 

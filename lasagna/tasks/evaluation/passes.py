@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
+from itertools import islice, permutations
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lasagna.core.dialogue import Dialogue
+from lasagna.core.prompt_format import normalise
 from lasagna.core.record import Record
 from lasagna.core.seeding import generator
 from lasagna.datamodules import ShardDataModule, Source
@@ -19,9 +21,70 @@ from lasagna.datamodules.shards.codec import decode_record
 from lasagna.datamodules.shards.reader import RawSample, Share, read_share
 from lasagna.datamodules.strategies import Strategy
 from lasagna.errors import ConfigError, RecordError
-from lasagna.evaluating.presence_controls import Companions, Names, balanced, noise
 from lasagna.tasks import Reasoning, Referring, Semantic, Task
 from lasagna.tasks.metrics import Decoding
+
+Names = Literal["asked", "same-set", "co-occurring"]
+
+
+@dataclass(frozen=True)
+class Companions:
+    """How often categories are in one picture.
+
+    Args:
+        pictures: Category to the number of pictures that show it.
+        together: Pair of categories to the number of pictures that show both.
+    """
+
+    pictures: Counter[str] = field(default_factory=Counter)
+    together: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    @classmethod
+    def count(cls, records: Iterable[Record]) -> Companions:
+        """Count the categories of some records."""
+        found = cls()
+        for record in records:
+            names = [normalise(name) for name in record.category_masks()]
+            found.pictures.update(names)
+            found.together.update(permutations(names, 2))
+        return found
+
+    def likelihood(self, name: str, present: Iterable[str]) -> float:
+        """Return the mean share of the pictures with a present category that show the name too."""
+        name = normalise(name)
+        shares = [
+            self.together[one, name] / self.pictures[one] for one in map(normalise, present) if self.pictures[one]
+        ]
+        return sum(shares) / len(shares) if shares else 0.0
+
+
+def balanced(dialogue: Dialogue, rng: np.random.Generator, companions: Companions | None = None) -> Dialogue | None:
+    """Ask for all present names and as many absent ones, in random order.
+
+    Args:
+        dialogue: A complex query as its task asks it: every name that is present or known to be absent.
+        rng: The generator that belongs to the record.
+        companions: Where given, the absent names are those that are likeliest beside the present ones; else any.
+
+    Returns:
+        The dialogue; None if it is not complex, or has no present or no absent name.
+    """
+    present = [entry.name for entry in dialogue.entries if entry.present]
+    known = {normalise(name) for name in present}
+    absent = [name for name in dialogue.query if normalise(name) not in known]
+    if dialogue.kind != "complex" or not present or not absent:
+        return None
+    absent = [absent[place] for place in rng.permutation(len(absent))]
+    if companions is not None:
+        absent.sort(key=lambda name: -companions.likelihood(name, present))
+    names = [*present, *absent[: len(present)]]
+    return dialogue.with_answer([names[place] for place in rng.permutation(len(names))], dialogue.entries)
+
+
+def noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return an image of the same size in which nothing is to be seen, uint8 ``[H, W, 3]``."""
+    return rng.integers(0, 256, image.shape, dtype=np.uint8)
+
 
 Control = Literal["blind", "same-set", "co-occurring"]
 CONTROLS: tuple[Control, ...] = ("blind", "same-set", "co-occurring")

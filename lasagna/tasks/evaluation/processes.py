@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+from threading import Thread
 from time import monotonic, sleep
 from typing import Any
+
+import torch
 
 from lasagna.core.locks import locked
 from lasagna.datamodules.shards.codec import record_key
 from lasagna.datamodules.shards.reader import Share
 from lasagna.errors import LasagnaError
-from lasagna.evaluating.answering import Job, answer_all, own_device
-from lasagna.evaluating.header import header_of
-from lasagna.evaluating.part_lock import check_free
-from lasagna.evaluating.passes import Pass
-from lasagna.evaluating.predictions import HEADER, Place, begin, join, predictions_files, read_lines
+from lasagna.tasks.evaluation.answering import Job, answer_all, header_of, own_device
+from lasagna.tasks.evaluation.passes import Pass
+from lasagna.tasks.evaluation.predictions import HEADER, Place, begin, check_free, join, predictions_files, read_lines
 
 PATIENCE = 1800.0
 """Seconds without any new answer after which the others are given up."""
@@ -111,3 +116,46 @@ def _wait(ready: Callable[[], bool], progress: Callable[[], object], problem: Ca
                 "all processes: look at what the others say, and give the same command again, and it goes on"
             )
         sleep(_PAUSE)
+
+
+def end_with_parent() -> None:
+    """End this process at once when its parent has ended; for the beginning of a worker of ``multiprocessing``."""
+    parent = parent_process()
+    if parent is not None:
+        Thread(target=_watch, args=(parent.sentinel,), name="parent-watch", daemon=True).start()
+
+
+def _watch(sentinel: int) -> None:
+    wait([sentinel])
+    # nobody is left to take an exception, and other threads may be in the middle of a computation
+    os._exit(1)
+
+
+def answer_together(job: Job, processes: int) -> int:
+    """Answer what has no answer yet; return how many records were answered.
+
+    Each process loads the model and takes every so-many-th record; on several GPUs each takes one. What was answered
+    before a fault stays. The processes end with this one, however it ends.
+
+    Args:
+        job: The evaluation.
+        processes: How many processes.
+
+    Raises:
+        LasagnaError: If a process ended without a word, e.g. for want of memory; other faults as they are.
+    """
+    shared = replace(job, processes=processes)
+    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=end_with_parent) as pool:
+        futures = [pool.submit(_part, shared, part, torch.get_num_threads()) for part in range(processes)]
+        try:
+            return sum(future.result() for future in futures)
+        except BrokenProcessPool as fault:
+            raise LasagnaError(
+                f"processes: one of {processes} was ended from outside, perhaps for want of memory; give the same "
+                "command with fewer, and it goes on"
+            ) from fault
+
+
+def _part(job: Job, part: int, threads: int) -> int:
+    torch.set_num_threads(max(1, threads // job.processes))
+    return answer_all(replace(job, device=own_device(job.device, part)), part=part)

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from lasagna.core.batch import Query
 from lasagna.core.dialogue import Answer
 from lasagna.datamodules import collate, prepare_sample
 from lasagna.datamodules.shards.codec import record_key
 from lasagna.datamodules.shards.reader import Share
-from lasagna.errors import LasagnaError
-from lasagna.evaluating.data_choice import DataChoice
-from lasagna.evaluating.part_lock import opened
-from lasagna.evaluating.passes import Asked, Control, Pass, make_passes
-from lasagna.evaluating.predictions import mend, predictions_file, read_lines
-from lasagna.evaluating.stored_answers import to_json
+from lasagna.errors import ConfigError, LasagnaError
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.checkpoints.calibration import Calibration, read_calibration
 from lasagna.modules.checkpoints.load import load
+from lasagna.tasks.callbacks.run_facts import versions
+from lasagna.tasks.evaluation.data_choice import DataChoice
+from lasagna.tasks.evaluation.passes import Asked, Control, Pass, make_passes
+from lasagna.tasks.evaluation.predictions import mend, opened, predictions_file, read_lines, to_json
 from lasagna.tasks.metrics import Decoding
 from lasagna.tasks.training.module import answer, queries_of
 
@@ -182,3 +183,55 @@ def _dialogue(query: Query, given: dict[Decoding, Answer]) -> dict[str, Any]:
 def _batched(asked: Iterator[Asked], size: int) -> Iterator[list[Asked]]:
     while some := list(islice(asked, size)):
         yield some
+
+
+def header_of(job: Job, passes: Sequence[Pass], assistant: Assistant) -> dict[str, Any]:
+    """Return the header of an evaluation, as plain data."""
+    return {
+        "checkpoint": str(job.ckpt),
+        "weights": weights_digest(assistant),
+        "data": job.data.recipe,
+        "split": job.data.split,
+        "passes": [one.about() for one in passes],
+        "decodings": None if job.decodings is None else list(job.decodings),
+        "teacher_forced": job.teacher_forced,
+        "controls": list(job.controls),
+        "limit": job.limit,
+        "seed": job.seed,
+        "thresholds": {
+            "presence": job.thresholds(passes, assistant),
+            "temperature": assistant.presence_temperature,
+            "mask": assistant.mask_threshold,
+        },
+        "device": str(assistant.device),
+        "versions": versions(),
+    }
+
+
+def weights_digest(module: nn.Module) -> str:
+    """Return a checksum of all weights."""
+    digest = blake2b(digest_size=16)
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def check_data(header: Mapping[str, Any], passes: Sequence[Pass], folder: Path) -> None:
+    """Check that the data is what was asked about.
+
+    Raises:
+        ConfigError: If passes or shards are others; names the first.
+    """
+    stored = {one["name"]: one for one in header["passes"]}
+    here = {one.name: one.about() for one in passes}
+    if stored.keys() != here.keys():
+        raise ConfigError(
+            f"predictions: {str(folder)!r} has answers of {', '.join(stored)}; the data has {', '.join(here)}"
+        )
+    for name, about in here.items():
+        if changed := [part for part in about if about[part] != stored[name].get(part)]:
+            raise ConfigError(
+                f"predictions: {str(folder)!r} is about other images or questions: {', '.join(changed)} of {name!r} "
+                "differ; give the data that was asked about, or leave --data out"
+            )
