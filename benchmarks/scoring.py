@@ -32,7 +32,7 @@ from lasagna.modules.assistant import make_answer
 from lasagna.modules.decoding.decoder import Decoded
 from lasagna.tasks.callbacks.run_facts import versions, write_json
 from lasagna.tasks.metrics import MeanIoU, MMSegMeanIoU, ReferenceMeanIoU
-from lasagna.tasks.metrics.label_maps import top_of
+from lasagna.tasks.metrics.mean_iou import top_of
 
 SIZE = (480, 640)
 CATEGORIES = 150

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from lasagna.score_name import ScoreName
+from lasagna.tasks.metrics.names import ScoreName
 
 Series = list[tuple[float, float]]
 

@@ -8,7 +8,7 @@ from PIL import Image
 from lasagna.cli.sweeps.intervals import Interval, mean_interval
 from lasagna.cli.sweeps.plots import bounds, draw_scores, group_by_length, group_by_quantity, is_rate
 from lasagna.cli.sweeps.report import ReportError, collect_runs, report, tabulate
-from lasagna.score_name import Length, ScoreName
+from lasagna.tasks.metrics.names import Length, ScoreName
 
 
 def write_run(folder, scores, status="finished", stage="test"):

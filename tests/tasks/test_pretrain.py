@@ -12,10 +12,9 @@ from lasagna.datamodules.scenes import CATEGORIES, COLOURS, draw_scene
 from lasagna.modules.tiny.tokenizer import NO, YES
 from lasagna.modules.tiny.weights import packaged_words
 from lasagna.tasks.pretrain.language_model import ReadingStage
-from lasagna.tasks.pretrain.lessons import lesson
 from lasagna.tasks.pretrain.mask_head import MaskHeadStage
-from lasagna.tasks.pretrain.scene_pool import ScenePool
-from lasagna.tasks.pretrain.symbols import FAINT, GRID, SYMBOLS, occupancy, symbol_grid
+from lasagna.tasks.pretrain.stage import ScenePool
+from lasagna.tasks.pretrain.text_rows import FAINT, GRID, SYMBOLS, lesson, occupancy, symbol_grid
 from lasagna.tasks.pretrain.vision_encoder import EncoderStage
 from lasagna.tasks.pretrain.words import vocabulary
 

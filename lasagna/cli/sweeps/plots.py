@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from lasagna.cli.sweeps.intervals import Interval
 from lasagna.core.plotting import dress, new_figure, save
-from lasagna.score_name import Length, ScoreName
+from lasagna.tasks.metrics.names import Length, ScoreName
 
 _LOSSES = {"loss", "ce", "bce", "dice", "lr"}
 

@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from lasagna.datamodules import ShardDataModule
-from lasagna.score_name import ScoreName
 from lasagna.tasks.callbacks.prediction_sheet import PredictionSheet
 from lasagna.tasks.callbacks.run_facts import machine, run_folder, seeds, versions, write_json
 from lasagna.tasks.curves import draw_curves
+from lasagna.tasks.metrics.names import ScoreName
 
 __all__ = ["PredictionSheet", "RunSummary", "print_scores", "read_scores"]
 

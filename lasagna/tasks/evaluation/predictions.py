@@ -21,7 +21,7 @@ from lasagna.core.masks import BoolMask, RLEMask
 from lasagna.core.overlaps import TopMap
 from lasagna.errors import ConfigError
 from lasagna.tasks.callbacks.run_facts import write_json
-from lasagna.tasks.metrics.label_maps import top_of
+from lasagna.tasks.metrics.mean_iou import top_of
 
 HEADER = "evaluation.json"
 FORMAT = 1

@@ -3,12 +3,11 @@
 from lasagna.tasks.metrics.answer_accuracy import AnswerAccuracy
 from lasagna.tasks.metrics.base import DialogueMetric, collect
 from lasagna.tasks.metrics.mean_iou import MeanIoU
-from lasagna.tasks.metrics.mmseg_iou import MMSegMeanIoU
+from lasagna.tasks.metrics.names import PROTOCOLS, QUANTITIES, Decoding, Quantity, quantity_of, score_key
 from lasagna.tasks.metrics.order import AnswerOrder
 from lasagna.tasks.metrics.phrase_iou import PhraseIoU, ReasoningIoU, ReferringIoU, TeacherForcedIoU
 from lasagna.tasks.metrics.presence import Presence, PresenceByLength
-from lasagna.tasks.metrics.protocols import PROTOCOLS, QUANTITIES, Decoding, Quantity, quantity_of, score_key
-from lasagna.tasks.metrics.reference_iou import ReferenceMeanIoU
+from lasagna.tasks.metrics.reference_iou import MMSegMeanIoU, ReferenceMeanIoU
 
 __all__ = [
     "PROTOCOLS",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lasagna.core.dialogue import Answer, Dialogue
 from lasagna.tasks.metrics.base import DialogueMetric, ratio
-from lasagna.tasks.metrics.protocols import Decoding
+from lasagna.tasks.metrics.names import Decoding
 
 AnswerType = Literal["yes-no", "number", "other"]
 ANSWER_TYPES: tuple[AnswerType, ...] = get_args(AnswerType)

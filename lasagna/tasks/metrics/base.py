@@ -14,7 +14,7 @@ from torchmetrics import Metric, MetricCollection
 from lasagna.core.dialogue import Answer, AnsweredEntry, Dialogue, Entry
 from lasagna.core.masks import BoolMask
 from lasagna.core.prompt_format import normalise
-from lasagna.tasks.metrics.protocols import Decoding, score_key
+from lasagna.tasks.metrics.names import Decoding, score_key
 
 
 class DialogueMetric(Metric):

@@ -11,7 +11,7 @@ from torch import Tensor
 from lasagna.core.dialogue import Answer, Dialogue
 from lasagna.core.prompt_format import Fault, normalise
 from lasagna.tasks.metrics.base import DialogueMetric, ratio
-from lasagna.tasks.metrics.protocols import Decoding
+from lasagna.tasks.metrics.names import Decoding
 
 FAULTS: tuple[str, ...] = get_args(Fault)
 

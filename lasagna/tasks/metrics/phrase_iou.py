@@ -23,7 +23,7 @@ from lasagna.tasks.metrics.base import (
     image_size,
     ratio,
 )
-from lasagna.tasks.metrics.protocols import Decoding
+from lasagna.tasks.metrics.names import Decoding
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from lasagna.core.dialogue import Answer, Dialogue
 from lasagna.core.prompt_format import normalise
 from lasagna.tasks.metrics.base import DialogueMetric, answered_by_name, entries_by_name, ratio
-from lasagna.tasks.metrics.protocols import Decoding
+from lasagna.tasks.metrics.names import Decoding
 
 
 def presence_counts(dialogue: Dialogue, answer: Answer) -> tuple[int, int, int, int]:

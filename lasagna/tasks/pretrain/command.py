@@ -13,10 +13,10 @@ from torch import nn
 from lasagna.errors import ConfigError
 from lasagna.modules.tiny.weights import load_packaged, save_packaged
 from lasagna.tasks.pretrain.language_model import ReadingStage
-from lasagna.tasks.pretrain.lessons import Lesson, make_lessons
 from lasagna.tasks.pretrain.mask_head import MaskHeadStage
 from lasagna.tasks.pretrain.projector import ProjectorStage
-from lasagna.tasks.pretrain.scene_pool import draw_pool
+from lasagna.tasks.pretrain.stage import draw_pool
+from lasagna.tasks.pretrain.text_rows import Lesson, make_lessons
 from lasagna.tasks.pretrain.vision_encoder import EncoderStage
 from lasagna.tasks.pretrain.words import write_vocabulary
 

@@ -15,10 +15,18 @@ from lasagna.modules.base import FeatureSpec
 from lasagna.modules.tiny import TinyLanguageModel
 from lasagna.modules.tiny.tokenizer import IMAGE, NO, YES
 from lasagna.modules.tiny.vision_encoder import TinyVisionEncoder
-from lasagna.tasks.pretrain.lessons import Lesson, Pointer
 from lasagna.tasks.pretrain.stage import Stage
-from lasagna.tasks.pretrain.symbols import GRID, SYMBOLS
-from lasagna.tasks.pretrain.text_rows import Row, TextBatch, pointing_row, question_row, stack_rows
+from lasagna.tasks.pretrain.text_rows import (
+    GRID,
+    SYMBOLS,
+    Lesson,
+    Pointer,
+    Row,
+    TextBatch,
+    pointing_row,
+    question_row,
+    stack_rows,
+)
 from lasagna.tasks.pretrain.words import NOUNS
 
 TOKENS = 3072

@@ -15,8 +15,7 @@ from lasagna.core.batch import IGNORE_PIXEL
 from lasagna.datamodules.scenes import CATEGORIES, COLOURS, THINGS, VOID, Scene
 from lasagna.modules.losses import mask_terms
 from lasagna.modules.tiny import TinyMaskHead, TinyVisionEncoder
-from lasagna.tasks.pretrain.scene_pool import ScenePool
-from lasagna.tasks.pretrain.stage import Stage
+from lasagna.tasks.pretrain.stage import ScenePool, Stage
 from lasagna.tasks.pretrain.vision_encoder import relight
 
 WAVES = 6

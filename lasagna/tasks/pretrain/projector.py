@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from lasagna.modules.tiny import TinyVisionEncoder
 from lasagna.tasks.pretrain.language_model import ReadingStage
-from lasagna.tasks.pretrain.scene_pool import ScenePool
-from lasagna.tasks.pretrain.stage import Stage
-from lasagna.tasks.pretrain.symbols import symbol_grid
+from lasagna.tasks.pretrain.stage import ScenePool, Stage
+from lasagna.tasks.pretrain.text_rows import symbol_grid
 from lasagna.tasks.pretrain.vision_encoder import relight
 
 ProjectorBatch = tuple[Tensor, Tensor]

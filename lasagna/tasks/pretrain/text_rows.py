@@ -7,18 +7,131 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.progress import track
 from torch import Tensor
 
 from lasagna.core.batch import IGNORE_LABEL, TextPreparation
 from lasagna.core.dialogue import Kind
 from lasagna.core.prompt_formats import TINY
+from lasagna.core.seeding import generator
+from lasagna.datamodules.scenes import CATEGORIES, COLOURS, THINGS, VOID, Scene, ask, describe, draw_scene, riddles
 from lasagna.modules.tiny.tokenizer import IMAGE, NO, YES
-from lasagna.tasks.pretrain.lessons import Pointer
+from lasagna.tasks.pretrain.stage import NO_COLOUR, colour_map
+
+SYMBOLS = (*CATEGORIES, *COLOURS, "centre")
+GRID = 6
+FAINT = 0.04
+"""Share of a cell under which a category goes unnoticed."""
+
+
+def symbol_grid(scene: Scene) -> NDArray[np.float16]:
+    """Return how strongly each symbol shows in each cell, ``[i, s]``: the square root of its share of the cell."""
+    categories = _shares(scene.labels, len(CATEGORIES), VOID)
+    colours = _shares(colour_map(scene), len(COLOURS), NO_COLOUR)
+    categories[:, -len(THINGS) :] *= 1.5
+    return np.concatenate([categories, colours, _centres(scene)], 1).astype(np.float16)
+
+
+def occupancy(mask: NDArray[np.bool_]) -> NDArray[np.float16]:
+    """Return the share of each cell that a mask covers, scaled so that its fullest cell is 1, ``[i]``."""
+    shares = _cells(mask.astype(np.float32)).mean(1)
+    return np.asarray(shares / max(shares.max(), 1e-6), dtype=np.float16)
+
+
+def _cells(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    side = values.shape[0] // GRID
+    cells = values[: side * GRID, : side * GRID].reshape(GRID, side, GRID, side)
+    return cells.transpose(0, 2, 1, 3).reshape(GRID * GRID, side * side)
+
+
+def _shares(values: NDArray[np.integer], count: int, nothing: int) -> NDArray[np.float32]:
+    cells = _cells(values.astype(np.float32)).astype(np.int64)
+    shares = np.stack([(cells == value).mean(1) for value in range(count)], 1)
+    return np.sqrt(np.where(shares >= FAINT, shares, 0)).astype(np.float32)
+
+
+def _centres(scene: Scene) -> NDArray[np.float32]:
+    counts = np.zeros((GRID, GRID), dtype=np.float32)
+    for thing in scene.things:
+        row, column = (min(int(place * GRID / scene.size), GRID - 1) for place in thing.centre)
+        counts[row, column] += 1
+    return counts.reshape(-1, 1)
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """A text that points at something, or at nothing.
+
+    Args:
+        text: A phrase, a riddle or a category.
+        kind: "referring", "reasoning" or "complex".
+        where: Share of each cell that it covers, ``[i]``, or None if it fits nothing.
+    """
+
+    text: str
+    kind: Kind
+    where: NDArray[np.float16] | None
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One scene without its pixels.
+
+    Args:
+        symbols: What each cell holds, ``[i, s]``.
+        categories: Each category of the scenes, with where it is.
+        pointers: Phrases and riddles, with where they point.
+        questions: Questions and their answers.
+    """
+
+    symbols: NDArray[np.float16]
+    categories: tuple[Pointer, ...]
+    pointers: tuple[Pointer, ...]
+    questions: tuple[tuple[str, str], ...]
+
+
+def lesson(scene: Scene, rng: np.random.Generator, count: int = 12) -> Lesson:
+    """Make the lesson of a scene, with ``count`` phrases and questions each and half as many riddles."""
+    present = set(scene.present)
+    categories = [
+        Pointer(name, "complex", occupancy(scene.category_mask([name])) if name in present else None)
+        for name in CATEGORIES
+    ]
+    pointers = [
+        Pointer(phrase.text, "referring", occupancy(scene.mask(phrase.targets)) if phrase.targets else None)
+        for phrase in describe(scene, rng, count)
+    ]
+    pointers += [
+        Pointer(riddle.text, "reasoning", occupancy(scene.category_mask(riddle.names)) if riddle.names else None)
+        for riddle in riddles(scene, rng, count // 2)
+    ]
+    questions = tuple((question.text, question.answer) for question in ask(scene, rng, count))
+    return Lesson(symbol_grid(scene), tuple(categories), tuple(pointers), questions)
+
+
+def make_lessons(count: int, seed: int, processes: int = 2) -> list[Lesson]:
+    """Make lessons on several processes.
+
+    Args:
+        count: How many.
+        seed: Seed; another one than any evaluation uses.
+        processes: How many processes draw.
+    """
+    with get_context("spawn").Pool(processes) as workers:
+        made = workers.imap(_lesson, ((seed, index) for index in range(count)), chunksize=64)
+        return list(track(made, description="making lessons", total=count))
+
+
+def _lesson(place: tuple[int, int]) -> Lesson:
+    rng = generator(place[0], 0, f"lesson/{place[1]}")
+    return lesson(draw_scene(rng), rng)
+
 
 READING_FORMAT = replace(TINY, present_token=YES, absent_token=NO, image_token=IMAGE)
 """The tiny prompt format with neutral tokens, so that the real ones are left for the assistant to learn."""

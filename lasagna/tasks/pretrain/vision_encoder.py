@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from lasagna.datamodules.scenes import CATEGORIES, COLOURS, VOID
 from lasagna.modules.tiny import TinyVisionEncoder
-from lasagna.tasks.pretrain.scene_pool import ScenePool
-from lasagna.tasks.pretrain.stage import Stage
+from lasagna.tasks.pretrain.stage import ScenePool, Stage
 
 EncoderBatch = tuple[Tensor, Tensor, Tensor]
 

@@ -12,8 +12,7 @@ from torchmetrics.functional.classification import multiclass_jaccard_index
 
 from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.tasks.metrics import MeanIoU, MMSegMeanIoU, ReferenceMeanIoU
-from lasagna.tasks.metrics.label_maps import paint_truth, top_of
-from lasagna.tasks.metrics.mean_iou import confusion_matrix, iou_by_category
+from lasagna.tasks.metrics.mean_iou import confusion_matrix, iou_by_category, paint_truth, top_of
 
 NAMES = ("sky", "sea", "Dog")
 KEY = "miou/lasagna-v1"
