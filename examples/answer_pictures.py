@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 import lasagna
-from lasagna.tasks.visualize import draw_answer
+from lasagna.tasks.visualization.answer import draw_answer
 
 CHECKPOINT = Path("runs/default/checkpoints/last.ckpt")
 PICTURES = Path("docs/images")

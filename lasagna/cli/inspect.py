@@ -35,8 +35,7 @@ from lasagna.datamodules.shards.manifest import ShardSet, read_shard_set
 from lasagna.datamodules.shards.reader import read_shard
 from lasagna.datamodules.shards.verify import shard_folders
 from lasagna.errors import ConfigError, LasagnaError, ShardError
-from lasagna.tasks.case import Case
-from lasagna.tasks.contact_sheet import contact_sheet
+from lasagna.tasks.visualization.contact_sheet import Case, contact_sheet
 
 MOST = 100
 """How many examples a sheet has at most; JPEG knows no more than 65535 rows of pixels."""

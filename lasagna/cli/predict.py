@@ -170,7 +170,7 @@ def _write(
     answers: Sequence[Answer],
 ) -> None:
     from lasagna.core.answer_json import answer_json
-    from lasagna.tasks.visualize import draw_answer
+    from lasagna.tasks.visualization.answer import draw_answer
 
     out.mkdir(parents=True, exist_ok=True)
     for query, answer in zip(queries, answers, strict=True):

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lasagna.tasks.colours import PALETTE_SIZE, name_colours, palette
+from lasagna.tasks.visualization.overlay import PALETTE_SIZE, name_colours, palette
 
 
 @given(st.lists(st.text(), max_size=PALETTE_SIZE, unique_by=lambda name: " ".join(name.split()).casefold()))

@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 
 from lasagna.core.dialogue import AnsweredEntry
-from lasagna.tasks.card import Card
-from lasagna.tasks.colours import name_colours
-from lasagna.tasks.contact_sheet import Case, contact_sheet
-from lasagna.tasks.lettering import WRONG
+from lasagna.tasks.visualization.contact_sheet import Card, Case, contact_sheet
+from lasagna.tasks.visualization.legend import WRONG
+from lasagna.tasks.visualization.overlay import name_colours
 
 IMAGE = np.full((60, 90, 3), 150, dtype=np.uint8)
 MASK = np.arange(60 * 90).reshape(60, 90) % 90 < 40

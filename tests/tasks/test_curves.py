@@ -2,7 +2,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lasagna.tasks.curves import _draw_panel, draw_curves, group_by_quantity, read_metrics
+from lasagna.tasks.visualization.curves import _draw_panel, draw_curves, group_by_quantity, read_metrics
 
 CSV = """epoch,step,train/loss,val/loss,val/iou/dataloader_idx_0,test/iou,lr-AdamW,val/s/recall/mine/names-1-4
 0,1,2.0,,,,0.1,

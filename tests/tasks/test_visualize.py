@@ -3,11 +3,9 @@ import pytest
 
 from lasagna.core.dialogue import AnsweredEntry, Dialogue, Entry
 from lasagna.core.masks import RLEMask
-from lasagna.tasks.colours import name_colours
-from lasagna.tasks.legend import Legend
-from lasagna.tasks.lettering import shorten, text_width, wrap
-from lasagna.tasks.overlay import overlay
-from lasagna.tasks.visualize import SMALLEST_SIDE, draw_answer, title_lines, truth_entries
+from lasagna.tasks.visualization.answer import SMALLEST_SIDE, draw_answer, title_lines, truth_entries
+from lasagna.tasks.visualization.legend import Legend, shorten, text_width, wrap
+from lasagna.tasks.visualization.overlay import name_colours, overlay
 
 
 def box(size, top, bottom):

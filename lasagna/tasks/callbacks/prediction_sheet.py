@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from lasagna.core.batch import Sample
 from lasagna.core.dialogue import Answer, Dialogue
 from lasagna.tasks.callbacks.run_facts import run_folder
-from lasagna.tasks.contact_sheet import Case, contact_sheet
-from lasagna.tasks.visualize import truth_entries
+from lasagna.tasks.visualization.answer import truth_entries
+from lasagna.tasks.visualization.contact_sheet import Case, contact_sheet
 
 T = TypeVar("T")
 

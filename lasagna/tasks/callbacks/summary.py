@@ -17,8 +17,8 @@ from rich.table import Table
 from lasagna.datamodules import ShardDataModule
 from lasagna.tasks.callbacks.prediction_sheet import PredictionSheet
 from lasagna.tasks.callbacks.run_facts import machine, run_folder, seeds, versions, write_json
-from lasagna.tasks.curves import draw_curves
 from lasagna.tasks.metrics.names import ScoreName
+from lasagna.tasks.visualization.curves import draw_curves
 
 __all__ = ["PredictionSheet", "RunSummary", "print_scores", "read_scores"]
 

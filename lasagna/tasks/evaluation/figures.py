@@ -12,12 +12,11 @@ import numpy as np
 
 from lasagna.core.plotting import dress, new_figure, save
 from lasagna.datamodules.shards.codec import record_key
-from lasagna.tasks.case import Case
-from lasagna.tasks.contact_sheet import contact_sheet
 from lasagna.tasks.evaluation.calibration import draw_reliability
 from lasagna.tasks.evaluation.predictions import StoredLines, read_lines
 from lasagna.tasks.evaluation.scoring import Judged, Outcome, rows_of
-from lasagna.tasks.visualize import truth_entries
+from lasagna.tasks.visualization.answer import truth_entries
+from lasagna.tasks.visualization.contact_sheet import Case, contact_sheet
 
 _MOST_CATEGORIES = 60
 

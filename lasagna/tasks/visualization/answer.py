@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lasagna.core.dialogue import AnsweredEntry, Dialogue
-from lasagna.tasks.colours import RGB, name_colours
-from lasagna.tasks.legend import Legend
-from lasagna.tasks.lettering import INK, QUIET, WHITE, text_block, wrap
-from lasagna.tasks.overlay import overlay
+from lasagna.tasks.visualization.legend import INK, QUIET, WHITE, Legend, text_block, wrap
+from lasagna.tasks.visualization.overlay import RGB, name_colours, overlay
 
 SMALLEST_SIDE = 448
 """Images with a longer side below this many pixels are enlarged, so that the lettering beside them fits."""
