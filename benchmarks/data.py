@@ -25,7 +25,8 @@ import torch
 from models import SIZES, make_assistant
 from PIL import Image
 
-from lasagna.core.batch import Batch, Preparation
+from lasagna.core.batch import Batch
+from lasagna.core.processors import Processors
 from lasagna.core.record import Manifest, Record
 from lasagna.datamodules import (
     ClassSampling,
@@ -38,7 +39,7 @@ from lasagna.datamodules import (
 )
 from lasagna.datamodules.shards.reader import read_shard
 from lasagna.datamodules.streaming.sample import SampleMaker
-from lasagna.datamodules.streaming.skipped import SkipTally
+from lasagna.datamodules.streaming.skipped import RecordCounts
 from lasagna.modules import Assistant, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
 from lasagna.modules.tiny.weights import packaged_words
 from lasagna.tasks import Semantic
@@ -58,19 +59,19 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     found = {}
     with tempfile.TemporaryDirectory() as folder:
-        large = make_assistant(SIZES["tiny"], Path(folder)).preparation
-        small = _tiny().preparation
+        large = make_assistant(SIZES["tiny"], Path(folder)).processors
+        small = _tiny().processors
         cases = (
             ("SAM and CLIP, 10 classes", large, (480, 640), 10),
             ("SAM and CLIP, 60 classes", large, (480, 640), 60),
             ("small, 5 classes", small, (96, 96), 5),
         )
-        for rank, (name, preparation, size, present) in enumerate(cases):
+        for rank, (name, processors, size, present) in enumerate(cases):
             shards = Path(folder) / f"shards-{rank}"
             write_shards(
                 _records(options.records, size, present), shards, MANIFEST, records_per_shard=options.records // 2
             )
-            found[name] = measure(shards, preparation, options)
+            found[name] = measure(shards, processors, options)
             print(f"{name:28s}" + ", ".join(f"{what} {value:.2f}" for what, value in found[name].items()))
     if options.results:
         write_json(
@@ -78,26 +79,26 @@ def main(argv: list[str] | None = None) -> None:
         )
 
 
-def measure(folder: Path, preparation: Preparation, options: argparse.Namespace) -> dict[str, float]:
+def measure(folder: Path, processors: Processors, options: argparse.Namespace) -> dict[str, float]:
     """Return milliseconds a sample of each part, and how they compare with bare decoding.
 
     Args:
         folder: The shards.
-        preparation: Of the assistant.
+        processors: Of the assistant.
         options: Of the command line.
     """
     source = Source(str(folder), Semantic())
     raw = [sample for shard in source.shard_set.shards for sample in read_shard(source.shard_set, shard)]
-    maker = SampleMaker(source, STRATEGIES, preparation, 0, SkipTally([source.label], 0))
+    maker = SampleMaker(source, STRATEGIES, processors, 0, RecordCounts([source.label], 0))
     maker(raw[0])
     decode = _milliseconds(lambda: [np.asarray(Image.open(BytesIO(sample["jpg"])).convert("RGB")) for sample in raw])
     samples = [maker(sample) for sample in raw]
     made = _milliseconds(lambda: [maker(sample) for sample in raw])
     pairs = [[one, other] for one, other in zip(samples[::2], samples[1::2], strict=True) if one and other]
-    collated = _milliseconds(lambda: [collate(pair, preparation) for pair in pairs])
-    batches = [collate(pair, preparation) for pair in pairs]
+    collated = _milliseconds(lambda: [collate(pair, processors) for pair in pairs])
+    batches = [collate(pair, processors) for pair in pairs]
     finished = _milliseconds(lambda: [_finish(batch) for batch in batches])
-    alone, shared = (_stream(source, preparation, workers) for workers in (1, options.workers))
+    alone, shared = (_stream(source, processors, workers) for workers in (1, options.workers))
     return {
         "decode_ms": decode / len(raw),
         "sample_ms": made / len(raw),
@@ -109,7 +110,7 @@ def measure(folder: Path, preparation: Preparation, options: argparse.Namespace)
     }
 
 
-def _stream(source: Source, preparation: Preparation, workers: int) -> float:
+def _stream(source: Source, processors: Processors, workers: int) -> float:
     data = ShardDataModule(
         train=[source],
         strategies=STRATEGIES,
@@ -118,7 +119,7 @@ def _stream(source: Source, preparation: Preparation, workers: int) -> float:
         samples_per_epoch=SAMPLES,
     )
     data.setup("fit")
-    data.connect(preparation)
+    data.connect(processors)
     loader = iter(data.train_dataloader())
     next(loader)
     began = ended = time.perf_counter()

@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
         assistant = make_assistant(SIZES[options.size], Path(folder))
         model = assistant.language_model.to(options.device, getattr(torch, options.dtype)).eval()
         decoder = Decoder(model, assistant.format)
-        tower = assistant.preparation.tower
+        tower = assistant.processors.tower
         assert tower is not None
         pixels = tower.pixels(np.zeros((480, 640, 3), np.uint8))[None]
         with torch.no_grad():
@@ -69,8 +69,8 @@ def measure(
         count: How many names.
         options: Of the command line.
     """
-    query = Query(0, "complex", tuple(f"word{rank}" for rank in range(count)))
-    text = model.preparation
+    query = Query(0, "categories", tuple(f"word{rank}" for rank in range(count)))
+    text = model.text_processor
     prompt = text.prompt_ids(decoder.format.prompt(query.kind, query.names))
     answer = text.answer_ids(decoder.format.render(query.kind, [(name, False) for name in query.names]))
     answer += [text.end_token_id]

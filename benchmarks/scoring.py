@@ -25,11 +25,11 @@ import torch
 from measure import Cost, cost
 
 from lasagna.core.answer_parser import ParsedEntry
-from lasagna.core.batch import Geometry, restore_logits
 from lasagna.core.dialogue import Answer, AnsweredEntry, Dialogue, Entry
+from lasagna.core.geometry import Geometry, restore_logits
 from lasagna.core.masks import BoolMask, LabelMap
 from lasagna.modules.assistant import make_answer
-from lasagna.modules.decoding.decoder import Decoded
+from lasagna.modules.decoding.decoder import DecodedAnswer
 from lasagna.tasks.callbacks.run_facts import versions, write_json
 from lasagna.tasks.metrics import MeanIoU, MMSegMeanIoU, ReferenceMeanIoU
 from lasagna.tasks.metrics.mean_iou import top_of
@@ -84,7 +84,7 @@ def make_case(names: tuple[str, ...], answered: int) -> tuple[Dialogue, Answer]:
     label_map = LabelMap(labels)
     entries = tuple(Entry(names[value], True, label_map.mask([value])) for value in label_map.values)
     claims = tuple(_claim(name, _box(rng), rng) for name in names[:answered])
-    return Dialogue("complex", names, entries), Answer("", claims)
+    return Dialogue("categories", names, entries), Answer("", claims)
 
 
 def _claim(name: str, box: BoolMask, rng: np.random.Generator) -> AnsweredEntry:
@@ -101,7 +101,7 @@ def _making(names: tuple[str, ...], runs: int) -> dict[str, float]:
         logit[top : top + height, left : left + width] = float(rng.uniform(0.5, 4.0))
     entries = tuple(ParsedEntry(name, True, rank) for rank, name in enumerate(names))
     scores = torch.full((len(names),), 0.9)
-    decoded = Decoded("", entries, (), (True,) * len(names), scores, torch.zeros(len(names), 1), 1)
+    decoded = DecodedAnswer("", entries, (), (True,) * len(names), scores, torch.zeros(len(names), 1), 1)
     device = torch.device("cpu")
     whole = cost(lambda: restore_logits(logits, geometry).sigmoid(), runs, device)
     here = cost(lambda: make_answer(decoded, logits, geometry, threshold=0.5, settle_overlaps=True), runs, device)

@@ -27,7 +27,7 @@ from lasagna.core.batch import Batch, Sample
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.masks import RLEMask
 from lasagna.modules import Assistant, SegmentationLoss
-from lasagna.modules.llava.text_preparation import LlavaPreparation
+from lasagna.modules.llava.text_processor import LlavaTextProcessor
 from lasagna.modules.vision_encoders.feature_cache import FeatureCache
 
 CASES = {"two_image": ([0, 1, 1], 325, [3, 1, 1], 30), "ade80": ([0, 1], 784, [8, 8], 240)}
@@ -90,9 +90,9 @@ def make_batch(case: str, assistant: Assistant, device: torch.device) -> Batch:
     """Make a batch of random images, tokens and masks in the shapes of a case."""
     images, length, counts, supervised = CASES[case]
     generator = torch.Generator().manual_seed(0)
-    preparation = assistant.preparation
-    text = preparation.text
-    assert isinstance(text, LlavaPreparation)
+    processors = assistant.processors
+    text = processors.text
+    assert isinstance(text, LlavaTextProcessor)
     pictures = [np.random.default_rng(rank).integers(0, 256, (*size, 3), np.uint8) for rank, size in enumerate(IMAGES)]
     ids = torch.randint(3, 900, (len(images), length), generator=generator)
     ids[:, 10 : 10 + text.image_tokens] = text.image_token_id
@@ -102,12 +102,12 @@ def make_batch(case: str, assistant: Assistant, device: torch.device) -> Batch:
         [Entry("sky", True, RLEMask.from_array(_box(IMAGES[image], rank))) for rank in range(count)]
         for image, count in zip(images, counts, strict=True)
     ]
-    dialogues = [Dialogue("complex", ("sky",), tuple(own)) for own in masks]
-    tower = preparation.tower
+    dialogues = [Dialogue("categories", ("sky",), tuple(own)) for own in masks]
+    tower = processors.tower
     assert tower is not None
     return Batch(
-        pixels=torch.stack([preparation.image.pixels(picture) for picture in pictures]),
-        geometries=[preparation.image.geometry(size) for size in IMAGES],
+        pixels=torch.stack([processors.image.pixels(picture) for picture in pictures]),
+        geometries=[processors.image.geometry(size) for size in IMAGES],
         input_ids=ids,
         labels=labels,
         lengths=torch.full((len(images),), length),

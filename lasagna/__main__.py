@@ -68,11 +68,11 @@ def main(argv: list[str] | None = None) -> None:
     except KeyboardInterrupt as stop:
         print("stopped", file=sys.stderr)
         raise SystemExit(STOPPED) from stop
-    except Exception as fault:
-        if not _is_inputs(fault):
+    except Exception as error:
+        if not _is_inputs(error):
             raise
-        print(f"error: {fault}", file=sys.stderr)
-        raise SystemExit(2) from fault
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
 
 
 def usage() -> str:
@@ -116,11 +116,11 @@ def _settle() -> None:
         sys.path.insert(0, str(Path.cwd()))
 
 
-def _is_inputs(fault: Exception) -> bool:
+def _is_inputs(error: Exception) -> bool:
     # their packages are slow to import; an error of theirs means that they are there already
-    names = {f"{kind.__module__.split('.')[0]}.{kind.__name__}" for kind in type(fault).__mro__}
+    names = {f"{kind.__module__.split('.')[0]}.{kind.__name__}" for kind in type(error).__mro__}
     foreign = {"lightning.MisconfigurationException", "omegaconf.OmegaConfBaseException"}
-    return isinstance(fault, LasagnaError) or bool(names & foreign)
+    return isinstance(error, LasagnaError) or bool(names & foreign)
 
 
 def _unknown(name: str) -> int:

@@ -83,7 +83,7 @@ class _Handler(BaseHTTPRequestHandler):
             content = content[: fault[1]]
         self._send(content, body, fault)
 
-    def _send(self, content, body, fault):
+    def _send(self, content, body, error):
         span = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
         start = int(span[1]) if span and self.folder_server.ranges else 0
         if start and start >= len(content):
@@ -95,8 +95,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         self.end_headers()
         if body:
-            dropped = fault and fault[0] == "drop"
-            self.wfile.write(content[start : start + fault[1] if dropped else None])
+            dropped = error and error[0] == "drop"
+            self.wfile.write(content[start : start + error[1] if dropped else None])
 
     def log_message(self, *args):
         pass

@@ -7,16 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lasagna.core.batch import (
-    IGNORE_PIXEL,
-    UNSEEN_LOGIT,
-    Batch,
-    Geometry,
-    MaskLayers,
-    fit_mask,
-    mask_targets,
-    restore_logits,
-)
+from lasagna.core.batch import Batch, PackedMasks, mask_targets
+from lasagna.core.geometry import IGNORE_PIXEL, UNSEEN_LOGIT, Geometry, fit_mask, restore_logits
 from lasagna.core.processors import FittedImage, Normalisation, normalise
 from lasagna.modules.resampling import resample
 
@@ -81,7 +73,7 @@ MIDDLE = Geometry(original=(10, 20), resized=(16, 16), padded=(24, 24), seen=(0,
 def test_what_the_input_does_not_show_is_in_no_target(mask):
     target = fit_mask(mask, MIDDLE)
     assert torch.equal(target, fit_mask(mask[:, 5:15], Geometry((10, 10), (16, 16), (24, 24))))
-    layers = MaskLayers(torch.from_numpy(mask.astype(np.uint8))[None], [(0, 1), (0, 1)], [None, None], MIDDLE)
+    layers = PackedMasks(torch.from_numpy(mask.astype(np.uint8))[None], [(0, 1), (0, 1)], [None, None], MIDDLE)
     assert all(torch.equal(one, target) for one in mask_targets([layers]))
 
 
@@ -106,7 +98,7 @@ def test_a_batch_moves_its_tensors_alone():
 def test_compact_images_and_masks_move_as_they_are_and_become_tensors_where_they_are_asked_for():
     values = torch.randint(0, 256, (3, 10, 20), dtype=torch.uint8)
     image = FittedImage(values, Normalisation((0.5,) * 3, (0.5,) * 3), (32, 32))
-    masks = MaskLayers(values[:1], [(0, 7), (0, 8)], [None, (0, 9)], GEOMETRY)
+    masks = PackedMasks(values[:1], [(0, 7), (0, 8)], [None, (0, 9)], GEOMETRY)
     ids, one = torch.arange(6).reshape(2, 3), torch.tensor([1])
     compact = Batch([image], [GEOMETRY], ids, ids, one, one, [masks], one, one, [], [], [image])
     moved = pickle.loads(pickle.dumps(compact)).to("cpu")

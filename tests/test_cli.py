@@ -255,7 +255,7 @@ def test_predict_writes_overlays_and_json(ckpt, picture, tmp_path):
     asked = ["--query=sun, dog", "--refer=the ball left of the house", "--ask=how many balls are there"]
     command(["predict", f"--ckpt={ckpt}", f"--image={folder}", *asked, "--threshold=0", f"--out={tmp_path / 'out'}"])
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
-    kinds = ("complex", "question", "referring")
+    kinds = ("categories", "question", "referring")
     assert written == sorted(f"{stem}{end}" for stem in "ab" for end in (".json", *(f"-{kind}.png" for kind in kinds)))
     content = json.loads((tmp_path / "out" / "a.json").read_text())
     assert content["size"] == [40, 50]
@@ -277,7 +277,11 @@ def test_predict_explains_a_mask_in_words(config, tmp_path, picture, capsys):
     asked = ["predict", f"--ckpt={tmp_path / 'checkpoints' / 'last.ckpt'}", f"--image={picture}", "--query=sun, dog"]
     command([*asked, "--explain=what could fly, and why?", "--reason=what could fly", f"--out={tmp_path / 'out'}"])
     (content,) = (json.loads(path.read_text()) for path in (tmp_path / "out").glob("*.json"))
-    assert [answer["kind"] for answer in content["answers"]] == ["complex", "reasoning", "explained"]
+    assert [answer["kind"] for answer in content["answers"]] == [
+        "categories",
+        "reasoning",
+        "reasoning_with_explanation",
+    ]
     decided = {f"Sure, it is {token}." for token in ("<SEG>", "<NEG>")}
     assert content["answers"][1]["text"] in decided
     assert content["answers"][2]["text"] not in decided, "written freely, by a model without a clue"
@@ -287,7 +291,7 @@ def test_predict_explains_a_mask_in_words(config, tmp_path, picture, capsys):
 
 def test_predict_says_where_nobody_can_ask_for_explanations(ckpt, picture, capsys):
     error = fails(capsys, command, ["predict", f"--ckpt={ckpt}", f"--image={picture}", "--explain=what could fly"])
-    assert "'explained' is none of this prompt format; choose one of complex" in error
+    assert "'reasoning_with_explanation' is none of this prompt format; choose one of categories" in error
 
 
 @pytest.mark.parametrize(

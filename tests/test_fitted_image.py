@@ -12,18 +12,18 @@ from lasagna.core.processors import FittedImage, Normalisation, _gather, normali
 from lasagna.modules.image_processors import (
     DEVIATION,
     MEAN,
-    CropPreparation,
-    PadPreparation,
-    SamPreparation,
-    SquashPreparation,
+    CropImageProcessor,
+    PadImageProcessor,
+    SamImageProcessor,
+    SquashImageProcessor,
 )
 
 COLOURS = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
 PREPARATIONS = [
-    SquashPreparation((16, 24), *COLOURS),
-    PadPreparation((16, 24), *COLOURS),
-    SamPreparation(32),
-    CropPreparation(16, *COLOURS),
+    SquashImageProcessor((16, 24), *COLOURS),
+    PadImageProcessor((16, 24), *COLOURS),
+    SamImageProcessor(32),
+    CropImageProcessor(16, *COLOURS),
 ]
 
 
@@ -32,7 +32,7 @@ def picture(height: int = 9, width: int = 12) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Brightened(SquashPreparation):
+class Brightened(SquashImageProcessor):
     """A preparation of somebody's own, which changes the floats."""
 
     def pixels(self, image):
@@ -40,19 +40,19 @@ class Brightened(SquashPreparation):
 
 
 def test_a_fitted_image_is_normalised_and_padded_as_sam_does_it():
-    [pixels] = normalise([SamPreparation(32).fitted(picture())])
-    resized = SamPreparation(32).fitted(picture()).values
+    [pixels] = normalise([SamImageProcessor(32).fitted(picture())])
+    resized = SamImageProcessor(32).fitted(picture()).values
     plain = (resized.float() - torch.tensor(MEAN)[:, None, None]) / torch.tensor(DEVIATION)[:, None, None]
     assert torch.equal(pixels[:, :24], plain)
     assert pixels.shape == (3, 32, 32) and (pixels[:, 24:] == 0).all()
 
 
-@pytest.mark.parametrize("preparation", PREPARATIONS)
-def test_what_is_prepared_in_a_worker_becomes_what_is_prepared_at_once(preparation):
+@pytest.mark.parametrize("processors", PREPARATIONS)
+def test_what_is_prepared_in_a_worker_becomes_what_is_prepared_at_once(processors):
     pictures = [picture(), picture(20, 10)]
-    fitted = [prepare(preparation, image) for image in pictures]
+    fitted = [prepare(processors, image) for image in pictures]
     assert all(isinstance(image, FittedImage) and image.values.dtype == torch.uint8 for image in fitted)
-    assert torch.equal(normalise(fitted), torch.stack([preparation.pixels(image) for image in pictures]))
+    assert torch.equal(normalise(fitted), torch.stack([processors.pixels(image) for image in pictures]))
 
 
 def test_the_floats_are_the_same_where_half_precision_is_the_default():
@@ -83,9 +83,9 @@ def test_a_fitted_image_shares_no_memory_with_a_read_only_one():
     assert image.any()
 
 
-@pytest.mark.parametrize("preparation", PREPARATIONS)
-def test_other_devices_look_bytes_up_as_the_processor_does(preparation):
-    fitted = preparation.fitted(picture())
+@pytest.mark.parametrize("processors", PREPARATIONS)
+def test_other_devices_look_bytes_up_as_the_processor_does(processors):
+    fitted = processors.fitted(picture())
     target = torch.empty(3, *fitted.values.shape[1:])
     _gather(fitted, target)
     assert torch.equal(target, normalise([fitted])[0, :, : target.shape[1], : target.shape[2]])
@@ -93,7 +93,7 @@ def test_other_devices_look_bytes_up_as_the_processor_does(preparation):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("preparation", PREPARATIONS)
-def test_other_devices_give_the_same_floats(preparation):
-    fitted = preparation.fitted(picture())
+@pytest.mark.parametrize("processors", PREPARATIONS)
+def test_other_devices_give_the_same_floats(processors):
+    fitted = processors.fitted(picture())
     assert torch.equal(normalise([fitted.to("cuda")]).cpu(), normalise([fitted]))

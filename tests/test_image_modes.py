@@ -15,7 +15,12 @@ from lasagna.core.images import to_rgb
 from lasagna.core.record import decode_image
 from lasagna.errors import RecordError
 from lasagna.modules import Assistant, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
-from lasagna.modules.image_processors import CropPreparation, PadPreparation, SamPreparation, SquashPreparation
+from lasagna.modules.image_processors import (
+    CropImageProcessor,
+    PadImageProcessor,
+    SamImageProcessor,
+    SquashImageProcessor,
+)
 
 MEAN, DEVIATION = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
 RAMP = np.linspace(0, 255, 12 * 20).reshape(12, 20).astype(np.uint8)
@@ -108,7 +113,7 @@ def assistant():
 def test_predict_answers_about_the_turned_photograph(assistant, tmp_path):
     (tmp_path / "side.png").write_bytes(rotated())
     assert (
-        _answer_all(assistant, [tmp_path / "side.png"], [Query(0, "complex", ("sun",))], tmp_path / "out", "ordered")
+        _answer_all(assistant, [tmp_path / "side.png"], [Query(0, "categories", ("sun",))], tmp_path / "out", "ordered")
         == []
     )
     assert json.loads((tmp_path / "out" / "side.json").read_text())["size"] == [20, 12]
@@ -127,19 +132,19 @@ def test_masks_come_back_in_any_shape(assistant, shape):
 
 @pytest.mark.parametrize("shape", [*SHAPES, (1, 60000)])
 @pytest.mark.parametrize(
-    "preparation",
+    "processors",
     [
-        SquashPreparation((32, 48), MEAN, DEVIATION),
-        PadPreparation((32, 48), MEAN, DEVIATION),
-        SamPreparation(64),
-        CropPreparation(28, MEAN, DEVIATION),
+        SquashImageProcessor((32, 48), MEAN, DEVIATION),
+        PadImageProcessor((32, 48), MEAN, DEVIATION),
+        SamImageProcessor(64),
+        CropImageProcessor(28, MEAN, DEVIATION),
     ],
-    ids=lambda preparation: type(preparation).__name__,
+    ids=lambda processors: type(processors).__name__,
 )
-def test_every_preparation_takes_any_shape(preparation, shape):
+def test_every_preparation_takes_any_shape(processors, shape):
     image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    geometry = preparation.geometry(shape)
-    pixels = preparation.pixels(image)
+    geometry = processors.geometry(shape)
+    pixels = processors.pixels(image)
     assert tuple(pixels.shape) == (3, *geometry.padded)
     assert pixels.isfinite().all()
     assert geometry.original == shape

@@ -39,12 +39,12 @@ def described(**arguments):
         ({"weights": None}, r"part\.weights: expected Literal\['pretrained', 'neutral', 'random'\], got null"),
     ],
 )
-def test_null_inside_of_a_class(arguments, fault):
+def test_null_inside_of_a_class(arguments, error):
     config = Namespace(part=described(**arguments), other=None, path="a")
-    if fault is None:
+    if error is None:
         check_nulls(config)
         return
-    with pytest.raises(ConfigError, match=fault):
+    with pytest.raises(ConfigError, match=error):
         check_nulls(config)
 
 

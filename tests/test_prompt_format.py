@@ -52,10 +52,10 @@ def test_parse_reads_what_render_wrote(name, decisions):
     form = PROMPT_FORMATS[name]
     query = [name for name, _ in decisions]
     try:
-        form.check("complex", query)
+        form.check("categories", query)
     except QueryError:
         assume(False)
-    entries, faults = form.parse("complex", query, form.render("complex", decisions))
+    entries, faults = form.parse("categories", query, form.render("categories", decisions))
     assert faults == ()
     assert entries == tuple(ParsedEntry(name, present, k) for k, (name, present) in enumerate(decisions))
 
@@ -67,9 +67,9 @@ def test_parse_reads_single_answers(name, kind, phrase, present):
     assert form.parse(kind, [phrase], answer) == ((ParsedEntry(phrase, present, 0),), ())
 
 
-@given(st.sampled_from(FORMATS), st.sampled_from(["complex", "referring", "reasoning", "question"]), garbage)
+@given(st.sampled_from(FORMATS), st.sampled_from(["categories", "referring", "reasoning", "question"]), garbage)
 def test_parse_never_raises_and_accounts_for_every_name(name, kind, text):
-    query = ["sky", "dog", "red ball"] if kind == "complex" else ["sky"]
+    query = ["sky", "dog", "red ball"] if kind == "categories" else ["sky"]
     entries, faults = PROMPT_FORMATS[name].parse(kind, query, text)
     found = [entry.name for entry in entries]
     assert len(set(found)) == len(found)
@@ -112,9 +112,9 @@ DECISIONS = [("sky", True), ("red  ball", False), ("dog", True)]
 )
 def test_answers_as_written(name, answer):
     form = PROMPT_FORMATS[name]
-    assert form.render("complex", DECISIONS) == answer
+    assert form.render("categories", DECISIONS) == answer
     entries = tuple(Entry(name, present) for name, present in DECISIONS)
-    assert form.answer(Dialogue("complex", ("sky",), entries)) == answer
+    assert form.answer(Dialogue("categories", ("sky",), entries)) == answer
 
 
 @pytest.mark.parametrize(
@@ -135,13 +135,13 @@ def test_single_answers_as_written(name, kind, present, absent):
 @pytest.mark.parametrize(
     ("name", "kind", "prompt"),
     [
-        ("paper", "complex", "USER: <image>\nPlease segment the following categories: sky, red ball. ASSISTANT: "),
+        ("paper", "categories", "USER: <image>\nPlease segment the following categories: sky, red ball. ASSISTANT: "),
         ("paper", "referring", "USER: <image>\nPlease segment sky, red ball in this image. ASSISTANT: "),
         ("paper", "reasoning", "USER: <image>\nsky, red ball Please answer with a segmentation mask. ASSISTANT: "),
         ("paper", "question", "USER: <image>\nsky, red ball ASSISTANT: "),
         (
             "released",
-            "complex",
+            "categories",
             TALK + "USER: <image>\n<semantic>Segment this image.<cat_start> sky, red ball <cat_end> ASSISTANT:",
         ),
         (
@@ -151,7 +151,7 @@ def test_single_answers_as_written(name, kind, present, absent):
         ),
         ("released", "reasoning", TALK + "USER: <image>\nsky, red ball Please output segmentation mask. ASSISTANT:"),
         ("released", "question", TALK + "USER: <image>\nsky, red ball ASSISTANT:"),
-        ("tiny", "complex", "<image> list sky red ball answer "),
+        ("tiny", "categories", "<image> list sky red ball answer "),
         ("tiny", "referring", "<image> find sky red ball answer "),
         ("tiny", "reasoning", "<image> show sky red ball answer "),
         ("tiny", "question", "<image> say sky red ball answer "),
@@ -184,13 +184,13 @@ def test_questions_are_answered_in_words():
     ],
 )
 def test_faults_of_complex_answers(text, found, faults):
-    entries, seen = PAPER.parse("complex", ["sky", "dog"], text)
+    entries, seen = PAPER.parse("categories", ["sky", "dog"], text)
     assert [entry.name for entry in entries] == found
     assert seen == faults
 
 
 def test_the_first_decision_counts():
-    entries, _ = PAPER.parse("complex", ["dog"], "cat <SEG>, dog <NEG>, dog <SEG>.")
+    entries, _ = PAPER.parse("categories", ["dog"], "cat <SEG>, dog <NEG>, dog <SEG>.")
     assert entries == (ParsedEntry("dog", False, 1),)
 
 
@@ -218,12 +218,23 @@ def test_faults_of_single_answers(text, count, faults):
     ],
 )
 def test_explained_answers_are_written_and_read(name, answer):
+    kind = "reasoning_with_explanation"
     form = PROMPT_FORMATS[name]
-    dialogue = Dialogue("explained", ("what burns?",), (Entry("what burns?", True),), text="It is red.")
+    dialogue = Dialogue(kind, ("what burns?",), (Entry("what burns?", True),), text="It is red.")
     assert form.answer(dialogue) == answer
-    assert form.parse("explained", dialogue.query, answer) == ((ParsedEntry("what burns?", True, 0),), ())
-    assert form.parse("explained", dialogue.query, form.render("explained", [("what burns?", False)]))[1] == ()
-    assert "and explain why" in form.prompt("explained", dialogue.query)
+    assert form.parse(kind, dialogue.query, answer) == (
+        (ParsedEntry("what burns?", True, 0),),
+        (),
+    )
+    assert (
+        form.parse(
+            kind,
+            dialogue.query,
+            form.render(kind, [("what burns?", False)]),
+        )[1]
+        == ()
+    )
+    assert "and explain why" in form.prompt(kind, dialogue.query)
 
 
 @pytest.mark.parametrize(
@@ -235,14 +246,14 @@ def test_explained_answers_are_written_and_read(name, answer):
     ],
 )
 def test_faults_of_explained_answers(text, faults):
-    assert PAPER.parse("explained", ["it"], text)[1] == faults
+    assert PAPER.parse("reasoning_with_explanation", ["it"], text)[1] == faults
 
 
 def test_formats_without_explanations_say_so():
-    with pytest.raises(QueryError, match=r"kind: 'explained'.*reasoning"):
-        TINY.check("explained", ["it"])
+    with pytest.raises(QueryError, match=r"kind: 'reasoning_with_explanation'.*reasoning"):
+        TINY.check("reasoning_with_explanation", ["it"])
     with pytest.raises(QueryError, match=r"answer: .*<SEG>"):
-        PAPER.answer(Dialogue("explained", ("it",), (Entry("it", True),), text="a <SEG>"))
+        PAPER.answer(Dialogue("reasoning_with_explanation", ("it",), (Entry("it", True),), text="a <SEG>"))
 
 
 @pytest.mark.parametrize(
@@ -260,17 +271,17 @@ def test_formats_without_explanations_say_so():
 )
 def test_queries_that_cannot_be_asked(query, message):
     with pytest.raises(QueryError, match=message):
-        PAPER.check("complex", query)
+        PAPER.check("categories", query)
 
 
 def test_what_is_reserved_depends_on_kind_and_format():
     PAPER.check("referring", ["the dog, the brown one"])
-    TINY.check("complex", ["big, dog"])
-    RELEASED.check("complex", ["<SEG>"])
+    TINY.check("categories", ["big, dog"])
+    RELEASED.check("categories", ["<SEG>"])
 
 
 def test_many_names_are_checked_quickly():
-    PAPER.check("complex", [f"thing {number}" for number in range(20_000)])
+    PAPER.check("categories", [f"thing {number}" for number in range(20_000)])
 
 
 def test_names_may_be_compared_as_a_tokeniser_writes_them():
@@ -278,7 +289,7 @@ def test_names_may_be_compared_as_a_tokeniser_writes_them():
         return " ".join(text.replace("-", " - ").replace("é", "e").split())
 
     pieces = [("t - shirt", True), (" , cafe", False), (", cafe", True), (", cafe", True)]
-    entries, faults = PAPER.read("complex", ["t-shirt", "café", "cafe"], pieces, " .", spelled)
+    entries, faults = PAPER.read("categories", ["t-shirt", "café", "cafe"], pieces, " .", spelled)
     assert entries == (ParsedEntry("t-shirt", True, 0), ParsedEntry("café", False, 1), ParsedEntry("cafe", True, 2))
     assert faults == ("repeated",)
 
@@ -288,8 +299,8 @@ def test_names_may_be_compared_as_a_tokeniser_writes_them():
     [
         ("foo", ["dog"], "kind: 'foo'.*complex"),
         ("referring", ["dog", "cat"], "referring.*one.*2"),
-        ("complex", "dog", r"\['dog'\]"),
-        ("complex", ["dog", 3], "3"),
+        ("categories", "dog", r"\['dog'\]"),
+        ("categories", ["dog", 3], "3"),
     ],
 )
 def test_queries_of_the_wrong_form(kind, query, message):
@@ -299,8 +310,8 @@ def test_queries_of_the_wrong_form(kind, query, message):
 
 def test_tokens_of_the_language_model_are_reserved():
     form = replace(TINY, reserved_tokens=("<end>", "<pad>"))
-    TINY.check("complex", ["<end>"])
-    for kind, name in (("complex", "<end>"), ("complex", "a <pad>"), ("referring", "the <end> dog")):
+    TINY.check("categories", ["<end>"])
+    for kind, name in (("categories", "<end>"), ("categories", "a <pad>"), ("referring", "the <end> dog")):
         with pytest.raises(QueryError, match=r"<end>|<pad>"):
             form.check(kind, [name])
     for text in ("it is <SEG> here", "no<end>"):
@@ -316,10 +327,10 @@ def test_tokens_of_the_language_model_are_reserved():
         ({"absent_token": "<SEG>"}, "present_token '<SEG>'.*absent_token '<SEG>'"),
         ({"absent_token": "<no><SEG>"}, "'<SEG>'.*'<no><SEG>'"),
         ({"image_token": "<NEG>"}, "absent_token.*image_token"),
-        ({"prompts": {"complex": "<image> {query}"}}, r"prompts: .*'question', 'reasoning', 'referring'"),
+        ({"prompts": {"categories": "<image> {query}"}}, r"prompts: .*'question', 'reasoning', 'referring'"),
         ({"prompts": {**PAPER.prompts, "question": "{query}"}}, "prompts.question: .*'<image>'"),
         ({"prompts": {**PAPER.prompts, "question": "<image><image>{query}"}}, "prompts.question: .*'<image>'"),
-        ({"prompts": {**PAPER.prompts, "complex": "<image>"}}, "prompts.complex: .*{query}"),
+        ({"prompts": {**PAPER.prompts, "categories": "<image>"}}, "prompts.complex: .*{query}"),
         ({"name_separator": ""}, "name_separator: it is empty"),
         ({"entry_separator": "<SEG>"}, "entry_separator: '<SEG>' holds"),
         ({"tail": " <NEG>"}, "tail: ' <NEG>' holds"),
@@ -349,12 +360,12 @@ def test_wordings_are_counted_round_and_the_first_is_that_of_evaluation():
     for wording in range(2):
         text = form.render("referring", [("it", True)], wording)
         assert form.parse("referring", ["it"], text) == ((ParsedEntry("it", True, 0),), ())
-    assert form.render("complex", [("it", True)], 1) == PAPER.render("complex", [("it", True)])
+    assert form.render("categories", [("it", True)], 1) == PAPER.render("categories", [("it", True)])
 
 
 def test_no_name_may_hold_a_marker():
     with pytest.raises(QueryError, match=r"holds \['<cat_end>'\]"):
-        RELEASED.check("complex", ["sky <cat_end>"])
+        RELEASED.check("categories", ["sky <cat_end>"])
     assert RELEASED.special_tokens[3:] == ("<cat_start>", "<cat_end>", "<semantic>")
 
 
@@ -367,13 +378,13 @@ def test_released_prompts_are_those_of_the_original(shared):
     for record in grammar["evaluation_prompts"]:
         _, _, names = record["prompt"].partition("<cat_start> ")
         names, _, _ = names.partition(" <cat_end>")
-        assert RELEASED.prompt("complex", names.split(", ")) == record["prompt"]
+        assert RELEASED.prompt("categories", names.split(", ")) == record["prompt"]
     for record in grammar["validation"]:
-        for talk in record["conversations"]:
-            asked = talk.partition("What is ")[2].partition(" in this image?")[0]
+        for conversation in record["conversations"]:
+            asked = conversation.partition("What is ")[2].partition(" in this image?")[0]
             if asked:
                 answer = RELEASED.render("referring", [(asked, True)])
-                assert f"{RELEASED.prompt('referring', [asked])} {answer}</s>" == talk
+                assert f"{RELEASED.prompt('referring', [asked])} {answer}</s>" == conversation
 
 
 @pytest.mark.parametrize(
@@ -385,4 +396,4 @@ def test_released_prompts_are_those_of_the_original(shared):
 )
 def test_what_is_no_list_of_names_is_shown_as_it_should_be(query, said):
     with pytest.raises(QueryError, match=said):
-        PAPER.check("complex", query)
+        PAPER.check("categories", query)

@@ -93,11 +93,11 @@ def test_flags_that_are_named_in_passing_are_taken(there):
 
 def test_prompt_formats_are_written_as_shown():
     mask = RLEMask.from_array(np.ones((2, 2), dtype=bool))
-    dialogue = Dialogue("complex", ("sky", "dog"), (Entry("sky", True, mask), Entry("dog", False)))
+    dialogue = Dialogue("categories", ("sky", "dog"), (Entry("sky", True, mask), Entry("dog", False)))
     rows = re.findall(r"^\| `(\w+)` \| `(.*)` \| `(.*)` \|$", README.read_text(encoding="utf-8"), re.M)
     assert {name for name, _, _ in rows} == set(PROMPT_FORMATS)
     for name, asked, answered in rows:
-        assert asked in PROMPT_FORMATS[name].prompt("complex", dialogue.query)
+        assert asked in PROMPT_FORMATS[name].prompt("categories", dialogue.query)
         assert answered == PROMPT_FORMATS[name].answer(dialogue)
 
 

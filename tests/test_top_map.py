@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lasagna.core.overlaps import TopMap
+from lasagna.core.overlaps import OverlapMap
 
 SIZE = (7, 9)
 
@@ -24,7 +24,7 @@ def stacked(masks, probabilities):
 
 
 def settled(masks, probabilities, order):
-    top = TopMap(SIZE)
+    top = OverlapMap(SIZE)
     for rank in order:
         top.add(int(rank), masks[rank], probabilities[rank])
     return top
@@ -54,7 +54,7 @@ def test_one_number_stands_for_all_pixels():
     whole, part = np.ones(SIZE, dtype=bool), np.zeros(SIZE, dtype=bool)
     part[2:4, 3:5] = True
     for add, behind, front in (("add", 0.3, 0.4), ("add_whole", 3, 4)):
-        top = TopMap(SIZE)
+        top = OverlapMap(SIZE)
         getattr(top, add)(0, whole, behind)
         getattr(top, add)(1, part, front)
         assert (top.ranks() == part).all()
@@ -62,6 +62,6 @@ def test_one_number_stands_for_all_pixels():
 
 @pytest.mark.parametrize("probability", [0.0, np.zeros(SIZE, dtype=np.float16)])
 def test_a_mask_without_any_probability_is_still_a_mask(probability):
-    top = TopMap(SIZE)
+    top = OverlapMap(SIZE)
     top.add(0, np.ones(SIZE, dtype=bool), probability)
     assert (top.ranks() == 0).all()

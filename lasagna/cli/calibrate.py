@@ -106,7 +106,7 @@ def collect(assistant: Assistant, source: Source, limit: int, batch_size: int, s
         seed=seed,
     )
     data.setup("test")
-    data.connect(assistant.preparation)
+    data.connect(assistant.processors)
     scores: list[float] = []
     present: list[bool] = []
     size = data.evaluation_batch_size

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from lasagna.modules.assistant import Assistant
     from lasagna.tasks.evaluation.answering import Job
     from lasagna.tasks.evaluation.data_choice import DataChoice
-    from lasagna.tasks.evaluation.passes import Control
+    from lasagna.tasks.evaluation.runs import Control
     from lasagna.tasks.metrics import Decoding
 
 _DECODINGS: dict[str, tuple[Decoding, ...] | None] = {
@@ -122,7 +122,7 @@ def _choose(ckpt: Any, data: str | None, split: str) -> DataChoice:  # noqa: ANN
 
 def _answer(job: Job, processes: int) -> dict[str, Any]:
     """Answer what has no answer yet, or this process's part of it; return the header."""
-    from lasagna.datamodules.shards.reader import Share, node
+    from lasagna.datamodules.shards.reader import ShardSplit, node
     from lasagna.tasks.evaluation.processes import answer_first, answer_further
 
     part, parts = node()
@@ -133,7 +133,7 @@ def _answer(job: Job, processes: int) -> dict[str, Any]:
             f"processes: got {processes}, and {parts} processes were started already, as RANK and WORLD_SIZE in the "
             "environment say; leave --processes out, or start it without torchrun"
         )
-    return answer_first(job, parts) if part == 0 else answer_further(job, Share(part, parts))
+    return answer_first(job, parts) if part == 0 else answer_further(job, ShardSplit(part, parts))
 
 
 def _answer_here(job: Job, processes: int) -> dict[str, Any]:

@@ -53,12 +53,12 @@ def _release(ckpt: str, target: Path, shard_size: str) -> tuple[list[Path], list
     from lasagna.modules.checkpoints.released.exporting import check_parts, export_release
     from lasagna.modules.checkpoints.released.folder import check_shard_size
     from lasagna.modules.checkpoints.released.reload import remarks
-    from lasagna.modules.checkpoints.weights import PREFIX, RECIPE
+    from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, PREFIX
 
     check_shard_size(shard_size)
     checkpoint = read_checkpoint(ckpt)
-    if checkpoint.get(RECIPE) is not None:  # before the weights are read, which may take minutes
-        check_parts(build(checkpoint[RECIPE], Assistant))
+    if checkpoint.get(ASSISTANT_CONFIG) is not None:  # before the weights are read, which may take minutes
+        check_parts(build(checkpoint[ASSISTANT_CONFIG], Assistant))
     assistant = load(ckpt, calibrated=False)
     trained = {name.removeprefix(PREFIX) for name in checkpoint["state_dict"]}
     return export_release(assistant, target, trained, shard_size), remarks(assistant, target)

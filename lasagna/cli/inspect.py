@@ -35,7 +35,7 @@ from lasagna.datamodules.shards.manifest import ShardSet, read_shard_set
 from lasagna.datamodules.shards.reader import read_shard
 from lasagna.datamodules.shards.verify import shard_folders
 from lasagna.errors import ConfigError, LasagnaError, ShardError
-from lasagna.tasks.visualization.contact_sheet import Case, contact_sheet
+from lasagna.tasks.visualization.contact_sheet import Example, contact_sheet
 
 MOST = 100
 """How many examples a sheet has at most; JPEG knows no more than 65535 rows of pixels."""
@@ -63,7 +63,7 @@ def draw_examples(shard_set: ShardSet, count: int, seed: int = 0) -> Image.Image
     """
     rng = generator(seed, 0, shard_set.manifest.name)
     share = -(-count // min(SHARDS, len(shard_set.shards)))
-    examples: list[list[Case]] = []
+    examples: list[list[Example]] = []
     for place in rng.permutation(len(shard_set.shards)):
         if len(examples) < count:
             examples += _of_shard(shard_set, shard_set.shards[place], min(share, count - len(examples)), rng)
@@ -71,9 +71,9 @@ def draw_examples(shard_set: ShardSet, count: int, seed: int = 0) -> Image.Image
     return contact_sheet(cases, side=300) if cases else None
 
 
-def _of_shard(shard_set: ShardSet, shard: Shard, count: int, rng: np.random.Generator) -> list[list[Case]]:
+def _of_shard(shard_set: ShardSet, shard: Shard, count: int, rng: np.random.Generator) -> list[list[Example]]:
     wanted = set(rng.permutation(shard.records)[:count].tolist())
-    found: list[list[Case]] = []
+    found: list[list[Example]] = []
     try:
         for rank, sample in enumerate(read_shard(shard_set, shard)):
             if rank in wanted:
@@ -85,7 +85,7 @@ def _of_shard(shard_set: ShardSet, shard: Shard, count: int, rng: np.random.Gene
     return found
 
 
-def _of_record(record: Record, rng: np.random.Generator) -> list[Case]:
+def _of_record(record: Record, rng: np.random.Generator) -> list[Example]:
     """Return an example of each kind of annotation that a record has, in random order."""
     cases = [_categories(record)] if record.category_masks() or record.absent else []
     if record.phrases:
@@ -93,34 +93,34 @@ def _of_record(record: Record, rng: np.random.Generator) -> list[Case]:
         cases.append(_phrase(record, phrase.text, phrase.masks))
     if record.questions:
         cases.append(_question(record, record.questions[rng.integers(len(record.questions))]))
-    if record.talk:
-        cases.append(_words(record, record.talk[0].question, record.talk[0].answer))
+    if record.conversation:
+        cases.append(_words(record, record.conversation[0].question, record.conversation[0].answer))
     return [cases[place] for place in rng.permutation(len(cases))]
 
 
-def _categories(record: Record) -> Case:
+def _categories(record: Record) -> Example:
     masks = {name: mask.decode() for name, mask in record.category_masks().items()}
     present = [AnsweredEntry(name, True, 1.0, mask) for name, mask in masks.items()]
     absent = [AnsweredEntry(name, False, 0.0) for name in record.absent]
     unclear = f" (not asked for: {', '.join(record.unclear)})" if record.unclear else ""
     asked = ", ".join([*masks, *record.absent])
-    return Case(record.image(), asked, [*present, *absent], note=record.key + unclear, annotated=True)
+    return Example(record.image(), asked, [*present, *absent], note=record.key + unclear, annotated=True)
 
 
-def _phrase(record: Record, text: str, masks: Sequence[Mask]) -> Case:
+def _phrase(record: Record, text: str, masks: Sequence[Mask]) -> Example:
     pixels = UnionMask(tuple(masks), shape=record.size).decode() if masks else None
     entry = AnsweredEntry(text, bool(masks), 1.0, pixels)
-    return Case(record.image(), text, [entry], note=record.key, annotated=True)
+    return Example(record.image(), text, [entry], note=record.key, annotated=True)
 
 
-def _question(record: Record, question: Question) -> Case:
+def _question(record: Record, question: Question) -> Example:
     if question.masks is None:
         return _words(record, question.text, question.answer)
     return _phrase(record, question.text, question.masks)
 
 
-def _words(record: Record, question: str, answer: str) -> Case:
-    return Case(record.image(), question, [], text=answer, note=record.key, annotated=True)
+def _words(record: Record, question: str, answer: str) -> Example:
+    return Example(record.image(), question, [], text=answer, note=record.key, annotated=True)
 
 
 def inspect(

@@ -139,9 +139,9 @@ def stopped(job: str, trainer: Trainer, signal: Signals) -> int:
     return SIGNALLED + signal
 
 
-def interrupted(fault: BaseException) -> bool:
+def interrupted(error: BaseException) -> bool:
     """Say whether something was raised because of Ctrl-C."""
-    cause: BaseException | None = fault
+    cause: BaseException | None = error
     while cause is not None and not isinstance(cause, KeyboardInterrupt):
         cause = cause.__context__
     return cause is not None
@@ -154,7 +154,7 @@ def _way_on(trainer: Trainer) -> str:
     return f" at step {trainer.global_step}: go on by the same command with --ckpt_path last ({newest})"
 
 
-class Rehearsal(Callback):
+class PreflightCheck(Callback):
     """Checks before training what the test after it will need, since that comes much later."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -168,7 +168,7 @@ class Rehearsal(Callback):
         """Try a few records of each test source, now that the data knows the assistant."""
         data = getattr(trainer, "datamodule", None)
         if isinstance(data, ShardDataModule):
-            data.rehearse("test")
+            data.dry_run("test")
 
 
 class JobTrainer(Trainer):
@@ -190,7 +190,7 @@ class JobTrainer(Trainer):
             weights_only: Whether the checkpoint may hold weights and plain data alone.
         """
         callbacks = vars(self)["callbacks"]
-        callbacks.append(Rehearsal())
+        callbacks.append(PreflightCheck())
         self.fit(model, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=weights_only)
         if not self.interrupted:
             self.test(model, datamodule=datamodule, verbose=False)

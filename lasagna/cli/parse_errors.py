@@ -163,8 +163,8 @@ def file_fault(message: str, files: Iterable[Path]) -> str | None:
 def _no_mapping(file: Path) -> str | None:
     try:
         content = _content(file)
-    except yaml.YAMLError as fault:
-        return f"{file}: no YAML: {_YAML_PLACE.sub('', str(fault))}"
+    except yaml.YAMLError as error:
+        return f"{file}: no YAML: {_YAML_PLACE.sub('', str(error))}"
     if isinstance(content, dict):
         return None
     found = "nothing" if content is None else f"a {type(content).__name__}"

@@ -94,11 +94,11 @@ def read_queries(
     from lasagna.core.batch import Query
     from lasagna.core.prompt_formats import PAPER
 
-    queries = [] if query is None else [Query(0, "complex", tuple(name.strip() for name in query.split(",")))]
+    queries = [] if query is None else [Query(0, "categories", tuple(name.strip() for name in query.split(",")))]
     queries += [] if refer is None else [Query(0, "referring", (refer.strip(),))]
     queries += [] if reason is None else [Query(0, "reasoning", (reason.strip(),))]
     queries += [] if ask is None else [Query(0, "question", (ask.strip(),))]
-    queries += [] if explain is None else [Query(0, "explained", (explain.strip(),))]
+    queries += [] if explain is None else [Query(0, "reasoning_with_explanation", (explain.strip(),))]
     if not queries:
         raise QueryError("query: nothing is asked; give --query, --refer, --reason, --explain or --ask")
     for asked in queries:
@@ -138,8 +138,8 @@ def _answer_all(
     for path in track(pictures, "Answering", disable=len(pictures) == 1):
         try:
             pixels = decode_image(path.read_bytes(), str(path), upright=True)
-        except (RecordError, OSError) as fault:
-            failed.append(RecordError(str(fault)))
+        except (RecordError, OSError) as error:
+            failed.append(RecordError(str(error)))
             continue
         answers = _ask(assistant, pixels, queries, decoding)
         _write(out, path.stem if stems.count(path.stem) == 1 else path.name, path, pixels, queries, answers)
@@ -154,8 +154,8 @@ def _ask(
 
     check_queries(assistant.format, queries, decoding)
     encoded, geometry = assistant.encode_image(pixels)
-    explained = [query for query in queries if query.kind == "explained"]
-    others = [query for query in queries if query.kind != "explained"]
+    explained = [query for query in queries if query.kind == "reasoning_with_explanation"]
+    others = [query for query in queries if query.kind != "reasoning_with_explanation"]
     answers = dict(zip(others, assistant.answer_batch(encoded, [geometry], others, decoding), strict=True))
     answers |= zip(explained, assistant.answer_batch(encoded, [geometry], explained, "free"), strict=True)
     return [answers[query] for query in queries]
@@ -174,7 +174,7 @@ def _write(
 
     out.mkdir(parents=True, exist_ok=True)
     for query, answer in zip(queries, answers, strict=True):
-        text = answer.text if query.kind in ("question", "explained") else ""
+        text = answer.text if query.kind in ("question", "reasoning_with_explanation") else ""
         draw_answer(pixels, ", ".join(query.names), answer.entries, text=text).save(out / f"{name}-{query.kind}.png")
     parts = [answer_json(query, answer) for query, answer in zip(queries, answers, strict=True)]
     content = {"image": path.name, "size": list(pixels.shape[:2]), "answers": parts}
@@ -191,5 +191,5 @@ def _assistant(ckpt: Path, device: str, calibrated: str | None, frozen_check: bo
         return load(ckpt, calibrated=calibrated, frozen_check=frozen_check).to(found or "cpu")
     try:
         return load(ckpt, calibrated=calibrated, frozen_check=frozen_check).to(torch.device(device))
-    except (RuntimeError, AssertionError) as fault:
-        raise LasagnaError(f"device: {device!r} cannot be used ({str(fault).splitlines()[0]}); try cpu") from fault
+    except (RuntimeError, AssertionError) as error:
+        raise LasagnaError(f"device: {device!r} cannot be used ({str(error).splitlines()[0]}); try cpu") from error

@@ -61,7 +61,7 @@ _LINES = (
 """Parts of log lines, each with the reason why it says nothing to the user."""
 
 
-def calm() -> None:
+def silence_known_warnings() -> None:
     """Leave the remarks out that say nothing to the user; all others stay."""
     for reason in _WARNINGS:
         warnings.filterwarnings("ignore", message=reason)
@@ -124,9 +124,9 @@ class TrainingCLI(LightningCLI):
         """Make model, data and trainer; what their constructors say is shown as they said it."""
         try:
             super().instantiate_classes()
-        except ValueError as fault:
-            cause = _root(fault)
-            raise (cause if isinstance(cause, LasagnaError) else LasagnaError(str(cause))) from fault
+        except ValueError as error:
+            cause = _root(error)
+            raise (cause if isinstance(cause, LasagnaError) else LasagnaError(str(cause))) from error
 
     def after_instantiate_classes(self) -> None:
         """Let the checkpoints carry the resolved config."""
@@ -206,9 +206,9 @@ def main(argv: list[str] | None = None) -> TrainingCLI:
     argv = with_job(sys.argv[1:] if argv is None else argv)
     try:
         return TrainingCLI(**command_line(argv))
-    except FAULTS as fault:
-        print(f"error: {brief(fault)}", file=sys.stderr)
-        raise SystemExit(2) from fault
+    except FAULTS as error:
+        print(f"error: {brief(error)}", file=sys.stderr)
+        raise SystemExit(2) from error
     except KeyboardInterrupt as stop:
         print("stopped", file=sys.stderr)
         raise SystemExit(SIGNALLED + SIGINT) from stop
@@ -220,12 +220,12 @@ def with_job(argv: list[str]) -> list[str]:
     return argv if wants_help or (argv and not argv[0].startswith("-")) else ["run", *argv]
 
 
-def brief(fault: BaseException) -> str:
+def brief(error: BaseException) -> str:
     """Return the message of a fault, without the traceback or the inner keys that libraries put into it."""
-    text = str(fault)
-    if isinstance(fault, OmegaConfBaseException):
+    text = str(error)
+    if isinstance(error, OmegaConfBaseException):
         return text.splitlines()[0]
-    return text.rsplit(f"{type(fault).__name__}: ", 1)[-1].strip() if "Original Traceback" in text else text
+    return text.rsplit(f"{type(error).__name__}: ", 1)[-1].strip() if "Original Traceback" in text else text
 
 
 def base_config(argv: list[str]) -> tuple[list[str], list[str]]:
@@ -275,8 +275,8 @@ def _defaults() -> list[str]:
     return [str(DEFAULTS)] if DEFAULTS.is_file() else []
 
 
-def _root(fault: BaseException) -> BaseException:
-    return fault if fault.__cause__ is None else _root(fault.__cause__)
+def _root(error: BaseException) -> BaseException:
+    return error if error.__cause__ is None else _root(error.__cause__)
 
 
 def _settle() -> None:
@@ -285,4 +285,4 @@ def _settle() -> None:
     # users' own classes as `file.Class`, also from the installed command
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
-    calm()
+    silence_known_warnings()

@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lasagna.core.dialogue import Dialogue, Kind
-from lasagna.core.geometry import IGNORE_PIXEL, UNSEEN_LOGIT, Geometry, fit_mask, restore_logits
-from lasagna.core.processors import FittedImage, ImagePreparation, Preparation, SmallTensors, TextPreparation, normalise
+from lasagna.core.geometry import IGNORE_PIXEL, Geometry
+from lasagna.core.processors import FittedImage, SmallTensors, normalise
 
 Place = tuple[int, int]
 """Where a mask is: the layer, and the value of its pixels there."""
 
 
 @dataclass(frozen=True)
-class MaskLayers(SmallTensors):
+class PackedMasks(SmallTensors):
     """Masks of one image. Those that do not overlap can share a layer, as all of a label map do.
 
     Args:
@@ -39,11 +39,11 @@ class MaskLayers(SmallTensors):
     ignored: Sequence[Place | None]
     geometry: Geometry
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> MaskLayers:
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> PackedMasks:
         """Return the masks on another device."""
         return replace(self, layers=self.layers.to(device, non_blocking=non_blocking))
 
-    def pin_memory(self) -> MaskLayers:
+    def pin_memory(self) -> PackedMasks:
         """Return the masks in page-locked memory."""
         return replace(self, layers=self.layers.pin_memory())
 
@@ -73,7 +73,7 @@ class MaskLayers(SmallTensors):
         return self.layers.index_select(2, columns).index_select(1, rows)
 
 
-def mask_targets(images: Sequence[MaskLayers]) -> Tensor:
+def mask_targets(images: Sequence[PackedMasks]) -> Tensor:
     """Return the masks of images in the encoder's geometry, image by image, uint8 ``[n, H, W]``."""
     counts = [len(image.places) for image in images]
     # touching memory for the first time costs more than the comparing, so that each mask goes straight to its place
@@ -89,21 +89,6 @@ def _nearest(first: int, stop: int, resized: int) -> Tensor:
     ramp = torch.arange(first, stop, dtype=torch.float64)[None, None]
     return torch.nn.functional.interpolate(ramp, size=resized, mode="nearest-exact")[0, 0].long()
 
-
-__all__ = [
-    "IGNORE_LABEL",
-    "IGNORE_PIXEL",
-    "UNSEEN_LOGIT",
-    "Batch",
-    "Geometry",
-    "ImagePreparation",
-    "Preparation",
-    "Query",
-    "Sample",
-    "TextPreparation",
-    "fit_mask",
-    "restore_logits",
-]
 
 IGNORE_LABEL = -100
 """Label of tokens without supervision, as in ``torch.nn.functional.cross_entropy``."""
@@ -174,7 +159,7 @@ class Batch(SmallTensors):
         labels: Tensor,
         lengths: Tensor,
         image_index: Tensor,
-        mask_targets: Tensor | Sequence[MaskLayers],
+        mask_targets: Tensor | Sequence[PackedMasks],
         mask_rows: Tensor,
         mask_positions: Tensor,
         samples: list[Sample],
@@ -223,7 +208,7 @@ class Batch(SmallTensors):
 
 
 def _changed(value: Any, change: Callable[[Any], Any]) -> Any:  # noqa: ANN401
-    if isinstance(value, Tensor | FittedImage | MaskLayers):
+    if isinstance(value, Tensor | FittedImage | PackedMasks):
         return change(value)
     return [_changed(item, change) for item in value] if isinstance(value, list) else value
 

@@ -10,13 +10,13 @@ from typing import Any, Self, TypeVar
 
 from lasagna.errors import CheckpointError
 
-Recipe = dict[str, Any]
+Config = dict[str, Any]
 T = TypeVar("T")
 
 _PLAIN = (str, int, float, bool, type(None))
 
 
-class Described:
+class Configurable:
     """Remembers what its constructor was given, so that a checkpoint can say how to make it again."""
 
     given: tuple[tuple[Any, ...], dict[str, Any]]
@@ -28,18 +28,18 @@ class Described:
         return thing
 
 
-def describe(thing: object) -> Recipe:
+def config_of(thing: object) -> Config:
     """Describe an object by its class and what its constructor was given.
 
     Args:
-        thing: An object of a class that derives from ``Described``, as the assistant and its parts do.
+        thing: An object of a class that derives from ``Configurable``, as the assistant and its parts do.
 
     Raises:
-        CheckpointError: If it is not ``Described``, or was given something that is neither that nor plain data.
+        CheckpointError: If it is not ``Configurable``, or was given something that is neither that nor plain data.
     """
     kind = type(thing)
-    if not isinstance(thing, Described):
-        raise CheckpointError(f"{kind.__name__}: a checkpoint cannot say how to make it; derive it from Described")
+    if not isinstance(thing, Configurable):
+        raise CheckpointError(f"{kind.__name__}: a checkpoint cannot say how to make it; derive it from Configurable")
     args, kwargs = thing.given
     bound = inspect.signature(kind).bind(*args, **kwargs)
     bound.apply_defaults()
@@ -47,11 +47,11 @@ def describe(thing: object) -> Recipe:
     return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": arguments}
 
 
-def build(recipe: Recipe, kind: type[T]) -> T:
+def build(recipe: Config, kind: type[T]) -> T:
     """Make an object from its description, with the checks that a config gets.
 
     Args:
-        recipe: What ``describe`` returned, or the object's part of a config.
+        recipe: What ``config_of`` returned, or the object's part of a config.
         kind: Class, or base class, of the object.
 
     Raises:
@@ -63,12 +63,12 @@ def build(recipe: Recipe, kind: type[T]) -> T:
     parser.add_subclass_arguments(kind, "thing", fail_untyped=False)
     try:
         made: T = parser.instantiate(parser.parse_object({"thing": recipe})).thing
-    except (ArgumentError, TypeError, ValueError) as fault:
+    except (ArgumentError, TypeError, ValueError) as error:
         name = recipe.get("class_path")
         raise CheckpointError(
-            f"{kind.__name__}: {name!r} cannot be made from its description ({fault}); "
+            f"{kind.__name__}: {name!r} cannot be made from its description ({error}); "
             "if the class is your own, run from the folder that holds its file"
-        ) from fault
+        ) from error
     return made
 
 
@@ -84,4 +84,4 @@ def plain(value: Any) -> Any:  # noqa: ANN401
         return [plain(part) for part in value]
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-    return describe(value)
+    return config_of(value)

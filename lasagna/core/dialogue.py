@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lasagna.core.masks import BoolMask, Mask
-from lasagna.core.overlaps import TopMap
+from lasagna.core.overlaps import OverlapMap
 from lasagna.core.record import Record, Turn
 
-Kind = Literal["complex", "referring", "reasoning", "explained", "question"]
+Kind = Literal["categories", "referring", "reasoning", "reasoning_with_explanation", "question"]
 
 
 @dataclass(frozen=True)
@@ -119,4 +119,4 @@ class Answer:
     text: str
     entries: tuple[AnsweredEntry, ...] = ()
     faults: tuple[str, ...] = ()
-    top: TopMap | None = None
+    top: OverlapMap | None = None

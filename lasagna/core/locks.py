@@ -36,8 +36,8 @@ def held(file: Path, busy: str) -> Iterator[TextIO]:
 
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as fault:
-                raise BusyError(busy) from fault
+            except BlockingIOError as error:
+                raise BusyError(busy) from error
         yield stream
 
 

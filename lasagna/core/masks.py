@@ -205,8 +205,8 @@ class RLEMask(Mask):
         """
         try:
             merged = read_rle(code, size)
-        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as fault:
-            raise RecordError(f"mask: expected COCO RLE or polygons, got {str(code)[:80]!r} ({fault})") from fault
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+            raise RecordError(f"mask: expected COCO RLE or polygons, got {str(code)[:80]!r} ({error})") from error
         mask = cls(int(merged["size"][0]), int(merged["size"][1]), merged["counts"].decode("ascii"))
         if mask.size != tuple(size):
             raise RecordError(f"mask: its size is {mask.size}, that of the image {tuple(size)}; both must agree")

@@ -15,7 +15,7 @@ _RANK_BITS = 32
 _LAST_RANK = (1 << _RANK_BITS) - 1
 
 
-class TopMap:
+class OverlapMap:
     """For each pixel the mask of the highest priority that covers it, of equals the one of the lowest rank.
 
     A pixel keeps one number: its highest priority, and below that, so that lower ranks are more, the rank. So masks can
@@ -66,14 +66,14 @@ class TopMap:
         """
         return np.asarray(of_rank[self.ranks()])
 
-    def joined(self, other: TopMap, first: int) -> TopMap:
+    def joined(self, other: OverlapMap, first: int) -> OverlapMap:
         """Return what comes of the masks of both.
 
         Args:
             other: Further masks.
             first: What is added to their ranks.
         """
-        both = TopMap(self.size)
+        both = OverlapMap(self.size)
         later = np.where(other._keys == 0, 0, other._keys - first)
         np.maximum(self._keys, later, out=both._keys)
         return both

@@ -60,7 +60,7 @@ def _tables(rule: Normalisation) -> NDArray[np.float32]:
     return (values[None] - mean) / std
 
 
-class ImagePreparation(Protocol):
+class ImageProcessor(Protocol):
     """A vision encoder's own resize, padding and normalisation."""
 
     def geometry(self, size: tuple[int, int]) -> Geometry:
@@ -70,7 +70,7 @@ class ImagePreparation(Protocol):
         """Turn an image ``[h, w, 3]`` into the encoder's input, float ``[3, H, W]``."""
 
 
-class TextPreparation(Protocol):
+class TextProcessor(Protocol):
     """A language model's own tokeniser, with the image in its place."""
 
     @property
@@ -103,7 +103,7 @@ class TextPreparation(Protocol):
 
 
 @dataclass(frozen=True)
-class Preparation:
+class Processors:
     """All that is needed to turn an image and a dialogue into tensors; small, and safe to send to a worker.
 
     Args:
@@ -113,10 +113,10 @@ class Preparation:
         tower: Input of the language model's own visual tower, or None if it reads the vision encoder's features.
     """
 
-    image: ImagePreparation
-    text: TextPreparation
+    image: ImageProcessor
+    text: TextProcessor
     prompt_format: PromptFormat
-    tower: ImagePreparation | None = None
+    tower: ImageProcessor | None = None
 
 
 LARGEST = 1 << 18
@@ -178,7 +178,7 @@ class FittedImage(SmallTensors):
         return replace(self, values=self.values.pin_memory())
 
 
-class BytePreparation(ABC):
+class ByteImageProcessor(ABC):
     """An image preparation that fits the bytes of an image and then normalises them all by one rule."""
 
     @abstractmethod
@@ -190,21 +190,21 @@ class BytePreparation(ABC):
         return normalise([self.fitted(image)])[0]
 
 
-def prepare(preparation: ImagePreparation, image: NDArray[np.uint8]) -> Tensor | FittedImage:
+def prepare(processors: ImageProcessor, image: NDArray[np.uint8]) -> Tensor | FittedImage:
     """Prepare an image as far as a worker should: up to its bytes where the preparation ends with a normalisation.
 
     Args:
-        preparation: Of the part.
+        processors: Of the part.
         image: uint8 ``[h, w, 3]``.
 
     Returns:
         The fitted image, or the input itself, float ``[3, H, W]``, of a preparation that makes its pixels in its own
         way.
     """
-    own = getattr(type(preparation), "pixels", None)
-    if isinstance(preparation, BytePreparation) and own is BytePreparation.pixels:
-        return preparation.fitted(image)
-    return preparation.pixels(image)
+    own = getattr(type(processors), "pixels", None)
+    if isinstance(processors, ByteImageProcessor) and own is ByteImageProcessor.pixels:
+        return processors.fitted(image)
+    return processors.pixels(image)
 
 
 def normalise(images: Sequence[FittedImage]) -> Tensor:

@@ -19,7 +19,7 @@ from lasagna.core.dialogue import Dialogue, Kind
 from lasagna.core.record import Turn
 from lasagna.errors import ConfigError, QueryError
 
-OPTIONAL_KINDS = frozenset({"explained"})
+OPTIONAL_KINDS = frozenset({"reasoning_with_explanation"})
 """Kinds of queries that a format need not have."""
 
 
@@ -104,8 +104,8 @@ class PromptFormat:
         present_token: Token that says "here it is" and carries a mask.
         absent_token: Token that says "not in the picture".
         image_token: Place of the image in a prompt.
-        prompts: Prompt for each kind of query; ``{query}`` is replaced by the names or the phrase. One for "explained"
-            may be left out: nobody can ask for explanations then.
+        prompts: Prompt for each kind of query; ``{query}`` is replaced by the names or the phrase. The one
+            for "reasoning_with_explanation" may be left out; explanations cannot be asked for then.
         name_separator: What stands between the names of a complex query.
         entry_separator: What stands between the entries of an answer.
         token_gap: What stands between a name and its token.
@@ -166,9 +166,9 @@ class PromptFormat:
             raise QueryError(f"query: expected a list of names such as {list(map(str, query))}, got {list(query)}")
         if not query:
             raise QueryError("query: it is empty; name at least one category or phrase")
-        if kind != "complex" and len(query) > 1:
+        if kind != "categories" and len(query) > 1:
             raise QueryError(f"query: kind {kind!r} takes one name, got {len(query)}; ask one query for each")
-        reserved, separators = self._all_reserved, self._separators if kind == "complex" else ()
+        reserved, separators = self._all_reserved, self._separators if kind == "categories" else ()
         fault = next(filter(None, map(name_fault, query, repeat(reserved), repeat(separators))), None)
         if fault:
             raise QueryError(f"query: {fault}")
@@ -214,7 +214,7 @@ class PromptFormat:
 
     def lead(self, kind: Kind, name: str, first: bool) -> str:
         """Return what stands before an entry's token."""
-        if kind != "complex":
+        if kind != "categories":
             return self._singles[0].partition("{token}")[0]
         return ("" if first else self.entry_separator) + single_spaced(name) + self.token_gap
 
@@ -228,7 +228,11 @@ class PromptFormat:
             return self._words(dialogue.text)
         decisions = [(entry.name, entry.present) for entry in dialogue.entries]
         decided = self.render(dialogue.kind, decisions, dialogue.wording[1])
-        return f"{decided} {self._words(dialogue.text)}" if dialogue.kind == "explained" and dialogue.text else decided
+        return (
+            f"{decided} {self._words(dialogue.text)}"
+            if dialogue.kind == "reasoning_with_explanation" and dialogue.text
+            else decided
+        )
 
     def later(self, turn: Turn) -> tuple[str, str]:
         """Return prompt and answer of a further round of a talk.
@@ -253,12 +257,12 @@ class PromptFormat:
             wording: Number of the wording, counted round and round among those that there are.
         """
         tokens = {True: self.present_token, False: self.absent_token}
-        if kind != "complex":
+        if kind != "categories":
             return "".join(_one_of(self._singles, wording).replace("{token}", tokens[there]) for _, there in decisions)
         entries = (single_spaced(name) + self.token_gap + tokens[present] for name, present in decisions)
         return self.entry_separator.join(entries) + self.tail
 
-    def given(self) -> str:
+    def teacher_forced(self) -> str:
         """Return the answer to a phrase that is given to the model, up to the present token."""
         return (self.lead_in if self.given_lead_in is None else self.given_lead_in) + self.present_token
 
@@ -296,21 +300,21 @@ class PromptFormat:
         """
         if kind == "question" and not pieces:
             return (), ()
-        if kind == "complex":
+        if kind == "categories":
             separator = spelling(self.entry_separator)
             written = [(spelling(lead).removeprefix(separator).strip(), present) for lead, present in pieces]
             entries, faults = read_entries(query, [spelling(name) for name in query], written)
         else:
             entries, faults = read_single(query[0], pieces)
-        ends = kind == "complex" or (pieces and kind != "question")
+        ends = kind == "categories" or (pieces and kind != "question")
         faults += ["trailing"] if ends and not self._is_end(kind, rest, spelling) else []
         return entries, tuple(faults)
 
     def _is_end(self, kind: Kind, rest: str, spelling: Callable[[str], str]) -> bool:
         singles = (answer.partition("{token}")[2] for answer in self._singles)
-        tails = {spelling(tail) for tail in ((self.tail,) if kind == "complex" else singles)}
+        tails = {spelling(tail) for tail in ((self.tail,) if kind == "categories" else singles)}
         written = spelling(rest)
-        return any(map(written.startswith, tails)) if kind == "explained" else written in tails
+        return any(map(written.startswith, tails)) if kind == "reasoning_with_explanation" else written in tails
 
 
 def _one_of(wordings: Sequence[str], number: int) -> str:

@@ -69,10 +69,12 @@ PAPER = PromptFormat(
     absent_token="<NEG>",
     image_token="<image>",
     prompts={
-        "complex": "USER: <image>\nPlease segment the following categories: {query}. ASSISTANT: ",
+        "categories": "USER: <image>\nPlease segment the following categories: {query}. ASSISTANT: ",
         "referring": "USER: <image>\nPlease segment {query} in this image. ASSISTANT: ",
         "reasoning": "USER: <image>\n{query} Please answer with a segmentation mask. ASSISTANT: ",
-        "explained": "USER: <image>\n{query} Please answer with a segmentation mask and explain why. ASSISTANT: ",
+        "reasoning_with_explanation": (
+            "USER: <image>\n{query} Please answer with a segmentation mask and explain why. ASSISTANT: "
+        ),
         "question": "USER: <image>\n{query} ASSISTANT: ",
     },
     lead_in="Sure, it is ",
@@ -87,10 +89,10 @@ _SYSTEM = (
 )
 
 _FURTHER: dict[Kind, tuple[str, ...]] = {
-    "complex": tuple(f"<semantic>{question}<cat_start> {{query}} <cat_end>" for question in COMPLEX),
+    "categories": tuple(f"<semantic>{question}<cat_start> {{query}} <cat_end>" for question in COMPLEX),
     "referring": REFERRING,
     "reasoning": REASONING,
-    "explained": EXPLAINED[1:],
+    "reasoning_with_explanation": EXPLAINED[1:],
 }
 
 RELEASED = PromptFormat(
@@ -98,12 +100,12 @@ RELEASED = PromptFormat(
     absent_token="<no_ins>",
     image_token="<image>",
     prompts={
-        "complex": _SYSTEM + "USER: <image>\n<semantic>Segment this image.<cat_start> {query} <cat_end> ASSISTANT:",
+        "categories": _SYSTEM + "USER: <image>\n<semantic>Segment this image.<cat_start> {query} <cat_end> ASSISTANT:",
         "referring": (
             _SYSTEM + "USER: <image>\n What is {query} in this image? Please output segmentation mask. ASSISTANT:"
         ),
         "reasoning": _SYSTEM + "USER: <image>\n{query} Please output segmentation mask. ASSISTANT:",
-        "explained": _SYSTEM + f"USER: <image>\n{EXPLAINED[0]} ASSISTANT:",
+        "reasoning_with_explanation": _SYSTEM + f"USER: <image>\n{EXPLAINED[0]} ASSISTANT:",
         "question": _SYSTEM + "USER: <image>\n{query} ASSISTANT:",
     },
     entry_separator="",
@@ -126,12 +128,13 @@ LISA = PromptFormat(
     absent_token="[NEG]",
     image_token="<image>",
     prompts={
-        "complex": _SYSTEM + "USER: <image>\nPlease segment the following categories: {query}. ASSISTANT:",
+        "categories": _SYSTEM + "USER: <image>\nPlease segment the following categories: {query}. ASSISTANT:",
         "referring": (
             _SYSTEM + "USER: <image>\n What is {query} in this image? Please output segmentation mask. ASSISTANT:"
         ),
         "reasoning": _SYSTEM + "USER: <image>\n{query} Please output segmentation mask. ASSISTANT:",
-        "explained": _SYSTEM + "USER: <image>\n{query} Please output segmentation mask and explain why. ASSISTANT:",
+        "reasoning_with_explanation": _SYSTEM
+        + "USER: <image>\n{query} Please output segmentation mask and explain why. ASSISTANT:",
         "question": _SYSTEM + "USER: <image>\n{query} ASSISTANT:",
     },
     lead_in="It is ",
@@ -148,7 +151,7 @@ TINY = PromptFormat(
     absent_token="<NEG>",
     image_token="<image>",
     prompts={
-        "complex": "<image> list {query} answer ",
+        "categories": "<image> list {query} answer ",
         "referring": "<image> find {query} answer ",
         "reasoning": "<image> show {query} answer ",
         "question": "<image> say {query} answer ",

@@ -137,7 +137,7 @@ class Record:
     regions: tuple[Region, ...] = ()
     phrases: tuple[Phrase, ...] = ()
     questions: tuple[Question, ...] = ()
-    talk: tuple[Turn, ...] = ()
+    conversation: tuple[Turn, ...] = ()
     absent: tuple[str, ...] = ()
     ignore: Mask | None = None
     label_bytes: bytes | None = None
@@ -202,13 +202,13 @@ class Record:
         return masks[0] if len(masks) == 1 else UnionMask(tuple(masks), shape=self.size)
 
 
-def image_fault(fault: Exception) -> str:
+def image_fault(error: Exception) -> str:
     """Say what is wrong with an image, without the place in memory that Pillow names, which is another each time.
 
     Args:
-        fault: One of ``BROKEN_IMAGE``.
+        error: One of ``BROKEN_IMAGE``.
     """
-    return "no image that Pillow knows" if isinstance(fault, UnidentifiedImageError) else str(fault)
+    return "no image that Pillow knows" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
 def decode_image(
@@ -232,8 +232,8 @@ def decode_image(
         with Image.open(BytesIO(data)) as image:
             _check_size(image, key, size)
             return to_rgb(ImageOps.exif_transpose(image) if upright else image)
-    except BROKEN_IMAGE as fault:
-        raise RecordError(f"record {key}: the image cannot be decoded ({image_fault(fault)})") from fault
+    except BROKEN_IMAGE as error:
+        raise RecordError(f"record {key}: the image cannot be decoded ({image_fault(error)})") from error
 
 
 def check_size(record: Record) -> None:
@@ -245,8 +245,8 @@ def check_size(record: Record) -> None:
     try:
         with Image.open(BytesIO(record.image_bytes)) as image:
             _check_size(image, record.key, record.size)
-    except BROKEN_IMAGE as fault:
-        raise RecordError(f"record {record.key}: the image cannot be decoded ({image_fault(fault)})") from fault
+    except BROKEN_IMAGE as error:
+        raise RecordError(f"record {record.key}: the image cannot be decoded ({image_fault(error)})") from error
 
 
 def _check_size(image: Image.Image, key: str, size: tuple[int, int] | None) -> None:
@@ -259,8 +259,8 @@ def _decode_labels(data: bytes, key: str) -> NDArray[np.integer]:
     try:
         with Image.open(BytesIO(data)) as image:
             labels = np.asarray(image)
-    except BROKEN_IMAGE as fault:
-        raise RecordError(f"record {key}: the label map cannot be decoded ({image_fault(fault)})") from fault
+    except BROKEN_IMAGE as error:
+        raise RecordError(f"record {key}: the label map cannot be decoded ({image_fault(error)})") from error
     if labels.ndim != 2:
         raise RecordError(f"record {key}: a label map has one value a pixel, this one has shape {labels.shape}")
     return labels

@@ -8,14 +8,14 @@ from typing import Literal
 
 from lightning import LightningDataModule
 
-from lasagna.core.batch import Preparation
-from lasagna.datamodules.shards.reader import Share, gathered, node, read_share
+from lasagna.core.processors import Processors
+from lasagna.datamodules.shards.reader import ShardSplit, gathered, node, read_share
 from lasagna.datamodules.source import Source
 from lasagna.datamodules.strategies import Strategy, check_order
 from lasagna.datamodules.streaming.loader import EvaluationLoader, TrainingLoader
 from lasagna.datamodules.streaming.sample import SampleMaker
-from lasagna.datamodules.streaming.skipped import SkipTally, report
-from lasagna.datamodules.streaming.stream import Layout
+from lasagna.datamodules.streaming.skipped import RecordCounts, report
+from lasagna.datamodules.streaming.stream import StreamConfig
 from lasagna.datamodules.writers import DataWriter
 from lasagna.errors import ConfigError, ShardError
 
@@ -80,8 +80,8 @@ class ShardDataModule(LightningDataModule):
         self.broken = broken
         self.writers = writers or []
         self.pin_memory = pin_memory
-        self.tallies: dict[str, SkipTally] = {}
-        self._preparation: Preparation | None = None
+        self.tallies: dict[str, RecordCounts] = {}
+        self._processors: Processors | None = None
         self._rehearsed: set[str] = set()
         self._check_numbers()
         self._check_strategies()
@@ -117,11 +117,11 @@ class ShardDataModule(LightningDataModule):
         if stage == "fit":
             self._batches()
 
-    def connect(self, preparation: Preparation) -> None:
+    def connect(self, processors: Processors) -> None:
         """Take the assistant's own preparation of images and text; the LightningModule calls this in ``setup``."""
-        self._preparation = preparation
+        self._processors = processors
 
-    def rehearse(self, split: str) -> None:
+    def dry_run(self, split: str) -> None:
         """Make a few samples of each source of a split and forget them, so that what cannot be asked is told early.
 
         A split is rehearsed once after each ``setup``; loaders do it by themselves.
@@ -139,8 +139,8 @@ class ShardDataModule(LightningDataModule):
         self._rehearsed.add(split)
         for maker in self._makers(split):
             shard_set = maker.source.shard_set
-            for raw in islice(read_share(shard_set, shard_set.shards[:1], Share()), REHEARSED):
-                maker.rehearse(raw)
+            for raw in islice(read_share(shard_set, shard_set.shards[:1], ShardSplit()), REHEARSED):
+                maker.dry_run(raw)
 
     def counts(self, stage: str) -> dict[str, dict[str, dict[str, int]]]:
         """Return what became of the records so far, over all processes, which must call this together.
@@ -163,9 +163,9 @@ class ShardDataModule(LightningDataModule):
         """
         sources = self.sources["train"]
         for split in ("train", "val"):
-            self.rehearse(split)
+            self.dry_run(split)
         makers = self._makers("train")
-        layout = Layout(
+        layout = StreamConfig(
             seed=self.seed,
             batch_size=self.batch_size,
             batches=self._batches(),
@@ -213,7 +213,7 @@ class ShardDataModule(LightningDataModule):
                 report(split, self.tallies.pop(split).counts())
 
     def _evaluation(self, split: str) -> list[EvaluationLoader]:
-        self.rehearse(split)
+        self.dry_run(split)
         return [
             EvaluationLoader(
                 maker,
@@ -228,12 +228,12 @@ class ShardDataModule(LightningDataModule):
         sources = self.sources[split]
         strategies = self.strategies if split == "train" else self.evaluation_strategies
         # loaders may be made again within a stage, whose counts go on
-        tally = self.tallies.setdefault(split, SkipTally([source.label for source in sources], self.num_workers))
+        tally = self.tallies.setdefault(split, RecordCounts([source.label for source in sources], self.num_workers))
         return [
             SampleMaker(
                 source=source,
                 strategies=_bound(source, strategies),
-                preparation=self._connected(),
+                processors=self._connected(),
                 seed=self.seed,
                 tally=tally,
                 broken=self.broken,
@@ -242,13 +242,13 @@ class ShardDataModule(LightningDataModule):
             for source in sources
         ]
 
-    def _connected(self) -> Preparation:
-        if self._preparation is None:
+    def _connected(self) -> Processors:
+        if self._processors is None:
             raise RuntimeError(
                 "the datamodule does not know how the assistant wants images and text; call "
-                "`connect(assistant.preparation)` first, in the LightningModule's `setup` or `configure_model`"
+                "`connect(assistant.processors)` first, in the LightningModule's `setup` or `configure_model`"
             )
-        return self._preparation
+        return self._processors
 
     def _batches(self) -> int:
         """Return how many batches an epoch has for each process."""
@@ -308,8 +308,8 @@ class ShardDataModule(LightningDataModule):
 def _faults(source: Source) -> list[str]:
     try:
         return source.shard_set.faults()
-    except ShardError as fault:
-        return [str(fault)]
+    except ShardError as error:
+        return [str(error)]
 
 
 def _bound(source: Source, strategies: Sequence[Strategy]) -> list[Strategy]:

@@ -73,7 +73,7 @@ class ClassSampling(Strategy):
 
     def __call__(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
         """Return the dialogue with at most ``limit`` names."""
-        if dialogue.kind != "complex":
+        if dialogue.kind != "categories":
             return dialogue
         drawn = int(rng.integers(self.least, self.limit, endpoint=True))
         limit = min(self.limit, max(drawn, sum(entry.present for entry in dialogue.entries)))
@@ -119,7 +119,7 @@ class NegativeInjection(Strategy):
 
     def __call__(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
         """Return the dialogue with absent names answered."""
-        if dialogue.kind != "complex":
+        if dialogue.kind != "categories":
             return dialogue
         answered = {entry.name: entry for entry in dialogue.entries}
         silent = [name for name in dialogue.query if name not in answered]
@@ -169,7 +169,7 @@ class OrderRandomization(Strategy):
 
     def __call__(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
         """Return the dialogue with query and answer in their orders."""
-        if dialogue.kind != "complex":
+        if dialogue.kind != "categories":
             return dialogue
         query = _shuffled(dialogue.query, rng) if self.query == "random" else list(dialogue.query)
         if self.answer == "own":
@@ -234,7 +234,7 @@ class AnswerSampling(Strategy):
 
     def __call__(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
         """Return the dialogue with at most ``limit`` entries, in their order."""
-        if dialogue.kind != "complex":
+        if dialogue.kind != "categories":
             return dialogue
         there = [entry.name for entry in dialogue.entries if entry.present]
         absent = [entry.name for entry in dialogue.entries if not entry.present]

@@ -150,7 +150,7 @@ class RandomCrop(RecordTransform):
         if not crop or _whole(box, record.size):
             return record
         phrases = tuple(phrase for phrase in record.phrases if self.phrases == "whole" and _inside(phrase, box))
-        return edit_record(replace(record, phrases=phrases, questions=(), talk=()), lambda pixels: pixels[box])
+        return edit_record(replace(record, phrases=phrases, questions=(), conversation=()), lambda pixels: pixels[box])
 
     def _box(self, size: tuple[int, int], rng: np.random.Generator) -> Slices:
         area = rng.uniform(*self.scale)
@@ -181,12 +181,12 @@ class HorizontalFlip(RecordTransform):
         """Return the mirrored record, or the record as it is."""
         if rng.random() >= self.probability:
             return record
-        talk_has_sides = any(SIDES.search(f"{turn.question} {turn.answer}") for turn in record.talk)
+        talk_has_sides = any(SIDES.search(f"{turn.question} {turn.answer}") for turn in record.conversation)
         sideless = replace(
             record,
             phrases=tuple(phrase for phrase in record.phrases if not SIDES.search(phrase.text)),
             questions=tuple(item for item in record.questions if not SIDES.search(f"{item.text} {item.answer}")),
-            talk=() if talk_has_sides else record.talk,
+            conversation=() if talk_has_sides else record.conversation,
         )
         return edit_record(sideless, lambda pixels: pixels[:, ::-1])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lasagna.modules.assistant import Assistant
-from lasagna.modules.base import Encoded, FeatureSpec, LanguageModel, MaskHead, VisionEncoder
+from lasagna.modules.base import EncodedImages, FeatureSpec, LanguageModel, MaskHead, VisionEncoder
 from lasagna.modules.language_models.lora import LoRA
 from lasagna.modules.losses import AssistantOutput, SegmentationLoss
 from lasagna.modules.tiny import TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
@@ -11,7 +11,7 @@ from lasagna.modules.tiny import TinyLanguageModel, TinyMaskHead, TinyVisionEnco
 __all__ = [
     "Assistant",
     "AssistantOutput",
-    "Encoded",
+    "EncodedImages",
     "FeatureSpec",
     "LanguageModel",
     "LoRA",

@@ -16,18 +16,20 @@ from lightning import LightningModule
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lasagna.core.batch import IGNORE_LABEL, Batch, Geometry, Preparation, Query, restore_logits
-from lasagna.core.config import Described
+from lasagna.core.batch import IGNORE_LABEL, Batch, Query
+from lasagna.core.config import Configurable
 from lasagna.core.dialogue import Answer, AnsweredEntry, Kind
-from lasagna.core.overlaps import TopMap
+from lasagna.core.geometry import Geometry, restore_logits
+from lasagna.core.overlaps import OverlapMap
+from lasagna.core.processors import Processors
 from lasagna.core.prompt_format import PromptFormat
 from lasagna.core.prompt_formats import PROMPT_FORMATS
 from lasagna.errors import QueryError
-from lasagna.modules.base import Encoded, LanguageModel, MaskHead, VisionEncoder
+from lasagna.modules.base import EncodedImages, LanguageModel, MaskHead, VisionEncoder
 from lasagna.modules.contract import check_image, check_maps, check_queries, check_states, check_vectors, draw
 from lasagna.modules.decoding.cache import row_positions
 from lasagna.modules.decoding.chat import Chat
-from lasagna.modules.decoding.decoder import Decoded, Decoder, Decoding, decode_queries
+from lasagna.modules.decoding.decoder import DecodedAnswer, Decoder, Decoding, decode_queries
 from lasagna.modules.decoding.long_lists import join_answers, split_query
 from lasagna.modules.losses import AssistantOutput
 from lasagna.modules.vision_encoders.feature_cache import FeatureCache
@@ -36,14 +38,14 @@ from lasagna.modules.vision_encoders.shared_tower import NO_MAPS, SharedTower
 _PIXELS_HELD = 1 << 20
 
 
-def mask_states(decoded: Decoded) -> Tensor:
+def mask_states(decoded: DecodedAnswer) -> Tensor:
     """Return the hidden states that prompt masks, one for each present entry in the order written, float ``[n, d]``."""
     places = [entry.decision for entry in decoded.entries if entry.present]
     return decoded.hidden[torch.tensor(places, dtype=torch.long, device=decoded.hidden.device)]
 
 
 def make_answer(
-    decoded: Decoded, logits: Tensor, geometry: Geometry, *, threshold: float, settle_overlaps: bool
+    decoded: DecodedAnswer, logits: Tensor, geometry: Geometry, *, threshold: float, settle_overlaps: bool
 ) -> Answer:
     """Join what was decoded with its masks.
 
@@ -57,7 +59,7 @@ def make_answer(
     """
     if not decoded.entries:
         return Answer(decoded.text, (), decoded.faults)
-    scores, top = decoded.scores.tolist(), TopMap(geometry.original) if settle_overlaps else None
+    scores, top = decoded.scores.tolist(), OverlapMap(geometry.original) if settle_overlaps else None
     maps, entries = _probabilities(logits, geometry), []
     for rank, entry in enumerate(decoded.entries):
         score = scores[entry.decision]
@@ -105,7 +107,7 @@ def build_parts(
     mask_head.build(encoder.spec)
 
 
-class Assistant(Described, LightningModule):
+class Assistant(Configurable, LightningModule):
     """Looks at an image, reads a query and answers in words and masks (LaSagnA, arXiv 2404.08506).
 
     The mask prompt is the last hidden state, after the final norm, at the position that predicts the present token.
@@ -148,23 +150,23 @@ class Assistant(Described, LightningModule):
         if self._built:
             return
         build_parts(self.vision_encoder, self.language_model, self.mask_head, self.format.special_tokens)
-        reserved = (*self.format.reserved_tokens, *self.language_model.preparation.reserved_tokens)
+        reserved = (*self.format.reserved_tokens, *self.language_model.text_processor.reserved_tokens)
         self.format = replace(self.format, reserved_tokens=reserved)
         hidden, prompt = self.language_model.hidden_size, self.mask_head.prompt_dim
         self.prompt_projection = nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, prompt))
         self._built = True
 
     @property
-    def preparation(self) -> Preparation:
+    def processors(self) -> Processors:
         """What turns images and dialogues into this assistant's input; known once the model is configured."""
-        return Preparation(
-            image=self.vision_encoder.preparation,
-            text=self.language_model.preparation,
+        return Processors(
+            image=self.vision_encoder.image_processor,
+            text=self.language_model.text_processor,
             prompt_format=self.format,
-            tower=None if self._tower_is_shared else self.language_model.tower_preparation,
+            tower=None if self._tower_is_shared else self.language_model.tower_processor,
         )
 
-    def encode(self, pixels: Tensor, tower_pixels: Tensor | None = None) -> Encoded:
+    def encode(self, pixels: Tensor, tower_pixels: Tensor | None = None) -> EncodedImages:
         """Encode images for all that is asked about them.
 
         Args:
@@ -201,7 +203,7 @@ class Assistant(Described, LightningModule):
     @torch.no_grad()
     def answer_batch(
         self,
-        encoded: Encoded,
+        encoded: EncodedImages,
         geometries: Sequence[Geometry],
         queries: Sequence[Query],
         decoding: Decoding = "ordered",
@@ -213,8 +215,8 @@ class Assistant(Described, LightningModule):
             encoded: The images.
             geometries: How each image was fitted.
             queries: What is asked; questions are always decoded freely.
-            decoding: "ordered" decides on every name in the order asked, "free" lets the model write, "forced" gives
-                it the answer that a phrase is there.
+            decoding: "ordered" decides on every name in the order asked, "free" lets the model write,
+                "teacher_forced" gives it the answer that a phrase is there.
             settle_overlaps: Whether the answers say which mask lies on top at each pixel.
 
         Raises:
@@ -244,7 +246,7 @@ class Assistant(Described, LightningModule):
         """
         return Chat(self, image, remember)
 
-    def encode_image(self, image: NDArray[np.uint8]) -> tuple[Encoded, Geometry]:
+    def encode_image(self, image: NDArray[np.uint8]) -> tuple[EncodedImages, Geometry]:
         """Prepare and encode one image for all that is asked about it.
 
         Args:
@@ -258,11 +260,11 @@ class Assistant(Described, LightningModule):
         """
         check_image(image)
         self.configure_model()
-        preparation = self.preparation
-        tower = None if preparation.tower is None else preparation.tower.pixels(image)[None].to(self.device)
+        processors = self.processors
+        tower = None if processors.tower is None else processors.tower.pixels(image)[None].to(self.device)
         with torch.no_grad():
-            encoded = self.encode(preparation.image.pixels(image)[None].to(self.device), tower)
-        return encoded, preparation.image.geometry((image.shape[0], image.shape[1]))
+            encoded = self.encode(processors.image.pixels(image)[None].to(self.device), tower)
+        return encoded, processors.image.geometry((image.shape[0], image.shape[1]))
 
     def answers(
         self, image: NDArray[np.uint8], queries: Sequence[Query], decoding: Decoding = "ordered"
@@ -272,8 +274,8 @@ class Assistant(Described, LightningModule):
         Args:
             image: The image, uint8 ``[H, W, 3]``.
             queries: What is asked.
-            decoding: "ordered" decides on every name in the order asked, "free" lets the model write, "forced" gives
-                it the answer that a phrase is there.
+            decoding: "ordered" decides on every name in the order asked, "free" lets the model write,
+                "teacher_forced" gives it the answer that a phrase is there.
 
         Raises:
             RecordError: If the image is none, or of another form.
@@ -286,15 +288,15 @@ class Assistant(Described, LightningModule):
         return self.answer_batch(encoded, [geometry], queries, decoding)
 
     def answer(
-        self, image: NDArray[np.uint8], names: Sequence[str], kind: Kind = "complex", decoding: Decoding = "ordered"
+        self, image: NDArray[np.uint8], names: Sequence[str], kind: Kind = "categories", decoding: Decoding = "ordered"
     ) -> Answer:
         """Answer one query about one image.
 
         Args:
             image: The image, uint8 ``[H, W, 3]``.
             names: The categories of a complex query; the one phrase or question of another kind.
-            kind: "complex", "referring", "reasoning", "explained" (decode it freely) or "question".
-            decoding: "ordered", "free" or "forced", as in ``answers``.
+            kind: "categories", "referring", "reasoning", "reasoning_with_explanation" (decode it freely) or "question".
+            decoding: "ordered", "free" or "teacher_forced", as in ``answers``.
 
         Raises:
             RecordError: If the image is none, or of another form.
@@ -310,7 +312,7 @@ class Assistant(Described, LightningModule):
 
     def _answer_parts(
         self,
-        encoded: Encoded,
+        encoded: EncodedImages,
         geometries: Sequence[Geometry],
         queries: Sequence[Query],
         decoding: Decoding,
@@ -325,10 +327,10 @@ class Assistant(Described, LightningModule):
     @torch.no_grad()
     def draw(
         self,
-        encoded: Encoded,
+        encoded: EncodedImages,
         geometries: Sequence[Geometry],
         queries: Sequence[Query],
-        answered: Sequence[Decoded],
+        answered: Sequence[DecodedAnswer],
         settle_overlaps: bool = False,
     ) -> list[Answer]:
         """Draw the masks of decoded answers.
@@ -352,13 +354,13 @@ class Assistant(Described, LightningModule):
             for rank, query in enumerate(queries)
         ]
 
-    def _read(self, features: list[Tensor], tower_pixels: Tensor | None) -> Encoded:
+    def _read(self, features: list[Tensor], tower_pixels: Tensor | None) -> EncodedImages:
         if self._tower_is_shared:
             vectors = self.language_model.embed_map(features[0])
             # a language model may hold its tower in another precision than the mask head's
-            return Encoded([maps.to(_precision(self.mask_head)) for maps in features], vectors)
+            return EncodedImages([maps.to(_precision(self.mask_head)) for maps in features], vectors)
         visual = features if tower_pixels is None else [tower_pixels.to(_precision(self.language_model))]
-        return Encoded(features, self.language_model.embed_image(visual))
+        return EncodedImages(features, self.language_model.embed_image(visual))
 
     def _hidden(self, batch: Batch, image_vectors: Tensor) -> Tensor:
         places = torch.arange(batch.input_ids.shape[1], device=batch.input_ids.device)
@@ -373,7 +375,9 @@ class Assistant(Described, LightningModule):
         prompts: Tensor = self.prompt_projection(states.to(_precision(self.prompt_projection)))
         return prompts
 
-    def _masks(self, encoded: Encoded, queries: Sequence[Query], answered: Sequence[Decoded]) -> list[Tensor]:
+    def _masks(
+        self, encoded: EncodedImages, queries: Sequence[Query], answered: Sequence[DecodedAnswer]
+    ) -> list[Tensor]:
         """Draw the masks of all present entries together; return the logits of each row's."""
         states = [mask_states(decoded) for decoded in answered]
         counts = [len(state) for state in states]

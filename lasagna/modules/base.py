@@ -17,8 +17,8 @@ from typing import Any
 from lightning import LightningModule
 from torch import Tensor, nn
 
-from lasagna.core.batch import ImagePreparation, TextPreparation
-from lasagna.core.config import Described, describe
+from lasagna.core.config import Configurable, config_of
+from lasagna.core.processors import ImageProcessor, TextProcessor
 from lasagna.errors import ConfigError
 
 
@@ -52,7 +52,7 @@ class FeatureSpec:
         return self.image_size[0] // self.strides[0], self.image_size[1] // self.strides[0]
 
 
-class VisionEncoder(Described, LightningModule):
+class VisionEncoder(Configurable, LightningModule):
     """Turns prepared images into feature maps."""
 
     @property
@@ -62,7 +62,7 @@ class VisionEncoder(Described, LightningModule):
 
     @property
     @abstractmethod
-    def preparation(self) -> ImagePreparation:
+    def image_processor(self) -> ImageProcessor:
         """The resize, padding and normalisation that the encoder wants; safe to send to a worker."""
 
     @property
@@ -73,7 +73,7 @@ class VisionEncoder(Described, LightningModule):
     @property
     def about(self) -> str:
         """What the maps depend on beside weights and pixels, for whoever keeps them; known once built."""
-        return str(describe(self))
+        return str(config_of(self))
 
     @abstractmethod
     def build(self) -> None:
@@ -96,14 +96,14 @@ class VisualTower(nn.Module):
 
     Args:
         spec: The one map that ``forward`` returns.
-        preparation: The resize, padding and normalisation that the tower wants.
+        image_processor: The resize, padding and normalisation that the tower wants.
         about: What the map depends on beside weights and pixels.
     """
 
-    def __init__(self, spec: FeatureSpec, preparation: ImagePreparation, about: str) -> None:
+    def __init__(self, spec: FeatureSpec, image_processor: ImageProcessor, about: str) -> None:
         super().__init__()
         self.spec = spec
-        self.preparation = preparation
+        self.image_processor = image_processor
         self.about = about
 
     @abstractmethod
@@ -111,7 +111,7 @@ class VisualTower(nn.Module):
         """Encode images ``[b, 3, H, W]`` to the map that ``spec`` announces, float ``[b, c, h, w]``."""
 
 
-class LanguageModel(Described, LightningModule):
+class LanguageModel(Configurable, LightningModule):
     """Reads an image and text, and predicts text."""
 
     has_tower = False
@@ -124,11 +124,11 @@ class LanguageModel(Described, LightningModule):
 
     @property
     @abstractmethod
-    def preparation(self) -> TextPreparation:
+    def text_processor(self) -> TextProcessor:
         """The tokeniser, with as many image tokens in place as an image costs; known once built."""
 
     @property
-    def tower_preparation(self) -> ImagePreparation | None:
+    def tower_processor(self) -> ImageProcessor | None:
         """Preparation of the model's own visual tower, or None if it reads the vision encoder's features."""
         return None
 
@@ -216,7 +216,7 @@ class LanguageModel(Described, LightningModule):
         """Return an empty key-value cache with ``crop(-count)`` to forget the last tokens."""
 
 
-class MaskHead(Described, LightningModule):
+class MaskHead(Configurable, LightningModule):
     """Turns feature maps and prompts into masks."""
 
     @property
@@ -244,7 +244,7 @@ class MaskHead(Described, LightningModule):
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedImages:
     """Images, encoded once for all that is asked about them.
 
     Args:

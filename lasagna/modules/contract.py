@@ -41,7 +41,7 @@ def check_maps(encoder: VisionEncoder, maps: Sequence[Tensor], pixels: Tensor) -
         raise ConfigError(
             f"{name} states maps of {_listed(stated)}, strides {spec.strides} for images of {height} x {width} pixels, "
             f"and its forward gives {_listed(given)} for {_by(pixels.shape[2:])} pixels; let `spec` say what forward "
-            "gives (channels, strides), and of the size that `preparation` makes (image_size)"
+            "gives (channels, strides), and of the size that `image_processor` makes (image_size)"
         )
 
 
@@ -63,7 +63,7 @@ def check_vectors(model: LanguageModel, prompt_format: PromptFormat, vectors: Te
     if prompt.count(image) != vectors.shape[1]:
         raise ConfigError(
             f"{name} puts {prompt.count(image)} image tokens into a prompt, and its embed_image gives "
-            f"{vectors.shape[1]} vectors an image; let its `preparation` put as many in as there are vectors"
+            f"{vectors.shape[1]} vectors an image; let its `text_processor` put as many in as there are vectors"
         )
     _check_width(model, name, [prompt, [token for token in prompt if token != image]], vectors[:1].detach())
 
@@ -99,14 +99,14 @@ def draw(head: MaskHead, features: Sequence[Tensor], prompts: Tensor, image_inde
     name = f"mask_head: {type(head).__name__}"
     try:
         masks: Tensor = head(features, prompts, image_index)
-    except RuntimeError as fault:
-        if not _is_of_shapes(fault):
+    except RuntimeError as error:
+        if not _is_of_shapes(error):
             raise
         raise ConfigError(
             f"{name} states prompt_dim {head.prompt_dim}, and its forward does not take {_by(prompts.shape)} prompts "
-            f"and maps of {_listed([features.shape[1:] for features in features])} ({str(fault).splitlines()[0]}); let "
+            f"and maps of {_listed([features.shape[1:] for features in features])} ({str(error).splitlines()[0]}); let "
             "`prompt_dim` say the width of its prompts, and make its layers for the maps that `build` is told of"
-        ) from fault
+        ) from error
     if masks.ndim != 3 or len(masks) != len(prompts):
         raise ConfigError(
             f"{name}: its forward gives {_by(masks.shape)} for {len(prompts)} prompts; return one mask for each, "
@@ -115,15 +115,15 @@ def draw(head: MaskHead, features: Sequence[Tensor], prompts: Tensor, image_inde
     return masks
 
 
-def _is_of_shapes(fault: RuntimeError) -> bool:
+def _is_of_shapes(error: RuntimeError) -> bool:
     # torch has no error of its own for shapes
-    named = any(word in str(fault) for word in ("shape", "size", "channels"))
-    return named and not isinstance(fault, torch.OutOfMemoryError)
+    named = any(word in str(error) for word in ("shape", "size", "channels"))
+    return named and not isinstance(error, torch.OutOfMemoryError)
 
 
 def _prompt(model: LanguageModel, prompt_format: PromptFormat) -> tuple[list[int], int]:
     """Return the token ids of a prompt, and the image token's."""
-    text = model.preparation
+    text = model.text_processor
     kind = next(iter(prompt_format.prompts))
     return text.prompt_ids(prompt_format.prompt(kind, ["a"])), text.answer_ids(prompt_format.image_token)[-1]
 
@@ -183,11 +183,11 @@ def check_queries(prompt_format: PromptFormat, queries: Sequence[Query], decodin
     Raises:
         QueryError: If a query cannot be asked, or there is no such decoding.
     """
-    if decoding not in ("ordered", "free", "forced"):
-        raise QueryError(f"decoding: expected 'ordered', 'free' or 'forced', got {decoding!r}")
+    if decoding not in ("ordered", "free", "teacher_forced"):
+        raise QueryError(f"decoding: expected 'ordered', 'free' or 'teacher_forced', got {decoding!r}")
     for query in queries:
         prompt_format.check(query.kind, query.names)
-    if decoding == "forced":
+    if decoding == "teacher_forced":
         check_forced(queries)
 
 
@@ -200,6 +200,6 @@ def check_forced(queries: Sequence[Query]) -> None:
     others = sorted({query.kind for query in queries} - {"referring", "reasoning"})
     if others:
         raise QueryError(
-            f"decoding: 'forced' gives the answer that a phrase is there, which suits no {' and no '.join(others)} "
-            "query; use 'ordered'"
+            f"decoding: 'teacher_forced' gives the answer that a phrase is there, which suits no "
+            f"{' and no '.join(others)} query; use 'ordered'"
         )

@@ -9,15 +9,15 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from lasagna.core.batch import Geometry
-from lasagna.core.processors import BytePreparation, FittedImage, Normalisation
+from lasagna.core.geometry import Geometry
+from lasagna.core.processors import ByteImageProcessor, FittedImage, Normalisation
 
 LONGEST = 64
 """How many times as long as wide an image is resized as a whole."""
 
 
 @dataclass(frozen=True)
-class CropPreparation(BytePreparation):
+class CropImageProcessor(ByteImageProcessor):
     """Resize the shortest side (bicubic), cut the middle square out, and normalise (CLIP, arXiv 2103.00020).
 
     What is left and right of the middle of a wide image, or above and below that of a tall one, is not seen.
@@ -96,7 +96,7 @@ def _has_exact_weights(length: int, resized: int) -> bool:
 
 
 @dataclass(frozen=True)
-class PadPreparation(BytePreparation):
+class PadImageProcessor(ByteImageProcessor):
     """Resize until the image just fits, keep its aspect ratio, normalise, and pad with zeros at the right and bottom.
 
     Zeros after normalisation are the mean colour, as SAM does (arXiv 2304.02643, ``Sam.preprocess``).
@@ -126,7 +126,7 @@ class PadPreparation(BytePreparation):
 
 
 @dataclass(frozen=True)
-class SquashPreparation(BytePreparation):
+class SquashImageProcessor(ByteImageProcessor):
     """Resize to a fixed size, whatever the aspect ratio, and normalise.
 
     Args:
@@ -158,10 +158,10 @@ DEVIATION = (58.395, 57.12, 57.375)
 
 
 @dataclass(frozen=True)
-class SamPreparation(BytePreparation):
+class SamImageProcessor(ByteImageProcessor):
     """Resize the longest side, keep the aspect ratio, normalise, and pad with zeros at the right and bottom.
 
-    ``PadPreparation`` does nearly the same; this one rounds sides as SAM does (half a pixel goes up) and normalises
+    ``PadImageProcessor`` does nearly the same; this one rounds sides as SAM does (half a pixel goes up) and normalises
     values from 0 to 255, so that every number is the one that SAM's weights were trained with.
 
     Args:

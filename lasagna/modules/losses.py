@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from lasagna.core.batch import IGNORE_PIXEL, Batch
+from lasagna.core.batch import Batch
 from lasagna.core.dialogue import Dialogue
+from lasagna.core.geometry import IGNORE_PIXEL
 from lasagna.modules.resampling import resample
 
 Ignored = Literal["left_out", "background"]

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from lasagna.core.batch import Geometry
+from lasagna.core.geometry import Geometry
 
 BAND = 32
 """Rows of a matrix that are multiplied at once; few of its columns differ from zero there."""

@@ -49,7 +49,7 @@ class Reasoning(Task):
                 "Reasoning: `explained` and `in_words` are shares of the same questions, each at least 0 and together "
                 f"at most 1, got {explained} and {in_words}"
             )
-        self.decoding = ("ordered", "forced") if teacher_forced else ("ordered",)
+        self.decoding = ("ordered", "teacher_forced") if teacher_forced else ("ordered",)
         self.questions = questions
         self.explained = explained
         self.in_words = in_words
@@ -63,7 +63,7 @@ class Reasoning(Task):
 
     def metrics(self, categories: tuple[str, ...]) -> MetricCollection:
         """Return the scores of LISA; they need no categories."""
-        return collect([ReasoningIoU(), *([TeacherForcedIoU()] if "forced" in self.decoding else [])])
+        return collect([ReasoningIoU(), *([TeacherForcedIoU()] if "teacher_forced" in self.decoding else [])])
 
     def score(
         self,
@@ -85,7 +85,9 @@ class Reasoning(Task):
         dialogue = phrase_dialogue(kind, question.text, question.masks or (), record)
         if kind == "question":
             return Dialogue(kind, (question.text,), text=question.answer)
-        return replace(dialogue, text=question.answer) if dialogue and kind == "explained" else dialogue
+        return (
+            replace(dialogue, text=question.answer) if dialogue and kind == "reasoning_with_explanation" else dialogue
+        )
 
     def _kind(self, question: Question, rng: np.random.Generator) -> Kind:
         # nothing is drawn where nothing is to be explained, so that such runs can be repeated
@@ -94,5 +96,5 @@ class Reasoning(Task):
             if drawn < self.in_words:
                 return "question"
             if drawn < self.in_words + self.explained:
-                return "explained"
+                return "reasoning_with_explanation"
         return "referring" if self.phrase_kind and question.kind == self.phrase_kind else "reasoning"

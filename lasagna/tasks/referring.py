@@ -25,7 +25,7 @@ class Referring(Task):
     """
 
     def __init__(self, phrases: int = 3, teacher_forced: bool = False) -> None:
-        self.decoding = ("ordered", "forced") if teacher_forced else ("ordered",)
+        self.decoding = ("ordered", "teacher_forced") if teacher_forced else ("ordered",)
         self.phrases = phrases
 
     def dialogues(self, record: Record, rng: np.random.Generator) -> list[Dialogue]:
@@ -36,4 +36,4 @@ class Referring(Task):
 
     def metrics(self, categories: tuple[str, ...]) -> MetricCollection:
         """Return the scores of gRefCOCO; they need no categories."""
-        return collect([ReferringIoU(), *([TeacherForcedIoU()] if "forced" in self.decoding else [])])
+        return collect([ReferringIoU(), *([TeacherForcedIoU()] if "teacher_forced" in self.decoding else [])])

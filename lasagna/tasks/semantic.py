@@ -48,7 +48,7 @@ class Semantic(Task):
         askable = _askable(record, present)
         query = [name for name in askable if normalise(name) not in hidden] if hidden else askable
         entries = [Entry(name, True, present[name]) for name in query if name in present]
-        return [Dialogue("complex", tuple(query), tuple(entries), ignore=ignore)] if query else []
+        return [Dialogue("categories", tuple(query), tuple(entries), ignore=ignore)] if query else []
 
     def metrics(self, categories: tuple[str, ...]) -> MetricCollection:
         """Return mean IoU and presence for each decoding, and the order of free answers."""

@@ -66,7 +66,7 @@ def phrase_dialogue(kind: Kind, text: str, masks: Sequence[Mask], record: Record
     """Ask for what a phrase fits.
 
     Args:
-        kind: "referring", "reasoning" or "explained".
+        kind: "referring", "reasoning" or "reasoning_with_explanation".
         text: The phrase.
         masks: The things it fits: none, one or many.
         record: Where it comes from.

@@ -33,11 +33,11 @@ class VQA(Task):
         ValueError: If `rounds` is neither.
     """
 
-    def __init__(self, questions: int = 3, talk: bool = True, rounds: Rounds = "together") -> None:
+    def __init__(self, questions: int = 3, conversation: bool = True, rounds: Rounds = "together") -> None:
         if rounds not in get_args(Rounds):
             raise ValueError(f"VQA: `rounds` must be 'together' or 'apart', got {rounds!r}")
         self.questions = questions
-        self.talk = talk
+        self.conversation = conversation
         self.rounds = rounds
 
     def dialogues(self, record: Record, rng: np.random.Generator) -> list[Dialogue]:
@@ -53,6 +53,6 @@ class VQA(Task):
         return collect([AnswerAccuracy()])
 
     def _talks(self, record: Record) -> list[tuple[Turn, ...]]:
-        if not (self.talk and record.talk):
+        if not (self.conversation and record.conversation):
             return []
-        return [record.talk] if self.rounds == "together" else [(turn,) for turn in record.talk]
+        return [record.conversation] if self.rounds == "together" else [(turn,) for turn in record.conversation]

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from lasagna.core.batch import Geometry, Preparation
 from lasagna.core.dialogue import Dialogue, DialogueMaker, Entry
+from lasagna.core.geometry import Geometry
+from lasagna.core.processors import Processors
 from lasagna.core.prompt_formats import TINY
 from lasagna.core.record import Manifest, Record
 from lasagna.datamodules import write_shards
@@ -66,8 +67,8 @@ class FakeText:
         return "".join(self.special[token - 10] if token < 20 else chr(token - 20) for token in kept)
 
 
-def preparation(max_length: int = 500) -> Preparation:
-    return Preparation(FakeImage(), FakeText(max_length), TINY)
+def processors(max_length: int = 500) -> Processors:
+    return Processors(FakeImage(), FakeText(max_length), TINY)
 
 
 class Listing(DialogueMaker):
@@ -75,7 +76,7 @@ class Listing(DialogueMaker):
 
     def dialogues(self, record: Record, rng: np.random.Generator) -> list[Dialogue]:
         entries = [Entry(name, True, mask) for name, mask in record.category_masks().items()]
-        return [Dialogue("complex", record.manifest.categories, tuple(entries), ignore=record.ignored())]
+        return [Dialogue("categories", record.manifest.categories, tuple(entries), ignore=record.ignored())]
 
 
 class EvenOnly(Listing):

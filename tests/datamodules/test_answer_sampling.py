@@ -21,7 +21,7 @@ ORIGINAL = [NegativeInjection(), AnswerSampling(80, (40, 20)), OrderRandomizatio
 
 def asked(names, present):
     return Dialogue(
-        "complex", tuple(names), tuple(Entry(name, True, MAP.mask([0])) for name in names if name in present)
+        "categories", tuple(names), tuple(Entry(name, True, MAP.mask([0])) for name in names if name in present)
     )
 
 

@@ -42,7 +42,7 @@ def make_record(seed=0, height=19, width=23, unannotated="absent"):
             Question("what could one drive", masks=(RLEMask.from_array(blob),)),
             Question("on which side is the car", "Left"),
         ),
-        talk=(Turn("what is it", "a street"),),
+        conversation=(Turn("what is it", "a street"),),
         ignore=RLEMask.from_array(ignore),
         label_bytes=encoded(labels, "PNG"),
     )
@@ -137,7 +137,7 @@ def test_a_mask_without_a_pixel_is_unclear_after_a_change():
 
 def test_what_was_said_about_the_whole_picture_does_not_survive_a_crop():
     cropped = RandomCrop((0.2, 0.5))(make_record(), np.random.default_rng(0))
-    assert (cropped.phrases, cropped.questions, cropped.talk) == ((), (), ())
+    assert (cropped.phrases, cropped.questions, cropped.conversation) == ((), (), ())
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -176,9 +176,9 @@ def test_a_flip_keeps_what_does_not_speak_of_sides():
     assert np.array_equal(flipped.phrases[0].masks[0].decode(), record.phrases[1].masks[0].decode()[:, ::-1])
     assert [question.text for question in flipped.questions] == ["how many cars", "what could one drive"]
     assert np.array_equal(flipped.questions[1].masks[0].decode(), record.questions[1].masks[0].decode()[:, ::-1])
-    assert flipped.talk == record.talk
-    sided = replace(record, talk=(Turn("where", "at the leftmost edge"),))
-    assert HorizontalFlip(1.0)(sided, np.random.default_rng(0)).talk == ()
+    assert flipped.conversation == record.conversation
+    sided = replace(record, conversation=(Turn("where", "at the leftmost edge"),))
+    assert HorizontalFlip(1.0)(sided, np.random.default_rng(0)).conversation == ()
 
 
 def test_flips_come_as_often_as_asked():

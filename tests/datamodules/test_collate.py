@@ -7,15 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from data_fakes import END, PADDING, FakeImage, Listing, preparation, record
+from data_fakes import END, PADDING, FakeImage, Listing, processors, record
 
-from lasagna.core.batch import IGNORE_LABEL, IGNORE_PIXEL, fit_mask
+from lasagna.core.batch import IGNORE_LABEL
 from lasagna.core.dialogue import Dialogue, Entry
+from lasagna.core.geometry import IGNORE_PIXEL, fit_mask
 from lasagna.core.masks import RLEMask, UnionMask
 from lasagna.datamodules import NegativeInjection, OrderRandomization, collate, prepare_sample
 from lasagna.errors import QueryError
 
-PREPARATION = preparation()
+PREPARATION = processors()
 SEG = PREPARATION.text.answer_ids("<SEG>")[0]
 
 
@@ -118,13 +119,13 @@ def test_a_query_that_is_too_long_names_both_lengths_and_the_limit():
     item = record(0)
     [raw] = Listing().dialogues(item, np.random.default_rng(0))
     with pytest.raises(QueryError, match=r"5 names \('sky', ...\) make \d+ tokens and their answer \d+, .* at most 40"):
-        prepare_sample(item.image(), [raw], preparation(max_length=40))
+        prepare_sample(item.image(), [raw], processors(max_length=40))
 
 
 def test_a_query_that_cannot_be_asked_is_refused():
     item = record(0)
     with pytest.raises(QueryError, match="query: it is empty"):
-        prepare_sample(item.image(), [Dialogue("complex", ())], PREPARATION)
+        prepare_sample(item.image(), [Dialogue("categories", ())], PREPARATION)
 
 
 def test_a_visual_tower_gets_its_own_pixels():

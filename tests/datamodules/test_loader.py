@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from data_fakes import EvenOnly, Listing, keys, preparation, write
+from data_fakes import EvenOnly, Listing, keys, processors, write
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
@@ -32,7 +32,7 @@ def datamodule(folders, **kwargs):
         strategies=[NegativeInjection(), OrderRandomization()],
         **settings,
     )
-    data.connect(preparation())
+    data.connect(processors())
     return data
 
 

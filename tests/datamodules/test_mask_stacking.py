@@ -8,8 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lasagna.core.batch import IGNORE_PIXEL, Geometry, MaskLayers, fit_mask, mask_targets
+from lasagna.core.batch import PackedMasks, mask_targets
 from lasagna.core.dialogue import Dialogue, Entry
+from lasagna.core.geometry import IGNORE_PIXEL, Geometry, fit_mask
 from lasagna.core.masks import LabelMap, RLEMask, UnionMask
 from lasagna.datamodules.streaming.collate import FULL, MaskStack, stack_masks
 from lasagna.datamodules.streaming.sample import PreparedSample, Row
@@ -20,11 +21,11 @@ GEOMETRIES = [Geometry(SIZE, SIZE, SIZE), Geometry(SIZE, (12, 14), (14, 14)), Ge
 
 def row_of(masks, ignore=None, counted=None):
     entries = tuple(Entry(str(rank), True, mask) for rank, mask in enumerate(masks))
-    dialogue = Dialogue("complex", tuple(entry.name for entry in entries), entries, ignore=ignore)
+    dialogue = Dialogue("categories", tuple(entry.name for entry in entries), entries, ignore=ignore)
     return Row(dialogue, [], [], list(range(len(masks) if counted is None else counted)))
 
 
-def stacked(rows, geometry) -> MaskLayers:
+def stacked(rows, geometry) -> PackedMasks:
     return stack_masks(PreparedSample("s", "k", torch.zeros(3, *geometry.padded), geometry, tuple(rows)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from data_fakes import Listing, preparation, write
+from data_fakes import Listing, processors, write
 from remote_server import Server
 from tiny_run import write_config, write_scenes
 
@@ -36,7 +36,7 @@ def on_each_node(monkeypatch, address, **settings):
         monkeypatch.setenv("WORLD_SIZE", str(NODES))
         source = Source(address, Listing())
         data = ShardDataModule(train=[source], test=[source], num_workers=WORKERS, batch_size=2, **settings)
-        data.connect(preparation())
+        data.connect(processors())
         yield data
 
 

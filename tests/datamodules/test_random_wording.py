@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from data_fakes import MANIFEST, FakeImage, FakeText, record
 
-from lasagna.core.batch import Preparation
 from lasagna.core.dialogue import Dialogue, DialogueMaker, Entry
+from lasagna.core.processors import Processors
 from lasagna.core.prompt_formats import PAPER, RELEASED
 from lasagna.datamodules import OrderRandomization, RandomWording, Source, write_shards
 from lasagna.datamodules.streaming.sample import SampleMaker
-from lasagna.datamodules.streaming.skipped import SkipTally
+from lasagna.datamodules.streaming.skipped import RecordCounts
 from lasagna.datamodules.streaming.stream import EvaluationStream
 
 ASKED = (Dialogue("referring", ("it",), (Entry("it", False),)), Dialogue("question", ("what?",), text="it"))
@@ -24,7 +24,7 @@ class Asking(DialogueMaker):
 def texts(folder, strategies=(), seed=0, form=RELEASED):
     text = FakeText(2000, special=form.special_tokens)
     source = Source(str(folder), Asking())
-    maker = SampleMaker(source, strategies, Preparation(FakeImage(), text, form), seed, SkipTally([source.label], 1))
+    maker = SampleMaker(source, strategies, Processors(FakeImage(), text, form), seed, RecordCounts([source.label], 1))
     return [text.text(row.input_ids[1:]) for sample in EvaluationStream(maker) for row in sample.rows]
 
 
@@ -45,5 +45,5 @@ def test_wordings_are_drawn_by_seed_and_record_and_left_alone_without_the_strate
 
 
 def test_the_other_strategies_keep_the_wording():
-    raw = Dialogue("complex", ("a", "b"), (Entry("a", False), Entry("b", False)), wording=(3, 4))
+    raw = Dialogue("categories", ("a", "b"), (Entry("a", False), Entry("b", False)), wording=(3, 4))
     assert OrderRandomization()(raw, np.random.default_rng(0)).wording == (3, 4)

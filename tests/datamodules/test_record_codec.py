@@ -44,7 +44,7 @@ def records(draw):
                 )
             )
         ),
-        talk=tuple(draw(st.lists(st.builds(Turn, texts, texts), max_size=2))),
+        conversation=tuple(draw(st.lists(st.builds(Turn, texts, texts), max_size=2))),
         absent=tuple(draw(st.lists(words, max_size=3))),
         unclear=tuple(draw(st.lists(st.sampled_from(NAMES), max_size=2))),
         ignore=draw(st.none() | masks),

@@ -8,12 +8,12 @@ import warnings
 from pathlib import Path
 
 import pytest
-from data_fakes import Listing, preparation, write
+from data_fakes import Listing, processors, write
 from remote_server import Server
 
 from lasagna.datamodules import RemoteOptions, ShardDataModule, Source, read_manifest
 from lasagna.datamodules.shards.manifest import read_shard_set
-from lasagna.datamodules.shards.reader import Share, read_share
+from lasagna.datamodules.shards.reader import ShardSplit, read_share
 from lasagna.datamodules.shards.remote import open_folder, refuse_commands
 from lasagna.datamodules.shards.transport import RemoteWarning
 from lasagna.errors import ConfigError, ShardError
@@ -31,7 +31,7 @@ def server(tmp_path):
 
 def read(address, options=QUICK):
     shard_set = read_shard_set(open_folder(address, options))
-    return list(read_share(shard_set, shard_set.shards, Share()))
+    return list(read_share(shard_set, shard_set.shards, ShardSplit()))
 
 
 def plain(samples):
@@ -40,7 +40,7 @@ def plain(samples):
 
 def local(folder):
     shard_set = read_manifest(folder)
-    return plain(read_share(shard_set, shard_set.shards, Share()))
+    return plain(read_share(shard_set, shard_set.shards, ShardSplit()))
 
 
 def test_shards_behind_an_address_are_those_on_disk(server, tmp_path):
@@ -70,9 +70,9 @@ def test_a_dropped_connection_goes_on_where_it_was(tmp_path, ranges, sent):
 @pytest.mark.filterwarnings("ignore::lasagna.datamodules.shards.transport.RemoteWarning")
 @pytest.mark.parametrize("fault", [503, 500, 429, ("cut", 0), ("cut", 3000), "stall"])
 @pytest.mark.parametrize("file", [SHARD, "manifest.json"])
-def test_what_passes_is_waited_for(server, tmp_path, fault, file):
-    server.faults[file] = [fault, fault] if file == SHARD or fault not in (("cut", 0), ("cut", 3000)) else []
-    options = RemoteOptions(retries=2, wait=0.001, timeout=0.3 if fault == "stall" else 5)
+def test_what_passes_is_waited_for(server, tmp_path, error, file):
+    server.faults[file] = [error, error] if file == SHARD or error not in (("cut", 0), ("cut", 3000)) else []
+    options = RemoteOptions(retries=2, wait=0.001, timeout=0.3 if error == "stall" else 5)
     assert plain(read(f"{server.address}/train", options)) == local(tmp_path / "train")
 
 
@@ -287,7 +287,7 @@ def loader(address, workers):
         shuffle_buffer=4,
         samples_per_epoch=24,
     )
-    data.connect(preparation())
+    data.connect(processors())
     return data.train_dataloader()
 
 

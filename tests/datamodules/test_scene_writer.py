@@ -8,13 +8,13 @@ import pytest
 from lasagna.datamodules import SceneWriter, read_manifest
 from lasagna.datamodules.scenes import CATEGORIES, LONG_NAMES, RULES
 from lasagna.datamodules.shards.codec import decode_record
-from lasagna.datamodules.shards.reader import Share, read_share
+from lasagna.datamodules.shards.reader import ShardSplit, read_share
 from lasagna.errors import ConfigError
 
 
 def records(folder):
     shard_set = read_manifest(folder)
-    return [decode_record(raw, shard_set.manifest) for raw in read_share(shard_set, shard_set.shards, Share())]
+    return [decode_record(raw, shard_set.manifest) for raw in read_share(shard_set, shard_set.shards, ShardSplit())]
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from data_fakes import MANIFEST, NAMES, EvenOnly, Listing, Silent, keys, preparation, record, write
+from data_fakes import MANIFEST, NAMES, EvenOnly, Listing, Silent, keys, processors, record, write
 from lightning import LightningModule, Trainer
 
 from lasagna.cli.jobs import JobTrainer
@@ -19,7 +19,7 @@ from lasagna.tasks import Semantic
 
 def connected(**kwargs):
     data = ShardDataModule(**kwargs)
-    data.connect(preparation())
+    data.connect(processors())
     return data
 
 
@@ -32,7 +32,7 @@ class Reader(LightningModule):
         self.found = []
 
     def setup(self, stage):
-        self.trainer.datamodule.connect(preparation())
+        self.trainer.datamodule.connect(processors())
 
     def training_step(self, batch, batch_idx):
         return self.weight * batch.pixels.mean()
@@ -155,7 +155,7 @@ def test_numbers_out_of_range_are_told_together():
 def test_loaders_need_the_assistant(tmp_path):
     write(tmp_path, 4)
     data = ShardDataModule(train=[Source(str(tmp_path), Listing())], batch_size=2)
-    with pytest.raises(RuntimeError, match=r"connect\(assistant.preparation\)"):
+    with pytest.raises(RuntimeError, match=r"connect\(assistant.processors\)"):
         data.train_dataloader()
 
 
@@ -274,7 +274,7 @@ def test_queries_that_do_not_fit_are_told_before_training(tmp_path):
 
     class Short(Reader):
         def setup(self, stage):
-            self.trainer.datamodule.connect(preparation(max_length=80))
+            self.trainer.datamodule.connect(processors(max_length=80))
 
         def training_step(self, batch, batch_idx):
             raise AssertionError("nothing should be trained")
@@ -304,7 +304,7 @@ def test_the_main_job_checks_its_test_before_it_trains(tmp_path):
 
     class Short(Reader):
         def setup(self, stage):
-            self.trainer.datamodule.connect(preparation(max_length=80))
+            self.trainer.datamodule.connect(processors(max_length=80))
 
         def training_step(self, batch, batch_idx):
             trained.append(batch_idx)

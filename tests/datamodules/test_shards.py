@@ -15,13 +15,13 @@ from data_fakes import MANIFEST, NAMES, png, record, write
 from lasagna.core.record import Manifest, Record
 from lasagna.datamodules import read_manifest, write_parallel, write_shards
 from lasagna.datamodules.shards.codec import decode_record
-from lasagna.datamodules.shards.reader import Share, read_share
+from lasagna.datamodules.shards.reader import ShardSplit, read_share
 from lasagna.datamodules.shards.writer import CHUNK, _in_order
 from lasagna.errors import ConfigError, RecordError, ShardError
 
 
 def read(shard_set):
-    return [decode_record(raw, shard_set.manifest) for raw in read_share(shard_set, shard_set.shards, Share())]
+    return [decode_record(raw, shard_set.manifest) for raw in read_share(shard_set, shard_set.shards, ShardSplit())]
 
 
 def test_what_is_written_is_read_again(tmp_path):
@@ -228,14 +228,14 @@ def test_a_shard_truncated_while_running_is_named(tmp_path, kept):
     path = tmp_path / "000000.tar"
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(ShardError, match=r"000000\.tar: the shard (cannot be read|holds)"):
-        list(read_share(shard_set, shard_set.shards, Share()))
+        list(read_share(shard_set, shard_set.shards, ShardSplit()))
 
 
 def test_a_shard_missing_while_running_is_named(tmp_path):
     shard_set = write(tmp_path, 3)
     (tmp_path / "000000.tar").unlink()
     with pytest.raises(ShardError, match=r"000000\.tar: the shard cannot be read"):
-        list(read_share(shard_set, shard_set.shards, Share()))
+        list(read_share(shard_set, shard_set.shards, ShardSplit()))
 
 
 def failing(index, calls, stop):

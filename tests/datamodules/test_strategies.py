@@ -27,7 +27,7 @@ def raw_dialogues(draw):
     names = VOCABULARY[: draw(st.integers(1, len(VOCABULARY)))]
     present = draw(st.sets(st.sampled_from(range(len(names)))))
     entries = tuple(Entry(names[place], True, MAP.mask([place])) for place in sorted(present))
-    return Dialogue("complex", tuple(names), entries, ignore=MAP.mask([63]))
+    return Dialogue("categories", tuple(names), entries, ignore=MAP.mask([63]))
 
 
 def present_masks(dialogue):
@@ -128,14 +128,14 @@ def test_other_kinds_pass_untouched(kind, seed):
 
 
 def test_a_name_of_the_query_is_no_extra_name_even_without_the_vocabulary():
-    raw = Dialogue("complex", ("Harp", "oak"))
+    raw = Dialogue("categories", ("Harp", "oak"))
     changed = NegativeInjection(0, ["harp", "zebra"], 2)(raw, np.random.default_rng(0))
     assert changed.query == ("Harp", "oak", "zebra")
     assert changed.entries == (Entry("zebra", False),)
 
 
 def test_each_absent_name_is_sampled_about_as_often():
-    raw = Dialogue("complex", tuple(VOCABULARY[:10]), (Entry("name 0", True, MAP.mask([0])),))
+    raw = Dialogue("categories", tuple(VOCABULARY[:10]), (Entry("name 0", True, MAP.mask([0])),))
     rng = np.random.default_rng(1)
     asked = [name for _ in range(3000) for name in ClassSampling(4)(raw, rng).query]
     counts = np.array([asked.count(name) for name in raw.query])
@@ -144,7 +144,7 @@ def test_each_absent_name_is_sampled_about_as_often():
 
 
 def test_lengths_vary_between_the_limits_and_keep_what_is_present():
-    raw = Dialogue("complex", tuple(VOCABULARY[:12]), (Entry("name 0", True, MAP.mask([0])),))
+    raw = Dialogue("categories", tuple(VOCABULARY[:12]), (Entry("name 0", True, MAP.mask([0])),))
     rng = np.random.default_rng(2)
     queries = [ClassSampling(10, least=3)(raw, rng).query for _ in range(400)]
     lengths = [len(query) for query in queries]
@@ -153,7 +153,7 @@ def test_lengths_vary_between_the_limits_and_keep_what_is_present():
 
 
 def test_own_order_differs_from_the_query_and_random_order_from_the_list():
-    raw = Dialogue("complex", tuple(VOCABULARY), tuple(Entry(name, False) for name in VOCABULARY))
+    raw = Dialogue("categories", tuple(VOCABULARY), tuple(Entry(name, False) for name in VOCABULARY))
     followed = OrderRandomization()(raw, np.random.default_rng(0))
     assert followed.query != raw.query
     assert tuple(entry.name for entry in followed.entries) == followed.query
@@ -181,7 +181,7 @@ def test_arguments_out_of_range_are_named(make, named):
 
 def test_a_short_list_still_asks_for_all_present_names():
     entries = tuple(Entry(name, True, MAP.mask([place])) for place, name in enumerate(VOCABULARY[:6]))
-    raw = Dialogue("complex", tuple(VOCABULARY[:24]), entries)
+    raw = Dialogue("categories", tuple(VOCABULARY[:24]), entries)
     rng = np.random.default_rng(3)
     queries = [set(ClassSampling(12, least=2)(raw, rng).query) for _ in range(300)]
     assert all(query >= set(VOCABULARY[:6]) for query in queries)
@@ -200,7 +200,7 @@ def test_too_few_extra_names_for_a_vocabulary_are_told():
     strategy = NegativeInjection(0, ["dog", "cat"], 2)
     with pytest.warns(UserWarning, match=r"1 of the 2 `extra_names` .* `extra_count` is 2"):
         bound = strategy.for_manifest(Manifest("made", ("dog",)))
-    assert bound(Dialogue("complex", ("dog",)), np.random.default_rng(0)).query == ("dog", "cat")
+    assert bound(Dialogue("categories", ("dog",)), np.random.default_rng(0)).query == ("dog", "cat")
 
 
 def test_a_strategy_of_another_constructor_keeps_its_own_settings():

@@ -11,25 +11,25 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from data_fakes import EvenOnly, Listing, Silent, png, preparation, record, write
+from data_fakes import EvenOnly, Listing, Silent, png, processors, record, write
 
 from lasagna.datamodules import OrderRandomization, RecordTransform, Source, read_manifest
 from lasagna.datamodules.shards.folder import Shard
 from lasagna.datamodules.shards.manifest import write_manifest
-from lasagna.datamodules.shards.reader import Share
+from lasagna.datamodules.shards.reader import ShardSplit
 from lasagna.datamodules.streaming.sample import SampleMaker
-from lasagna.datamodules.streaming.skipped import SkippedRecordWarning, SkipTally
+from lasagna.datamodules.streaming.skipped import RecordCounts, SkippedRecordWarning
 from lasagna.datamodules.streaming.stream import EndlessSource, EvaluationStream, Mixture
 from lasagna.errors import RecordError
 
 
 def maker(folder, task=None, broken="error", seed=0, strategies=(), **kwargs):
     source = Source(str(folder), task or Listing(), **kwargs)
-    return SampleMaker(source, strategies, preparation(), seed, SkipTally([source.label], 2), broken)
+    return SampleMaker(source, strategies, processors(), seed, RecordCounts([source.label], 2), broken)
 
 
 def mixture(makers, *, seed=0, epoch=0, share=None, buffer=4, position=None):
-    return Mixture(makers, seed=seed, epoch=epoch, share=share or Share(), buffer=buffer, position=position)
+    return Mixture(makers, seed=seed, epoch=epoch, share=share or ShardSplit(), buffer=buffer, position=position)
 
 
 def taken(stream, count):
@@ -72,14 +72,14 @@ def test_one_pass_of_all_shares_gives_each_record_once(tmp_path, per_shard):
     for epoch in range(3):
         found = []
         for part in range(4):
-            stream = EndlessSource(maker(tmp_path), seed=1, epoch=epoch, share=Share(part, 4), buffer=3)
+            stream = EndlessSource(maker(tmp_path), seed=1, epoch=epoch, share=ShardSplit(part, 4), buffer=3)
             found += taken(stream, 4)
         assert sorted(found) == sorted(f"r-{index}" for index in range(16))
 
 
 def test_a_part_without_records_reads_everything(tmp_path):
     write(tmp_path, 3)
-    stream = EndlessSource(maker(tmp_path), seed=1, epoch=0, share=Share(4, 5), buffer=3)
+    stream = EndlessSource(maker(tmp_path), seed=1, epoch=0, share=ShardSplit(4, 5), buffer=3)
     assert set(taken(stream, 3)) == {"r-0", "r-1", "r-2"}
 
 
@@ -123,11 +123,11 @@ def test_the_same_record_gives_the_same_dialogue_in_any_share_and_another_one_in
         stream = mixture([maker(tmp_path, strategies=strategies)], share=share, epoch=epoch)
         return [(sample.key, sample.rows[0].dialogue.query) for sample in islice(stream, count)]
 
-    whole = queries(Share(), 16)
-    parts = queries(Share(0, 2), 4) + queries(Share(1, 2), 4)
+    whole = queries(ShardSplit(), 16)
+    parts = queries(ShardSplit(0, 2), 4) + queries(ShardSplit(1, 2), 4)
     assert dict(parts) == dict(whole[:8])
     assert dict(whole[:8]) != dict(whole[8:])
-    assert dict(queries(Share(), 8, epoch=1)) != dict(whole[:8])
+    assert dict(queries(ShardSplit(), 8, epoch=1)) != dict(whole[:8])
 
 
 @pytest.mark.parametrize("given", [0, 1, 7, 23])

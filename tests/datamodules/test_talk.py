@@ -6,20 +6,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from data_fakes import END, MANIFEST, FakeImage, FakeText, preparation, record
+from data_fakes import END, MANIFEST, FakeImage, FakeText, processors, record
 
-from lasagna.core.batch import IGNORE_LABEL, Preparation
+from lasagna.core.batch import IGNORE_LABEL
 from lasagna.core.masks import RLEMask
+from lasagna.core.processors import Processors
 from lasagna.core.prompt_formats import PAPER
 from lasagna.core.record import Question, Turn
 from lasagna.datamodules import Source, write_shards
 from lasagna.datamodules.streaming.collate import collate
 from lasagna.datamodules.streaming.sample import SampleMaker
-from lasagna.datamodules.streaming.skipped import SkipTally
+from lasagna.datamodules.streaming.skipped import RecordCounts
 from lasagna.datamodules.streaming.stream import EvaluationStream
 from lasagna.errors import ConfigError, QueryError
 from lasagna.tasks import VQA, Reasoning
-from lasagna.tasks.evaluation.passes import Pass
+from lasagna.tasks.evaluation.runs import EvaluationRun
 
 TALK = (Turn("What is there?", "A ball."), Turn("What colour\n is it?", "Blue."), Turn("How many?", "One."))
 PIECES = [
@@ -34,13 +35,13 @@ PIECES = [
 
 
 def talking(max_length=500):
-    return Preparation(FakeImage(), FakeText(max_length, special=PAPER.special_tokens), PAPER)
+    return Processors(FakeImage(), FakeText(max_length, special=PAPER.special_tokens), PAPER)
 
 
-def samples(folder, asked, task=None, talk=TALK, apart=False):
-    write_shards([replace(record(0), talk=talk)], folder, MANIFEST)
+def samples(folder, asked, task=None, conversation=TALK, apart=False):
+    write_shards([replace(record(0), conversation=conversation)], folder, MANIFEST)
     source = Source(str(folder), task or VQA())
-    maker = SampleMaker(source, (), asked, 0, SkipTally([source.label], 1), evaluates=apart)
+    maker = SampleMaker(source, (), asked, 0, RecordCounts([source.label], 1), evaluates=apart)
     return list(EvaluationStream(maker))
 
 
@@ -85,8 +86,8 @@ def test_evaluation_asks_each_round_by_itself(tmp_path):
 
 
 def test_lasagna_evaluate_asks_each_round_by_itself(tmp_path):
-    write_shards([replace(record(0), talk=TALK)], tmp_path, MANIFEST)
-    one = Pass(Source(str(tmp_path), VQA()), VQA(), (), 0, ("ordered",))
+    write_shards([replace(record(0), conversation=TALK)], tmp_path, MANIFEST)
+    one = EvaluationRun(Source(str(tmp_path), VQA()), VQA(), (), 0, ("ordered",))
     [asked] = map(one.ask, one.raw())
     assert [(dialogue.query[0], dialogue.later) for dialogue in asked.dialogues] == [
         (turn.question, ()) for turn in TALK
@@ -95,17 +96,17 @@ def test_lasagna_evaluate_asks_each_round_by_itself(tmp_path):
 
 def test_a_format_of_one_round_says_how_to_go_on(tmp_path):
     with pytest.raises(QueryError, match=r"next_round.*rounds: apart"):
-        samples(tmp_path / "together", preparation())
-    [sample] = samples(tmp_path / "apart", preparation(), VQA(rounds="apart"))
+        samples(tmp_path / "together", processors())
+    [sample] = samples(tmp_path / "apart", processors(), VQA(rounds="apart"))
     assert len(sample.rows) == 3
-    [sample] = samples(tmp_path / "one", preparation(), talk=TALK[:1])
+    [sample] = samples(tmp_path / "one", processors(), conversation=TALK[:1])
     assert len(sample.rows) == 1
 
 
 @pytest.mark.parametrize("turn", [Turn("what is <SEG>?", "it"), Turn("what is it?", "a <NEG>")])
 def test_no_round_may_hold_a_token(tmp_path, turn):
     with pytest.raises(QueryError, match=r"<SEG>|<NEG>"):
-        samples(tmp_path, talking(), talk=(TALK[0], turn))
+        samples(tmp_path, talking(), conversation=(TALK[0], turn))
 
 
 def test_words_behind_a_mask_are_supervised_and_the_mask_is_at_its_token(tmp_path):
@@ -113,9 +114,9 @@ def test_words_behind_a_mask_are_supervised_and_the_mask_is_at_its_token(tmp_pat
     asked = (Question("what rolls?", "A ball does.", (mask,)),)
     write_shards([replace(record(0), questions=asked)], tmp_path, MANIFEST)
     source = Source(str(tmp_path), Reasoning(explained=1.0))
-    [sample] = EvaluationStream(SampleMaker(source, (), talking(), 0, SkipTally([source.label], 1)))
+    [sample] = EvaluationStream(SampleMaker(source, (), talking(), 0, RecordCounts([source.label], 1)))
     [row], text = sample.rows, talking().text
-    prompt = text.prompt_ids(PAPER.prompt("explained", ("what rolls?",)))
+    prompt = text.prompt_ids(PAPER.prompt("reasoning_with_explanation", ("what rolls?",)))
     answer = [*text.answer_ids("Sure, it is <SEG>. A ball does."), END]
     assert row.input_ids == prompt + answer
     assert row.labels == [IGNORE_LABEL] * len(prompt) + answer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from data_fakes import png, preparation, write
+from data_fakes import png, processors, write
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +13,7 @@ from lasagna.core.record import Manifest, Record, Region
 from lasagna.datamodules import AnswerSampling, ClassSampling, NegativeInjection, OrderRandomization, Source
 from lasagna.datamodules.shards.reader import read_shard
 from lasagna.datamodules.streaming.sample import SampleMaker
-from lasagna.datamodules.streaming.skipped import SkipTally
+from lasagna.datamodules.streaming.skipped import RecordCounts
 from lasagna.datamodules.transforms import RandomCrop
 from lasagna.tasks import Semantic
 
@@ -116,7 +116,7 @@ def test_a_dialogue_is_a_function_of_seed_epoch_key_and_pass(tmp_path):
 
     def asked(raw, seed=0, epoch=0, visit=0):
         strategies = [ClassSampling(4), NegativeInjection(), OrderRandomization()]
-        sample = SampleMaker(source, strategies, preparation(), seed, SkipTally([source.label], 1))(raw, epoch, visit)
+        sample = SampleMaker(source, strategies, processors(), seed, RecordCounts([source.label], 1))(raw, epoch, visit)
         return [
             (row.dialogue.query, [(entry.name, entry.present) for entry in row.dialogue.entries]) for row in sample.rows
         ]

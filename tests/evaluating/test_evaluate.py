@@ -23,7 +23,7 @@ from lasagna.cli.train import main as train
 from lasagna.datamodules import write_shards
 from lasagna.datamodules.shards.codec import decode_record
 from lasagna.datamodules.shards.manifest import read_manifest
-from lasagna.datamodules.shards.reader import Share, read_share
+from lasagna.datamodules.shards.reader import ShardSplit, read_share
 from lasagna.modules.checkpoints.calibration import Calibration, checksum, write_calibration
 from lasagna.tasks.evaluation.answering import answer_all, answer_some
 from lasagna.tasks.evaluation.predictions import opened, predictions_file
@@ -115,7 +115,7 @@ def test_given_answers_have_scores_of_their_own(place, whole, tmp_path):
     assert others == {name: scores(whole)[name] for name in others} and len(others) > 10
     phrases = [line for line in lines(tmp_path) if line["pass"] == "scenes-referring"]
     for one in [dialogue for line in phrases for dialogue in line["dialogues"]]:
-        assert one["answers"]["forced"]["entries"][0]["present"]
+        assert one["answers"]["teacher_forced"]["entries"][0]["present"]
     main(["evaluate", "--predictions", str(tmp_path), "--out", str(tmp_path / "again")])
     assert scores(tmp_path / "again") == scores(tmp_path)
 
@@ -259,7 +259,7 @@ KEYS = ("imgs/p.0", "b c", "Haus über See.png", "100%25")
 def renamed(place):
     """The test scenes under keys as own data has them: with folders, dots, blanks, umlauts and per cent signs."""
     shard_set = read_manifest(place / "scenes" / "test")
-    share = read_share(shard_set, shard_set.shards, Share())
+    share = read_share(shard_set, shard_set.shards, ShardSplit())
     records = [decode_record(raw, shard_set.manifest) for raw in share]
     named = [replace(record, key=key) for record, key in zip(records, KEYS, strict=True)]
     write_shards(named, place / "renamed" / "test", shard_set.manifest)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from lasagna.core.dialogue import Dialogue, Entry
-from lasagna.tasks.evaluation.passes import Companions, balanced, noise
+from lasagna.tasks.evaluation.runs import Companions, balanced, noise
 
 NAMES = ("sky", "sea", "ship", "dog", "cat", "sofa")
 
 
 def asked(*present, names=NAMES):
-    return Dialogue("complex", tuple(names), tuple(Entry(name, True) for name in present))
+    return Dialogue("categories", tuple(names), tuple(Entry(name, True) for name in present))
 
 
 def rng(seed=0):

@@ -4,15 +4,15 @@ import math
 from types import SimpleNamespace
 
 from lasagna.tasks.evaluation.report import all_scores, main_scores
-from lasagna.tasks.evaluation.scoring import Outcome
+from lasagna.tasks.evaluation.scoring import EvaluationResult
 
 
 def test_ways_of_decoding_stand_beside_each_other():
     scores = {"miou/lasagna-v1": 0.5, "miou/lasagna-v1/free": 0.25, "miou/reference": 0.75, "giou/grefcoco": math.nan}
     scores |= {"complete_in_order/lasagna-v1/free": 1.0, "faults/lasagna-v1/free/order": 4.0}
     scores |= {"giou/teacher-forced": 0.125, "false_positive_rate/lasagna-v1": 0.0}
-    head, rule, *rows = all_scores(Outcome(SimpleNamespace(name="x"), scores))
-    assert head == "| score | protocol | ordered | free | given | what it is |"
+    head, rule, *rows = all_scores(EvaluationResult(SimpleNamespace(name="x"), scores))
+    assert head == "| score | protocol | ordered | free | teacher_forced | what it is |"
     assert rule == "| --- | --- | ---: | ---: | ---: | --- |"
     assert [row.split(" | ")[:5] for row in rows] == [
         ["| miou ↑", "lasagna-v1", "0.500", "0.250", "-"],
@@ -25,13 +25,15 @@ def test_ways_of_decoding_stand_beside_each_other():
 
 def test_parts_of_answers_and_scores_of_ones_own_have_rows_too():
     scores = {"giou/grefcoco/free/targets": 0.5, "vqa_accuracy/lasagna-v1/number": 0.25, "sharpness/mine": 2.0}
-    rows = all_scores(Outcome(SimpleNamespace(name="x"), scores))[2:]
+    rows = all_scores(EvaluationResult(SimpleNamespace(name="x"), scores))[2:]
     assert [row.split(" | ")[0] for row in rows] == ["| vqa_accuracy number ↑", "| giou targets ↑", "| sharpness ↑"]
 
 
 def test_sources_with_the_same_scores_share_a_table():
-    one, two = (Outcome(SimpleNamespace(name=name), {"miou/lasagna-v1": 0.5}, records=3) for name in ("one", "two"))
-    free = Outcome(SimpleNamespace(name="free"), {"vqa_accuracy/lasagna-v1/free": 0.25}, records=2)
+    one, two = (
+        EvaluationResult(SimpleNamespace(name=name), {"miou/lasagna-v1": 0.5}, records=3) for name in ("one", "two")
+    )
+    free = EvaluationResult(SimpleNamespace(name="free"), {"vqa_accuracy/lasagna-v1/free": 0.25}, records=2)
     assert main_scores([one, free, two]) == [
         "| asked of | records | miou/lasagna-v1 ↑ |",
         "| --- | ---: | ---: |",

@@ -11,7 +11,7 @@ from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.errors import RecordError
 from lasagna.tasks.evaluation.figures import choose
 from lasagna.tasks.evaluation.predictions import from_json, to_json
-from lasagna.tasks.evaluation.scoring import Judged, quality
+from lasagna.tasks.evaluation.scoring import RankedAnswer, quality
 from lasagna.tasks.metrics import MeanIoU, MMSegMeanIoU, Presence, ReferenceMeanIoU, ReferringIoU
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tasks" / "metrics"))
@@ -75,6 +75,6 @@ def test_quality_of_one_answer(asked, given, value):
 
 
 def test_best_middle_and_worst_are_three_answers():
-    judged = [Judged(value / 10, f"r{value}", 0) for value in (5, 9, 1, 3, 7)]
+    judged = [RankedAnswer(value / 10, f"r{value}", 0) for value in (5, 9, 1, 3, 7)]
     assert {name: one.key for name, one in choose(judged).items()} == {"best": "r9", "median": "r5", "worst": "r1"}
     assert list(choose(judged[:1])) == ["best"] and choose([]) == {}

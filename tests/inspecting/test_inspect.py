@@ -58,13 +58,13 @@ def write(folder, records):
 @pytest.fixture
 def shards(tmp_path):
     nothing = mask(np.zeros(SIZE, bool))
-    talk = record("c", 3, talk=(Turn("what?", "sky"),), questions=(Question("how many?", "two"),))
+    conversation = record("c", 3, conversation=(Turn("what?", "sky"),), questions=(Question("how many?", "two"),))
     write(
         tmp_path / "data" / "train",
         [
             record("COCO_train2014_000000000139", 1, absent=("sky", "dog")),
             record("b", 2, phrases=(Phrase("left", (mask(),)), Phrase("right", (nothing,)), Phrase("none", ()))),
-            talk,
+            conversation,
             record("again", 3),
             record("large", 5, image=png(5, (20, 20))),
             record("cut", 6, image=png(6)[:60]),
@@ -178,7 +178,9 @@ def test_strict_lets_a_part_of_a_data_set_pass(tmp_path, capsys):
 
 
 def test_several_talks_about_an_image_are_no_doubled_images(tmp_path):
-    talks = [record(key, 1, talk=(Turn("what?", "sky"),)) for key in ("000000000139", "000000000139~2", "other")]
+    talks = [
+        record(key, 1, conversation=(Turn("what?", "sky"),)) for key in ("000000000139", "000000000139~2", "other")
+    ]
     write(tmp_path, talks)
     found = survey(read_manifest(tmp_path), 0)
     assert by_kind(found.findings)["doubled images"] == ["other and 000000000139~2"]
@@ -241,7 +243,7 @@ def drawn(monkeypatch, shard_set, count, seed=0):
 def test_examples_come_from_several_shards_and_show_all_kinds(tmp_path, monkeypatch):
     phrase, question = Phrase("left", (mask(),)), Question("how many?", "two")
     records = [
-        record(f"r{rank}", rank, phrases=(phrase,), questions=(question,), talk=(Turn("what?", "sky"),))
+        record(f"r{rank}", rank, phrases=(phrase,), questions=(question,), conversation=(Turn("what?", "sky"),))
         for rank in range(30)
     ]
     shard_set = write(tmp_path, records)

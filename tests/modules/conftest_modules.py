@@ -29,7 +29,7 @@ def random_assistant(
 
 def greedy_under_grammar(model, prompt_format, vectors, query):
     """Decide one name at a time, each time over the whole sequence, without cache and without padding."""
-    text = model.preparation
+    text = model.text_processor
     present, absent = (text.answer_ids(token)[0] for token in (prompt_format.present_token, prompt_format.absent_token))
     tokens = text.prompt_ids(prompt_format.prompt(query.kind, query.names))
     decisions = []
@@ -55,7 +55,7 @@ def dictate(monkeypatch: pytest.MonkeyPatch, model: LanguageModel, token_ids: li
 
     def logits(hidden: torch.Tensor) -> torch.Tensor:
         scores = torch.zeros(len(hidden), len(model.tokenizer))
-        scores[:, next(coming, model.preparation.end_token_id)] = 1
+        scores[:, next(coming, model.text_processor.end_token_id)] = 1
         return scores
 
     monkeypatch.setattr(model, "logits", logits)

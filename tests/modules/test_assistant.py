@@ -7,14 +7,15 @@ import pytest
 import torch
 from conftest_modules import dictate, random_assistant
 
-from lasagna.core.batch import IGNORE_LABEL, Query, restore_logits
+from lasagna.core.batch import IGNORE_LABEL, Query
 from lasagna.core.dialogue import Dialogue, Entry
+from lasagna.core.geometry import restore_logits
 from lasagna.core.masks import RLEMask
 from lasagna.core.prompt_format import ParsedEntry
 from lasagna.datamodules.streaming.collate import collate
 from lasagna.datamodules.streaming.sample import prepare_sample
 from lasagna.errors import QueryError, RecordError
-from lasagna.modules.decoding.decoder import Decoded
+from lasagna.modules.decoding.decoder import DecodedAnswer
 
 
 def picture(size=(40, 56), seed=0):
@@ -22,8 +23,8 @@ def picture(size=(40, 56), seed=0):
 
 
 def batch_of(assistant, dialogues):
-    sample = prepare_sample(picture(), dialogues, assistant.preparation, source="s", key="k", keep_image=False)
-    return collate([sample], assistant.preparation)
+    sample = prepare_sample(picture(), dialogues, assistant.processors, source="s", key="k", keep_image=False)
+    return collate([sample], assistant.processors)
 
 
 def disc(row, column, size=(40, 56)):
@@ -33,13 +34,13 @@ def disc(row, column, size=(40, 56)):
 
 def complex_dialogue():
     entries = (Entry("sky", True, disc(10, 10)), Entry("road", False), Entry("sea", True, disc(30, 40)))
-    return Dialogue("complex", ("sky", "road", "sea"), entries)
+    return Dialogue("categories", ("sky", "road", "sea"), entries)
 
 
 def test_forward_is_supervised_on_the_answer_alone(assistant):
     batch = batch_of(assistant, [complex_dialogue()])
     output = assistant(batch)
-    text = assistant.preparation.text
+    text = assistant.processors.text
     assert output.token_labels.tolist() == [*text.answer_ids("sky <SEG> road <NEG> sea <SEG>"), text.end_token_id]
     assert output.token_logits.shape == (len(output.token_labels), len(assistant.language_model.tokenizer))
     assert output.mask_logits.shape[0] == 2
@@ -60,7 +61,7 @@ def test_question_alone_has_no_mask_and_trains(assistant):
     batch = batch_of(assistant, [Dialogue("question", ("how many balls are there",), text="two")])
     output = assistant(batch)
     assert len(output.mask_logits) == 0
-    assert output.token_labels.tolist()[-1] == assistant.preparation.text.end_token_id
+    assert output.token_labels.tolist()[-1] == assistant.processors.text.end_token_id
 
 
 def test_rows_of_one_batch_do_not_touch_each_other(assistant):
@@ -83,10 +84,10 @@ def test_answer_has_one_entry_a_name_in_order_and_masks_of_the_image_size(assist
 
 def test_masks_follow_their_own_tokens_when_the_answer_is_faulty(assistant, monkeypatch):
     """An unknown name before a known one must not shift the masks."""
-    encoded = assistant.encode(assistant.preparation.image.pixels(picture())[None])
-    geometry = assistant.preparation.image.geometry((40, 56))
+    encoded = assistant.encode(assistant.processors.image.pixels(picture())[None])
+    geometry = assistant.processors.image.geometry((40, 56))
     hidden = torch.randn(3, 128, generator=torch.Generator().manual_seed(3))
-    written = Decoded(
+    written = DecodedAnswer(
         "moon <SEG> sea <SEG> sky <NEG>",
         (ParsedEntry("sea", True, 1), ParsedEntry("sky", False, 2)),
         ("unknown", "order"),
@@ -96,7 +97,7 @@ def test_masks_follow_their_own_tokens_when_the_answer_is_faulty(assistant, monk
         3,
     )
     monkeypatch.setattr("lasagna.modules.assistant.Decoder.free", lambda *_: [written])
-    query = Query(0, "complex", ("sky", "sea"))
+    query = Query(0, "categories", ("sky", "sea"))
     answer = assistant.answer_batch(encoded, [geometry], [query], "free", settle_overlaps=True)[0]
     assert answer.faults == ("unknown", "order")
     assert [(entry.name, entry.present) for entry in answer.entries] == [("sea", True), ("sky", False)]
@@ -111,8 +112,8 @@ def test_tokens_that_only_look_like_decisions_are_none(monkeypatch):
     assistant = random_assistant(prompt_format="released")
     ids = assistant.language_model.tokenizer.convert_tokens_to_ids
     spelled = [ids(piece) for piece in ("<", "##i", "##n", "##s", "##>")]
-    assert assistant.preparation.text.text(spelled) == "<ins>"
-    dog, cat = (assistant.preparation.text.answer_ids(name) for name in ("dog", "cat"))
+    assert assistant.processors.text.text(spelled) == "<ins>"
+    dog, cat = (assistant.processors.text.answer_ids(name) for name in ("dog", "cat"))
     dictate(monkeypatch, assistant.language_model, [*dog, *spelled, *cat, ids("<ins>")])
     answer = assistant.answer(picture(), ["dog", "cat"], decoding="free")
     assert answer.entries == ()
@@ -130,8 +131,8 @@ NAMES_THAT_CHANGE = ("t-shirt", "dog's bed", "U.S. flag", "stop_sign", "café", 
 @pytest.mark.parametrize("prompt_format", ["tiny", "paper", "released"])
 def test_names_survive_the_tokeniser_in_free_decoding(monkeypatch, prompt_format):
     assistant = random_assistant(prompt_format=prompt_format)
-    text, present = assistant.preparation.text, [len(name) % 2 == 0 for name in NAMES_THAT_CHANGE]
-    perfect = assistant.format.render("complex", list(zip(NAMES_THAT_CHANGE, present, strict=True)))
+    text, present = assistant.processors.text, [len(name) % 2 == 0 for name in NAMES_THAT_CHANGE]
+    perfect = assistant.format.render("categories", list(zip(NAMES_THAT_CHANGE, present, strict=True)))
     dictate(monkeypatch, assistant.language_model, text.answer_ids(perfect))
     answer = assistant.answer(picture(), NAMES_THAT_CHANGE, decoding="free")
     assert answer.faults == ()
@@ -141,7 +142,7 @@ def test_names_survive_the_tokeniser_in_free_decoding(monkeypatch, prompt_format
 
 
 def test_what_the_language_model_reserves_is_refused(assistant):
-    for kind, name in (("complex", "a <pad>"), ("complex", "<end>"), ("referring", "the <end> dog")):
+    for kind, name in (("categories", "a <pad>"), ("categories", "<end>"), ("referring", "the <end> dog")):
         with pytest.raises(QueryError, match=r"<pad>|<end>"):
             assistant.answer(picture(), [name], kind)
         with pytest.raises(QueryError, match=r"<pad>|<end>"):
@@ -203,5 +204,5 @@ def test_building_twice_changes_nothing():
 
 def test_labels_outside_the_answer_are_ignored(assistant):
     batch = batch_of(assistant, [complex_dialogue()])
-    prompt = assistant.format.prompt("complex", ("sky", "road", "sea"))
-    assert (batch.labels[0, : len(assistant.preparation.text.prompt_ids(prompt))] == IGNORE_LABEL).all()
+    prompt = assistant.format.prompt("categories", ("sky", "road", "sea"))
+    assert (batch.labels[0, : len(assistant.processors.text.prompt_ids(prompt))] == IGNORE_LABEL).all()

@@ -38,7 +38,7 @@ def test_all_rounds_share_one_encoding(assistant, monkeypatch):
     whole = assistant.encode
     monkeypatch.setattr(assistant, "encode", lambda *images: encoded.append(1) or whole(*images))
     chat = assistant.chat(IMAGE)
-    first = chat.ask(["sun", "dog", "house"], kind="complex")
+    first = chat.ask(["sun", "dog", "house"], kind="categories")
     second = chat.ask("the dog", kind="referring")
     third = chat.ask("what is it")
     assert len(encoded) == 1
@@ -54,7 +54,7 @@ def test_all_rounds_share_one_encoding(assistant, monkeypatch):
 
 ROUNDS = [
     ("what is it", "question", "ordered"),
-    (["sun", "dog", "house", "tree"], "complex", "ordered"),
+    (["sun", "dog", "house", "tree"], "categories", "ordered"),
     ("the dog", "referring", "free"),
     ("how many", "question", "ordered"),
     ("what one could live in", "reasoning", "ordered"),
@@ -85,7 +85,7 @@ def test_what_is_remembered_is_as_if_all_were_read_again(prompt_format):
 
 def test_remembered_rounds_are_decoded_greedily_behind_the_whole_text():
     assistant = random_assistant(3, "paper")
-    text, model = assistant.preparation.text, assistant.language_model
+    text, model = assistant.processors.text, assistant.language_model
     chat = assistant.chat(IMAGE, remember=True)
     vectors = chat.encoded.image_vectors[0]
     tokens = []
@@ -102,9 +102,9 @@ def test_remembered_rounds_are_decoded_greedily_behind_the_whole_text():
             assert answer.text == text.text(written)
         else:
             tokens += read(f"{opening}Please segment the following categories: {', '.join(names)}. ASSISTANT: ")
-            answer, written = chat.ask(names, "complex").answer, []
+            answer, written = chat.ask(names, "categories").answer, []
             for rank, entry in enumerate(answer.entries):
-                written += text.answer_ids(assistant.format.lead("complex", names[rank], rank == 0))
+                written += text.answer_ids(assistant.format.lead("categories", names[rank], rank == 0))
                 logits = plain_logits(model, tokens + written, vectors)
                 present, absent = (text.answer_ids(token)[0] for token in ("<SEG>", "<NEG>"))
                 assert entry.present == bool(logits[present] >= logits[absent])
@@ -123,24 +123,24 @@ def test_a_round_reads_nothing_again(monkeypatch):
         "forward",
         lambda self, words, *rest: read.append(words.shape[1]) or whole(self, words, *rest),
     )
-    chat.ask(["sun", "dog"], "complex")
+    chat.ask(["sun", "dog"], "categories")
     before = len(chat.earlier.ids)
     read.clear()
     chat.ask("the dog", "referring")
-    prompt = assistant.preparation.text.further_ids(assistant.format.further_prompt("referring", ["the dog"]))
+    prompt = assistant.processors.text.further_ids(assistant.format.further_prompt("referring", ["the dog"]))
     assert read[0] <= len(prompt) < before
 
 
 def test_a_stream_that_nobody_heard_to_its_end_is_no_round():
     assistant = random_assistant(3, "paper")
     chat = assistant.chat(IMAGE, remember=True)
-    chat.ask(["sun", "dog"], "complex")
+    chat.ask(["sun", "dog"], "categories")
     said = list(chat.earlier.ids)
     next(chat.stream("what is it"))
     assert chat.earlier.ids == said and len(chat.rounds) == 1
     pieces = list(chat.stream("what is it"))
     other = assistant.chat(IMAGE, remember=True)
-    other.ask(["sun", "dog"], "complex")
+    other.ask(["sun", "dog"], "categories")
     assert other.ask("what is it").answer.text == "".join(pieces) == chat.rounds[-1].answer.text
     assert other.earlier.ids == chat.earlier.ids
 
@@ -148,10 +148,10 @@ def test_a_stream_that_nobody_heard_to_its_end_is_no_round():
 def test_a_talk_that_grows_too_long_is_refused_and_can_go_on():
     assistant = random_assistant(3, "paper")
     chat = assistant.chat(IMAGE, remember=True)
-    chat.ask(packaged_words()[10:20], "complex")
+    chat.ask(packaged_words()[10:20], "categories")
     with pytest.raises(QueryError, match="begin a new talk"):
-        chat.ask(packaged_words()[20:70], "complex")
-    chat.ask(["sun", "dog"], "complex")
+        chat.ask(packaged_words()[20:70], "categories")
+    chat.ask(["sun", "dog"], "categories")
     assert [len(one.names) for one in chat.rounds] == [10, 2]
 
 
@@ -171,13 +171,13 @@ def test_pieces_of_a_stream_are_the_answer(assistant):
 def test_a_stream_has_no_empty_pieces(monkeypatch):
     """The end token is no text."""
     assistant = random_assistant(3)
-    dictate(monkeypatch, assistant.language_model, assistant.preparation.text.answer_ids("blue sky"))
+    dictate(monkeypatch, assistant.language_model, assistant.processors.text.answer_ids("blue sky"))
     assert list(assistant.chat(IMAGE).stream("what is it")) == ["blue", " sky"]
 
 
 def test_bad_rounds_leave_the_talk_as_it_was(assistant):
     chat = assistant.chat(IMAGE)
-    for text, kind in (("", "question"), ([], "complex"), (["a", "A"], "complex"), ("sun", "kind")):
+    for text, kind in (("", "question"), ([], "categories"), (["a", "A"], "categories"), ("sun", "kind")):
         with pytest.raises(QueryError):
             chat.ask(text, kind=kind)
     assert chat.rounds == []
@@ -187,7 +187,7 @@ def test_bad_rounds_leave_the_talk_as_it_was(assistant):
 
 @given(st.integers(1, 60), st.integers(1, 20))
 def test_parts_fit_keep_the_order_and_are_few(count, room):
-    query = Query(2, "complex", tuple(f"n{rank}" for rank in range(count)))
+    query = Query(2, "categories", tuple(f"n{rank}" for rank in range(count)))
     parts = split_query(query, lambda part: len(part.names) <= room)
     assert tuple(name for part in parts for name in part.names) == query.names
     assert all(0 < len(part.names) <= room and part.image == 2 for part in parts)
@@ -196,7 +196,7 @@ def test_parts_fit_keep_the_order_and_are_few(count, room):
 
 
 def test_what_cannot_be_split_is_left():
-    for query in (Query(0, "referring", ("a long phrase",)), Query(0, "complex", ("a", "b"))):
+    for query in (Query(0, "referring", ("a long phrase",)), Query(0, "categories", ("a", "b"))):
         assert split_query(query, lambda part: False) == [query]
 
 
@@ -211,7 +211,7 @@ def test_answers_are_joined_in_order():
 def test_a_list_longer_than_the_model_takes_is_asked_in_parts(assistant, decoding):
     names = packaged_words()[10:150]
     short = names[:3]
-    queries = [Query(0, "complex", short), Query(0, "complex", names)]
+    queries = [Query(0, "categories", short), Query(0, "categories", names)]
     first, long = assistant.answers(IMAGE, queries, decoding)
     same(first, assistant.answer(IMAGE, short, decoding=decoding))
     parts = split_query(queries[1], assistant.decoder.fits)

@@ -15,7 +15,7 @@ from torch import nn
 from lasagna.cli.train import main
 from lasagna.errors import ConfigError
 from lasagna.modules import Assistant, FeatureSpec, TinyLanguageModel, TinyMaskHead, VisionEncoder
-from lasagna.modules.image_processors import SquashPreparation
+from lasagna.modules.image_processors import SquashImageProcessor
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (40, 56, 3), dtype=np.uint8)
 
@@ -32,8 +32,8 @@ class StatedEncoder(VisionEncoder):
         return self.stated
 
     @property
-    def preparation(self):
-        return SquashPreparation((32, 32), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    def processors(self):
+        return SquashImageProcessor((32, 32), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 
     def build(self):
         self.fine, self.main = nn.Conv2d(3, 32, 4, 4), nn.Conv2d(32, 64, 2, 2)
@@ -138,13 +138,13 @@ def test_a_part_that_gives_something_else_than_it_states(parts, message):
     with pytest.raises(ConfigError, match=message):
         assistant(batch_of(assistant, [complex_dialogue()]))
     with pytest.raises(ConfigError, match=message):
-        assistant.answer(IMAGE, ["the dog"], "referring", decoding="forced")
+        assistant.answer(IMAGE, ["the dog"], "referring", decoding="teacher_forced")
 
 
 def test_parts_that_fit_are_checked_once(monkeypatch):
     assistant = assistant_of()
     assistant(batch_of(assistant, [complex_dialogue()]))
-    monkeypatch.setattr(type(assistant.language_model.preparation), "prompt_ids", lambda *_: 1 / 0)
+    monkeypatch.setattr(type(assistant.language_model.text_processor), "prompt_ids", lambda *_: 1 / 0)
     assistant.encode(torch.zeros(2, 3, 32, 32))
 
 

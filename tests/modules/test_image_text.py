@@ -43,9 +43,9 @@ class TestLlava(LanguageModelContract):
         """Run transformers' own forward on the same ids and pixels, which counts and places the image by itself."""
         model = built(self.kind, side)
         names = ("sun", "dog", "house")
-        ids = torch.tensor([model.preparation.prompt_ids(TINY.prompt("complex", names))])
+        ids = torch.tensor([model.text_processor.prompt_ids(TINY.prompt("categories", names))])
         picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
-        pixels = model.tower_preparation.pixels(picture)[None]
+        pixels = model.tower_processor.pixels(picture)[None]
         with torch.no_grad():
             hidden = self.hidden(model, ids, torch.ones_like(ids), model.embed_image([pixels]))
             found = model.logits(hidden)
@@ -90,7 +90,7 @@ class TestLlava(LanguageModelContract):
         model.build(FEATURES, TINY.special_tokens)
         words, output = model.vlm.get_input_embeddings().weight, model.vlm.get_output_embeddings().weight
         assert words is output
-        [present] = model.preparation.answer_ids(TINY.present_token)
+        [present] = model.text_processor.answer_ids(TINY.present_token)
         assert present >= 60
         assert model.logits(torch.zeros(1, model.hidden_size)).shape == (1, len(words))
         assert len(words) > present
@@ -162,18 +162,20 @@ class TestPaliGemma(TestLlava):
 
     def own_arguments(self, model, ids, pixels):
         """Say as its own processor does what is prefix; what the answer is begins behind the new line."""
-        suffix = (ids == model.preparation.prefix_end_id).cumsum(1) - (ids == model.preparation.prefix_end_id).long()
+        suffix = (ids == model.text_processor.prefix_end_id).cumsum(1) - (
+            ids == model.text_processor.prefix_end_id
+        ).long()
         assert 0 < suffix.sum() < ids.shape[1] / 2
         return super().own_arguments(model, ids, pixels) | {"token_type_ids": suffix}
 
     def test_answers_are_read_in_one_direction_and_prompts_in_both(self):
         model = built(self.kind)
         prompt = self.prompt(model)
-        ids = torch.tensor([prompt + model.preparation.answer_ids("sun <SEG> dog <NEG>")])
+        ids = torch.tensor([prompt + model.text_processor.answer_ids("sun <SEG> dog <NEG>")])
         hidden = self.hidden(model, ids, torch.ones_like(ids), self.vectors(model))
         for place, changes_before in ((len(prompt) - 3, True), (len(prompt) - 1, False), (ids.shape[1] - 2, False)):
             other = ids.clone()
-            other[0, place] = model.preparation.answer_ids("house")[0]
+            other[0, place] = model.text_processor.answer_ids("house")[0]
             difference = (
                 (self.hidden(model, other, torch.ones_like(ids), self.vectors(model)) - hidden).abs().amax(-1)[0]
             )
@@ -182,12 +184,12 @@ class TestPaliGemma(TestLlava):
 
     def test_the_prefix_ends_once(self):
         model = self.build()
-        text = model.preparation
+        text = model.text_processor
         ids = text.prompt_ids("a <image>\nsun\nand dog")
         assert ids[: text.image_tokens] == [model.image_token_id] * text.image_tokens
-        assert ids.count(model.preparation.prefix_end_id) == 1
-        assert ids[-2] == model.preparation.prefix_end_id
-        assert model.preparation.prefix_end_id not in text.answer_ids("sun\ndog")
+        assert ids.count(model.text_processor.prefix_end_id) == 1
+        assert ids[-2] == model.text_processor.prefix_end_id
+        assert model.text_processor.prefix_end_id not in text.answer_ids("sun\ndog")
 
 
 class TestPaliGemma2(TestPaliGemma):
@@ -214,9 +216,9 @@ def test_layers_that_look_back_a_window_decode_as_one_forward_does(kind):
     window = SETTINGS[kind]["text_config"]["sliding_window"]
     model = built(kind, max_length=80)
     vectors = model.embed_image([torch.randn(2, 3, 28, 28, generator=torch.Generator().manual_seed(1))]).detach()
-    queries = [Query(0, "complex", tuple("abcdefghi")), Query(1, "referring", (" ".join(["old oak"] * 13),))]
-    prompts = [model.preparation.prompt_ids(TINY.prompt(query.kind, query.names)) for query in queries]
-    answer = model.preparation.answer_ids(TINY.render("complex", [(name, True) for name in queries[0].names]))
+    queries = [Query(0, "categories", tuple("abcdefghi")), Query(1, "referring", (" ".join(["old oak"] * 13),))]
+    prompts = [model.text_processor.prompt_ids(TINY.prompt(query.kind, query.names)) for query in queries]
+    answer = model.text_processor.answer_ids(TINY.render("categories", [(name, True) for name in queries[0].names]))
     assert max(map(len, prompts)) + len(answer) > window
     for decoded, query in zip(Decoder(model, TINY).ordered(vectors, queries), queries, strict=True):
         assert decoded.present == greedy_under_grammar(model, TINY, vectors, query)
@@ -268,7 +270,7 @@ def test_positions_with_three_axes():
 def test_the_image_stands_first_wherever_the_format_has_it():
     model = made("llava")
     model.build(FEATURES, PAPER.special_tokens)
-    text = model.preparation
+    text = model.text_processor
     ids = text.prompt_ids(PAPER.prompt("referring", ("dog",)))
     assert ids[: text.image_tokens] == [model.image_token_id] * text.image_tokens
     assert model.image_token_id not in ids[text.image_tokens :]

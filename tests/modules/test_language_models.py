@@ -17,7 +17,7 @@ from conftest_modules import greedy_under_grammar, plain_logits
 
 from lasagna.core.batch import Query
 from lasagna.core.config import build as rebuild
-from lasagna.core.config import describe
+from lasagna.core.config import config_of
 from lasagna.core.prompt_formats import RELEASED, TINY
 from lasagna.errors import ConfigError
 from lasagna.modules import (
@@ -30,7 +30,7 @@ from lasagna.modules import (
     causal_language_model,
 )
 from lasagna.modules.base import LanguageModel
-from lasagna.modules.decoding.cache import Earlier, left_pad, row_positions
+from lasagna.modules.decoding.cache import ChatHistory, left_pad, row_positions
 from lasagna.modules.decoding.decoder import Decoder
 from lasagna.modules.language_models.causal import CausalLanguageModel
 
@@ -97,11 +97,11 @@ WINDOWED = {
 
 
 QUERIES = [
-    Query(0, "complex", ("sun", "red ball", "dog")),
-    Query(1, "complex", ("car", "car door", "door of a car", "old car", "a")),
-    Query(0, "complex", ("dog", "house", "old oak", "car", "kite", "kit", "sun")),
-    Query(1, "complex", ("car door",)),
-    Query(1, "complex", tuple("abcdefghijklmnopqrstuvwxyz")),
+    Query(0, "categories", ("sun", "red ball", "dog")),
+    Query(1, "categories", ("car", "car door", "door of a car", "old car", "a")),
+    Query(0, "categories", ("dog", "house", "old oak", "car", "kite", "kit", "sun")),
+    Query(1, "categories", ("car door",)),
+    Query(1, "categories", tuple("abcdefghijklmnopqrstuvwxyz")),
     Query(0, "referring", ("the ball left of the sun",)),
 ]
 """Names of unequal numbers of tokens, alone and in lists, some of which begin or end as others do; and enough
@@ -126,7 +126,7 @@ class LanguageModelContract:
         return model.embed_image([torch.randn(count, 24, 4, 4, generator=generator)])
 
     def prompt(self, model, names=("sun", "dog")):
-        return model.preparation.prompt_ids(TINY.prompt("complex", names))
+        return model.text_processor.prompt_ids(TINY.prompt("categories", names))
 
     def hidden(self, model, ids, mask, vectors, cache=None, past=0):
         positions = row_positions(mask)[:, past:]
@@ -134,7 +134,7 @@ class LanguageModelContract:
 
     def test_special_tokens_are_one_piece_each_and_come_back(self):
         model = self.build(RELEASED.special_tokens)
-        text = model.preparation
+        text = model.text_processor
         ids = [text.answer_ids(token) for token in RELEASED.special_tokens]
         assert all(len(pieces) == 1 for pieces in ids)
         assert len({pieces[0] for pieces in ids}) == len(ids)
@@ -143,7 +143,7 @@ class LanguageModelContract:
 
     def test_an_image_costs_as_many_tokens_as_it_has_vectors(self):
         model = self.build()
-        [image] = model.preparation.answer_ids(TINY.image_token)
+        [image] = model.text_processor.answer_ids(TINY.image_token)
         assert self.prompt(model).count(image) == self.vectors(model).shape[1]
         assert self.vectors(model).shape[2] == model.hidden_size
 
@@ -151,7 +151,7 @@ class LanguageModelContract:
         model = self.build()
         ids = torch.tensor([self.prompt(model)])
         vectors = self.vectors(model)
-        [image] = model.preparation.answer_ids(TINY.image_token)
+        [image] = model.text_processor.answer_ids(TINY.image_token)
         embedded = model.embed(ids, vectors)
         assert torch.equal(embedded[ids == image], vectors[0])
         other = model.embed(ids, vectors + 1)
@@ -159,7 +159,7 @@ class LanguageModelContract:
 
     def test_the_cache_gives_the_hidden_states_of_one_forward(self):
         model = self.build()
-        ids = torch.tensor([self.prompt(model) + model.preparation.answer_ids("sun <SEG> dog <NEG>")])
+        ids = torch.tensor([self.prompt(model) + model.text_processor.answer_ids("sun <SEG> dog <NEG>")])
         vectors, mask = self.vectors(model), torch.ones_like(ids)
         whole = self.hidden(model, ids, mask, vectors)
         cache, cut = model.new_cache(), len(self.prompt(model))
@@ -173,7 +173,7 @@ class LanguageModelContract:
     def test_rows_that_are_padded_at_the_left_are_those_that_stand_alone(self):
         model = self.build()
         rows = [self.prompt(model), self.prompt(model, ("sun", "dog", "house", "ball"))]
-        ids, mask = left_pad(rows, model.preparation.padding_token_id, "cpu")
+        ids, mask = left_pad(rows, model.text_processor.padding_token_id, "cpu")
         vectors = self.vectors(model, 2)
         together = self.hidden(model, ids, mask, vectors)
         for place, row in enumerate(rows):
@@ -193,7 +193,7 @@ class LanguageModelContract:
 
     def trained(self, model):
         """Weights after some steps towards answers of all kinds."""
-        text, vectors = model.preparation, self.vectors(model).detach()
+        text, vectors = model.text_processor, self.vectors(model).detach()
         answers = ("sun <SEG> dog <NEG>", "sun <NEG> dog <SEG>", "sun <SEG> dog <SEG>")
         optimiser = torch.optim.Adam([value for value in model.parameters() if value.requires_grad], 3e-3)
         for answer in answers * 3:
@@ -217,7 +217,7 @@ class LanguageModelContract:
     def test_ordered_decoding_in_half_precision_decides_as_its_own_answer_says(self):
         """Rounding may turn a decision near the threshold; no other one differs from that of one whole forward."""
         model = self.lively(self.build())
-        vectors, text = self.vectors(model, 2).detach().to(torch.bfloat16), model.preparation
+        vectors, text = self.vectors(model, 2).detach().to(torch.bfloat16), model.text_processor
         model.to(torch.bfloat16)
         decoder, clear = Decoder(model, TINY), 0
         for query, answer in zip(QUERIES, decoder.ordered(vectors, QUERIES), strict=True):
@@ -240,9 +240,13 @@ class LanguageModelContract:
     def test_a_talk_that_is_remembered_is_as_if_all_were_read_again(self):
         model, spelling = self.build(), replace(TINY, next_round="")
         decoder, vectors = Decoder(model, spelling), self.vectors(model, 1)
-        talks = [Earlier(), Earlier()]
-        for names, kind in ((("sun", "dog"), "complex"), (("the red ball",), "referring"), (("car", "sun"), "complex")):
-            answers = [decoder.ordered(vectors, [Query(0, kind, names)], talk)[0] for talk in talks]
+        talks = [ChatHistory(), ChatHistory()]
+        for names, kind in (
+            (("sun", "dog"), "categories"),
+            (("the red ball",), "referring"),
+            (("car", "sun"), "categories"),
+        ):
+            answers = [decoder.ordered(vectors, [Query(0, kind, names)], conversation)[0] for conversation in talks]
             assert answers[0].present == answers[1].present
             torch.testing.assert_close(answers[0].hidden, answers[1].hidden, atol=1e-4, rtol=1e-3)
             talks[1]._cached = None
@@ -256,13 +260,13 @@ class LanguageModelContract:
         assert all(value.grad is not None for value in model.projector.parameters())
 
     def test_preparation_travels_to_workers(self):
-        text = self.build().preparation
+        text = self.build().text_processor
         again = pickle.loads(pickle.dumps(text))
         assert again.answer_ids("sun <SEG>") == text.answer_ids("sun <SEG>")
 
     def test_a_checkpoint_can_say_how_to_make_it(self):
         model = self.make()
-        assert type(rebuild(describe(model), LanguageModel)) is type(model)
+        assert type(rebuild(config_of(model), LanguageModel)) is type(model)
 
     @pytest.mark.parametrize("decoding", ["ordered", "free"])
     def test_an_assistant_answers(self, decoding):
@@ -272,7 +276,7 @@ class LanguageModelContract:
             assistant = Assistant(encoder, self.make(), TinyMaskHead(weights="random"), prompt_format="tiny").eval()
             assistant.configure_model()
         picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
-        queries = [Query(0, "complex", ("sun", "red ball", "dog")), Query(0, "referring", ("the ball",))]
+        queries = [Query(0, "categories", ("sun", "red ball", "dog")), Query(0, "referring", ("the ball",))]
         answers = assistant.answers(picture, queries, decoding)
         if decoding == "ordered":
             assert [entry.name for entry in answers[0].entries] == ["sun", "red ball", "dog"]
@@ -330,7 +334,7 @@ class TestWindows:
     def test_the_window_is_looked_through(self, kind):
         """Where it is as long as the row, the model answers otherwise."""
         model, vectors = self.build(kind)
-        row = model.preparation.prompt_ids(TINY.prompt("complex", QUERIES[4].names))
+        row = model.text_processor.prompt_ids(TINY.prompt("categories", QUERIES[4].names))
         narrow, config = plain_logits(model, row, vectors[0]), model.llm.config
         assert len(row) >= 2 * config.sliding_window
         config.sliding_window = 256
@@ -347,13 +351,13 @@ class TestWindows:
         model, vectors = self.build(kind)
         decoded = Decoder(model, TINY).free(vectors, QUERIES[2:5], most=20)
         for query, answer in zip(QUERIES[2:5], decoded, strict=True):
-            assert answer.text == model.preparation.text(greedy(model, vectors[query.image], query, 20))
+            assert answer.text == model.text_processor.text(greedy(model, vectors[query.image], query, 20))
 
     def test_rounds_of_a_talk_are_as_if_all_were_read_again(self, kind):
         model, vectors = self.build(kind)
-        decoder, talks = Decoder(model, replace(TINY, next_round="")), [Earlier(), Earlier()]
+        decoder, talks = Decoder(model, replace(TINY, next_round="")), [ChatHistory(), ChatHistory()]
         for query in (QUERIES[0], QUERIES[5], QUERIES[2]):
-            answers = [decoder.ordered(vectors[:1], [query], talk)[0] for talk in talks]
+            answers = [decoder.ordered(vectors[:1], [query], conversation)[0] for conversation in talks]
             assert answers[0].present == answers[1].present
             torch.testing.assert_close(answers[0].hidden, answers[1].hidden, atol=1e-3, rtol=1e-3)
             talks[1]._cached = None
@@ -361,8 +365,8 @@ class TestWindows:
 
 def greedy(model, vectors, query, most):
     """Write tokens one at a time, each time over the whole sequence."""
-    image_id, end = model.image_token_id, model.preparation.end_token_id
-    row, written = model.preparation.prompt_ids(TINY.prompt(query.kind, query.names)), []
+    image_id, end = model.image_token_id, model.text_processor.end_token_id
+    row, written = model.text_processor.prompt_ids(TINY.prompt(query.kind, query.names)), []
     while len(written) < most and end not in written:
         logits = plain_logits(model, row + written, vectors)
         logits[image_id] = -torch.inf
@@ -379,7 +383,7 @@ def built(**settings):
 @pytest.mark.parametrize("kind", ["llama", "qwen2"])
 def test_new_rows_begin_as_the_mean_of_the_others(kind):
     model = {"llama": TestLlama, "qwen2": TestQwen2}[kind]().build()
-    [present], [absent] = (model.preparation.answer_ids(token) for token in TINY.special_tokens[:2])
+    [present], [absent] = (model.text_processor.answer_ids(token) for token in TINY.special_tokens[:2])
     for layer in (model.llm.get_input_embeddings(), model.llm.get_output_embeddings()):
         kept = torch.ones(len(layer.weight), dtype=torch.bool)
         # the package's vocabulary has the image token already
@@ -392,7 +396,7 @@ def test_new_rows_begin_as_the_mean_of_the_others(kind):
 
 def test_new_rows_can_begin_random():
     model = built(new_tokens="random")
-    [present], [absent] = (model.preparation.answer_ids(token) for token in TINY.special_tokens[:2])
+    [present], [absent] = (model.text_processor.answer_ids(token) for token in TINY.special_tokens[:2])
     words = model.llm.get_input_embeddings().weight
     assert not torch.allclose(words[present], words[absent])
 
@@ -419,7 +423,7 @@ def test_recomputing_gives_the_same_gradients():
     for recompute in (False, True):
         torch.manual_seed(0)
         model = built(recompute=recompute).train()
-        ids = torch.tensor([model.preparation.prompt_ids(TINY.prompt("complex", ("sun",)))])
+        ids = torch.tensor([model.text_processor.prompt_ids(TINY.prompt("categories", ("sun",)))])
         vectors = model.embed_image([torch.ones(1, 24, 4, 4)])
         hidden = model(model.embed(ids, vectors), torch.ones_like(ids), row_positions(torch.ones_like(ids)))
         hidden.square().mean().backward()

@@ -14,7 +14,7 @@ from conftest_modules import greedy_under_grammar
 from transformers import CLIPVisionModel, LlamaConfig, LlamaForCausalLM
 
 from lasagna.core.batch import Query
-from lasagna.core.config import build, describe
+from lasagna.core.config import build, config_of
 from lasagna.core.prompt_formats import RELEASED
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules import Assistant, FeatureSpec, LoRA, TinyMaskHead, TinyVisionEncoder
@@ -60,15 +60,15 @@ def built(folder, **settings):
 
 
 def test_tokens_are_added_in_the_originals_order(model):
-    first = model.preparation.tokenizer.pieces.get_piece_size()
+    first = model.text_processor.tokenizer.pieces.get_piece_size()
     names = [*ADDED, "<cat_start>", "<cat_end>", "<semantic>", "<ins>", "<no_ins>", "<image>"]
-    assert [model.preparation.answer_ids(name) for name in names] == [[first + place] for place in range(len(names))]
-    assert set(model.preparation.reserved_tokens) == {"<unk>", "<s>", "</s>", *names}
+    assert [model.text_processor.answer_ids(name) for name in names] == [[first + place] for place in range(len(names))]
+    assert set(model.text_processor.reserved_tokens) == {"<unk>", "<s>", "</s>", *names}
 
 
 def test_tokens_of_a_folder_without_any(folder):
     (folder / "added_tokens.json").unlink()
-    text = built(folder).preparation
+    text = built(folder).text_processor
     first = text.tokenizer.pieces.get_piece_size()
     ids = [text.answer_ids(name)[0] - first for name in ("<cat_start>", "<ins>", "<im_start>", "<im_end>", "<image>")]
     assert ids == [0, 3, 5, 6, 7]
@@ -76,17 +76,17 @@ def test_tokens_of_a_folder_without_any(folder):
 
 def test_core_tokens_may_be_listed_with_the_ids_they_have(folder, model):
     change(folder / "added_tokens.json", **{"<unk>": 0, "<s>": 1, "</s>": 2})
-    assert built(folder).preparation.tokenizer.added == model.preparation.tokenizer.added
+    assert built(folder).text_processor.tokenizer.added == model.text_processor.tokenizer.added
 
 
 def test_white_space_around_added_tokens_is_dropped_and_around_core_tokens_kept(model):
-    ids = model.preparation.answer_ids
+    ids = model.text_processor.answer_ids
     assert ids("sky <ins>\n wall") == ids("sky<ins>wall") == ids("sky") + ids("<ins>") + ids("wall")
     assert len(ids("sky </s>")) == len(ids("sky</s>")) + 1
 
 
 def test_an_image_costs_as_many_tokens_as_the_tower_has_patches_between_start_and_end(model):
-    text = model.preparation
+    text = model.text_processor
     [start], [end], [image] = map(text.answer_ids, ("<im_start>", "<im_end>", "<image>"))
     ids = text.prompt_ids("USER: <image>\nthe sky")
     assert ids == [1, *text.answer_ids("USER:"), start, *[image] * PATCHES, end, *text.answer_ids("the sky")]
@@ -94,25 +94,25 @@ def test_an_image_costs_as_many_tokens_as_the_tower_has_patches_between_start_an
 
 
 def test_prompt_and_answer_are_tokenised_as_their_text_is(model):
-    text = model.preparation
+    text = model.text_processor
     assert text.prompt_ids("ASSISTANT: ") + text.answer_ids("the sky") == text.prompt_ids("ASSISTANT: the sky")
 
 
 def test_texts_come_back(model):
-    text = model.preparation
+    text = model.text_processor
     ids = text.answer_ids("It is the sky<ins>the wall<no_ins>")
     assert text.text([*ids, text.end_token_id, text.padding_token_id]) == "It is the sky <ins> the wall <no_ins>"
     assert text.text([]) == ""
 
 
 def test_preparations_can_be_sent_to_a_worker(model):
-    text = pickle.loads(pickle.dumps(model.preparation))
-    assert text.prompt_ids("<image> sky") == model.preparation.prompt_ids("<image> sky")
-    assert pickle.loads(pickle.dumps(model.tower_preparation)) == model.tower_preparation
+    text = pickle.loads(pickle.dumps(model.text_processor))
+    assert text.prompt_ids("<image> sky") == model.text_processor.prompt_ids("<image> sky")
+    assert pickle.loads(pickle.dumps(model.tower_processor)) == model.tower_processor
 
 
 def test_image_vectors_stand_between_the_words_of_start_and_end(model):
-    ids = torch.tensor([model.preparation.prompt_ids("<image> the sky")])
+    ids = torch.tensor([model.text_processor.prompt_ids("<image> the sky")])
     vectors = torch.randn(1, PATCHES, HIDDEN)
     embedded, words = model.embed(ids, vectors), model.llama.get_input_embeddings().weight
     torch.testing.assert_close(embedded[:, 2 : 2 + PATCHES], vectors)
@@ -121,7 +121,7 @@ def test_image_vectors_stand_between_the_words_of_start_and_end(model):
 
 
 def test_rows_without_image_take_none_of_the_vectors(model):
-    with_image = model.preparation.prompt_ids("<image>")
+    with_image = model.text_processor.prompt_ids("<image>")
     ids = torch.tensor([[5] * len(with_image), with_image])
     vectors = torch.randn(2, PATCHES, HIDDEN)
     torch.testing.assert_close(model.embed(ids, vectors)[1, 2:-1], vectors[1])
@@ -147,7 +147,7 @@ def test_the_tower_of_a_whole_clip(folder, model):
 
 
 def test_hidden_states_are_those_of_the_llama(base, model):
-    ids = torch.tensor([model.preparation.answer_ids("the dog on the left")])
+    ids = torch.tensor([model.text_processor.answer_ids("the dog on the left")])
     config = LlamaConfig(**{**json.loads((base / "config.json").read_text()), "model_type": "llama"})
     llama = LlamaForCausalLM(config)
     state = torch.load(base / "pytorch_model.bin", weights_only=True)
@@ -161,7 +161,7 @@ def test_hidden_states_are_those_of_the_llama(base, model):
 
 
 def test_the_cache_gives_the_hidden_states_of_one_forward(model):
-    text, vectors = model.preparation, torch.randn(2, PATCHES, HIDDEN)
+    text, vectors = model.text_processor, torch.randn(2, PATCHES, HIDDEN)
     prompts = [text.prompt_ids("<image> Can you segment the sky?"), text.prompt_ids("<image> the")]
     tails = [text.answer_ids("the wall<ins>sky<no_ins>"), text.answer_ids("the sky<ins>")]
     with torch.no_grad():
@@ -177,7 +177,7 @@ def test_the_cache_gives_the_hidden_states_of_one_forward(model):
 
 def test_ordered_decoding_is_greedy_under_the_grammar(model):
     names = ("the sky", "wall", "the dog", "scissors", "traffic light")
-    queries = [Query(rank % 2, "complex", names[rank : 3 + 2 * rank]) for rank in range(3)]
+    queries = [Query(rank % 2, "categories", names[rank : 3 + 2 * rank]) for rank in range(3)]
     queries.append(Query(0, "referring", ("the dog on the left",)))
     vectors = torch.randn(2, PATCHES, HIDDEN, generator=torch.Generator().manual_seed(2))
     decoded = Decoder(model, RELEASED).ordered(vectors, queries)
@@ -203,7 +203,7 @@ def test_rows_behind_the_last_token_are_left_out(folder):
         state[name] = torch.cat([state[name], torch.zeros(61, HIDDEN)])
     torch.save(state, folder / "pytorch_model.bin")
     model = built(folder)
-    assert len(model.llama.lm_head.weight) == model.preparation.image_token_id
+    assert len(model.llama.lm_head.weight) == model.text_processor.image_token_id
 
 
 def test_adapters_sit_where_they_are_told_and_the_tower_is_not_trained(base):
@@ -223,7 +223,7 @@ def test_without_adapters_the_llama_is_trained_and_the_projector_if_asked_for(ba
 
 def test_gradients_reach_the_adapters_through_an_image(base):
     model = built(base, adapter=LoRA(rank=2, targets=("q_proj", "v_proj"))).train()
-    ids = torch.tensor([model.preparation.prompt_ids("<image> the sky<ins>")])
+    ids = torch.tensor([model.text_processor.prompt_ids("<image> the sky<ins>")])
     vectors = model.embed_image([torch.randn(1, 3, 28, 28)])
     hidden = model(model.embed(ids, vectors), torch.ones_like(ids), torch.arange(ids.shape[1])[None])
     model.logits(hidden).square().mean().backward()
@@ -234,7 +234,7 @@ def test_recomputing_gives_the_same_gradients(base):
     gradients = []
     for recompute in (False, True):
         model = built(base, recompute=recompute).train()
-        ids = torch.tensor([model.preparation.prompt_ids("USER: <image> sky ASSISTANT:")])
+        ids = torch.tensor([model.text_processor.prompt_ids("USER: <image> sky ASSISTANT:")])
         embedded = model.embed(ids, model.embed_image([torch.ones(1, 3, 28, 28)]))
         model(embedded, torch.ones_like(ids), torch.arange(ids.shape[1])[None]).square().mean().backward()
         gradients.append(model.llama.get_input_embeddings().weight.grad)
@@ -308,7 +308,7 @@ def test_the_tower_sees_the_middle_or_all_of_an_image(base, model):
     image = np.full((40, 80, 3), 128, np.uint8)
     blind = image.copy()
     blind[:, :15] = blind[:, 65:] = 0
-    crop, whole = model.tower_preparation, built(base, centre_crop=False).tower_preparation
+    crop, whole = model.tower_processor, built(base, centre_crop=False).tower_processor
     assert crop.pixels(image).shape == whole.pixels(image).shape == (3, 28, 28)
     assert torch.equal(crop.pixels(image), crop.pixels(blind))
     assert not torch.equal(whole.pixels(image), whole.pixels(blind))
@@ -321,7 +321,7 @@ def test_the_tower_sees_the_middle_or_all_of_an_image(base, model):
 def test_small_images_and_mean_and_deviation_of_the_tower(folder):
     settings = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.25, 0.25, 0.25]}
     write_json(folder.parent / "clip" / "preprocessor_config.json", settings)
-    pixels = built(folder).tower_preparation.pixels(np.full((1, 1, 3), 255, np.uint8))
+    pixels = built(folder).tower_processor.pixels(np.full((1, 1, 3), 255, np.uint8))
     torch.testing.assert_close(pixels, torch.full((3, 28, 28), 2.0))
 
 
@@ -338,11 +338,11 @@ def test_the_tower_is_looked_for_in_the_folder_beside_it_and_here(folder, monkey
 
 def test_settings_are_described_and_length_can_be_set(base):
     model = LlavaV1(str(base), adapter=LoRA(rank=2), max_length=77)
-    again = build(describe(model), LanguageModel)
+    again = build(config_of(model), LanguageModel)
     again.build(FEATURES, RELEASED.special_tokens)
     assert again.adapter.rank == 2
-    assert again.preparation.max_length == 77
-    assert built(base).preparation.max_length == 512
+    assert again.text_processor.max_length == 77
+    assert built(base).text_processor.max_length == 512
 
 
 @pytest.mark.parametrize("prompt_format", ["released", "paper"])
@@ -351,7 +351,11 @@ def test_an_assistant_answers(base, prompt_format, decoding):
     torch.manual_seed(0)
     parts = TinyVisionEncoder((32, 32), weights="random"), LlavaV1(str(base)), TinyMaskHead(weights="random")
     assistant = Assistant(*parts, prompt_format=prompt_format).eval()
-    queries = [Query(0, "complex", ("sky", "wall")), Query(0, "referring", ("dog",)), Query(0, "question", ("Why?",))]
+    queries = [
+        Query(0, "categories", ("sky", "wall")),
+        Query(0, "referring", ("dog",)),
+        Query(0, "question", ("Why?",)),
+    ]
     answers = assistant.answers(np.zeros((20, 30, 3), np.uint8), queries, decoding)
     if decoding == "ordered":
         assert [[entry.name for entry in answer.entries] for answer in answers] == [["sky", "wall"], ["dog"], []]

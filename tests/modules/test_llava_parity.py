@@ -49,9 +49,9 @@ def case(request, golden, model):
     """The hidden states of a case's conversations, and what is expected of them."""
     name = request.param
     inputs = json.loads((golden / "inputs" / "inputs.json").read_text(encoding="utf-8"))
-    rows = [model.preparation.prompt_ids(text) for text in inputs[name]["conversations"]]
-    pixels = torch.stack([model.tower_preparation.pixels(picture(golden, image)) for image in IMAGES[name]])
-    ids, mask = right_pad(rows, model.preparation.padding_token_id, "cpu")
+    rows = [model.text_processor.prompt_ids(text) for text in inputs[name]["conversations"]]
+    pixels = torch.stack([model.tower_processor.pixels(picture(golden, image)) for image in IMAGES[name]])
+    ids, mask = right_pad(rows, model.text_processor.padding_token_id, "cpu")
     with torch.no_grad():
         patches = model.vision_tower(pixels)
         vectors = model.embed_image([pixels])
@@ -66,33 +66,33 @@ def picture(golden, name):
 
 def with_image(model, ids):
     """Put image tokens in the original's place of the image, -200."""
-    text = model.preparation
+    text = model.text_processor
     return [token for place in ids for token in ([text.image_token_id] * 256 if place == -200 else [place])]
 
 
 def test_token_ids_of_texts(model, tokenizer_cases):
     for case in tokenizer_cases["plain"]:
-        assert model.preparation.answer_ids(case["text"]) == case["ids_no_special"], case["text"]
-        assert model.preparation.prompt_ids(case["text"]) == case["ids"], case["text"]
+        assert model.text_processor.answer_ids(case["text"]) == case["ids_no_special"], case["text"]
+        assert model.text_processor.prompt_ids(case["text"]) == case["ids"], case["text"]
 
 
 def test_texts_of_token_ids(model, tokenizer_cases):
     for case in tokenizer_cases["decode"]:
-        assert model.preparation.tokenizer.text(case["ids"], core=True) == case["text"]
-        assert model.preparation.text(case["ids"]) == case["text_skip_special"]
+        assert model.text_processor.tokenizer.text(case["ids"], core=True) == case["text"]
+        assert model.text_processor.text(case["ids"]) == case["text_skip_special"]
 
 
 def test_token_ids_of_prompts(model, tokenizer_cases):
     for case in tokenizer_cases["prompts_with_image_token_minus_200"]:
         ids = with_image(model, case["ids"])
-        assert model.preparation.prompt_ids(case["prompt"]) == ids
+        assert model.text_processor.prompt_ids(case["prompt"]) == ids
         plain = case["prompt"].replace("<im_start><image><im_end>", "<image>")
-        assert model.preparation.prompt_ids(plain) == ids
+        assert model.text_processor.prompt_ids(plain) == ids
 
 
 def test_ids_of_special_tokens(model, tokenizer_cases):
     for token, token_id in tokenizer_cases["special_ids"].items():
-        assert model.preparation.answer_ids(token) == [token_id]
+        assert model.text_processor.answer_ids(token) == [token_id]
 
 
 def test_new_tokens_get_the_ids_of_the_release_on_its_base(golden):
@@ -100,26 +100,26 @@ def test_new_tokens_get_the_ids_of_the_release_on_its_base(golden):
     model = LlavaV1(str(base))
     model.build(FEATURES, RELEASED.special_tokens)
     added = json.loads((release / "added_tokens.json").read_text(encoding="utf-8"))
-    assert model.preparation.tokenizer.added == {**added, "<image>": 1008}
+    assert model.text_processor.tokenizer.added == {**added, "<image>": 1008}
     rows = model.llama.get_input_embeddings().weight
     old = torch.load(base / "pytorch_model.bin", weights_only=True)["model.embed_tokens.weight"]
     assert torch.equal(rows[:1003], old)
     assert 0.015 < rows[1003:].std() < 0.025
 
 
-@pytest.mark.parametrize("name", ["complex", "refer", "two_image", "with_vqa", "vqa_only", "refer_infer"])
+@pytest.mark.parametrize("name", ["categories", "refer", "two_image", "with_vqa", "vqa_only", "refer_infer"])
 def test_token_ids_of_conversations(golden, model, name):
     texts = json.loads((golden / "inputs" / "inputs.json").read_text(encoding="utf-8"))[name]["conversations"]
     stored = np.load(golden / "inputs" / "inputs_tokens.npz")
     for text, ids, mask in zip(texts, stored[f"{name}.input_ids"], stored[f"{name}.attention_masks"], strict=True):
-        assert model.preparation.prompt_ids(text) == with_image(model, ids[mask.astype(bool)].tolist())
-        assert set(ids[~mask.astype(bool)].tolist()) <= {model.preparation.padding_token_id}
+        assert model.text_processor.prompt_ids(text) == with_image(model, ids[mask.astype(bool)].tolist())
+        assert set(ids[~mask.astype(bool)].tolist()) <= {model.text_processor.padding_token_id}
 
 
 @pytest.mark.parametrize("name", ["a", "b"])
 def test_pixels_of_the_tower_are_identical(golden, model, name):
     expected = np.load(golden / "inputs" / "inputs_images.npz")[f"clip_{name}"]
-    assert np.array_equal(model.tower_preparation.pixels(picture(golden, name)).numpy(), expected)
+    assert np.array_equal(model.tower_processor.pixels(picture(golden, name)).numpy(), expected)
 
 
 def test_the_image(case):
@@ -156,7 +156,7 @@ def test_the_assembled_assistant_answers(golden, decoding):
     parts = SamVisionEncoder(weights_file=weights), LlavaV1(str(release)), SamMaskHead(weights)
     assistant = Assistant(*parts, prompt_format="released", presence_threshold=0.0).eval()
     image = picture(golden, "b")
-    queries = [Query(0, "complex", ("wall", "traffic light")), Query(0, "referring", ("the dog",))]
+    queries = [Query(0, "categories", ("wall", "traffic light")), Query(0, "referring", ("the dog",))]
     answers = assistant.answers(image, queries, decoding)
     assert len(answers) == 2
     if decoding == "ordered":

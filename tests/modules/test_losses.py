@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from lasagna.core.batch import Batch, Geometry, Sample, fit_mask
+from lasagna.core.batch import Batch, Sample
 from lasagna.core.dialogue import Dialogue, Entry
+from lasagna.core.geometry import Geometry, fit_mask
 from lasagna.core.masks import RLEMask
 from lasagna.modules.losses import AssistantOutput, SegmentationLoss, mask_terms
 from lasagna.modules.resampling import resample
@@ -37,7 +38,7 @@ def batch_of(sizes, counts, padded=(8, 8), ignore=None):
     masks = [[random.random(size) < 0.4 for _ in range(count)] for size, count in zip(sizes, counts, strict=True)]
     dialogues = [
         Dialogue(
-            "complex",
+            "categories",
             ("sun",) * len(own),
             tuple(Entry("sun", True, RLEMask.from_array(mask)) for mask in own),
             ignore=None if ignore is None else RLEMask.from_array(ignore(size)),
@@ -254,7 +255,7 @@ def test_at_the_images_own_resolution_dialogues_without_masks_may_be_about_the_s
     batch, _ = batch_of([(4, 3)], [2])
     output = output_of(batch)
     alone = SegmentationLoss(resolution="image")(output, batch)
-    absent = Dialogue("complex", ("dog",), (Entry("dog", False),))
+    absent = Dialogue("categories", ("dog",), (Entry("dog", False),))
     batch.samples = [Sample("scenes", "0", 0, absent), *batch.samples, Sample("scenes", "0", 0, absent)]
     assert SegmentationLoss(resolution="image")(output, batch) == alone
 

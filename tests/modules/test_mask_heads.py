@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from lasagna.core.config import build as rebuild
-from lasagna.core.config import describe
+from lasagna.core.config import config_of
 from lasagna.errors import ConfigError
 from lasagna.modules import FeatureSpec, TinyMaskHead
 from lasagna.modules.base import MaskHead
@@ -107,7 +107,7 @@ class MaskHeadContract:
 
     def test_a_checkpoint_can_say_how_to_make_it(self):
         head = self.make()
-        assert type(rebuild(describe(head), MaskHead)) is type(head)
+        assert type(rebuild(config_of(head), MaskHead)) is type(head)
 
 
 class TestTinyMaskHead(MaskHeadContract):

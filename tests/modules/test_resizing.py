@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lasagna.modules.image_processors import SamPreparation, resize_bilinear
+from lasagna.modules.image_processors import SamImageProcessor, resize_bilinear
 
 
 def pillow(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -30,7 +30,7 @@ def test_pixels_are_those_of_pillow(flat, size, resized, seed):
 @pytest.mark.parametrize("size", [(480, 640), (640, 480), (427, 640), (512, 512), (600, 1023), (1200, 1600)])
 def test_photographs_for_sam_are_those_of_pillow(size):
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    resized = SamPreparation().geometry(size).resized
+    resized = SamImageProcessor().geometry(size).resized
     assert np.array_equal(resize_bilinear(image, resized), pillow(image, resized))
 
 

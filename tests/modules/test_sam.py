@@ -11,10 +11,10 @@ from safetensors.torch import save_file
 from test_vision_encoders import VisionEncoderContract
 
 from lasagna.core.config import build as rebuild
-from lasagna.core.config import describe
+from lasagna.core.config import config_of
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules import FeatureSpec
-from lasagna.modules.image_processors import DEVIATION, MEAN, SamPreparation
+from lasagna.modules.image_processors import DEVIATION, MEAN, SamImageProcessor
 from lasagna.modules.sam import SamHeadSize, SamMaskHead, SamSize, SamVisionEncoder
 from lasagna.modules.sam.image_encoder import from_windows, to_windows
 
@@ -66,7 +66,7 @@ class TestSamVisionEncoder(VisionEncoderContract):
 
 @pytest.mark.parametrize("size", [(64, 64), (375, 500), (1025, 2048), (7, 2048), (1, 3000), (640, 480)])
 def test_sides_are_rounded_as_sam_does(size):
-    geometry = SamPreparation(1024).geometry(size)
+    geometry = SamImageProcessor(1024).geometry(size)
     exact = [side * 1024 / max(size) for side in size]
     assert max(geometry.resized) == 1024
     assert geometry.padded == (1024, 1024)
@@ -76,7 +76,7 @@ def test_sides_are_rounded_as_sam_does(size):
 
 
 def test_a_tall_image_is_padded_at_the_right_with_the_mean_colour():
-    pixels = SamPreparation(64).pixels(np.full((32, 16, 3), (255, 0, 51), np.uint8))
+    pixels = SamImageProcessor(64).pixels(np.full((32, 16, 3), (255, 0, 51), np.uint8))
     colour = (torch.tensor([255.0, 0.0, 51.0]) - torch.tensor(MEAN)) / torch.tensor(DEVIATION)
     assert torch.equal(pixels[:, :, :32], colour[:, None, None].expand(3, 64, 32))
     assert not pixels[:, :, 32:].any()
@@ -231,7 +231,7 @@ def test_presets_have_the_published_numbers_of_parameters(preset, million):
 
 
 def test_a_checkpoint_can_say_how_to_make_them():
-    encoder = rebuild(describe(SamVisionEncoder(SMALL, recompute=True)), SamVisionEncoder)
+    encoder = rebuild(config_of(SamVisionEncoder(SMALL, recompute=True)), SamVisionEncoder)
     assert (encoder.sizes, encoder.frozen, encoder.recompute) == (SMALL, True, True)
-    assert rebuild(describe(SamVisionEncoder("vit_l")), SamVisionEncoder).sizes.depth == 24
-    assert rebuild(describe(SamMaskHead(size=HEAD, chunk=3)), SamMaskHead).sizes == HEAD
+    assert rebuild(config_of(SamVisionEncoder("vit_l")), SamVisionEncoder).sizes.depth == 24
+    assert rebuild(config_of(SamMaskHead(size=HEAD, chunk=3)), SamMaskHead).sizes == HEAD

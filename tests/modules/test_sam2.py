@@ -14,12 +14,12 @@ from sam2_model import SIDE, SMALL, image_model, original_name, original_state, 
 from transformers import Sam2Config, Sam2ImageProcessor, Sam2Model, Sam2VideoConfig, Sam2VideoModel
 
 from lasagna.core.config import build as rebuild
-from lasagna.core.config import describe
+from lasagna.core.config import config_of
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules import FeatureSpec
 from lasagna.modules.sam import SamHeadSize
 from lasagna.modules.sam.cell_attention import double, draw, once_doubled, twice_doubled
-from lasagna.modules.sam.layers import ChannelNorm
+from lasagna.modules.sam.layers import LayerNorm2d
 from lasagna.modules.sam2 import Sam2MaskHead, Sam2Size, Sam2VisionEncoder
 from lasagna.modules.sam2.sizes import PRESETS
 from lasagna.modules.sam2.weights import read_sam2
@@ -240,7 +240,7 @@ def test_what_constructors_refuse(make, message):
 def test_images_are_prepared_as_transformers_does(size):
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     expected = Sam2ImageProcessor()(images=image.copy(), return_tensors="pt")["pixel_values"][0]
-    found = Sam2VisionEncoder().preparation.pixels(image)
+    found = Sam2VisionEncoder().image_processor.pixels(image)
     distance = (found - expected).abs()
     assert found.shape == expected.shape == (3, 1024, 1024)
     # where an image is made smaller, two libraries round bytes; two steps of 255, of a deviation of 0.22
@@ -331,17 +331,17 @@ def test_features_are_kept_on_disk(folder, tmp_path):
 
 
 def test_checkpoints_can_say_how_to_make_them():
-    encoder = rebuild(describe(Sam2VisionEncoder(SMALL, image_size=(64, 64), recompute=True)), Sam2VisionEncoder)
+    encoder = rebuild(config_of(Sam2VisionEncoder(SMALL, image_size=(64, 64), recompute=True)), Sam2VisionEncoder)
     assert (encoder.size, encoder.spec, encoder.recompute) == (SMALL, SPEC, True)
-    assert rebuild(describe(Sam2VisionEncoder("hiera_large")), Sam2VisionEncoder).config.fpn_hidden_size == 256
-    assert rebuild(describe(Sam2MaskHead(size=HEAD, chunk=3)), Sam2MaskHead).sizes == HEAD
+    assert rebuild(config_of(Sam2VisionEncoder("hiera_large")), Sam2VisionEncoder).config.fpn_hidden_size == 256
+    assert rebuild(config_of(Sam2MaskHead(size=HEAD, chunk=3)), Sam2MaskHead).sizes == HEAD
 
 
 def test_cells_are_doubled_in_their_places():
     torch.manual_seed(0)
     maps = torch.randn(1, 6, 3, 5)
     first, second = torch.nn.ConvTranspose2d(6, 4, 2, stride=2), torch.nn.ConvTranspose2d(4, 2, 2, stride=2)
-    norm = ChannelNorm(4)
+    norm = LayerNorm2d(4)
     once = double(maps.flatten(2).transpose(1, 2), first)
     torch.testing.assert_close(once, once_doubled(first(maps)))
     torch.testing.assert_close(double(norm.last(once), second), twice_doubled(second(norm(first(maps)))))

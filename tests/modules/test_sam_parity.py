@@ -40,8 +40,8 @@ def encoder(weights):
 
 @pytest.fixture(scope="module")
 def pixels(golden):
-    preparation = SamVisionEncoder("vit_b").preparation
-    return {name: preparation.pixels(picture(golden, name)) for name in "ab"}
+    image_processor = SamVisionEncoder("vit_b").image_processor
+    return {name: image_processor.pixels(picture(golden, name)) for name in "ab"}
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def picture(golden, name):
 @pytest.mark.parametrize("name", ["a", "b"])
 def test_preparation_is_identical(golden, pixels, name):
     facts = json.loads((golden / "inputs" / "inputs.json").read_text())[f"image_{name}"]
-    geometry = SamVisionEncoder("vit_b").preparation.geometry(tuple(facts["original_hw"]))
+    geometry = SamVisionEncoder("vit_b").image_processor.geometry(tuple(facts["original_hw"]))
     assert list(geometry.resized) == facts["sam_resized_hw"]
     assert hashlib.sha256(pixels[name].numpy().tobytes()).hexdigest() == facts["sam_tensor_f32_sha256"]
 
@@ -102,7 +102,7 @@ def test_masks_of_one_image(golden, maps, head, encoder):
 
 
 def check_full_size(golden, encoder, masks, name, expected):
-    geometry = encoder.preparation.geometry(picture(golden, name).shape[:2])
+    geometry = encoder.image_processor.geometry(picture(golden, name).shape[:2])
     whole = interpolate(masks[None], geometry.padded, mode="bilinear", align_corners=False)
     seen = whole[..., : geometry.resized[0], : geometry.resized[1]]
     full = interpolate(seen, geometry.original, mode="bilinear", align_corners=False)[0, :, ::8, ::8]

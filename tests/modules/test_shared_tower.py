@@ -10,8 +10,9 @@ import torch
 from image_text_models import CONFIGS, FEATURES, made
 from test_vision_encoders import VisionEncoderContract
 
-from lasagna.core.batch import Query, fit_mask, restore_logits
+from lasagna.core.batch import Query
 from lasagna.core.dialogue import Dialogue, Entry
+from lasagna.core.geometry import fit_mask, restore_logits
 from lasagna.core.masks import RLEMask
 from lasagna.core.prompt_formats import TINY
 from lasagna.datamodules.streaming.collate import collate
@@ -94,15 +95,15 @@ class TestLlavaTower(VisionEncoderContract):
                 assert difference.argmax().item() == place
 
     def test_masks_lie_where_the_picture_shows_them(self):
-        preparation = self.make(True).preparation
+        image_processor = self.make(True).image_processor
         for size in ((200, 200), (150, 260), (260, 150)):
             mask = np.zeros(size, bool)
             mask[70:120, 60:130] = True
             picture = np.where(mask[..., None], 255, 0).astype(np.uint8).repeat(3, 2)
-            geometry = preparation.geometry(size)
+            geometry = image_processor.geometry(size)
             height, width = geometry.padded
-            seen = preparation.pixels(picture)[:, :height, :width].mean(0, keepdim=True)
-            middle = (seen.max() + preparation.pixels(picture * 0).min()) / 2
+            seen = image_processor.pixels(picture)[:, :height, :width].mean(0, keepdim=True)
+            middle = (seen.max() + image_processor.pixels(picture * 0).min()) / 2
             shown = np.zeros(size, bool)
             shown[geometry.shown] = True
             for found in (
@@ -126,9 +127,9 @@ class TestLlavaOneVisionTower(TestLlavaTower):
     kind = "llava_onevision"
 
     def test_pixels_are_where_geometry_says(self):
-        preparation = self.make(True).preparation
-        geometry = preparation.geometry((330, 660))
-        assert preparation.pixels(np.zeros((330, 660, 3), np.uint8)).shape == (3, 30, 30)
+        image_processor = self.make(True).image_processor
+        geometry = image_processor.geometry((330, 660))
+        assert image_processor.pixels(np.zeros((330, 660, 3), np.uint8)).shape == (3, 30, 30)
         assert (geometry.resized, geometry.padded, geometry.seen) == ((28, 28), (28, 28), (0, 0, 308, 616))
 
 
@@ -175,7 +176,7 @@ class TestLlavaV1CroppedTower(TestLlavaV1Tower):
     centre_crop = True
 
     def test_pixels_are_where_geometry_says(self):
-        geometry = self.make(True).preparation.geometry((20, 50))
+        geometry = self.make(True).image_processor.geometry((20, 50))
         assert geometry.seen == (0, 15, 20, 20)
         assert (fit_mask(np.ones((20, 50), bool), geometry) == 1).all()
 
@@ -197,7 +198,7 @@ class Separate(VisionEncoder):
         self.tower = copy.deepcopy(joined(model)[1].tower)
 
     spec = property(lambda self: self.tower.spec)
-    preparation = property(lambda self: self.tower.preparation)
+    image_processor = property(lambda self: self.tower.image_processor)
 
     def build(self):
         self.requires_grad_(False)
@@ -221,17 +222,17 @@ def assistant_of(encoder, model, head=None):
 def batch_of(assistant):
     pictures = np.random.default_rng(0).integers(0, 256, (2, 40, 60, 3), dtype=np.uint8)
     mask = RLEMask.from_array(np.arange(2400).reshape(40, 60) % 60 < 30)
-    dialogues = [Dialogue("complex", ("sun", "dog"), (Entry("sun", True, mask), Entry("dog", False)))]
+    dialogues = [Dialogue("categories", ("sun", "dog"), (Entry("sun", True, mask), Entry("dog", False)))]
     dialogues.append(Dialogue("referring", ("the ball",), (Entry("the ball", True, mask),)))
     samples = [
-        prepare_sample(picture, dialogues, assistant.preparation, source="s", key=str(place), keep_image=True)
+        prepare_sample(picture, dialogues, assistant.processors, source="s", key=str(place), keep_image=True)
         for place, picture in enumerate(pictures)
     ]
-    return collate(samples, assistant.preparation)
+    return collate(samples, assistant.processors)
 
 
 QUERIES = [
-    Query(0, "complex", ("sun", "dog", "sky")),
+    Query(0, "categories", ("sun", "dog", "sky")),
     Query(0, "referring", ("the ball",)),
     Query(0, "question", ("a",)),
 ]

@@ -30,9 +30,9 @@ def test_it_knows_its_language_and_takes_adapters():
     model.build(FeatureSpec((24,), (8,), (32, 32)), PAPER.special_tokens)
     model.eval()
     assert model.llm.get_input_embeddings().weight is model.llm.get_output_embeddings().weight
-    ids = torch.tensor([model.preparation.answer_ids("The capital of France is")])
+    ids = torch.tensor([model.text_processor.answer_ids("The capital of France is")])
     vectors = torch.zeros(1, 4, model.hidden_size)
     with torch.no_grad():
         hidden = model(model.embed(ids, vectors), torch.ones_like(ids), torch.arange(ids.shape[1])[None])
         [word] = model.logits(hidden[:, -1]).argmax(-1).tolist()
-    assert model.preparation.text([word]).strip() == "Paris"
+    assert model.text_processor.text([word]).strip() == "Paris"

@@ -26,14 +26,14 @@ def test_known_words_are_one_token_and_others_are_spelled():
 
 
 def test_special_tokens_are_one_piece_each_even_between_words():
-    text = built().preparation
+    text = built().text_processor
     present, absent = text.answer_ids("<SEG>"), text.answer_ids("<NEG>")
     assert len(present) == len(absent) == 1
     assert text.answer_ids("sky<SEG>wall<NEG>")[1::2] == present + absent
 
 
 def test_an_image_costs_as_many_tokens_as_its_grid_has_cells():
-    text = built(image_grid=(3, 5)).preparation
+    text = built(image_grid=(3, 5)).text_processor
     image = text.answer_ids("<image>")[0]
     assert text.prompt_ids("<image> list sky answer").count(image) == 15
 
@@ -89,4 +89,4 @@ def test_adapters_that_cannot_work(settings, message):
 
 
 def test_special_tokens_are_reserved():
-    assert set(built().preparation.reserved_tokens) >= {*TOKENS, "<end>", "<pad>", "<unk>", "<yes>", "<no>"}
+    assert set(built().text_processor.reserved_tokens) >= {*TOKENS, "<end>", "<pad>", "<unk>", "<yes>", "<no>"}

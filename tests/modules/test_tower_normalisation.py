@@ -75,4 +75,4 @@ def test_pixels_are_those_of_the_processor(tmp_path):
     picture = np.random.default_rng(0).integers(0, 256, (28, 28, 3), dtype=np.uint8)
     processor = AutoImageProcessor.from_pretrained(tmp_path)
     own = processor(picture, do_resize=False, return_tensors="pt").pixel_values[0]
-    torch.testing.assert_close(model.tower_preparation.pixels(picture), own, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(model.tower_processor.pixels(picture), own, atol=1e-5, rtol=1e-5)

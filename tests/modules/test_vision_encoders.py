@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 from sam2_model import SMALL as SAM2_SMALL
 
-from lasagna.core.batch import fit_mask
+from lasagna.core.geometry import fit_mask
 from lasagna.errors import CheckpointError, ConfigError, LasagnaError
-from lasagna.modules.image_processors import PadPreparation
+from lasagna.modules.image_processors import PadImageProcessor
 from lasagna.modules.sam2 import Sam2VisionEncoder
 from lasagna.modules.tiny.vision_encoder import TinyVisionEncoder
 from lasagna.modules.vision_encoders.efficientnet_lite import EfficientNetLite0, match_by_position
@@ -33,7 +33,7 @@ class VisionEncoderContract:
 
     def inputs(self, encoder, seed=0):
         image = np.random.default_rng(seed).integers(0, 256, (61, 83, 3), dtype=np.uint8)
-        return encoder.preparation.pixels(image)[None]
+        return encoder.image_processor.pixels(image)[None]
 
     def test_maps_are_what_spec_says_main_first(self):
         encoder = self.build()
@@ -51,10 +51,10 @@ class VisionEncoderContract:
     @pytest.mark.parametrize("size", SIZES)
     def test_pixels_are_where_geometry_says(self, size):
         encoder = self.make(False)
-        preparation = encoder.preparation
-        geometry = preparation.geometry(size)
-        white = preparation.pixels(np.full((*size, 3), 255, np.uint8))
-        black = preparation.pixels(np.zeros((*size, 3), np.uint8))
+        image_processor = encoder.image_processor
+        geometry = image_processor.geometry(size)
+        white = image_processor.pixels(np.full((*size, 3), 255, np.uint8))
+        black = image_processor.pixels(np.zeros((*size, 3), np.uint8))
         assert geometry.original == size
         assert tuple(white.shape) == (3, *geometry.padded)
         assert white.dtype == torch.float32
@@ -64,8 +64,8 @@ class VisionEncoderContract:
         assert torch.equal(fit_mask(np.ones(size, bool), geometry) == 1, shown)
 
     def test_preparation_travels_to_workers(self):
-        preparation = self.make(False).preparation
-        assert pickle.loads(pickle.dumps(preparation)) == preparation
+        image_processor = self.make(False).image_processor
+        assert pickle.loads(pickle.dumps(image_processor)) == image_processor
 
     def test_evaluation_is_deterministic_and_each_image_stands_alone(self):
         encoder = self.build()
@@ -134,11 +134,11 @@ class TestEfficientNetLite0(VisionEncoderContract):
 
 
 def test_a_timm_model_gets_its_own_mean_and_deviation():
-    preparation = TimmEncoder("test_efficientnet", image_size=(32, 32), resize="pad").preparation
-    assert isinstance(preparation, PadPreparation)
+    image_processor = TimmEncoder("test_efficientnet", image_size=(32, 32), resize="pad").image_processor
+    assert isinstance(image_processor, PadImageProcessor)
     config = timm.get_pretrained_cfg("test_efficientnet")
     expected = (torch.tensor([255, 0, 51]) / 255 - torch.tensor(config.mean)) / torch.tensor(config.std)
-    pixels = preparation.pixels(np.full((16, 16, 3), (255, 0, 51), np.uint8))
+    pixels = image_processor.pixels(np.full((16, 16, 3), (255, 0, 51), np.uint8))
     assert torch.allclose(pixels[:, 5, 7], expected, atol=1e-6)
 
 

@@ -15,23 +15,23 @@ from lasagna.core.masks import RLEMask
 
 def batch_of(case, golden, assistant, facts, positions):
     """The batch that the original's collate function made, in our form; positions are those before present tokens."""
-    preparation = assistant.preparation
+    processors = assistant.processors
     names = [Path(file).stem.lower() for file in facts.inputs[case]["images"]]
     offset = facts.tokens[f"{case}.offset"]
     owners = [image for image, count in enumerate(np.diff(offset)) for _ in range(count)]
     pictures = [np.asarray(Image.open(golden / "inputs" / f"image_{name}.png")) for name in names]
-    ids, labels, lengths = spliced(case, preparation.text, facts.tokens)
+    ids, labels, lengths = spliced(case, processors.text, facts.tokens)
     places = torch.tensor(positions, dtype=torch.long).reshape(-1, 2)
-    dialogues = [Dialogue("complex", ("x",)) for _ in owners]
+    dialogues = [Dialogue("categories", ("x",)) for _ in owners]
     masks = {name: unpacked(facts, name) for name in names}
     for row, image in enumerate(owners):
         rank = sum(int(place[0]) == row for place in places)
         own = masks[names[image]]
         entries = tuple(Entry("x", True, RLEMask.from_array(own.pop(0))) for _ in range(rank))
-        dialogues[row] = Dialogue("complex", ("x",), entries)
+        dialogues[row] = Dialogue("categories", ("x",), entries)
     return Batch(
-        pixels=torch.stack([preparation.image.pixels(picture) for picture in pictures]),
-        geometries=[preparation.image.geometry(picture.shape[:2]) for picture in pictures],
+        pixels=torch.stack([processors.image.pixels(picture) for picture in pictures]),
+        geometries=[processors.image.geometry(picture.shape[:2]) for picture in pictures],
         input_ids=ids,
         labels=labels,
         lengths=lengths,
@@ -41,7 +41,7 @@ def batch_of(case, golden, assistant, facts, positions):
         mask_positions=places[:, 1] + 1,
         samples=[Sample("x", "x", image, dialogues[row]) for row, image in enumerate(owners)],
         images=[],
-        tower_pixels=torch.stack([preparation.tower.pixels(picture) for picture in pictures]),
+        tower_pixels=torch.stack([processors.tower.pixels(picture) for picture in pictures]),
     )
 
 

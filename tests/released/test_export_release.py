@@ -12,12 +12,12 @@ from omegaconf import OmegaConf
 
 import lasagna
 from lasagna.cli.export import export
-from lasagna.core.config import describe
+from lasagna.core.config import config_of
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules import Assistant
 from lasagna.modules.checkpoints.calibration import Calibration, checksum, write_calibration
 from lasagna.modules.checkpoints.released.importing import import_assistant
-from lasagna.modules.checkpoints.weights import PREFIX, RECIPE
+from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, PREFIX
 from lasagna.modules.llava import LlavaV1
 from lasagna.modules.sam import SamMaskHead, SamVisionEncoder
 
@@ -63,7 +63,7 @@ def picture():
 def checkpoint(path, assistant, names):
     """Write a checkpoint of an assistant of which some weights were trained."""
     state = {PREFIX + name: value for name, value in assistant.state_dict().items() if any(map(name.count, names))}
-    torch.save({"state_dict": state, RECIPE: describe(assistant)}, path)
+    torch.save({"state_dict": state, ASSISTANT_CONFIG: config_of(assistant)}, path)
     return str(path)
 
 
@@ -119,7 +119,7 @@ def test_parts_without_a_place_are_refused_before_weights_are_read(root, tmp_pat
     from lasagna.modules import TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
 
     assistant = Assistant(TinyVisionEncoder(), TinyLanguageModel(), TinyMaskHead(), prompt_format="tiny")
-    torch.save({"state_dict": {}, RECIPE: describe(assistant)}, tmp_path / "last.ckpt")
+    torch.save({"state_dict": {}, ASSISTANT_CONFIG: config_of(assistant)}, tmp_path / "last.ckpt")
     monkeypatch.setattr(Assistant, "configure_model", lambda assistant: pytest.fail("it was built"))
     with pytest.raises(CheckpointError, match="holds a SamVisionEncoder, this assistant has a TinyVisionEncoder"):
         export(str(tmp_path / "last.ckpt"), str(tmp_path / "out"), layout="released")
@@ -163,9 +163,9 @@ def test_weights_that_were_rounded_are_told(root, tmp_path, capsys):
 
 def test_quantized_weights_are_not_exported_as_whole_ones(root, tmp_path):
     assistant = made(root / "release", "released")
-    recipe = describe(assistant)
+    recipe = config_of(assistant)
     recipe["init_args"]["language_model"]["init_args"]["quantization"] = "4bit"
-    torch.save({"state_dict": {}, RECIPE: recipe}, tmp_path / "a.ckpt")
+    torch.save({"state_dict": {}, ASSISTANT_CONFIG: recipe}, tmp_path / "a.ckpt")
     with pytest.raises(CheckpointError, match=r"layout: .* rounded to 4bit; export it with --layout adapter"):
         export(str(tmp_path / "a.ckpt"), str(tmp_path / "out"), layout="released")
 

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lasagna
-from lasagna.core.batch import Query, restore_logits
+from lasagna.core.batch import Query
 from lasagna.core.dialogue import Dialogue, Entry
+from lasagna.core.geometry import restore_logits
 from lasagna.core.masks import RLEMask
 from lasagna.core.prompt_formats import RELEASED
 from lasagna.core.record import Turn
@@ -18,7 +19,7 @@ from lasagna.datamodules.streaming.collate import collate
 from lasagna.datamodules.streaming.sample import prepare_sample
 from lasagna.modules.checkpoints.released.adapters import to_released
 from lasagna.modules.checkpoints.released.importing import import_assistant
-from lasagna.modules.llava.text_preparation import LlavaPreparation
+from lasagna.modules.llava.text_processor import LlavaTextProcessor
 from lasagna.modules.losses import SegmentationLoss
 
 pytest.importorskip("sentencepiece", reason="the tokeniser of LLaVA v1 needs sentencepiece")
@@ -40,8 +41,8 @@ LORA = (4, 8.0, ("q_proj", "v_proj"))
 answers = st.lists(
     st.tuples(st.sampled_from(NAMES), st.booleans()), min_size=1, max_size=6, unique_by=lambda one: one[0]
 )
-complexes = st.tuples(st.just("complex"), answers)
-phrases = st.tuples(st.sampled_from(["referring", "reasoning", "explained"]), st.sampled_from(PHRASES))
+complexes = st.tuples(st.just("categories"), answers)
+phrases = st.tuples(st.sampled_from(["referring", "reasoning", "reasoning_with_explanation"]), st.sampled_from(PHRASES))
 talks = st.tuples(st.just("question"), st.lists(st.sampled_from(TURNS), min_size=1, max_size=3))
 images = st.tuples(st.sampled_from(SIZES), st.lists(complexes | phrases | talks, min_size=1, max_size=3))
 batches = st.lists(images, min_size=1, max_size=3)
@@ -91,10 +92,16 @@ def dialogue(kind, content, size, rng):
     if kind == "question":
         first, *later = content
         return Dialogue(kind, (first.question,), text=first.answer, later=tuple(later), wording=wording)
-    decided = content if kind == "complex" else [(content, True)]
+    decided = content if kind == "categories" else [(content, True)]
     entries = [Entry(name, there, blob(size, rng) if there else None) for name, there in decided]
     asked = tuple(rng.permutation([name for name, _ in decided]).tolist())
-    return Dialogue(kind, asked, tuple(entries), text="It is sharp." if kind == "explained" else "", wording=wording)
+    return Dialogue(
+        kind,
+        asked,
+        tuple(entries),
+        text="It is sharp." if kind == "reasoning_with_explanation" else "",
+        wording=wording,
+    )
 
 
 def blob(size, rng):
@@ -143,8 +150,8 @@ def check(both, batch):
     """Compare a batch's losses, gradients and masks."""
     assistant, plain = both
     described = list(made(batch))
-    samples = [prepare_sample(image, dialogues, assistant.preparation) for image, dialogues in described]
-    collated = collate(samples, assistant.preparation)
+    samples = [prepare_sample(image, dialogues, assistant.processors) for image, dialogues in described]
+    collated = collate(samples, assistant.processors)
     rows = plain_rows(plain, described)
     for network in both:
         network.zero_grad()
@@ -171,10 +178,10 @@ def check_masks(logits, batch, rows, plain):
 
 
 QUERIES = [
-    ("complex", ("sky",)),
-    ("complex", NAMES),
+    ("categories", ("sky",)),
+    ("categories", NAMES),
     ("referring", ("the dog on the left",)),
-    ("explained", ("the scissors",)),
+    ("reasoning_with_explanation", ("the scissors",)),
     ("question", ("What is in this image?",)),
 ]
 
@@ -185,8 +192,8 @@ def test_greedy_answers(both, size, monkeypatch):
     assistant, plain = both
     image = np.random.default_rng(5).integers(0, 256, (*size, 3), dtype=np.uint8)
     queries = [Query(0, kind, names) for kind, names in QUERIES]
-    read, written = LlavaPreparation.text, []
-    monkeypatch.setattr(LlavaPreparation, "text", lambda text, ids: (written.append(list(ids)), read(text, ids))[1])
+    read, written = LlavaTextProcessor.text, []
+    monkeypatch.setattr(LlavaTextProcessor, "text", lambda text, ids: (written.append(list(ids)), read(text, ids))[1])
     encoded, _ = assistant.encode_image(image)
     found, tokens = [], (plain.added["<ins>"], plain.added["<no_ins>"])
     for query, decoded in zip(queries, assistant.decoder.free(encoded.image_vectors, queries, most=24), strict=True):

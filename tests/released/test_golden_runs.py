@@ -65,7 +65,7 @@ def test_greedy_ids(weights, golden, checkpoints, facts):
 
 def greedy(assistant, prompt, image):
     """The ids that are written behind a prompt's, one at a time out of the cache."""
-    text, place = assistant.preparation.text, prompt.index(IMAGE)
+    text, place = assistant.processors.text, prompt.index(IMAGE)
     ids = [*prompt[:place], *[text.image_token_id] * text.image_tokens, *prompt[place + 1 :]]
     written, model = [ids[-1]], assistant.language_model
     with torch.no_grad():

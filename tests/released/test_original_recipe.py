@@ -19,7 +19,7 @@ pytest.importorskip("sentencepiece", reason="the tokeniser of LLaVA v1 needs sen
 from tiny_llava import sam_state, write_llava
 
 SPLITS = ("train", "val", "test")
-RECIPE = Path(__file__).parents[2] / "configs" / "experiments" / "lasagna_original.yaml"
+CONFIG = Path(__file__).parents[2] / "configs" / "experiments" / "lasagna_original.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,11 @@ def options(tmp_path_factory):
 
 
 def test_fits_and_tests(start, options, tmp_path):
-    configs = [f"--config={RECIPE}", f"--config={start / 'config.yaml'}", f"--trainer.default_root_dir={tmp_path}"]
+    configs = [
+        f"--config={CONFIG}",
+        f"--config={start / 'config.yaml'}",
+        f"--trainer.default_root_dir={tmp_path}",
+    ]
     main(["fit", *configs, *options, "--trainer.max_steps=2", "--trainer.log_every_n_steps=1"])
     ckpt = tmp_path / "checkpoints" / "last.ckpt"
     # the second config brings weights, and leaves what the recipe says as it is
@@ -74,7 +78,11 @@ def test_fits_and_tests(start, options, tmp_path):
 
 def test_one_encoder_for_both_by_two_flags(start, options, tmp_path):
     """The mask head reads CLIP's middle square; SAM is not there at all."""
-    configs = [f"--config={RECIPE}", f"--config={start / 'config.yaml'}", f"--trainer.default_root_dir={tmp_path}"]
+    configs = [
+        f"--config={CONFIG}",
+        f"--config={start / 'config.yaml'}",
+        f"--trainer.default_root_dir={tmp_path}",
+    ]
     parts = [
         "--model.assistant.vision_encoder=lasagna.modules.vision_encoders.shared_tower.SharedTower",
         "--model.assistant.mask_head=lasagna.modules.mask_heads.dot.DotMaskHead",

@@ -15,7 +15,7 @@ from lasagna.core.record import Manifest, Record, Region, Turn
 from lasagna.datamodules import Source, write_shards
 from lasagna.datamodules.streaming.collate import collate
 from lasagna.datamodules.streaming.sample import SampleMaker
-from lasagna.datamodules.streaming.skipped import SkipTally
+from lasagna.datamodules.streaming.skipped import RecordCounts
 from lasagna.datamodules.streaming.stream import EvaluationStream
 from lasagna.tasks import VQA
 
@@ -33,7 +33,9 @@ class AsTheOriginalAsked(DialogueMaker):
     def dialogues(self, record, rng):
         masks = record.category_masks()
         return [
-            Dialogue("complex", QUESTION, tuple(Entry(name, there, masks.get(name)) for name, there in ANSWER.items()))
+            Dialogue(
+                "categories", QUESTION, tuple(Entry(name, there, masks.get(name)) for name, there in ANSWER.items())
+            )
         ]
 
 
@@ -45,9 +47,9 @@ def golden(shared):
 
 
 @pytest.fixture(scope="module")
-def preparation(golden):
+def processors(golden):
     pytest.importorskip("sentencepiece", reason="the tokeniser of LLaVA v1 needs sentencepiece")
-    return lasagna.load(golden / "checkpoints" / "release").preparation
+    return lasagna.load(golden / "checkpoints" / "release").processors
 
 
 def record_of(golden, name):
@@ -55,7 +57,7 @@ def record_of(golden, name):
     with Image.open(io.BytesIO(data)) as image:
         size = image.height, image.width
     if name == "b":
-        return Record("b", data, size, Manifest("talk"), talk=TALK)
+        return Record("b", data, size, Manifest("talk"), conversation=TALK)
     masks = np.unpackbits(np.load(golden / "inputs" / "inputs_masks.npz")["mask_a"], axis=-1)[..., : size[1]]
     there = [name for name, present in ANSWER.items() if present]
     regions = tuple(Region(name, RLEMask.from_array(mask)) for name, mask in zip(there, masks, strict=True))
@@ -63,17 +65,17 @@ def record_of(golden, name):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_tokens_and_labels_of_records(case, golden, preparation, tmp_path):
+def test_tokens_and_labels_of_records(case, golden, processors, tmp_path):
     samples = []
     for name in CASES[case]:
         record = record_of(golden, name)
         write_shards([record], tmp_path / name, record.manifest)
         source = Source(str(tmp_path / name), VQA() if name == "b" else AsTheOriginalAsked())
-        samples += EvaluationStream(SampleMaker(source, (), preparation, 0, SkipTally([source.label], 1)))
-    batch = collate(samples, preparation)
+        samples += EvaluationStream(SampleMaker(source, (), processors, 0, RecordCounts([source.label], 1)))
+    batch = collate(samples, processors)
     stored = np.load(golden / "inputs" / "inputs_tokens.npz")
     ids, labels = (stored[f"{case}.{part}"].tolist() for part in ("input_ids", "labels"))
-    text = preparation.text
+    text = processors.text
     assert batch.input_ids.tolist() == [widened(row, row, text, text.image_token_id) for row in ids]
     assert batch.labels.tolist() == [widened(row, wanted, text, -100) for row, wanted in zip(ids, labels, strict=True)]
 

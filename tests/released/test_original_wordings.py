@@ -36,10 +36,10 @@ def worded(dialogue, wording):
     return Dialogue(dialogue.kind, dialogue.query, dialogue.entries, dialogue.text, wording=wording)
 
 
-def check(talk, dialogues):
+def check(conversation, dialogues):
     """One of the dialogues, in some wording, is what stands there, and is read back without a fault."""
-    found = [(one, wording) for one in dialogues for wording in WORDINGS if conversation(one, wording) == talk]
-    assert found, talk
+    found = [(one, wording) for one in dialogues for wording in WORDINGS if conversation(one, wording) == conversation]
+    assert found, conversation
     dialogue, wording = found[0]
     if dialogue.kind == "question":
         return
@@ -59,16 +59,16 @@ def test_complex_dialogues(grammar):
         parts = record["answer"].replace("<no_ins>", "<no_ins>\n").replace("<ins>", "<ins>\n").split("\n")[:-1]
         entries = tuple(Entry(part.partition("<")[0], part.endswith("<ins>")) for part in parts)
         assert {entry.name for entry in entries if entry.present} == set(record["positive_classes"])
-        check(record["conversation"], [Dialogue("complex", tuple(names), entries)])
+        check(record["conversation"], [Dialogue("categories", tuple(names), entries)])
 
 
 def test_referring_dialogues(grammar):
     for record in grammar["referring"]["records"]:
-        for sentence, talk in zip(record["sampled_sentences"], record["conversations"], strict=True):
-            check(talk, [single("referring", sentence.lower())])  # the original writes phrases small
-    for talk in chain.from_iterable(record["conversations"] for record in grammar["validation"]):
-        phrase = talk.partition("What is ")[2].partition(" in this image?")[0]
-        assert conversation(single("referring", phrase)) == talk
+        for sentence, conversation in zip(record["sampled_sentences"], record["conversations"], strict=True):
+            check(conversation, [single("referring", sentence.lower())])  # the original writes phrases small
+    for conversation in chain.from_iterable(record["conversations"] for record in grammar["validation"]):
+        phrase = conversation.partition("What is ")[2].partition(" in this image?")[0]
+        assert conversation(single("referring", phrase)) == conversation
 
 
 def test_reasoning_dialogues(grammar):
@@ -76,18 +76,18 @@ def test_reasoning_dialogues(grammar):
     asked = [(source["text"][0], source["is_sentence"]) for source in grammar["reasoning"]["source"]]
     possible = [single("reasoning" if whole else "referring", text if whole else text.lower()) for text, whole in asked]
     possible += [
-        single("explained", told["query"], told["outputs"]),
+        single("reasoning_with_explanation", told["query"], told["outputs"]),
         Dialogue("question", (told["query"],), text=told["outputs"]),
     ]
     for record in grammar["reasoning"]["records"]:
-        [talk] = record["conversations"]
-        check(talk, possible)
+        [conversation] = record["conversations"]
+        check(conversation, possible)
 
 
 def test_talks(grammar, tmp_path):
     (tmp_path / "llava.json").write_text(json.dumps(grammar["vqa"]["source"]), encoding="utf-8")
     [split] = LlavaInstruct(tmp_path / "llava.json", tmp_path).splits().values()
-    talks = [talk.turns for talk in split.items]
+    talks = [conversation.turns for conversation in split.items]
     possible = [Dialogue("question", (first.question,), text=first.answer, later=later) for first, *later in talks]
     for record in grammar["vqa"]["records"]:
         check(record["conversation"], possible)

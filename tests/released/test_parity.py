@@ -13,14 +13,14 @@ from PIL import Image
 
 import lasagna
 from lasagna.cli.export import export
-from lasagna.core.batch import restore_logits
+from lasagna.core.geometry import restore_logits
 from lasagna.errors import CheckpointError
 from lasagna.modules.checkpoints.released.adapters import to_released
 from lasagna.modules.checkpoints.released.importing import import_assistant
 from lasagna.modules.losses import SegmentationLoss
 
 pytestmark = pytest.mark.shared
-NAMES = ("complex", "refer", "two_image", "with_vqa", "vqa_only")
+NAMES = ("categories", "refer", "two_image", "with_vqa", "vqa_only")
 """The original's cases with losses; what of them is stored is checked."""
 WEIGHTS = {"random": "release", "fit": "release_fit"}
 """Report of the original to the checkpoint that it belongs to."""
@@ -135,14 +135,14 @@ def test_given_answers_are_drawn_as_the_original_draws_them(
     }
     monkeypatch.setattr(assistant, "format", replace(assistant.format, prompts=prompts, given_lead_in=lead))
     picture = np.asarray(Image.open(golden / "inputs" / "image_b.png"))
-    answer = assistant.answer(picture, [phrase], kind="referring", decoding="forced")
-    talk = facts.inputs["refer_infer"]["conversations"][row].replace("<im_start><image><im_end>", "<image>")
-    assert talk == f"{prompts['referring'].replace('{query}', phrase)} {answer.text}.</s>"
+    answer = assistant.answer(picture, [phrase], kind="referring", decoding="teacher_forced")
+    conversation = facts.inputs["refer_infer"]["conversations"][row].replace("<im_start><image><im_end>", "<image>")
+    assert conversation == f"{prompts['referring'].replace('{query}', phrase)} {answer.text}.</s>"
     assert answer.entries[0].mask.sum() == facts.outputs[weights]["refer_infer"]["positive_pixels"][row]
 
 
 def test_a_talk_of_two_rounds_is_read_as_the_original_does(golden, assistant, facts):
-    text, spelling, said = assistant.preparation.text, assistant.format, facts.inputs["vqa_only"]["conversations"][0]
+    text, spelling, said = assistant.processors.text, assistant.format, facts.inputs["vqa_only"]["conversations"][0]
     asked = [
         piece.partition(" ASSISTANT:")[0] for piece in said.replace("<im_start><image><im_end>\n", "").split("USER: ")
     ]

@@ -9,7 +9,7 @@ from golden_batch import unpacked
 from PIL import Image
 
 import lasagna
-from lasagna.modules.llava.text_preparation import LlavaPreparation
+from lasagna.modules.llava.text_processor import LlavaTextProcessor
 
 pytest.importorskip("sentencepiece", reason="the tokeniser of LLaVA v1 needs sentencepiece")
 from plain_lasagna import PlainLasagna
@@ -50,10 +50,12 @@ def picture(golden, name):
 @pytest.mark.parametrize("case", IMAGES)
 def test_losses(case, golden, facts, plain):
     rows, masks = [], {name: unpacked(facts, name) for name in set(IMAGES[case])}
-    for talk, name in zip(facts.inputs[case]["conversations"], IMAGES[case], strict=True):
-        spoken = talk.replace("<im_start><image><im_end>", "<image>").split("</s>")[:-1]
+    for conversation, name in zip(facts.inputs[case]["conversations"], IMAGES[case], strict=True):
+        spoken = conversation.replace("<im_start><image><im_end>", "<image>").split("</s>")[:-1]
         rounds = [(f"{asked} ASSISTANT:", told) for asked, told in (said.split(" ASSISTANT: ") for said in spoken)]
-        rows.append(plain.row(picture(golden, name), rounds, [masks[name].pop(0) for _ in range(talk.count("<ins>"))]))
+        rows.append(
+            plain.row(picture(golden, name), rounds, [masks[name].pop(0) for _ in range(conversation.count("<ins>"))])
+        )
     with torch.no_grad():
         found = plain.losses(rows)
     wanted = facts.outputs["random"][case]["loss"]
@@ -64,11 +66,11 @@ def test_losses(case, golden, facts, plain):
 
 
 def test_greedy_ids_at_these_sizes(golden, checkpoints, plain, monkeypatch):
-    assistant, read, written = lasagna.load(checkpoints / "release"), LlavaPreparation.text, []
-    monkeypatch.setattr(LlavaPreparation, "text", lambda text, ids: (written.append(list(ids)), read(text, ids))[1])
+    assistant, read, written = lasagna.load(checkpoints / "release"), LlavaTextProcessor.text, []
+    monkeypatch.setattr(LlavaTextProcessor, "text", lambda text, ids: (written.append(list(ids)), read(text, ids))[1])
     image = picture(golden, "b")
     encoded, _ = assistant.encode_image(image)
-    queries = [Query(0, "complex", ("wall", "sky", "traffic light")), Query(0, "question", ("What is there?",))]
+    queries = [Query(0, "categories", ("wall", "sky", "traffic light")), Query(0, "question", ("What is there?",))]
     assistant.decoder.free(encoded.image_vectors, queries, most=12)
     for query in queries:
         prompt = plain.prompt_ids(assistant.format.prompt(query.kind, query.names))

@@ -24,7 +24,7 @@ pytest.importorskip("sentencepiece", reason="the tokeniser of LLaVA v1 needs sen
 from plain_lasagna import PlainLasagna
 from tiny_llava import SAM_SIZES, training_state, write_llava, write_release
 
-RECIPE = Path(__file__).parents[2] / "configs" / "experiments" / "lasagna_original.yaml"
+CONFIG = Path(__file__).parents[2] / "configs" / "experiments" / "lasagna_original.yaml"
 NAMES = ("sky", "the dog", "traffic light", "wall", "scissors")
 RATES = [3e-4 * factor for factor in (0, 1 / 2, 1, 2 / 3, 1 / 3)]
 """Learning rate of each step, for a warm-up of two steps from 0 and a fall to 0 at the fifth."""
@@ -78,7 +78,7 @@ def record(rank, manifest):
         regions=tuple(Region(name, mask) for name, mask in zip(NAMES[: 1 + rank % 4], masks, strict=False)),
         phrases=(Phrase("the dog on the left", masks[:1]), Phrase("sky", masks[1:3])),
         questions=(Question("Why is it sharp?", "It is the scissors.", (masks[3],)),),
-        talk=(Turn("What is it?", "It is the dog."), Turn("Which wall?", "left")),
+        conversation=(Turn("What is it?", "It is the dog."), Turn("Which wall?", "left")),
     )
 
 
@@ -110,7 +110,7 @@ def trained(root):
     cli = main(
         [
             "fit",
-            f"--config={RECIPE}",
+            f"--config={CONFIG}",
             f"--config={root / 'start' / 'config.yaml'}",
             "--model.assistant.language_model.adapter.dropout=0",
             "--model.optimiser.warmup_steps=2",
@@ -152,7 +152,7 @@ def rows(samples, plain):
 def test_five_steps(trained, plain):
     trace, weights = trained
     kinds = {sample.dialogue.kind for batch in trace.batches for sample in batch}
-    assert {"complex", "referring", "explained", "question"} <= kinds
+    assert {"categories", "referring", "reasoning_with_explanation", "question"} <= kinds
     named = plain.named_trained()
     optimiser = torch.optim.AdamW(named.values(), betas=(0.9, 0.95), weight_decay=0.0)
     for step, rate in enumerate(RATES):

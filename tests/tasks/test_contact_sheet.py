@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lasagna.core.dialogue import AnsweredEntry
-from lasagna.tasks.visualization.contact_sheet import Card, Case, contact_sheet
+from lasagna.tasks.visualization.contact_sheet import Example, ExamplePanel, contact_sheet
 from lasagna.tasks.visualization.legend import WRONG
 from lasagna.tasks.visualization.overlay import name_colours
 
@@ -14,10 +14,10 @@ DOG = AnsweredEntry("dog", False, 0.1)
 
 def test_a_sheet_of_all_kinds():
     cases = [
-        Case(IMAGE, "sky, dog", [SKY, DOG], truth=[SKY, DOG], note="somewhere"),
-        Case(IMAGE, "how many?", [], text="two", truth_text="three"),
-        Case(IMAGE, "sky", []),
-        Case(IMAGE, ", ".join(["sky"] * 90), [SKY] * 90),
+        Example(IMAGE, "sky, dog", [SKY, DOG], truth=[SKY, DOG], note="somewhere"),
+        Example(IMAGE, "how many?", [], text="two", truth_text="three"),
+        Example(IMAGE, "sky", []),
+        Example(IMAGE, ", ".join(["sky"] * 90), [SKY] * 90),
     ]
     sheet = contact_sheet(cases, columns=2, side=120)
     single = contact_sheet(cases[:1], columns=1, side=120)
@@ -26,8 +26,8 @@ def test_a_sheet_of_all_kinds():
 
 
 def test_questions_share_a_row():
-    question = Case(IMAGE, "how many?", [], text="two", truth_text="two")
-    asked = Case(IMAGE, "sky", [SKY], truth=[SKY])
+    question = Example(IMAGE, "how many?", [], text="two", truth_text="two")
+    asked = Example(IMAGE, "sky", [SKY], truth=[SKY])
     one, two, four = (contact_sheet([asked, *[question] * count], columns=2, side=150) for count in (0, 3, 4))
     assert two.width == 2 * one.width - 40 + 12
     assert two.height <= one.height
@@ -35,27 +35,27 @@ def test_questions_share_a_row():
 
 
 def test_the_key_explains_red_where_answers_are_judged():
-    judged = contact_sheet([Case(IMAGE, "sky", [SKY], truth=[SKY])])
+    judged = contact_sheet([Example(IMAGE, "sky", [SKY], truth=[SKY])])
     red = (np.asarray(judged) == np.array(WRONG)).all(axis=-1)
     assert red[:90].any()
-    assert not (np.asarray(contact_sheet([Case(IMAGE, "sky", [SKY])])) == np.array(WRONG)).all(axis=-1).any()
+    assert not (np.asarray(contact_sheet([Example(IMAGE, "sky", [SKY])])) == np.array(WRONG)).all(axis=-1).any()
 
 
 def test_wrong_decisions_are_known():
     lie = AnsweredEntry("dog", True, 0.8, MASK)
-    assert Case(IMAGE, "", [SKY, lie], truth=[SKY, DOG]).wrong() == {"dog"}
-    assert Case(IMAGE, "", [SKY, lie]).wrong() == set()
-    assert Case(IMAGE, "", [SKY], truth=[SKY, DOG]).wrong() == set()
+    assert Example(IMAGE, "", [SKY, lie], truth=[SKY, DOG]).wrong() == {"dog"}
+    assert Example(IMAGE, "", [SKY, lie]).wrong() == set()
+    assert Example(IMAGE, "", [SKY], truth=[SKY, DOG]).wrong() == set()
 
 
 def test_wrong_decisions_are_red():
     def red(case):
-        pixels = np.asarray(Card(case, name_colours(["sky"]), 240).draw()).astype(int)
+        pixels = np.asarray(ExamplePanel(case, name_colours(["sky"]), 240).draw()).astype(int)
         return int(((pixels[..., 0] > 190) & (pixels[..., 1] < 60) & (pixels[..., 2] < 70)).sum())
 
-    assert red(Case(IMAGE, "q", [], text="two", truth_text="three")) > 0
-    assert red(Case(IMAGE, "q", [], text="Three ", truth_text="three")) == 0
-    assert red(Case(IMAGE, "q", [DOG], truth=[SKY, AnsweredEntry("dog", True, 1.0)])) > 0
+    assert red(Example(IMAGE, "q", [], text="two", truth_text="three")) > 0
+    assert red(Example(IMAGE, "q", [], text="Three ", truth_text="three")) == 0
+    assert red(Example(IMAGE, "q", [DOG], truth=[SKY, AnsweredEntry("dog", True, 1.0)])) > 0
 
 
 def test_what_is_drawn_is_named_however_long_the_list():
@@ -64,13 +64,13 @@ def test_what_is_drawn_is_named_however_long_the_list():
     absent = [AnsweredEntry(name, False, 0.1) for name in names[:-2]]
     truth = [*absent, AnsweredEntry(names[-2], True, 1.0, MASK), AnsweredEntry(names[-1], True, 1.0, MASK)]
     entries = [*absent, AnsweredEntry(names[-2], False, 0.3), AnsweredEntry(names[-1], True, 0.9, MASK)]
-    case = Case(IMAGE, ", ".join(names), entries, truth=truth)
-    legend = np.asarray(Card(case, colours, 240).draw())[-150:].astype(int)
+    case = Example(IMAGE, ", ".join(names), entries, truth=truth)
+    legend = np.asarray(ExamplePanel(case, colours, 240).draw())[-150:].astype(int)
     assert (abs(legend - (0, 250, 0)).max(-1) < 10).sum() > 50, "the swatch of what was found"
     assert (abs(legend - (0, 0, 250)).max(-1) < 10).sum() > 10, "the hollow swatch of what was missed"
 
 
-@pytest.mark.parametrize(("cases", "columns", "message"), [([], 2, "none"), ([Case(IMAGE, "", [])], 0, "positive")])
+@pytest.mark.parametrize(("cases", "columns", "message"), [([], 2, "none"), ([Example(IMAGE, "", [])], 0, "positive")])
 def test_bad_arguments(cases, columns, message):
     with pytest.raises(ValueError, match=message):
         contact_sheet(cases, columns=columns)

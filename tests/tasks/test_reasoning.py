@@ -50,16 +50,18 @@ def test_scores():
 def kinds(count=400, **options):
     rng, task = np.random.default_rng(0), Reasoning(10, **options)
     found = [dialogue for _ in range(count) for dialogue in task.dialogues(record(questions=QUESTIONS), rng)]
-    return found, {kind: sum(one.kind == kind for one in found) / len(found) for kind in ("explained", "question")}
+    return found, {
+        kind: sum(one.kind == kind for one in found) / len(found) for kind in ("reasoning_with_explanation", "question")
+    }
 
 
 def test_a_share_of_explained_questions_is_answered_in_words_too():
     found, shares = kinds(explained=0.45, in_words=0.1)
-    assert abs(shares["explained"] - 0.45) < 0.05
+    assert abs(shares["reasoning_with_explanation"] - 0.45) < 0.05
     assert abs(shares["question"] - 0.1) < 0.03
     by_kind = {dialogue.kind: dialogue for dialogue in found if dialogue.query == ("what grows?",)}
-    assert by_kind["explained"].text == by_kind["question"].text == "the plants"
-    assert by_kind["explained"].entries[0].mask.decode().sum() == 2
+    assert by_kind["reasoning_with_explanation"].text == by_kind["question"].text == "the plants"
+    assert by_kind["reasoning_with_explanation"].entries[0].mask.decode().sum() == 2
     assert by_kind["question"].entries == ()
     assert by_kind["reasoning"].text == ""
 

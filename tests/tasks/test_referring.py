@@ -83,6 +83,6 @@ def test_scores():
 def test_given_answers_are_scored_where_asked_for(task, own):
     assert task().decoding == ("ordered",)
     asked = task(teacher_forced=True)
-    assert asked.decoding == ("ordered", "forced")
+    assert asked.decoding == ("ordered", "teacher_forced")
     protocols = [{metric.protocol for metric in one.metrics(()).values()} for one in (task(), asked)]
     assert protocols == [{own}, {own, "teacher-forced"}]

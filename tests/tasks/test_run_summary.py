@@ -16,7 +16,7 @@ from lasagna.core.record import Manifest, Record
 from lasagna.datamodules import ShardDataModule, Source, write_shards
 from lasagna.modules import Assistant, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
 from lasagna.tasks import Semantic
-from lasagna.tasks.callbacks.prediction_sheet import CaseChoice
+from lasagna.tasks.callbacks.prediction_sheet import ExampleChoice
 from lasagna.tasks.callbacks.summary import PredictionSheet, RunSummary, read_scores
 
 IMAGE = np.full((24, 24, 3), 100, dtype=np.uint8)
@@ -37,7 +37,7 @@ class Toy(LightningModule):
         self.log("test/iou", torch.tensor(0.25), batch_size=1)
         self.log("test/toy/recall/mine/names-1-4", torch.tensor(0.5), batch_size=1)
         self.log("test/nothing", torch.tensor(float("nan")), batch_size=1)
-        complex_one = Dialogue("complex", ("sky", "dog"), (Entry("sky", True, RLEMask.from_array(MASK)),))
+        complex_one = Dialogue("categories", ("sky", "dog"), (Entry("sky", True, RLEMask.from_array(MASK)),))
         question = Dialogue("question", ("how many?",), text="two")
         key = f"{dataloader_idx}-{batch_idx}"
         samples = [
@@ -119,7 +119,7 @@ class Fed(Toy):
         parts = (part(weights="random") for part in (TinyVisionEncoder, TinyLanguageModel, TinyMaskHead))
         whole = Assistant(*parts, prompt_format="tiny")
         whole.configure_model()
-        self.trainer.datamodule.connect(whole.preparation)
+        self.trainer.datamodule.connect(whole.processors)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -163,7 +163,7 @@ def sample(key, *names, kind="referring"):
 
 
 def chosen(room, *offers):
-    choice = CaseChoice(room)
+    choice = ExampleChoice(room)
     for source, key, *names in offers:
         choice.offer(source, sample(key, *names), lambda key=key, names=names: (key, *names))
     return choice.cases

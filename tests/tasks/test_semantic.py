@@ -32,7 +32,7 @@ def samples(*dialogues):
 
 def test_all_names_are_asked_and_present_ones_have_masks():
     dialogue = only(record(LABELS))
-    assert dialogue.kind == "complex"
+    assert dialogue.kind == "categories"
     assert dialogue.query == ("sky", "sea", "dog", "cat")
     assert [(entry.name, entry.present) for entry in dialogue.entries] == [("sky", True), ("sea", True), ("dog", True)]
     assert dialogue.entries[1].mask.decode().tolist() == [[False] * 4, [True, True, True, False]]
@@ -90,7 +90,7 @@ def test_any_labels_and_ignored_pixels(values, ignored):
     labels = np.array(values).reshape(2, 4)
     ignore = np.array([byte % 3 == 0 for byte in ignored]).reshape(2, 4)
     made = record(labels, ignore=RLEMask.from_array(ignore))
-    dialogue = only(made) if Semantic().dialogues(made, RNG) else Dialogue("complex", ())
+    dialogue = only(made) if Semantic().dialogues(made, RNG) else Dialogue("categories", ())
     names = dict(enumerate(made.manifest.categories, start=1))
     there = {name for label, name in names.items() if ((labels == label) & ~ignore).any()}
     hidden = {name for label, name in names.items() if (labels == label).any()} - there
@@ -114,7 +114,7 @@ def test_a_perfect_answer_has_perfect_scores(free):
 
 def test_free_answers_are_scored_by_themselves():
     task, dialogue = Semantic(free_decoding=True), only(record(LABELS))
-    entries, faults = TINY.parse("complex", dialogue.query, "sky <NEG> sea <NEG>")
+    entries, faults = TINY.parse("categories", dialogue.query, "sky <NEG> sea <NEG>")
     free = Answer("", tuple(AnsweredEntry(entry.name, entry.present, 0.1) for entry in entries), faults)
     metrics = task.metrics(record().manifest.categories)
     task.score(metrics, samples(dialogue), [perfect(dialogue)], "ordered")
@@ -146,7 +146,7 @@ class OnlySky(Task):
     """A task of a user's own."""
 
     def dialogues(self, record, rng):
-        return [Dialogue("complex", ("sky",))]
+        return [Dialogue("categories", ("sky",))]
 
     def metrics(self, categories):
         return collect([MeanIoU(categories), AnswerOrder("ordered")])

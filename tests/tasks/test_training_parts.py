@@ -13,7 +13,7 @@ from lightning import LightningModule
 from omegaconf import OmegaConf
 from torch import nn
 
-from lasagna.core.config import build, describe
+from lasagna.core.config import build, config_of
 from lasagna.core.prompt_formats import TINY
 from lasagna.core.seeding import seeded
 from lasagna.errors import CheckpointError, ConfigError
@@ -176,12 +176,12 @@ def test_running_mean_is_that_of_its_definition():
 
 
 def test_assistant_is_described_and_made_again():
-    recipe = describe(assistant())
+    recipe = config_of(assistant())
     assert recipe["init_args"]["language_model"]["init_args"]["adapter"]["rank"] == 2
     made = build(recipe, Assistant)
-    assert describe(made) == recipe
+    assert config_of(made) == recipe
     assert made.format == TINY
-    assert describe(pickle.loads(pickle.dumps(made))) == recipe
+    assert config_of(pickle.loads(pickle.dumps(made))) == recipe
     assert not any("given" in name for name in made.state_dict())
 
 

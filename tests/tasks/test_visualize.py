@@ -144,7 +144,7 @@ def test_names_that_no_font_has_are_drawn():
 def test_truth_fills_in_absent_names_in_the_querys_order():
     mask = box((4, 4), 1, 3)
     entries = (Entry("cat", False), Entry("sky", True, RLEMask.from_array(mask)))
-    truth = truth_entries(Dialogue("complex", ("dog", "sky", "cat"), entries))
+    truth = truth_entries(Dialogue("categories", ("dog", "sky", "cat"), entries))
     assert [(entry.name, entry.present) for entry in truth] == [("dog", False), ("sky", True), ("cat", False)]
     assert np.array_equal(truth[1].mask, mask)
     assert truth_entries(Dialogue("question", ("how many?",), text="two")) == []

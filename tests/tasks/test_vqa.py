@@ -13,7 +13,7 @@ RECORD = record(
         Question("what could one ride?", "the horse", (mask("#...", "...."),)),
         Question("is there a cat?", "no"),
     ),
-    talk=(Turn("what do you see?", "a wide field"),),
+    conversation=(Turn("what do you see?", "a wide field"),),
 )
 
 
@@ -27,7 +27,7 @@ def test_questions_in_words_and_talk():
 
 
 def test_talk_can_be_left_off():
-    assert len(VQA(10, talk=False).dialogues(RECORD, np.random.default_rng(0))) == 2
+    assert len(VQA(10, conversation=False).dialogues(RECORD, np.random.default_rng(0))) == 2
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
@@ -36,7 +36,7 @@ def test_at_most_so_many(count):
 
 
 def test_scores():
-    task = VQA(talk=False)
+    task = VQA(conversation=False)
     asked = task.dialogues(RECORD, np.random.default_rng(0))
     metrics = task.metrics(())
     task.score(metrics, [Sample("made", "one", 0, dialogue) for dialogue in asked], [Answer("2."), Answer("yes")])

@@ -59,8 +59,8 @@ def collect_runs(folder: Path, stage: str) -> tuple[list[RunScores], dict[str, s
         name = place.relative_to(folder).as_posix()
         try:
             runs.append(RunScores(name, _variant(place, folder), _scores(place, stage), _seed(place)))
-        except (OSError, ValueError) as fault:
-            unread[f"{name}/{SCORES}"] = str(fault)
+        except (OSError, ValueError) as error:
+            unread[f"{name}/{SCORES}"] = str(error)
     return runs, unread
 
 

@@ -141,8 +141,8 @@ def read_marker(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as fault:
-        raise SweepError(f"sweep: {file} cannot be read ({fault}); delete the folder to run it anew") from fault
+    except (OSError, ValueError) as error:
+        raise SweepError(f"sweep: {file} cannot be read ({error}); delete the folder to run it anew") from error
     return content if isinstance(content, dict) else {}
 
 
@@ -158,8 +158,8 @@ def _try(run: Run, plan: SweepPlan, console: Console) -> RunResult:
     try:
         with locked(run.folder) as lock:
             return _do(run, plan, console, lock)
-    except BusyError as fault:
-        console.print(f"{run.name}: {fault}", style="red", highlight=False, soft_wrap=True)
+    except BusyError as error:
+        console.print(f"{run.name}: {error}", style="red", highlight=False, soft_wrap=True)
         return RunResult(run, "busy")
 
 

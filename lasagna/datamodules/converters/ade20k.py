@@ -90,5 +90,5 @@ def _read_names(path: Path) -> Names:
     try:
         rows = [line.split("\t") for line in text_lines(path)[1:] if line.strip()]
         return {int(row[0]): tuple(name.strip() for name in row[-1].split(",")) for row in rows}
-    except (ValueError, IndexError) as fault:
-        raise LayoutError(f"{path}: not the list of classes ({fault}); take the txt, not the csv") from fault
+    except (ValueError, IndexError) as error:
+        raise LayoutError(f"{path}: not the list of classes ({error}); take the txt, not the csv") from error

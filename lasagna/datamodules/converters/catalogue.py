@@ -47,8 +47,8 @@ def find_converter(name: str) -> type[Converter]:
     module, kind = _place(name)
     try:
         found = getattr(import_module(module), kind)
-    except (ImportError, AttributeError) as fault:
-        raise ConfigError(f"name: {name!r} cannot be imported ({fault})") from fault
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"name: {name!r} cannot be imported ({error})") from error
     if not (isinstance(found, type) and issubclass(found, Converter)):
         raise ConfigError(f"name: {name!r} is no subclass of lasagna.datamodules.converters.Converter")
     return found

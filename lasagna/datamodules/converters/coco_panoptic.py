@@ -27,7 +27,7 @@ from lasagna.datamodules.converters.common.files import (
     without_labels,
 )
 from lasagna.datamodules.converters.common.names import spoken_names
-from lasagna.datamodules.shards.tally import LeftOut, Reading
+from lasagna.datamodules.shards.tally import ReadResult, Skipped
 from lasagna.errors import RecordError
 
 UNLABELLED = 0
@@ -106,7 +106,7 @@ class ReadPanoptic:
 
     manifest: Manifest
 
-    def __call__(self, item: PanopticItem) -> Reading:
+    def __call__(self, item: PanopticItem) -> ReadResult:
         """Turn the ids of segments into those of their categories; one none of whose segments is drawn is unclear.
 
         Raises:
@@ -118,12 +118,12 @@ class ReadPanoptic:
             raise RecordError(f"{item.label}: label file of size {ids.shape}, image of size {size}")
         labels, drawn = _categories(ids, item)
         empty = [number for number in item.segments if number not in drawn]
-        left = tuple(LeftOut("segment without a pixel", f"segment {number} of image {item.key}") for number in empty)
+        left = tuple(Skipped("segment without a pixel", f"segment {number} of image {item.key}") for number in empty)
         shown = {item.segments[number] for number in item.segments if number in drawn}
         hidden = dict.fromkeys(item.segments[number] for number in empty)
         unclear = tuple(self.manifest.labels[value] for value in hidden if value not in shown)
         record = Record(item.key, data, size, self.manifest, label_bytes=png_of(labels), unclear=unclear)
-        return Reading(record, left)
+        return ReadResult(record, left)
 
 
 def segment_ids(pixels: NDArray[np.uint8]) -> NDArray[np.int32]:

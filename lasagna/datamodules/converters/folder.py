@@ -15,7 +15,7 @@ from lasagna.datamodules.converters.common.files import LayoutError, check_inner
 from lasagna.datamodules.converters.common.upright import read_upright_image_file
 from lasagna.datamodules.converters.folder_lines import Line, check_line, line_at, mask_files, read_lines, read_own_mask
 from lasagna.datamodules.converters.folder_manifest import has_head, manifest_of
-from lasagna.datamodules.shards.tally import LeftOut, Reading
+from lasagna.datamodules.shards.tally import ReadResult, Skipped
 from lasagna.errors import RecordError
 
 FILE = "annotations.jsonl"
@@ -98,7 +98,7 @@ class ReadLine:
     path: Path
     manifest: Manifest
 
-    def __call__(self, item: LineItem) -> Reading:
+    def __call__(self, item: LineItem) -> ReadResult:
         """Read one line, given where it is.
 
         Raises:
@@ -108,11 +108,11 @@ class ReadLine:
         check_line(line)
         try:
             image_bytes, size = read_upright_image_file(self.path.parent / line.fields["image"])
-        except RecordError as fault:
-            raise RecordError(f"{line.where}: {fault}") from fault
+        except RecordError as error:
+            raise RecordError(f"{line.where}: {error}") from error
         annotations = _Annotations(line, self.path.parent, size)
         record = Record(_key(line), image_bytes, size, self.manifest, **annotations.fields())
-        return Reading(record, tuple(annotations.left_out))
+        return ReadResult(record, tuple(annotations.left_out))
 
 
 class _Annotations:
@@ -120,7 +120,7 @@ class _Annotations:
 
     def __init__(self, line: Line, root: Path, size: tuple[int, int]) -> None:
         self.line, self.root, self.size = line, root, size
-        self.left_out: list[LeftOut] = []
+        self.left_out: list[Skipped] = []
 
     def fields(self) -> dict[str, Any]:
         regions = [
@@ -158,14 +158,14 @@ class _Annotations:
         """Return the masks; None if one of them is left out, since without it the others would say too little."""
         where = f"{self.line.where}: {field}[{rank}]"
         found = [read_own_mask(code, self.root, self.size, where) for code in codes]
-        self.left_out += [mask for mask in found if isinstance(mask, LeftOut)]
+        self.left_out += [mask for mask in found if isinstance(mask, Skipped)]
         for code, mask in zip(codes, found, strict=True):
             self.left_out += lost_parts(code, self.size, where) if isinstance(mask, Mask) else ()
         kept = tuple(mask for mask in found if isinstance(mask, Mask))
         if len(kept) == len(codes):
             return kept
         if field in ("phrases", "questions"):
-            self.left_out.append(LeftOut(f"one of the {field}, since a mask of it is left out", where))
+            self.left_out.append(Skipped(f"one of the {field}, since a mask of it is left out", where))
         return None
 
     def _parts(self, field: str) -> list[tuple[int, Mapping[str, Any]]]:

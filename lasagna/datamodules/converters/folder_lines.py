@@ -14,7 +14,7 @@ import numpy as np
 from lasagna.core.masks import BoolMask, Mask, RLEMask
 from lasagna.datamodules.converters.common.coco import read_mask
 from lasagna.datamodules.converters.common.files import LayoutError, is_plain, read_label_file
-from lasagna.datamodules.shards.tally import LeftOut
+from lasagna.datamodules.shards.tally import Skipped
 from lasagna.errors import RecordError
 
 _KINDS: dict[type, str] = {dict: "an object", list: "a list", str: "a text", object: "a mask"}
@@ -94,8 +94,8 @@ def parse_line(data: bytes, where: str, offset: int) -> Line:
     """
     try:
         fields = json.loads(data.decode("utf-8-sig"))
-    except ValueError as fault:
-        raise LayoutError(f"{where}: no JSON ({fault}); an image is one line, all in one object") from fault
+    except ValueError as error:
+        raise LayoutError(f"{where}: no JSON ({error}); an image is one line, all in one object") from error
     if not isinstance(fields, dict):
         raise LayoutError(f"{where}: expected an object {{...}}, got {str(fields)[:60]!r}")
     return Line(where, offset, fields)
@@ -162,7 +162,7 @@ FORMS = '"file.png", {"png": "file.png", "value": 3}, COCO RLE or a list of poly
 PNG, VALUE = "png", "value"
 
 
-def read_own_mask(code: Any, root: Path, size: tuple[int, int], where: str) -> Mask | LeftOut:  # noqa: ANN401
+def read_own_mask(code: Any, root: Path, size: tuple[int, int], where: str) -> Mask | Skipped:  # noqa: ANN401
     """Read a mask in any form.
 
     Args:
@@ -185,11 +185,11 @@ def read_own_mask(code: Any, root: Path, size: tuple[int, int], where: str) -> M
         return read_mask(code, size, where)
     try:
         pixels = _pixels(root / name, code[VALUE] if isinstance(code, Mapping) and VALUE in code else None)
-    except RecordError as fault:
-        raise RecordError(f"{where}: {fault}") from fault
+    except RecordError as error:
+        raise RecordError(f"{where}: {error}") from error
     if pixels.shape != size:
         raise RecordError(f"{where}: {name} is of size {pixels.shape}, the image of {size}; both must agree")
-    return RLEMask.from_array(pixels) if pixels.any() else LeftOut("mask without a pixel", where)
+    return RLEMask.from_array(pixels) if pixels.any() else Skipped("mask without a pixel", where)
 
 
 def mask_file(code: Any) -> str | None:  # noqa: ANN401

@@ -65,8 +65,8 @@ def _head(root: Path, lines: Sequence[Line]) -> tuple[Mapping[str, Any], str]:
         head = read_json(path)
     try:
         check_fields(head, HEAD, (), where)
-    except (RecordError, AttributeError) as fault:
-        raise LayoutError(f"{fault}" if isinstance(fault, RecordError) else f"{where}: expected an object") from fault
+    except (RecordError, AttributeError) as error:
+        raise LayoutError(f"{error}" if isinstance(error, RecordError) else f"{where}: expected an object") from error
     return head, where
 
 
@@ -100,9 +100,9 @@ def _check_name(name: str, where: str) -> None:
         )
     try:
         for prompt_format in PROMPT_FORMATS.values():
-            prompt_format.check("complex", [name])
-    except QueryError as fault:
-        raise RecordError(f"{where}: {str(fault).removeprefix('query: ')}; choose another name") from fault
+            prompt_format.check("categories", [name])
+    except QueryError as error:
+        raise RecordError(f"{where}: {str(error).removeprefix('query: ')}; choose another name") from error
 
 
 def spoken_labels(labels: Iterable[str]) -> dict[str, str]:

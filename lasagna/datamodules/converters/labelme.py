@@ -24,7 +24,7 @@ from lasagna.datamodules.converters.common.base import Converter, Split
 from lasagna.datamodules.converters.common.files import LayoutError, leads_out, read_image_file
 from lasagna.datamodules.converters.common.upright import upright
 from lasagna.datamodules.converters.folder_manifest import other_labels, spoken_labels
-from lasagna.datamodules.shards.tally import BEYOND, LeftOut, Reading
+from lasagna.datamodules.shards.tally import BEYOND, ReadResult, Skipped
 from lasagna.errors import RecordError
 
 POINTS = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2}
@@ -50,8 +50,8 @@ def draw_shape(shape: Mapping[str, Any], size: tuple[int, int]) -> BoolMask:
         if len(points) < POINTS[kind] or not all(map(math.isfinite, sum(points, ()))):
             raise ValueError(f"{len(points)} points, at least {POINTS[kind]} are needed")
         return _pasted(shape["mask"], points[0], size) if kind == "mask" else _drawn(kind, points, size)
-    except (KeyError, TypeError, *BROKEN_IMAGE) as fault:
-        raise RecordError(f"shape {shape['label']!r}: a {kind} that cannot be drawn ({image_fault(fault)})") from fault
+    except (KeyError, TypeError, *BROKEN_IMAGE) as error:
+        raise RecordError(f"shape {shape['label']!r}: a {kind} that cannot be drawn ({image_fault(error)})") from error
 
 
 def shape_kind(shape: Mapping[str, Any]) -> str:
@@ -162,7 +162,7 @@ class ReadLabelMe:
     manifest: Manifest
     names: Mapping[str, str]
 
-    def __call__(self, item: LabelMeItem) -> Reading:
+    def __call__(self, item: LabelMeItem) -> ReadResult:
         """Read one file with its image.
 
         Raises:
@@ -179,29 +179,29 @@ class ReadLabelMe:
         ignore = RLEMask.from_array(np.any(ignored, axis=0)) if ignored else None
         unclear = tuple(dict.fromkeys(self.names[label] for label in lost if label != IGNORE))
         record = Record(item.key, image_bytes, size, self.manifest, regions, ignore=ignore, unclear=unclear)
-        return Reading(record, left_out)
+        return ReadResult(record, left_out)
 
 
 def _masks(
     shapes: Sequence[Mapping[str, Any]], size: tuple[int, int], path: Path
-) -> tuple[list[tuple[str, RLEMask]], tuple[LeftOut, ...], list[str]]:
+) -> tuple[list[tuple[str, RLEMask]], tuple[Skipped, ...], list[str]]:
     """Return masks with their labels, what was left out, and the labels of that."""
     masks, left_out, lost = [], [], []
     for shape in shapes:
         if shape_kind(shape) not in POINTS:
-            left_out.append(LeftOut(f"{shape_kind(shape)}, which has no inside", str(path)))
+            left_out.append(Skipped(f"{shape_kind(shape)}, which has no inside", str(path)))
             lost.append(shape["label"])
             continue
         try:
             pixels = draw_shape(shape, size)
-        except RecordError as fault:
-            raise RecordError(f"{path}: {fault}") from fault
+        except RecordError as error:
+            raise RecordError(f"{path}: {error}") from error
         if pixels.any():
             masks.append((shape["label"], RLEMask.from_array(pixels)))
             points = [float(side) for point in shape["points"] for side in point]
-            left_out += [LeftOut(BEYOND, str(path))] * reaches_beyond([points], size)
+            left_out += [Skipped(BEYOND, str(path))] * reaches_beyond([points], size)
         else:
-            left_out.append(LeftOut("shape without a pixel", str(path)))
+            left_out.append(Skipped("shape without a pixel", str(path)))
             lost.append(shape["label"])
     return masks, tuple(left_out), lost
 
@@ -212,8 +212,8 @@ def _read(path: Path) -> Mapping[str, Any]:
         if not all(isinstance(shape["label"], str) and shape["points"] is not None for shape in content["shapes"]):
             raise ValueError("a label that is no text")
         return dict(content)
-    except (OSError, ValueError, KeyError, TypeError) as fault:
-        raise RecordError(f"{path}: not a file of LabelMe ({fault!r}); take it away or export it again") from fault
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecordError(f"{path}: not a file of LabelMe ({error!r}); take it away or export it again") from error
 
 
 def _item(path: Path, labels: set[str], source: Path) -> LabelMeItem:
@@ -239,7 +239,7 @@ def _held(path: Path, content: Mapping[str, Any]) -> tuple[bytes, tuple[int, int
     """Return the image that a file holds, upright."""
     try:
         data = b64decode(content["imageData"])
-    except (TypeError, ValueError) as fault:
-        raise RecordError(f"{path}: its imageData cannot be decoded ({fault})") from fault
+    except (TypeError, ValueError) as error:
+        raise RecordError(f"{path}: its imageData cannot be decoded ({error})") from error
     height, width = decode_image(data, str(path)).shape[:2]
     return upright(data, (height, width))

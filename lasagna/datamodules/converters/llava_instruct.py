@@ -16,7 +16,7 @@ from lasagna.core.record import Manifest, Record, Turn
 from lasagna.datamodules.converters.common.base import Converter, Split
 from lasagna.datamodules.converters.common.coco import read_json
 from lasagna.datamodules.converters.common.files import LayoutError, check_inner, read_image_file
-from lasagna.datamodules.shards.tally import LeftOut, Reading
+from lasagna.datamodules.shards.tally import ReadResult, Skipped
 
 MANIFEST = Manifest(
     name="llava_instruct",
@@ -31,7 +31,7 @@ PLACEHOLDER = "<image>"
 
 
 @dataclass(frozen=True)
-class Talk:
+class Conversation:
     """A talk about an image.
 
     Args:
@@ -44,7 +44,7 @@ class Talk:
     key: str
     image: Path | None
     turns: tuple[Turn, ...]
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[Skipped, ...]
 
 
 class LlavaInstruct(Converter):
@@ -74,15 +74,15 @@ class LlavaInstruct(Converter):
         if not self.images.is_dir():
             raise LayoutError(f"images: there is no folder {self.images}; expected COCO's {COCO_FOLDER}")
         try:
-            talks = self._talks(entries)
-        except (KeyError, TypeError, AttributeError) as fault:
-            raise LayoutError(f"{path}: not a file of talks in LLaVA's form ({fault!r})") from fault
-        files = [talk.image for talk in talks if talk.image is not None]
-        return {"train": Split(MANIFEST, talks, read_talk, files, annotations=(path,))}
+            conversations = self._conversations(entries)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise LayoutError(f"{path}: not a file of talks in LLaVA's form ({error!r})") from error
+        files = [conversation.image for conversation in conversations if conversation.image is not None]
+        return {"train": Split(MANIFEST, conversations, read_conversation, files, annotations=(path,))}
 
-    def _talks(self, entries: Sequence[Mapping[str, Any]]) -> list[Talk]:
+    def _conversations(self, entries: Sequence[Mapping[str, Any]]) -> list[Conversation]:
         seen: Counter[str] = Counter()
-        folder, talks = cache(partial(_folder, self.images)), []
+        folder, conversations = cache(partial(_folder, self.images)), []
         for entry in entries:
             name = entry.get("image")
             stem = PurePosixPath(name).stem if name else ""
@@ -90,37 +90,39 @@ class LlavaInstruct(Converter):
             where = f"talk {entry['id']}"
             key = where if not name else stem if seen[stem] == 1 else f"{stem}~{seen[stem]}"
             turns, left_out = _turns(entry["conversations"], where)
-            talks.append(Talk(key, _place(folder, name) if name else None, turns, left_out))
-        return talks
+            conversations.append(Conversation(key, _place(folder, name) if name else None, turns, left_out))
+        return conversations
 
 
-def read_talk(talk: Talk) -> Reading:
+def read_conversation(conversation: Conversation) -> ReadResult:
     """Read one talk; the image's bytes stay as they are.
 
     Raises:
         RecordError: If the image is missing or broken.
     """
-    if talk.image is None:
-        return Reading(None, (*talk.left_out, LeftOut("talk without an image", talk.key)))
-    if not talk.turns:
-        return Reading(None, (*talk.left_out, LeftOut("talk without a turn", talk.key)))
-    image_bytes, size = read_image_file(talk.image)
-    return Reading(Record(talk.key, image_bytes, size, MANIFEST, talk=talk.turns), talk.left_out)
+    if conversation.image is None:
+        return ReadResult(None, (*conversation.left_out, Skipped("talk without an image", conversation.key)))
+    if not conversation.turns:
+        return ReadResult(None, (*conversation.left_out, Skipped("talk without a turn", conversation.key)))
+    image_bytes, size = read_image_file(conversation.image)
+    return ReadResult(
+        Record(conversation.key, image_bytes, size, MANIFEST, conversation=conversation.turns), conversation.left_out
+    )
 
 
-def _turns(conversation: Sequence[Mapping[str, str]], where: str) -> tuple[tuple[Turn, ...], tuple[LeftOut, ...]]:
+def _turns(conversation: Sequence[Mapping[str, str]], where: str) -> tuple[tuple[Turn, ...], tuple[Skipped, ...]]:
     """Return the questions of a person with the assistant's answers, and what is none."""
     turns, left_out = [], []
     for place in range(0, len(conversation), 2):
         pair = conversation[place : place + 2]
         if [part["from"] for part in pair] != ["human", "gpt"]:
-            left_out.append(LeftOut("turns that are no question with its answer", where))
+            left_out.append(Skipped("turns that are no question with its answer", where))
             break
         question, answer = (part["value"].replace(PLACEHOLDER, " ").strip() for part in pair)
         if question and answer:
             turns.append(Turn(question, answer))
         else:
-            left_out.append(LeftOut("empty question or answer", where))
+            left_out.append(Skipped("empty question or answer", where))
     return tuple(turns), tuple(left_out)
 
 

@@ -91,8 +91,8 @@ def mapillary_manifest(config: Any, version: str, path: Path) -> Manifest:  # no
     """
     try:
         labels = [(spoken(label["readable"]), label["readable"], bool(label["evaluate"])) for label in config["labels"]]
-    except (KeyError, TypeError) as fault:
-        raise LayoutError(f"{path}: not a config of Mapillary Vistas (missing: {fault})") from fault
+    except (KeyError, TypeError) as error:
+        raise LayoutError(f"{path}: not a config of Mapillary Vistas (missing: {error})") from error
     names: Names = {
         value: (name, readable) if name != readable.lower() else (name,)
         for value, (name, readable, evaluated) in enumerate(labels)

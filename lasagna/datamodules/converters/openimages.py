@@ -29,7 +29,7 @@ from lasagna.datamodules.converters.common.files import (
     shorten,
     text_lines,
 )
-from lasagna.datamodules.shards.tally import LeftOut, Reading
+from lasagna.datamodules.shards.tally import ReadResult, Skipped
 
 ABSENT = ("0", "0.0")
 """Confidence of a label that people found to be wrong."""
@@ -55,8 +55,8 @@ def read_table(path: Path, *columns: str) -> Iterator[tuple[str, ...]]:
                 if len(row) <= max(places):
                     raise LayoutError(f"{path}:{reader.line_num}: the row is cut short; download the table again")
                 yield tuple(row[place] for place in places)
-    except (UnicodeDecodeError, csv.Error) as fault:
-        raise LayoutError(f"{path}: the table cannot be read ({fault}); download it again") from fault
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise LayoutError(f"{path}: the table cannot be read ({error}); download it again") from error
 
 
 def things_by_image(path: Path) -> Parts:
@@ -228,7 +228,7 @@ class ReadMaskFiles:
 
     manifest: Manifest
 
-    def __call__(self, item: MaskFilesItem) -> Reading:
+    def __call__(self, item: MaskFilesItem) -> ReadResult:
         """Read the image and unite the masks of each category.
 
         Raises:
@@ -242,13 +242,13 @@ class ReadMaskFiles:
             if pixels.any():
                 masks.setdefault(name, []).append(RLEMask.from_array(pixels))
             else:
-                left.append(LeftOut("mask without a pixel", path.name))
+                left.append(Skipped("mask without a pixel", path.name))
                 unclear[name] = None
         regions = tuple(Region(name, united(parts, size)) for name, parts in masks.items())
         there = {name for name, _ in item.masks}
         absent = tuple(name for name in item.absent if name not in there)
         record = Record(item.key, data, size, self.manifest, regions=regions, absent=absent, unclear=tuple(unclear))
-        return Reading(record, tuple(left))
+        return ReadResult(record, tuple(left))
 
 
 def fit_nearest(pixels: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:

@@ -107,8 +107,8 @@ class ContextLabels:
         """
         try:
             labels: NDArray[np.int64] = np.asarray(_matlab_reader()(path)["LabelMap"]).astype(np.int64)
-        except Exception as fault:  # scipy reports broken files with errors of many kinds
-            raise RecordError(f"{path}: no label map can be read ({fault!r}); unpack it again") from fault
+        except Exception as error:  # scipy reports broken files with errors of many kinds
+            raise RecordError(f"{path}: no label map can be read ({error!r}); unpack it again") from error
         table = np.full(max(int(labels.max(initial=0)), *self.values) + 1, NONE, dtype=np.uint16)
         table[list(self.values)] = list(self.values.values())
         mapped = table[labels.clip(min=0)]
@@ -170,8 +170,8 @@ def _lists(folder: Path, labels: Mapping[str, Path]) -> dict[str, list[str]]:
 def _matlab_reader() -> Callable[[Path], dict[str, Any]]:
     try:
         from scipy.io import loadmat
-    except ImportError as fault:
+    except ImportError as error:
         raise ConfigError(
             "pascal_context: its label files are Matlab's, which need scipy; `pip install -e .[matlab]`"
-        ) from fault
+        ) from error
     return loadmat  # type: ignore[no-any-return]

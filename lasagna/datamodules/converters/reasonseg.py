@@ -22,7 +22,7 @@ from lasagna.datamodules.converters.common.coco import POINTS, read_json
 from lasagna.datamodules.converters.common.files import LayoutError, files_by_key, pair_up
 from lasagna.datamodules.converters.common.polygons import fill_polygon
 from lasagna.datamodules.converters.common.upright import read_upright_image_file
-from lasagna.datamodules.shards.tally import LeftOut, Reading
+from lasagna.datamodules.shards.tally import ReadResult, Skipped
 from lasagna.errors import RecordError
 
 SPLITS = ("train", "val", "test")
@@ -93,7 +93,7 @@ class ReasonSeg(Converter):
         return Split(MANIFEST, items, read_example, files, annotations=(root / EXPLANATIONS,) if words else ())
 
 
-def read_example(item: Example) -> Reading:
+def read_example(item: Example) -> ReadResult:
     """Read one photograph with its questions.
 
     Raises:
@@ -103,24 +103,26 @@ def read_example(item: Example) -> Reading:
     texts, kind, shapes = _read_annotation(item.annotation)
     areas, left_out = _areas(shapes, size, str(item.annotation))
     if not texts or not (areas == TARGET).any():
-        return Reading(None, (*left_out, LeftOut("no question, or no pixel of a target", str(item.annotation))))
+        return ReadResult(None, (*left_out, Skipped("no question, or no pixel of a target", str(item.annotation))))
     mask = RLEMask.from_array(areas == TARGET)
     questions = tuple(Question(text, item.explanation, (mask,), kind) for text in texts)
     ignore = RLEMask.from_array(areas == IGNORED) if (areas == IGNORED).any() else None
-    return Reading(Record(item.key, image_bytes, size, MANIFEST, questions=questions, ignore=ignore), tuple(left_out))
+    return ReadResult(
+        Record(item.key, image_bytes, size, MANIFEST, questions=questions, ignore=ignore), tuple(left_out)
+    )
 
 
 def _areas(
     shapes: Sequence[Mapping[str, Any]], size: tuple[int, int], where: str
-) -> tuple[NDArray[np.uint8], list[LeftOut]]:
+) -> tuple[NDArray[np.uint8], list[Skipped]]:
     """Return for every pixel nothing, ``TARGET`` or ``IGNORED``."""
     kept = [shape for shape in shapes if shape["label"].lower() != "flag"]
     whole = [shape for shape in kept if len(shape["points"]) >= POINTS]
-    left_out = [LeftOut(f"polygon of fewer than {POINTS} points", where)] * (len(kept) - len(whole))
+    left_out = [Skipped(f"polygon of fewer than {POINTS} points", where)] * (len(kept) - len(whole))
     try:
         drawn = [(fill_polygon(shape["points"], size), shape["label"].lower()) for shape in whole]
-    except RecordError as fault:
-        raise RecordError(f"{where}: {fault}") from fault
+    except RecordError as error:
+        raise RecordError(f"{where}: {error}") from error
     areas = np.zeros(size, dtype=np.uint8)
     # from large to small; of equal ones the first comes last, as with the official order
     for mask, label in sorted(drawn, key=lambda pair: int(pair[0].sum()))[::-1]:
@@ -139,15 +141,15 @@ def _read_annotation(path: Path) -> tuple[list[str], str, list[dict[str, Any]]]:
         said = [content["text"]] if isinstance(content["text"], str) else content["text"]
         texts = [text for text in map(str.strip, said) if text]
         return texts, "sentence" if content["is_sentence"] else "phrase", shapes
-    except (OSError, ValueError, KeyError, TypeError) as fault:
-        raise RecordError(f"{path}: not an annotation of ReasonSeg ({fault!r}); unpack it again") from fault
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecordError(f"{path}: not an annotation of ReasonSeg ({error!r}); unpack it again") from error
 
 
 def _explanations(root: Path) -> dict[str, str]:
     path = root / EXPLANATIONS
     try:
         return {str(entry["image"]): str(entry["outputs"]) for entry in read_json(path)}
-    except (KeyError, TypeError) as fault:
-        raise LayoutError(f"{path}: not a list of explanations ({fault!r}); unpack it again") from fault
-    except LayoutError as fault:
-        raise LayoutError(f"{fault}, or go on without it by `--explanations false`") from fault
+    except (KeyError, TypeError) as error:
+        raise LayoutError(f"{path}: not a list of explanations ({error!r}); unpack it again") from error
+    except LayoutError as error:
+        raise LayoutError(f"{error}, or go on without it by `--explanations false`") from error

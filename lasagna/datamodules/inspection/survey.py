@@ -25,7 +25,7 @@ from lasagna.datamodules.shards.codec import decode_record
 from lasagna.datamodules.shards.folder import Shard, ShardFolder
 from lasagna.datamodules.shards.manifest import ShardSet
 from lasagna.datamodules.shards.reader import read_shard
-from lasagna.datamodules.shards.tally import BEYOND, Tally
+from lasagna.datamodules.shards.tally import BEYOND, WriteStats
 from lasagna.errors import LasagnaError, RecordError
 
 MEANINGS = {
@@ -218,7 +218,7 @@ def _annotations(record: Record) -> dict[str, int]:
         "phrases that fit several things": sum(len(phrase.masks) > 1 for phrase in record.phrases),
         "questions answered in words": sum(question.masks is None for question in record.questions),
         "questions answered by masks": sum(question.masks is not None for question in record.questions),
-        "turns of talk": len(record.talk),
+        "turns of talk": len(record.conversation),
         "names known to be absent": len(record.absent),
         "names without a usable or complete mask": len(record.unclear),
         "images with ignored pixels": int(record.ignored() is not None),
@@ -264,7 +264,7 @@ def audit_names(manifest: Manifest, survey: Survey) -> list[Finding]:
     return findings + [Finding("unused names", name) for name in manifest.categories if not survey.images[name]]
 
 
-def audit_tally(tally: Tally) -> list[Finding]:
+def audit_tally(tally: WriteStats) -> list[Finding]:
     """Return what the conversion cut off of masks, which the shards themselves no longer show.
 
     Args:

@@ -9,7 +9,7 @@ and ``json`` with these fields, of which all but the first two may be missing:
 - ``regions``: ``[{"name": str, "mask": MASK}]``;
 - ``phrases``: ``[{"text": str, "masks": [MASK], "kind": str}]``, no masks where a phrase fits nothing;
 - ``questions``: ``[{"text": str, "answer": str, "masks": [MASK] or null, "kind": str}]``;
-- ``talk``: ``[{"question": str, "answer": str}]``;
+- ``conversation``: ``[{"question": str, "answer": str}]``;
 - ``absent``: ``[str]``, names that were verified to be absent;
 - ``unclear``: ``[str]``, names that are annotated without a usable mask, or with an incomplete one;
 - ``ignore``: MASK or null.
@@ -111,8 +111,8 @@ def decode_record(sample: Mapping[str, Any], manifest: Manifest) -> Record:
         raise RecordError(f"record {key}: no image; expected {key} with one of the extensions {IMAGE_EXTENSIONS}")
     try:
         fields = json.loads(sample["json"])
-    except ValueError as fault:
-        raise RecordError(f"record {key}: {key}.json is not JSON ({fault})") from fault
+    except ValueError as error:
+        raise RecordError(f"record {key}: {key}.json is not JSON ({error})") from error
     return _Reader(key, fields, manifest).record(image, sample.get("labels.png"))
 
 
@@ -133,7 +133,7 @@ def _annotations(record: Record) -> dict[str, Any]:
             for phrase in record.phrases
         ],
         "questions": [_question(question) for question in record.questions],
-        "talk": [{"question": turn.question, "answer": turn.answer} for turn in record.talk],
+        "talk": [{"question": turn.question, "answer": turn.answer} for turn in record.conversation],
         "absent": list(record.absent),
         "unclear": list(record.unclear),
         "ignore": None if record.ignore is None else _mask(record.ignore),
@@ -168,7 +168,7 @@ class _Reader:
             regions=self._each("regions", self._region),
             phrases=self._each("phrases", self._phrase),
             questions=self._each("questions", self._question),
-            talk=self._each("talk", self._turn),
+            conversation=self._each("talk", self._turn),
             absent=self._each("absent", self._words),
             unclear=self._each("unclear", self._words),
             ignore=self._optional_mask(self.fields.get("ignore"), "ignore"),
@@ -224,8 +224,8 @@ class _Reader:
     def _mask(self, value: Any, place: str) -> Mask:  # noqa: ANN401
         try:
             return RLEMask.from_json(value, self.size)
-        except Exception as fault:  # pycocotools reports bad codings with bare exceptions
-            raise RecordError(f"record {self.key}: {place}: {str(fault).removeprefix('mask: ')}") from fault
+        except Exception as error:  # pycocotools reports bad codings with bare exceptions
+            raise RecordError(f"record {self.key}: {place}: {str(error).removeprefix('mask: ')}") from error
 
     def _each(self, field: str, read: Callable[[Any, str], T]) -> tuple[T, ...]:
         values = self._as(list, self.fields.get(field, []), field)

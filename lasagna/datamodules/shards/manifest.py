@@ -25,7 +25,7 @@ from typing import Any
 from lasagna.core.prompt_format import normalise
 from lasagna.core.record import Manifest
 from lasagna.datamodules.shards.folder import LocalFolder, Shard, ShardFolder
-from lasagna.datamodules.shards.tally import Tally
+from lasagna.datamodules.shards.tally import WriteStats
 from lasagna.errors import ShardError
 
 FORMAT = 1
@@ -51,7 +51,7 @@ class ShardSet:
     manifest: Manifest
     shards: tuple[Shard, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
-    tally: Tally = field(default_factory=Tally)
+    tally: WriteStats = field(default_factory=WriteStats)
     reads: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -85,16 +85,16 @@ class ShardSet:
         """Say what is wrong with a shard, reading all of it; empty if nothing is."""
         return "".join(self.folder.size_faults([shard])) or self._checksum_fault(shard)
 
-    def unreadable(self, shard: Shard, fault: Exception) -> str:
+    def unreadable(self, shard: Shard, error: Exception) -> str:
         """Say that a shard cannot be read, why and what to do."""
-        return f"{self.folder.place(shard.file)}: the shard cannot be read ({_reason(fault)}); {self.folder.way_out}"
+        return f"{self.folder.place(shard.file)}: the shard cannot be read ({_reason(error)}); {self.folder.way_out}"
 
     def _checksum_fault(self, shard: Shard) -> str:
         try:
             with self.folder.open(shard) as file:
                 found = _sha256(file)
-        except OSError as fault:
-            return self.unreadable(shard, fault)
+        except OSError as error:
+            return self.unreadable(shard, error)
         expected = f"expected sha256 {shard.sha256[:12]}..., found {found[:12]}..."
         place = self.folder.place(shard.file)
         return "" if found == shard.sha256 else f"{place}: {expected}; {self.folder.way_out}"
@@ -153,8 +153,8 @@ def read_shard_set(folder: ShardFolder, file: str = MANIFEST_FILE) -> ShardSet:
     content, place = folder.manifest(file), folder.place(file)
     try:
         shard_set = _from_json(json.loads(content.decode("utf-8")), folder)
-    except (ValueError, TypeError, KeyError, AttributeError) as fault:
-        raise ShardError(f"{place}: not a manifest of this version ({fault!r}); write the shards again") from fault
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ShardError(f"{place}: not a manifest of this version ({error!r}); write the shards again") from error
     _raise_together([f"{place}: {fault}" for fault in manifest_faults(shard_set.manifest)])
     return shard_set
 
@@ -176,11 +176,11 @@ def write_manifest(shard_set: ShardSet, folder: Path, file: str = MANIFEST_FILE)
     try:
         part.write_text(text, "utf-8")
         part.replace(path)
-    except OSError as fault:
+    except OSError as error:
         part.unlink(missing_ok=True)
         raise ShardError(
-            f"{path}: the manifest could not be written ({fault}); make room and run the same again"
-        ) from fault
+            f"{path}: the manifest could not be written ({error}); make room and run the same again"
+        ) from error
 
 
 def _to_json(shard_set: ShardSet) -> dict[str, Any]:
@@ -214,7 +214,7 @@ def _from_json(data: dict[str, Any], folder: ShardFolder) -> ShardSet:
     outside = [shard.file for shard in shards if Path(shard.file).name != shard.file]
     if outside:
         raise ValueError(f"shards outside of the folder: {outside}")
-    tally = Tally.from_json(data["tally"]) if "tally" in data else Tally()
+    tally = WriteStats.from_json(data["tally"]) if "tally" in data else WriteStats()
     return ShardSet(folder, manifest, shards, data.get("settings", {}), tally, data.get("reads", {}))
 
 
@@ -231,10 +231,10 @@ def _sha256(file: Any) -> str:  # noqa: ANN401
     return digest.hexdigest()
 
 
-def _reason(fault: Exception) -> str:
+def _reason(error: Exception) -> str:
     # webdataset adds streams to what a fault says
-    said = getattr(fault, "strerror", None) or (fault.args[0] if fault.args else "")
-    return str(said).partition(" @ <")[0] or type(fault).__name__
+    said = getattr(error, "strerror", None) or (error.args[0] if error.args else "")
+    return str(said).partition(" @ <")[0] or type(error).__name__
 
 
 def _raise_together(faults: list[str]) -> None:

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Share:
+class ShardSplit:
     """One of several equal parts.
 
     Args:
@@ -79,7 +79,7 @@ BLOCK = 1 << 16
 RawSample = dict[str, Any]
 
 
-def read_share(shard_set: ShardSet, shards: Sequence[Shard], share: Share) -> Iterator[RawSample]:
+def read_share(shard_set: ShardSet, shards: Sequence[Shard], share: ShardSplit) -> Iterator[RawSample]:
     """Read a part of the samples of some shards, in order.
 
     Args:
@@ -111,8 +111,8 @@ def read_shard(shard_set: ShardSet, shard: Shard) -> Iterator[RawSample]:
                 found += 1
                 yield sample
             _read_to_end(stream)
-    except (OSError, TarError, EOFError, ValueError) as fault:
-        raise ShardError(shard_set.unreadable(shard, fault)) from fault
+    except (OSError, TarError, EOFError, ValueError) as error:
+        raise ShardError(shard_set.unreadable(shard, error)) from error
     if found != shard.records:
         raise ShardError(
             f"{place}: the shard holds {found} records, its manifest says {shard.records}; {shard_set.folder.way_out}"

@@ -66,10 +66,10 @@ class RemoteFolder(ShardFolder):
 
         try:
             return persistently(read, self.place(file), self.options)
-        except OSError as fault:
+        except OSError as error:
             raise ShardError(
-                f"{self.place(file)}: the manifest cannot be read ({cause(fault)}); {self.way_out}"
-            ) from fault
+                f"{self.place(file)}: the manifest cannot be read ({cause(error)}); {self.way_out}"
+            ) from error
 
     def open(self, shard: Shard) -> BinaryIO:
         """Open a shard for reading.
@@ -90,8 +90,8 @@ class RemoteFolder(ShardFolder):
         place = self.place(shard.file)
         try:
             size = persistently(lambda: self.transport.size(shard.file, self.options.timeout), place, self.options)
-        except OSError as fault:
-            return f"{place}: the shard cannot be read ({cause(fault)}); {self.way_out}"
+        except OSError as error:
+            return f"{place}: the shard cannot be read ({cause(error)}); {self.way_out}"
         return "" if size is None else size_fault(place, shard, size, self.way_out)
 
 

@@ -18,7 +18,7 @@ BEYOND = "part of a mask outside of the image"
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class Skipped:
     """Something of a data set that does not come into the shards.
 
     Args:
@@ -31,7 +31,7 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadResult:
     """What comes of one item of a data set.
 
     Args:
@@ -40,11 +40,11 @@ class Reading:
     """
 
     record: Record | None
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[Skipped, ...] = ()
 
 
 @dataclass
-class Tally:
+class WriteStats:
     """Counts of what was written and what was left out.
 
     Args:
@@ -59,7 +59,7 @@ class Tally:
     left_out: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[str]] = field(default_factory=dict)
 
-    def add(self, entries: Mapping[str, int], left_out: tuple[LeftOut, ...]) -> None:
+    def add(self, entries: Mapping[str, int], left_out: tuple[Skipped, ...]) -> None:
         """Count one item."""
         self.taken += 1
         for kind, count in entries.items():
@@ -80,7 +80,7 @@ class Tally:
         return [", ".join(entries) or "no entries", *reasons]
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Tally:
+    def from_json(cls, data: Mapping[str, Any]) -> WriteStats:
         """Read what ``dataclasses.asdict`` gave."""
         counts = {name: {str(key): int(count) for key, count in data[name].items()} for name in ("entries", "left_out")}
         examples = {str(reason): [str(case) for case in cases] for reason, cases in data["examples"].items()}
@@ -93,7 +93,7 @@ def count_entries(record: Record) -> dict[str, int]:
         "categories": len(record.category_masks()),
         "phrases": len(record.phrases),
         "questions": len(record.questions),
-        "turns of talk": len(record.talk),
+        "turns of talk": len(record.conversation),
         "names known to be absent": len(record.absent),
         "names without a usable or complete mask": len(record.unclear),
     }
@@ -103,7 +103,7 @@ Stamp = Callable[[int], str]
 """Takes an index and says what it is made from, e.g. its files with their sizes and times."""
 
 
-class Stamps:
+class InputFingerprint:
     """A checksum over the stamps of the first so many items, which grows with them.
 
     Args:

@@ -118,16 +118,16 @@ def persistently(action: Callable[[], T], place: str, options: RemoteOptions) ->
     while True:
         try:
             return action()
-        except PASSING as fault:
+        except PASSING as error:
             failed += 1
-            wait_after(fault, failed, place, options)
+            wait_after(error, failed, place, options)
 
 
-def wait_after(fault: Exception, failed: int, place: str, options: RemoteOptions) -> None:
+def wait_after(error: Exception, failed: int, place: str, options: RemoteOptions) -> None:
     """Wait after a failed try, longer each time.
 
     Args:
-        fault: Why it failed.
+        error: Why it failed.
         failed: How many tries in a row failed.
         place: What was tried, for messages.
         options: How often it is tried and after which waits.
@@ -135,14 +135,14 @@ def wait_after(fault: Exception, failed: int, place: str, options: RemoteOptions
     Raises:
         OSError: If it was refused or the tries are used up; says how many there were, and the last cause.
     """
-    if isinstance(fault, Refused):
-        raise fault
+    if isinstance(error, Refused):
+        raise error
     if failed > options.retries:
         raise OSError(
-            f"gave up after {failed} tries in a row that brought nothing; the last: {cause(fault)}"
-        ) from fault
+            f"gave up after {failed} tries in a row that brought nothing; the last: {cause(error)}"
+        ) from error
     wait = min(options.wait * 2.0 ** (failed - 1), LONGEST_WAIT)
-    text = f"{place}: {cause(fault)}; trying again in {wait:g} s ({failed} of {options.retries})"
+    text = f"{place}: {cause(error)}; trying again in {wait:g} s ({failed} of {options.retries})"
     warnings.warn(text, RemoteWarning, stacklevel=3)
     time.sleep(wait)
 
@@ -163,9 +163,9 @@ def skip(stream: BinaryIO, count: int) -> BinaryIO:
     return stream
 
 
-def cause(fault: BaseException) -> str:
+def cause(error: BaseException) -> str:
     """Return what a fault says, or its kind if it says nothing."""
-    return str(fault) or type(fault).__name__
+    return str(error) or type(error).__name__
 
 
 FILE = "{file}"
@@ -264,9 +264,9 @@ class CommandStream(RawIOBase):
         try:
             # a session of its own, so that all programs of a line end together
             self._process = Popen(command, shell=isinstance(command, str), start_new_session=True, **pipes)
-        except FileNotFoundError as fault:
+        except FileNotFoundError as error:
             self._said.close()
-            raise Refused(f"there is no program {command[0]!r}; install it, or read through pipe:COMMAND") from fault
+            raise Refused(f"there is no program {command[0]!r}; install it, or read through pipe:COMMAND") from error
         self._out = cast(IO[bytes], self._process.stdout)
 
     def readable(self) -> bool:
@@ -298,8 +298,8 @@ class CommandStream(RawIOBase):
     def _check_status(self) -> None:
         try:
             status = self._process.wait(self._timeout)
-        except TimeoutExpired as fault:
-            raise TimeoutError(f"the command did not end within {self._timeout:g} s after its last byte") from fault
+        except TimeoutExpired as error:
+            raise TimeoutError(f"the command did not end within {self._timeout:g} s after its last byte") from error
         if status:
             self._said.seek(max(0, self._said.seek(0, os.SEEK_END) - SAID))
             lines = self._said.read().decode("utf-8", "replace").strip().splitlines() or ["it said nothing"]
@@ -356,8 +356,8 @@ class HttpTransport(Transport):
         try:
             with self._ask(file, timeout, {}, "HEAD") as response:
                 length = response.headers.get("Content-Length")
-        except Refused as fault:
-            if isinstance(fault.__cause__, HTTPError) and fault.__cause__.code in NO_HEAD:
+        except Refused as error:
+            if isinstance(error.__cause__, HTTPError) and error.__cause__.code in NO_HEAD:
                 return None
             raise
         return None if length is None else int(length)
@@ -366,12 +366,12 @@ class HttpTransport(Transport):
         request = Request(self._url(file), headers={"User-Agent": "lasagna", **headers}, method=method)
         try:
             return cast(HTTPResponse, urlopen(request, timeout=timeout))
-        except HTTPError as fault:
-            fault.close()
-            passing = fault.code in PASSING_STATUS or fault.code >= 500
-            raise (OSError if passing and fault.code != 501 else Refused)(str(fault)) from fault
-        except URLError as fault:
-            raise OSError(str(fault.reason)) from fault
+        except HTTPError as error:
+            error.close()
+            passing = error.code in PASSING_STATUS or error.code >= 500
+            raise (OSError if passing and error.code != 501 else Refused)(str(error)) from error
+        except URLError as error:
+            raise OSError(str(error.reason)) from error
 
     def _url(self, file: str) -> str:
         parts = urlsplit(self.address)
@@ -385,8 +385,8 @@ def _start(response: HTTPResponse) -> int:
         return 0
     try:
         return int(span.removeprefix("bytes ").partition("-")[0])
-    except ValueError as fault:
-        raise OSError(f"the server sent a part of the file and called it {span!r}") from fault
+    except ValueError as error:
+        raise OSError(f"the server sent a part of the file and called it {span!r}") from error
 
 
 class RetryingStream(RawIOBase):
@@ -420,10 +420,10 @@ class RetryingStream(RawIOBase):
         while True:
             try:
                 count = self._read(view)
-            except PASSING as fault:
+            except PASSING as error:
                 self._drop()
                 self._failed += 1
-                wait_after(fault, self._failed, self._place, self._options)
+                wait_after(error, self._failed, self._place, self._options)
             else:
                 self._take(view[:count])
                 return count

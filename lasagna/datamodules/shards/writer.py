@@ -34,7 +34,7 @@ from lasagna.datamodules.shards.manifest import (
     write_manifest,
     written_files,
 )
-from lasagna.datamodules.shards.tally import LeftOut, Reading, Stamp, Stamps, Tally, count_entries
+from lasagna.datamodules.shards.tally import InputFingerprint, ReadResult, Skipped, Stamp, WriteStats, count_entries
 from lasagna.errors import ConfigError, LasagnaError, NoRecordsError, RecordError, ShardError
 
 
@@ -92,10 +92,10 @@ class ShardFile:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except OSError as fault:
+        except OSError as error:
             raise ShardError(
-                f"{self.path}: the shard could not be written ({fault}); make room and run the same again"
-            ) from fault
+                f"{self.path}: the shard could not be written ({error}); make room and run the same again"
+            ) from error
 
 
 def _add(tar: tarfile.TarFile, key: str, files: Mapping[str, bytes]) -> None:
@@ -115,12 +115,12 @@ STAMPS = "stamps"
 AHEAD = 2
 """How many times as many processes as there are may be at work, or have their records wait to be written."""
 
-Make = Callable[[int], Record | Reading]
+Make = Callable[[int], Record | ReadResult]
 """Makes what comes of an index: a record, or a reading that says what was left out."""
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedRecord:
     """One item on its way into a shard.
 
     Args:
@@ -133,7 +133,7 @@ class Encoded:
     key: str = ""
     files: dict[str, bytes] | None = None
     entries: Mapping[str, int] = field(default_factory=dict)
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[Skipped, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class _Limits:
 
 
 def write_shards(
-    records: Iterable[Record | Reading],
+    records: Iterable[Record | ReadResult],
     folder: Path,
     manifest: Manifest,
     *,
@@ -236,7 +236,7 @@ def write_parallel(
     """
     limits = _Limits(records_per_shard, bytes_per_shard)
     begun = _begun(ShardSet(LocalFolder(folder), manifest, (), settings or {}, reads=reads or {}), limits)
-    stamps = Stamps(stamp)
+    stamps = InputFingerprint(stamp)
     _check_stamps(begun, stamps)
     left = range(begun.tally.taken, count)
     write = partial(_write, folder=folder, begun=begun, total=count, split=split, limits=limits, stamps=stamps)
@@ -257,7 +257,7 @@ def _hold(make: Make) -> None:
     _held[:] = [make]
 
 
-def _in_order(pool: Pool, indices: range, ahead: int) -> Iterator[Encoded | LasagnaError]:
+def _in_order(pool: Pool, indices: range, ahead: int) -> Iterator[EncodedRecord | LasagnaError]:
     """Make records in a pool, only so many chunks ahead of whoever takes them: a disk may be slower than the cores."""
     chunks = (indices[start : start + CHUNK] for start in range(0, len(indices), CHUNK))
     waiting = deque(pool.apply_async(_make_all, (chunk,)) for chunk in islice(chunks, ahead))
@@ -267,30 +267,30 @@ def _in_order(pool: Pool, indices: range, ahead: int) -> Iterator[Encoded | Lasa
         yield from made
 
 
-def _make_all(indices: range) -> list[Encoded | LasagnaError]:
+def _make_all(indices: range) -> list[EncodedRecord | LasagnaError]:
     return [_make(index) for index in indices]
 
 
-def _make(index: int) -> Encoded | LasagnaError:
+def _make(index: int) -> EncodedRecord | LasagnaError:
     # an error is handed over in its place, since raising it here would lose all that came with it
     try:
         return _encode(_held[0](index))
-    except LasagnaError as fault:
-        return fault
+    except LasagnaError as error:
+        return error
 
 
-def _raised(made: Encoded | LasagnaError) -> Encoded:
+def _raised(made: EncodedRecord | LasagnaError) -> EncodedRecord:
     if isinstance(made, LasagnaError):
         raise made
     return made
 
 
-def _encode(made: Record | Reading) -> Encoded:
-    reading = made if isinstance(made, Reading) else Reading(made)
+def _encode(made: Record | ReadResult) -> EncodedRecord:
+    reading = made if isinstance(made, ReadResult) else ReadResult(made)
     record = reading.record
     if record is None:
-        return Encoded(left_out=reading.left_out)
-    return Encoded(sample_key(record.key), encode_record(record), count_entries(record), reading.left_out)
+        return EncodedRecord(left_out=reading.left_out)
+    return EncodedRecord(sample_key(record.key), encode_record(record), count_entries(record), reading.left_out)
 
 
 def _begun(wanted: ShardSet, limits: _Limits) -> ShardSet:
@@ -314,7 +314,7 @@ def _begun(wanted: ShardSet, limits: _Limits) -> ShardSet:
     return replace(found, settings=wanted.settings)
 
 
-def _check_stamps(begun: ShardSet, stamps: Stamps) -> None:
+def _check_stamps(begun: ShardSet, stamps: InputFingerprint) -> None:
     taken = begun.tally.taken
     if begun.shards and stamps.up_to(taken) != begun.reads.get(STAMPS):
         raise ShardError(
@@ -324,13 +324,13 @@ def _check_stamps(begun: ShardSet, stamps: Stamps) -> None:
 
 
 def _write(
-    encoded: Iterable[Encoded],
+    encoded: Iterable[EncodedRecord],
     folder: Path,
     begun: ShardSet,
     total: int | None,
     split: str,
     limits: _Limits,
-    stamps: Stamps | None = None,
+    stamps: InputFingerprint | None = None,
 ) -> ShardSet:
     shard_set = begun
     if faults := manifest_faults(begun.manifest):
@@ -354,8 +354,8 @@ def _clear(folder: Path, begun: Sequence[Shard]) -> None:
     """Remove what an earlier write left, except for the shards that are gone on with."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
-        raise ShardError(f"{folder}: the folder cannot be made ({fault.strerror}); choose another") from fault
+    except OSError as error:
+        raise ShardError(f"{folder}: the folder cannot be made ({error.strerror}); choose another") from error
     kept = {shard.file for shard in begun} | ({UNFINISHED_FILE} if begun else set())
     for path in written_files(folder):
         if path.name not in kept:
@@ -382,7 +382,7 @@ def _keys(path: Path) -> set[str]:
         return {name.split(".", 1)[0] for name in tar.getnames()}
 
 
-def _unique(encoded: Iterable[Encoded], seen: set[str]) -> Iterator[tuple[str, dict[str, bytes]]]:
+def _unique(encoded: Iterable[EncodedRecord], seen: set[str]) -> Iterator[tuple[str, dict[str, bytes]]]:
     for item in encoded:
         if item.files is None:
             continue
@@ -394,7 +394,9 @@ def _unique(encoded: Iterable[Encoded], seen: set[str]) -> Iterator[tuple[str, d
         yield item.key, item.files
 
 
-def _counted(encoded: Iterable[Encoded], total: int | None, tally: Tally, label: str) -> Iterator[Encoded]:
+def _counted(
+    encoded: Iterable[EncodedRecord], total: int | None, tally: WriteStats, label: str
+) -> Iterator[EncodedRecord]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as progress:
         task = progress.add_task(label, total=total, completed=tally.taken)

@@ -12,16 +12,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lasagna.core.batch import IGNORE_LABEL, Batch, MaskLayers, Place, Preparation, Sample
+from lasagna.core.batch import IGNORE_LABEL, Batch, PackedMasks, Place, Sample
 from lasagna.core.masks import BoolMask, LabelMask, Mask
-from lasagna.core.processors import FittedImage
+from lasagna.core.processors import FittedImage, Processors
 from lasagna.datamodules.streaming.sample import PreparedSample
 
 FULL = 255
 """How many masks a layer holds besides the 0 of its empty pixels."""
 
 
-def stack_masks(sample: PreparedSample) -> MaskLayers:
+def stack_masks(sample: PreparedSample) -> PackedMasks:
     """Put the masks of a sample's rows into layers, row by row, within a row in the order of its entries."""
     stack, places, ignored = MaskStack(sample.geometry.original), list[Place](), list[Place | None]()
     for row in sample.rows:
@@ -29,7 +29,7 @@ def stack_masks(sample: PreparedSample) -> MaskLayers:
         masks = [entry.mask for entry in row.dialogue.entries if entry.present and entry.mask is not None]
         places += map(stack.place, masks[:count])
         ignored += [stack.place(ignore) if count and ignore is not None else None] * count
-    return MaskLayers(torch.from_numpy(stack.layers()), places, ignored, sample.geometry)
+    return PackedMasks(torch.from_numpy(stack.layers()), places, ignored, sample.geometry)
 
 
 class MaskStack:
@@ -81,12 +81,12 @@ def _is_one_byte(mask: LabelMask) -> bool:
     return mask.label_map.pixels.dtype == np.uint8 and len(mask.values) == 1 and 0 <= mask.values[0] <= 255
 
 
-def collate(samples: Sequence[PreparedSample], preparation: Preparation) -> Batch:
+def collate(samples: Sequence[PreparedSample], processors: Processors) -> Batch:
     """Put samples into a batch.
 
     Args:
         samples: Images with their dialogues.
-        preparation: How the assistant wants text; its padding token fills the rows at the right.
+        processors: How the assistant wants text; its padding token fills the rows at the right.
 
     Returns:
         The batch; masks come row by row, within a row in the order of its entries.
@@ -96,7 +96,7 @@ def collate(samples: Sequence[PreparedSample], preparation: Preparation) -> Batc
     return Batch(
         pixels=_join([sample.pixels for sample in samples]),
         geometries=[sample.geometry for sample in samples],
-        input_ids=_pad([row.input_ids for _, row in rows], preparation.text.padding_token_id),
+        input_ids=_pad([row.input_ids for _, row in rows], processors.text.padding_token_id),
         labels=_pad([row.labels for _, row in rows], IGNORE_LABEL),
         lengths=_longs(len(row.input_ids) for _, row in rows),
         image_index=_longs(image for image, _ in rows),

@@ -17,16 +17,17 @@ from typing import Any, Self
 import torch
 from torch.utils.data import DataLoader
 
-from lasagna.core.batch import Batch, Preparation
+from lasagna.core.batch import Batch
+from lasagna.core.processors import Processors
 from lasagna.datamodules.shards.reader import node
 from lasagna.datamodules.streaming.collate import collate
 from lasagna.datamodules.streaming.sample import SampleMaker
 from lasagna.datamodules.streaming.stream import (
+    Collator,
     EvaluationStream,
-    Layout,
-    Pack,
-    Parcel,
     Position,
+    PositionedBatch,
+    StreamConfig,
     TrainingStream,
     beginning,
 )
@@ -47,7 +48,7 @@ class Progress:
     batches: int
     positions: tuple[Position, ...]
 
-    def after(self, parcel: Parcel) -> Progress:
+    def after(self, parcel: PositionedBatch) -> Progress:
         """Return the progress once a parcel was consumed."""
         positions = list(self.positions)
         positions[parcel.stream] = parcel.position
@@ -60,7 +61,7 @@ class TrainingLoader:
     Args:
         makers: One for each source.
         layout: What the order depends on.
-        preparation: How the assistant wants images and text.
+        processors: How the assistant wants images and text.
         num_workers: How many processes prepare samples; 0 for none.
         pin_memory: Whether to put batches into page-locked memory, for transfers to a GPU.
     """
@@ -68,8 +69,8 @@ class TrainingLoader:
     def __init__(
         self,
         makers: Sequence[SampleMaker],
-        layout: Layout,
-        preparation: Preparation,
+        layout: StreamConfig,
+        processors: Processors,
         *,
         num_workers: int = 0,
         pin_memory: bool = False,
@@ -79,7 +80,7 @@ class TrainingLoader:
             DataLoader[Any],
             batch_size=layout.batch_size,
             num_workers=num_workers,
-            collate_fn=Pack(preparation),
+            collate_fn=Collator(processors),
             pin_memory=pin_memory,
         )
         self._epoch = 0
@@ -169,7 +170,7 @@ class EvaluationLoader:
             DataLoader[Any],
             batch_size=batch_size,
             num_workers=num_workers,
-            collate_fn=partial(collate, preparation=maker.preparation),
+            collate_fn=partial(collate, processors=maker.processors),
             pin_memory=pin_memory,
         )
 

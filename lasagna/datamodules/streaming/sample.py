@@ -13,16 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lasagna.core.batch import IGNORE_LABEL, Geometry, Preparation
+from lasagna.core.batch import IGNORE_LABEL
 from lasagna.core.dialogue import Dialogue
-from lasagna.core.processors import FittedImage, prepare
+from lasagna.core.geometry import Geometry
+from lasagna.core.processors import FittedImage, Processors, prepare
 from lasagna.core.record import Turn, check_size, decode_image
 from lasagna.core.seeding import generator
 from lasagna.datamodules.shards.codec import decode_record
 from lasagna.datamodules.shards.reader import RawSample, worker
 from lasagna.datamodules.source import Source
 from lasagna.datamodules.strategies import Strategy
-from lasagna.datamodules.streaming.skipped import SkipTally
+from lasagna.datamodules.streaming.skipped import RecordCounts
 from lasagna.errors import QueryError, RecordError
 
 
@@ -70,7 +71,7 @@ class PreparedSample:
 def prepare_sample(
     image: NDArray[np.uint8],
     dialogues: Sequence[Dialogue],
-    preparation: Preparation,
+    processors: Processors,
     *,
     source: str = "",
     key: str = "",
@@ -82,7 +83,7 @@ def prepare_sample(
     Args:
         image: uint8 ``[h, w, 3]``.
         dialogues: The dialogues about it.
-        preparation: How the assistant wants images and text.
+        processors: How the assistant wants images and text.
         source: Name of the source.
         key: Key of the record.
         keep_image: Whether to keep the image as it was.
@@ -92,56 +93,56 @@ def prepare_sample(
     Raises:
         QueryError: If a query cannot be asked, or is too long, as is a list of which a single name is.
     """
-    geometry = preparation.image.geometry((image.shape[0], image.shape[1]))
+    geometry = processors.image.geometry((image.shape[0], image.shape[1]))
     return PreparedSample(
         source=source,
         key=key,
-        pixels=prepare(preparation.image, image),
+        pixels=prepare(processors.image, image),
         geometry=geometry,
-        rows=tuple(_row(dialogue, preparation, in_parts) for dialogue in dialogues),
-        tower_pixels=None if preparation.tower is None else prepare(preparation.tower, image),
+        rows=tuple(_row(dialogue, processors, in_parts) for dialogue in dialogues),
+        tower_pixels=None if processors.tower is None else prepare(processors.tower, image),
         image=image if keep_image else None,
     )
 
 
-def _row(dialogue: Dialogue, preparation: Preparation, in_parts: bool) -> Row:
-    prompt_format, text = preparation.prompt_format, preparation.text
+def _row(dialogue: Dialogue, processors: Processors, in_parts: bool) -> Row:
+    prompt_format, text = processors.prompt_format, processors.text
     prompt_format.check(dialogue.kind, dialogue.query)
     prompt = text.prompt_ids(prompt_format.prompt(dialogue.kind, dialogue.query, dialogue.wording[0]))
     answer = [*text.answer_ids(prompt_format.answer(dialogue)), text.end_token_id]
     if in_parts and len(dialogue.query) > 1 and len(prompt) + len(answer) > text.max_length:
-        _check_parts(dialogue, preparation)
+        _check_parts(dialogue, processors)
     else:
         _check_length(dialogue, len(prompt), len(answer), text.max_length)
     row = Row(
         dialogue=dialogue,
         input_ids=prompt + answer,
         labels=[IGNORE_LABEL] * len(prompt) + answer,
-        mask_positions=[len(prompt) + place for place in _present_positions(dialogue, answer, preparation)],
+        mask_positions=[len(prompt) + place for place in _present_positions(dialogue, answer, processors)],
     )
-    return _with_later_rounds(row, preparation) if dialogue.later else row
+    return _with_later_rounds(row, processors) if dialogue.later else row
 
 
-def _with_later_rounds(row: Row, preparation: Preparation) -> Row:
+def _with_later_rounds(row: Row, processors: Processors) -> Row:
     """Add the later rounds of a row's dialogue, as many as the language model takes."""
     input_ids, labels, kept = row.input_ids, row.labels, list[Turn]()
     for turn in row.dialogue.later:
-        prompt, words = preparation.prompt_format.later(turn)
-        asked = preparation.text.further_ids(prompt)
-        told = [*preparation.text.answer_ids(words), preparation.text.end_token_id]
+        prompt, words = processors.prompt_format.later(turn)
+        asked = processors.text.further_ids(prompt)
+        told = [*processors.text.answer_ids(words), processors.text.end_token_id]
         # a round leans on those before it alone, so that a talk without its last ones still makes sense
-        if len(input_ids) + len(asked) + len(told) > preparation.text.max_length:
+        if len(input_ids) + len(asked) + len(told) > processors.text.max_length:
             break
         input_ids, labels = input_ids + asked + told, labels + [IGNORE_LABEL] * len(asked) + told
         kept.append(turn)
     return replace(row, dialogue=replace(row.dialogue, later=tuple(kept)), input_ids=input_ids, labels=labels)
 
 
-def _check_parts(dialogue: Dialogue, preparation: Preparation) -> None:
+def _check_parts(dialogue: Dialogue, processors: Processors) -> None:
     """Check that each name of a list can be asked alone, which is as far as a list can be divided."""
     for name in dialogue.query:
         alone = [entry for entry in dialogue.entries if entry.name == name]
-        _row(dialogue.with_answer([name], alone), preparation, in_parts=False)
+        _row(dialogue.with_answer([name], alone), processors, in_parts=False)
 
 
 def _check_length(dialogue: Dialogue, prompt: int, answer: int, limit: int) -> None:
@@ -153,11 +154,11 @@ def _check_length(dialogue: Dialogue, prompt: int, answer: int, limit: int) -> N
         )
 
 
-def _present_positions(dialogue: Dialogue, answer: list[int], preparation: Preparation) -> list[int]:
+def _present_positions(dialogue: Dialogue, answer: list[int], processors: Processors) -> list[int]:
     """Return the positions of the present tokens in the answer, of which there must be one an entry with a mask."""
     if dialogue.kind == "question":
         return []
-    [token] = preparation.text.answer_ids(preparation.prompt_format.present_token)
+    [token] = processors.text.answer_ids(processors.prompt_format.present_token)
     places = [place for place, token_id in enumerate(answer) if token_id == token]
     present = [entry for entry in dialogue.entries if entry.present]
     assert len(places) == len(present), f"{len(places)} present tokens for {len(present)} present entries"
@@ -174,7 +175,7 @@ class SampleMaker:
     Args:
         source: Where the records come from and which task makes dialogues of them.
         strategies: Changes to the dialogues, in order.
-        preparation: How the assistant wants images and text.
+        processors: How the assistant wants images and text.
         seed: Seed of the run.
         tally: Where used and left-out records are counted.
         broken: Whether a record that cannot be used is an error, or skipped, counted and reported.
@@ -184,9 +185,9 @@ class SampleMaker:
 
     source: Source
     strategies: Sequence[Strategy]
-    preparation: Preparation
+    processors: Processors
     seed: int
-    tally: SkipTally
+    tally: RecordCounts
     broken: Broken = "error"
     evaluates: bool = False
 
@@ -204,17 +205,17 @@ class SampleMaker:
         """
         try:
             sample = self._make(raw, epoch, visit)
-        except RecordError as fault:
-            named = RecordError(f"{raw['__url__']}: {fault}")
+        except RecordError as error:
+            named = RecordError(f"{raw['__url__']}: {error}")
             if self.broken == "error":
-                raise named from fault
+                raise named from error
             self.tally.add_broken(self.source.label, worker(), named)
             return None
         count = self.tally.add_empty if sample is None else self.tally.add_used
         count(self.source.label, worker())
         return sample
 
-    def rehearse(self, raw: RawSample) -> None:
+    def dry_run(self, raw: RawSample) -> None:
         """Make a sample and forget it, uncounted: what would stop the run does so now.
 
         Raises:
@@ -223,9 +224,9 @@ class SampleMaker:
         """
         try:
             self._make(raw, epoch=0, visit=0)
-        except RecordError as fault:
+        except RecordError as error:
             if self.broken == "error":
-                raise RecordError(f"{raw['__url__']}: {fault}") from fault
+                raise RecordError(f"{raw['__url__']}: {error}") from error
 
     def _make(self, raw: RawSample, epoch: int, visit: int) -> PreparedSample | None:
         record = decode_record(raw, self.source.manifest)
@@ -242,7 +243,7 @@ class SampleMaker:
         return prepare_sample(
             decode_image(record.image_bytes, record.key, size=record.size),
             dialogues,
-            self.preparation,
+            self.processors,
             source=self.source.label,
             key=record.key,
             keep_image=self.evaluates,

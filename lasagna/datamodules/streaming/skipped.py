@@ -15,7 +15,7 @@ class SkippedRecordWarning(UserWarning):
     """A record was left out."""
 
 
-class SkipTally:
+class RecordCounts:
     """Counts used and left-out records of some sources in memory that worker processes share.
 
     A record counts each time it is read, and when it is read: workers read ahead of what is consumed.
@@ -34,13 +34,13 @@ class SkipTally:
         """Count a record that became a sample."""
         self._cells.numpy()[_USED, worker, self.sources.index(source)] += 1
 
-    def add_broken(self, source: str, worker: int, fault: Exception) -> None:
+    def add_broken(self, source: str, worker: int, error: Exception) -> None:
         """Count a record that cannot be used, and say which; after some, only their total will be told."""
         cell = self._cells[_BROKEN, worker, self.sources.index(source)]
         cell += 1
         if cell <= REPORTED_ONE_BY_ONE:
             rest = "; further ones are only counted" if cell == REPORTED_ONE_BY_ONE else ""
-            warnings.warn(f"{source}: skipped a broken record: {fault}{rest}", SkippedRecordWarning, stacklevel=2)
+            warnings.warn(f"{source}: skipped a broken record: {error}{rest}", SkippedRecordWarning, stacklevel=2)
 
     def add_empty(self, source: str, worker: int) -> None:
         """Count a record that has nothing for its source's task."""

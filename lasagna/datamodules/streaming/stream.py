@@ -13,9 +13,10 @@ from itertools import count, islice
 import numpy as np
 from torch.utils.data import IterableDataset
 
-from lasagna.core.batch import Batch, Preparation
+from lasagna.core.batch import Batch
+from lasagna.core.processors import Processors
 from lasagna.core.seeding import generator
-from lasagna.datamodules.shards.reader import RawSample, Share, read_share, shuffled, worker
+from lasagna.datamodules.shards.reader import RawSample, ShardSplit, read_share, shuffled, worker
 from lasagna.datamodules.streaming.collate import collate
 from lasagna.datamodules.streaming.sample import PreparedSample, SampleMaker
 from lasagna.errors import RecordError
@@ -38,10 +39,12 @@ class EndlessSource(Iterator[PreparedSample]):
         drawn: How many records to pass over at the start, undecoded.
     """
 
-    def __init__(self, maker: SampleMaker, *, seed: int, epoch: int, share: Share, buffer: int, drawn: int = 0) -> None:
+    def __init__(
+        self, maker: SampleMaker, *, seed: int, epoch: int, share: ShardSplit, buffer: int, drawn: int = 0
+    ) -> None:
         self.maker, self.seed, self.epoch, self.buffer = maker, seed, epoch, buffer
         # with fewer records than workers everybody reads all of them, or some would have none
-        self.share = share if maker.source.shard_set.records >= share.parts else Share()
+        self.share = share if maker.source.shard_set.records >= share.parts else ShardSplit()
         self.key = f"{share.part}/{share.parts}"
         self.drawn = drawn
         self._raw = islice(self._passes(), drawn, None)
@@ -95,7 +98,7 @@ class Mixture(Iterator[PreparedSample]):
         *,
         seed: int,
         epoch: int,
-        share: Share,
+        share: ShardSplit,
         buffer: int,
         position: Position | None = None,
     ) -> None:
@@ -138,9 +141,9 @@ class EvaluationStream(IterableDataset[PreparedSample]):
     world_size: int = 1
     workers: int = 1
 
-    def share(self, worker: int) -> Share:
+    def share(self, worker: int) -> ShardSplit:
         """Return the part of a worker, as webdataset splits: by node, then by worker."""
-        return Share(self.rank + self.world_size * worker, self.world_size * self.workers)
+        return ShardSplit(self.rank + self.world_size * worker, self.world_size * self.workers)
 
     def __iter__(self) -> Iterator[PreparedSample]:
         """Yield the samples of this worker's part; records that are left out are passed over."""
@@ -152,7 +155,7 @@ class EvaluationStream(IterableDataset[PreparedSample]):
 
 
 @dataclass(frozen=True)
-class Layout:
+class StreamConfig:
     """All that the order of a training stream depends on besides the data.
 
     Args:
@@ -175,7 +178,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class PositionedSample:
     """A sample, which stream it comes from and where that one stands after it."""
 
     sample: PreparedSample
@@ -184,35 +187,35 @@ class Drawn:
 
 
 @dataclass
-class Parcel:
+class PositionedBatch:
     """A batch, which stream it comes from and where that one stands after it."""
 
     batch: Batch
     stream: int
     position: Position
 
-    def pin_memory(self) -> Parcel:
+    def pin_memory(self) -> PositionedBatch:
         """Return the parcel with its batch in page-locked memory, as ``DataLoader`` asks for."""
-        return Parcel(self.batch.pin_memory(), self.stream, self.position)
+        return PositionedBatch(self.batch.pin_memory(), self.stream, self.position)
 
 
 @dataclass(frozen=True)
-class Pack:
+class Collator:
     """Makes parcels of drawn samples; safe to send to a worker.
 
     Args:
-        preparation: How the assistant wants images and text.
+        processors: How the assistant wants images and text.
     """
 
-    preparation: Preparation
+    processors: Processors
 
-    def __call__(self, drawn: Sequence[Drawn]) -> Parcel:
+    def __call__(self, drawn: Sequence[PositionedSample]) -> PositionedBatch:
         """Return the samples as one batch."""
-        batch = collate([item.sample for item in drawn], self.preparation)
-        return Parcel(batch, drawn[-1].stream, drawn[-1].position)
+        batch = collate([item.sample for item in drawn], self.processors)
+        return PositionedBatch(batch, drawn[-1].stream, drawn[-1].position)
 
 
-class TrainingStream(IterableDataset[Drawn]):
+class TrainingStream(IterableDataset[PositionedSample]):
     """What is left of an epoch after some batches.
 
     An epoch has as many streams as workers, and batch k is stream k mod workers'. ``DataLoader`` always begins with its
@@ -230,7 +233,7 @@ class TrainingStream(IterableDataset[Drawn]):
     def __init__(
         self,
         makers: Sequence[SampleMaker],
-        layout: Layout,
+        layout: StreamConfig,
         *,
         epoch: int,
         done: int = 0,
@@ -240,7 +243,7 @@ class TrainingStream(IterableDataset[Drawn]):
         self.makers, self.layout, self.epoch, self.done, self.rank = makers, layout, epoch, done, rank
         self.positions = positions or beginning(layout)
 
-    def __iter__(self) -> Iterator[Drawn]:
+    def __iter__(self) -> Iterator[PositionedSample]:
         """Yield this worker's samples, whole batches of them."""
         layout, place = self.layout, worker()
         stream = (place + self.done) % layout.workers
@@ -248,16 +251,16 @@ class TrainingStream(IterableDataset[Drawn]):
             self.makers,
             seed=layout.seed,
             epoch=self.epoch,
-            share=Share(self.rank + layout.world_size * stream, layout.world_size * layout.workers),
+            share=ShardSplit(self.rank + layout.world_size * stream, layout.world_size * layout.workers),
             buffer=layout.shuffle_buffer,
             position=self.positions[stream],
         )
         for _ in range(self.done + place, layout.batches, layout.workers):
             for _ in range(layout.batch_size):
                 sample = next(mixture)
-                yield Drawn(sample, stream, mixture.position)
+                yield PositionedSample(sample, stream, mixture.position)
 
 
-def beginning(layout: Layout) -> tuple[Position, ...]:
+def beginning(layout: StreamConfig) -> tuple[Position, ...]:
     """Return where the streams stand at the start of an epoch."""
     return ((0,) * (1 + len(layout.sources)),) * layout.workers

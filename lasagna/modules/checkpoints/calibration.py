@@ -102,8 +102,8 @@ def read_calibration(checkpoint: Path) -> Calibration | None:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         thresholds = {str(name): float(value) for name, value in content["thresholds"].items()}
         found = Calibration(float(content["temperature"]), thresholds, content["checkpoint"], content["figures"])
-    except (ValueError, KeyError, TypeError, AttributeError) as fault:
-        raise CheckpointError(f"{path}: not a calibration ({fault!r}); run `lasagna calibrate` again") from fault
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path}: not a calibration ({error!r}); run `lasagna calibrate` again") from error
     if found.checkpoint != checksum(checkpoint):
         warnings.warn(f"{path} was made for another checkpoint and is not used; calibrate again", stacklevel=2)
         return None

@@ -81,27 +81,27 @@ def read_json(path: Path, argument: str = "folder") -> dict[str, Any]:
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as fault:
-        raise CheckpointError(f"{argument}: {path} is no JSON ({fault}); fetch it again") from fault
+    except ValueError as error:
+        raise CheckpointError(f"{argument}: {path} is no JSON ({error}); fetch it again") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{argument}: {path} holds no JSON object; fetch it again")
     return content
 
 
-def why_unreadable(fault: Exception) -> str:
+def why_unreadable(error: Exception) -> str:
     """Say in a few words why torch or safetensors could not read a file.
 
     Their own texts are long, and torch's says how to run the code in a file, which nothing here does.
 
     Args:
-        fault: What they raised.
+        error: What they raised.
     """
-    text = str(fault)
+    text = str(error)
     if any(word in text for word in _CODE):
         return "it holds objects or code beside tensors, and these are never run"
     # without the file's name it is not the file system's own, but that of reading behind a file's end
-    if isinstance(fault, OSError) and fault.strerror and fault.filename:
-        return fault.strerror.lower()
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return error.strerror.lower()
     return "it is cut short, or in another format"
 
 
@@ -170,11 +170,11 @@ def _sharded(index: Path, argument: str) -> dict[str, Tensor]:
 def _tensors(path: Path, argument: str) -> dict[str, Tensor]:
     try:
         state = load_file(path) if path.suffix == ".safetensors" else _load(path)
-    except Exception as fault:
+    except Exception as error:
         raise CheckpointError(
-            f"{argument}: {path} is neither safetensors nor a plain state dict: {why_unreadable(fault)}; "
+            f"{argument}: {path} is neither safetensors nor a plain state dict: {why_unreadable(error)}; "
             "fetch it again, or save the tensors alone"
-        ) from fault
+        ) from error
     if isinstance(state, dict):
         state = next((state[key] for key in _WRAPPERS if isinstance(state.get(key), dict)), state)
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):

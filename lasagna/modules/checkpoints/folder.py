@@ -20,7 +20,7 @@ from lasagna.errors import CheckpointError
 if TYPE_CHECKING:
     from peft import LoraConfig
 
-    from lasagna.core.config import Recipe
+    from lasagna.core.config import Config
     from lasagna.modules.assistant import Assistant
 
 ASSISTANT = "assistant.json"
@@ -66,15 +66,15 @@ def write_assistant(folder: Path, assistant: Assistant, checkpoint: Mapping[str,
     Raises:
         CheckpointError: If the folder holds something, or the checkpoint does not say how to make the assistant.
     """
-    from lasagna.modules.checkpoints.weights import FROZEN, RECIPE, SEED
+    from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, FROZEN, SEED
 
     check_empty(folder)
-    if checkpoint.get(RECIPE) is None:
+    if checkpoint.get(ASSISTANT_CONFIG) is None:
         raise CheckpointError("checkpoint: it does not say how to make its assistant, so that no folder can")
     weights = _weights(checkpoint)
     adapted = adapted_model(assistant)
     folder.mkdir(parents=True, exist_ok=True)
-    known = {key: checkpoint[key] for key in (RECIPE, SEED, FROZEN) if checkpoint.get(key) is not None}
+    known = {key: checkpoint[key] for key in (ASSISTANT_CONFIG, SEED, FROZEN) if checkpoint.get(key) is not None}
     about: dict[str, Any] = {"form": FORM, WEIGHTS: sorted(weights), **known}
     if adapted is not None:
         prefix, config = adapted
@@ -82,11 +82,11 @@ def write_assistant(folder: Path, assistant: Assistant, checkpoint: Mapping[str,
         weights = {name: value for name, value in weights.items() if not to_peft({name: value}, prefix)}
     write_tensors(folder / HEADS, weights)
     (folder / ASSISTANT).write_text(json.dumps(about, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    write_config(folder, checkpoint[RECIPE], checkpoint.get(SEED))
+    write_config(folder, checkpoint[ASSISTANT_CONFIG], checkpoint.get(SEED))
     return sorted(folder.iterdir())
 
 
-def write_config(folder: Path, recipe: Recipe, seed: int | None = None) -> None:
+def write_config(folder: Path, recipe: Config, seed: int | None = None) -> None:
     """Write the config by which ``python train.py --config`` trains on.
 
     Args:
@@ -131,7 +131,7 @@ def read_assistant(folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: If files are missing, unreadable, or of a later layout.
     """
-    from lasagna.modules.checkpoints.weights import FROZEN, PREFIX, RECIPE, SEED
+    from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, FROZEN, PREFIX, SEED
 
     about = _about(folder)
     weights = _tensors(folder / HEADS)
@@ -139,7 +139,7 @@ def read_assistant(folder: Path) -> dict[str, Any]:
         weights |= from_peft(_tensors(folder / ADAPTER), about[_PREFIX])
     _check_names(folder, weights, about.get(WEIGHTS, weights))
     checkpoint = {"state_dict": {PREFIX + name: value for name, value in weights.items()}}
-    kept = {key: about[key] for key in (RECIPE, SEED, FROZEN) if about.get(key) is not None}
+    kept = {key: about[key] for key in (ASSISTANT_CONFIG, SEED, FROZEN) if about.get(key) is not None}
     return {**checkpoint, **kept}
 
 
@@ -157,8 +157,8 @@ def _check_names(folder: Path, found: Collection[str], listed: Collection[str]) 
 def _about(folder: Path) -> dict[str, Any]:
     try:
         about: dict[str, Any] = json.loads((folder / ASSISTANT).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as fault:
-        raise CheckpointError(f"checkpoint: {folder / ASSISTANT} cannot be read ({fault}); export it again") from fault
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"checkpoint: {folder / ASSISTANT} cannot be read ({error}); export it again") from error
     if about.get("form") != FORM:
         raise CheckpointError(
             f"checkpoint: {folder / ASSISTANT} has form {about.get('form')!r}, this version of lasagna reads {FORM}; "
@@ -173,8 +173,8 @@ def _tensors(file: Path) -> dict[str, Tensor]:
 
     try:
         return load_file(file)
-    except (OSError, SafetensorError) as fault:
-        raise CheckpointError(f"checkpoint: {file} cannot be read ({fault}); export it again") from fault
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"checkpoint: {file} cannot be read ({error}); export it again") from error
 
 
 def _weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:

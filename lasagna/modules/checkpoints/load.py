@@ -40,12 +40,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"checkpoint: there is no file {str(path)!r}{_nearby(path)}")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as fault:
+    except (UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
         from lasagna.modules.checkpoints.files import why_unreadable
 
         raise CheckpointError(
-            f"checkpoint: {str(path)!r} cannot be read: {why_unreadable(fault)}; train again, or take another one"
-        ) from fault
+            f"checkpoint: {str(path)!r} cannot be read: {why_unreadable(error)}; train again, or take another one"
+        ) from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise CheckpointError(
             f"checkpoint: {str(path)!r} holds no state_dict; give one that `fit` has written, "
@@ -101,15 +101,15 @@ def load(
     from lasagna.core.config import build
     from lasagna.core.seeding import seeded
     from lasagna.modules.assistant import Assistant
-    from lasagna.modules.checkpoints.weights import FROZEN, PREFIX, RECIPE, SEED, check_frozen, check_weights
+    from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, FROZEN, PREFIX, SEED, check_frozen, check_weights
 
     checkpoint = read_checkpoint(path)
     if assistant is None:
-        if checkpoint.get(RECIPE) is None:
+        if checkpoint.get(ASSISTANT_CONFIG) is None:
             raise CheckpointError(
                 f"checkpoint: {str(path)!r} does not say how to make its assistant; give it: load(path, assistant=...)"
             )
-        assistant = build(checkpoint[RECIPE], Assistant)
+        assistant = build(checkpoint[ASSISTANT_CONFIG], Assistant)
     with seeded(checkpoint.get(SEED, 0), "fresh weights"):
         assistant.configure_model()
     state = checkpoint["state_dict"]

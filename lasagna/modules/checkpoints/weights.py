@@ -14,7 +14,7 @@ from lasagna.errors import CheckpointError
 PREFIX = "assistant."
 """Where the assistant's weights live in a checkpoint's state dict."""
 
-RECIPE = "assistant_recipe"
+ASSISTANT_CONFIG = "assistant_recipe"
 """Key in a checkpoint: how to make the assistant (class_path and init_args)."""
 
 FROZEN = "frozen_fingerprint"

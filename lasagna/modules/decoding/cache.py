@@ -47,7 +47,7 @@ class CachedPrompts:
 
     def __init__(self, model: LanguageModel, prompts: Sequence[list[int]], vectors: Tensor) -> None:
         self.model = model
-        self.padding = model.preparation.padding_token_id
+        self.padding = model.text_processor.padding_token_id
         ids, self.mask = left_pad(prompts, self.padding, vectors.device)
         self.cache = model.new_cache()
         check_states(model, model(model.embed(ids, vectors), self.mask, row_positions(self.mask), self.cache))
@@ -99,7 +99,7 @@ class CachedPrompts:
         self.mask = torch.cat([self.mask, self.tail_mask[:, :count]], 1)
 
 
-class Earlier:
+class ChatHistory:
     """The rounds of one talk so far, as token ids, and in the cache as far as they were read.
 
     A round that did not come to its end, because it failed or nobody listened, is as if it had not been; the cache is

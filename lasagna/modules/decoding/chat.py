@@ -9,13 +9,14 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lasagna.core.batch import Geometry, Query
+from lasagna.core.batch import Query
 from lasagna.core.dialogue import Answer, Kind
+from lasagna.core.geometry import Geometry
 from lasagna.core.prompt_format import PromptFormat
-from lasagna.modules.base import Encoded
+from lasagna.modules.base import EncodedImages
 from lasagna.modules.contract import check_queries
-from lasagna.modules.decoding.cache import Earlier
-from lasagna.modules.decoding.decoder import Decoded, Decoder
+from lasagna.modules.decoding.cache import ChatHistory
+from lasagna.modules.decoding.decoder import DecodedAnswer, Decoder
 
 
 class Answerer(Protocol):
@@ -27,12 +28,12 @@ class Answerer(Protocol):
     def decoder(self) -> Decoder:
         """What decodes answers."""
 
-    def encode_image(self, image: NDArray[np.uint8]) -> tuple[Encoded, Geometry]:
+    def encode_image(self, image: NDArray[np.uint8]) -> tuple[EncodedImages, Geometry]:
         """Encode one image, and say how it was fitted."""
 
     def answer_batch(
         self,
-        encoded: Encoded,
+        encoded: EncodedImages,
         geometries: Sequence[Geometry],
         queries: Sequence[Query],
         decoding: Literal["ordered", "free"] = "ordered",
@@ -40,13 +41,17 @@ class Answerer(Protocol):
         """Answer queries about encoded images."""
 
     def draw(
-        self, encoded: Encoded, geometries: Sequence[Geometry], queries: Sequence[Query], answered: Sequence[Decoded]
+        self,
+        encoded: EncodedImages,
+        geometries: Sequence[Geometry],
+        queries: Sequence[Query],
+        answered: Sequence[DecodedAnswer],
     ) -> list[Answer]:
         """Draw the masks of decoded answers."""
 
 
 @dataclass(frozen=True)
-class Round:
+class ChatTurn:
     """One question and its answer.
 
     Args:
@@ -82,18 +87,18 @@ class Chat:
         if remember:
             assistant.format.further_prompt("question", ["?"])
         self.assistant = assistant
-        self.earlier = Earlier() if remember else None
+        self.earlier = ChatHistory() if remember else None
         self.encoded, self.geometry = assistant.encode_image(image)
-        self.rounds: list[Round] = []
+        self.rounds: list[ChatTurn] = []
 
     def ask(
         self, text: str | Sequence[str], kind: Kind = "question", decoding: Literal["ordered", "free"] = "ordered"
-    ) -> Round:
+    ) -> ChatTurn:
         """Ask something, and add the round to the talk.
 
         Args:
             text: A question, a phrase, or the names of a list.
-            kind: "question", "referring", "reasoning", "explained" (decode it freely) or "complex".
+            kind: "question", "referring", "reasoning", "reasoning_with_explanation" (decode it freely) or "categories".
             decoding: "ordered" or "free"; questions are always answered freely.
 
         Raises:
@@ -101,7 +106,7 @@ class Chat:
         """
         query = self._query(text, kind, decoding)
         answer = self._answer(query, decoding) if self.earlier is None else self._go_on(query, decoding, self.earlier)
-        self.rounds.append(Round(kind, query.names, answer))
+        self.rounds.append(ChatTurn(kind, query.names, answer))
         return self.rounds[-1]
 
     def stream(self, text: str) -> Iterator[str]:
@@ -117,12 +122,12 @@ class Chat:
         for piece in self.assistant.decoder.stream(self.encoded.image_vectors, query, earlier=self.earlier):
             told += piece
             yield piece
-        self.rounds.append(Round("question", query.names, Answer(told)))
+        self.rounds.append(ChatTurn("question", query.names, Answer(told)))
 
     def _answer(self, query: Query, decoding: Literal["ordered", "free"]) -> Answer:
         return self.assistant.answer_batch(self.encoded, [self.geometry], [query], decoding)[0]
 
-    def _go_on(self, query: Query, decoding: Literal["ordered", "free"], earlier: Earlier) -> Answer:
+    def _go_on(self, query: Query, decoding: Literal["ordered", "free"], earlier: ChatHistory) -> Answer:
         """Answer behind the earlier rounds."""
         decoder, vectors = self.assistant.decoder, self.encoded.image_vectors
         if decoding == "free" or query.kind == "question":

@@ -17,17 +17,18 @@ import torch
 from torch import Tensor
 
 from lasagna.core.answer_parser import Piece
-from lasagna.core.batch import Query, TextPreparation
+from lasagna.core.batch import Query
+from lasagna.core.processors import TextProcessor
 from lasagna.core.prompt_format import Fault, ParsedEntry, PromptFormat, normalise
 from lasagna.errors import QueryError
 from lasagna.modules.base import LanguageModel
 from lasagna.modules.contract import check_forced
-from lasagna.modules.decoding.cache import CachedPrompts, Earlier
+from lasagna.modules.decoding.cache import CachedPrompts, ChatHistory
 from lasagna.modules.decoding.draft import Draft, settle
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodedAnswer:
     """A decoded answer.
 
     Args:
@@ -66,13 +67,15 @@ class Decoder:
         self.format = prompt_format
         self.threshold = threshold
         self.temperature = temperature
-        self.text: TextPreparation = model.preparation
+        self.text: TextProcessor = model.text_processor
         self.present_id = self.text.answer_ids(prompt_format.present_token)[0]
         self.absent_id = self.text.answer_ids(prompt_format.absent_token)[0]
         self.image_id = self.text.answer_ids(prompt_format.image_token)[0]
 
     @torch.no_grad()
-    def ordered(self, image_vectors: Tensor, queries: Sequence[Query], earlier: Earlier | None = None) -> list[Decoded]:
+    def ordered(
+        self, image_vectors: Tensor, queries: Sequence[Query], earlier: ChatHistory | None = None
+    ) -> list[DecodedAnswer]:
         """Decide on every name of each query, in the order asked; no explanation is written.
 
         Args:
@@ -105,8 +108,8 @@ class Decoder:
         image_vectors: Tensor,
         queries: Sequence[Query],
         most: int | None = None,
-        earlier: Earlier | None = None,
-    ) -> list[Decoded]:
+        earlier: ChatHistory | None = None,
+    ) -> list[DecodedAnswer]:
         """Write the most probable token at each step until the end token.
 
         Args:
@@ -140,7 +143,7 @@ class Decoder:
         ]
 
     @torch.no_grad()
-    def forced(self, image_vectors: Tensor, queries: Sequence[Query]) -> list[Decoded]:
+    def teacher_forced(self, image_vectors: Tensor, queries: Sequence[Query]) -> list[DecodedAnswer]:
         """Give the model the answer that the phrase is there, as the scripts of LISA and LaSagnA do for their scores.
 
         Args:
@@ -151,14 +154,14 @@ class Decoder:
             QueryError: If a query cannot be asked, is of another kind, or is longer than the model takes.
         """
         check_forced(queries)
-        prompts, answer = self._prompts(queries), self.text.answer_ids(self.format.given())
+        prompts, answer = self._prompts(queries), self.text.answer_ids(self.format.teacher_forced())
         self._check_lengths(queries, prompts, [answer] * len(queries))
         cached = CachedPrompts(self.model, [ids[:-1] for ids in prompts], self._vectors(image_vectors, queries))
         hidden = cached.draft([ids[-1:] + answer[:-1] for ids in prompts])[:, -1:]
         scores = self._scores(list(hidden))
-        text = self.format.given() + self.format.tail
+        text = self.format.teacher_forced() + self.format.tail
         return [
-            Decoded(text, (ParsedEntry(query.names[0], True, 0),), (), (True,), score, state, 1)
+            DecodedAnswer(text, (ParsedEntry(query.names[0], True, 0),), (), (True,), score, state, 1)
             for query, score, state in zip(queries, scores, hidden, strict=True)
         ]
 
@@ -176,7 +179,7 @@ class Decoder:
 
     @torch.no_grad()
     def stream(
-        self, image_vectors: Tensor, query: Query, most: int | None = None, earlier: Earlier | None = None
+        self, image_vectors: Tensor, query: Query, most: int | None = None, earlier: ChatHistory | None = None
     ) -> Iterator[str]:
         """Write the most probable token at each step, and give the text piece by piece as it comes.
 
@@ -207,7 +210,7 @@ class Decoder:
         if earlier is not None:
             earlier.close([*prompt, *self._ended(written)], cached)
 
-    def _prompts(self, queries: Sequence[Query], earlier: Earlier | None = None) -> list[list[int]]:
+    def _prompts(self, queries: Sequence[Query], earlier: ChatHistory | None = None) -> list[list[int]]:
         """Return the token ids of all that is read before each answer, earlier rounds included."""
         for query in queries:
             self.format.check(query.kind, query.names)
@@ -216,7 +219,7 @@ class Decoder:
             return [[*earlier.ids, *self.text.further_ids(self.format.further_prompt(query.kind, query.names))]]
         return [self.text.prompt_ids(self.format.prompt(query.kind, query.names)) for query in queries]
 
-    def _read_all(self, prompts: Sequence[list[int]], vectors: Tensor, earlier: Earlier | None) -> CachedPrompts:
+    def _read_all(self, prompts: Sequence[list[int]], vectors: Tensor, earlier: ChatHistory | None) -> CachedPrompts:
         """Read all prompts but for their last tokens."""
         if earlier is not None:
             return earlier.open(self.model, prompts[0][:-1], vectors)
@@ -250,11 +253,11 @@ class Decoder:
         scores = (logits.float() / self.temperature).softmax(-1)[:, 1]
         return list(scores.split([len(state) for state in states]))
 
-    def _decoded(self, query: Query, scores: Tensor, states: Tensor, forwards: int) -> Decoded:
+    def _decoded(self, query: Query, scores: Tensor, states: Tensor, forwards: int) -> DecodedAnswer:
         present = (scores >= self.threshold).tolist()
         decided = zip(query.names, present, strict=True)
         entries = tuple(ParsedEntry(name, there, rank) for rank, (name, there) in enumerate(decided))
-        return Decoded(self._answer(query, present), entries, (), tuple(present), scores, states, forwards)
+        return DecodedAnswer(self._answer(query, present), entries, (), tuple(present), scores, states, forwards)
 
     def _limit(self, query: Query, prompt: Sequence[int], most: int | None) -> int:
         room = self.text.max_length - len(prompt)
@@ -262,7 +265,7 @@ class Decoder:
             most = 64
         elif most is None:
             most = 2 * len(self.text.answer_ids(self._answer(query, [False] * len(query.names)))) + 8
-            most += 64 if query.kind == "explained" else 0
+            most += 64 if query.kind == "reasoning_with_explanation" else 0
         return min(room, most)
 
     def _choose(self, hidden: Tensor) -> list[int]:
@@ -279,7 +282,7 @@ class Decoder:
             states.append(hidden)
         return token == self.text.end_token_id
 
-    def _read(self, query: Query, tokens: Sequence[int], states: Sequence[Tensor], like: Tensor) -> Decoded:
+    def _read(self, query: Query, tokens: Sequence[int], states: Sequence[Tensor], like: Tensor) -> DecodedAnswer:
         pieces, rest = self._split(tokens)
         entries: tuple[ParsedEntry, ...] = ()
         faults: tuple[Fault, ...] = ()
@@ -288,7 +291,7 @@ class Decoder:
         present = tuple(there for _, there in pieces)
         hidden = torch.stack(list(states)) if states else like.new_zeros(0, self.model.hidden_size)
         scores = self._scores([hidden])[0]
-        return Decoded(self.text.text(tokens), entries, faults, present, scores, hidden, len(tokens))
+        return DecodedAnswer(self.text.text(tokens), entries, faults, present, scores, hidden, len(tokens))
 
     def _split(self, tokens: Sequence[int]) -> tuple[list[Piece], str]:
         """Take an answer apart at its decision tokens, which words that merely look like them are not."""
@@ -303,27 +306,27 @@ class Decoder:
         return normalise(self.text.text(self.text.answer_ids(text)))
 
 
-Decoding = Literal["ordered", "free", "forced"]
+Decoding = Literal["ordered", "free", "teacher_forced"]
 
 
 def decode_queries(
     decoder: Decoder, image_vectors: Tensor, queries: Sequence[Query], decoding: Decoding
-) -> list[Decoded]:
+) -> list[DecodedAnswer]:
     """Decode the answers to queries that fit into the language model, those of a kind together.
 
     Args:
         decoder: What decodes.
         image_vectors: What stands at the image tokens of each image, float ``[b, i, w]``.
         queries: What is asked; questions are always decoded freely.
-        decoding: "ordered", "free" or "forced", as ``Assistant.answer_batch`` tells.
+        decoding: "ordered", "free" or "teacher_forced", as ``Assistant.answer_batch`` tells.
 
     Returns:
         One decoded answer for each query.
     """
     free = [rank for rank, query in enumerate(queries) if decoding == "free" or query.kind == "question"]
     told = [rank for rank in range(len(queries)) if rank not in set(free)]
-    decoded: dict[int, Decoded] = {}
-    decide = decoder.forced if decoding == "forced" else decoder.ordered
+    decoded: dict[int, DecodedAnswer] = {}
+    decide = decoder.teacher_forced if decoding == "teacher_forced" else decoder.ordered
     for ranks, decode in ((free, decoder.free), (told, decide)):
         if ranks:
             answers = decode(image_vectors, [queries[rank] for rank in ranks])

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from lasagna.core.batch import Query
 from lasagna.core.dialogue import Answer
-from lasagna.core.overlaps import TopMap
+from lasagna.core.overlaps import OverlapMap
 
 
 def split_query(query: Query, fits: Callable[[Query], bool]) -> list[Query]:
@@ -23,7 +23,7 @@ def split_query(query: Query, fits: Callable[[Query], bool]) -> list[Query]:
         query: The query.
         fits: Says whether a query and its answer fit into the language model.
     """
-    if query.kind != "complex" or fits(query):
+    if query.kind != "categories" or fits(query):
         return [query]
     for count in range(2, len(query.names) + 1):
         parts = [replace(query, names=names) for names in _shared_out(query.names, count)]
@@ -41,11 +41,11 @@ def join_answers(answers: Sequence[Answer]) -> Answer:
     return Answer("\n".join(answer.text for answer in answers), entries, faults, _joined_tops(answers))
 
 
-def _joined_tops(answers: Sequence[Answer]) -> TopMap | None:
+def _joined_tops(answers: Sequence[Answer]) -> OverlapMap | None:
     joined, first = None, 0
     for answer in answers:
         if answer.top is not None:
-            joined = (joined or TopMap(answer.top.size)).joined(answer.top, first)
+            joined = (joined or OverlapMap(answer.top.size)).joined(answer.top, first)
         first += len(answer.entries)
     return joined
 

@@ -12,17 +12,15 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText
 
-from lasagna.core.batch import ImagePreparation, TextPreparation
+from lasagna.core.processors import ImageProcessor, TextProcessor
 from lasagna.errors import ConfigError
 from lasagna.modules.base import FeatureSpec, LanguageModel, VisualTower
 from lasagna.modules.decoding.cache import whole_cache
-from lasagna.modules.image_processors import SquashPreparation
-from lasagna.modules.image_text.config_checks import check_config
-from lasagna.modules.image_text.decoder_input import decoder_input
-from lasagna.modules.image_text.families import Family, family_of
+from lasagna.modules.image_processors import SquashImageProcessor
+from lasagna.modules.image_text.families import Family, check_config, family_of
 from lasagna.modules.image_text.normalisation import tower_normalisation
 from lasagna.modules.image_text.prefix import PREFIX_END, PrefixFirst, prefix_of
-from lasagna.modules.image_text.text import ImageFirst
+from lasagna.modules.image_text.text import ImageFirst, decoder_input
 from lasagna.modules.image_text.towers import Tower
 from lasagna.modules.language_models.lora import LoRA
 from lasagna.modules.language_models.pretrained import (
@@ -99,14 +97,14 @@ class ImageTextModel(LanguageModel):
         return int(self.vlm.config.get_text_config().hidden_size)
 
     @property
-    def preparation(self) -> TextPreparation:
+    def text_processor(self) -> TextProcessor:
         """The tokeniser with the image in its place."""
-        return self._preparation
+        return self._text_processor
 
     @property
-    def tower_preparation(self) -> ImagePreparation:
+    def tower_processor(self) -> ImageProcessor:
         """The whole image as a square, normalised as the tower was trained."""
-        return SquashPreparation((self.side, self.side), *self._normalisation)
+        return SquashImageProcessor((self.side, self.side), *self._normalisation)
 
     @property
     def side(self) -> int:
@@ -140,7 +138,7 @@ class ImageTextModel(LanguageModel):
         )
         grow_tables(self.vlm, tokenizer, fresh, self.new_tokens)
         self.image_token_id = tokenizer.convert_tokens_to_ids(special_tokens[2])
-        self._preparation = self._prepared_by(tokenizer, special_tokens[2])
+        self._text_processor = self._prepared_by(tokenizer, special_tokens[2])
         self._settle()
 
     def train(self, mode: bool = True) -> ImageTextModel:
@@ -160,7 +158,7 @@ class ImageTextModel(LanguageModel):
     @property
     def tower(self) -> VisualTower:
         """The tower's patches as a map."""
-        return Tower(self._family.tower, self.vlm.model, self.vlm.config, self.tower_preparation, self.side)
+        return Tower(self._family.tower, self.vlm.model, self.vlm.config, self.tower_processor, self.side)
 
     def embed_map(self, features: Tensor) -> Tensor:
         """Turn the tower's map ``[b, c, h, w]`` into what ``embed_image`` gives."""
@@ -180,8 +178,8 @@ class ImageTextModel(LanguageModel):
         if image_vectors.shape[1]:
             words = nn.functional.pad(words, (0, image_vectors.shape[2] - words.shape[2]))
         embedded = words.masked_scatter(places[..., None], image_vectors.to(words.dtype)[places.any(1)])
-        if isinstance(self._preparation, PrefixFirst) and image_vectors.shape[1]:
-            embedded[..., -1] = prefix_of(input_ids, self._preparation.prefix_end_id).to(words.dtype)
+        if isinstance(self._text_processor, PrefixFirst) and image_vectors.shape[1]:
+            embedded[..., -1] = prefix_of(input_ids, self._text_processor.prefix_end_id).to(words.dtype)
         return embedded
 
     def forward(
@@ -192,7 +190,7 @@ class ImageTextModel(LanguageModel):
         cache: Any = None,  # noqa: ANN401
     ) -> Tensor:
         """Compute hidden states ``[r, t, d]`` after the final norm."""
-        image = self._preparation.first, self.grid
+        image = self._text_processor.first, self.grid
         config = self.decoder.config
         given = decoder_input(self._family, config, embeddings, attention_mask, position_ids, image)
         hidden: Tensor = self.decoder(**given, past_key_values=cache, use_cache=cache is not None).last_hidden_state

@@ -36,9 +36,9 @@ def tower_normalisation(model: str | dict[str, Any], download: bool) -> tuple[Co
 def _processor(model: str, download: bool) -> dict[str, Any]:
     try:
         settings, _ = ImageProcessingMixin.get_image_processor_dict(model, local_files_only=not download)
-    except (OSError, ValueError) as fault:
-        if "valid JSON" in str(fault):
-            raise ConfigError(f"model: the image processor of {model!r} cannot be read; fetch it again") from fault
+    except (OSError, ValueError) as error:
+        if "valid JSON" in str(error):
+            raise ConfigError(f"model: the image processor of {model!r} cannot be read; fetch it again") from error
         return {}  # a model without one
     return dict(settings)
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from lasagna.modules.language_models.causal import TokenizerPreparation
+import torch
+from torch import Tensor
+
+from lasagna.modules.image_text.families import Family, grid_positions
+from lasagna.modules.image_text.prefix import prefix_mask
+from lasagna.modules.language_models.causal import TokenizerTextProcessor
 
 
 @dataclass(frozen=True)
-class ImageFirst(TokenizerPreparation):
+class ImageFirst(TokenizerTextProcessor):
     """A tokeniser that puts the image before all text, wherever the prompt format has it.
 
     So the image begins at the same position in every row, which positions with three axes are computed from.
@@ -29,3 +36,51 @@ class ImageFirst(TokenizerPreparation):
         """Turn a prompt into token ids, with as many image tokens as an image costs."""
         before, image, after = text.partition(self.image_token)
         return super().prompt_ids(f"{self.enclosing[0]}{image}{self.enclosing[1]}{before.strip()}{after}")
+
+
+Arguments = dict[str, Any]
+
+
+def decoder_input(
+    family: Family,
+    config: Any,  # noqa: ANN401
+    embeddings: Tensor,
+    attention_mask: Tensor,
+    position_ids: Tensor,
+    image: tuple[int, int],
+) -> Arguments:
+    """Return arguments of the language layers.
+
+    Args:
+        family: The model's family.
+        config: Config of the language layers.
+        embeddings: Float ``[r, t, k*d]``; in a family that reads a prefix in both directions ``[r, t, d+1]``, where the
+            last channel is 1 in the prefix, or ``[r, t, d]`` for rows behind it.
+        attention_mask: 1 for real tokens, long ``[r, past + t]``.
+        position_ids: Long ``[r, t]``.
+        image: Position of the image's first token, and image tokens along a side.
+    """
+    words, *further = embeddings.split(config.hidden_size, -1)
+    if family.prefix:
+        prefix = further[0][..., 0] > 0 if further else words.new_zeros(words.shape[:2], dtype=torch.bool)
+        mask = _as_layers_take_it(prefix_mask(attention_mask, prefix), config, words.dtype)
+        return {"inputs_embeds": words, "attention_mask": mask, "position_ids": position_ids + 1}
+    positions = grid_positions(position_ids, *image) if family.axes else position_ids
+    plain = {"inputs_embeds": words, "attention_mask": attention_mask, "position_ids": positions}
+    return plain | _deeper(further)
+
+
+def _deeper(vectors: Sequence[Tensor]) -> Arguments:
+    """Return arguments that add vectors, each ``[r, t, d]``, behind the first, the second and so on layer."""
+    if not vectors:
+        return {}
+    everywhere = torch.ones(vectors[0].shape[:2], dtype=torch.bool, device=vectors[0].device)
+    return {"visual_pos_masks": everywhere, "deepstack_visual_embeds": [part.flatten(0, 1) for part in vectors]}
+
+
+def _as_layers_take_it(mask: Tensor, config: Any, dtype: torch.dtype) -> Tensor | dict[str, Tensor]:  # noqa: ANN401
+    if config._attn_implementation == "eager":
+        mask = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
+    # rows are never longer than a window
+    windows = getattr(config, "sliding_window", None) is not None
+    return {"full_attention": mask, "sliding_attention": mask} if windows else mask

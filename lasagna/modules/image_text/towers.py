@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lasagna.core.batch import ImagePreparation
+from lasagna.core.processors import ImageProcessor
 from lasagna.errors import ConfigError
 from lasagna.modules.base import FeatureSpec, VisualTower
 
@@ -66,7 +66,7 @@ class Tower(VisualTower):
         reading: How its kind is read.
         model: Transformers' inner model, without output layer.
         config: The model's config.
-        preparation: What prepares its images.
+        image_processor: What prepares its images.
         side: Height and width of its input in pixels.
     """
 
@@ -75,14 +75,14 @@ class Tower(VisualTower):
         reading: TowerReading,
         model: nn.Module,
         config: Any,  # noqa: ANN401
-        preparation: ImagePreparation,
+        image_processor: ImageProcessor,
         side: int,
     ) -> None:
         patch = patch_side(config)
         covered = side // patch * patch
         spec = FeatureSpec((reading.channels(config),), (patch,), (covered, covered))
         layer = getattr(config, "vision_feature_layer", None)
-        super().__init__(spec, preparation, f"{config.model_type} {layer} {config.vision_config.to_dict()}")
+        super().__init__(spec, image_processor, f"{config.model_type} {layer} {config.vision_config.to_dict()}")
         self.reading = reading
         self.config = config
         self.network = reading.network(model)

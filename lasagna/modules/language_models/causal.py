@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from lasagna.core.batch import TextPreparation
+from lasagna.core.processors import TextProcessor
 from lasagna.errors import ConfigError
 from lasagna.modules.base import FeatureSpec, LanguageModel
 from lasagna.modules.decoding.cache import whole_cache
@@ -33,7 +33,7 @@ from lasagna.modules.tiny.projector import ImageProjector, check_grid
 
 
 @dataclass(frozen=True)
-class TokenizerPreparation:
+class TokenizerTextProcessor:
     """A transformers tokeniser that repeats the image token as often as an image costs.
 
     Args:
@@ -139,9 +139,9 @@ class CausalLanguageModel(LanguageModel):
         return int(self.llm.config.get_text_config().hidden_size)
 
     @property
-    def preparation(self) -> TextPreparation:
+    def text_processor(self) -> TextProcessor:
         """The tokeniser with the image in its place."""
-        return self._preparation
+        return self._text_processor
 
     def build(self, features: FeatureSpec, special_tokens: Sequence[str]) -> None:
         """Make the layers, load pretrained weights and add tokens.
@@ -163,7 +163,7 @@ class CausalLanguageModel(LanguageModel):
         grow_tables(self.llm, tokenizer, fresh, self.new_tokens)
         self.projector = ImageProjector(features.channels[0], self.hidden_size, self.image_grid)
         self.image_token_id = tokenizer.convert_tokens_to_ids(special_tokens[2])
-        self._preparation = TokenizerPreparation(
+        self._text_processor = TokenizerTextProcessor(
             tokenizer=tokenizer,
             image_token=special_tokens[2],
             image_tokens=self.image_grid[0] * self.image_grid[1],

@@ -36,14 +36,14 @@ def read_config(model: str | dict[str, Any], download: bool = False, argument: s
     if isinstance(model, dict):
         try:
             return AutoConfig.for_model(**model)
-        except (ValueError, TypeError, KeyError) as fault:
+        except (ValueError, TypeError, KeyError) as error:
             raise ConfigError(
-                f"{argument}: these settings make no config ({_short(fault)}); give a model_type"
-            ) from fault
+                f"{argument}: these settings make no config ({_short(error)}); give a model_type"
+            ) from error
     try:
         return AutoConfig.from_pretrained(model, local_files_only=not download)
-    except (OSError, ValueError) as fault:
-        raise ConfigError(_absent(argument, model, fault)) from fault
+    except (OSError, ValueError) as error:
+        raise ConfigError(_absent(argument, model, error)) from error
 
 
 def find_folder(model: str, download: bool = False, argument: str = "model") -> Path:
@@ -61,8 +61,8 @@ def find_folder(model: str, download: bool = False, argument: str = "model") -> 
         return Path(model)
     try:
         found = snapshot_download(model, allow_patterns=["*.json", "*.safetensors"], local_files_only=not download)
-    except (OSError, ValueError) as fault:
-        raise ConfigError(_absent(argument, model, fault)) from fault
+    except (OSError, ValueError) as error:
+        raise ConfigError(_absent(argument, model, error)) from error
     return Path(found)
 
 
@@ -92,8 +92,8 @@ def read_model(
             return kind.from_config(config, dtype=dtype)
         extra = {} if quantization is None else {"quantization_config": bits(quantization)}
         return kind.from_pretrained(model, dtype=dtype, local_files_only=not download, **extra)
-    except (OSError, ValueError) as fault:
-        raise ConfigError(_unusable(kind.__name__, model, config.model_type, fault)) from fault
+    except (OSError, ValueError) as error:
+        raise ConfigError(_unusable(kind.__name__, model, config.model_type, error)) from error
 
 
 def outline(kind: Any, config: Any, model: str | dict[str, Any]) -> Any:  # noqa: ANN401
@@ -110,8 +110,8 @@ def outline(kind: Any, config: Any, model: str | dict[str, Any]) -> Any:  # noqa
     try:
         with torch.device("meta"):
             return kind.from_config(config)
-    except ValueError as fault:
-        raise ConfigError(_unusable(kind.__name__, model, config.model_type, fault)) from fault
+    except ValueError as error:
+        raise ConfigError(_unusable(kind.__name__, model, config.model_type, error)) from error
 
 
 def read_tokenizer(name: str, download: bool = False) -> PreTrainedTokenizerBase:
@@ -128,8 +128,8 @@ def read_tokenizer(name: str, download: bool = False) -> PreTrainedTokenizerBase
         return build_tokenizer(packaged_words())
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=not download)
-    except (OSError, ValueError) as fault:
-        raise ConfigError(_absent("tokenizer", name, fault)) from fault
+    except (OSError, ValueError) as error:
+        raise ConfigError(_absent("tokenizer", name, error)) from error
     if tokenizer.eos_token_id is None:
         raise ConfigError(f"tokenizer: {name!r} has no end token, which answers need; give one that has")
     if tokenizer.pad_token_id is None:
@@ -226,19 +226,19 @@ def _to_mean(model: PreTrainedModel, fresh: Sequence[int]) -> None:
         table[list(fresh)] = table[kept].float().mean(0).to(table.dtype)
 
 
-def _unusable(kind: str, model: str | dict[str, Any], model_type: str, fault: Exception) -> str:
-    if "Unrecognized configuration class" in str(fault):
+def _unusable(kind: str, model: str | dict[str, Any], model_type: str, error: Exception) -> str:
+    if "Unrecognized configuration class" in str(error):
         name = "it" if isinstance(model, dict) else repr(model)
         return f"model: {name} is a {model_type!r}, which is no {_KINDS.get(kind, kind)}; give a model of another type"
     if isinstance(model, dict):
-        return f"model: these settings make no model ({_short(fault)}); give sizes that go together"
-    return _absent("model", model, fault)
+        return f"model: these settings make no model ({_short(error)}); give sizes that go together"
+    return _absent("model", model, error)
 
 
-def _absent(argument: str, name: str, fault: Exception) -> str:
+def _absent(argument: str, name: str, error: Exception) -> str:
     where = "is not complete" if Path(name).is_dir() else "is neither a folder here nor in the hub's local cache"
-    return f"{argument}: {name!r} {where} ({_short(fault)}); give a folder, or allow fetching by download: true"
+    return f"{argument}: {name!r} {where} ({_short(error)}); give a folder, or allow fetching by download: true"
 
 
-def _short(fault: Exception) -> str:
-    return (str(fault).strip().splitlines() or [type(fault).__name__])[0][:160]
+def _short(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from lasagna.core.batch import ImagePreparation, TextPreparation
+from lasagna.core.processors import ImageProcessor, TextProcessor
 from lasagna.modules.base import FeatureSpec, LanguageModel, VisualTower
 from lasagna.modules.checkpoints.files import fill, read_state
 from lasagna.modules.decoding.cache import whole_cache
@@ -21,9 +21,9 @@ from lasagna.modules.language_models.lora import LoRA
 from lasagna.modules.language_models.pretrained import Quantization, check_quantization
 from lasagna.modules.llava.llama import check_rows, make_llama, renew_positions, warn_of_unknown
 from lasagna.modules.llava.settings import find_tower, read_settings
-from lasagna.modules.llava.text_preparation import LlavaPreparation, added_tokens
+from lasagna.modules.llava.text_processor import LlavaTextProcessor, added_tokens
 from lasagna.modules.llava.tokenizer import read_tokenizer
-from lasagna.modules.llava.tower import PatchMap, read_tower, tower_preparation
+from lasagna.modules.llava.tower import PatchMap, read_tower, tower_processor
 
 _PROJECTOR = ("model.mm_projector.weight", "model.mm_projector.bias")
 
@@ -84,14 +84,14 @@ class LlavaV1(LanguageModel):
         return int(self.settings["hidden_size"])
 
     @property
-    def preparation(self) -> TextPreparation:
+    def text_processor(self) -> TextProcessor:
         """The tokeniser with the image in its place."""
-        return self._preparation
+        return self._text_processor
 
     @property
-    def tower_preparation(self) -> ImagePreparation:
+    def tower_processor(self) -> ImageProcessor:
         """CLIP's preparation."""
-        return self._tower_preparation
+        return self._tower_processor
 
     def build(self, features: FeatureSpec, special_tokens: Sequence[str]) -> None:
         """Make the layers, load their weights and add tokens.
@@ -121,8 +121,10 @@ class LlavaV1(LanguageModel):
         self._freeze()
         # the image token stands behind all words, where embedding and head have no row
         length = self.max_length or int(self.llama.config.max_position_embeddings)
-        self._preparation = LlavaPreparation(tokenizer.with_tokens([image]), image, self.vision_tower.tokens, length)
-        self._tower_preparation = tower_preparation(place, self.vision_tower.side, self.centre_crop)
+        self._text_processor = LlavaTextProcessor(
+            tokenizer.with_tokens([image]), image, self.vision_tower.tokens, length
+        )
+        self._tower_processor = tower_processor(place, self.vision_tower.side, self.centre_crop)
 
     def embed_image(self, visual: Sequence[Tensor]) -> Tensor:
         """Turn the tower's pixels, the one tensor ``[b, 3, h, w]``, into ``[b, i, d]``."""
@@ -132,7 +134,7 @@ class LlavaV1(LanguageModel):
     @property
     def tower(self) -> VisualTower:
         """CLIP's patches as a map."""
-        return PatchMap(self.vision_tower, self.tower_preparation)
+        return PatchMap(self.vision_tower, self.tower_processor)
 
     def embed_map(self, features: Tensor) -> Tensor:
         """Turn the tower's map ``[b, c, h, w]`` into ``[b, i, d]``."""
@@ -141,7 +143,7 @@ class LlavaV1(LanguageModel):
 
     def embed(self, input_ids: Tensor, image_vectors: Tensor) -> Tensor:
         """Embed rows of tokens ``[r, t]``, with ``[r, i, d]`` at their image tokens."""
-        places = input_ids == self._preparation.image_token_id
+        places = input_ids == self._text_processor.image_token_id
         words: Tensor = self.llama.get_input_embeddings()(input_ids.masked_fill(places, 0))
         return words.masked_scatter(places[..., None], image_vectors.to(words.dtype)[places.any(1)])
 

@@ -130,15 +130,15 @@ def read_tokenizer(folder: Path) -> LlavaTokenizer:
     """
     try:
         from sentencepiece import SentencePieceProcessor
-    except ImportError as fault:
-        raise CheckpointError('LlavaV1 needs the package sentencepiece; install "lasagna[llava]"') from fault
+    except ImportError as error:
+        raise CheckpointError('LlavaV1 needs the package sentencepiece; install "lasagna[llava]"') from error
     path = folder / "tokenizer.model"
     if not path.is_file():
         raise CheckpointError(f"folder: {str(folder)!r} has no tokenizer.model; give the checkpoint's whole folder")
     try:
         pieces = SentencePieceProcessor(model_file=str(path))
-    except (OSError, RuntimeError) as fault:
-        raise CheckpointError(f"folder: {path} is no sentencepiece model ({fault}); fetch it again") from fault
+    except (OSError, RuntimeError) as error:
+        raise CheckpointError(f"folder: {path} is no sentencepiece model ({error}); fetch it again") from error
     extra = folder / "added_tokens.json"
     listed = read_json(extra) if extra.is_file() else {}
     first = pieces.get_piece_size()

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from lasagna.core.batch import ImagePreparation
+from lasagna.core.processors import ImageProcessor
 from lasagna.errors import CheckpointError
 from lasagna.modules.base import FeatureSpec, VisualTower
 from lasagna.modules.checkpoints.files import fill, read_json, read_state
-from lasagna.modules.image_processors import CropPreparation, PadPreparation
+from lasagna.modules.image_processors import CropImageProcessor, PadImageProcessor
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -74,13 +74,13 @@ class PatchMap(VisualTower):
 
     Args:
         network: The tower.
-        preparation: What prepares its images.
+        image_processor: What prepares its images.
     """
 
-    def __init__(self, network: Tower, preparation: ImagePreparation) -> None:
+    def __init__(self, network: Tower, image_processor: ImageProcessor) -> None:
         covered = network.side // network.patch * network.patch
         # how deep the tower is shows in its weights
-        super().__init__(FeatureSpec((network.width,), (network.patch,), (covered, covered)), preparation, "")
+        super().__init__(FeatureSpec((network.width,), (network.patch,), (covered, covered)), image_processor, "")
         self.network = network
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ def read_tower(folder: Path, select_layer: int, dtype: torch.dtype | None = None
     return tower
 
 
-def tower_preparation(folder: Path, side: int, centre_crop: bool) -> ImagePreparation:
+def tower_processor(folder: Path, side: int, centre_crop: bool) -> ImageProcessor:
     """Return the preparation of a tower's images, with mean and deviation of its ``preprocessor_config.json``.
 
     Args:
@@ -124,7 +124,7 @@ def tower_preparation(folder: Path, side: int, centre_crop: bool) -> ImagePrepar
     mean = (float(red), float(green), float(blue))
     red, green, blue = settings.get("image_std", CLIP_STD)
     std = (float(red), float(green), float(blue))
-    return CropPreparation(side, mean, std) if centre_crop else PadPreparation((side, side), mean, std)
+    return CropImageProcessor(side, mean, std) if centre_crop else PadImageProcessor((side, side), mean, std)
 
 
 def tower_settings(folder: Path) -> dict[str, Any]:

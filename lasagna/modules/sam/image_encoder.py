@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from lasagna.modules.sam.layers import ChannelNorm, TwoLayers
+from lasagna.modules.sam.layers import LayerNorm2d, MLPBlock
 from lasagna.modules.sam.sizes import SamSize
 
 BAND = 4
@@ -90,9 +90,9 @@ class ImageNetwork(nn.Module):
         self.blocks = nn.ModuleList([_Block(size, block in size.global_blocks) for block in range(size.depth)])
         self.neck = nn.Sequential(
             nn.Conv2d(size.embed_dim, size.out_channels, 1, bias=False),
-            ChannelNorm(size.out_channels),
+            LayerNorm2d(size.out_channels),
             nn.Conv2d(size.out_channels, size.out_channels, 3, padding=1, bias=False),
-            ChannelNorm(size.out_channels),
+            LayerNorm2d(size.out_channels),
         )
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -124,7 +124,7 @@ class _Block(nn.Module):
         self.norm1 = nn.LayerNorm(size.embed_dim, eps=1e-6)
         self.attn = RelativeAttention(size.embed_dim, size.heads, size.grid if whole else size.window)
         self.norm2 = nn.LayerNorm(size.embed_dim, eps=1e-6)
-        self.mlp = TwoLayers(size.embed_dim, size.mlp_dim, nn.functional.gelu)
+        self.mlp = MLPBlock(size.embed_dim, size.mlp_dim, nn.functional.gelu)
 
     def forward(self, cells: Tensor) -> Tensor:
         cells = cells + self._attend(self.norm1(cells))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 
-class ChannelNorm(nn.Module):
+class LayerNorm2d(nn.Module):
     """Layer norm over the channels of a map ``[b, c, h, w]``.
 
     Args:
@@ -29,7 +29,7 @@ class ChannelNorm(nn.Module):
         return nn.functional.layer_norm(places, self.weight.shape, self.weight, self.bias, 1e-6)
 
 
-class TwoLayers(nn.Module):
+class MLPBlock(nn.Module):
     """Two linear layers with a bend between them.
 
     Args:
@@ -38,19 +38,19 @@ class TwoLayers(nn.Module):
         bend: The activation.
     """
 
-    def __init__(self, width: int, hidden: int, bend: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, width: int, hidden: int, activation: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.lin1 = nn.Linear(width, hidden)
         self.lin2 = nn.Linear(hidden, width)
-        self.bend = bend
+        self.activation = activation
 
     def forward(self, values: Tensor) -> Tensor:
         """Change values ``[..., d]``; same shape."""
-        changed: Tensor = self.lin2(self.bend(self.lin1(values)))
+        changed: Tensor = self.lin2(self.activation(self.lin1(values)))
         return changed
 
 
-class Layers(nn.Module):
+class MLP(nn.Module):
     """Linear layers with ReLU between them.
 
     Args:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lasagna.modules.sam.cell_attention import double, draw, read_cells, write_cells
-from lasagna.modules.sam.layers import ChannelNorm, Layers, TwoLayers
+from lasagna.modules.sam.layers import MLP, LayerNorm2d, MLPBlock
 from lasagna.modules.sam.sizes import SamHeadSize
 
 
@@ -122,7 +122,7 @@ class _TwoWayBlock(nn.Module):
         self.norm1 = nn.LayerNorm(width)
         self.cross_attn_token_to_image = Attention(width, heads, width // 2)
         self.norm2 = nn.LayerNorm(width)
-        self.mlp = TwoLayers(width, size.mlp_dim, nn.functional.relu)
+        self.mlp = MLPBlock(width, size.mlp_dim, nn.functional.relu)
         self.norm3 = nn.LayerNorm(width)
         self.norm4 = nn.LayerNorm(width)
         self.cross_attn_image_to_token = Attention(width, heads, width // 2)
@@ -158,12 +158,12 @@ class MaskDecoder(nn.Module):
         self.mask_tokens = nn.Embedding(size.masks, width)
         self.output_upscaling = nn.Sequential(
             nn.ConvTranspose2d(width, width // 4, 2, stride=2),
-            ChannelNorm(width // 4),
+            LayerNorm2d(width // 4),
             nn.GELU(),
             nn.ConvTranspose2d(width // 4, width // 8, 2, stride=2),
             nn.GELU(),
         )
-        self.output_hypernetworks_mlps = nn.ModuleList([Layers(width, width, width // 8, 3)])
+        self.output_hypernetworks_mlps = nn.ModuleList([MLP(width, width, width // 8, 3)])
 
     @property
     def tokens_before(self) -> tuple[nn.Embedding, ...]:
@@ -201,7 +201,7 @@ class MaskDecoder(nn.Module):
         """Double the map twice, ``[n, p, d]`` to ``[n, p, 4, 4, d/8]``, and take up a finer map, if any, each time."""
         first, norm, _, second, _ = self.output_upscaling
         assert isinstance(first, nn.ConvTranspose2d)
-        assert isinstance(norm, ChannelNorm)
+        assert isinstance(norm, LayerNorm2d)
         assert isinstance(second, nn.ConvTranspose2d)
         once = double(cells, first)
         once = nn.functional.gelu(norm.last(once + finer[0] if finer else once))
@@ -223,6 +223,6 @@ class MaskNetwork(MaskDecoder):
     def __init__(self, size: SamHeadSize, recompute: bool = False) -> None:
         super().__init__(size, recompute)
         width = size.prompt_dim
-        others = [Layers(width, width, width // 8, 3).requires_grad_(False) for _ in range(size.masks - 1)]
+        others = [MLP(width, width, width // 8, 3).requires_grad_(False) for _ in range(size.masks - 1)]
         self.output_hypernetworks_mlps.extend(others)
-        self.iou_prediction_head = Layers(width, size.iou_dim, size.masks, size.iou_depth).requires_grad_(False)
+        self.iou_prediction_head = MLP(width, size.iou_dim, size.masks, size.iou_depth).requires_grad_(False)

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from lasagna.modules.sam.layers import ChannelNorm
+from lasagna.modules.sam.layers import LayerNorm2d
 from lasagna.modules.sam.sizes import SamHeadSize
 
 
@@ -50,10 +50,10 @@ class PromptNetwork(DensePrompts):
         self.not_a_point_embed = nn.Embedding(1, width)
         self.mask_downscaling = nn.Sequential(
             nn.Conv2d(1, narrow // 4, 2, stride=2),
-            ChannelNorm(narrow // 4),
+            LayerNorm2d(narrow // 4),
             nn.GELU(),
             nn.Conv2d(narrow // 4, narrow, 2, stride=2),
-            ChannelNorm(narrow),
+            LayerNorm2d(narrow),
             nn.GELU(),
             nn.Conv2d(narrow, width, 1),
         )

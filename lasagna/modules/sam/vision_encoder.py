@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lasagna.core.batch import ImagePreparation
+from lasagna.core.processors import ImageProcessor
 from lasagna.modules.base import FeatureSpec, VisionEncoder
-from lasagna.modules.image_processors import SamPreparation
+from lasagna.modules.image_processors import SamImageProcessor
 from lasagna.modules.sam.image_encoder import ImageNetwork
 from lasagna.modules.sam.sizes import PRESETS, SamSize, encoder_size
 from lasagna.modules.sam.weights import made_with, read_sam
@@ -62,9 +62,9 @@ class SamVisionEncoder(VisionEncoder):
         return FeatureSpec((sizes.out_channels,), (sizes.patch,), (sizes.image_size, sizes.image_size))
 
     @property
-    def preparation(self) -> ImagePreparation:
+    def image_processor(self) -> ImageProcessor:
         """Longest side to the input's size, SAM's mean and deviation, zeros at the right and bottom."""
-        return SamPreparation(self.sizes.image_size)
+        return SamImageProcessor(self.sizes.image_size)
 
     def build(self) -> None:
         """Make the layers and load the weights.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lasagna.modules.sam2.encoder import Sam2VisionEncoder
 from lasagna.modules.sam2.mask_head import Sam2MaskHead
 from lasagna.modules.sam2.sizes import Sam2Size
+from lasagna.modules.sam2.vision_encoder import Sam2VisionEncoder
 
 __all__ = ["Sam2MaskHead", "Sam2Size", "Sam2VisionEncoder"]

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from lasagna.core.batch import TextPreparation
+from lasagna.core.processors import TextProcessor
 from lasagna.modules.base import FeatureSpec, LanguageModel
 from lasagna.modules.decoding.cache import whole_cache
-from lasagna.modules.language_models.causal import TokenizerPreparation
+from lasagna.modules.language_models.causal import TokenizerTextProcessor
 from lasagna.modules.language_models.lora import LoRA
 from lasagna.modules.tiny.projector import ImageProjector, check_grid
-from lasagna.modules.tiny.text_preparation import WordPreparation
-from lasagna.modules.tiny.tokenizer import NO, YES, build_tokenizer
+from lasagna.modules.tiny.tokenizer import NO, YES, WordTextProcessor, build_tokenizer
 from lasagna.modules.tiny.weights import load_packaged, packaged_words
 
 HIDDEN, LAYERS, HEADS, MIDDLE = 128, 4, 4, 384
@@ -63,9 +62,9 @@ class TinyLanguageModel(LanguageModel):
         return HIDDEN
 
     @property
-    def preparation(self) -> TextPreparation:
+    def text_processor(self) -> TextProcessor:
         """The tokeniser with the image in its place."""
-        return self._preparation
+        return self._text_processor
 
     def build(self, features: FeatureSpec, special_tokens: Sequence[str]) -> None:
         """Make the layers, load pretrained weights and add tokens; the new ones start from ``<yes>`` and ``<no>``."""
@@ -131,7 +130,7 @@ class TinyLanguageModel(LanguageModel):
                     words[ids(token)] = words[ids(start)]
         self.image_token_id = ids(special_tokens[2])
         apart = not any(" " in token for token in special_tokens)
-        self._preparation = (WordPreparation if apart else TokenizerPreparation)(
+        self._text_processor = (WordTextProcessor if apart else TokenizerTextProcessor)(
             tokenizer=self.tokenizer,
             image_token=special_tokens[2],
             image_tokens=self.image_grid[0] * self.image_grid[1],

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from string import ascii_lowercase, digits, punctuation
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
+
+from lasagna.modules.language_models.causal import TokenizerTextProcessor
 
 PADDING, UNKNOWN, END, IMAGE, YES, NO = "<pad>", "<unk>", "<end>", "<image>", "<yes>", "<no>"
 RESERVED = (PADDING, UNKNOWN, END, IMAGE, YES, NO)
@@ -37,3 +40,25 @@ def build_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
         eos_token=END,
         additional_special_tokens=[IMAGE, YES, NO],
     )
+
+
+KEPT = 1 << 16
+"""How many words' token ids are kept."""
+
+
+@dataclass(frozen=True)
+class WordTextProcessor(TokenizerTextProcessor):
+    """Keeps the token ids of words, since those of a data set's names come again in every text.
+
+    That is right for a tokeniser that splits texts at blanks before all else, and none of whose tokens holds a blank or
+    takes one away beside it.
+    """
+
+    _known: dict[str, list[int]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def _ids(self, text: str) -> list[int]:
+        words, known = text.split(" "), self._known
+        if len(known) > KEPT:
+            known.clear()
+        known.update({word: super(WordTextProcessor, self)._ids(word) for word in set(words).difference(known)})
+        return [token for word in words for token in known[word]]

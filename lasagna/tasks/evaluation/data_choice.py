@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lasagna.core.config import Recipe, build
+from lasagna.core.config import Config, build
 from lasagna.datamodules import ShardDataModule
 from lasagna.datamodules.shards.manifest import MANIFEST_FILE
 from lasagna.datamodules.shards.remote import is_remote, refuse_commands
@@ -31,7 +31,7 @@ class DataChoice:
         split: Which of its splits is evaluated.
     """
 
-    recipe: Recipe
+    recipe: Config
     split: str
 
     def make(self) -> ShardDataModule:
@@ -43,8 +43,8 @@ class DataChoice:
         """
         try:
             data = build(deepcopy(self.recipe), ShardDataModule)
-        except CheckpointError as fault:
-            raise ConfigError(f"data: {fault}") from fault
+        except CheckpointError as error:
+            raise ConfigError(f"data: {error}") from error
         if not data.sources.get(self.split):
             there = [split for split, sources in data.sources.items() if sources]
             raise ConfigError(f"split: the data has no {self.split!r}; choose one of {', '.join(there) or 'none'}")
@@ -55,7 +55,7 @@ class DataChoice:
         return data
 
 
-def choose_data(data: str | None, split: str, trained: Recipe | None) -> DataChoice:
+def choose_data(data: str | None, split: str, trained: Config | None) -> DataChoice:
     """Find out what is evaluated.
 
     Args:
@@ -101,7 +101,7 @@ def _shards(shards: str) -> DataChoice:
     return DataChoice({"class_path": _CLASS, "init_args": {"test": sources}}, "test")
 
 
-def _read(file: Path) -> Recipe:
+def _read(file: Path) -> Config:
     from omegaconf import OmegaConf
     from yaml import YAMLError  # type: ignore[import-untyped]
 
@@ -109,8 +109,8 @@ def _read(file: Path) -> Recipe:
         config = OmegaConf.load(file)
         part: Any = config.get("data", config) if OmegaConf.is_dict(config) else {}  # type: ignore[arg-type]
         plain = OmegaConf.to_container(part, resolve=True) if OmegaConf.is_config(part) else None
-    except (YAMLError, UnicodeDecodeError, TypeError) as fault:
-        raise ConfigError(f"data: {str(file)!r} is no YAML of a datamodule ({fault})") from fault
+    except (YAMLError, UnicodeDecodeError, TypeError) as error:
+        raise ConfigError(f"data: {str(file)!r} is no YAML of a datamodule ({error})") from error
     if not isinstance(plain, dict) or not ({"class_path", "init_args"} & plain.keys()):
         raise ConfigError(f"data: {str(file)!r} has no class_path and init_args; see configs/data for examples")
     return {"class_path": plain.get("class_path", _CLASS), "init_args": plain.get("init_args") or {}}

@@ -14,27 +14,27 @@ from lasagna.core.plotting import dress, new_figure, save
 from lasagna.datamodules.shards.codec import record_key
 from lasagna.tasks.evaluation.calibration import draw_reliability
 from lasagna.tasks.evaluation.predictions import StoredLines, read_lines
-from lasagna.tasks.evaluation.scoring import Judged, Outcome, rows_of
+from lasagna.tasks.evaluation.scoring import EvaluationResult, RankedAnswer, rows_of
 from lasagna.tasks.visualization.answer import truth_entries
-from lasagna.tasks.visualization.contact_sheet import Case, contact_sheet
+from lasagna.tasks.visualization.contact_sheet import Example, contact_sheet
 
 _MOST_CATEGORIES = 60
 
 
-def choose(judged: Sequence[Judged]) -> dict[str, Judged]:
+def choose(judged: Sequence[RankedAnswer]) -> dict[str, RankedAnswer]:
     """Return the best, the middle and the worst answer; fewer where there are fewer."""
     order = sorted(judged)
     if not order:
         return {}
     places = {"best": len(order) - 1, "median": (len(order) - 1) // 2, "worst": 0}
-    chosen: dict[str, Judged] = {}
+    chosen: dict[str, RankedAnswer] = {}
     for name, place in places.items():
         if order[place] not in chosen.values():
             chosen[name] = order[place]
     return chosen
 
 
-def draw_cases(outcome: Outcome, lines: StoredLines, folder: Path, picture: Path) -> bool:
+def draw_cases(outcome: EvaluationResult, lines: StoredLines, folder: Path, picture: Path) -> bool:
     """Draw the best, the middle and the worst answer of a pass.
 
     Args:
@@ -54,7 +54,7 @@ def draw_cases(outcome: Outcome, lines: StoredLines, folder: Path, picture: Path
     return True
 
 
-def draw_categories(outcome: Outcome, picture: Path) -> bool:
+def draw_categories(outcome: EvaluationResult, picture: Path) -> bool:
     """Draw the IoU of each category, the worst on top; returns whether there are any."""
     values = {name: value for name, value in outcome.categories.items() if not math.isnan(value)}
     if not values:
@@ -72,7 +72,7 @@ def draw_categories(outcome: Outcome, picture: Path) -> bool:
     return True
 
 
-def draw_presence(outcomes: Sequence[Outcome], picture: Path) -> bool:
+def draw_presence(outcomes: Sequence[EvaluationResult], picture: Path) -> bool:
     """Draw recall and false-positive rate of each pass; returns whether there are any.
 
     Of a model that looks, the two lie apart; of one that goes by words, they come together on the control lists, and
@@ -96,7 +96,7 @@ def draw_presence(outcomes: Sequence[Outcome], picture: Path) -> bool:
     return True
 
 
-def draw_decisions(outcomes: Sequence[Outcome], picture: Path) -> bool:
+def draw_decisions(outcomes: Sequence[EvaluationResult], picture: Path) -> bool:
     """Draw how far presence scores mean what they say, for each pass; returns whether there are any."""
     found = {
         outcome.one.name: (
@@ -111,7 +111,7 @@ def draw_decisions(outcomes: Sequence[Outcome], picture: Path) -> bool:
     return bool(found)
 
 
-def presence_rates(outcome: Outcome) -> tuple[float, float] | None:
+def presence_rates(outcome: EvaluationResult) -> tuple[float, float] | None:
     """Return the share of names called present of those that are there and of those that are not, or None."""
     if not outcome.presence:
         return None
@@ -120,7 +120,9 @@ def presence_rates(outcome: Outcome) -> tuple[float, float] | None:
     return (hits / there if there else math.nan, alarms / absent if absent else math.nan)
 
 
-def _cases(outcome: Outcome, chosen: dict[str, Judged], lines: StoredLines, folder: Path) -> dict[str, Case]:
+def _cases(
+    outcome: EvaluationResult, chosen: dict[str, RankedAnswer], lines: StoredLines, folder: Path
+) -> dict[str, Example]:
     one, cases = outcome.one, {}
     keys = {judged.key for judged in chosen.values()}
     for raw in one.raw():
@@ -131,7 +133,7 @@ def _cases(outcome: Outcome, chosen: dict[str, Judged], lines: StoredLines, fold
             if judged.key == asked.record.key:
                 dialogue, answers = rows[judged.row]
                 answer, worded = answers[one.decodings[0]], dialogue.kind == "question"
-                cases[name] = Case(
+                cases[name] = Example(
                     image=one.picture(asked.record),
                     query=", ".join(dialogue.query),
                     entries=answer.entries,
@@ -160,7 +162,7 @@ class Figures:
     answers: dict[str, str] = field(default_factory=dict)
 
 
-def draw_figures(outcomes: Sequence[Outcome], out: Path, predictions: Path) -> Figures:
+def draw_figures(outcomes: Sequence[EvaluationResult], out: Path, predictions: Path) -> Figures:
     """Draw all pictures.
 
     Args:

@@ -18,7 +18,7 @@ import numpy as np
 from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.core.locks import held
 from lasagna.core.masks import BoolMask, RLEMask
-from lasagna.core.overlaps import TopMap
+from lasagna.core.overlaps import OverlapMap
 from lasagna.errors import ConfigError
 from lasagna.tasks.callbacks.run_facts import write_json
 from lasagna.tasks.metrics.mean_iou import top_of
@@ -53,8 +53,8 @@ def read_header(folder: Path) -> dict[str, Any]:
         header = json.loads(file.read_text(encoding="utf-8"))
         if header["format"] != FORMAT:
             raise ValueError(f"its format is {header['format']}, expected {FORMAT}")
-    except (OSError, ValueError, KeyError, TypeError) as fault:
-        raise ConfigError(f"predictions: {str(folder)!r} holds no evaluation that can be read ({fault})") from fault
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"predictions: {str(folder)!r} holds no evaluation that can be read ({error})") from error
     return dict(header)
 
 
@@ -207,7 +207,7 @@ def from_json(stored: Mapping[str, Any], size: tuple[int, int]) -> Answer:
         RecordError: If a mask is none, or of another size.
         KeyError, TypeError, ValueError: If it is otherwise no stored answer.
     """
-    entries, top = [], TopMap(size)
+    entries, top = [], OverlapMap(size)
     for rank, entry in enumerate(stored["entries"]):
         entries.append(_answered(entry, size))
         mask = entries[-1].mask if entry.get("top") is None else _decoded(entry["top"], size)

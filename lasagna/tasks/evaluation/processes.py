@@ -17,11 +17,11 @@ import torch
 
 from lasagna.core.locks import locked
 from lasagna.datamodules.shards.codec import record_key
-from lasagna.datamodules.shards.reader import Share
+from lasagna.datamodules.shards.reader import ShardSplit
 from lasagna.errors import LasagnaError
 from lasagna.tasks.evaluation.answering import Job, answer_all, header_of, own_device
-from lasagna.tasks.evaluation.passes import Pass
 from lasagna.tasks.evaluation.predictions import HEADER, Place, begin, check_free, join, predictions_files, read_lines
+from lasagna.tasks.evaluation.runs import EvaluationRun
 
 PATIENCE = 1800.0
 """Seconds without any new answer after which the others are given up."""
@@ -52,7 +52,7 @@ def answer_first(job: Job, processes: int) -> dict[str, Any]:
     return header
 
 
-def answer_further(job: Job, share: Share) -> dict[str, Any]:
+def answer_further(job: Job, share: ShardSplit) -> dict[str, Any]:
     """Answer a part of an evaluation that the first process begins; return the header.
 
     Args:
@@ -76,7 +76,7 @@ def _shared(job: Job, processes: int) -> Job:
     return replace(job, processes=processes, device=own_device(job.device, int(os.environ.get("LOCAL_RANK", "0"))))
 
 
-def _wait_for_answers(job: Job, passes: Sequence[Pass]) -> None:
+def _wait_for_answers(job: Job, passes: Sequence[EvaluationRun]) -> None:
     """Wait until all records have answers, whoever gives them."""
     awaited = _missing(job, passes)
 
@@ -95,7 +95,7 @@ def _wait_for_answers(job: Job, passes: Sequence[Pass]) -> None:
     _wait(complete, sizes, lambda: f"{len(awaited)} records of other processes have no answers in {job.out}")
 
 
-def _missing(job: Job, passes: Sequence[Pass]) -> set[Place]:
+def _missing(job: Job, passes: Sequence[EvaluationRun]) -> set[Place]:
     done: Collection[Place] = read_lines(job.out)
     return {
         (one.name, record_key(raw))
@@ -149,11 +149,11 @@ def answer_together(job: Job, processes: int) -> int:
         futures = [pool.submit(_part, shared, part, torch.get_num_threads()) for part in range(processes)]
         try:
             return sum(future.result() for future in futures)
-        except BrokenProcessPool as fault:
+        except BrokenProcessPool as error:
             raise LasagnaError(
                 f"processes: one of {processes} was ended from outside, perhaps for want of memory; give the same "
                 "command with fewer, and it goes on"
-            ) from fault
+            ) from error
 
 
 def _part(job: Job, part: int, threads: int) -> int:

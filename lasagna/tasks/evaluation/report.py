@@ -11,7 +11,7 @@ from lasagna.core.pages import figure, number, plain, table, to_page
 from lasagna.tasks.callbacks.run_facts import write_json
 from lasagna.tasks.callbacks.summary import SCORES, print_scores
 from lasagna.tasks.evaluation.figures import Figures, draw_figures, presence_rates
-from lasagna.tasks.evaluation.scoring import Outcome
+from lasagna.tasks.evaluation.scoring import EvaluationResult
 from lasagna.tasks.metrics import PROTOCOLS, Quantity, quantity_of
 
 MAIN = (
@@ -23,7 +23,7 @@ MAIN = (
 _FIRST = ("miou", "giou", "ciou", "presence_f1", "vqa_accuracy")
 
 
-def main_scores(outcomes: Sequence[Outcome]) -> list[str]:
+def main_scores(outcomes: Sequence[EvaluationResult]) -> list[str]:
     """Return a row for each source, in a table with those that have the same scores; of the first way of decoding."""
     groups: dict[tuple[str, ...], list[list[str]]] = {}
     for outcome in outcomes:
@@ -36,7 +36,7 @@ def main_scores(outcomes: Sequence[Outcome]) -> list[str]:
     return [line for rank, lines in enumerate(tables) for line in ([""] if rank else []) + lines]
 
 
-def all_scores(outcome: Outcome) -> list[str]:
+def all_scores(outcome: EvaluationResult) -> list[str]:
     """Return a table with a row for each score of a source, and a column for each way of decoding."""
     values: dict[tuple[str, str, str], dict[str, float]] = {}
     for key, value in outcome.scores.items():
@@ -44,7 +44,7 @@ def all_scores(outcome: Outcome) -> list[str]:
             quantity, protocol, part, way = _apart(key)
             values.setdefault((quantity, protocol, part), {})[way] = value
     used = {way for found in values.values() for way in found}
-    ways = [way for way in ("ordered", "free", "given") if way in used]
+    ways = [way for way in ("ordered", "free", "teacher_forced") if way in used]
     head = ["score", "protocol", *(ways if len(ways) > 1 else ["value"]), "what it is"]
     rows = [
         [
@@ -63,7 +63,7 @@ def arrow(key: str) -> str:
     return "↑" if _quantity(key).higher_is_better else "↓"
 
 
-def _main(outcome: Outcome, key: str) -> str | None:
+def _main(outcome: EvaluationResult, key: str) -> str | None:
     """Return the key that a main score has in a source, or None."""
     return next((known for known in (key, f"{key}/free") if known in outcome.scores), None)
 
@@ -72,7 +72,7 @@ def _apart(key: str) -> tuple[str, str, str, str]:
     """Return quantity, protocol, part and way of decoding of a key."""
     quantity, protocol, *parts = key.split("/")
     free = parts[:1] == ["free"]
-    way = "free" if free else "given" if protocol == "teacher-forced" else "ordered"
+    way = "free" if free else "teacher_forced" if protocol == "teacher-forced" else "ordered"
     return quantity, protocol, " ".join(parts[free:]), way
 
 
@@ -94,7 +94,7 @@ def _quantity(key: str) -> Quantity:
 _MOST = 12
 
 
-def to_markdown(outcomes: Sequence[Outcome], header: Mapping[str, Any], figures: Figures) -> str:
+def to_markdown(outcomes: Sequence[EvaluationResult], header: Mapping[str, Any], figures: Figures) -> str:
     """Return the report: what was asked, the main scores, a section for each source, and what concerns all.
 
     Args:
@@ -133,7 +133,7 @@ def _cuts(thresholds: float | Mapping[str, float]) -> str:
     return f"{values[0]:.3g}" if len(values) == 1 else ", ".join(f"{name} {each[name]:.3g}" for name in sorted(each))
 
 
-def _section(outcome: Outcome, figures: Figures) -> list[str]:
+def _section(outcome: EvaluationResult, figures: Figures) -> list[str]:
     """Return what there is to say about one source."""
     name = plain(outcome.one.name)
     parts = ["", f"## {name}", "", *all_scores(outcome)]
@@ -145,7 +145,7 @@ def _section(outcome: Outcome, figures: Figures) -> list[str]:
     return parts + _confusion(outcome, name)
 
 
-def _confusion(outcome: Outcome, name: str) -> list[str]:
+def _confusion(outcome: EvaluationResult, name: str) -> list[str]:
     if not outcome.presence:
         return []
     wrong = {asked: counts for asked, counts in outcome.presence.items() if counts[1] or counts[2]}
@@ -164,7 +164,7 @@ def _told(wrong: int) -> str:
     return f"{wrong} names were decided wrongly somewhere" + (f"; the {_MOST} worst:" if wrong > _MOST else ":")
 
 
-def _presence(outcomes: Sequence[Outcome], figures: Figures) -> list[str]:
+def _presence(outcomes: Sequence[EvaluationResult], figures: Figures) -> list[str]:
     rows = []
     for outcome in outcomes:
         if (rates := presence_rates(outcome)) is not None:
@@ -186,7 +186,7 @@ def _presence(outcomes: Sequence[Outcome], figures: Figures) -> list[str]:
     return parts
 
 
-def _faults(outcomes: Sequence[Outcome]) -> list[str]:
+def _faults(outcomes: Sequence[EvaluationResult]) -> list[str]:
     rows = [
         [outcome.one.name, decoding, fault, str(count)]
         for outcome in outcomes
@@ -195,7 +195,7 @@ def _faults(outcomes: Sequence[Outcome]) -> list[str]:
     return table(["asked of", "decoding", "fault", "how often"], rows) if rows else ["No answer had a fault."]
 
 
-def _protocols(outcomes: Sequence[Outcome]) -> list[str]:
+def _protocols(outcomes: Sequence[EvaluationResult]) -> list[str]:
     used = sorted({key.split("/")[1] for outcome in outcomes for key in outcome.scores if "/" in key})
     return [f"- **{name}**: {PROTOCOLS.get(name, 'a rule of the task that was evaluated')}" for name in used]
 
@@ -203,7 +203,7 @@ def _protocols(outcomes: Sequence[Outcome]) -> list[str]:
 TITLE = "Evaluation"
 
 
-def write_report(outcomes: Sequence[Outcome], header: Mapping[str, Any], out: Path, predictions: Path) -> None:
+def write_report(outcomes: Sequence[EvaluationResult], header: Mapping[str, Any], out: Path, predictions: Path) -> None:
     """Write and print what came of an evaluation.
 
     Args:
@@ -223,12 +223,14 @@ def write_report(outcomes: Sequence[Outcome], header: Mapping[str, Any], out: Pa
     print(f"written to {out}: report.html, report.md and their pictures, {SCORES}")
 
 
-def named_scores(outcomes: Sequence[Outcome], split: str) -> dict[str, float]:
+def named_scores(outcomes: Sequence[EvaluationResult], split: str) -> dict[str, float]:
     """Return all scores as split/pass/key."""
     return {f"{split}/{outcome.one.name}/{key}": value for outcome in outcomes for key, value in outcome.scores.items()}
 
 
-def _content(outcomes: Sequence[Outcome], header: Mapping[str, Any], scores: Mapping[str, float]) -> dict[str, Any]:
+def _content(
+    outcomes: Sequence[EvaluationResult], header: Mapping[str, Any], scores: Mapping[str, float]
+) -> dict[str, Any]:
     finite = {name: value if math.isfinite(value) else None for name, value in scores.items()}
     records = {outcome.one.name: outcome.records for outcome in outcomes}
     about = {name: header[name] for name in ("checkpoint", "weights", "seed", "limit", "thresholds", "versions")}

@@ -18,8 +18,8 @@ from lasagna.core.prompt_format import normalise
 from lasagna.datamodules.shards.codec import record_key
 from lasagna.errors import ConfigError, RecordError
 from lasagna.tasks import Reasoning, Referring, Semantic, Task
-from lasagna.tasks.evaluation.passes import Asked, Pass
 from lasagna.tasks.evaluation.predictions import StoredLines, from_json, read_lines
+from lasagna.tasks.evaluation.runs import EvaluationRun, EvaluationSample
 from lasagna.tasks.metrics import (
     Decoding,
     DialogueMetric,
@@ -67,7 +67,7 @@ Answered = tuple[Dialogue, dict[Decoding, Answer]]
 
 
 @dataclass(frozen=True, order=True)
-class Judged:
+class RankedAnswer:
     """How good one answer is.
 
     Args:
@@ -82,7 +82,7 @@ class Judged:
 
 
 @dataclass
-class Outcome:
+class EvaluationResult:
     """What came of one pass.
 
     Args:
@@ -98,10 +98,10 @@ class Outcome:
         categories: Category to IoU, where the task has categories.
     """
 
-    one: Pass
+    one: EvaluationRun
     scores: dict[str, float] = field(default_factory=dict)
     records: int = 0
-    judged: list[Judged] = field(default_factory=list)
+    judged: list[RankedAnswer] = field(default_factory=list)
     presence: dict[str, list[int]] = field(default_factory=dict)
     confused: Counter[tuple[str, str]] = field(default_factory=Counter)
     decisions: list[tuple[float, bool]] = field(default_factory=list)
@@ -109,7 +109,7 @@ class Outcome:
     categories: dict[str, float] = field(default_factory=dict)
 
 
-def score_passes(passes: Sequence[Pass], folder: Path) -> list[Outcome]:
+def score_passes(passes: Sequence[EvaluationRun], folder: Path) -> list[EvaluationResult]:
     """Score all passes; those that have nothing to ask drop out.
 
     Raises:
@@ -123,7 +123,7 @@ def score_passes(passes: Sequence[Pass], folder: Path) -> list[Outcome]:
     return [outcome for outcome in outcomes if outcome.records]
 
 
-def score_pass(one: Pass, lines: StoredLines, folder: Path) -> Outcome:
+def score_pass(one: EvaluationRun, lines: StoredLines, folder: Path) -> EvaluationResult:
     """Score one pass.
 
     Args:
@@ -134,7 +134,7 @@ def score_pass(one: Pass, lines: StoredLines, folder: Path) -> Outcome:
     Raises:
         ConfigError: If a record has no answers, or answers to other questions.
     """
-    outcome, metrics = Outcome(one), metrics_for(one)
+    outcome, metrics = EvaluationResult(one), metrics_for(one)
     for asked, rows in stored_rows(one, lines, folder):
         outcome.records += 1
         for row, (dialogue, answers) in enumerate(rows):
@@ -144,7 +144,7 @@ def score_pass(one: Pass, lines: StoredLines, folder: Path) -> Outcome:
                 outcome.faults.update((decoding, fault) for fault in answer.faults)
             first = answers[one.decodings[0]]
             if (value := quality(dialogue, first)) is not None:
-                outcome.judged.append(Judged(value, asked.record.key, row))
+                outcome.judged.append(RankedAnswer(value, asked.record.key, row))
             _count_presence(outcome, dialogue, first)
     if outcome.records:
         outcome.scores = {key: float(value) for key, value in metrics.compute().items()}
@@ -152,7 +152,9 @@ def score_pass(one: Pass, lines: StoredLines, folder: Path) -> Outcome:
     return outcome
 
 
-def stored_rows(one: Pass, lines: StoredLines, folder: Path) -> Iterator[tuple[Asked, list[Answered]]]:
+def stored_rows(
+    one: EvaluationRun, lines: StoredLines, folder: Path
+) -> Iterator[tuple[EvaluationSample, list[Answered]]]:
     """Yield each record of a pass with its dialogues and the answers to them, in the order of the data."""
     missing = []
     for raw in one.raw():
@@ -171,7 +173,7 @@ def stored_rows(one: Pass, lines: StoredLines, folder: Path) -> Iterator[tuple[A
         )
 
 
-def metrics_for(one: Pass) -> MetricCollection:
+def metrics_for(one: EvaluationRun) -> MetricCollection:
     """Return the metrics of a pass: its task's own, and those of further protocols."""
     categories = one.source.manifest.categories
     metrics = list(one.task.metrics(categories).values())
@@ -188,14 +190,14 @@ def _further(task: Task, categories: tuple[str, ...], decoding: Decoding) -> lis
         own = [metric for metric in Semantic(free_decoding=True).metrics(categories).values()]
         ours = [metric for metric in own if isinstance(metric, DialogueMetric) and metric.decoding == decoding]
         return [*ours, ReferenceMeanIoU(categories, decoding), MMSegMeanIoU(categories, decoding)]
-    if decoding == "forced":
+    if decoding == "teacher_forced":
         return [TeacherForcedIoU()]
     if isinstance(task, Referring | Reasoning):
         return [ReferringIoU(decoding), ReasoningIoU(decoding)]
     return []
 
 
-def rows_of(one: Pass, asked: Asked, line: dict[str, Any], folder: Path) -> list[Answered]:
+def rows_of(one: EvaluationRun, asked: EvaluationSample, line: dict[str, Any], folder: Path) -> list[Answered]:
     """Return a record's dialogues with the stored answers to them.
 
     Args:
@@ -222,10 +224,10 @@ def rows_of(one: Pass, asked: Asked, line: dict[str, Any], folder: Path) -> list
             )
             for dialogue, row in zip(asked.dialogues, stored, strict=True)
         ]
-    except (KeyError, TypeError, ValueError, RecordError) as fault:
-        if isinstance(fault, ConfigError):
+    except (KeyError, TypeError, ValueError, RecordError) as error:
+        if isinstance(error, ConfigError):
             raise
-        raise ConfigError(f"{place}: the stored answers cannot be read ({fault!r})") from fault
+        raise ConfigError(f"{place}: the stored answers cannot be read ({error!r})") from error
 
 
 def _known(answer: Answer, dialogue: Dialogue, place: str) -> Answer:
@@ -237,7 +239,7 @@ def _known(answer: Answer, dialogue: Dialogue, place: str) -> Answer:
     return answer
 
 
-def _check_keys(lines: StoredLines, passes: Sequence[Pass]) -> None:
+def _check_keys(lines: StoredLines, passes: Sequence[EvaluationRun]) -> None:
     names = {one.name for one in passes}
     strange = sorted({name for name, _ in lines} - names)
     if strange:
@@ -252,8 +254,8 @@ def _check_keys(lines: StoredLines, passes: Sequence[Pass]) -> None:
             )
 
 
-def _count_presence(outcome: Outcome, dialogue: Dialogue, answer: Answer) -> None:
-    if dialogue.kind != "complex":
+def _count_presence(outcome: EvaluationResult, dialogue: Dialogue, answer: Answer) -> None:
+    if dialogue.kind != "categories":
         return
     truth, answered = entries_by_name(dialogue.entries), answered_by_name(answer)
     missed, claimed = [], []

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lasagna.core.dialogue import Answer, Dialogue
 from lasagna.core.masks import BoolMask
-from lasagna.core.overlaps import TopMap
+from lasagna.core.overlaps import OverlapMap
 from lasagna.core.prompt_format import normalise
 from lasagna.errors import ConfigError
 from lasagna.tasks.metrics.base import DialogueMetric, answered_mask, image_size
@@ -37,13 +37,13 @@ def paint_truth(layers: Iterable[tuple[int, BoolMask]], size: tuple[int, int], n
     Returns:
         Labels, int32 ``[H, W]``.
     """
-    top = TopMap(size)
+    top = OverlapMap(size)
     for label, mask in layers:
         top.add_whole(none - 1 - label, mask, _LARGEST - int(np.count_nonzero(mask)))
     return top.labels(np.array([*range(none - 1, -1, -1), none], dtype=np.int32))
 
 
-def top_of(answer: Answer, size: tuple[int, int]) -> TopMap:
+def top_of(answer: Answer, size: tuple[int, int]) -> OverlapMap:
     """Return which entry's mask lies on top at each pixel, ranks being positions in the answer.
 
     Where the answer does not say so itself, the highest probability of the pixel decides; without one, the mask's
@@ -59,7 +59,7 @@ def top_of(answer: Answer, size: tuple[int, int]) -> TopMap:
     masks = [answered_mask(entry, size) for entry in answer.entries]
     if answer.top is not None:
         return answer.top
-    top = TopMap(size)
+    top = OverlapMap(size)
     for rank, (entry, mask) in enumerate(zip(answer.entries, masks, strict=True)):
         if mask is not None:
             weight = float(entry.confidence or entry.score) if entry.probability is None else entry.probability

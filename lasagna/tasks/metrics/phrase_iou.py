@@ -188,7 +188,7 @@ class TeacherForcedIoU(ReasoningIoU):
     """
 
     protocol = "teacher-forced"
-    decodings = ("forced",)
+    decodings = ("teacher_forced",)
 
     def __init__(self) -> None:
-        super().__init__("forced")
+        super().__init__("teacher_forced")

@@ -80,7 +80,7 @@ class ReadingStage(Stage):
         self.model.build(_feature_spec(), (YES, NO, IMAGE))
         self.centre = nn.Parameter(0.1 * torch.randn(self.model.hidden_size))
         self.probe = nn.Linear(self.model.hidden_size, GRID * GRID)
-        self.text = self.model.preparation
+        self.text = self.model.text_processor
         self.copy_loss = 1.0
         self.names = np.stack([self._name_ids(name) for name in [*SYMBOLS[:-1], ""]])
 
@@ -144,10 +144,10 @@ class ReadingStage(Stage):
         if kind == "form" and rng.random() < 0.5:
             asked = [pointer for pointer in lesson.categories if pointer in asked]
         pointers = _without_doubles(
-            [Pointer(renaming.get(asked_.text, asked_.text), "complex", asked_.where) for asked_ in asked]
+            [Pointer(renaming.get(asked_.text, asked_.text), "categories", asked_.where) for asked_ in asked]
         )
         answered = _any_form(pointers, rng) if kind == "form" else None
-        row = pointing_row(self.text, "complex", pointers, kind != "copy", answered)
+        row = pointing_row(self.text, "categories", pointers, kind != "copy", answered)
         names = np.stack([*(self._name_ids(renaming[name]) for name in CATEGORIES), *self.names[len(CATEGORIES) :]])
         return _hide_decisions(row, self.text.answer_ids(YES + NO)) if kind == "copy" else row, names
 
@@ -174,7 +174,7 @@ def _choose(categories: Sequence[Pointer], count: int, rng: np.random.Generator)
     """Choose names to ask: half of the time many present ones, some names of no scene, the rest as it comes."""
     present = [pointer for pointer in categories if pointer.where is not None]
     absent = [pointer for pointer in categories if pointer.where is None]
-    borrowed = [Pointer(NOUNS[noun], "complex", None) for noun in rng.choice(len(NOUNS), size=8, replace=False)]
+    borrowed = [Pointer(NOUNS[noun], "categories", None) for noun in rng.choice(len(NOUNS), size=8, replace=False)]
     absent += borrowed[: int(rng.integers(9))]
     wished = int(rng.integers(0, len(present) + 1)) if rng.random() < 0.5 else len(present)
     kept = [present[rank] for rank in rng.permutation(len(present))[: min(wished, count)]]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lasagna.core.batch import IGNORE_PIXEL
+from lasagna.core.geometry import IGNORE_PIXEL
 from lasagna.datamodules.scenes import CATEGORIES, COLOURS, THINGS, VOID, Scene
 from lasagna.modules.losses import mask_terms
 from lasagna.modules.tiny import TinyMaskHead, TinyVisionEncoder
@@ -69,7 +69,7 @@ class MaskHeadStage(Stage):
         images = relight(self.pool.images(chosen), rng)
         made = [_prompt(self.pool.scenes[index], rng) for index in chosen for _ in range(self.prompts)]
         return (
-            torch.stack([self.encoder.preparation.pixels(image) for image in images]),
+            torch.stack([self.encoder.image_processor.pixels(image) for image in images]),
             torch.arange(self.batch_size).repeat_interleave(self.prompts),
             torch.tensor([prompt.category for prompt in made]),
             torch.tensor([prompt.colour for prompt in made]),

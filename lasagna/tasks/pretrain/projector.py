@@ -49,7 +49,7 @@ class ProjectorStage(Stage):
         chosen = rng.integers(len(self.pool), size=self.batch_size)
         images = relight(self.pool.images(chosen), rng)
         symbols = np.stack([symbol_grid(self.pool.scenes[index]) for index in chosen])
-        pixels = torch.stack([self.encoder.preparation.pixels(image) for image in images])
+        pixels = torch.stack([self.encoder.image_processor.pixels(image) for image in images])
         return pixels, torch.from_numpy(symbols.astype(np.float32))
 
     def losses(self, batch: ProjectorBatch) -> dict[str, Tensor]:

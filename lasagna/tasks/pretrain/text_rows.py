@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor
 
-from lasagna.core.batch import IGNORE_LABEL, TextPreparation
+from lasagna.core.batch import IGNORE_LABEL
 from lasagna.core.dialogue import Kind
+from lasagna.core.processors import TextProcessor
 from lasagna.core.prompt_formats import TINY
 from lasagna.core.seeding import generator
 from lasagna.datamodules.scenes import CATEGORIES, COLOURS, THINGS, VOID, Scene, ask, describe, draw_scene, riddles
@@ -70,7 +71,7 @@ class Pointer:
 
     Args:
         text: A phrase, a riddle or a category.
-        kind: "referring", "reasoning" or "complex".
+        kind: "referring", "reasoning" or "categories".
         where: Share of each cell that it covers, ``[i]``, or None if it fits nothing.
     """
 
@@ -100,7 +101,7 @@ def lesson(scene: Scene, rng: np.random.Generator, count: int = 12) -> Lesson:
     """Make the lesson of a scene, with ``count`` phrases and questions each and half as many riddles."""
     present = set(scene.present)
     categories = [
-        Pointer(name, "complex", occupancy(scene.category_mask([name])) if name in present else None)
+        Pointer(name, "categories", occupancy(scene.category_mask([name])) if name in present else None)
         for name in CATEGORIES
     ]
     pointers = [
@@ -177,7 +178,7 @@ class TextBatch(NamedTuple):
 
 
 def pointing_row(
-    text: TextPreparation,
+    text: TextProcessor,
     kind: Kind,
     pointers: Sequence[Pointer],
     image: bool = True,
@@ -203,12 +204,12 @@ def pointing_row(
     return row
 
 
-def question_row(text: TextPreparation, question: str, answer: str) -> Row:
+def question_row(text: TextProcessor, question: str, answer: str) -> Row:
     """Return the row of a question and its answer."""
     return _row(text, READING_FORMAT.prompt("question", [question]), answer)
 
 
-def _row(text: TextPreparation, prompt: str, answer: str) -> Row:
+def _row(text: TextProcessor, prompt: str, answer: str) -> Row:
     before, after = text.prompt_ids(prompt), [*text.answer_ids(answer), text.end_token_id]
     return Row(before + after, [IGNORE_LABEL] * len(before) + after)
 

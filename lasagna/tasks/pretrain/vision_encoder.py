@@ -42,7 +42,7 @@ class EncoderStage(Stage):
         labels, colours = self.pool.labels(chosen), self.pool.colours(chosen)
         if rng.random() < 0.5:
             images, labels, colours = images[:, :, ::-1], labels[:, :, ::-1], colours[:, :, ::-1]
-        pixels = torch.stack([self.encoder.preparation.pixels(image) for image in images])
+        pixels = torch.stack([self.encoder.image_processor.pixels(image) for image in images])
         return pixels, torch.from_numpy(labels.copy()), torch.from_numpy(colours.copy())
 
     def losses(self, batch: EncoderBatch) -> dict[str, Tensor]:

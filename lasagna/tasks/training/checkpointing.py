@@ -8,15 +8,15 @@ from typing import Any
 
 from torch import Tensor
 
-from lasagna.core.config import Recipe, describe
+from lasagna.core.config import Config, config_of
 from lasagna.errors import CheckpointError
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.checkpoints.load import read_checkpoint
-from lasagna.modules.checkpoints.weights import FROZEN, PREFIX, RECIPE, SEED, check_frozen, check_weights
+from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, FROZEN, PREFIX, SEED, check_frozen, check_weights
 from lasagna.tasks.training.ema import RAW_WEIGHTS
 
 
-def recipe_of(assistant: Assistant, config: Recipe | None) -> Recipe | None:
+def assistant_config(assistant: Assistant, config: Config | None) -> Config | None:
     """Return how to make the assistant again: from the run's config, else from the assistant itself.
 
     Args:
@@ -31,14 +31,14 @@ def recipe_of(assistant: Assistant, config: Recipe | None) -> Recipe | None:
     if recipe is not None:
         return dict(recipe)
     try:
-        return describe(assistant)
-    except CheckpointError as fault:
-        warnings.warn(f"the checkpoints will need the assistant given to lasagna.load: {fault}", stacklevel=2)
+        return config_of(assistant)
+    except CheckpointError as error:
+        warnings.warn(f"the checkpoints will need the assistant given to lasagna.load: {error}", stacklevel=2)
         return None
 
 
 def store(
-    checkpoint: dict[str, Any], trained: Collection[str], frozen: Mapping[str, str], recipe: Recipe | None, seed: int
+    checkpoint: dict[str, Any], trained: Collection[str], frozen: Mapping[str, str], recipe: Config | None, seed: int
 ) -> None:
     """Leave only what was trained in a checkpoint, and say how to make the rest.
 
@@ -54,7 +54,7 @@ def store(
     checkpoint["state_dict"] = {
         name: value for name, value in state.items() if name in kept or not name.startswith(PREFIX)
     }
-    checkpoint[RECIPE] = recipe
+    checkpoint[ASSISTANT_CONFIG] = recipe
     checkpoint[FROZEN] = dict(frozen)
     checkpoint[SEED] = seed
 

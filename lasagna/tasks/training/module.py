@@ -13,7 +13,7 @@ from torchmetrics import MetricCollection
 
 from lasagna.core.answer_json import answer_json
 from lasagna.core.batch import Batch, Query
-from lasagna.core.config import Recipe
+from lasagna.core.config import Config
 from lasagna.core.dialogue import Answer
 from lasagna.core.seeding import seeded
 from lasagna.datamodules import ShardDataModule, Source
@@ -24,7 +24,7 @@ from lasagna.modules.losses import SegmentationLoss
 from lasagna.modules.vision_encoders.feature_cache import FeatureCache
 from lasagna.tasks.base import Task
 from lasagna.tasks.metrics import Decoding
-from lasagna.tasks.training.checkpointing import load_trained, recipe_of, restore, store
+from lasagna.tasks.training.checkpointing import assistant_config, load_trained, restore, store
 from lasagna.tasks.training.ema import WeightAverage
 from lasagna.tasks.training.optimiser import Optimiser
 from lasagna.tasks.training.trainable import check_factors, freeze_others, settle_modes, trainable_sets, trained_state
@@ -90,7 +90,7 @@ def answer(assistant: Assistant, batch: Batch, decodings: Sequence[Decoding]) ->
     encoded = assistant.encode(batch.pixels, batch.tower_pixels)
     queries = queries_of(batch)
     # complex answers alone have masks that overlap and must be settled
-    settle = any(query.kind == "complex" for query in queries)
+    settle = any(query.kind == "categories" for query in queries)
     return {
         decoding: assistant.answer_batch(encoded, batch.geometries, queries, decoding=decoding, settle_overlaps=settle)
         for decoding in decodings
@@ -151,8 +151,8 @@ class AssistantTraining(LightningModule):
         self.frozen_check = frozen_check
         self.feature_cache = feature_cache
         self.seed = seed
-        self.config: Recipe | None = None
-        self.recipe: Recipe | None = None
+        self.config: Config | None = None
+        self.recipe: Config | None = None
         self.factors: dict[str, float] = {}
         self.trained: frozenset[str] = frozenset()
         self.evaluations = nn.ModuleDict()
@@ -178,7 +178,7 @@ class AssistantTraining(LightningModule):
                 self.assistant.feature_cache = self.feature_cache
             self.train(self.training)
         if self._trainer is not None:
-            self._data.connect(self.assistant.preparation)
+            self._data.connect(self.assistant.processors)
 
     def setup(self, stage: str) -> None:
         """Make the metrics of each source that is scored."""
@@ -200,7 +200,7 @@ class AssistantTraining(LightningModule):
 
     def on_fit_start(self) -> None:
         """Find out how the assistant was made, while a message about it is still in time."""
-        self.recipe = recipe_of(self.assistant, self.config)
+        self.recipe = assistant_config(self.assistant, self.config)
         self.train()
 
     def on_train_start(self) -> None:

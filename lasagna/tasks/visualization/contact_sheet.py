@@ -27,7 +27,7 @@ from lasagna.tasks.visualization.overlay import RGB, name_colours, overlay, scal
 
 
 @dataclass(frozen=True)
-class Case:
+class Example:
     """One answer on a contact sheet.
 
     Args:
@@ -68,7 +68,7 @@ Lines = list[tuple[str, tuple[int, int, int]]]
 
 
 @dataclass(frozen=True)
-class Card:
+class ExamplePanel:
     """How a card looks.
 
     Args:
@@ -77,7 +77,7 @@ class Card:
         side: Longer side of each drawn image in pixels.
     """
 
-    case: Case
+    case: Example
     colours: dict[str, RGB]
     side: int
 
@@ -159,7 +159,7 @@ def _on_card(picture: Image.Image) -> Image.Image:
     return Image.fromarray(np.minimum(pixels, np.asarray(_CARD, dtype=np.uint8)))
 
 
-__all__ = ["Case", "contact_sheet"]
+__all__ = ["Example", "contact_sheet"]
 
 KEY = "Struck through: said to be absent. Number: the probability of being present. Hollow square: no mask."
 KEY_OF_ANNOTATIONS = "Struck through: known to be absent."
@@ -168,7 +168,7 @@ KEY_OF_RED = "Red: decided wrongly."
 _MARGIN = 20
 
 
-def contact_sheet(cases: Sequence[Case], *, columns: int = 2, side: int = 240) -> Image.Image:
+def contact_sheet(cases: Sequence[Example], *, columns: int = 2, side: int = 240) -> Image.Image:
     """Draw answers on one sheet, each name in one colour throughout.
 
     Args:
@@ -185,14 +185,14 @@ def contact_sheet(cases: Sequence[Case], *, columns: int = 2, side: int = 240) -
         raise ValueError(f"columns and side must be positive, got {columns} and {side}")
     names = [name for case in cases for name in [*present_names(case.truth or ()), *present_names(case.entries)]]
     colours = name_colours(names)
-    cards = [Card(case, colours, side).draw() for case in cases]
+    cards = [ExamplePanel(case, colours, side).draw() for case in cases]
     room = columns * max(card.width for card in cards) + (columns - 1) * GAP
     rows = rows_of(cards, room)
     width = max(sum(card.width + GAP for card in row) - GAP for row in rows)
     return _laid_out(rows, _key(cases, width))
 
 
-def _key(cases: Sequence[Case], width: int) -> Image.Image:
+def _key(cases: Sequence[Example], width: int) -> Image.Image:
     key = KEY_OF_ANNOTATIONS if all(case.annotated for case in cases) else KEY
     lines = [(line, QUIET) for line in wrap(key, width, SIZE, 4)]
     judged = any(case.truth or case.truth_text for case in cases)

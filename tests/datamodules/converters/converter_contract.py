@@ -173,7 +173,7 @@ class ConverterContract:
             assert set(phrases) == set(wanted.phrases)
             assert all(np.array_equal(phrases[text], pixels) for text, pixels in wanted.phrases.items())
             assert {question.text: question.answer for question in record.questions} == wanted.questions
-            assert len(record.talk) == wanted.turns
+            assert len(record.conversation) == wanted.turns
 
     @pytest.mark.parametrize("broken", ["stop", "skip"])
     @pytest.mark.parametrize("damage", DAMAGES)
@@ -203,8 +203,8 @@ class ConverterContract:
             try:
                 written = convert(self.converter(tmp_path / "release"), tmp_path / str(rank), "", "skip", processes=0)
                 counted = sum(part.tally.left_out.get("missing or broken files", 0) for part in written.values())
-            except ShardError as fault:
-                counted = str(fault).count("1 x missing or broken files")
+            except ShardError as error:
+                counted = str(error).count("1 x missing or broken files")
             assert counted >= 1
             shutil.rmtree(tmp_path / "stopped")
             image.write_bytes(content)
@@ -236,7 +236,7 @@ class ConverterContract:
             assert manifest.origin and manifest.licence
             if manifest.categories:
                 for prompt_format in PROMPT_FORMATS.values():
-                    prompt_format.check("complex", manifest.categories)
+                    prompt_format.check("categories", manifest.categories)
 
     def test_the_same_release_gives_the_same_bytes(self, expected, written, tmp_path):
         convert(self.converter(tmp_path / "release"), tmp_path / "again", processes=2)

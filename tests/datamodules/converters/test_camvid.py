@@ -147,7 +147,7 @@ def test_names_suit_queries_of_every_prompt_format():
     for manifest in (CAMVID_11, CAMVID_32):
         assert len(set(manifest.categories)) == len(manifest.labels)
         for prompt_format in PROMPT_FORMATS.values():
-            prompt_format.check("complex", manifest.categories)
+            prompt_format.check("categories", manifest.categories)
 
 
 def test_another_folder_is_refused_with_the_expected_trees(tmp_path):

@@ -8,7 +8,7 @@ from pycocotools import mask as coco
 
 from lasagna.datamodules.converters.common.coco import FAR, FEW_POINTS, ODD_NUMBERS, lost_parts, read_coco, read_mask
 from lasagna.datamodules.converters.common.files import LayoutError
-from lasagna.datamodules.shards.tally import LeftOut
+from lasagna.datamodules.shards.tally import Skipped
 from lasagna.errors import RecordError
 
 SIZE = (20, 30)
@@ -49,7 +49,7 @@ def test_every_coding_gives_the_pixels_of_pycocotools():
     ],
 )
 def test_what_is_no_mask_is_left_out(coding, reason):
-    assert read_mask(coding, SIZE, "annotation 3") == LeftOut(reason, "annotation 3")
+    assert read_mask(coding, SIZE, "annotation 3") == Skipped(reason, "annotation 3")
 
 
 @pytest.mark.parametrize("coding", [{"size": [5, 5], "counts": [25]}, [["a"] * 6], 7, {"counts": [1, 2]}])
@@ -91,7 +91,7 @@ def test_polygons_are_drawn_as_pycocotools_does(polygons):
     expected = (
         coco.decode(coco.merge(coco.frPyObjects(polygons, *SIZE))).astype(bool) if polygons else np.zeros(SIZE, bool)
     )
-    if isinstance(mask, LeftOut):
+    if isinstance(mask, Skipped):
         assert not expected.any()
     else:
         assert np.array_equal(mask.decode(), expected)

@@ -14,7 +14,7 @@ from lasagna.datamodules.converters.coco_panoptic import CocoPanoptic
 from lasagna.datamodules.converters.common.files import LayoutError
 from lasagna.datamodules.converters.reasonseg import ReasonSeg
 from lasagna.datamodules.shards.manifest import UNFINISHED_FILE, read_manifest
-from lasagna.datamodules.shards.tally import LeftOut, Reading
+from lasagna.datamodules.shards.tally import ReadResult, Skipped
 from lasagna.errors import ConfigError, LasagnaError, NoRecordsError, RecordError, ShardError
 
 MANIFEST = Manifest("dots", ("dot",), aliases={"dot": ("point", "spot")})
@@ -36,10 +36,10 @@ class ReadDot:
         if item == self.broken:
             raise RecordError(f"dot {item}: broken")
         if item % 3 == 2:
-            return Reading(None, (LeftOut("nothing on it", f"dot {item}"),))
+            return ReadResult(None, (Skipped("nothing on it", f"dot {item}"),))
         mask = RLEMask.from_array(np.eye(4, 6, dtype=bool))
-        left = (LeftOut("empty segmentation", f"annotation of dot {item}"),) if item % 5 == 0 else ()
-        return Reading(Record(f"dot-{item}", png(item), (4, 6), MANIFEST, regions=(Region("dot", mask),)), left)
+        left = (Skipped("empty segmentation", f"annotation of dot {item}"),) if item % 5 == 0 else ()
+        return ReadResult(Record(f"dot-{item}", png(item), (4, 6), MANIFEST, regions=(Region("dot", mask),)), left)
 
 
 class Dots(Converter):

@@ -14,7 +14,7 @@ from lasagna.datamodules.shards.manifest import read_manifest
 from lasagna.errors import RecordError
 
 
-def talk(image, *values, key="1"):
+def conversation(image, *values, key="1"):
     speakers = ("human", "gpt")
     conversations = [{"from": speakers[place % 2], "value": value} for place, value in enumerate(values)]
     return {"id": key, "conversations": conversations} | ({} if image is None else {"image": image})
@@ -26,9 +26,9 @@ def picture(path):
     return path
 
 
-def save(folder, *talks):
+def save(folder, *conversations):
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "llava_instruct_150k.json").write_text(json.dumps(list(talks)))
+    (folder / "llava_instruct_150k.json").write_text(json.dumps(list(conversations)))
 
 
 class TestLlavaInstructContract(ConverterContract):
@@ -36,10 +36,10 @@ class TestLlavaInstructContract(ConverterContract):
         one, two = (picture(folder / "train2017" / f"{stem}.jpg") for stem in ("000000033471", "000000052846"))
         save(
             folder,
-            talk("000000033471.jpg", "<image>\nWhat is it?", "A bus.", "What colour?", "White and red."),
-            talk("000000052846.jpg", "Where is the cat?\n<image>", "In the snow."),
-            talk("000000033471.jpg", "Describe it.\n<image>", "It is a bus."),
-            talk(None, "How are you?", "Fine."),
+            conversation("000000033471.jpg", "<image>\nWhat is it?", "A bus.", "What colour?", "White and red."),
+            conversation("000000052846.jpg", "Where is the cat?\n<image>", "In the snow."),
+            conversation("000000033471.jpg", "Describe it.\n<image>", "It is a bus."),
+            conversation(None, "How are you?", "Fine."),
         )
         records = {"000000033471": (one, 2), "000000052846": (two, 1), "000000033471~2": (one, 1)}
         return {"train": {key: Expected(image, turns=turns) for key, (image, turns) in records.items()}}
@@ -59,17 +59,21 @@ def readings(root, images):
 
 def test_the_image_token_is_no_part_of_the_question_and_order_is_kept(tmp_path):
     picture(tmp_path / "a.jpg")
-    save(tmp_path, talk("a.jpg", "<image>\nWho?", "Me.", "Why?", "So."), talk("a.jpg", "Who?\n<image>", "Me."))
+    save(
+        tmp_path,
+        conversation("a.jpg", "<image>\nWho?", "Me.", "Why?", "So."),
+        conversation("a.jpg", "Who?\n<image>", "Me."),
+    )
     first, second = records_of(tmp_path, tmp_path)
-    assert first.talk == (Turn("Who?", "Me."), Turn("Why?", "So."))
-    assert second.talk == (Turn("Who?", "Me."),)
+    assert first.conversation == (Turn("Who?", "Me."), Turn("Why?", "So."))
+    assert second.conversation == (Turn("Who?", "Me."),)
 
 
 @pytest.mark.parametrize("name", ["1.jpg", "train2017/1.jpg", "coco/train2017/1.jpg"])
 @pytest.mark.parametrize("images", ["", "coco", "coco/train2017"])
 def test_images_are_found_with_and_without_their_folders(tmp_path, name, images):
     image = picture(tmp_path / "coco" / "train2017" / "1.jpg")
-    save(tmp_path, talk(name, "Who?", "Me."))
+    save(tmp_path, conversation(name, "Who?", "Me."))
     split = LlavaInstruct(tmp_path, tmp_path / images).splits()["train"]
     if images == "" and "coco" not in name:
         assert list(split.files) != [image]
@@ -82,9 +86,9 @@ def test_what_is_left_out_is_counted(tmp_path):
     picture(tmp_path / "a.jpg")
     save(
         tmp_path,
-        talk("a.jpg", "Who?", "Me.", "And?"),
-        talk(None, "Who?", "Me."),
-        talk("a.jpg", "", "Me."),
+        conversation("a.jpg", "Who?", "Me.", "And?"),
+        conversation(None, "Who?", "Me."),
+        conversation("a.jpg", "", "Me."),
         {"id": "4", "image": "a.jpg", "conversations": [{"from": "gpt", "value": "Me."}]},
     )
     convert(LlavaInstruct(tmp_path, tmp_path), tmp_path / "shards", processes=0)
@@ -101,7 +105,7 @@ def test_what_is_left_out_is_counted(tmp_path):
 def test_missing_and_broken_files_are_named(tmp_path):
     with pytest.raises(LayoutError, match=r"llava_instruct_150k\.json: the annotation file is missing"):
         LlavaInstruct(tmp_path, tmp_path).splits()
-    save(tmp_path, talk("a.jpg", "Who?", "Me."))
+    save(tmp_path, conversation("a.jpg", "Who?", "Me."))
     with pytest.raises(LayoutError, match="images: there is no folder"):
         LlavaInstruct(tmp_path, tmp_path / "nowhere").splits()
     with pytest.raises(LayoutError, match=r"1 of the 1 files that the split 'train' needs are not there.*a\.jpg"):
@@ -116,7 +120,7 @@ def test_missing_and_broken_files_are_named(tmp_path):
     [
         ({"id": "1"}, "not a file of talks"),
         ({"id": "1", "conversations": [{"from": "human"}, {"from": "gpt"}]}, "not a file of talks"),
-        (talk("../secret.jpg", "Who?", "Me."), "leads out of the folder"),
+        (conversation("../secret.jpg", "Who?", "Me."), "leads out of the folder"),
     ],
 )
 def test_files_of_another_form_are_refused(tmp_path, entry, message):
@@ -134,5 +138,5 @@ def test_the_authentic_first_record(tmp_path, shared):
     main(["convert", "llava_instruct", *options])
     (record,) = read_records(tmp_path / "shards" / "train").values()
     assert record.key == "000000033471"
-    assert record.talk[0].question == "What are the colors of the bus in the image?"
-    assert record.talk[2].answer.startswith("The bus is driving down the street")
+    assert record.conversation[0].question == "What are the colors of the bus in the image?"
+    assert record.conversation[2].answer.startswith("The bus is driving down the street")

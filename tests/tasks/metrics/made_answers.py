@@ -11,7 +11,7 @@ def pixels(*rows):
     return np.array([[letter == "#" for letter in row] for row in rows])
 
 
-def dialogue(query, present, ignore=None, kind="complex", text=""):
+def dialogue(query, present, ignore=None, kind="categories", text=""):
     """A dialogue whose present names have the masks given (None: an entry that says absent)."""
     entries = tuple(
         Entry(name, mask is not None, None if mask is None else RLEMask.from_array(mask))

@@ -13,7 +13,7 @@ QUERY = ("sky", "sea", "dog")
 
 def written(text):
     """What a model wrote, read back by the parser."""
-    entries, faults = TINY.parse("complex", QUERY, text)
+    entries, faults = TINY.parse("categories", QUERY, text)
     return Answer(text, tuple(AnsweredEntry(entry.name, entry.present, 0.5) for entry in entries), faults)
 
 

@@ -37,7 +37,7 @@ def truth_of(labels, names):
     label_map = LabelMap(labels)
     entries = [Entry(names[value], True, label_map.mask([value])) for value in label_map.values if value != 255]
     ignore = label_map.mask([255]) if 255 in label_map.values else None
-    return Dialogue("complex", tuple(names), tuple(entries), ignore=ignore)
+    return Dialogue("categories", tuple(names), tuple(entries), ignore=ignore)
 
 
 @pytest.mark.parametrize(

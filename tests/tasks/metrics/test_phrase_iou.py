@@ -138,8 +138,8 @@ def test_teacher_forced_counted_by_hand():
 
 def test_teacher_forced_scores_are_of_no_other_answers():
     for kind in (ReasoningIoU, ReferringIoU):
-        with pytest.raises(ValueError, match="decoding: 'forced' is not one of 'ordered', 'free'"):
-            kind("forced")
+        with pytest.raises(ValueError, match="decoding: 'teacher_forced' is not one of 'ordered', 'free'"):
+            kind("teacher_forced")
 
 
 def test_a_mask_of_another_size_is_an_error():
@@ -152,14 +152,14 @@ def test_equals_the_reference_on_recorded_masks(shared):
     cases = json.loads((shared / "golden" / "metric" / "cases.json").read_text())
     arrays = np.load(shared / "golden" / "metric" / "cases.npz")
     for name, images in (("referring_plain", 1), ("referring_empty_target", 2)):
-        metric, forced, expected = ReasoningIoU(), TeacherForcedIoU(), cases[name]
+        metric, teacher_forced, expected = ReasoningIoU(), TeacherForcedIoU(), cases[name]
         for image in range(images):
             targets, claims = arrays[f"{name}.{image}.target"], arrays[f"{name}.{image}.pred"]
             for target, claim in zip(targets, claims, strict=True):
-                for one in (metric, forced):
+                for one in (metric, teacher_forced):
                     one.update(*case(target == 1, claim == 1, target == 255, kind="reasoning"))
         scores, rounds = metric.compute(), 1 + 1e-5 / expected["n"]  # the reference divides by the count + 1e-5
         assert scores["giou/lisa"].item() == pytest.approx(expected["giou"] * rounds, rel=1e-5)
         assert scores["ciou/lisa"].item() == pytest.approx(expected["ciou"], rel=1e-5)
-        again = {key.replace("teacher-forced", "lisa"): value for key, value in forced.compute().items()}
+        again = {key.replace("teacher-forced", "lisa"): value for key, value in teacher_forced.compute().items()}
         assert again == scores

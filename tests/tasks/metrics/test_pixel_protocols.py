@@ -29,7 +29,7 @@ def odd_case(rng, categories):
         answered = with_probabilities(rng, answered)
     ignore = rng.random(SIZE) < rng.choice([0.2, 1.0]) if rng.random() < 0.6 else None
     void = None if ignore is None else RLEMask.from_array(ignore)
-    return Dialogue("complex", tuple(asked), tuple(entries), ignore=void), Answer("", tuple(answered))
+    return Dialogue("categories", tuple(asked), tuple(entries), ignore=void), Answer("", tuple(answered))
 
 
 def random_mask(rng):

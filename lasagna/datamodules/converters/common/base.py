@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lasagna.core.record import Manifest, Record
-from lasagna.datamodules.shards.tally import Reading, file_stamp
+from lasagna.datamodules.shards.tally import ReadResult, file_stamp
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Split:
 
     manifest: Manifest
     items: Sequence[Any]
-    read: Callable[[Any], Reading]
+    read: Callable[[Any], ReadResult]
     files: Sequence[Path] = ()
     notes: Sequence[str] = ()
     annotations: Sequence[Path] = ()
@@ -48,7 +48,7 @@ class Split:
         """Return names, sizes and times of change of the files that an item names in its fields."""
         return file_stamp(_paths_of(self.items[index]))
 
-    def reading(self, index: int) -> Reading:
+    def reading(self, index: int) -> ReadResult:
         """Read one item.
 
         Raises:

@@ -29,7 +29,7 @@ from lasagna.datamodules.converters.common.files import (
     shorten,
 )
 from lasagna.datamodules.converters.common.upright import read_annotated_image_file
-from lasagna.datamodules.shards.tally import BEYOND, LeftOut, Reading
+from lasagna.datamodules.shards.tally import BEYOND, ReadResult, Skipped
 from lasagna.errors import RecordError
 
 POINTS = 3
@@ -70,10 +70,10 @@ def read_json(path: Path) -> Any:  # noqa: ANN401
     """
     try:
         return json.loads(path.read_text("utf-8-sig"))
-    except FileNotFoundError as fault:
-        raise LayoutError(f"{path}: the annotation file is missing; unpack it there, or correct the source") from fault
-    except (OSError, ValueError) as fault:
-        raise LayoutError(f"{path}: the annotation file cannot be read ({fault}); unpack it again") from fault
+    except FileNotFoundError as error:
+        raise LayoutError(f"{path}: the annotation file is missing; unpack it there, or correct the source") from error
+    except (OSError, ValueError) as error:
+        raise LayoutError(f"{path}: the annotation file cannot be read ({error}); unpack it again") from error
 
 
 def read_coco(path: Path, image: Kinds = IMAGE, annotation: Kinds = ANNOTATION) -> CocoFile:
@@ -119,7 +119,7 @@ def stated_size(image: Mapping[str, Any]) -> tuple[int, int] | None:
     return None
 
 
-def read_mask(segmentation: Any, size: tuple[int, int], where: str) -> Mask | LeftOut:  # noqa: ANN401
+def read_mask(segmentation: Any, size: tuple[int, int], where: str) -> Mask | Skipped:  # noqa: ANN401
     """Read a mask in any of COCO's codings: polygons, compressed or uncompressed RLE, or a list of RLE that is united.
 
     Args:
@@ -135,19 +135,19 @@ def read_mask(segmentation: Any, size: tuple[int, int], where: str) -> Mask | Le
         RecordError: If it is no coding, or one of another size.
     """
     if not segmentation or (isinstance(segmentation, Mapping) and not segmentation.get("counts")):
-        return LeftOut("empty segmentation", where)
+        return Skipped("empty segmentation", where)
     if isinstance(segmentation, list) and any(map(too_long, segmentation)):
-        return LeftOut(FAR, where)
+        return Skipped(FAR, where)
     try:
         mask = _united(segmentation, size) if _is_rle_list(segmentation) else _single(segmentation, size)
-    except RecordError as fault:
-        raise RecordError(f"{where}: {fault}") from fault
+    except RecordError as error:
+        raise RecordError(f"{where}: {error}") from error
     if mask is None:
-        return LeftOut(FEW_POINTS, where)
-    return LeftOut("mask without a pixel", where) if not coco.area(mask.to_json()) else mask
+        return Skipped(FEW_POINTS, where)
+    return Skipped("mask without a pixel", where) if not coco.area(mask.to_json()) else mask
 
 
-def lost_parts(segmentation: Any, size: tuple[int, int], where: str) -> tuple[LeftOut, ...]:  # noqa: ANN401
+def lost_parts(segmentation: Any, size: tuple[int, int], where: str) -> tuple[Skipped, ...]:  # noqa: ANN401
     """Return what of a mask that could be read is left out: what is outside of the image, and what is no polygon.
 
     Args:
@@ -159,7 +159,7 @@ def lost_parts(segmentation: Any, size: tuple[int, int], where: str) -> tuple[Le
     reasons = [BEYOND] * reaches_beyond(segmentation, size)
     reasons += [FEW_POINTS for part in polygons if len(part) < 2 * POINTS]
     reasons += [ODD_NUMBERS for part in polygons if len(part) >= 2 * POINTS and len(part) % 2]
-    return tuple(LeftOut(reason, where) for reason in reasons)
+    return tuple(Skipped(reason, where) for reason in reasons)
 
 
 def _is_rle_list(segmentation: Any) -> bool:  # noqa: ANN401
@@ -242,7 +242,7 @@ class ReadRegions:
     manifest: Manifest
     file: str
 
-    def __call__(self, item: RegionItem) -> Reading:
+    def __call__(self, item: RegionItem) -> ReadResult:
         """Read the image and unite the masks of each category; one that lacks masks is noted as unclear.
 
         Raises:
@@ -255,7 +255,7 @@ class ReadRegions:
         for name, coding, number in item.parts:
             where = f"{self.file}: annotation {number} of {item.key}"
             mask = read_mask(coding, size, where)
-            if isinstance(mask, LeftOut):
+            if isinstance(mask, Skipped):
                 left.append(mask)
                 unclear[name] = None
             elif isinstance(mask, RLEMask):
@@ -266,7 +266,7 @@ class ReadRegions:
         known = {*unclear, *(part for part, _, _ in item.parts)}
         absent = tuple(name for name in item.absent if name not in known)
         record = Record(item.key, data, size, self.manifest, regions=regions, absent=absent, unclear=tuple(unclear))
-        return Reading(record, tuple(left))
+        return ReadResult(record, tuple(left))
 
 
 def images_root(folder: Path) -> Path:

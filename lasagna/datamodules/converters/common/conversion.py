@@ -26,7 +26,7 @@ from lasagna.datamodules.converters.common.files import (
 )
 from lasagna.datamodules.shards.codec import check_storable
 from lasagna.datamodules.shards.manifest import MANIFEST_FILE, ShardSet, read_manifest, written_files
-from lasagna.datamodules.shards.tally import LeftOut, Reading, content_stamp
+from lasagna.datamodules.shards.tally import ReadResult, Skipped, content_stamp
 from lasagna.datamodules.shards.writer import BYTES_PER_SHARD, write_parallel
 from lasagna.errors import ConfigError, LasagnaError, NoRecordsError, RecordError, ShardError
 
@@ -80,10 +80,10 @@ class ReadOthers:
         numbers: Numbers of the photographs.
     """
 
-    read: Callable[[Any], Reading]
+    read: Callable[[Any], ReadResult]
     numbers: frozenset[str]
 
-    def __call__(self, item: Any) -> Reading:  # noqa: ANN401
+    def __call__(self, item: Any) -> ReadResult:  # noqa: ANN401
         """Read an item, unless it is one of the photographs.
 
         Raises:
@@ -91,7 +91,7 @@ class ReadOthers:
         """
         key = str(getattr(item, "key", item))
         if coco_number(key) in self.numbers:
-            return Reading(None, (LeftOut(REASON, key),))
+            return ReadResult(None, (Skipped(REASON, key),))
         return self.read(item)
 
 
@@ -119,8 +119,8 @@ def _numbers(folder: Path) -> set[str]:
         try:
             with tarfile.open(folder / shard.file) as tar:
                 numbers |= {coco_number(unquote(name.partition(".")[0])) for name in tar.getnames()}
-        except (OSError, tarfile.TarError) as fault:
-            raise ShardError(f"{folder / shard.file}: the shard cannot be read ({fault}); convert it again") from fault
+        except (OSError, tarfile.TarError) as error:
+            raise ShardError(f"{folder / shard.file}: the shard cannot be read ({error}); convert it again") from error
     return {number for number in numbers if number}
 
 
@@ -155,10 +155,10 @@ def choose_splits(
     for name in (name for name in parts if not names or name in names):
         try:
             chosen[name] = _checked(name, parts)
-        except LayoutError as fault:
+        except LayoutError as error:
             if broken == "stop":
-                raise LayoutError(f"{fault}{_way_out(parts, names)}") from fault
-            faults[name] = fault
+                raise LayoutError(f"{error}{_way_out(parts, names)}") from error
+            faults[name] = error
     if not chosen:
         raise LayoutError("\n".join(map(str, faults.values())))
     for name, split in chosen.items():
@@ -281,16 +281,16 @@ def convert(
         chosen, faults = choose_splits(converter, target, _listed(splits), broken)
         if broken == "stop":
             check_files(chosen)
-    except LayoutError as fault:
-        raise LayoutError(f"{fault}{packed(converter)}") from fault
+    except LayoutError as error:
+        raise LayoutError(f"{error}{packed(converter)}") from error
     written = {}
     for name, part in chosen.items():
         try:
             settings = {"split": name, "broken": broken, **others.settings()}
             split, folder = others.taken_from(part), target / name
             written[name] = _write(converter, split, folder, settings, processes, records_per_shard, bytes_per_shard)
-        except NoRecordsError as fault:
-            faults[name] = fault
+        except NoRecordsError as error:
+            faults[name] = error
     if faults:
         done = f"{', '.join(written)} were written, " if written else ""
         raise NoRecordsError("\n".join([*map(str, faults.values()), f"{done}{', '.join(faults)} were not"]))
@@ -307,14 +307,14 @@ class _Lenient:
 
     split: Split
 
-    def __call__(self, index: int) -> Reading:
+    def __call__(self, index: int) -> ReadResult:
         try:
             reading = self.split.reading(index)
             if reading.record is not None:
                 check_storable(reading.record)
             return reading
-        except RecordError as fault:
-            return Reading(None, (LeftOut("missing or broken files", str(fault)),))
+        except RecordError as error:
+            return ReadResult(None, (Skipped("missing or broken files", str(error)),))
 
 
 def _write(

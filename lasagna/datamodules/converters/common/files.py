@@ -121,8 +121,8 @@ def read_file(path: Path) -> bytes:
     """
     try:
         return path.read_bytes()
-    except OSError as fault:
-        raise RecordError(f"{path}: the file cannot be read ({fault.strerror})") from fault
+    except OSError as error:
+        raise RecordError(f"{path}: the file cannot be read ({error.strerror})") from error
 
 
 def read_image_file(path: Path) -> tuple[bytes, tuple[int, int]]:
@@ -190,8 +190,8 @@ def read_label_file(path: Path, mode: str | None = None) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             return np.asarray(image if mode is None else image.convert(mode))
-    except BROKEN_IMAGE as fault:
-        raise RecordError(f"{path}: the label file cannot be decoded ({image_fault(fault)})") from fault
+    except BROKEN_IMAGE as error:
+        raise RecordError(f"{path}: the label file cannot be decoded ({image_fault(error)})") from error
 
 
 def text_lines(path: Path) -> list[str]:
@@ -202,8 +202,8 @@ def text_lines(path: Path) -> list[str]:
     """
     try:
         return path.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as fault:
-        raise LayoutError(f"{path}: the file cannot be read as text ({fault}); unpack it again") from fault
+    except (OSError, UnicodeDecodeError) as error:
+        raise LayoutError(f"{path}: the file cannot be read as text ({error}); unpack it again") from error
 
 
 def without_labels(names: Sequence[str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lasagna.core.record import Manifest, Record
 from lasagna.datamodules.converters.common.base import Split
 from lasagna.datamodules.converters.common.files import MOST_LISTED, Pair, png_of, read_image_file, read_label_file
-from lasagna.datamodules.shards.tally import Reading
+from lasagna.datamodules.shards.tally import ReadResult
 from lasagna.errors import RecordError
 
 LabelEncoder = Callable[[Path], bytes]
@@ -31,7 +31,7 @@ class LabelledImages:
     manifest: Manifest
     encode_labels: LabelEncoder
 
-    def __call__(self, pair: Pair) -> Reading:
+    def __call__(self, pair: Pair) -> ReadResult:
         """Read one pair; the image's bytes stay as they are, but are decoded to be sure that they can be.
 
         Raises:
@@ -40,7 +40,7 @@ class LabelledImages:
         image_bytes, size = read_image_file(pair.image)
         record = Record(pair.key, image_bytes, size, self.manifest, label_bytes=self.encode_labels(pair.label))
         _check_labels(record, pair)
-        return Reading(record)
+        return ReadResult(record)
 
 
 def labelled_split(
@@ -61,8 +61,8 @@ def labelled_split(
 def _check_labels(record: Record, pair: Pair) -> None:
     try:
         _ = record.label_map
-    except RecordError as fault:
-        raise RecordError(f"{pair.label}: {fault}") from fault
+    except RecordError as error:
+        raise RecordError(f"{pair.label}: {error}") from error
 
 
 Colour = tuple[int, int, int]

@@ -14,7 +14,7 @@ from lasagna.datamodules.converters.common.base import Split
 from lasagna.datamodules.converters.common.coco import CocoFile, lost_parts, read_mask, stated_size
 from lasagna.datamodules.converters.common.files import LayoutError, shorten
 from lasagna.datamodules.converters.common.upright import read_annotated_image_file
-from lasagna.datamodules.shards.tally import LeftOut, Reading
+from lasagna.datamodules.shards.tally import ReadResult, Skipped
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class ReadPhrases:
     manifest: Manifest
     file: str
 
-    def __call__(self, item: PhraseItem) -> Reading:
+    def __call__(self, item: PhraseItem) -> ReadResult:
         """Read the image and draw the targets; a phrase one of whose targets has no mask is left out.
 
         Raises:
@@ -109,7 +109,7 @@ class ReadPhrases:
             number: read_mask(coding, size, f"{self.file}: annotation {number} of {item.key}")
             for number, coding in item.segmentations.items()
         }
-        phrases, left = [], [mask for mask in masks.values() if isinstance(mask, LeftOut)]
+        phrases, left = [], [mask for mask in masks.values() if isinstance(mask, Skipped)]
         for number, mask in masks.items():
             coding = item.segmentations[number] if isinstance(mask, Mask) else None
             left += lost_parts(coding, size, f"{self.file}: annotation {number} of {item.key}")
@@ -117,11 +117,11 @@ class ReadPhrases:
             drawn = [mask for number in targets if isinstance(mask := masks[number], Mask)]
             if not text.strip() or lost or len(drawn) < len(targets):
                 reason = _reason(drawn) if text.strip() else "phrase without words"
-                left.append(LeftOut(reason, f"{text!r} of {item.key}"))
+                left.append(Skipped(reason, f"{text!r} of {item.key}"))
             else:
                 phrases.append(Phrase(text.strip(), tuple(drawn)))
         record = Record(item.key, data, size, self.manifest, phrases=tuple(phrases)) if phrases else None
-        return Reading(record, tuple(left))
+        return ReadResult(record, tuple(left))
 
 
 def _reason(drawn: Sequence[Mask]) -> str:

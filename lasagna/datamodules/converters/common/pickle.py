@@ -68,10 +68,10 @@ def read_plain_pickle(path: Path) -> Any:  # noqa: ANN401
     """
     try:
         return _Machine().run(path.read_bytes())
-    except FileNotFoundError as fault:
-        raise LayoutError(f"{path}: the annotation file is missing; unpack it there, or correct the source") from fault
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError, OSError) as fault:
-        raise LayoutError(f"{path}: the annotation file cannot be read ({fault}); unpack it again") from fault
+    except FileNotFoundError as error:
+        raise LayoutError(f"{path}: the annotation file is missing; unpack it there, or correct the source") from error
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise LayoutError(f"{path}: the annotation file cannot be read ({error}); unpack it again") from error
 
 
 class _Machine:

@@ -117,8 +117,8 @@ def fill_polygon(points: Sequence[Sequence[float]], size: tuple[int, int]) -> Bo
 def _corners(points: Sequence[Sequence[float]], size: tuple[int, int]) -> list[Point]:
     try:
         corners = np.array([(x, y) for x, y in points], dtype=np.float64)
-    except (TypeError, ValueError) as fault:
-        raise RecordError(f"polygon: its points are pairs of x and y, got {str(points)[:80]} ({fault})") from fault
+    except (TypeError, ValueError) as error:
+        raise RecordError(f"polygon: its points are pairs of x and y, got {str(points)[:80]} ({error})") from error
     if not (np.abs(corners) <= _FARTHEST * max(size)).all():
         raise RecordError(f"polygon: a point is far outside of the image, which is of size {tuple(size)}")
     return [(int(x), int(y)) for x, y in corners]

@@ -21,7 +21,7 @@ from lasagna.modules.checkpoints.released.reload import check_tokens
 from lasagna.modules.checkpoints.released.tokens import is_lisa
 from lasagna.modules.llava import LlavaV1
 from lasagna.modules.llava.settings import find_tower
-from lasagna.modules.llava.text_preparation import LlavaPreparation
+from lasagna.modules.llava.text_processor import LlavaTextProcessor
 from lasagna.modules.llava.tokenizer import read_tokenizer
 from lasagna.modules.sam import SamMaskHead, SamVisionEncoder
 
@@ -49,15 +49,16 @@ def export_release(
     language_model = check_parts(assistant)
     adapter = language_model.adapter
     state = to_released(merged(*separated(assistant.state_dict(), 0.0 if adapter is None else adapter.alpha)))
-    preparation = language_model.preparation
-    assert isinstance(preparation, LlavaPreparation)
-    check_tokens(assistant, preparation.tokenizer)
+    text_processor = language_model.text_processor
+    assert isinstance(text_processor, LlavaTextProcessor)
+    check_tokens(assistant, text_processor.tokenizer)
     source = Path(language_model.folder)
     settings = {**_with_tower(language_model, folder), "out_dim": assistant.mask_head.prompt_dim}
     before = read_state(source)
-    rows = _words(language_model, preparation, trained)
+    rows = _words(language_model, text_processor, trained)
     tokenizer = replace(
-        preparation.tokenizer, added={word: rank for word, rank in preparation.tokenizer.added.items() if rank < rows}
+        text_processor.tokenizer,
+        added={word: rank for word, rank in text_processor.tokenizer.added.items() if rank < rows},
     )
     state |= {name: torch.cat([state[name][:rows].cpu(), before[name][rows:].to(state[name].dtype)]) for name in WORDS}
     dtypes = {name: value.dtype for name, value in before.items()}
@@ -98,12 +99,12 @@ def check_parts(assistant: Assistant) -> LlavaV1:
     return model
 
 
-def _words(language_model: LlavaV1, preparation: LlavaPreparation, trained: Collection[str]) -> int:
+def _words(language_model: LlavaV1, text_processor: LlavaTextProcessor, trained: Collection[str]) -> int:
     """Count the words that go out: all, but for a fresh absent token in LISA's layout, which knows none.
 
     It stands behind all others. What is known of it was trained, or came with the folder that was loaded.
     """
-    tokenizer = preparation.tokenizer
+    tokenizer = text_processor.tokenizer
     fresh = LISA.absent_token not in read_tokenizer(Path(language_model.folder)).added
     if is_lisa(tokenizer) and fresh and not {*trained} & {*_OWN_WORDS}:
         return tokenizer.added[LISA.absent_token]

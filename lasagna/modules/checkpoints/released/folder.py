@@ -72,8 +72,8 @@ def check_shard_size(shard_size: str) -> None:
     """
     try:
         split_torch_state_dict_into_shards({}, max_shard_size=shard_size)
-    except ValueError as fault:
-        raise ConfigError(f"shard_size: expected a size such as 5GB or 500MB, got {shard_size!r}") from fault
+    except ValueError as error:
+        raise ConfigError(f"shard_size: expected a size such as 5GB or 500MB, got {shard_size!r}") from error
 
 
 def _write_weights(folder: Path, state: Mapping[str, Tensor], shard_size: str) -> None:

@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from lasagna.core.config import Recipe
+from lasagna.core.config import Config
 from lasagna.errors import CheckpointError
 from lasagna.modules.checkpoints.folder import (
     ASSISTANT,
@@ -23,7 +23,7 @@ from lasagna.modules.checkpoints.released.adapters import PROJECTION, VISUAL
 from lasagna.modules.checkpoints.released.folder import write_release
 from lasagna.modules.checkpoints.released.release import KeptOrMerged, Release, read_release
 from lasagna.modules.checkpoints.released.reload import format_of
-from lasagna.modules.checkpoints.weights import PREFIX, RECIPE
+from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, PREFIX
 
 MODEL = {"merged": "merged", "kept": "base"}
 """Folder of the model that is written for a training state."""
@@ -70,8 +70,8 @@ def import_assistant(
     if folder != place:
         folder = _write_model(target / MODEL[adapters], release, folder)
     target.mkdir(parents=True, exist_ok=True)
-    _write(target, release, _recipe(release, folder, sam))
-    print("\n".join(release.account.lines()))
+    _write(target, release, _assistant_config(release, folder, sam))
+    print("\n".join(release.tensor_report.lines()))
     print(f"wrote {target}: lasagna predict --ckpt {target} --image FILE --query ...")
 
 
@@ -83,11 +83,11 @@ def release_checkpoint(folder: Path) -> dict[str, Any]:
     """
     release = read_release(folder, folder)
     # the language model warns of all others itself
-    surplus = [name for name in release.account.unknown if name.startswith((VISUAL, PROJECTION))]
+    surplus = [name for name in release.tensor_report.unknown if name.startswith((VISUAL, PROJECTION))]
     if surplus:
         warnings.warn(f"source: {str(folder)!r} holds tensors that nothing reads: {', '.join(surplus)}", stacklevel=2)
     weights = {PREFIX + name: value for name, value in release.projection.items()}
-    return {"state_dict": weights, RECIPE: _recipe(release, folder, None)}
+    return {"state_dict": weights, ASSISTANT_CONFIG: _assistant_config(release, folder, None)}
 
 
 def _model_folder(place: Path, base: str | None) -> Path:
@@ -112,12 +112,12 @@ def _model_folder(place: Path, base: str | None) -> Path:
 def _write_model(folder: Path, release: Release, base: Path) -> Path:
     tower = str(release.tower.resolve())
     settings = {**release.settings, "mm_vision_tower": tower, "vision_tower": tower}
-    state = {name: release.state[name] for name in release.account.used if name in release.state}
+    state = {name: release.state[name] for name in release.tensor_report.used if name in release.state}
     write_release(folder, state, settings, release.tokenizer, base)
     return folder
 
 
-def _recipe(release: Release, folder: Path, sam: str | None) -> Recipe:
+def _assistant_config(release: Release, folder: Path, sam: str | None) -> Config:
     weights = {"weights_file": str(folder.resolve() if sam is None else Path(sam).resolve())}
     language_model: dict[str, Any] = {"folder": str(folder.resolve()), "vision_tower": str(release.tower.resolve())}
     if release.kept.pairs:
@@ -139,14 +139,14 @@ def _recipe(release: Release, folder: Path, sam: str | None) -> Recipe:
     }
 
 
-def _write(target: Path, release: Release, recipe: Recipe) -> None:
+def _write(target: Path, release: Release, recipe: Config) -> None:
     write_tensors(target / HEADS, release.projection)
     names = sorted([*release.projection, *release.kept.weights])
-    about: dict[str, Any] = {"form": FORM, WEIGHTS: names, RECIPE: recipe}
+    about: dict[str, Any] = {"form": FORM, WEIGHTS: names, ASSISTANT_CONFIG: recipe}
     if release.kept.pairs:
         about |= write_adapters(target, release.kept.weights, ADAPTED, release.kept.settings.config)
     _write_json(target / ASSISTANT, about)
-    _write_json(target / REPORT, vars(release.account))
+    _write_json(target / REPORT, vars(release.tensor_report))
     write_config(target, recipe)
 
 

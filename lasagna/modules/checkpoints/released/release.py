@@ -10,7 +10,6 @@ from torch import Tensor
 
 from lasagna.errors import CheckpointError
 from lasagna.modules.checkpoints.files import read_state
-from lasagna.modules.checkpoints.released.account import Account, account
 from lasagna.modules.checkpoints.released.adapters import (
     PARTS,
     PROJECTION,
@@ -21,6 +20,7 @@ from lasagna.modules.checkpoints.released.adapters import (
     separated,
     unwrapped,
 )
+from lasagna.modules.checkpoints.released.tensor_report import TensorReport, tensor_report
 from lasagna.modules.checkpoints.released.tokens import check_tower, tokenizer_of
 from lasagna.modules.llava.settings import find_tower, read_settings
 from lasagna.modules.llava.tokenizer import LlavaTokenizer, read_tokenizer
@@ -48,7 +48,7 @@ class Release:
     settings: dict[str, Any]
     tower: Path
     tokenizer: LlavaTokenizer
-    account: Account
+    tensor_report: TensorReport
     kept: Adapters
 
     @property
@@ -91,7 +91,7 @@ def read_release(
     width = int(tower_settings(tower)["hidden_size"])
     visual, others = _visual(place, state, sam)
     tokenizer = _tokenizer(state, place, folder)
-    found = account({**state, **visual}, settings, width, tokenizer, f"source: the SAM in {sam or place}")
+    found = tensor_report({**state, **visual}, settings, width, tokenizer, f"source: the SAM in {sam or place}")
     found.check(str(place))
     check_tower(state, tower)
     kept = replace(own, pairs={}) if adapters == "merged" else own

@@ -12,7 +12,7 @@ from lasagna.core.prompt_formats import LISA, RELEASED
 from lasagna.errors import CheckpointError
 from lasagna.modules.checkpoints.files import read_state
 from lasagna.modules.checkpoints.released.adapters import TOWER
-from lasagna.modules.llava.text_preparation import IMAGE_END, IMAGE_START
+from lasagna.modules.llava.text_processor import IMAGE_END, IMAGE_START
 from lasagna.modules.llava.tokenizer import LlavaTokenizer
 
 ADDED: Final = {

@@ -17,7 +17,7 @@ def added_tokens(markers: Sequence[str], present: str, absent: str) -> list[str]
 
 
 @dataclass(frozen=True)
-class LlavaPreparation:
+class LlavaTextProcessor:
     """LLaVA's tokeniser with as many image tokens between ``<im_start>`` and ``<im_end>`` as an image costs.
 
     Args:

@@ -10,10 +10,10 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor
 from transformers import Sam2VisionConfig
 
-from lasagna.core.batch import ImagePreparation
+from lasagna.core.processors import ImageProcessor
 from lasagna.errors import ConfigError
 from lasagna.modules.base import FeatureSpec, VisionEncoder
-from lasagna.modules.image_processors import SquashPreparation
+from lasagna.modules.image_processors import SquashImageProcessor
 from lasagna.modules.sam2.networks import ImageNetwork
 from lasagna.modules.sam2.sizes import PRESETS, Name, Sam2Size
 from lasagna.modules.sam2.weights import read_sam2, read_vision_config
@@ -89,9 +89,9 @@ class Sam2VisionEncoder(VisionEncoder):
         return FeatureSpec((width, width // 4, width // 8), STRIDES, self.sides)
 
     @property
-    def preparation(self) -> ImagePreparation:
+    def image_processor(self) -> ImageProcessor:
         """Resize whatever the aspect ratio, and ImageNet's mean and deviation."""
-        return SquashPreparation(self.sides, IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
+        return SquashImageProcessor(self.sides, IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
 
     def build(self) -> None:
         """Make the layers and load the weights.

@@ -18,7 +18,7 @@ from lasagna.core.record import Record
 from lasagna.core.seeding import generator
 from lasagna.datamodules import ShardDataModule, Source
 from lasagna.datamodules.shards.codec import decode_record
-from lasagna.datamodules.shards.reader import RawSample, Share, read_share
+from lasagna.datamodules.shards.reader import RawSample, ShardSplit, read_share
 from lasagna.datamodules.strategies import Strategy
 from lasagna.errors import ConfigError, RecordError
 from lasagna.tasks import Reasoning, Referring, Semantic, Task
@@ -72,7 +72,7 @@ def balanced(dialogue: Dialogue, rng: np.random.Generator, companions: Companion
     present = [entry.name for entry in dialogue.entries if entry.present]
     known = {normalise(name) for name in present}
     absent = [name for name in dialogue.query if normalise(name) not in known]
-    if dialogue.kind != "complex" or not present or not absent:
+    if dialogue.kind != "categories" or not present or not absent:
         return None
     absent = [absent[place] for place in rng.permutation(len(absent))]
     if companions is not None:
@@ -91,7 +91,7 @@ CONTROLS: tuple[Control, ...] = ("blind", "same-set", "co-occurring")
 
 
 @dataclass(frozen=True)
-class Asked:
+class EvaluationSample:
     """A record with what is asked about it.
 
     Args:
@@ -104,7 +104,7 @@ class Asked:
 
 
 @dataclass(frozen=True, eq=False)
-class Pass:
+class EvaluationRun:
     """One pass over the records of a source.
 
     Args:
@@ -139,15 +139,15 @@ class Pass:
         """Whether it is the source as it is."""
         return self.names == "asked" and not self.blind
 
-    def raw(self, share: Share = Share()) -> Iterator[RawSample]:  # noqa: B008 - frozen
+    def raw(self, share: ShardSplit = ShardSplit()) -> Iterator[RawSample]:  # noqa: B008 - frozen
         """Yield a part of the records, undecoded."""
         shard_set = self.source.shard_set
         if self.limit is None:
             return read_share(shard_set, shard_set.shards, share)
-        first = islice(read_share(shard_set, shard_set.shards, Share()), self.limit)
+        first = islice(read_share(shard_set, shard_set.shards, ShardSplit()), self.limit)
         return islice(first, share.part, None, share.parts)
 
-    def ask(self, raw: RawSample) -> Asked | None:
+    def ask(self, raw: RawSample) -> EvaluationSample | None:
         """Make the dialogues about a record, the same in each process and whatever was asked before.
 
         Returns:
@@ -158,10 +158,10 @@ class Pass:
         """
         try:
             return self._ask(raw)
-        except RecordError as fault:
+        except RecordError as error:
             if self.broken == "skip":
                 return None
-            raise RecordError(f"{raw['__url__']}: {fault}") from fault
+            raise RecordError(f"{raw['__url__']}: {error}") from error
 
     def picture(self, record: Record) -> NDArray[np.uint8]:
         """Return what the assistant sees, uint8 ``[H, W, 3]``.
@@ -189,14 +189,14 @@ class Pass:
             "shards": [shard.sha256[:16] for shard in shard_set.shards],
         }
 
-    def _ask(self, raw: RawSample) -> Asked | None:
+    def _ask(self, raw: RawSample) -> EvaluationSample | None:
         record = decode_record(raw, self.source.manifest)
         rng = generator(self.seed, 0, f"{self.source.label}/{record.key}/0")
         for transform in self.source.transforms or ():
             record = transform(record, rng)
         dialogues = [self._changed(dialogue, rng) for dialogue in self.task.dialogues(record, rng)]
         kept = tuple(part for dialogue in dialogues if dialogue is not None for part in dialogue.apart())
-        return Asked(record, kept) if kept else None
+        return EvaluationSample(record, kept) if kept else None
 
     def _changed(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue | None:
         if self.names != "asked":
@@ -209,7 +209,7 @@ class Pass:
     def _companions(self) -> Companions:
         shard_set = self.source.shard_set
         return Companions.count(
-            decode_record(raw, shard_set.manifest) for raw in read_share(shard_set, shard_set.shards, Share())
+            decode_record(raw, shard_set.manifest) for raw in read_share(shard_set, shard_set.shards, ShardSplit())
         )
 
 
@@ -222,7 +222,7 @@ def make_passes(
     controls: Sequence[Control],
     limit: int | None,
     teacher_forced: bool = False,
-) -> list[Pass]:
+) -> list[EvaluationRun]:
     """Return all passes of an evaluation.
 
     Args:
@@ -244,11 +244,11 @@ def make_passes(
         chosen = source.strategies if source.strategies is not None else data.evaluation_strategies
         strategies = tuple(strategy.for_manifest(source.manifest) for strategy in chosen)
         ways = tuple(decodings or source.task.decoding)
-        if teacher_forced and isinstance(source.task, Referring | Reasoning) and "forced" not in ways:
-            ways += ("forced",)
+        if teacher_forced and isinstance(source.task, Referring | Reasoning) and "teacher_forced" not in ways:
+            ways += ("teacher_forced",)
         for names, blind in _variants(source.task, controls):
             own = ways if names == "asked" and not blind else ways[:1]
-            passes.append(Pass(source, source.task, strategies, seed, own, names, blind, data.broken, limit))
+            passes.append(EvaluationRun(source, source.task, strategies, seed, own, names, blind, data.broken, limit))
     listed = [one.name for one in passes]
     if doubled := sorted({name for name in listed if listed.count(name) > 1}):
         raise ConfigError(f"data.{split}: several sources are named {doubled}; give each a `name` of its own")

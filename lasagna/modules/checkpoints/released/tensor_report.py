@@ -23,7 +23,7 @@ _SHOWN = 6
 
 
 @dataclass(frozen=True)
-class Account:
+class TensorReport:
     """What becomes of each tensor.
 
     Args:
@@ -67,7 +67,7 @@ class Account:
                 "the config.json and the vision_tower that belong to it"
             )
 
-    def with_others(self, adapters: Sequence[str], others: Sequence[str]) -> Account:
+    def with_others(self, adapters: Sequence[str], others: Sequence[str]) -> TensorReport:
         """Return the account with what is not the model's own.
 
         Args:
@@ -96,9 +96,9 @@ class Account:
         return lines
 
 
-def account(
+def tensor_report(
     state: Mapping[str, Tensor], settings: Mapping[str, Any], tower_width: int, tokenizer: LlavaTokenizer, sam: str
-) -> Account:
+) -> TensorReport:
     """Compare a state with what a model of these settings needs.
 
     Args:
@@ -116,7 +116,7 @@ def account(
     fresh = projection if not any(name in state for name in projection) else []
     present = {name for name in wanted if name in state}
     rest = {name: ignored_because(name) for name in state if name not in wanted}
-    return Account(
+    return TensorReport(
         used=tuple(sorted(present)),
         ignored={name: reason for name, reason in rest.items() if reason is not None},
         unknown=tuple(sorted(name for name, reason in rest.items() if reason is None)),
