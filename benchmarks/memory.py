@@ -24,7 +24,8 @@ from transformers import (
 
 from lasagna.modules import LoRA
 from lasagna.modules.base import FeatureSpec
-from lasagna.modules.sam import SamMaskHead, SamVisionEncoder
+from lasagna.modules.sam.mask_head import SamMaskHead
+from lasagna.modules.sam.vision_encoder import SamVisionEncoder
 
 ADAPTER = LoRA(rank=8, alpha=16.0, targets=("q_proj", "v_proj"))
 BYTES = 2

@@ -13,8 +13,10 @@ import torch
 from transformers import AutoModelForCausalLM, CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
 
 from lasagna.modules import Assistant, LoRA
-from lasagna.modules.llava import LlavaV1
-from lasagna.modules.sam import SamHeadSize, SamMaskHead, SamSize, SamVisionEncoder
+from lasagna.modules.llava.language_model import LlavaV1
+from lasagna.modules.sam.mask_head import SamMaskHead
+from lasagna.modules.sam.sizes import SamHeadSize, SamSize
+from lasagna.modules.sam.vision_encoder import SamVisionEncoder
 
 Precision = Literal["float32", "bfloat16"]
 

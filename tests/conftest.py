@@ -1,14 +1,20 @@
 """What all tests share."""
 
+import json
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+
+REPORTS = ("random", "fit")
+"""Names of the original's reports."""
 
 torch.set_num_threads(1)
 # a shell lets the processes that it starts in the background ignore Ctrl-C, and they hand that on to what tests start
@@ -31,3 +37,30 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("there is no folder `shared` with real data beside the repository")
     return folder
+
+
+@pytest.fixture(scope="module")
+def golden(shared):
+    if not (shared / "golden" / "checkpoints" / "release").is_dir():
+        pytest.skip("there are no golden numbers of the original code in shared/golden")
+    pytest.importorskip("sentencepiece", reason="the tokeniser of LLaVA v1 needs sentencepiece")
+    return shared / "golden"
+
+
+@pytest.fixture(scope="module")
+def checkpoints(golden):
+    return golden / "checkpoints"
+
+
+@pytest.fixture(scope="module")
+def facts(golden):
+    return SimpleNamespace(
+        inputs=json.loads((golden / "inputs" / "inputs.json").read_text(encoding="utf-8")),
+        tokens=np.load(golden / "inputs" / "inputs_tokens.npz"),
+        masks=np.load(golden / "inputs" / "inputs_masks.npz"),
+        outputs={
+            weights: json.loads(file.read_text(encoding="utf-8"))
+            for weights in REPORTS
+            if (file := golden / "outputs" / f"{weights}.json").is_file()
+        },
+    )

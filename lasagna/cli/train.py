@@ -20,7 +20,7 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf.errors import OmegaConfBaseException
 
-from lasagna import modules, tasks  # noqa: F401 - imported so that a bare class name is enough in a config
+from lasagna import datamodules, modules, tasks
 from lasagna.cli.arguments import Lists, nulls_kept
 from lasagna.cli.config_checks import check_nulls, parts_start_anew
 from lasagna.cli.jobs import (
@@ -280,6 +280,10 @@ def _root(error: BaseException) -> BaseException:
 
 
 def _settle() -> None:
+    # a bare class name is enough in a config for classes that are imported
+    for package in (modules, datamodules, tasks):
+        for name in package.__all__:
+            getattr(package, name)
     # interpolation across files and overrides: each file would be resolved alone otherwise
     set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
     # users' own classes as `file.Class`, also from the installed command

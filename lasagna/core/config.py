@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -44,7 +45,20 @@ def config_of(thing: object) -> Config:
     bound = inspect.signature(kind).bind(*args, **kwargs)
     bound.apply_defaults()
     arguments = {name: plain(value) for name, value in bound.arguments.items()}
-    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": arguments}
+    return {"class_path": public_path(kind), "init_args": arguments}
+
+
+def public_path(kind: type) -> str:
+    """Return the shortest path by which a class can be imported: that of the package that exports it.
+
+    Checkpoints name classes by this path, so that files can move within a package.
+    """
+    steps = kind.__module__.split(".")
+    for stop in range(1, len(steps)):
+        package = ".".join(steps[:stop])
+        if getattr(sys.modules.get(package), kind.__qualname__, None) is kind:
+            return f"{package}.{kind.__qualname__}"
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def build(recipe: Config, kind: type[T]) -> T:

@@ -1,42 +1,8 @@
-"""Data: records from shards, the training strategies, and batches."""
+"""Data: records from shards, the training strategies, and batches.
 
-from lasagna.datamodules.datamodule import ShardDataModule
-from lasagna.datamodules.scenes.writer import SceneWriter
-from lasagna.datamodules.shards.manifest import ShardSet, read_manifest
-from lasagna.datamodules.shards.transport import RemoteOptions
-from lasagna.datamodules.shards.writer import write_parallel, write_shards
-from lasagna.datamodules.source import Source
-from lasagna.datamodules.strategies import (
-    AnswerSampling,
-    ClassSampling,
-    NegativeInjection,
-    OrderRandomization,
-    RandomWording,
-    Strategy,
-)
-from lasagna.datamodules.streaming.collate import collate
-from lasagna.datamodules.streaming.sample import PreparedSample, prepare_sample
-from lasagna.datamodules.transforms import RecordTransform
-from lasagna.datamodules.writers import DataWriter
+What is exported stands in ``__init__.pyi``; each name is imported when it is first used.
+"""
 
-__all__ = [
-    "AnswerSampling",
-    "ClassSampling",
-    "DataWriter",
-    "NegativeInjection",
-    "OrderRandomization",
-    "PreparedSample",
-    "RandomWording",
-    "RecordTransform",
-    "RemoteOptions",
-    "SceneWriter",
-    "ShardDataModule",
-    "ShardSet",
-    "Source",
-    "Strategy",
-    "collate",
-    "prepare_sample",
-    "read_manifest",
-    "write_parallel",
-    "write_shards",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,24 +1,8 @@
-"""The parts: vision encoders, language models, mask heads, and the assistant that joins them."""
+"""The parts: vision encoders, language models, mask heads, and the assistant that joins them.
 
-from __future__ import annotations
+What is exported stands in ``__init__.pyi``; each name is imported when it is first used.
+"""
 
-from lasagna.modules.assistant import Assistant
-from lasagna.modules.base import EncodedImages, FeatureSpec, LanguageModel, MaskHead, VisionEncoder
-from lasagna.modules.language_models.lora import LoRA
-from lasagna.modules.losses import AssistantOutput, SegmentationLoss
-from lasagna.modules.tiny import TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
+import lazy_loader
 
-__all__ = [
-    "Assistant",
-    "AssistantOutput",
-    "EncodedImages",
-    "FeatureSpec",
-    "LanguageModel",
-    "LoRA",
-    "MaskHead",
-    "SegmentationLoss",
-    "TinyLanguageModel",
-    "TinyMaskHead",
-    "TinyVisionEncoder",
-    "VisionEncoder",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

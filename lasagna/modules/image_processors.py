@@ -83,7 +83,7 @@ def _resize_by_torch(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray
     channels = torch.from_numpy(np.require(image, requirements=["C", "W"])).permute(2, 0, 1)[None]
     resized = np.empty((*size, 3), np.uint8)
     # the operator below `interpolate`, which makes a tensor of its own with the channels apart, in more than twice the
-    # time. Should a later torch change the operator, `tests/modules/test_resizing.py` will tell
+    # time. Should a later torch change the operator, `tests/modules/test_image_processors.py` will tell
     torch.ops.aten._upsample_bilinear2d_aa.out(
         channels, size, align_corners=False, out=torch.from_numpy(resized).permute(2, 0, 1)[None]
     )

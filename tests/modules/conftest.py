@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from conftest_modules import random_assistant
 
 from lasagna.modules import Assistant
+from tests.helpers.assistants import random_assistant
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest_modules import dictate, random_assistant
 
 from lasagna.core.batch import IGNORE_LABEL, Query
 from lasagna.core.dialogue import Dialogue, Entry
@@ -16,6 +15,7 @@ from lasagna.datamodules.streaming.collate import collate
 from lasagna.datamodules.streaming.sample import prepare_sample
 from lasagna.errors import QueryError, RecordError
 from lasagna.modules.decoding.decoder import DecodedAnswer
+from tests.helpers.assistants import dictate, random_assistant
 
 
 def picture(size=(40, 56), seed=0):

@@ -7,15 +7,15 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest_modules import random_assistant
-from test_assistant import batch_of, complex_dialogue
-from tiny_run import write_config, write_scenes
 from torch import nn
 
 from lasagna.cli.train import main
 from lasagna.errors import ConfigError
 from lasagna.modules import Assistant, FeatureSpec, TinyLanguageModel, TinyMaskHead, VisionEncoder
 from lasagna.modules.image_processors import SquashImageProcessor
+from tests.helpers.assistants import random_assistant
+from tests.helpers.tiny_run import write_config, write_scenes
+from tests.modules.test_assistant import batch_of, complex_dialogue
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (40, 56, 3), dtype=np.uint8)
 

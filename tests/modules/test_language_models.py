@@ -13,7 +13,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest_modules import greedy_under_grammar, plain_logits
 
 from lasagna.core.batch import Query
 from lasagna.core.config import build as rebuild
@@ -27,12 +26,13 @@ from lasagna.modules import (
     TinyLanguageModel,
     TinyMaskHead,
     TinyVisionEncoder,
-    causal_language_model,
 )
 from lasagna.modules.base import LanguageModel
 from lasagna.modules.decoding.cache import ChatHistory, left_pad, row_positions
 from lasagna.modules.decoding.decoder import Decoder
+from lasagna.modules.language_models import causal
 from lasagna.modules.language_models.causal import CausalLanguageModel
+from tests.helpers.assistants import greedy_under_grammar, plain_logits
 
 FEATURES = FeatureSpec((24,), (8,), (32, 32))
 CONFIGS = {
@@ -490,8 +490,8 @@ class Splitting:
 )
 def test_no_weight_is_read_for_what_cannot_be(settings, reason, monkeypatch):
     if not settings:
-        monkeypatch.setattr(causal_language_model, "read_tokenizer", lambda *_: Splitting())
-    monkeypatch.setattr(causal_language_model, "read_model", lambda *_: pytest.fail("weights were read"))
+        monkeypatch.setattr(causal, "read_tokenizer", lambda *_: Splitting())
+    monkeypatch.setattr(causal, "read_model", lambda *_: pytest.fail("weights were read"))
     with pytest.raises(ConfigError, match=reason):
         built(**settings)
 

@@ -16,8 +16,9 @@ from lasagna.errors import ConfigError
 from lasagna.modules import FeatureSpec, TinyMaskHead
 from lasagna.modules.base import MaskHead
 from lasagna.modules.mask_heads.dot import DotMaskHead
-from lasagna.modules.sam import SamHeadSize, SamMaskHead
-from lasagna.modules.sam2 import Sam2MaskHead
+from lasagna.modules.sam.mask_head import SamMaskHead
+from lasagna.modules.sam.sizes import SamHeadSize
+from lasagna.modules.sam2.mask_head import Sam2MaskHead
 
 
 def maps_of(spec, count, seed=1):

@@ -6,15 +6,15 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
-from sam2_model import SMALL as SAM2_SMALL
 
 from lasagna.core.geometry import fit_mask
 from lasagna.errors import CheckpointError, ConfigError, LasagnaError
 from lasagna.modules.image_processors import PadImageProcessor
-from lasagna.modules.sam2 import Sam2VisionEncoder
+from lasagna.modules.sam2.vision_encoder import Sam2VisionEncoder
 from lasagna.modules.tiny.vision_encoder import TinyVisionEncoder
 from lasagna.modules.vision_encoders.efficientnet_lite import EfficientNetLite0, match_by_position
 from lasagna.modules.vision_encoders.timm import TimmEncoder, read_weights
+from tests.helpers.sam2_model import SMALL as SAM2_SMALL
 
 SIZES = [(64, 96), (37, 91), (120, 33), (1, 7)]
 

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from made_records import mask, record
 
 from lasagna.core.batch import Sample
 from lasagna.core.dialogue import Answer, AnsweredEntry, Dialogue
 from lasagna.core.record import Question
 from lasagna.tasks import Reasoning
+from tests.helpers.made_records import mask, record
 
 QUESTIONS = (
     Question("what could one live in?", "the house", (mask("##..", "...."),)),

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_records import mask, record
 
 from lasagna.core.batch import Sample
 from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.core.record import Phrase
 from lasagna.core.seeding import generator
 from lasagna.tasks import Reasoning, Referring
+from tests.helpers.made_records import mask, record
 
 PHRASES = (
     Phrase("the ball", (mask("#...", "...."),)),

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_records import manifest, mask, record
 
 from lasagna.core.batch import Sample
 from lasagna.core.dialogue import Answer, AnsweredEntry, Dialogue
@@ -11,6 +10,7 @@ from lasagna.core.prompt_formats import TINY
 from lasagna.core.record import Region
 from lasagna.tasks import Semantic, Task
 from lasagna.tasks.metrics import AnswerOrder, MeanIoU, Presence, collect
+from tests.helpers.made_records import manifest, mask, record
 
 RNG = np.random.default_rng(0)
 LABELS = [[1, 1, 3, 255], [2, 2, 2, 255]]

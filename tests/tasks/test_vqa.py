@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from made_records import mask, record
 
 from lasagna.core.batch import Sample
 from lasagna.core.dialogue import Answer
 from lasagna.core.record import Question, Turn
 from lasagna.tasks import VQA
+from tests.helpers.made_records import mask, record
 
 RECORD = record(
     questions=(

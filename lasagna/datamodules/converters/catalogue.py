@@ -50,7 +50,7 @@ def find_converter(name: str) -> type[Converter]:
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"name: {name!r} cannot be imported ({error})") from error
     if not (isinstance(found, type) and issubclass(found, Converter)):
-        raise ConfigError(f"name: {name!r} is no subclass of lasagna.datamodules.converters.Converter")
+        raise ConfigError(f"name: {name!r} is no subclass of lasagna.datamodules.Converter")
     return found
 
 

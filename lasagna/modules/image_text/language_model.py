@@ -19,8 +19,7 @@ from lasagna.modules.decoding.cache import whole_cache
 from lasagna.modules.image_processors import SquashImageProcessor
 from lasagna.modules.image_text.families import Family, check_config, family_of
 from lasagna.modules.image_text.normalisation import tower_normalisation
-from lasagna.modules.image_text.prefix import PREFIX_END, PrefixFirst, prefix_of
-from lasagna.modules.image_text.text import ImageFirst, decoder_input
+from lasagna.modules.image_text.text import PREFIX_END, ImageFirst, PrefixFirst, decoder_input, prefix_of
 from lasagna.modules.image_text.towers import Tower
 from lasagna.modules.language_models.lora import LoRA
 from lasagna.modules.language_models.pretrained import (

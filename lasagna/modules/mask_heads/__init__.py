@@ -1,1 +1,1 @@
-"""Mask heads."""
+"""Mask heads; those of a family are in ``sam/``, ``sam2/`` and ``tiny/``."""

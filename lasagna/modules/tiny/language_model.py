@@ -12,9 +12,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from lasagna.core.processors import TextProcessor
 from lasagna.modules.base import FeatureSpec, LanguageModel
 from lasagna.modules.decoding.cache import whole_cache
-from lasagna.modules.language_models.causal import TokenizerTextProcessor
+from lasagna.modules.language_models.base import TokenizerTextProcessor
 from lasagna.modules.language_models.lora import LoRA
-from lasagna.modules.tiny.projector import ImageProjector, check_grid
+from lasagna.modules.language_models.projector import ImageProjector, check_grid
 from lasagna.modules.tiny.tokenizer import NO, YES, WordTextProcessor, build_tokenizer
 from lasagna.modules.tiny.weights import load_packaged, packaged_words
 

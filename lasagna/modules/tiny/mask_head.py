@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lasagna.modules.base import FeatureSpec, MaskHead
-from lasagna.modules.tiny.projector import grid_waves
+from lasagna.modules.language_models.projector import grid_waves
 from lasagna.modules.tiny.weights import load_packaged
 
 WIDTH, FINE, FINEST = 64, 32, 16

@@ -9,7 +9,7 @@ from string import ascii_lowercase, digits, punctuation
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from lasagna.modules.language_models.causal import TokenizerTextProcessor
+from lasagna.modules.language_models.base import TokenizerTextProcessor
 
 PADDING, UNKNOWN, END, IMAGE, YES, NO = "<pad>", "<unk>", "<end>", "<image>", "<yes>", "<no>"
 RESERVED = (PADDING, UNKNOWN, END, IMAGE, YES, NO)

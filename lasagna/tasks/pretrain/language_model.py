@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lasagna.core.batch import IGNORE_LABEL
 from lasagna.datamodules.scenes import CATEGORIES
 from lasagna.modules.base import FeatureSpec
-from lasagna.modules.tiny import TinyLanguageModel
+from lasagna.modules.tiny.language_model import TinyLanguageModel
 from lasagna.modules.tiny.tokenizer import IMAGE, NO, YES
 from lasagna.modules.tiny.vision_encoder import TinyVisionEncoder
 from lasagna.tasks.pretrain.stage import Stage

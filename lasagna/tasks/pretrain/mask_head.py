@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from lasagna.core.geometry import IGNORE_PIXEL
 from lasagna.datamodules.scenes import CATEGORIES, COLOURS, THINGS, VOID, Scene
 from lasagna.modules.losses import mask_terms
-from lasagna.modules.tiny import TinyMaskHead, TinyVisionEncoder
+from lasagna.modules.tiny.mask_head import TinyMaskHead
+from lasagna.modules.tiny.vision_encoder import TinyVisionEncoder
 from lasagna.tasks.pretrain.stage import ScenePool, Stage
 from lasagna.tasks.pretrain.vision_encoder import relight
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lasagna.modules.tiny import TinyVisionEncoder
+from lasagna.modules.tiny.vision_encoder import TinyVisionEncoder
 from lasagna.tasks.pretrain.language_model import ReadingStage
 from lasagna.tasks.pretrain.stage import ScenePool, Stage
 from lasagna.tasks.pretrain.text_rows import symbol_grid

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lasagna.datamodules.scenes import CATEGORIES, COLOURS, VOID
-from lasagna.modules.tiny import TinyVisionEncoder
+from lasagna.modules.tiny.vision_encoder import TinyVisionEncoder
 from lasagna.tasks.pretrain.stage import ScenePool, Stage
 
 EncoderBatch = tuple[Tensor, Tensor, Tensor]

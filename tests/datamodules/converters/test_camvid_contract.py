@@ -1,9 +1,9 @@
 import numpy as np
-from converter_contract import ConverterContract, Expected
 from PIL import Image
 
 from lasagna.datamodules.converters import CamVid
 from lasagna.datamodules.converters.camvid import CAMVID_11
+from tests.helpers.converter_contract import ConverterContract, Expected
 
 
 class TestCamVidContract(ConverterContract):

@@ -3,13 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from converter_contract import ConverterContract, Expected, read_records
 from PIL import Image
 
 from lasagna.datamodules.converters import LayoutError, convert
 from lasagna.datamodules.converters.coco_panoptic import CocoPanoptic
 from lasagna.datamodules.converters.common.names import spoken, spoken_names
 from lasagna.errors import LasagnaError, RecordError
+from tests.helpers.converter_contract import ConverterContract, Expected, read_records
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 CATEGORIES = [

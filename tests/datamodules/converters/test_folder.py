@@ -3,7 +3,6 @@ import re
 
 import numpy as np
 import pytest
-from converter_contract import ConverterContract, Expected
 from PIL import Image
 
 from lasagna.core.masks import RLEMask
@@ -12,6 +11,7 @@ from lasagna.datamodules.converters.common.files import LayoutError
 from lasagna.datamodules.converters.folder import Folder
 from lasagna.datamodules.shards.manifest import read_manifest
 from lasagna.errors import LasagnaError, RecordError
+from tests.helpers.converter_contract import ConverterContract, Expected
 
 SIZE = (20, 30)
 LEFT, TOP = (np.indices(SIZE)[axis] < 10 for axis in (1, 0))

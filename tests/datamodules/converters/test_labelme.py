@@ -4,13 +4,13 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from converter_contract import ConverterContract, Expected
 from PIL import Image
 
 from lasagna.datamodules.converters import convert
 from lasagna.datamodules.converters.common.files import LayoutError
 from lasagna.datamodules.converters.labelme import LabelMe
 from lasagna.errors import RecordError
+from tests.helpers.converter_contract import ConverterContract, Expected
 
 SIZE = (20, 30)
 ROWS, COLUMNS = np.indices(SIZE)

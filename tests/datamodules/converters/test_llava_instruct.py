@@ -2,7 +2,6 @@ import json
 
 import numpy as np
 import pytest
-from converter_contract import ConverterContract, Expected, read_records
 from PIL import Image
 
 from lasagna.__main__ import main
@@ -12,6 +11,7 @@ from lasagna.datamodules.converters.common.files import LayoutError
 from lasagna.datamodules.converters.llava_instruct import LlavaInstruct
 from lasagna.datamodules.shards.manifest import read_manifest
 from lasagna.errors import RecordError
+from tests.helpers.converter_contract import ConverterContract, Expected, read_records
 
 
 def conversation(image, *values, key="1"):

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from converter_contract import ConverterContract, Expected
 from PIL import Image
 
 from lasagna.datamodules.converters import LayoutError, convert
 from lasagna.datamodules.converters.openimages import OpenImages, fit_nearest
+from tests.helpers.converter_contract import ConverterContract, Expected
 
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "samples" / "layout_fixtures" / "open_images_v6"
 SMALL = np.zeros((10, 15), bool)

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
-from converter_contract import ConverterContract, Expected
 from PIL import Image
 
 from lasagna.datamodules.converters import LayoutError, convert
 from lasagna.datamodules.converters.common.names import packaged_names
 from lasagna.datamodules.converters.pascal_context import PascalContext, context_classes
 from lasagna.errors import ConfigError, RecordError
+from tests.helpers.converter_contract import ConverterContract, Expected
 
 savemat = pytest.importorskip("scipy.io").savemat
 NAMES = {words[0]: value for value, words in packaged_names("pascal_context_459").items()}

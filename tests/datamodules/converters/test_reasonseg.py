@@ -2,13 +2,13 @@ import json
 
 import numpy as np
 import pytest
-from converter_contract import ConverterContract, Expected
 from PIL import Image
 
 from lasagna.datamodules.converters import convert
 from lasagna.datamodules.converters.common.files import LayoutError
 from lasagna.datamodules.converters.reasonseg import ReasonSeg
 from lasagna.errors import RecordError
+from tests.helpers.converter_contract import ConverterContract, Expected
 
 LION = "106484289_d257ea9e9d_o"
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from converter_contract import ConverterContract, Expected, read_records, union
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -16,6 +15,7 @@ from lasagna.datamodules.converters.common.pickle import read_plain_pickle
 from lasagna.datamodules.converters.grefcoco import GRefCOCO
 from lasagna.datamodules.converters.refer import RefCLEF, RefCOCO, RefCOCOg, Refer, split_names
 from lasagna.errors import RecordError
+from tests.helpers.converter_contract import ConverterContract, Expected, read_records, union
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 SIZE = (20, 30)

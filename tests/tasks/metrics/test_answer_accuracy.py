@@ -4,10 +4,10 @@ import string
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_answers import answer, dialogue
 
 from lasagna.tasks.metrics import AnswerAccuracy
 from lasagna.tasks.metrics.answer_accuracy import NUMBER_WORDS, answer_type, normalise_answer
+from tests.helpers.made_answers import answer, dialogue
 
 
 def plain_normal(text):

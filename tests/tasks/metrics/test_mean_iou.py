@@ -6,13 +6,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_answers import answer, dialogue, pixels, random_case
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 from torchmetrics.functional.classification import multiclass_jaccard_index
 
 from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.tasks.metrics import MeanIoU, MMSegMeanIoU, ReferenceMeanIoU
 from lasagna.tasks.metrics.mean_iou import confusion_matrix, iou_by_category, paint_truth, top_of
+from tests.helpers.made_answers import answer, dialogue, pixels, random_case
 
 NAMES = ("sky", "sea", "Dog")
 KEY = "miou/lasagna-v1"

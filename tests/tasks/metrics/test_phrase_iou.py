@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_answers import answer, dialogue, pixels
 
 from lasagna.core.dialogue import Answer
 from lasagna.tasks.metrics import ReasoningIoU, ReferringIoU, TeacherForcedIoU
+from tests.helpers.made_answers import answer, dialogue, pixels
 
 PHRASE = "the ball left of the house"
 

@@ -3,12 +3,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_answers import answer, dialogue, pixels, random_case
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.tasks.metrics import Presence, PresenceByLength
 from lasagna.tasks.metrics.presence import presence_counts, presence_scores
+from tests.helpers.made_answers import answer, dialogue, pixels, random_case
 
 NAMES = ("sky", "sea", "dog", "cat", "sun")
 DOT = pixels("#")

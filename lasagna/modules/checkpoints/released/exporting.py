@@ -19,11 +19,12 @@ from lasagna.modules.checkpoints.released.adapters import WORDS, merged, separat
 from lasagna.modules.checkpoints.released.folder import SHARD_SIZE, write_release
 from lasagna.modules.checkpoints.released.reload import check_tokens
 from lasagna.modules.checkpoints.released.tokens import is_lisa
-from lasagna.modules.llava import LlavaV1
+from lasagna.modules.llava.language_model import LlavaV1
 from lasagna.modules.llava.settings import find_tower
 from lasagna.modules.llava.text_processor import LlavaTextProcessor
 from lasagna.modules.llava.tokenizer import read_tokenizer
-from lasagna.modules.sam import SamMaskHead, SamVisionEncoder
+from lasagna.modules.sam.mask_head import SamMaskHead
+from lasagna.modules.sam.vision_encoder import SamVisionEncoder
 
 _OWN_WORDS = ("language_model.llama.model.embed_tokens.weight", "language_model.llama.lm_head.weight")
 """What has a row for each word, by an assistant's names."""

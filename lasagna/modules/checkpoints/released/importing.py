@@ -127,11 +127,11 @@ def _assistant_config(release: Release, folder: Path, sam: str | None) -> Config
     parts = {
         # the file's sizes count, whatever a config says that this one is put on top of
         "vision_encoder": {
-            "class_path": "lasagna.modules.sam.SamVisionEncoder",
+            "class_path": "lasagna.modules.SamVisionEncoder",
             "init_args": {**weights, "size": None},
         },
-        "language_model": {"class_path": "lasagna.modules.llava.LlavaV1", "init_args": language_model},
-        "mask_head": {"class_path": "lasagna.modules.sam.SamMaskHead", "init_args": weights},
+        "language_model": {"class_path": "lasagna.modules.LlavaV1", "init_args": language_model},
+        "mask_head": {"class_path": "lasagna.modules.SamMaskHead", "init_args": weights},
     }
     return {
         "class_path": "lasagna.modules.Assistant",

@@ -13,7 +13,7 @@ from lasagna.errors import CheckpointError
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.base import LanguageModel
 from lasagna.modules.checkpoints.released.tokens import is_lisa
-from lasagna.modules.llava import LlavaV1
+from lasagna.modules.llava.language_model import LlavaV1
 from lasagna.modules.llava.text_processor import added_tokens
 from lasagna.modules.llava.tokenizer import LlavaTokenizer, read_tokenizer
 

@@ -16,8 +16,9 @@ from lasagna.modules.checkpoints.released.adapters import PROJECTION, VISUAL, WO
 from lasagna.modules.checkpoints.released.reload import grown
 from lasagna.modules.llava.settings import llama_config
 from lasagna.modules.llava.tokenizer import LlavaTokenizer
-from lasagna.modules.sam import SamMaskHead, SamVisionEncoder
+from lasagna.modules.sam.mask_head import SamMaskHead
 from lasagna.modules.sam.sizes import encoder_size, head_size
+from lasagna.modules.sam.vision_encoder import SamVisionEncoder
 
 _SHOWN = 6
 

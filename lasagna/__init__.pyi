@@ -1,0 +1,4 @@
+from .modules.checkpoints.load import load
+
+__version__: str
+__all__ = ["__version__", "load"]

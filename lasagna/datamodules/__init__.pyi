@@ -1,0 +1,41 @@
+from .converters.common.base import Converter
+from .datamodule import ShardDataModule
+from .scenes.writer import SceneWriter
+from .shards.manifest import ShardSet, read_manifest
+from .shards.transport import RemoteOptions, RemoteWarning
+from .shards.writer import write_parallel, write_shards
+from .source import Source
+from .strategies import AnswerSampling, ClassSampling, NegativeInjection, OrderRandomization, RandomWording, Strategy
+from .streaming.collate import collate
+from .streaming.sample import PreparedSample, prepare_sample
+from .streaming.skipped import SkippedRecordWarning
+from .transforms import ColourJitter, HorizontalFlip, RandomCrop, RecordTransform
+from .writers import DataWriter
+
+__all__ = [
+    "AnswerSampling",
+    "ClassSampling",
+    "ColourJitter",
+    "Converter",
+    "DataWriter",
+    "HorizontalFlip",
+    "NegativeInjection",
+    "OrderRandomization",
+    "PreparedSample",
+    "RandomCrop",
+    "RandomWording",
+    "RecordTransform",
+    "RemoteOptions",
+    "RemoteWarning",
+    "SceneWriter",
+    "ShardDataModule",
+    "ShardSet",
+    "SkippedRecordWarning",
+    "Source",
+    "Strategy",
+    "collate",
+    "prepare_sample",
+    "read_manifest",
+    "write_parallel",
+    "write_shards",
+]

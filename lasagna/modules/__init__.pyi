@@ -1,0 +1,68 @@
+from .assistant import Assistant
+from .base import EncodedImages, FeatureSpec, LanguageModel, MaskHead, VisionEncoder, VisualTower
+from .decoding.chat import Chat, ChatTurn
+from .image_processors import CropImageProcessor, PadImageProcessor, SamImageProcessor, SquashImageProcessor
+from .image_text.families import Family
+from .image_text.language_model import ImageTextModel
+from .language_models.base import TokenizerTextProcessor
+from .language_models.causal import CausalLanguageModel
+from .language_models.lora import LoRA
+from .language_models.pretrained import Quantization
+from .language_models.smollm2 import SmolLM2
+from .llava.language_model import LlavaV1
+from .losses import AssistantOutput, SegmentationLoss
+from .mask_heads.dot import DotMaskHead
+from .sam.mask_head import SamMaskHead
+from .sam.sizes import SamHeadSize, SamSize
+from .sam.vision_encoder import SamVisionEncoder
+from .sam2.mask_head import Sam2MaskHead
+from .sam2.sizes import Sam2Size
+from .sam2.vision_encoder import Sam2VisionEncoder
+from .tiny.language_model import TinyLanguageModel
+from .tiny.mask_head import TinyMaskHead
+from .tiny.vision_encoder import TinyVisionEncoder
+from .vision_encoders.efficientnet_lite import EfficientNetLite0
+from .vision_encoders.feature_cache import FeatureCache
+from .vision_encoders.shared_tower import SharedTower
+from .vision_encoders.timm import TimmEncoder
+
+__all__ = [
+    "Assistant",
+    "AssistantOutput",
+    "CausalLanguageModel",
+    "Chat",
+    "ChatTurn",
+    "CropImageProcessor",
+    "DotMaskHead",
+    "EfficientNetLite0",
+    "EncodedImages",
+    "Family",
+    "FeatureCache",
+    "FeatureSpec",
+    "ImageTextModel",
+    "LanguageModel",
+    "LlavaV1",
+    "LoRA",
+    "MaskHead",
+    "PadImageProcessor",
+    "Quantization",
+    "Sam2MaskHead",
+    "Sam2Size",
+    "Sam2VisionEncoder",
+    "SamHeadSize",
+    "SamImageProcessor",
+    "SamMaskHead",
+    "SamSize",
+    "SamVisionEncoder",
+    "SegmentationLoss",
+    "SharedTower",
+    "SmolLM2",
+    "SquashImageProcessor",
+    "TimmEncoder",
+    "TinyLanguageModel",
+    "TinyMaskHead",
+    "TinyVisionEncoder",
+    "TokenizerTextProcessor",
+    "VisionEncoder",
+    "VisualTower",
+]

@@ -1,0 +1,52 @@
+from .base import Task
+from .callbacks.answer_writer import AnswerWriter
+from .callbacks.checkpoint import RunCheckpoint
+from .callbacks.csv_logger import RunLogger
+from .callbacks.prediction_sheet import PredictionSheet
+from .callbacks.progress import PartsTable, RunProgress
+from .callbacks.summary import RunSummary
+from .metrics.answer_accuracy import AnswerAccuracy
+from .metrics.base import DialogueMetric, collect
+from .metrics.mean_iou import MeanIoU
+from .metrics.order import AnswerOrder
+from .metrics.phrase_iou import PhraseIoU, ReasoningIoU, ReferringIoU, TeacherForcedIoU
+from .metrics.presence import Presence, PresenceByLength
+from .metrics.reference_iou import MMSegMeanIoU, ReferenceMeanIoU
+from .reasoning import Reasoning
+from .referring import Referring
+from .semantic import Semantic
+from .training.ema import WeightAverage
+from .training.module import AssistantTraining
+from .training.optimiser import Optimiser
+from .vqa import VQA
+
+__all__ = [
+    "VQA",
+    "AnswerAccuracy",
+    "AnswerOrder",
+    "AnswerWriter",
+    "AssistantTraining",
+    "DialogueMetric",
+    "MMSegMeanIoU",
+    "MeanIoU",
+    "Optimiser",
+    "PartsTable",
+    "PhraseIoU",
+    "PredictionSheet",
+    "Presence",
+    "PresenceByLength",
+    "Reasoning",
+    "ReasoningIoU",
+    "ReferenceMeanIoU",
+    "Referring",
+    "ReferringIoU",
+    "RunCheckpoint",
+    "RunLogger",
+    "RunProgress",
+    "RunSummary",
+    "Semantic",
+    "Task",
+    "TeacherForcedIoU",
+    "WeightAverage",
+    "collect",
+]

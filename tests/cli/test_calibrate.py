@@ -1,0 +1,157 @@
+"""Calibration through the commands, on a checkpoint of a few steps."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import lasagna
+from lasagna.__main__ import main
+from lasagna.cli import calibrate as command
+from lasagna.cli.train import main as train
+from lasagna.errors import CheckpointError
+from lasagna.modules.checkpoints.calibration import calibration_file, checksum
+from tests.helpers.tiny_run import write_config, write_scenes
+
+QUERY = ["sky", "house", "sun"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("calibrate")
+    scenes = write_scenes(folder / "scenes")
+    config = write_config(folder, scenes)
+    train(["fit", "--config", str(config), "--trainer.default_root_dir", str(folder / "run")])
+    return folder / "run" / "checkpoints" / "last.ckpt", scenes
+
+
+@pytest.fixture
+def place(run, tmp_path):
+    shutil.copy(run[0], tmp_path / "last.ckpt")
+    return tmp_path / "last.ckpt", run[1]
+
+
+def calibrate(ckpt, *shards, **options):
+    folders = [str(folder) for folder in shards]
+    main(["calibrate", *folders, "--ckpt", str(ckpt), *(f"--{name}={value}" for name, value in options.items())])
+
+
+def test_scores_are_scaled_where_the_checkpoint_is_used(place, tmp_path, capsys):
+    ckpt, scenes = place
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    before = lasagna.load(ckpt).answer(image, QUERY)
+    calibrate(ckpt, scenes / "val", limit=4)
+    found = json.loads(calibration_file(ckpt).read_text())
+    assert set(found["thresholds"]) == {"all", "scenes"}
+    figures = found["figures"]["all"]
+    assert figures["decisions"] > 50
+    assert figures["negative_log_likelihood"] <= figures["negative_log_likelihood_before"]
+    assert figures["f1"] >= figures["f1_before"]
+    assert Image.open(tmp_path / "last.calibration.png").width > 300
+    assert "temperature" in capsys.readouterr().out
+    after = lasagna.load(ckpt)
+    assert (after.presence_temperature, after.presence_threshold) == (found["temperature"], found["thresholds"]["all"])
+    answer = after.answer(image, QUERY)
+    logits = [np.log(entry.score / (1 - entry.score)) for entry in before.entries]
+    scaled = [1 / (1 + np.exp(-logit / found["temperature"])) for logit in logits]
+    assert answer.entries[0].score == pytest.approx(scaled[0], abs=1e-4)
+    assert lasagna.load(ckpt, calibrated=False).presence_temperature == 1.0
+    assert lasagna.load(ckpt, calibrated="scenes").presence_threshold == found["thresholds"]["scenes"]
+    with pytest.raises(CheckpointError, match="'other' was not calibrated; there are all, scenes"):
+        lasagna.load(ckpt, calibrated="other")
+
+
+def test_a_limit_counts_records(place, monkeypatch):
+    """Each scene is asked about its 24 categories, however many are answered together."""
+    ckpt, scenes = place
+    seen = []
+    monkeypatch.setattr(command, "draw_reliability", lambda found, *_: seen.append(len(found["scenes"][0])))
+    for batch_size in (2, 8):
+        calibrate(ckpt, scenes / "val", limit=3, batch_size=batch_size)
+    assert seen == [3 * 24] * 2
+
+
+@pytest.mark.parametrize(("name", "value"), [("limit", -5), ("limit", 0), ("batch_size", 0)])
+def test_numbers_that_cannot_be_are_refused(place, capsys, name, value):
+    ckpt, scenes = place
+    with pytest.raises(SystemExit):
+        calibrate(ckpt, scenes / "val", **{name: value})
+    assert f"{name}: expected a whole number from 1, got {value}" in capsys.readouterr().err
+    assert not calibration_file(ckpt).exists()
+
+
+def test_other_frozen_weights_are_taken_where_one_says_so(place, tmp_path, capsys):
+    """As the error advises, by both commands."""
+    ckpt, scenes = place
+    checkpoint = torch.load(ckpt, weights_only=True)
+    checkpoint["fresh_weights_seed"] += 1
+    torch.save(checkpoint, ckpt)
+    Image.fromarray(np.full((32, 32, 3), 90, np.uint8)).save(tmp_path / "a.png")
+    predict = ["--image", str(tmp_path / "a.png"), "--query", "sky", "--out", str(tmp_path / "out")]
+    for words in (["calibrate", str(scenes / "val"), "--limit=2"], ["predict", *predict]):
+        with pytest.raises(SystemExit):
+            main([*words, "--ckpt", str(ckpt)])
+        assert "frozen_check: false" in capsys.readouterr().err
+        main([*words, "--ckpt", str(ckpt), "--frozen_check", "false"])
+
+
+def test_predict_takes_the_threshold_of_the_calibration_unless_one_is_given(place, tmp_path):
+    ckpt, scenes = place
+    calibrate(ckpt, scenes / "val")
+    content = json.loads(calibration_file(ckpt).read_text())
+    calibration_file(ckpt).write_text(json.dumps(content | {"thresholds": {"all": 1.0, "scenes": 0.0}}))
+    Image.fromarray(np.full((32, 32, 3), 90, np.uint8)).save(tmp_path / "a.png")
+    for options, expected in (([], False), (["--calibrated_for", "scenes"], True), (["--threshold", "0"], True)):
+        out = str(tmp_path / "out")
+        main(
+            [
+                "predict",
+                "--ckpt",
+                str(ckpt),
+                "--image",
+                str(tmp_path / "a.png"),
+                "--query",
+                "sky",
+                "--out",
+                out,
+                *options,
+            ]
+        )
+        (entry,) = json.loads((tmp_path / "out" / "a.json").read_text())["answers"][0]["entries"]
+        assert entry["present"] is expected
+
+
+def test_a_checkpoint_without_calibration_or_with_another_ones(place):
+    ckpt, scenes = place
+    with pytest.raises(CheckpointError, match=r"has no calibration .*lasagna calibrate"):
+        lasagna.load(ckpt, calibrated=True)
+    calibrate(ckpt, scenes / "val")
+    content = json.loads(calibration_file(ckpt).read_text())
+    calibration_file(ckpt).write_text(json.dumps(content | {"checkpoint": "0" * 64}))
+    with pytest.warns(UserWarning, match="made for another checkpoint and is not used"):
+        assert lasagna.load(ckpt).presence_temperature == 1.0
+    calibration_file(ckpt).write_text("{}")
+    with pytest.raises(CheckpointError, match="not a calibration"):
+        lasagna.load(ckpt)
+
+
+def test_a_folder_is_told_by_what_its_weights_hold(tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "heads.safetensors").write_bytes(bytes(100_000))
+    before = checksum(folder)
+    (folder / "calibration.json").write_text("{}")
+    assert checksum(folder) == before
+    (folder / "heads.safetensors").write_bytes(bytes(99_999) + b"1")
+    assert checksum(folder) != before
+
+
+def test_there_must_be_something_to_calibrate_on(place, tmp_path, capsys):
+    ckpt, _ = place
+    with pytest.raises(SystemExit):
+        calibrate(ckpt, tmp_path / "nowhere")
+    assert "nowhere" in capsys.readouterr().err
+    assert not calibration_file(ckpt).exists()

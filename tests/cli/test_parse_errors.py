@@ -1,0 +1,94 @@
+"""Mistakes on the command line that would be costly if they went unnoticed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lasagna.__main__ import main as command
+from lasagna.cli.train import main
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+PART = "--model.assistant"
+ENCODER = '{"model": "test_resnet", "image_size": [32, 32]}'
+
+
+def fails(capsys, call, *argv):
+    with pytest.raises(SystemExit) as stopped:
+        call(list(argv))
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    return error
+
+
+@pytest.mark.parametrize("job", ["test", "validate", "predict"])
+def test_evaluation_without_a_checkpoint_is_refused(job, capsys, tmp_path):
+    error = fails(capsys, main, job, f"--trainer.default_root_dir={tmp_path}", "--trainer.accelerator=cpu")
+    assert f"{job} takes a trained assistant" in error
+    assert "--ckpt_path CHECKPOINT, which `python train.py` makes" in error
+
+
+@pytest.mark.parametrize(
+    ("short", "whole"), [("trainer.max_step", "trainer.max_steps"), ("seed_every", "seed_everything")]
+)
+def test_a_key_that_is_cut_short_is_refused(short, whole, capsys):
+    assert f"did you mean {whole!r}?" in fails(capsys, main, "fit", f"--{short}=3")
+
+
+def test_an_option_that_is_cut_short_is_refused(capsys):
+    assert "unrecognized arguments: --ima=y" in fails(capsys, command, "predict", "--ckpt=x", "--ima=y", "--query=z")
+
+
+def test_a_grid_without_cells_is_refused(capsys, tmp_path):
+    options = [f"--trainer.default_root_dir={tmp_path}", "--model.assistant.language_model.image_grid=[0,0]"]
+    assert "image_grid: expected at least one row and one column, got (0, 0)" in fails(capsys, main, "fit", *options)
+
+
+def test_confidence_of_a_report(capsys, tmp_path):
+    error = fails(capsys, command, "report", f"--folder={tmp_path}", "--confidence=2")
+    assert "confidence: expected a number between 0 and 1, such as 0.95, got 2.0" in error
+
+
+def test_pretraining_without_scenes_is_refused(capsys, tmp_path):
+    error = fails(capsys, command, "pretrain", "--scenes=0", f"--out={tmp_path / 'out'}")
+    assert "scenes: expected at least 1, got 0" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_says_what_happens_without_arguments(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    assert stopped.value.code == 0
+    assert "Without arguments it runs the main job" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--config=DOT", "DOT: it describes one part (lasagna.modules.DotMaskHead), and --config takes"),
+        (f"{PART}.mask_head=GPU", "GPU: it holds settings from the root; give it as --config GPU"),
+        (f"{PART}.mask_head=nowhere.yaml", "error: there is no file 'nowhere.yaml'"),
+        (f"{PART}.language_modell.max_length=4", "did you mean 'language_model'?"),
+        ("--model.optimizer.lr=1", "did you mean 'optimiser'?"),
+        (f"{PART}.language_model.adapter.rnk=4", "adapter: there is no option 'rnk'\n  did you mean 'rank'?"),
+        (f"{PART}.vision_encoder=TinyMaskHead", "mask_head.TinyMaskHead, which is something else than this argument"),
+        (f"{PART}.vision_encoder.image_size=64", "image_size: expected values in brackets ('[1, 2]'), got '64'"),
+        (f"{PART}.language_model.adapter=", "model.assistant.language_model.adapter: no class is called ''"),
+        (f"{PART}.language_model.adapter=None", "no class is called 'None'; a part is left out by null"),
+    ],
+)
+def test_what_is_typed_wrongly_is_said_with_the_way_out(option, said, capsys):
+    files = {"DOT": str(CONFIGS / "mask_head" / "dot.yaml"), "GPU": str(CONFIGS / "trainer" / "gpu.yaml")}
+    for name, file in files.items():
+        option, said = option.replace(name, file), said.replace(name, file)
+    assert said in fails(capsys, main, "fit", option)
+
+
+def test_pretrained_weights_that_do_not_fit_name_their_own_argument(capsys, tmp_path):
+    encoder = f'{{"class_path": "lasagna.modules.TimmEncoder", "init_args": {ENCODER}}}'
+    options = [f"{PART}.vision_encoder={encoder}", "--data.val=[]", f"--trainer.default_root_dir={tmp_path}"]
+    error = fails(capsys, main, "fit", *options, "--trainer.accelerator=cpu")
+    assert "error: projector: the packaged 'projector' does not fit" in error
+    assert "or projector: random" in error

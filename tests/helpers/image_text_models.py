@@ -1,0 +1,154 @@
+"""Tiny image-text models of every family, with random weights."""
+
+from __future__ import annotations
+
+import torch
+
+from lasagna.core.prompt_formats import TINY
+from lasagna.modules import FeatureSpec
+from lasagna.modules.image_text.language_model import ImageTextModel
+
+FEATURES = FeatureSpec((1,), (1,), (1, 1))
+TEXT = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 3000,
+    "max_position_embeddings": 512,
+}
+VISION = {"hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+QWEN_VISION = {"depth": 2, "num_heads": 2, "patch_size": 7, "spatial_merge_size": 2, "temporal_patch_size": 2}
+QWEN_TEXT = TEXT | {"rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0}}
+CONFIGS = {
+    "llava": {
+        "model_type": "llava",
+        "vision_config": VISION | {"model_type": "clip_vision_model", "image_size": 28, "patch_size": 7},
+        "text_config": TEXT | {"model_type": "llama"},
+        "image_token_index": 2999,
+    },
+    "llava_next": {
+        "model_type": "llava_next",
+        "vision_config": VISION | {"model_type": "clip_vision_model", "image_size": 28, "patch_size": 7},
+        "text_config": TEXT | {"model_type": "llama"},
+        "image_token_index": 2999,
+    },
+    "llava_onevision": {
+        "model_type": "llava_onevision",
+        "vision_config": VISION | {"model_type": "siglip_vision_model", "image_size": 30, "patch_size": 7},
+        "text_config": TEXT | {"model_type": "qwen2"},
+        "image_token_index": 2999,
+    },
+    "internvl": {
+        "model_type": "internvl",
+        "vision_config": VISION | {"model_type": "internvl_vision", "image_size": [28, 28], "patch_size": [7, 7]},
+        "text_config": TEXT | {"model_type": "qwen2"},
+        "image_token_id": 2999,
+        "downsample_ratio": 0.5,
+    },
+    "smolvlm": {
+        "model_type": "smolvlm",
+        "vision_config": VISION | {"model_type": "smolvlm_vision", "image_size": 28, "patch_size": 7},
+        "text_config": TEXT | {"model_type": "llama", "pad_token_id": 0},
+        "image_token_id": 2999,
+        "scale_factor": 2,
+    },
+    "idefics3": {
+        "model_type": "idefics3",
+        "vision_config": VISION | {"model_type": "idefics3_vision", "image_size": 28, "patch_size": 7},
+        "text_config": TEXT | {"model_type": "llama", "pad_token_id": 0},
+        "image_token_id": 2999,
+        "scale_factor": 2,
+    },
+    "paligemma": {
+        "model_type": "paligemma",
+        "vision_config": VISION
+        | {"model_type": "siglip_vision_model", "image_size": 28, "patch_size": 7, "vision_use_head": False},
+        "text_config": TEXT | {"model_type": "gemma", "head_dim": 8},
+        "image_token_index": 2999,
+        "projection_dim": 32,
+        "hidden_size": 32,
+    },
+    "qwen2_5_vl": {
+        "model_type": "qwen2_5_vl",
+        "vision_config": QWEN_VISION
+        | {
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "out_hidden_size": 32,
+            "window_size": 28,
+            "fullatt_block_indexes": [1],
+        },
+        "text_config": QWEN_TEXT,
+        "image_token_id": 2999,
+        "vision_start_token_id": 2998,
+        "vision_end_token_id": 2997,
+    },
+    "qwen3_vl": {
+        "model_type": "qwen3_vl",
+        "vision_config": QWEN_VISION
+        | {
+            "depth": 4,
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "out_hidden_size": 32,
+            "num_position_embeddings": 36,
+            "deepstack_visual_indexes": [0, 2],
+        },
+        "text_config": QWEN_TEXT | {"num_hidden_layers": 3, "head_dim": 8},
+        "image_token_id": 2999,
+        "vision_start_token_id": 2998,
+        "vision_end_token_id": 2997,
+    },
+    "qwen2_vl": {
+        "model_type": "qwen2_vl",
+        "vision_config": QWEN_VISION | {"embed_dim": 32, "hidden_size": 32},
+        "text_config": QWEN_TEXT,
+        "image_token_id": 2999,
+        "vision_start_token_id": 2998,
+        "vision_end_token_id": 2997,
+    },
+}
+
+
+SECOND = {"model_type": "gemma2", "head_dim": 8, "sliding_window": 600, "final_logit_softcapping": None}
+MISTRAL = TEXT | {"model_type": "mistral", "head_dim": 8, "sliding_window": 16}
+WINDOWED = QWEN_TEXT | {"use_sliding_window": True, "sliding_window": 16, "max_window_layers": 1}
+SETTINGS = CONFIGS | {
+    "paligemma2": CONFIGS["paligemma"] | {"text_config": TEXT | SECOND},
+    "paligemma2_short": CONFIGS["paligemma"] | {"text_config": TEXT | SECOND | {"sliding_window": 80}},
+    "llava_mistral": CONFIGS["llava"] | {"text_config": MISTRAL},
+    "qwen2_vl_windowed": CONFIGS["qwen2_vl"] | {"text_config": WINDOWED},
+}
+
+
+SIDES = (None, 56, 98)
+"""Of a tower's input in pixels; None for that of the settings."""
+
+
+def made(kind, **settings):
+    return ImageTextModel(SETTINGS[kind], "words", **{"image_size": 28, "max_length": 512} | settings)
+
+
+def resized(model, side):
+    """Give a tower another input: by the model's settings, or, where they name none, by ours."""
+    vision = model.model["vision_config"]
+    if "image_size" in vision:
+        size = [side, side] if isinstance(vision["image_size"], list) else side
+        model.model = {**model.model, "vision_config": {**vision, "image_size": size}}
+    model.image_size = side
+    return model
+
+
+def built(kind, side=None, **settings):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = made(kind, **settings)
+        model = model if side is None else resized(model, side)
+        model.build(FEATURES, TINY.special_tokens)
+        # fresh projections are so small that a wrong image would go unnoticed
+        with torch.no_grad():
+            for value in model.vlm.parameters():
+                value.copy_(value * 3)
+    return model.eval()

@@ -1,0 +1,58 @@
+"""Every config in the folder is parsed, instantiated, and says what it is for."""
+
+import re
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from lasagna.cli.sweeps.findings import Claim
+from lasagna.cli.sweeps.plan import SweepPlan
+from lasagna.cli.train import TrainingCLI, command_line
+from lasagna.tasks import AssistantTraining
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted(path.relative_to(ROOT) for path in (ROOT / "configs").rglob("*.yaml"))
+PARTS = {
+    "vision_encoder": "--model.assistant.vision_encoder",
+    "language_model": "--model.assistant.language_model",
+    "mask_head": "--model.assistant.mask_head",
+    "data": "--data",
+}
+"""Folder to the option whose value its files are; files of other folders are given as --config."""
+
+
+@pytest.fixture(autouse=True)
+def root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_config_opens_with_what_it_does_what_it_needs_the_command_and_an_override(file):
+    head = re.match(r"(# .*\n|#\n)+", file.read_text(encoding="utf-8"))
+    assert head is not None
+    for part in ("# Needs: ", "# Command: ", "# Override: "):
+        assert part in head[0], part
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.parent.name != "sweeps"], ids=str)
+def test_config_instantiates(file):
+    cli = TrainingCLI(**command_line([*option(file), "--trainer.accelerator=cpu"], run=False), run=False)
+    assert isinstance(cli.model, AssistantTraining)
+    assert cli.datamodule.sources["train"]
+    assert cli.datamodule.sources["test"]
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.parent.name == "sweeps"], ids=str)
+def test_sweep_can_start(file):
+    content = OmegaConf.to_container(OmegaConf.load(file))
+    baseline, claims = content.pop("baseline", None), content.pop("claims", [])
+    plan = SweepPlan(**content)
+    plan.check()
+    assert plan.runs(Path("runs"))
+    assert {baseline, *(Claim(**claim).variant for claim in claims)} - {None} <= set(plan.variants)
+
+
+def option(file):
+    flag = PARTS.get(file.parent.name, "--config")
+    return [] if file == Path("configs/default.yaml") else [f"{flag}={file}"]

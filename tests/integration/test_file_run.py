@@ -1,0 +1,39 @@
+"""Filing a run: its scores and how long the whole command took."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FILE_RUN = Path(__file__).parents[2] / "docs" / "file_run.py"
+
+RUN = """
+import json, pathlib, time
+time.sleep(0.3)
+pathlib.Path("scores.json").write_text(json.dumps({"stages": {}}))
+"""
+
+
+def test_scores_are_filed_with_the_time_of_the_whole_command(tmp_path):
+    script = tmp_path / "docs" / "file_run.py"
+    script.parent.mkdir()
+    script.write_text(FILE_RUN.read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "run.py").write_text(RUN, encoding="utf-8")
+    subprocess.run([sys.executable, script, "made", ".", sys.executable, "run.py"], check=True, cwd=tmp_path)
+    filed = json.loads((tmp_path / "docs" / "results" / "made.json").read_text(encoding="utf-8"))
+    assert filed["stages"] == {}
+    assert filed["command"]["line"].endswith("run.py")
+    assert 0.3 <= filed["command"]["seconds"] < 60
+
+
+def test_a_failing_command_files_nothing(tmp_path):
+    script = tmp_path / "docs" / "file_run.py"
+    script.parent.mkdir()
+    script.write_text(FILE_RUN.read_text(encoding="utf-8"), encoding="utf-8")
+    with pytest.raises(subprocess.CalledProcessError):
+        subprocess.run(
+            [sys.executable, script, "made", ".", sys.executable, "-c", "raise SystemExit(3)"], check=True, cwd=tmp_path
+        )
+    assert not (tmp_path / "docs" / "results").exists()

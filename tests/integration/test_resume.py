@@ -1,0 +1,136 @@
+"""Training that is killed and goes on ends with the same weights, bit for bit."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from lightning import Callback
+
+from lasagna.cli.train import main
+from tests.helpers.tiny_run import write_config, write_scenes
+
+ROOT = Path(__file__).parents[2]
+STEPS, KILLED_AT = 8, 5
+KILLER = f"""
+import os, signal
+from lightning import Callback
+
+class Killer(Callback):
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if trainer.global_step == {KILLED_AT}:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+class Stop(Callback):
+    """Ends a run as an error does, without any of what follows training."""
+
+    def __init__(self, step: int, validation: bool):
+        self.step, self.validation = step, validation
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if not self.validation and trainer.global_step == self.step:
+            raise InterruptedError
+
+    def on_validation_start(self, trainer, pl_module):
+        if self.validation and trainer.global_step == self.step:
+            raise InterruptedError
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    return write_scenes(tmp_path_factory.mktemp("scenes"))
+
+
+def arguments(folder, config, workers):
+    # a running mean, dropout in adapters and a validation in the epoch: all that could go on otherwise
+    return [
+        "fit",
+        f"--config={config}",
+        f"--trainer.default_root_dir={folder}",
+        f"--trainer.max_steps={STEPS}",
+        "--trainer.val_check_interval=3",
+        f"--data.num_workers={workers}",
+        "--model.ema_decay=0.9",
+        "--model.assistant.language_model.adapter.dropout=0.2",
+    ]
+
+
+def checkpoint(folder):
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_killed_run_goes_on_to_the_same_weights(tmp_path, scenes, workers):
+    config = write_config(tmp_path, scenes)
+    main(arguments(tmp_path / "whole", config, workers))
+    whole = checkpoint(tmp_path / "whole")
+
+    (tmp_path / "killer.py").write_text(KILLER)
+    command = [sys.executable, str(ROOT / "train.py"), *arguments(tmp_path / "cut", config, workers)]
+    killed = subprocess.run(
+        [*command, "--trainer.callbacks+=killer.Killer"], cwd=tmp_path, capture_output=True, timeout=300, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
+    cut = checkpoint(tmp_path / "cut")
+    assert cut["global_step"] == 4
+    assert any("lora_" in name for name in cut["state_dict"])
+    assert any(not torch.equal(cut["state_dict"][name], value) for name, value in whole["state_dict"].items())
+
+    main([*arguments(tmp_path / "cut", config, workers), "--ckpt_path=last"])
+    resumed = checkpoint(tmp_path / "cut")
+    assert resumed["global_step"] == whole["global_step"] == STEPS
+    for part in ("state_dict", "raw_weights"):
+        assert resumed[part].keys() == whole[part].keys()
+        assert all(torch.equal(resumed[part][name], value) for name, value in whole[part].items()), part
+    moments = [state["optimizer_states"][0]["state"] for state in (resumed, whole)]
+    assert all(torch.equal(moments[0][key]["exp_avg"], moments[1][key]["exp_avg"]) for key in moments[1])
+    assert logged(tmp_path / "cut") == logged(tmp_path / "whole")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, scenes):
+    folder = tmp_path_factory.mktemp("whole")
+    main(arguments(folder, write_config(folder, scenes), 0))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("step", "validation", "every", "saved"),
+    [
+        pytest.param(6, True, 2, 4, id="in the validation after a step to be saved"),
+        pytest.param(6, False, 2, 6, id="after a validation at the end of an epoch"),
+        pytest.param(4, False, 3, 3, id="after a validation within an epoch"),
+    ],
+)
+def test_validations_are_neither_lost_nor_doubled(step, validation, every, saved, tmp_path, scenes, whole):
+    words = arguments(tmp_path, write_config(tmp_path, scenes), 0)
+    stop = json.dumps({"class_path": f"{__name__}.Stop", "init_args": {"step": step, "validation": validation}})
+    callbacks = f'[{{"class_path": "RunCheckpoint", "init_args": {{"every_n_steps": {every}}}}}'
+    with pytest.raises(InterruptedError):
+        main([*words, f"--trainer.callbacks={callbacks}, {stop}]"])
+    assert checkpoint(tmp_path)["global_step"] == saved
+    main([*words, f"--trainer.callbacks={callbacks}]", "--ckpt_path=last"])
+    assert logged(tmp_path) == logged(whole)
+    assert validated(tmp_path) == validated(whole)
+    assert len(validated(whole)) == 2
+
+
+def logged(folder):
+    """Return the losses of each step."""
+    return rows(folder, "train/loss")
+
+
+def validated(folder):
+    """Return a score of each validation."""
+    return rows(folder, "val/scenes-semantic/presence_f1/lasagna-v1")
+
+
+def rows(folder, name):
+    with (folder / "metrics.csv").open() as stream:
+        return [(row["step"], row[name]) for row in csv.DictReader(stream) if row[name]]

@@ -1,0 +1,302 @@
+"""Image-text models give the numbers of transformers' own forward, with tiny random weights and no network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from transformers import Qwen2VLImageProcessor
+
+from lasagna.core.batch import Query
+from lasagna.core.prompt_formats import PAPER, TINY
+from lasagna.errors import ConfigError
+from lasagna.modules import Assistant, LoRA, TinyMaskHead, TinyVisionEncoder
+from lasagna.modules.decoding.decoder import Decoder
+from lasagna.modules.image_text import language_model
+from lasagna.modules.image_text.families import FAMILIES, grid_positions
+from lasagna.modules.image_text.language_model import ImageTextModel
+from tests.helpers.assistants import greedy_under_grammar
+from tests.helpers.image_text_models import CONFIGS, FEATURES, SETTINGS, SIDES, built, made
+from tests.modules.test_language_models import LanguageModelContract
+
+
+class TestLlava(LanguageModelContract):
+    kind = "llava"
+
+    def make(self):
+        return made(self.kind)
+
+    def vectors(self, model, count=1):
+        pixels = torch.randn(count, 3, 28, 28, generator=torch.Generator().manual_seed(1))
+        return model.embed_image([pixels]).detach()
+
+    def test_gradients_reach_what_is_trained(self):
+        model = self.build().train()
+        ids = torch.tensor([self.prompt(model)])
+        hidden = self.hidden(model, ids, torch.ones_like(ids), self.vectors(model))
+        model.logits(hidden).square().mean().backward()
+        trained = [value for value in model.decoder.parameters() if value.requires_grad]
+        assert trained
+        assert all(value.grad is not None for value in trained)
+
+    @pytest.mark.parametrize("side", SIDES)
+    def test_logits_are_those_of_the_model_itself(self, side):
+        """Run transformers' own forward on the same ids and pixels, which counts and places the image by itself."""
+        model = built(self.kind, side)
+        names = ("sun", "dog", "house")
+        ids = torch.tensor([model.text_processor.prompt_ids(TINY.prompt("categories", names))])
+        picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+        pixels = model.tower_processor.pixels(picture)[None]
+        with torch.no_grad():
+            hidden = self.hidden(model, ids, torch.ones_like(ids), model.embed_image([pixels]))
+            found = model.logits(hidden)
+            own = model.vlm(**self.own_arguments(model, ids, pixels)).logits
+            blind = model.vlm(**self.own_arguments(model, ids, pixels * 0 + 0.5)).logits
+        torch.testing.assert_close(found, own, atol=1e-4, rtol=1e-4)
+        assert (own - blind).abs().max() > 0.01
+
+    def own_arguments(self, model, ids, pixels):
+        image = getattr(model.vlm.config, "image_token_id", None) or model.vlm.config.image_token_index
+        own = ids.masked_fill(ids == model.image_token_id, image)
+        return {"input_ids": own, "attention_mask": torch.ones_like(ids), **self.own_image(own == image, pixels)}
+
+    def own_image(self, places, pixels):
+        return {"pixel_values": pixels}
+
+    def test_the_projector_learns_if_asked_and_the_tower_never(self):
+        model = built(self.kind, train_projector=True, frozen=True).train()
+        trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
+        assert trained
+        pixels = torch.randn(2, 3, model.side, model.side)
+        model.embed_image([pixels]).square().mean().backward()
+        assert all(value.grad is not None and value.grad.abs().sum() > 0 for value in trained.values())
+
+    def test_recomputing_gives_the_same_gradients(self):
+        gradients = []
+        for recompute in (False, True):
+            model = built(self.kind, recompute=recompute).train()
+            ids = torch.tensor([self.prompt(model)])
+            hidden = self.hidden(model, ids, torch.ones_like(ids), self.vectors(model))
+            hidden.square().mean().backward()
+            gradients.append([value.grad for value in model.decoder.parameters()])
+        for plain, again in zip(*gradients, strict=True):
+            torch.testing.assert_close(plain, again)
+
+    def test_tied_embeddings_grow_together(self):
+        """Settings say so at one place or the other, and the vocabulary lacks most words."""
+        settings = SETTINGS[self.kind]
+        text = settings["text_config"] | {"vocab_size": 60, "tie_word_embeddings": True}
+        settings = settings | {"text_config": text, "tie_word_embeddings": True}
+        model = ImageTextModel(settings, "words", image_size=28, max_length=512)
+        model.build(FEATURES, TINY.special_tokens)
+        words, output = model.vlm.get_input_embeddings().weight, model.vlm.get_output_embeddings().weight
+        assert words is output
+        [present] = model.text_processor.answer_ids(TINY.present_token)
+        assert present >= 60
+        assert model.logits(torch.zeros(1, model.hidden_size)).shape == (1, len(words))
+        assert len(words) > present
+
+    def test_an_assistant_takes_a_step(self):
+        model = made(self.kind, adapter=LoRA(rank=2, targets=("q_proj",), embeddings=False))
+        assistant = Assistant(
+            TinyVisionEncoder((32, 32), weights="random"), model, TinyMaskHead(weights="random"), prompt_format="paper"
+        )
+        assistant.configure_model()
+        trained = {name for name, value in model.named_parameters() if value.requires_grad}
+        assert trained
+        assert all("lora_" in name for name in trained)
+        decoder = {id(value) for value in model.decoder.parameters()}
+        assert all(id(value) in decoder for name, value in model.named_parameters() if name in trained)
+
+
+class TestLlavaNext(TestLlava):
+    kind = "llava_next"
+
+    def own_image(self, places, pixels):
+        return {"pixel_values": pixels, "image_sizes": torch.tensor([pixels.shape[2:]])}
+
+    @pytest.mark.parametrize("side", SIDES)
+    def test_logits_are_those_of_the_model_itself(self, side, monkeypatch):
+        """Transformers counts a tile at least beside the whole image; told that there is none, it has its own way."""
+        from transformers.models.llava_next import modeling_llava_next
+
+        monkeypatch.setattr(modeling_llava_next, "image_size_to_num_patches", lambda **_: 1)
+        super().test_logits_are_those_of_the_model_itself(side)
+
+
+class TestLlavaOneVision(TestLlava):
+    kind = "llava_onevision"
+
+    def vectors(self, model, count=1):
+        pixels = torch.randn(count, 3, 30, 30, generator=torch.Generator().manual_seed(1))
+        return model.embed_image([pixels]).detach()
+
+    def own_image(self, places, pixels):
+        # an image is not cut into tiles where there are several
+        several = torch.tensor([2])
+        return {"pixel_values": pixels, "image_sizes": torch.tensor([pixels.shape[2:]]), "batch_num_images": several}
+
+
+class TestInternVL(TestLlava):
+    kind = "internvl"
+
+
+class TestSmolVLM(TestLlava):
+    kind = "smolvlm"
+
+    def own_image(self, places, pixels):
+        return {"pixel_values": pixels[:, None]}
+
+
+class TestIdefics3(TestSmolVLM):
+    kind = "idefics3"
+
+
+class TestPaliGemma(TestLlava):
+    kind = "paligemma"
+
+    def test_an_image_costs_as_many_tokens_as_it_has_vectors(self):
+        """A last channel says what is read in both directions."""
+        model = self.build()
+        assert self.prompt(model).count(model.image_token_id) == self.vectors(model).shape[1]
+        assert self.vectors(model).shape[2] == model.hidden_size + 1
+
+    def own_arguments(self, model, ids, pixels):
+        """Say as its own processor does what is prefix; what the answer is begins behind the new line."""
+        suffix = (ids == model.text_processor.prefix_end_id).cumsum(1) - (
+            ids == model.text_processor.prefix_end_id
+        ).long()
+        assert 0 < suffix.sum() < ids.shape[1] / 2
+        return super().own_arguments(model, ids, pixels) | {"token_type_ids": suffix}
+
+    def test_answers_are_read_in_one_direction_and_prompts_in_both(self):
+        model = built(self.kind)
+        prompt = self.prompt(model)
+        ids = torch.tensor([prompt + model.text_processor.answer_ids("sun <SEG> dog <NEG>")])
+        hidden = self.hidden(model, ids, torch.ones_like(ids), self.vectors(model))
+        for place, changes_before in ((len(prompt) - 3, True), (len(prompt) - 1, False), (ids.shape[1] - 2, False)):
+            other = ids.clone()
+            other[0, place] = model.text_processor.answer_ids("house")[0]
+            difference = (
+                (self.hidden(model, other, torch.ones_like(ids), self.vectors(model)) - hidden).abs().amax(-1)[0]
+            )
+            assert (difference[:place].max() > 1e-3) == changes_before
+            assert difference[place:].max() > 1e-3
+
+    def test_the_prefix_ends_once(self):
+        model = self.build()
+        text = model.text_processor
+        ids = text.prompt_ids("a <image>\nsun\nand dog")
+        assert ids[: text.image_tokens] == [model.image_token_id] * text.image_tokens
+        assert ids.count(model.text_processor.prefix_end_id) == 1
+        assert ids[-2] == model.text_processor.prefix_end_id
+        assert model.text_processor.prefix_end_id not in text.answer_ids("sun\ndog")
+
+
+class TestPaliGemma2(TestPaliGemma):
+    """A Gemma 2 instead of a Gemma: some layers look back a certain way, and logits are bounded."""
+
+    kind = "paligemma2"
+
+    def test_logits_are_bounded(self, monkeypatch):
+        """As Gemma 2 bounds them; not all versions of transformers do so in PaliGemma's own forward."""
+        model = built(self.kind)
+        hidden = torch.randn(5, model.hidden_size)
+        free = model.logits(hidden)
+        monkeypatch.setattr(model.decoder.config, "final_logit_softcapping", 2.0)
+        torch.testing.assert_close(model.logits(hidden), 2 * torch.tanh(free / 2))
+
+    def test_rows_longer_than_layers_look_back_are_refused(self):
+        with pytest.raises(ConfigError, match="max_length: layers of this model look back 600 tokens, got 601"):
+            built(self.kind, max_length=601)
+
+
+@pytest.mark.parametrize("kind", ["llava_mistral", "qwen2_vl_windowed", "paligemma2_short"])
+def test_layers_that_look_back_a_window_decode_as_one_forward_does(kind):
+    """Rows that pass the window; PaliGemma's do so with their padding alone."""
+    window = SETTINGS[kind]["text_config"]["sliding_window"]
+    model = built(kind, max_length=80)
+    vectors = model.embed_image([torch.randn(2, 3, 28, 28, generator=torch.Generator().manual_seed(1))]).detach()
+    queries = [Query(0, "categories", tuple("abcdefghi")), Query(1, "referring", (" ".join(["old oak"] * 13),))]
+    prompts = [model.text_processor.prompt_ids(TINY.prompt(query.kind, query.names)) for query in queries]
+    answer = model.text_processor.answer_ids(TINY.render("categories", [(name, True) for name in queries[0].names]))
+    assert max(map(len, prompts)) + len(answer) > window
+    for decoded, query in zip(Decoder(model, TINY).ordered(vectors, queries), queries, strict=True):
+        assert decoded.present == greedy_under_grammar(model, TINY, vectors, query)
+
+
+class TestQwen2VL(TestLlava):
+    kind = "qwen2_vl"
+
+    def own_image(self, places, pixels):
+        """Cut images by transformers' own processor."""
+        vision = {"patch_size": 7, "merge_size": 2, "temporal_patch_size": 2}
+        processor = Qwen2VLImageProcessor(do_resize=False, do_rescale=False, do_normalize=False, **vision)
+        return {**processor(images=list(pixels), return_tensors="pt"), "mm_token_type_ids": places.int()}
+
+
+class TestQwen25VL(TestQwen2VL):
+    kind = "qwen2_5_vl"
+
+
+class TestQwen3VL(TestQwen2VL):
+    kind = "qwen3_vl"
+
+    def test_an_image_costs_as_many_tokens_as_it_has_vectors(self):
+        """Each token has a vector for the words' place, and one for each of two layers."""
+        model = self.build()
+        assert self.prompt(model).count(model.image_token_id) == self.vectors(model).shape[1]
+        assert self.vectors(model).shape[2] == 3 * model.hidden_size
+
+    def test_vectors_of_deeper_layers_count(self):
+        model = built(self.kind)
+        ids = torch.tensor([self.prompt(model)])
+        vectors = self.vectors(model)
+        whole = self.hidden(model, ids, torch.ones_like(ids), vectors)
+        for part in (1, 2):
+            fewer = vectors.clone()
+            fewer[..., part * model.hidden_size : (part + 1) * model.hidden_size] = 0
+            assert (self.hidden(model, ids, torch.ones_like(ids), fewer) - whole).abs().max() > 0.01
+
+
+def test_every_family_is_proven():
+    assert FAMILIES.keys() == CONFIGS.keys()
+
+
+def test_positions_with_three_axes():
+    found = grid_positions(torch.arange(8)[None], first=2, grid=2)[:, 0]
+    assert found.tolist() == [[0, 1, 2, 2, 2, 2, 4, 5], [0, 1, 2, 2, 3, 3, 4, 5], [0, 1, 2, 3, 2, 3, 4, 5]]
+
+
+def test_the_image_stands_first_wherever_the_format_has_it():
+    model = made("llava")
+    model.build(FEATURES, PAPER.special_tokens)
+    text = model.text_processor
+    ids = text.prompt_ids(PAPER.prompt("referring", ("dog",)))
+    assert ids[: text.image_tokens] == [model.image_token_id] * text.image_tokens
+    assert model.image_token_id not in ids[text.image_tokens :]
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (
+            {"adapter": LoRA(targets=("k_projj",))},
+            r"adapter\.targets: no linear layer is called \['k_projj'\]; .*k_proj",
+        ),
+        ({"max_length": 16}, "max_length: 16 leaves no room beside the image's 16 tokens"),
+    ],
+)
+def test_no_weight_is_read_for_what_cannot_be(settings, reason, monkeypatch):
+    monkeypatch.setattr(language_model, "read_model", lambda *_: pytest.fail("weights were read"))
+    with pytest.raises(ConfigError, match=reason):
+        built("llava", **settings)
+
+
+def test_what_is_refused():
+    with pytest.raises(ConfigError, match=r"no way yet to read a 'gemma3'; there are llava \(LLaVA 1.5\)"):
+        ImageTextModel({"model_type": "gemma3"}, "words").build(FEATURES, TINY.special_tokens)
+    with pytest.raises(ConfigError, match="image_size: 30 is not a multiple of 14"):
+        built("qwen2_5_vl", image_size=30)
+    with pytest.raises(ConfigError, match="quantization"):
+        built("llava", quantization="8bit")
