@@ -20,7 +20,7 @@ from lasagna.modules.losses import SegmentationLoss
 from tests.helpers.golden_batch import batch_of, spliced
 
 pytestmark = pytest.mark.shared
-NAMES = ("categories", "refer", "two_image", "with_vqa", "vqa_only")
+NAMES = ("complex", "refer", "two_image", "with_vqa", "vqa_only")
 """The original's cases with losses; what of them is stored is checked."""
 WEIGHTS = {"random": "release", "fit": "release_fit"}
 """Report of the original to the checkpoint that it belongs to."""

@@ -108,7 +108,7 @@ def test_new_tokens_get_the_ids_of_the_release_on_its_base(golden):
     assert 0.015 < rows[1003:].std() < 0.025
 
 
-@pytest.mark.parametrize("name", ["categories", "refer", "two_image", "with_vqa", "vqa_only", "refer_infer"])
+@pytest.mark.parametrize("name", ["complex", "refer", "two_image", "with_vqa", "vqa_only", "refer_infer"])
 def test_token_ids_of_conversations(golden, model, name):
     texts = json.loads((golden / "inputs" / "inputs.json").read_text(encoding="utf-8"))[name]["conversations"]
     stored = np.load(golden / "inputs" / "inputs_tokens.npz")
