@@ -133,7 +133,7 @@ class _Annotations:
             "regions": tuple(Region(name, mask) for name, masks in regions for mask in masks or ()),
             "phrases": tuple(self._phrases()),
             "questions": tuple(self._questions()),
-            "talk": tuple(Turn(part["question"], part["answer"]) for _, part in self._parts("talk")),
+            "conversation": tuple(Turn(part["question"], part["answer"]) for _, part in self._parts("talk")),
             "absent": tuple(self.line.fields.get("absent") or ()),
             "ignore": ignored[0] if ignored else None,
             "unclear": tuple(dict.fromkeys(unclear)),
