@@ -1,13 +1,15 @@
-"""Answers as JSON: names, presence, scores, masks as COCO RLE and bounding boxes."""
+"""Answers as plain data: this package's own JSON, and COCO's results."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.core.masks import RLEMask
+from lasagna.errors import QueryError
 
 if TYPE_CHECKING:
     from lasagna.core.batch import Query
@@ -17,8 +19,8 @@ def answer_json(query: Query, answer: Answer) -> dict[str, Any]:
     """Return an answer as plain data.
 
     Args:
-        query: What was asked.
-        answer: What the assistant answered.
+        query: The query.
+        answer: The assistant's answer.
 
     Returns:
         "kind", "query" (the names asked for), "text" and "faults" of the answer, and its "entries" in order.
@@ -40,8 +42,8 @@ def entry_json(entry: AnsweredEntry) -> dict[str, Any]:
 
     Returns:
         "name", "present", "score" (probability of presence), "confidence" (mean probability inside the mask), "mask"
-        (COCO RLE) and "box" (left, top, width, height in pixels); both are None for absent names, and
-        the box is None for an empty mask too.
+        (COCO RLE) and "box" (left, top, width, height in pixels). Mask and box are None for absent names, and the box
+        is None for an empty mask too.
     """
     mask = None if entry.mask is None else RLEMask.from_array(entry.mask)
     return {
@@ -52,3 +54,21 @@ def entry_json(entry: AnsweredEntry) -> dict[str, Any]:
         "mask": None if mask is None else mask.to_json(),
         "box": None if mask is None or not np.any(entry.mask) else list(mask.box()),
     }
+
+
+def coco_results(answer: Answer, image_id: int, categories: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Return the masks of an answer as COCO's results; see ``Answer.to_coco``."""
+    present = [entry for entry in answer.entries if entry.present]
+    missing = [entry.name for entry in present if entry.name not in categories]
+    if missing:
+        raise QueryError(f"categories: no id for {missing}; give one for every present name")
+    return [
+        {
+            "image_id": image_id,
+            "category_id": categories[entry.name],
+            "segmentation": RLEMask.from_array(entry.mask).to_json(),
+            "score": entry.score,
+        }
+        for entry in present
+        if entry.mask is not None and entry.mask.any()
+    ]

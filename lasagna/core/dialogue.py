@@ -1,30 +1,41 @@
-"""Dialogues that a task builds from a record, and answers that the assistant gives."""
+"""Dialogues that a task builds from a record, and the answers of the assistant.
+
+Notation: H, W: height and width of the image in pixels.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lasagna.core.answer_parser import normalise
 from lasagna.core.masks import BoolMask, Mask
 from lasagna.core.overlaps import OverlapMap
 from lasagna.core.record import Record, Turn
+from lasagna.errors import QueryError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Kind = Literal["categories", "referring", "reasoning", "reasoning_with_explanation", "question"]
+
+RENAMED_KINDS = {"complex": "categories", "explained": "reasoning_with_explanation"}
+"""Former names of kinds, to point out the present ones."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One category or phrase of an answer.
+    """One category or phrase of an answer to learn.
 
     Args:
-        name: The category or phrase, as it was asked for.
-        present: Whether it is in the picture.
-        mask: Where it is, or None if it is absent.
+        name: The category or phrase, spelled as in the query.
+        present: Whether it is in the image.
+        mask: Its pixels, or None if it is absent.
     """
 
     name: str
@@ -36,19 +47,19 @@ class Entry:
 class Dialogue:
     """A query about one image and the answer to learn.
 
-    A complex query lists names, and its answer has one entry a name; a name without an entry is absent and left out.
-    A referring or reasoning query has one name, the phrase itself; an explained one is a reasoning query whose answer
-    goes on in words. A question has one name, and is answered in words alone.
+    A query of kind "categories" lists names, and its answer has one entry per name. Names without an entry are absent
+    and left out of the answer. A "referring" or "reasoning" query has one name, the phrase itself. The answer to
+    "reasoning_with_explanation" continues in words after the mask. A "question" has one name and an answer in words.
 
     Args:
-        kind: Which kind of query it is; the training strategies apply to complex ones alone.
-        query: What is asked for, in the order asked.
-        entries: The answer's entries, in the order answered.
-        text: The answer in words (of questions), or the words behind the mask (of explained queries).
+        kind: Kind of the query; the training strategies apply only to "categories".
+        query: Names asked for, in order.
+        entries: Entries of the answer, in order.
+        text: Answer in words to a "question", or the explanation after the mask.
         ignore: Pixels that count in no loss and no score, or None.
-        wording: Numbers of the wordings of question and answer, counted round and round among those of the prompt
-            format; (0, 0) for the first ones, in which evaluation asks.
-        later: Rounds in words that follow in the same talk; the assistant learns to answer each with all before it.
+        wording: Numbers of the wordings of query and answer among those of the prompt format, modulo their count.
+            Evaluation asks in the first ones, (0, 0).
+        later: Further turns in words of the same conversation; the assistant learns to answer each after all before.
     """
 
     kind: Kind
@@ -64,35 +75,36 @@ class Dialogue:
         return replace(self, query=tuple(query), entries=tuple(entries))
 
     def apart(self) -> list[Dialogue]:
-        """Return each round as a dialogue of its own, as evaluation asks."""
-        later = [Dialogue("question", (turn.question,), text=turn.answer) for turn in self.later]
-        return [replace(self, later=()), *later] if later else [self]
+        """Return each turn as a dialogue of its own, as evaluation asks."""
+        if not self.later:
+            return [self]
+        return [replace(self, later=()), *(Dialogue("question", (t.question,), text=t.answer) for t in self.later)]
 
 
 class DialogueMaker(ABC):
-    """Whatever turns records into dialogues; tasks do."""
+    """Turns records into dialogues; the base of all tasks."""
 
     @abstractmethod
     def dialogues(self, record: Record, rng: np.random.Generator) -> list[Dialogue]:
-        """Return the dialogues to hold about a record; none if it has nothing for this task.
+        """Return the dialogues about a record; an empty list if it has nothing for this task.
 
         Args:
             record: The image with its annotations.
-            rng: The generator that belongs to this record in this epoch.
+            rng: The generator of this record in this epoch.
         """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AnsweredEntry:
     """One entry of the assistant's answer.
 
     Args:
-        name: The category or phrase, as it was asked for.
-        present: Whether the assistant says that it is in the picture.
+        name: The category or phrase, spelled as in the query.
+        present: Whether the assistant says that it is in the image.
         score: Probability of ``<SEG>`` against ``<NEG>``, in [0, 1].
         mask: Bool ``[H, W]`` of the image's own size, or None if absent.
         confidence: Mean probability of the pixels inside the mask, in [0, 1]; 0 if absent or empty.
-        probability: Probability of each pixel, float16 ``[H, W]``, or None; settles overlaps where the answer does not
+        probability: Probability of each pixel, float16 ``[H, W]``, or None; decides overlaps where the answer does not
             say itself which mask lies on top.
     """
 
@@ -103,20 +115,132 @@ class AnsweredEntry:
     confidence: float = 0.0
     probability: NDArray[np.float16] | None = None
 
+    @property
+    def box(self) -> tuple[int, int, int, int] | None:
+        """Bounding box of the mask: left, top, width, height in pixels; None for absent names and empty masks."""
+        if self.mask is None or not self.mask.any():
+            return None
+        rows, columns = np.flatnonzero(self.mask.any(1)), np.flatnonzero(self.mask.any(0))
+        left, top, right, bottom = map(int, (columns[0], rows[0], columns[-1], rows[-1]))
+        return left, top, right - left + 1, bottom - top + 1
 
-@dataclass(frozen=True)
+    def __repr__(self) -> str:
+        """Return name, decision, score and, for present names, confidence and box in one line."""
+        if not self.present:
+            return f"{self.name!r}: absent, score {self.score:.3f}"
+        place = "without a mask" if self.mask is None else f"box {self.box}" if self.box else "empty mask"
+        return f"{self.name!r}: present, score {self.score:.3f}, confidence {self.confidence:.3f}, {place}"
+
+
+@dataclass(frozen=True, repr=False)
 class Answer:
-    """What the assistant answered to one query.
+    """The assistant's answer to one query.
 
     Args:
         text: The answer as it was written.
         entries: Its entries in the order written.
-        faults: What was wrong with it (see ``prompt_format.Fault``); always empty for ordered decoding.
-        top: Which entry's mask lies on top at each pixel, ranks being positions in ``entries``; where scores need it to
-            settle overlaps, else None.
+        faults: What is wrong with it (see ``answer_parser.Fault``); always empty for ordered decoding.
+        top: Which entry's mask lies on top at each pixel, ranks being positions in ``entries``; set where scores need
+            it to decide overlaps, else None.
     """
 
     text: str
     entries: tuple[AnsweredEntry, ...] = ()
     faults: tuple[str, ...] = ()
     top: OverlapMap | None = None
+
+    def __repr__(self) -> str:
+        """Return the text, and one line for each entry."""
+        lines = [f"Answer({self.text!r})", *map(repr, self.entries)]
+        lines += [f"faults: {', '.join(self.faults)}"] if self.faults else []
+        return "\n  ".join(lines)
+
+    def _repr_html_(self) -> str:
+        """Return a table with a picture of each mask, which notebooks display."""
+        from lasagna.core.answer_display import answer_html
+
+        return answer_html(self)
+
+    def plot(self, image: NDArray[np.uint8], axes: Axes | None = None) -> Axes:
+        """Draw the masks over their image with matplotlib, with a legend of the present names and a list of the absent.
+
+        Args:
+            image: The image that was asked about, uint8 ``[H, W, 3]``.
+            axes: Where to draw; by default the axes of a new figure.
+
+        Returns:
+            The axes; ``axes.figure.savefig("answer.png")`` writes the picture.
+
+        Raises:
+            QueryError: If a mask has another size than the image.
+        """
+        from lasagna.core.answer_display import plot_answer
+
+        return plot_answer(self, image, axes)
+
+    def to_coco(self, image_id: int, categories: Mapping[str, int]) -> list[dict[str, Any]]:
+        """Return the masks as results that ``pycocotools.coco.COCO.loadRes`` reads.
+
+        Args:
+            image_id: COCO's id of the image.
+            categories: Name to COCO's category id, for every present name.
+
+        Returns:
+            "image_id", "category_id", "segmentation" (compressed RLE) and "score" of each present name, in the order
+            answered; names with an empty mask are left out. "bbox" and "area" are left out too, so that ``loadRes``
+            takes them from the mask.
+
+        Raises:
+            QueryError: If a present name has no category id.
+        """
+        from lasagna.core.answer_json import coco_results
+
+        return coco_results(self, image_id, categories)
+
+    def label_map(
+        self, names: Sequence[str] | None = None, size: tuple[int, int] | None = None, none: int = -1
+    ) -> NDArray[np.int32]:
+        """Return one label per pixel.
+
+        Where masks overlap, the mask on top counts (see ``overlap_map``). Pixels where that is the mask of a name
+        outside ``names`` have the label ``none``.
+
+        Args:
+            names: The names whose positions are the labels, as in the query; by default those of the entries, in order.
+            size: Height and width of the image in pixels; needed only where no entry has a mask.
+            none: Label of the pixels without a mask. The default becomes 255 when the map is converted to uint8.
+
+        Returns:
+            Labels, int32 ``[H, W]``.
+
+        Raises:
+            QueryError: If the size is not known.
+        """
+        asked = names if names is not None else [entry.name for entry in self.entries]
+        labels = {normalise(name): label for label, name in enumerate(asked)}
+        of_entry = [labels.get(normalise(entry.name), none) for entry in self.entries]
+        return self.overlap_map(size).labels(np.array([*of_entry, none], dtype=np.int32))
+
+    def overlap_map(self, size: tuple[int, int] | None = None) -> OverlapMap:
+        """Return which entry's mask lies on top at each pixel, ranks being positions in ``entries``.
+
+        That is ``top`` where the answer has it. Otherwise the mask with the highest probability at the pixel lies on
+        top. For masks without probabilities, their confidence counts, or their score if the confidence is 0. The first
+        of equals wins.
+
+        Args:
+            size: Height and width of the image in pixels; needed only where no entry has a mask.
+
+        Raises:
+            QueryError: If the size is not known.
+        """
+        if self.top is not None:
+            return self.top
+        masks = [(rank, entry, entry.mask) for rank, entry in enumerate(self.entries) if entry.mask is not None]
+        if size is None and not masks:
+            raise QueryError("size: unknown, since no entry has a mask; give the image's (height, width)")
+        top = OverlapMap(size or masks[0][2].shape)
+        for rank, entry, mask in masks:
+            weight = float(entry.confidence or entry.score) if entry.probability is None else entry.probability
+            top.add(rank, mask, weight)
+        return top

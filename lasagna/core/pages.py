@@ -17,13 +17,12 @@ _LARGE = 150_000
 _QUALITY = 88
 
 
-def data_uri(file: Path) -> str:
-    """Return a PNG or JPEG as the address that holds it; a large PNG as JPEG where that is smaller.
+def data_uri(content: bytes) -> str:
+    """Return a picture as a data URI; a large PNG becomes a JPEG where that is smaller.
 
     Args:
-        file: The picture.
+        content: The file, PNG or JPEG.
     """
-    content = file.read_bytes()
     kind = "jpeg" if content.startswith(b"\xff\xd8") else "png"
     if kind == "png" and len(content) > _LARGE and len(jpeg := _as_jpeg(content)) < len(content):
         kind, content = "jpeg", jpeg
@@ -105,7 +104,7 @@ def _is_rule(cells: list[str]) -> bool:
 
 
 def _figure(file: str, caption: str, folder: Path | None) -> str:
-    source = file if folder is None else data_uri(folder / file)
+    source = file if folder is None else data_uri((folder / file).read_bytes())
     told = "" if caption == file else f"<figcaption>{escape(caption)}</figcaption>"
     return f'<figure><img src="{escape(source)}" alt="{escape(caption)}">{told}</figure>'
 
