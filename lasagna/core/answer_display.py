@@ -46,6 +46,7 @@ def plot_answer(answer: Answer, image: NDArray[np.uint8], axes: Axes | None = No
     columns = -(-len(present) // _LEGEND_ROWS)
     if axes is None:
         axes = plt.subplots(figsize=(6.4 + 2.4 * columns, 4.8), layout="constrained")[1]
+        axes.set_anchor("W")
     axes.imshow(image)
     axes.set(xticks=[], yticks=[], frame_on=False)
     ranks = answer.overlap_map((size[0], size[1])).ranks()

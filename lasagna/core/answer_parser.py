@@ -1,4 +1,4 @@
-"""Answers read back: which names stand before which decision tokens, and what is wrong with them."""
+"""Reading of answers: which names stand before which decision tokens, and what is wrong with them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Piece = tuple[str, bool]
 
 @dataclass(frozen=True)
 class ParsedEntry:
-    """An entry that was read from an answer.
+    """An entry read from an answer.
 
     Args:
-        name: The name as it was asked for.
-        present: Whether the present token stood behind it.
-        decision: Which of the answer's decision tokens it was, counted from 0.
+        name: The name, spelled as in the query.
+        present: Whether the present token followed it.
+        decision: Position among the decision tokens of the answer, from 0.
     """
 
     name: str
@@ -29,18 +29,27 @@ class ParsedEntry:
     decision: int
 
 
-@lru_cache(maxsize=1 << 16)  # the names of a data set come again in every query
+@lru_cache(maxsize=1 << 16)  # every query repeats the names of a data set
 def normalise(name: str) -> str:
-    """Return the form in which names are compared: single blanks, whatever their case and Unicode composition."""
+    """Return the form in which names are compared: single blanks, without case and Unicode composition."""
     plain = " ".join(name.split())
     if plain.isascii():
         return plain.casefold()
-    # Unicode's canonical caseless matching: tokenisers may compose characters that a user typed apart
+    # Unicode's canonical caseless matching, since tokenisers may compose characters that a user typed decomposed
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", plain).casefold())
 
 
 def split_text(text: str, present_token: str, absent_token: str) -> tuple[list[Piece], str]:
-    """Take an answer apart at its decision tokens; return the pieces and the text behind the last token."""
+    """Split an answer at its decision tokens.
+
+    Args:
+        text: The answer.
+        present_token: Token that says that a name is in the image.
+        absent_token: Token that says that it is not.
+
+    Returns:
+        The pieces, and the text behind the last token.
+    """
     pieces: list[Piece] = []
     while True:
         found = [(text.find(token), token) for token in (present_token, absent_token) if token in text]
@@ -54,12 +63,12 @@ def split_text(text: str, present_token: str, absent_token: str) -> tuple[list[P
 def read_entries(
     query: Sequence[str], spellings: Sequence[str], pieces: Sequence[Piece]
 ) -> tuple[tuple[ParsedEntry, ...], list[Fault]]:
-    """Find the names of a complex query in its answer.
+    """Match the entries of an answer with the categories asked for.
 
     Args:
         query: The names asked for, in order.
-        spellings: How each of them would stand in the answer; names that are spelled alike are answered in order.
-        pieces: The names as they do stand there, each with its decision.
+        spellings: The spelling of each of them in an answer; names of equal spelling are matched in order.
+        pieces: The names as they were written, each with its decision.
 
     Returns:
         The entries in the order written, each name once (the first counts), and the faults.
@@ -82,7 +91,15 @@ def read_entries(
 
 
 def read_single(name: str, pieces: Sequence[Piece]) -> tuple[tuple[ParsedEntry, ...], list[Fault]]:
-    """Find the one decision about a phrase, whatever words stand before it; return entry and faults."""
+    """Read the one decision about a phrase, whatever the words before it.
+
+    Args:
+        name: The phrase.
+        pieces: The text before each decision token, and its decision; the first counts.
+
+    Returns:
+        The entry, or none if there is no decision, and the faults.
+    """
     faults: list[Fault] = [] if pieces else ["missing"]
     faults += ["repeated"] * (len(pieces) - 1)
     return tuple(ParsedEntry(name, present, 0) for _, present in pieces[:1]), faults

@@ -1,12 +1,12 @@
-"""The prompt formats that have a name, as data."""
+"""The named prompt formats: the paper's, that of the released weights, LISA's, and one for tiny language models."""
 
 from __future__ import annotations
 
 from lasagna.core.dialogue import Kind
 from lasagna.core.prompt_format import PromptFormat
 
-COMPLEX = ("Segment all the objects in this image.", "What are in this image? Please visualize segmentation mask.")
-"""What stands before the names."""
+CATEGORIES = ("Segment all the objects in this image.", "What are in this image? Please visualize segmentation mask.")
+"""Requests that precede the names of the categories."""
 
 REFERRING = (
     "Can you detect and segment the {query} in this image?",
@@ -29,21 +29,21 @@ REFERRING = (
     "What is {query} in this image? Please visualize detection and segmentation result.",
     "Where is the {query} in the image?",
 )
-"""Questions about a phrase; where it has an article, that comes twice."""
+"""Questions about a phrase. A phrase that begins with an article gets a second one, as in the original."""
 
 REASONING = (
     "{query} Find detection box and segmentation mask.",
     "{query} Respond with detection box and segmentation mask in the image?",
     "{query} Visualize detection and segmentation result in this image?",
 )
-"""What stands behind a question."""
+"""Requests that follow a question."""
 
 EXPLAINED = (
     "{query} Please find detection box and segmentation mask and explain why.",
     "{query} Find detection and segmentation result and explain why.",
     "{query} Find detection and segmentation result and give the reason.",
 )
-"""What stands behind a question whose answer is to be explained."""
+"""Requests that follow a question whose answer needs an explanation."""
 
 ANSWERS = (
     "{token}.",
@@ -62,7 +62,7 @@ ANSWERS = (
     "The detection box and segmentation mask is {token}.",
     "Sure, the detection box and segmentation mask is {token}.",
 )
-"""Answers to referring, reasoning and explained queries; the first is that of its evaluation."""
+"""Answers to referring and reasoning queries, with and without explanation; evaluation uses the first."""
 
 PAPER = PromptFormat(
     present_token="<SEG>",
@@ -81,7 +81,7 @@ PAPER = PromptFormat(
     tail=".",
     next_round="USER: ",
 )
-"""The paper's spelling (arXiv 2404.08506, section 3): one entry a category, in the query's order."""
+"""The paper's spelling (arXiv 2404.08506, section 3): one entry per category, in the query's order."""
 
 _SYSTEM = (
     "A chat between a curious human and an artificial intelligence assistant. The assistant gives helpful, detailed, "
@@ -89,7 +89,7 @@ _SYSTEM = (
 )
 
 _FURTHER: dict[Kind, tuple[str, ...]] = {
-    "categories": tuple(f"<semantic>{question}<cat_start> {{query}} <cat_end>" for question in COMPLEX),
+    "categories": tuple(f"<semantic>{question}<cat_start> {{query}} <cat_end>" for question in CATEGORIES),
     "referring": REFERRING,
     "reasoning": REASONING,
     "reasoning_with_explanation": EXPLAINED[1:],
@@ -118,10 +118,10 @@ RELEASED = PromptFormat(
     },
     single_answers=ANSWERS,
 )
-"""The spelling of the released code and weights: LLaVA v1's talk, category markers, no separator between entries.
+"""The spelling of the released code and weights: LLaVA v1's conversation, category markers, no entry separator.
 
 The prompts are those of its evaluation (``test_sem.py``; ``utils/refer_seg_dataset.py``, validation), which leave no
-blank behind "ASSISTANT:"; further ones are those of its training."""
+blank behind "ASSISTANT:". The further prompts are those of its training."""
 
 LISA = PromptFormat(
     present_token="[SEG]",
@@ -142,9 +142,9 @@ LISA = PromptFormat(
     tail=".",
     next_round="USER: ",
 )
-"""The spelling of LISA's weights (arXiv 2308.00692), which know one token, for what is there, and no lists.
+"""The spelling of LISA's weights (arXiv 2308.00692), which have only the present token and know no lists.
 
-Its validation gives the answer "[SEG]." (``utils/dataset.py``, class ``ValDataset``)."""
+LISA's validation gives the answer "[SEG]." (``utils/dataset.py``, class ``ValDataset``)."""
 
 TINY = PromptFormat(
     present_token="<SEG>",
@@ -159,6 +159,6 @@ TINY = PromptFormat(
     name_separator=" ",
     entry_separator=" ",
 )
-"""For tiny language models: no commas, so that a name's own last word is all that stands before its token."""
+"""For tiny language models: without commas, so that each token directly follows the last word of its name."""
 
 PROMPT_FORMATS: dict[str, PromptFormat] = {"lisa": LISA, "paper": PAPER, "released": RELEASED, "tiny": TINY}

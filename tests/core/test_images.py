@@ -117,7 +117,7 @@ def test_predict_answers_about_the_turned_photograph(assistant, tmp_path):
         == []
     )
     assert json.loads((tmp_path / "out" / "side.json").read_text())["size"] == [20, 12]
-    assert Image.open(tmp_path / "out" / "side-complex.png").height > 0
+    assert Image.open(tmp_path / "out" / "side-categories.png").height > 0
 
 
 SHAPES = [(1, 1), (1, 2000), (2000, 3), (3, 1)]

@@ -1,12 +1,14 @@
 import json
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from jsonargparse import ArgumentParser
 
 from lasagna.core.dialogue import Dialogue, Entry
-from lasagna.core.prompt_format import ParsedEntry, normalise
+from lasagna.core.prompt_format import ParsedEntry, PromptFormat, normalise
 from lasagna.core.prompt_formats import PAPER, PROMPT_FORMATS, RELEASED, TINY
 from lasagna.errors import ConfigError, QueryError
 
@@ -183,7 +185,7 @@ def test_questions_are_answered_in_words():
         ("dog <NEG>, cat <NEG>, dog <SEG>, sky <SEG>!", ["dog", "sky"], ("unknown", "repeated", "order", "trailing")),
     ],
 )
-def test_faults_of_complex_answers(text, found, faults):
+def test_faults_of_answers_about_categories(text, found, faults):
     entries, seen = PAPER.parse("categories", ["sky", "dog"], text)
     assert [entry.name for entry in entries] == found
     assert seen == faults
@@ -250,7 +252,7 @@ def test_faults_of_explained_answers(text, faults):
 
 
 def test_formats_without_explanations_say_so():
-    with pytest.raises(QueryError, match=r"kind: 'reasoning_with_explanation'.*reasoning"):
+    with pytest.raises(QueryError, match=r"kind: .*no 'reasoning_with_explanation'; choose one of .*reasoning"):
         TINY.check("reasoning_with_explanation", ["it"])
     with pytest.raises(QueryError, match=r"answer: .*<SEG>"):
         PAPER.answer(Dialogue("reasoning_with_explanation", ("it",), (Entry("it", True),), text="a <SEG>"))
@@ -297,7 +299,9 @@ def test_names_may_be_compared_as_a_tokeniser_writes_them():
 @pytest.mark.parametrize(
     ("kind", "query", "message"),
     [
-        ("foo", ["dog"], "kind: 'foo'.*complex"),
+        ("foo", ["dog"], "kind: .*no 'foo'; choose one of categories"),
+        ("complex", ["dog"], "kind: 'complex' is called 'categories' now"),
+        ("explained", ["dog"], "kind: 'explained' is called 'reasoning_with_explanation' now"),
         ("referring", ["dog", "cat"], "referring.*one.*2"),
         ("categories", "dog", r"\['dog'\]"),
         ("categories", ["dog", 3], "3"),
@@ -327,13 +331,21 @@ def test_tokens_of_the_language_model_are_reserved():
         ({"absent_token": "<SEG>"}, "present_token '<SEG>'.*absent_token '<SEG>'"),
         ({"absent_token": "<no><SEG>"}, "'<SEG>'.*'<no><SEG>'"),
         ({"image_token": "<NEG>"}, "absent_token.*image_token"),
-        ({"prompts": {"categories": "<image> {query}"}}, r"prompts: .*'question', 'reasoning', 'referring'"),
+        (
+            {"prompts": {"categories": "<image> {query}"}},
+            r"prompts: .*'question', 'reasoning', 'reasoning_with_explanation', 'referring'",
+        ),
+        ({"prompts": {**PAPER.prompts, "complex": "<image> {query}"}}, "prompts: 'complex' is called 'categories'"),
+        (
+            {"further_prompts": {"explained": ("<image> {query}",)}},
+            "further_prompts: 'explained' is called 'reasoning_with_explanation'",
+        ),
         ({"prompts": {**PAPER.prompts, "question": "{query}"}}, "prompts.question: .*'<image>'"),
         ({"prompts": {**PAPER.prompts, "question": "<image><image>{query}"}}, "prompts.question: .*'<image>'"),
-        ({"prompts": {**PAPER.prompts, "categories": "<image>"}}, "prompts.complex: .*{query}"),
+        ({"prompts": {**PAPER.prompts, "categories": "<image>"}}, "prompts.categories: .*{query}"),
         ({"name_separator": ""}, "name_separator: it is empty"),
-        ({"entry_separator": "<SEG>"}, "entry_separator: '<SEG>' holds"),
-        ({"tail": " <NEG>"}, "tail: ' <NEG>' holds"),
+        ({"entry_separator": "<SEG>"}, "entry_separator: '<SEG>' contains"),
+        ({"tail": " <NEG>"}, "tail: ' <NEG>' contains"),
         ({"absent_token": "", "name_separator": ""}, "absent_token: .*name_separator: "),
         ({"single_answers": ("it",)}, "single_answers: 'it'.*{token}"),
         ({"single_answers": ("<NEG> {token}",)}, "single_answers: '<NEG> {token}'"),
@@ -345,6 +357,15 @@ def test_tokens_of_the_language_model_are_reserved():
 def test_formats_that_cannot_work(changed, message):
     with pytest.raises(ConfigError, match=message):
         replace(PAPER, **changed)
+
+
+def test_a_config_with_a_former_kind_is_told_the_new_one():
+    prompts = {"complex" if kind == "categories" else kind: prompt for kind, prompt in PAPER.prompts.items()}
+    tokens = {"present_token": "<SEG>", "absent_token": "<NEG>", "image_token": "<image>"}
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--prompt_format", type=Literal["paper", "tiny"] | PromptFormat)
+    with pytest.raises(ValueError, match="prompts: 'complex' is called 'categories' now; rename it"):
+        parser.instantiate(parser.parse_object({"prompt_format": {**tokens, "prompts": prompts}}))
 
 
 def test_wordings_are_counted_round_and_the_first_is_that_of_evaluation():
@@ -364,7 +385,7 @@ def test_wordings_are_counted_round_and_the_first_is_that_of_evaluation():
 
 
 def test_no_name_may_hold_a_marker():
-    with pytest.raises(QueryError, match=r"holds \['<cat_end>'\]"):
+    with pytest.raises(QueryError, match=r"contains \['<cat_end>'\]"):
         RELEASED.check("categories", ["sky <cat_end>"])
     assert RELEASED.special_tokens[3:] == ("<cat_start>", "<cat_end>", "<semantic>")
 
