@@ -98,7 +98,7 @@ class PromptFormat:
         if kind in RENAMED_KINDS:
             raise QueryError(f"kind: {_renamed(kind)}")
         if kind not in self.prompts:
-            raise QueryError(f"kind: this prompt format has no {kind!r}; choose one of {', '.join(self.prompts)}")
+            raise QueryError(f"kind: {kind!r} is not in this prompt format; choose one of {', '.join(self.prompts)}")
         if isinstance(query, str):
             raise QueryError(f"query: expected a list of names such as {[query]}, got the text {query!r}")
         if not all(isinstance(name, str) for name in query):
@@ -282,7 +282,7 @@ def _single_spaced(name: str) -> str:
 def _name_error(name: str, reserved: tuple[str, ...], separators: tuple[str, ...]) -> str | None:
     """Return why a name cannot be asked for, or None if it can."""
     if all(unicodedata.category(character)[0] in "CZ" for character in name):
-        return f"the name {name!r} has no visible character; every name needs one"
+        return f"the name {name!r} is blank; every name needs a visible character"
     found = [text for text in (*reserved, *separators) if text in name]
     return f"the name {name!r} contains {found}, which this prompt format uses itself" if found else None
 

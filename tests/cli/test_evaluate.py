@@ -234,7 +234,7 @@ def test_the_page_tells_everything_and_shows_pictures(whole):
     for part in ("Scores", "Does it look?", "Confusion of presence", "Faults", "Protocols", "Versions", "Seed 0"):
         assert part in page and part in text
     for protocol in ("lasagna-v1", "reference", "mmseg", "grefcoco", "lisa"):
-        assert f"<b>{protocol}</b>" in page
+        assert f"<strong>{protocol}</strong>" in page
     pictures = re.findall(r"!\[(.+)\]\((.+)\)", text)
     assert len(pictures) == 7
     assert "reliability.png" in [name for _, name in pictures]

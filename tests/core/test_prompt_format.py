@@ -252,7 +252,7 @@ def test_faults_of_explained_answers(text, faults):
 
 
 def test_formats_without_explanations_say_so():
-    with pytest.raises(QueryError, match=r"kind: .*no 'reasoning_with_explanation'; choose one of .*reasoning"):
+    with pytest.raises(QueryError, match=r"kind: 'reasoning_with_explanation' is not in .*; choose one of .*reasoning"):
         TINY.check("reasoning_with_explanation", ["it"])
     with pytest.raises(QueryError, match=r"answer: .*<SEG>"):
         PAPER.answer(Dialogue("reasoning_with_explanation", ("it",), (Entry("it", True),), text="a <SEG>"))
@@ -299,7 +299,7 @@ def test_names_may_be_compared_as_a_tokeniser_writes_them():
 @pytest.mark.parametrize(
     ("kind", "query", "message"),
     [
-        ("foo", ["dog"], "kind: .*no 'foo'; choose one of categories"),
+        ("foo", ["dog"], "kind: 'foo' is not in .*; choose one of categories"),
         ("complex", ["dog"], "kind: 'complex' is called 'categories' now"),
         ("explained", ["dog"], "kind: 'explained' is called 'reasoning_with_explanation' now"),
         ("referring", ["dog", "cat"], "referring.*one.*2"),
