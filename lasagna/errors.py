@@ -1,22 +1,22 @@
-"""Errors that users can meet, each naming the thing and the way out."""
+"""Errors that users can meet. Each names the argument, its value, what is allowed and the way out."""
 
 from __future__ import annotations
 
 
 class LasagnaError(Exception):
-    """Base of the errors that are the input's fault, so that a command can show them without a traceback."""
+    """Base of the errors caused by input, which commands show without a traceback."""
 
 
 class ConfigError(LasagnaError, ValueError):
-    """A setting that cannot be used, or does not go with another one."""
+    """A setting that cannot be used, alone or together with another one."""
 
 
 class QueryError(LasagnaError, ValueError):
-    """A query that cannot be asked: empty, with doubled names, or longer than the language model takes."""
+    """A query that cannot be asked: empty, with duplicate names, or longer than the language model takes."""
 
 
 class RecordError(LasagnaError, ValueError):
-    """A record that cannot be used: a broken image, a mask of another size, an unknown label."""
+    """A record that cannot be used: a broken image, a mask of the wrong size, an unknown label."""
 
 
 class ShardError(LasagnaError, OSError):
@@ -24,22 +24,22 @@ class ShardError(LasagnaError, OSError):
 
 
 class NoRecordsError(ShardError):
-    """Shards that there is nothing to write into."""
+    """Shards without any records to write."""
 
 
 class CheckpointError(LasagnaError, ValueError):
-    """A checkpoint that does not belong to the model it is loaded into."""
+    """A checkpoint that does not fit the model it is loaded into."""
 
 
 def check_counts(**counts: int | None) -> None:
-    """Check that counts are one at least; None where nothing is given.
+    """Check that counts are at least 1.
 
     Args:
-        counts: Argument to its value.
+        counts: Name of each argument to its value; None passes.
 
     Raises:
-        ConfigError: If one is not.
+        ConfigError: If a count is smaller.
     """
     for name, value in counts.items():
         if value is not None and value < 1:
-            raise ConfigError(f"{name}: expected a whole number from 1, got {value}")
+            raise ConfigError(f"{name}: expected a whole number of at least 1, got {value}")

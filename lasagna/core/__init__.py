@@ -1,1 +1,1 @@
-"""What everything stands on: records, dialogues, prompt formats, masks, images and batches."""
+"""Data model and helpers that all other packages import: records, masks, dialogues, prompt formats, batches."""

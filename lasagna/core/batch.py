@@ -1,4 +1,4 @@
-"""What travels from the datamodules to the assistant: prepared images and tokenised dialogues.
+"""Batches from the datamodules to the assistant: processed images, tokenised dialogues and masks.
 
 Notation: b: images; r: dialogues (rows); t: tokens; n: masks; H, W: the vision encoder's input size in pixels.
 """
@@ -20,18 +20,18 @@ from lasagna.core.geometry import IGNORE_PIXEL, Geometry
 from lasagna.core.processors import FittedImage, SmallTensors, normalise
 
 Place = tuple[int, int]
-"""Where a mask is: the layer, and the value of its pixels there."""
+"""Location of a mask: the layer, and the value of its pixels in it."""
 
 
 @dataclass(frozen=True)
 class PackedMasks(SmallTensors):
-    """Masks of one image. Those that do not overlap can share a layer, as all of a label map do.
+    """The masks of one image. Masks that do not overlap can share a layer, as those of a label map do.
 
     Args:
         layers: uint8 ``[m, h, w]`` in the image's own size.
-        places: Where each mask is, ``n`` of them.
-        ignored: Where the pixels are that each mask ignores, or None if it ignores none, ``n`` of them.
-        geometry: How the image was fitted.
+        places: Location of each mask, ``n`` of them.
+        ignored: Location of the pixels that each mask ignores, or None, ``n`` of them.
+        geometry: The image's geometry.
     """
 
     layers: Tensor
@@ -48,10 +48,10 @@ class PackedMasks(SmallTensors):
         return replace(self, layers=self.layers.pin_memory())
 
     def fill(self, targets: Tensor) -> None:
-        """Write the masks in the encoder's geometry as ``fit_mask`` does: 0, 1, or 255 for ignored pixels and padding.
+        """Write the masks in the encoder's geometry, as ``fit_mask`` does: 0, 1, or 255 for ignored pixels and padding.
 
         Args:
-            targets: Where they go, uint8 ``[n, H, W]``.
+            targets: Overwritten, uint8 ``[n, H, W]``.
         """
         height, width = self.geometry.resized
         layers = self._resized()
@@ -64,7 +64,7 @@ class PackedMasks(SmallTensors):
                 target[:height, :width].masked_fill_(void[ignored], IGNORE_PIXEL)
 
     def _resized(self) -> Tensor:
-        """Return what the input shows of the layers, in the size of the resized image."""
+        """Return the part of the layers that the input shows, in the size of the resized image."""
         geometry, device = self.geometry, self.layers.device
         if geometry.seen is None and geometry.resized == geometry.original:
             return self.layers
@@ -74,9 +74,13 @@ class PackedMasks(SmallTensors):
 
 
 def mask_targets(images: Sequence[PackedMasks]) -> Tensor:
-    """Return the masks of images in the encoder's geometry, image by image, uint8 ``[n, H, W]``."""
+    """Return the masks of images in the encoder's geometry, image by image, uint8 ``[n, H, W]``.
+
+    Args:
+        images: The masks of each image.
+    """
     counts = [len(image.places) for image in images]
-    # touching memory for the first time costs more than the comparing, so that each mask goes straight to its place
+    # the first write to memory costs more than the comparison, so each mask is written in place
     targets = images[0].layers.new_empty((sum(counts), *images[0].geometry.padded))
     for image, places in zip(images, targets.split(counts), strict=True):
         image.fill(places)
@@ -85,7 +89,7 @@ def mask_targets(images: Sequence[PackedMasks]) -> Tensor:
 
 @lru_cache(maxsize=256)
 def _nearest(first: int, stop: int, resized: int) -> Tensor:
-    """Return which of some cells each resized one shows, by the rule that ``fit_mask`` follows."""
+    """Return the source index of each resized cell, by the same rule as ``fit_mask``."""
     ramp = torch.arange(first, stop, dtype=torch.float64)[None, None]
     return torch.nn.functional.interpolate(ramp, size=resized, mode="nearest-exact")[0, 0].long()
 
@@ -96,12 +100,12 @@ IGNORE_LABEL = -100
 
 @dataclass(frozen=True)
 class Query:
-    """One question to the assistant about one image of a batch.
+    """One query to the assistant about one image of a batch.
 
     Args:
         image: Position of the image in the batch.
         kind: Kind of the query.
-        names: What is asked for, in the order asked.
+        names: Names asked for, in order.
     """
 
     image: int
@@ -111,13 +115,13 @@ class Query:
 
 @dataclass(frozen=True)
 class Sample:
-    """Where a row of a batch comes from, for scores and pictures.
+    """The origin of a row of a batch, for scores and pictures.
 
     Args:
         source: Name of the source.
         key: Key of the record.
         image: Position of the image in the batch.
-        dialogue: The dialogue with its masks in the image's own size.
+        dialogue: The dialogue, with masks of the image's own size.
     """
 
     source: str
@@ -127,28 +131,27 @@ class Sample:
 
 
 class Batch(SmallTensors):
-    """A batch of dialogues over fewer, or as many, images.
+    """A batch of dialogues about the same number of images or fewer.
 
-    Not a dataclass, since Lightning would take it apart to convert what is in it, and geometries cannot be changed.
+    This is not a dataclass, since Lightning would move the fields of one separately, and geometries are frozen.
 
-    Workers hand over images before their normalisation and masks before they are fitted. ``pixels``, ``mask_targets``
-    and ``tower_pixels`` are made of them when they are first asked for, on the device that the batch is on; whatever
-    stands under these names can be replaced.
+    Workers send images before normalisation and masks before resizing. ``pixels``, ``mask_targets`` and
+    ``tower_pixels`` are computed from them at first access, on the device of the batch, and can be assigned.
 
     Args:
-        pixels: Input of the vision encoder, float ``[b, 3, H, W]``, or the fitted images that become it.
-        geometries: How each image was fitted, ``b`` of them.
+        pixels: Input of the vision encoder, float ``[b, 3, H, W]``, or the resized images that become it.
+        geometries: Geometry of each image, ``b`` of them.
         input_ids: Prompts and answers, long ``[r, t]``, padded at the right.
-        labels: ``input_ids`` where supervised (the answers and their end token), else -100; long ``[r, t]``.
+        labels: ``input_ids`` where supervised (answers and their end tokens), elsewhere -100, long ``[r, t]``.
         lengths: Number of tokens of each row, long ``[r]``.
-        image_index: Which image each row is about, long ``[r]``.
-        mask_targets: Masks to learn in the encoder's geometry, uint8 ``[n, H, W]``: 0, 1, or 255 for ignored; or the
-            layers of each image that become them.
+        image_index: Position of the image of each row, long ``[r]``.
+        mask_targets: Masks to learn in the encoder's geometry, uint8 ``[n, H, W]``: 0, 1, or 255 for ignored pixels;
+            or the packed masks that become them.
         mask_rows: Row of each mask, long ``[n]``.
         mask_positions: Position of each mask's present token in its row, long ``[n]``.
-        samples: Where the rows come from, ``r`` of them.
-        images: The images as they were, uint8 ``[h, w, 3]``, ``b`` of them; empty in training.
-        tower_pixels: Input of the language model's own visual tower, or the fitted images that become it, or None.
+        samples: Origins of the rows, ``r`` of them.
+        images: Original images, uint8 ``[h, w, 3]``, ``b`` of them; empty in training.
+        tower_pixels: Input of the language model's own visual tower, or the resized images that become it, or None.
     """
 
     def __init__(
@@ -184,7 +187,7 @@ class Batch(SmallTensors):
 
     @cached_property
     def mask_targets(self) -> Tensor:
-        """Masks to learn in the encoder's geometry, uint8 ``[n, H, W]``: 0, 1, or 255 for ignored."""
+        """Masks to learn in the encoder's geometry, uint8 ``[n, H, W]``: 0, 1, or 255 for ignored pixels."""
         masks = self._mask_targets
         return masks if isinstance(masks, Tensor) else mask_targets(masks)
 
@@ -198,12 +201,12 @@ class Batch(SmallTensors):
         return self._map(lambda part: part.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Batch:
-        """Return the batch with its tensors in page-locked memory, as ``DataLoader`` asks for."""
+        """Return the batch with its tensors in page-locked memory, as ``DataLoader`` requests."""
         return self._map(lambda part: part.pin_memory())
 
     def _map(self, change: Callable[[Any], Any]) -> Batch:
-        """Return a batch of which every part that lies on a device is changed."""
-        # what was made, or put in its place, comes behind what it was made of, and so takes its place
+        """Return a batch with a function applied to every part that lies on a device."""
+        # computed and assigned values come after their sources in `vars`, and so replace them
         return Batch(**{name.removeprefix("_"): _changed(value, change) for name, value in vars(self).items()})
 
 

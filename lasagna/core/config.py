@@ -1,4 +1,4 @@
-"""How an object was made, as plain data: ``class_path`` and ``init_args``, the form that configs have."""
+"""The config of an object as plain data, ``class_path`` and ``init_args``, and objects built from configs."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ _PLAIN = (str, int, float, bool, type(None))
 
 
 class Configurable:
-    """Remembers what its constructor was given, so that a checkpoint can say how to make it again."""
+    """Base of classes that remember the arguments of their constructor, so that checkpoints can store their config."""
 
     given: tuple[tuple[Any, ...], dict[str, Any]]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: ANN401
-        """Keep the arguments beside the object, not among the submodules that a torch module registers."""
-        thing = super().__new__(cls)
-        object.__setattr__(thing, "given", (args, kwargs))
-        return thing
+        """Store the arguments as a plain attribute, which PyTorch modules do not register as submodules."""
+        made = super().__new__(cls)
+        object.__setattr__(made, "given", (args, kwargs))
+        return made
 
 
-def config_of(thing: object) -> Config:
-    """Describe an object by its class and what its constructor was given.
+def config_of(instance: object) -> Config:
+    """Return the config of an object: its class and the arguments of its constructor.
 
     Args:
-        thing: An object of a class that derives from ``Configurable``, as the assistant and its parts do.
+        instance: An object of a class that derives from ``Configurable``, as the assistant and its parts do.
 
     Raises:
-        CheckpointError: If it is not ``Configurable``, or was given something that is neither that nor plain data.
+        CheckpointError: If the object, or an argument that is not plain data, is not ``Configurable``.
     """
-    kind = type(thing)
-    if not isinstance(thing, Configurable):
-        raise CheckpointError(f"{kind.__name__}: a checkpoint cannot say how to make it; derive it from Configurable")
-    args, kwargs = thing.given
+    kind = type(instance)
+    if not isinstance(instance, Configurable):
+        raise CheckpointError(f"{kind.__name__}: a checkpoint cannot store its config; derive it from Configurable")
+    args, kwargs = instance.given
     bound = inspect.signature(kind).bind(*args, **kwargs)
     bound.apply_defaults()
     arguments = {name: plain(value) for name, value in bound.arguments.items()}
@@ -49,9 +49,12 @@ def config_of(thing: object) -> Config:
 
 
 def public_path(kind: type) -> str:
-    """Return the shortest path by which a class can be imported: that of the package that exports it.
+    """Return the shortest path from which a class can be imported, that of the package that exports it.
 
     Checkpoints name classes by this path, so that files can move within a package.
+
+    Args:
+        kind: The class.
     """
     steps = kind.__module__.split(".")
     for stop in range(1, len(steps)):
@@ -61,12 +64,12 @@ def public_path(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def build(recipe: Config, kind: type[T]) -> T:
-    """Make an object from its description, with the checks that a config gets.
+def build(config: Config, kind: type[T]) -> T:
+    """Build an object from its config, with the same checks as for a user's config.
 
     Args:
-        recipe: What ``config_of`` returned, or the object's part of a config.
-        kind: Class, or base class, of the object.
+        config: The result of ``config_of``, or the object's part of a user's config.
+        kind: Class of the object, or a base class.
 
     Raises:
         CheckpointError: If the class cannot be imported or does not take these arguments.
@@ -74,20 +77,27 @@ def build(recipe: Config, kind: type[T]) -> T:
     from jsonargparse import ArgumentError, ArgumentParser
 
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(kind, "thing", fail_untyped=False)
+    parser.add_subclass_arguments(kind, "built", fail_untyped=False)
     try:
-        made: T = parser.instantiate(parser.parse_object({"thing": recipe})).thing
+        built: T = parser.instantiate(parser.parse_object({"built": config})).built
     except (ArgumentError, TypeError, ValueError) as error:
-        name = recipe.get("class_path")
+        name = config.get("class_path")
         raise CheckpointError(
-            f"{kind.__name__}: {name!r} cannot be made from its description ({error}); "
-            "if the class is your own, run from the folder that holds its file"
+            f"{kind.__name__}: {name!r} cannot be built from its config ({error}); "
+            "if the class is your own, run from the folder that contains its file"
         ) from error
-    return made
+    return built
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401
-    """Return plain data (what YAML can hold) for a constructor's argument."""
+    """Return an argument of a constructor as plain data, as YAML can hold it.
+
+    Args:
+        value: The argument.
+
+    Raises:
+        CheckpointError: If it is neither plain data nor ``Configurable``.
+    """
     if isinstance(value, _PLAIN):
         return value
     if isinstance(value, Path):

@@ -1,4 +1,4 @@
-"""How images are fitted into a vision encoder's input, and how masks follow them there and back.
+"""The geometry of images in a vision encoder's input, and the way of masks there and back.
 
 Notation: h, w: size of the image in pixels; H, W: the vision encoder's input size; n: masks.
 """
@@ -17,19 +17,19 @@ IGNORE_PIXEL = 255
 """Value of pixels in mask targets that count in no loss."""
 
 UNSEEN_LOGIT = -100.0
-"""Mask logit of pixels that the vision encoder's input does not show: certainly in no mask."""
+"""Mask logit of pixels outside the vision encoder's input, which belong to no mask."""
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """How an image was fitted into the vision encoder's input: resized, then padded at the right and the bottom.
+    """The geometry of an image in the vision encoder's input: resized, then padded at the right and the bottom.
 
     Args:
-        original: Height and width of the image as it was.
+        original: Height and width of the original image.
         resized: Height and width of its part of the input.
-        padded: Height and width of the whole input.
-        seen: Top, left, height and width of what the input shows of the image, in the image's own pixels; None for all
-            of it.
+        padded: Height and width of the input.
+        seen: Top, left, height and width of the crop that the input shows, in pixels of the image; None for the
+            complete image.
     """
 
     original: tuple[int, int]
@@ -45,19 +45,19 @@ class Geometry:
 
     @property
     def shown_size(self) -> tuple[int, int]:
-        """Height and width of what the input shows, in the image's own pixels."""
+        """Height and width of the part of the image that the input shows, in pixels of the image."""
         return self.original if self.seen is None else self.seen[2:]
 
 
 def fit_mask(mask: BoolMask, geometry: Geometry) -> Tensor:
-    """Fit a mask into the encoder's geometry: nearest neighbour, padding ignored.
+    """Fit a mask into the encoder's geometry by nearest neighbour.
 
     Args:
         mask: Bool ``[h, w]`` of the image's own size.
-        geometry: How the image was fitted.
+        geometry: The image's geometry.
 
     Returns:
-        uint8 ``[H, W]`` with 0, 1, and 255 where the input is padding.
+        uint8 ``[H, W]`` with 0, 1, and ``IGNORE_PIXEL`` in the padding.
     """
     pixels = torch.from_numpy(np.ascontiguousarray(mask[geometry.shown], dtype=np.uint8))
     if geometry.resized != geometry.shown_size:
@@ -69,11 +69,11 @@ def fit_mask(mask: BoolMask, geometry: Geometry) -> Tensor:
 
 
 def restore_logits(logits: Tensor, geometry: Geometry) -> Tensor:
-    """Take mask logits from the encoder's geometry back to the image's own size.
+    """Resize mask logits from the encoder's geometry to the image's own size.
 
     Args:
-        logits: Float ``[n, h', w']`` that cover the padded input.
-        geometry: How the image was fitted.
+        logits: Float ``[n, h', w']`` of any resolution, covering the padded input.
+        geometry: The image's geometry.
 
     Returns:
         Float ``[n, h, w]`` of the image's own size; ``UNSEEN_LOGIT`` where the input does not show it.

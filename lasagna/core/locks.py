@@ -1,4 +1,4 @@
-"""The process of a run: one at a time in a folder, and not left alone when the sweep is stopped."""
+"""Locks that let one process at a time work in a folder, and child processes that end with their parent."""
 
 from __future__ import annotations
 
@@ -14,21 +14,24 @@ from lasagna.errors import LasagnaError
 
 
 class BusyError(LasagnaError, OSError):
-    """Work that another process is at."""
+    """A file or folder in which another process is working."""
 
 
 @contextmanager
 def held(file: Path, busy: str) -> Iterator[TextIO]:
-    """Open a file to add to it, which nobody else can hold until it is closed, here and in processes that inherit it.
+    """Open a file to append to it, and lock it until it is closed here and in all processes that inherit it.
 
-    There are no such locks on Windows.
+    Windows has no such locks; there the file is only opened.
 
     Args:
-        file: The file, which is made if it is not there.
-        busy: What to say if another process has it.
+        file: The file; created if missing.
+        busy: Message of the error if another process holds the lock.
+
+    Yields:
+        The open file.
 
     Raises:
-        BusyError: If another process has it.
+        BusyError: If another process holds the lock.
     """
     with file.open("a", encoding="utf-8") as stream:
         if sys.platform != "win32":
@@ -48,30 +51,33 @@ _PATIENCE = 2.0
 
 @contextmanager
 def locked(folder: Path) -> Iterator[tuple[int, ...]]:
-    """Keep other sweeps out of a run's folder.
+    """Lock a folder against other processes that would work in it.
+
+    Args:
+        folder: The folder.
 
     Yields:
-        Descriptors that the run's process inherits: the lock holds until it has ended as well, however this one ends.
-        There are none where the system has no such locks.
+        Descriptors for child processes to inherit, so that the lock lasts until they end too, however this process
+        ends. Empty on systems without such locks.
 
     Raises:
-        BusyError: If another process is at it.
+        BusyError: If another process works in the folder.
     """
-    busy = f"another process is still at it in {folder}; wait until it has ended, or end it"
+    busy = f"another process is still working in {folder}; wait until it ends, or stop it"
     with held(folder / LOCK, busy) as stream:
         yield () if sys.platform == "win32" else (stream.fileno(),)
 
 
 def call(command: Sequence[str], log: Path, inherited: tuple[int, ...] = ()) -> int:
-    """Run a command to its end and return its exit status; what it prints is added to a log.
+    """Run a command, append its output to a log, and return its exit status.
 
     Args:
-        command: The command.
-        log: The log.
-        inherited: Descriptors that its process inherits.
+        command: The command and its arguments.
+        log: The log file.
+        inherited: File descriptors that its process inherits.
 
     Raises:
-        KeyboardInterrupt: After Ctrl-C, when the process has ended as well.
+        KeyboardInterrupt: After Ctrl-C, once the process has ended.
     """
     with log.open("a", encoding="utf-8") as stream:
         stream.write(f"$ {' '.join(command)}\n")
@@ -89,9 +95,9 @@ def call(command: Sequence[str], log: Path, inherited: tuple[int, ...] = ()) -> 
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Let a process end by itself; a second Ctrl-C ends it at once."""
+    """Wait for a process to end by itself; a second Ctrl-C kills it."""
     try:
-        # a terminal has told it already
+        # a terminal has sent it the signal already
         process.wait(_PATIENCE)
     except subprocess.TimeoutExpired:
         process.send_signal(SIGINT)

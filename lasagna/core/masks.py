@@ -1,4 +1,4 @@
-"""Binary masks that stay compact until somebody needs their pixels.
+"""Binary masks that stay compact until their pixels are needed, and the reading of COCO's mask codings.
 
 Notation: H, W: height and width of the image in pixels.
 """
@@ -19,38 +19,37 @@ from pycocotools import mask as coco
 from lasagna.errors import RecordError
 
 ROUNDING = 1.0
-"""By how many pixels corners may lie beyond the border, since tools round."""
-
+"""Pixels by which corners of polygons may lie outside the image, since annotation tools round."""
 
 FARTHEST = float(1 << 26)
-"""Largest coordinate that pycocotools can count with, which takes five times each as an int of 32 bits."""
+"""Largest coordinate that pycocotools can handle: it multiplies each by five in an int of 32 bits."""
 
 LONGEST = float(1 << 22)
-"""How many pixels the outline of a polygon may be long: pycocotools keeps every step of it, about 40 bytes a pixel."""
+"""Longest outline of a polygon in pixels: pycocotools stores each step of it, in about 40 bytes."""
 
 
 def too_long(polygon: Any) -> bool:  # noqa: ANN401
-    """Say whether a polygon reaches so far that drawing it would take all memory, or cannot be counted.
+    """Return whether rasterising a polygon would exhaust the memory or overflow.
 
     Args:
-        polygon: ``[x0, y0, x1, y1, ...]`` in pixels; what is none is not too long.
+        polygon: ``[x0, y0, x1, y1, ...]`` in pixels; False for anything else, which ``read_rle`` refuses.
     """
     try:
         numbers = np.asarray(polygon, dtype=np.float64)
     except (TypeError, ValueError):
         return False
     if numbers.ndim != 1 or not np.isfinite(numbers).all():
-        return False  # whoever reads it says so
+        return False
     points = numbers[: len(numbers) // 2 * 2].reshape(-1, 2)
     steps = np.abs(points - np.roll(points, 1, axis=0)).max(axis=1, initial=0)
     return bool((np.abs(points) > FARTHEST).any() or steps.sum() > LONGEST)
 
 
 def reaches_beyond(code: Any, size: tuple[int, int]) -> bool:  # noqa: ANN401
-    """Say whether a mask's coding has a polygon with a corner outside of the image; other codings cannot.
+    """Return whether a mask's coding has a polygon with a corner outside the image, which other codings cannot have.
 
     Args:
-        code: Any of COCO's codings.
+        code: Any of COCO's mask codings.
         size: Height and width of the image.
     """
     polygons = code if isinstance(code, list) else []
@@ -61,7 +60,7 @@ def _beyond(polygon: list[Any], size: tuple[int, int]) -> bool:
     try:
         points = np.asarray(polygon, dtype=np.float64)
     except (TypeError, ValueError):
-        return False  # whoever reads it says so
+        return False  # `read_rle` refuses it
     farthest = np.resize(np.asarray(size[::-1], dtype=np.float64), points.shape) + ROUNDING
     return bool((points < -ROUNDING).any() or (points > farthest).any())
 
@@ -70,7 +69,7 @@ _MOST_DIGITS = 7
 
 
 def read_rle(code: Mapping[str, Any] | Sequence[Sequence[float]], size: tuple[int, int]) -> Any:  # noqa: ANN401
-    """Turn any of COCO's mask codings into the compressed one, checked.
+    """Check any of COCO's mask codings and convert it to the compressed one.
 
     Args:
         code: A compressed or uncompressed RLE object, or a list of polygons ``[x0, y0, x1, y1, ...]``.
@@ -80,8 +79,8 @@ def read_rle(code: Mapping[str, Any] | Sequence[Sequence[float]], size: tuple[in
         The COCO object ``{"size": [H, W], "counts": bytes}``.
 
     Raises:
-        ValueError: If it is none of the three, or does not cover an image of the size that it names itself. What is
-            of another type altogether raises as Python does: KeyError, TypeError, IndexError, OverflowError.
+        ValueError: If it is none of the three, or its runs do not cover an image of the size that it states.
+        KeyError, TypeError, IndexError, OverflowError: If it has a type that none of the three has.
     """
     if not isinstance(code, Mapping):
         return coco.merge(coco.frPyObjects([_polygon(polygon, size) for polygon in code], *size))
@@ -100,15 +99,15 @@ def read_rle(code: Mapping[str, Any] | Sequence[Sequence[float]], size: tuple[in
 
 def _whole(value: Any) -> int:  # noqa: ANN401
     if isinstance(value, bool) or int(value) != value:
-        raise ValueError(f"its size and its run lengths are whole numbers, not {value!r}")
+        raise ValueError(f"its size and its run lengths must be whole numbers, not {value!r}")
     return int(value)
 
 
 def _polygon(polygon: Sequence[float], size: tuple[int, int]) -> list[float]:
     points = np.asarray(polygon, dtype=np.float64)
     if points.ndim != 1 or len(points) < 6 or len(points) % 2:
-        raise ValueError("a polygon is a list of at least three points, x and y in turn")
-    # pycocotools walks along every edge pixel by pixel: a stray coordinate would cost all memory
+        raise ValueError("a polygon must be a list of at least three points, x and y in turn")
+    # pycocotools walks along each edge pixel by pixel, so a stray coordinate would exhaust the memory
     if not np.isfinite(points).all() or too_long(polygon):
         raise ValueError(f"a polygon's coordinates must be pixels of the image, of size {tuple(size)}")
     return [float(point) for point in points]
@@ -117,12 +116,12 @@ def _polygon(polygon: Sequence[float], size: tuple[int, int]) -> list[float]:
 def _runs(counts: bytes) -> NDArray[np.int64]:
     """Read compressed run lengths (``rleFrString`` in pycocotools, ``common/maskApi.c``).
 
-    pycocotools itself leaves the pixels that no run covers as they happen to lie in memory.
+    pycocotools does not check that the runs cover the mask; it leaves the remaining pixels uninitialised.
     """
     symbols = np.frombuffer(counts, dtype=np.uint8).astype(np.int64) - 48
     ends = np.flatnonzero(symbols & 32 == 0)
     if not len(ends) or ends[-1] != len(symbols) - 1 or (symbols < 0).any() or (symbols > 63).any():
-        raise ValueError("its run lengths are no compressed RLE")
+        raise ValueError("its run lengths are not compressed RLE")
     starts = np.concatenate([[0], ends[:-1] + 1])
     digits = ends - starts + 1
     if digits.max() > _MOST_DIGITS:
@@ -130,7 +129,7 @@ def _runs(counts: bytes) -> NDArray[np.int64]:
     shifts = 5 * (np.arange(len(symbols)) - np.repeat(starts, digits))
     runs = np.add.reduceat((symbols & 31) << shifts, starts)
     runs -= np.where(symbols[ends] & 16, np.int64(1) << 5 * digits, 0)
-    # from the fourth on, a run is given by its difference from the last but one
+    # from the fourth on, runs are stored as differences from the last but one
     runs[1::2], runs[2::2] = np.cumsum(runs[1::2]), np.cumsum(runs[2::2])
     return np.asarray(runs)
 
@@ -185,7 +184,7 @@ class RLEMask(Mask):
 
     @classmethod
     def from_array(cls, pixels: NDArray[Any]) -> RLEMask:
-        """Encode an array ``[H, W]``; whatever is not zero belongs to the mask."""
+        """Encode an array ``[H, W]``; pixels that are not zero belong to the mask."""
         code = coco.encode(np.asfortranarray(pixels != 0, dtype=np.uint8))
         return cls(pixels.shape[0], pixels.shape[1], code["counts"].decode("ascii"))
 
@@ -201,7 +200,7 @@ class RLEMask(Mask):
             The mask in compressed form.
 
         Raises:
-            RecordError: If the coding has another size than the image, does not cover it, or is none of the three.
+            RecordError: If the coding differs in size from the image, does not cover it, or is none of the three.
         """
         try:
             merged = read_rle(code, size)
@@ -209,13 +208,13 @@ class RLEMask(Mask):
             raise RecordError(f"mask: expected COCO RLE or polygons, got {str(code)[:80]!r} ({error})") from error
         mask = cls(int(merged["size"][0]), int(merged["size"][1]), merged["counts"].decode("ascii"))
         if mask.size != tuple(size):
-            raise RecordError(f"mask: its size is {mask.size}, that of the image {tuple(size)}; both must agree")
+            raise RecordError(f"mask: its size is {mask.size}, but the image has {tuple(size)}; both must agree")
         return mask
 
 
 @dataclass(frozen=True, eq=False)
 class LabelMap:
-    """A map of label values for every pixel, decoded at most once.
+    """A map with one label value per pixel, shared by many masks.
 
     Args:
         pixels: Label values, integer ``[H, W]``.
@@ -232,7 +231,7 @@ class LabelMap:
     def values(self) -> tuple[int, ...]:
         """The label values that occur, ascending."""
         if self.pixels.dtype == np.uint8:
-            # many times as fast as sorting all pixels, and twice as fast as numpy counts them
+            # many times as fast as np.unique, and twice as fast as np.bincount
             return tuple(np.flatnonzero(Image.fromarray(self.pixels).histogram()).tolist())
         return tuple(int(value) for value in np.unique(self.pixels))
 
@@ -246,7 +245,7 @@ class LabelMask(Mask):
     """The pixels of a label map that carry one of some values.
 
     Args:
-        label_map: The map that many masks share.
+        label_map: The map.
         values: The label values that belong to the mask.
     """
 
@@ -267,11 +266,11 @@ class LabelMask(Mask):
 
 @dataclass(frozen=True)
 class UnionMask(Mask):
-    """Everything that at least one of some masks covers; nothing when there are none.
+    """The union of masks; empty if there are none.
 
     Args:
-        masks: The parts, all of the same size.
-        shape: Height and width, needed when there are no parts.
+        masks: The masks, all of the same size.
+        shape: Height and width in pixels, needed if there are no masks.
     """
 
     masks: tuple[Mask, ...]

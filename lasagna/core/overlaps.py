@@ -1,4 +1,4 @@
-"""Which of some overlapping masks lies on top, pixel by pixel, and never a stack of all masks.
+"""The order of overlapping masks: which one lies on top at each pixel, without a stack of all masks in memory.
 
 Notation: H, W: height and width of the image in pixels; h, w: those of a box in it.
 """
@@ -15,10 +15,10 @@ _LAST_RANK = (1 << _RANK_BITS) - 1
 
 
 class OverlapMap:
-    """For each pixel the mask of the highest priority that covers it, of equals the one of the lowest rank.
+    """For each pixel, the mask of the highest priority that covers it; among equals, the one of the lowest rank.
 
-    A pixel keeps one number: its highest priority, and below that, so that lower ranks are more, the rank. So masks can
-    come in any order, and each costs no more than the box that it fills.
+    Each pixel stores one number, with the priority in its high bits and the inverted rank in its low bits, and keeps
+    the maximum. So masks can be added in any order, and each costs only the time of its bounding box.
 
     Args:
         size: Height and width in pixels.
@@ -29,20 +29,20 @@ class OverlapMap:
         self._keys = np.zeros(size, dtype=np.int64)
 
     def add(self, rank: int, mask: BoolMask, probability: NDArray[np.floating] | float) -> None:
-        """Put a mask among the others; the more probable lies in front.
+        """Add a mask; at each pixel the most probable mask lies on top.
 
         Args:
             rank: Number of the mask, from 0 to below 2 ** 32 - 1.
             mask: Bool ``[H, W]``.
-            probability: Not negative; float ``[H, W]``, or one number for all pixels. Compared in single precision.
+            probability: Float ``[H, W]`` of at least 0, or one number for all pixels; compared in single precision.
         """
         box = _box(mask)
-        # of numbers that are not negative, the bits are ordered as they are
+        # the bits of non-negative floats have the order of the floats
         within = np.float32(probability) if isinstance(probability, float) else _single(probability[box])
         self._put(rank, mask, box, within.view(np.int32).astype(np.int64))
 
     def add_whole(self, rank: int, mask: BoolMask, priority: int) -> None:
-        """Put a mask among the others that lies in front of all of lower priority.
+        """Add a mask that lies on top of all masks of lower priority.
 
         Args:
             rank: Number of the mask, from 0 to below 2 ** 32 - 1.
@@ -52,7 +52,7 @@ class OverlapMap:
         self._put(rank, mask, _box(mask), np.int64(priority))
 
     def ranks(self) -> NDArray[np.int64]:
-        """Return the rank of the mask on top, int64 ``[H, W]``; -1 where there is none."""
+        """Return the rank of the mask on top, int64 ``[H, W]``; -1 where no mask covers the pixel."""
         ranks = _LAST_RANK - (self._keys & _LAST_RANK)
         ranks[self._keys == 0] = -1
         return ranks
@@ -61,16 +61,16 @@ class OverlapMap:
         """Return a label for each pixel, int32 ``[H, W]``.
 
         Args:
-            of_rank: The label of each rank, and at the end that of pixels without a mask, int32.
+            of_rank: Label of each rank, followed by the label of pixels without a mask, int32.
         """
         return np.asarray(of_rank[self.ranks()])
 
     def joined(self, other: OverlapMap, first: int) -> OverlapMap:
-        """Return what comes of the masks of both.
+        """Return the map of the masks of both.
 
         Args:
-            other: Further masks.
-            first: What is added to their ranks.
+            other: A map of further masks, of the same size.
+            first: Offset that is added to their ranks.
         """
         both = OverlapMap(self.size)
         later = np.where(other._keys == 0, 0, other._keys - first)
@@ -78,7 +78,7 @@ class OverlapMap:
         return both
 
     def _put(self, rank: int, mask: BoolMask, box: tuple[slice, slice], priority: NDArray[np.int64] | np.int64) -> None:
-        keys = priority  # in place, where it is an array
+        keys = priority  # an array is changed in place
         keys <<= _RANK_BITS
         keys |= _LAST_RANK - rank
         keys *= mask[box]  # [h, w]
@@ -93,7 +93,7 @@ def _single(values: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def _box(mask: BoolMask) -> tuple[slice, slice]:
-    """Return the rows and columns that a mask fills."""
+    """Return the rows and columns of a mask's bounding box."""
     pixels = mask.tobytes()
     first, last = pixels.find(1), pixels.rfind(1)
     if first < 0:

@@ -1,4 +1,4 @@
-"""Pictures of numbers that need no display."""
+"""Plots without a display: figures of a common look, written as PNG."""
 
 from __future__ import annotations
 
@@ -10,14 +10,24 @@ from matplotlib.figure import Figure
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure, of a size in inches, that needs no display."""
+    """Return an empty figure that needs no display.
+
+    Args:
+        width: Width in inches.
+        height: Height in inches.
+    """
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def dress(axes: Axes, title: str) -> Axes:
-    """Give a panel its title and a plain look."""
+    """Set a panel's title and a plain look, and return the panel.
+
+    Args:
+        axes: The panel.
+        title: Its title.
+    """
     axes.set_title(title, fontsize=9)
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.3)
@@ -27,5 +37,10 @@ def dress(axes: Axes, title: str) -> Axes:
 
 
 def save(figure: Figure, picture: Path) -> None:
-    """Write a figure as PNG."""
+    """Write a figure as PNG.
+
+    Args:
+        figure: The figure.
+        picture: The file.
+    """
     figure.savefig(picture, dpi=110)

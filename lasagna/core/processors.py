@@ -1,9 +1,9 @@
-"""Images as a part takes them, but for what is the same for every pixel: their normalisation, and the padding.
+"""Processors: from images and texts to the input of a vision encoder and a language model.
 
-A byte a value instead of the four of a float, and nothing for the padding: that is what workers hand over. Where the
-part computes, the floats are made, the same to the bit.
+Workers send resized images as bytes, without normalisation and padding, a quarter of the floats or less. Normalisation
+and padding follow on the device, with results that are equal to the bit.
 
-Notation: b: images; h, w: size of an image as it was fitted; H, W: a part's input size in pixels.
+Notation: b: images; h, w: size of a resized image; H, W: input size of a part in pixels.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ Channels = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Normalisation:
-    """What becomes of the bytes of an image.
+    """The normalisation of an image's bytes.
 
     Args:
         mean: Mean of each channel.
         std: Standard deviation of each channel.
-        unit: Whether bytes are brought to [0, 1] before.
-        double: Whether that is done by multiplying in double precision, as transformers does, or by dividing.
+        unit: Whether bytes are scaled to [0, 1] first.
+        double: Whether to scale by a product in double precision, as transformers does, or by a division.
     """
 
     mean: Channels
@@ -43,7 +43,7 @@ class Normalisation:
 
     @property
     def tables(self) -> NDArray[np.float32]:
-        """What each byte becomes in each channel, float32 ``[3, 256]``."""
+        """Normalised value of each byte in each channel, float32 ``[3, 256]``."""
         return _tables(self)
 
 
@@ -64,14 +64,14 @@ class ImageProcessor(Protocol):
     """A vision encoder's own resize, padding and normalisation."""
 
     def geometry(self, size: tuple[int, int]) -> Geometry:
-        """Say how an image of some height and width will be fitted."""
+        """Return the geometry of an image of a given height and width."""
 
     def pixels(self, image: NDArray[np.uint8]) -> Tensor:
-        """Turn an image ``[h, w, 3]`` into the encoder's input, float ``[3, H, W]``."""
+        """Convert an image ``[h, w, 3]`` to the encoder's input, float ``[3, H, W]``."""
 
 
 class TextProcessor(Protocol):
-    """A language model's own tokeniser, with the image in its place."""
+    """A language model's own tokeniser, which also places the image."""
 
     @property
     def end_token_id(self) -> int:
@@ -79,38 +79,39 @@ class TextProcessor(Protocol):
 
     @property
     def padding_token_id(self) -> int:
-        """Token that fills rows up."""
+        """Token that pads rows."""
 
     @property
     def max_length(self) -> int:
-        """Longest row the language model takes."""
+        """Longest row that the language model takes, in tokens."""
 
     @property
     def reserved_tokens(self) -> tuple[str, ...]:
-        """Tokens with a meaning of their own, such as the end token, which no name and no answer in words may hold."""
+        """Tokens with a special meaning, such as the end token; no name and no answer in words may contain them."""
 
     def prompt_ids(self, text: str) -> list[int]:
-        """Turn a prompt into token ids: a start token if the model has one, as many image tokens as an image costs."""
+        """Convert a prompt to token ids, with a start token if the model has one, and all tokens of the image."""
 
     def further_ids(self, text: str) -> list[int]:
-        """Turn the prompt of a further round of a talk into token ids: no start token, and no image."""
+        """Convert the prompt of a later turn of a conversation to token ids, without start token and image."""
 
     def answer_ids(self, text: str) -> list[int]:
-        """Turn an answer, or a part of one that ends with a special token, into token ids; no end token."""
+        """Convert an answer, or a part that ends with a special token, to token ids without an end token."""
 
     def text(self, token_ids: Sequence[int]) -> str:
-        """Turn the token ids of an answer back into text; end and padding tokens are left out."""
+        """Convert the token ids of an answer to text, without end and padding tokens."""
 
 
 @dataclass(frozen=True)
 class Processors:
-    """All that is needed to turn an image and a dialogue into tensors; small, and safe to send to a worker.
+    """The processors that convert images and dialogues to tensors; small, and can be pickled for workers.
 
     Args:
-        image: Input of the vision encoder.
-        text: Input of the language model.
-        prompt_format: How queries and answers are written.
-        tower: Input of the language model's own visual tower, or None if it reads the vision encoder's features.
+        image: Processor of the vision encoder's input.
+        text: Processor of the language model's input.
+        prompt_format: Spelling of queries and answers.
+        tower: Processor of the input of the language model's own visual tower, or None if the language model reads the
+            vision encoder's features.
     """
 
     image: ImageProcessor
@@ -120,7 +121,7 @@ class Processors:
 
 
 LARGEST = 1 << 18
-"""Up to how many bytes a tensor travels with what holds it."""
+"""Size in bytes up to which a tensor is pickled as a copy instead of through shared memory."""
 
 _KINDS = (torch.bool, torch.uint8, torch.int64, torch.float32)
 
@@ -131,14 +132,14 @@ class _Copied:
 
 
 class SmallTensors:
-    """Something whose attributes travel between processes as copies where they are small tensors."""
+    """Base of classes that pickle their small tensors as copies instead of through shared memory."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the attributes, small tensors as arrays."""
+        """Return the attributes, with small tensors as arrays."""
         return {name: _Copied(value.numpy()) if _is_small(value) else value for name, value in vars(self).items()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take the attributes over."""
+        """Restore the attributes."""
         for name, value in state.items():
             self.__dict__[name] = torch.from_numpy(value.values) if isinstance(value, _Copied) else value
 
@@ -151,12 +152,12 @@ def _is_small(value: object) -> bool:
 
 @dataclass(frozen=True)
 class FittedImage(SmallTensors):
-    """An image in the size that a part sees it in.
+    """An image in the size of a part's input, before normalisation and padding.
 
     Args:
         values: The image, uint8 ``[3, h, w]``.
-        normalisation: What becomes of its bytes.
-        padded: Height and width of the input, which is zero below and right of the image.
+        normalisation: Normalisation of its bytes.
+        padded: Height and width of the input; padding is zero, at the right and the bottom.
     """
 
     values: Tensor
@@ -165,7 +166,7 @@ class FittedImage(SmallTensors):
 
     @classmethod
     def of(cls, image: NDArray[np.uint8], normalisation: Normalisation, padded: tuple[int, int]) -> FittedImage:
-        """Make one of an array ``[h, w, 3]``, which is copied where it is read-only or turned round."""
+        """Wrap an array ``[h, w, 3]``, which is copied if it is read-only or has negative strides."""
         usable = image.flags.writeable and min(image.strides) > 0
         return cls(torch.from_numpy(image if usable else image.copy()).permute(2, 0, 1), normalisation, padded)
 
@@ -179,27 +180,27 @@ class FittedImage(SmallTensors):
 
 
 class ByteImageProcessor(ABC):
-    """An image preparation that fits the bytes of an image and then normalises them all by one rule."""
+    """An image processor that resizes an image as bytes, and then normalises all bytes by one rule."""
 
     @abstractmethod
     def fitted(self, image: NDArray[np.uint8]) -> FittedImage:
-        """Fit an image ``[h, w, 3]``, so that only normalisation and padding are left to do."""
+        """Resize an image ``[h, w, 3]``, and leave normalisation and padding for later."""
 
     def pixels(self, image: NDArray[np.uint8]) -> Tensor:
-        """Turn an image ``[h, w, 3]`` into the part's input, float ``[3, H, W]``."""
+        """Convert an image ``[h, w, 3]`` to the part's input, float ``[3, H, W]``."""
         return normalise([self.fitted(image)])[0]
 
 
 def prepare(processors: ImageProcessor, image: NDArray[np.uint8]) -> Tensor | FittedImage:
-    """Prepare an image as far as a worker should: up to its bytes where the preparation ends with a normalisation.
+    """Process an image as far as a worker should.
 
     Args:
-        processors: Of the part.
+        processors: The part's image processor.
         image: uint8 ``[h, w, 3]``.
 
     Returns:
-        The fitted image, or the input itself, float ``[3, H, W]``, of a preparation that makes its pixels in its own
-        way.
+        The resized image of a ``ByteImageProcessor``. Of any other processor, or one that overrides ``pixels``, the
+        input itself, float ``[3, H, W]``.
     """
     own = getattr(type(processors), "pixels", None)
     if isinstance(processors, ByteImageProcessor) and own is ByteImageProcessor.pixels:
@@ -208,12 +209,12 @@ def prepare(processors: ImageProcessor, image: NDArray[np.uint8]) -> Tensor | Fi
 
 
 def normalise(images: Sequence[FittedImage]) -> Tensor:
-    """Return a part's input on the images' device, float ``[b, 3, H, W]``.
+    """Normalise and pad images to a part's input on their device, float ``[b, 3, H, W]``.
 
     Args:
         images: The images, all padded to the same size.
     """
-    # said outright, since a trainer of half precision makes another type the default one
+    # an explicit type, since trainers in half precision change the default one
     shape, device = (len(images), 3, *images[0].padded), images[0].values.device
     result = torch.empty(shape, dtype=torch.float32, device=device)
     for image, target in zip(images, result, strict=True):
@@ -229,11 +230,11 @@ def _look_up(image: FittedImage, target: Tensor) -> None:
         return _gather(image, target)
     tables, values, floats = image.normalisation.tables, image.values.numpy(), target.numpy()
     for channel in range(3):
-        # every byte has a place, so that "clip" changes nothing but the time: there is no check, and no copy between
+        # every byte is a valid index, and "clip" skips the check and a copy
         np.take(tables[channel], values[channel], out=floats[channel], mode="clip")
 
 
 def _gather(image: FittedImage, target: Tensor) -> None:
-    """Look the bytes up on any device, which on the processor takes longer than ``np.take``."""
+    """Look the bytes up on any device; on the CPU this is slower than ``np.take``."""
     tables = torch.from_numpy(image.normalisation.tables).to(target.device)
     target.copy_(tables.gather(1, image.values.flatten(1).long()).view(target.shape))

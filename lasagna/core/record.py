@@ -1,4 +1,4 @@
-"""The one record format: an image as it was encoded, what is annotated on it, and the manifest of its data set."""
+"""The record format: an encoded image, its annotations, and the manifest of its data set."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from lasagna.core.masks import LabelMap, Mask, UnionMask
 from lasagna.errors import RecordError
 
 BROKEN_IMAGE = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
-"""What Pillow raises on files that are cut short, damaged, or claim to be larger than any picture."""
+"""Errors that Pillow raises on files that are truncated, damaged, or claim an impossible size."""
 
 
 @dataclass(frozen=True)
 class Region:
-    """A category and where it is.
+    """A category and its pixels.
 
     Args:
         name: The category's name, one of the manifest's.
@@ -36,12 +36,12 @@ class Region:
 
 @dataclass(frozen=True)
 class Phrase:
-    """A referring expression and what it fits.
+    """A referring expression and the objects it refers to.
 
     Args:
         text: The expression, e.g. "the man in red".
-        masks: The things it fits: none, one or many.
-        kind: What the expression goes by (a word of the data set's own), for scores by kind.
+        masks: One mask per object: none, one or many.
+        kind: Kind of the expression in the data set's own terms, for scores by kind.
     """
 
     text: str
@@ -51,13 +51,13 @@ class Phrase:
 
 @dataclass(frozen=True)
 class Question:
-    """A question that is answered in words, or by masks when ``masks`` is given.
+    """A question with an answer in words, or in masks if ``masks`` is given.
 
     Args:
         text: The question.
-        answer: The answer in words; an explanation where there are masks.
-        masks: The things that answer it (reasoning segmentation), or None for a question answered in words alone.
-        kind: What is asked for (a word of the data set's own), for scores by kind.
+        answer: Answer in words; the explanation if there are masks.
+        masks: One mask per object that answers it (reasoning segmentation), or None for an answer only in words.
+        kind: Kind of the question in the data set's own terms, for scores by kind.
     """
 
     text: str
@@ -68,7 +68,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Turn:
-    """One turn of a talk: somebody's question and the assistant's answer."""
+    """One turn of a conversation: a question and the assistant's answer."""
 
     question: str
     answer: str
@@ -76,18 +76,18 @@ class Turn:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What holds for all records of a set of shards.
+    """Facts about all records of a data set.
 
     Args:
         name: Name of the data set.
-        categories: Names that may be asked for, unique.
+        categories: Names that can be asked for, unique.
         labels: Value in the label maps to category name.
         void: Values in the label maps that count in no loss and no score.
-        unannotated: Whether a category that is not annotated on an image is absent from it or unknown.
-        origin: Where the data comes from.
+        unannotated: Whether a category that is not annotated on an image is absent from it, or may be there unseen.
+        origin: Source of the data.
         licence: Terms of use.
-        aliases: Category name to other names that the data set gives it.
-        background: Values in the label maps of pixels that are annotated and belong to no category.
+        aliases: Category name to its other names in the data set.
+        background: Values in the label maps of annotated pixels that belong to no category.
     """
 
     name: str
@@ -102,12 +102,12 @@ class Manifest:
 
     @cached_property
     def ranks(self) -> dict[str, int]:
-        """Place of each category in the list."""
+        """Position of each category in the list."""
         return {name: rank for rank, name in enumerate(self.categories)}
 
     @cached_property
     def values(self) -> frozenset[int]:
-        """All values that the label maps may have."""
+        """All values that label maps can have."""
         return frozenset((*self.labels, *self.void, *self.background))
 
 
@@ -117,17 +117,17 @@ class Record:
 
     Args:
         key: Name of the record, unique within its shards.
-        image_bytes: The image file as it was.
+        image_bytes: The original image file.
         size: Height and width of the image in pixels.
-        manifest: What holds for the whole data set.
+        manifest: Facts about the data set.
         regions: Categories with masks of their own.
         phrases: Referring expressions.
         questions: Questions with answers in words or masks.
-        talk: The turns of a plain talk about the image.
-        absent: Names that were verified to be absent, where "not annotated" means unknown.
-        ignore: Pixels that count nowhere, or None.
+        conversation: Turns of a plain conversation about the image.
+        absent: Names that are known to be absent, where "not annotated" means unknown.
+        ignore: Pixels that count in no loss and no score, or None.
         label_bytes: A label map as PNG, or None.
-        unclear: Names that are annotated, but whose masks are missing or incomplete; no query asks for them.
+        unclear: Annotated names whose masks are missing or incomplete; no query asks for them.
     """
 
     key: str
@@ -156,7 +156,8 @@ class Record:
         """The label map, its values checked against the manifest.
 
         Raises:
-            RecordError: If it cannot be decoded, has another size or a value that the manifest does not know.
+            RecordError: If it cannot be decoded, differs in size from the image, or has a value that is not in the
+                manifest.
         """
         if self.label_bytes is None:
             return None
@@ -172,7 +173,7 @@ class Record:
         return label_map
 
     def category_masks(self) -> dict[str, Mask]:
-        """Return the mask of every category that is present, in the manifest's order where it has one."""
+        """Return the masks of the present categories: those of the manifest in its order, then all others."""
         parts: dict[str, list[Mask]] = {}
         for name, values in self._label_values().items():
             assert self.label_map is not None
@@ -203,30 +204,30 @@ class Record:
 
 
 def image_fault(error: Exception) -> str:
-    """Say what is wrong with an image, without the place in memory that Pillow names, which is another each time.
+    """Return what is wrong with an image, without the memory address that Pillow writes, which differs in every run.
 
     Args:
         error: One of ``BROKEN_IMAGE``.
     """
-    return "no image that Pillow knows" if isinstance(error, UnidentifiedImageError) else str(error)
+    return "not an image that Pillow reads" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
 def decode_image(
     data: bytes, key: str, upright: bool = False, size: tuple[int, int] | None = None
 ) -> NDArray[np.uint8]:
-    """Return the pixels of an encoded image, uint8 ``[H, W, 3]``, whatever its mode (see ``image_modes``).
+    """Return the pixels of an encoded image of any mode (see ``images.to_rgb``), uint8 ``[H, W, 3]``.
 
-    Annotations of data sets lie on the pixels as they are stored, so that records are never turned; a photograph that
-    somebody asks about should be.
+    Annotations of data sets refer to the pixels as stored, so records are never rotated; photographs of users should
+    be.
 
     Args:
         data: The image file.
-        key: Its name, for the error message.
-        upright: Whether it is turned as its EXIF tag says.
-        size: Height and width that its header must state, or None; compared before anything is decoded.
+        key: Its name, for error messages.
+        upright: Whether to rotate it as its EXIF tag says.
+        size: Height and width that its header must state, or None; compared before the pixels are decoded.
 
     Raises:
-        RecordError: If it cannot be decoded or is of another size.
+        RecordError: If it cannot be decoded or has another size.
     """
     try:
         with Image.open(BytesIO(data)) as image:
@@ -237,10 +238,13 @@ def decode_image(
 
 
 def check_size(record: Record) -> None:
-    """Compare the size that the image's header states with that of the annotations; nothing is decoded.
+    """Check that the image's header states the size of the annotations; no pixels are decoded.
+
+    Args:
+        record: The record.
 
     Raises:
-        RecordError: If they differ, or there is no header.
+        RecordError: If the sizes differ, or the header cannot be read.
     """
     try:
         with Image.open(BytesIO(record.image_bytes)) as image:
@@ -252,7 +256,7 @@ def check_size(record: Record) -> None:
 def _check_size(image: Image.Image, key: str, size: tuple[int, int] | None) -> None:
     found = (image.height, image.width)
     if size is not None and found != size:
-        raise RecordError(f"record {key}: the image is of size {found}, its annotations say {size}")
+        raise RecordError(f"record {key}: the image has size {found}, its annotations have {size}")
 
 
 def _decode_labels(data: bytes, key: str) -> NDArray[np.integer]:
@@ -262,5 +266,5 @@ def _decode_labels(data: bytes, key: str) -> NDArray[np.integer]:
     except BROKEN_IMAGE as error:
         raise RecordError(f"record {key}: the label map cannot be decoded ({image_fault(error)})") from error
     if labels.ndim != 2:
-        raise RecordError(f"record {key}: a label map has one value a pixel, this one has shape {labels.shape}")
+        raise RecordError(f"record {key}: a label map has one value per pixel, this one has shape {labels.shape}")
     return labels

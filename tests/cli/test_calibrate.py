@@ -79,7 +79,7 @@ def test_numbers_that_cannot_be_are_refused(place, capsys, name, value):
     ckpt, scenes = place
     with pytest.raises(SystemExit):
         calibrate(ckpt, scenes / "val", **{name: value})
-    assert f"{name}: expected a whole number from 1, got {value}" in capsys.readouterr().err
+    assert f"{name}: expected a whole number of at least 1, got {value}" in capsys.readouterr().err
     assert not calibration_file(ckpt).exists()
 
 

@@ -331,7 +331,7 @@ def test_answers_that_name_what_was_not_asked_are_refused(place, tmp_path, capsy
     ("options", "reason"),
     [
         ([], "give either --ckpt"),
-        (["--processes", "0"], "processes: expected a whole number from 1"),
+        (["--processes", "0"], "processes: expected a whole number of at least 1"),
         (["--threshold", "2"], "threshold: expected a number in [0, 1]"),
         (["--data", "{place}/scenes", "--split", "tset"], "has no 'tset'; its splits are test, train, val"),
         (["--split", "tset"], "the data has no 'tset'; choose one of train, val, test"),

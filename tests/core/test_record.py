@@ -106,7 +106,7 @@ def test_no_label_map():
     [
         (np.full((2, 3), 9, dtype=np.uint8), r"label values \[9\].*'tiny'"),
         (np.zeros((3, 2), dtype=np.uint8), r"\(3, 2\).*\(2, 3\)"),
-        (np.zeros((2, 3, 3), dtype=np.uint8), "one value a pixel"),
+        (np.zeros((2, 3, 3), dtype=np.uint8), "one value per pixel"),
         (b"nonsense", "label map cannot be decoded"),
     ],
 )

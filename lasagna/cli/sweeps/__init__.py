@@ -1,1 +1,1 @@
-"""Grids of runs, and reports of what they reached."""
+"""Sweeps: grids of runs, and reports of their scores."""

@@ -1,4 +1,4 @@
-"""The files that decide what a run does: its configs, and the files that these name."""
+"""The files that determine a run: its configs, and the files that these name."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ _OWN_CLASS = re.compile(r"(\w+)\.\w+")
 
 
 def file_digests(files: Iterable[str]) -> dict[str, str]:
-    """Return the files with a digest of what is in them; comments in YAML do not count.
+    """Return a digest of the content of each file; comments in YAML do not count.
+
+    Files that YAML names are added: other YAML files, relative to the working directory or the file's own folder, and
+    modules of the working directory that contain a class.
 
     Args:
-        files: Files to begin with; what is not a file is passed over. What their YAML names is added: other YAML, from
-            the working directory or the file's own folder, and modules of the working directory that hold a class.
+        files: Files to start with; other texts are ignored.
     """
     found: dict[str, str] = {}
     ahead = [Path(file) for file in files]
@@ -29,12 +31,20 @@ def file_digests(files: Iterable[str]) -> dict[str, str]:
         if _is_file(file) and str(file) not in found:
             content = _content(file)
             found[str(file)] = digest(file.read_bytes() if content is None else json.dumps(content).encode())
-            ahead += [place for text in _texts(content) for place in _places(text, file.parent)]
+            for text in _texts(content):
+                if text.endswith(_YAML):
+                    ahead += [Path(text), file.parent / text]
+                elif own := _OWN_CLASS.fullmatch(text):
+                    ahead.append(Path(f"{own[1]}.py"))
     return dict(sorted(found.items()))
 
 
 def digest(content: bytes) -> str:
-    """Return a short digest."""
+    """Return a short digest.
+
+    Args:
+        content: The bytes to digest.
+    """
     return blake2b(content, digest_size=8).hexdigest()
 
 
@@ -42,7 +52,7 @@ def _is_file(file: Path) -> bool:
     try:
         return file.suffix in (*_YAML, ".py") and file.is_file()
     except (OSError, ValueError):
-        # texts that no file system takes for a name
+        # texts that cannot be file names
         return False
 
 
@@ -52,7 +62,7 @@ def _content(file: Path) -> Any:  # noqa: ANN401
     try:
         return OmegaConf.to_container(OmegaConf.load(file))
     except Exception:
-        # whatever is wrong with it, the run itself says so, with the place
+        # the run itself reports what is wrong with it, and where
         return None
 
 
@@ -64,10 +74,3 @@ def _texts(content: Any) -> Iterator[str]:  # noqa: ANN401
             yield from _texts(part)
     elif isinstance(content, str):
         yield content
-
-
-def _places(text: str, folder: Path) -> list[Path]:
-    if text.endswith(_YAML):
-        return [Path(text), folder / text]
-    own = _OWN_CLASS.fullmatch(text)
-    return [Path(f"{own[1]}.py")] if own else []

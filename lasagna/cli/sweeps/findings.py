@@ -1,4 +1,4 @@
-"""What a grid of runs shows, in words: which differences from a baseline are clear, and which claims hold."""
+"""Findings of a grid of runs, in words: the clear differences from a baseline, and the claims that hold."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SeedScores = Mapping[str, Mapping[str, Mapping[int, float]]]
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that a variant is expected to show against the baseline.
+    """An expected difference of a variant from the baseline.
 
     Args:
         text: The claim in words.
-        variant: The variant that would show it.
+        variant: The variant.
         score: Name of the score.
         expected: Whether the variant's score should be lower or higher than the baseline's.
     """
@@ -32,12 +32,12 @@ class Claim:
 
 @dataclass(frozen=True)
 class Difference:
-    """A variant's score minus that of the baseline, seed by seed.
+    """The difference of a variant's score from that of the baseline, seed by seed.
 
     Args:
         score: Name of the score.
         variant: The variant.
-        interval: Mean of the differences, with its t-interval over seeds.
+        interval: Mean of variant minus baseline, with its t-interval over seeds.
     """
 
     score: str
@@ -46,7 +46,7 @@ class Difference:
 
     @property
     def verdict(self) -> Literal["lower", "higher", "noise", "one seed"]:
-        """Whether the interval leaves zero out, and on which side; a single seed shows nothing."""
+        """The side of zero on which the interval lies, or "noise" if it contains zero; a single seed shows nothing."""
         if self.interval.count < 2:
             return "one seed"
         if abs(self.interval.mean) <= self.interval.half_width:
@@ -60,19 +60,19 @@ class Difference:
             return f"{self.interval.mean:+.3f} in one seed, which shows nothing"
         mean, half = self.interval.mean, self.interval.half_width
         ends = f"{mean - half:+.3f} to {mean + half:+.3f}"
-        told = "not told from noise" if self.verdict == "noise" else f"clearly {self.verdict}"
-        return f"{mean:+.3f} ({ends}): {told}"
+        verdict = "within the noise" if self.verdict == "noise" else f"clearly {self.verdict}"
+        return f"{mean:+.3f} ({ends}): {verdict}"
 
 
 def differences(values: SeedScores, baseline: str, confidence: float = 0.95) -> list[Difference]:
-    """Return the differences of all variants from a baseline, over the seeds that both have.
+    """Return the differences of all variants from a baseline, over their common seeds.
 
-    Runs of one seed share their initial weights and their order of records, so that they are compared in pairs.
+    Runs of the same seed share initial weights and the order of records, so they are compared in pairs.
 
     Args:
         values: The scores.
         baseline: Name of the variant to compare with.
-        confidence: Of the intervals.
+        confidence: Confidence of the intervals, in (0, 1).
     """
     found = []
     for score, by_variant in values.items():
@@ -85,7 +85,12 @@ def differences(values: SeedScores, baseline: str, confidence: float = 0.95) -> 
 
 
 def judge(claim: Claim, found: Sequence[Difference]) -> str:
-    """Say in words whether a claim holds in these runs."""
+    """Return a sentence on whether a claim holds in these runs.
+
+    Args:
+        claim: The claim.
+        found: The differences from the baseline.
+    """
     match = next((one for one in found if (one.score, one.variant) == (claim.score, claim.variant)), None)
     if match is None:
         return f"{claim.text}: not measured; no run of {claim.variant!r} has the score {claim.score}"
@@ -99,13 +104,20 @@ def judge(claim: Claim, found: Sequence[Difference]) -> str:
 
 
 def describe(found: Sequence[Difference], claims: Sequence[Claim], baseline: str, confidence: float = 0.95) -> str:
-    """Return the findings as Markdown: the claims, then each variant's differences, the clear ones first."""
+    """Return the findings as Markdown: the claims, then each variant's differences, the clear and large ones first.
+
+    Args:
+        found: The differences from the baseline.
+        claims: The claims to judge.
+        baseline: Name of the baseline.
+        confidence: Confidence of the intervals, in (0, 1).
+    """
+    one_in = round(1 / max(1 - confidence, 1e-6))
     lines = ["## Claims", "", *(f"- {judge(claim, found)}" for claim in claims), ""] if claims else []
     lines += [f"## Differences from {baseline}", ""]
     lines += [
         f"Each is the mean over seeds of the variant's score minus the baseline's of the same seed, with its "
-        f"{confidence:.0%} t-interval. Among differences that are none, about one in {_one_in(confidence)} would look "
-        "clear as well.",
+        f"{confidence:.0%} t-interval. Where there is no true difference, about one in {one_in} still looks clear.",
     ]
     for variant in dict.fromkeys(one.variant for one in found):
         mine = [one for one in found if one.variant == variant]
@@ -113,10 +125,6 @@ def describe(found: Sequence[Difference], claims: Sequence[Claim], baseline: str
         lines += ["", f"### {variant}", "", f"{len(clear)} of {len(mine)} scores differ clearly."]
         lines += ["", *(f"- {one.score}: {one.words}" for one in sorted(mine, key=_clear_first))]
     return "\n".join(lines) + "\n"
-
-
-def _one_in(confidence: float) -> int:
-    return round(1 / max(1 - confidence, 1e-6))
 
 
 def _clear_first(one: Difference) -> tuple[bool, float]:

@@ -1,4 +1,4 @@
-"""Means with intervals over few runs, without a statistics package."""
+"""Means of few runs with t-intervals, without a statistics package."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and how sure it is.
+    """A mean with its uncertainty.
 
     Args:
         mean: Mean of the values.
@@ -23,17 +23,17 @@ class Interval:
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
-    """Return the mean with its t-interval (Student, 1908), which assumes about normal values.
+    """Return the mean with its t-interval (Student, 1908), which assumes roughly normal values.
 
     Args:
-        values: One value for each run.
-        confidence: How often such intervals hold the true mean, in (0, 1).
+        values: One value per run.
+        confidence: Share of such intervals that contain the true mean, in (0, 1).
 
     Raises:
         ValueError: If there are no values.
     """
     if not values:
-        raise ValueError("values: there are none; a mean needs at least one")
+        raise ValueError("values: none given; a mean needs at least one")
     mean = math.fsum(values) / len(values)
     if len(values) == 1:
         return Interval(mean, math.nan, 1)
@@ -43,7 +43,7 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval
 
 
 def t_quantile(confidence: float, freedom: int) -> float:
-    """Return t such that a t-distributed value lies in [-t, t] with some probability.
+    """Return t such that a t-distributed value lies in [-t, t] with a given probability.
 
     Args:
         confidence: The probability, in (0, 1).

@@ -1,4 +1,4 @@
-"""Which runs a sweep consists of: variants, a grid of config values, and seeds."""
+"""The runs of a sweep: variants, a grid of config values, and seeds."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ MARKER = "sweep_run.json"
 
 
 class SweepError(LasagnaError, ValueError):
-    """A sweep that cannot be started, or of which runs failed."""
+    """A sweep that cannot start, or with failed runs."""
 
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """What a sweep consists of.
+    """The plan of a sweep.
 
     Args:
         base: Config files of every run.
-        variants: Name to further config files; the runs of a variant differ in them alone.
-        grid: Config key to the values that it takes; every combination is run.
+        variants: Name of each variant to its further config files.
+        grid: Config key to its values; every combination is run.
         seeds: Seeds of each combination.
-        script: The script that runs are started with.
-        subcommands: What is done in a run, one after the other; the first one trains.
+        script: Script that starts a run.
+        subcommands: Subcommands of the script, run in order; the first one trains.
         seed_keys: Config keys that are set to the seed.
         folder_key: Config key that is set to the run's folder.
-        checkpoint: Where in its folder a run keeps its last checkpoint.
-        defaults: Config file that the script reads of itself, if it is there.
+        checkpoint: Path of a run's last checkpoint within its folder.
+        defaults: Config file that the script reads by default, if it exists.
     """
 
     base: list[str] = field(default_factory=list)
@@ -49,23 +49,27 @@ class SweepPlan:
     defaults: str = "configs/default.yaml"
 
     def check(self) -> None:
-        """Check that there is something to run and that all files are there.
+        """Check that there is something to run and that all files exist.
 
         Raises:
-            SweepError: Naming everything that is wrong.
+            SweepError: If not; it lists everything that is wrong.
         """
-        faults = [f"{key}: it is empty" for key in ("variants", "seeds", "subcommands") if not getattr(self, key)]
+        errors = [f"{key}: it is empty" for key in ("variants", "seeds", "subcommands") if not getattr(self, key)]
         odd = [key for key in (*self.variants, *self.grid) if not isinstance(key, str)]
-        faults += [f"{key!r}: YAML reads this key as another thing than text; put it in quotes" for key in odd]
-        faults += [f"grid.{key}: it has no values" for key, values in self.grid.items() if not values]
-        faults += [f"seeds: {seed} is listed twice" for seed in sorted(set(self.seeds)) if self.seeds.count(seed) > 1]
+        errors += [f"{key!r}: YAML does not read this key as text; put it in quotes" for key in odd]
+        errors += [f"grid.{key}: it has no values" for key, values in self.grid.items() if not values]
+        errors += [f"seeds: {seed} is listed twice" for seed in sorted(set(self.seeds)) if self.seeds.count(seed) > 1]
         files = [self.script, *self.base, *(file for extra in self.variants.values() for file in extra)]
-        faults += [f"{file}: no such file" for file in dict.fromkeys(files) if not Path(file).is_file()]
-        if faults:
-            raise SweepError("sweep: " + "; ".join(faults))
+        errors += [f"{file}: no such file" for file in dict.fromkeys(files) if not Path(file).is_file()]
+        if errors:
+            raise SweepError("sweep: " + "; ".join(errors))
 
     def runs(self, out: Path) -> list[Run]:
-        """Return the runs, seed by seed, so that a sweep cut short has something of every variant."""
+        """Return the runs, seed by seed, so that an interrupted sweep has runs of every variant.
+
+        Args:
+            out: Folder of the sweep.
+        """
         settings = [dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values())]
         return [
             Run(variant_name(name, values), seed, tuple([*self.base, *extra]), values, out)
@@ -82,7 +86,7 @@ class Run:
     Args:
         variant: Name of the variant with its grid values.
         seed: Seed of the run.
-        configs: Config files, later ones win.
+        configs: Config files; later ones override earlier ones.
         values: Config key to value.
         out: Folder of the sweep.
     """
@@ -104,14 +108,22 @@ class Run:
         return self.out / self.variant / f"seed_{self.seed}"
 
     def arguments(self, plan: SweepPlan) -> list[str]:
-        """Return the arguments behind the subcommand."""
+        """Return the arguments that follow the subcommand.
+
+        Args:
+            plan: The plan of the sweep.
+        """
         arguments = [part for file in self.configs for part in ("--config", file)]
         arguments += [f"--{key}={_as_text(value)}" for key, value in self.values.items()]
         arguments += [f"--{key}={self.seed}" for key in plan.seed_keys]
         return [*arguments, f"--{plan.folder_key}={self.folder}"]
 
     def settings(self, plan: SweepPlan) -> dict[str, Any]:
-        """Return what decides the result, to tell whether a finished run is still the one that is asked for."""
+        """Return everything that determines the result, to notice when a finished run had other settings.
+
+        Args:
+            plan: The plan of the sweep.
+        """
         values = {key: _as_text(value) for key, value in self.values.items()}
         files = [plan.script, plan.defaults, *self.configs, *values.values()]
         contents = {"order": list(self.configs), "files": file_digests(files)}
@@ -119,14 +131,18 @@ class Run:
 
 
 def variant_name(name: str, values: Mapping[str, Any]) -> str:
-    """Return the name of a variant with its grid values, fit for a folder; values that are too long are abridged."""
+    """Return the name of a variant with its grid values, valid as the name of a folder.
+
+    Args:
+        name: Name of the variant.
+        values: Config key to value; long values are abbreviated and get a digest.
+    """
     parts = [name, *(f"{key.rsplit('.', 1)[-1]}={_as_text(value)}" for key, value in values.items())]
-    return ",".join(_folder_part(part) for part in parts)
-
-
-def _folder_part(text: str) -> str:
-    plain = re.sub(r"[^\w.=+-]+", "_", text)
-    return text if plain == text and len(text) <= 40 else f"{plain[:32]}~{digest(text.encode())[:6]}"
+    for rank, part in enumerate(parts):
+        plain = re.sub(r"[^\w.=+-]+", "_", part)
+        if plain != part or len(part) > 40:
+            parts[rank] = f"{plain[:32]}~{digest(part.encode())[:6]}"
+    return ",".join(parts)
 
 
 def _as_text(value: object) -> str:

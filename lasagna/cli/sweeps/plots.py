@@ -1,4 +1,4 @@
-"""A picture of scores over the length of the list."""
+"""Plots of a sweep: scores over the length of the list, and means with intervals for each quantity."""
 
 from __future__ import annotations
 
@@ -16,14 +16,24 @@ _LOSSES = {"loss", "ce", "bce", "dice", "lr"}
 
 
 def bounds(interval: Interval, rate: bool) -> tuple[float, float]:
-    """Return both ends of an interval; those of a rate stay within [0, 1], and a single run has no width."""
+    """Return both ends of an interval.
+
+    Args:
+        interval: The interval; that of a single run has no width.
+        rate: Whether to clip the ends to [0, 1].
+    """
     width = 0.0 if math.isnan(interval.half_width) else interval.half_width
     low, high = interval.mean - width, interval.mean + width
     return (max(0.0, low), min(1.0, high)) if rate else (low, high)
 
 
 def is_rate(name: ScoreName, rows: Iterable[Mapping[str, Interval]]) -> bool:
-    """Tell whether a score is a share, by its means: all in [0, 1], and it is not a loss."""
+    """Return whether a score is a rate: not a loss, and with all means in [0, 1].
+
+    Args:
+        name: The score.
+        rows: Its means by variant.
+    """
     means = [interval.mean for row in rows for interval in row.values()]
     return name.quantity not in _LOSSES and all(0 <= mean <= 1 for mean in means)
 
@@ -35,19 +45,19 @@ _FIRST = "presence_recall"
 
 
 def draw_by_length(table: Mapping[str, Mapping[str, Interval]], picture: Path) -> bool:
-    """Draw scores over the length of the list, a line with its band of intervals for each variant.
+    """Draw scores over the length of the list, with a line and its interval as a band for each variant.
 
-    A row of panels is a quantity, recall first; answers decoded freely are beside those decoded in order.
+    Each row of panels shows a quantity, recall first. Free decoding stands beside ordered decoding.
 
     Args:
         table: Metric to variant to mean.
-        picture: Where the PNG goes.
+        picture: The PNG to write.
 
     Returns:
-        Whether there was anything to draw: a quantity for lists of two lengths or more.
+        Whether anything was drawn, which takes a quantity for lists of at least two lengths.
     """
     families = {name: curves for name, curves in group_by_length(table).items() if len(_lengths(curves)) > 1}
-    rows = sorted({_row(name) for name in families}, key=_rank)
+    rows = sorted({_row(name) for name in families}, key=lambda row: (not row[2].startswith(_FIRST), row))
     columns = sorted({name.free for name in families})
     figure = new_figure(5.5 * len(columns), 3.2 * len(rows)) if rows else None
     if figure is None:
@@ -65,7 +75,11 @@ def draw_by_length(table: Mapping[str, Mapping[str, Interval]], picture: Path) -
 
 
 def group_by_length(table: Mapping[str, Mapping[str, Interval]]) -> dict[ScoreName, Curves]:
-    """Return score without its length to variant to length to mean; counts of faults are left out."""
+    """Return each score without its length, to variant, to length, to mean.
+
+    Args:
+        table: Metric to variant to mean; counts of faults are left out.
+    """
     families: dict[ScoreName, Curves] = {}
     for text, row in table.items():
         found = ScoreName.parse(text).by_length()
@@ -78,7 +92,11 @@ def group_by_length(table: Mapping[str, Mapping[str, Interval]]) -> dict[ScoreNa
 
 
 def curves_rows(curves: Curves) -> list[dict[str, Interval]]:
-    """Return the means of curves by variant, a dictionary for each length."""
+    """Return the means of curves by variant, one dictionary for each length.
+
+    Args:
+        curves: The curves.
+    """
     return [
         {variant: points[length] for variant, points in curves.items() if length in points}
         for length in _lengths(curves)
@@ -93,14 +111,10 @@ def _row(name: ScoreName) -> tuple[str, ...]:
     return name.stage, name.source, name.quantity, name.group
 
 
-def _rank(row: tuple[str, ...]) -> tuple[bool, tuple[str, ...]]:
-    return not row[2].startswith(_FIRST), row
-
-
 def _draw_curves(axes: Axes, curves: Curves, rate: bool) -> None:
     lengths = _lengths(curves)
     exact = all(length.exact for length in lengths)
-    # groups have no one place on a scale of lengths, so they stand side by side
+    # groups of lengths have no position on a scale of lengths, so they are placed at equal distances
     places = {length: length.first if exact else rank for rank, length in enumerate(lengths)}
     for rank, (variant, points) in enumerate(curves.items()):
         known = sorted(points)
@@ -126,17 +140,17 @@ _LINE = 0.22
 
 
 def draw_scores(table: Table, picture: Path, values: Values) -> bool:
-    """Draw the means with their intervals, a panel for each quantity, and the single runs as dots.
+    """Draw the means with their intervals, one panel for each quantity, and the runs as dots.
 
-    Left out are counts of faults, scores by length within a source, and what is the same in all of several runs.
+    Counts of faults, scores by length within a source, and scores that are equal in all runs are left out.
 
     Args:
         table: Metric to variant to mean.
-        picture: Where the PNG goes.
-        values: The single runs.
+        picture: The PNG to write.
+        values: The values of the runs.
 
     Returns:
-        Whether there was anything to draw.
+        Whether anything was drawn.
     """
     panels = group_by_quantity({name: row for name, row in table.items() if _is_drawn(name, values)})
     if not panels:
@@ -159,7 +173,11 @@ def draw_scores(table: Table, picture: Path, values: Values) -> bool:
 
 
 def group_by_quantity(table: Table) -> dict[str, dict[str, str]]:
-    """Return quantity to metric to the label of its row: its source, decoding and group."""
+    """Return quantity to metric to the label of its row: source, group and decoding.
+
+    Args:
+        table: Metric to variant to mean.
+    """
     panels: dict[str, dict[str, str]] = {}
     for text in table:
         name = ScoreName.parse(text)

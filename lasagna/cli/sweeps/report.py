@@ -1,4 +1,4 @@
-"""A folder of runs as a table with means and intervals, and as pictures."""
+"""The report of a folder of runs: a table of means with intervals, findings and plots."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from lasagna.cli.sweeps.findings import Claim, describe, differences
 from lasagna.cli.sweeps.intervals import Interval, mean_interval
 from lasagna.cli.sweeps.plan import MARKER
 from lasagna.cli.sweeps.plots import draw_by_length, draw_scores
-from lasagna.core import pages as markdown
-from lasagna.core.pages import to_page
+from lasagna.core import pages
 from lasagna.errors import LasagnaError
 
 SCORES = "scores.json"
@@ -30,10 +29,10 @@ class RunScores:
     """The scores of one run.
 
     Args:
-        name: Its folder within the folder that was searched.
-        variant: What it shares with the runs that differ from it by the seed alone.
-        scores: Value of each metric; those that are not numbers are left out.
-        seed: The seed, as its folder says, or None.
+        name: Its folder, relative to the folder of all runs.
+        variant: Name of the variant; runs of a variant differ only in the seed.
+        scores: Value of each metric; values that are not finite are left out.
+        seed: The seed by the name of its folder, or None.
     """
 
     name: str
@@ -46,19 +45,23 @@ def collect_runs(folder: Path, stage: str) -> tuple[list[RunScores], dict[str, s
     """Find the runs in a folder.
 
     Args:
-        folder: Searched at any depth.
-        stage: Which part of the scores: test, validate or fit.
+        folder: Folder to search, at any depth.
+        stage: Stage of the scores: test, validate or fit.
 
     Returns:
-        The runs, and for each file that could not be used the reason.
+        The runs, and the reason for each file that cannot be used.
     """
     places = sorted({file.parent for name in (SCORES, MARKER) for file in folder.rglob(name)})
     runs: list[RunScores] = []
     unread: dict[str, str] = {}
     for place in places:
         name = place.relative_to(folder).as_posix()
+        seed = int(place.name.removeprefix("seed_")) if _SEED_FOLDER.fullmatch(place.name) else None
+        parent = place if seed is None else place.parent
+        # the folder of all runs may itself be a seed's
+        variant = parent.relative_to(folder).as_posix() if parent.is_relative_to(folder) else parent.name
         try:
-            runs.append(RunScores(name, _variant(place, folder), _scores(place, stage), _seed(place)))
+            runs.append(RunScores(name, folder.name if variant == "." else variant, _scores(place, stage), seed))
         except (OSError, ValueError) as error:
             unread[f"{name}/{SCORES}"] = str(error)
     return runs, unread
@@ -76,7 +79,8 @@ def _scores(place: Path, stage: str) -> dict[str, float]:
     scores = found.get(stage, {}).get("scores") if isinstance(found, dict) else None
     if not isinstance(scores, dict):
         raise ValueError(f"it has no scores of {stage!r}")
-    return {name: float(value) for name, value in scores.items() if _is_number(value)}
+    numbers = {name: value for name, value in scores.items() if isinstance(value, int | float)}
+    return {name: float(value) for name, value in numbers.items() if math.isfinite(value)}
 
 
 def _status(place: Path) -> str | None:
@@ -87,22 +91,8 @@ def _status(place: Path) -> str | None:
     return str(content.get("status")) if isinstance(content, dict) else "of unknown state"
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
-
-
-def _seed(place: Path) -> int | None:
-    return int(place.name.removeprefix("seed_")) if _SEED_FOLDER.fullmatch(place.name) else None
-
-
-def _variant(place: Path, folder: Path) -> str:
-    named = place.parent if _SEED_FOLDER.fullmatch(place.name) else place
-    name = named.relative_to(folder).as_posix() if named.is_relative_to(folder) else named.name
-    return folder.name if name == "." else name
-
-
 class ReportError(LasagnaError, ValueError):
-    """A folder that there is nothing to report of."""
+    """A folder without scores to report, or a report that cannot be made from them."""
 
 
 def report(
@@ -114,19 +104,20 @@ def report(
     baseline: str | None = None,
     claims: list[Claim] | None = None,
 ) -> None:
-    """Turn a folder of runs into report.md, report.html, report.csv, scores.png and by_length.png.
+    """Write report.md, report.html, report.csv, scores.png and by_length.png of a folder of runs.
 
     Args:
-        folder: Searched for ``scores.json``, at any depth; the folder above a run's ``seed_<n>`` is its variant.
-        out: Where the report goes; by default the folder itself.
-        metrics: Only scores whose names contain one of these; by default all.
-        stage: Which part of the scores: test, validate or fit.
-        confidence: Of the intervals over seeds (Student's t), in (0, 1).
-        baseline: The variant that the others are compared with, seed by seed; by default nothing is compared.
-        claims: What variants are expected to show against the baseline; the report says which of it holds.
+        folder: Folder to search for ``scores.json``, at any depth; the folder above a run's ``seed_<n>`` is its
+            variant.
+        out: Folder of the report; by default the same folder.
+        metrics: Parts of names; only scores whose names contain one of them are reported. By default all are.
+        stage: Stage of the scores: test, validate or fit.
+        confidence: Confidence of the intervals over seeds (Student's t), in (0, 1).
+        baseline: Variant to compare the others with, seed by seed; by default nothing is compared.
+        claims: Expected differences of variants from the baseline; the report says which ones hold.
 
     Raises:
-        ReportError: If no run has such scores, confidence is out of range, or there is no such baseline.
+        ReportError: If no run has such scores, the confidence is out of range, or the baseline does not exist.
     """
     if not 0 < confidence < 1:
         raise ReportError(f"confidence: expected a number between 0 and 1, such as 0.95, got {confidence}")
@@ -143,7 +134,7 @@ def report(
     drawn = {"by_length.png": draw_by_length(table, out / "by_length.png")}
     drawn["scores.png"] = draw_scores(table, out / "scores.png", _values(runs))
     pictures = [name for name, there in drawn.items() if there]
-    (out / "report.html").write_text(to_page(folder.name, text, pictures, out), encoding="utf-8")
+    (out / "report.html").write_text(pages.to_page(folder.name, text, pictures, out), encoding="utf-8")
     Console().print(text, markup=False, highlight=False, soft_wrap=True)
     names = ["report.md", "report.html", "report.csv", *pictures]
     Console().print(f"written to {out}: {', '.join(names)}", highlight=False, soft_wrap=True)
@@ -156,7 +147,7 @@ def _findings(
         return ""
     variants = sorted({run.variant for run in runs})
     if baseline not in variants:
-        raise ReportError(f"baseline: no run is of {baseline!r}; there are {', '.join(variants)}")
+        raise ReportError(f"baseline: no runs of {baseline!r}; choose one of {', '.join(variants)}")
     values: dict[str, dict[str, dict[int, float]]] = {score: {} for score in scores}
     for run in runs:
         for score in (score for score in run.scores if score in values and run.seed is not None):
@@ -169,7 +160,13 @@ Tabulated = dict[str, dict[str, Interval]]
 
 
 def tabulate(runs: list[RunScores], metrics: list[str] | None = None, confidence: float = 0.95) -> Tabulated:
-    """Return the mean over the seeds for each metric and variant."""
+    """Return the mean over the seeds for each metric and variant.
+
+    Args:
+        runs: The runs.
+        metrics: Parts of names of the metrics to keep; None for all.
+        confidence: Confidence of the intervals, in (0, 1).
+    """
     values = _values(runs)
     chosen = [name for name in values if metrics is None or any(part in name for part in metrics)]
     return {
@@ -183,28 +180,35 @@ def _values(runs: list[RunScores]) -> dict[str, dict[str, dict[str, float]]]:
     for run in runs:
         for name, value in run.scores.items():
             values.setdefault(name, {}).setdefault(run.variant, {})[run.name] = value
-    return dict(sorted(values.items(), key=lambda item: _natural(item[0])))
 
+    def natural(name: str) -> list[tuple[int, str]]:
+        # sorts 4 before 16
+        return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Return a key that sorts 4 before 16."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+    return {name: values[name] for name in sorted(values, key=natural)}
 
 
 def to_markdown(scores: Tabulated, unread: dict[str, str], confidence: float) -> str:
-    """Return the report as Markdown: one row a metric, one column a variant, and what could not be read."""
+    """Return the table as Markdown, one row per metric and one column per variant, and the files not in it.
+
+    Args:
+        scores: Metric to variant to mean.
+        unread: File to the reason why it is not in the table.
+        confidence: Confidence of the intervals, in (0, 1).
+    """
     variants = list(dict.fromkeys(variant for row in scores.values() for variant in row))
-    rows = [[name, *(_cell(row[one]) if one in row else "" for one in variants)] for name, row in scores.items()]
-    lines = [*markdown.table(["score", *variants], rows), ""]
+    rows = []
+    for name, means in scores.items():
+        cells = dict.fromkeys(variants, "")
+        for variant, mean in means.items():
+            width = f" ± {mean.half_width:.4f}" if mean.count > 1 else ""
+            cells[variant] = f"{mean.mean:.4f}{width} ({mean.count})"
+        rows.append([name, *cells.values()])
+    lines = [*pages.table(["score", *variants], rows), ""]
     lines.append(f"Mean ± half width of the {confidence:.0%} t-interval over seeds (number of runs).")
     if unread:
-        lines += ["", "Not in the table:", "", *(f"- {file}: {reason}" for file, reason in unread.items())]
+        lines += ["", "Not in the table:", "", *(f"- {file}: {pages.plain(reason)}" for file, reason in unread.items())]
     return "\n".join(lines) + "\n"
-
-
-def _cell(interval: Interval) -> str:
-    width = f" ± {interval.half_width:.4f}" if interval.count > 1 else ""
-    return f"{interval.mean:.4f}{width} ({interval.count})"
 
 
 def _write_csv(file: Path, table: Tabulated) -> None:

@@ -1,11 +1,11 @@
-"""A grid of runs, one process each: it can be stopped and resumed, and a failing run does not stop the others."""
+"""Execution of a sweep, one process per run. It can be stopped and resumed, and a failed run does not stop it."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,12 +26,12 @@ LOG = "log.txt"
 
 @dataclass(frozen=True)
 class RunResult:
-    """What became of a run.
+    """The outcome of a run.
 
     Args:
         run: The run.
-        status: Finished now, finished earlier and skipped, failed, or busy: another process is at it.
-        seconds: How long it took now.
+        status: Finished now, finished earlier and skipped, failed, or busy because another process is running it.
+        seconds: Time that it took now, in seconds.
     """
 
     run: Run
@@ -49,25 +49,25 @@ def sweep(
     baseline: str | None = None,
     claims: list[Claim] | None = None,
 ) -> None:
-    """Run a grid of config values and seeds, one process a run; with a baseline also write the report.
+    """Run a grid of config values and seeds, one process per run; with a baseline, also write the report.
 
-    Started again it skips what is finished, and goes on with what was cut short from its last checkpoint.
+    Started again, it skips finished runs and resumes interrupted ones from their last checkpoint.
 
     Args:
         base: Config files of every run.
         out: Folder of the sweep; each run gets ``<variant>/seed_<n>`` in it.
-        variants: Name to further config files; the runs of a variant differ in them alone.
+        variants: Name of each variant to its further config files.
         grid: Config key to values, e.g. ``{"model.init_args.optimiser.lr": [1e-4, 3e-4]}``; every combination is run.
-        seeds: Seeds of each combination; by default 0 alone.
-        script: The script that runs are started with.
-        baseline: The variant that the report compares the others with; without it there is no report.
-        claims: What variants are expected to show against the baseline; the report says which of it holds.
+        seeds: Seeds of each combination; by default only 0.
+        script: Script that starts a run.
+        baseline: Variant that the report compares the others with; by default no report is written.
+        claims: Expected differences of variants from the baseline; the report says which ones hold.
 
     Raises:
-        SweepError: If it cannot be started, or if runs failed.
+        SweepError: If the sweep cannot start, or if runs failed.
     """
     if baseline is not None and baseline not in (variants or {}):
-        raise SweepError(f"baseline: {baseline!r} is none of the variants {sorted(variants or {})}")
+        raise SweepError(f"baseline: expected one of the variants {sorted(variants or {})}, got {baseline!r}")
     plan = SweepPlan(base, variants or {"base": []}, grid or {}, [0] if seeds is None else seeds, script)
     results = run_sweep(plan, out)
     failed = [result.run for result in results if result.status == "failed"]
@@ -76,21 +76,24 @@ def sweep(
         logs = ", ".join(str(run.folder / LOG) for run in failed)
         raise SweepError(f"sweep: {len(failed)} runs failed; the reasons are at the end of {logs}")
     if busy:
-        raise SweepError(f"sweep: other processes are still at {busy}; start again when they have ended")
+        raise SweepError(f"sweep: other processes are still running {busy}; start again when they have ended")
     if baseline is not None:
         report(out, baseline=baseline, claims=claims)
 
 
 def run_sweep(plan: SweepPlan, out: Path) -> list[RunResult]:
-    """Run what a plan says and has not been run yet, and print a summary.
+    """Run all unfinished runs of a plan, and print a summary.
 
     Args:
-        plan: The runs.
+        plan: The plan.
         out: Folder of the sweep.
 
+    Returns:
+        The outcome of each run.
+
     Raises:
-        SweepError: If files are missing, or if finished runs in the folder had other settings.
-        KeyboardInterrupt: After Ctrl-C, when the run's process has ended; it goes on from its last checkpoint.
+        SweepError: If files are missing, or if runs in the folder had other settings.
+        KeyboardInterrupt: After Ctrl-C, once the run's process has ended; the run can be resumed.
     """
     plan.check()
     runs = plan.runs(out)
@@ -106,7 +109,7 @@ def run_sweep(plan: SweepPlan, out: Path) -> list[RunResult]:
                 results.append(_try(run, plan, progress.console))
                 progress.advance(bar)
     except KeyboardInterrupt:
-        console.print("stopped; start again to go on")
+        console.print("stopped; start again to resume")
         raise
     finally:
         _print_summary(results, console)
@@ -118,23 +121,27 @@ def _check_folders(runs: Sequence[Run], plan: SweepPlan) -> None:
     doubled = sorted({str(folder) for folder in folders if folders.count(folder) > 1})
     if doubled:
         raise SweepError(f"sweep: several runs would share the folders {doubled}; list each variant and value once")
-    other = [run.name for run in runs if (marker := read_marker(run.folder)) and _changed(run, plan, marker)]
+    other = []
+    for run in runs:
+        marker = read_marker(run.folder)
+        # through JSON, as the marker was
+        if marker and marker.get("settings") != json.loads(json.dumps(run.settings(plan))):
+            other.append(run.name)
     if other:
         raise SweepError(
-            f"sweep: {runs[0].out} holds runs with other settings under the same names: {other}; "
+            f"sweep: {runs[0].out} has runs with other settings under the same names: {other}; "
             "choose another --out, or delete those folders"
         )
 
 
-def _changed(run: Run, plan: SweepPlan, marker: Mapping[str, Any]) -> bool:
-    return bool(marker.get("settings") != json.loads(json.dumps(run.settings(plan))))
-
-
 def read_marker(folder: Path) -> dict[str, Any] | None:
-    """Return what a sweep noted about a run, or None if there is nothing.
+    """Return the state of a run as its sweep stored it, or None if there is none.
+
+    Args:
+        folder: Folder of the run.
 
     Raises:
-        SweepError: If the note cannot be read.
+        SweepError: If the file cannot be read.
     """
     file = folder / MARKER
     if not file.is_file():
@@ -142,7 +149,7 @@ def read_marker(folder: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise SweepError(f"sweep: {file} cannot be read ({error}); delete the folder to run it anew") from error
+        raise SweepError(f"sweep: {file} cannot be read ({error}); delete the folder to start the run again") from error
     return content if isinstance(content, dict) else {}
 
 
@@ -173,13 +180,13 @@ def _do(run: Run, plan: SweepPlan, console: Console, lock: tuple[int, ...]) -> R
     for subcommand in [name for name in plan.subcommands if name not in done]:
         _write_marker(run, plan, "running", done)
         try:
-            fault = _attempt(run, plan, subcommand, console, lock)
+            error = _attempt(run, plan, subcommand, console, lock)
         except KeyboardInterrupt:
             _write_marker(run, plan, "stopped", done)
             raise
-        if fault:
+        if error:
             _write_marker(run, plan, "failed", done)
-            console.print(f"{run.name}: {subcommand} failed: {fault}", style="red", highlight=False, soft_wrap=True)
+            console.print(f"{run.name}: {subcommand} failed: {error}", style="red", highlight=False, soft_wrap=True)
             return RunResult(run, "failed", time.monotonic() - start)
         done.append(subcommand)
     _write_marker(run, plan, "finished", done)
@@ -187,11 +194,11 @@ def _do(run: Run, plan: SweepPlan, console: Console, lock: tuple[int, ...]) -> R
 
 
 def _attempt(run: Run, plan: SweepPlan, subcommand: str, console: Console, lock: tuple[int, ...]) -> str:
-    """Do one part of a run, and return what went wrong, or nothing."""
+    """Run one subcommand; return what went wrong, or an empty text."""
     command = [sys.executable, plan.script, subcommand, *run.arguments(plan)]
     checkpoint = run.folder / plan.checkpoint
     if subcommand == plan.subcommands[0]:
-        begin = f"goes on from {checkpoint}" if checkpoint.is_file() else "starts anew"
+        begin = f"resumes from {checkpoint}" if checkpoint.is_file() else "starts"
         console.print(f"{run.name}: {begin}", highlight=False, soft_wrap=True)
     elif not checkpoint.is_file():
         return f"{plan.subcommands[0]} left no {checkpoint}"

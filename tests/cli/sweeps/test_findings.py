@@ -81,7 +81,7 @@ def test_the_report_says_what_holds(runs):
 def test_a_baseline_that_is_not_there_is_named(runs, capsys):
     with pytest.raises(SystemExit):
         main(["report", "--folder", str(runs), "--baseline", "ful"])
-    assert "baseline: no run is of 'ful'; there are fixed, full, once, sampled" in capsys.readouterr().err
+    assert "baseline: no runs of 'ful'; choose one of fixed, full, once, sampled" in capsys.readouterr().err
 
 
 def test_pages_hold_headings_lists_tables_and_text():

@@ -108,8 +108,8 @@ def test_a_run_cut_short_goes_on_from_its_checkpoint(plan, capsys):
     assert calls()[1][0] == "fit"
     assert calls()[1][1]["ckpt_path"].endswith("last.ckpt")
     printed = capsys.readouterr().out
-    assert "starts anew" in printed
-    assert "goes on from" in printed
+    assert "full,lr=13/seed_0: starts\n" in printed
+    assert "resumes from" in printed
 
 
 def test_a_test_without_a_checkpoint_is_a_failure(plan):
@@ -180,9 +180,9 @@ def started(plan):
 def test_a_run_that_outlives_its_sweep_is_left_alone(started, capsys):
     started.kill()
     started.wait()
-    with pytest.raises(SweepError, match=r"still at \['base/seed_0'\]"):
+    with pytest.raises(SweepError, match=r"still running \['base/seed_0'\]"):
         sweep(["base.yaml"], Path("out"), script="fake.py")
-    assert "wait until it has ended" in capsys.readouterr().out
+    assert "wait until it ends" in capsys.readouterr().out
     Path("go").touch()
     wait_for(lambda: not is_locked(RUN))
     sweep(["base.yaml"], Path("out"), script="fake.py")
@@ -201,7 +201,7 @@ def test_ctrl_c_waits_for_the_run_and_says_how_to_go_on(started):
     started.send_signal(signal.SIGINT)
     printed, _ = started.communicate(timeout=120)
     assert started.returncode == 130
-    assert "start again to go on" in printed
+    assert "start again to resume" in printed
     assert "Traceback" not in printed
     assert (RUN / "saved").exists()
     assert not is_locked(RUN)

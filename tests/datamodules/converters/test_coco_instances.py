@@ -184,7 +184,7 @@ def test_broken_images_are_told_in_the_same_words_each_time(tmp_path):
     write(tmp_path / "mine.json", images, [category(1, "mug")], [])
     convert(CocoInstances(tmp_path, tmp_path / "mine.json"), tmp_path / "shards", broken="skip", processes=0)
     text = (tmp_path / "shards" / "train" / "manifest.json").read_text()
-    assert "one.jpg: the image cannot be decoded (no image that Pillow knows)" in text
+    assert "one.jpg: the image cannot be decoded (not an image that Pillow reads)" in text
     assert "BytesIO" not in text
 
 

@@ -169,7 +169,7 @@ def broken_files():
     return {
         "a broken image": ("r-3.png", whole.image_bytes[:200], "the image cannot be decoded"),
         "a JPEG under a wrong name": ("r-3.png", jpeg[:-150], "the image cannot be decoded"),
-        "an image of another size": ("r-3.png", other.image_bytes, r"the image is of size \(9, 13\)"),
+        "an image of another size": ("r-3.png", other.image_bytes, r"the image has size \(9, 13\)"),
         "a label map of another size": ("r-3.labels.png", png(unknown[:8]), r"label map of size \(8, 12\)"),
         "an unknown label": ("r-3.labels.png", png(unknown), r"label values \[77\] are neither labels nor void"),
         "broken annotations": ("r-3.json", b'{"size": [9]}', "size: expected"),
@@ -178,7 +178,7 @@ def broken_files():
             json.dumps(
                 {"size": [9, 12], "regions": [{"name": "sky", "mask": {"size": [2, 2], "counts": [4]}}]}
             ).encode(),
-            r"regions\[0\].mask: its size is \(2, 2\), that of the image \(9, 12\)",
+            r"regions\[0\].mask: its size is \(2, 2\), but the image has \(9, 12\)",
         ),
     }
 

@@ -189,7 +189,7 @@ def test_assistant_is_described_and_made_again():
     "recipe", [{"class_path": "nowhere.Assistant"}, {"class_path": "lasagna.modules.Assistant", "init_args": {"a": 1}}]
 )
 def test_description_that_makes_nothing(recipe):
-    with pytest.raises(CheckpointError, match="cannot be made"):
+    with pytest.raises(CheckpointError, match="cannot be built"):
         build(recipe, Assistant)
 
 
