@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from colorsys import hsv_to_rgb
 from html import escape
 from io import BytesIO
 from textwrap import fill
@@ -59,8 +60,10 @@ def plot_answer(answer: Answer, image: NDArray[np.uint8], axes: Axes | None = No
             axes.contour(np.asarray(entry.mask, dtype=float), levels=[0.5], colors=[colour], linewidths=1.2)
     axes.imshow(paint)
     if handles:
-        beside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "frameon": False}
-        for text in axes.legend(handles=handles, ncols=columns, fontsize="small", **beside).get_texts():
+        legend = axes.legend(
+            handles=handles, ncols=columns, fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False
+        )
+        for text in legend.get_texts():
             text.set_parse_math(False)  # a name may hold dollars
     # answers in words have no entries
     axes.set_title("" if answer.entries else fill(answer.text, _CHARACTERS), fontsize="medium", parse_math=False)
@@ -71,14 +74,13 @@ def plot_answer(answer: Answer, image: NDArray[np.uint8], axes: Axes | None = No
 def _colours(count: int) -> list[tuple[float, float, float]]:
     """Return colours that follow matplotlib's palettes while these last, and the colour wheel beyond."""
     from matplotlib import colormaps
-    from matplotlib.colors import hsv_to_rgb, to_rgb
+    from matplotlib.colors import to_rgb
 
     if count <= 20:
         palette = colormaps["tab10" if count <= 10 else "tab20"]
         return [to_rgb(palette(place)) for place in range(count)]
     # neighbours in the list lie far apart on the wheel: steps of the golden ratio
-    wheel = [hsv_to_rgb((place * 0.618 % 1, 0.9, (0.95, 0.65)[place % 2])) for place in range(count)]
-    return [to_rgb(colour) for colour in wheel]
+    return [hsv_to_rgb(place * 0.618 % 1, 0.9, (0.95, 0.65)[place % 2]) for place in range(count)]
 
 
 def _label(entry: AnsweredEntry, filled: bool) -> str:
