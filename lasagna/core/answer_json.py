@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lasagna.core.batch import Query
 from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.core.masks import RLEMask
+
+if TYPE_CHECKING:
+    from lasagna.core.batch import Query
 
 
 def answer_json(query: Query, answer: Answer) -> dict[str, Any]:

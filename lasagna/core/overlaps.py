@@ -6,7 +6,6 @@ Notation: H, W: height and width of the image in pixels; h, w: those of a box in
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from lasagna.core.masks import BoolMask
@@ -87,7 +86,9 @@ class OverlapMap:
 
 
 def _single(values: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Return numbers in single precision, for which NumPy takes ten times as long if they are in half precision."""
+    """Return numbers in single precision; PyTorch converts half precision ten times as fast as NumPy."""
+    import torch  # here, so that what only reads and writes records starts without it
+
     return np.asarray(torch.from_numpy(np.ascontiguousarray(values)).float().numpy())
 
 

@@ -1,24 +1,32 @@
-"""Torch's noise (dropout, fresh weights) as a function of a seed and a key, without moving the global generators."""
+"""Random numbers as a function of a seed and a key: generators for data, and a context for PyTorch's own draws.
+
+Neither touches the global generators, so that no draw depends on what was drawn before.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 @contextmanager
 def seeded(seed: int, key: str, device: torch.device | None = None) -> Iterator[None]:
-    """Draw torch's random numbers from a generator that belongs to a seed and a key.
+    """Seed PyTorch's random numbers (dropout, fresh weights) from a seed and a key, and restore them afterwards.
 
     Args:
         seed: Seed of the run.
-        key: What is drawn for, e.g. a training step.
-        device: An accelerator whose generator is set and put back too.
+        key: What the numbers are drawn for, e.g. a training step.
+        device: An accelerator whose generator is seeded and restored as well.
     """
+    import torch  # here, so that what only reads and writes records starts without it
+
     number = int.from_bytes(blake2b(f"{seed}/{key}".encode(), digest_size=7).digest(), "little")
     accelerated = device is not None and device.type != "cpu"
     devices = [device] if accelerated else []
@@ -28,15 +36,15 @@ def seeded(seed: int, key: str, device: torch.device | None = None) -> Iterator[
 
 
 def generator(seed: int, epoch: int, key: str) -> np.random.Generator:
-    """Return the one generator that belongs to a seed, an epoch and a key.
+    """Return the generator that belongs to a seed, an epoch and a key.
 
     Args:
         seed: Seed of the run.
         epoch: Number of the pass over the data.
-        key: What is drawn for, e.g. a record key or the name of a source.
+        key: What the numbers are drawn for, e.g. a record key or the name of a source.
 
     Returns:
-        A generator whose draws do not depend on worker, process or anything drawn before.
+        A generator whose draws are independent of the worker, the process and all earlier draws.
     """
     digest = blake2b(f"{seed}/{epoch}/{key}".encode(), digest_size=16).digest()
     return np.random.default_rng(int.from_bytes(digest, "little"))
