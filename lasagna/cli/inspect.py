@@ -16,19 +16,9 @@ from lasagna.core.masks import Mask, UnionMask
 from lasagna.core.pages import to_page
 from lasagna.core.record import Record
 from lasagna.core.seeding import generator
+from lasagna.datamodules.inspection.audit import audit_names, audit_overlap, audit_tally
 from lasagna.datamodules.inspection.page import Inspected, draw_counts, to_markdown
-from lasagna.datamodules.inspection.survey import (
-    MEANINGS,
-    NOTES,
-    Finding,
-    Survey,
-    audit_names,
-    audit_overlap,
-    audit_tally,
-    by_kind,
-    survey,
-    totals,
-)
+from lasagna.datamodules.inspection.survey import MEANINGS, NOTES, Finding, Survey, by_kind, survey, totals
 from lasagna.datamodules.shards.codec import decode_record
 from lasagna.datamodules.shards.folder import Shard
 from lasagna.datamodules.shards.manifest import ShardSet, read_shard_set

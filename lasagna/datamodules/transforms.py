@@ -1,4 +1,4 @@
-"""Changes to whole records, such as crops, before dialogues are made of them."""
+"""Changes to records, such as crops, before dialogues are made of them."""
 
 from __future__ import annotations
 

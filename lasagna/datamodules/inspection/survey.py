@@ -1,16 +1,15 @@
-"""Counts of the records of shards, and findings about records, names and overlaps between folders."""
+"""Counts of the records of shards, and findings about single records."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
-from itertools import combinations
 from multiprocessing import Pool
 from os import cpu_count
 from typing import Any
@@ -19,14 +18,12 @@ import numpy as np
 from rich.progress import track
 
 from lasagna.core.masks import Mask, reaches_beyond
-from lasagna.core.prompt_format import normalise
-from lasagna.core.record import Manifest, Record
+from lasagna.core.record import Record
 from lasagna.datamodules.converters.common.conversion import coco_number
 from lasagna.datamodules.shards.codec import decode_record
-from lasagna.datamodules.shards.folder import Shard, ShardFolder
+from lasagna.datamodules.shards.folder import Shard
 from lasagna.datamodules.shards.manifest import ShardSet
 from lasagna.datamodules.shards.reader import read_shard
-from lasagna.datamodules.shards.tally import BEYOND, WriteStats
 from lasagna.errors import LasagnaError, RecordError
 
 MEANINGS = {
@@ -152,8 +149,8 @@ def survey(shard_set: ShardSet, processes: int | None = None) -> Survey:
 
 def _survey_shard(shard_set: ShardSet, shard: Shard) -> Survey:
     found = Survey()
-    if error := shard_set.shard_error(shard):
-        found.findings.append(Finding("broken shards", error))
+    if message := shard_set.shard_error(shard):
+        found.findings.append(Finding("broken shards", message))
         return found
     try:
         for sample in read_shard(shard_set, shard):
@@ -161,10 +158,10 @@ def _survey_shard(shard_set: ShardSet, shard: Shard) -> Survey:
                 record = decode_record(sample, shard_set.manifest)
                 found.add(survey_record(record))
                 found.findings += _beyond(record, json.loads(sample["json"]))
-            except RecordError as reason:
-                found.findings.append(Finding("broken records", str(reason)))
-    except LasagnaError as reason:
-        found.findings.append(Finding("broken shards", str(reason)))
+            except RecordError as error:
+                found.findings.append(Finding("broken records", str(error)))
+    except LasagnaError as error:
+        found.findings.append(Finding("broken shards", str(error)))
     return found
 
 
@@ -232,77 +229,3 @@ def _asked_masks(record: Record) -> Iterator[tuple[str, Mask]]:
         yield from ((phrase.text, mask) for mask in phrase.masks)
     for question in record.questions:
         yield from ((question.text, mask) for mask in question.masks or ())
-
-
-MOST = 20
-"""Maximum number of images that two folders share to name."""
-
-EVALUATION = re.compile(r"(mini|hard)?(val|test|dev)", re.IGNORECASE)
-"""Start of the names of evaluation splits; all others are for training."""
-
-
-def audit_names(manifest: Manifest, survey: Survey) -> list[Finding]:
-    """Return the findings about the names of a data set.
-
-    Args:
-        manifest: Its manifest.
-        survey: Counts of its records.
-    """
-    alike: dict[str, list[str]] = defaultdict(list)
-    for name in manifest.categories:
-        alike[_stem(name)].append(name)
-    findings = [Finding("clashing names", ", ".join(names)) for names in alike.values() if len(names) > 1]
-    own = set(map(normalise, manifest.categories))
-    findings += [
-        Finding("aliases that are names", f"{alias!r} of {name!r}")
-        for name, others in manifest.aliases.items()
-        for alias in others
-        if normalise(alias) in own - {normalise(name)}
-    ]
-    return findings + [Finding("unused names", name) for name in manifest.categories if not survey.images[name]]
-
-
-def audit_tally(tally: WriteStats) -> list[Finding]:
-    """Return a finding about the masks that the conversion cropped, which the shards no longer show.
-
-    Args:
-        tally: The counts of the conversion.
-    """
-    count = tally.left_out.get(BEYOND, 0)
-    where = f"{count} in the conversion (e.g. {'; '.join(tally.examples.get(BEYOND, ()))})"
-    return [Finding("masks outside the image", where, count)] if count else []
-
-
-def audit_overlap(surveys: Mapping[ShardFolder, Survey]) -> list[Finding]:
-    """Return a finding for each pair of folders that share images: the same file, or the same COCO photograph.
-
-    An image in a training and an evaluation split is a leak; a folder's name tells which of the two it is. RefCOCO has
-    photographs of COCO's train2014 under other names, which also occur in train2017 and val2017; the number in the file
-    name is the same.
-
-    Args:
-        surveys: Counts of the records of each folder.
-    """
-    findings = []
-    for (first, one), (second, other) in combinations(surveys.items(), 2):
-        images = {one.contents[content] for content in set(one.contents) & set(other.contents)}
-        photographs = {one.photographs[number] for number in set(one.photographs) & set(other.photographs)} - images
-        if _is_evaluation(first) == _is_evaluation(second):
-            found = {"shared images": images | photographs}
-        else:
-            found = {"images in several splits": images, "photographs in several splits": photographs}
-        for kind, keys in found.items():
-            if keys:
-                shown = ", ".join(sorted(keys)[:MOST]) + (", ..." if len(keys) > MOST else "")
-                findings.append(Finding(kind, f"{len(keys)} of {first} and {second}: {shown}", len(keys)))
-    return findings
-
-
-def _is_evaluation(folder: ShardFolder) -> bool:
-    return EVALUATION.match(re.split(r"[/\\]", str(folder).rstrip("/\\"))[-1]) is not None
-
-
-def _stem(name: str) -> str:
-    """Return a form that equivalent names share, such as "Traffic-Lights" and "traffic light"."""
-    words = re.sub(r"[\W_]+", " ", normalise(name)).split()
-    return " ".join(word.removesuffix("s") if len(word) > 3 and not word.endswith("ss") else word for word in words)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing.pool import Pool
@@ -57,8 +58,9 @@ def encode(made: Record | ReadResult) -> EncodedRecord:
     return EncodedRecord(sample_key(record.key), encode_record(record), count_entries(record), result.left_out)
 
 
-def encode_parallel(make: Make, indices: range, processes: int) -> Generator[EncodedRecord, None, None]:
-    """Make and encode records in several processes, which end when the generator is closed.
+@contextmanager
+def encode_parallel(make: Make, indices: range, processes: int) -> Iterator[Iterator[EncodedRecord]]:
+    """Make and encode records in several processes, which end with the context.
 
     Args:
         make: Makes the record of an index; must be picklable, and is sent to each process once.
@@ -66,16 +68,10 @@ def encode_parallel(make: Make, indices: range, processes: int) -> Generator[Enc
         processes: Number of processes.
 
     Yields:
-        The encoded records in order.
-
-    Raises:
-        LasagnaError: The first error that a process meets, after the records before it.
+        An iterator of the encoded records in order. It raises the first error of a process after the records before.
     """
     with Pool(processes, _start_process, (make,)) as pool:
-        for made in _in_order(pool, indices, AHEAD * processes):
-            if isinstance(made, LasagnaError):
-                raise made
-            yield made
+        yield _in_order(pool, indices, AHEAD * processes)
 
 
 _process_make: list[Make] = []
@@ -88,14 +84,17 @@ def _start_process(make: Make) -> None:
     _process_make[:] = [make]
 
 
-def _in_order(pool: Pool, indices: range, ahead: int) -> Iterator[EncodedRecord | LasagnaError]:
+def _in_order(pool: Pool, indices: range, ahead: int) -> Iterator[EncodedRecord]:
     """Make records in a pool, at most ``ahead`` chunks before they are consumed, because the disk may be slower."""
     chunks = (indices[start : start + CHUNK] for start in range(0, len(indices), CHUNK))
     waiting = deque(pool.apply_async(_make_chunk, (chunk,)) for chunk in islice(chunks, ahead))
     while waiting:
         made = waiting.popleft().get()
         waiting.extend(pool.apply_async(_make_chunk, (chunk,)) for chunk in islice(chunks, 1))
-        yield from made
+        for item in made:
+            if isinstance(item, LasagnaError):
+                raise item
+            yield item
 
 
 def _make_chunk(indices: range) -> list[EncodedRecord | LasagnaError]:

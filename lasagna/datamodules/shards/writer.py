@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from os import cpu_count
 from pathlib import Path
@@ -146,7 +145,7 @@ def write_parallel(
     processes = (cpu_count() or 1) if processes is None else processes
     if processes < 2:
         return _write(map(encode, map(make, remaining)), folder, start, count, split, limits, stamps)
-    with closing(encode_parallel(make, remaining, processes)) as encoded:
+    with encode_parallel(make, remaining, processes) as encoded:
         return _write(encoded, folder, start, count, split, limits, stamps)
 
 
