@@ -83,8 +83,8 @@ class ShardSet:
 
     def shard_error(self, shard: Shard) -> str:
         """Return what is wrong with a shard, after reading all of it; empty if nothing is."""
-        if error := "".join(self.folder.size_errors([shard])):
-            return error
+        if size_error := "".join(self.folder.size_errors([shard])):
+            return size_error
         try:
             with self.folder.open(shard) as file:
                 digest = sha256()

@@ -125,6 +125,6 @@ def _samples(stream: BinaryIO, location: str) -> Iterator[RawSample]:
             assert content is not None, "regular files have content"
             sample = sample or {"__key__": key, "__url__": location}
             sample[extension] = content.read()
-            tar.members = []  # or the headers of all files would be kept
+            tar.members = []  # type: ignore[attr-defined]  # drops the headers read so far, which would accumulate
     if sample:
         yield sample

@@ -72,7 +72,7 @@ def test_nobody_at_the_address(server):
 def test_a_server_that_tells_no_sizes_is_believed(server):
     server.sizes = False
     folder = open_folder(f"{server.address}/train", QUICK)
-    assert read_shard_set(folder).faults() == []
+    assert read_shard_set(folder).errors() == []
 
 
 def test_what_stands_behind_a_question_mark_is_sent_and_not_shown(server):

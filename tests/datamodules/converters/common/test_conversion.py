@@ -114,9 +114,9 @@ def test_a_stopped_conversion_does_not_go_on_with_another_source(tmp_path):
     with pytest.raises(RecordError, match="dot 13"):
         convert(DotsOf(tmp_path / "a", broken=13), target, records_per_shard=4, processes=0)
     before = contents(target / "train")
-    with pytest.raises(ShardError, match=rf"source {tmp_path}/a; now it is source {tmp_path}/b; .* choose another"):
+    with pytest.raises(ShardError, match=rf"source {tmp_path}/a; now they are source {tmp_path}/b; .* choose another"):
         convert(DotsOf(tmp_path / "b"), target, records_per_shard=4, processes=0)
-    with pytest.raises(ShardError, match=r"items 20 items, sha256 \w+; now it is items 21 items"):
+    with pytest.raises(ShardError, match=r"items 20 items, sha256 \w+; now they are items 21 items"):
         convert(DotsOf(tmp_path / "a", 21), target, records_per_shard=4, processes=0)
     assert contents(target / "train") == before
     convert(DotsOf(tmp_path / "b" / ".." / "a"), target, records_per_shard=4, processes=0)
@@ -192,7 +192,7 @@ def test_splits_are_named_with_commas_on_the_command_line(tmp_path, monkeypatch,
         assert {path.name for path in (tmp_path / given).iterdir()} == written
     with pytest.raises(SystemExit):
         main(["convert", "tests_dots.Dots", "--target", str(tmp_path / "clash")])
-    assert "Dots: `broken` is an option of every conversion; call its own otherwise" in capsys.readouterr().err
+    assert "Dots: `broken` is an option of every conversion; rename the converter's option" in capsys.readouterr().err
 
 
 def test_a_split_is_written_nowhere_but_in_the_target(tmp_path):
