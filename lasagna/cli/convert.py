@@ -1,10 +1,9 @@
-"""``lasagna convert NAME``: the options are those of the data set's converter and those of the conversion."""
+"""``lasagna convert NAME``: write a data set as shards, with the options of its converter and of every conversion."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from inspect import signature
-from typing import Any
 
 from lasagna.cli.command_parser import CommandParser
 from lasagna.datamodules.converters.catalogue import CONVERTERS, find_converter
@@ -19,38 +18,31 @@ def run(argv: Sequence[str]) -> None:
         argv: Name of the data set, then the options.
 
     Raises:
-        SystemExit: After help, and if an option is wrong.
-        LasagnaError: If there is no such data set, it cannot be converted, or one of its options is called as one of
-            the conversion's.
+        SystemExit: After printing help, or if an option is invalid.
+        LasagnaError: If there is no such data set, it cannot be converted, or its converter has an option of the same
+            name as every conversion.
     """
     if not argv or argv[0].startswith("-"):
         print(usage())
         raise SystemExit(0 if argv and argv[0] in ("-h", "--help") else 2)
     converter = find_converter(argv[0])
-    _check_options(converter)
+    own_names = list(signature(converter).parameters)
+    if repeated := [name for name in own_names if name in signature(convert).parameters]:
+        raise ConfigError(
+            f"{converter.__name__}: `{repeated[0]}` is an option of every conversion; rename the converter's option"
+        )
     parser = CommandParser(prog=f"lasagna convert {argv[0]}")
     parser.add_class_arguments(converter)
     parser.add_function_arguments(convert, skip={"converter"})
     options = parser.parse_args(list(argv[1:]))
     names = parser.get_defaults(skip_validation=True).keys()
-    given = {name: options[name] for name in names}
-    own = {name: given.pop(name) for name in _parameters(converter)}
-    convert(converter(**own), **given)
+    values = {name: options[name] for name in names}
+    own = {name: values.pop(name) for name in own_names}
+    convert(converter(**own), **values)
 
 
 def usage() -> str:
-    """Return the list of data sets."""
+    """Return the help without a data set: the list of data sets."""
     lines = [f"  {name:<18}{text}" for name, (_, text) in CONVERTERS.items()]
     head = ["usage: lasagna convert NAME --source FOLDER --target SHARDS ...", "", "data sets:", *lines, ""]
     return "\n".join([*head, "`lasagna convert NAME --help` lists the options; file.Class is a converter of your own."])
-
-
-def _check_options(converter: type) -> None:
-    if doubled := [name for name in _parameters(converter) if name in _parameters(convert)]:
-        raise ConfigError(
-            f"{converter.__name__}: `{doubled[0]}` is an option of every conversion; call its own otherwise"
-        )
-
-
-def _parameters(converter: Callable[..., Any]) -> list[str]:
-    return list(signature(converter).parameters)

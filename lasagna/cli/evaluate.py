@@ -71,7 +71,7 @@ def evaluate(
         LasagnaError: If the checkpoint, the data or the folder cannot be used; says what to do.
     """
     _check(ckpt, predictions, processes, limit, batch_size, threshold)
-    from lasagna.datamodules.shards.reader import node
+    from lasagna.datamodules.streaming.distributed import rank_and_world_size
     from lasagna.tasks.evaluation.answering import Job
 
     if predictions is not None:
@@ -92,7 +92,7 @@ def evaluate(
             frozen_check=frozen_check,
         )
         header = _answer(job, processes)
-    if node()[0] == 0:
+    if rank_and_world_size()[0] == 0:
         _score(job, header, out or job.out)
 
 
@@ -122,10 +122,11 @@ def _choose(ckpt: Any, data: str | None, split: str) -> DataChoice:  # noqa: ANN
 
 def _answer(job: Job, processes: int) -> dict[str, Any]:
     """Answer what has no answer yet, or this process's part of it; return the header."""
-    from lasagna.datamodules.shards.reader import ShardSplit, node
+    from lasagna.datamodules.shards.reader import ShardSplit
+    from lasagna.datamodules.streaming.distributed import rank_and_world_size
     from lasagna.tasks.evaluation.processes import answer_first, answer_further
 
-    part, parts = node()
+    part, parts = rank_and_world_size()
     if parts == 1:
         return _answer_here(job, processes)
     if processes > 1:

@@ -1,4 +1,4 @@
-"""``lasagna inspect``: a page of what is in shards, and an audit."""
+"""``lasagna inspect``: a report of what shards hold, with examples and findings."""
 
 from __future__ import annotations
 
@@ -14,21 +14,11 @@ from rich.console import Console
 from lasagna.core.dialogue import AnsweredEntry
 from lasagna.core.masks import Mask, UnionMask
 from lasagna.core.pages import to_page
-from lasagna.core.record import Question, Record
+from lasagna.core.record import Record
 from lasagna.core.seeding import generator
+from lasagna.datamodules.inspection.audit import audit_names, audit_overlap, audit_tally
 from lasagna.datamodules.inspection.page import Inspected, draw_counts, to_markdown
-from lasagna.datamodules.inspection.survey import (
-    MEANINGS,
-    NOTES,
-    Finding,
-    Survey,
-    audit_names,
-    audit_overlap,
-    audit_tally,
-    by_kind,
-    survey,
-    totals,
-)
+from lasagna.datamodules.inspection.survey import MEANINGS, NOTES, Finding, Survey, by_kind, survey, totals
 from lasagna.datamodules.shards.codec import decode_record
 from lasagna.datamodules.shards.folder import Shard
 from lasagna.datamodules.shards.manifest import ShardSet, read_shard_set
@@ -38,64 +28,68 @@ from lasagna.errors import ConfigError, LasagnaError, ShardError
 from lasagna.tasks.visualization.contact_sheet import Example, contact_sheet
 
 MOST = 100
-"""How many examples a sheet has at most; JPEG knows no more than 65535 rows of pixels."""
+"""Maximum number of examples on a sheet; JPEG allows at most 65535 rows of pixels."""
 
 QUALITY = 90
-"""Of the sheets as JPEG: a third of their size as PNG, lines and letters still crisp."""
+"""JPEG quality of the sheets: a third of the size of PNG, with lines and letters still crisp."""
 
 SHARDS = 4
-"""Of how many shards examples are drawn at least, where there are so many: what stands together often looks alike."""
+"""Minimum number of shards to draw examples from, if there are as many: neighbouring records often look alike."""
 
 
 def draw_examples(shard_set: ShardSet, count: int, seed: int = 0) -> Image.Image | None:
-    """Draw random records of a few random shards; the same seed draws the same.
+    """Draw examples of random records of a few random shards; the same seed draws the same ones.
 
-    Of each record something is drawn, its categories, a phrase, a question or its talk; more of it where there are too
-    few records.
+    The first example of each record shows its categories, a phrase, a question or its conversation; further ones follow
+    if there are too few records.
 
     Args:
         shard_set: The shards.
-        count: How many examples to draw.
+        count: Number of examples.
         seed: Seed of the choice.
 
     Returns:
-        The sheet, or None if no record can be read or nothing is to be drawn.
+        The sheet, or None if there is nothing to draw or no record can be read.
     """
     rng = generator(seed, 0, shard_set.manifest.name)
     share = -(-count // min(SHARDS, len(shard_set.shards)))
-    examples: list[list[Example]] = []
-    for place in rng.permutation(len(shard_set.shards)):
-        if len(examples) < count:
-            examples += _of_shard(shard_set, shard_set.shards[place], min(share, count - len(examples)), rng)
-    cases = [case for case in chain(*zip_longest(*examples)) if case is not None][:count]
-    return contact_sheet(cases, side=300) if cases else None
+    by_record: list[list[Example]] = []
+    for rank in rng.permutation(len(shard_set.shards)):
+        if len(by_record) < count:
+            by_record += _shard_examples(shard_set, shard_set.shards[rank], min(share, count - len(by_record)), rng)
+    examples = [example for example in chain(*zip_longest(*by_record)) if example is not None][:count]
+    return contact_sheet(examples, side=300) if examples else None
 
 
-def _of_shard(shard_set: ShardSet, shard: Shard, count: int, rng: np.random.Generator) -> list[list[Example]]:
+def _shard_examples(shard_set: ShardSet, shard: Shard, count: int, rng: np.random.Generator) -> list[list[Example]]:
     wanted = set(rng.permutation(shard.records)[:count].tolist())
-    found: list[list[Example]] = []
+    by_record: list[list[Example]] = []
     try:
         for rank, sample in enumerate(read_shard(shard_set, shard)):
             if rank in wanted:
-                found.append(_of_record(decode_record(sample, shard_set.manifest), rng))
+                by_record.append(_record_examples(decode_record(sample, shard_set.manifest), rng))
             if rank == max(wanted):
                 break
     except LasagnaError:
-        return found  # the audit says what is wrong with it
-    return found
+        return by_record  # the findings name the error
+    return by_record
 
 
-def _of_record(record: Record, rng: np.random.Generator) -> list[Example]:
+def _record_examples(record: Record, rng: np.random.Generator) -> list[Example]:
     """Return an example of each kind of annotation that a record has, in random order."""
-    cases = [_categories(record)] if record.category_masks() or record.absent else []
+    examples = [_categories(record)] if record.category_masks() or record.absent else []
     if record.phrases:
         phrase = record.phrases[rng.integers(len(record.phrases))]
-        cases.append(_phrase(record, phrase.text, phrase.masks))
+        examples.append(_phrase(record, phrase.text, phrase.masks))
     if record.questions:
-        cases.append(_question(record, record.questions[rng.integers(len(record.questions))]))
+        question = record.questions[rng.integers(len(record.questions))]
+        if question.masks is None:
+            examples.append(_words(record, question.text, question.answer))
+        else:
+            examples.append(_phrase(record, question.text, question.masks))
     if record.conversation:
-        cases.append(_words(record, record.conversation[0].question, record.conversation[0].answer))
-    return [cases[place] for place in rng.permutation(len(cases))]
+        examples.append(_words(record, record.conversation[0].question, record.conversation[0].answer))
+    return [examples[rank] for rank in rng.permutation(len(examples))]
 
 
 def _categories(record: Record) -> Example:
@@ -103,20 +97,14 @@ def _categories(record: Record) -> Example:
     present = [AnsweredEntry(name, True, 1.0, mask) for name, mask in masks.items()]
     absent = [AnsweredEntry(name, False, 0.0) for name in record.absent]
     unclear = f" (not asked for: {', '.join(record.unclear)})" if record.unclear else ""
-    asked = ", ".join([*masks, *record.absent])
-    return Example(record.image(), asked, [*present, *absent], note=record.key + unclear, annotated=True)
+    query = ", ".join([*masks, *record.absent])
+    return Example(record.image(), query, [*present, *absent], note=record.key + unclear, annotated=True)
 
 
 def _phrase(record: Record, text: str, masks: Sequence[Mask]) -> Example:
     pixels = UnionMask(tuple(masks), shape=record.size).decode() if masks else None
     entry = AnsweredEntry(text, bool(masks), 1.0, pixels)
     return Example(record.image(), text, [entry], note=record.key, annotated=True)
-
-
-def _question(record: Record, question: Question) -> Example:
-    if question.masks is None:
-        return _words(record, question.text, question.answer)
-    return _phrase(record, question.text, question.masks)
 
 
 def _words(record: Record, question: str, answer: str) -> Example:
@@ -131,20 +119,20 @@ def inspect(
     processes: int | None = None,
     strict: bool = False,
 ) -> None:
-    """Look at all records of some folders of shards, and write report.html, report.json and pictures.
+    """Inspect all records of some folders of shards, and write report.html, report.json and pictures.
 
     Args:
-        shards: Folders of shards, or folders whose folders are (train, val, ...), or addresses of folders of shards, as
-            sources of a config have them; overlaps are looked for among all.
-        out: Where the report goes.
-        examples: How many examples of each folder are drawn, up to 100; 0 for none.
+        shards: Folders of shards, folders that hold several of them (train, val, ...), or addresses of remote folders
+            of shards, as in a config; all of them are compared for images that they share.
+        out: Folder for the report.
+        examples: Number of examples to draw of each folder, up to 100; 0 for none.
         seed: Seed of the choice of examples.
-        processes: How many processes read; None for as many as there are cores, 0 for this process alone.
-        strict: Whether findings are an error; those that are no fault (unused names, shared images) are not.
+        processes: Number of processes that read; None for the number of cores, 0 for this process only.
+        strict: Whether findings are an error, except for mere notes (unused names, shared images).
 
     Raises:
         ConfigError: If the number of examples is out of range.
-        ShardError: If a folder has no shards, or with ``strict`` if something is wrong.
+        ShardError: If a folder has no shards, or with ``strict`` if there are findings.
     """
     if not 0 <= examples <= MOST:
         raise ConfigError(f"examples: expected a number from 0 to {MOST}, got {examples}")
@@ -157,31 +145,28 @@ def inspect(
     for rank, (shard_set, found) in enumerate(zip(sets, surveys, strict=True)):
         draw_counts(found, out / f"counts-{rank}.png")
         sheet = draw_examples(shard_set, examples, seed)
-        drawn = None if sheet is None else f"examples-{rank}.jpg"
+        picture = None if sheet is None else f"examples-{rank}.jpg"
         if sheet is not None:
             sheet.save(out / f"examples-{rank}.jpg", quality=QUALITY)
-        inspected.append(Inspected(shard_set, found, _findings(shard_set, found), f"counts-{rank}.png", drawn))
+        findings = [*found.findings, *audit_tally(shard_set.tally), *audit_names(shard_set.manifest, found)]
+        inspected.append(Inspected(shard_set, found, findings, f"counts-{rank}.png", picture))
     _write(inspected, shared, out)
-    _tell(out, [*shared, *(finding for one in inspected for finding in one.findings)], strict)
-
-
-def _findings(shard_set: ShardSet, found: Survey) -> list[Finding]:
-    return [*found.findings, *audit_tally(shard_set.tally), *audit_names(shard_set.manifest, found)]
+    _report(out, [*shared, *(finding for one in inspected for finding in one.findings)], strict)
 
 
 def _write(folders: Sequence[Inspected], shared: Sequence[Finding], out: Path) -> None:
     page = to_page("Inspection of shards", to_markdown(folders, shared), folder=out)
     (out / "report.html").write_text(page, encoding="utf-8")
     content = {str(one.shard_set.folder): _as_json(one.survey, one.findings) for one in folders}
-    whole = {"folders": content, "shared": by_kind(shared)}
-    (out / "report.json").write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    report = {"folders": content, "shared": by_kind(shared)}
+    (out / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _tell(out: Path, findings: Sequence[Finding], strict: bool) -> None:
+def _report(out: Path, findings: Sequence[Finding], strict: bool) -> None:
     counts = totals(findings)
     lines = [f"{kind}: {count} ({MEANINGS[kind]})" for kind, count in counts.items()] or ["nothing found"]
     if strict and set(counts) - set(NOTES):
-        raise ShardError("\n".join(["shards: the audit found", *lines, f"see {out / 'report.html'}"]))
+        raise ShardError("\n".join(["shards: the inspection found", *lines, f"see {out / 'report.html'}"]))
     Console().print(
         "\n".join([*lines, f"written to {out / 'report.html'}"]), markup=False, highlight=False, soft_wrap=True
     )

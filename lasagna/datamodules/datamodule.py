@@ -1,17 +1,17 @@
-"""The datamodule: sources of sharded records, mixed for training and passed once for evaluation."""
+"""The datamodule: sources of sharded records, mixed for training and read once for evaluation."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import islice
 from typing import Literal
 
 from lightning import LightningDataModule
 
 from lasagna.core.processors import Processors
-from lasagna.datamodules.shards.reader import ShardSplit, gathered, node, read_share
+from lasagna.datamodules.shards.reader import ShardSplit, read_share
 from lasagna.datamodules.source import Source
 from lasagna.datamodules.strategies import Strategy, check_order
+from lasagna.datamodules.streaming.distributed import gather, rank_and_world_size
 from lasagna.datamodules.streaming.loader import EvaluationLoader, TrainingLoader
 from lasagna.datamodules.streaming.sample import SampleMaker
 from lasagna.datamodules.streaming.skipped import RecordCounts, report
@@ -19,34 +19,35 @@ from lasagna.datamodules.streaming.stream import StreamConfig
 from lasagna.datamodules.writers import DataWriter
 from lasagna.errors import ConfigError, ShardError
 
-REHEARSED = 4
-"""Records of each source that are tried before a stage begins."""
+DRY_RUN_RECORDS = 4
+"""Number of records of each source that are tried before a stage begins."""
 
 _SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
 
 
 class ShardDataModule(LightningDataModule):
-    """Streams records from shards, makes dialogues of them and batches these.
+    """Streams records from shards, turns them into dialogues and batches these.
 
     Args:
         train: Sources of the training mixture.
-        val: Sources to validate on, each by itself.
-        test: Sources to test on, each by itself.
-        predict: Sources to predict on, each by itself.
+        val: Sources to validate on, one by one.
+        test: Sources to test on, one by one.
+        predict: Sources to predict on, one by one.
         strategies: Changes to the dialogues in training, in order.
         evaluation_strategies: Changes to the dialogues in evaluation, in order.
         batch_size: Images in a training batch of each process.
         evaluation_batch_size: Images in an evaluation batch; None for ``batch_size``.
-        samples_per_epoch: Images in an epoch over all processes; None for as many as the sources have records.
-        num_workers: Processes that prepare samples, for each loader; 0 for none.
-        shuffle_buffer: How many records each source's shuffle holds at a time, in each worker.
+        samples_per_epoch: Images in an epoch over all processes; None for the number of records of the sources.
+        num_workers: Processes that prepare samples for each loader; 0 for none.
+        shuffle_buffer: Size of each source's shuffle buffer in records, in each worker.
         seed: Seed of order and dialogues.
-        broken: Whether a record that cannot be used is an error, or skipped, counted and reported.
-        writers: What writes shards that are not there yet.
+        broken: Whether a record that cannot be used is an error ("error"), or is skipped, counted and reported
+            ("skip").
+        writers: Writers of shards that do not exist yet.
         pin_memory: Whether to put batches into page-locked memory, for transfers to a GPU.
 
     Raises:
-        ConfigError: If a number is out of its range, all of which are named; or strategies cannot stand in their order.
+        ConfigError: If numbers are out of range (names all of them), or strategies are in an invalid order.
     """
 
     def __init__(
@@ -82,12 +83,12 @@ class ShardDataModule(LightningDataModule):
         self.pin_memory = pin_memory
         self.tallies: dict[str, RecordCounts] = {}
         self._processors: Processors | None = None
-        self._rehearsed: set[str] = set()
+        self._tried: set[str] = set()
         self._check_numbers()
         self._check_strategies()
 
     def prepare_data(self) -> None:
-        """Write the shards that are not there yet."""
+        """Write the shards that do not exist yet."""
         for writer in self.writers:
             writer.prepare()
 
@@ -99,32 +100,36 @@ class ShardDataModule(LightningDataModule):
 
         Raises:
             ShardError: If a manifest or shard is missing, empty or truncated; names all of them.
-            ConfigError: If there are no sources, two have the same name, all have fewer records than a batch, or the
-                trainer has another number of processes than were started.
+            ConfigError: If there are no sources, two have the same name, an epoch is shorter than a batch, or the
+                trainer expects another number of processes than were started.
         """
         self._check_processes()
-        self._check_there("train" if stage == "fit" else _SPLITS[stage][0])
+        self._check_sources("train" if stage == "fit" else _SPLITS[stage][0])
         for split in _SPLITS[stage]:
             self.tallies.pop(split, None)
-            self._rehearsed.discard(split)
+            self._tried.discard(split)
             for source in self.sources[split]:
                 source.forget()
-        faults = [fault for split in _SPLITS[stage] for source in self.sources[split] for fault in _faults(source)]
-        if faults:
-            raise ShardError("\n".join(dict.fromkeys(faults)))
+        errors = [error for split in _SPLITS[stage] for source in self.sources[split] for error in _errors(source)]
+        if errors:
+            raise ShardError("\n".join(dict.fromkeys(errors)))
         for split in _SPLITS[stage]:
             self._check_names(split)
         if stage == "fit":
             self._batches()
 
     def connect(self, processors: Processors) -> None:
-        """Take the assistant's own preparation of images and text; the LightningModule calls this in ``setup``."""
+        """Set the assistant's processors; the LightningModule calls this in ``setup``.
+
+        Args:
+            processors: The processors of images and text.
+        """
         self._processors = processors
 
     def dry_run(self, split: str) -> None:
-        """Make a few samples of each source of a split and forget them, so that what cannot be asked is told early.
+        """Make a few samples of each source of a split and discard them, so that invalid queries show early.
 
-        A split is rehearsed once after each ``setup``; loaders do it by themselves.
+        Loaders call this; after each ``setup``, only the first call for a split has an effect.
 
         Args:
             split: "train", "val", "test" or "predict".
@@ -134,25 +139,33 @@ class ShardDataModule(LightningDataModule):
             QueryError: If a dialogue does not fit the assistant.
             RecordError: If one of the records cannot be used and ``broken`` is "error".
         """
-        if split in self._rehearsed:
+        if split in self._tried:
             return
-        self._rehearsed.add(split)
+        self._tried.add(split)
         for maker in self._makers(split):
             shard_set = maker.source.shard_set
-            for raw in islice(read_share(shard_set, shard_set.shards[:1], ShardSplit()), REHEARSED):
+            for raw in islice(read_share(shard_set, shard_set.shards[:1], ShardSplit()), DRY_RUN_RECORDS):
                 maker.dry_run(raw)
 
     def counts(self, stage: str) -> dict[str, dict[str, dict[str, int]]]:
-        """Return what became of the records so far, over all processes, which must call this together.
+        """Return how many records were used and skipped so far over all processes, which must call this together.
 
         Args:
             stage: "fit", "validate", "test" or "predict".
 
         Returns:
-            Split to source to how many records were "read", and of these "used", "broken" and "empty" (with nothing
+            Split to source to the number of records "read", and of these "used", "broken" and "empty" (with nothing
             for the task). A record counts each time it is read.
         """
-        return {split: gathered(self.tallies[split].counts()) for split in _SPLITS[stage] if split in self.tallies}
+        counts = {}
+        for split in _SPLITS[stage]:
+            if split in self.tallies:
+                parts = gather(self.tallies[split].counts())
+                counts[split] = {
+                    source: {name: sum(part[source][name] for part in parts) for name in count}
+                    for source, count in parts[0].items()
+                }
+        return counts
 
     def train_dataloader(self) -> TrainingLoader:
         """Return the loader of the training mixture.
@@ -165,45 +178,45 @@ class ShardDataModule(LightningDataModule):
         for split in ("train", "val"):
             self.dry_run(split)
         makers = self._makers("train")
-        layout = StreamConfig(
+        config = StreamConfig(
             seed=self.seed,
             batch_size=self.batch_size,
             batches=self._batches(),
             shuffle_buffer=self.shuffle_buffer,
             workers=max(1, self.num_workers),
-            world_size=node()[1],
+            world_size=rank_and_world_size()[1],
             sources={source.label: source.weight for source in sources},
         )
         return TrainingLoader(
-            makers, layout, self._connected(), num_workers=self.num_workers, pin_memory=self.pin_memory
+            makers, config, self._connected(), num_workers=self.num_workers, pin_memory=self.pin_memory
         )
 
     def val_dataloader(self) -> list[EvaluationLoader]:
-        """Return one loader a source.
+        """Return one loader per source.
 
         Raises:
             RuntimeError: If ``connect`` was not called.
         """
-        return self._evaluation("val")
+        return self._evaluation_loaders("val")
 
     def test_dataloader(self) -> list[EvaluationLoader]:
-        """Return one loader a source.
+        """Return one loader per source.
 
         Raises:
             RuntimeError: If ``connect`` was not called.
         """
-        return self._evaluation("test")
+        return self._evaluation_loaders("test")
 
     def predict_dataloader(self) -> list[EvaluationLoader]:
-        """Return one loader a source.
+        """Return one loader per source.
 
         Raises:
             RuntimeError: If ``connect`` was not called.
         """
-        return self._evaluation("predict")
+        return self._evaluation_loaders("predict")
 
     def teardown(self, stage: str) -> None:
-        """Report how many records were left out, and why.
+        """Report how many records were skipped, and why.
 
         Args:
             stage: "fit", "validate", "test" or "predict".
@@ -212,7 +225,7 @@ class ShardDataModule(LightningDataModule):
             if split in self.tallies:
                 report(split, self.tallies.pop(split).counts())
 
-    def _evaluation(self, split: str) -> list[EvaluationLoader]:
+    def _evaluation_loaders(self, split: str) -> list[EvaluationLoader]:
         self.dry_run(split)
         return [
             EvaluationLoader(
@@ -227,12 +240,15 @@ class ShardDataModule(LightningDataModule):
     def _makers(self, split: str) -> list[SampleMaker]:
         sources = self.sources[split]
         strategies = self.strategies if split == "train" else self.evaluation_strategies
-        # loaders may be made again within a stage, whose counts go on
+        # loaders may be recreated within a stage, and its counts continue
         tally = self.tallies.setdefault(split, RecordCounts([source.label for source in sources], self.num_workers))
         return [
             SampleMaker(
                 source=source,
-                strategies=_bound(source, strategies),
+                strategies=[
+                    strategy.for_manifest(source.manifest)
+                    for strategy in (strategies if source.strategies is None else source.strategies)
+                ],
                 processors=self._connected(),
                 seed=self.seed,
                 tally=tally,
@@ -245,42 +261,42 @@ class ShardDataModule(LightningDataModule):
     def _connected(self) -> Processors:
         if self._processors is None:
             raise RuntimeError(
-                "the datamodule does not know how the assistant wants images and text; call "
-                "`connect(assistant.processors)` first, in the LightningModule's `setup` or `configure_model`"
+                "the datamodule has no processors of images and text; call `connect(assistant.processors)` first, in "
+                "the LightningModule's `setup` or `configure_model`"
             )
         return self._processors
 
     def _batches(self) -> int:
-        """Return how many batches an epoch has for each process."""
-        self._check_there("train")
+        """Return the number of batches in an epoch of each process."""
+        self._check_sources("train")
         records = sum(source.shard_set.records for source in self.sources["train"])
         samples = records if self.samples_per_epoch is None else self.samples_per_epoch
-        batches = samples // (self.batch_size * node()[1])
+        _, world_size = rank_and_world_size()
+        batches = samples // (self.batch_size * world_size)
         if not batches:
             raise ConfigError(
-                f"data: an epoch of {samples} samples holds no batch of {self.batch_size} for each of {node()[1]} "
-                "processes; set `samples_per_epoch` higher or `batch_size` lower"
+                f"data: an epoch of {samples} samples is too short for a batch of {self.batch_size} for each of "
+                f"{world_size} processes; set `samples_per_epoch` higher or `batch_size` lower"
             )
         return batches
 
     def _check_processes(self) -> None:
-        started = node()[1]
+        _, started = rank_and_world_size()
         if self.trainer is not None and self.trainer.world_size != started:
             raise ConfigError(
-                f"trainer: `devices` times `num_nodes` is {self.trainer.world_size}, and {started} processes were "
-                "started, as RANK and WORLD_SIZE in the environment say; give as many, e.g. "
-                f"`--trainer.devices {started}`, or start it without torchrun"
+                f"trainer: `devices` times `num_nodes` is {self.trainer.world_size}, but {started} processes were "
+                "started according to RANK and WORLD_SIZE in the environment; make both equal, e.g. with "
+                f"`--trainer.devices {started}`, or start without torchrun"
             )
 
-    def _check_there(self, split: str) -> None:
+    def _check_sources(self, split: str) -> None:
         if not self.sources[split]:
             raise ConfigError(f"data.{split}: there are no sources; list at least one")
 
     def _check_names(self, split: str) -> None:
         names = [source.label for source in self.sources[split]]
-        doubled = sorted({name for name in names if names.count(name) > 1})
-        if doubled:
-            raise ConfigError(f"data.{split}: several sources are named {doubled}; give each a `name` of its own")
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ConfigError(f"data.{split}: several sources are named {repeated}; give each a unique `name`")
 
     def _check_strategies(self) -> None:
         check_order(self.strategies, "data.strategies")
@@ -292,26 +308,21 @@ class ShardDataModule(LightningDataModule):
 
     def _check_numbers(self) -> None:
         least = {"batch_size": 1, "evaluation_batch_size": 1, "num_workers": 0, "shuffle_buffer": 0}
-        faults = [
+        errors = [
             f"`{name}` must be at least {bound}, got {getattr(self, name)}"
             for name, bound in least.items()
             if getattr(self, name) < bound
         ]
         if self.samples_per_epoch is not None and self.samples_per_epoch < 1:
-            faults.append(f"`samples_per_epoch` must be at least 1 or null, got {self.samples_per_epoch}")
+            errors.append(f"`samples_per_epoch` must be at least 1 or null, got {self.samples_per_epoch}")
         if self.broken not in ("error", "skip"):
-            faults.append(f"`broken` must be 'error' or 'skip', got {self.broken!r}")
-        if faults:
-            raise ConfigError("data: " + "; ".join(faults))
+            errors.append(f"`broken` must be 'error' or 'skip', got {self.broken!r}")
+        if errors:
+            raise ConfigError("data: " + "; ".join(errors))
 
 
-def _faults(source: Source) -> list[str]:
+def _errors(source: Source) -> list[str]:
     try:
-        return source.shard_set.faults()
+        return source.shard_set.errors()
     except ShardError as error:
         return [str(error)]
-
-
-def _bound(source: Source, strategies: Sequence[Strategy]) -> list[Strategy]:
-    chosen = strategies if source.strategies is None else source.strategies
-    return [strategy.for_manifest(source.manifest) for strategy in chosen]

@@ -17,20 +17,21 @@ from lasagna.datamodules.transforms import RecordTransform
 
 @dataclass
 class Source:
-    """Shards, the task that makes dialogues of their records, and a weight in the mixture.
+    """Shards, the task that turns their records into dialogues, and a weight in the training mixture.
 
     Args:
-        shards: Folder with the shards and their ``manifest.json``: a path, an address (``http://``, ``https://``,
-            ``s3://``), or ``pipe:`` with a command of the shell that writes the file ``{file}`` to its output.
-        task: What makes dialogues of the records.
-        weight: Share of the samples in training, in proportion to the other sources' weights; counts in training alone.
-        name: Name in scores and pictures, unique; by default the data set's and the task's.
-        strategies: Strategies for this source, in place of the datamodule's; None for the datamodule's.
+        shards: Folder of the shards and their ``manifest.json``: a path, a URL (``http://``, ``https://``, ``s3://``),
+            or ``pipe:`` with a shell command that writes the file ``{file}`` to its standard output.
+        task: Turns records into dialogues.
+        weight: Share of the training samples, in proportion to the other sources' weights; evaluation ignores it.
+        name: Unique name in scores and pictures; None for the data set's and the task's.
+        strategies: Strategies for this source in place of the datamodule's; None for the datamodule's.
         transforms: Changes to the records before dialogues are made, in order.
-        remote: How patiently shards are read that are not on disk, and whether they are kept.
+        remote: Retries, timeout and cache for shards that are not on disk.
 
     Raises:
-        ValueError: If the weight is not positive, or nothing is known about such addresses of shards.
+        ConfigError: If the address of the shards has an unknown scheme.
+        ValueError: If the weight is not positive.
     """
 
     shards: str
@@ -42,7 +43,7 @@ class Source:
     remote: RemoteOptions = field(default_factory=RemoteOptions)
 
     def __post_init__(self) -> None:
-        """Check the weight and the address."""
+        """Check the address and the weight."""
         is_remote(self.shards)
         if not self.weight > 0:
             raise ValueError(f"source {self.shards}: `weight` must be positive, got {self.weight}; or leave it out")
@@ -62,12 +63,12 @@ class Source:
         return read_shard_set(self.folder)
 
     def forget(self) -> None:
-        """Read the manifest again when it is asked for next, since the shards may have been written meanwhile."""
+        """Read the manifest again at its next use, because the shards may have been written meanwhile."""
         self.__dict__.pop("shard_set", None)
 
     @property
     def manifest(self) -> Manifest:
-        """What holds for all records.
+        """Description of the data set.
 
         Raises:
             ShardError: If the manifest is missing or cannot be read.

@@ -1,7 +1,7 @@
-"""The three training strategies: small changes to complex queries and their answers.
+"""Training strategies: small changes to dialogues, mostly to queries for a list of categories.
 
-They are listed in the order in which they apply: class sampling, negative injection, order randomisation.
-See LaSagnA, https://arxiv.org/abs/2404.08506, section 3.
+The three of the paper come first, in the order in which they apply: class sampling, negative injection, order
+randomisation. See LaSagnA, https://arxiv.org/abs/2404.08506, section 3.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ T = TypeVar("T")
 
 
 class Strategy(ABC):
-    """A change to a dialogue; dialogues of a kind that it is not meant for pass untouched.
+    """A change to a dialogue; dialogues of other kinds pass unchanged.
 
     Attributes:
-        leaves_out_present: Whether present names may be asked for and not answered afterwards. Scores need the answer
-            to all that is asked, and ``NegativeInjection`` would call such names absent.
+        leaves_out_present: Whether the changed query may ask for present names that its answer leaves out. Scores need
+            an answer to every name, and ``NegativeInjection`` would call such names absent.
     """
 
     leaves_out_present: ClassVar[bool] = False
@@ -40,34 +40,34 @@ class Strategy(ABC):
         """Return the changed dialogue.
 
         Args:
-            dialogue: What the task, or the strategy before this one, made.
-            rng: The generator that belongs to the record in this epoch.
+            dialogue: The dialogue from the task or the previous strategy.
+            rng: The random generator of this record in this epoch.
         """
 
     def for_manifest(self, manifest: Manifest) -> Strategy:
-        """Return the strategy as it applies to a data set; most do not depend on its names."""
+        """Return the strategy adapted to the names of a data set; most do not depend on them."""
         return self
 
 
 class ClassSampling(Strategy):
-    """Asks for all present names and a random part of the absent ones, up to a limit.
+    """Asks for all present names and a random subset of the absent ones, up to a limit.
 
-    Where more names are present than the limit, a random part of them is asked for. Names keep their order.
+    If more names are present than the limit, it asks for a random subset of them. Names keep their order.
 
     Args:
-        limit: How many names a query has at most.
-        least: Where given, each query draws its own limit between this and ``limit``, so that its length varies; where
-            more names are present than drawn, all of them are asked for up to ``limit``.
+        limit: Maximum number of names in a query.
+        least: If given, each query draws its own limit between this and ``limit``, so that lengths vary. If more names
+            are present than drawn, it asks for all of them, up to ``limit``.
 
     Raises:
-        ValueError: If a limit is not positive, or the least one is larger than the other.
+        ValueError: If a limit is not positive, or ``least`` is larger than ``limit``.
     """
 
     def __init__(self, limit: int, least: int | None = None) -> None:
         if limit < 1:
-            raise ValueError(f"ClassSampling: `limit` must be at least 1, got {limit}; leave the strategy out for none")
+            raise ValueError(f"ClassSampling: `limit` must be at least 1, got {limit}; omit the strategy for no limit")
         if least is not None and not 1 <= least <= limit:
-            raise ValueError(f"ClassSampling: `least` must be from 1 to `limit`, which is {limit}, got {least}")
+            raise ValueError(f"ClassSampling: `least` must be from 1 to `limit` ({limit}), got {least}")
         self.limit = limit
         self.least = limit if least is None else least
 
@@ -77,16 +77,15 @@ class ClassSampling(Strategy):
             return dialogue
         drawn = int(rng.integers(self.least, self.limit, endpoint=True))
         limit = min(self.limit, max(drawn, sum(entry.present for entry in dialogue.entries)))
-        return dialogue if len(dialogue.query) <= limit else self._sample(dialogue, limit, rng)
-
-    def _sample(self, dialogue: Dialogue, limit: int, rng: np.random.Generator) -> Dialogue:
+        if len(dialogue.query) <= limit:
+            return dialogue
         answered = {entry.name for entry in dialogue.entries if entry.present}
         present = [name for name in dialogue.query if name in answered]
         absent = [name for name in dialogue.query if name not in answered]
         chosen = set(sampled(present, limit, rng))
         chosen |= set(sampled(absent, limit - len(chosen), rng))
-        entries = [entry for entry in dialogue.entries if entry.name in chosen]
-        return dialogue.with_answer([name for name in dialogue.query if name in chosen], entries)
+        query = [name for name in dialogue.query if name in chosen]
+        return dialogue.with_answer(query, [entry for entry in dialogue.entries if entry.name in chosen])
 
 
 class NegativeInjection(Strategy):
@@ -95,13 +94,13 @@ class NegativeInjection(Strategy):
     The answer then follows the query's order. Extra names come last in the query and are always answered.
 
     Args:
-        count: How many absent names of the query are answered at most, at random; None for all of them.
-        extra_names: Names from elsewhere, of things that are on no image of the data set, which nothing checks; those
-            that are categories or aliases of the data set, or in the query, are not used.
-        extra_count: How many of the extra names are asked for besides, at random.
+        count: Maximum number of absent names of the query to answer, chosen at random; None for all of them.
+        extra_names: Names of things that occur on no image of the data set, which is not checked. Those that are
+            categories or aliases of the data set, or already in the query, are not used.
+        extra_count: Number of extra names to add to each query, chosen at random.
 
     Raises:
-        ValueError: If a count is negative, or more extra names are wanted than there are.
+        ValueError: If a count is negative, or ``extra_count`` exceeds the number of extra names.
     """
 
     def __init__(self, count: int | None = None, extra_names: Sequence[str] = (), extra_count: int = 0) -> None:
@@ -122,39 +121,39 @@ class NegativeInjection(Strategy):
         if dialogue.kind != "categories":
             return dialogue
         answered = {entry.name: entry for entry in dialogue.entries}
-        silent = [name for name in dialogue.query if name not in answered]
+        unanswered = [name for name in dialogue.query if name not in answered]
         extra = sampled(_without(self.extra_names, dialogue.query), self.extra_count, rng)
-        injected = sampled(silent, len(silent) if self.count is None else self.count, rng) + extra
+        injected = sampled(unanswered, len(unanswered) if self.count is None else self.count, rng) + extra
         answered |= {name: _absent(name) for name in injected}
         query = (*dialogue.query, *extra)
         return dialogue.with_answer(query, [answered[name] for name in query if name in answered])
 
     def for_manifest(self, manifest: Manifest) -> Self:
-        """Return the strategy without the extra names that a data set has itself: they could be present.
+        """Return the strategy without the extra names that are names of the data set, which could be present.
 
-        Where fewer are left than are to be asked for, a warning says so, and all of them are.
+        If fewer than ``extra_count`` remain, all of them are used and a warning is raised.
         """
         bound = copy(self)
         own = (*manifest.categories, *chain.from_iterable(manifest.aliases.values()))
         bound.extra_names = tuple(_without(self.extra_names, own))
         if len(bound.extra_names) < self.extra_count:
             warnings.warn(
-                f"NegativeInjection: {len(bound.extra_names)} of the {len(self.extra_names)} `extra_names` are not the "
-                f"data set's own, and `extra_count` is {self.extra_count}; list more names to ask for as many",
+                f"NegativeInjection: {len(bound.extra_names)} of the {len(self.extra_names)} `extra_names` are not "
+                f"names of the data set, and `extra_count` is {self.extra_count}; list more names to use as many",
                 stacklevel=2,
             )
         return bound
 
 
 class OrderRandomization(Strategy):
-    """Asks in a random order, and lets the answer follow it.
+    """Shuffles the query, and orders the answer as the query.
 
     Args:
-        query: "random" for a random order of the query, "fixed" to leave it as it is (an ablation).
-        answer: "follow" for the query's order, "own" for a random order of its own (an ablation).
+        query: "random" to shuffle the query, "fixed" to leave it as it is (an ablation).
+        answer: "follow" for the query's order, "own" for an independent random order (an ablation).
 
     Raises:
-        ValueError: If an argument is none of these.
+        ValueError: If an argument has another value.
     """
 
     def __init__(
@@ -168,7 +167,7 @@ class OrderRandomization(Strategy):
         self.answer = answer
 
     def __call__(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
-        """Return the dialogue with query and answer in their orders."""
+        """Return the dialogue with query and answer reordered."""
         if dialogue.kind != "categories":
             return dialogue
         query = _shuffled(dialogue.query, rng) if self.query == "random" else list(dialogue.query)
@@ -179,7 +178,13 @@ class OrderRandomization(Strategy):
 
 
 def sampled(names: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
-    """Return some of the names at random, in their order, or all if there are no more than ``count``."""
+    """Return a random subset of the names in their order.
+
+    Args:
+        names: The names.
+        count: Size of the subset; all names if there are no more.
+        rng: Random generator; not used if all names are returned.
+    """
     if count >= len(names):
         return list(names)
     return [names[place] for place in sorted(rng.choice(len(names), size=count, replace=False).tolist())]
@@ -189,7 +194,7 @@ def _shuffled(items: Sequence[T], rng: np.random.Generator) -> list[T]:
     return [items[place] for place in rng.permutation(len(items)).tolist()]
 
 
-@lru_cache(maxsize=1 << 16)  # the names of a data set come again in every answer
+@lru_cache(maxsize=1 << 16)  # the names of a data set recur in every answer
 def _absent(name: str) -> Entry:
     return Entry(name, present=False)
 
@@ -202,32 +207,30 @@ def _without(names: Sequence[str], taken: Iterable[str]) -> list[str]:
 
 
 class AnswerSampling(Strategy):
-    """Answers all present names and a random part of the absent ones, up to a limit; all names are still asked for.
+    """Answers all present names and a random subset of the absent ones, up to a limit; the query stays complete.
 
-    Comes behind ``NegativeInjection``, which makes the entries of absent names. The original code (LaSagnA,
-    ``utils/sem_seg_dataset.py``) asks for all classes of a data set and answers 80 of them; the paper answers what is
-    asked, which is ``ClassSampling``.
+    It goes after ``NegativeInjection``, which makes the entries of absent names. The original code (LaSagnA,
+    ``utils/sem_seg_dataset.py``) asks for all classes of a data set and answers 80 of them. In the paper every name of
+    the query is answered, which is ``ClassSampling``.
 
     Args:
-        limit: How many names are answered at most.
-        crowded: How many present and how many absent names are answered at most where ``limit`` or more are present;
-            None for ``limit`` of the present ones.
+        limit: Maximum number of names to answer.
+        crowded: Maximum numbers of present and of absent names to answer if at least ``limit`` names are present; None
+            for ``limit`` present ones.
 
     Raises:
-        ValueError: If ``limit`` is not positive, or ``crowded`` is negative, comes to none, or to more than ``limit``.
+        ValueError: If ``limit`` is not positive, or ``crowded`` is negative or does not sum to 1 to ``limit``.
     """
 
     leaves_out_present = True
 
     def __init__(self, limit: int, crowded: tuple[int, int] | None = None) -> None:
         if limit < 1:
-            raise ValueError(
-                f"AnswerSampling: `limit` must be at least 1, got {limit}; leave the strategy out for none"
-            )
+            raise ValueError(f"AnswerSampling: `limit` must be at least 1, got {limit}; omit the strategy for no limit")
         if crowded is not None and (min(crowded) < 0 or not 1 <= sum(crowded) <= limit):
             raise ValueError(
-                "AnswerSampling: `crowded` is a number of present and one of absent names, from 1 to `limit` together, "
-                f"which is {limit}, got {list(crowded)}"
+                "AnswerSampling: `crowded` must be two counts, of present and of absent names, that are not negative "
+                f"and sum to a number from 1 to `limit` ({limit}), got {list(crowded)}"
             )
         self.limit = limit
         self.crowded = (limit, 0) if crowded is None else crowded
@@ -236,47 +239,43 @@ class AnswerSampling(Strategy):
         """Return the dialogue with at most ``limit`` entries, in their order."""
         if dialogue.kind != "categories":
             return dialogue
-        there = [entry.name for entry in dialogue.entries if entry.present]
+        present = [entry.name for entry in dialogue.entries if entry.present]
         absent = [entry.name for entry in dialogue.entries if not entry.present]
-        is_crowded = len(there) >= self.limit
-        present, silent = self.crowded if is_crowded else (len(there), self.limit - len(there))
-        chosen = {*sampled(there, present, rng), *sampled(absent, silent, rng)}
-        return dialogue.with_answer(dialogue.query, _named(dialogue.entries, chosen))
-
-
-def _named(entries: Sequence[Entry], names: set[str]) -> list[Entry]:
-    return [entry for entry in entries if entry.name in names]
+        is_crowded = len(present) >= self.limit
+        present_count, absent_count = self.crowded if is_crowded else (len(present), self.limit - len(present))
+        chosen = {*sampled(present, present_count, rng), *sampled(absent, absent_count, rng)}
+        return dialogue.with_answer(dialogue.query, [entry for entry in dialogue.entries if entry.name in chosen])
 
 
 class RandomWording(Strategy):
-    """Words each question and its answer in one of the ways that the prompt format has, at random.
+    """Draws one of the prompt format's wordings for each question and its answer.
 
-    Applies to all kinds of queries; nothing changes in a prompt format of one wording. Evaluation goes without it, in
-    the first wordings.
+    It applies to queries of all kinds, and changes nothing if the prompt format has a single wording. Evaluation uses
+    the first wordings instead.
     """
 
     def __call__(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
-        """Return the dialogue in wordings of its own."""
-        asked, answered = rng.integers(1 << 31, size=2).tolist()
-        return replace(dialogue, wording=(asked, answered))
+        """Return the dialogue with random wordings."""
+        question, answer = rng.integers(1 << 31, size=2).tolist()
+        return replace(dialogue, wording=(question, answer))
 
 
 def check_order(strategies: Sequence[Strategy], place: str, *, scored: bool = False) -> None:
-    """Check that no strategy calls absent what one before it left out of the answer, and no score does.
+    """Check that neither a strategy nor a score takes present names that an answer leaves out for absent.
 
     Args:
         strategies: The strategies, in order.
-        place: Where they stand, for the message.
+        place: Their place in the config, for the message.
         scored: Whether the dialogues are scored.
 
     Raises:
-        ConfigError: If ``NegativeInjection``, or a score, comes behind a strategy that leaves out present names.
+        ConfigError: If ``NegativeInjection`` or scoring follows a strategy that leaves out present names.
     """
     for rank, strategy in enumerate(strategies):
         if not strategy.leaves_out_present:
             continue
         left_out = f"{place}: {type(strategy).__name__} asks for present names and does not answer them"
         if scored:
-            raise ConfigError(f"{left_out}, and scores would take them for absent; use it in training alone")
+            raise ConfigError(f"{left_out}, so that scores would take them for absent; use it only in training")
         if any(isinstance(later, NegativeInjection) for later in strategies[rank:]):
-            raise ConfigError(f"{left_out}, and NegativeInjection behind it would call them absent; put it before")
+            raise ConfigError(f"{left_out}, so that NegativeInjection after it would call them absent; put it before")

@@ -1,10 +1,10 @@
-"""Changes to whole records, such as crops, before dialogues are made of them."""
+"""Changes to records, such as crops, before dialogues are made of them."""
 
 from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from io import BytesIO
 from typing import Any, Literal
@@ -14,39 +14,39 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lasagna.core.masks import Mask, RLEMask
-from lasagna.core.record import Phrase, Question, Record, Region
+from lasagna.core.record import Phrase, Record, Region
 
 
 class RecordTransform(ABC):
-    """A change to a record; image, size and all masks change together."""
+    """A change to a record: to its image, size and masks together."""
 
     @abstractmethod
     def __call__(self, record: Record, rng: np.random.Generator) -> Record:
-        """Return the changed record, under its old key.
+        """Return the changed record with the same key.
 
         Args:
-            record: The record as it was stored, or as the transform before this one left it.
-            rng: The generator that belongs to the record in this epoch.
+            record: The record as stored, or from the previous transform.
+            rng: The random generator of this record in this epoch.
         """
 
 
 PixelEdit = Callable[[NDArray[Any]], NDArray[Any]]
-"""Moves or cuts pixels: takes ``[H, W]`` or ``[H, W, 3]`` and returns the same of the new size, values untouched."""
+"""Moves or crops pixels: takes ``[H, W]`` or ``[H, W, 3]`` and returns the same in the new size, values unchanged."""
 
 
 def edit_record(record: Record, edit: PixelEdit) -> Record:
-    """Move or cut the pixels of a record; image, label map, regions, phrases, questions and ignored pixels together.
+    """Move or crop the pixels of a record: image, label map, regions, phrases, questions and ignored pixels together.
 
-    A category of which nothing is left is no longer annotated, and where "not annotated" means unknown it is noted as
-    absent; one whose mask had no pixel before is noted as unclear. Phrases, questions and the talk stay, with their
-    masks moved; whether their words still hold is for the caller to say.
+    A category that loses all its pixels is no longer annotated; if "not annotated" means unknown, it is listed as
+    absent. One whose mask was empty before is listed as unclear. Phrases, questions and conversation stay, with edited
+    masks; the caller decides whether their words still hold.
 
     Args:
         record: The record.
-        edit: What happens to the pixels.
+        edit: The change to the pixels.
 
     Returns:
-        The new record, its image and label map encoded without loss.
+        The new record, with image and label map encoded losslessly.
     """
     image = edit(record.image())
     labels = None if record.label_map is None else encode_labels(edit(record.label_map.pixels))
@@ -58,26 +58,28 @@ def edit_record(record: Record, edit: PixelEdit) -> Record:
         size=(image.shape[0], image.shape[1]),
         label_bytes=labels,
         regions=tuple(region for region in regions if region.mask.decode().any()),
-        phrases=tuple(_edit_phrase(phrase, edit) for phrase in record.phrases),
-        questions=tuple(_edit_question(question, edit) for question in record.questions),
+        phrases=tuple(replace(phrase, masks=_edit_masks(phrase.masks, edit)) for phrase in record.phrases),
+        questions=tuple(
+            question if question.masks is None else replace(question, masks=_edit_masks(question.masks, edit))
+            for question in record.questions
+        ),
         ignore=None if record.ignore is None else edit_mask(record.ignore, edit),
         unclear=tuple(dict.fromkeys((*record.unclear, *empty))),
     )
     if record.manifest.unannotated == "absent":
         return edited
-    left = edited.category_masks()
-    told = {*left, *record.absent, *edited.unclear}
-    lost = [name for name in record.category_masks() if name not in told]
+    known = {*edited.category_masks(), *record.absent, *edited.unclear}
+    lost = [name for name in record.category_masks() if name not in known]
     return replace(edited, absent=(*record.absent, *lost))
 
 
 def edit_mask(mask: Mask, edit: PixelEdit) -> RLEMask:
-    """Move or cut the pixels of a mask."""
+    """Move or crop the pixels of a mask."""
     return RLEMask.from_array(edit(mask.decode()))
 
 
 def encode_image(pixels: NDArray[np.uint8]) -> bytes:
-    """Encode an image ``[H, W, 3]`` as BMP, which is lossless and little more than a copy."""
+    """Encode an image ``[H, W, 3]`` as BMP, which is lossless and about as fast as a copy."""
     buffer = BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "BMP")
     return buffer.getvalue()
@@ -91,37 +93,33 @@ def encode_labels(pixels: NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _edit_phrase(phrase: Phrase, edit: PixelEdit) -> Phrase:
-    return replace(phrase, masks=tuple(edit_mask(mask, edit) for mask in phrase.masks))
-
-
-def _edit_question(question: Question, edit: PixelEdit) -> Question:
-    if question.masks is None:
-        return question
-    return replace(question, masks=tuple(edit_mask(mask, edit) for mask in question.masks))
+def _edit_masks(masks: Iterable[Mask], edit: PixelEdit) -> tuple[Mask, ...]:
+    return tuple(edit_mask(mask, edit) for mask in masks)
 
 
 SIDES = re.compile(r"\b(left|right)", re.IGNORECASE)
+"""Finds words about sides, which a mirrored image contradicts."""
+
 GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-"""Weight of red, green and blue in brightness (ITU-R BT.601)."""
+"""Weights of red, green and blue in the brightness (ITU-R BT.601)."""
 
 Slices = tuple[slice, slice]
 
 
 class RandomCrop(RecordTransform):
-    """Cuts a random rectangle out of the image and all its masks.
+    """Crops the image and all its masks to a random rectangle.
 
-    A category of which no pixel is left is absent from the crop. What was said about the whole picture may be wrong for
-    a part of it (sides, counts, relations, "the biggest"), so questions and the talk are left out, and phrases with
-    them unless ``phrases`` says otherwise. A crop of the whole image leaves the record as it is.
+    A category without a pixel in the crop is absent from it. Words about the full image may be wrong for a part of it
+    (sides, counts, relations, "the biggest"), so questions and conversation are removed, and so are phrases unless
+    ``phrases`` is "whole". A crop of the full image leaves the record unchanged.
 
     Args:
-        scale: Smallest and largest area of the crop, as shares of the image's.
-        aspect: Smallest and largest aspect ratio of the crop, as multiples of the image's; a crop that would reach
-            beyond the image is stretched less, so that its area stays.
-        probability: How often to crop at all.
-        phrases: "drop" all, or keep those that fit nothing and those whose things all lie wholly in the crop ("whole"),
-            which is right where phrases speak of looks alone.
+        scale: Smallest and largest area of the crop, relative to the image's.
+        aspect: Smallest and largest aspect ratio of the crop, relative to the image's; a crop that would exceed the
+            image is stretched less and keeps its area.
+        probability: Probability of cropping.
+        phrases: "drop" removes all phrases. "whole" keeps those that match nothing and those whose objects all lie
+            completely in the crop, which is right if phrases describe appearance only.
 
     Raises:
         ValueError: If a range is empty or out of bounds.
@@ -135,9 +133,9 @@ class RandomCrop(RecordTransform):
         phrases: Literal["drop", "whole"] = "drop",
     ) -> None:
         if not 0 < scale[0] <= scale[1] <= 1:
-            raise ValueError(f"RandomCrop: `scale` must be two rising shares in (0, 1], got {scale}")
+            raise ValueError(f"RandomCrop: `scale` must be two ascending numbers in (0, 1], got {scale}")
         if not 0 < aspect[0] <= aspect[1]:
-            raise ValueError(f"RandomCrop: `aspect` must be two rising positive ratios, got {aspect}")
+            raise ValueError(f"RandomCrop: `aspect` must be two ascending positive ratios, got {aspect}")
         _check_probability("RandomCrop", probability)
         self.scale = scale
         self.aspect = aspect
@@ -145,32 +143,37 @@ class RandomCrop(RecordTransform):
         self.phrases = phrases
 
     def __call__(self, record: Record, rng: np.random.Generator) -> Record:
-        """Return the crop, or the record as it is."""
+        """Return the crop, or the unchanged record."""
         crop, box = rng.random() < self.probability, self._box(record.size, rng)
-        if not crop or _whole(box, record.size):
+        is_full = all(span.stop - span.start == side for span, side in zip(box, record.size, strict=True))
+        if not crop or is_full:
             return record
-        phrases = tuple(phrase for phrase in record.phrases if self.phrases == "whole" and _inside(phrase, box))
+        phrases = tuple(phrase for phrase in record.phrases if self.phrases == "whole" and _is_inside(phrase, box))
         return edit_record(replace(record, phrases=phrases, questions=(), conversation=()), lambda pixels: pixels[box])
 
     def _box(self, size: tuple[int, int], rng: np.random.Generator) -> Slices:
         area = rng.uniform(*self.scale)
-        # beyond these bounds a side would be longer than the image's
+        # outside of these bounds a side would be longer than the image's
         stretch = np.exp(rng.uniform(np.log(self.aspect[0]), np.log(self.aspect[1]))).clip(area, 1 / area)
-        shares = np.sqrt(area / stretch), np.sqrt(area * stretch)
-        rows, columns = (_span(side, share, rng.random()) for side, share in zip(size, shares, strict=True))
-        return rows, columns
+        spans = []
+        for side, share in zip(size, (np.sqrt(area / stretch), np.sqrt(area * stretch)), strict=True):
+            length = min(side, max(1, round(side * share)))
+            start = int(rng.random() * (side - length + 1))
+            spans.append(slice(start, start + length))
+        return spans[0], spans[1]
 
 
 class HorizontalFlip(RecordTransform):
     """Mirrors the image and all its masks.
 
-    Phrases, questions and talks that say "left" or "right" are left out of a mirrored record; all others still hold.
+    A mirrored record loses the phrases, questions and conversation that mention "left" or "right"; all others still
+    hold.
 
     Args:
-        probability: How often to mirror.
+        probability: Probability of mirroring.
 
     Raises:
-        ValueError: If the probability is not one.
+        ValueError: If the probability is not in [0, 1].
     """
 
     def __init__(self, probability: float = 0.5) -> None:
@@ -178,29 +181,29 @@ class HorizontalFlip(RecordTransform):
         self.probability = probability
 
     def __call__(self, record: Record, rng: np.random.Generator) -> Record:
-        """Return the mirrored record, or the record as it is."""
+        """Return the mirrored record, or the unchanged one."""
         if rng.random() >= self.probability:
             return record
-        talk_has_sides = any(SIDES.search(f"{turn.question} {turn.answer}") for turn in record.conversation)
+        has_sides = any(SIDES.search(f"{turn.question} {turn.answer}") for turn in record.conversation)
         sideless = replace(
             record,
             phrases=tuple(phrase for phrase in record.phrases if not SIDES.search(phrase.text)),
             questions=tuple(item for item in record.questions if not SIDES.search(f"{item.text} {item.answer}")),
-            conversation=() if talk_has_sides else record.conversation,
+            conversation=() if has_sides else record.conversation,
         )
         return edit_record(sideless, lambda pixels: pixels[:, ::-1])
 
 
 class ColourJitter(RecordTransform):
-    """Changes brightness, contrast and saturation a little; hues stay, so that names of colours still hold.
+    """Changes brightness, contrast and saturation slightly; hues stay, so that names of colours still hold.
 
     Args:
-        brightness: Largest change of the brightness, as a share of it.
-        contrast: Largest change of the contrast, as a share of it.
-        saturation: Largest change of the saturation, as a share of it.
+        brightness: Largest relative change of the brightness.
+        contrast: Largest relative change of the contrast.
+        saturation: Largest relative change of the saturation.
 
     Raises:
-        ValueError: If a share is not in [0, 1].
+        ValueError: If a change is not in [0, 1].
     """
 
     def __init__(self, brightness: float = 0.2, contrast: float = 0.2, saturation: float = 0.2) -> None:
@@ -229,20 +232,7 @@ def _check_probability(owner: str, probability: float) -> None:
         raise ValueError(f"{owner}: `probability` must be in [0, 1], got {probability}")
 
 
-def _span(side: int, share: float, place: float) -> slice:
-    length = min(side, max(1, round(side * share)))
-    start = int(place * (side - length + 1))
-    return slice(start, start + length)
-
-
-def _whole(box: Slices, size: tuple[int, int]) -> bool:
-    return all(span.stop - span.start == side for span, side in zip(box, size, strict=True))
-
-
-def _inside(phrase: Phrase, box: Slices) -> bool:
-    return all(_uncut(mask, box) for mask in phrase.masks)
-
-
-def _uncut(mask: Mask, box: Slices) -> bool:
-    pixels = mask.decode()
-    return bool(pixels.any() and pixels[box].sum() == pixels.sum())
+def _is_inside(phrase: Phrase, box: Slices) -> bool:
+    """Return whether all objects of a phrase lie completely in the box, each with at least one pixel."""
+    masks = [mask.decode() for mask in phrase.masks]
+    return all(pixels.any() and pixels[box].sum() == pixels.sum() for pixels in masks)

@@ -1,4 +1,4 @@
-"""What writes shards before anybody reads them."""
+"""The interface of everything that writes shards before a run reads them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from abc import ABC, abstractmethod
 
 
 class DataWriter(ABC):
-    """Writes shards if they are not there yet."""
+    """Writes shards if they do not exist yet."""
 
     @abstractmethod
     def prepare(self) -> None:
-        """Write what is missing, with a progress bar; does nothing where all is there already.
+        """Write what is missing, with a progress bar; do nothing if everything exists.
 
-        Called by one process of a machine alone.
+        Only one process per machine calls it.
         """

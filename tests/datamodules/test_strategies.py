@@ -166,7 +166,7 @@ def test_own_order_differs_from_the_query_and_random_order_from_the_list():
     ("make", "named"),
     [
         (lambda: ClassSampling(0), "`limit`"),
-        (lambda: ClassSampling(4, least=5), "`least` must be from 1 to `limit`, which is 4, got 5"),
+        (lambda: ClassSampling(4, least=5), r"`least` must be from 1 to `limit` \(4\), got 5"),
         (lambda: ClassSampling(4, least=0), "`least`"),
         (lambda: NegativeInjection(-1), "`count`"),
         (lambda: NegativeInjection(None, ["harp"], 2), "`extra_count`"),

@@ -107,7 +107,7 @@ def test_the_same_numbers_as_the_original(shared):
     [
         (
             {"strategies": [AnswerSampling(4), NegativeInjection()]},
-            r"data.strategies: .* behind it would call them absent",
+            r"data.strategies: .* after it would call them absent",
         ),
         ({"evaluation_strategies": ORIGINAL}, "data.evaluation_strategies: .* scores would take them for absent"),
         (
@@ -116,7 +116,7 @@ def test_the_same_numbers_as_the_original(shared):
         ),
         (
             {"test": [Source("s", Semantic(), strategies=ORIGINAL)]},
-            "data.test: `strategies` of s: .* in training alone",
+            "data.test: `strategies` of s: .* only in training",
         ),
     ],
 )

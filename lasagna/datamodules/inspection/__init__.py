@@ -1,1 +1,1 @@
-"""What shards hold: counts, examples and faults."""
+"""What shards hold: counts and findings."""

@@ -1,8 +1,7 @@
-"""The text of the page of an inspection."""
+"""The report of an inspection: its Markdown, and the figure of counts."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,24 +14,24 @@ from lasagna.datamodules.inspection.survey import MEANINGS, Finding, Survey, by_
 from lasagna.datamodules.shards.manifest import ShardSet
 
 SHOWN = 10
-"""How many places of a finding, and how many categories, the page shows; the JSON has all."""
+"""Number of places of a finding, and of categories, on the page; the JSON has all."""
 
 SIZES = 3
-"""How many sizes of images are named."""
+"""Number of image sizes on the page."""
 
 MEGABYTE = 1e6
 
 
 @dataclass(frozen=True)
 class Inspected:
-    """A folder of shards, and what was found in it.
+    """A folder of shards with its counts and findings.
 
     Args:
         shard_set: The shards.
-        survey: What their records hold.
-        findings: What is wrong, or should be known.
-        counts: File name of the picture of counts.
-        examples: File name of the sheet of examples, or None if there is none.
+        survey: Counts of their records.
+        findings: Problems and notes.
+        counts: File name of the figure of counts.
+        examples: File name of the sheet of examples, or None without examples.
     """
 
     shard_set: ShardSet
@@ -43,14 +42,16 @@ class Inspected:
 
 
 def to_markdown(folders: Sequence[Inspected], shared: Sequence[Finding]) -> str:
-    """Return an overview, what folders share, and a part for each folder.
+    """Return the report: an overview, what folders share, and a section for each folder.
 
     Args:
         folders: The folders.
-        shared: What is found between them.
+        shared: Findings that concern several folders.
     """
-    lines = ["## Overview", "", *_overview(folders), "", *_findings("Shared by folders", shared, len(folders) > 1)]
-    return "\n".join([*lines, *(line for folder in folders for line in _part(folder))])
+    lines = ["## Overview", "", *_overview(folders), ""]
+    if len(folders) > 1:
+        lines += _findings("Shared by folders", shared)
+    return "\n".join([*lines, *(line for folder in folders for line in _section(folder))])
 
 
 def _overview(folders: Sequence[Inspected]) -> list[str]:
@@ -62,7 +63,7 @@ def _overview(folders: Sequence[Inspected]) -> list[str]:
     return table(["folder", "data set", "images", "categories", "present on an image", "found"], rows)
 
 
-def _part(one: Inspected) -> list[str]:
+def _section(one: Inspected) -> list[str]:
     lines = [f"## {one.shard_set.folder}", "", *_facts(one), "", *_findings("Findings", one.findings)]
     lines += ["### Categories", "", *_categories(one.survey), *figure(one.counts, "counts"), ""]
     return [*lines, *(["### Examples", *figure(one.examples, "examples"), ""] if one.examples else [])]
@@ -72,22 +73,19 @@ def _facts(one: Inspected) -> list[str]:
     shard_set, found, manifest = one.shard_set, one.survey, one.shard_set.manifest
     size = sum(shard.bytes for shard in shard_set.shards) / MEGABYTE
     kinds = [f"{count} {kind}" for kind, count in found.annotations.items() if count]
+    sizes = [f"{width} x {height} ({count})" for (height, width), count in found.sizes.most_common(SIZES)]
+    if len(found.sizes) > SIZES:
+        sizes.append(f"{len(found.sizes) - SIZES} others")
     facts = [
         f"**{manifest.name}**: {found.records} images; shards: {len(shard_set.shards)}, {size:.1f} MB",
-        f"{len(found.images)} of {len(manifest.categories)} categories are on images, {_present(found):.1f} on each; "
-        f"what is not annotated is {manifest.unannotated}",
-        ", ".join(kinds) or "no phrases, questions or talk",
-        f"width and height: {_sizes(found.sizes)}",
+        f"{len(found.images)} of {len(manifest.categories)} categories are present, {_present(found):.1f} on each "
+        f"image; categories without annotation are {manifest.unannotated}",
+        ", ".join(kinds) or "no phrases, questions or conversations",
+        f"width and height: {', '.join(sizes) or 'none'}",
         *shard_set.tally.lines()[1:],
-        f"origin: {manifest.origin or 'not told'}; licence: {manifest.licence or 'not told'}",
+        f"origin: {manifest.origin or 'unknown'}; licence: {manifest.licence or 'unknown'}",
     ]
     return [f"- {fact}" for fact in facts]
-
-
-def _sizes(sizes: Counter[tuple[int, int]]) -> str:
-    named = [f"{width} x {height} ({count})" for (height, width), count in sizes.most_common(SIZES)]
-    more = [f"{len(sizes) - SIZES} others"] if len(sizes) > SIZES else []
-    return ", ".join([*named, *more]) or "none"
 
 
 def _categories(found: Survey) -> list[str]:
@@ -104,30 +102,30 @@ def _present(found: Survey) -> float:
     return sum(number * count for number, count in found.entries.items()) / max(1, found.records)
 
 
-def _findings(title: str, findings: Sequence[Finding], shown: bool = True) -> list[str]:
+def _findings(title: str, findings: Sequence[Finding]) -> list[str]:
     counts = totals(findings)
     lines = []
     for kind, places in by_kind(findings).items():
         more = f"; and {len(places) - SHOWN} more in report.json" if len(places) > SHOWN else ""
         lines.append(f"- **{kind}** ({counts[kind]}): {MEANINGS[kind]}. {'; '.join(places[:SHOWN])}{more}")
-    return [f"### {title}", "", *(lines or ["Nothing."]), ""] if shown else []
+    return [f"### {title}", "", *(lines or ["Nothing."]), ""]
 
 
 MOST = 60
-"""How many categories a picture shows."""
+"""Maximum number of categories in the figure."""
 
 
 def draw_counts(survey: Survey, picture: Path) -> None:
-    """Draw on how many images the most frequent categories are, how many entries images have, and their sizes.
+    """Draw a figure of the most frequent categories, the number of categories per image, and the image sizes.
 
     Args:
         survey: The counts.
-        picture: Where the PNG goes.
+        picture: Path of the PNG.
     """
     names = survey.images.most_common(MOST)
     figure = new_figure(11, 4 + 0.17 * len(names))
     grid = figure.add_gridspec(2, 2, height_ratios=[3, max(1.0, 0.17 * len(names))])
-    entries = dress(figure.add_subplot(grid[0, 0]), "present categories an image")
+    entries = dress(figure.add_subplot(grid[0, 0]), "present categories per image")
     entries.bar(list(survey.entries), list(survey.entries.values()), color="C0")
     entries.xaxis.set_major_locator(MaxNLocator(integer=True))
     sizes = dress(figure.add_subplot(grid[0, 1]), "width and height in pixels")

@@ -1,15 +1,15 @@
-"""Counting what the records of a folder of shards hold, and noting what is wrong with single records."""
+"""Counts of the records of shards, and findings about single records."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
-from itertools import combinations
 from multiprocessing import Pool
 from os import cpu_count
 from typing import Any
@@ -18,53 +18,51 @@ import numpy as np
 from rich.progress import track
 
 from lasagna.core.masks import Mask, reaches_beyond
-from lasagna.core.prompt_format import normalise
-from lasagna.core.record import Manifest, Record
+from lasagna.core.record import Record
 from lasagna.datamodules.converters.common.conversion import coco_number
 from lasagna.datamodules.shards.codec import decode_record
-from lasagna.datamodules.shards.folder import Shard, ShardFolder
+from lasagna.datamodules.shards.folder import Shard
 from lasagna.datamodules.shards.manifest import ShardSet
 from lasagna.datamodules.shards.reader import read_shard
-from lasagna.datamodules.shards.tally import BEYOND, WriteStats
 from lasagna.errors import LasagnaError, RecordError
 
 MEANINGS = {
-    "broken shards": "shards that are missing, or are not what was written; copy or convert them again",
-    "broken records": "records that cannot be read; convert again, or skip them by `--data.broken skip`",
-    "wrong sizes": "records whose image has another size than they say; convert them again",
-    "empty masks": "annotations without a pixel, which nothing asks for; draw them again, or take them out",
-    "masks outside the image": "masks that reach beyond the border, where they are cut off; look whether they fit it",
-    "present and absent": "names that are annotated, and noted as absent, on the same image; take one of the two out",
-    "doubled images": "the same image file under two keys of one split; make one record of both, or take one out",
-    "unused names": "names of the manifest that are on no image; they can only ever be absent",
+    "broken shards": "shards that are missing or differ from what was written; copy or convert them again",
+    "broken records": "records that cannot be read; convert again, or skip them with `--data.broken skip`",
+    "wrong sizes": "records that state another size than their image has; convert them again",
+    "empty masks": "annotations without a single pixel, which no query asks for; draw them again, or remove them",
+    "masks outside the image": "masks that extend beyond the image and are cropped; check that they belong to it",
+    "present and absent": "names that are both annotated and listed as absent on the same image; remove one of the two",
+    "doubled images": "the same image file under two keys of one split; merge the records, or remove one",
+    "unused names": "names of the manifest that occur on no image; they can only be absent",
     "clashing names": (
-        "names that differ by case, hyphens or an ending alone, so that answers cannot tell them apart; rename one, or "
-        "make one of them"
+        "names that differ only by case, hyphens or an ending, so that answers cannot tell them apart; rename one, or "
+        "merge them"
     ),
-    "aliases that are names": "other names of a category that are a category's own name; take the alias out",
+    "aliases that are names": "aliases of a category that are names of another category; remove the alias",
     "images in several splits": (
-        "the same image file where one trains and where one scores, so that a score tells what was learned by heart; "
-        "take it out of one of them"
+        "the same image file in a training and an evaluation split, so that scores reward memorisation; remove it from "
+        "one of them"
     ),
     "photographs in several splits": (
-        "the same photograph of COCO, by number, where one trains and where one scores; take it out of one of them"
+        "the same COCO photograph, by number, in a training and an evaluation split; remove it from one of them"
     ),
     "shared images": "images that two training splits have in common, or two evaluation splits",
 }
-"""Kinds of findings, what they mean, and the way out."""
+"""Kinds of findings: what they mean, and what to do about them."""
 
 NOTES = ("unused names", "shared images")
-"""Kinds that one should know of, and that are no fault: every part of a data set has some."""
+"""Kinds that are good to know but not errors: every part of a data set has some."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong, or that one should know.
+    """A problem in some shards, or a note about them.
 
     Args:
         kind: One of ``MEANINGS``.
-        where: What it is about.
-        count: How many of its kind it stands for, e.g. images that two folders share.
+        where: What it concerns.
+        count: Number of cases it stands for, e.g. of images that two folders share.
     """
 
     kind: str
@@ -73,7 +71,7 @@ class Finding:
 
 
 def by_kind(findings: Iterable[Finding]) -> dict[str, list[str]]:
-    """Return kind to places, in the order of ``MEANINGS``."""
+    """Return the places of findings by kind, in the order of ``MEANINGS``."""
     found: dict[str, list[str]] = {kind: [] for kind in MEANINGS}
     for finding in findings:
         found[finding.kind].append(finding.where)
@@ -81,7 +79,7 @@ def by_kind(findings: Iterable[Finding]) -> dict[str, list[str]]:
 
 
 def totals(findings: Iterable[Finding]) -> dict[str, int]:
-    """Return how many there are of each kind, in the order of ``MEANINGS``."""
+    """Return the number of cases by kind, in the order of ``MEANINGS``."""
     counts: Counter[str] = Counter()
     for finding in findings:
         counts[finding.kind] += finding.count
@@ -89,7 +87,7 @@ def totals(findings: Iterable[Finding]) -> dict[str, int]:
 
 
 FURTHER = re.compile(r"~\d+$")
-"""How keys end of further records that a data set has of one image, such as several talks."""
+"""Ending of the keys of further records of one image, e.g. of its second conversation."""
 
 
 @dataclass
@@ -97,15 +95,15 @@ class Survey:
     """Counts of some records.
 
     Args:
-        records: How many there are.
-        sizes: How many have each height and width.
-        images: On how many images each category is present.
-        pixels: How many pixels each category covers.
-        entries: How many images have each number of present categories.
-        annotations: How many phrases, questions and turns of talk there are, and names known to be absent.
+        records: Number of records.
+        sizes: Number of images by height and width.
+        images: Number of images by category that is present.
+        pixels: Number of pixels by category.
+        entries: Number of images by number of present categories.
+        annotations: Number of phrases, questions, turns of conversations, absent names and other annotations.
         contents: Checksum of each image file to the key of its record.
-        photographs: Number of each photograph of COCO to the key of its record.
-        findings: What is wrong with single records.
+        photographs: Number of each COCO photograph to the key of its record.
+        findings: Problems of single records.
     """
 
     records: int = 0
@@ -134,29 +132,25 @@ class Survey:
 
 
 def survey(shard_set: ShardSet, processes: int | None = None) -> Survey:
-    """Look at all records of a folder of shards, in several processes, with a progress bar.
+    """Count the records of a folder of shards, in several processes, with a progress bar.
 
     Args:
         shard_set: The shards.
-        processes: How many processes; None for as many as there are cores, 0 for this one alone.
+        processes: Number of processes; None for the number of cores, 0 for this process only.
     """
     processes = (cpu_count() or 1) if processes is None else processes
-    look, found = partial(_survey_shard, shard_set), Survey()
-    if processes < 2:
-        parts: Iterator[Survey] = map(look, shard_set.shards)
-        for part in track(parts, f"reading {shard_set.folder}", total=len(shard_set.shards)):
-            found.add(part)
-        return found
-    with Pool(processes) as pool:
-        for part in track(pool.imap(look, shard_set.shards), f"reading {shard_set.folder}", len(shard_set.shards)):
+    survey_shard, found = partial(_survey_shard, shard_set), Survey()
+    with Pool(processes) if processes > 1 else nullcontext() as pool:
+        parts = pool.imap(survey_shard, shard_set.shards) if pool else map(survey_shard, shard_set.shards)
+        for part in track(parts, f"reading {shard_set.folder}", len(shard_set.shards)):
             found.add(part)
     return found
 
 
 def _survey_shard(shard_set: ShardSet, shard: Shard) -> Survey:
     found = Survey()
-    if fault := shard_set.fault(shard):
-        found.findings.append(Finding("broken shards", fault))
+    if message := shard_set.shard_error(shard):
+        found.findings.append(Finding("broken shards", message))
         return found
     try:
         for sample in read_shard(shard_set, shard):
@@ -172,7 +166,7 @@ def _survey_shard(shard_set: ShardSet, shard: Shard) -> Survey:
 
 
 def _beyond(record: Record, fields: Mapping[str, Any]) -> list[Finding]:
-    """Return the masks that are stored as polygons and reach beyond the image."""
+    """Return a finding for each mask that is stored as polygons and extends beyond the image."""
     codes = [(part["name"], part["mask"]) for part in fields.get("regions", ())]
     asked = [*fields.get("phrases", ()), *fields.get("questions", ())]
     codes += [(part["text"], code) for part in asked for code in part.get("masks") or ()]
@@ -185,7 +179,10 @@ def _beyond(record: Record, fields: Mapping[str, Any]) -> list[Finding]:
 
 
 def survey_record(record: Record) -> Survey:
-    """Count what a record holds.
+    """Return the counts and findings of a record.
+
+    Args:
+        record: The record.
 
     Raises:
         RecordError: If its image or label map is broken.
@@ -195,15 +192,16 @@ def survey_record(record: Record) -> Survey:
     if image.shape[:2] != record.size:
         found.findings.append(Finding("wrong sizes", f"{record.key}: says {record.size}, is {image.shape[:2]}"))
     found.sizes[record.size] += 1
-    there = {name: int(mask.decode().sum()) for name, mask in record.category_masks().items()}
-    found.images.update({name: 1 for name, count in there.items() if count})
-    found.pixels.update(there)
-    found.entries[sum(count > 0 for count in there.values())] += 1
+    pixels = {name: int(mask.decode().sum()) for name, mask in record.category_masks().items()}
+    found.images.update({name: 1 for name, count in pixels.items() if count})
+    found.pixels.update(pixels)
+    found.entries[sum(count > 0 for count in pixels.values())] += 1
     found.annotations.update(_annotations(record))
-    found.findings += [Finding("empty masks", f"{record.key}: {name}") for name, count in there.items() if not count]
-    found.findings += [Finding("empty masks", f"{record.key}: {text}") for text, mask in _drawn(record) if _empty(mask)]
+    empty = [name for name, count in pixels.items() if not count]
+    empty += [text for text, mask in _asked_masks(record) if not np.any(mask.decode())]
+    found.findings += [Finding("empty masks", f"{record.key}: {name}") for name in empty]
     found.findings += [
-        Finding("present and absent", f"{record.key}: {name}") for name in record.absent if there.get(name)
+        Finding("present and absent", f"{record.key}: {name}") for name in record.absent if pixels.get(name)
     ]
     found.contents[sha256(record.image_bytes).hexdigest()] = record.key
     if number := coco_number(record.key):
@@ -225,85 +223,9 @@ def _annotations(record: Record) -> dict[str, int]:
     }
 
 
-def _drawn(record: Record) -> Iterator[tuple[str, Mask]]:
+def _asked_masks(record: Record) -> Iterator[tuple[str, Mask]]:
+    """Yield the masks of phrases and questions with their texts."""
     for phrase in record.phrases:
         yield from ((phrase.text, mask) for mask in phrase.masks)
     for question in record.questions:
         yield from ((question.text, mask) for mask in question.masks or ())
-
-
-def _empty(mask: Mask) -> bool:
-    return not np.any(mask.decode())
-
-
-MOST = 20
-"""How many images that two folders share are named."""
-
-EVALUATION = re.compile(r"(mini|hard)?(val|test|dev)", re.IGNORECASE)
-"""How the names of splits begin that scores are made on; all others are trained on."""
-
-
-def audit_names(manifest: Manifest, survey: Survey) -> list[Finding]:
-    """Return what is wrong with the names of a data set.
-
-    Args:
-        manifest: Its manifest.
-        survey: What its records hold.
-    """
-    alike: dict[str, list[str]] = defaultdict(list)
-    for name in manifest.categories:
-        alike[_stem(name)].append(name)
-    findings = [Finding("clashing names", ", ".join(names)) for names in alike.values() if len(names) > 1]
-    own = set(map(normalise, manifest.categories))
-    findings += [
-        Finding("aliases that are names", f"{alias!r} of {name!r}")
-        for name, others in manifest.aliases.items()
-        for alias in others
-        if normalise(alias) in own - {normalise(name)}
-    ]
-    return findings + [Finding("unused names", name) for name in manifest.categories if not survey.images[name]]
-
-
-def audit_tally(tally: WriteStats) -> list[Finding]:
-    """Return what the conversion cut off of masks, which the shards themselves no longer show.
-
-    Args:
-        tally: What was counted when the shards were written.
-    """
-    count = tally.left_out.get(BEYOND, 0)
-    where = f"{count} in the conversion (e.g. {'; '.join(tally.examples.get(BEYOND, ()))})"
-    return [Finding("masks outside the image", where, count)] if count else []
-
-
-def audit_overlap(surveys: Mapping[ShardFolder, Survey]) -> list[Finding]:
-    """Return the images that several folders share: the same file, or the same photograph of COCO.
-
-    What a training and an evaluation split share is a leak; which a folder is, its name says. RefCOCO has photographs
-    of COCO's train2014 under other names, which are in train2017 and val2017 as well; the number in the file's name is
-    the same.
-
-    Args:
-        surveys: What the records of each folder hold.
-    """
-    findings = []
-    for (first, one), (second, other) in combinations(surveys.items(), 2):
-        images = {one.contents[content] for content in set(one.contents) & set(other.contents)}
-        photographs = {one.photographs[number] for number in set(one.photographs) & set(other.photographs)} - images
-        if _evaluates(first) == _evaluates(second):
-            found = {"shared images": images | photographs}
-        else:
-            found = {"images in several splits": images, "photographs in several splits": photographs}
-        for kind, keys in found.items():
-            shown = ", ".join(sorted(keys)[:MOST]) + (", ..." if len(keys) > MOST else "")
-            findings += [Finding(kind, f"{len(keys)} of {first} and {second}: {shown}", len(keys))] if keys else []
-    return findings
-
-
-def _evaluates(folder: ShardFolder) -> bool:
-    return EVALUATION.match(re.split(r"[/\\]", str(folder).rstrip("/\\"))[-1]) is not None
-
-
-def _stem(name: str) -> str:
-    """Return what names that mean the same have in common: "Traffic-Lights" and "traffic light"."""
-    words = re.sub(r"[\W_]+", " ", normalise(name)).split()
-    return " ".join(word.removesuffix("s") if len(word) > 3 and not word.endswith("ss") else word for word in words)

@@ -171,7 +171,7 @@ def _is_there(folder: Path, settings: SceneSettings) -> bool:
         shard_set = read_manifest(folder)
     except ShardError:
         return False
-    return dict(shard_set.settings) == asdict(settings) and not shard_set.faults()
+    return dict(shard_set.settings) == asdict(settings) and not shard_set.errors()
 
 
 def _regions(scene: Scene) -> tuple[Region, ...]:

@@ -1,1 +1,1 @@
-"""Shards of records: written, listed, verified and read, on disk and from afar."""
+"""Shards of records: writing, describing, verifying and reading them, on disk and remote."""

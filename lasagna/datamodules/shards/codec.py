@@ -1,21 +1,21 @@
 """Records as samples of WebDataset shards, and back.
 
-A sample has the image as it was (``jpg``, ``png``, ``bmp`` or ``webp``), ``labels.png`` if the record has a label map,
-and ``json`` with these fields, of which all but the first two may be missing:
+A sample has the original image file (``jpg``, ``png``, ``bmp`` or ``webp``), ``labels.png`` if the record has a label
+map, and ``json`` with these fields, all optional except the first two:
 
-- ``key``: the record's key, any text; file names within the shard carry it with all but letters, digits, ``-``, ``_``
-  and ``~`` percent-encoded, since a dot would end the key there and a slash would make folders;
+- ``key``: the record's key, any text. In file names within the shard, everything but letters, digits, ``-``, ``_`` and
+  ``~`` is percent-encoded, because a dot would end the key and a slash would create folders;
 - ``size``: ``[height, width]`` of the image in pixels;
 - ``regions``: ``[{"name": str, "mask": MASK}]``;
-- ``phrases``: ``[{"text": str, "masks": [MASK], "kind": str}]``, no masks where a phrase fits nothing;
+- ``phrases``: ``[{"text": str, "masks": [MASK], "kind": str}]``, without masks if a phrase matches nothing;
 - ``questions``: ``[{"text": str, "answer": str, "masks": [MASK] or null, "kind": str}]``;
 - ``conversation``: ``[{"question": str, "answer": str}]``;
-- ``absent``: ``[str]``, names that were verified to be absent;
-- ``unclear``: ``[str]``, names that are annotated without a usable mask, or with an incomplete one;
+- ``absent``: ``[str]``, names verified to be absent;
+- ``unclear``: ``[str]``, names annotated without a usable mask, or with an incomplete one;
 - ``ignore``: MASK or null.
 
-A MASK is one of COCO's codings: ``{"size": [H, W], "counts": str or [int]}`` or a list of polygons. This package writes
-the compressed form. Masks keep their coding until somebody asks for their pixels.
+A MASK is in one of COCO's encodings: ``{"size": [H, W], "counts": str or [int]}`` or a list of polygons. This package
+writes compressed RLE. Masks are decoded only when their pixels are needed.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _MAGIC = {b"\xff\xd8\xff": "jpg", b"\x89PNG": "png", b"BM": "bmp", b"RIFF": "web
 
 
 def sample_key(key: str) -> str:
-    """Return the form of a record's key that is safe in file names, and distinct for distinct keys."""
+    """Return a record's key in a form that is safe in file names; distinct keys stay distinct."""
     return quote(key, safe="").replace(".", "%2E")
 
 
 def record_key(sample: Mapping[str, Any]) -> str:
-    """Return the key of the record that a sample of a shard holds; the reverse of ``sample_key``."""
+    """Return the key of the record in a sample; the inverse of ``sample_key``."""
     return unquote(str(sample["__key__"]))
 
 
@@ -50,17 +50,13 @@ def check_storable(record: Record) -> None:
     """Check that a record can be stored; cheap.
 
     Raises:
-        RecordError: If the image is in no known format, or the key, a name or something asked for is empty.
+        RecordError: If the image has an unknown format, or the key, a name, a phrase or a question is empty.
     """
     if not record.key.strip():
-        raise RecordError("record: its key is empty; every record needs a name of its own")
-    if empty := [place for place, text in _texts(record) if not text.strip()]:
+        raise RecordError("record: its key is empty; every record needs a unique name")
+    if empty := [field for field, text in _texts(record) if not text.strip()]:
         raise RecordError(f"record {record.key}: {empty[0]} is empty; leave it out or give it words")
-    _extension(record)
-
-
-def _extension(record: Record) -> str:
-    return image_extension(record.image_bytes, f"record {record.key}")
+    image_extension(record.image_bytes, f"record {record.key}")
 
 
 def image_extension(data: bytes, where: str) -> str:
@@ -68,10 +64,10 @@ def image_extension(data: bytes, where: str) -> str:
 
     Args:
         data: The image file.
-        where: Whose it is, for the message.
+        where: The record or file it belongs to, for the message.
 
     Raises:
-        RecordError: If it is of a format that shards cannot hold.
+        RecordError: If shards cannot hold its format.
     """
     for magic, extension in _MAGIC.items():
         if data.startswith(magic):
@@ -86,7 +82,8 @@ def encode_record(record: Record) -> dict[str, bytes]:
         RecordError: If it cannot be stored (see ``check_storable``).
     """
     check_storable(record)
-    files = {_extension(record): record.image_bytes}
+    extension = image_extension(record.image_bytes, f"record {record.key}")
+    files = {extension: record.image_bytes}
     if record.label_bytes is not None:
         files["labels.png"] = record.label_bytes
     files["json"] = json.dumps(_annotations(record), ensure_ascii=False, separators=(",", ":")).encode()
@@ -94,14 +91,14 @@ def encode_record(record: Record) -> dict[str, bytes]:
 
 
 def decode_record(sample: Mapping[str, Any], manifest: Manifest) -> Record:
-    """Read a record back.
+    """Return the record in a sample.
 
     Args:
         sample: Its files by extension, and ``__key__``.
-        manifest: What holds for the whole data set.
+        manifest: Description of the data set.
 
     Raises:
-        RecordError: If a file is missing or a field is not what it should be; names record and field.
+        RecordError: If a file is missing or a field is invalid; names record and field.
     """
     key = str(sample["__key__"])
     if "json" not in sample:
@@ -117,7 +114,7 @@ def decode_record(sample: Mapping[str, Any], manifest: Manifest) -> Record:
 
 
 def _texts(record: Record) -> Iterator[tuple[str, str]]:
-    """Return all that can be asked for, and where it stands."""
+    """Yield the field and the text of everything that a query can ask for."""
     yield from ((f"regions[{rank}].name", region.name) for rank, region in enumerate(record.regions))
     yield from ((f"phrases[{rank}].text", phrase.text) for rank, phrase in enumerate(record.phrases))
     yield from ((f"questions[{rank}].text", question.text) for rank, question in enumerate(record.questions))
@@ -151,7 +148,7 @@ def _mask(mask: Mask) -> dict[str, Any]:
 
 
 class _Reader:
-    """Reads the fields of one record, and knows where it is when something is wrong."""
+    """Reads the fields of one record; its errors name record and field."""
 
     def __init__(self, key: str, fields: Any, manifest: Manifest) -> None:  # noqa: ANN401
         self.key, self.manifest = key, manifest
@@ -171,70 +168,65 @@ class _Reader:
             conversation=self._each("talk", self._turn),
             absent=self._each("absent", self._words),
             unclear=self._each("unclear", self._words),
-            ignore=self._optional_mask(self.fields.get("ignore"), "ignore"),
+            ignore=None if self.fields.get("ignore") is None else self._mask(self.fields["ignore"], "ignore"),
             label_bytes=labels,
         )
 
     def _size(self, value: Any) -> tuple[int, int]:  # noqa: ANN401
         if not (isinstance(value, list) and len(value) == 2 and all(type(side) is int and side > 0 for side in value)):
-            raise self._fault("size", "[height, width] in pixels", value)
+            raise self._error("size", "[height, width] in pixels", value)
         return value[0], value[1]
 
-    def _region(self, value: Any, place: str) -> Region:  # noqa: ANN401
-        name = self._words(self._text(value, "name", place), f"{place}.name")
+    def _region(self, value: Any, field: str) -> Region:  # noqa: ANN401
+        name = self._words(self._text(value, "name", field), f"{field}.name")
         if self.manifest.categories and name not in self.manifest.categories:
             raise RecordError(
-                f"record {self.key}: {place}.name: {name!r} is no category of {self.manifest.name!r}; "
+                f"record {self.key}: {field}.name: {name!r} is not a category of {self.manifest.name!r}; "
                 "list it in the manifest or convert the data set again"
             )
-        return Region(name, self._mask(value.get("mask"), f"{place}.mask"))
+        return Region(name, self._mask(value.get("mask"), f"{field}.mask"))
 
-    def _phrase(self, value: Any, place: str) -> Phrase:  # noqa: ANN401
-        text = self._words(self._text(value, "text", place), f"{place}.text")
-        return Phrase(text, self._masks(value.get("masks", []), f"{place}.masks"), self._kind(value, place))
+    def _phrase(self, value: Any, field: str) -> Phrase:  # noqa: ANN401
+        text = self._words(self._text(value, "text", field), f"{field}.text")
+        kind = self._as(str, value.get("kind", ""), f"{field}.kind")
+        return Phrase(text, self._masks(value.get("masks", []), f"{field}.masks"), kind)
 
-    def _question(self, value: Any, place: str) -> Question:  # noqa: ANN401
-        text = self._words(self._text(value, "text", place), f"{place}.text")
-        answer = self._as(str, value.get("answer", ""), f"{place}.answer")
-        coded = value.get("masks")
-        masks = None if coded is None else self._masks(coded, f"{place}.masks")
-        return Question(text, answer, masks, self._kind(value, place))
+    def _question(self, value: Any, field: str) -> Question:  # noqa: ANN401
+        text = self._words(self._text(value, "text", field), f"{field}.text")
+        answer = self._as(str, value.get("answer", ""), f"{field}.answer")
+        encoded = value.get("masks")
+        masks = None if encoded is None else self._masks(encoded, f"{field}.masks")
+        return Question(text, answer, masks, self._as(str, value.get("kind", ""), f"{field}.kind"))
 
-    def _turn(self, value: Any, place: str) -> Turn:  # noqa: ANN401
-        return Turn(self._text(value, "question", place), self._text(value, "answer", place))
+    def _turn(self, value: Any, field: str) -> Turn:  # noqa: ANN401
+        return Turn(self._text(value, "question", field), self._text(value, "answer", field))
 
-    def _kind(self, value: dict[str, Any], place: str) -> str:
-        return self._as(str, value.get("kind", ""), f"{place}.kind")
+    def _text(self, value: Any, name: str, field: str) -> str:  # noqa: ANN401
+        return self._as(str, self._as(dict, value, field).get(name), f"{field}.{name}")
 
-    def _text(self, value: Any, field: str, place: str) -> str:  # noqa: ANN401
-        return self._as(str, self._as(dict, value, place).get(field), f"{place}.{field}")
-
-    def _words(self, value: Any, place: str) -> str:  # noqa: ANN401
-        if not self._as(str, value, place).strip():
-            raise self._fault(place, "a text that is not empty", value)
+    def _words(self, value: Any, field: str) -> str:  # noqa: ANN401
+        if not self._as(str, value, field).strip():
+            raise self._error(field, "a text that is not empty", value)
         return str(value)
 
-    def _masks(self, value: Any, place: str) -> tuple[Mask, ...]:  # noqa: ANN401
-        coded = self._as(list, value, place)
-        return tuple(self._mask(code, f"{place}[{rank}]") for rank, code in enumerate(coded))
+    def _masks(self, value: Any, field: str) -> tuple[Mask, ...]:  # noqa: ANN401
+        encoded = self._as(list, value, field)
+        return tuple(self._mask(mask, f"{field}[{rank}]") for rank, mask in enumerate(encoded))
 
-    def _optional_mask(self, value: Any, place: str) -> Mask | None:  # noqa: ANN401
-        return None if value is None else self._mask(value, place)
-
-    def _mask(self, value: Any, place: str) -> Mask:  # noqa: ANN401
+    def _mask(self, value: Any, field: str) -> Mask:  # noqa: ANN401
         try:
             return RLEMask.from_json(value, self.size)
-        except Exception as error:  # pycocotools reports bad codings with bare exceptions
-            raise RecordError(f"record {self.key}: {place}: {str(error).removeprefix('mask: ')}") from error
+        except Exception as error:  # pycocotools raises bare exceptions for invalid masks
+            raise RecordError(f"record {self.key}: {field}: {str(error).removeprefix('mask: ')}") from error
 
     def _each(self, field: str, read: Callable[[Any, str], T]) -> tuple[T, ...]:
         values = self._as(list, self.fields.get(field, []), field)
         return tuple(read(value, f"{field}[{rank}]") for rank, value in enumerate(values))
 
-    def _as(self, kind: type[T], value: Any, place: str) -> T:  # noqa: ANN401
+    def _as(self, kind: type[T], value: Any, field: str) -> T:  # noqa: ANN401
         if not isinstance(value, kind):
-            raise self._fault(place, _KINDS[kind], value)
+            raise self._error(field, _KINDS[kind], value)
         return value
 
-    def _fault(self, place: str, expected: str, value: Any) -> RecordError:  # noqa: ANN401
-        return RecordError(f"record {self.key}: {place}: expected {expected}, got {str(value)[:80]!r}")
+    def _error(self, field: str, expected: str, value: Any) -> RecordError:  # noqa: ANN401
+        return RecordError(f"record {self.key}: {field}: expected {expected}, got {str(value)[:80]!r}")

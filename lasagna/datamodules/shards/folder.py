@@ -1,4 +1,4 @@
-"""A shard, and where shards are read from."""
+"""A shard, and the folder that shards are read from."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Shard:
 
     Args:
         file: Its name within the folder.
-        records: How many records it holds.
-        bytes: Its size.
-        sha256: Its checksum, hexadecimal.
+        records: Number of records.
+        bytes: Size of the file.
+        sha256: Checksum of the file, hexadecimal.
     """
 
     file: str
@@ -29,21 +29,24 @@ class Shard:
 
 
 class ShardFolder(ABC):
-    """A folder of shards to read from; its text is what users call it."""
+    """A folder of shards to read from; ``str()`` gives its path or address as the user wrote it."""
 
-    way_out: str
-    """What to do about a shard that cannot be read or is not what was written."""
+    remedy: str
+    """What to do about a shard that cannot be read or differs from what was written."""
 
     @abstractmethod
-    def place(self, file: str) -> str:
-        """Return where a file is, for messages."""
+    def location(self, file: str) -> str:
+        """Return the path or address of a file, for messages."""
 
     @abstractmethod
     def manifest(self, file: str) -> bytes:
         """Return the content of a manifest.
 
+        Args:
+            file: Name of the manifest.
+
         Raises:
-            ShardError: If it is not there or cannot be read.
+            ShardError: If it is missing or cannot be read.
         """
 
     @abstractmethod
@@ -51,12 +54,12 @@ class ShardFolder(ABC):
         """Open a shard for reading.
 
         Raises:
-            OSError: If it cannot be read; also when reading from it.
+            OSError: If it cannot be read, now or later.
         """
 
     @abstractmethod
-    def size_faults(self, shards: Sequence[Shard]) -> list[str]:
-        """Say which shards are missing or of another size, as far as that can be told without reading them."""
+    def size_errors(self, shards: Sequence[Shard]) -> list[str]:
+        """Return an error for each shard that is missing or has another size, as far as sizes are known unread."""
 
 
 @dataclass(frozen=True)
@@ -64,33 +67,36 @@ class LocalFolder(ShardFolder):
     """A folder on disk.
 
     Args:
-        path: Where it is.
+        path: Its path.
     """
 
     path: Path
 
-    way_out = "copy or write the data again"
+    remedy = "copy or write the data again"
 
     def __str__(self) -> str:
         """Return the path."""
         return str(self.path)
 
-    def place(self, file: str) -> str:
+    def location(self, file: str) -> str:
         """Return the path of a file."""
         return str(self.path / file)
 
     def manifest(self, file: str) -> bytes:
         """Return the content of a manifest.
 
+        Args:
+            file: Name of the manifest.
+
         Raises:
-            ShardError: If it is not there.
+            ShardError: If it is missing.
         """
         path = self.path / file
         if not path.is_file():
             state = "has no" if self.path.is_dir() else "does not exist, so there is no"
             raise ShardError(
-                f"{self.path}: the folder {state} {file}; shards without it were not written to the end. Write them "
-                f"again (`python train.py` writes the scenes, `lasagna convert` a data set), or correct the path"
+                f"{self.path}: the folder {state} {file}; without it the shards are incomplete. Write them again "
+                f"(`python train.py` writes the scenes, `lasagna convert` a data set), or correct the path"
             )
         return path.read_bytes()
 
@@ -102,27 +108,27 @@ class LocalFolder(ShardFolder):
         """
         return (self.path / shard.file).open("rb")
 
-    def size_faults(self, shards: Sequence[Shard]) -> list[str]:
-        """Say which shards are missing, empty, truncated or longer than they were."""
-        return [fault for shard in shards if (fault := self._size_fault(shard))]
+    def size_errors(self, shards: Sequence[Shard]) -> list[str]:
+        """Return an error for each shard that is missing, empty, truncated or too long."""
+        return [error for shard in shards if (error := self._size_error(shard))]
 
-    def _size_fault(self, shard: Shard) -> str:
+    def _size_error(self, shard: Shard) -> str:
         path = self.path / shard.file
         if not path.is_file():
-            return f"{path}: the shard is missing; {self.way_out}"
-        return size_fault(str(path), shard, path.stat().st_size, self.way_out)
+            return f"{path}: the shard is missing; {self.remedy}"
+        return size_error(str(path), shard, path.stat().st_size, self.remedy)
 
 
-def size_fault(place: str, shard: Shard, size: int, way_out: str) -> str:
-    """Say what is wrong with a shard's size; empty if nothing is.
+def size_error(location: str, shard: Shard, size: int, remedy: str) -> str:
+    """Return what is wrong with the size of a shard; empty if nothing is.
 
     Args:
-        place: Where the shard is.
-        shard: What was written.
-        size: Bytes that are there.
-        way_out: What to do about it.
+        location: Path or address of the shard.
+        shard: The shard as it was written.
+        size: Its size now, in bytes.
+        remedy: What to do about it.
     """
     if size == shard.bytes:
         return ""
     state = "empty" if size == 0 else "truncated" if size < shard.bytes else "not what was written"
-    return f"{place}: the shard is {state} ({size} of {shard.bytes} bytes); {way_out}"
+    return f"{location}: the shard is {state} ({size} of {shard.bytes} bytes); {remedy}"

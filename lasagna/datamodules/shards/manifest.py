@@ -1,15 +1,15 @@
-"""Shards and the manifest beside them.
+"""A set of shards, and the manifest that describes it.
 
-``manifest.json`` holds the fields of ``lasagna.core.record.Manifest`` (the keys of ``labels`` as strings), and besides:
+``manifest.json`` holds the fields of ``lasagna.core.record.Manifest`` (the keys of ``labels`` as strings) and also:
 
 - ``format``: version of the layout, 1;
 - ``records``: number of records in all shards;
-- ``shards``: one object a shard with ``file``, ``records``, ``bytes`` and ``sha256``, in order;
-- ``settings``: what the writer was asked for, so that it knows whether to write again;
-- ``tally``: how many items were looked at, how many annotations of each kind were written, and what was left out why.
+- ``shards``: one object per shard with ``file``, ``records``, ``bytes`` and ``sha256``, in order;
+- ``settings``: the writer's settings, which tell whether to write again;
+- ``tally``: number of items examined, number of annotations of each kind written, and what was left out and why.
 
-It is written last: a folder without it was not written to the end. Until then ``unfinished.json`` lists, in the same
-form, the shards that are whole already, and in ``reads`` what they were made from.
+The manifest is written last: a folder without one is incomplete. Until then ``unfinished.json`` lists the complete
+shards in the same form, and under ``reads`` what they were made from.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ class ShardSet:
     """All shards of a folder.
 
     Args:
-        folder: Where they are.
-        manifest: What holds for all records.
+        folder: The folder.
+        manifest: Description of the data set.
         shards: The shards in order.
-        settings: What the writer was asked for.
-        tally: What was written and what was left out.
-        reads: What an unfinished write reads, so that it does not go on with something else.
+        settings: The writer's settings.
+        tally: Counts of what was written and what was left out.
+        reads: Inputs of an unfinished write, so that it is not continued from other inputs.
     """
 
     folder: ShardFolder
@@ -59,116 +59,122 @@ class ShardSet:
         """Number of records in all shards."""
         return sum(shard.records for shard in self.shards)
 
-    def faults(self) -> list[str]:
-        """Say what is wrong with the files as far as their sizes tell; cheap."""
+    def errors(self) -> list[str]:
+        """Return what is wrong with the files, judged by their sizes only; cheap."""
         if not self.records:
             return [f"{self.folder}: the manifest lists no records; write the shards again"]
-        return self.folder.size_faults(self.shards)
+        return self.folder.size_errors(self.shards)
 
     def check(self) -> None:
-        """Check that all shards are there in their full size.
+        """Check that all shards exist with their full size.
 
         Raises:
             ShardError: If a shard is missing, empty or truncated, or there are no records; names all of them.
         """
-        _raise_together(self.faults())
+        _raise_all(self.errors())
 
     def verify(self) -> None:
-        """Check the sizes and the checksums of all shards; reads everything.
+        """Check the sizes and checksums of all shards; reads every byte.
 
         Raises:
-            ShardError: If a shard is missing or not what was written; names all of them.
+            ShardError: If a shard is missing or differs from what was written; names all of them.
         """
-        _raise_together([fault for shard in self.shards if (fault := self.fault(shard))] or self.faults())
+        _raise_all([error for shard in self.shards if (error := self.shard_error(shard))] or self.errors())
 
-    def fault(self, shard: Shard) -> str:
-        """Say what is wrong with a shard, reading all of it; empty if nothing is."""
-        return "".join(self.folder.size_faults([shard])) or self._checksum_fault(shard)
-
-    def unreadable(self, shard: Shard, error: Exception) -> str:
-        """Say that a shard cannot be read, why and what to do."""
-        return f"{self.folder.place(shard.file)}: the shard cannot be read ({_reason(error)}); {self.folder.way_out}"
-
-    def _checksum_fault(self, shard: Shard) -> str:
+    def shard_error(self, shard: Shard) -> str:
+        """Return what is wrong with a shard, after reading all of it; empty if nothing is."""
+        if size_error := "".join(self.folder.size_errors([shard])):
+            return size_error
         try:
             with self.folder.open(shard) as file:
-                found = _sha256(file)
+                digest = sha256()
+                while block := file.read(1 << 20):
+                    digest.update(block)
         except OSError as error:
             return self.unreadable(shard, error)
+        found = digest.hexdigest()
+        if found == shard.sha256:
+            return ""
         expected = f"expected sha256 {shard.sha256[:12]}..., found {found[:12]}..."
-        place = self.folder.place(shard.file)
-        return "" if found == shard.sha256 else f"{place}: {expected}; {self.folder.way_out}"
+        return f"{self.folder.location(shard.file)}: {expected}; {self.folder.remedy}"
+
+    def unreadable(self, shard: Shard, error: Exception) -> str:
+        """Return the message for a shard that cannot be read: which one, why and what to do."""
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return f"{self.folder.location(shard.file)}: the shard cannot be read ({reason}); {self.folder.remedy}"
 
 
 def shard_file(number: int) -> str:
-    """Return the name of a shard by its place."""
+    """Return the file name of a shard by its number."""
     return f"{number:06d}.tar"
 
 
 def part_of(path: Path) -> Path:
-    """Return where a file is written before it is whole."""
+    """Return the path under which a file is written until it is complete."""
     return path.with_name(f"{path.name}.part")
 
 
 def written_files(folder: Path) -> set[Path]:
-    """Return all files in a folder that are a writer's of shards, also what one leaves that was stopped."""
+    """Return all files in a folder that a shard writer wrote, including what an interrupted one left behind."""
     names = (_SHARDS, MANIFEST_FILE, UNFINISHED_FILE)
     return {path for name in names for pattern in (name, f"{name}.part") for path in folder.glob(pattern)}
 
 
-def manifest_faults(manifest: Manifest) -> list[str]:
-    """Say which names of a manifest do not fit together."""
-    known = Counter(map(normalise, manifest.categories))
-    doubled = [name for name, count in known.items() if count > 1]
-    strange = {value: name for value, name in manifest.labels.items() if normalise(name) not in known}
-    listed = ", ".join(f"{name!r} (value {value})" for value, name in sorted(strange.items()))
-    twice = f"categories name {', '.join(map(repr, doubled))} more than once; name each once, whatever its case"
-    lost = f"labels name {listed}, not among the categories; add them there, or list the values as void instead"
-    return [twice] * bool(doubled) + [lost] * bool(strange)
+def manifest_errors(manifest: Manifest) -> list[str]:
+    """Return the contradictions between the names of a manifest."""
+    counts = Counter(map(normalise, manifest.categories))
+    errors = []
+    if repeated := [name for name, count in counts.items() if count > 1]:
+        names = ", ".join(map(repr, repeated))
+        errors.append(f"categories name {names} more than once; name each once, whatever its case")
+    if unknown := {value: name for value, name in manifest.labels.items() if normalise(name) not in counts}:
+        names = ", ".join(f"{name!r} (value {value})" for value, name in sorted(unknown.items()))
+        errors.append(f"labels name {names}, not among the categories; add them there, or list the values as void")
+    return errors
 
 
 def read_manifest(folder: Path, file: str = MANIFEST_FILE) -> ShardSet:
     """Read the manifest of a folder of shards on disk.
 
     Args:
-        folder: Where the shards are.
+        folder: The folder.
         file: Name of the manifest within the folder.
 
     Raises:
-        ShardError: If there is no manifest, it is not one of this package's, or its names do not fit together.
+        ShardError: If the manifest is missing, is not one of this package's, or contradicts itself.
     """
     return read_shard_set(LocalFolder(folder), file)
 
 
 def read_shard_set(folder: ShardFolder, file: str = MANIFEST_FILE) -> ShardSet:
-    """Read the manifest of a folder of shards, wherever it is.
+    """Read the manifest of a folder of shards, on disk or remote.
 
     Args:
         folder: The folder.
         file: Name of the manifest within the folder.
 
     Raises:
-        ShardError: If there is no manifest, it is not one of this package's, or its names do not fit together.
+        ShardError: If the manifest is missing, is not one of this package's, or contradicts itself.
     """
-    content, place = folder.manifest(file), folder.place(file)
+    content, location = folder.manifest(file), folder.location(file)
     try:
         shard_set = _from_json(json.loads(content.decode("utf-8")), folder)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ShardError(f"{place}: not a manifest of this version ({error!r}); write the shards again") from error
-    _raise_together([f"{place}: {fault}" for fault in manifest_faults(shard_set.manifest)])
+        raise ShardError(f"{location}: not a manifest of this version ({error!r}); write the shards again") from error
+    _raise_all([f"{location}: {error}" for error in manifest_errors(shard_set.manifest)])
     return shard_set
 
 
 def write_manifest(shard_set: ShardSet, folder: Path, file: str = MANIFEST_FILE) -> None:
-    """Write the manifest of shards on disk, whole or not at all.
+    """Write the manifest of shards on disk, atomically.
 
     Args:
-        shard_set: The shards and what holds for their records.
+        shard_set: The shards and the description of their records.
         folder: Their folder.
         file: Name of the manifest within the folder.
 
     Raises:
-        ShardError: If it cannot be written, e.g. since the disk is full.
+        ShardError: If it cannot be written, e.g. because the disk is full.
     """
     path = folder / file
     part = part_of(path)
@@ -179,7 +185,7 @@ def write_manifest(shard_set: ShardSet, folder: Path, file: str = MANIFEST_FILE)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise ShardError(
-            f"{path}: the manifest could not be written ({error}); make room and run the same again"
+            f"{path}: the manifest could not be written ({error}); make room and run the same command again"
         ) from error
 
 
@@ -199,44 +205,26 @@ def _to_json(shard_set: ShardSet) -> dict[str, Any]:
 def _from_json(data: dict[str, Any], folder: ShardFolder) -> ShardSet:
     if data["format"] != FORMAT:
         raise ValueError(f"format {data['format']!r}, expected {FORMAT}")
+    if data["unannotated"] not in ("absent", "unknown"):
+        raise ValueError(f"unannotated: expected 'absent' or 'unknown', got {data['unannotated']!r}")
     manifest = Manifest(
         name=str(data["name"]),
         categories=tuple(map(str, data["categories"])),
         labels={int(value): str(name) for value, name in data["labels"].items()},
         void=tuple(map(int, data["void"])),
-        unannotated=_choice(data["unannotated"]),
+        unannotated=data["unannotated"],
         origin=str(data["origin"]),
         licence=str(data["licence"]),
         background=tuple(map(int, data.get("background", ()))),
         aliases={str(name): tuple(map(str, others)) for name, others in data.get("aliases", {}).items()},
     )
     shards = tuple(Shard(**shard) for shard in data["shards"])
-    outside = [shard.file for shard in shards if Path(shard.file).name != shard.file]
-    if outside:
+    if outside := [shard.file for shard in shards if Path(shard.file).name != shard.file]:
         raise ValueError(f"shards outside of the folder: {outside}")
     tally = WriteStats.from_json(data["tally"]) if "tally" in data else WriteStats()
     return ShardSet(folder, manifest, shards, data.get("settings", {}), tally, data.get("reads", {}))
 
 
-def _choice(value: str) -> Any:  # noqa: ANN401
-    if value not in ("absent", "unknown"):
-        raise ValueError(f"unannotated: expected 'absent' or 'unknown', got {value!r}")
-    return value
-
-
-def _sha256(file: Any) -> str:  # noqa: ANN401
-    digest = sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
-
-
-def _reason(error: Exception) -> str:
-    # webdataset adds streams to what a fault says
-    said = getattr(error, "strerror", None) or (error.args[0] if error.args else "")
-    return str(said).partition(" @ <")[0] or type(error).__name__
-
-
-def _raise_together(faults: list[str]) -> None:
-    if faults:
-        raise ShardError("\n".join(faults))
+def _raise_all(errors: list[str]) -> None:
+    if errors:
+        raise ShardError("\n".join(errors))

@@ -1,18 +1,13 @@
-"""Reading the samples of shards through webdataset, undecoded."""
+"""Reading the undecoded samples of shards, and splitting them between processes."""
 
 from __future__ import annotations
 
+import re
+import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from random import Random
-from tarfile import TarError
 from typing import Any, BinaryIO, TypeVar
-
-import numpy as np
-import torch
-import webdataset
-from webdataset.utils import pytorch_worker_info
 
 from lasagna.datamodules.shards.folder import Shard
 from lasagna.datamodules.shards.manifest import ShardSet
@@ -20,21 +15,32 @@ from lasagna.errors import ShardError
 
 T = TypeVar("T")
 
+BLOCK = 1 << 16
+
+RawSample = dict[str, Any]
+"""A sample as in webdataset: ``__key__``, ``__url__`` and files by extension."""
+
+_NAME = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)")
+"""Key and extension of a file; the key ends at the first dot behind the last slash."""
+
+_META = re.compile(r"__[^/]*__($|/)")
+"""Start of the names of files that belong to no sample."""
+
 
 @dataclass(frozen=True)
 class ShardSplit:
-    """One of several equal parts.
+    """One of several equal parts of some shards.
 
     Args:
-        part: Which part it is, counted from 0.
-        parts: How many parts there are.
+        part: Number of the part, from 0.
+        parts: Number of parts.
     """
 
     part: int = 0
     parts: int = 1
 
     def by_shard(self, shards: Sequence[Shard]) -> bool:
-        """Whether there are enough shards to split them; fewer are read by everybody, each taking some records."""
+        """Return whether each part gets shards of its own; with fewer shards than parts, all read every shard."""
         return len(shards) >= self.parts
 
     def shards(self, shards: Sequence[Shard]) -> Sequence[Shard]:
@@ -42,56 +48,30 @@ class ShardSplit:
         return shards[self.part :: self.parts] if self.by_shard(shards) else shards
 
     def records(self, records: Iterable[T], shards: Sequence[Shard]) -> Iterator[T]:
-        """Return the records to take of those that were read."""
+        """Return those records of the shards read that belong to this part."""
         return iter(records) if self.by_shard(shards) else islice(records, self.part, None, self.parts)
 
     def count(self, shards: Sequence[Shard]) -> int:
-        """Return how many records belong to this part in one pass over the shards in this order."""
+        """Return the number of records of this part in one pass over the shards in this order."""
         if self.by_shard(shards):
             return sum(shard.records for shard in self.shards(shards))
         return len(range(self.part, sum(shard.records for shard in shards), self.parts))
 
 
-def node() -> tuple[int, int]:
-    """Return the rank of this process and how many there are, as webdataset finds them."""
-    rank, world_size, _, _ = pytorch_worker_info()
-    return rank, world_size
-
-
-def gathered(counts: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
-    """Return the sums of counts by source over all processes, which must call this together."""
-    if node()[1] == 1:
-        return counts
-    parts: list[dict[str, dict[str, int]]] = [{} for _ in range(node()[1])]
-    torch.distributed.all_gather_object(parts, counts)
-    return {
-        source: {name: sum(part[source][name] for part in parts) for name in count} for source, count in counts.items()
-    }
-
-
-def worker() -> int:
-    """Return which worker of the data loader this process is; 0 where there are none."""
-    return int(pytorch_worker_info()[2])
-
-
-BLOCK = 1 << 16
-
-RawSample = dict[str, Any]
-
-
 def read_share(shard_set: ShardSet, shards: Sequence[Shard], share: ShardSplit) -> Iterator[RawSample]:
-    """Read a part of the samples of some shards, in order.
+    """Read one part of the samples of some shards, in order.
 
     Args:
-        shard_set: Where the shards are.
+        shard_set: The set that the shards belong to.
         shards: The shards in the order to read them, the same for all parts.
         share: The part to read.
 
-    Yields:
-        Samples as webdataset has them: files by extension, ``__key__`` and ``__url__``.
+    Returns:
+        The samples.
 
     Raises:
-        ShardError: If a shard is missing, broken or holds another number of records than its manifest says.
+        ShardError: While reading, if a shard is missing, broken or holds another number of records than its manifest
+            states.
     """
     samples = (sample for shard in share.shards(shards) for sample in read_shard(shard_set, shard))
     return share.records(samples, shards)
@@ -100,40 +80,51 @@ def read_share(shard_set: ShardSet, shards: Sequence[Shard], share: ShardSplit) 
 def read_shard(shard_set: ShardSet, shard: Shard) -> Iterator[RawSample]:
     """Read the samples of one shard.
 
+    Args:
+        shard_set: The set that the shard belongs to.
+        shard: The shard.
+
+    Yields:
+        The samples in order.
+
     Raises:
-        ShardError: If it is missing, broken or holds another number of records than its manifest says.
+        ShardError: If it is missing, broken or holds another number of records than its manifest states.
     """
-    place, found = shard_set.folder.place(shard.file), 0
+    location, found = shard_set.folder.location(shard.file), 0
     try:
         with shard_set.folder.open(shard) as stream:
-            files = webdataset.tariterators.tar_file_expander([{"url": place, "stream": stream}])
-            for sample in webdataset.tariterators.group_by_keys(files):
+            for sample in _samples(stream, location):
                 found += 1
                 yield sample
-            _read_to_end(stream)
-    except (OSError, TarError, EOFError, ValueError) as error:
+            # the zeros after the last record are part of the checksum of a remote shard
+            while stream.read(BLOCK):
+                pass
+    except (OSError, tarfile.TarError, EOFError, ValueError) as error:
         raise ShardError(shard_set.unreadable(shard, error)) from error
     if found != shard.records:
         raise ShardError(
-            f"{place}: the shard holds {found} records, its manifest says {shard.records}; {shard_set.folder.way_out}"
+            f"{location}: the shard holds {found} records, its manifest says {shard.records}; {shard_set.folder.remedy}"
         )
 
 
-def shuffled(samples: Iterator[RawSample], buffer: int, rng: np.random.Generator) -> Iterator[RawSample]:
-    """Shuffle samples through a buffer.
-
-    Args:
-        samples: The samples.
-        buffer: How many samples are held at a time; 1 or less leaves the order.
-        rng: Where the order comes from.
-    """
-    if buffer <= 1:
-        return samples
-    order = Random(int(rng.integers(1 << 62)))
-    return iter(webdataset.filters.shuffle(bufsize=buffer, initial=buffer, rng=order)(samples))
-
-
-def _read_to_end(stream: BinaryIO) -> None:
-    # what comes after the last record is nothing but zeros, and a part of what a checksum is made of
-    while stream.read(BLOCK):
-        pass
+def _samples(stream: BinaryIO, location: str) -> Iterator[RawSample]:
+    """Group the files of a tar into samples by webdataset's rules; the library itself would import PyTorch."""
+    sample: RawSample = {}
+    with tarfile.open(fileobj=stream, mode="r|*") as tar:
+        for member in tar:
+            name = _NAME.fullmatch(member.name)
+            if name is None or not member.isreg() or _META.match(member.name):
+                continue
+            key, extension = name[1], name[2].lower()
+            if sample and sample["__key__"] != key:
+                yield sample
+                sample = {}
+            if extension in sample:
+                raise ValueError(f"its file {member.name!r} occurs twice")
+            content = tar.extractfile(member)
+            assert content is not None, "regular files have content"
+            sample = sample or {"__key__": key, "__url__": location}
+            sample[extension] = content.read()
+            tar.members = []  # type: ignore[attr-defined]  # drops the headers read so far, which would accumulate
+    if sample:
+        yield sample

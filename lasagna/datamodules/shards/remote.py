@@ -1,4 +1,4 @@
-"""Folders of shards that are elsewhere: behind an address or a command, and perhaps kept in a cache."""
+"""Remote folders of shards, read through a URL or a command and optionally cached, and how addresses name them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,13 @@ from shutil import copyfileobj
 from typing import Any, BinaryIO, cast
 from uuid import uuid4
 
-from lasagna.datamodules.shards.folder import LocalFolder, Shard, ShardFolder, size_fault
-from lasagna.datamodules.shards.transport import (
-    HttpTransport,
-    PipeTransport,
-    RemoteOptions,
-    RetryingStream,
-    S3Transport,
-    Transport,
-    cause,
-    persistently,
-)
+from lasagna.datamodules.shards.command import PipeTransport, S3Transport
+from lasagna.datamodules.shards.folder import LocalFolder, Shard, ShardFolder, size_error
+from lasagna.datamodules.shards.http import HttpTransport
+from lasagna.datamodules.shards.transport import RemoteOptions, RetryingStream, Transport, describe, retry
 from lasagna.errors import ConfigError, ShardError
 
-ASKED_AT_ONCE = 8
+CONCURRENT_REQUESTS = 8
 BLOCK = 1 << 18
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -33,31 +26,34 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 @dataclass(frozen=True)
 class RemoteFolder(ShardFolder):
-    """A folder of shards that is elsewhere; what breaks off is tried again and goes on where it stopped.
+    """A remote folder of shards; interrupted transfers are retried and resume where they stopped.
 
     Args:
-        transport: How its files can be had.
-        options: How patiently.
+        transport: How to reach its files.
+        options: Number of retries, waits and timeout.
     """
 
     transport: Transport
     options: RemoteOptions
 
-    way_out = "check the address and the connection, raise `remote.retries`, or copy the shards to a folder on disk"
+    remedy = "check the address and the connection, raise `remote.retries`, or copy the shards to a folder on disk"
 
     def __str__(self) -> str:
         """Return the address."""
         return str(self.transport)
 
-    def place(self, file: str) -> str:
+    def location(self, file: str) -> str:
         """Return the address of a file."""
-        return self.transport.place(file)
+        return self.transport.location(file)
 
     def manifest(self, file: str) -> bytes:
         """Return the content of a manifest.
 
+        Args:
+            file: Name of the manifest.
+
         Raises:
-            ShardError: If it cannot be had.
+            ShardError: If it cannot be read.
         """
 
         def read() -> bytes:
@@ -65,75 +61,78 @@ class RemoteFolder(ShardFolder):
                 return stream.read()
 
         try:
-            return persistently(read, self.place(file), self.options)
+            return retry(read, self.location(file), self.options)
         except OSError as error:
             raise ShardError(
-                f"{self.place(file)}: the manifest cannot be read ({cause(error)}); {self.way_out}"
+                f"{self.location(file)}: the manifest cannot be read ({describe(error)}); {self.remedy}"
             ) from error
 
     def open(self, shard: Shard) -> BinaryIO:
         """Open a shard for reading.
 
         Raises:
-            OSError: When reading, if the shard cannot be had or is not what was written.
+            OSError: While reading, if the shard cannot be read or differs from what was written.
         """
         if not _NAME.fullmatch(shard.file):
-            raise OSError(f"its name {shard.file!r} has other letters than a-z, 0-9, _, - and .")
+            raise OSError(f"its name {shard.file!r} has other characters than a-z, 0-9, _, - and .")
         return cast(BinaryIO, BufferedReader(RetryingStream(self.transport, shard, self.options), BLOCK))
 
-    def size_faults(self, shards: Sequence[Shard]) -> list[str]:
-        """Say which shards are missing or of another size, where sizes can be asked for; several at once."""
-        with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
-            return [fault for fault in pool.map(self._size_fault, shards) if fault]
+    def size_errors(self, shards: Sequence[Shard]) -> list[str]:
+        """Return an error for each shard that is missing or has another size, if the transport reports sizes."""
+        with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
+            return [error for error in pool.map(self._size_error, shards) if error]
 
-    def _size_fault(self, shard: Shard) -> str:
-        place = self.place(shard.file)
+    def _size_error(self, shard: Shard) -> str:
+        location = self.location(shard.file)
         try:
-            size = persistently(lambda: self.transport.size(shard.file, self.options.timeout), place, self.options)
+            size = retry(lambda: self.transport.size(shard.file, self.options.timeout), location, self.options)
         except OSError as error:
-            return f"{place}: the shard cannot be read ({cause(error)}); {self.way_out}"
-        return "" if size is None else size_fault(place, shard, size, self.way_out)
+            return f"{location}: the shard cannot be read ({describe(error)}); {self.remedy}"
+        return "" if size is None else size_error(location, shard, size, self.remedy)
 
 
 @dataclass(frozen=True)
 class CachedFolder(ShardFolder):
-    """A folder of shards of which a folder on disk keeps those that were asked for, by their checksums.
+    """A remote folder whose shards are kept on disk once they were read, named by their checksums.
 
     Args:
-        folder: The folder of shards.
+        folder: The remote folder.
         cache: The folder on disk.
     """
 
     folder: RemoteFolder
     cache: Path
 
-    way_out = RemoteFolder.way_out
+    remedy = RemoteFolder.remedy
 
     def __str__(self) -> str:
         """Return the address."""
         return str(self.folder)
 
-    def place(self, file: str) -> str:
+    def location(self, file: str) -> str:
         """Return the address of a file."""
-        return self.folder.place(file)
+        return self.folder.location(file)
 
     def manifest(self, file: str) -> bytes:
-        """Return the content of a manifest, which is not kept.
+        """Return the content of a manifest, which is not cached.
+
+        Args:
+            file: Name of the manifest.
 
         Raises:
-            ShardError: If it cannot be had.
+            ShardError: If it cannot be read.
         """
         return self.folder.manifest(file)
 
     def open(self, shard: Shard) -> BinaryIO:
-        """Open a shard for reading, after fetching it if it is not there yet.
+        """Open a shard for reading; fetch it first if it is not cached yet.
 
         Raises:
-            OSError: If the shard cannot be had or is not what was written.
+            OSError: If the shard cannot be read or differs from what was written.
         """
         path = self._path(shard)
-        if not self._has(shard):
-            # several workers may fetch the same shard
+        if not self._is_cached(shard):
+            # several workers may fetch the same shard at the same time
             part = path.with_name(f"{path.name}.{uuid4().hex}.part")
             self.cache.mkdir(parents=True, exist_ok=True)
             try:
@@ -144,14 +143,14 @@ class CachedFolder(ShardFolder):
                 part.unlink(missing_ok=True)
         return path.open("rb")
 
-    def size_faults(self, shards: Sequence[Shard]) -> list[str]:
-        """Say which shards that are not kept are missing or of another size, where sizes can be asked for."""
-        return self.folder.size_faults([shard for shard in shards if not self._has(shard)])
+    def size_errors(self, shards: Sequence[Shard]) -> list[str]:
+        """Return an error for each uncached shard that is missing or has another size, if sizes are reported."""
+        return self.folder.size_errors([shard for shard in shards if not self._is_cached(shard)])
 
     def _path(self, shard: Shard) -> Path:
         return self.cache / f"{shard.sha256}.tar"
 
-    def _has(self, shard: Shard) -> bool:
+    def _is_cached(self, shard: Shard) -> bool:
         path = self._path(shard)
         return path.is_file() and path.stat().st_size == shard.bytes
 
@@ -167,14 +166,14 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 def open_folder(address: str, options: RemoteOptions | None = None) -> ShardFolder:
-    """Return the folder of shards behind an address; nothing is read yet.
+    """Return the folder of shards at an address, without reading anything.
 
     Args:
         address: A path, a URL (``http://``, ``https://``, ``s3://``) or ``pipe:`` with a command.
-        options: How patiently remote ones are read; None for the defaults.
+        options: Retries, timeout and cache of a remote folder; None for the defaults.
 
     Raises:
-        ConfigError: If nothing is known about such addresses.
+        ConfigError: If the address has an unknown scheme, or a pipe has no command.
     """
     transport = _transport(address)
     if transport is None:
@@ -185,29 +184,29 @@ def open_folder(address: str, options: RemoteOptions | None = None) -> ShardFold
 
 
 def is_remote(address: str) -> bool:
-    """Say whether an address is no path.
+    """Return whether an address is remote, rather than a path.
 
     Raises:
-        ConfigError: If nothing is known about such addresses.
+        ConfigError: If the address has an unknown scheme, or a pipe has no command.
     """
     return _transport(address) is not None
 
 
 def refuse_commands(config: Any, origin: str, option: str) -> None:  # noqa: ANN401
-    """Refuse data that would run a command of the shell which the user has not named, such as that of a checkpoint.
+    """Refuse data that would run a shell command which the user did not type, such as one stored in a checkpoint.
 
     Args:
-        config: Plain data: the part ``data`` of a config.
+        config: The part ``data`` of a config, as plain data.
         origin: Where it comes from, for the message.
-        option: How the user names the data instead.
+        option: The option with which the user can name the data instead.
 
     Raises:
-        ConfigError: If there is such an address.
+        ConfigError: If the config holds such an address.
     """
     if command := next(_commands(config), None):
         raise ConfigError(
             f"data: {origin} names shards that are read by the command {command!r}, which is not run unless you name "
-            f"it yourself; give {option} with a config that does"
+            f"it yourself; pass {option} with a config that does"
         )
 
 
@@ -231,7 +230,7 @@ def _transport(address: str) -> Transport | None:
         return None
     if scheme[0].lower() not in _TRANSPORTS:
         raise ConfigError(
-            f"shards: nothing is known about {scheme[0]!r} of {address!r}; give a folder, an address that begins with "
-            f"{', '.join(_TRANSPORTS)}, or 'pipe:COMMAND' with a command that writes {{file}} to its output"
+            f"shards: unknown scheme {scheme[0]!r} in {address!r}; give a folder, an address that starts with "
+            f"{', '.join(_TRANSPORTS)}, or 'pipe:COMMAND' with a command that writes {{file}} to its standard output"
         )
     return _TRANSPORTS[scheme[0].lower()](address)

@@ -1,4 +1,4 @@
-"""What comes of one item of a data set, and the tally of a whole write."""
+"""What becomes of a data set's items when they are written, what is counted, and fingerprints of their inputs."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any
 from lasagna.core.record import Record
 
 EXAMPLES = 3
-"""How many examples of a reason for leaving things out are kept."""
+"""How many examples are kept of each reason to leave something out."""
 
 BEYOND = "part of a mask outside of the image"
-"""Reason for what is cut off of masks."""
+"""Reason for the parts of masks that are cut off."""
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """Something of a data set that does not come into the shards.
+    """A part of a data set that is not written into the shards.
 
     Args:
-        reason: Why, in words that are the same for all of its kind, e.g. "polygon of fewer than three points".
-        where: What it is, e.g. "annotation 17 of image 139".
+        reason: Why, in the same words for all cases of its kind, e.g. "polygon of fewer than three points".
+        where: Which one, e.g. "annotation 17 of image 139".
     """
 
     reason: str
@@ -32,11 +32,11 @@ class Skipped:
 
 @dataclass(frozen=True)
 class ReadResult:
-    """What comes of one item of a data set.
+    """The result of reading one item of a data set.
 
     Args:
         record: The record, or None if the item is left out.
-        left_out: What was left out, the item itself or parts of it.
+        left_out: What was left out: the item itself or parts of it.
     """
 
     record: Record | None
@@ -48,10 +48,10 @@ class WriteStats:
     """Counts of what was written and what was left out.
 
     Args:
-        taken: How many items were looked at.
-        entries: How many of each kind of annotation were written, e.g. {"categories": 12}.
-        left_out: For each reason how often it held.
-        examples: For each reason the first few cases.
+        taken: Number of items examined.
+        entries: Number of annotations written, by kind, e.g. {"categories": 12}.
+        left_out: Number of cases by reason.
+        examples: The first few cases by reason.
     """
 
     taken: int = 0
@@ -60,7 +60,12 @@ class WriteStats:
     examples: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, entries: Mapping[str, int], left_out: tuple[Skipped, ...]) -> None:
-        """Count one item."""
+        """Count one item.
+
+        Args:
+            entries: Number of its annotations, by kind.
+            left_out: What was left out of it.
+        """
         self.taken += 1
         for kind, count in entries.items():
             self.entries[kind] = self.entries.get(kind, 0) + count
@@ -71,7 +76,7 @@ class WriteStats:
                 shown.append(part.where)
 
     def lines(self) -> list[str]:
-        """Say in words what was counted."""
+        """Return the counts as lines of text: the annotations first, then one line per reason."""
         entries = [f"{count} {kind}" for kind, count in self.entries.items() if count]
         reasons = [
             f"left out: {count} x {reason} (e.g. {'; '.join(self.examples[reason])})"
@@ -81,14 +86,14 @@ class WriteStats:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> WriteStats:
-        """Read what ``dataclasses.asdict`` gave."""
+        """Return the counts that ``dataclasses.asdict`` turned into plain data."""
         counts = {name: {str(key): int(count) for key, count in data[name].items()} for name in ("entries", "left_out")}
         examples = {str(reason): [str(case) for case in cases] for reason, cases in data["examples"].items()}
         return cls(int(data["taken"]), **counts, examples=examples)
 
 
 def count_entries(record: Record) -> dict[str, int]:
-    """Count the annotations of a record by kind."""
+    """Return the number of annotations of a record, by kind."""
     return {
         "categories": len(record.category_masks()),
         "phrases": len(record.phrases),
@@ -100,14 +105,14 @@ def count_entries(record: Record) -> dict[str, int]:
 
 
 Stamp = Callable[[int], str]
-"""Takes an index and says what it is made from, e.g. its files with their sizes and times."""
+"""Takes an index and returns a text that identifies its inputs, e.g. its files with their sizes and times."""
 
 
 class InputFingerprint:
-    """A checksum over the stamps of the first so many items, which grows with them.
+    """A running checksum over the stamps of the first items.
 
     Args:
-        stamp: Says what an item is made from.
+        stamp: Returns a text that identifies the inputs of an item.
     """
 
     def __init__(self, stamp: Stamp) -> None:
@@ -116,7 +121,7 @@ class InputFingerprint:
         self._digest = sha256()
 
     def up_to(self, count: int) -> str:
-        """Return the checksum over the first ``count`` items, no fewer than when it was last asked for."""
+        """Return the checksum over the first ``count`` items; ``count`` must not decrease between calls."""
         for index in range(self.count, count):
             self._digest.update(f"{self.stamp(index)}\n".encode())
         self.count = count
@@ -124,12 +129,12 @@ class InputFingerprint:
 
 
 def file_stamp(paths: Iterable[Path]) -> str:
-    """Return names, sizes and times of change of some files; nothing is read."""
+    """Return the names, sizes and modification times of some files, without reading them."""
     return "\n".join(f"{path.name} {_size_and_time(path)}" for path in paths)
 
 
 def content_stamp(path: Path) -> str:
-    """Return the checksum of a file, or that it is missing."""
+    """Return the checksum of a file, or "missing"."""
     try:
         with path.open("rb") as file:
             return f"sha256 {file_digest(file, 'sha256').hexdigest()}"

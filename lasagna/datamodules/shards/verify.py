@@ -1,4 +1,4 @@
-"""Comparing shards with the checksums that their manifests hold."""
+"""``lasagna verify``: compare shards with the checksums in their manifests."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from lasagna.errors import ShardError
 
 
 def verify(shards: str) -> None:
-    """Read all shards of a folder and compare them with what was written; says which are not the same.
+    """Read all shards of a folder, compare them with what was written and report those that differ.
 
     Args:
-        shards: A folder of shards, or one whose folders are (train, val, ...); or the address of a folder of shards
-            that is elsewhere, as a source of a config has it.
+        shards: A folder of shards, a folder that holds several of them (train, val, ...), or the address of a remote
+            folder of shards, as in a config.
 
     Raises:
-        ShardError: If there is no manifest, or a shard is missing or not what was written; names all of them.
+        ShardError: If a manifest is missing, or a shard is missing or differs from what was written; names all of them.
     """
-    faults = [fault for shard_set in map(read_shard_set, shard_folders(shards)) for fault in _faults(shard_set)]
-    if faults:
-        raise ShardError("\n".join(faults))
+    if errors := [error for folder in shard_folders(shards) for error in _errors(read_shard_set(folder))]:
+        raise ShardError("\n".join(errors))
 
 
 def shard_folders(shards: str) -> list[ShardFolder]:
-    """Return the folders of shards that a folder is or holds, also those that were not written to the end.
+    """Return a folder of shards, or those that it holds, including incomplete ones.
 
     Args:
-        shards: A folder of shards, or one whose folders are (train, val, ...); or the address of a folder of shards.
+        shards: A folder of shards, a folder that holds several of them (train, val, ...), or the address of a remote
+            folder of shards.
 
     Raises:
-        ConfigError: If nothing is known about such addresses.
+        ConfigError: If the address has an unknown scheme.
     """
     if is_remote(shards):
         return [open_folder(shards)]
@@ -44,13 +44,13 @@ def shard_folders(shards: str) -> list[ShardFolder]:
     return list(map(LocalFolder, [root] if (root / MANIFEST_FILE).is_file() or not inner else sorted(inner)))
 
 
-def _faults(shard_set: ShardSet) -> list[str]:
+def _errors(shard_set: ShardSet) -> list[str]:
     console = Console()
     shards = track(shard_set.shards, f"reading {shard_set.folder}", console=console, transient=True)
-    faults = [fault for shard in shards if (fault := shard_set.fault(shard))] or shard_set.faults()
-    if not faults:
+    errors = [error for shard in shards if (error := shard_set.shard_error(shard))] or shard_set.errors()
+    if not errors:
         text = (
             f"{shard_set.folder}: {shard_set.records} records in {len(shard_set.shards)} shards, as they were written"
         )
         console.print(text, markup=False, highlight=False, soft_wrap=True)
-    return faults
+    return errors

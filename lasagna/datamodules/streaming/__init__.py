@@ -1,1 +1,1 @@
-"""Streams of batches: from records through tasks and strategies to collated samples."""
+"""Streams of batches: records become dialogues, samples and batches, in a random order that can be resumed exactly."""

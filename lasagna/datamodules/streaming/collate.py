@@ -1,6 +1,6 @@
-"""From the masks of an image to few layers that hold them all.
+"""Collating samples into batches, with the masks of each image packed into a few label maps.
 
-Notation: h, w: size of the image in pixels.
+Notation: m: layers of packed masks; h, w: size of the image in pixels.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from lasagna.core.processors import FittedImage, Processors
 from lasagna.datamodules.streaming.sample import PreparedSample
 
 FULL = 255
-"""How many masks a layer holds besides the 0 of its empty pixels."""
+"""Maximum number of masks in a layer; the value 0 marks pixels without a mask."""
 
 
 def stack_masks(sample: PreparedSample) -> PackedMasks:
-    """Put the masks of a sample's rows into layers, row by row, within a row in the order of its entries."""
+    """Pack the masks of a sample's rows, row by row, within a row in the order of its entries."""
     stack, places, ignored = MaskStack(sample.geometry.original), list[Place](), list[Place | None]()
     for row in sample.rows:
         count, ignore = len(row.mask_positions), row.dialogue.ignore
@@ -33,7 +33,7 @@ def stack_masks(sample: PreparedSample) -> PackedMasks:
 
 
 class MaskStack:
-    """Layers that masks are put into: a label map of bytes as it is, others wherever they overlap none.
+    """Layers of packed masks: a label map of bytes becomes a layer, other masks share layers where they do not overlap.
 
     Args:
         size: Height and width of the image in pixels.
@@ -42,22 +42,27 @@ class MaskStack:
     def __init__(self, size: tuple[int, int]) -> None:
         self.size = size
         self._layers: list[NDArray[np.uint8]] = []
-        self._held: dict[int, int] = {}  # how many masks a layer has that is no label map
+        self._counts: dict[int, int] = {}  # number of masks in each layer that is not a label map
         self._maps: dict[int, int] = {}
-        self._places: dict[int, tuple[Mask, Place]] = {}  # the masks are kept, so that their ids stay theirs
+        self._places: dict[int, tuple[Mask, Place]] = {}  # keeps the masks, so that no other object gets their ids
 
     def layers(self) -> NDArray[np.uint8]:
         """Return the layers, uint8 ``[m, h, w]``."""
         return np.stack(self._layers) if self._layers else np.zeros((0, *self.size), np.uint8)
 
     def place(self, mask: Mask) -> Place:
-        """Return where a mask is, after putting it there if it is not yet."""
+        """Return the layer and value of a mask; add the mask first if it is new."""
         if id(mask) not in self._places:
-            self._places[id(mask)] = mask, self._put(mask)
+            self._places[id(mask)] = mask, self._add(mask)
         return self._places[id(mask)][1]
 
-    def _put(self, mask: Mask) -> Place:
-        if isinstance(mask, LabelMask) and _is_one_byte(mask):
+    def _add(self, mask: Mask) -> Place:
+        if (
+            isinstance(mask, LabelMask)
+            and mask.label_map.pixels.dtype == np.uint8
+            and len(mask.values) == 1
+            and 0 <= mask.values[0] <= 255
+        ):
             layer = self._maps.setdefault(id(mask.label_map), len(self._layers))
             if layer == len(self._layers):
                 self._layers.append(mask.label_map.pixels)
@@ -65,31 +70,27 @@ class MaskStack:
         return self._paint(mask.decode())
 
     def _paint(self, pixels: BoolMask) -> Place:
-        layer = next((layer for layer, held in self._held.items() if held < FULL and self._fits(pixels, layer)), None)
-        if layer is None:
+        """Add a mask to the first layer that is not full and does not overlap it, or to a new one."""
+        for layer, count in self._counts.items():
+            if count < FULL and not np.logical_and(self._layers[layer], pixels).any():
+                break
+        else:
             layer = len(self._layers)
             self._layers.append(np.zeros(self.size, np.uint8))
-        self._held[layer] = self._held.get(layer, 0) + 1
-        self._layers[layer][pixels] = self._held[layer]
-        return layer, self._held[layer]
-
-    def _fits(self, pixels: BoolMask, layer: int) -> bool:
-        return not np.logical_and(self._layers[layer], pixels).any()
-
-
-def _is_one_byte(mask: LabelMask) -> bool:
-    return mask.label_map.pixels.dtype == np.uint8 and len(mask.values) == 1 and 0 <= mask.values[0] <= 255
+        self._counts[layer] = self._counts.get(layer, 0) + 1
+        self._layers[layer][pixels] = self._counts[layer]
+        return layer, self._counts[layer]
 
 
 def collate(samples: Sequence[PreparedSample], processors: Processors) -> Batch:
-    """Put samples into a batch.
+    """Combine samples into a batch.
 
     Args:
         samples: Images with their dialogues.
-        processors: How the assistant wants text; its padding token fills the rows at the right.
+        processors: The assistant's processors; the padding token of text fills rows on the right.
 
     Returns:
-        The batch; masks come row by row, within a row in the order of its entries.
+        The batch; masks are ordered by row, within a row by entry.
     """
     rows = [(image, row) for image, sample in enumerate(samples) for row in sample.rows]
     towers = [sample.tower_pixels for sample in samples if sample.tower_pixels is not None]
@@ -110,7 +111,7 @@ def collate(samples: Sequence[PreparedSample], processors: Processors) -> Batch:
 
 
 def _pad(sequences: Sequence[Sequence[int]], value: int) -> Tensor:
-    # numpy reads lists several times as fast as torch does
+    # NumPy reads lists several times as fast as PyTorch
     padded = np.full((len(sequences), max(map(len, sequences))), value, dtype=np.int64)
     for row, sequence in zip(padded, sequences, strict=True):
         row[: len(sequence)] = sequence

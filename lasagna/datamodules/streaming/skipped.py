@@ -1,4 +1,4 @@
-"""What became of the records that were read: counted over all workers, so that none is left out in silence."""
+"""Counts of the records that were used and skipped, over all workers, so that no record is skipped silently."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from collections.abc import Sequence
 import torch
 
 REPORTED_ONE_BY_ONE = 10
+"""Number of broken records of a source, in each worker, that are named in warnings of their own."""
+
 _USED, _BROKEN, _EMPTY = range(3)
 
 
 class SkippedRecordWarning(UserWarning):
-    """A record was left out."""
+    """A record was skipped."""
 
 
 class RecordCounts:
-    """Counts used and left-out records of some sources in memory that worker processes share.
+    """Counts the used and skipped records of some sources, in memory that worker processes share.
 
-    A record counts each time it is read, and when it is read: workers read ahead of what is consumed.
+    A record counts each time it is read, and at that moment: workers read ahead of what is consumed.
 
     Args:
         sources: Names of the sources.
-        workers: How many processes count at a time; each has cells of its own, so none waits for another.
+        workers: Number of processes that count at a time; each has its own cells, so that none waits for another.
     """
 
     def __init__(self, sources: Sequence[str], workers: int) -> None:
@@ -31,11 +33,22 @@ class RecordCounts:
         self._cells.share_memory_()
 
     def add_used(self, source: str, worker: int) -> None:
-        """Count a record that became a sample."""
+        """Count a record that became a sample.
+
+        Args:
+            source: Name of its source.
+            worker: Index of this worker.
+        """
         self._cells.numpy()[_USED, worker, self.sources.index(source)] += 1
 
     def add_broken(self, source: str, worker: int, error: Exception) -> None:
-        """Count a record that cannot be used, and say which; after some, only their total will be told."""
+        """Count a record that cannot be used, and warn about it unless many were named before.
+
+        Args:
+            source: Name of its source.
+            worker: Index of this worker.
+            error: What is wrong with it.
+        """
         cell = self._cells[_BROKEN, worker, self.sources.index(source)]
         cell += 1
         if cell <= REPORTED_ONE_BY_ONE:
@@ -43,27 +56,40 @@ class RecordCounts:
             warnings.warn(f"{source}: skipped a broken record: {error}{rest}", SkippedRecordWarning, stacklevel=2)
 
     def add_empty(self, source: str, worker: int) -> None:
-        """Count a record that has nothing for its source's task."""
+        """Count a record that has nothing for the task of its source.
+
+        Args:
+            source: Name of its source.
+            worker: Index of this worker.
+        """
         self._cells.numpy()[_EMPTY, worker, self.sources.index(source)] += 1
 
     @property
     def broken(self) -> dict[str, int]:
-        """How often a record of each source could not be used; sources without any are left out."""
+        """Number of records by source that could not be used; sources without any are omitted."""
         return {name: count["broken"] for name, count in self.counts().items() if count["broken"]}
 
     @property
     def empty(self) -> dict[str, int]:
-        """How often a record of each source had nothing for its task; sources without any are left out."""
+        """Number of records by source that had nothing for its task; sources without any are omitted."""
         return {name: count["empty"] for name, count in self.counts().items() if count["empty"]}
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Return for each source how many records were read, and of these used, broken and empty."""
+        """Return, for each source, how many records were "read", and of these "used", "broken" and "empty"."""
         totals = self._cells.sum(1).T.tolist()
-        return {name: _named(*total) for name, total in zip(self.sources, totals, strict=True)}
+        return {
+            name: {"read": used + broken + empty, "used": used, "broken": broken, "empty": empty}
+            for name, (used, broken, empty) in zip(self.sources, totals, strict=True)
+        }
 
 
 def report(split: str, counts: dict[str, dict[str, int]]) -> None:
-    """Warn about every source of a split of which records were left out."""
+    """Warn about each source of a split that has skipped records.
+
+    Args:
+        split: Name of the split.
+        counts: Source to counts, as ``RecordCounts.counts`` returns them.
+    """
     for name, count in counts.items():
         if count["read"] > count["used"]:
             warnings.warn(
@@ -72,7 +98,3 @@ def report(split: str, counts: dict[str, dict[str, int]]) -> None:
                 SkippedRecordWarning,
                 stacklevel=3,
             )
-
-
-def _named(used: int, broken: int, empty: int) -> dict[str, int]:
-    return {"read": used + broken + empty, "used": used, "broken": broken, "empty": empty}

@@ -1,7 +1,7 @@
 """Streams of prepared samples: an endless weighted mixture for training, one finite pass for evaluation.
 
-Samples are decoded after they were shuffled. All randomness is a function of the seed, the epoch, the source's name,
-the number of the pass over it and either the record's key or the share that is read.
+Samples are shuffled before they are decoded. All randomness is a function of the seed, the epoch, the source's name,
+the number of the pass over it, and either the record's key or the share that is read.
 """
 
 from __future__ import annotations
@@ -9,41 +9,45 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
+from random import Random
 
 import numpy as np
+import webdataset
 from torch.utils.data import IterableDataset
 
 from lasagna.core.batch import Batch
 from lasagna.core.processors import Processors
 from lasagna.core.seeding import generator
-from lasagna.datamodules.shards.reader import RawSample, ShardSplit, read_share, shuffled, worker
+from lasagna.datamodules.shards.reader import RawSample, ShardSplit, read_share
 from lasagna.datamodules.streaming.collate import collate
+from lasagna.datamodules.streaming.distributed import worker_index
 from lasagna.datamodules.streaming.sample import PreparedSample, SampleMaker
 from lasagna.errors import RecordError
 
 FRUITLESS_PASSES = 3
+"""Number of passes over a source without a single dialogue after which a run stops."""
 
 Position = tuple[int, ...]
-"""Where a worker's mixture stands: samples given, then records drawn from each source."""
+"""Position of a worker's mixture: the number of samples yielded, then the number of records drawn from each source."""
 
 
 class EndlessSource(Iterator[PreparedSample]):
-    """One worker's samples of a source, pass after pass, each in another order.
+    """One worker's samples of a source, in endless passes, each in another order.
 
     Args:
         maker: Makes samples of the records.
         seed: Seed of the run.
         epoch: Number of the epoch.
         share: The part of the records to read.
-        buffer: How many records the shuffle holds at a time.
-        drawn: How many records to pass over at the start, undecoded.
+        buffer: Size of the shuffle buffer in records.
+        drawn: Number of records to skip at the start, undecoded.
     """
 
     def __init__(
         self, maker: SampleMaker, *, seed: int, epoch: int, share: ShardSplit, buffer: int, drawn: int = 0
     ) -> None:
         self.maker, self.seed, self.epoch, self.buffer = maker, seed, epoch, buffer
-        # with fewer records than workers everybody reads all of them, or some would have none
+        # with fewer records than workers, each worker reads all of them, because some would have none otherwise
         self.share = share if maker.source.shard_set.records >= share.parts else ShardSplit()
         self.key = f"{share.part}/{share.parts}"
         self.drawn = drawn
@@ -51,10 +55,10 @@ class EndlessSource(Iterator[PreparedSample]):
         self._fruitful: int | None = None
 
     def __next__(self) -> PreparedSample:
-        """Return the next sample; records that are left out are passed over.
+        """Return the next sample; records that give none are skipped.
 
         Raises:
-            RecordError: If several passes gave nothing, or as the maker does.
+            RecordError: If several passes gave no sample, or a record cannot be used and none may be skipped.
         """
         for visit, raw in self._raw:
             self.drawn += 1
@@ -76,7 +80,11 @@ class EndlessSource(Iterator[PreparedSample]):
             order = generator(self.seed, self.epoch, f"{label}/shards/{visit}").permutation(len(shard_set.shards))
             samples = read_share(shard_set, [shard_set.shards[place] for place in order], self.share)
             rng = generator(self.seed, self.epoch, f"{label}/buffer/{visit}/{self.key}")
-            for raw in shuffled(samples, self.buffer, rng):
+            if self.buffer > 1:
+                order_in_buffer = Random(int(rng.integers(1 << 62)))
+                shuffle = webdataset.filters.shuffle(bufsize=self.buffer, initial=self.buffer, rng=order_in_buffer)
+                samples = iter(shuffle(samples))
+            for raw in samples:
                 yield visit, raw
 
 
@@ -88,8 +96,8 @@ class Mixture(Iterator[PreparedSample]):
         seed: Seed of the run.
         epoch: Number of the epoch.
         share: The part of the records to read.
-        buffer: How many records each source's shuffle holds at a time.
-        position: Where to start.
+        buffer: Size of each source's shuffle buffer in records.
+        position: Where to start; None for the beginning.
     """
 
     def __init__(
@@ -114,26 +122,26 @@ class Mixture(Iterator[PreparedSample]):
 
     @property
     def position(self) -> Position:
-        """Where the mixture stands, after the last sample that it gave."""
+        """Position of the mixture after the last sample that it yielded."""
         return self.given, *(source.drawn for source in self.sources)
 
     def __next__(self) -> PreparedSample:
-        """Return the next sample of the source whose turn it is."""
-        turn = int(np.searchsorted(self._bounds, self._rng.random(), side="right"))
-        sample = next(self.sources[min(turn, len(self.sources) - 1)])
+        """Return the next sample, from a source drawn in proportion to the weights."""
+        drawn = int(np.searchsorted(self._bounds, self._rng.random(), side="right"))
+        sample = next(self.sources[min(drawn, len(self.sources) - 1)])
         self.given += 1
         return sample
 
 
 @dataclass(frozen=True)
 class EvaluationStream(IterableDataset[PreparedSample]):
-    """Every record of a source once, over all nodes and workers.
+    """Each record of a source once, over all processes and workers.
 
     Args:
         maker: Makes samples of the records.
         rank: Rank of this process.
-        world_size: How many processes there are.
-        workers: How many workers this process has.
+        world_size: Number of processes.
+        workers: Number of workers of this process.
     """
 
     maker: SampleMaker
@@ -142,13 +150,13 @@ class EvaluationStream(IterableDataset[PreparedSample]):
     workers: int = 1
 
     def share(self, worker: int) -> ShardSplit:
-        """Return the part of a worker, as webdataset splits: by node, then by worker."""
+        """Return the part of a worker: split by process first and then by worker, as webdataset does."""
         return ShardSplit(self.rank + self.world_size * worker, self.world_size * self.workers)
 
     def __iter__(self) -> Iterator[PreparedSample]:
-        """Yield the samples of this worker's part; records that are left out are passed over."""
+        """Yield the samples of this worker's part; records that give none are skipped."""
         shard_set = self.maker.source.shard_set
-        for raw in read_share(shard_set, shard_set.shards, self.share(worker())):
+        for raw in read_share(shard_set, shard_set.shards, self.share(worker_index())):
             sample = self.maker(raw)
             if sample is not None:
                 yield sample
@@ -156,15 +164,15 @@ class EvaluationStream(IterableDataset[PreparedSample]):
 
 @dataclass(frozen=True)
 class StreamConfig:
-    """All that the order of a training stream depends on besides the data.
+    """Everything except the data that the order of a training stream depends on.
 
     Args:
         seed: Seed of the run.
         batch_size: Images in a batch.
-        batches: Batches in an epoch, of each process.
-        shuffle_buffer: How many records each source's shuffle holds at a time.
-        workers: How many streams a process reads in turn: its workers, or 1 without any.
-        world_size: How many processes there are.
+        batches: Batches in an epoch of each process.
+        shuffle_buffer: Size of each source's shuffle buffer in records.
+        workers: Number of streams that a process reads in turn: one per worker, or 1 without workers.
+        world_size: Number of processes.
         sources: Names and weights of the sources.
     """
 
@@ -179,7 +187,7 @@ class StreamConfig:
 
 @dataclass(frozen=True)
 class PositionedSample:
-    """A sample, which stream it comes from and where that one stands after it."""
+    """A sample, the number of its stream, and the stream's position after it."""
 
     sample: PreparedSample
     stream: int
@@ -188,79 +196,79 @@ class PositionedSample:
 
 @dataclass
 class PositionedBatch:
-    """A batch, which stream it comes from and where that one stands after it."""
+    """A batch, the number of its stream, and the stream's position after it."""
 
     batch: Batch
     stream: int
     position: Position
 
     def pin_memory(self) -> PositionedBatch:
-        """Return the parcel with its batch in page-locked memory, as ``DataLoader`` asks for."""
+        """Return a copy whose batch is in page-locked memory; ``DataLoader`` calls this."""
         return PositionedBatch(self.batch.pin_memory(), self.stream, self.position)
 
 
 @dataclass(frozen=True)
 class Collator:
-    """Makes parcels of drawn samples; safe to send to a worker.
+    """Collates samples that carry positions; picklable, for workers.
 
     Args:
-        processors: How the assistant wants images and text.
+        processors: The assistant's processors.
     """
 
     processors: Processors
 
-    def __call__(self, drawn: Sequence[PositionedSample]) -> PositionedBatch:
-        """Return the samples as one batch."""
-        batch = collate([item.sample for item in drawn], self.processors)
-        return PositionedBatch(batch, drawn[-1].stream, drawn[-1].position)
+    def __call__(self, samples: Sequence[PositionedSample]) -> PositionedBatch:
+        """Return the samples of one stream as a batch, with the position after the last one."""
+        batch = collate([item.sample for item in samples], self.processors)
+        return PositionedBatch(batch, samples[-1].stream, samples[-1].position)
 
 
 class TrainingStream(IterableDataset[PositionedSample]):
-    """What is left of an epoch after some batches.
+    """The rest of an epoch after some batches.
 
-    An epoch has as many streams as workers, and batch k is stream k mod workers'. ``DataLoader`` always begins with its
-    first worker, so after k batches worker i plays stream i + k.
+    An epoch has one stream per worker, and batch k comes from stream k mod the number of workers. ``DataLoader`` always
+    starts with its first worker, so after k batches worker i reads stream i + k.
 
     Args:
         makers: One for each source.
-        layout: What the order depends on.
+        config: What the order depends on.
         epoch: Number of the epoch.
-        done: How many of its batches were consumed.
-        positions: Where each stream stands after them.
+        done: Number of its batches that were consumed.
+        positions: Position of each stream after them; None for the beginning.
         rank: Rank of this process.
     """
 
     def __init__(
         self,
         makers: Sequence[SampleMaker],
-        layout: StreamConfig,
+        config: StreamConfig,
         *,
         epoch: int,
         done: int = 0,
         positions: Sequence[Position] | None = None,
         rank: int = 0,
     ) -> None:
-        self.makers, self.layout, self.epoch, self.done, self.rank = makers, layout, epoch, done, rank
-        self.positions = positions or beginning(layout)
+        self.makers, self.config, self.epoch, self.done, self.rank = makers, config, epoch, done, rank
+        self.positions = positions or start_positions(config)
 
     def __iter__(self) -> Iterator[PositionedSample]:
-        """Yield this worker's samples, whole batches of them."""
-        layout, place = self.layout, worker()
-        stream = (place + self.done) % layout.workers
+        """Yield this worker's samples, in complete batches."""
+        config, worker = self.config, worker_index()
+        stream = (worker + self.done) % config.workers
         mixture = Mixture(
             self.makers,
-            seed=layout.seed,
+            seed=config.seed,
             epoch=self.epoch,
-            share=ShardSplit(self.rank + layout.world_size * stream, layout.world_size * layout.workers),
-            buffer=layout.shuffle_buffer,
+            share=ShardSplit(self.rank + config.world_size * stream, config.world_size * config.workers),
+            buffer=config.shuffle_buffer,
             position=self.positions[stream],
         )
-        for _ in range(self.done + place, layout.batches, layout.workers):
-            for _ in range(layout.batch_size):
+        for _ in range(self.done + worker, config.batches, config.workers):
+            for _ in range(config.batch_size):
                 sample = next(mixture)
                 yield PositionedSample(sample, stream, mixture.position)
 
 
-def beginning(layout: StreamConfig) -> tuple[Position, ...]:
-    """Return where the streams stand at the start of an epoch."""
-    return ((0,) * (1 + len(layout.sources)),) * layout.workers
+def start_positions(config: StreamConfig) -> tuple[Position, ...]:
+    """Return the positions of the streams at the start of an epoch."""
+    return ((0,) * (1 + len(config.sources)),) * config.workers

@@ -49,9 +49,8 @@ class DataChoice:
             there = [split for split, sources in data.sources.items() if sources]
             raise ConfigError(f"split: the data has no {self.split!r}; choose one of {', '.join(there) or 'none'}")
         data.prepare_data()
-        faults = [fault for source in data.sources[self.split] for fault in source.shard_set.faults()]
-        if faults:
-            raise ShardError("\n".join(dict.fromkeys(faults)))
+        if errors := [error for source in data.sources[self.split] for error in source.shard_set.errors()]:
+            raise ShardError("\n".join(dict.fromkeys(errors)))
         return data
 
 

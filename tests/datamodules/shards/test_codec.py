@@ -120,7 +120,7 @@ GOOD = RLEMask.from_array(np.eye(6, 7)).to_json()
         ({"regions": {}}, "regions: expected a list"),
         ({"regions": [5]}, r"regions\[0\]: expected an object"),
         ({"regions": [{"mask": GOOD}]}, r"regions\[0\].name: expected a text"),
-        ({"regions": [{"name": "comet", "mask": GOOD}]}, r"regions\[0\].name: 'comet' is no category of 'made up'"),
+        ({"regions": [{"name": "comet", "mask": GOOD}]}, r"regions\[0\].name: 'comet' is not a category of 'made up'"),
         ({"regions": [{"name": "sky"}]}, r"regions\[0\].mask: expected COCO RLE or polygons"),
         ({"regions": [{"name": "sky", "mask": {"size": [7, 6], "counts": GOOD["counts"]}}]}, "both must agree"),
         (

@@ -93,7 +93,7 @@ def test_another_layout_is_told_and_keeps_the_length(folders):
     stream = iter(first)
     next(stream), next(stream)
     second = loader(folders, num_workers=2)
-    with pytest.warns(UserWarning, match="the stream cannot go on exactly: workers was 1, is 2"):
+    with pytest.warns(UserWarning, match="the stream cannot be resumed exactly: workers was 1, is 2"):
         second.load_state_dict(first.state_dict())
     assert len(list(second)) == 3
 

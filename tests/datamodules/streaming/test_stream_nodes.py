@@ -80,5 +80,5 @@ def test_more_processes_than_the_trainer_has_are_refused(tmp_path, monkeypatch, 
         main(["run", "--config", str(config), "--trainer.default_root_dir", str(tmp_path / "run")])
     assert stopped.value.code == 2
     told = capsys.readouterr().err
-    assert "`devices` times `num_nodes` is 1, and 2 processes were started" in told
+    assert "`devices` times `num_nodes` is 1, but 2 processes were started" in told
     assert "`--trainer.devices 2`" in told

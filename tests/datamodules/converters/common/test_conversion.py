@@ -114,9 +114,9 @@ def test_a_stopped_conversion_does_not_go_on_with_another_source(tmp_path):
     with pytest.raises(RecordError, match="dot 13"):
         convert(DotsOf(tmp_path / "a", broken=13), target, records_per_shard=4, processes=0)
     before = contents(target / "train")
-    with pytest.raises(ShardError, match=rf"source {tmp_path}/a; now it is source {tmp_path}/b; .* choose another"):
+    with pytest.raises(ShardError, match=rf"source {tmp_path}/a; now they are source {tmp_path}/b; .* choose another"):
         convert(DotsOf(tmp_path / "b"), target, records_per_shard=4, processes=0)
-    with pytest.raises(ShardError, match=r"items 20 items, sha256 \w+; now it is items 21 items"):
+    with pytest.raises(ShardError, match=r"items 20 items, sha256 \w+; now they are items 21 items"):
         convert(DotsOf(tmp_path / "a", 21), target, records_per_shard=4, processes=0)
     assert contents(target / "train") == before
     convert(DotsOf(tmp_path / "b" / ".." / "a"), target, records_per_shard=4, processes=0)
@@ -156,12 +156,12 @@ def test_a_stopped_conversion_does_not_go_on_over_files_that_changed_where_they_
             convert(converter, target, records_per_shard=4, processes=0)
     (tmp_path / "13.png").write_bytes(b"mended")
     (tmp_path / "all.json").write_text("[]")
-    with pytest.raises(ShardError, match=r"read something else: all\.json sha256 \w+; now it is all\.json sha256"):
+    with pytest.raises(ShardError, match=r"had other inputs: all\.json sha256 \w+; now they are all\.json sha256"):
         convert(converter, shards, records_per_shard=4, processes=0)
     (tmp_path / "all.json").write_text("{}")
     assert convert(converter, shards, records_per_shard=4, processes=0)["train"].records == 20
     (tmp_path / "5.png").write_bytes(b"other")
-    with pytest.raises(ShardError, match=r"of what its first 12 items were made from something has changed since"):
+    with pytest.raises(ShardError, match=r"the inputs of its first 12 items have changed since"):
         convert(converter, tmp_path / "others", records_per_shard=4, processes=0)
 
 
@@ -192,7 +192,7 @@ def test_splits_are_named_with_commas_on_the_command_line(tmp_path, monkeypatch,
         assert {path.name for path in (tmp_path / given).iterdir()} == written
     with pytest.raises(SystemExit):
         main(["convert", "tests_dots.Dots", "--target", str(tmp_path / "clash")])
-    assert "Dots: `broken` is an option of every conversion; call its own otherwise" in capsys.readouterr().err
+    assert "Dots: `broken` is an option of every conversion; rename the converter's option" in capsys.readouterr().err
 
 
 def test_a_split_is_written_nowhere_but_in_the_target(tmp_path):
@@ -218,7 +218,9 @@ def test_images_that_are_listed_twice_are_named_before_anything_is_written(tmp_p
 
 def test_a_target_that_cannot_be_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(ShardError, match=r"file/train: the folder cannot be made \(Not a directory\); choose another"):
+    with pytest.raises(
+        ShardError, match=r"file/train: the folder cannot be created \(Not a directory\); choose another"
+    ):
         convert(Dots(), tmp_path / "file", processes=0)
 
 
@@ -286,10 +288,10 @@ def test_a_split_that_does_not_pair_up_keeps_the_others_from_being_written_unles
 
 
 def test_a_full_disk_leaves_no_shard_that_looks_whole(tmp_path, monkeypatch):
-    def full(tar, key, files):
+    def full(tar, info, file):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lasagna.datamodules.shards.writer._add", full)
+    monkeypatch.setattr("tarfile.TarFile.addfile", full)
     with pytest.raises(ShardError, match=r"could not be written.*No space left.*make room"):
         convert(Dots(), tmp_path, processes=0)
     assert not [path for path in (tmp_path / "train").iterdir() if path.suffix in (".tar", ".part")]

@@ -1,8 +1,6 @@
 """The same releases in other folders that people unpack them into."""
 
 import shutil
-from multiprocessing.pool import Pool
-from signal import SIG_IGN, SIGINT, getsignal
 
 import pytest
 
@@ -16,7 +14,6 @@ from lasagna.datamodules.converters.lvis import LVIS
 from lasagna.datamodules.converters.mapillary import Mapillary
 from lasagna.datamodules.converters.openimages import OpenImages
 from lasagna.datamodules.converters.paco import PACO
-from lasagna.datamodules.shards.writer import _hold
 
 COCO = ("images/mscoco/images/train2014", "images/train2014")
 LAYOUTS = [
@@ -79,8 +76,3 @@ def test_the_other_version_of_mapillary_is_told(tmp_path):
         LayoutError, match=r"no .*config_v2\.0\.json.*\n.*\n.*\n.*\nThere is config\.json.*--version 1\.2"
     ):
         Mapillary(tmp_path).splits()
-
-
-def test_processes_leave_an_interrupt_to_the_first(tmp_path):
-    with Pool(1, _hold, (str,)) as pool:
-        assert pool.apply(getsignal, (SIGINT,)) is SIG_IGN

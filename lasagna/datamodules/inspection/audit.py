@@ -1,0 +1,87 @@
+"""Findings about names, about what a conversion cropped, and about images that several folders share."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from itertools import combinations
+
+from lasagna.core.prompt_format import normalise
+from lasagna.core.record import Manifest
+from lasagna.datamodules.inspection.survey import Finding, Survey
+from lasagna.datamodules.shards.folder import ShardFolder
+from lasagna.datamodules.shards.tally import BEYOND, WriteStats
+
+MOST = 20
+"""Maximum number of images that two folders share to name."""
+
+EVALUATION = re.compile(r"(mini|hard)?(val|test|dev)", re.IGNORECASE)
+"""Start of the names of evaluation splits; all others are for training."""
+
+
+def audit_names(manifest: Manifest, survey: Survey) -> list[Finding]:
+    """Return the findings about the names of a data set.
+
+    Args:
+        manifest: Its manifest.
+        survey: Counts of its records.
+    """
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in manifest.categories:
+        alike[_stem(name)].append(name)
+    findings = [Finding("clashing names", ", ".join(names)) for names in alike.values() if len(names) > 1]
+    own = set(map(normalise, manifest.categories))
+    findings += [
+        Finding("aliases that are names", f"{alias!r} of {name!r}")
+        for name, others in manifest.aliases.items()
+        for alias in others
+        if normalise(alias) in own - {normalise(name)}
+    ]
+    return findings + [Finding("unused names", name) for name in manifest.categories if not survey.images[name]]
+
+
+def audit_tally(tally: WriteStats) -> list[Finding]:
+    """Return a finding about the masks that the conversion cropped, which the shards no longer show.
+
+    Args:
+        tally: The counts of the conversion.
+    """
+    count = tally.left_out.get(BEYOND, 0)
+    where = f"{count} in the conversion (e.g. {'; '.join(tally.examples.get(BEYOND, ()))})"
+    return [Finding("masks outside the image", where, count)] if count else []
+
+
+def audit_overlap(surveys: Mapping[ShardFolder, Survey]) -> list[Finding]:
+    """Return a finding for each pair of folders that share images: the same file, or the same COCO photograph.
+
+    An image in a training and an evaluation split is a leak; a folder's name tells which of the two it is. RefCOCO has
+    photographs of COCO's train2014 under other names, which also occur in train2017 and val2017; the number in the file
+    name is the same.
+
+    Args:
+        surveys: Counts of the records of each folder.
+    """
+    findings = []
+    for (first, one), (second, other) in combinations(surveys.items(), 2):
+        images = {one.contents[content] for content in set(one.contents) & set(other.contents)}
+        photographs = {one.photographs[number] for number in set(one.photographs) & set(other.photographs)} - images
+        if _is_evaluation(first) == _is_evaluation(second):
+            found = {"shared images": images | photographs}
+        else:
+            found = {"images in several splits": images, "photographs in several splits": photographs}
+        for kind, keys in found.items():
+            if keys:
+                shown = ", ".join(sorted(keys)[:MOST]) + (", ..." if len(keys) > MOST else "")
+                findings.append(Finding(kind, f"{len(keys)} of {first} and {second}: {shown}", len(keys)))
+    return findings
+
+
+def _is_evaluation(folder: ShardFolder) -> bool:
+    return EVALUATION.match(re.split(r"[/\\]", str(folder).rstrip("/\\"))[-1]) is not None
+
+
+def _stem(name: str) -> str:
+    """Return a form that equivalent names share, such as "Traffic-Lights" and "traffic light"."""
+    words = re.sub(r"[\W_]+", " ", normalise(name)).split()
+    return " ".join(word.removesuffix("s") if len(word) > 3 and not word.endswith("ss") else word for word in words)

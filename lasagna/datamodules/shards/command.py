@@ -1,0 +1,169 @@
+"""Shards that a command writes to its standard output: ``pipe:COMMAND``, and ``s3://`` through the AWS CLI.
+
+The commands are those of webdataset's ``gopen``. They are started here because a silent command must time out, and
+because its error output belongs in the message.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+from io import RawIOBase
+from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired
+from tempfile import TemporaryFile
+from typing import IO, Any, BinaryIO, cast
+
+from lasagna.datamodules.shards.transport import PermanentError, Transport, skip
+
+FILE = "{file}"
+"""Placeholder for the name of the file in a command."""
+
+NOT_FOUND = (126, 127)
+"""Exit statuses with which a shell reports that a program is missing or cannot be run."""
+
+ERROR_TAIL = 2000
+"""How many bytes at the end of a command's error output are searched for its last line."""
+
+
+@dataclass(frozen=True)
+class PipeTransport(Transport):
+    """A shell command that writes a file to its standard output.
+
+    Args:
+        command: The command; ``{file}`` stands for the name of the file, which is appended after a slash otherwise.
+    """
+
+    command: str
+
+    def __str__(self) -> str:
+        """Return the address as a config states it."""
+        return f"pipe:{self.command}"
+
+    def location(self, file: str) -> str:
+        """Return the command for a file."""
+        return f"pipe:{self._line(file)}"
+
+    def open(self, file: str, offset: int, timeout: float) -> BinaryIO:
+        """Run the command and discard what precedes the offset.
+
+        Args:
+            file: Name of the file.
+            offset: First byte to read.
+            timeout: Seconds to wait for data.
+
+        Raises:
+            OSError: If it fails.
+        """
+        return skip(cast(BinaryIO, CommandStream(self._line(file), timeout)), offset)
+
+    def size(self, file: str, timeout: float) -> None:
+        """Return None: the size is unknown until the file has been read."""
+
+    def _line(self, file: str) -> str:
+        if FILE in self.command:
+            return self.command.replace(FILE, file)
+        return f"{self.command.rstrip('/')}/{file}"
+
+
+@dataclass(frozen=True)
+class S3Transport(Transport):
+    """A folder of a bucket, read by ``aws s3 cp``, which finds credentials, region and endpoint by itself.
+
+    Args:
+        address: The address of the folder, ``s3://BUCKET/PATH``.
+    """
+
+    address: str
+
+    def __str__(self) -> str:
+        """Return the address."""
+        return self.address
+
+    def location(self, file: str) -> str:
+        """Return the address of a file."""
+        return f"{self.address.rstrip('/')}/{file}"
+
+    def open(self, file: str, offset: int, timeout: float) -> BinaryIO:
+        """Run the command and discard what precedes the offset.
+
+        Args:
+            file: Name of the file.
+            offset: First byte to read.
+            timeout: Seconds to wait for data.
+
+        Raises:
+            PermanentError: If the program ``aws`` is not installed.
+            OSError: If it fails otherwise.
+        """
+        stream = CommandStream(["aws", "s3", "cp", self.location(file), "-"], timeout)
+        return skip(cast(BinaryIO, stream), offset)
+
+    def size(self, file: str, timeout: float) -> None:
+        """Return None: the size is unknown until the file has been read."""
+
+
+class CommandStream(RawIOBase):
+    """The standard output of a command.
+
+    Args:
+        command: A line for the shell, or a program with its arguments.
+        timeout: Seconds without data after which the command is killed.
+
+    Raises:
+        PermanentError: If there is no such program.
+        OSError: While reading, if the command fails or sends nothing in time; quotes its last line of error output.
+    """
+
+    def __init__(self, command: str | list[str], timeout: float) -> None:
+        self._timeout = timeout
+        self._errors = TemporaryFile()  # noqa: SIM115 - lives as long as the command
+        pipes: dict[str, Any] = {"stdin": DEVNULL, "stdout": PIPE, "stderr": self._errors, "bufsize": 0}
+        try:
+            # a session of its own, so that all programs of a line can be killed together
+            self._process = Popen(command, shell=isinstance(command, str), start_new_session=True, **pipes)
+        except FileNotFoundError as error:
+            self._errors.close()
+            raise PermanentError(
+                f"there is no program {command[0]!r}; install it, or read through pipe:COMMAND"
+            ) from error
+        self._out = cast(IO[bytes], self._process.stdout)
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401
+        """Read the bytes that are available; wait for the first one."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._out, selectors.EVENT_READ)
+            if not selector.select(self._timeout):
+                raise TimeoutError(f"no data for {self._timeout:g} s")
+        count = int(self._out.readinto(buffer))  # type: ignore[attr-defined]
+        if not count:
+            self._check_status()
+        return count
+
+    def close(self) -> None:
+        """Kill the command if it still runs."""
+        if not self.closed:
+            if self._process.poll() is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+            self._out.close()
+            self._process.wait()
+            self._errors.close()
+        super().close()
+
+    def _check_status(self) -> None:
+        try:
+            status = self._process.wait(self._timeout)
+        except TimeoutExpired as error:
+            raise TimeoutError(f"the command did not exit within {self._timeout:g} s after its last byte") from error
+        if status:
+            self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - ERROR_TAIL))
+            lines = self._errors.read().decode("utf-8", "replace").strip().splitlines() or ["no error output"]
+            kind = PermanentError if status in NOT_FOUND else OSError
+            raise kind(f"the command exited with status {status}: {lines[-1]}")

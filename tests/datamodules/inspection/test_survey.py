@@ -1,0 +1,67 @@
+"""Records are counted the same in any number of processes, and findings are those that are there."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from hashlib import sha256
+from io import BytesIO
+
+import pytest
+
+from lasagna.core.record import Turn
+from lasagna.datamodules.inspection.survey import (
+    MEANINGS,
+    NOTES,
+    by_kind,
+    survey,
+    survey_record,
+)
+from lasagna.datamodules.shards.manifest import read_manifest
+from tests.helpers.inspected_shards import SIZE, png, record, write, write_faulty
+
+
+@pytest.fixture
+def shards(tmp_path):
+    return write_faulty(tmp_path)
+
+
+def test_several_processes_count_the_same(shards):
+    shard_set = read_manifest(shards / "train")
+    assert survey(shard_set, 2) == survey(shard_set, 0)
+
+
+def test_several_talks_about_an_image_are_no_doubled_images(tmp_path):
+    talks = [
+        record(key, 1, conversation=(Turn("what?", "sky"),)) for key in ("000000000139", "000000000139~2", "other")
+    ]
+    write(tmp_path, talks)
+    found = survey(read_manifest(tmp_path), 0)
+    assert by_kind(found.findings)["doubled images"] == ["other and 000000000139~2"]
+    assert found.photographs == {"000000000139": "000000000139~2"}
+
+
+def test_polygons_in_shards_that_reach_beyond_the_image_are_found(tmp_path):
+    shard = write(tmp_path, [record("a", 1)]).shards[0]
+    path = tmp_path / shard.file
+    fields = {"key": "a", "size": SIZE, "regions": [{"name": "sky", "mask": [[0, 0, 30, 0, 30, 9]]}]}
+    with tarfile.open(path, "w") as tar:
+        for name, data in (("a.png", png(1)), ("a.json", json.dumps(fields).encode())):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, BytesIO(data))
+    content = json.loads((tmp_path / "manifest.json").read_text())
+    data = path.read_bytes()
+    content["shards"][0] |= {"bytes": len(data), "sha256": sha256(data).hexdigest()}
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    assert by_kind(survey(read_manifest(tmp_path), 0).findings) == {"masks outside the image": ["a: sky"]}
+
+
+def test_every_meaning_but_those_of_notes_says_the_way_out():
+    assert [kind for kind, meaning in MEANINGS.items() if ";" not in meaning] == ["shared images"]
+
+
+def test_a_good_record_has_no_findings():
+    assert survey_record(record("a", 1)).findings == []
+    assert len(MEANINGS) == 13
+    assert set(NOTES) <= set(MEANINGS)
