@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lasagna.datamodules.scenes import terrain
 from lasagna.datamodules.scenes.brush import TINT, Brush, Canvas
-from lasagna.datamodules.scenes.vocabulary import STUFF
+from lasagna.datamodules.scenes.scene import STUFF
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +19,7 @@ SOILS = ("grass", "sand", "snow")
 class Zone:
     """Where the middle (in the air) or the foot (on the ground) of a thing may be.
 
-    Attributes:
+    Args:
         left: Least column, as a share of the width.
         right: Greatest column.
         top: Least row, as a share of the height.
@@ -39,7 +39,7 @@ class Backdrop:
     Zones are "heaven" (open sky above all hills), "air" (above the horizon), "ground" (dry land),
     "soil" (dry land but the road), "road" and "sea"; those that a land lacks are missing.
 
-    Attributes:
+    Args:
         canvas: The land, painted.
         light: One of "day", "dusk", "night".
         horizon: Row of the horizon, as a share of the height.
@@ -55,7 +55,7 @@ class Backdrop:
         """Return a brush for some stuff, in shares of the picture.
 
         Args:
-            stuff: One of `STUFF`.
+            stuff: One of ``STUFF``.
         """
         side = float(self.canvas.picture.width)
         return Brush(self.canvas, STUFF.index(stuff), scale=side, tint=TINT[self.light])

@@ -94,7 +94,7 @@ Point = tuple[float, float]
 class Brush:
     """Draws shapes in the units of one object, into picture and codes alike.
 
-    Attributes:
+    Args:
         canvas: What is painted on.
         code: What the strokes write into the map.
         origin: Pixel of the point (0, 0).
@@ -203,7 +203,7 @@ def arc(centre: Point, radii: Point, start: float, stop: float, steps: int = 12)
 class Canvas:
     """The picture and the map of codes, at twice the final size.
 
-    Attributes:
+    Args:
         picture: RGB image.
         codes: One byte per pixel: a stuff index, or what a thing is given.
     """

@@ -12,8 +12,7 @@ from lasagna.datamodules.scenes import sprites
 from lasagna.datamodules.scenes.backdrop import Backdrop, paint_backdrop
 from lasagna.datamodules.scenes.brush import PAINT, TINT, Brush
 from lasagna.datamodules.scenes.layout import Plan, plan_things
-from lasagna.datamodules.scenes.scene import Scene, Thing
-from lasagna.datamodules.scenes.vocabulary import CATEGORIES, LIGHTS, STUFF, VOID
+from lasagna.datamodules.scenes.scene import CATEGORIES, LIGHTS, STUFF, VOID, Scene, Thing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,10 +34,10 @@ def light_up(rng: np.random.Generator, picture: Image.Image, codes: NDArray[np.u
     Args:
         rng: Source of all choices.
         picture: RGB at final size.
-        codes: Label codes at final size, stuff below `len(STUFF)`.
+        codes: Label codes at final size, stuff below ``len(STUFF)``.
 
     Returns:
-        uint8 `[size, size, 3]`.
+        uint8 ``[size, size, 3]``.
     """
     size = picture.width
     pixels = np.asarray(picture, dtype=np.float32)
@@ -88,7 +87,7 @@ def draw_scene(rng: np.random.Generator, size: int = 96) -> Scene:
     """Draw a random landscape with exact maps.
 
     A thing of which too little would be seen is left out and the rest drawn again; stuff of which too
-    little is seen is `VOID` in the labels. A pixel belongs to what its lower right quarter shows.
+    little is seen is ``VOID`` in the labels. A pixel belongs to what its lower right quarter shows.
 
     Args:
         rng: Source of all choices; the same state gives the same bytes.

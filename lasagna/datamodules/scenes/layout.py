@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lasagna.datamodules.scenes.vocabulary import COLOURED, COLOURS, SINGLE, THINGS
+from lasagna.datamodules.scenes.scene import COLOURED, COLOURS, SINGLE, THINGS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,9 +35,9 @@ _WEIGHTS = {"boat": 2.6, "sun": 2.2, "moon": 3.6, "house": 1.4}
 class Plan:
     """A thing to be drawn.
 
-    Attributes:
-        name: Category, one of `THINGS`.
-        colour: One of `COLOURS` or None.
+    Args:
+        name: Category, one of ``THINGS``.
+        colour: One of ``COLOURS`` or None.
         x: Column of its middle, as a share of the width.
         y: Row of its middle, as a share of the height.
         radius: Half of its size, as a share of the width.
@@ -66,7 +66,7 @@ class Plan:
 def plan_things(rng: np.random.Generator, land: Backdrop) -> list[Plan]:
     """Choose and place 1 to 5 things, back to front.
 
-    Where there is little room things get smaller, and what does not fit in `TRIES` is left out.
+    Where there is little room things get smaller, and what does not fit in ``TRIES`` is left out.
 
     Args:
         rng: Source of all choices.

@@ -1,16 +1,20 @@
-"""Questions with an answer of one word: how many, what colour, is there."""
+"""Questions about a scene with an answer of one word, riddles that describe things by their use, and the word list."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from lasagna.datamodules.scenes.choice import pick
-from lasagna.datamodules.scenes.vocabulary import CATEGORIES, THINGS, plural
+from lasagna.datamodules.scenes.phrases import EXTREMES, HALVES, RELATIONS, SIZES
+from lasagna.datamodules.scenes.scene import CATEGORIES, LONG_NAMES, THINGS, pick, pick_fresh, plural
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
+    from numpy.typing import NDArray
 
     from lasagna.datamodules.scenes.scene import Scene
 
@@ -20,12 +24,55 @@ MASS = ("sky", "grass", "sand", "snow", "sea")
 KINDS = ("count", "colour", "colour", "presence")
 TRIES = 8
 
+# Each text means exactly the categories beside it, by this table and not by debate.
+RULES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "what one could live in": ("house",),
+        "what keeps one dry in the rain": ("umbrella",),
+        "what can carry people": ("car", "boat"),
+        "what grows out of the ground": ("grass", "oak", "pine", "flower", "mushroom"),
+        "what birds build nests in": ("oak", "pine"),
+        "what one could pick in a basket": ("flower", "mushroom"),
+        "what shines at night": ("moon",),
+        "what makes the day warm": ("sun",),
+        "what rain falls from": ("cloud",),
+        "what lays eggs": ("bird",),
+        "what is held by a string": ("balloon", "kite"),
+        "what bursts when a needle touches it": ("balloon",),
+        "what children throw and catch": ("ball",),
+        "what keeps animals from running away": ("fence",),
+        "what moves on wheels": ("car",),
+        "what needs wind to travel": ("boat", "kite"),
+        "where one could swim": ("sea",),
+        "where one could drive": ("road",),
+        "what melts in spring": ("snow",),
+        "what one could build a castle from": ("sand",),
+        "where climbers go": ("mountain",),
+        "what was built by hand": ("brick wall", "house", "fence"),
+    }
+)
+
+_TEXTS = (
+    *CATEGORIES,
+    *(plural(name) for name in THINGS),
+    *(EXTREMES + SIZES + HALVES + RELATIONS),
+    *RULES,
+    *LONG_NAMES,
+    *NUMBERS,
+    "how many are there",
+    "what colour is the",
+    "is there a an yes no",
+)
+
+WORDS: tuple[str, ...] = tuple(sorted({word for text in _TEXTS for word in text.split()}))
+"""Every word that names, phrases, riddles, questions and answers are made of."""
+
 
 @dataclass(frozen=True)
 class Question:
     """A question and its answer.
 
-    Attributes:
+    Args:
         text: Lower case, without punctuation.
         answer: One word.
         kind: "count", "colour" or "presence".
@@ -42,7 +89,7 @@ def ask(scene: Scene, rng: np.random.Generator, count: int) -> list[Question]:
     About a third of each kind; a scene without a clear colour is asked for counts instead. About a
     quarter of the counts is zero, categories with many things are preferred, and half of the presences
     are "yes".
-    Stuff of which too little is seen (`VOID`) does not count as present. Questions repeat only where
+    Stuff of which too little is seen (``VOID``) does not count as present. Questions repeat only where
     a few tries found no other.
 
     Args:
@@ -101,3 +148,57 @@ def _presence(scene: Scene, rng: np.random.Generator) -> Question:
     name = pick(rng, [name for name in CATEGORIES if (name in present) == yes])
     article = "" if name in MASS else "an " if name[0] in "aeiou" else "a "
     return Question(f"is there {article}{name}", "yes" if yes else "no", "presence")
+
+
+@dataclass(frozen=True)
+class Riddle:
+    """An indirect description and what it means in one scene.
+
+    Args:
+        text: One of the keys of ``RULES``.
+        names: The categories meant that are visible; empty where it fits nothing.
+        targets: Positions in ``Scene.things`` of the things meant; stuff has none.
+    """
+
+    text: str
+    names: tuple[str, ...]
+    targets: tuple[int, ...]
+
+    def mask(self, scene: Scene) -> NDArray[np.bool_]:
+        """Return all pixels of what is meant, ``[size, size]``.
+
+        Args:
+            scene: The scene of the riddle.
+        """
+        return scene.category_mask(self.names)
+
+
+def solve(text: str, scene: Scene) -> Riddle:
+    """Return what a text means in a scene.
+
+    Args:
+        text: One of the keys of ``RULES``.
+        scene: The scene.
+    """
+    names = tuple(name for name in RULES[text] if name in scene.present)
+    return Riddle(text, names, tuple(k for k, t in enumerate(scene.things) if t.name in names))
+
+
+def riddles(scene: Scene, rng: np.random.Generator, count: int) -> list[Riddle]:
+    """Ask for things by their use.
+
+    Half of the riddles fit something, half nothing; they repeat only where a scene offers no other.
+
+    Args:
+        scene: The scene.
+        rng: Source of all choices.
+        count: How many riddles to return.
+    """
+    present = set(scene.present)
+    fits = [text for text, names in RULES.items() if not present.isdisjoint(names)]
+    misses = [text for text, names in RULES.items() if present.isdisjoint(names)]
+    texts: list[str] = []
+    for _ in range(count):
+        pool = (fits or misses) if rng.random() < 0.5 else misses
+        texts.append(pick_fresh(rng, pool, texts))
+    return [solve(text, scene) for text in texts]

@@ -42,7 +42,7 @@ def test_one_split_of_two_needs_nothing_of_the_other(tmp_path):
     TestCocoInstances().release(tmp_path / "coco")
     rmtree(tmp_path / "coco" / "train2017")
     (tmp_path / "coco" / "annotations" / "instances_train2017.json").write_text("{")
-    with pytest.raises(LayoutError, match=r"(?s)no .*train2017.*Or take a part of the splits \(train, val\) by `--sp"):
+    with pytest.raises(LayoutError, match=r"(?s)no .*train2017.*Or convert some of the splits \(train, val\) by `--sp"):
         convert(CocoInstances(tmp_path / "coco"), tmp_path / "shards", processes=0)
     assert set(convert(CocoInstances(tmp_path / "coco"), tmp_path / "shards", ["val"], processes=0)) == {"val"}
 
@@ -101,7 +101,7 @@ def test_photographs_of_another_size_than_their_annotations_say_are_named_or_cou
     images = [sized(5, "one.jpg", (10, 15)), sized(6, "two.jpg", SIZE)]
     write(tmp_path / "mine.json", images, [category(3, "mug")], [(5, 3, [TRIANGLE]), (6, 3, [TRIANGLE])])
     mine = CocoInstances(tmp_path, tmp_path / "mine.json")
-    with pytest.raises(RecordError, match=r"one\.jpg: .* width \(20, 30\), and .* \(10, 15\); put the image that was"):
+    with pytest.raises(RecordError, match=r"one\.jpg: .* width \(20, 30\), but .* \(10, 15\); replace it by the image"):
         convert(mine, tmp_path / "stopped", processes=0)
     written = convert(mine, tmp_path / "shards", broken="skip", processes=0)["train"]
     assert (written.records, written.tally.left_out) == (1, {"missing or broken files": 1})

@@ -94,5 +94,5 @@ def test_things_of_one_id_are_named(tmp_path):
     path.write_text(json.dumps(content | {"annotations": [*content["annotations"], first]}))
     GRefCOCO(tmp_path).splits()
     path.write_text(json.dumps(content | {"annotations": [first | {"iscrowd": 7}, *content["annotations"]]}))
-    with pytest.raises(LayoutError, match=rf"1 annotations have an id that another one has \({first['id']}\)"):
+    with pytest.raises(LayoutError, match=rf"1 annotations share their id with another one \({first['id']}\)"):
         GRefCOCO(tmp_path).splits()

@@ -43,4 +43,4 @@ def test_negatives_of_no_category_are_told(tmp_path, capsys):
     content["images"][0]["neg_category_ids"].append(5555)
     path.write_text(json.dumps(content))
     convert(PACO(tmp_path), tmp_path / "shards", processes=0)
-    assert "1 ids of `neg_category_ids` are no category's and say nothing (5555)" in capsys.readouterr().out
+    assert "1 ids of `neg_category_ids` belong to no category and are ignored (5555)" in capsys.readouterr().out

@@ -85,5 +85,5 @@ def test_an_image_of_another_size_than_is_said_is_named(tmp_path):
     TestRefCOCO().release(tmp_path)
     path = tmp_path / TestRefCOCO.images / TestRefCOCO.name
     Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save(path)
-    with pytest.raises(RecordError, match=r"000007\.jpg: .* \(40, 60\), and was annotated as one of \(20, 30\)"):
+    with pytest.raises(RecordError, match=r"000007\.jpg: .* \(40, 60\), but its annotations were made for \(20, 30\)"):
         convert(RefCOCO(tmp_path), tmp_path / "shards", processes=0)

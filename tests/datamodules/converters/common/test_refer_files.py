@@ -38,7 +38,7 @@ class Malicious:
 @pytest.mark.parametrize("protocol", [0, 2, 4])
 def test_code_is_refused_and_not_run(tmp_path, protocol, capfd):
     (tmp_path / "refs.p").write_bytes(pickle.dumps([Malicious()], protocol=protocol))
-    with pytest.raises(LayoutError, match="no plain data, and is not carried out"):
+    with pytest.raises(LayoutError, match="not plain data and is not executed"):
         read_plain_pickle(tmp_path / "refs.p")
     assert "harm" not in capfd.readouterr().out
 
