@@ -1,4 +1,4 @@
-"""Landscapes drawn by code, with exact maps and descriptions that are true of them."""
+"""Landscapes drawn by code, with exact label maps and true descriptions."""
 
 from __future__ import annotations
 

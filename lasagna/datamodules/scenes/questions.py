@@ -20,11 +20,10 @@ if TYPE_CHECKING:
 
 NUMBERS = ("zero", "one", "two", "three", "four")
 MASS = ("sky", "grass", "sand", "snow", "sea")
-# Twice, because few scenes offer many colour questions.
+# Colour occurs twice because few scenes allow many questions about colours.
 KINDS = ("count", "colour", "colour", "presence")
 TRIES = 8
 
-# Each text means exactly the categories beside it, by this table and not by debate.
 RULES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "what one could live in": ("house",),
@@ -51,6 +50,7 @@ RULES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "what was built by hand": ("brick wall", "house", "fence"),
     }
 )
+"""Text of each riddle to the categories that it means."""
 
 _TEXTS = (
     *CATEGORIES,
@@ -65,7 +65,7 @@ _TEXTS = (
 )
 
 WORDS: tuple[str, ...] = tuple(sorted({word for text in _TEXTS for word in text.split()}))
-"""Every word that names, phrases, riddles, questions and answers are made of."""
+"""All words of names, phrases, riddles, questions and answers."""
 
 
 @dataclass(frozen=True)
@@ -86,16 +86,15 @@ class Question:
 def ask(scene: Scene, rng: np.random.Generator, count: int) -> list[Question]:
     """Ask about a scene.
 
-    About a third of each kind; a scene without a clear colour is asked for counts instead. About a
-    quarter of the counts is zero, categories with many things are preferred, and half of the presences
-    are "yes".
-    Stuff of which too little is seen (``VOID``) does not count as present. Questions repeat only where
-    a few tries found no other.
+    Each kind makes up about a third; a scene without a clear colour gets questions about counts instead. About a
+    quarter of the counts are zero, categories with many things are preferred, and half of the answers about presence
+    are "yes". Stuff of which too little is visible (``VOID``) does not count as present. Questions repeat only if a few
+    attempts give no new one.
 
     Args:
         scene: The scene.
-        rng: Source of all choices.
-        count: How many questions to return.
+        rng: Random generator of all choices.
+        count: Number of questions.
     """
     questions: list[Question] = []
     for _ in range(count):
@@ -120,7 +119,7 @@ def _question(scene: Scene, rng: np.random.Generator) -> Question:
 def _count(scene: Scene, rng: np.random.Generator) -> Question:
     seen = Counter(t.name for t in scene.things)
     missing = [name for name in THINGS if name not in seen]
-    # Twice per thing beyond the first, or "one" would be the answer to nearly everything.
+    # Each thing after the first counts twice; otherwise the answer would nearly always be "one".
     weighted = [name for name, n in seen.items() for _ in range(2 * n - 1)]
     name = pick(rng, weighted if weighted and rng.random() < 0.8 else missing)
     return Question(f"how many {plural(name)} are there", NUMBERS[seen[name]], "count")
@@ -131,15 +130,12 @@ def _clear_colours(scene: Scene) -> list[Question]:
     for thing in scene.things:
         if thing.colour:
             colours.setdefault(thing.name, []).append(thing.colour)
-    return [
-        Question(f"what colour {_subject(name, len(found))}", found[0], "colour")
-        for name, found in colours.items()
-        if len(set(found)) == 1
-    ]
-
-
-def _subject(name: str, number: int) -> str:
-    return f"is the {name}" if number == 1 else f"are the {plural(name)}"
+    questions = []
+    for name, found in colours.items():
+        if len(set(found)) == 1:
+            subject = f"is the {name}" if len(found) == 1 else f"are the {plural(name)}"
+            questions.append(Question(f"what colour {subject}", found[0], "colour"))
+    return questions
 
 
 def _presence(scene: Scene, rng: np.random.Generator) -> Question:
@@ -152,12 +148,12 @@ def _presence(scene: Scene, rng: np.random.Generator) -> Question:
 
 @dataclass(frozen=True)
 class Riddle:
-    """An indirect description and what it means in one scene.
+    """An indirect description and what it means in a scene.
 
     Args:
         text: One of the keys of ``RULES``.
-        names: The categories meant that are visible; empty where it fits nothing.
-        targets: Positions in ``Scene.things`` of the things meant; stuff has none.
+        names: The visible categories that it means; empty if it refers to nothing.
+        targets: Positions in ``Scene.things`` of the things that it means; stuff has none.
     """
 
     text: str
@@ -165,7 +161,7 @@ class Riddle:
     targets: tuple[int, ...]
 
     def mask(self, scene: Scene) -> NDArray[np.bool_]:
-        """Return all pixels of what is meant, ``[size, size]``.
+        """Return all pixels of what it means, bool ``[size, size]``.
 
         Args:
             scene: The scene of the riddle.
@@ -174,7 +170,7 @@ class Riddle:
 
 
 def solve(text: str, scene: Scene) -> Riddle:
-    """Return what a text means in a scene.
+    """Return the meaning of a riddle in a scene.
 
     Args:
         text: One of the keys of ``RULES``.
@@ -185,14 +181,14 @@ def solve(text: str, scene: Scene) -> Riddle:
 
 
 def riddles(scene: Scene, rng: np.random.Generator, count: int) -> list[Riddle]:
-    """Ask for things by their use.
+    """Describe things by their use.
 
-    Half of the riddles fit something, half nothing; they repeat only where a scene offers no other.
+    Half of the riddles refer to something, half to nothing; they repeat only if a scene allows no others.
 
     Args:
         scene: The scene.
-        rng: Source of all choices.
-        count: How many riddles to return.
+        rng: Random generator of all choices.
+        count: Number of riddles.
     """
     present = set(scene.present)
     fits = [text for text, names in RULES.items() if not present.isdisjoint(names)]

@@ -49,7 +49,7 @@ LONG_NAMES: tuple[str, ...] = (
     *UNCOLOURED,
     *(f"{side} {colour} {name}" for name in COLOURED for colour in COLOURS for side in SIDES),
 )
-"""Names that say side, colour and category of a thing where it has a colour."""
+"""Names of stuff and things in which things with a colour are named by side, colour and category."""
 
 T = TypeVar("T")
 
@@ -65,12 +65,12 @@ def pick(rng: np.random.Generator, items: Sequence[T]) -> T:
 
 
 def pick_fresh(rng: np.random.Generator, items: Sequence[T], taken: Container[T]) -> T:
-    """Return one item that was not taken yet, or any if all were.
+    """Return an item that has not been picked yet, or any item if all have been.
 
     Args:
         rng: Source of the choice.
         items: At least one item.
-        taken: What was picked before.
+        taken: The items picked before.
     """
     return pick(rng, [item for item in items if item not in taken] or items)
 
@@ -118,12 +118,12 @@ class Thing:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A picture and what is in it.
+    """A picture with its maps.
 
     Args:
         image: RGB, uint8 ``[size, size, 3]``.
         labels: Index in ``CATEGORIES`` or ``VOID``, uint8 ``[size, size]``.
-        instances: 0 for none, k for ``things[k - 1]``, uint8 ``[size, size]``.
+        instances: k for ``things[k - 1]``, 0 elsewhere, uint8 ``[size, size]``.
         things: The things, back to front.
         light: One of "day", "dusk", "night".
     """
@@ -146,37 +146,25 @@ class Scene:
         return tuple(name for name, n in zip(CATEGORIES, counts, strict=False) if n)
 
     def mask(self, indices: Iterable[int]) -> NDArray[np.bool_]:
-        """Return the visible pixels of some things, ``[size, size]``.
+        """Return the visible pixels of some things, bool ``[size, size]``.
 
         Args:
-            indices: Positions in ``things``; none gives an empty mask.
+            indices: Positions in ``things``; without any, the mask is empty.
         """
         chosen: NDArray[Any] = np.array([k + 1 for k in indices], dtype=np.uint8)
         return np.isin(self.instances, chosen)
 
     def category_mask(self, names: Iterable[str]) -> NDArray[np.bool_]:
-        """Return the visible pixels of some categories, ``[size, size]``.
+        """Return the visible pixels of some categories, bool ``[size, size]``.
 
         Args:
-            names: Categories, stuff or things; absent ones add nothing.
+            names: Categories of stuff or things; absent ones add nothing.
         """
         return np.isin(self.labels, [CATEGORIES.index(name) for name in names])
 
 
-def long_name(thing: Thing, size: int) -> str:
-    """Return the long name of a thing.
-
-    Args:
-        thing: The thing.
-        size: Width of its scene.
-    """
-    if thing.colour is None:
-        return thing.name
-    return f"{SIDES[thing.centre[1] >= (size - 1) / 2]} {thing.colour} {thing.name}"
-
-
 def long_labels(scene: Scene) -> dict[str, NDArray[np.bool_]]:
-    """Return the mask of each long name that is present; masks do not overlap.
+    """Return the mask of each long name that is present, bool ``[size, size]``; masks do not overlap.
 
     Args:
         scene: The scene.
@@ -184,5 +172,7 @@ def long_labels(scene: Scene) -> dict[str, NDArray[np.bool_]]:
     labels = {name: scene.category_mask([name]) for name in scene.present if name in STUFF}
     members: dict[str, list[int]] = {}
     for k, thing in enumerate(scene.things):
-        members.setdefault(long_name(thing, scene.size), []).append(k)
+        side = SIDES[thing.centre[1] >= (scene.size - 1) / 2]
+        name = thing.name if thing.colour is None else f"{side} {thing.colour} {thing.name}"
+        members.setdefault(name, []).append(k)
     return labels | {name: scene.mask(indices) for name, indices in members.items()}
