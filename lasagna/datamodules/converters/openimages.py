@@ -167,16 +167,18 @@ class OpenImages(Converter):
         absent, usual = verified_absent(tables, names, rows), self.source / "masks" / part
         boxes = next((path for name in BOXES if (path := self._find(name.format(part=part)))), None)
         boxed = boxes_by_image(boxes, names, rows) if boxes else {}
-        items = [
-            MaskFilesItem(
-                image,
-                images.get(image, self.source / part / f"{image}.jpg"),
-                tuple((names[label], masks.get(file, usual / file)) for label, file in things),
-                tuple(name for name in absent.get(image, ()) if name not in boxed.get(image, {})),
-                _incomplete(boxed.get(image, {}), Counter(names[label] for label, _ in things)),
+        items = []
+        for image, things in rows.items():
+            drawn, boxes_of = Counter(names[label] for label, _ in things), boxed.get(image, {})
+            items.append(
+                MaskFilesItem(
+                    image,
+                    images.get(image, self.source / part / f"{image}.jpg"),
+                    tuple((names[label], masks.get(file, usual / file)) for label, file in things),
+                    absent=tuple(name for name in absent.get(image, ()) if name not in boxes_of),
+                    incomplete=tuple(name for name, count in boxes_of.items() if count > drawn[name]),
+                )
             )
-            for image, things in rows.items()
-        ]
         files = [path for item in items for path in (item.image, *(mask for _, mask in item.masks))]
         notes = [] if tables else [_no_table("verified negatives", "no name counts as absent", LABELS, part)]
         notes += [] if boxes else [_no_table("boxes", "incomplete masks cannot be recognised", BOXES, part)]
@@ -256,11 +258,6 @@ def fit_nearest(pixels: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.
         return pixels
     resized = Image.fromarray(pixels.astype(np.uint8)).resize((size[1], size[0]), Image.Resampling.NEAREST)
     return np.asarray(resized, dtype=bool)
-
-
-def _incomplete(boxes: Mapping[str, float], masks: Mapping[str, int]) -> tuple[str, ...]:
-    """Return the names that have more boxes than masks."""
-    return tuple(name for name, count in boxes.items() if count > masks.get(name, 0))
 
 
 def _no_table(what: str, consequence: str, names: Sequence[str], part: str) -> str:

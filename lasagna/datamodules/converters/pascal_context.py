@@ -60,7 +60,9 @@ class PascalContext(Converter):
         """
         _matlab_reader()
         labels = files_by_key(first_folder([self.source / "trainval"], EXPECTED), (".mat",))
-        folder = self._image_folder()
+        inner = ("VOCdevkit/VOC2010", "VOC2010", ".")
+        usual = [root / part / "JPEGImages" for root in (self.source, self.source.parent) for part in inner]
+        folder = first_folder([self.images] if self.images else usual, EXPECTED)
         images = files_by_key(folder, (".jpg",))
         manifest, values = context_classes(self.classes, _names(self.source / "labels.txt"))
         reader = ContextLabels(values)
@@ -73,11 +75,6 @@ class PascalContext(Converter):
             )
             for split, keys in _lists(folder.parent / "ImageSets" / "Main", labels).items()
         }
-
-    def _image_folder(self) -> Path:
-        inner = ("VOCdevkit/VOC2010", "VOC2010", ".")
-        usual = [root / part / "JPEGImages" for root in (self.source, self.source.parent) for part in inner]
-        return first_folder([self.images] if self.images else usual, EXPECTED)
 
 
 @dataclass(frozen=True)

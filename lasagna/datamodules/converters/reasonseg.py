@@ -117,10 +117,10 @@ def _areas(
 ) -> tuple[NDArray[np.uint8], list[Skipped]]:
     """Return 0, ``TARGET`` or ``IGNORED`` for each pixel ``[H, W]``, and the shapes that were left out."""
     kept = [shape for shape in shapes if shape["label"].lower() != "flag"]
-    whole = [shape for shape in kept if len(shape["points"]) >= POINTS]
-    left_out = [Skipped(f"polygon of fewer than {POINTS} points", where)] * (len(kept) - len(whole))
+    polygons = [shape for shape in kept if len(shape["points"]) >= POINTS]
+    left_out = [Skipped(f"polygon of fewer than {POINTS} points", where)] * (len(kept) - len(polygons))
     try:
-        drawn = [(fill_polygon(shape["points"], size), shape["label"].lower()) for shape in whole]
+        drawn = [(fill_polygon(shape["points"], size), shape["label"].lower()) for shape in polygons]
     except RecordError as error:
         raise RecordError(f"{where}: {error}") from error
     areas = np.zeros(size, dtype=np.uint8)

@@ -126,12 +126,12 @@ def spoken_part_names(names: Mapping[int, str]) -> dict[int, str]:
     """
     objects = sorted({name.partition(":")[0] for name in names.values()})
     said = dict(zip(objects, spoken_lvis_names(dict(enumerate(objects))).values(), strict=True))
-    whole = {}
+    full = {}
     for number, name in names.items():
         thing, _, part = name.partition(":")
         words = part.replace("_", " ")
-        whole[number] = f"{said[thing]} {MISSPELLED.get(words, words)}".strip()
-    return whole
+        full[number] = f"{said[thing]} {MISSPELLED.get(words, words)}".strip()
+    return full
 
 
 def spoken_labels(labels: Iterable[str]) -> dict[str, str]:
