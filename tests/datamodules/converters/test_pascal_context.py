@@ -61,7 +61,7 @@ def test_all_59_classes_are_found_by_name():
 def test_the_labels_of_the_release_decide(tmp_path):
     TestPascalContext59().release(tmp_path)
     (tmp_path / "labels.txt").write_text("1: window\n")
-    with pytest.raises(LayoutError, match="the classes aeroplane, bicycle, .* are missing; unpack it"):
+    with pytest.raises(LayoutError, match=r"the classes aeroplane, bicycle, .* are missing; unpack it"):
         PascalContext(tmp_path).splits()
     (record,) = PascalContext(tmp_path, 459).splits()["train"].records()
     assert set(record.category_masks()) == {"window"}
