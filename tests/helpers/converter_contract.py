@@ -1,4 +1,4 @@
-"""What every converter must do: a subclass makes a tiny release in the real layout and says what is on it."""
+"""Tests that every converter must pass: a subclass writes a tiny release in the real layout and states its content."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ DROPPED = object()
 
 @dataclass
 class Expected:
-    """What must be on one record.
+    """What one record must contain.
 
     Args:
         image: The image file that it comes from.
-        masks: Category name to its pixels, bool [H, W]: all that are present.
-        absent: Names that may be answered with the absent token; None for all others of the manifest.
+        masks: Category name to its pixels, bool [H, W], for all present categories.
+        absent: Names that count as absent; None for all names of the manifest without a mask.
         unclear: Names that are annotated without a usable or complete mask, and never asked for.
-        ignored: Pixels that count nowhere, or None for none.
-        phrases: Text of each phrase to the pixels of all it fits.
+        ignored: Pixels that are ignored, or None if there are none.
+        phrases: Text of each phrase to the pixels of everything it refers to.
         questions: Text of each question to its answer in words.
-        turns: Number of turns of its talk.
+        turns: Number of turns of its conversation.
     """
 
     image: Path
@@ -53,7 +53,7 @@ class Expected:
 
 
 def read_records(folder):
-    """Return the records of a folder of shards by key, read with nothing but tarfile and the codec."""
+    """Return the records of a folder of shards by key, read with tarfile and the codec only."""
     shard_set, records = read_manifest(folder), {}
     for shard in shard_set.shards:
         samples = {}
@@ -78,11 +78,11 @@ DAMAGES = {
     "other bytes": lambda content: bytes(range(256)),
     "other text": lambda content: b"hello world\n1,2,3\n",
 }
-"""What can have happened to a file, and what is left of its content; None if it is not there."""
+"""Damages of a file, with a function that damages its content; None if the file is missing."""
 
 
 def altered(content):
-    """Yield some JSON once without each of its parts, and once with something else in the part's place."""
+    """Yield JSON without each of its parts in turn, and with other values in the place of each part."""
     for path in parts_of(content):
         for value in (DROPPED, None, 7, "x", [], {}, [None]):
             changed = deepcopy(content)
@@ -97,7 +97,7 @@ def altered(content):
 
 
 def parts_of(content, path=()):
-    """Yield where the parts of some JSON are; of lists the first item stands for all."""
+    """Yield the paths of the parts of JSON; the first item of a list stands for all of them."""
     pairs = (
         content.items() if isinstance(content, dict) else enumerate(content[:1]) if isinstance(content, list) else ()
     )
@@ -107,11 +107,11 @@ def parts_of(content, path=()):
 
 
 class ConverterContract:
-    """Inherit from this, and write the two methods."""
+    """Base of a converter's test class, which implements the two abstract methods."""
 
     @abstractmethod
     def release(self, folder: Path) -> dict[str, dict[str, Expected]]:
-        """Write a release into a folder; return what is on the records, by split and key."""
+        """Write a release into a folder and return the expected records by split and key."""
 
     @abstractmethod
     def converter(self, folder: Path) -> Converter:
@@ -167,7 +167,7 @@ class ConverterContract:
             if wanted.ignored is None:
                 assert asked == set(wanted.masks) - wanted.unclear | absent
 
-    def test_phrases_questions_and_talk(self, expected, written):
+    def test_phrases_questions_and_conversations(self, expected, written):
         for wanted, record in self.pairs(expected, written):
             phrases = {phrase.text: union(phrase.masks, record.size) for phrase in record.phrases}
             assert set(phrases) == set(wanted.phrases)
@@ -184,7 +184,7 @@ class ConverterContract:
             path.unlink()
             if DAMAGES[damage] is not None:
                 path.write_bytes(DAMAGES[damage](content))
-            # any other error is none of the input's fault, and ends with a traceback
+            # any other error would be a bug of the converter
             with suppress(LasagnaError):
                 convert(self.converter(release), target, processes=0, broken=broken)
             for folder in target.glob("*"):

@@ -1,4 +1,4 @@
-"""Converters that turn data sets, as they were released, into shards of records."""
+"""Converters: read data sets as they were released, and write them as shards of records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ADE20K for scene parsing: 150 classes for every pixel.
+"""ADE20K for scene parsing: one of 150 classes for nearly every pixel.
 
 Source: Zhou et al. (CVPR 2017, IJCV 2019), release ``ADEChallengeData2016``; ``CSAILVision/sceneparsing``.
 """
@@ -11,33 +11,26 @@ from pathlib import Path
 
 from lasagna.core.record import Manifest
 from lasagna.datamodules.converters.common.base import Converter, LazySplits, Split
-from lasagna.datamodules.converters.common.files import (
-    LayoutError,
-    files_by_key,
-    first_folder,
-    pair_up,
-    read_file,
-    text_lines,
-)
-from lasagna.datamodules.converters.common.label_maps import labelled_split
+from lasagna.datamodules.converters.common.files import LayoutError, first_folder, read_file, text_lines
+from lasagna.datamodules.converters.common.label_maps import files_by_key, labelled_split, pair_up
 from lasagna.datamodules.converters.common.names import Names, named_manifest, packaged_names
 
 OTHER = 0
-"""Label value of pixels that are none of the 150 classes; ignored, as in the benchmark."""
+"""Label value of pixels outside of the 150 classes; ignored, as in the benchmark."""
 
 PARTS = {"train": "training", "val": "validation"}
 NAMES_FILE = "objectInfo150.txt"
 EXPECTED = """
   images/{training,validation}/ADE_*.jpg
   annotations/{training,validation}/ADE_*.png
-  objectInfo150.txt (if it is there, names are read from it)"""
+  objectInfo150.txt (optional; names are read from it)"""
 
 
 class ADE20K(Converter):
-    """ADE20K in the form of the scene parsing challenge, whose label files stay as they are (0: other, 1 to 150).
+    """ADE20K as released for the scene parsing challenge; label files stay as they are (0 is other, then 1 to 150).
 
-    A class goes by the first of its synonyms; the others are its aliases. Names come from the release's
-    ``objectInfo150.txt``, or from this package's copy of the list if that file is not there.
+    The first synonym of a class is its name, the others are aliases. Names come from the release's
+    ``objectInfo150.txt``, or from this package's copy of the list if that file is missing.
 
     Args:
         source: The folder ``ADEChallengeData2016``, or the one that holds it.
@@ -47,10 +40,11 @@ class ADE20K(Converter):
         self.source = source
 
     def splits(self) -> Mapping[str, Split]:
-        """Return the splits that are there.
+        """Return the splits whose folders exist.
 
         Raises:
-            LayoutError: If the folder is not laid out as expected; later, if a split has images and no label files.
+            LayoutError: If the folder does not have the expected layout; later, if a split has images but no label
+                files.
         """
         inner = self.source / "ADEChallengeData2016"
         root = first_folder([self.source / "annotations", inner / "annotations"], EXPECTED).parent
@@ -71,10 +65,10 @@ def _split(manifest: Manifest, images: Path, labels: Path) -> Split:
 
 
 def ade20k_manifest(names_file: Path) -> Manifest:
-    """Return the manifest, with names from a release's ``objectInfo150.txt`` if it is there.
+    """Return the manifest, with names from a release's ``objectInfo150.txt`` if that exists.
 
     Raises:
-        LayoutError: If the file is there and is no such list.
+        LayoutError: If the file exists but is not such a list.
     """
     return named_manifest(
         "ade20k-150",
@@ -86,7 +80,7 @@ def ade20k_manifest(names_file: Path) -> Manifest:
 
 
 def _read_names(path: Path) -> Names:
-    """Read the release's list: number, share, counts and synonyms, tabs between them."""
+    """Read the release's list: number, share, counts and synonyms, separated by tabs."""
     try:
         rows = [line.split("\t") for line in text_lines(path)[1:] if line.strip()]
         return {int(row[0]): tuple(name.strip() for name in row[-1].split(",")) for row in rows}

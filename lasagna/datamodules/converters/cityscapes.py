@@ -13,14 +13,14 @@ import numpy as np
 
 from lasagna.core.record import Manifest
 from lasagna.datamodules.converters.common.base import Converter, LazySplits, Split
-from lasagna.datamodules.converters.common.files import LayoutError, pair_up, png_of, read_file, read_label_file
-from lasagna.datamodules.converters.common.label_maps import labelled_split
+from lasagna.datamodules.converters.common.files import LayoutError, png_of, read_file, read_label_file
+from lasagna.datamodules.converters.common.label_maps import labelled_split, pair_up
 from lasagna.datamodules.converters.common.names import named_manifest, packaged_names
 from lasagna.errors import RecordError
 
 IMAGE, LABEL, INSTANCE = "_leftImg8bit.png", "_gtFine_labelIds.png", "_gtFine_instanceIds.png"
 IDS = range(34)
-"""All label ids; the plate of a vehicle (-1) is not drawn."""
+"""All label ids; licence plates (-1) are not drawn."""
 
 EXPECTED = f"""
   leftImg8bit/{{train,val}}/<city>/<city>_<sequence>_<frame>{IMAGE}
@@ -28,10 +28,10 @@ EXPECTED = f"""
 
 
 class Cityscapes(Converter):
-    """Cityscapes' fine annotations; label values are its label ids, of which those that are not scored are ignored.
+    """Cityscapes' fine annotations; label values are its label ids, and ids that are not scored are ignored.
 
-    Only files of the release are read: the label ids, or where these are not unpacked the instance ids, which hold
-    them. The labels of the test split are dummies, so that it is not converted.
+    Only files of the release are read: the label ids, or the instance ids, which contain them, if the label ids are not
+    unpacked. The labels of the test split are dummies, so it is not converted.
 
     Args:
         source: The folder that holds ``leftImg8bit`` and ``gtFine``.
@@ -41,10 +41,11 @@ class Cityscapes(Converter):
         self.source = source
 
     def splits(self) -> Mapping[str, Split]:
-        """Return train and val, as far as they are there.
+        """Return train and val, if they exist.
 
         Raises:
-            LayoutError: If the folder is not laid out as expected; later, if a split has images and no label files.
+            LayoutError: If the folder does not have the expected layout; later, if a split has images but no label
+                files.
         """
         parts = {name: files for name in ("train", "val") if any(files := self._files(name))}
         if not parts:
@@ -63,24 +64,24 @@ class Cityscapes(Converter):
         return images, dict(_frames(annotations, INSTANCE)) | dict(_frames(annotations, LABEL))
 
     def _folder(self, name: str) -> Path:
-        """Return one of the two folders; archives unpacked on their own lie in a folder called as they are."""
+        """Return one of the two folders; an archive unpacked on its own is in a folder with the archive's name."""
         packaged = self.source / f"{name}_trainvaltest" / name
         return packaged if packaged.is_dir() else self.source / name
 
 
 def encode_label_ids(path: Path) -> bytes:
-    """Return a map of label ids: the file as it is, or the ids that a file of instances holds.
+    """Return a map of label ids: the file as it is, or the ids computed from a file of instances.
 
-    Instances are numbered ``label id * 1000 + n``; what has no instances has its label id alone.
+    Instances are numbered ``label id * 1000 + n``; classes without instances keep their label id.
 
     Raises:
-        RecordError: If the file cannot be decoded, or is not of this kind.
+        RecordError: If the file cannot be decoded, or has more than one channel.
     """
     if not path.name.endswith(INSTANCE):
         return read_file(path)
     values = read_label_file(path).astype(np.int64)
     if values.ndim != 2:
-        raise RecordError(f"{path}: a file of instances has one value a pixel, this one has shape {values.shape}")
+        raise RecordError(f"{path}: files of instances have one channel, but this one has shape {values.shape}")
     return png_of(np.where(values < 1000, values, values // 1000).astype(np.uint8))
 
 

@@ -1,4 +1,4 @@
-"""COCO's instances, and whatever else was exported in COCO's form.
+"""COCO's instances, and exports of annotation tools in COCO's format.
 
 Source: Lin et al. (ECCV 2014); the format page of cocodataset.org.
 """
@@ -12,9 +12,11 @@ from typing import Literal
 
 from lasagna.core.record import Manifest
 from lasagna.datamodules.converters.common.base import Converter, LazySplits, Split
-from lasagna.datamodules.converters.common.coco import CocoFile, read_coco, regions_split
-from lasagna.datamodules.converters.common.files import ID, LayoutError, first_folder, shorten
-from lasagna.datamodules.converters.folder_manifest import other_labels, spoken_labels
+from lasagna.datamodules.converters.common.coco import read_coco
+from lasagna.datamodules.converters.common.coco_regions import regions_split
+from lasagna.datamodules.converters.common.entries import ID
+from lasagna.datamodules.converters.common.files import LayoutError, first_folder, shorten
+from lasagna.datamodules.converters.common.names import other_labels, spoken_labels
 
 EXPECTED = """
   annotations/instances_{train,val}2017.json with {train,val}2017/<image>.jpg,
@@ -22,19 +24,20 @@ EXPECTED = """
 
 
 class CocoInstances(Converter):
-    """Things with masks, one category at a time; masks of one category are united, those of crowds as well.
+    """Objects with masks; the masks of a category are united on each image, including those of crowds.
 
-    A record is called by its image's stem, or where two images share one, by its path. Annotations need no id.
+    The key of a record is the stem of its image, or the path if two images share a stem. Annotations need no id.
 
-    Underscores in names are blanks; categories whose names differ by case, underscores or blanks alone are one
-    category, called as the first of them. Names as they were are aliases.
+    Underscores in names become blanks. Categories whose names differ only by case, underscores or blanks are one
+    category, in the spelling of the first. The original names are aliases.
 
     Args:
-        source: The folder that holds ``annotations`` and the folders of images; for an export, where its paths begin.
-        annotations: One annotation file, which becomes the split "train", or else all that are called
+        source: The folder that holds ``annotations`` and the folders of images; for an export, the root of its paths.
+        annotations: One annotation file, which becomes the split "train"; by default all files
             ``annotations/instances_*.json``.
-        images: The folder of the images that file names begin in, if it is another one.
-        unannotated: What it means that a category is not annotated: that it is absent, or that nobody knows.
+        images: The folder that file names are relative to, if that is another folder.
+        unannotated: What it means that a category is not annotated on an image: it is "absent", or it is "unknown"
+            whether it is there.
         name: Name of the data set.
     """
 
@@ -53,10 +56,10 @@ class CocoInstances(Converter):
         self.name = name
 
     def splits(self) -> Mapping[str, Split]:
-        """Return the splits whose annotation files are there.
+        """Return the splits whose annotation files exist.
 
         Raises:
-            LayoutError: If there is no annotation file; later, if one is broken or a folder missing.
+            LayoutError: If there is no annotation file; later, if one is broken or a folder is missing.
         """
         if self.annotations is not None:
             return LazySplits({"train": partial(self._split, self.annotations, [self.images or self.source])})
@@ -64,13 +67,13 @@ class CocoInstances(Converter):
         if not files:
             raise LayoutError(f"source: {self.source} holds no annotations/instances_*.json; expected{EXPECTED}")
         parts = {path.stem.removeprefix("instances_"): path for path in files}
-        return LazySplits(
-            {part.removesuffix("2017"): partial(self._split, path, self._places(part)) for part, path in parts.items()}
-        )
-
-    def _places(self, part: str) -> list[Path]:
         roots = [self.images] if self.images else [self.source, self.source / "images"]
-        return [root / part for root in roots]
+        return LazySplits(
+            {
+                part.removesuffix("2017"): partial(self._split, path, [root / part for root in roots])
+                for part, path in parts.items()
+            }
+        )
 
     def _split(self, path: Path, places: list[Path]) -> Split:
         folder, content = first_folder(places, EXPECTED), read_coco(path, annotation={"category_id": ID})
@@ -79,17 +82,12 @@ class CocoInstances(Converter):
             raise LayoutError(f"{path}: the categories {shorten(nameless)} have no name; give them one")
         said = spoken_labels(released.values())
         names = {number: said[name] for number, name in released.items()}
-        manifest = self._manifest(content, names, other_labels(said))
-        return regions_split(manifest, content, names, lambda image: folder / image["file_name"])
-
-    def _manifest(
-        self, content: CocoFile, names: Mapping[int, str], aliases: Mapping[str, tuple[str, ...]]
-    ) -> Manifest:
-        return Manifest(
+        manifest = Manifest(
             name=self.name,
             categories=tuple(dict.fromkeys(names.values())),
             unannotated=self.unannotated,
-            origin=f"{self.name}: {content.path.name} in COCO's form",
+            origin=f"{self.name}: {path.name} in COCO's form",
             licence="as its source states; COCO: annotations CC BY 4.0, images under the terms of Flickr",
-            aliases=aliases,
+            aliases=other_labels(said),
         )
+        return regions_split(manifest, content, names, lambda image: folder / image["file_name"])

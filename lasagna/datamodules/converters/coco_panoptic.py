@@ -1,6 +1,6 @@
 """COCO's panoptic annotations: 80 things and 53 kinds of stuff, a class for nearly every pixel.
 
-Source: Kirillov et al. (CVPR 2019); ``cocodataset/panopticapi`` for the coding of the PNG files.
+Source: Kirillov et al. (CVPR 2019); ``cocodataset/panopticapi`` for the encoding of the PNG files.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from lasagna.datamodules.converters.common.files import (
     read_image_file,
     read_label_file,
     shorten,
-    without_labels,
 )
+from lasagna.datamodules.converters.common.label_maps import without_labels
 from lasagna.datamodules.converters.common.names import spoken_names
 from lasagna.datamodules.shards.tally import ReadResult, Skipped
 from lasagna.errors import RecordError
 
 UNLABELLED = 0
-"""Segment id, and label value, of pixels without a class; the ids of classes begin at 1 and end at 200."""
+"""Segment id and label value of pixels without a class; the ids of classes are 1 to 200."""
 
 EXPECTED = """
   annotations/panoptic_{train,val}2017.json
@@ -40,15 +40,14 @@ EXPECTED = """
 
 
 class CocoPanoptic(Converter):
-    """COCO panoptic, as it is unpacked; label values are COCO's category ids, and unlabelled pixels are ignored.
+    """COCO panoptic; label values are COCO's category ids, and unlabelled pixels are ignored.
 
-    Names are as people say them ("floor-other-merged" is "floor", "wall-brick" is "brick wall"); those of the release
-    are kept as aliases. Segments of crowds belong to their category. Images without annotations are not converted, and
-    told of.
+    Names are as people say them ("floor-other-merged" is "floor", "wall-brick" is "brick wall"); the release's names
+    are aliases. Segments of crowds belong to their category. Images without annotations are left out and noted.
 
     Args:
         source: The folder that holds ``annotations``.
-        images: The folder that holds ``train2017`` and ``val2017``, if it is another one.
+        images: The folder that holds ``train2017`` and ``val2017``, if that is another folder.
     """
 
     def __init__(self, source: Path, images: Path | None = None) -> None:
@@ -56,10 +55,10 @@ class CocoPanoptic(Converter):
         self.images = images
 
     def splits(self) -> Mapping[str, Split]:
-        """Return the splits whose annotation files are there.
+        """Return the splits whose annotation files exist.
 
         Raises:
-            LayoutError: If there is no annotation file; later, if one is broken or a folder missing.
+            LayoutError: If there is no annotation file; later, if one is broken or a folder is missing.
         """
         files = sorted((self.source / "annotations").glob("panoptic_*.json"))
         if not files:
@@ -84,9 +83,9 @@ class PanopticItem:
     """One image.
 
     Args:
-        key: Its number, as its file is called.
+        key: The stem of its file, which is its number.
         image: The image file.
-        label: The PNG with the ids of the segments.
+        label: The PNG file with the ids of the segments.
         segments: Segment id to category id.
     """
 
@@ -101,21 +100,21 @@ class ReadPanoptic:
     """Reads an image with its segments.
 
     Args:
-        manifest: What holds for the records.
+        manifest: What holds for all records.
     """
 
     manifest: Manifest
 
     def __call__(self, item: PanopticItem) -> ReadResult:
-        """Turn the ids of segments into those of their categories; one none of whose segments is drawn is unclear.
+        """Map segments to their categories; a category is unclear if none of its segments has a pixel.
 
         Raises:
-            RecordError: If a file is broken, the two differ in size, or a pixel is of a segment that is not listed.
+            RecordError: If a file is broken, the two differ in size, or a pixel belongs to an unlisted segment.
         """
         data, size = read_image_file(item.image)
         ids = segment_ids(read_label_file(item.label, "RGB"))
         if ids.shape != size:
-            raise RecordError(f"{item.label}: label file of size {ids.shape}, image of size {size}")
+            raise RecordError(f"{item.label}: the label file has size {ids.shape}, the image {size}; both must agree")
         labels, drawn = _categories(ids, item)
         empty = [number for number in item.segments if number not in drawn]
         left = tuple(Skipped("segment without a pixel", f"segment {number} of image {item.key}") for number in empty)
@@ -127,13 +126,14 @@ class ReadPanoptic:
 
 
 def segment_ids(pixels: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """Return the ids of segments ``[h, w]`` that colours ``[h, w, 3]`` stand for: R + 256 G + 65536 B."""
+    """Return the ids of segments ``[H, W]`` for colours ``[H, W, 3]``: R + 256 G + 65536 B."""
     wide = pixels.astype(np.int32)
     ids: NDArray[np.int32] = wide[..., 0] + 256 * wide[..., 1] + 65536 * wide[..., 2]
     return ids
 
 
 def _categories(ids: NDArray[np.int32], item: PanopticItem) -> tuple[NDArray[np.uint8], set[int]]:
+    """Return the label map ``[H, W]``, and the ids of the segments that have a pixel."""
     drawn, places = np.unique(ids, return_inverse=True)
     known = {UNLABELLED: UNLABELLED, **item.segments}
     if unknown := [str(number) for number in drawn.tolist() if number not in known]:

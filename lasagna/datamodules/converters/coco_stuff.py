@@ -11,34 +11,27 @@ from pathlib import Path
 
 from lasagna.core.record import Manifest
 from lasagna.datamodules.converters.common.base import Converter, LazySplits, Split
-from lasagna.datamodules.converters.common.files import (
-    LayoutError,
-    files_by_key,
-    first_folder,
-    pair_up,
-    read_file,
-    without_labels,
-)
-from lasagna.datamodules.converters.common.label_maps import labelled_split
+from lasagna.datamodules.converters.common.files import LayoutError, first_folder, read_file
+from lasagna.datamodules.converters.common.label_maps import files_by_key, labelled_split, pair_up, without_labels
 from lasagna.datamodules.converters.common.names import packaged_names, spoken_names
 
 UNLABELLED = 255
 LABEL_FOLDERS = ("stuffthingmaps_trainval2017", "stuffthingmaps", "cocostuff", "annotations", ".")
 EXPECTED = """
-  stuffthingmaps_trainval2017/{train,val}2017/<image id>.png (or the same in cocostuff, or in the folder itself)
-  {train,val}2017/<image id>.jpg, or these in the folder of `--images`"""
+  stuffthingmaps_trainval2017/{train,val}2017/<image id>.png (or in cocostuff, or directly in the folder)
+  {train,val}2017/<image id>.jpg, or in the folder of `--images`"""
 
 
 class CocoStuff(Converter):
-    """COCO-Stuff's label files stay as they are: the category id less one, and 255 for unlabelled pixels.
+    """COCO-Stuff; label files stay as they are: the category id minus one, and 255 for unlabelled pixels.
 
-    Eleven ids of things (12, 26, 29, 30, 45, 66, 68, 69, 71, 83 and 91) have no pixels in any release; they are no
-    categories here, so that "door" is the door that was annotated as stuff. Names are as people say them
-    ("wall-brick" is "brick wall"); those of the release are kept as aliases.
+    Eleven ids of things (12, 26, 29, 30, 45, 66, 68, 69, 71, 83 and 91) have no pixels in any release. They are not
+    categories here, so that "door" means the door that is annotated as stuff. Names are as people say them
+    ("wall-brick" is "brick wall"); the release's names are aliases.
 
     Args:
-        source: The folder that holds the label files' folder.
-        images: The folder that holds ``train2017`` and ``val2017``, if it is another one.
+        source: The folder that holds the folder of label files.
+        images: The folder that holds ``train2017`` and ``val2017``, if that is another folder.
     """
 
     def __init__(self, source: Path, images: Path | None = None) -> None:
@@ -46,7 +39,7 @@ class CocoStuff(Converter):
         self.images = images
 
     def splits(self) -> Mapping[str, Split]:
-        """Return the splits that are there; images without a label file are left out, and told of.
+        """Return the splits whose label files exist; images without a label file are left out and noted.
 
         Raises:
             LayoutError: If there are no label files; later, if a split has no images.

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lasagna.core.masks import Mask
+import numpy as np
+
+from lasagna.core.masks import BoolMask, Mask, RLEMask
 from lasagna.core.record import Manifest, Phrase, Question, Record, Region, Turn
 from lasagna.datamodules.converters.common.base import Converter, Split
-from lasagna.datamodules.converters.common.coco import lost_parts
-from lasagna.datamodules.converters.common.files import LayoutError, check_inner
-from lasagna.datamodules.converters.common.upright import read_upright_image_file
-from lasagna.datamodules.converters.folder_lines import Line, check_line, line_at, mask_files, read_lines, read_own_mask
-from lasagna.datamodules.converters.folder_manifest import has_head, manifest_of
+from lasagna.datamodules.converters.common.coco import lost_parts, read_mask
+from lasagna.datamodules.converters.common.entries import check_inner
+from lasagna.datamodules.converters.common.files import LayoutError, read_label_file, read_upright_image_file
+from lasagna.datamodules.converters.folder_lines import Line, check_line, has_head, line_at, manifest_of, read_lines
 from lasagna.datamodules.shards.tally import ReadResult, Skipped
 from lasagna.errors import RecordError
 
@@ -22,10 +23,10 @@ FILE = "annotations.jsonl"
 
 
 class Folder(Converter):
-    """A folder of one's own: "annotations.jsonl" with a line for each image, and what the lines name.
+    """A user's own folder: "annotations.jsonl" with a line for each image, and the files that the lines name.
 
-    Names and void values are what the file says; nothing is guessed. Photographs that an EXIF tag turns are stored
-    upright, so masks must be drawn on the upright picture, as programs for it show it.
+    Names and ignored pixels are what the file says; nothing is guessed. Photographs that an EXIF tag turns are stored
+    upright, so masks must be drawn on the upright picture, as annotation programs show it.
 
     Args:
         source: The folder.
@@ -35,38 +36,43 @@ class Folder(Converter):
         self.source = source
 
     def splits(self) -> Mapping[str, Split]:
-        """Return the splits that the lines name, "train" where they name none.
+        """Return the splits that the lines name; lines without a split belong to "train".
 
         Raises:
-            LayoutError: If the file is missing, or a line is no JSON, names an image a second time, or a file
-                that is elsewhere.
-            RecordError: If a line has a field that is none, lacks one, or names a category that is not listed.
+            LayoutError: If the file is missing, or a line is not JSON, names an image a second time, or names a file
+                outside of the folder.
+            RecordError: If a line has an unknown field, lacks a required one, or names a category that is not listed.
         """
         path = self.source / FILE
         lines = list(read_lines(path))
         parts: dict[str, dict[str, Line]] = {}
         for line in lines[1:] if has_head(lines) else lines:
             check_line(line)
-            _add(parts.setdefault(line.fields.get("split") or "train", {}), line)
+            part, key = parts.setdefault(line.fields.get("split") or "train", {}), _key(line)
+            if key in part:
+                raise LayoutError(
+                    f"{line.where}: its key {key!r} is also that of {part[key].where}; write one line for each image, "
+                    "or give one of them its own 'key'"
+                )
+            part[key] = line
         if not parts:
-            raise LayoutError(f"{path}: it names no image; expected a line of JSON for each image")
+            raise LayoutError(f"{path}: it names no images; expected a line of JSON for each image")
         manifest = manifest_of(self.source, lines)
         return {name: self._split(path, manifest, list(part.values())) for name, part in parts.items()}
 
     def _split(self, path: Path, manifest: Manifest, lines: Sequence[Line]) -> Split:
-        items = [self._item(line) for line in lines]
+        items = []
+        for line in lines:
+            names = dict.fromkeys((line.fields["image"], *mask_files(line.fields)))
+            paths = tuple(self.source / check_inner(name, line.where) for name in names)
+            items.append(LineItem(_key(line), line.where, line.offset, paths))
         files = dict.fromkeys(file for item in items for file in item.files)
         return Split(manifest, items, ReadLine(path, manifest), list(files), annotations=(path,))
-
-    def _item(self, line: Line) -> LineItem:
-        names = dict.fromkeys((line.fields["image"], *mask_files(line.fields)))
-        files = tuple(self.source / check_inner(name, line.where) for name in names)
-        return LineItem(_key(line), line.where, line.offset, files)
 
 
 @dataclass(frozen=True)
 class LineItem:
-    """Where a line is.
+    """The place of a line.
 
     Args:
         key: Name of the record.
@@ -88,10 +94,10 @@ class LineItem:
 
 @dataclass(frozen=True)
 class ReadLine:
-    """Reads what a line says.
+    """Reads the annotations of a line.
 
     Args:
-        path: The file of lines; others are named from its folder.
+        path: The file of lines; other files are relative to its folder.
         manifest: What holds for all records.
     """
 
@@ -99,10 +105,10 @@ class ReadLine:
     manifest: Manifest
 
     def __call__(self, item: LineItem) -> ReadResult:
-        """Read one line, given where it is.
+        """Read one line, given its place.
 
         Raises:
-            RecordError: If a file that it names is broken, or a mask is none or of another size than the image.
+            RecordError: If a file that it names is broken, or a mask is invalid or of another size than the image.
         """
         line = line_at(self.path, item.where, item.offset)
         check_line(line)
@@ -116,7 +122,7 @@ class ReadLine:
 
 
 class _Annotations:
-    """What a line says of its image, and what was left out of it."""
+    """The annotations of a line, and what was left out of them."""
 
     def __init__(self, line: Line, root: Path, size: tuple[int, int]) -> None:
         self.line, self.root, self.size = line, root, size
@@ -155,7 +161,7 @@ class _Annotations:
         return questions
 
     def _masks(self, codes: Sequence[Any], field: str, rank: int) -> tuple[Mask, ...] | None:
-        """Return the masks; None if one of them is left out, since without it the others would say too little."""
+        """Return the masks, or None if one of them is left out, since the others alone would be incomplete."""
         where = f"{self.line.where}: {field}[{rank}]"
         found = [read_own_mask(code, self.root, self.size, where) for code in codes]
         self.left_out += [mask for mask in found if isinstance(mask, Skipped)]
@@ -176,11 +182,63 @@ def _key(line: Line) -> str:
     return line.fields.get("key") or Path(line.fields["image"]).with_suffix("").as_posix()
 
 
-def _add(part: dict[str, Line], line: Line) -> None:
-    key = _key(line)
-    if key in part:
-        raise LayoutError(
-            f"{line.where}: its key {key!r} is that of {part[key].where} too; write one line for an image, or give one "
-            "of them a 'key' of its own"
-        )
-    part[key] = line
+FORMS = '"file.png", {"png": "file.png", "value": 3}, COCO RLE or a list of polygons [x0, y0, x1, y1, ...]'
+PNG, VALUE = "png", "value"
+
+
+def read_own_mask(code: Any, root: Path, size: tuple[int, int], where: str) -> Mask | Skipped:  # noqa: ANN401
+    """Read a mask in any form.
+
+    Args:
+        code: A mask file, whose pixels above zero are the mask; an object with the file and the value of the mask's
+            pixels; or a mask in one of COCO's encodings.
+        root: Folder that file names are relative to.
+        size: Height and width of the image.
+        where: Whose it is, for messages.
+
+    Returns:
+        The mask, or why it is left out: it has no pixel.
+
+    Raises:
+        RecordError: If it is not a mask, its file is broken, or it has another size than the image.
+    """
+    name = mask_file(code)
+    if name is None:
+        if not isinstance(code, (list, Mapping)):
+            raise RecordError(f"{where}: expected a mask ({FORMS}), got {str(code)[:60]!r}")
+        return read_mask(code, size, where)
+    try:
+        pixels = _pixels(root / name, code[VALUE] if isinstance(code, Mapping) and VALUE in code else None)
+    except RecordError as error:
+        raise RecordError(f"{where}: {error}") from error
+    if pixels.shape != size:
+        raise RecordError(f"{where}: {name} has size {pixels.shape}, the image has {size}; both must agree")
+    return RLEMask.from_array(pixels) if pixels.any() else Skipped("mask without a pixel", where)
+
+
+def mask_file(code: Any) -> str | None:  # noqa: ANN401
+    """Return the name of the file that a mask is in, or None if it is not in a file."""
+    found = code.get(PNG) if isinstance(code, Mapping) else code
+    return found if isinstance(found, str) else None
+
+
+def mask_files(fields: Mapping[str, Any]) -> Iterator[str]:
+    """Return the names of the files of all masks in a line."""
+    codes = [part.get("mask") for part in fields.get("categories") or ()]
+    for field in ("phrases", "questions"):
+        codes += [code for part in fields.get(field) or () for code in part.get("masks") or ()]
+    codes.append(fields.get("ignore"))
+    yield from (name for code in codes if (name := mask_file(code)) is not None)
+
+
+def _pixels(path: Path, value: Any) -> BoolMask:  # noqa: ANN401
+    pixels = read_label_file(path)
+    if value is not None:
+        if pixels.ndim != 2 or type(value) is not int:
+            raise RecordError(f"{path}: a value must be a whole number in a file of one channel, got {value!r}")
+        return np.asarray(pixels == value)
+    if pixels.ndim == 2:
+        return np.asarray(pixels != 0)
+    if pixels.shape[2] == 3:
+        return np.asarray((pixels != 0).any(-1))
+    raise RecordError(f"{path}: a mask is black and white, but this file has transparency; store it without")

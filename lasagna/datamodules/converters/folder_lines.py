@@ -1,21 +1,23 @@
-"""Reading the annotation file of the user's own data: JSON lines, checked, with file and line in every message."""
+"""The files of a user's own data: lines of JSON, one for each image, and the manifest that holds for all of them.
+
+Everything is checked, and every message names the file and the line.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from lasagna.core.masks import BoolMask, Mask, RLEMask
-from lasagna.datamodules.converters.common.coco import read_mask
-from lasagna.datamodules.converters.common.files import LayoutError, is_plain, read_label_file
-from lasagna.datamodules.shards.tally import Skipped
-from lasagna.errors import RecordError
+from lasagna.core.prompt_format import normalise
+from lasagna.core.prompt_formats import PROMPT_FORMATS
+from lasagna.core.record import Manifest
+from lasagna.datamodules.converters.common.entries import is_folder_name, read_json
+from lasagna.datamodules.converters.common.files import LayoutError
+from lasagna.errors import QueryError, RecordError
 
 _KINDS: dict[type, str] = {dict: "an object", list: "a list", str: "a text", object: "a mask"}
 
@@ -31,17 +33,22 @@ LINE = {
     "talk": list,
     "ignore": object,
 }
-"""Fields of a line, of which only the first must be there."""
+"""Fields of a line; only the first is required."""
+
 PARTS: dict[str, tuple[dict[str, type], tuple[str, ...]]] = {
     "categories": ({"name": str, "mask": object}, ("name", "mask")),
     "phrases": ({"text": str, "masks": list, "kind": str}, ("text", "masks")),
     "questions": ({"text": str, "answer": str, "masks": list, "kind": str}, ("text",)),
     "talk": ({"question": str, "answer": str}, ("question", "answer")),
 }
-"""For each list of objects their fields, and which of them must be there."""
+"""For each list of objects, their fields and the required ones."""
 
 NAME_LISTS = ("absent", "unclear")
 """Fields that list names."""
+
+HEAD_FILE = "dataset.json"
+HEAD = {"name": str, "categories": list, "unannotated": str, "origin": str, "licence": str, "aliases": dict}
+"""Fields of the manifest, in ``dataset.json`` or in the first line."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ def read_lines(path: Path) -> Iterator[Line]:
     """Read all lines that are not empty, in order.
 
     Raises:
-        LayoutError: If the file is missing, or a line is no JSON object.
+        LayoutError: If the file is missing, or a line is not a JSON object.
     """
     if not path.is_file():
         raise LayoutError(f"source: there is no {path}; expected a line of JSON for each image there")
@@ -79,7 +86,7 @@ def line_at(path: Path, where: str, offset: int) -> Line:
     """Read one line again.
 
     Raises:
-        LayoutError: If it is no JSON object.
+        LayoutError: If it is not a JSON object.
     """
     with path.open("rb") as file:
         file.seek(offset)
@@ -87,25 +94,25 @@ def line_at(path: Path, where: str, offset: int) -> Line:
 
 
 def parse_line(data: bytes, where: str, offset: int) -> Line:
-    """Read a line from its bytes.
+    """Parse the bytes of a line.
 
     Raises:
-        LayoutError: If it is no JSON object.
+        LayoutError: If it is not a JSON object.
     """
     try:
         fields = json.loads(data.decode("utf-8-sig"))
     except ValueError as error:
-        raise LayoutError(f"{where}: no JSON ({error}); an image is one line, all in one object") from error
+        raise LayoutError(f"{where}: not JSON ({error}); each image is an object on one line") from error
     if not isinstance(fields, dict):
         raise LayoutError(f"{where}: expected an object {{...}}, got {str(fields)[:60]!r}")
     return Line(where, offset, fields)
 
 
 def check_line(line: Line) -> None:
-    """Check that a line has the fields that it must have, of the right kinds, and no others.
+    """Check that a line has the required fields, of the right types, and no unknown ones.
 
     Raises:
-        RecordError: If it has not, says of a name that it is absent and that it is there, or its split is no
+        RecordError: If it does not, if it says that a name is both absent and present, or if its split cannot be the
             name of a folder.
     """
     check_fields(line.fields, LINE, ("image",), line.where)
@@ -119,18 +126,14 @@ def check_line(line: Line) -> None:
         for rank, name in enumerate(line.fields.get(field) or ()):
             if not isinstance(name, str) or not name.strip():
                 raise RecordError(f"{line.where}: {field}[{rank}]: expected a name, got {str(name)[:60]!r}")
-    _check_absent(line)
-    if not is_plain(line.fields.get("split") or "train"):
-        raise RecordError(f"{line.where}: split: expected a name that a folder can have, got {line.fields['split']!r}")
-
-
-def _check_absent(line: Line) -> None:
-    there = {part["name"] for part in line.fields.get("categories") or ()} | {*(line.fields.get("unclear") or ())}
+    present = {part["name"] for part in line.fields.get("categories") or ()} | {*(line.fields.get("unclear") or ())}
     for rank, name in enumerate(line.fields.get("absent") or ()):
-        if name in there:
+        if name in present:
             raise RecordError(
                 f"{line.where}: absent[{rank}]: {name!r} is in 'categories' or 'unclear' as well; keep one of them"
             )
+    if not is_folder_name(line.fields.get("split") or "train"):
+        raise RecordError(f"{line.where}: split: expected a name that a folder can have, got {line.fields['split']!r}")
 
 
 def check_fields(fields: Mapping[str, Any], kinds: Mapping[str, type], needed: tuple[str, ...], where: str) -> None:
@@ -138,12 +141,12 @@ def check_fields(fields: Mapping[str, Any], kinds: Mapping[str, type], needed: t
 
     Args:
         fields: The object.
-        kinds: What it may have, and of which kind.
-        needed: What it must have.
+        kinds: The fields that it may have, with their types.
+        needed: The fields that it must have.
         where: What it is, for messages.
 
     Raises:
-        RecordError: If it has not, or has another field or one of another kind.
+        RecordError: If a required field is missing, a field is unknown, or a value has another type.
     """
     for name, value in fields.items():
         if name not in kinds:
@@ -158,66 +161,90 @@ def check_fields(fields: Mapping[str, Any], kinds: Mapping[str, type], needed: t
             raise RecordError(f"{where}: {name!r} is missing or empty")
 
 
-FORMS = '"file.png", {"png": "file.png", "value": 3}, COCO RLE or a list of polygons [x0, y0, x1, y1, ...]'
-PNG, VALUE = "png", "value"
+def has_head(lines: Sequence[Line]) -> bool:
+    """Return whether the first line is the manifest's rather than an image's."""
+    return bool(lines) and "image" not in lines[0].fields and lines[0].fields.keys() <= HEAD.keys()
 
 
-def read_own_mask(code: Any, root: Path, size: tuple[int, int], where: str) -> Mask | Skipped:  # noqa: ANN401
-    """Read a mask in any form.
+def manifest_of(root: Path, lines: Sequence[Line]) -> Manifest:
+    """Return the manifest, from ``dataset.json`` or the first line.
+
+    If no categories are listed, they are all names of the lines, sorted. Unless stated otherwise, what is not annotated
+    on an image is unknown.
 
     Args:
-        code: A mask file, whose pixels above zero are meant; an object with the file and the value that is meant; or
-            one of COCO's codings.
-        root: Where files are looked for.
-        size: Height and width of the image.
-        where: Whose it is, for messages.
-
-    Returns:
-        The mask, or why it is left out: it has no pixel.
+        root: The folder.
+        lines: All lines.
 
     Raises:
-        RecordError: If it is none, its file is broken, or it is of another size than the image.
+        LayoutError: If there are two manifests, or one has a wrong field.
+        RecordError: If a line has a category that is not listed, that is spelled in two ways, or that has a separator
+            of a prompt format in its name.
     """
-    name = mask_file(code)
-    if name is None:
-        if not isinstance(code, (list, Mapping)):
-            raise RecordError(f"{where}: expected a mask ({FORMS}), got {str(code)[:60]!r}")
-        return read_mask(code, size, where)
+    head, where = _head(root, lines)
+    unannotated: Any = head.get("unannotated") or "unknown"
+    if unannotated not in ("absent", "unknown"):
+        raise LayoutError(f"{where}: unannotated: expected 'absent' or 'unknown', got {unannotated!r}")
+    listed = head.get("categories") or []
+    for name in listed:
+        _check_name(name, where)
+    found = _gather(lines[1:] if has_head(lines) else lines, listed)
+    return Manifest(
+        name=head.get("name") or root.resolve().name,
+        categories=tuple(listed or sorted(found)),
+        unannotated=unannotated,
+        origin=head.get("origin") or "the user's own data",
+        licence=head.get("licence") or "the user's own",
+        aliases={str(name): tuple(map(str, others)) for name, others in (head.get("aliases") or {}).items()},
+    )
+
+
+def _head(root: Path, lines: Sequence[Line]) -> tuple[Mapping[str, Any], str]:
+    path = root / HEAD_FILE
+    if path.is_file() and has_head(lines):
+        raise LayoutError(f"{lines[0].where}: this line and {path} both describe the data set; keep one of them")
+    head, where = (lines[0].fields, lines[0].where) if has_head(lines) else ({}, str(path))
+    if path.is_file():
+        head = read_json(path)
+    if not isinstance(head, dict):
+        raise LayoutError(f"{where}: expected an object, got {str(head)[:60]!r}")
     try:
-        pixels = _pixels(root / name, code[VALUE] if isinstance(code, Mapping) and VALUE in code else None)
+        check_fields(head, HEAD, (), where)
     except RecordError as error:
-        raise RecordError(f"{where}: {error}") from error
-    if pixels.shape != size:
-        raise RecordError(f"{where}: {name} is of size {pixels.shape}, the image of {size}; both must agree")
-    return RLEMask.from_array(pixels) if pixels.any() else Skipped("mask without a pixel", where)
+        raise LayoutError(str(error)) from error
+    return head, where
 
 
-def mask_file(code: Any) -> str | None:  # noqa: ANN401
-    """Return the file that a mask is in, or None."""
-    found = code.get(PNG) if isinstance(code, Mapping) else code
-    return found if isinstance(found, str) else None
+def _gather(lines: Sequence[Line], listed: Sequence[str]) -> set[str]:
+    """Return the names of all lines; each is checked where it first occurs."""
+    known = {normalise(name): (name, "the list of categories") for name in listed}
+    for line in lines:
+        for name in _names(line):
+            if name not in listed and listed:
+                near = get_close_matches(name, listed, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else "list it in 'categories', or correct it"
+                raise RecordError(f"{line.where}: {name!r} is not one of the listed categories; {hint}")
+            spelled, first = known.setdefault(normalise(name), (name, line.where))
+            if spelled != name:
+                raise RecordError(f"{line.where}: {name!r} is spelled {spelled!r} in {first}; spell it in one way")
+            if first == line.where:
+                _check_name(name, line.where)
+    return {name for name, _ in known.values()}
 
 
-def mask_files(fields: Mapping[str, Any]) -> Iterator[str]:
-    """Return the files of all masks of a line."""
-    codes = [part.get("mask") for part in fields.get("categories") or ()]
-    codes += [code for field in ("phrases", "questions") for part in fields.get(field) or () for code in _masks(part)]
-    codes.append(fields.get("ignore"))
-    yield from (name for code in codes if (name := mask_file(code)) is not None)
+def _names(line: Line) -> Iterator[str]:
+    parts = [part.get("name") for part in line.fields.get("categories") or () if isinstance(part, dict)]
+    listed = [name for field in NAME_LISTS for name in line.fields.get(field) or ()]
+    yield from (name for name in [*parts, *listed] if isinstance(name, str) and name.strip())
 
 
-def _masks(part: Mapping[str, Any]) -> list[Any]:
-    return part.get("masks") or []
-
-
-def _pixels(path: Path, value: Any) -> BoolMask:  # noqa: ANN401
-    pixels = read_label_file(path)
-    if value is not None:
-        if pixels.ndim != 2 or type(value) is not int:
-            raise RecordError(f"{path}: a value is a whole number in a file of one channel, got {value!r}")
-        return np.asarray(pixels == value)
-    if pixels.ndim == 2:
-        return np.asarray(pixels != 0)
-    if pixels.shape[2] == 3:
-        return np.asarray((pixels != 0).any(-1))
-    raise RecordError(f"{path}: a mask is black and white; this file has transparency, store it without")
+def _check_name(name: str, where: str) -> None:
+    if not isinstance(name, str):
+        raise RecordError(
+            f"{where}: categories: expected names, got {str(name)[:60]!r}; the line of an image must have 'image'"
+        )
+    try:
+        for prompt_format in PROMPT_FORMATS.values():
+            prompt_format.check("categories", [name])
+    except QueryError as error:
+        raise RecordError(f"{where}: {str(error).removeprefix('query: ')}; choose another name") from error

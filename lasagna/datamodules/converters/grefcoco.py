@@ -1,4 +1,4 @@
-"""gRefCOCO: phrases that fit one thing, several things or nothing.
+"""gRefCOCO: phrases that refer to one object, several objects or nothing.
 
 Source: Liu, Ding, Jiang (GRES, CVPR 2023); ``henghuiding/gRefCOCO``, ``henghuiding/ReLA``.
 """
@@ -11,9 +11,10 @@ from typing import Any
 
 from lasagna.datamodules.converters.common.base import Converter, Split
 from lasagna.datamodules.converters.common.coco import CocoFile, read_coco
-from lasagna.datamodules.converters.common.files import ID, check_texts, first_folder
+from lasagna.datamodules.converters.common.entries import ID, check_lists
+from lasagna.datamodules.converters.common.files import first_folder
 from lasagna.datamodules.converters.common.phrases import Expression, phrase_splits
-from lasagna.datamodules.converters.refer import (
+from lasagna.datamodules.converters.common.refer_files import (
     COCO_IMAGES,
     REFERENCE,
     data_folder,
@@ -25,7 +26,7 @@ from lasagna.datamodules.converters.refer import (
 )
 
 NOTHING = -1
-"""The id that stands for no target."""
+"""The id that means that there is no target."""
 
 EXPECTED = """
   grefcoco/grefs(unc).json and instances.json
@@ -33,14 +34,14 @@ EXPECTED = """
 
 
 class GRefCOCO(Converter):
-    """gRefCOCO; an image is one record of a split, and a phrase has as many masks as things it fits.
+    """gRefCOCO; each image is one record of a split, and a phrase has one mask for each object it refers to.
 
-    Annotations of crowds are no targets. A phrase fits nothing where the release says so; one whose targets are all
-    crowds is left out and counted.
+    Annotations of crowds are not targets. A phrase refers to nothing where the release says so; a phrase whose targets
+    are all crowds is left out and counted.
 
     Args:
         source: The folder that holds ``grefcoco`` and ``images``, or ``grefcoco`` itself.
-        images: The folder of the images, if it is another one.
+        images: The folder of the images, if it is not in its usual place.
     """
 
     def __init__(self, source: Path, images: Path | None = None) -> None:
@@ -48,10 +49,10 @@ class GRefCOCO(Converter):
         self.images = images
 
     def splits(self) -> Mapping[str, Split]:
-        """Return the splits by the names that the release gives them.
+        """Return the splits by their names in the release.
 
         Raises:
-            LayoutError: If the folder is not laid out as expected, or a file of annotations is broken.
+            LayoutError: If the folder does not have the expected layout, or an annotation file is broken.
         """
         folder = data_folder(self.source, "grefcoco", EXPECTED)
         images = first_folder([self.images] if self.images else image_places(self.source, COCO_IMAGES), EXPECTED)
@@ -59,7 +60,7 @@ class GRefCOCO(Converter):
         path = references_file(folder, "grefs(unc)")
         references = read_references(path, {**REFERENCE, "ann_id": (*ID, list)})
         several = [one for one in references if isinstance(one["ann_id"], list)]
-        check_texts(several, "ann_id", ID, f"{folder}: references of several targets")
+        check_lists(several, "ann_id", ID, f"{folder}: references of several targets")
         expressions = _expressions(references, content)
         return phrase_splits(refer_manifest("grefcoco-unc"), content, images, expressions, path)
 

@@ -1,6 +1,6 @@
-"""Annotations drawn with LabelMe: a JSON file for each image.
+"""The user's own data drawn with LabelMe: a JSON file for each image.
 
-Source: ``wkentaro/labelme``, ``utils/shape.py`` (how shapes become pixels) and ``label_file.py`` (what the files hold).
+Source: ``wkentaro/labelme``, ``utils/shape.py`` (how shapes become pixels) and ``label_file.py`` (the file format).
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from PIL import Image, ImageDraw
 from lasagna.core.masks import BoolMask, RLEMask, reaches_beyond
 from lasagna.core.record import BROKEN_IMAGE, Manifest, Record, Region, decode_image, image_fault
 from lasagna.datamodules.converters.common.base import Converter, Split
-from lasagna.datamodules.converters.common.files import LayoutError, leads_out, read_image_file
-from lasagna.datamodules.converters.common.upright import upright
-from lasagna.datamodules.converters.folder_manifest import other_labels, spoken_labels
+from lasagna.datamodules.converters.common.entries import leads_out
+from lasagna.datamodules.converters.common.files import LayoutError, read_upright_image_file, upright
+from lasagna.datamodules.converters.common.names import other_labels, spoken_labels
 from lasagna.datamodules.shards.tally import BEYOND, ReadResult, Skipped
 from lasagna.errors import RecordError
 
 POINTS = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2}
-"""Each kind of shape that has an inside, and how many points it needs; all but a polygon have just as many."""
+"""Kinds of shapes that have an inside, and how many points they have; for polygons, at least as many."""
 
 
 def draw_shape(shape: Mapping[str, Any], size: tuple[int, int]) -> BoolMask:
     """Draw a shape that has an inside.
 
     Args:
-        shape: One of ``shapes`` of a LabelMe file.
+        shape: An entry of ``shapes`` in a LabelMe file.
         size: Height and width of the image.
 
     Returns:
@@ -55,7 +55,7 @@ def draw_shape(shape: Mapping[str, Any], size: tuple[int, int]) -> BoolMask:
 
 
 def shape_kind(shape: Mapping[str, Any]) -> str:
-    """Return what a shape is; old files do not say it of polygons."""
+    """Return the kind of a shape; in old files polygons do not state it."""
     return str(shape.get("shape_type") or "polygon")
 
 
@@ -74,12 +74,11 @@ def _drawn(kind: str, points: list[tuple[float, float]], size: tuple[int, int]) 
 
 
 def _pasted(code: str, corner: tuple[float, float], size: tuple[int, int]) -> BoolMask:
-    """Return a mask that the file holds as an image, at its place; what lies outside of the image is cut off."""
+    """Return a mask that the file stores as an image, at its place; what lies outside of the image is cut off."""
     with Image.open(BytesIO(b64decode(code))) as image:
         part = np.asarray(image.convert("L")) != 0
-    left, top = int(corner[0]), int(corner[1])
     canvas = Image.new("1", (size[1], size[0]))
-    canvas.paste(Image.fromarray(part), (left, top))
+    canvas.paste(Image.fromarray(part), (int(corner[0]), int(corner[1])))
     return np.asarray(canvas, dtype=bool)
 
 
@@ -88,13 +87,14 @@ IGNORE = "__ignore__"
 
 
 class LabelMe(Converter):
-    """A folder of LabelMe's JSON files, or one with the folders "train", "val" and "test" of them.
+    """A folder of LabelMe's JSON files, or a folder with such folders "train", "val" and "test".
 
-    Polygons, rectangles, circles and masks are drawn as LabelMe's own export draws them; points and lines have no
-    inside and are counted as left out, and their labels are unclear on that image. What is labelled "__ignore__" counts
-    nowhere. Names keep their spelling, but an underscore is a blank, labels that differ by case or blanks alone are one
-    category, and a label as it was is an alias. The image is the file that the JSON names, in this folder or one beside
-    it, else the one that it holds; one that an EXIF tag turns is stored upright, as LabelMe shows it.
+    Polygons, rectangles, circles and masks are drawn as LabelMe's own export draws them. Points and lines have no
+    inside; they are counted as left out, and their labels are unclear on that image. Regions with the label
+    "__ignore__" are ignored in training and scores. Names keep their spelling, but underscores become blanks; labels
+    that differ only by case or blanks are one category, and the original labels are aliases. The image is the file that
+    the JSON names, in this folder or one beside it, else the one stored in the JSON. An image that an EXIF tag turns is
+    stored upright, as LabelMe shows it.
 
     Args:
         source: The folder.
@@ -106,17 +106,17 @@ class LabelMe(Converter):
         self.unannotated = unannotated
 
     def splits(self) -> Mapping[str, Split]:
-        """Return the folders "train", "val" and "test" that are there, or all as "train".
+        """Return the folders "train", "val" and "test" that exist, or all files as "train" if there are none.
 
         Raises:
-            LayoutError: If there is no JSON file, or one names an image that is elsewhere.
-            RecordError: If one is none of LabelMe's.
+            LayoutError: If there is no JSON file, or one names an image outside of the source and its sibling folders.
+            RecordError: If one is not a LabelMe file.
         """
         named = {split: self.source / split for split in SPLITS if (self.source / split).is_dir()}
         files = {split: sorted(folder.glob("*.json")) for split, folder in (named or {"train": self.source}).items()}
         found = {split: paths for split, paths in files.items() if paths}
         if not found:
-            raise LayoutError(f"source: there is no LabelMe file in {self.source}; expected <image>.json in it")
+            raise LayoutError(f"source: there is no LabelMe file in {self.source}; expected <image>.json there")
         labels: set[str] = set()
         items = {split: [_item(path, labels, self.source) for path in paths] for split, paths in found.items()}
         names = spoken_labels(sorted(labels - {IGNORE}))
@@ -142,7 +142,7 @@ class LabelMeItem:
     Args:
         key: Name of the record.
         path: The JSON file.
-        image: The image file that it names, or None if it holds the image itself.
+        image: The image file that it names, or None to use the image stored in it.
     """
 
     key: str
@@ -166,13 +166,13 @@ class ReadLabelMe:
         """Read one file with its image.
 
         Raises:
-            RecordError: If the file, the image or a shape is broken, or the image has another size than the file says.
+            RecordError: If the file, the image or a shape is broken, or the image has another size than stated.
         """
         path, content = item.path, _read(item.path)
-        image_bytes, size = _held(path, content) if item.image is None else upright(*read_image_file(item.image))
-        said = content.get("imageHeight") or size[0], content.get("imageWidth") or size[1]
-        if said != size:
-            raise RecordError(f"{path}: it was drawn on an image of size {said}, the image is of {size}")
+        image_bytes, size = _stored_image(path, content) if item.image is None else read_upright_image_file(item.image)
+        stated = content.get("imageHeight") or size[0], content.get("imageWidth") or size[1]
+        if stated != size:
+            raise RecordError(f"{path}: it was drawn on an image of size {stated}, but the image has size {size}")
         masks, left_out, lost = _masks(content["shapes"], size, path)
         regions = tuple(Region(self.names[label], mask) for label, mask in masks if label != IGNORE)
         ignored = [mask.decode() for label, mask in masks if label == IGNORE]
@@ -185,7 +185,7 @@ class ReadLabelMe:
 def _masks(
     shapes: Sequence[Mapping[str, Any]], size: tuple[int, int], path: Path
 ) -> tuple[list[tuple[str, RLEMask]], tuple[Skipped, ...], list[str]]:
-    """Return masks with their labels, what was left out, and the labels of that."""
+    """Return the masks with their labels, what was left out, and the labels of what was left out."""
     masks, left_out, lost = [], [], []
     for shape in shapes:
         if shape_kind(shape) not in POINTS:
@@ -210,33 +210,33 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         content = json.loads(path.read_bytes())
         if not all(isinstance(shape["label"], str) and shape["points"] is not None for shape in content["shapes"]):
-            raise ValueError("a label that is no text")
+            raise ValueError("a label that is not a text")
         return dict(content)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RecordError(f"{path}: not a file of LabelMe ({error!r}); take it away or export it again") from error
+        raise RecordError(f"{path}: not a LabelMe file ({error!r}); remove it or export it again") from error
 
 
 def _item(path: Path, labels: set[str], source: Path) -> LabelMeItem:
-    """Return where a file's image is, and add its labels to those of the others."""
+    """Return where a file's image is, and add its labels to ``labels``."""
     content = _read(path)
     labels.update(shape["label"] for shape in content["shapes"])
-    # the name may come from Windows, with its slashes
+    # the path may have been written on Windows, with backslashes
     name = PureWindowsPath(str(content.get("imagePath") or "")).as_posix()
     name = name if name != "." else "imagePath"
-    # LabelMe names images from the JSON file on, and people keep the two in folders side by side
+    # paths are relative to the JSON file, and images and JSON files are often in sibling folders
     within = normpath(Path("source") / path.parent.relative_to(source) / name)
     if PureWindowsPath(name).anchor or leads_out(within):
         if content.get("imageData"):
             return LabelMeItem(path.stem, path, None)
         raise LayoutError(
-            f"{path}: imagePath: {name!r} leads away from {source} and the folders beside it; put the images there"
+            f"{path}: imagePath: {name!r} leads out of {source} and the folders beside it; put the images there"
         )
     image = path.parent / name
     return LabelMeItem(path.stem, path, image if image.is_file() or not content.get("imageData") else None)
 
 
-def _held(path: Path, content: Mapping[str, Any]) -> tuple[bytes, tuple[int, int]]:
-    """Return the image that a file holds, upright."""
+def _stored_image(path: Path, content: Mapping[str, Any]) -> tuple[bytes, tuple[int, int]]:
+    """Return the image stored in a LabelMe file, upright, and its height and width."""
     try:
         data = b64decode(content["imageData"])
     except (TypeError, ValueError) as error:

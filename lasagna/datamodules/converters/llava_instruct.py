@@ -1,4 +1,4 @@
-"""LLaVA-Instruct, talks about photographs of COCO that a language model wrote from their captions and boxes.
+"""LLaVA-Instruct: conversations about photographs of COCO, written by a language model from captions and boxes.
 
 Source: Liu et al., Visual Instruction Tuning (arXiv 2304.08485); ``haotian-liu/LLaVA``, ``docs/Data.md``.
 """
@@ -6,7 +6,7 @@ Source: Liu et al., Visual Instruction Tuning (arXiv 2304.08485); ``haotian-liu/
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
@@ -14,8 +14,8 @@ from typing import Any
 
 from lasagna.core.record import Manifest, Record, Turn
 from lasagna.datamodules.converters.common.base import Converter, Split
-from lasagna.datamodules.converters.common.coco import read_json
-from lasagna.datamodules.converters.common.files import LayoutError, check_inner, read_image_file
+from lasagna.datamodules.converters.common.entries import check_inner, read_json
+from lasagna.datamodules.converters.common.files import LayoutError, read_image_file
 from lasagna.datamodules.shards.tally import ReadResult, Skipped
 
 MANIFEST = Manifest(
@@ -27,16 +27,16 @@ MANIFEST = Manifest(
 FILE = "llava_instruct_150k.json"
 COCO_FOLDER = "train2017"
 PLACEHOLDER = "<image>"
-"""Stands before or after the first question, for the image; no part of what is asked."""
+"""Marks the place of the image before or after the first question; not part of the question."""
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """A talk about an image.
+    """A conversation about an image.
 
     Args:
-        key: Name of the record, or of the talk if there will be none.
-        image: The image, or None if the talk is about none.
+        key: Name of the record, or of the conversation if it becomes no record.
+        image: The image, or None if the conversation has no image.
         turns: Its turns.
         left_out: What was left out of it.
     """
@@ -50,13 +50,13 @@ class Conversation:
 class LlavaInstruct(Converter):
     """LLaVA-Instruct-150k, or another file of its form such as the mix of LLaVA 1.5; all of it is "train".
 
-    One record a talk. Several talks about one image become records of their own, whose keys count on ("...~2").
-    Talks about no image are left out.
+    Each conversation is a record; further conversations about the same image have numbered keys ("...~2").
+    Conversations without an image are left out.
 
     Args:
         source: The annotation file, or the folder with "llava_instruct_150k.json".
-        images: The folder of COCO's "train2017", the one that holds it, or one in which the names of the file hold as
-            they are ("coco/train2017/...").
+        images: COCO's folder "train2017", its parent folder, or the folder that the file's image names are relative to
+            ("coco/train2017/...").
     """
 
     def __init__(self, source: Path, images: Path) -> None:
@@ -67,7 +67,7 @@ class LlavaInstruct(Converter):
         """Return the one split.
 
         Raises:
-            LayoutError: If the file or the folder of images is missing, or the file is of another form.
+            LayoutError: If the file or the folder of images is missing, or the file has another form.
         """
         path = self.source / FILE if self.source.is_dir() else self.source
         entries = read_json(path)
@@ -76,7 +76,7 @@ class LlavaInstruct(Converter):
         try:
             conversations = self._conversations(entries)
         except (KeyError, TypeError, AttributeError) as error:
-            raise LayoutError(f"{path}: not a file of talks in LLaVA's form ({error!r})") from error
+            raise LayoutError(f"{path}: not a file of conversations in LLaVA's form ({error!r})") from error
         files = [conversation.image for conversation in conversations if conversation.image is not None]
         return {"train": Split(MANIFEST, conversations, read_conversation, files, annotations=(path,))}
 
@@ -90,12 +90,16 @@ class LlavaInstruct(Converter):
             where = f"talk {entry['id']}"
             key = where if not name else stem if seen[stem] == 1 else f"{stem}~{seen[stem]}"
             turns, left_out = _turns(entry["conversations"], where)
-            conversations.append(Conversation(key, _place(folder, name) if name else None, turns, left_out))
+            image = None
+            if name:
+                inner = PurePosixPath(check_inner(name, "image"))
+                image = folder(inner.parent.as_posix()) / inner.name
+            conversations.append(Conversation(key, image, turns, left_out))
         return conversations
 
 
 def read_conversation(conversation: Conversation) -> ReadResult:
-    """Read one talk; the image's bytes stay as they are.
+    """Read one conversation; the image's bytes stay as they are.
 
     Raises:
         RecordError: If the image is missing or broken.
@@ -105,13 +109,12 @@ def read_conversation(conversation: Conversation) -> ReadResult:
     if not conversation.turns:
         return ReadResult(None, (*conversation.left_out, Skipped("talk without a turn", conversation.key)))
     image_bytes, size = read_image_file(conversation.image)
-    return ReadResult(
-        Record(conversation.key, image_bytes, size, MANIFEST, conversation=conversation.turns), conversation.left_out
-    )
+    record = Record(conversation.key, image_bytes, size, MANIFEST, conversation=conversation.turns)
+    return ReadResult(record, conversation.left_out)
 
 
 def _turns(conversation: Sequence[Mapping[str, str]], where: str) -> tuple[tuple[Turn, ...], tuple[Skipped, ...]]:
-    """Return the questions of a person with the assistant's answers, and what is none."""
+    """Return the person's questions with the assistant's answers, and what was left out."""
     turns, left_out = [], []
     for place in range(0, len(conversation), 2):
         pair = conversation[place : place + 2]
@@ -126,13 +129,8 @@ def _turns(conversation: Sequence[Mapping[str, str]], where: str) -> tuple[tuple
     return tuple(turns), tuple(left_out)
 
 
-def _place(folder: Callable[[str], Path], name: str) -> Path:
-    """Return where an image is: its name, less as many of its folders as the user's folder stands for."""
-    inner = PurePosixPath(check_inner(name, "image"))
-    return folder(inner.parent.as_posix()) / inner.name
-
-
 def _folder(images: Path, inner: str) -> Path:
+    """Return the folder of images: the one in the file, without leading parts that the user's folder stands for."""
     parts = PurePosixPath(inner).parts
     shorter = [images.joinpath(*parts[start:]) for start in range(len(parts) + 1)]
     places = [images / COCO_FOLDER, images] if not parts else shorter

@@ -1,4 +1,4 @@
-"""Mapillary Vistas: street scenes of the whole world, in both versions of its classes.
+"""Mapillary Vistas: street scenes from all over the world, with the classes of version 1.2 or 2.0.
 
 Source: Neuhold et al. (ICCV 2017); the ``config`` files of the release.
 """
@@ -13,28 +13,28 @@ from typing import Any, Literal
 
 from lasagna.core.record import Manifest
 from lasagna.datamodules.converters.common.base import Converter, LazySplits, Split
-from lasagna.datamodules.converters.common.coco import read_json
-from lasagna.datamodules.converters.common.files import LayoutError, files_by_key, pair_up, read_file
-from lasagna.datamodules.converters.common.label_maps import labelled_split
+from lasagna.datamodules.converters.common.entries import read_json
+from lasagna.datamodules.converters.common.files import LayoutError, read_file
+from lasagna.datamodules.converters.common.label_maps import files_by_key, labelled_split, pair_up
 from lasagna.datamodules.converters.common.names import Names, named_manifest
 from lasagna.errors import ConfigError
 
 PARTS = {"train": ("training", "train"), "val": ("validation", "val")}
 EXPECTED = """
   {training,validation}/images/<image>.jpg
-  {training,validation}/v1.2/labels/<image>.png and v2.0/labels/<image>.png, or labels/<image>.png (v1.2 alone)
-  config_v1.2.json and config_v2.0.json, or config.json (v1.2 alone)"""
+  {training,validation}/v1.2/labels/<image>.png and v2.0/labels/<image>.png, or labels/<image>.png (only v1.2)
+  config_v1.2.json and config_v2.0.json, or config.json (only v1.2)"""
 
 
 class Mapillary(Converter):
-    """Mapillary Vistas; label files stay as they are, a palette image whose values are places in the config's list.
+    """Mapillary Vistas; label files stay as they are: palette images whose values are indices of the config's list.
 
-    Classes that the config does not evaluate are ignored, the last one, "Unlabeled", in any case. Names are the
-    readable ones in lower case with their marks in words ("Lane Marking - Arrow (Left)" is "lane marking arrow left").
+    Classes that the config does not evaluate are ignored, among them always the last one, "Unlabeled". Names are the
+    readable ones in lower case without punctuation ("Lane Marking - Arrow (Left)" is "lane marking arrow left").
 
     Args:
         source: The folder with the config files.
-        version: Which classes: 65 of version 1.2, or 116 of version 2.0.
+        version: Version of the classes: 1.2 has 65, 2.0 has 116.
     """
 
     def __init__(self, source: Path, version: Literal["1.2", "2.0"] = "2.0") -> None:
@@ -44,10 +44,11 @@ class Mapillary(Converter):
         self.version = version
 
     def splits(self) -> Mapping[str, Split]:
-        """Return the splits that are there.
+        """Return the splits whose images exist.
 
         Raises:
-            LayoutError: If the folder is not laid out as expected; later, if a split has images and no label files.
+            LayoutError: If the folder does not have the expected layout; later, if a split has images but no label
+                files.
         """
         manifest, parts = self._manifest(), {}
         for name, folders in PARTS.items():
@@ -59,13 +60,11 @@ class Mapillary(Converter):
         return LazySplits(parts)
 
     def _split(self, manifest: Manifest, root: Path) -> Split:
-        labels = files_by_key(self._labels(root), (".png",))
+        packaged = root / f"v{self.version}" / "labels"
+        flat = self.version == "1.2" and not packaged.is_dir()
+        labels = files_by_key(root / "labels" if flat else packaged, (".png",))
         pairs = pair_up(files_by_key(root / "images", (".jpg",)), labels, str(root))
         return labelled_split(manifest, pairs, read_file)
-
-    def _labels(self, root: Path) -> Path:
-        packaged = root / f"v{self.version}" / "labels"
-        return root / "labels" if self.version == "1.2" and not packaged.is_dir() else packaged
 
     def _manifest(self) -> Manifest:
         files = [self.source / f"config_v{self.version}.json"]
@@ -73,13 +72,13 @@ class Mapillary(Converter):
         found = next((path for path in files if path.is_file()), None)
         if found is None:
             older = [name for name in ("config.json", "config_v1.2.json") if (self.source / name).is_file()]
-            hint = f"\nThere is {older[0]}: for its classes give `--version 1.2`" if older else ""
+            hint = f"\nThere is {older[0]}; to use its classes, give `--version 1.2`" if older else ""
             raise LayoutError(f"source: there is no {' or '.join(map(str, files))}; expected{EXPECTED}{hint}")
         return mapillary_manifest(read_json(found), self.version, found)
 
 
 def mapillary_manifest(config: Any, version: str, path: Path) -> Manifest:  # noqa: ANN401
-    """Return the manifest of a config file's classes.
+    """Return the manifest of the classes in a config file.
 
     Args:
         config: Its content.
@@ -87,7 +86,7 @@ def mapillary_manifest(config: Any, version: str, path: Path) -> Manifest:  # no
         path: Where it is, for messages.
 
     Raises:
-        LayoutError: If it is no such config.
+        LayoutError: If it is not such a config.
     """
     try:
         labels = [(spoken(label["readable"]), label["readable"], bool(label["evaluate"])) for label in config["labels"]]
@@ -108,5 +107,5 @@ def mapillary_manifest(config: Any, version: str, path: Path) -> Manifest:  # no
 
 
 def spoken(readable: str) -> str:
-    """Return a readable name in lower case, brackets and dashes left out."""
+    """Return a readable name in lower case, without brackets and dashes."""
     return " ".join(re.sub(r"[()]|\s-\s", " ", readable).lower().split())

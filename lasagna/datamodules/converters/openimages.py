@@ -1,4 +1,4 @@
-"""Open Images V6 with masks: 350 kinds of things, of which few are known on each image.
+"""Open Images V6 with masks: 350 kinds of objects, of which few are known on each image.
 
 Source: Kuznetsova et al. (IJCV 2020), Benenson et al. (CVPR 2019); the csv files of the release.
 """
@@ -21,9 +21,9 @@ from lasagna.core.masks import RLEMask
 from lasagna.core.record import Manifest, Record, Region
 from lasagna.datamodules.converters.common.base import Converter, Split
 from lasagna.datamodules.converters.common.coco import united
+from lasagna.datamodules.converters.common.entries import check_inner
 from lasagna.datamodules.converters.common.files import (
     LayoutError,
-    check_inner,
     read_image_file,
     read_label_file,
     shorten,
@@ -32,17 +32,17 @@ from lasagna.datamodules.converters.common.files import (
 from lasagna.datamodules.shards.tally import ReadResult, Skipped
 
 ABSENT = ("0", "0.0")
-"""Confidence of a label that people found to be wrong."""
+"""Confidence of a label that annotators rejected."""
 
 Parts = Mapping[str, Sequence[tuple[str, str]]]
-"""Id of an image to the id of the class and the mask file of each thing on it."""
+"""Image id to the class id and the mask file of each object on it."""
 
 
 def read_table(path: Path, *columns: str) -> Iterator[tuple[str, ...]]:
-    """Read some columns of a csv file with a header, a row at a time.
+    """Read some columns of a csv file with a header, one row at a time.
 
     Raises:
-        LayoutError: If one of the columns is missing, a row ends before it, or the file is no text.
+        LayoutError: If a column is missing, a row ends before it, or the file is not text.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -63,11 +63,11 @@ def things_by_image(path: Path) -> Parts:
     """Read the table of masks.
 
     Raises:
-        LayoutError: If it is no such table, or names a file that is elsewhere.
+        LayoutError: If it is not such a table, or a name leads out of its folder.
     """
     found: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for image, label, mask in read_table(path, "ImageID", "LabelName", "MaskPath"):
-        # few classes come millions of times
+        # few classes occur millions of times
         found[check_inner(image, str(path))].append((intern(label), check_inner(mask, str(path))))
     return found
 
@@ -75,15 +75,15 @@ def things_by_image(path: Path) -> Parts:
 def verified_absent(
     tables: Sequence[Path], names: Mapping[str, str], images: Container[str]
 ) -> Mapping[str, tuple[str, ...]]:
-    """Read the tables of image labels: for each image the names that people found not to be there, and nobody there.
+    """Read the tables of image labels: for each image the names that some annotators rejected and none confirmed.
 
     Args:
         tables: The tables.
-        names: Name of each class that is asked for.
-        images: Ids of the images that are asked for.
+        names: Name of each class of interest, by id.
+        images: Ids of the images of interest.
 
     Raises:
-        LayoutError: If one is no such table.
+        LayoutError: If one is not such a table.
     """
     denied: dict[str, dict[str, bool]] = defaultdict(dict)
     for path in tables:
@@ -94,20 +94,20 @@ def verified_absent(
 
 
 def boxes_by_image(path: Path, names: Mapping[str, str], images: Container[str]) -> Mapping[str, Mapping[str, float]]:
-    """Read the table of boxes: for each image how many things of each name have a box.
+    """Read the table of boxes: for each image the number of boxes of each name, infinite if a box is around a group.
 
     Args:
         path: The table.
-        names: Name of each class that is asked for.
-        images: Ids of the images that are asked for.
+        names: Name of each class of interest, by id.
+        images: Ids of the images of interest.
 
     Raises:
-        LayoutError: If it is no such table.
+        LayoutError: If it is not such a table.
     """
     found: dict[str, dict[str, float]] = defaultdict(dict)
     for image, label, group in read_table(path, "ImageID", "LabelName", "IsGroupOf"):
         if label in names and image in images:
-            # nobody knows how many things a box around a group holds
+            # the number of objects in a box around a group is not known
             found[image][names[label]] = found[image].get(names[label], 0) + (math.inf if group == "1" else 1)
     return found
 
@@ -124,8 +124,8 @@ BOXES = ("{part}-annotations-bbox.csv", "oidv6-{part}-annotations-bbox.csv")
 EXPECTED = """
   {train,validation,test}-annotations-object-segmentation.csv, in the folder or in `annotations`
   oidv6-class-descriptions.csv or class-descriptions-boxable.csv
-  [oidv6-]{train,validation,test}-annotations-human-imagelabels[-boxable].csv for names that are verified to be absent
-  [oidv6-]{train,validation,test}-annotations-bbox.csv for names of which not all things have a mask
+  [oidv6-]{train,validation,test}-annotations-human-imagelabels[-boxable].csv (optional; names verified to be absent)
+  [oidv6-]{train,validation,test}-annotations-bbox.csv (optional; names of which not all objects have a mask)
   {train,validation,test}/, train_{0..f}/ or images/{train,validation,test}/ with <image id>.jpg at any depth
   masks/ or {train,validation,test}-masks*/ with the mask files at any depth"""
 
@@ -133,11 +133,10 @@ EXPECTED = """
 class OpenImages(Converter):
     """Open Images V6, images with masks; what is not annotated is unknown.
 
-    Only names that people verified to be absent (``Confidence`` 0 in the image labels) may be called so, unless
-    somebody found, boxed or outlined one of them all the same. Names with more boxes than masks on an image, or with a
-    box around a group, are unclear on it. Masks of another size than their image are resized with nearest neighbours.
-    Classes are those of ``classes-segmentation.txt`` if it is there, else all that have a mask; names are in lower
-    case.
+    Only names that annotators verified to be absent (``Confidence`` 0 in the image labels) count as absent, unless
+    another annotator confirmed, boxed or outlined one. Names with more boxes than masks on an image, or with a box
+    around a group, are unclear. Masks of another size than their image are resized with nearest neighbours. The classes
+    are those of ``classes-segmentation.txt`` if that exists, else all that have a mask; names are in lower case.
 
     Args:
         source: The folder with the csv files, images and masks.
@@ -150,7 +149,7 @@ class OpenImages(Converter):
         """Return the splits that have a csv of masks.
 
         Raises:
-            LayoutError: If a csv file is missing or no such table, or a class has no description.
+            LayoutError: If a csv file is missing or has another form, or a class has no description.
         """
         tables = {name: self._find(MASKS.format(part=part)) for name, part in SPLITS.items()}
         rows = {name: things_by_image(path) for name, path in tables.items() if path}
@@ -168,19 +167,21 @@ class OpenImages(Converter):
         absent, usual = verified_absent(tables, names, rows), self.source / "masks" / part
         boxes = next((path for name in BOXES if (path := self._find(name.format(part=part)))), None)
         boxed = boxes_by_image(boxes, names, rows) if boxes else {}
-        items = [
-            MaskFilesItem(
-                image,
-                images.get(image, self.source / part / f"{image}.jpg"),
-                tuple((names[label], masks.get(file, usual / file)) for label, file in things),
-                tuple(name for name in absent.get(image, ()) if name not in boxed.get(image, {})),
-                _incomplete(boxed.get(image, {}), Counter(names[label] for label, _ in things)),
+        items = []
+        for image, things in rows.items():
+            drawn, boxes_of = Counter(names[label] for label, _ in things), boxed.get(image, {})
+            items.append(
+                MaskFilesItem(
+                    image,
+                    images.get(image, self.source / part / f"{image}.jpg"),
+                    tuple((names[label], masks.get(file, usual / file)) for label, file in things),
+                    absent=tuple(name for name in absent.get(image, ()) if name not in boxes_of),
+                    incomplete=tuple(name for name, count in boxes_of.items() if count > drawn[name]),
+                )
             )
-            for image, things in rows.items()
-        ]
         files = [path for item in items for path in (item.image, *(mask for _, mask in item.masks))]
-        notes = [] if tables else [_no_table("verified negatives", "no name can be called absent", LABELS, part)]
-        notes += [] if boxes else [_no_table("boxes", "nobody knows where masks are incomplete", BOXES, part)]
+        notes = [] if tables else [_no_table("verified negatives", "no name counts as absent", LABELS, part)]
+        notes += [] if boxes else [_no_table("boxes", "incomplete masks cannot be recognised", BOXES, part)]
         read = [path for path in (self._find(MASKS.format(part=part)), *tables, boxes) if path]
         return Split(manifest, items, ReadMaskFiles(manifest), files, notes, read)
 
@@ -206,9 +207,9 @@ class MaskFilesItem:
     Args:
         key: Name of the record.
         image: The image file.
-        masks: Name of the category and mask file of each thing.
+        masks: Name of the category and mask file of each object.
         absent: Names that were verified to be absent.
-        incomplete: Names of which not all things have a mask.
+        incomplete: Names of which not all objects have a mask.
     """
 
     key: str
@@ -223,7 +224,7 @@ class ReadMaskFiles:
     """Reads an image with its mask files.
 
     Args:
-        manifest: What holds for the records.
+        manifest: What holds for all records.
     """
 
     manifest: Manifest
@@ -252,24 +253,20 @@ class ReadMaskFiles:
 
 
 def fit_nearest(pixels: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return a mask ``[h, w]`` in another size (height and width), with nearest neighbours."""
+    """Return a mask ``[H, W]`` resized to a height and width with nearest neighbours."""
     if pixels.shape == size:
         return pixels
     resized = Image.fromarray(pixels.astype(np.uint8)).resize((size[1], size[0]), Image.Resampling.NEAREST)
     return np.asarray(resized, dtype=bool)
 
 
-def _incomplete(boxes: Mapping[str, float], masks: Mapping[str, int]) -> tuple[str, ...]:
-    return tuple(name for name, count in boxes.items() if count > masks.get(name, 0))
-
-
 def _no_table(what: str, consequence: str, names: Sequence[str], part: str) -> str:
     files = " or ".join(name.format(part=part) for name in names)
-    return f"no {what} found, so that {consequence}: there is no {files}"
+    return f"no {what} found, so {consequence}: there is no {files}"
 
 
 def _files(*folders: Path) -> dict[str, Path]:
-    """Return files below some folders: images by their stem, masks by their name."""
+    """Return the files below some folders by name and by stem."""
     found = {}
     for path in (path for folder in folders for path in sorted(folder.rglob("*.*"))):
         found[path.name] = path

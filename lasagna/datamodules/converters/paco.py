@@ -11,29 +11,26 @@ from pathlib import Path
 
 from lasagna.core.record import Manifest
 from lasagna.datamodules.converters.common.base import Converter, LazySplits, Split
-from lasagna.datamodules.converters.common.coco import images_root, read_coco, regions_split
+from lasagna.datamodules.converters.common.coco import read_coco
+from lasagna.datamodules.converters.common.coco_regions import images_root, regions_split
 from lasagna.datamodules.converters.common.files import LayoutError
-from lasagna.datamodules.converters.lvis import spoken_lvis_names
-
-NEGATIVES = "neg_category_ids"
-MISSPELLED = {"colied tube": "coiled tube"}
-"""Part names with a slip in the release, which is kept as an alias."""
+from lasagna.datamodules.converters.common.names import spoken_part_names
 
 EXPECTED = """
   paco_lvis_v1_{train,val,test}.json, in the folder or in `annotations`
-  {train,val}2017/<image id>.jpg, or these in the folder of `--images`"""
+  {train,val}2017/<image id>.jpg, in the folder or in that of `--images`"""
 
 
 class PACO(Converter):
-    """PACO-LVIS; a part is called by its object and itself: "table:apron" is "table apron".
+    """PACO-LVIS; the name of a part includes its object: "table:apron" is "table apron".
 
-    What is not annotated is unknown; only the categories that an image lists as verified to be absent may be called so.
-    Those of which it says that only some things are annotated are unclear on it, and so are their parts. Its test
-    images, and some of val, are in COCO's val2017.
+    Categories that are not annotated are unknown; only those that an image lists as verified to be absent count as
+    absent. Those that it lists as not exhaustively annotated are unclear, and so are their parts. The test images, and
+    some of val, are in COCO's val2017.
 
     Args:
         source: The folder that holds the annotation files.
-        images: The folder that holds ``train2017`` and ``val2017``, if it is another one.
+        images: The folder that holds ``train2017`` and ``val2017``, if that is another folder.
     """
 
     def __init__(self, source: Path, images: Path | None = None) -> None:
@@ -41,7 +38,7 @@ class PACO(Converter):
         self.images = images
 
     def splits(self) -> Mapping[str, Split]:
-        """Return the splits whose annotation files are there.
+        """Return the splits whose annotation files exist.
 
         Raises:
             LayoutError: If there is no annotation file; later, if one is broken.
@@ -62,29 +59,13 @@ class PACO(Converter):
             content,
             names,
             lambda image: folder / image["file_name"],
-            NEGATIVES,
-            _parts(names, released),
+            federated=True,
+            parts=_parts(names, released),
         )
 
 
-def spoken_part_names(names: Mapping[int, str]) -> dict[int, str]:
-    """Return names of objects and of parts ("object:part") as people say them, by id.
-
-    Args:
-        names: The names in the release.
-    """
-    objects = sorted({name.partition(":")[0] for name in names.values()})
-    said = dict(zip(objects, spoken_lvis_names(dict(enumerate(objects))).values(), strict=True))
-    return {number: _part(*name.partition(":")[::2], said) for number, name in names.items()}
-
-
-def _part(thing: str, part: str, said: Mapping[str, str]) -> str:
-    words = part.replace("_", " ")
-    return f"{said[thing]} {MISSPELLED.get(words, words)}".strip()
-
-
 def _parts(names: Mapping[int, str], released: Mapping[int, str]) -> dict[str, list[str]]:
-    """Return the names of the parts of each kind of objects."""
+    """Return the names of the parts of each kind of object."""
     owners = {name: names[number] for number, name in released.items()}
     found: dict[str, list[str]] = {}
     for number, name in released.items():

@@ -1,4 +1,4 @@
-"""PASCAL-Context: all pixels of PASCAL VOC 2010, 459 classes or the 59 frequent ones.
+"""PASCAL-Context: a class for nearly every pixel of PASCAL VOC 2010, one of 459 or of the 59 frequent ones.
 
 Source: Mottaghi et al. (CVPR 2014); the release's ``trainval/*.mat`` and ``labels.txt``.
 """
@@ -15,42 +15,33 @@ from numpy.typing import NDArray
 
 from lasagna.core.record import Manifest
 from lasagna.datamodules.converters.common.base import Converter, Split
-from lasagna.datamodules.converters.common.files import (
-    LayoutError,
-    files_by_key,
-    first_folder,
-    listed_pairs,
-    png_of,
-    shorten,
-    text_lines,
-    without_labels,
-)
-from lasagna.datamodules.converters.common.label_maps import labelled_split
+from lasagna.datamodules.converters.common.files import LayoutError, first_folder, png_of, shorten, text_lines
+from lasagna.datamodules.converters.common.label_maps import files_by_key, labelled_split, listed_pairs, without_labels
 from lasagna.datamodules.converters.common.names import Names, named_manifest, packaged_names
 from lasagna.errors import ConfigError, RecordError
 
 NONE = 0
-"""Label value of pixels of no class; ignored, as in PC-59 and PC-459."""
+"""Label value of pixels without a class; ignored, as in PC-59 and PC-459."""
 
 NAMELESS = "unknown"
-"""A class of the release that says nothing; ignored."""
+"""A class of the release that has no meaning; ignored."""
 
 EXPECTED = """
   trainval/<image>.mat
   VOCdevkit/VOC2010/JPEGImages/<image>.jpg (or VOC2010/JPEGImages, JPEGImages, or `--images`)
-  VOCdevkit/VOC2010/ImageSets/Main/{train,val}.txt, without which all is one split"""
+  VOCdevkit/VOC2010/ImageSets/Main/{train,val}.txt (optional; without them, all is one split)"""
 
 
 class PascalContext(Converter):
     """PASCAL-Context from its Matlab files, which need the extra ``matlab``.
 
-    The classes are mapped by their names; three of the 59 are called otherwise in the list of 459 ("dining table" is
-    "table" there). Pixels of no chosen class are ignored.
+    The classes are mapped by name; three of the 59 have another name in the list of 459 ("dining table" is "table"
+    there). Pixels outside of the chosen classes are ignored.
 
     Args:
         source: The folder that holds ``trainval``.
         classes: 59 or 459.
-        images: The folder of the images, if it is another one.
+        images: The folder of the images, if it is not in its usual place.
     """
 
     def __init__(self, source: Path, classes: Literal[59, 459] = 59, images: Path | None = None) -> None:
@@ -61,15 +52,17 @@ class PascalContext(Converter):
         self.images = images
 
     def splits(self) -> Mapping[str, Split]:
-        """Return train and val as the lists of VOC 2010 have them, or all as "trainval" where there are no lists.
+        """Return train and val as listed by VOC 2010, or all as "trainval" if there are no lists.
 
         Raises:
-            LayoutError: If the folder is not laid out as expected.
-            ConfigError: If Matlab files cannot be read, since the extra is not installed.
+            LayoutError: If the folder does not have the expected layout.
+            ConfigError: If Matlab files cannot be read because the extra is not installed.
         """
         _matlab_reader()
         labels = files_by_key(first_folder([self.source / "trainval"], EXPECTED), (".mat",))
-        folder = self._image_folder()
+        inner = ("VOCdevkit/VOC2010", "VOC2010", ".")
+        usual = [root / part / "JPEGImages" for root in (self.source, self.source.parent) for part in inner]
+        folder = first_folder([self.images] if self.images else usual, EXPECTED)
         images = files_by_key(folder, (".jpg",))
         manifest, values = context_classes(self.classes, _names(self.source / "labels.txt"))
         reader = ContextLabels(values)
@@ -83,18 +76,13 @@ class PascalContext(Converter):
             for split, keys in _lists(folder.parent / "ImageSets" / "Main", labels).items()
         }
 
-    def _image_folder(self) -> Path:
-        inner = ("VOCdevkit/VOC2010", "VOC2010", ".")
-        usual = [root / part / "JPEGImages" for root in (self.source, self.source.parent) for part in inner]
-        return first_folder([self.images] if self.images else usual, EXPECTED)
-
 
 @dataclass(frozen=True)
 class ContextLabels:
     """Reads a Matlab file with a label map.
 
     Args:
-        values: Value in the release's map to value in ours; all others are ignored.
+        values: Label value in the release to label value in the record; all others are ignored.
     """
 
     values: Mapping[int, int]
@@ -103,12 +91,12 @@ class ContextLabels:
         """Return the label map as PNG.
 
         Raises:
-            RecordError: If the file is broken or holds no label map.
+            RecordError: If the file is broken or has no label map.
         """
         try:
             labels: NDArray[np.int64] = np.asarray(_matlab_reader()(path)["LabelMap"]).astype(np.int64)
-        except Exception as error:  # scipy reports broken files with errors of many kinds
-            raise RecordError(f"{path}: no label map can be read ({error!r}); unpack it again") from error
+        except Exception as error:  # scipy raises errors of many types for broken files
+            raise RecordError(f"{path}: the label map cannot be read ({error!r}); unpack it again") from error
         table = np.full(max(int(labels.max(initial=0)), *self.values) + 1, NONE, dtype=np.uint16)
         table[list(self.values)] = list(self.values.values())
         mapped = table[labels.clip(min=0)]
@@ -116,14 +104,14 @@ class ContextLabels:
 
 
 def context_classes(classes: int, released: Names) -> tuple[Manifest, dict[int, int]]:
-    """Return the manifest of 59 or 459 classes, and the value of each in the release to its value there.
+    """Return the manifest of 59 or 459 classes, and its label value for each label value of the release.
 
     Args:
         classes: 59 or 459.
-        released: Names of the release by value.
+        released: Names in the release by label value.
 
     Raises:
-        LayoutError: If the release does not have one of the 59 classes.
+        LayoutError: If the release lacks one of the 59 classes.
     """
     if classes == 459:
         names = {value: words for value, words in released.items() if NAMELESS not in words}
@@ -133,7 +121,7 @@ def context_classes(classes: int, released: Names) -> tuple[Manifest, dict[int, 
         known = {word: value for value, words in released.items() for word in words}
         places = {number: [known[word] for word in words if word in known] for number, words in names.items()}
         if lost := [names[number][0] for number, found in places.items() if not found]:
-            raise LayoutError(f"labels.txt: it has none of the classes {shorten(lost)}")
+            raise LayoutError(f"labels.txt: the classes {shorten(lost)} are missing; unpack it again")
         values = {found[0]: number for number, found in places.items()}
     manifest = named_manifest(
         f"pascal-context-{classes}",
@@ -146,7 +134,7 @@ def context_classes(classes: int, released: Names) -> tuple[Manifest, dict[int, 
 
 
 def _names(path: Path) -> Names:
-    """Read the release's "labels.txt" ("12: bamboo weaving"), or take this package's copy."""
+    """Read the release's "labels.txt" ("12: bamboo weaving"), or this package's copy if that is missing."""
     names = packaged_names("pascal_context_459")
     if not path.is_file():
         return names
@@ -157,7 +145,7 @@ def _names(path: Path) -> Names:
 
 
 def _lists(folder: Path, labels: Mapping[str, Path]) -> dict[str, list[str]]:
-    """Return the lists that name an image with a label file, or else all such images."""
+    """Return the lists that name an image with a label file, or all such images if there are none."""
     lists = {}
     for split in ("train", "val"):
         path = folder / f"{split}.txt"
@@ -172,6 +160,6 @@ def _matlab_reader() -> Callable[[Path], dict[str, Any]]:
         from scipy.io import loadmat
     except ImportError as error:
         raise ConfigError(
-            "pascal_context: its label files are Matlab's, which need scipy; `pip install -e .[matlab]`"
+            "pascal_context: its label files are Matlab files, which need scipy; `pip install -e .[matlab]`"
         ) from error
     return loadmat  # type: ignore[no-any-return]

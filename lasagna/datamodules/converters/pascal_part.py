@@ -11,9 +11,10 @@ from pathlib import Path
 
 from lasagna.core.record import Manifest
 from lasagna.datamodules.converters.common.base import Converter, LazySplits, Split
-from lasagna.datamodules.converters.common.coco import read_coco, regions_split
+from lasagna.datamodules.converters.common.coco import read_coco
+from lasagna.datamodules.converters.common.coco_regions import regions_split
 from lasagna.datamodules.converters.common.files import LayoutError, first_folder
-from lasagna.datamodules.converters.paco import spoken_part_names
+from lasagna.datamodules.converters.common.names import spoken_part_names
 
 EXPECTED = """
   {train,val}.json, in the folder, in `pascal_part`, in `vlpart/pascal_part` or in `annotations`
@@ -21,11 +22,11 @@ EXPECTED = """
 
 
 class PascalPart(Converter):
-    """PASCAL-Part; "bird:beak" is called "bird beak", and a part that is not annotated is absent.
+    """PASCAL-Part; "bird:beak" is called "bird beak", and parts that are not annotated are absent.
 
     Args:
         source: The folder that holds the annotation files.
-        images: The folder of the images, if it is not ``VOCdevkit/VOC2010/JPEGImages`` in the source.
+        images: The folder of the images, if it is not ``VOCdevkit/VOC2010/JPEGImages`` in the source or beside it.
     """
 
     def __init__(self, source: Path, images: Path | None = None) -> None:
@@ -33,7 +34,7 @@ class PascalPart(Converter):
         self.images = images
 
     def splits(self) -> Mapping[str, Split]:
-        """Return the splits whose annotation files are there.
+        """Return the splits whose annotation files exist.
 
         Raises:
             LayoutError: If there is no annotation file or no folder of images; later, if one is broken.

@@ -1,4 +1,4 @@
-"""ReasonSeg, photographs with questions that take some thought and the mask that answers them.
+"""ReasonSeg: photographs with questions that need reasoning, and the masks that answer them.
 
 Source: Lai et al., LISA (arXiv 2308.00692); ``dvlab-research/LISA``, ``utils/data_processing.py``.
 """
@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from lasagna.core.masks import RLEMask
 from lasagna.core.record import Manifest, Question, Record
 from lasagna.datamodules.converters.common.base import Converter, LazySplits, Split
-from lasagna.datamodules.converters.common.coco import POINTS, read_json
-from lasagna.datamodules.converters.common.files import LayoutError, files_by_key, pair_up
+from lasagna.datamodules.converters.common.coco import POINTS
+from lasagna.datamodules.converters.common.entries import read_json
+from lasagna.datamodules.converters.common.files import LayoutError, read_upright_image_file
+from lasagna.datamodules.converters.common.label_maps import files_by_key, pair_up
 from lasagna.datamodules.converters.common.polygons import fill_polygon
-from lasagna.datamodules.converters.common.upright import read_upright_image_file
 from lasagna.datamodules.shards.tally import ReadResult, Skipped
 from lasagna.errors import RecordError
 
@@ -45,7 +46,7 @@ class Example:
         key: Name of the record.
         image: The photograph.
         annotation: The JSON file beside it.
-        explanation: The answer in words, or nothing.
+        explanation: The answer in words, or empty.
     """
 
     key: str
@@ -55,16 +56,16 @@ class Example:
 
 
 class ReasonSeg(Converter):
-    """ReasonSeg: all questions of a photograph have the same mask; of a question's kind are "sentence" and "phrase".
+    """ReasonSeg; all questions about a photograph have the same mask, and their kind is "sentence" or "phrase".
 
-    Outlines are drawn as LISA's code draws them, to the pixel (``fill_polygon``), from large to small, so that a small
-    region to ignore stands out of a target that it lies in; what is marked "flag" is dropped. An explanation belongs to
-    its photograph, so it is the answer to all questions of it, as in LISA. Photographs that an EXIF tag turns are
-    stored upright, since they were annotated so.
+    Polygons are drawn to the pixel as LISA's code draws them (``fill_polygon``), from large to small, so that a small
+    region to ignore is visible within a target; shapes with the label "flag" are dropped. An explanation belongs to its
+    photograph, so it is the answer to all of its questions, as in LISA. Photographs that an EXIF tag turns are stored
+    upright, since they were annotated upright.
 
     Args:
-        source: The folder, or the one that holds it as "ReasonSeg".
-        explanations: Whether to read the answers in words to a part of the training questions.
+        source: The folder, or its parent folder if it is called "ReasonSeg".
+        explanations: Whether to read the answers in words, which exist for some of the training questions.
     """
 
     def __init__(self, source: Path, explanations: bool = True) -> None:
@@ -72,10 +73,10 @@ class ReasonSeg(Converter):
         self.explanations = explanations
 
     def splits(self) -> Mapping[str, Split]:
-        """Return the splits that are there.
+        """Return the splits whose folders exist.
 
         Raises:
-            LayoutError: If none is there; later, if one is not laid out as expected.
+            LayoutError: If there is none; later, if one does not have the expected layout.
         """
         for root in (self.source, self.source / "ReasonSeg"):
             if found := [split for split in SPLITS if (root / split).is_dir()]:
@@ -86,7 +87,7 @@ class ReasonSeg(Converter):
         folder = root / split
         pairs = pair_up(files_by_key(folder, (".jpg",)), files_by_key(folder, (".json",)), str(folder))
         if not pairs:
-            raise LayoutError(f"{folder}: it holds no photographs; expected {EXPECTED}")
+            raise LayoutError(f"{folder}: it has no photographs; expected {EXPECTED}")
         words = _explanations(root) if split == "train" and self.explanations else {}
         items = [Example(pair.key, pair.image, pair.label, words.get(pair.image.name, "")) for pair in pairs]
         files = [path for item in items for path in (item.image, item.annotation)]
@@ -107,30 +108,30 @@ def read_example(item: Example) -> ReadResult:
     mask = RLEMask.from_array(areas == TARGET)
     questions = tuple(Question(text, item.explanation, (mask,), kind) for text in texts)
     ignore = RLEMask.from_array(areas == IGNORED) if (areas == IGNORED).any() else None
-    return ReadResult(
-        Record(item.key, image_bytes, size, MANIFEST, questions=questions, ignore=ignore), tuple(left_out)
-    )
+    record = Record(item.key, image_bytes, size, MANIFEST, questions=questions, ignore=ignore)
+    return ReadResult(record, tuple(left_out))
 
 
 def _areas(
     shapes: Sequence[Mapping[str, Any]], size: tuple[int, int], where: str
 ) -> tuple[NDArray[np.uint8], list[Skipped]]:
-    """Return for every pixel nothing, ``TARGET`` or ``IGNORED``."""
+    """Return 0, ``TARGET`` or ``IGNORED`` for each pixel ``[H, W]``, and the shapes that were left out."""
     kept = [shape for shape in shapes if shape["label"].lower() != "flag"]
-    whole = [shape for shape in kept if len(shape["points"]) >= POINTS]
-    left_out = [Skipped(f"polygon of fewer than {POINTS} points", where)] * (len(kept) - len(whole))
+    polygons = [shape for shape in kept if len(shape["points"]) >= POINTS]
+    left_out = [Skipped(f"polygon of fewer than {POINTS} points", where)] * (len(kept) - len(polygons))
     try:
-        drawn = [(fill_polygon(shape["points"], size), shape["label"].lower()) for shape in whole]
+        drawn = [(fill_polygon(shape["points"], size), shape["label"].lower()) for shape in polygons]
     except RecordError as error:
         raise RecordError(f"{where}: {error}") from error
     areas = np.zeros(size, dtype=np.uint8)
-    # from large to small; of equal ones the first comes last, as with the official order
+    # from large to small; of equal areas the first is drawn last, as in the official code
     for mask, label in sorted(drawn, key=lambda pair: int(pair[0].sum()))[::-1]:
         areas[mask] = IGNORED if "ignore" in label else TARGET
     return areas, left_out
 
 
 def _read_annotation(path: Path) -> tuple[list[str], str, list[dict[str, Any]]]:
+    """Return the questions, their kind and the shapes."""
     try:
         data = path.read_bytes()
         try:
@@ -142,7 +143,7 @@ def _read_annotation(path: Path) -> tuple[list[str], str, list[dict[str, Any]]]:
         texts = [text for text in map(str.strip, said) if text]
         return texts, "sentence" if content["is_sentence"] else "phrase", shapes
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RecordError(f"{path}: not an annotation of ReasonSeg ({error!r}); unpack it again") from error
+        raise RecordError(f"{path}: not an annotation file of ReasonSeg ({error!r}); unpack it again") from error
 
 
 def _explanations(root: Path) -> dict[str, str]:
@@ -152,4 +153,4 @@ def _explanations(root: Path) -> dict[str, str]:
     except (KeyError, TypeError) as error:
         raise LayoutError(f"{path}: not a list of explanations ({error!r}); unpack it again") from error
     except LayoutError as error:
-        raise LayoutError(f"{error}, or go on without it by `--explanations false`") from error
+        raise LayoutError(f"{error}, or convert without explanations by `--explanations false`") from error

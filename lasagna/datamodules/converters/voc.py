@@ -12,15 +12,8 @@ from typing import Literal
 
 from lasagna.core.record import Manifest
 from lasagna.datamodules.converters.common.base import Converter, Split
-from lasagna.datamodules.converters.common.files import (
-    LayoutError,
-    files_by_key,
-    first_folder,
-    listed_pairs,
-    read_file,
-    text_lines,
-)
-from lasagna.datamodules.converters.common.label_maps import labelled_split
+from lasagna.datamodules.converters.common.files import LayoutError, first_folder, read_file, text_lines
+from lasagna.datamodules.converters.common.label_maps import files_by_key, labelled_split, listed_pairs
 from lasagna.datamodules.converters.common.names import named_manifest, packaged_names
 
 BACKGROUND, BORDER = 0, 255
@@ -31,16 +24,16 @@ EXPECTED = """
 
 
 class VOC(Converter):
-    """PASCAL VOC; label files stay as they are (palette or grey): 0 background, 1 to 20, 255 the border of things.
+    """PASCAL VOC; label files stay as they are (palette or grey): 0 background, 1 to 20 classes, 255 borders of things.
 
-    Borders are ignored. So is the background by default, as in the PAS-20 benchmark; where it is "none", its pixels
-    count and belong to no category.
+    Borders are ignored. By default the background is ignored as well, as in the PAS-20 benchmark; with "none", its
+    pixels count and belong to no category.
 
     Args:
         source: The folder ``VOC2012`` (or another year's), or the one that holds it as ``VOCdevkit/VOC2012``.
         augmented: Whether to read ``SegmentationClassAug``, the labels of SBD in the form of VOC; the split "train"
-            then has all of its images that are not in val, unless ``train_aug.txt`` lists them.
-        background: What the pixels of no class count as.
+            then has all images with such labels that are not in val, unless ``train_aug.txt`` lists them.
+        background: How pixels without a class are treated.
     """
 
     def __init__(
@@ -51,28 +44,26 @@ class VOC(Converter):
         self.background = background
 
     def splits(self) -> Mapping[str, Split]:
-        """Return train and val as their lists say, or all as "trainval" where there is no other list.
+        """Return train and val as listed, or "trainval" if that is the only list.
 
         Raises:
-            LayoutError: If the folder is not laid out as expected, or no image is listed.
+            LayoutError: If the folder does not have the expected layout, or no image is listed.
         """
-        root = first_folder([folder / "JPEGImages" for folder in self._roots()], EXPECTED).parent
+        inner = [path for path in sorted(self.source.glob("VOC*")) if path.is_dir()]
+        roots = [self.source, *inner, *sorted(self.source.glob("VOCdevkit/VOC*"))]
+        root = first_folder([folder / "JPEGImages" for folder in roots], EXPECTED).parent
         folder = "SegmentationClassAug" if self.augmented else "SegmentationClass"
         labels = files_by_key(first_folder([root / folder], EXPECTED), (".png",))
         images = files_by_key(root / "JPEGImages", (".jpg",))
         lists = self._lists(root / "ImageSets" / "Segmentation", sorted(labels))
         if not any(lists.values()):
-            raise LayoutError(f"source: {root} has no list of images of a split; expected{EXPECTED}")
+            raise LayoutError(f"source: {root} has no list of the images of a split; expected{EXPECTED}")
         manifest = voc_manifest(self.background)
         return {
             split: labelled_split(manifest, listed_pairs(images, labels, keys, str(root)), read_file)
             for split, keys in lists.items()
             if keys
         }
-
-    def _roots(self) -> list[Path]:
-        inner = [path for path in sorted(self.source.glob("VOC*")) if path.is_dir()]
-        return [self.source, *inner, *sorted(self.source.glob("VOCdevkit/VOC*"))]
 
     def _lists(self, folder: Path, labelled: Sequence[str]) -> dict[str, list[str]]:
         lists = {split: _read_list(folder / f"{split}.txt") for split in ("train", "val")}

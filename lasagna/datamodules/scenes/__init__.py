@@ -1,14 +1,23 @@
-"""Landscapes drawn by code, with exact maps and descriptions that are true of them."""
+"""Landscapes drawn by code, with exact label maps and true descriptions."""
 
 from __future__ import annotations
 
 from lasagna.datamodules.scenes.draw import draw_scene, least_visible
 from lasagna.datamodules.scenes.phrases import Phrase, describe
-from lasagna.datamodules.scenes.questions import Question, ask
-from lasagna.datamodules.scenes.reasoning import RULES, Riddle, riddles
-from lasagna.datamodules.scenes.scene import Scene, Thing
-from lasagna.datamodules.scenes.vocabulary import CATEGORIES, COLOURED, COLOURS, STUFF, THINGS, VOID, plural
-from lasagna.datamodules.scenes.words import LONG_NAMES, WORDS, long_labels
+from lasagna.datamodules.scenes.questions import RULES, WORDS, Question, Riddle, ask, riddles
+from lasagna.datamodules.scenes.scene import (
+    CATEGORIES,
+    COLOURED,
+    COLOURS,
+    LONG_NAMES,
+    STUFF,
+    THINGS,
+    VOID,
+    Scene,
+    Thing,
+    long_labels,
+    plural,
+)
 
 __all__ = [
     "CATEGORIES",

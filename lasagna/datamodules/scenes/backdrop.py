@@ -1,4 +1,4 @@
-"""The land of a scene: which stuff lies where, and where things may stand."""
+"""The landscape of a scene: where its stuff is, and where things may be placed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lasagna.datamodules.scenes import terrain
 from lasagna.datamodules.scenes.brush import TINT, Brush, Canvas
-from lasagna.datamodules.scenes.vocabulary import STUFF
+from lasagna.datamodules.scenes.scene import STUFF, pick
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,9 +17,9 @@ SOILS = ("grass", "sand", "snow")
 
 @dataclass(frozen=True)
 class Zone:
-    """Where the middle (in the air) or the foot (on the ground) of a thing may be.
+    """Where the centre of a thing in the air, or the foot of a thing on the ground, may be.
 
-    Attributes:
+    Args:
         left: Least column, as a share of the width.
         right: Greatest column.
         top: Least row, as a share of the height.
@@ -34,13 +34,13 @@ class Zone:
 
 @dataclass
 class Backdrop:
-    """A painted land with its zones.
+    """A painted landscape with its zones.
 
-    Zones are "heaven" (open sky above all hills), "air" (above the horizon), "ground" (dry land),
-    "soil" (dry land but the road), "road" and "sea"; those that a land lacks are missing.
+    Zones are "heaven" (open sky above all hills), "air" (above the horizon), "ground" (dry land), "soil" (dry land
+    except the road), "road" and "sea"; a landscape has only some of them.
 
-    Attributes:
-        canvas: The land, painted.
+    Args:
+        canvas: The painted landscape.
         light: One of "day", "dusk", "night".
         horizon: Row of the horizon, as a share of the height.
         zones: Zones by name.
@@ -52,20 +52,20 @@ class Backdrop:
     zones: dict[str, Zone] = field(default_factory=dict)
 
     def brush(self, stuff: str) -> Brush:
-        """Return a brush for some stuff, in shares of the picture.
+        """Return a brush for a kind of stuff, whose unit is the side of the picture.
 
         Args:
-            stuff: One of `STUFF`.
+            stuff: One of ``STUFF``.
         """
         side = float(self.canvas.picture.width)
         return Brush(self.canvas, STUFF.index(stuff), scale=side, tint=TINT[self.light])
 
 
 def paint_backdrop(rng: np.random.Generator, size: int, light: str) -> Backdrop:
-    """Paint a random land.
+    """Paint a random landscape.
 
     Args:
-        rng: Source of all choices.
+        rng: Random generator of all choices.
         size: Width and height of the final picture.
         light: One of "day", "dusk", "night".
     """
@@ -132,5 +132,5 @@ def _paint_inland(rng: np.random.Generator, land: Backdrop) -> None:
 
 
 def _paint_soil(rng: np.random.Generator, land: Backdrop, top: float, swell: float) -> None:
-    name = SOILS[rng.integers(len(SOILS))]
+    name = pick(rng, SOILS)
     terrain.soil(rng, land.brush(name), name, top=top, swell=swell)

@@ -1,4 +1,4 @@
-"""A brush that paints a picture and its label map in one stroke."""
+"""Colours, and a brush that paints a picture and its label map with the same strokes."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ PAINT: Mapping[str, RGB] = MappingProxyType(
     }
 )
 
-# How much red, green and blue reaches what does not shine by itself.
+# Factors of red, green and blue for everything that does not emit light.
 TINT: Mapping[str, tuple[float, float, float]] = MappingProxyType(
     {"day": (1.0, 1.0, 1.0), "dusk": (1.0, 0.86, 0.80), "night": (0.68, 0.71, 0.87)}
 )
 
-# Top and bottom of the sky.
+# Colours of the sky at its top and bottom.
 SKY: Mapping[str, tuple[RGB, RGB]] = MappingProxyType(
     {
         "day": ((98, 164, 232), (196, 224, 246)),
@@ -81,7 +81,7 @@ def blend(first: RGB, second: RGB, share: float) -> RGB:
     Args:
         first: Colour at share 0.
         second: Colour at share 1.
-        share: How much of the second, 0 to 1.
+        share: Share of the second colour, 0 to 1.
     """
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
     return red, green, blue
@@ -92,14 +92,14 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Brush:
-    """Draws shapes in the units of one object, into picture and codes alike.
+    """Draws shapes in the units of one object, into both the picture and the codes.
 
-    Attributes:
+    Args:
         canvas: What is painted on.
-        code: What the strokes write into the map.
+        code: The value that strokes write into the map.
         origin: Pixel of the point (0, 0).
         scale: Pixels of one unit; x grows to the right, y downwards.
-        tint: Light that falls on the paint, by channel.
+        tint: Factors of the light on the paint, for red, green and blue.
         mirrored: Whether x grows to the left.
     """
 
@@ -118,7 +118,7 @@ class Brush:
         object.__setattr__(self, "_codes", ImageDraw.Draw(self.canvas.codes))
 
     def shining(self) -> Brush:
-        """Return the brush for what shines by itself: no light falls on it."""
+        """Return a brush for parts that emit light, whose colours are not tinted."""
         return replace(self, tint=(1.0, 1.0, 1.0))
 
     def polygon(self, points: Sequence[Point], colour: RGB, *, edge: bool = False) -> None:
@@ -162,7 +162,7 @@ class Brush:
         self._codes.line(places, self.code, thickness)
 
     def bar(self, start: Point, end: Point, colour: RGB, *, edge: bool = False) -> None:
-        """Fill an upright rectangle.
+        """Fill a rectangle with horizontal and vertical sides.
 
         Args:
             start: One corner in units.
@@ -193,7 +193,7 @@ def arc(centre: Point, radii: Point, start: float, stop: float, steps: int = 12)
         radii: Half its width and half its height.
         start: First angle in degrees; 0 is right, 90 down.
         stop: Last angle in degrees.
-        steps: Number of pieces.
+        steps: Number of segments.
     """
     angles = [math.radians(start + (stop - start) * k / steps) for k in range(steps + 1)]
     return [(centre[0] + radii[0] * math.cos(a), centre[1] + radii[1] * math.sin(a)) for a in angles]
@@ -203,9 +203,9 @@ def arc(centre: Point, radii: Point, start: float, stop: float, steps: int = 12)
 class Canvas:
     """The picture and the map of codes, at twice the final size.
 
-    Attributes:
+    Args:
         picture: RGB image.
-        codes: One byte per pixel: a stuff index, or what a thing is given.
+        codes: One byte per pixel: the index of a stuff, or the number of a thing after those.
     """
 
     picture: Image.Image

@@ -1,8 +1,7 @@
-"""Drawing a scene: land, things, light, and the maps that belong to it."""
+"""Draw a scene: the landscape, the things, the light, and the maps."""
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,71 +11,55 @@ from lasagna.datamodules.scenes import sprites
 from lasagna.datamodules.scenes.backdrop import Backdrop, paint_backdrop
 from lasagna.datamodules.scenes.brush import PAINT, TINT, Brush
 from lasagna.datamodules.scenes.layout import Plan, plan_things
-from lasagna.datamodules.scenes.scene import Scene, Thing
-from lasagna.datamodules.scenes.vocabulary import CATEGORIES, LIGHTS, STUFF, VOID
+from lasagna.datamodules.scenes.scene import CATEGORIES, LIGHTS, STUFF, VOID, Scene, Thing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from types import ModuleType
-
     from numpy.typing import NDArray
 
     from lasagna.datamodules.scenes.brush import Canvas
 
-# How rough each stuff looks, in grey levels; things are smooth.
+# Roughness of the texture of each stuff, in grey levels; things are smooth.
 _ROUGHNESS = {"brick wall": 9.0, "grass": 8.0, "sand": 6.0, "snow": 2.5, "sea": 4.0, "mountain": 7.0, "road": 7.0}
 _BY_CODE = np.full(256, 2.0, dtype=np.float32)
 _BY_CODE[: len(STUFF)] = [_ROUGHNESS.get(name, 0.0) for name in STUFF]
 
 
 def light_up(rng: np.random.Generator, picture: Image.Image, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Turn a flat picture into a lit and grainy one.
+    """Add texture, a gradient of light and grain to a flat picture.
 
     Args:
-        rng: Source of all choices.
+        rng: Random generator of all choices.
         picture: RGB at final size.
-        codes: Label codes at final size, stuff below `len(STUFF)`.
+        codes: Label codes at final size, stuff below ``len(STUFF)``.
 
     Returns:
-        uint8 `[size, size, 3]`.
+        uint8 ``[size, size, 3]``.
     """
     size = picture.width
     pixels = np.asarray(picture, dtype=np.float32)
-    rough = _BY_CODE[codes] * (0.6 * _noise(rng, size) + _patches(rng, size))
+    fine = rng.standard_normal((size, size), dtype=np.float32)
+    coarse = Image.fromarray(rng.standard_normal((12, 12), dtype=np.float32))
+    patches = np.asarray(coarse.resize((size, size), Image.Resampling.BILINEAR))
+    rough = _BY_CODE[codes] * (0.6 * fine + patches)
     gain = _gradient(rng, size)[:, :, None] * rng.uniform(0.95, 1.05, 3).astype(np.float32)
     grain = rng.uniform(1.5, 4.0) * rng.standard_normal((size, size, 3), dtype=np.float32)
     lit: NDArray[np.float32] = (pixels + rough[:, :, None]) * gain + grain
     return lit.clip(0, 255).astype(np.uint8)
 
 
-def _noise(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
-    return rng.standard_normal((size, size), dtype=np.float32)
-
-
-def _patches(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
-    coarse = Image.fromarray(_noise(rng, 12))
-    return np.asarray(coarse.resize((size, size), Image.Resampling.BILINEAR))
-
-
 def _gradient(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
+    """Return factors around 1 that increase in a random direction, ``[size, size]``."""
     angle, depth = rng.uniform(0, 2 * np.pi), rng.uniform(0.03, 0.13)
     ramp = np.linspace(-1, 1, size, dtype=np.float32)
     slope: NDArray[np.float32] = np.float32(np.cos(angle)) * ramp[:, None] + np.float32(np.sin(angle)) * ramp
     return slope * np.float32(depth / np.sqrt(2)) + np.float32(1)
 
 
-_SPRITES: Mapping[str, ModuleType] = MappingProxyType(
-    {
-        **dict.fromkeys(("sun", "moon", "cloud", "bird", "kite", "balloon"), sprites),
-        **dict.fromkeys(("oak", "pine", "flower", "mushroom"), sprites),
-        **dict.fromkeys(("house", "car", "boat", "ball", "fence", "umbrella"), sprites),
-    }
-)
 _LIGHT_SHARES = (0.56, 0.22, 0.22)
 
 
 def least_visible(size: int) -> int:
-    """Return how many pixels must be seen of a thing or stuff: 24 of 96x96, in proportion else.
+    """Return how many pixels of a thing or stuff must be visible: 24 of 96x96, and in proportion for other sizes.
 
     Args:
         size: Width and height of the picture.
@@ -87,11 +70,12 @@ def least_visible(size: int) -> int:
 def draw_scene(rng: np.random.Generator, size: int = 96) -> Scene:
     """Draw a random landscape with exact maps.
 
-    A thing of which too little would be seen is left out and the rest drawn again; stuff of which too
-    little is seen is `VOID` in the labels. A pixel belongs to what its lower right quarter shows.
+    If too little of a thing is visible, it is left out and the others are drawn again; stuff of which too little is
+    visible is ``VOID`` in the labels. The scene is drawn at twice its size, and a pixel's label is that of its lower
+    right quarter.
 
     Args:
-        rng: Source of all choices; the same state gives the same bytes.
+        rng: Random generator of all choices; the same state gives the same bytes.
         size: Width and height in pixels.
     """
     light = str(rng.choice(LIGHTS, p=_LIGHT_SHARES))
@@ -120,7 +104,7 @@ def _draw_thing(canvas: Canvas, plan: Plan, code: int, light: str) -> None:
     origin, scale = (plan.x * side, plan.y * side), plan.radius * side
     brush = Brush(canvas, code, origin, scale, TINT[light], plan.mirrored)
     paint = PAINT[plan.colour] if plan.colour else PAINT["white"]
-    getattr(_SPRITES[plan.name], plan.name)(brush, paint, plan.vary)
+    getattr(sprites, plan.name)(brush, paint, plan.vary)
 
 
 def _assemble(image: NDArray[np.uint8], codes: NDArray[np.uint8], plans: list[Plan], light: str) -> Scene:

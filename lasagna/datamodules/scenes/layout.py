@@ -1,18 +1,18 @@
-"""What is put into a scene, and where."""
+"""Choose the things of a scene and their places."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lasagna.datamodules.scenes.vocabulary import COLOURED, COLOURS, SINGLE, THINGS
+from lasagna.datamodules.scenes.scene import COLOURED, COLOURS, SINGLE, THINGS, pick
 
 if TYPE_CHECKING:
     import numpy as np
 
     from lasagna.datamodules.scenes.backdrop import Backdrop, Zone
 
-# How often a scene has one, two, ... five things.
+# Shares of scenes with one, two, ... five things.
 COUNT_SHARES = (0.1, 0.2, 0.25, 0.25, 0.2)
 MOST_OF_A_KIND = 4
 SMALLEST, LARGEST = 0.1, 0.17
@@ -27,7 +27,7 @@ _ZONES: dict[str, tuple[str, ...]] = {
     "car": ("road", "ground"),
     "boat": ("sea",),
 }
-# Some fit few lands or lights; this evens out how often each thing is seen.
+# Some things fit few landscapes or lights; weights make all things about equally frequent.
 _WEIGHTS = {"boat": 2.6, "sun": 2.2, "moon": 3.6, "house": 1.4}
 
 
@@ -35,14 +35,14 @@ _WEIGHTS = {"boat": 2.6, "sun": 2.2, "moon": 3.6, "house": 1.4}
 class Plan:
     """A thing to be drawn.
 
-    Attributes:
-        name: Category, one of `THINGS`.
-        colour: One of `COLOURS` or None.
+    Args:
+        name: Category, one of ``THINGS``.
+        colour: One of ``COLOURS`` or None.
         x: Column of its middle, as a share of the width.
         y: Row of its middle, as a share of the height.
         radius: Half of its size, as a share of the width.
-        mirrored: Whether it looks to the left.
-        vary: What its sprite varies by, 0 to 1.
+        mirrored: Whether it faces left.
+        vary: Variation of its sprite, 0 to 1.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Plan:
         """Return whether two things would overlap too much.
 
         Args:
-            other: The thing already placed.
+            other: A thing that is already placed.
         """
         away = (self.x - other.x) ** 2 + (self.y - other.y) ** 2
         return away < (0.94 * (self.radius + other.radius)) ** 2
@@ -66,11 +66,11 @@ class Plan:
 def plan_things(rng: np.random.Generator, land: Backdrop) -> list[Plan]:
     """Choose and place 1 to 5 things, back to front.
 
-    Where there is little room things get smaller, and what does not fit in `TRIES` is left out.
+    Things become smaller if there is little room; a thing that does not fit after ``TRIES`` attempts is left out.
 
     Args:
-        rng: Source of all choices.
-        land: Where they are to stand.
+        rng: Random generator of all choices.
+        land: The landscape that they are placed in.
     """
     plans: list[Plan] = []
     for name, colour in _cast(rng, land):
@@ -83,7 +83,9 @@ def plan_things(rng: np.random.Generator, land: Backdrop) -> list[Plan]:
 
 
 def _cast(rng: np.random.Generator, land: Backdrop) -> list[tuple[str, str | None]]:
-    names = _choices(land)
+    """Return the name and colour of each thing."""
+    unlit = {"day": "moon", "night": "sun"}.get(land.light)
+    names = [name for name in THINGS if name != unlit and _zone(name, land)]
     weights = [_WEIGHTS.get(name, 1.0) for name in names]
     count = int(rng.choice(len(COUNT_SHARES), p=COUNT_SHARES)) + 1
     order = rng.choice(names, len(names), replace=False, p=[w / sum(weights) for w in weights]).tolist()
@@ -91,17 +93,8 @@ def _cast(rng: np.random.Generator, land: Backdrop) -> list[tuple[str, str | Non
     repeated = next(name for name in order if name not in SINGLE)
     chosen = [repeated] * min(copies, count) + [name for name in order if name != repeated]
     alike = rng.random() < 0.25
-    colours = [None if alike and k else _colour(rng) for k in range(count)]
+    colours = [None if alike and k else pick(rng, COLOURS) for k in range(count)]
     return [(name, (colours[k] or colours[0]) if name in COLOURED else None) for k, name in enumerate(chosen[:count])]
-
-
-def _choices(land: Backdrop) -> list[str]:
-    unlit = {"day": "moon", "night": "sun"}.get(land.light)
-    return [name for name in THINGS if name != unlit and _zone(name, land)]
-
-
-def _colour(rng: np.random.Generator) -> str:
-    return COLOURS[rng.integers(len(COLOURS))]
 
 
 def _zone(name: str, land: Backdrop) -> Zone | None:

@@ -1,4 +1,4 @@
-"""What is seen in the air: sun, moon, cloud, bird, kite, balloon."""
+"""Drawings of all things: one function for each, called as the thing."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ def sun(brush: Brush, colour: RGB, vary: float) -> None:
     """Draw a disc with eight broad rays.
 
     Args:
-        brush: Brush of the thing.
-        colour: Not used, the sun has its own.
-        vary: Turn of the rays, 0 to 1.
+        brush: Brush of the thing, whose unit is the thing's radius.
+        colour: Not used; the sun has its own colour.
+        vary: Rotation of the rays, 0 to 1.
     """
     light = brush.shining()
     for k in range(8):
@@ -29,9 +29,9 @@ def moon(brush: Brush, colour: RGB, vary: float) -> None:
     """Draw a pale yellow crescent.
 
     Args:
-        brush: Brush of the thing.
-        colour: Not used, the moon has its own.
-        vary: How thick the crescent is, 0 to 1.
+        brush: Brush of the thing, whose unit is the thing's radius.
+        colour: Not used; the moon has its own colour.
+        vary: Thickness of the crescent, 0 to 1.
     """
     light = brush.shining()
     deep = 0.15 + 0.3 * vary
@@ -45,8 +45,8 @@ def cloud(brush: Brush, colour: RGB, vary: float) -> None:
     """Draw a heap of puffs with a grey foot.
 
     Args:
-        brush: Brush of the thing.
-        colour: Not used, clouds are white.
+        brush: Brush of the thing, whose unit is the thing's radius.
+        colour: Not used; clouds are white.
         vary: Shape of the heap, 0 to 1.
     """
     lift = 0.12 * (vary - 0.5)
@@ -61,9 +61,9 @@ def bird(brush: Brush, colour: RGB, vary: float) -> None:
     """Draw a plump bird with a raised wing.
 
     Args:
-        brush: Brush of the thing.
+        brush: Brush of the thing, whose unit is the thing's radius.
         colour: Its plumage.
-        vary: How high the wing is, 0 to 1.
+        vary: Height of the wing, 0 to 1.
     """
     brush.polygon([(-0.5, 0.12), (-1.05, -0.12), (-1.0, 0.42)], shade(colour, 0.75))
     brush.polygon([(0.95, -0.12), (1.22, 0.02), (0.92, 0.14)], (250, 170, 40))
@@ -79,7 +79,7 @@ def kite(brush: Brush, colour: RGB, vary: float) -> None:
     """Draw a diamond in two shades with a tail of bows.
 
     Args:
-        brush: Brush of the thing.
+        brush: Brush of the thing, whose unit is the thing's radius.
         colour: Its cloth.
         vary: Swing of the tail, 0 to 1.
     """
@@ -100,7 +100,7 @@ def balloon(brush: Brush, colour: RGB, vary: float) -> None:
     """Draw a tall balloon with a knot and a string.
 
     Args:
-        brush: Brush of the thing.
+        brush: Brush of the thing, whose unit is the thing's radius.
         colour: Its skin.
         vary: Swing of the string, 0 to 1.
     """
@@ -116,7 +116,7 @@ def house(brush: Brush, colour: RGB, vary: float) -> None:
     """Draw painted walls under a gabled roof.
 
     Args:
-        brush: Brush of the thing.
+        brush: Brush of the thing, whose unit is the thing's radius.
         colour: Its walls.
         vary: Height of the roof, 0 to 1.
     """
@@ -133,7 +133,7 @@ def car(brush: Brush, colour: RGB, vary: float) -> None:
     """Draw a small car from the side.
 
     Args:
-        brush: Brush of the thing.
+        brush: Brush of the thing, whose unit is the thing's radius.
         colour: Its body.
         vary: Length of the cabin, 0 to 1.
     """
@@ -152,7 +152,7 @@ def boat(brush: Brush, colour: RGB, vary: float) -> None:
     """Draw a hull with a mast, a pale main sail and a painted jib.
 
     Args:
-        brush: Brush of the thing.
+        brush: Brush of the thing, whose unit is the thing's radius.
         colour: Its hull and jib.
         vary: Size of the jib, 0 to 1.
     """
@@ -167,7 +167,7 @@ def ball(brush: Brush, colour: RGB, vary: float) -> None:
     """Draw a round ball with a curved band and a highlight.
 
     Args:
-        brush: Brush of the thing.
+        brush: Brush of the thing, whose unit is the thing's radius.
         colour: Its skin.
         vary: Tilt of the band, 0 to 1.
     """
@@ -183,7 +183,7 @@ def fence(brush: Brush, colour: RGB, vary: float) -> None:
     """Draw five broad pickets on two rails.
 
     Args:
-        brush: Brush of the thing.
+        brush: Brush of the thing, whose unit is the thing's radius.
         colour: Its boards.
         vary: Height of the pickets, 0 to 1.
     """
@@ -200,7 +200,7 @@ def umbrella(brush: Brush, colour: RGB, vary: float) -> None:
     """Draw a scalloped dome in two shades over a hooked stick.
 
     Args:
-        brush: Brush of the thing.
+        brush: Brush of the thing, whose unit is the thing's radius.
         colour: Its cloth.
         vary: Height of the dome, 0 to 1.
     """
@@ -216,8 +216,8 @@ def oak(brush: Brush, colour: RGB, vary: float) -> None:
     """Draw a broad round crown on a stout trunk.
 
     Args:
-        brush: Brush of the thing.
-        colour: Not used, leaves are green.
+        brush: Brush of the thing, whose unit is the thing's radius.
+        colour: Not used; leaves are green.
         vary: Shape and tone of the crown, 0 to 1.
     """
     leaf = shade((88, 136, 48), 0.9 + 0.2 * vary)
@@ -236,8 +236,8 @@ def pine(brush: Brush, colour: RGB, vary: float) -> None:
     """Draw three stacked triangles on a thin trunk.
 
     Args:
-        brush: Brush of the thing.
-        colour: Not used, needles are dark green.
+        brush: Brush of the thing, whose unit is the thing's radius.
+        colour: Not used; needles are dark green.
         vary: Width and tone of the tree, 0 to 1.
     """
     needle = shade((30, 88, 70), 0.9 + 0.2 * vary)
@@ -253,9 +253,9 @@ def flower(brush: Brush, colour: RGB, vary: float) -> None:
     """Draw six petals around an eye, on a stem with two leaves.
 
     Args:
-        brush: Brush of the thing.
+        brush: Brush of the thing, whose unit is the thing's radius.
         colour: Its petals.
-        vary: Turn of the petals, 0 to 1.
+        vary: Rotation of the petals, 0 to 1.
     """
     brush.line([(0, -0.2), (0, 1.0)], LEAF, 0.16)
     brush.ellipse((-0.3, 0.68), (0.28, 0.13), LEAF)
@@ -271,9 +271,9 @@ def mushroom(brush: Brush, colour: RGB, vary: float) -> None:
     """Draw a spotted cap on a pale stem.
 
     Args:
-        brush: Brush of the thing.
+        brush: Brush of the thing, whose unit is the thing's radius.
         colour: Its cap.
-        vary: Place of the spots, 0 to 1.
+        vary: Position of the spots, 0 to 1.
     """
     spot = (196, 190, 184) if colour == PAINT["white"] else CREAM
     brush.polygon([(-0.24, 0.0), (0.24, 0.0), (0.34, 1.0), (-0.34, 1.0)], CREAM, edge=True)

@@ -1,4 +1,4 @@
-"""How the ground is painted: sea, soil, street, lane; in shares of the picture."""
+"""Paint the stuff of a landscape: sea, soil, roads, sky, mountains and walls; lengths are shares of the picture."""
 
 from __future__ import annotations
 

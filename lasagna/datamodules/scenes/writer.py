@@ -1,4 +1,4 @@
-"""Writes drawn scenes as shards."""
+"""Write drawn scenes as shards."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lasagna.core.masks import Mask, RLEMask
+from lasagna.core.masks import RLEMask
 from lasagna.core.record import Manifest, Phrase, Question, Record, Region
 from lasagna.core.seeding import generator
 from lasagna.datamodules.scenes import CATEGORIES, LONG_NAMES, VOID, Scene, ask, describe, draw_scene, long_labels
@@ -22,25 +22,25 @@ from lasagna.datamodules.writers import DataWriter
 from lasagna.errors import ConfigError, ShardError
 
 SMALLEST = 16
-"""Smallest size of a scene in pixels; in a smaller one most things are below a pixel."""
+"""Smallest size of a scene in pixels; in smaller ones, most parts of things are less than a pixel."""
 
 VERSION = 1
-"""Raised when scenes of the same settings come out otherwise, so that old shards are written again."""
+"""Incremented when scenes of the same settings change, so that old shards are replaced."""
 
 
 @dataclass(frozen=True)
 class SceneSettings:
-    """All that the scenes of a split depend on.
+    """Everything that the scenes of a split depend on.
 
     Args:
-        seed: Seed of the scenes; scenes of different splits differ.
+        seed: Seed of the scenes; different splits have different scenes.
         split: Name of the split.
-        count: How many scenes there are.
+        count: Number of scenes.
         size: Width and height in pixels.
         long_names: Whether things are named by side, colour and category (189 names) instead of 24 categories.
-        phrases: Referring phrases a scene.
-        riddles: Indirect descriptions a scene.
-        questions: Visual questions a scene.
+        phrases: Referring phrases for each scene.
+        riddles: Indirect descriptions for each scene.
+        questions: Visual questions for each scene.
         version: Version of this writer.
     """
 
@@ -69,20 +69,20 @@ class SceneSettings:
 class SceneWriter(DataWriter):
     """Draws scenes and writes them as shards into ``<folder>/train``, ``val`` and ``test``.
 
-    A split that is there with the same settings stays as it is.
+    A split that already exists with the same settings is kept.
 
     Args:
         folder: Where to write.
-        train: How many scenes to train on.
-        val: How many scenes to validate on.
-        test: How many scenes to test on.
-        seed: Seed of the scenes; scenes of different splits differ.
+        train: Number of scenes for training.
+        val: Number of scenes for validation.
+        test: Number of scenes for testing.
+        seed: Seed of the scenes; different splits have different scenes.
         size: Width and height in pixels.
         long_names: Whether things are named by side, colour and category (189 names) instead of 24 categories.
-        processes: How many processes draw; None for as many as there are cores.
+        processes: Number of processes that draw; None for one per core.
 
     Raises:
-        ConfigError: If a number is out of its range; names all of them.
+        ConfigError: If numbers are out of their range; names all of them.
     """
 
     def __init__(
@@ -107,10 +107,10 @@ class SceneWriter(DataWriter):
         self.processes = processes
 
     def prepare(self) -> None:
-        """Write the splits that are missing, broken or of other settings."""
+        """Write the splits that are missing, broken or have other settings."""
         for settings in self.splits:
             folder = self.folder / settings.split
-            if not _is_there(folder, settings):
+            if not _is_written(folder, settings):
                 write_scenes(folder, settings, self.processes)
 
 
@@ -119,8 +119,8 @@ def write_scenes(folder: Path, settings: SceneSettings, processes: int | None = 
 
     Args:
         folder: Where to write.
-        settings: What to draw.
-        processes: How many processes draw; None for as many as there are cores.
+        settings: Settings of the scenes.
+        processes: Number of processes that draw; None for one per core.
     """
     return write_parallel(
         partial(scene_record, settings),
@@ -134,39 +134,52 @@ def write_scenes(folder: Path, settings: SceneSettings, processes: int | None = 
 
 
 def scene_record(settings: SceneSettings, index: int) -> Record:
-    """Draw a scene and say what is in it.
+    """Draw a scene and return it as a record.
 
     Args:
-        settings: What to draw.
+        settings: Settings of the scenes.
         index: Number of the scene within its split.
     """
     rng = generator(settings.seed, 0, f"{settings.split}/{index}")
     scene = draw_scene(rng, settings.size)
+    phrases = tuple(
+        Phrase(phrase.text, tuple(RLEMask.from_array(scene.mask([target])) for target in phrase.targets), phrase.kind)
+        for phrase in describe(scene, rng, settings.phrases)
+    )
+    riddles = tuple(
+        Question(riddle.text, masks=(RLEMask.from_array(riddle.mask(scene)),) if riddle.names else (), kind="riddle")
+        for riddle in draw_riddles(scene, rng, settings.riddles)
+    )
+    questions = tuple(
+        Question(question.text, question.answer, kind=question.kind) for question in ask(scene, rng, settings.questions)
+    )
+    # without a label map, the pixels of no name must be ignored explicitly
+    void = scene.labels == VOID
     return Record(
         key=f"{settings.split}-{index:06d}",
         image_bytes=_png(scene.image),
         size=(settings.size, settings.size),
         manifest=settings.manifest(),
         regions=_regions(scene) if settings.long_names else (),
-        phrases=_phrases(scene, rng, settings.phrases),
-        questions=_riddles(scene, rng, settings.riddles) + _questions(scene, rng, settings.questions),
-        ignore=_void(scene) if settings.long_names else None,
+        phrases=phrases,
+        questions=riddles + questions,
+        ignore=RLEMask.from_array(void) if settings.long_names and void.any() else None,
         label_bytes=None if settings.long_names else _png(scene.labels),
     )
 
 
 def _check_numbers(numbers: dict[str, int], least: dict[str, int]) -> None:
     bounds = dict.fromkeys(numbers, 0) | least
-    faults = [
+    errors = [
         f"`{name}` must be at least {bounds[name]}, got {given}"
         for name, given in numbers.items()
         if given < bounds[name]
     ]
-    if faults:
-        raise ConfigError("SceneWriter: " + "; ".join(faults))
+    if errors:
+        raise ConfigError("SceneWriter: " + "; ".join(errors))
 
 
-def _is_there(folder: Path, settings: SceneSettings) -> bool:
+def _is_written(folder: Path, settings: SceneSettings) -> bool:
     try:
         shard_set = read_manifest(folder)
     except ShardError:
@@ -176,34 +189,6 @@ def _is_there(folder: Path, settings: SceneSettings) -> bool:
 
 def _regions(scene: Scene) -> tuple[Region, ...]:
     return tuple(Region(name, RLEMask.from_array(mask)) for name, mask in long_labels(scene).items())
-
-
-def _phrases(scene: Scene, rng: np.random.Generator, count: int) -> tuple[Phrase, ...]:
-    return tuple(
-        Phrase(phrase.text, tuple(_thing(scene, target) for target in phrase.targets), phrase.kind)
-        for phrase in describe(scene, rng, count)
-    )
-
-
-def _riddles(scene: Scene, rng: np.random.Generator, count: int) -> tuple[Question, ...]:
-    riddles = draw_riddles(scene, rng, count)
-    return tuple(
-        Question(riddle.text, masks=(RLEMask.from_array(riddle.mask(scene)),) if riddle.names else (), kind="riddle")
-        for riddle in riddles
-    )
-
-
-def _questions(scene: Scene, rng: np.random.Generator, count: int) -> tuple[Question, ...]:
-    return tuple(Question(question.text, question.answer, kind=question.kind) for question in ask(scene, rng, count))
-
-
-def _thing(scene: Scene, target: int) -> Mask:
-    return RLEMask.from_array(scene.mask([target]))
-
-
-def _void(scene: Scene) -> Mask | None:
-    void = scene.labels == VOID
-    return RLEMask.from_array(void) if void.any() else None
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:

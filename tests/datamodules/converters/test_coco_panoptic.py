@@ -7,16 +7,17 @@ from PIL import Image
 
 from lasagna.datamodules.converters import LayoutError, convert
 from lasagna.datamodules.converters.coco_panoptic import CocoPanoptic
-from lasagna.datamodules.converters.common.names import spoken, spoken_names
-from lasagna.errors import LasagnaError, RecordError
+from lasagna.errors import RecordError
 from tests.helpers.converter_contract import ConverterContract, Expected, read_records
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
+
 CATEGORIES = [
     {"id": 1, "name": "person", "isthing": 1},
     {"id": 175, "name": "wall-stone", "isthing": 0},
     {"id": 200, "name": "rug-merged", "isthing": 0},
 ]
+
 SEGMENTS = {70000: 1, 256 * 7 + 3: 1, 9: 175, 300: 200}
 
 
@@ -91,19 +92,6 @@ def test_missing_parts_are_named(tmp_path):
         convert(CocoPanoptic(tmp_path), tmp_path / "shards")
     with pytest.raises(LayoutError, match="elsewhere"):
         CocoPanoptic(tmp_path, images=tmp_path / "elsewhere").splits()["train"]
-
-
-def test_classes_that_would_share_a_name_are_refused():
-    with pytest.raises(LasagnaError, match=r"several classes would be called \['wall'\]"):
-        spoken_names({1: "wall-other", 2: "wall-stuff"})
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [("floor-other-merged", "floor"), ("wall-brick", "brick wall"), ("window-blind", "window blind"), ("tv", "tv")],
-)
-def test_names_are_as_people_say_them(name, said):
-    assert spoken(name) == said
 
 
 @pytest.mark.shared

@@ -118,7 +118,7 @@ def test_the_first_line_may_say_what_holds_for_all(tmp_path):
         {"cup": ("mug",)},
     )
     write(tmp_path, head, {"image": "a.png"}, dataset={})
-    with pytest.raises(LayoutError, match=r"jsonl:1: this line and .*dataset\.json both say"):
+    with pytest.raises(LayoutError, match=r"jsonl:1: this line and .*dataset\.json both describe"):
         Folder(tmp_path).splits()
 
 
@@ -178,7 +178,7 @@ GOOD = {"image": "a.png"}
 UPWARDS = ("../../evil", "..", ".", "a/b", "a\\b", "/evil", " ")
 OUTSIDE = ("../a.png", "/a.png", "a/../../b.png", "..\\a.png", "C:\\a.png")
 FAULTS = [
-    ("{", ":2: no JSON"),
+    ("{", ":2: not JSON"),
     ("[1]", ":2: expected an object"),
     ({"picture": "a.png"}, ":2: there is no field 'picture'; there are image"),
     ({"image": ""}, ":2: 'image' is missing or empty"),
@@ -188,16 +188,16 @@ FAULTS = [
     ({"image": "b.png", "absent": 5}, ":2: absent: expected a list, got '5'"),
     ({"image": "b.png", "phrases": [{"text": "x", "masks": POLYGON[0][0]}]}, r"phrases\[0\]: masks: expected a list"),
     ({"image": "b.png", "talk": [{"question": "x"}]}, r"talk\[0\]: 'answer' is missing"),
-    ({"image": "a.png"}, r":2: its key 'a' is that of .*:1 too"),
+    ({"image": "a.png"}, r":2: its key 'a' is also that of .*:1;"),
     ({"image": "b.png", "unclear": [5]}, r"unclear\[0\]: expected a name, got '5'"),
     ({"image": "b.png", "absent": [" "]}, r"absent\[0\]: expected a name, got ' '"),
     ({"image": "b.png", "unclear": ["cup"], "absent": ["fork", "cup"]}, r":2: absent\[1\]: 'cup' is in .* as well"),
-    ({"image": "b.png", "unclear": ["knife"]}, ":2: 'knife' is none of the listed categories"),
+    ({"image": "b.png", "unclear": ["knife"]}, ":2: 'knife' is not one of the listed categories"),
     *(({"image": "b.png", "split": split}, ":2: split: expected a name that a folder can have") for split in UPWARDS),
     *(({"image": name}, ":2: the name .* leads out of the folder") for name in OUTSIDE),
     *(({"image": "b.png", "ignore": name}, ":2: the name .* leads out of the folder") for name in OUTSIDE),
     ({"image": "b.png", "phrases": [{"text": "x", "masks": [{"png": "../m.png", "value": 1}]}]}, "leads out of"),
-    ({"image": "b.png", "absent": ["Cup"]}, ":2: 'Cup' is none of the listed categories; did you mean 'cup'"),
+    ({"image": "b.png", "absent": ["Cup"]}, ":2: 'Cup' is not one of the listed categories; did you mean 'cup'"),
 ]
 
 
@@ -214,10 +214,10 @@ def test_a_wrong_line_is_named_before_anything_is_written(tmp_path, line, messag
         ({"categories": [{"name": "cup", "mask": 5}]}, r"jsonl:1: categories\[0\]: expected a mask"),
         (
             {"categories": [{"name": "cup", "mask": "small.png"}]},
-            r"small\.png is of size \(2, 3\), the image of \(20, 30\)",
+            r"small\.png has size \(2, 3\), the image has \(20, 30\)",
         ),
         ({"ignore": [[1, "x"] * 3]}, r"jsonl:1: ignore\[0\]"),
-        ({"ignore": {"png": "small.png", "value": "1"}}, "a value is a whole number"),
+        ({"ignore": {"png": "small.png", "value": "1"}}, "a value must be a whole number"),
         ({"phrases": [{"text": "x", "masks": ["clear.png"]}]}, r"phrases\[0\]: .*transparency"),
         ({"questions": [{"text": "x"}]}, r"jsonl:1: questions\[0\]: it has neither 'answer' nor 'masks'"),
         ({"image": "cut.png"}, r"jsonl:1: .*cut\.png: the image cannot be decoded"),

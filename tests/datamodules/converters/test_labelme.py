@@ -117,7 +117,7 @@ def test_an_image_that_is_elsewhere_is_not_taken(tmp_path, name):
     picture(tmp_path / "b.jpg")
     data = picture(tmp_path / "c.jpg", size=(20, 30), quality=20).read_bytes()
     save(tmp_path / "mine" / "json", "a", [], image=name)
-    with pytest.raises(LayoutError, match=r"a\.json: imagePath: .* leads away from .*; put the images there"):
+    with pytest.raises(LayoutError, match=r"a\.json: imagePath: .* leads out of .*; put the images there"):
         LabelMe(tmp_path / "mine" / "json").splits()
     save(tmp_path / "mine" / "json", "a", [], image=name, imageData=base64.b64encode(data).decode())
     assert reading(tmp_path / "mine" / "json").record.image_bytes == data
@@ -143,11 +143,11 @@ def test_absence_is_known_where_it_is_said_and_labels_of_one_name_are_its_aliase
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"shapes": None}, r"a\.json: not a file of LabelMe"),
-        ({"shapes": [{"label": 5, "points": []}]}, r"a\.json: not a file of LabelMe"),
+        ({"shapes": None}, r"a\.json: not a LabelMe file"),
+        ({"shapes": [{"label": 5, "points": []}]}, r"a\.json: not a LabelMe file"),
         ({"shapes": [shape("x", [[1, 1], [2, 2]])]}, r"a\.json: shape 'x': a polygon that cannot be drawn \(2 points"),
         ({"shapes": [shape("x", [[1, 1], [2, 2]], "mask", mask="AAAA")]}, "a mask that cannot be drawn"),
-        ({"imageHeight": 25}, r"drawn on an image of size \(25, 30\), the image is of \(20, 30\)"),
+        ({"imageHeight": 25}, r"drawn on an image of size \(25, 30\), but the image has size \(20, 30\)"),
         ({"imagePath": "gone.jpg"}, r"gone\.jpg: the file cannot be read"),
         ({"imagePath": "gone.jpg", "imageData": "AAAA"}, r"a\.json: the image cannot be decoded"),
     ],

@@ -108,7 +108,7 @@ def test_missing_and_broken_files_are_named(tmp_path):
     save(tmp_path, conversation("a.jpg", "Who?", "Me."))
     with pytest.raises(LayoutError, match="images: there is no folder"):
         LlavaInstruct(tmp_path, tmp_path / "nowhere").splits()
-    with pytest.raises(LayoutError, match=r"1 of the 1 files that the split 'train' needs are not there.*a\.jpg"):
+    with pytest.raises(LayoutError, match=r"1 of the 1 files that the split 'train' needs are missing.*a\.jpg"):
         convert(LlavaInstruct(tmp_path, tmp_path), tmp_path / "shards")
     (tmp_path / "a.jpg").write_bytes(picture(tmp_path / "b.jpg").read_bytes()[:500])
     with pytest.raises(RecordError, match=r"a\.jpg: the image cannot be decoded"):
@@ -118,8 +118,8 @@ def test_missing_and_broken_files_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"id": "1"}, "not a file of talks"),
-        ({"id": "1", "conversations": [{"from": "human"}, {"from": "gpt"}]}, "not a file of talks"),
+        ({"id": "1"}, "not a file of conversations"),
+        ({"id": "1", "conversations": [{"from": "human"}, {"from": "gpt"}]}, "not a file of conversations"),
         (conversation("../secret.jpg", "Who?", "Me."), "leads out of the folder"),
     ],
 )

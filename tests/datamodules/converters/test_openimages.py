@@ -106,7 +106,7 @@ def test_what_has_a_box_is_not_absent_and_unclear_where_it_has_no_mask(tmp_path,
     assert "no boxes found" not in capsys.readouterr().out
     (tmp_path / "oi" / name).unlink()
     convert(OpenImages(tmp_path / "oi"), tmp_path / "without", processes=0)
-    assert "no boxes found, so that nobody knows where masks are incomplete" in capsys.readouterr().out
+    assert "no boxes found, so incomplete masks cannot be recognised" in capsys.readouterr().out
 
 
 def test_a_large_table_is_not_held_in_memory(tmp_path):

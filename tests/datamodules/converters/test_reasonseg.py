@@ -126,13 +126,13 @@ def test_broken_and_missing_files_are_named(tmp_path):
         only(tmp_path)
     image.write_bytes(data)
     (tmp_path / "val" / "a.json").write_text('{"text": ["x"], "shapes": []}')
-    with pytest.raises(RecordError, match=r"a\.json: not an annotation of ReasonSeg.*is_sentence"):
+    with pytest.raises(RecordError, match=r"a\.json: not an annotation file of ReasonSeg.*is_sentence"):
         only(tmp_path)
     example(tmp_path / "val", "a", [{"label": "target", "points": [[0, 0], [5, 5], [1e9, 0]]}])
     with pytest.raises(RecordError, match=r"a\.json: polygon: a point is far outside"):
         only(tmp_path)
     (tmp_path / "val" / "b.json").touch()
-    with pytest.raises(LayoutError, match=r"1 of the 4 files that .* needs are not there \(.*b\.jpg\).*--broken skip"):
+    with pytest.raises(LayoutError, match=r"1 of the 4 files that .* needs are missing \(.*b\.jpg\).*--broken skip"):
         convert(ReasonSeg(tmp_path), tmp_path / "shards", processes=0)
 
 

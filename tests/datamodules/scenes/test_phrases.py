@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lasagna.datamodules.scenes import COLOURS, THINGS, Phrase, Scene, describe
-from lasagna.datamodules.scenes.forms import Form, resolve
+from lasagna.datamodules.scenes.phrases import Form, resolve
 
 NOUN = "|".join(sorted(THINGS, key=len, reverse=True))
 GRAMMAR = re.compile(

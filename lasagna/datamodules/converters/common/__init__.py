@@ -1,1 +1,1 @@
-"""What several converters share."""
+"""What converters share: their contract, conversion to shards, and readers of common file formats."""

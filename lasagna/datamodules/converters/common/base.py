@@ -1,4 +1,4 @@
-"""The contract of converters: a data set as it was released is some splits, and a split is items that can be read."""
+"""The contract of converters: a released data set has splits, and a split has items that are read one by one."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from lasagna.datamodules.shards.tally import ReadResult, file_stamp
 
 @dataclass(frozen=True)
 class Split:
-    """One part of a data set, whose files are read only as they are written.
+    """One split of a data set; its files are read only while it is written.
 
     Args:
-        manifest: What holds for its records.
-        items: What its records are made from, in the order to write; paths and ids rather than pixels.
-        read: Makes a record of an item, with what was left out of it; something that processes can receive.
-        files: Files that the items need; whether they are there is looked up before anything is written.
-        notes: What one should know of it, told with the summary.
-        annotations: Files that the items come from; a stopped conversion does not go on where one has changed.
+        manifest: What holds for all of its records.
+        items: What its records are made from, in the order in which they are written; paths and ids, not pixels.
+        read: Makes a record from an item and reports what was left out of it; must be picklable for other processes.
+        files: Files that the items need; checked to exist before anything is written.
+        notes: Remarks about the split, printed with the summary.
+        annotations: Files that list the items; a stopped conversion does not resume if one of them has changed.
     """
 
     manifest: Manifest
@@ -34,25 +34,25 @@ class Split:
     annotations: Sequence[Path] = ()
 
     def __len__(self) -> int:
-        """Return how many items there are."""
+        """Return the number of items."""
         return len(self.items)
 
     def digest(self) -> str:
-        """Return a checksum of the items' keys in their order."""
+        """Return a checksum of the items' keys in order."""
         keys = sha256()
         for item in self.items:
             keys.update(f"{getattr(item, 'key', item)}\n".encode())
         return keys.hexdigest()
 
     def stamp(self, index: int) -> str:
-        """Return names, sizes and times of change of the files that an item names in its fields."""
+        """Return names, sizes and modification times of the files that an item names in its fields."""
         return file_stamp(_paths_of(self.items[index]))
 
     def reading(self, index: int) -> ReadResult:
         """Read one item.
 
         Raises:
-            RecordError: If one of its files is broken or does not fit the others.
+            RecordError: If one of its files is broken or inconsistent with the others.
         """
         return self.read(self.items[index])
 
@@ -60,7 +60,7 @@ class Split:
         """Read the records one by one.
 
         Raises:
-            RecordError: If one of the files is broken or does not fit the others.
+            RecordError: If a file is broken or inconsistent with the others.
         """
         for index in range(len(self)):
             if (record := self.reading(index).record) is not None:
@@ -68,10 +68,10 @@ class Split:
 
 
 class LazySplits(Mapping[str, Split]):
-    """Splits that are made when they are asked for, so that nobody reads annotations of a split that is not wanted.
+    """Splits that are made on access, so that annotations of unwanted splits are never read.
 
     Args:
-        make: Makes each split, by its name.
+        make: A function for each split's name that makes the split.
     """
 
     def __init__(self, make: Mapping[str, Callable[[], Split]]) -> None:
@@ -86,15 +86,16 @@ class LazySplits(Mapping[str, Split]):
         return self._make[name]()
 
     def __iter__(self) -> Iterator[str]:
-        """Return the names."""
+        """Iterate over the names."""
         return iter(self._make)
 
     def __len__(self) -> int:
-        """Return how many splits there are."""
+        """Return the number of splits."""
         return len(self._make)
 
 
 def _paths_of(item: Any) -> Iterator[Path]:  # noqa: ANN401
+    """Yield the paths in an item, in the fields of dataclasses and in tuples."""
     if isinstance(item, Path):
         yield item
     elif is_dataclass(item):
@@ -104,24 +105,24 @@ def _paths_of(item: Any) -> Iterator[Path]:  # noqa: ANN401
 
 
 class Converter(ABC):
-    """Reads a data set as it was released and says what its records are.
+    """Reads a data set as it was released and lists the records in it.
 
-    The constructor's arguments are the options of ``lasagna convert``; it keeps them and reads nothing.
+    The constructor's arguments are the options of ``lasagna convert``. The constructor stores them and reads nothing.
     """
 
     @abstractmethod
     def splits(self) -> Mapping[str, Split]:
-        """Return the parts of the data set by name.
+        """Return the splits of the data set by name.
 
         Raises:
-            LayoutError: If the folder is not laid out as expected, or files that belong together do not pair up.
+            LayoutError: If the folder does not have the expected layout, or files that belong together do not pair up.
         """
 
     def settings(self) -> dict[str, Any]:
-        """Return the plain options, without folders, so that a stopped conversion knows whether it is the same."""
+        """Return the options except folders; a stopped conversion resumes only if they are the same."""
         plain = (str, int, float, bool, list, tuple, type(None))
         return {name: value for name, value in vars(self).items() if isinstance(value, plain)}
 
     def places(self) -> dict[str, str]:
-        """Return the folders and files among the options, wherever links lead."""
+        """Return the folders and files among the options, with links resolved."""
         return {name: str(value.resolve()) for name, value in vars(self).items() if isinstance(value, Path)}

@@ -1,4 +1,4 @@
-"""Reading pairs of image and label file as records."""
+"""Data sets with a label file for each image: pair the files up and read the pairs as records."""
 
 from __future__ import annotations
 
@@ -11,9 +11,113 @@ from numpy.typing import NDArray
 
 from lasagna.core.record import Manifest, Record
 from lasagna.datamodules.converters.common.base import Split
-from lasagna.datamodules.converters.common.files import MOST_LISTED, Pair, png_of, read_image_file, read_label_file
+from lasagna.datamodules.converters.common.files import (
+    MOST_LISTED,
+    LayoutError,
+    png_of,
+    read_image_file,
+    read_label_file,
+    shorten,
+)
 from lasagna.datamodules.shards.tally import ReadResult
 from lasagna.errors import RecordError
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image file and its label file.
+
+    Args:
+        key: Name of the record.
+        image: The image file.
+        label: The label file.
+    """
+
+    key: str
+    image: Path
+    label: Path
+
+
+def files_by_key(folder: Path, suffixes: Sequence[str], ending: str = "") -> dict[str, Path]:
+    """Return the files of a folder by their stem without ``ending``, sorted; hidden files are skipped.
+
+    Args:
+        folder: Where to look.
+        suffixes: File name suffixes to take, lower case with the dot.
+        ending: What stems must end in, e.g. "_L".
+
+    Raises:
+        LayoutError: If the folder is missing, or two files have the same key.
+    """
+    if not folder.is_dir():
+        raise LayoutError(f"{folder}: there is no such folder")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in suffixes and path.stem.endswith(ending) and not path.name.startswith("."):
+            key = path.stem.removesuffix(ending)
+            if key in found:
+                raise LayoutError(f"{folder}: it holds both {found[key].name} and {path.name}; keep one of them")
+            found[key] = path
+    return found
+
+
+def pair_up(images: Mapping[str, Path], labels: Mapping[str, Path], place: str) -> list[Pair]:
+    """Pair images and label files that have the same key (see ``listed_pairs``).
+
+    Args:
+        images: Image files by key.
+        labels: Label files by key.
+        place: Where they were found, for the message.
+
+    Returns:
+        The pairs, in the order of the images; label files without an image come last.
+
+    Raises:
+        LayoutError: If there are images but no label files, or the other way round.
+    """
+    return listed_pairs(images, labels, list(dict.fromkeys((*images, *labels))), place)
+
+
+def listed_pairs(images: Mapping[str, Path], labels: Mapping[str, Path], keys: Sequence[str], place: str) -> list[Pair]:
+    """Pair the images and label files that a list names.
+
+    Where one of the two is missing, the pair names the file that should exist, so that the conversion reports or
+    counts it.
+
+    Args:
+        images: Image files by key.
+        labels: Label files by key.
+        keys: The list.
+        place: Where they were found, for the message.
+
+    Raises:
+        LayoutError: If there are images but no label files, the other way round, or neither for a list that is not
+            empty; or the list names something in another folder.
+    """
+    if keys and not images and not labels:
+        raise LayoutError(f"{place}: {len(keys)} images are listed, but none of them exists ({shorten(keys)})")
+    if strange := [key for key in keys if Path(key).name != key]:
+        raise LayoutError(f"{place}: the list has {shorten(strange)}, which are not file names; correct the list")
+    if bool(images) != bool(labels):
+        found = f"{len(images)} images" if images else f"{len(labels)} label files"
+        there = shorten(list(images or labels))
+        raise LayoutError(f"{place}: {found} ({there}) and no {'label files' if images else 'images'}; unpack both")
+    return [
+        Pair(key, images.get(key) or _expected(images, key), labels.get(key) or _expected(labels, key)) for key in keys
+    ]
+
+
+def _expected(files: Mapping[str, Path], key: str) -> Path:
+    """Return where the file of a key should be, judging by the name of another one."""
+    known, path = next(iter(files.items()))
+    return path.with_name(path.name.replace(known, key, 1))
+
+
+def without_labels(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the note that images without annotations were left out; empty if there are none."""
+    note = f"{len(names)} images have no annotation ({shorten(names)}) and were left out"
+    return (note,) if names else ()
+
 
 LabelEncoder = Callable[[Path], bytes]
 """Takes the path of a label file and returns a PNG of one channel with the manifest's label values."""
@@ -24,22 +128,25 @@ class LabelledImages:
     """Reads an image with its label file.
 
     Args:
-        manifest: What holds for the records.
-        encode_labels: How label files become label maps.
+        manifest: What holds for all records.
+        encode_labels: Turns a label file into a label map.
     """
 
     manifest: Manifest
     encode_labels: LabelEncoder
 
     def __call__(self, pair: Pair) -> ReadResult:
-        """Read one pair; the image's bytes stay as they are, but are decoded to be sure that they can be.
+        """Read one pair; the image's bytes stay as they are, but are decoded to make sure that they can be.
 
         Raises:
             RecordError: If image or label map is broken, has unknown values, or the two differ in size.
         """
         image_bytes, size = read_image_file(pair.image)
         record = Record(pair.key, image_bytes, size, self.manifest, label_bytes=self.encode_labels(pair.label))
-        _check_labels(record, pair)
+        try:
+            _ = record.label_map
+        except RecordError as error:
+            raise RecordError(f"{pair.label}: {error}") from error
         return ReadResult(record)
 
 
@@ -49,20 +156,13 @@ def labelled_split(
     """Return a split of images with label files.
 
     Args:
-        manifest: What holds for its records.
-        pairs: Its images with their label files, in the order to write.
-        encode_labels: How its label files become label maps.
-        notes: What one should know of it.
+        manifest: What holds for all of its records.
+        pairs: Its images with their label files, in the order in which they are written.
+        encode_labels: Turns a label file into a label map.
+        notes: Remarks about the split, printed with the summary.
     """
     files = [path for pair in pairs for path in (pair.image, pair.label)]
     return Split(manifest, pairs, LabelledImages(manifest, encode_labels), files, notes)
-
-
-def _check_labels(record: Record, pair: Pair) -> None:
-    try:
-        _ = record.label_map
-    except RecordError as error:
-        raise RecordError(f"{pair.label}: {error}") from error
 
 
 Colour = tuple[int, int, int]
@@ -85,17 +185,18 @@ class ColourLabels:
         """Return the label map of a label file as PNG of one channel.
 
         Raises:
-            RecordError: If the file cannot be decoded or has a colour that is nobody's.
+            RecordError: If the file cannot be decoded or has a colour of no class.
         """
         codes = _code(read_label_file(path, "RGB"))
         place = np.searchsorted(self.codes, codes).clip(max=len(self.codes) - 1)
         unknown = self.codes[place] != codes
         if unknown.any():
-            raise RecordError(f"{path}: {_describe(codes[unknown])}; repair the file or take it away with its image")
+            raise RecordError(f"{path}: {_describe(codes[unknown])}; repair the file, or remove it with its image")
         return png_of(self.values[place])
 
 
 def _code(pixels: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return colours ``[..., 3]`` as one number each ``[...]``."""
     wide = pixels.astype(np.int64)
     return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
 

@@ -1,9 +1,9 @@
-"""Phrases about annotated things, gathered by image: what referring data sets have in common."""
+"""Phrases about annotated objects, grouped by image: what data sets of referring expressions have in common."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,7 @@ from lasagna.core.masks import Mask
 from lasagna.core.record import Manifest, Phrase, Record
 from lasagna.datamodules.converters.common.base import Split
 from lasagna.datamodules.converters.common.coco import CocoFile, lost_parts, read_mask, stated_size
-from lasagna.datamodules.converters.common.files import LayoutError, shorten
-from lasagna.datamodules.converters.common.upright import read_annotated_image_file
+from lasagna.datamodules.converters.common.files import LayoutError, read_annotated_image_file, shorten
 from lasagna.datamodules.shards.tally import ReadResult, Skipped
 
 
@@ -25,8 +24,8 @@ class Expression:
         split: Its split.
         image: Id of the image.
         text: The phrase.
-        targets: Ids of the annotations that it fits; none if it fits nothing.
-        lost: Whether it fits something of which no mask can be used, so that it is left out and counted.
+        targets: Ids of the annotations that it refers to; empty if it refers to nothing.
+        lost: Whether no mask of what it refers to can be used, so that it is left out and counted.
     """
 
     split: str
@@ -41,49 +40,92 @@ class PhraseItem:
     """The phrases of a split about one image.
 
     Args:
-        key: Name of the record, the image file's.
+        key: Name of the record, which is that of the image file.
         image: The image file.
         phrases: Each phrase with the ids of its targets, and whether it is lost.
-        segmentations: Coding of each target's mask by its id.
-        said: Height and width of the image as the annotation file says them, if it does.
+        segmentations: The encoded mask of each target by its id.
+        stated: Height and width of the image as the annotation file states them, if it does.
     """
 
     key: str
     image: Path
     phrases: tuple[tuple[str, tuple[int, ...], bool], ...]
     segmentations: Mapping[int, Any]
-    said: tuple[int, int] | None = None
+    stated: tuple[int, int] | None = None
 
 
 def phrase_splits(
     manifest: Manifest, content: CocoFile, images: Path, expressions: Iterable[Expression], references: Path
 ) -> dict[str, Split]:
-    """Gather phrases by split and image, in the order in which images are first spoken of.
+    """Group phrases by split and image, in the order in which the images first occur.
 
     Args:
         manifest: What holds for all records.
-        content: The file with images and annotated things.
+        content: The file with images and annotated objects.
         images: Folder of the images.
         expressions: The phrases.
-        references: The file that they are in.
+        references: The file that holds the phrases.
 
     Raises:
-        LayoutError: If a phrase is about an image or a thing that is not there, two things have the same id, or there
-            are no phrases.
+        LayoutError: If a phrase is about an image or an object that does not exist, two objects have the same id, or
+            there are no phrases.
     """
-    things = _things(content)
+    objects = _objects_by_id(content)
     gathered: dict[str, dict[int, list[Expression]]] = defaultdict(lambda: defaultdict(list))
     for one in expressions:
         gathered[one.split][one.image].append(one)
     if not gathered:
         raise LayoutError(f"{content.path.parent}: there are no phrases")
-    _check(gathered, content, things)
+    _check(gathered, content, objects)
     splits = {}
     for split, by_image in gathered.items():
-        items = [_item(content, number, said, images, things) for number, said in by_image.items()]
+        items = [_item(content, number, part, images, objects) for number, part in by_image.items()]
         read, files = ReadPhrases(manifest, content.path.name), [item.image for item in items]
         splits[split] = Split(manifest, items, read, files, annotations=(content.path, references))
     return splits
+
+
+def _objects_by_id(content: CocoFile) -> dict[int, Mapping[str, Any]]:
+    listed = [one for annotations in content.annotations.values() for one in annotations]
+    objects = {one["id"]: one for one in listed}
+    if doubled := [str(one["id"]) for one in listed if objects[one["id"]] != one]:
+        raise LayoutError(
+            f"{content.path}: {len(doubled)} annotations share their id with another one ({shorten(doubled)}), so that "
+            "phrases may be about either; unpack it again"
+        )
+    return objects
+
+
+def _check(
+    gathered: Mapping[str, Mapping[int, list[Expression]]], content: CocoFile, objects: Mapping[int, Any]
+) -> None:
+    expressions = [one for by_image in gathered.values() for part in by_image.values() for one in part]
+    for what, lost in (
+        ("images", {one.image for one in expressions} - set(content.images)),
+        ("annotations", {target for one in expressions for target in one.targets} - set(objects)),
+    ):
+        if lost:
+            shown = shorten(list(map(str, sorted(lost, key=str))))
+            raise LayoutError(
+                f"{content.path}: phrases are about {len(lost)} {what} that are not in it ({shown}); take both files "
+                "from the same release"
+            )
+
+
+def _item(
+    content: CocoFile,
+    number: int,
+    expressions: list[Expression],
+    images: Path,
+    objects: Mapping[int, Mapping[str, Any]],
+) -> PhraseItem:
+    image = content.images[number]
+    name = image["file_name"]
+    key = Path(name).with_suffix("").as_posix().replace("/", "-")
+    targets = dict.fromkeys(target for one in expressions for target in one.targets)
+    segmentations = {target: objects[target].get("segmentation") for target in targets}
+    phrases = tuple((one.text, one.targets, one.lost) for one in expressions)
+    return PhraseItem(key, images / name, phrases, segmentations, stated_size(image))
 
 
 @dataclass(frozen=True)
@@ -91,20 +133,20 @@ class ReadPhrases:
     """Reads an image with its phrases.
 
     Args:
-        manifest: What holds for the records.
-        file: Name of the file of annotated things, for messages.
+        manifest: What holds for all records.
+        file: Name of the file of annotated objects, for messages.
     """
 
     manifest: Manifest
     file: str
 
     def __call__(self, item: PhraseItem) -> ReadResult:
-        """Read the image and draw the targets; a phrase one of whose targets has no mask is left out.
+        """Read the image and draw the targets; a phrase with a target that has no mask is left out.
 
         Raises:
-            RecordError: If the image is broken or of another size than is said, or a mask is not of its size.
+            RecordError: If the image is broken or has another size than stated, or a mask has another size.
         """
-        data, size = read_annotated_image_file(item.image, item.said)
+        data, size = read_annotated_image_file(item.image, item.stated)
         masks = {
             number: read_mask(coding, size, f"{self.file}: annotation {number} of {item.key}")
             for number, coding in item.segmentations.items()
@@ -115,53 +157,11 @@ class ReadPhrases:
             left += lost_parts(coding, size, f"{self.file}: annotation {number} of {item.key}")
         for text, targets, lost in item.phrases:
             drawn = [mask for number in targets if isinstance(mask := masks[number], Mask)]
-            if not text.strip() or lost or len(drawn) < len(targets):
-                reason = _reason(drawn) if text.strip() else "phrase without words"
-                left.append(Skipped(reason, f"{text!r} of {item.key}"))
-            else:
+            if text.strip() and not lost and len(drawn) == len(targets):
                 phrases.append(Phrase(text.strip(), tuple(drawn)))
+                continue
+            without = "phrase of several things, one of which has no mask" if drawn else "phrase without a mask"
+            reason = without if text.strip() else "phrase without words"
+            left.append(Skipped(reason, f"{text!r} of {item.key}"))
         record = Record(item.key, data, size, self.manifest, phrases=tuple(phrases)) if phrases else None
         return ReadResult(record, tuple(left))
-
-
-def _reason(drawn: Sequence[Mask]) -> str:
-    return "phrase of several things, one of which has no mask" if drawn else "phrase without a mask"
-
-
-def _item(
-    content: CocoFile, number: int, said: list[Expression], images: Path, things: Mapping[int, Mapping[str, Any]]
-) -> PhraseItem:
-    image = content.images[number]
-    name = image["file_name"]
-    key = Path(name).with_suffix("").as_posix().replace("/", "-")
-    targets = dict.fromkeys(target for one in said for target in one.targets)
-    segmentations = {target: things[target].get("segmentation") for target in targets}
-    phrases = tuple((one.text, one.targets, one.lost) for one in said)
-    return PhraseItem(key, images / name, phrases, segmentations, stated_size(image))
-
-
-def _things(content: CocoFile) -> dict[int, Mapping[str, Any]]:
-    """Return the annotated things by id, which phrases name them by."""
-    listed = [one for annotations in content.annotations.values() for one in annotations]
-    things = {one["id"]: one for one in listed}
-    if doubled := [str(one["id"]) for one in listed if things[one["id"]] != one]:
-        raise LayoutError(
-            f"{content.path}: {len(doubled)} annotations have an id that another one has ({shorten(doubled)}), so that "
-            "phrases may be about either; unpack it again"
-        )
-    return things
-
-
-def _check(
-    gathered: Mapping[str, Mapping[int, list[Expression]]], content: CocoFile, things: Mapping[int, Any]
-) -> None:
-    said = [one for by_image in gathered.values() for part in by_image.values() for one in part]
-    for what, lost in (
-        ("images", sorted({one.image for one in said} - set(content.images), key=str)),
-        ("annotations", sorted({target for one in said for target in one.targets} - set(things), key=str)),
-    ):
-        if lost:
-            raise LayoutError(
-                f"{content.path}: phrases are about {len(lost)} {what} that are not in it "
-                f"({shorten([*map(str, lost)])}); take both files from the same release"
-            )

@@ -1,11 +1,14 @@
-"""Polygons drawn to the pixel as OpenCV draws them, for data sets whose masks are made that way.
+"""Draw polygons to the pixel as OpenCV draws them, for data sets whose masks are defined by OpenCV's drawing.
 
-OpenCV itself would not do: from 4.11 on ``fillPoly`` leaves out pixels beyond the outline that it filled before, and
-the code of ReasonSeg asks for 4.8.
+OpenCV is not a dependency for two reasons. From 4.11 on, ``fillPoly`` leaves out pixels beyond the outline that earlier
+versions fill, and the code of ReasonSeg pins 4.8; so an extra would have to require ``opencv-python-headless<4.11``,
+which keeps back every environment that uses OpenCV for something else. And the same conversion would give other masks
+with another version, silently. This file gives the same pixels everywhere; tests compare it with OpenCV 4.10.
 
 Source: ``modules/imgproc/src/drawing.cpp`` of ``opencv/opencv`` (``fillPoly`` and ``polylines``, eight neighbours, no
-smoothing): the outline by Bresenham, and within it every row between the edges. Where these cross a row is rounded to
-the nearest pixel; edges that leave the image are first cut off at its border, and cut to whole pixels then.
+anti-aliasing). The outline is drawn by Bresenham's algorithm, and each row is filled between the edges. The crossing of
+an edge and a row is rounded to the nearest pixel; edges that leave the image are first clipped at its border, and their
+crossings are rounded down.
 """
 
 from __future__ import annotations
@@ -25,15 +28,27 @@ Point = tuple[int, int]
 Ends = tuple[Point, Point]
 
 
+_FARTHEST = 16
+"""How many times the longer side of the image a corner may be away from its origin."""
+
+_SHIFT = 16
+"""Bits of the fraction in fixed point."""
+
+_ONE = 1 << _SHIFT
+_HALF = _ONE >> 1
+
+Points = NDArray[np.int64]
+
+
 @dataclass(frozen=True)
 class Line:
-    """What of a line is drawn.
+    """The part of a line that is drawn.
 
     Args:
         start: Its start.
         end: Its end.
-        touches: Whether it lies within the image; of a line that passes by, ends may have been moved all the same.
-        is_cut: Whether one of the ends that it had lies outside of the image.
+        touches: Whether it lies within the image; if not, its ends may have been moved nevertheless.
+        is_cut: Whether one of its original ends lies outside of the image.
     """
 
     start: Point
@@ -43,7 +58,7 @@ class Line:
 
 
 def clip_line(ends: Ends, size: tuple[int, int]) -> Line:
-    """Cut a line off at the border of an image.
+    """Clip a line at the border of an image.
 
     Args:
         ends: Its start and its end.
@@ -60,7 +75,7 @@ def clip_line(ends: Ends, size: tuple[int, int]) -> Line:
 
 
 def _clip(ends: Ends, width: int) -> Ends:
-    """Cut a line at both ends to 0 <= x < width."""
+    """Clip a line at both ends to 0 <= x < width."""
     (x1, y1), (x2, y2) = ends
     edge = min(max(x1, 0), width - 1)
     if edge != x1:
@@ -72,35 +87,29 @@ def _clip(ends: Ends, width: int) -> Ends:
 
 
 def _beside(ends: Ends, width: int) -> bool:
+    """Return whether a line lies to the left or to the right of the image."""
     (x1, _), (x2, _) = ends
     return max(x1, x2) < 0 or min(x1, x2) >= width
 
 
 def _turned(ends: Ends) -> Ends:
+    """Return a line with rows and columns exchanged."""
     (x1, y1), (x2, y2) = ends
     return (y1, x1), (y2, x2)
-
-
-_FARTHEST = 16
-_SHIFT = 16
-_ONE = 1 << _SHIFT
-_HALF = _ONE >> 1
-
-Points = NDArray[np.int64]
 
 
 def fill_polygon(points: Sequence[Sequence[float]], size: tuple[int, int]) -> BoolMask:
     """Draw a polygon with its outline; the pixels are those of OpenCV up to 4.10.
 
     Args:
-        points: Its corners, x and y each; fractions are cut off.
+        points: Its corners, x and y each; fractions are truncated.
         size: Height and width of the image.
 
     Returns:
         The pixels, bool ``[H, W]``.
 
     Raises:
-        RecordError: If the points are no pairs of numbers, or one is far away from the image.
+        RecordError: If the points are not pairs of numbers, or one is far away from the image.
     """
     corners = _corners(points, size)
     edges = list(zip([corners[-1], *corners[:-1]], corners, strict=True))
@@ -118,21 +127,21 @@ def _corners(points: Sequence[Sequence[float]], size: tuple[int, int]) -> list[P
     try:
         corners = np.array([(x, y) for x, y in points], dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise RecordError(f"polygon: its points are pairs of x and y, got {str(points)[:80]} ({error})") from error
+        raise RecordError(f"polygon: expected points of x and y, got {str(points)[:80]} ({error})") from error
     if not (np.abs(corners) <= _FARTHEST * max(size)).all():
-        raise RecordError(f"polygon: a point is far outside of the image, which is of size {tuple(size)}")
+        raise RecordError(f"polygon: a point is far outside of the image, which has size {tuple(size)}")
     return [(int(x), int(y)) for x, y in corners]
 
 
-def _slope(edge: tuple[Point, Point], line: Line) -> tuple[int, int, int, int]:
-    """Return the first row of an edge and the one after its last, its first column and the step a row.
+def _slope(edge: Ends, line: Line) -> tuple[int, int, int, int]:
+    """Return the first row of an edge, the row after its last, its first column, and the step of the column per row.
 
-    Columns are in fixed point, to be cut to whole ones.
+    Columns are in fixed point and are truncated to pixels later.
     """
     (_, first), (_, last) = edge
     (x0, y0), (x1, y1) = edge if line.start[1] == line.end[1] else (line.start, line.end)
     run, rise = (x1 - x0) * _ONE, y1 - y0
-    # C rounds quotients towards zero
+    # C truncates quotients towards zero
     step = abs(run) // abs(rise) * (1 if (run < 0) == (rise < 0) else -1)
     x, y = (x0, y0) if first < last else (x1, y1)
     top = min(first, last)
@@ -151,7 +160,7 @@ def _fill(canvas: BoolMask, slopes: Sequence[tuple[int, int, int, int]]) -> None
 
 
 def _bresenham(start: Point, end: Point) -> tuple[Points, Points]:
-    """Return the columns and rows of a line of eight neighbours, drawn from left to right."""
+    """Return the columns and rows of a line with eight neighbours, drawn from left to right."""
     (x0, y0), (x1, y1) = sorted([start, end], key=lambda point: point[0])
     width, height = x1 - x0, abs(y1 - y0)
     longer, shorter = max(width, height), min(width, height)

@@ -117,9 +117,9 @@ def test_annotations_are_grouped_by_image(tmp_path):
     ("changes", "message"),
     [
         ({"images": None}, "missing: 'images'"),
-        ({"categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}, "have an id that another one has"),
-        ({"annotations": [{"id": 1, "image_id": 8, "category_id": 90}]}, "name images that are not there: 8"),
-        ({"annotations": [{"id": 1, "image_id": 7, "category_id": 91}]}, "name categories that are not there: 91"),
+        ({"categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}, "share their id with another one"),
+        ({"annotations": [{"id": 1, "image_id": 8, "category_id": 90}]}, "name images that do not exist: 8"),
+        ({"annotations": [{"id": 1, "image_id": 7, "category_id": 91}]}, "name categories that do not exist: 91"),
         (
             {"annotations": [{"image_id": 7, "category_id": 90}]},
             r"annotations\[0\]: `id` is missing; it has im",

@@ -174,7 +174,7 @@ def test_broken_items_can_be_left_out(tmp_path):
 
 def test_a_part_of_the_splits(tmp_path):
     assert set(convert(Dots(), tmp_path, splits=["val"])) == {"val"}
-    with pytest.raises(ConfigError, match="splits: test are not there; there are train, val"):
+    with pytest.raises(ConfigError, match="splits: test do not exist; there are train, val"):
         convert(Dots(), tmp_path, splits=["test"])
 
 
@@ -279,7 +279,7 @@ def test_a_split_that_does_not_pair_up_keeps_the_others_from_being_written_unles
     (tmp_path / "source" / "train" / "1.json").write_text(
         '{"text": "What?", "is_sentence": true, "shapes": [{"label": "target", "points": [[0, 0], [5, 0], [5, 3]]}]}'
     )
-    with pytest.raises(LayoutError, match=r"1 images \(1\) and no label files; unpack both\.\nOr take a part of the"):
+    with pytest.raises(LayoutError, match=r"1 images \(1\) and no label files; unpack both\.\nOr convert some"):
         convert(ReasonSeg(tmp_path / "source", explanations=False), tmp_path / "stopped", processes=0)
     assert not (tmp_path / "stopped").exists()
     with pytest.raises(NoRecordsError, match=r"1 images .* and no label files.*\ntrain were written, val were not"):
@@ -338,7 +338,7 @@ def test_a_converter_of_ones_own_through_the_command(tmp_path, monkeypatch, caps
     monkeypatch.setitem(__import__("sys").modules, "tests_dots", __import__("sys").modules[__name__])
     main(["convert", "my_dots.Mine", "--source", "here", "--target", str(tmp_path / "out"), "--count", "7"])
     assert read_manifest(tmp_path / "out" / "train").records == 5
-    for name, message in (("my_dots.Nothing", "cannot be imported"), ("pathlib.Path", "no subclass")):
+    for name, message in (("my_dots.Nothing", "cannot be imported"), ("pathlib.Path", "not a subclass")):
         with pytest.raises(SystemExit):
             main(["convert", name, "--target", "x"])
         assert message in capsys.readouterr().err

@@ -1,0 +1,158 @@
+"""Splits with a mask for each category of an image, made from annotation files in COCO's format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from os.path import commonpath
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from lasagna.core.masks import RLEMask
+from lasagna.core.record import Manifest, Record, Region
+from lasagna.datamodules.converters.common.base import Split
+from lasagna.datamodules.converters.common.coco import CocoFile, lost_parts, read_mask, stated_size, united
+from lasagna.datamodules.converters.common.entries import ID, check_lists
+from lasagna.datamodules.converters.common.files import LayoutError, read_annotated_image_file, shorten
+from lasagna.datamodules.shards.tally import ReadResult, Skipped
+
+NEGATIVE, PARTIAL = "neg_category_ids", "not_exhaustive_category_ids"
+"""Fields of an image in LVIS's form: the categories verified to be absent, and those of which some have no mask."""
+
+Place = Callable[[Mapping[str, Any]], Path]
+"""Takes an image's entry of the annotation file and returns the path of the image."""
+
+
+@dataclass(frozen=True)
+class RegionItem:
+    """One image.
+
+    Args:
+        key: Name of the record.
+        image: The image file.
+        parts: Category name, encoded mask and id of each annotation; without an id, its rank on the image.
+        absent: Names that were verified to be absent.
+        incomplete: Names of which not all objects have a mask.
+        stated: Height and width of the image as the annotation file states them, if it does.
+    """
+
+    key: str
+    image: Path
+    parts: tuple[tuple[str, Any, int], ...]
+    absent: tuple[str, ...] = ()
+    incomplete: tuple[str, ...] = ()
+    stated: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class ReadRegions:
+    """Reads an image with its annotations.
+
+    Args:
+        manifest: What holds for all records.
+        file: Name of the annotation file, for messages.
+    """
+
+    manifest: Manifest
+    file: str
+
+    def __call__(self, item: RegionItem) -> ReadResult:
+        """Read the image and unite the masks of each category; a category that lacks masks is recorded as unclear.
+
+        Raises:
+            RecordError: If the image is broken or has another size than stated, or a mask is invalid or of another
+                size.
+        """
+        data, size = read_annotated_image_file(item.image, item.stated)
+        masks: dict[str, list[RLEMask]] = {}
+        left, unclear = [], dict.fromkeys(item.incomplete)
+        for name, coding, number in item.parts:
+            where = f"{self.file}: annotation {number} of {item.key}"
+            mask = read_mask(coding, size, where)
+            if isinstance(mask, Skipped):
+                left.append(mask)
+                unclear[name] = None
+            elif isinstance(mask, RLEMask):
+                masks.setdefault(name, []).append(mask)
+                left += lost_parts(coding, size, where)
+        regions = tuple(Region(name, united(parts, size)) for name, parts in masks.items())
+        # an annotated category is present, even if none of its masks can be used
+        known = {*unclear, *(part for part, _, _ in item.parts)}
+        absent = tuple(name for name in item.absent if name not in known)
+        record = Record(item.key, data, size, self.manifest, regions=regions, absent=absent, unclear=tuple(unclear))
+        return ReadResult(record, tuple(left))
+
+
+def images_root(folder: Path) -> Path:
+    """Return the folder that holds COCO's ``train2017`` and ``val2017``: the given one, or its ``images``."""
+    inner = folder / "images"
+    return inner if any((inner / part).is_dir() for part in ("train2017", "val2017")) else folder
+
+
+def regions_split(
+    manifest: Manifest,
+    content: CocoFile,
+    names: Mapping[int, str],
+    place: Place,
+    federated: bool = False,
+    parts: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> Split:
+    """Return the split of an annotation file: all its images, including those without annotations.
+
+    Args:
+        manifest: What holds for all records.
+        content: The annotation file.
+        names: Name of each category by id.
+        place: Where images are.
+        federated: Whether images list which categories are absent and which are incomplete (``neg_category_ids`` and
+            ``not_exhaustive_category_ids``), as in LVIS.
+        parts: Names of the parts of each kind of object; if a kind is incomplete on an image, so are its parts.
+
+    Raises:
+        LayoutError: If one of these fields is not a list of ids, or two images are the same file.
+    """
+    fields = (NEGATIVE, PARTIAL) if federated else ()
+    for field in fields:
+        check_lists(content.content["images"], field, ID, f"{content.path}: images")
+    paths = [place(image) for image in content.images.values()]
+    _check_paths(content, paths)
+    items = []
+    for (number, image), path, key in zip(content.images.items(), paths, record_keys(paths), strict=True):
+        annotated = tuple(
+            (names[one["category_id"]], one.get("segmentation"), one.get("id", rank))
+            for rank, one in enumerate(content.annotations.get(number, ()))
+        )
+        listed = [tuple(names[one] for one in image.get(field, ()) if one in names) for field in fields]
+        absent, incomplete = listed or ((), ())
+        incomplete += tuple(part for name in incomplete for part in parts.get(name, ()))
+        size = stated_size(image)
+        items.append(RegionItem(key, path, annotated, absent, tuple(dict.fromkeys(incomplete)), size))
+    notes = []
+    for field in fields:
+        named = {one for image in content.images.values() for one in image.get(field, ())}
+        if unknown := [str(one) for one in sorted(named - set(names), key=str)]:
+            notes.append(f"{len(unknown)} ids of `{field}` belong to no category and are ignored ({shorten(unknown)})")
+    read = ReadRegions(manifest, content.path.name)
+    return Split(manifest, items, read, paths, notes, annotations=(content.path,))
+
+
+def _check_paths(content: CocoFile, paths: Sequence[Path]) -> None:
+    known: dict[Path, int] = {}
+    for number, path in zip(content.images, paths, strict=True):
+        if (other := known.setdefault(path, number)) != number:
+            raise LayoutError(
+                f"{content.path}: the images {other} and {number} are both {path.name}; put the annotations of "
+                "both under one of the two"
+            )
+
+
+def record_keys(paths: Sequence[Path]) -> list[str]:
+    """Return a key for each file: its stem, or if two share a stem, its path from the folder that holds them all."""
+    stems = [path.stem for path in paths]
+    if len(set(stems)) == len(stems):
+        return stems
+    root = commonpath([path.parent for path in paths])
+    places = [path.relative_to(root) for path in paths]
+    inner = [path.with_suffix("").as_posix() for path in places]
+    return inner if len(set(inner)) == len(inner) else [path.as_posix() for path in places]
