@@ -248,7 +248,7 @@ def test_match_by_position_is_strict():
     assert torch.equal(named["b"], source["y"])
     with pytest.raises(CheckpointError, match="y has shape"):
         match_by_position(source, {"a": torch.zeros(2), "b": torch.zeros(4)})
-    with pytest.raises(CheckpointError, match="2 tensors where the network has 1"):
+    with pytest.raises(CheckpointError, match="2 tensors, but the network has 1"):
         match_by_position(source, {"a": torch.zeros(2)})
 
 

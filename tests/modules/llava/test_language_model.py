@@ -379,10 +379,10 @@ def no_heads(folder):
 
 SPOILT = {
     "config": (lambda folder: (folder / "config.json").unlink(), "folder: .* has no config.json"),
-    "setting": (no_heads, "config.json has no num_attention_heads, and the tensors do not tell"),
+    "setting": (no_heads, "config.json has no num_attention_heads, which the tensors do not reveal"),
     "later": (lambda folder: change(folder / "config.json", mm_projector_type="mlp2x_gelu"), "'mlp2x_gelu'.*'linear'"),
     "pieces": (lambda folder: (folder / "tokenizer.model").unlink(), "has no tokenizer.model"),
-    "no pieces": (lambda folder: (folder / "tokenizer.model").write_bytes(b"?"), "is no sentencepiece model"),
+    "no pieces": (lambda folder: (folder / "tokenizer.model").write_bytes(b"?"), "is not a sentencepiece model"),
     "added": (lambda folder: change(folder / "added_tokens.json", more=5), r"ids in .* \d+, 5\]; .* one piece each"),
     "other core": (lambda folder: change(folder / "added_tokens.json", **{"<s>": 2}), r", 2\]; .* one piece each"),
     "tower": (lambda folder: shutil.rmtree(folder.parent / "clip"), "vision_tower: there is no CLIP folder for 'clip'"),
@@ -390,7 +390,7 @@ SPOILT = {
         lambda folder: change(folder.parent / "clip" / "config.json", model_type="vit"),
         "model_type 'vit'",
     ),
-    "layer": (lambda folder: change(folder / "config.json", mm_vision_select_layer=-5), "3 layers, none is -5"),
+    "layer": (lambda folder: change(folder / "config.json", mm_vision_select_layer=-5), "3 layers and no layer -5"),
     "deep tower": (
         lambda folder: change(folder.parent / "clip" / "config.json", num_hidden_layers=6),
         "vision_tower: .*encoder.layers.3.* is missing.*; give",
@@ -417,7 +417,7 @@ def test_a_folder_that_is_not_there(tmp_path):
 
 def test_a_tower_that_is_not_named(folder):
     change(folder / "config.json", mm_vision_tower=None)
-    with pytest.raises(CheckpointError, match=r"looked for config\.json in: no place"):
+    with pytest.raises(CheckpointError, match=r"looked for config\.json in: nowhere"):
         built(folder)
 
 
