@@ -21,7 +21,6 @@ from lasagna.core.config import config_of
 from lasagna.core.prompt_formats import RELEASED, TINY
 from lasagna.errors import ConfigError
 from lasagna.modules import (
-    Assistant,
     FeatureSpec,
     LoRA,
     TinyLanguageModel,
@@ -33,6 +32,7 @@ from lasagna.modules.decoding.cache import ChatHistory, left_pad, row_positions
 from lasagna.modules.decoding.decoder import Decoder
 from lasagna.modules.language_models import base
 from lasagna.modules.language_models.causal import CausalLanguageModel
+from tests.helpers import parts
 from tests.helpers.assistants import greedy_under_grammar, plain_logits
 
 FEATURES = FeatureSpec((24,), (8,), (32, 32))
@@ -116,11 +116,7 @@ class LanguageModelContract:
         raise NotImplementedError
 
     def build(self, special_tokens=TINY.special_tokens):
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            model = self.make()
-            model.build(FEATURES, special_tokens)
-        return model.eval()
+        return parts.built(self.make(), FEATURES, special_tokens)
 
     def vectors(self, model, count=1):
         generator = torch.Generator().manual_seed(1)
@@ -282,11 +278,8 @@ class LanguageModelContract:
 
     @pytest.mark.parametrize("decoding", ["ordered", "free"])
     def test_an_assistant_answers(self, decoding):
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            encoder = TinyVisionEncoder((32, 32), weights="random")
-            assistant = Assistant(encoder, self.make(), TinyMaskHead(weights="random"), prompt_format="tiny").eval()
-            assistant.configure_model()
+        encoder, head = TinyVisionEncoder((32, 32), weights="random"), TinyMaskHead(weights="random")
+        assistant = parts.joined(encoder, self.make(), head)
         picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
         queries = [Query(0, "categories", ("sun", "red ball", "dog")), Query(0, "referring", ("the ball",))]
         answers = assistant.answers(picture, queries, decoding)

@@ -6,6 +6,7 @@ import json
 import pickle
 import shutil
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -173,6 +174,16 @@ def test_the_cache_gives_the_hidden_states_of_one_forward(model):
             places = torch.arange(ids.shape[1])[None]
             whole = model(model.embed(ids, vectors[row : row + 1]), torch.ones_like(ids), places)
             torch.testing.assert_close(again[row, : len(tail)], whole[0, len(prompt) :], atol=1e-5, rtol=1e-4)
+
+
+def test_a_forward_with_cache_warns_of_nothing(model):
+    text = model.text_processor
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        prompts = CachedPrompts(
+            model, [text.prompt_ids("<image> Can you segment the sky?")], torch.zeros(1, PATCHES, HIDDEN)
+        )
+        prompts.extend([text.answer_ids("the wall<ins>")], keep=False)
 
 
 def test_ordered_decoding_is_greedy_under_the_grammar(model):

@@ -18,6 +18,7 @@ from lasagna.modules.sam.image_encoder import window_partition, window_unpartiti
 from lasagna.modules.sam.mask_head import SamMaskHead
 from lasagna.modules.sam.sizes import SamHeadSize, SamSize
 from lasagna.modules.sam.vision_encoder import SamVisionEncoder
+from tests.helpers.parts import built
 from tests.modules.test_vision_encoders import VisionEncoderContract
 
 SMALL = SamSize(
@@ -28,19 +29,11 @@ SPEC = FeatureSpec((32,), (8,), (64, 64))
 
 
 def encoder_of(**settings):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        encoder = SamVisionEncoder(**{"size": SMALL, "frozen": False} | settings)
-        encoder.build()
-    return encoder.eval()
+    return built(SamVisionEncoder(**{"size": SMALL, "frozen": False} | settings))
 
 
 def head_of(**settings):
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        head = SamMaskHead(**{"size": HEAD} | settings)
-        head.build(SPEC)
-    return head.eval()
+    return built(SamMaskHead(**{"size": HEAD} | settings), SPEC, seed=1)
 
 
 def case(count=5, images=2):
