@@ -245,20 +245,20 @@ class LanguageModelContract:
                 clear += abs(margin) >= 0.05 * logits.abs().max()
         assert clear > 3
 
-    def test_a_talk_that_is_remembered_is_as_if_all_were_read_again(self):
+    def test_a_remembered_conversation_is_as_if_all_were_read_again(self):
         model, spelling = self.build(), replace(TINY, next_round="")
         decoder, vectors = Decoder(model, spelling), self.vectors(model, 1)
-        talks = [ChatHistory(), ChatHistory()]
+        histories = [ChatHistory(), ChatHistory()]
         for names, kind in (
             (("sun", "dog"), "categories"),
             (("the red ball",), "referring"),
             (("car", "sun"), "categories"),
         ):
-            answers = [decoder.ordered(vectors, [Query(0, kind, names)], conversation)[0] for conversation in talks]
+            answers = [decoder.ordered(vectors, [Query(0, kind, names)], history)[0] for history in histories]
             assert answers[0].present == answers[1].present
             torch.testing.assert_close(answers[0].hidden, answers[1].hidden, atol=1e-4, rtol=1e-3)
-            talks[1]._cached = None
-        assert talks[0].ids == talks[1].ids
+            histories[1]._cached = None
+        assert histories[0].ids == histories[1].ids
 
     def test_gradients_reach_what_is_trained(self):
         model = self.build().train()
@@ -358,14 +358,14 @@ class TestWindows:
         for query, answer in zip(QUERIES[2:5], decoded, strict=True):
             assert answer.text == model.text_processor.text(greedy(model, vectors[query.image], query, 20))
 
-    def test_rounds_of_a_talk_are_as_if_all_were_read_again(self, kind):
+    def test_turns_of_a_conversation_are_as_if_all_were_read_again(self, kind):
         model, vectors = self.build(kind)
-        decoder, talks = Decoder(model, replace(TINY, next_round="")), [ChatHistory(), ChatHistory()]
+        decoder, histories = Decoder(model, replace(TINY, next_round="")), [ChatHistory(), ChatHistory()]
         for query in (QUERIES[0], QUERIES[5], QUERIES[2]):
-            answers = [decoder.ordered(vectors[:1], [query], conversation)[0] for conversation in talks]
+            answers = [decoder.ordered(vectors[:1], [query], history)[0] for history in histories]
             assert answers[0].present == answers[1].present
             torch.testing.assert_close(answers[0].hidden, answers[1].hidden, atol=1e-3, rtol=1e-3)
-            talks[1]._cached = None
+            histories[1]._cached = None
 
 
 def greedy(model, vectors, query, most):

@@ -84,8 +84,8 @@ def prefix_mask(attention_mask: Tensor, prefix: Tensor) -> Tensor:
     """
     places = torch.arange(attention_mask.shape[1], device=attention_mask.device)
     asking = places[-prefix.shape[1] :, None]
-    whole = torch.nn.functional.pad(prefix, (len(places) - prefix.shape[1], 0))
-    seen = (places <= asking) | (prefix[:, :, None] & whole[:, None])
+    keys_in_prefix = torch.nn.functional.pad(prefix, (len(places) - prefix.shape[1], 0))
+    seen = (places <= asking) | (prefix[:, :, None] & keys_in_prefix[:, None])
     # padding attends to itself, since a softmax over an empty set is not a number
     return ((seen & attention_mask[:, None].bool()) | (places == asking))[:, None]
 

@@ -17,7 +17,7 @@ from lasagna.modules.tiny.tokenizer import build_tokenizer
 from lasagna.modules.tiny.weights import packaged_words
 
 Quantization = Literal["4bit", "8bit"]
-_KINDS = {"AutoModelForCausalLM": "causal language model", "AutoModelForImageTextToText": "image-text model"}
+_KINDS = {"AutoModelForCausalLM": "a causal language model", "AutoModelForImageTextToText": "an image-text model"}
 WORDS = "words"
 """Name of the package's small vocabulary, for models with random weights."""
 
@@ -240,7 +240,7 @@ def _to_mean(model: PreTrainedModel, fresh: Sequence[int]) -> None:
 def _unusable(kind: str, model: str | dict[str, Any], model_type: str, error: Exception) -> str:
     if "Unrecognized configuration class" in str(error):
         name = "it" if isinstance(model, dict) else repr(model)
-        return f"model: {name} is a {model_type!r}, which is not a {_KINDS.get(kind, kind)}; give another model"
+        return f"model: {name} is a {model_type!r}, which is not {_KINDS.get(kind, kind)}; give another model"
     if isinstance(model, dict):
         return f"model: these settings make no valid model ({_short(error)}); give consistent sizes"
     return _absent("model", model, error)

@@ -186,16 +186,13 @@ class MaskDecoder(nn.Module):
         before = torch.cat([token.weight for token in self.tokens_before])
         own = torch.cat([before, self.mask_tokens.weight]).to(prompts)
         tokens = torch.cat([own.expand(len(prompts), -1, -1), prompts[:, None]], 1)  # [n, t, d]
-        token, cells = self._transform(tokens, image.flatten(1).T[None], positions, len(before))
+        arguments = (tokens, image.flatten(1).T[None], positions, len(before))
+        if self.recompute and torch.is_grad_enabled():
+            token, cells = checkpoint(self.transformer, *arguments, use_reentrant=False)
+        else:
+            token, cells = self.transformer(*arguments)
         weights = self.output_hypernetworks_mlps[0](token)
         return draw(lambda some: self._refine(some, finer), cells, weights, *image.shape[1:])
-
-    def _transform(self, *arguments: Tensor | int) -> tuple[Tensor, Tensor]:
-        if self.recompute and torch.is_grad_enabled():
-            again: tuple[Tensor, Tensor] = checkpoint(self.transformer, *arguments, use_reentrant=False)
-            return again
-        transformed: tuple[Tensor, Tensor] = self.transformer(*arguments)
-        return transformed
 
     def _refine(self, cells: Tensor, finer: Sequence[Tensor]) -> Tensor:
         """Double the map twice, ``[n, p, d]`` to ``[n, p, 4, 4, d/8]``, and add a finer map, if any, each time."""

@@ -11,7 +11,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 """Name of a tensor in SAM's own layout to its shape."""
 
 SOURCE = "weights_file: it"
-_REMEDY = "give all files of a whole model, or a SAM checkpoint in its original names"
+_REMEDY = "give all files of a complete model, or a SAM checkpoint in its original names"
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class SamSize:
         embed_dim: Width of its transformer.
         depth: Number of blocks.
         heads: Attention heads of a block.
-        global_blocks: Blocks, counted from 0, whose attention sees the whole image; the others see windows.
+        global_blocks: Blocks, counted from 0, that attend to all of the image; the others attend within windows.
         mlp_dim: Hidden width of a block's MLP.
         window: Side of a window in cells.
         image_size: Side of the square input in pixels.
@@ -99,7 +99,7 @@ def encoder_size(shapes: Shapes, source: str = SOURCE) -> SamSize:
     """Infer an image encoder's sizes from its tensors; relative positions give head width and window of a block.
 
     Args:
-        shapes: The tensors of a whole checkpoint, in SAM's own names.
+        shapes: The tensors of a complete checkpoint, in SAM's names.
         source: Start of error messages: the setting, and what it names.
 
     Raises:
@@ -132,7 +132,7 @@ def head_size(shapes: Shapes, source: str = SOURCE) -> SamHeadSize:
     """Infer the sizes of prompt encoder and mask decoder from their tensors.
 
     Args:
-        shapes: The tensors of a whole checkpoint, in SAM's own names.
+        shapes: The tensors of a complete checkpoint, in SAM's names.
         source: Start of error messages: the setting, and what it names.
 
     Raises:

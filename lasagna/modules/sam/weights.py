@@ -15,7 +15,7 @@ from lasagna.modules.checkpoints.files import fill, read_state
 Network = TypeVar("Network", bound=nn.Module)
 
 _MARKS = ("image_encoder.", "prompt_encoder.", "mask_decoder.")
-_REMEDY = "give a whole SAM checkpoint, and leave `size` out, so that sizes are the file's"
+_REMEDY = "give a complete SAM checkpoint, and leave `size` out, so that the sizes are the file's"
 
 
 def read_sam(path: str) -> dict[str, Tensor]:

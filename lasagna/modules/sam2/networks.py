@@ -72,9 +72,9 @@ def from_original(names: Iterable[str]) -> dict[str, str]:
     In a model that contains a SAM 2 they may have a prefix; tensors of other parts of the model are left out.
     """
     names = list(names)
-    whole = any(name.startswith(("image_encoder.", "sam_mask_decoder.")) for name in names)
+    complete = any(name.startswith(("image_encoder.", "sam_mask_decoder.")) for name in names)
     own = {name: match[1] for name in names if (match := _ORIGINAL.search(name))}
-    return {name: _renamed(own.get(name, name), _FROM_ORIGINAL) for name in (names if whole else own)}
+    return {name: _renamed(own.get(name, name), _FROM_ORIGINAL) for name in (names if complete else own)}
 
 
 def unused_because(name: str) -> str | None:

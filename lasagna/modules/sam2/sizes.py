@@ -25,7 +25,7 @@ class Sam2Size:
         heads: Attention heads of the first stage; each stage has twice as many as the one before it.
         blocks: Number of blocks of each stage.
         windows: Side of a window in cells, in each stage.
-        global_blocks: Blocks, counted from 0, whose attention sees the whole image; the others see windows.
+        global_blocks: Blocks, counted from 0, that attend to all of the image; the others attend within windows.
         position_side: Side of the learned map of positions, which is interpolated to the image.
         out_channels: Channels of the pyramid, and of the main map.
     """

@@ -22,7 +22,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 _KINDS = ("sam2", "sam2_video")
 _PARTS = ("vision_encoder.", "conv_s", "no_memory_embedding", "mask_decoder.", "prompt_encoder.")
-_REMEDY = "give a whole checkpoint of SAM 2, and leave `size` out, so that sizes are the checkpoint's"
+_REMEDY = "give a complete checkpoint of SAM 2, and leave `size` out, so that the sizes are the checkpoint's"
 _SHOWN = 4
 
 
@@ -125,7 +125,7 @@ def _original(checkpoint: str) -> Sam2Weights:
     if not any(name.startswith(_PARTS) for name in names.values()):
         raise CheckpointError(
             f"checkpoint: {checkpoint} has no image_encoder.trunk.* and no sam_mask_decoder.*; give an original "
-            "checkpoint of SAM 2, or the whole folder of one in transformers' layout"
+            "checkpoint of SAM 2, or the complete folder of one in transformers' layout"
         )
     return _sorted(checkpoint, state, names)
 

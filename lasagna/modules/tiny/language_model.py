@@ -38,6 +38,8 @@ class TinyLanguageModel(TransformersLanguageModel):
         max_length: Longest row of tokens, the image's included.
     """
 
+    projector: ImageProjector
+
     def __init__(
         self,
         weights: Literal["pretrained", "neutral", "random"] = "pretrained",

@@ -76,8 +76,8 @@ class EfficientNetLite0(VisionEncoder):
         """
         self.network = timm.create_model(MODEL, features_only=True, out_indices=(1, 2, 3, 4))
         if self.weights == "pretrained":
-            whole: nn.Module = timm.create_model(MODEL)
-            state = match_by_position(read_weights(_weight_file()), whole.state_dict())
+            model: nn.Module = timm.create_model(MODEL)
+            state = match_by_position(read_weights(_weight_file()), model.state_dict())
             self.network.load_state_dict({name: state[name] for name in self.network.state_dict()})
         if self.frozen:
             self.freeze()

@@ -78,7 +78,8 @@ class FeatureCache:
             for row, place in enumerate(missing):
                 found[place] = [maps[row] for maps in computed]
                 self._store(files[place], [maps[row] for maps in computed])
-        return [torch.stack([image.to(pixels.device) for image in maps]) for maps in zip(*_all(found), strict=True)]
+        complete = [maps for maps in found if maps is not None]
+        return [torch.stack([image.to(pixels.device) for image in maps]) for maps in zip(*complete, strict=True)]
 
     def _digest(self, encoder: VisionEncoder, pixels: Tensor) -> str:
         # the key is the encoder itself, since its id may be reused once it is gone
@@ -121,7 +122,3 @@ def _read(file: Path) -> list[Tensor] | None:
     except (SafetensorError, OSError):
         return None  # truncated by a full disk, or deleted in the meantime; computed and written again
     return [maps[str(place)] for place in range(len(maps))]
-
-
-def _all(found: Sequence[list[Tensor] | None]) -> list[list[Tensor]]:
-    return [maps for maps in found if maps is not None]

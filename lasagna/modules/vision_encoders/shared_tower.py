@@ -95,27 +95,27 @@ class Covered:
     """A preparation of which an encoder reads the upper left part that its patches cover.
 
     Args:
-        whole: The preparation.
+        full: The preparation.
         covered: Height and width of the part that is read, in pixels.
     """
 
-    whole: ImageProcessor
+    full: ImageProcessor
     covered: tuple[int, int]
 
     def geometry(self, size: tuple[int, int]) -> Geometry:
         """Return how an image of a given height and width is fitted, and which part of it is read."""
-        fitted = self.whole.geometry(size)
+        fitted = self.full.geometry(size)
         resized = (min(fitted.resized[0], self.covered[0]), min(fitted.resized[1], self.covered[1]))
         top, left, *shown = fitted.seen or (0, 0, *size)
         height, width = (
-            max(1, round(side * part / all_of_it))
-            for side, part, all_of_it in zip(shown, resized, fitted.resized, strict=True)
+            max(1, round(side * part / total))
+            for side, part, total in zip(shown, resized, fitted.resized, strict=True)
         )
         return replace(fitted, resized=resized, padded=self.covered, seen=(top, left, height, width))
 
     def pixels(self, image: NDArray[np.uint8]) -> Tensor:
         """Turn an image ``[h, w, 3]`` into the encoder's input, float ``[3, H, W]``, all of it."""
-        return self.whole.pixels(image)
+        return self.full.pixels(image)
 
 
 def covering(image_processor: ImageProcessor, covered: tuple[int, int]) -> ImageProcessor:
@@ -125,5 +125,5 @@ def covering(image_processor: ImageProcessor, covered: tuple[int, int]) -> Image
         image_processor: The preparation.
         covered: Height and width of the part that is read in pixels, at most those of the input.
     """
-    whole = image_processor.geometry(covered).padded == covered
-    return image_processor if whole else Covered(image_processor, covered)
+    complete = image_processor.geometry(covered).padded == covered
+    return image_processor if complete else Covered(image_processor, covered)

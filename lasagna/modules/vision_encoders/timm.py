@@ -63,7 +63,7 @@ class TimmEncoder(VisionEncoder):
     Args:
         model: Name of the model, one of ``timm.list_models()``.
         pretrained: Whether timm downloads its pretrained weights (once).
-        weights_file: File with the weights of the whole model in timm's own names, ``.safetensors`` or a plain PyTorch
+        weights_file: File with the weights of the complete model in timm's names, ``.safetensors`` or a plain PyTorch
             state dict; takes precedence over ``pretrained``.
         image_size: Height and width of the input in pixels, multiples of the coarsest stride in use.
         out_indices: Which of the model's maps to use, as timm counts them; None for the one at stride 16 (or the next
@@ -208,11 +208,11 @@ class TimmEncoder(VisionEncoder):
             return {"pretrained": self.pretrained}
         state = read_weights(self.weights_file)
         with torch.device("meta"):
-            whole: nn.Module = timm.create_model(self.model, num_classes=0)
-        missing = sorted(set(whole.state_dict()) - set(state))
+            model: nn.Module = timm.create_model(self.model, num_classes=0)
+        missing = sorted(set(model.state_dict()) - set(state))
         if missing:
             raise CheckpointError(
-                f"weights_file: {self.weights_file} lacks {len(missing)} of the {len(whole.state_dict())} tensors of "
+                f"weights_file: {self.weights_file} lacks {len(missing)} of the {len(model.state_dict())} tensors of "
                 f"{self.model!r}, e.g. {missing[:3]}; give a file of that model in timm's own names"
             )
         return {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": state}}
