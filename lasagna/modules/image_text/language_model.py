@@ -203,6 +203,13 @@ class ImageTextModel(PretrainedLanguageModel):
             embedded[..., -1] = prefix_of(input_ids, self._text_processor.prefix_end_id).to(embedded.dtype)
         return embedded
 
+    def embed_words(self, input_ids: Tensor, image_vectors: Tensor) -> Tensor:
+        """Embed rows of words ``[r, t]``, padded with zeros to the width of image vectors ``[r, i, w]``, if any."""
+        words = super().embed_words(input_ids, image_vectors)
+        if image_vectors.shape[1]:
+            words = nn.functional.pad(words, (0, image_vectors.shape[2] - words.shape[2]))
+        return words
+
     def decoder_arguments(self, embeddings: Tensor, attention_mask: Tensor, position_ids: Tensor) -> dict[str, Any]:
         """Return what the language layers read, by transformers' names."""
         image = self._text_processor.first, self.grid

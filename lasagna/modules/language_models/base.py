@@ -100,17 +100,16 @@ class TransformersLanguageModel(LanguageModel):
         return vectors
 
     def embed(self, input_ids: Tensor, image_vectors: Tensor) -> Tensor:
-        """Embed rows of tokens ``[r, t]``, with ``[r, i, w]`` at their image tokens.
-
-        Where image vectors are wider than words, words are padded with zeros to ``[r, t, w]``.
-        """
+        """Embed rows of tokens ``[r, t]``, with ``[r, i, w]`` at their image tokens."""
         places = input_ids == self.image_token_id
         # the image token may have no row of its own
-        words: Tensor = self.network.get_input_embeddings()(input_ids.masked_fill(places, 0))
-        missing = image_vectors.shape[2] - words.shape[2]
-        if missing and image_vectors.shape[1]:
-            words = nn.functional.pad(words, (0, missing))
+        words = self.embed_words(input_ids.masked_fill(places, 0), image_vectors)
         return words.masked_scatter(places[..., None], image_vectors.to(words.dtype)[places.any(1)])
+
+    def embed_words(self, input_ids: Tensor, image_vectors: Tensor) -> Tensor:
+        """Embed rows of words ``[r, t]`` that are to hold image vectors ``[r, i, w]``, as wide as these."""
+        words: Tensor = self.network.get_input_embeddings()(input_ids)
+        return words
 
     def forward(
         self,

@@ -108,8 +108,7 @@ class Covered:
         resized = (min(fitted.resized[0], self.covered[0]), min(fitted.resized[1], self.covered[1]))
         top, left, *shown = fitted.seen or (0, 0, *size)
         height, width = (
-            max(1, round(side * part / total))
-            for side, part, total in zip(shown, resized, fitted.resized, strict=True)
+            max(1, round(side * part / total)) for side, part, total in zip(shown, resized, fitted.resized, strict=True)
         )
         return replace(fitted, resized=resized, padded=self.covered, seen=(top, left, height, width))
 
