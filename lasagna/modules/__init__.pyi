@@ -4,11 +4,11 @@ from .decoding.chat import Chat, ChatTurn
 from .image_processors import CropImageProcessor, PadImageProcessor, SamImageProcessor, SquashImageProcessor
 from .image_text.families import Family
 from .image_text.language_model import ImageTextModel
-from .language_models.base import TokenizerTextProcessor
 from .language_models.causal import CausalLanguageModel
 from .language_models.lora import LoRA
 from .language_models.pretrained import Quantization
 from .language_models.smollm2 import SmolLM2
+from .language_models.text_processor import TokenizerTextProcessor
 from .llava.language_model import LlavaV1
 from .losses import AssistantOutput, SegmentationLoss
 from .mask_heads.dot import DotMaskHead

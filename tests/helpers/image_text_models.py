@@ -7,6 +7,7 @@ import torch
 from lasagna.core.prompt_formats import TINY
 from lasagna.modules import FeatureSpec
 from lasagna.modules.image_text.language_model import ImageTextModel
+from tests.helpers import parts
 
 FEATURES = FeatureSpec((1,), (1,), (1, 1))
 TEXT = {
@@ -142,13 +143,10 @@ def resized(model, side):
 
 
 def built(kind, side=None, **settings):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = made(kind, **settings)
-        model = model if side is None else resized(model, side)
-        model.build(FEATURES, TINY.special_tokens)
-        # fresh projections are so small that a wrong image would go unnoticed
-        with torch.no_grad():
-            for value in model.vlm.parameters():
-                value.copy_(value * 3)
-    return model.eval()
+    model = made(kind, **settings)
+    parts.built(model if side is None else resized(model, side), FEATURES, TINY.special_tokens)
+    # fresh projections are so small that a wrong image would go unnoticed
+    with torch.no_grad():
+        for value in model.vlm.parameters():
+            value.copy_(value * 3)
+    return model

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -20,7 +21,6 @@ from lasagna.core.config import config_of
 from lasagna.core.prompt_formats import RELEASED, TINY
 from lasagna.errors import ConfigError
 from lasagna.modules import (
-    Assistant,
     FeatureSpec,
     LoRA,
     TinyLanguageModel,
@@ -30,8 +30,9 @@ from lasagna.modules import (
 from lasagna.modules.base import LanguageModel
 from lasagna.modules.decoding.cache import ChatHistory, left_pad, row_positions
 from lasagna.modules.decoding.decoder import Decoder
-from lasagna.modules.language_models import causal
+from lasagna.modules.language_models import base
 from lasagna.modules.language_models.causal import CausalLanguageModel
+from tests.helpers import parts
 from tests.helpers.assistants import greedy_under_grammar, plain_logits
 
 FEATURES = FeatureSpec((24,), (8,), (32, 32))
@@ -115,11 +116,7 @@ class LanguageModelContract:
         raise NotImplementedError
 
     def build(self, special_tokens=TINY.special_tokens):
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            model = self.make()
-            model.build(FEATURES, special_tokens)
-        return model.eval()
+        return parts.built(self.make(), FEATURES, special_tokens)
 
     def vectors(self, model, count=1):
         generator = torch.Generator().manual_seed(1)
@@ -169,6 +166,17 @@ class LanguageModelContract:
         cache.crop(-2)
         third = self.hidden(model, ids[:, -2:], mask, vectors[:, :0], cache, past=ids.shape[1] - 2)
         torch.testing.assert_close(third, whole[:, -2:], atol=1e-5, rtol=1e-4)
+
+    def test_a_forward_with_cache_warns_of_nothing(self):
+        model = self.build()
+        ids = torch.tensor([self.prompt(model)])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", FutureWarning)
+            cache = model.new_cache()
+            self.hidden(model, ids, torch.ones_like(ids), self.vectors(model), cache)
+            cache.crop(-2)
+            tail = self.vectors(model)[:, :0]
+            self.hidden(model, ids[:, -2:], torch.ones_like(ids), tail, cache, past=ids.shape[1] - 2)
 
     def test_rows_that_are_padded_at_the_left_are_those_that_stand_alone(self):
         model = self.build()
@@ -237,20 +245,20 @@ class LanguageModelContract:
                 clear += abs(margin) >= 0.05 * logits.abs().max()
         assert clear > 3
 
-    def test_a_talk_that_is_remembered_is_as_if_all_were_read_again(self):
+    def test_a_remembered_conversation_is_as_if_all_were_read_again(self):
         model, spelling = self.build(), replace(TINY, next_round="")
         decoder, vectors = Decoder(model, spelling), self.vectors(model, 1)
-        talks = [ChatHistory(), ChatHistory()]
+        histories = [ChatHistory(), ChatHistory()]
         for names, kind in (
             (("sun", "dog"), "categories"),
             (("the red ball",), "referring"),
             (("car", "sun"), "categories"),
         ):
-            answers = [decoder.ordered(vectors, [Query(0, kind, names)], conversation)[0] for conversation in talks]
+            answers = [decoder.ordered(vectors, [Query(0, kind, names)], history)[0] for history in histories]
             assert answers[0].present == answers[1].present
             torch.testing.assert_close(answers[0].hidden, answers[1].hidden, atol=1e-4, rtol=1e-3)
-            talks[1]._cached = None
-        assert talks[0].ids == talks[1].ids
+            histories[1]._cached = None
+        assert histories[0].ids == histories[1].ids
 
     def test_gradients_reach_what_is_trained(self):
         model = self.build().train()
@@ -270,11 +278,8 @@ class LanguageModelContract:
 
     @pytest.mark.parametrize("decoding", ["ordered", "free"])
     def test_an_assistant_answers(self, decoding):
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            encoder = TinyVisionEncoder((32, 32), weights="random")
-            assistant = Assistant(encoder, self.make(), TinyMaskHead(weights="random"), prompt_format="tiny").eval()
-            assistant.configure_model()
+        encoder, head = TinyVisionEncoder((32, 32), weights="random"), TinyMaskHead(weights="random")
+        assistant = parts.joined(encoder, self.make(), head)
         picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
         queries = [Query(0, "categories", ("sun", "red ball", "dog")), Query(0, "referring", ("the ball",))]
         answers = assistant.answers(picture, queries, decoding)
@@ -353,14 +358,14 @@ class TestWindows:
         for query, answer in zip(QUERIES[2:5], decoded, strict=True):
             assert answer.text == model.text_processor.text(greedy(model, vectors[query.image], query, 20))
 
-    def test_rounds_of_a_talk_are_as_if_all_were_read_again(self, kind):
+    def test_turns_of_a_conversation_are_as_if_all_were_read_again(self, kind):
         model, vectors = self.build(kind)
-        decoder, talks = Decoder(model, replace(TINY, next_round="")), [ChatHistory(), ChatHistory()]
+        decoder, histories = Decoder(model, replace(TINY, next_round="")), [ChatHistory(), ChatHistory()]
         for query in (QUERIES[0], QUERIES[5], QUERIES[2]):
-            answers = [decoder.ordered(vectors[:1], [query], conversation)[0] for conversation in talks]
+            answers = [decoder.ordered(vectors[:1], [query], history)[0] for history in histories]
             assert answers[0].present == answers[1].present
             torch.testing.assert_close(answers[0].hidden, answers[1].hidden, atol=1e-3, rtol=1e-3)
-            talks[1]._cached = None
+            histories[1]._cached = None
 
 
 def greedy(model, vectors, query, most):
@@ -455,10 +460,14 @@ def test_settings_that_cannot_be_met(settings, reason):
         (
             "nobody/nothing",
             None,
-            r"model: 'nobody/nothing' is neither a folder here nor in the hub.*download: true",
+            r"model: 'nobody/nothing' is neither a local folder nor in the hub.*download: true",
         ),
-        ("nobody/nothing", "words", r"model: 'nobody/nothing' is neither a folder here nor in the hub.*download: true"),
-        ({"model_type": "nonsense"}, "words", "these settings make no config"),
+        (
+            "nobody/nothing",
+            "words",
+            r"model: 'nobody/nothing' is neither a local folder nor in the hub.*download: true",
+        ),
+        ({"model_type": "nonsense"}, "words", "these settings are not a valid config"),
     ],
 )
 def test_models_that_are_not_here(model, tokenizer, reason, monkeypatch):
@@ -490,8 +499,8 @@ class Splitting:
 )
 def test_no_weight_is_read_for_what_cannot_be(settings, reason, monkeypatch):
     if not settings:
-        monkeypatch.setattr(causal, "read_tokenizer", lambda *_: Splitting())
-    monkeypatch.setattr(causal, "read_model", lambda *_: pytest.fail("weights were read"))
+        monkeypatch.setattr(base, "read_tokenizer", lambda *_: Splitting())
+    monkeypatch.setattr(base, "read_model", lambda *_: pytest.fail("weights were read"))
     with pytest.raises(ConfigError, match=reason):
         built(**settings)
 
@@ -510,13 +519,13 @@ def test_a_model_of_another_kind_is_called_so(in_folder, tmp_path):
     settings = {"model_type": "t5", "d_model": 16, "num_layers": 1, "num_heads": 2, "d_ff": 16, "vocab_size": 60}
     (tmp_path / "config.json").write_text(json.dumps(settings), encoding="utf-8")
     model = CausalLanguageModel(str(tmp_path) if in_folder else settings, "words")
-    with pytest.raises(ConfigError, match=r"^model: .* is a 't5', which is no causal language model; .*another"):
+    with pytest.raises(ConfigError, match=r"^model: .* is a 't5', which is not a causal language model; .*another"):
         model.build(FEATURES, TINY.special_tokens)
 
 
 def test_settings_that_a_model_cannot_be_made_of():
     settings = CONFIGS["opt"] | {"num_attention_heads": 5}
-    with pytest.raises(ConfigError, match=r"^model: these settings make no model \(embed_dim must be divisible"):
+    with pytest.raises(ConfigError, match=r"^model: these settings make no valid model \(embed_dim must be divisible"):
         CausalLanguageModel(settings, "words").build(FEATURES, TINY.special_tokens)
 
 
@@ -548,9 +557,10 @@ STATEFUL = {
 @pytest.mark.parametrize("kind", STATEFUL)
 def test_models_that_cannot_forget_the_last_tokens_are_refused(kind):
     settings = {"model_type": kind, **STATEFUL[kind]}
-    with pytest.raises(
-        ConfigError, match=rf"^model: a '{kind}' keeps .* attention .*; take one whose layers all attend"
-    ):
+    reason = (
+        rf"^model: some layers of a '{kind}' keep no attention keys and values, .*; take a model in which every layer"
+    )
+    with pytest.raises(ConfigError, match=reason):
         CausalLanguageModel(settings, "words").build(FEATURES, TINY.special_tokens)
 
 
@@ -559,5 +569,7 @@ def test_what_the_constructor_refuses():
         CausalLanguageModel("x", image_grid=(2, 2), max_length=4)
     with pytest.raises(ConfigError, match="image_grid: expected at least one row"):
         CausalLanguageModel("x", image_grid=(0, 1))
-    with pytest.raises(ConfigError, match='tokenizer: a model of settings has none; give a folder, or "words"'):
+    with pytest.raises(
+        ConfigError, match='tokenizer: a model given by settings has no tokeniser; give a folder, or "words"'
+    ):
         CausalLanguageModel(CONFIGS["llama"])

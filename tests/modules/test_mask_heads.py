@@ -19,14 +19,7 @@ from lasagna.modules.mask_heads.dot import DotMaskHead
 from lasagna.modules.sam.mask_head import SamMaskHead
 from lasagna.modules.sam.sizes import SamHeadSize
 from lasagna.modules.sam2.mask_head import Sam2MaskHead
-
-
-def maps_of(spec, count, seed=1):
-    generator = torch.Generator().manual_seed(seed)
-    return [
-        torch.randn(count, channels, spec.image_size[0] // stride, spec.image_size[1] // stride, generator=generator)
-        for channels, stride in zip(spec.channels, spec.strides, strict=True)
-    ]
+from tests.helpers.parts import built, maps_of
 
 
 class MaskHeadContract:
@@ -42,11 +35,7 @@ class MaskHeadContract:
         raise NotImplementedError
 
     def build(self, spec):
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            head = self.make()
-            head.build(spec)
-        return head.eval()
+        return built(self.make(), spec)
 
     def prompts(self, head, count):
         return torch.randn(count, head.prompt_dim, generator=torch.Generator().manual_seed(2))

@@ -171,7 +171,7 @@ def test_blocks_computed_twice_give_the_same_gradients(model):
 
 
 def test_batch_norms_are_not_computed_twice():
-    with pytest.raises(ConfigError, match="'test_resnet' has batch norms, whose statistics would move twice"):
+    with pytest.raises(ConfigError, match="'test_resnet' has batch norms, whose statistics would be updated twice"):
         TimmEncoder("test_resnet", image_size=(64, 64), recompute=True).build()
 
 
@@ -201,7 +201,7 @@ def test_weights_come_from_a_file(tmp_path, suffix):
         ({"model": "resnet18.nonsense"}, r"no weights 'nonsense' of 'resnet18'; it has .*'resnet18.a1_in1k'"),
         ({"model": "test_resnet", "image_size": (90, 64)}, r"multiples of 16.*nearest is \(96, 64\)"),
         ({"model": "test_resnet", "out_indices": (9,)}, r"out_indices \(9,\)"),
-        ({"model": "test_vit", "out_indices": (3, 4), "image_size": (64, 64)}, "name one map a stride"),
+        ({"model": "test_vit", "out_indices": (3, 4), "image_size": (64, 64)}, "choose one map per stride"),
     ],
 )
 def test_what_a_timm_encoder_refuses(arguments, message):
@@ -248,7 +248,7 @@ def test_match_by_position_is_strict():
     assert torch.equal(named["b"], source["y"])
     with pytest.raises(CheckpointError, match="y has shape"):
         match_by_position(source, {"a": torch.zeros(2), "b": torch.zeros(4)})
-    with pytest.raises(CheckpointError, match="2 tensors where the network has 1"):
+    with pytest.raises(CheckpointError, match="2 tensors, but the network has 1"):
         match_by_position(source, {"a": torch.zeros(2)})
 
 

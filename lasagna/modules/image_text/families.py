@@ -1,4 +1,4 @@
-"""What differs between families of image-text models: the tower's input, the cost of an image, and positions.
+"""The families of image-text models: how each reads an image, and how it counts tokens and positions.
 
 Notation: b: images; H, W: input height and width in pixels; i: image tokens; d: hidden size; r: rows; t: tokens.
 """
@@ -30,14 +30,15 @@ class Family:
     """How a family of models reads an image.
 
     Args:
-        name: What people call it.
-        side: From the config, the only height and width of the tower's input in pixels; None if any will do.
-        unit: From the config, pixels along a side of an image token.
+        name: Common name of the family.
+        side: Takes the config and returns the fixed height and width of the tower's input in pixels, or None if any
+            will do.
+        unit: Takes the config and returns the pixels along a side of an image token.
         tower: How the tower is read.
-        enclosing: Tokens before and behind an image, where the family has such.
-        line_end: Whether a vector of the model's own follows those of the image.
-        axes: Whether positions have three axes (time, row, column), which those in the image differ in.
-        prefix: Whether image and question look at each other in both directions, and positions count from 1.
+        enclosing: Tokens before and after an image, or empty strings.
+        line_end: Whether a learned vector follows those of the image.
+        axes: Whether positions have three axes (time, row, column), as in M-RoPE.
+        prefix: Whether image and question attend to each other in both directions, with positions from 1.
     """
 
     name: str
@@ -50,15 +51,15 @@ class Family:
     prefix: bool = False
 
     def input_side(self, config: Any, image_size: int) -> int:  # noqa: ANN401
-        """Return height and width of the tower's input in pixels: what was chosen, where the family takes any."""
+        """Return height and width of the tower's input in pixels: ``image_size``, where the family takes any."""
         return self.side(config) or image_size
 
     def grid(self, config: Any, image_size: int) -> int:  # noqa: ANN401
-        """Return the image tokens along a side."""
+        """Return the number of image tokens along a side."""
         return self.input_side(config, image_size) // self.unit(config)
 
     def image_tokens(self, config: Any, image_size: int) -> int:  # noqa: ANN401
-        """Return how many tokens an image costs."""
+        """Return the number of tokens that stand for an image."""
         return self.grid(config, image_size) ** 2 + self.line_end
 
 
@@ -66,11 +67,11 @@ def family_of(config: Any) -> Family:  # noqa: ANN401
     """Return the family of a model.
 
     Raises:
-        ConfigError: If it is none of those that are known to give the numbers of transformers' own forward.
+        ConfigError: If the family is not supported.
     """
     if config.model_type not in FAMILIES:
         known = ", ".join(f"{kind} ({family.name})" for kind, family in FAMILIES.items())
-        raise ConfigError(f"model: there is no way yet to read a {config.model_type!r}; there are {known}")
+        raise ConfigError(f"model: a {config.model_type!r} is not supported; choose one of {known}")
     return FAMILIES[config.model_type]
 
 
@@ -83,7 +84,7 @@ def grid_positions(positions: Tensor, first: int, grid: int) -> Tensor:
         grid: Cells along a side.
 
     Returns:
-        Long ``[3, r, t]``: the same on all axes, but for the cells, whose rows and columns count from ``first``.
+        Long ``[3, r, t]``: equal on all axes, except for the cells, whose rows and columns count from ``first``.
     """
     cell = (positions - first).clamp(min=0)
     behind = cell - grid**2
@@ -127,11 +128,11 @@ FAMILIES = {
     "qwen2_5_vl": _qwen("Qwen2.5-VL", WindowedTower()),
     "qwen3_vl": _qwen("Qwen3-VL", StackedTower()),
 }
-"""Transformers' model type to its family; each is proven by a test against transformers' own forward."""
+"""Transformers' model type to its family; a test compares each with transformers' own forward."""
 
 
 def check_config(config: Any, image_size: int, max_length: int) -> None:  # noqa: ANN401
-    """Check that a model can be read here, and that images and rows fit it.
+    """Check that a model is supported, and that images and rows fit it.
 
     Args:
         config: The model's config.
@@ -139,25 +140,21 @@ def check_config(config: Any, image_size: int, max_length: int) -> None:  # noqa
         max_length: Longest row of tokens, the image's included.
 
     Raises:
-        ConfigError: If the family is unknown, its tower's patches are no grid, or a size does not fit.
+        ConfigError: If the family is unknown, the patches of its tower form no grid, or a size does not fit.
     """
     family = family_of(config)
     family.tower.check(config)
-    _check_side(config, image_size)
+    side, unit = family.input_side(config, image_size), family.unit(config)
+    # a tower of fixed size ignores pixels that fill no patch, as convolutions do
+    used = side if family.side(config) is None else side // patch_side(config) * patch_side(config)
+    if used < unit or used % unit:
+        raise ConfigError(f"image_size: {side} is not a multiple of {unit}, the pixels of an image token")
     tokens = family.image_tokens(config, image_size)
     if max_length <= tokens:
         raise ConfigError(f"max_length: {max_length} leaves no room beside the image's {tokens} tokens; take more")
     window = getattr(config.get_text_config(), "sliding_window", None) if family.prefix else None
     if window is not None and max_length > window:
         raise ConfigError(
-            f"max_length: layers of this model look back {window} tokens, got {max_length}; take at most that"
+            f"max_length: layers of this model attend to the last {window} tokens only, got {max_length}; take at most "
+            f"{window}"
         )
-
-
-def _check_side(config: Any, image_size: int) -> None:  # noqa: ANN401
-    family = family_of(config)
-    side, unit = family.input_side(config, image_size), family.unit(config)
-    # a tower of one size leaves out what is too little for a patch, as convolutions do
-    used = side if family.side(config) is None else side // patch_side(config) * patch_side(config)
-    if used < unit or used % unit:
-        raise ConfigError(f"image_size: {side} is not a multiple of {unit}, the pixels of an image token")

@@ -1,4 +1,4 @@
-"""Any proven image-text model of transformers as a language model with a visual tower of its own.
+"""Any supported image-text model of transformers as a language model with a visual tower of its own.
 
 Notation: b: images; r: rows; t: tokens; i: image tokens; d: hidden size; v: vocabulary.
 """
@@ -10,35 +10,35 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForImageTextToText
+from transformers import AutoModelForImageTextToText, ImageProcessingMixin
 
-from lasagna.core.processors import ImageProcessor, TextProcessor
+from lasagna.core.processors import ImageProcessor
 from lasagna.errors import ConfigError
-from lasagna.modules.base import FeatureSpec, LanguageModel, VisualTower
-from lasagna.modules.decoding.cache import whole_cache
+from lasagna.modules.base import FeatureSpec, VisualTower
 from lasagna.modules.image_processors import SquashImageProcessor
 from lasagna.modules.image_text.families import Family, check_config, family_of
-from lasagna.modules.image_text.normalisation import tower_normalisation
 from lasagna.modules.image_text.text import PREFIX_END, ImageFirst, PrefixFirst, decoder_input, prefix_of
 from lasagna.modules.image_text.towers import Tower
+from lasagna.modules.language_models.base import PretrainedLanguageModel
 from lasagna.modules.language_models.lora import LoRA
-from lasagna.modules.language_models.pretrained import (
-    Quantization,
-    add_tokens,
-    check_quantization,
-    grow_tables,
-    outline,
-    read_config,
-    read_model,
-    read_tokenizer,
-    unknown,
-)
+from lasagna.modules.language_models.pretrained import Quantization, outline, unknown
+
+Channels = tuple[float, float, float]
+
+MEAN: Channels = (0.48145466, 0.4578275, 0.40821073)
+"""CLIP's mean of red, green and blue, for models that name no other."""
+
+DEVIATION: Channels = (0.26862954, 0.26130258, 0.27577711)
+"""CLIP's standard deviation of red, green and blue, for models that name no other."""
+
+_PROJECTOR = ("multi_modal_projector", "image_newline", "connector", "visual.merger", "visual.deepstack_merger_list")
+"""Parts of the names of the weights between tower and language layers."""
 
 
-class ImageTextModel(LanguageModel):
-    """A model that has learned to read images already; ``FAMILIES`` lists those that are proven.
+class ImageTextModel(PretrainedLanguageModel):
+    """A model that has already learned to read images; ``FAMILIES`` lists those that are supported.
 
-    The tower sees the whole image, resized to a square. The tower is not trained.
+    The tower sees all of the image, resized to a square, and is not trained.
 
     Args:
         model: Folder in transformers' layout, a name on the hub, or settings ("model_type" and sizes) of one with
@@ -47,16 +47,18 @@ class ImageTextModel(LanguageModel):
             vocabulary.
         adapter: Low-rank adapters on the language layers, or None to train these themselves.
         frozen: Whether the language layers keep their weights.
-        train_projector: Whether what leads from the tower to the language layers is trained.
+        train_projector: Whether the layers between tower and language layers are trained.
         image_size: Height and width of the tower's input in pixels, for families that take any.
         max_length: Longest row of tokens, the image's included.
-        new_tokens: What the rows of added tokens begin as: the mean of all others, or random.
+        new_tokens: Initial embeddings of added tokens: the mean of all others, or random.
         dtype: Precision of the weights.
         quantization: Whether linear layers are held in 4 or 8 bits; needs a CUDA device and bitsandbytes.
-        recompute: Whether training computes each block a second time rather than keep what it computed; less memory.
-        download: Whether what is not here may be fetched from the hub.
+        recompute: Whether training recomputes the activations of each block in the backward pass, to save memory.
+        download: Whether missing files may be downloaded from the hub.
     """
 
+    auto_class = AutoModelForImageTextToText
+    _text_processor: ImageFirst
     has_tower = True
 
     def __init__(
@@ -74,35 +76,36 @@ class ImageTextModel(LanguageModel):
         recompute: bool = False,
         download: bool = False,
     ) -> None:
-        super().__init__()
-        if tokenizer is None and isinstance(model, dict):
-            raise ConfigError('tokenizer: a model of settings has none; give a folder, or "words"')
-        self.model = model
-        self.tokenizer_name = tokenizer
-        self.adapter = adapter
-        self.frozen = frozen
+        super().__init__(
+            model, tokenizer, adapter, frozen, max_length, new_tokens, dtype, quantization, recompute, download
+        )
         self.train_projector = train_projector
         self.image_size = image_size
-        self.max_length = max_length
-        self.new_tokens = new_tokens
-        self.weights_dtype = getattr(torch, dtype)
-        self.quantization = quantization
-        self.recompute = recompute
-        self.download = download
 
     @property
-    def hidden_size(self) -> int:
-        """Width of the hidden states."""
-        return int(self.vlm.config.get_text_config().hidden_size)
+    def network(self) -> Any:  # noqa: ANN401
+        """The network of transformers."""
+        return self.vlm
 
     @property
-    def text_processor(self) -> TextProcessor:
-        """The tokeniser with the image in its place."""
-        return self._text_processor
+    def decoder(self) -> Any:  # noqa: ANN401
+        """The language layers."""
+        return _decoder(self.vlm)
+
+    @property
+    def adapted(self) -> nn.Module:
+        """The language layers."""
+        adapted: nn.Module = self.decoder
+        return adapted
+
+    @property
+    def logit_cap(self) -> float | None:
+        """Bound of the logits, which transformers applies in families that read a prefix only."""
+        return super().logit_cap if self._family.prefix else None
 
     @property
     def tower_processor(self) -> ImageProcessor:
-        """The whole image as a square, normalised as the tower was trained."""
+        """All of the image as a square, normalised as in the tower's training."""
         return SquashImageProcessor((self.side, self.side), *self._normalisation)
 
     @property
@@ -115,6 +118,10 @@ class ImageTextModel(LanguageModel):
         """Image tokens along a side."""
         return self._family.grid(self.vlm.config, self.image_size)
 
+    @property
+    def _family(self) -> Family:
+        return family_of(self.vlm.config)
+
     def build(self, features: FeatureSpec, special_tokens: Sequence[str]) -> None:
         """Make the layers, load pretrained weights and add tokens.
 
@@ -123,25 +130,45 @@ class ImageTextModel(LanguageModel):
             special_tokens: Present, absent and image token, then the prompt format's markers.
 
         Raises:
-            ConfigError: If model or tokeniser are not here, of an unknown family, do not fit, or cannot be quantized.
+            ConfigError: If the model or tokeniser is missing, does not fit, cannot be quantized, or is of an unknown
+                family.
         """
-        check_quantization(self.quantization, self.model)
-        config = read_config(self.model, self.download)
-        self._check(config)
         self._normalisation = tower_normalisation(self.model, self.download)
-        tokenizer = read_tokenizer(self.tokenizer_name or str(self.model), self.download)
-        own = unknown([PREFIX_END], tokenizer) if family_of(config).prefix else []
-        fresh = add_tokens(tokenizer, [*special_tokens, *own])
-        self.vlm = read_model(
-            AutoModelForImageTextToText, self.model, self.weights_dtype, self.quantization, self.download
+        self.vlm, tokenizer = self.read(special_tokens)
+        family = self._family
+        known = set(tokenizer.get_vocab()).issuperset(family.enclosing)
+        self.set_text_processor(
+            tokenizer,
+            special_tokens[2],
+            family.image_tokens(self.vlm.config, self.image_size),
+            self.max_length,
+            PrefixFirst if family.prefix else ImageFirst,
+            enclosing=family.enclosing if known else ("", ""),
         )
-        grow_tables(self.vlm, tokenizer, fresh, self.new_tokens)
-        self.image_token_id = tokenizer.convert_tokens_to_ids(special_tokens[2])
-        self._text_processor = self._prepared_by(tokenizer, special_tokens[2])
-        self._settle()
+        self.set_trainable()
+
+    def check(self, config: Any) -> None:  # noqa: ANN401
+        """Check family, sizes and adapters before weights are read."""
+        check_config(config, self.image_size, self.max_length)
+        if self.adapter is not None:
+            self.adapter.check(_decoder(outline(self.auto_class, config, self.model)))
+
+    def own_tokens(self, config: Any, tokenizer: Any) -> Sequence[str]:  # noqa: ANN401
+        """Return the token that ends a prefix, where the family reads one and the tokeniser has none."""
+        return unknown([PREFIX_END], tokenizer) if family_of(config).prefix else []
+
+    def freeze_network(self) -> None:
+        """Freeze the tower, and what is not to be trained of the projector and the language layers."""
+        head = self.vlm.get_output_embeddings()
+        language = {id(parameter) for part in (self.decoder, head) for parameter in part.parameters()}
+        for name, parameter in self.vlm.named_parameters():
+            if id(parameter) in language:
+                parameter.requires_grad_(not self.frozen and self.quantization is None)
+            else:
+                parameter.requires_grad_(self.train_projector and any(part in name for part in _PROJECTOR))
 
     def train(self, mode: bool = True) -> ImageTextModel:
-        """Set the mode; what reads the image stays in evaluation mode unless its projector is trained."""
+        """Set the mode; tower and projector stay in evaluation mode unless the projector is trained."""
         super().train(mode)
         if hasattr(self, "vlm") and not self.train_projector:
             self.vlm.eval()
@@ -168,87 +195,29 @@ class ImageTextModel(LanguageModel):
     def embed(self, input_ids: Tensor, image_vectors: Tensor) -> Tensor:
         """Embed rows of tokens ``[r, t]``, with the image's vectors at their image tokens.
 
-        Where k vectors of an image token enter as many layers, they stand side by side, ``[r, t, k*d]``, and nothing
-        (zeros) beside the words. Where a prefix is read in both directions, a last channel says 1 in it,
-        ``[r, t, d+1]``.
+        Where k vectors of an image token enter as many layers, they lie side by side, ``[r, t, k*d]``, and words are
+        padded with zeros. Where a prefix is read in both directions, a last channel is 1 in it, ``[r, t, d+1]``.
         """
-        words: Tensor = self.vlm.get_input_embeddings()(input_ids)
-        places = input_ids == self.image_token_id
-        if image_vectors.shape[1]:
-            words = nn.functional.pad(words, (0, image_vectors.shape[2] - words.shape[2]))
-        embedded = words.masked_scatter(places[..., None], image_vectors.to(words.dtype)[places.any(1)])
+        embedded = super().embed(input_ids, image_vectors)
         if isinstance(self._text_processor, PrefixFirst) and image_vectors.shape[1]:
-            embedded[..., -1] = prefix_of(input_ids, self._text_processor.prefix_end_id).to(words.dtype)
+            embedded[..., -1] = prefix_of(input_ids, self._text_processor.prefix_end_id).to(embedded.dtype)
         return embedded
 
-    def forward(
-        self,
-        embeddings: Tensor,
-        attention_mask: Tensor,
-        position_ids: Tensor,
-        cache: Any = None,  # noqa: ANN401
-    ) -> Tensor:
-        """Compute hidden states ``[r, t, d]`` after the final norm."""
+    def embed_words(self, input_ids: Tensor, image_vectors: Tensor) -> Tensor:
+        """Embed rows of words ``[r, t]``, padded with zeros to the width of image vectors ``[r, i, w]``, if any."""
+        words = super().embed_words(input_ids, image_vectors)
+        if image_vectors.shape[1]:
+            words = nn.functional.pad(words, (0, image_vectors.shape[2] - words.shape[2]))
+        return words
+
+    def decoder_arguments(self, embeddings: Tensor, attention_mask: Tensor, position_ids: Tensor) -> dict[str, Any]:
+        """Return what the language layers read, by transformers' names."""
         image = self._text_processor.first, self.grid
-        config = self.decoder.config
-        given = decoder_input(self._family, config, embeddings, attention_mask, position_ids, image)
-        hidden: Tensor = self.decoder(**given, past_key_values=cache, use_cache=cache is not None).last_hidden_state
-        return hidden
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Turn hidden states ``[..., d]`` into token logits ``[..., v]``."""
-        logits: Tensor = self.vlm.get_output_embeddings()(hidden)
-        cap = getattr(self.decoder.config, "final_logit_softcapping", None) if self._family.prefix else None
-        return logits if cap is None else torch.tanh(logits / cap) * cap
-
-    def new_cache(self) -> Any:  # noqa: ANN401
-        """Return an empty key-value cache."""
-        return whole_cache(self.decoder.config)
-
-    @property
-    def decoder(self) -> nn.Module:
-        """The language layers."""
-        return _decoder(self.vlm)
-
-    @property
-    def _family(self) -> Family:
-        return family_of(self.vlm.config)
+        return decoder_input(self._family, self.decoder.config, embeddings, attention_mask, position_ids, image)
 
     def _marked(self, vectors: Tensor) -> Tensor:
-        """Say that images are in the prefix, where there is one."""
+        """Mark image vectors as part of the prefix, in families that read one."""
         return nn.functional.pad(vectors, (0, 1), value=1.0) if self._family.prefix else vectors
-
-    def _prepared_by(self, tokenizer: Any, image_token: str) -> ImageFirst:  # noqa: ANN401
-        enclosing = self._family.enclosing
-        kind = PrefixFirst if self._family.prefix else ImageFirst
-        return kind(
-            tokenizer=tokenizer,
-            image_token=image_token,
-            image_tokens=self._family.image_tokens(self.vlm.config, self.image_size),
-            end_token_id=tokenizer.eos_token_id,
-            padding_token_id=tokenizer.pad_token_id,
-            max_length=self.max_length,
-            enclosing=enclosing if set(tokenizer.get_vocab()).issuperset(enclosing) else ("", ""),
-        )
-
-    def _check(self, config: Any) -> None:  # noqa: ANN401
-        """Check what can be checked before weights are read."""
-        check_config(config, self.image_size, self.max_length)
-        if self.adapter is not None:
-            self.adapter.check(_decoder(outline(AutoModelForImageTextToText, config, self.model)))
-
-    def _settle(self) -> None:
-        language = {id(parameter) for parameter in self.decoder.parameters()}
-        head = {id(parameter) for parameter in self.vlm.get_output_embeddings().parameters()}
-        for name, parameter in self.vlm.named_parameters():
-            if id(parameter) in language | head:
-                parameter.requires_grad_(not self.frozen and self.quantization is None)
-            else:
-                parameter.requires_grad_(self.train_projector and _is_projector(name))
-        if self.recompute:
-            self.vlm.gradient_checkpointing_enable({"use_reentrant": False})
-        if self.adapter is not None:
-            self.adapter.inject(self.vlm, inside=self.decoder)
 
 
 def _decoder(vlm: Any) -> nn.Module:  # noqa: ANN401
@@ -257,6 +226,32 @@ def _decoder(vlm: Any) -> nn.Module:  # noqa: ANN401
     return decoder
 
 
-def _is_projector(name: str) -> bool:
-    parts = ("multi_modal_projector", "image_newline", "connector", "visual.merger", "visual.deepstack_merger_list")
-    return any(part in name for part in parts)
+def tower_normalisation(model: str | dict[str, Any], download: bool) -> tuple[Channels, Channels]:
+    """Return the mean and standard deviation of each channel in a tower's training, for values in [0, 1].
+
+    Args:
+        model: A folder, a name on the hub, or settings, which have no processor.
+        download: Whether the network may be used.
+
+    Raises:
+        ConfigError: If the processor's file cannot be read.
+    """
+    settings = {} if isinstance(model, dict) else _processor(model, download)
+    if not settings.get("do_normalize", True):
+        return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    return _channels(settings.get("image_mean") or MEAN), _channels(settings.get("image_std") or DEVIATION)
+
+
+def _processor(model: str, download: bool) -> dict[str, Any]:
+    try:
+        settings, _ = ImageProcessingMixin.get_image_processor_dict(model, local_files_only=not download)
+    except (OSError, ValueError) as error:
+        if "valid JSON" in str(error):
+            raise ConfigError(f"model: the image processor of {model!r} cannot be read; download it again") from error
+        return {}  # the model has no image processor
+    return dict(settings)
+
+
+def _channels(values: Any) -> Channels:  # noqa: ANN401
+    red, green, blue = map(float, values)
+    return red, green, blue

@@ -1,4 +1,4 @@
-"""The towers of Qwen2-VL and its successors, which take patches in groups: one group becomes one image token.
+"""The towers of Qwen2-VL and its successors, which merge a group of patches into an image token.
 
 Notation: b: images; H, W: input height and width in pixels; c, h, w: channels, height and width of the map; i: image
 tokens; d: hidden size; m: patches along a side of an image token.
@@ -15,10 +15,10 @@ from lasagna.modules.image_text.towers import TowerReading
 
 
 class MergedTower(TowerReading):
-    """The tower of Qwen2-VL and its successors, which goes through patches group by group: one group an image token."""
+    """The tower of Qwen2-VL, whose patches are ordered group by group; each group becomes an image token."""
 
     def network(self, model: nn.Module) -> nn.Module:
-        """Return the tower; its merger is part of it."""
+        """Return the tower, which includes its merger."""
         return model.get_submodule("visual")
 
     def channels(self, config: Any) -> int:  # noqa: ANN401
@@ -27,7 +27,7 @@ class MergedTower(TowerReading):
         return int(vision.embed_dim if vision.model_type.startswith("qwen2_vl") else vision.hidden_size)
 
     def vectors(self, model: nn.Module, pixels: Tensor, config: Any) -> Tensor:  # noqa: ANN401
-        """Return what the tower's own merger gives, so that nothing is merged twice."""
+        """Return the output of the tower's own merger."""
         vectors: Tensor = self.network(model)(**merged_input(pixels, config), return_dict=True).pooler_output
         return vectors.reshape(len(pixels), -1, vectors.shape[1])
 
@@ -37,11 +37,11 @@ class MergedTower(TowerReading):
         return self.in_rows(output.last_hidden_state, pixels, config)
 
     def project(self, model: nn.Module, features: Tensor, config: Any) -> Tensor:  # noqa: ANN401
-        """Group patches, and merge each group."""
+        """Merge each group of patches."""
         return merge(features, model.get_submodule("visual.merger"), config)
 
     def in_rows(self, states: Tensor, pixels: Tensor, config: Any) -> Tensor:  # noqa: ANN401
-        """Put patches ``[b*h*w, c]`` from the tower's order into rows, ``[b, h*w, c]``."""
+        """Reorder patches ``[b*h*w, c]`` from the tower's order to row by row, ``[b, h*w, c]``."""
         vision = config.vision_config
         merge = vision.spatial_merge_size
         height, width = (side // (vision.patch_size * merge) for side in pixels.shape[2:])
@@ -50,15 +50,15 @@ class MergedTower(TowerReading):
         return rows.reshape(len(pixels), height, width, merge, merge, -1).transpose(2, 3).flatten(1, 4)
 
     def order(self, height: int, width: int, config: Any) -> Tensor:  # noqa: ANN401
-        """Say at which place of the tower's order each group stands, counted row by row, long ``[groups]``."""
+        """Return the index of each group in the tower's order, for groups counted row by row, long ``[groups]``."""
         return torch.arange(height * width)
 
 
 class WindowedTower(MergedTower):
-    """The tower of Qwen2.5-VL, which goes through the groups window by window (arXiv 2502.13923, section 2.1.1)."""
+    """The tower of Qwen2.5-VL, whose groups are ordered window by window (arXiv 2502.13923, section 2.1.1)."""
 
     def order(self, height: int, width: int, config: Any) -> Tensor:  # noqa: ANN401
-        """Count windows row by row, and in each its groups."""
+        """Return the index of each group, counting windows row by row and the groups of a window row by row."""
         vision = config.vision_config
         side = vision.window_size // vision.spatial_merge_size // vision.patch_size
         cells = [(row // side, column // side, row, column) for row in range(height) for column in range(width)]
@@ -69,8 +69,8 @@ class WindowedTower(MergedTower):
 class StackedTower(MergedTower):
     """The tower of Qwen3-VL, of which several layers are read (DeepStack, arXiv 2406.04334).
 
-    They stand side by side as channels: the last one, then those whose groups are added to the hidden states behind
-    the first, the second and so on of the language layers. The vectors of an image token stand side by side too.
+    Their channels are concatenated: the last layer, then those whose groups are added to the hidden states after the
+    first, the second and further language layers. The vectors of an image token are concatenated too.
     """
 
     def channels(self, config: Any) -> int:  # noqa: ANN401
@@ -78,21 +78,21 @@ class StackedTower(MergedTower):
         return super().channels(config) * (1 + len(config.vision_config.deepstack_visual_indexes))
 
     def vectors(self, model: nn.Module, pixels: Tensor, config: Any) -> Tensor:  # noqa: ANN401
-        """Return what the tower's own mergers give, side by side."""
+        """Return the concatenated outputs of the tower's own mergers."""
         output = self.network(model)(**merged_input(pixels, config), return_dict=True)
         joined = torch.cat([output.pooler_output, *output.deepstack_features], -1)
         return joined.reshape(len(pixels), -1, joined.shape[1])
 
     def patches(self, network: nn.Module, pixels: Tensor, config: Any) -> Tensor:  # noqa: ANN401
         """Return the last layer before the merger, then the others, row by row."""
-        # the first of all hidden states is what goes into the first layer
+        # the first hidden state is the input of the first layer
         deep = [layer + 1 for layer in config.vision_config.deepstack_visual_indexes]
         output = network(**merged_input(pixels, config), output_hidden_states=True, return_dict=True)
         states = [output.last_hidden_state, *(output.hidden_states[layer] for layer in deep)]
         return torch.cat([self.in_rows(state, pixels, config) for state in states], -1)
 
     def project(self, model: Any, features: Tensor, config: Any) -> Tensor:  # noqa: ANN401
-        """Group the patches of each layer, and merge each group by the layer's own merger."""
+        """Merge the groups of each layer with the layer's own merger."""
         mergers = [model.visual.merger, *model.visual.deepstack_merger_list]
         parts = features.chunk(len(mergers), 1)
         merged = [merge(part, merger, config) for part, merger in zip(parts, mergers, strict=True)]
@@ -100,14 +100,14 @@ class StackedTower(MergedTower):
 
 
 def merge(features: Tensor, merger: nn.Module, config: Any) -> Tensor:  # noqa: ANN401
-    """Turn the groups of maps ``[b, c, h, w]`` into image tokens ``[b, i, d]``."""
+    """Merge the groups of maps ``[b, c, h, w]`` into image tokens ``[b, i, d]``."""
     groups = grouped(features, config)
     merged: Tensor = merger(groups.flatten(0, 2))
     return merged.reshape(len(features), groups.shape[1], -1)
 
 
 def merged_input(pixels: Tensor, config: Any) -> dict[str, Tensor]:  # noqa: ANN401
-    """Cut images into patches, those that will become one token beside each other, as Qwen2-VL's processor does."""
+    """Cut images into patches, ordered by the token that they become, as Qwen2-VL's processor does."""
     vision = config.vision_config
     patch, merge = vision.patch_size, vision.spatial_merge_size
     count, (height, width) = len(pixels), (side // patch for side in pixels.shape[2:])
@@ -119,7 +119,7 @@ def merged_input(pixels: Tensor, config: Any) -> dict[str, Tensor]:  # noqa: ANN
 
 
 def grouped(features: Tensor, config: Any) -> Tensor:  # noqa: ANN401
-    """Return maps ``[b, c, h, w]`` as the patches of one image token after the other, ``[b, i, m*m, c]``."""
+    """Group the patches of maps ``[b, c, h, w]`` by image token, ``[b, i, m*m, c]``."""
     merge = config.vision_config.spatial_merge_size
     height, width = (side // merge for side in features.shape[2:])
     cells = features.reshape(*features.shape[:2], height, merge, width, merge)

@@ -1,7 +1,7 @@
-"""Visual towers of image-text models in two halves: to one map of patches, and from the map to image tokens.
+"""Visual towers of image-text models in two halves: from pixels to a map of patches, and from there to image tokens.
 
-The map is what the tower gives before anything merges patches or changes their width; a mask head can read it too. A
-test proves that both halves together give what transformers' own ``get_image_features`` gives.
+The map is the output of the tower before patches are merged or projected, which a mask head can read too. A test checks
+that both halves together give the result of transformers' ``get_image_features``.
 
 Notation: b: images; H, W: input height and width in pixels; c, h, w: channels, height and width of the map; i: image
 tokens; d: hidden size.
@@ -24,21 +24,21 @@ _CLASS_TOKEN = {"full": "it has no class token to leave out", "default": "its cl
 
 
 class TowerReading(ABC):
-    """How a kind of tower is read. All methods take the model's config."""
+    """How towers of one kind are read. All methods take the model's config."""
 
     @abstractmethod
     def network(self, model: nn.Module) -> nn.Module:
-        """Return the tower of a model, transformers' inner one without output layer."""
+        """Return the tower of a model, which is given without its output layer."""
 
     def channels(self, config: Any) -> int:  # noqa: ANN401
         """Return the channels of the map."""
         return int(config.vision_config.hidden_size)
 
-    def check(self, config: Any) -> None:  # noqa: ANN401, B027 - most towers always fit
-        """Check that the tower's patches are a grid.
+    def check(self, config: Any) -> None:  # noqa: ANN401, B027 - most towers need no check
+        """Check that the tower's patches form a grid.
 
         Raises:
-            ConfigError: If they are none.
+            ConfigError: If they do not.
         """
 
     @abstractmethod
@@ -46,7 +46,7 @@ class TowerReading(ABC):
         """Encode images ``[b, 3, H, W]`` to their patches, row by row, float ``[b, h*w, c]``."""
 
     def vectors(self, model: nn.Module, pixels: Tensor, config: Any) -> Tensor:  # noqa: ANN401
-        """Turn images ``[b, 3, H, W]`` into image tokens ``[b, i, d]``: both halves, where nobody reads the map."""
+        """Turn images ``[b, 3, H, W]`` into image tokens ``[b, i, d]``, by both halves."""
         return self.project(model, self.read(self.network(model), pixels, config), config)
 
     def read(self, network: nn.Module, pixels: Tensor, config: Any) -> Tensor:  # noqa: ANN401
@@ -63,10 +63,10 @@ class Tower(VisualTower):
     """The tower of an image-text model.
 
     Args:
-        reading: How its kind is read.
-        model: Transformers' inner model, without output layer.
+        reading: How towers of its kind are read.
+        model: Transformers' model, without output layer.
         config: The model's config.
-        image_processor: What prepares its images.
+        image_processor: The preparation of its images.
         side: Height and width of its input in pixels.
     """
 
@@ -93,18 +93,18 @@ class Tower(VisualTower):
 
 
 class LayerTower(TowerReading):
-    """A CLIP or SigLIP of which one layer is read, as LLaVA does, or several, side by side as channels."""
+    """A CLIP or SigLIP of which one layer is read, as in LLaVA, or several with concatenated channels."""
 
     def network(self, model: nn.Module) -> nn.Module:
         """Return the tower."""
         return _part(model, "vision_tower")
 
     def channels(self, config: Any) -> int:  # noqa: ANN401
-        """Return the channels of all layers that are read."""
+        """Return the total channels of the layers that are read."""
         return len(_layers(config)) * super().channels(config)
 
     def check(self, config: Any) -> None:  # noqa: ANN401
-        """Check that a class token is left out, and nothing else is."""
+        """Check that only a class token is left out."""
         strategy, kind = config.vision_feature_select_strategy, config.vision_config.model_type
         wanted = "full" if kind.startswith("siglip") else "default"
         if strategy != wanted:
@@ -116,25 +116,25 @@ class LayerTower(TowerReading):
     def patches(self, network: nn.Module, pixels: Tensor, config: Any) -> Tensor:  # noqa: ANN401
         """Return the layers that the projector reads, without class token."""
         layers = _layers(config)
-        # a list of layers instead would save memory, but is not known to all versions of transformers
+        # a list of layers would save memory, but not all versions of transformers accept one
         states = network(pixels, output_hidden_states=True, return_dict=True).hidden_states
         first = 1 if config.vision_feature_select_strategy == "default" else 0
         return torch.cat([states[layer][:, first:] for layer in layers], -1)
 
     def project(self, model: nn.Module, features: Tensor, config: Any) -> Tensor:  # noqa: ANN401
-        """Project patch by patch."""
+        """Project each patch."""
         vectors: Tensor = _part(model, "multi_modal_projector")(features.flatten(2).transpose(1, 2))
         return vectors
 
 
 class LineTower(LayerTower):
-    """The tower of LLaVA-NeXT and LLaVA-OneVision, which see an image as it is or cut into tiles as well.
+    """The tower of LLaVA-NeXT and LLaVA-OneVision, which can also read an image as tiles.
 
-    Here it is one piece, which the model's own vector for the end of a line follows.
+    Here the image is read as one piece, followed by the model's vector for the end of a line.
     """
 
     def project(self, model: Any, features: Tensor, config: Any) -> Tensor:  # noqa: ANN401
-        """Project patch by patch, and end the line."""
+        """Project each patch, and append the end of the line."""
         vectors = super().project(model, features, config)
         end = model.image_newline.to(vectors).expand(len(vectors), 1, -1)
         return torch.cat([vectors, end], 1)
@@ -153,16 +153,16 @@ class FinalTower(TowerReading):
         return patches
 
     def project(self, model: nn.Module, features: Tensor, config: Any) -> Tensor:  # noqa: ANN401
-        """Project patch by patch."""
+        """Project each patch."""
         vectors: Tensor = _part(model, "multi_modal_projector")(features.flatten(2).transpose(1, 2))
         return vectors
 
 
 class ShuffledTower(LayerTower):
-    """InternVL's tower, whose patches are shuffled into fewer and wider ones before the projector."""
+    """InternVL's tower, whose patches pass a pixel shuffle, to fewer and wider ones, before the projector."""
 
     def patches(self, network: nn.Module, pixels: Tensor, config: Any) -> Tensor:  # noqa: ANN401
-        """Return the layer that is read; the last one has passed the final norm."""
+        """Return the layer that is read; the last one includes the final norm."""
         if config.vision_feature_layer != -1:
             return super().patches(network, pixels, config)
         first = 1 if config.vision_feature_select_strategy == "default" else 0
@@ -190,7 +190,7 @@ class ConnectedTower(FinalTower):
 
 
 def patch_side(config: Any) -> int:  # noqa: ANN401
-    """Return the pixels along a side of a patch of a model's tower."""
+    """Return the side of a patch of a model's tower in pixels."""
     side = config.vision_config.patch_size
     return int(side[0] if isinstance(side, list | tuple) else side)
 

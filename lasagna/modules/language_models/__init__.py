@@ -1,1 +1,1 @@
-"""Language models; those of a family are in ``llava/``, ``image_text/`` and ``tiny/``."""
+"""Language models; ``llava/``, ``image_text/`` and ``tiny/`` hold those of a family."""

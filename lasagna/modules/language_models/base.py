@@ -1,55 +1,273 @@
-"""What language models share."""
+"""What the language models share that wrap a network of transformers.
+
+Notation: b: images; r: rows; t: tokens; i: image tokens; d: hidden size; v: vocabulary; w: width of embeddings.
+"""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from lasagna.core.processors import TextProcessor
+from lasagna.errors import ConfigError
+from lasagna.modules.base import LanguageModel
+from lasagna.modules.decoding.cache import whole_cache
+from lasagna.modules.language_models.lora import LoRA
+from lasagna.modules.language_models.pretrained import (
+    Quantization,
+    add_tokens,
+    check_quantization,
+    grow_tables,
+    read_config,
+    read_model,
+    read_tokenizer,
+    recompute_activations,
+)
+from lasagna.modules.language_models.text_processor import TokenizerTextProcessor
 
 
-@dataclass(frozen=True)
-class TokenizerTextProcessor:
-    """A transformers tokeniser that repeats the image token as often as an image costs.
+class TransformersLanguageModel(LanguageModel):
+    """A language model around a network of transformers.
+
+    A subclass makes the network in ``build``, keeps it under a name of its own (which is part of the names of the
+    weights) and returns it as ``network``. ``build`` calls ``set_text_processor`` and ends with ``set_trainable``. A
+    model without a visual tower of its own also makes a ``projector`` for the vision encoder's main map.
 
     Args:
-        tokenizer: The tokeniser, with all special tokens added.
-        image_token: The image token.
-        image_tokens: How many tokens an image costs.
-        end_token_id: Token that ends an answer.
-        padding_token_id: Token that fills rows up.
-        max_length: Longest row the language model takes.
+        adapter: Low-rank adapters, or None to train the layers themselves.
+        frozen: Whether the network keeps its weights.
+        dtype: Precision of the weights; None for torch's default.
+        quantization: Whether linear layers are held in 4 or 8 bits, which freezes the network.
+        recompute: Whether training recomputes the activations of each block in the backward pass, to save memory.
     """
 
-    tokenizer: Any
-    image_token: str
-    image_tokens: int
-    end_token_id: int
-    padding_token_id: int
-    max_length: int
+    projector: nn.Module
+    image_token_id: int
+
+    def __init__(
+        self,
+        adapter: LoRA | None = None,
+        frozen: bool = False,
+        dtype: Literal["float32", "bfloat16"] | None = None,
+        quantization: Quantization | None = None,
+        recompute: bool = False,
+    ) -> None:
+        super().__init__()
+        self.adapter = adapter
+        self.frozen = frozen
+        self.weights_dtype: torch.dtype | None = None if dtype is None else getattr(torch, dtype)
+        self.quantization = quantization
+        self.recompute = recompute
 
     @property
-    def reserved_tokens(self) -> tuple[str, ...]:
-        """The tokeniser's special tokens, which are read as such wherever they stand in a text."""
-        return tuple(self.tokenizer.all_special_tokens)
+    @abstractmethod
+    def network(self) -> Any:  # noqa: ANN401 - transformers types what its networks return too loosely to be of use
+        """The network of transformers, with word embeddings and output layer; known once built."""
 
-    def prompt_ids(self, text: str) -> list[int]:
-        """Turn a prompt into token ids, with as many image tokens as an image costs."""
-        before, image, after = text.partition(self.image_token)
-        start = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
-        return start + self._ids(before) + self._ids(image) * self.image_tokens + self._ids(after)
+    @property
+    def decoder(self) -> Any:  # noqa: ANN401
+        """The language layers of the network, without output layer."""
+        return self.network.base_model
 
-    def further_ids(self, text: str) -> list[int]:
-        """Turn the prompt of a further round of a talk into token ids: no start token, and no image."""
-        return self._ids(text)
+    @property
+    def adapted(self) -> nn.Module:
+        """The part of the network that gets adapters."""
+        adapted: nn.Module = self.network
+        return adapted
 
-    def answer_ids(self, text: str) -> list[int]:
-        """Turn an answer, or a part of one that ends with a special token, into token ids; no end token."""
-        return self._ids(text)
+    @property
+    def hidden_size(self) -> int:
+        """Width of the hidden states."""
+        return int(self.network.config.get_text_config().hidden_size)
 
-    def text(self, token_ids: Sequence[int]) -> str:
-        """Turn the token ids of an answer back into text; end and padding tokens are left out."""
-        kept = [token for token in token_ids if token not in (self.end_token_id, self.padding_token_id)]
-        return str(self.tokenizer.decode(kept, clean_up_tokenization_spaces=False))
+    @property
+    def logit_cap(self) -> float | None:
+        """Bound of the logits (Gemma 2, arXiv 2408.00118, section 2), or None."""
+        return getattr(self.network.config.get_text_config(), "final_logit_softcapping", None)
 
-    def _ids(self, text: str) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=False).input_ids)
+    @property
+    def text_processor(self) -> TextProcessor:
+        """The tokeniser, which repeats the image token once per image vector."""
+        return self._text_processor
+
+    def embed_image(self, visual: Sequence[Tensor]) -> Tensor:
+        """Project the vision encoder's main map ``[b, c, h, w]`` to ``[b, i, d]``."""
+        vectors: Tensor = self.projector(visual[0])
+        return vectors
+
+    def embed(self, input_ids: Tensor, image_vectors: Tensor) -> Tensor:
+        """Embed rows of tokens ``[r, t]``, with ``[r, i, w]`` at their image tokens."""
+        places = input_ids == self.image_token_id
+        # the image token may have no row of its own
+        words = self.embed_words(input_ids.masked_fill(places, 0), image_vectors)
+        return words.masked_scatter(places[..., None], image_vectors.to(words.dtype)[places.any(1)])
+
+    def embed_words(self, input_ids: Tensor, image_vectors: Tensor) -> Tensor:
+        """Embed rows of words ``[r, t]`` that are to hold image vectors ``[r, i, w]``, as wide as these."""
+        words: Tensor = self.network.get_input_embeddings()(input_ids)
+        return words
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        attention_mask: Tensor,
+        position_ids: Tensor,
+        cache: Any = None,  # noqa: ANN401
+    ) -> Tensor:
+        """Compute hidden states ``[r, t, d]`` after the final norm."""
+        arguments = self.decoder_arguments(embeddings, attention_mask, position_ids)
+        output = self.decoder(**arguments, past_key_values=cache, use_cache=cache is not None)
+        hidden: Tensor = output.last_hidden_state
+        return hidden
+
+    def decoder_arguments(self, embeddings: Tensor, attention_mask: Tensor, position_ids: Tensor) -> dict[str, Any]:
+        """Return what ``decoder`` reads: the arguments of ``forward``, by transformers' names for them."""
+        return {"inputs_embeds": embeddings, "attention_mask": attention_mask, "position_ids": position_ids}
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Turn hidden states ``[..., d]`` into token logits ``[..., v]``."""
+        logits: Tensor = self.network.get_output_embeddings()(hidden)
+        cap = self.logit_cap
+        return logits if cap is None else cap * torch.tanh(logits / cap)
+
+    def new_cache(self) -> Any:  # noqa: ANN401
+        """Return an empty key-value cache."""
+        return whole_cache(self.decoder.config)
+
+    def set_text_processor(
+        self,
+        tokenizer: Any,  # noqa: ANN401
+        image_token: str,
+        image_tokens: int,
+        max_length: int,
+        kind: type[TokenizerTextProcessor] = TokenizerTextProcessor,
+        **more: Any,  # noqa: ANN401
+    ) -> None:
+        """Set the text processor and the id of the image token.
+
+        Args:
+            tokenizer: The tokeniser, with all special tokens added.
+            image_token: The image token.
+            image_tokens: Number of tokens that stand for an image.
+            max_length: Longest row that the model takes, in tokens.
+            kind: Class of the text processor.
+            more: Further arguments of that class.
+        """
+        self.image_token_id = tokenizer.convert_tokens_to_ids(image_token)
+        self._text_processor: TextProcessor = kind(
+            tokenizer=tokenizer,
+            image_token=image_token,
+            image_tokens=image_tokens,
+            end_token_id=tokenizer.eos_token_id,
+            padding_token_id=tokenizer.pad_token_id,
+            max_length=max_length,
+            **more,
+        )
+
+    def set_trainable(self) -> None:
+        """Freeze what keeps its weights, turn on recomputation, and add adapters."""
+        self.freeze_network()
+        if self.recompute:
+            recompute_activations(self.network)
+        if self.adapter is not None:
+            self.adapter.inject(self.network, self.adapted)
+
+    def freeze_network(self) -> None:
+        """Freeze the network if it is to keep its weights, or is quantized."""
+        if self.frozen or self.quantization is not None:
+            self.network.requires_grad_(False)
+
+
+class PretrainedLanguageModel(TransformersLanguageModel):
+    """A language model that one of transformers' auto classes reads.
+
+    Args:
+        model: Folder in transformers' layout, a name on the hub, or settings ("model_type" and sizes) of one with
+            random weights.
+        tokenizer: Folder or name of the tokeniser; None for the model's own, "words" for the package's small
+            vocabulary.
+        adapter: Low-rank adapters, or None to train the layers themselves.
+        frozen: Whether the language layers keep their weights.
+        max_length: Longest row of tokens, the image's included.
+        new_tokens: Initial embeddings of added tokens: the mean of all others, or random.
+        dtype: Precision of the weights.
+        quantization: Whether linear layers are held in 4 or 8 bits; needs a CUDA device and bitsandbytes.
+        recompute: Whether training recomputes the activations of each block in the backward pass, to save memory.
+        download: Whether missing files may be downloaded from the hub.
+
+    Raises:
+        ConfigError: If settings are given without a tokeniser.
+    """
+
+    auto_class: ClassVar[Any]
+    """Transformers' auto class for models of this kind."""
+
+    weights_dtype: torch.dtype
+
+    def __init__(
+        self,
+        model: str | dict[str, Any],
+        tokenizer: str | None,
+        adapter: LoRA | None,
+        frozen: bool,
+        max_length: int,
+        new_tokens: Literal["mean", "random"],
+        dtype: Literal["float32", "bfloat16"],
+        quantization: Quantization | None,
+        recompute: bool,
+        download: bool,
+    ) -> None:
+        super().__init__(adapter, frozen, dtype, quantization, recompute)
+        if tokenizer is None and isinstance(model, dict):
+            raise ConfigError('tokenizer: a model given by settings has no tokeniser; give a folder, or "words"')
+        self.model = model
+        self.tokenizer_name = tokenizer
+        self.max_length = max_length
+        self.new_tokens = new_tokens
+        self.download = download
+
+    @property
+    def source(self) -> str | dict[str, Any]:
+        """Where the model comes from: a folder, a name, or settings."""
+        return self.model
+
+    def check(self, config: Any) -> None:  # noqa: ANN401
+        """Check what can be checked before weights are read.
+
+        Args:
+            config: The model's config.
+
+        Raises:
+            ConfigError: If something does not fit.
+        """
+        raise NotImplementedError
+
+    def own_tokens(self, config: Any, tokenizer: Any) -> Sequence[str]:  # noqa: ANN401
+        """Return tokens that the model needs beside those of the prompt format."""
+        return ()
+
+    def read(self, special_tokens: Sequence[str]) -> tuple[Any, Any]:
+        """Read network and tokeniser, and add tokens to both.
+
+        Args:
+            special_tokens: Present, absent and image token, then the prompt format's markers.
+
+        Returns:
+            The network and the tokeniser.
+
+        Raises:
+            ConfigError: If either is missing, does not fit, or cannot be quantized.
+        """
+        source = self.source
+        check_quantization(self.quantization, source)
+        config = read_config(source, self.download)
+        self.check(config)
+        tokenizer = read_tokenizer(self.tokenizer_name or str(source), self.download)
+        added = add_tokens(tokenizer, [*special_tokens, *self.own_tokens(config, tokenizer)])
+        network = read_model(self.auto_class, source, self.weights_dtype, self.quantization, self.download)
+        grow_tables(network, tokenizer, added, self.new_tokens)
+        return network, tokenizer

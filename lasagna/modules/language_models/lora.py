@@ -15,18 +15,18 @@ from lasagna.errors import ConfigError
 
 @dataclass(frozen=True)
 class LoRA:
-    """Low-rank adapters (arXiv 2106.09685); the layers they sit on are frozen.
+    """Low-rank adapters (arXiv 2106.09685); the layers that they adapt are frozen.
 
     Args:
         rank: Rank of the update.
-        alpha: Scale of the update, divided by the rank.
+        alpha: Scale of the update, before it is divided by the rank.
         dropout: Dropout before the update.
         targets: Last parts of the names of the linear layers to adapt.
-        embeddings: Whether word embeddings and output layer are trained in full beside the adapters, as the original
-            does; new tokens need it.
+        embeddings: Whether word embeddings and output layer are trained in full, as in the original; new tokens need
+            it.
 
     Raises:
-        ConfigError: If rank, dropout or targets cannot be used.
+        ConfigError: If rank, dropout or targets are invalid.
     """
 
     rank: int = 16
@@ -36,17 +36,17 @@ class LoRA:
     embeddings: bool = True
 
     def __post_init__(self) -> None:
-        """Check what can be checked without a model."""
+        """Check rank, dropout and targets."""
         if self.rank < 1:
             raise ConfigError(f"adapter.rank: expected at least 1, got {self.rank}")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"adapter.dropout: expected a probability in [0, 1), got {self.dropout}")
         if not self.targets:
-            raise ConfigError("adapter.targets: it is empty; name linear layers, or leave the adapter out")
+            raise ConfigError("adapter.targets: it is empty; name linear layers, or leave out the adapter")
 
     @property
     def config(self) -> LoraConfig:
-        """The same in peft's own terms."""
+        """The same settings as peft's config."""
         return LoraConfig(
             r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout, target_modules=list(self.targets)
         )
@@ -58,7 +58,7 @@ class LoRA:
             model: The model, or its part that gets adapters; its layers need no weights.
 
         Raises:
-            ConfigError: If no layer of the model is called as a target is.
+            ConfigError: If a target matches no layer of the model.
         """
         linear = sorted(
             {name.rpartition(".")[2] for name, part in model.named_modules() if isinstance(part, nn.Linear | Conv1D)}
@@ -69,18 +69,17 @@ class LoRA:
             hint = f"; a target is the last part of a name: {', '.join(map(repr, parts))}" if parts else ""
             raise ConfigError(f"adapter.targets: no linear layer is called {missing}; the model has {linear}{hint}")
 
-    def inject(self, model: PreTrainedModel, inside: nn.Module | None = None) -> None:
-        """Put adapters into a model in place.
+    def inject(self, model: PreTrainedModel, part: nn.Module) -> None:
+        """Add adapters to a model, in place.
 
         Args:
             model: The model, with word embeddings and an output layer.
-            inside: Its part that gets them, such as the language layers of a model that also sees; None for all of it.
+            part: The part of it that gets adapters, or the model itself.
 
         Raises:
-            ConfigError: If no layer of the model is called as a target is.
+            ConfigError: If a target matches no layer of that part.
         """
-        adapted = model if inside is None else inside
-        self.check(adapted)
-        inject_adapter_in_model(self.config, adapted)
+        self.check(part)
+        inject_adapter_in_model(self.config, part)
         for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
             layer.weight.requires_grad_(self.embeddings)

@@ -1,4 +1,4 @@
-"""Models and tokenisers of transformers, from a folder, the hub's local cache, or, if asked for, the network."""
+"""Reading models and tokenisers of transformers from a folder, the hub's local cache or, on request, the network."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from lasagna.modules.tiny.tokenizer import build_tokenizer
 from lasagna.modules.tiny.weights import packaged_words
 
 Quantization = Literal["4bit", "8bit"]
-_KINDS = {"AutoModelForCausalLM": "causal language model", "AutoModelForImageTextToText": "image-text model"}
+_KINDS = {"AutoModelForCausalLM": "a causal language model", "AutoModelForImageTextToText": "an image-text model"}
 WORDS = "words"
-"""Name of the small vocabulary that comes with the package, for random models."""
+"""Name of the package's small vocabulary, for models with random weights."""
 
 
 def read_config(model: str | dict[str, Any], download: bool = False, argument: str = "model") -> Any:  # noqa: ANN401
     """Return a model's config.
 
     Args:
-        model: A folder, a name on the hub, or the settings themselves with their "model_type".
+        model: A folder, a name on the hub, or settings with a "model_type".
         download: Whether the network may be used.
-        argument: The setting that named the model, for messages.
+        argument: The setting that names the model, for messages.
 
     Raises:
-        ConfigError: If there is no such model here, or no such type.
+        ConfigError: If the model is not found, or its type is unknown.
     """
     if isinstance(model, dict):
         try:
             return AutoConfig.for_model(**model)
         except (ValueError, TypeError, KeyError) as error:
             raise ConfigError(
-                f"{argument}: these settings make no config ({_short(error)}); give a model_type"
+                f"{argument}: these settings are not a valid config ({_short(error)}); give a model_type"
             ) from error
     try:
         return AutoConfig.from_pretrained(model, local_files_only=not download)
@@ -47,15 +47,15 @@ def read_config(model: str | dict[str, Any], download: bool = False, argument: s
 
 
 def find_folder(model: str, download: bool = False, argument: str = "model") -> Path:
-    """Return the folder of a model in transformers' layout, whose tensors are then read by name.
+    """Return the folder of a model in transformers' layout.
 
     Args:
         model: A folder, or a name on the hub.
         download: Whether the network may be used.
-        argument: The setting that named the model, for messages.
+        argument: The setting that names the model, for messages.
 
     Raises:
-        ConfigError: If there is no such model here.
+        ConfigError: If the model is not found.
     """
     if Path(model).is_dir():
         return Path(model)
@@ -73,17 +73,17 @@ def read_model(
     quantization: Quantization | None = None,
     download: bool = False,
 ) -> Any:  # noqa: ANN401
-    """Make a model with its weights, or with random ones where only settings are given.
+    """Make a model with its weights, or with random ones if only settings are given.
 
     Args:
-        kind: Transformers' auto class for the models in question.
+        kind: Transformers' auto class for models of this kind.
         model: A folder, a name on the hub, or settings.
         dtype: Precision of the weights.
         quantization: Whether linear layers are held in 4 or 8 bits, through bitsandbytes on a GPU.
         download: Whether the network may be used.
 
     Raises:
-        ConfigError: If there is no such model here, its type is another, or it cannot be quantized.
+        ConfigError: If the model is not found, is of another kind, or cannot be quantized.
     """
     check_quantization(quantization, model)
     config = read_config(model, download)
@@ -97,15 +97,15 @@ def read_model(
 
 
 def outline(kind: Any, config: Any, model: str | dict[str, Any]) -> Any:  # noqa: ANN401
-    """Return a model's layers without weights, to look at before these are read.
+    """Return a model's layers without weights, for checks before the weights are read.
 
     Args:
-        kind: Transformers' auto class for the models in question.
+        kind: Transformers' auto class for models of this kind.
         config: The model's config.
-        model: Where it comes from, for messages.
+        model: Folder, name or settings, for messages.
 
     Raises:
-        ConfigError: If its type is another, or nothing can be made of its settings.
+        ConfigError: If the model is of another kind, or its settings are invalid.
     """
     try:
         with torch.device("meta"):
@@ -118,11 +118,11 @@ def read_tokenizer(name: str, download: bool = False) -> PreTrainedTokenizerBase
     """Return a tokeniser.
 
     Args:
-        name: A folder, a name on the hub, or "words" for the package's own small vocabulary.
+        name: A folder, a name on the hub, or "words" for the package's small vocabulary.
         download: Whether the network may be used.
 
     Raises:
-        ConfigError: If there is none of that name here, or it has no token that ends a text.
+        ConfigError: If the tokeniser is not found, or has no end token.
     """
     if name == WORDS:
         return build_tokenizer(packaged_words())
@@ -131,7 +131,7 @@ def read_tokenizer(name: str, download: bool = False) -> PreTrainedTokenizerBase
     except (OSError, ValueError) as error:
         raise ConfigError(_absent("tokenizer", name, error)) from error
     if tokenizer.eos_token_id is None:
-        raise ConfigError(f"tokenizer: {name!r} has no end token, which answers need; give one that has")
+        raise ConfigError(f"tokenizer: {name!r} has no end token, which answers need; give another one")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -145,10 +145,10 @@ def add_tokens(tokenizer: Any, tokens: Sequence[str]) -> list[str]:  # noqa: ANN
         tokens: The tokens.
 
     Returns:
-        Those that it did not know as one piece before.
+        The tokens that the tokeniser did not have before.
 
     Raises:
-        ConfigError: If the tokeniser splits one of them all the same.
+        ConfigError: If the tokeniser still splits one of them.
     """
     known = set(tokenizer.get_vocab())
     tokenizer.add_tokens(list(tokens), special_tokens=True)
@@ -161,13 +161,13 @@ def add_tokens(tokenizer: Any, tokens: Sequence[str]) -> list[str]:  # noqa: ANN
 
 
 def grow_tables(model: PreTrainedModel, tokenizer: Any, fresh: Sequence[str], start: Literal["mean", "random"]) -> None:  # noqa: ANN401
-    """Add rows to word embedding and output layer where they are too few for a tokeniser, and start new tokens' rows.
+    """Enlarge word embedding and output layer to the size of a tokeniser, and initialise the rows of new tokens.
 
     Args:
         model: The language model.
         tokenizer: Its tokeniser, with all tokens added.
-        fresh: The tokens that were added; all others keep their rows.
-        start: What new rows begin as: the mean of all others, or random as fresh layers are.
+        fresh: The tokens that were added; the rows of all others stay.
+        start: Initial values of new rows: the mean of all others, or random as in a new layer.
     """
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
@@ -177,15 +177,19 @@ def grow_tables(model: PreTrainedModel, tokenizer: Any, fresh: Sequence[str], st
 
 
 def unknown(tokens: Sequence[str], tokenizer: Any) -> list[str]:  # noqa: ANN401
-    """Return the tokens that a tokeniser does not read as one piece."""
+    """Return the tokens that a tokeniser splits into several pieces."""
     return [token for token in tokens if len(tokenizer(token, add_special_tokens=False).input_ids) != 1]
 
 
 def check_quantization(quantization: Quantization | None, model: str | dict[str, Any]) -> None:
-    """Check that a model can be quantized here, before anything is read.
+    """Check, before anything is read, that a model can be quantized on this machine.
+
+    Args:
+        quantization: "4bit", "8bit" or None.
+        model: Folder, name or settings of the model.
 
     Raises:
-        ConfigError: If not; says what is missing, or which values there are.
+        ConfigError: If the value is unknown or a requirement is missing.
     """
     if quantization is None:
         return
@@ -209,10 +213,17 @@ def check_quantization(quantization: Quantization | None, model: str | dict[str,
 
 
 def bits(quantization: Quantization) -> BitsAndBytesConfig:
-    """Return how transformers holds linear layers in so many bits."""
+    """Return transformers' config for linear layers in 4 or 8 bits."""
     if quantization == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
+
+
+def recompute_activations(network: PreTrainedModel) -> None:
+    """Let a network recompute the activations of each block in the backward pass rather than keep them."""
+    # renamed in transformers 5, whose later releases warn of the old name
+    enable = getattr(network, "activation_checkpointing_enable", None) or network.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
 
 
 @torch.no_grad()
@@ -229,15 +240,15 @@ def _to_mean(model: PreTrainedModel, fresh: Sequence[int]) -> None:
 def _unusable(kind: str, model: str | dict[str, Any], model_type: str, error: Exception) -> str:
     if "Unrecognized configuration class" in str(error):
         name = "it" if isinstance(model, dict) else repr(model)
-        return f"model: {name} is a {model_type!r}, which is no {_KINDS.get(kind, kind)}; give a model of another type"
+        return f"model: {name} is a {model_type!r}, which is not {_KINDS.get(kind, kind)}; give another model"
     if isinstance(model, dict):
-        return f"model: these settings make no model ({_short(error)}); give sizes that go together"
+        return f"model: these settings make no valid model ({_short(error)}); give consistent sizes"
     return _absent("model", model, error)
 
 
 def _absent(argument: str, name: str, error: Exception) -> str:
-    where = "is not complete" if Path(name).is_dir() else "is neither a folder here nor in the hub's local cache"
-    return f"{argument}: {name!r} {where} ({_short(error)}); give a folder, or allow fetching by download: true"
+    where = "is incomplete" if Path(name).is_dir() else "is neither a local folder nor in the hub's local cache"
+    return f"{argument}: {name!r} {where} ({_short(error)}); give a folder, or allow the download by download: true"
 
 
 def _short(error: Exception) -> str:

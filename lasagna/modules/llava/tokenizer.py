@@ -1,8 +1,8 @@
 """The tokeniser that LLaVA v1 was trained with: sentencepiece between added tokens.
 
-Tokenisers of today give other ids for the same folder. The old rules: a text is split at core and added tokens,
-the longest first; white space around an added token is dropped, that around a core token (``<s>``, ``</s>``,
-``<unk>``) is not; what is left is encoded piece by piece, each with sentencepiece's own blank before it.
+Today's tokenisers give other ids for the same folder. The original splits a text at core and added tokens, the longest
+first, and drops white space around added tokens, but not around core tokens (``<s>``, ``</s>``, ``<unk>``). Each
+remaining piece is encoded by itself, with sentencepiece's leading space.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lasagna.errors import CheckpointError
 from lasagna.modules.checkpoints.files import read_json
 
 SHORT, KEPT = 64, 1 << 16
-"""Up to how many characters the ids of a text are kept, and those of how many texts."""
+"""Most characters of a text whose ids are cached, and most texts in the cache."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class LlavaTokenizer:
 
     Args:
         pieces: The sentencepiece processor.
-        added: Added tokens and their ids, which run on from those of the pieces.
+        added: Added tokens and their ids, which continue those of the pieces.
     """
 
     pieces: Any
@@ -44,7 +44,7 @@ class LlavaTokenizer:
         return {self.pieces.id_to_piece(token): token for token in ids}
 
     def with_tokens(self, tokens: Iterable[str]) -> LlavaTokenizer:
-        """Return a tokeniser that knows further tokens too; those without an id get the next ones, in order."""
+        """Return a tokeniser with additional tokens; new ones get the next ids, in order."""
         added = dict(self.added)
         for token in tokens:
             if token not in added and token not in self.core:
@@ -52,11 +52,11 @@ class LlavaTokenizer:
         return replace(self, added=added)
 
     def ids(self, text: str) -> list[int]:
-        """Turn a text into token ids; nothing is put before or behind."""
+        """Turn a text into token ids, without start and end token."""
         parts = self._tokens.split(text)
         ids: list[int] = []
         for place, part in enumerate(parts):
-            if place % 2:  # the tokens stand between the words
+            if place % 2:  # tokens alternate with text
                 ids.append(self.added[part] if part in self.added else self.core[part])
                 continue
             words = part.lstrip() if place and parts[place - 1] in self.added else part
@@ -65,7 +65,7 @@ class LlavaTokenizer:
         return ids
 
     def _encoded(self, words: str) -> list[int]:
-        """Encode what stands between tokens; names come again in every answer, so that short texts are kept."""
+        """Encode the text between tokens; short texts are cached, since names recur in every answer."""
         if words in self._known:
             return self._known[words]
         ids = [int(token) for token in self.pieces.encode(words, out_type=int)] if words else []
@@ -78,11 +78,11 @@ class LlavaTokenizer:
         return {}
 
     def text(self, ids: Sequence[int], core: bool = False) -> str:
-        """Turn token ids back into text, with a blank on both sides of an added token.
+        """Turn token ids back into text, with a space on both sides of an added token.
 
         Args:
             ids: Token ids.
-            core: Whether start, end and unknown tokens are written too.
+            core: Whether start, end and unknown tokens are included.
         """
         names = {token: name for name, token in self.added.items()}
         skipped = () if core else tuple(self.core.values())
@@ -102,7 +102,7 @@ class LlavaTokenizer:
         return re.compile(f"({'|'.join(map(re.escape, tokens))})")
 
     def _words(self, ids: Sequence[int]) -> str:
-        """Decode what stands between added tokens; a blank before what ends with a core token, but at the start."""
+        """Decode the ids between added tokens; a space comes before text that ends with a core token."""
         names = {token: name for name, token in self.core.items()}
         text, run = "", list[int]()
         for place, token in enumerate(ids):
@@ -124,9 +124,9 @@ def read_tokenizer(folder: Path) -> LlavaTokenizer:
         folder: The checkpoint's folder.
 
     Raises:
-        CheckpointError: If the package sentencepiece or the file is missing, or the ids of added tokens do not run on
-            from those of the pieces, so that such a token would not be one piece. Pieces may be listed too, with the
-            ids that they have, as newer versions of transformers list the core tokens.
+        CheckpointError: If the package sentencepiece or the file is missing, or the ids of added tokens do not continue
+            those of the pieces, so that such a token would not be one piece. ``added_tokens.json`` may also list pieces
+            with their ids, as newer versions of transformers do with the core tokens.
     """
     try:
         from sentencepiece import SentencePieceProcessor
@@ -134,11 +134,11 @@ def read_tokenizer(folder: Path) -> LlavaTokenizer:
         raise CheckpointError('LlavaV1 needs the package sentencepiece; install "lasagna[llava]"') from error
     path = folder / "tokenizer.model"
     if not path.is_file():
-        raise CheckpointError(f"folder: {str(folder)!r} has no tokenizer.model; give the checkpoint's whole folder")
+        raise CheckpointError(f"folder: {str(folder)!r} has no tokenizer.model; give the checkpoint's complete folder")
     try:
         pieces = SentencePieceProcessor(model_file=str(path))
     except (OSError, RuntimeError) as error:
-        raise CheckpointError(f"folder: {path} is no sentencepiece model ({error}); fetch it again") from error
+        raise CheckpointError(f"folder: {path} is not a sentencepiece model ({error}); download it again") from error
     extra = folder / "added_tokens.json"
     listed = read_json(extra) if extra.is_file() else {}
     first = pieces.get_piece_size()
@@ -147,6 +147,6 @@ def read_tokenizer(folder: Path) -> LlavaTokenizer:
     if set(added.values()) != set(range(first, first + len(added))):
         raise CheckpointError(
             f"folder: the ids in {extra} are {list(added.values())}; the {len(added)} added tokens must have the ids "
-            f"from {first} on, behind the pieces of tokenizer.model, to be one piece each; take both from one folder"
+            f"from {first} on, after the pieces of tokenizer.model, to be one piece each; take both from one folder"
         )
     return LlavaTokenizer(pieces, added)

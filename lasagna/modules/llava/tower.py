@@ -37,12 +37,11 @@ _CLIP = (
 
 
 class Tower(nn.Module):
-    """The patches of one of CLIP's hidden layers; layers behind it are not made.
+    """The patches of one of CLIP's hidden layers; later layers are not made.
 
     Args:
         config: The tower's config.
-        select_layer: Which of CLIP's hidden states is read, counted as a list of all is: 0 are the embeddings, -1 is
-            the last layer's.
+        select_layer: Index of the hidden state that is read: 0 is that of the embeddings, -1 that of the last layer.
 
     Raises:
         CheckpointError: If the tower has no such layer.
@@ -53,7 +52,7 @@ class Tower(nn.Module):
         layers = range(config.num_hidden_layers + 1)
         if not -len(layers) <= select_layer < len(layers):
             raise CheckpointError(
-                f"vision_tower: it has {layers[-1]} layers, none is {select_layer}; take another tower"
+                f"vision_tower: it has {layers[-1]} layers and no layer {select_layer}; take another tower"
             )
         config.num_hidden_layers = layers[select_layer]
         self.width = config.hidden_size
@@ -61,7 +60,7 @@ class Tower(nn.Module):
         self.patch = config.patch_size
         self.tokens = (config.image_size // config.patch_size) ** 2
         model = CLIPVisionModel(config)
-        self.clip = getattr(model, "vision_model", model)  # the networks' common name in all versions of transformers
+        self.clip = getattr(model, "vision_model", model)  # versions of transformers differ in whether it is nested
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Encode images ``[b, 3, H, W]`` to patches ``[b, i, c]``, without class token and final norm."""
@@ -74,12 +73,12 @@ class PatchMap(VisualTower):
 
     Args:
         network: The tower.
-        image_processor: What prepares its images.
+        image_processor: The preparation of its images.
     """
 
     def __init__(self, network: Tower, image_processor: ImageProcessor) -> None:
         covered = network.side // network.patch * network.patch
-        # how deep the tower is shows in its weights
+        # `about` is empty, since the weights already reveal the layer that is read
         super().__init__(FeatureSpec((network.width,), (network.patch,), (covered, covered)), image_processor, "")
         self.network = network
 
@@ -90,7 +89,7 @@ class PatchMap(VisualTower):
 
 
 def read_tower(folder: Path, select_layer: int, dtype: torch.dtype | None = None) -> Tower:
-    """Make a tower with the weights of a folder in the usual layout; a whole CLIP's is as good as its image encoder's.
+    """Make a tower with the weights of a folder in transformers' layout, of a CLIP or of its image encoder.
 
     Args:
         folder: The tower's folder.
@@ -98,7 +97,7 @@ def read_tower(folder: Path, select_layer: int, dtype: torch.dtype | None = None
         dtype: Precision of the weights; None for torch's default.
 
     Raises:
-        CheckpointError: If the folder is none, incomplete, or that of another kind of model.
+        CheckpointError: If the folder is missing, incomplete, or of another kind of model.
     """
     config = CLIPVisionConfig(**tower_settings(folder))
     with torch.device("meta"):
@@ -106,17 +105,17 @@ def read_tower(folder: Path, select_layer: int, dtype: torch.dtype | None = None
     state = read_state(folder, "vision_tower")
     own = {name.partition(_MARK)[2]: tensor for name, tensor in state.items() if name.startswith(_MARK)}
     fill(tower.clip, own or state, f"vision_tower: {str(folder)!r}", dtype=dtype)
-    tower.clip.embeddings.position_ids = torch.arange(tower.tokens + 1)[None]  # no part of a checkpoint
+    tower.clip.embeddings.position_ids = torch.arange(tower.tokens + 1)[None]  # not part of a checkpoint
     return tower
 
 
 def tower_processor(folder: Path, side: int, centre_crop: bool) -> ImageProcessor:
-    """Return the preparation of a tower's images, with mean and deviation of its ``preprocessor_config.json``.
+    """Return the preparation of a tower's images, with the mean and deviation of its ``preprocessor_config.json``.
 
     Args:
         folder: The tower's folder.
         side: Height and width of the input in pixels.
-        centre_crop: Whether the middle square is seen, or all of the image, padded to a square.
+        centre_crop: Whether the tower sees the central square, or all of the image, padded to a square.
     """
     path = folder / "preprocessor_config.json"
     settings = read_json(path, "vision_tower") if path.is_file() else {}
@@ -128,13 +127,13 @@ def tower_processor(folder: Path, side: int, centre_crop: bool) -> ImageProcesso
 
 
 def tower_settings(folder: Path) -> dict[str, Any]:
-    """Return what a tower's ``config.json`` says of its image encoder, under CLIP's own names.
+    """Return the settings of the image encoder in a tower's ``config.json``, with CLIP's names.
 
     Args:
         folder: The tower's folder.
 
     Raises:
-        CheckpointError: If it has no such file, or that of another kind of model.
+        CheckpointError: If the file is missing, or of another kind of model.
     """
     settings = read_json(folder / "config.json", "vision_tower")
     kind = settings.get("model_type")

@@ -1,1 +1,1 @@
-"""Mask heads; those of a family are in ``sam/``, ``sam2/`` and ``tiny/``."""
+"""Mask heads; ``sam/``, ``sam2/`` and ``tiny/`` hold those of a family."""

@@ -1,4 +1,4 @@
-"""A light mask head: an image is refined once, and each prompt costs one product with it.
+"""A light mask head: the map of an image is refined once, and each mask is one product with it.
 
 Notation: b: images; n: prompts; d: width of a prompt and of the refined map; h, w: cells of the main map.
 """
@@ -15,15 +15,15 @@ from lasagna.modules.base import FeatureSpec, MaskHead
 
 DOUBLINGS = 2
 GROUPS = 8
-"""Groups of channels that are normalised together."""
+"""Groups of a group norm."""
 
 
 class DotMaskHead(MaskHead):
     """Masks are dot products of prompts with a refined map (MaskFormer, arXiv 2107.06278, section 3.3).
 
-    The main map is doubled twice and takes up the encoder's finer maps on the way. Prompts do not change the map, so
-    that a hundred masks of an image cost little more than one; in return, a prompt cannot look at the image first, as
-    it does in SAM's decoder.
+    The resolution of the main map is doubled twice, and the encoder's finer maps are added on the way. Prompts do not
+    change the map, so that a hundred masks of an image cost little more than one. In return, a prompt cannot attend to
+    the image first, as it does in SAM's decoder.
 
     Args:
         width: Width of a prompt, and channels of the refined map.
@@ -67,7 +67,7 @@ class DotMaskHead(MaskHead):
 
 
 def _place(features: FeatureSpec, doublings: int) -> int | None:
-    """Return which map has the main map's size after some doublings, if there is one."""
+    """Return the index of the map that has the main map's size after some doublings, or None."""
     stride, rest = divmod(features.strides[0], 2**doublings)
     return features.strides.index(stride) if rest == 0 and stride in features.strides else None
 

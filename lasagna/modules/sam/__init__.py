@@ -1,1 +1,1 @@
-"""The Segment Anything Model (arXiv 2304.02643), written anew in plain torch."""
+"""The Segment Anything Model (arXiv 2304.02643), reimplemented in plain torch."""

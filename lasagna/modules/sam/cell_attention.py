@@ -1,7 +1,8 @@
-"""Products of a few vectors with the many cells of a map, their way back written out.
+"""Attention between a few vectors and the many cells of a map, with hand-written backward passes.
 
-Plain operators would hold the cells with and without positions, bring gradients in the wrong order of axes, and add one
-to the other in passes over all cells. Here the weights alone are held, and each cell's gradient comes from one product.
+Plain operators would keep the cells both with and without positions, return gradients in an unfavourable memory layout,
+and sum them in several passes over all cells. Here only the attention weights are kept, and the gradient of the cells
+comes from a single product.
 
 Notation: n: prompts; k: vectors of a prompt; h: heads; p: cells of the map; d: width; m: 1 where the cells are the same
 for all prompts, else n.
@@ -20,14 +21,14 @@ from torch.utils.checkpoint import checkpoint
 
 
 def read_cells(probes: Tensor, bias: Tensor, cells: Tensor, positions: Tensor) -> Tensor:
-    """Return what each probe sees: cells, weighed by the softmax over them of probe times cell at its position.
+    """Let probes attend to cells: the softmax over cells of probe times positioned cell, applied to the cells.
 
     Args:
         probes: Float ``[n, k, d]``.
-        bias: What all of a probe's scores have in common, float ``[n, k, 1]``; it moves no weight, and gets a gradient
-            of zeros, so that the parameters behind it count as used.
+        bias: A term that all scores of a probe share, float ``[n, k, 1]``. It does not change the weights and gets a
+            gradient of zeros, so that the parameters it comes from count as used.
         cells: Float ``[m, p, d]``.
-        positions: Float ``[p, d]``; they are not trained.
+        positions: Float ``[p, d]``; not trained.
 
     Returns:
         Float ``[n, k, d]``.
@@ -39,14 +40,14 @@ def read_cells(probes: Tensor, bias: Tensor, cells: Tensor, positions: Tensor) -
 
 
 def write_cells(probes: Tensor, bias: Tensor, written: Tensor, cells: Tensor, positions: Tensor, heads: int) -> Tensor:
-    """Return cells plus what each sees: vectors, weighed by the softmax over a head's of probe times cell plus bias.
+    """Let cells attend to vectors: add to each cell the vectors, weighted by the softmax of its scores per head.
 
     Args:
-        probes: What cells at their positions are multiplied with, float ``[n, k, d]``, one head's after the other's.
-        bias: Float ``[n, k, 1]``.
-        written: The vectors, float ``[n, k, d]``.
+        probes: Vectors that positioned cells are multiplied by, float ``[n, k, d]``, grouped by head.
+        bias: Added to the scores, float ``[n, k, 1]``.
+        written: The vectors that are added, float ``[n, k, d]``.
         cells: Float ``[m, p, d]``.
-        positions: Float ``[p, d]``; they are not trained.
+        positions: Float ``[p, d]``; not trained.
         heads: Number of heads.
 
     Returns:
@@ -72,7 +73,7 @@ class _Read(Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         probes, bias, cells, positions, weights, seen = ctx.saved_tensors
-        common = (gradient * seen).sum(2, keepdim=True)  # the mean of a probe's gradients, by its weights
+        common = (gradient * seen).sum(2, keepdim=True)  # the weighted mean of the gradients of a probe's weights
         of_scores = _meet(gradient, cells.to(probes)).sub_(common).mul_(weights)
         of_probes = _gather(of_scores, (cells + positions).to(probes))
         of_cells = None
@@ -126,31 +127,31 @@ def _softmax(scores: Tensor, axis: int) -> Tensor:
 
 
 def _meet(vectors: Tensor, cells: Tensor) -> Tensor:
-    """Multiply vectors ``[n, k, d]`` and cells ``[m, p, d]``, ``[n, k, p]``; shared cells in one product."""
+    """Multiply vectors ``[n, k, d]`` by cells ``[m, p, d]`` to ``[n, k, p]``; shared cells take one product."""
     return vectors @ (cells[0].T if len(cells) == 1 else cells.transpose(1, 2))
 
 
 def _gather(weights: Tensor, cells: Tensor) -> Tensor:
-    """Sum cells ``[m, p, d]`` by weights ``[n, k, p]``, ``[n, k, d]``."""
+    """Sum cells ``[m, p, d]`` with weights ``[n, k, p]`` to ``[n, k, d]``."""
     return weights @ (cells[0] if len(cells) == 1 else cells)
 
 
 def _spread(weights: Tensor, vectors: Tensor, shared: int) -> Tensor:
-    """Sum vectors ``[n, k, d]`` by weights ``[n, k, p]`` for each cell, ``[m, p, d]``; over all prompts if m is 1."""
+    """Sum vectors ``[n, k, d]`` with weights ``[n, k, p]`` to cells ``[m, p, d]``; over all prompts if m is 1."""
     if shared == 1:
         return (weights.flatten(0, 1).T @ vectors.flatten(0, 1))[None]
     return weights.transpose(1, 2) @ vectors
 
 
 def _sum(cells: Tensor, weights: Tensor, vectors: Tensor) -> Tensor:
-    """Add vectors ``[n, k, d]``, by weights ``[n, k, p]``, to cells ``[m, p, d]`` in the cells' precision."""
+    """Add vectors ``[n, k, d]``, weighted by ``[n, k, p]``, to cells ``[m, p, d]`` in the cells' precision."""
     if cells.dtype == vectors.dtype:
         return torch.baddbmm(cells, weights.transpose(1, 2), vectors)
     return cells + weights.transpose(1, 2) @ vectors
 
 
 def double(cells: Tensor, doubling: nn.ConvTranspose2d) -> Tensor:
-    """Turn each cell ``[..., c]`` into two rows of two, ``[..., 4, c']``."""
+    """Upscale each cell ``[..., c]`` to two rows of two, ``[..., 4, c']``, as a transposed convolution does."""
     weight = doubling.weight.flatten(2).transpose(1, 2)  # [c, 4, c']
     assert doubling.bias is not None
     four: Tensor = nn.functional.linear(cells, weight.flatten(1).T, doubling.bias.repeat(4)).unflatten(-1, (4, -1))
@@ -158,37 +159,37 @@ def double(cells: Tensor, doubling: nn.ConvTranspose2d) -> Tensor:
 
 
 def draw(refine: Callable[[Tensor], Tensor], cells: Tensor, weights: Tensor, height: int, width: int) -> Tensor:
-    """Double the cells of a map twice, sum them over their channels, and put them in their places.
+    """Upscale a map twice, take the weighted sum over its channels, and arrange the result as masks.
 
     Args:
-        refine: What doubles cells twice, float ``[1, p, d]`` to ``[1, p, 4, 4, c]``; the first four are the places of
-            the first doubling.
-        cells: The map as each prompt sees it, float ``[n, p, d]``.
-        weights: Weights of the channels for each prompt, float ``[n, c]``.
+        refine: Doubles the resolution of cells twice, float ``[1, p, d]`` to ``[1, p, 4, 4, c]``; the first axis of
+            four comes from the first doubling.
+        cells: The map of each prompt, float ``[n, p, d]``.
+        weights: Channel weights of each prompt, float ``[n, c]``.
         height: Height of the map, h.
-        width: Its width, w.
+        width: Width of the map, w.
 
     Returns:
-        One map a prompt, float ``[n, 4h, 4w]``.
+        One mask per prompt, float ``[n, 4h, 4w]``.
     """
     parts = zip(cells.split(1), weights.split(1), strict=True)
     drawn = torch.cat([_drawn(refine, *part) for part in parts])  # [n, p, 4, 4]
-    # within a cell, the first four are the places of the first doubling, the others of the second: two rows of two
+    # both axes of four are two rows of two: the first of the first doubling, the second of the second one
     squares = drawn.unflatten(3, (2, 2)).unflatten(2, (2, 2)).unflatten(1, (height, width))
     masks: Tensor = squares.permute(0, 1, 3, 5, 2, 4, 6).flatten(4, 6).flatten(1, 3)
     return masks
 
 
 def _drawn(refine: Callable[[Tensor], Tensor], cells: Tensor, weights: Tensor) -> Tensor:
-    """Refine one prompt's cells ``[1, p, d]`` and weigh their channels by ``[1, c]``, to ``[1, p, 4, 4]``.
+    """Refine one prompt's cells ``[1, p, d]`` and sum their channels with weights ``[1, c]``, to ``[1, p, 4, 4]``.
 
-    Between the two lie the largest tensors of a mask head, by far, and little work: one prompt's stay in the
-    processor's cache, and going backward they are computed again.
+    The refined cells are by far the largest tensors of a mask head, and cheap to compute. Those of a single prompt fit
+    into the processor's cache, and the backward pass computes them again.
     """
 
     def weighed(cells: Tensor, weights: Tensor) -> Tensor:
         refined = refine(cells)
-        # a product that reads and, going backward, writes the channels where they stand, not an einsum that moves them
+        # a matrix product leaves the channels in place, also in the backward pass; an einsum would move them
         summed: Tensor = (refined.flatten(1, 3) @ weights[..., None]).unflatten(1, refined.shape[1:4])[..., 0]
         return summed
 
@@ -199,14 +200,14 @@ def _drawn(refine: Callable[[Tensor], Tensor], cells: Tensor, weights: Tensor) -
 
 
 def once_doubled(maps: Tensor) -> Tensor:
-    """Order maps of twice the size as ``double`` does, ``[b, c, 2h, 2w]`` to ``[b, p, 4, c]``."""
+    """Arrange maps of twice the size as ``double`` does, ``[b, c, 2h, 2w]`` to ``[b, p, 4, c]``."""
     squares = maps.unflatten(3, (-1, 2)).unflatten(2, (-1, 2))  # [b, c, h, 2, w, 2]
     cells: Tensor = squares.permute(0, 2, 4, 3, 5, 1).flatten(3, 4).flatten(1, 2)
     return cells
 
 
 def twice_doubled(maps: Tensor) -> Tensor:
-    """Order maps of four times the size as ``double`` twice does, ``[b, c, 4h, 4w]`` to ``[b, p, 4, 4, c]``."""
+    """Arrange maps of four times the size as two calls of ``double`` do, ``[b, c, 4h, 4w]`` to ``[b, p, 4, 4, c]``."""
     squares = maps.unflatten(3, (-1, 2, 2)).unflatten(2, (-1, 2, 2))  # [b, c, h, 2, 2, w, 2, 2]
     cells: Tensor = squares.permute(0, 2, 5, 3, 6, 4, 7, 1).flatten(5, 6).flatten(3, 4).flatten(1, 2)
     return cells

@@ -1,4 +1,4 @@
-"""SAM's image encoder: a vision transformer with windows, in plain torch and under the original's names.
+"""SAM's image encoder: a vision transformer with windows, in plain torch and with the original's names.
 
 Notation: b: images; h, w: cells; d: width of the transformer.
 """
@@ -13,7 +13,7 @@ from lasagna.modules.sam.layers import LayerNorm2d, MLPBlock
 from lasagna.modules.sam.sizes import SamSize
 
 BAND = 4
-"""Rows of cells whose queries are answered at once."""
+"""Rows of cells whose queries are processed at once."""
 
 
 class RelativeAttention(nn.Module):
@@ -35,19 +35,19 @@ class RelativeAttention(nn.Module):
         self.rel_pos_w = nn.Parameter(torch.zeros(2 * side - 1, width // heads))
 
     def forward(self, cells: Tensor) -> Tensor:
-        """Let cells ``[b, s, s, d]`` see each other; same shape."""
+        """Let cells ``[b, s, s, d]`` attend to each other; the output has the same shape."""
         queries, keys, values = self.qkv(cells).flatten(1, 2).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         placed = queries.unflatten(2, (self.side, self.side))  # [b, n, s, s, c]
         down = torch.einsum("bnyxc,yic->bnyxi", placed, self._steps(self.rel_pos_h)).contiguous()
         across = torch.einsum("bnyxc,xjc->bnyxj", placed, self._steps(self.rel_pos_w)).contiguous()
-        # a band of rows at a time: the bias of all pairs of cells would be the largest tensor of the whole encoder
+        # a band of rows at a time, since the bias of all pairs of cells would be the largest tensor of the encoder
         bands = zip(placed.split(BAND, 2), down.split(BAND, 2), across.split(BAND, 2), strict=True)
         seen = torch.cat([_attend(band, keys, values, *biases) for band, *biases in bands], 2)  # [b, n, s*s, c]
         joined: Tensor = self.proj(seen.transpose(1, 2).reshape(cells.shape))
         return joined
 
     def _steps(self, table: Tensor) -> Tensor:
-        """Return what a table says of each pair of places along an axis, ``[s, s, c]``."""
+        """Look up the entry of each pair of positions along an axis, ``[s, s, c]``."""
         steps = torch.arange(self.side, device=table.device)
         return table[steps[:, None] - steps[None, :] + self.side - 1]
 
@@ -57,8 +57,8 @@ def _attend(queries: Tensor, keys: Tensor, values: Tensor, down: Tensor, across:
     return nn.functional.scaled_dot_product_attention(queries.flatten(2, 3), keys, values, bias)
 
 
-def to_windows(cells: Tensor, window: int) -> Tensor:
-    """Cut cells ``[b, h, w, d]`` into windows ``[b * windows, window, window, d]``, zeros at the right and bottom."""
+def window_partition(cells: Tensor, window: int) -> Tensor:
+    """Cut cells ``[b, h, w, d]`` into windows ``[b * windows, window, window, d]``, zero-padded at right and bottom."""
     height, width = cells.shape[1:3]
     cells = nn.functional.pad(cells, (0, 0, 0, -width % window, 0, -height % window))
     # [b, down, window, across, window, d]
@@ -66,26 +66,26 @@ def to_windows(cells: Tensor, window: int) -> Tensor:
     return cut.transpose(2, 3).flatten(0, 2)
 
 
-def from_windows(windows: Tensor, size: tuple[int, int]) -> Tensor:
-    """Put windows together again, as cells ``[b, h, w, d]`` of some height and width."""
+def window_unpartition(windows: Tensor, size: tuple[int, int]) -> Tensor:
+    """Reassemble windows to cells ``[b, h, w, d]`` of the given height and width."""
     window = windows.shape[1]
     down, across = (-(-side // window) for side in size)
     cells: Tensor = windows.unflatten(0, (-1, down, across)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
     return cells[:, : size[0], : size[1]]
 
 
-class ImageNetwork(nn.Module):
-    """Patches, blocks and a neck (arXiv 2304.02643, appendix A; arXiv 2203.16527).
+class ImageEncoderViT(nn.Module):
+    """Patch embedding, transformer blocks and neck (arXiv 2304.02643, appendix A; arXiv 2203.16527).
 
     Args:
-        size: Its sizes.
-        recompute: Whether training keeps the blocks' inputs alone and computes the rest again going backward.
+        size: Sizes of the encoder.
+        recompute: Whether training keeps only the inputs of the blocks and recomputes the rest in the backward pass.
     """
 
     def __init__(self, size: SamSize, recompute: bool = False) -> None:
         super().__init__()
         self.recompute = recompute
-        self.patch_embed = _Patches(size)
+        self.patch_embed = _PatchEmbed(size)
         self.pos_embed = nn.Parameter(0.02 * torch.randn(1, size.grid, size.grid, size.embed_dim))
         self.blocks = nn.ModuleList([_Block(size, block in size.global_blocks) for block in range(size.depth)])
         self.neck = nn.Sequential(
@@ -107,7 +107,7 @@ class ImageNetwork(nn.Module):
         return features
 
 
-class _Patches(nn.Module):
+class _PatchEmbed(nn.Module):
     def __init__(self, size: SamSize) -> None:
         super().__init__()
         self.proj = nn.Conv2d(3, size.embed_dim, size.patch, stride=size.patch)
@@ -118,22 +118,21 @@ class _Patches(nn.Module):
 
 
 class _Block(nn.Module):
-    def __init__(self, size: SamSize, whole: bool) -> None:
+    def __init__(self, size: SamSize, is_global: bool) -> None:
         super().__init__()
-        self.window = None if whole else size.window
+        self.window = None if is_global else size.window
         self.norm1 = nn.LayerNorm(size.embed_dim, eps=1e-6)
-        self.attn = RelativeAttention(size.embed_dim, size.heads, size.grid if whole else size.window)
+        self.attn = RelativeAttention(size.embed_dim, size.heads, size.grid if is_global else size.window)
         self.norm2 = nn.LayerNorm(size.embed_dim, eps=1e-6)
         self.mlp = MLPBlock(size.embed_dim, size.mlp_dim, nn.functional.gelu)
 
     def forward(self, cells: Tensor) -> Tensor:
-        cells = cells + self._attend(self.norm1(cells))
-        changed: Tensor = cells + self.mlp(self.norm2(cells))
-        return changed
-
-    def _attend(self, cells: Tensor) -> Tensor:
+        attended = self.norm1(cells)
         if self.window is None:
-            whole: Tensor = self.attn(cells)
-            return whole
-        windows = self.attn(to_windows(cells, self.window))
-        return from_windows(windows, (cells.shape[1], cells.shape[2]))
+            attended = self.attn(attended)
+        else:
+            windows = self.attn(window_partition(attended, self.window))
+            attended = window_unpartition(windows, (cells.shape[1], cells.shape[2]))
+        cells = cells + attended
+        transformed: Tensor = cells + self.mlp(self.norm2(cells))
+        return transformed

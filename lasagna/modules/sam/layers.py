@@ -1,4 +1,4 @@
-"""Small layers that SAM's networks share, under the original's names."""
+"""Layers that SAM's networks share, with the original's names."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ class LayerNorm2d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Normalise each place of a map ``[b, c, h, w]``."""
+        """Normalise each cell of a map ``[b, c, h, w]``."""
         return self.last(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
     def last(self, places: Tensor) -> Tensor:
-        """Normalise places whose channels stand last, ``[..., c]``."""
+        """Normalise cells whose channels are the last axis, ``[..., c]``."""
         return nn.functional.layer_norm(places, self.weight.shape, self.weight, self.bias, 1e-6)
 
 
 class MLPBlock(nn.Module):
-    """Two linear layers with a bend between them.
+    """Two linear layers with an activation between them.
 
     Args:
-        width: Width of what comes in and goes out.
+        width: Width of input and output.
         hidden: Width between the layers.
-        bend: The activation.
+        activation: The activation.
     """
 
     def __init__(self, width: int, hidden: int, activation: Callable[[Tensor], Tensor]) -> None:
@@ -45,18 +45,18 @@ class MLPBlock(nn.Module):
         self.activation = activation
 
     def forward(self, values: Tensor) -> Tensor:
-        """Change values ``[..., d]``; same shape."""
-        changed: Tensor = self.lin2(self.activation(self.lin1(values)))
-        return changed
+        """Transform values ``[..., d]`` into values of the same shape."""
+        transformed: Tensor = self.lin2(self.activation(self.lin1(values)))
+        return transformed
 
 
 class MLP(nn.Module):
     """Linear layers with ReLU between them.
 
     Args:
-        width: Width of what comes in.
+        width: Width of the input.
         hidden: Width between the layers.
-        out: Width of what goes out.
+        out: Width of the output.
         depth: Number of layers.
     """
 
@@ -66,7 +66,7 @@ class MLP(nn.Module):
         self.layers = nn.ModuleList([nn.Linear(widths[step], widths[step + 1]) for step in range(depth)])
 
     def forward(self, values: Tensor) -> Tensor:
-        """Change values ``[..., d]`` into ``[..., out]``."""
+        """Transform values ``[..., d]`` into ``[..., out]``."""
         for step, layer in enumerate(self.layers):
             values = layer(values if step == 0 else values.relu())
         return values

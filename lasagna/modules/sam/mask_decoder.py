@@ -1,4 +1,4 @@
-"""SAM's mask decoder, of which one mask a prompt is computed.
+"""SAM's mask decoder, restricted to one mask per prompt.
 
 Notation: n: prompts; p: cells of the map; d: width; h, w: cells of the main map.
 """
@@ -17,12 +17,12 @@ from lasagna.modules.sam.sizes import SamHeadSize
 
 
 class Attention(nn.Module):
-    """Multi-head attention of tokens to each other, of tokens to cells, and of cells to tokens.
+    """Multi-head attention among tokens, from tokens to cells, and from cells to tokens.
 
-    Between tokens and cells no cell is projected: as a score is a product of three, token, weights and cell, the few
-    tokens are taken through the weights of both projections instead, into one vector a head that meets the cells as
-    they are; the same holds for what is read from the cells or written into them. That is the same up to rounding, and
-    all that grows with the map are two matrix products of ``h * t`` columns.
+    Between tokens and cells, the cells are never projected. A score is the product of token, weights and cell, so the
+    few tokens are multiplied by the weights of both projections, which gives one vector per head that is multiplied by
+    the unprojected cells. The same is done for the values that are read from cells or added to them. The result is the
+    same up to rounding, and the cost that grows with the map is two matrix products of ``h * t`` columns.
 
     Args:
         width: Width of tokens and cells.
@@ -39,33 +39,33 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(inner, width)
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Let tokens ``[n, t, d]`` see each other; same shape."""
+        """Let tokens ``[n, t, d]`` attend to each other; the output has the same shape."""
         projected = self.q_proj(queries), self.k_proj(keys), self.v_proj(values)
-        own, others, told = (self._split(part) for part in projected)
-        # written out, since torch's fused kernel goes backward slowly on CPUs for narrow heads
-        weights = (own * own.shape[3] ** -0.5 @ others.transpose(2, 3)).softmax(3)
-        seen = weights @ told
+        by_head = [self._split(part) for part in projected]
+        # written out, since the backward pass of torch's fused kernel is slow on CPUs for narrow heads
+        weights = (by_head[0] * by_head[0].shape[3] ** -0.5 @ by_head[1].transpose(2, 3)).softmax(3)
+        seen = weights @ by_head[2]
         joined: Tensor = self.out_proj(seen.transpose(1, 2).flatten(2))
         return joined
 
     def of_image(self, tokens: Tensor, cells: Tensor, positions: Tensor) -> Tensor:
-        """Let tokens ``[n, t, d]`` see cells ``[m, p, d]`` at positions ``[p, d]``; the shape of the tokens."""
+        """Let tokens ``[n, t, d]`` attend to cells ``[m, p, d]`` at positions ``[p, d]``; returns ``[n, t, d]``."""
         seen = read_cells(*self._probes(self.q_proj(tokens), self.k_proj), cells, positions)
         by_head = seen.unflatten(1, (self.heads, -1))  # [n, h, t, d]
-        # the weights of a head sum up to one, so that the bias may come after them
+        # the attention weights of a head sum to one, so that the bias can be added afterwards
         own = by_head @ self._by_head(self.v_proj.weight).transpose(1, 2) + self._by_head(self.v_proj.bias)[:, None]
         joined: Tensor = self.out_proj(own.transpose(1, 2).flatten(2))
         return joined
 
     def to_image(self, keys: Tensor, values: Tensor, cells: Tensor, positions: Tensor) -> Tensor:
-        """Add to cells ``[m, p, d]`` at positions ``[p, d]`` what they see of tokens ``[n, t, d]``, ``[n, p, d]``."""
+        """Let cells ``[m, p, d]`` at positions ``[p, d]`` attend to tokens ``[n, t, d]``: the sums, ``[n, p, d]``."""
         written = self._split(self.v_proj(values)) @ self._by_head(self.out_proj.weight.T)  # [n, h, t, d]
-        written = written + self.out_proj.bias / self.heads  # the weights of all heads sum up to their number
+        written = written + self.out_proj.bias / self.heads  # the attention weights of all heads sum to their number
         probes = self._probes(self.k_proj(keys), self.q_proj)
         return write_cells(*probes, written.flatten(1, 2), cells, positions, self.heads)
 
     def _probes(self, tokens: Tensor, cells: nn.Linear) -> tuple[Tensor, Tensor]:
-        """Turn projected tokens into what meets cells before their projection, ``[n, h*t, d]``, and a bias."""
+        """Turn projected tokens into factors of the unprojected cells, ``[n, h*t, d]``, and a bias."""
         by_head = self._split(tokens)
         scaled = by_head * by_head.shape[3] ** -0.5
         probes, bias = scaled @ self._by_head(cells.weight), scaled @ self._by_head(cells.bias)[..., None]
@@ -81,7 +81,7 @@ class Attention(nn.Module):
 
 
 class TwoWayTransformer(nn.Module):
-    """Two-way blocks and a last look of the tokens at the image (arXiv 2304.02643, appendix A).
+    """Two-way blocks and a final attention from tokens to image (arXiv 2304.02643, appendix A).
 
     Args:
         size: Sizes of the mask head.
@@ -89,21 +89,21 @@ class TwoWayTransformer(nn.Module):
 
     def __init__(self, size: SamHeadSize) -> None:
         super().__init__()
-        self.layers = nn.ModuleList([_TwoWayBlock(size, first=step == 0) for step in range(size.depth)])
+        self.layers = nn.ModuleList([_TwoWayAttentionBlock(size, first=step == 0) for step in range(size.depth)])
         self.final_attn_token_to_image = Attention(size.prompt_dim, size.heads, size.prompt_dim // 2)
         self.norm_final_attn = nn.LayerNorm(size.prompt_dim)
 
     def forward(self, tokens: Tensor, cells: Tensor, positions: Tensor, wanted: int) -> tuple[Tensor, Tensor]:
-        """Let tokens and cells look at each other.
+        """Let tokens and cells attend to each other.
 
         Args:
             tokens: Float ``[n, t, d]``.
             cells: The image, the same for all prompts, float ``[1, p, d]``.
             positions: Positions of the cells, float ``[p, d]``.
-            wanted: The one token of a prompt that is read afterwards.
+            wanted: Index of the only token of a prompt that is read afterwards.
 
         Returns:
-            That token ``[n, d]`` and cells as each prompt sees them ``[n, p, d]``.
+            That token ``[n, d]``, and the cells of each prompt ``[n, p, d]``.
         """
         first = tokens
         for layer in self.layers:
@@ -113,7 +113,7 @@ class TwoWayTransformer(nn.Module):
         return self.norm_final_attn(tokens + seen)[:, 0], cells
 
 
-class _TwoWayBlock(nn.Module):
+class _TwoWayAttentionBlock(nn.Module):
     def __init__(self, size: SamHeadSize, first: bool) -> None:
         super().__init__()
         width, heads = size.prompt_dim, size.heads
@@ -128,7 +128,7 @@ class _TwoWayBlock(nn.Module):
         self.cross_attn_image_to_token = Attention(width, heads, width // 2)
 
     def forward(self, tokens: Tensor, cells: Tensor, start: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        if self.first:  # the tokens are their own positions still
+        if self.first:  # the tokens still equal their positions
             tokens = self.norm1(self.self_attn(tokens, tokens, tokens))
         else:
             placed = tokens + start
@@ -139,14 +139,14 @@ class _TwoWayBlock(nn.Module):
 
 
 class MaskDecoder(nn.Module):
-    """Two-way transformer, upscaling, and a mask token that weighs the channels (arXiv 2304.02643, appendix A).
+    """Two-way transformer, upscaling, and a mask token that weights the channels (arXiv 2304.02643, appendix A).
 
-    It is what SAM's and SAM 2's have in common; that of SAM 2 takes up finer maps (arXiv 2408.00714, appendix D).
+    SAM and SAM 2 share it; that of SAM 2 adds finer maps (arXiv 2408.00714, appendix D).
 
     Args:
         size: Sizes of the mask decoder.
-        recompute: Whether training computes the two-way transformer a second time rather than keep what it computed;
-            the upscaling never keeps anything.
+        recompute: Whether the backward pass recomputes the two-way transformer, to save memory; it always recomputes
+            the upscaling.
     """
 
     def __init__(self, size: SamHeadSize, recompute: bool = False) -> None:
@@ -167,17 +167,17 @@ class MaskDecoder(nn.Module):
 
     @property
     def tokens_before(self) -> tuple[nn.Embedding, ...]:
-        """Tokens that stand before those of masks; they are there since all tokens look at each other."""
+        """Tokens that precede the mask tokens; they matter because all tokens attend to each other."""
         return (self.iou_token,)
 
     def forward(self, image: Tensor, positions: Tensor, prompts: Tensor, finer: Sequence[Tensor] = ()) -> Tensor:
-        """Draw one mask for each of one image's prompts.
+        """Draw one mask for each prompt of one image.
 
         Args:
             image: The image's main map, float ``[d, h, w]``.
             positions: Positions of its cells, float ``[p, d]``.
             prompts: Float ``[n, d]``.
-            finer: No maps, or two finer ones in the order of doubled cells, float ``[p, 4, d/4]`` and
+            finer: No maps, or two finer ones in the layout of doubled cells, float ``[p, 4, d/4]`` and
                 ``[p, 4, 4, d/8]``.
 
         Returns:
@@ -186,19 +186,16 @@ class MaskDecoder(nn.Module):
         before = torch.cat([token.weight for token in self.tokens_before])
         own = torch.cat([before, self.mask_tokens.weight]).to(prompts)
         tokens = torch.cat([own.expand(len(prompts), -1, -1), prompts[:, None]], 1)  # [n, t, d]
-        token, cells = self._transform(tokens, image.flatten(1).T[None], positions, len(before))
+        arguments = (tokens, image.flatten(1).T[None], positions, len(before))
+        if self.recompute and torch.is_grad_enabled():
+            token, cells = checkpoint(self.transformer, *arguments, use_reentrant=False)
+        else:
+            token, cells = self.transformer(*arguments)
         weights = self.output_hypernetworks_mlps[0](token)
         return draw(lambda some: self._refine(some, finer), cells, weights, *image.shape[1:])
 
-    def _transform(self, *arguments: Tensor | int) -> tuple[Tensor, Tensor]:
-        if self.recompute and torch.is_grad_enabled():
-            again: tuple[Tensor, Tensor] = checkpoint(self.transformer, *arguments, use_reentrant=False)
-            return again
-        transformed: tuple[Tensor, Tensor] = self.transformer(*arguments)
-        return transformed
-
     def _refine(self, cells: Tensor, finer: Sequence[Tensor]) -> Tensor:
-        """Double the map twice, ``[n, p, d]`` to ``[n, p, 4, 4, d/8]``, and take up a finer map, if any, each time."""
+        """Double the map twice, ``[n, p, d]`` to ``[n, p, 4, 4, d/8]``, and add a finer map, if any, each time."""
         first, norm, _, second, _ = self.output_upscaling
         assert isinstance(first, nn.ConvTranspose2d)
         assert isinstance(norm, LayerNorm2d)
@@ -209,15 +206,15 @@ class MaskDecoder(nn.Module):
         return nn.functional.gelu(twice + finer[1] if finer else twice)
 
 
-class MaskNetwork(MaskDecoder):
-    """SAM's own.
+class SamMaskDecoder(MaskDecoder):
+    """SAM's mask decoder.
 
-    The predictor of mask quality and the layers of the second and later masks are there for their names alone; they
-    are not computed and not trained.
+    The predictor of mask quality and the layers of the second and later masks exist only so that the state dict has the
+    original's names; they are neither computed nor trained.
 
     Args:
         size: Sizes of the mask decoder.
-        recompute: As for ``MaskDecoder``.
+        recompute: See ``MaskDecoder``.
     """
 
     def __init__(self, size: SamHeadSize, recompute: bool = False) -> None:

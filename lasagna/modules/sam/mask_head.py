@@ -11,22 +11,23 @@ from torch import Tensor
 
 from lasagna.errors import ConfigError
 from lasagna.modules.base import FeatureSpec, MaskHead
-from lasagna.modules.sam.mask_decoder import MaskDecoder, MaskNetwork
-from lasagna.modules.sam.prompt_encoder import DensePrompts, PromptNetwork
+from lasagna.modules.sam.mask_decoder import MaskDecoder, SamMaskDecoder
+from lasagna.modules.sam.prompt_encoder import DensePromptEncoder, PromptEncoder
 from lasagna.modules.sam.sizes import SamHeadSize, head_size
 from lasagna.modules.sam.weights import made_with, read_sam
 
 
 def draw_by_image(draw: Callable[[int, Tensor], Tensor], image_index: Tensor, images: int, chunk: int) -> Tensor:
-    """Draw masks of prompts that are about several images.
+    """Draw masks of prompts that belong to several images.
 
-    The prompts of one call are all about one image, so that nothing of the image is repeated for them.
+    Each call of ``draw`` gets prompts of one image, so that the image is not repeated for them.
 
     Args:
-        draw: From an image and the places of some of its prompts, long ``[m]``, their masks ``[m, h, w]``.
-        image_index: Which image each prompt is about, long ``[n]``.
+        draw: Takes the index of an image and the indices of some of its prompts, long ``[m]``, and returns their masks
+            ``[m, h, w]``.
+        image_index: Index of the image of each prompt, long ``[n]``.
         images: Number of images.
-        chunk: Most prompts drawn at once, which bounds the memory.
+        chunk: Most prompts that are drawn at once, which bounds the memory.
 
     Returns:
         The masks in the order of the prompts, float ``[n, h, w]``.
@@ -34,30 +35,43 @@ def draw_by_image(draw: Callable[[int, Tensor], Tensor], image_index: Tensor, im
     order = image_index.argsort(stable=True)
     own = order.split(image_index.bincount(minlength=images).tolist())
     masks = [draw(image, part) for image, places in enumerate(own) for part in places.split(chunk) if len(part)]
-    # without prompts, no masks that still depend on what draws them, so that every parameter gets a gradient of zeros
+    # without prompts, an empty tensor that depends on the parameters, so that each gets a gradient of zeros
     return torch.cat(masks or [draw(0, order)])[order.argsort()]
 
 
 class PromptedMaskHead(MaskHead):
-    """A mask decoder that is prompted by vectors; what stands in the place of other prompts is not trained.
+    """A mask decoder that is prompted by vectors, as SAM's and SAM 2's mask heads are.
+
+    The parts of the prompt encoder that stand for other prompts are not trained.
 
     Args:
-        chunk: Most prompts of one image decoded at once, which bounds the memory.
+        size: Custom sizes, or None for those of the weights.
+        chunk: Most prompts of one image that are decoded at once, which bounds the memory.
+        recompute: Whether the backward pass recomputes the two-way transformer, to save memory.
+
+    Raises:
+        ConfigError: If ``chunk`` is below 1.
     """
 
-    prompt_encoder: DensePrompts
+    prompt_encoder: DensePromptEncoder
     mask_decoder: MaskDecoder
 
-    def __init__(self, chunk: int) -> None:
+    def __init__(self, size: SamHeadSize | None, chunk: int, recompute: bool) -> None:
         super().__init__()
         if chunk < 1:
             raise ConfigError(f"chunk: expected at least 1 prompt at once, got {chunk}")
+        self.size = size
         self.chunk = chunk
+        self.recompute = recompute
 
-    @property
-    @abstractmethod
+    @cached_property
     def sizes(self) -> SamHeadSize:
-        """The sizes in numbers."""
+        """The sizes; those of the weights are read on first use."""
+        return self.size or self.stored_sizes() or SamHeadSize()
+
+    @abstractmethod
+    def stored_sizes(self) -> SamHeadSize | None:
+        """Return the sizes of the weights that were given, or None if none were."""
 
     @property
     def prompt_dim(self) -> int:
@@ -79,27 +93,27 @@ class PromptedMaskHead(MaskHead):
         return draw_by_image(draw, image_index, len(images), self.chunk)
 
     def finer_cells(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Return the finer maps that the decoder takes up, in the order of doubled cells; as a rule none."""
+        """Return the finer maps that the decoder adds, in the layout of doubled cells; by default none."""
         return ()
 
 
 HEADS = 4
-"""Heads that suit every width of prompts."""
+"""Number of attention heads that divides every width of prompts."""
 
 
 class SamMaskHead(PromptedMaskHead):
-    """Each prompt stands where SAM has a point or a box (arXiv 2304.02643; LISA, arXiv 2308.00692).
+    """SAM's mask decoder, in which each prompt takes the place of a point or a box.
 
-    Its state dict has the names of the original checkpoints (``prompt_encoder.*``, ``mask_decoder.*``). Masks are the
-    first of SAM's four, up to rounding; what they do not need is not computed. The prompt encoder is not trained.
+    See arXiv 2304.02643, and LISA (arXiv 2308.00692) for the prompts. The state dict has the names of the original
+    checkpoints (``prompt_encoder.*``, ``mask_decoder.*``). Masks are the first of SAM's four, up to rounding; the
+    others are not computed. The prompt encoder is not trained.
 
     Args:
-        weights_file: Checkpoint of SAM in its original names, or of a model that holds one, such as a LaSagnA release;
-            ``.safetensors`` or PyTorch. None for random weights.
-        size: Sizes of your own; None for those of ``weights_file``, or the published ones.
-        chunk: Most prompts of one image decoded at once, which bounds the memory.
-        recompute: Whether training lets prompts and image look at each other a second time, rather than keep what that
-            computed; less memory.
+        weights_file: Checkpoint of SAM in its original names, or of a model that contains one, such as a LaSagnA
+            release; ``.safetensors`` or PyTorch. None for random weights.
+        size: Custom sizes; None for those of ``weights_file``, or the published ones.
+        chunk: Most prompts of one image that are decoded at once, which bounds the memory.
+        recompute: Whether the backward pass recomputes the two-way transformer, to save memory.
     """
 
     def __init__(
@@ -109,27 +123,23 @@ class SamMaskHead(PromptedMaskHead):
         chunk: int = 16,
         recompute: bool = False,
     ) -> None:
-        super().__init__(chunk)
+        super().__init__(size, chunk, recompute)
         self.weights_file = weights_file
-        self.size = size
-        self.recompute = recompute
 
-    @cached_property
-    def sizes(self) -> SamHeadSize:
-        """The sizes in numbers; those of a file are read from it when asked for."""
-        if self.size is None and self.weights_file is not None:
-            tensors = read_sam(self.weights_file)
-            return head_size({name: tuple(tensor.shape) for name, tensor in tensors.items()})
-        return self.size or SamHeadSize()
+    def stored_sizes(self) -> SamHeadSize | None:
+        """Return the sizes of ``weights_file``, or None without one."""
+        if self.weights_file is None:
+            return None
+        return head_size({name: tuple(tensor.shape) for name, tensor in read_sam(self.weights_file).items()})
 
     def build(self, features: FeatureSpec) -> None:
         """Make the layers and load the weights.
 
         Args:
-            features: The vision encoder's maps; the main one must have as many channels as a prompt is wide.
+            features: The vision encoder's maps; the main one must have as many channels as a prompt.
 
         Raises:
-            ConfigError: If it has not.
+            ConfigError: If the main map has another number of channels.
             CheckpointError: If ``weights_file`` is missing, unreadable, incomplete or of other sizes.
         """
         if features.channels[0] != self.prompt_dim:
@@ -137,19 +147,12 @@ class SamMaskHead(PromptedMaskHead):
                 f"mask_head: SamMaskHead with prompts of width {self.prompt_dim} needs a main map of as many channels, "
                 f"but the vision encoder gives {features.channels[0]}; {self._way_out(features.channels[0])}"
             )
-        if self.weights_file is None:
-            self.prompt_encoder, self.mask_decoder = self._prompts(), self._decoder()
-        else:
-            state = read_sam(self.weights_file)
-            self.prompt_encoder = made_with(self._prompts, state, "prompt_encoder.", self.weights_file)
-            self.mask_decoder = made_with(self._decoder, state, "mask_decoder.", self.weights_file)
+        state = None if self.weights_file is None else read_sam(self.weights_file)
+        self.prompt_encoder = made_with(lambda: PromptEncoder(self.sizes), state, "prompt_encoder.", self.weights_file)
+        self.mask_decoder = made_with(
+            lambda: SamMaskDecoder(self.sizes, self.recompute), state, "mask_decoder.", self.weights_file
+        )
         self.prompt_encoder.requires_grad_(False)
-
-    def _prompts(self) -> PromptNetwork:
-        return PromptNetwork(self.sizes)
-
-    def _decoder(self) -> MaskNetwork:
-        return MaskNetwork(self.sizes, self.recompute)
 
     def _way_out(self, channels: int) -> str:
         if self.weights_file is not None or channels % 8:

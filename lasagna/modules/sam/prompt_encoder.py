@@ -1,4 +1,4 @@
-"""SAM's prompt encoder, of which text prompts need two things: positions, and the vector that says "no mask given".
+"""SAM's prompt encoder; text prompts use only its positions and its embedding of "no mask given".
 
 Notation: b: images; h, w: cells of the main map; d: width of a prompt.
 """
@@ -14,8 +14,8 @@ from lasagna.modules.sam.layers import LayerNorm2d
 from lasagna.modules.sam.sizes import SamHeadSize
 
 
-class DensePrompts(nn.Module):
-    """What SAM's and SAM 2's prompt encoders have for an image without points, boxes and masks.
+class DensePromptEncoder(nn.Module):
+    """The part of SAM's and SAM 2's prompt encoders that applies without points, boxes and masks.
 
     Args:
         width: Width of a prompt.
@@ -23,11 +23,11 @@ class DensePrompts(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.pe_layer = RandomWaves(width)
+        self.pe_layer = PositionEmbeddingRandom(width)
         self.no_mask_embed = nn.Embedding(1, width)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Add to maps ``[b, d, h, w]`` that no mask is given; same shape."""
+        """Add the embedding of "no mask given" to maps ``[b, d, h, w]``."""
         return features + self.no_mask_embed.weight.to(features)[0, :, None, None]
 
     def positions(self, height: int, width: int) -> Tensor:
@@ -36,8 +36,8 @@ class DensePrompts(nn.Module):
         return waves
 
 
-class PromptNetwork(DensePrompts):
-    """SAM's own, with parameters for points, boxes and masks that are kept for the sake of their names.
+class PromptEncoder(DensePromptEncoder):
+    """SAM's prompt encoder; parameters for points, boxes and masks exist only for the names in the state dict.
 
     Args:
         size: Sizes of the mask head.
@@ -59,10 +59,10 @@ class PromptNetwork(DensePrompts):
         )
 
 
-class RandomWaves(nn.Module):
-    """Positions as sines and cosines of random waves (arXiv 2006.10739), a buffer.
+class PositionEmbeddingRandom(nn.Module):
+    """Positions as sines and cosines of random frequencies (arXiv 2006.10739), which are a buffer.
 
-    Written without matrix products, which autocast would round to half precision, far too coarse for an angle.
+    Matrix products are avoided, because autocast would round the angles to half precision, which is far too coarse.
 
     Args:
         width: Width of a position.

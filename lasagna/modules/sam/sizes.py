@@ -11,7 +11,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 """Name of a tensor in SAM's own layout to its shape."""
 
 SOURCE = "weights_file: it"
-_REMEDY = "give all files of a whole model, or a SAM checkpoint in its original names"
+_REMEDY = "give all files of a complete model, or a SAM checkpoint in its original names"
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,12 @@ class SamSize:
         embed_dim: Width of its transformer.
         depth: Number of blocks.
         heads: Attention heads of a block.
-        global_blocks: Blocks, counted from 0, whose attention sees the whole image; the others see windows.
-        mlp_dim: Hidden width of a block's two-layer network.
+        global_blocks: Blocks, counted from 0, that attend to all of the image; the others attend within windows.
+        mlp_dim: Hidden width of a block's MLP.
         window: Side of a window in cells.
         image_size: Side of the square input in pixels.
         patch: Side of a cell in pixels.
-        out_channels: Channels of the map that comes out.
+        out_channels: Channels of the output map.
     """
 
     embed_dim: int = 768
@@ -41,7 +41,7 @@ class SamSize:
     out_channels: int = 256
 
     def __post_init__(self) -> None:
-        """Check that the sizes go together."""
+        """Check that the sizes are consistent."""
         if self.embed_dim % self.heads:
             raise ValueError(f"heads: {self.heads} does not divide embed_dim, {self.embed_dim}")
         if self.image_size % self.patch:
@@ -62,9 +62,9 @@ class SamHeadSize:
     Args:
         prompt_dim: Width of a prompt, and channels of the image encoder's map.
         depth: Number of two-way blocks.
-        heads: Attention heads of a block, which no shape of a tensor tells.
-        mlp_dim: Hidden width of a block's two-layer network.
-        masks: Mask tokens; the first one draws the mask.
+        heads: Attention heads of a block, which no tensor shape reveals.
+        mlp_dim: Hidden width of a block's MLP.
+        masks: Number of mask tokens; the first one draws the mask.
         mask_channels: Widest map of the (unused) encoder of mask prompts.
         iou_dim: Hidden width of the (unused) predictor of mask quality.
         iou_depth: Layers of that predictor.
@@ -80,7 +80,7 @@ class SamHeadSize:
     iou_depth: int = 3
 
     def __post_init__(self) -> None:
-        """Check that the sizes go together."""
+        """Check that the sizes are consistent."""
         if self.prompt_dim % (2 * self.heads) or self.prompt_dim % 8:
             raise ValueError(
                 f"prompt_dim: {self.prompt_dim} must be a multiple of 8 and of twice the heads, {2 * self.heads}"
@@ -96,14 +96,14 @@ PRESETS = {
 
 
 def encoder_size(shapes: Shapes, source: str = SOURCE) -> SamSize:
-    """Read an image encoder's sizes off its tensors: head width and kind of a block off its relative positions.
+    """Infer an image encoder's sizes from its tensors; relative positions give head width and window of a block.
 
     Args:
-        shapes: The tensors of a whole checkpoint, in SAM's own names.
-        source: Setting that named the checkpoint and what it is, for messages.
+        shapes: The tensors of a complete checkpoint, in SAM's names.
+        source: Start of error messages: the setting, and what it names.
 
     Raises:
-        CheckpointError: If tensors that tell a size are missing.
+        CheckpointError: If tensors that determine a size are missing.
     """
     root = "image_encoder."
     embed_dim, _, patch, _ = _shape(source, shapes, f"{root}patch_embed.proj.weight", 4)
@@ -112,7 +112,9 @@ def encoder_size(shapes: Shapes, source: str = SOURCE) -> SamSize:
     tables = [_shape(source, shapes, f"{root}blocks.{block}.attn.rel_pos_h", 2) for block in range(depth)]
     windows = {(rows + 1) // 2 for rows, _ in tables} - {grid}
     if len(windows) > 1:
-        raise CheckpointError(f"{source} has windows of several sizes, {sorted(windows)}, which SAM has not")
+        raise CheckpointError(
+            f"{source} has windows of several sizes, {sorted(windows)}, but all windows of a SAM have one size"
+        )
     return SamSize(
         embed_dim=embed_dim,
         depth=depth,
@@ -127,14 +129,14 @@ def encoder_size(shapes: Shapes, source: str = SOURCE) -> SamSize:
 
 
 def head_size(shapes: Shapes, source: str = SOURCE) -> SamHeadSize:
-    """Read the sizes of prompt encoder and mask decoder off their tensors.
+    """Infer the sizes of prompt encoder and mask decoder from their tensors.
 
     Args:
-        shapes: The tensors of a whole checkpoint, in SAM's own names.
-        source: Setting that named the checkpoint and what it is, for messages.
+        shapes: The tensors of a complete checkpoint, in SAM's names.
+        source: Start of error messages: the setting, and what it names.
 
     Raises:
-        CheckpointError: If tensors that tell a size are missing.
+        CheckpointError: If tensors that determine a size are missing.
     """
     root = "mask_decoder."
     masks, prompt_dim = _shape(source, shapes, f"{root}mask_tokens.weight", 2)

@@ -11,7 +11,7 @@ from torch import Tensor
 from lasagna.core.processors import ImageProcessor
 from lasagna.modules.base import FeatureSpec, VisionEncoder
 from lasagna.modules.image_processors import SamImageProcessor
-from lasagna.modules.sam.image_encoder import ImageNetwork
+from lasagna.modules.sam.image_encoder import ImageEncoderViT
 from lasagna.modules.sam.sizes import PRESETS, SamSize, encoder_size
 from lasagna.modules.sam.weights import made_with, read_sam
 
@@ -19,15 +19,15 @@ from lasagna.modules.sam.weights import made_with, read_sam
 class SamVisionEncoder(VisionEncoder):
     """One map at stride 16 (Segment Anything, arXiv 2304.02643).
 
-    Its state dict has the names of the original checkpoints (``image_encoder.*``). Maps are those of the original code
-    up to rounding.
+    The state dict has the names of the original checkpoints (``image_encoder.*``). Maps equal those of the original
+    code up to rounding.
 
     Args:
-        size: "vit_b", "vit_l", "vit_h", or sizes of your own; None for those of ``weights_file``, or "vit_b".
+        size: "vit_b", "vit_l", "vit_h", or custom sizes; None for those of ``weights_file``, or "vit_b".
         weights_file: Checkpoint of SAM in its original names (``sam_vit_b_01ec64.pth`` and the like), or of a model
             that holds one, such as a LaSagnA release; ``.safetensors`` or PyTorch. None for random weights.
         frozen: Whether the encoder keeps its weights in training.
-        recompute: Whether training computes each block a second time rather than keep what it computed; less memory.
+        recompute: Whether training recomputes the activations of each block in the backward pass, to save memory.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class SamVisionEncoder(VisionEncoder):
 
     @cached_property
     def sizes(self) -> SamSize:
-        """The sizes in numbers; those of a file are read from it when asked for."""
+        """The sizes; those of a file are read from it on first use."""
         if isinstance(self.size, SamSize):
             return self.size
         if self.size is None and self.weights_file is not None:
@@ -57,13 +57,13 @@ class SamVisionEncoder(VisionEncoder):
 
     @property
     def spec(self) -> FeatureSpec:
-        """One map at the stride of a patch."""
+        """One map, whose stride is the patch size."""
         sizes = self.sizes
         return FeatureSpec((sizes.out_channels,), (sizes.patch,), (sizes.image_size, sizes.image_size))
 
     @property
     def image_processor(self) -> ImageProcessor:
-        """Longest side to the input's size, SAM's mean and deviation, zeros at the right and bottom."""
+        """SAM's preparation: longest side to the input's size, normalised, zeros at right and bottom."""
         return SamImageProcessor(self.sizes.image_size)
 
     def build(self) -> None:
@@ -72,11 +72,10 @@ class SamVisionEncoder(VisionEncoder):
         Raises:
             CheckpointError: If ``weights_file`` is missing, unreadable, incomplete or of other sizes.
         """
-        if self.weights_file is None:
-            self.image_encoder = self._network()
-        else:
-            state = read_sam(self.weights_file)
-            self.image_encoder = made_with(self._network, state, "image_encoder.", self.weights_file)
+        state = None if self.weights_file is None else read_sam(self.weights_file)
+        self.image_encoder = made_with(
+            lambda: ImageEncoderViT(self.sizes, self.recompute), state, "image_encoder.", self.weights_file
+        )
         if self.frozen:
             self.freeze()
 
@@ -88,6 +87,3 @@ class SamVisionEncoder(VisionEncoder):
         """Encode images ``[b, 3, H, W]`` into one map ``[b, c, h, w]``."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             return [self.image_encoder(pixels)]
-
-    def _network(self) -> ImageNetwork:
-        return ImageNetwork(self.sizes, self.recompute)

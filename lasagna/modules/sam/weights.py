@@ -1,4 +1,4 @@
-"""SAM's weights out of a file: a checkpoint of SAM's, or of a model that holds one, as LaSagnA's releases do."""
+"""Reading SAM's weights from a checkpoint of SAM, or of a model that contains one, such as a LaSagnA release."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from lasagna.modules.checkpoints.files import fill, read_state
 Network = TypeVar("Network", bound=nn.Module)
 
 _MARKS = ("image_encoder.", "prompt_encoder.", "mask_decoder.")
-_REMEDY = "give a whole SAM checkpoint, and leave `size` out, so that sizes are the file's"
+_REMEDY = "give a complete SAM checkpoint, and leave `size` out, so that the sizes are the file's"
 
 
 def read_sam(path: str) -> dict[str, Tensor]:
     """Read SAM's tensors without unpickling anything but tensors.
 
-    Names may stand behind a prefix (``model.visual_model.`` in LaSagnA's releases). Of the usual PyTorch format and of
-    safetensors, what is not used is not read from the disk.
+    Names may have a prefix (``model.visual_model.`` in LaSagnA's releases). Tensors that are not used are not read from
+    disk, in safetensors and in the usual PyTorch format.
 
     Args:
         path: A ``.safetensors`` file or a PyTorch state dict, or the folder of a model, whose files may be parts.
@@ -31,23 +31,23 @@ def read_sam(path: str) -> dict[str, Tensor]:
         The tensors of SAM's three networks by their original names, on the CPU.
 
     Raises:
-        CheckpointError: If the file is missing, cannot be read, or holds nothing of SAM's.
+        CheckpointError: If the file is missing, cannot be read, or holds no tensors of SAM.
     """
     return split_sam(path)[0]
 
 
 def split_sam(path: str, argument: str = "weights_file") -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Read what ``read_sam`` does, and tell what else there is.
+    """Read the tensors that ``read_sam`` returns, and list all others.
 
     Args:
         path: A file or folder as for ``read_sam``.
-        argument: The setting that named it, for messages.
+        argument: Setting that names it, for messages.
 
     Returns:
-        SAM's tensors, and the names of all others in the file.
+        SAM's tensors, and the names of all other tensors in the file.
 
     Raises:
-        CheckpointError: As ``read_sam`` does.
+        CheckpointError: See ``read_sam``.
     """
     if not Path(path).exists():
         raise CheckpointError(f"{argument}: there is no file {path!r}; check the path or leave it out")
@@ -64,18 +64,20 @@ def split_sam(path: str, argument: str = "weights_file") -> tuple[dict[str, Tens
     return named, tuple(others)
 
 
-def made_with(make: Callable[[], Network], state: dict[str, Tensor], root: str, path: str) -> Network:
-    """Make a network that takes its weights from a file, without drawing random ones before.
+def made_with(make: Callable[[], Network], state: dict[str, Tensor] | None, root: str, path: str | None) -> Network:
+    """Make a network with the weights of a file, without drawing random ones first; random ones if there is no file.
 
     Args:
         make: Makes the network.
-        state: Tensors by their original names.
-        root: What the network's names begin with in the file, with a dot.
-        path: The file, for the message.
+        state: Tensors by their original names, or None for random weights.
+        root: Prefix of the network's names in the file, with a dot.
+        path: The file, for messages.
 
     Raises:
         CheckpointError: If tensors are missing or of another shape; names the first few.
     """
+    if state is None:
+        return make()
     with torch.device("meta"):
         network = make()
     fill(network, state, f"weights_file: {path}", root, _REMEDY)

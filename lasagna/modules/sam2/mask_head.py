@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 
 from torch import Tensor
 
@@ -11,29 +10,28 @@ from lasagna.errors import ConfigError
 from lasagna.modules.base import FeatureSpec
 from lasagna.modules.sam.cell_attention import once_doubled, twice_doubled
 from lasagna.modules.sam.mask_head import PromptedMaskHead
-from lasagna.modules.sam.prompt_encoder import DensePrompts
+from lasagna.modules.sam.prompt_encoder import DensePromptEncoder
 from lasagna.modules.sam.sizes import SamHeadSize
-from lasagna.modules.sam2.networks import Sam2MaskNetwork
+from lasagna.modules.sam2.networks import Sam2MaskDecoder
 from lasagna.modules.sam2.weights import read_decoder_size, read_sam2
 
 
 class Sam2MaskHead(PromptedMaskHead):
-    """Each prompt stands where SAM 2 has a point or a box (arXiv 2408.00714; LISA, arXiv 2308.00692).
+    """SAM 2's mask decoder, in which each prompt takes the place of a point or a box.
 
-    Masks are the first of SAM 2's four, which is the one that it is trained to give where one is asked for; what they
-    do not need is not computed. That SAM 2 takes another of the four in evaluation, where the first is not stable, is
-    left out. What stands for "no mask given" and the positions are not trained.
+    See arXiv 2408.00714, and LISA (arXiv 2308.00692) for the prompts. Masks are the first of SAM 2's four, which SAM 2
+    is trained to return when a single mask is requested; the others are not computed. In evaluation SAM 2 replaces an
+    unstable first mask by one of the others, which is left out here. Positions and the embedding of "no mask given" are
+    not trained.
 
     Args:
         checkpoint: Folder in transformers' layout, of an image or a video model; an original checkpoint
-            (``sam2.1_hiera_tiny.pt``), or a file of a model that holds one; or a name on the hub. None for random
-            weights.
-        size: Sizes of your own, of which SAM 2 reads the first five; None for those of ``checkpoint``, or the published
-            ones.
-        chunk: Most prompts of one image decoded at once, which bounds the memory.
-        recompute: Whether training lets prompts and image look at each other a second time, rather than keep what that
-            computed; less memory.
-        download: Whether what is not here may be fetched from the hub.
+            (``sam2.1_hiera_tiny.pt``), or a file of a model that contains one; or a name on the hub. None for
+            random weights.
+        size: Custom sizes, of which SAM 2 reads the first five; None for those of ``checkpoint``, or the published.
+        chunk: Most prompts of one image that are decoded at once, which bounds the memory.
+        recompute: Whether the backward pass recomputes the two-way transformer, to save memory.
+        download: Whether missing files may be downloaded from the hub.
     """
 
     def __init__(
@@ -44,48 +42,44 @@ class Sam2MaskHead(PromptedMaskHead):
         recompute: bool = False,
         download: bool = False,
     ) -> None:
-        super().__init__(chunk)
+        super().__init__(size, chunk, recompute)
         self.checkpoint = checkpoint
-        self.size = size
-        self.recompute = recompute
         self.download = download
 
-    @cached_property
-    def sizes(self) -> SamHeadSize:
-        """The sizes in numbers; those of ``checkpoint`` are read when asked for."""
-        if self.size is None and self.checkpoint is not None:
-            return read_decoder_size(self.checkpoint, self.download)
-        return self.size or SamHeadSize()
+    def stored_sizes(self) -> SamHeadSize | None:
+        """Return the sizes of ``checkpoint``, or None without one."""
+        return None if self.checkpoint is None else read_decoder_size(self.checkpoint, self.download)
 
     def build(self, features: FeatureSpec) -> None:
         """Make the layers and load the weights.
 
         Args:
-            features: The vision encoder's maps: a main one as wide as a prompt, one of twice its size with a quarter
-                of the channels, and one of four times its size with an eighth.
+            features: The vision encoder's maps: a main one with as many channels as a prompt, one of twice its size
+                with a quarter of the channels, and one of four times its size with an eighth.
 
         Raises:
-            ConfigError: If they are others, or ``checkpoint`` are not here or of another kind of model.
-            CheckpointError: If ``checkpoint`` are unreadable, incomplete or of other sizes.
+            ConfigError: If the maps do not fit, or if ``checkpoint`` is missing or of another kind of model.
+            CheckpointError: If ``checkpoint`` is unreadable, incomplete or of other sizes.
         """
         self._check(features)
+
+        def decoder() -> Sam2MaskDecoder:
+            return Sam2MaskDecoder(self.sizes, self.recompute)
+
+        def prompts() -> DensePromptEncoder:
+            return DensePromptEncoder(self.prompt_dim)
+
         if self.checkpoint is None:
-            self.mask_decoder, self.prompt_encoder = self._decoder(), self._prompts()
+            self.mask_decoder, self.prompt_encoder = decoder(), prompts()
         else:
-            source = read_sam2(self.checkpoint, self.download)
-            self.mask_decoder = source.made_with(self._decoder, "mask_decoder.")
-            self.prompt_encoder = source.made_with(self._prompts, "prompt_encoder.")
+            weights = read_sam2(self.checkpoint, self.download)
+            self.mask_decoder = weights.made_with(decoder, "mask_decoder.")
+            self.prompt_encoder = weights.made_with(prompts, "prompt_encoder.")
         self.prompt_encoder.requires_grad_(False)
 
     def finer_cells(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Return both finer maps in the order of doubled cells, ``[b, p, 4, d/4]`` and ``[b, p, 4, 4, d/8]``."""
+        """Return both finer maps in the layout of doubled cells, ``[b, p, 4, d/4]`` and ``[b, p, 4, 4, d/8]``."""
         return once_doubled(features[1]), twice_doubled(features[2])
-
-    def _decoder(self) -> Sam2MaskNetwork:
-        return Sam2MaskNetwork(self.sizes, self.recompute)
-
-    def _prompts(self) -> DensePrompts:
-        return DensePrompts(self.prompt_dim)
 
     def _check(self, features: FeatureSpec) -> None:
         width, stride = self.prompt_dim, features.strides[0]

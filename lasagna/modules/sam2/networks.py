@@ -1,6 +1,6 @@
-"""Names of SAM 2's tensors: in transformers' folders and original checkpoints, and in the parts.
+"""SAM 2's networks, and how their tensors are named in transformers' folders and original checkpoints.
 
-The parts call the image encoder's tensors as transformers does, and the mask decoder's as the parts of SAM do.
+The networks name the image encoder's tensors as transformers does, and the mask decoder's as SAM does.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Sam2VisionConfig, Sam2VisionModel
 
+from lasagna.modules.language_models.pretrained import recompute_activations
 from lasagna.modules.sam.mask_decoder import MaskDecoder
 from lasagna.modules.sam.sizes import SamHeadSize
 
@@ -61,23 +62,23 @@ _UNUSED = (
 
 
 def from_transformers(names: Iterable[str]) -> dict[str, str]:
-    """Return what the parts call the tensors of a folder in transformers' layout, by their names there."""
+    """Map the names of tensors in a folder of transformers' layout to those of the networks."""
     return {name: _renamed(name, _FROM_TRANSFORMERS) for name in names}
 
 
 def from_original(names: Iterable[str]) -> dict[str, str]:
-    """Return what the parts call the tensors of an original checkpoint, by their names there.
+    """Map the names of tensors in an original checkpoint to those of the networks.
 
-    Those of a model that holds a SAM 2 may have a prefix; what is not of SAM 2's image model is left out.
+    In a model that contains a SAM 2 they may have a prefix; tensors of other parts of the model are left out.
     """
     names = list(names)
-    whole = any(name.startswith(("image_encoder.", "sam_mask_decoder.")) for name in names)
+    complete = any(name.startswith(("image_encoder.", "sam_mask_decoder.")) for name in names)
     own = {name: match[1] for name in names if (match := _ORIGINAL.search(name))}
-    return {name: _renamed(own.get(name, name), _FROM_ORIGINAL) for name in (names if whole else own)}
+    return {name: _renamed(own.get(name, name), _FROM_ORIGINAL) for name in (names if complete else own)}
 
 
 def unused_because(name: str) -> str | None:
-    """Return why the parts do not need a tensor of SAM 2's, named as they would; None if it is none of those."""
+    """Return why the networks do not need a tensor of SAM 2 (by their naming), or None if they do."""
     return next((reason for pattern, reason in _UNUSED if re.match(pattern, name)), None)
 
 
@@ -87,15 +88,15 @@ def _renamed(name: str, rules: Rules) -> str:
     return name
 
 
-class ImageNetwork(nn.Module):
-    """The maps that SAM 2's image predictor keeps of an image (arXiv 2408.00714, appendix D).
+class Sam2ImageEncoder(nn.Module):
+    """SAM 2's image encoder, with the maps that its image predictor keeps (arXiv 2408.00714, appendix D).
 
-    To the main map the vector is added that says "no memory of other frames"; the finer maps are narrowed by the mask
-    decoder's own two layers, as nothing else reads them at their full width.
+    The embedding of "no memory of other frames" is added to the main map. The finer maps pass the two layers of the
+    mask decoder that reduce their channels, since nothing else reads them at full width.
 
     Args:
         config: Transformers' settings of the encoder.
-        recompute: Whether training computes each block a second time rather than keep what it computed.
+        recompute: Whether the backward pass recomputes the activations of each block, to save memory.
     """
 
     def __init__(self, config: Sam2VisionConfig, recompute: bool) -> None:
@@ -107,9 +108,9 @@ class ImageNetwork(nn.Module):
         self.conv_s1 = nn.Conv2d(width, width // 4, 1)
         self.conv_s0 = nn.Conv2d(width, width // 8, 1)
         if recompute:
-            # transformers' blocks can do it, but their model does not say so
+            # transformers' blocks support it, but the model does not say so
             self.vision_encoder.supports_gradient_checkpointing = True
-            self.vision_encoder.gradient_checkpointing_enable({"use_reentrant": False})
+            recompute_activations(self.vision_encoder)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """Encode images ``[b, 3, 16h, 16w]`` into ``[b, d, h, w]``, ``[b, d/4, 2h, 2w]`` and ``[b, d/8, 4h, 4w]``."""
@@ -118,19 +119,19 @@ class ImageNetwork(nn.Module):
 
 
 class _NoPositions(nn.Module):
-    # the pyramid would compute positions for each of its maps, at the finest as large as the map, for a video's memory
+    # only the memory of a video needs the positions, which are as large as the maps of the pyramid
     def forward(self, *unread: Any) -> Tensor:  # noqa: ANN401
         return torch.empty(0)
 
 
-class Sam2MaskNetwork(MaskDecoder):
-    """SAM's mask decoder with a token more, which says whether the object is there (arXiv 2408.00714, appendix D).
+class Sam2MaskDecoder(MaskDecoder):
+    """SAM's mask decoder with one more token, for the presence of the object (arXiv 2408.00714, appendix D).
 
-    What reads presence, quality and other masks off the tokens is left out.
+    The layers that predict presence, quality and further masks are left out.
 
     Args:
         size: Sizes of the mask decoder.
-        recompute: As for ``MaskDecoder``.
+        recompute: See ``MaskDecoder``.
     """
 
     def __init__(self, size: SamHeadSize, recompute: bool = False) -> None:
@@ -139,5 +140,5 @@ class Sam2MaskNetwork(MaskDecoder):
 
     @property
     def tokens_before(self) -> tuple[nn.Embedding, ...]:
-        """Tokens of presence and of mask quality."""
+        """Tokens of presence and mask quality."""
         return (self.obj_score_token, *super().tokens_before)

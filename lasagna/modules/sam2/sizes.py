@@ -13,7 +13,7 @@ from lasagna.modules.sam.sizes import SamHeadSize
 
 Name = Literal["hiera_tiny", "hiera_small", "hiera_base_plus", "hiera_large"]
 Shapes = Mapping[str, tuple[int, ...]]
-"""Name of a tensor, as the parts call it, to its shape."""
+"""Name of a tensor in the networks to its shape."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Sam2Size:
         heads: Attention heads of the first stage; each stage has twice as many as the one before it.
         blocks: Number of blocks of each stage.
         windows: Side of a window in cells, in each stage.
-        global_blocks: Blocks, counted from 0, whose attention sees the whole image; the others see windows.
-        position_side: Side of the learned map of positions, which is stretched over the image.
+        global_blocks: Blocks, counted from 0, that attend to all of the image; the others attend within windows.
+        position_side: Side of the learned map of positions, which is interpolated to the image.
         out_channels: Channels of the pyramid, and of the main map.
     """
 
@@ -39,12 +39,12 @@ class Sam2Size:
     out_channels: int = 256
 
     def __post_init__(self) -> None:
-        """Check that the sizes go together."""
+        """Check that the sizes are consistent."""
         if self.embed_dim % self.heads:
             raise ValueError(f"heads: {self.heads} does not divide embed_dim, {self.embed_dim}")
         if any(side < 2 or side % 2 for side in self.windows[:3]):
             raise ValueError(
-                f"windows: the first three of {self.windows} must be even, since the next stage halves them"
+                f"windows: the first three of {self.windows} must be even, because the next stage halves them"
             )
         starts = {sum(self.blocks[:stage]) for stage in (1, 2, 3)}
         if not starts.isdisjoint(self.global_blocks) or not set(self.global_blocks) <= set(range(sum(self.blocks))):
@@ -85,10 +85,12 @@ PRESETS: dict[str, Sam2Size] = {
 
 
 def published_size(shapes: Shapes) -> Sam2Size:
-    """Tell which published encoder has tensors of these shapes; heads, windows and global blocks have none.
+    """Return the published encoder that has tensors of these shapes.
+
+    Heads, windows and global blocks cannot be inferred from shapes.
 
     Raises:
-        CheckpointError: If none has.
+        CheckpointError: If there is none.
     """
     root = "vision_encoder.backbone."
     width = shapes.get(f"{root}patch_embed.projection.weight", (0,))[0]
@@ -97,16 +99,16 @@ def published_size(shapes: Shapes) -> Sam2Size:
         if (size.embed_dim, sum(size.blocks)) == (width, depth):
             return size
     raise CheckpointError(
-        f"checkpoint: an image encoder of width {width} with {depth} blocks is none of {', '.join(PRESETS)}; give its "
-        "sizes by `size`"
+        f"checkpoint: an image encoder of width {width} with {depth} blocks is not one of {', '.join(PRESETS)}; "
+        "give its sizes by `size`"
     )
 
 
 def decoder_size(shapes: Shapes) -> SamHeadSize:
-    """Read a mask decoder's sizes off its tensors; its heads, which no shape tells, are the published ones.
+    """Infer a mask decoder's sizes from its tensors, with the published number of heads, which no shape reveals.
 
     Raises:
-        CheckpointError: If tensors that tell a size are missing.
+        CheckpointError: If tensors that determine a size are missing.
     """
     root = "mask_decoder."
     names = (f"{root}mask_tokens.weight", f"{root}transformer.layers.0.mlp.lin1.weight")

@@ -14,7 +14,7 @@ from lasagna.core.processors import ImageProcessor
 from lasagna.errors import ConfigError
 from lasagna.modules.base import FeatureSpec, VisionEncoder
 from lasagna.modules.image_processors import SquashImageProcessor
-from lasagna.modules.sam2.networks import ImageNetwork
+from lasagna.modules.sam2.networks import Sam2ImageEncoder
 from lasagna.modules.sam2.sizes import PRESETS, Name, Sam2Size
 from lasagna.modules.sam2.weights import read_sam2, read_vision_config
 
@@ -24,18 +24,18 @@ STRIDES = (16, 8, 4)
 class Sam2VisionEncoder(VisionEncoder):
     """Three maps at strides 16, 8 and 4 (SAM 2, arXiv 2408.00714), through transformers' ``Sam2VisionModel``.
 
-    The maps are those that SAM 2 itself keeps of an image for its mask decoder: see ``ImageNetwork``. The code and
+    The maps are those that SAM 2 keeps for its mask decoder; see ``Sam2ImageEncoder``. The code and
     weights of SAM 2 are under the Apache License 2.0.
 
     Args:
-        size: A published size or sizes of your own; None for those of ``checkpoint``, or "hiera_tiny".
+        size: A published size or custom sizes; None for those of ``checkpoint``, or "hiera_tiny".
         checkpoint: Folder in transformers' layout, of an image or a video model; an original checkpoint
-            (``sam2.1_hiera_tiny.pt``), or a file of a model that holds one; or a name on the hub. None for random
-            weights.
-        image_size: Height and width of the input in pixels; None for those of ``checkpoint``, or 1024 each.
+            (``sam2.1_hiera_tiny.pt``), or a file of a model that contains one; or a name on the hub. None for
+            random weights.
+        image_size: Height and width of the input in pixels; None for those of ``checkpoint``, or 1024 by 1024.
         frozen: Whether the encoder keeps its weights in training.
-        recompute: Whether training computes each block a second time rather than keep what it computed; less memory.
-        download: Whether what is not here may be fetched from the hub.
+        recompute: Whether training recomputes the activations of each block in the backward pass, to save memory.
+        download: Whether missing files may be downloaded from the hub.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Sam2VisionEncoder(VisionEncoder):
 
     @cached_property
     def config(self) -> Sam2VisionConfig:
-        """Transformers' settings of the encoder; those of ``checkpoint`` are read when asked for."""
+        """Transformers' settings of the encoder; those of ``checkpoint`` are read on first use."""
         if isinstance(self.size, Sam2Size):
             return self.size.config()
         if self.size is None and self.checkpoint is not None:
@@ -71,7 +71,7 @@ class Sam2VisionEncoder(VisionEncoder):
         """Height and width of the input in pixels.
 
         Raises:
-            ConfigError: If the strides, or the windows of the first stage, do not go into them.
+            ConfigError: If they are not multiples of the strides and of the windows of the first stage.
         """
         hiera = self.config.backbone_config
         own = (hiera.image_size,) * 2 if isinstance(hiera.image_size, int) else tuple(hiera.image_size)
@@ -84,26 +84,30 @@ class Sam2VisionEncoder(VisionEncoder):
 
     @property
     def spec(self) -> FeatureSpec:
-        """The main map, and the two finer ones as narrow as the mask decoder reads them."""
+        """The main map, and two finer ones with the channels that the mask decoder reads."""
         width = self.config.fpn_hidden_size
         return FeatureSpec((width, width // 4, width // 8), STRIDES, self.sides)
 
     @property
     def image_processor(self) -> ImageProcessor:
-        """Resize whatever the aspect ratio, and ImageNet's mean and deviation."""
+        """Resize without keeping the aspect ratio, and normalise by ImageNet's mean and deviation."""
         return SquashImageProcessor(self.sides, IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
 
     def build(self) -> None:
         """Make the layers and load the weights.
 
         Raises:
-            ConfigError: If ``checkpoint`` are not here or of another kind of model.
-            CheckpointError: If ``checkpoint`` are unreadable, incomplete or of other sizes.
+            ConfigError: If ``checkpoint`` is missing or of another kind of model.
+            CheckpointError: If ``checkpoint`` is unreadable, incomplete or of other sizes.
         """
+
+        def network() -> Sam2ImageEncoder:
+            return Sam2ImageEncoder(self.config, self.recompute)
+
         if self.checkpoint is None:
-            self.image_encoder = self._network()
+            self.image_encoder = network()
         else:
-            self.image_encoder = read_sam2(self.checkpoint, self.download).made_with(self._network)
+            self.image_encoder = read_sam2(self.checkpoint, self.download).made_with(network)
         if self.frozen:
             self.freeze()
 
@@ -116,6 +120,3 @@ class Sam2VisionEncoder(VisionEncoder):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             maps: list[Tensor] = self.image_encoder(pixels)
         return maps
-
-    def _network(self) -> ImageNetwork:
-        return ImageNetwork(self.config, self.recompute)

@@ -1,4 +1,4 @@
-"""SAM 2's weights: from a folder in transformers' layout, or from an original checkpoint."""
+"""Reading SAM 2's weights from a folder in transformers' layout or an original checkpoint."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 _KINDS = ("sam2", "sam2_video")
 _PARTS = ("vision_encoder.", "conv_s", "no_memory_embedding", "mask_decoder.", "prompt_encoder.")
-_REMEDY = "give a whole checkpoint of SAM 2, and leave `size` out, so that sizes are the checkpoint's"
+_REMEDY = "give a complete checkpoint of SAM 2, and leave `size` out, so that the sizes are the checkpoint's"
 _SHOWN = 4
 
 
@@ -32,8 +32,8 @@ class Sam2Weights:
 
     Args:
         source: Where they come from.
-        tensors: Those that the parts use, by the parts' names, on the CPU.
-        unused: Name in the source to the reason why the parts do not need it.
+        tensors: Those that the networks use, by the networks' names, on the CPU.
+        unused: Name in the source to the reason why the networks do not need it.
     """
 
     source: str
@@ -46,11 +46,11 @@ class Sam2Weights:
         return {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
 
     def made_with(self, make: Callable[[], Network], root: str = "") -> Network:
-        """Make a network that takes its weights from here, without drawing random ones before.
+        """Make a network with these weights, without drawing random ones first.
 
         Args:
             make: Makes the network.
-            root: What stands before the network's own names, with a dot.
+            root: Prefix of the network's names, with a dot.
 
         Raises:
             CheckpointError: If tensors are missing, surplus or of another shape; names the first few.
@@ -61,7 +61,9 @@ class Sam2Weights:
         owned = {f"{root}{name}." for name, _ in network.named_children()}
         surplus = [name for name in self.tensors if name not in wanted and name.startswith(tuple(owned))]
         if surplus:
-            raise CheckpointError(f"checkpoint: {self.source} has no place here for {_few(surplus)}; {_REMEDY}")
+            raise CheckpointError(
+                f"checkpoint: {self.source} holds tensors that the network lacks: {_few(surplus)}; {_REMEDY}"
+            )
         fill(network, self.tensors, f"checkpoint: {self.source}", root, _REMEDY)
         return network
 
@@ -69,12 +71,12 @@ class Sam2Weights:
 def read_sam2(checkpoint: str, download: bool = False) -> Sam2Weights:
     """Read SAM 2's tensors without unpickling anything but tensors.
 
-    Of the usual PyTorch format and of safetensors, what is not used is not read from the disk.
+    Tensors that are not used are not read from disk, in safetensors and in the usual PyTorch format.
 
     Args:
         checkpoint: Folder in transformers' layout, of an image or a video model; a name on the hub; or an original
-            checkpoint (``sam2.1_hiera_tiny.pt``), or a file of a model that holds one.
-        download: Whether what is not here may be fetched from the hub.
+            checkpoint (``sam2.1_hiera_tiny.pt``), or a file of a model that contains one.
+        download: Whether missing files may be downloaded from the hub.
 
     Raises:
         ConfigError: If there is no such folder or file, or it is of another kind of model.
@@ -90,7 +92,7 @@ def read_sam2(checkpoint: str, download: bool = False) -> Sam2Weights:
 def read_vision_config(checkpoint: str, download: bool = False) -> Sam2VisionConfig:
     """Return transformers' settings of an image encoder; arguments and errors as for ``read_sam2``.
 
-    Those of an original checkpoint are the published ones of its width and depth, since no shape tells all of them.
+    For an original checkpoint these are the published ones of its width and depth, since shapes do not reveal all.
     """
     if Path(checkpoint).is_file():
         return published_size(_original(checkpoint).shapes).config()
@@ -101,7 +103,7 @@ def read_decoder_size(checkpoint: str, download: bool = False) -> SamHeadSize:
     """Return the sizes of a mask decoder; arguments and errors as for ``read_sam2``."""
     if Path(checkpoint).is_file():
         return decoder_size(_original(checkpoint).shapes)
-    # an image model's settings, since those of a video model lose their defaults in some releases of transformers
+    # as an image model's settings, since those of a video model lose their defaults in some releases of transformers
     found = Sam2MaskDecoderConfig.from_dict(_config(checkpoint, download).mask_decoder_config.to_dict())
     masks = found.num_multimask_outputs + 1
     return SamHeadSize(found.hidden_size, found.num_hidden_layers, found.num_attention_heads, found.mlp_dim, masks)
@@ -123,7 +125,7 @@ def _original(checkpoint: str) -> Sam2Weights:
     if not any(name.startswith(_PARTS) for name in names.values()):
         raise CheckpointError(
             f"checkpoint: {checkpoint} has no image_encoder.trunk.* and no sam_mask_decoder.*; give an original "
-            "checkpoint of SAM 2, or the whole folder of one in transformers' layout"
+            "checkpoint of SAM 2, or the complete folder of one in transformers' layout"
         )
     return _sorted(checkpoint, state, names)
 
@@ -133,7 +135,8 @@ def _sorted(checkpoint: str, state: dict[str, Tensor], names: dict[str, str]) ->
     unknown = [name for name, own in names.items() if reasons[name] is None and not own.startswith(_PARTS)]
     if unknown:
         raise CheckpointError(
-            f"checkpoint: {checkpoint} holds tensors that SAM 2 does not have: {_few(unknown)}; give a SAM 2 alone"
+            f"checkpoint: {checkpoint} holds tensors that SAM 2 does not have: {_few(unknown)}; give a "
+            "checkpoint of only a SAM 2"
         )
     used = {own: state[name] for name, own in names.items() if reasons[name] is None}
     return Sam2Weights(checkpoint, used, {name: reason for name, reason in reasons.items() if reason is not None})

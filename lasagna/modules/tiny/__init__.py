@@ -1,1 +1,1 @@
-"""Parts small enough to train in minutes on two cores, with weights that come inside the package."""
+"""Parts small enough to train in minutes on two cores, with weights in the package."""

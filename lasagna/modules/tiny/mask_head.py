@@ -1,4 +1,4 @@
-"""A small mask decoder in the manner of SAM's: prompt and image look at each other, then the map is refined.
+"""A small mask decoder similar to SAM's: prompt and image attend to each other, then the map is refined.
 
 Notation: b: images; n: prompts; d: width; h, w: cells of the main map.
 """
@@ -19,15 +19,15 @@ WIDTH, FINE, FINEST = 64, 32, 16
 
 
 class TinyMaskHead(MaskHead):
-    """Two two-way blocks on the main map, then two doublings that take up the encoder's finer maps.
+    """Two two-way blocks on the main map, then two doublings that add the encoder's finer maps.
 
-    The decoder follows SAM (arXiv 2304.02643, appendix A): the prompt and one mask token attend to themselves, to the
-    image and the image to them; the mask token then weighs the channels of the refined map. Pretrained on the scenes
-    to draw what a point or a word prompt means (see the README, "What the parts know").
+    The decoder follows SAM (arXiv 2304.02643, appendix A): prompt and mask token attend to each other and to the image,
+    the image attends to them, and the mask token weights the channels of the refined map. Pretrained on the scenes to
+    draw the object that a point or a word denotes (see the README, "What the parts know").
 
     Args:
-        weights: "pretrained" for those in the package, made for the tiny vision encoder; "random" for other encoders.
-        chunk: Most prompts decoded at once, which bounds the memory.
+        weights: "pretrained" for those in the package, which fit the tiny vision encoder; "random" for other encoders.
+        chunk: Most prompts that are decoded at once, which bounds the memory.
     """
 
     def __init__(self, weights: Literal["pretrained", "random"] = "pretrained", chunk: int = 256) -> None:
@@ -95,7 +95,7 @@ class _TwoWayBlock(nn.Module):
         self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in range(4)])
 
     def forward(self, tokens: Tensor, cells: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
-        # the weights are asked for and thrown away: torch's fused kernel goes backward slowly on CPUs for narrow heads
+        # need_weights stays true, since the backward pass of torch's fused kernel is slow on CPUs for narrow heads
         placed = cells + position
         tokens = self.norms[0](tokens + self.among_tokens(tokens, tokens, tokens)[0])
         tokens = self.norms[1](tokens + self.to_image(tokens, placed, cells)[0])

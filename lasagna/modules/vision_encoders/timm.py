@@ -26,26 +26,26 @@ from lasagna.modules.image_processors import PadImageProcessor, SquashImageProce
 
 
 def recompute_blocks(network: nn.Module, name: str) -> None:
-    """Let a network of repeated blocks, or stages, keep their inputs alone in training; less memory, more time.
+    """Let a network recompute the activations of its repeated blocks, or stages, in the backward pass.
 
     Args:
         network: The network, changed in place; names in its state dict stay.
-        name: What to call it in messages.
+        name: Its name in messages.
 
     Raises:
-        ConfigError: If no layers of it are repeated, or it has batch norms, whose running statistics would move twice.
+        ConfigError: If it has no repeated layers, or has batch norms, whose running statistics would be updated twice.
     """
     if any(isinstance(module, _BatchNorm) for module in network.modules()):
-        raise ConfigError(f"recompute: {name!r} has batch norms, whose statistics would move twice; take false")
+        raise ConfigError(f"recompute: {name!r} has batch norms, whose statistics would be updated twice; take false")
     blocks = list(_repeated(network))
     if not blocks:
-        raise ConfigError(f"recompute: {name!r} has no repeated blocks that could be computed again; take false")
+        raise ConfigError(f"recompute: {name!r} has no repeated blocks to recompute; take false")
     for block in blocks:
         block.forward = partial(checkpoint, block.forward, use_reentrant=False)
 
 
 def _repeated(module: nn.Module) -> Iterator[nn.Module]:
-    """Yield the outermost modules that stand in a row with others of their kind."""
+    """Yield the outermost modules that are in a list with others of their type."""
     for child in module.children():
         kinds = [type(block) for block in child.children()]
         if isinstance(child, nn.Sequential | nn.ModuleList) and len(kinds) > len(set(kinds)):
@@ -62,17 +62,17 @@ class TimmEncoder(VisionEncoder):
 
     Args:
         model: Name of the model, one of ``timm.list_models()``.
-        pretrained: Whether timm fetches its pretrained weights (from the network, once).
-        weights_file: File with the weights of the whole model in timm's own names, ``.safetensors`` or a plain PyTorch
-            state dict; goes before ``pretrained``.
+        pretrained: Whether timm downloads its pretrained weights (once).
+        weights_file: File with the weights of the complete model in timm's names, ``.safetensors`` or a plain PyTorch
+            state dict; takes precedence over ``pretrained``.
         image_size: Height and width of the input in pixels, multiples of the coarsest stride in use.
         out_indices: Which of the model's maps to use, as timm counts them; None for the one at stride 16 (or the next
             finer one, or the only one) and all finer ones from stride 4.
         frozen: Whether the encoder keeps its weights, and its norm statistics, in training; None where they are
             pretrained.
         resize: "squash" to the input size, or keep the aspect ratio and "pad" at the right and the bottom.
-        recompute: Whether training computes each block, or stage, a second time rather than keep what it computed;
-            less memory. Not for models with batch norms.
+        recompute: Whether training recomputes the activations of each block, or stage, in the backward pass, to save
+            memory. Not for models with batch norms.
     """
 
     def __init__(
@@ -108,14 +108,14 @@ class TimmEncoder(VisionEncoder):
 
     @property
     def spec(self) -> FeatureSpec:
-        """The chosen maps, the coarsest first."""
+        """The chosen maps, coarsest first."""
         if self._spec is None:
-            raise RuntimeError(f"spec: the maps of {self.model!r} are known once it is built; call build() first")
+            raise RuntimeError(f"spec: the maps of {self.model!r} are known after build(); call build() first")
         return self._spec
 
     @property
     def image_processor(self) -> ImageProcessor:
-        """Squash or pad, with the mean and standard deviation that the model was trained with."""
+        """Squash or pad, with the mean and standard deviation of the model's training."""
         config = timm.get_pretrained_cfg(self.model)
         kind = SquashImageProcessor if self.resize == "squash" else PadImageProcessor
         return kind(self.image_size, _channels(config.mean), _channels(config.std))
@@ -125,7 +125,7 @@ class TimmEncoder(VisionEncoder):
 
         Raises:
             ValueError: If ``out_indices`` or ``image_size`` do not suit the model.
-            ConfigError: If pretrained weights cannot be had, or it is to be recomputed and cannot be.
+            ConfigError: If pretrained weights are not available, or the model cannot recompute activations.
             CheckpointError: If ``weights_file`` is missing, unreadable or of another model.
         """
         with torch.device("meta"):
@@ -146,7 +146,7 @@ class TimmEncoder(VisionEncoder):
             recompute_blocks(self.network, self.model)
 
     def train(self, mode: bool = True) -> TimmEncoder:
-        """Set the mode; a frozen encoder stays in evaluation mode, so that its norm statistics do not move."""
+        """Set the mode; a frozen encoder stays in evaluation mode, so that its norm statistics do not change."""
         return super().train(mode and not self.frozen)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
@@ -172,7 +172,7 @@ class TimmEncoder(VisionEncoder):
         except (AssertionError, IndexError) as error:
             raise ValueError(
                 f"out_indices {self.out_indices} or image_size {self.image_size} do not suit {self.model!r} ({error}); "
-                "leave out_indices out, and take a multiple of 32 for each side"
+                "leave out_indices unset, and take a multiple of 32 for each side"
             ) from error
 
     def _with_weights(self, indices: Sequence[int]) -> Any:  # noqa: ANN401
@@ -184,16 +184,16 @@ class TimmEncoder(VisionEncoder):
                 raise
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
             raise ConfigError(
-                f"pretrained: the weights of {self.model!r} come neither from the hub's local cache nor from the "
-                f"network ({reason}); run once with the network, give a file of them as weights_file, or start from "
-                "nothing with pretrained: false"
+                f"pretrained: the weights of {self.model!r} are neither in the hub's local cache nor could they be "
+                f"downloaded ({reason}); run once with network access, give a file of them as weights_file, or start "
+                "from random weights with pretrained: false"
             ) from error
 
     def _check(self, indices: Sequence[int], strides: Sequence[int]) -> None:
         if len(set(strides)) != len(strides):
             raise ValueError(
-                f"out_indices: the maps {tuple(indices)} of {self.model!r} have the strides {tuple(strides)}; each may "
-                "occur once, so name one map a stride"
+                f"out_indices: the maps {tuple(indices)} of {self.model!r} have the strides {tuple(strides)}; choose "
+                "one map per stride"
             )
         coarsest = max(strides)
         if any(side % coarsest for side in self.image_size):
@@ -208,11 +208,11 @@ class TimmEncoder(VisionEncoder):
             return {"pretrained": self.pretrained}
         state = read_weights(self.weights_file)
         with torch.device("meta"):
-            whole: nn.Module = timm.create_model(self.model, num_classes=0)
-        missing = sorted(set(whole.state_dict()) - set(state))
+            model: nn.Module = timm.create_model(self.model, num_classes=0)
+        missing = sorted(set(model.state_dict()) - set(state))
         if missing:
             raise CheckpointError(
-                f"weights_file: {self.weights_file} lacks {len(missing)} of the {len(whole.state_dict())} tensors of "
+                f"weights_file: {self.weights_file} lacks {len(missing)} of the {len(model.state_dict())} tensors of "
                 f"{self.model!r}, e.g. {missing[:3]}; give a file of that model in timm's own names"
             )
         return {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": state}}
@@ -236,11 +236,11 @@ def read_weights(path: str) -> dict[str, Tensor]:
         state = load_file(path) if path.endswith(".safetensors") else torch.load(path, "cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(
-            f"weights: {path} is neither safetensors nor a plain state dict: {why_unreadable(error)}; save the model's "
-            "state_dict() alone"
+            f"weights: {path} is neither safetensors nor a plain state dict: {why_unreadable(error)}; save only the "
+            "model's state_dict()"
         ) from error
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise CheckpointError(f"weights: {path} holds more than tensors; save the model's state_dict() alone")
+        raise CheckpointError(f"weights: {path} holds more than tensors; save only the model's state_dict()")
     return state
 
 

@@ -6,6 +6,7 @@ import json
 import pickle
 import shutil
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -173,6 +174,16 @@ def test_the_cache_gives_the_hidden_states_of_one_forward(model):
             places = torch.arange(ids.shape[1])[None]
             whole = model(model.embed(ids, vectors[row : row + 1]), torch.ones_like(ids), places)
             torch.testing.assert_close(again[row, : len(tail)], whole[0, len(prompt) :], atol=1e-5, rtol=1e-4)
+
+
+def test_a_forward_with_cache_warns_of_nothing(model):
+    text = model.text_processor
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        prompts = CachedPrompts(
+            model, [text.prompt_ids("<image> Can you segment the sky?")], torch.zeros(1, PATCHES, HIDDEN)
+        )
+        prompts.extend([text.answer_ids("the wall<ins>")], keep=False)
 
 
 def test_ordered_decoding_is_greedy_under_the_grammar(model):
@@ -379,10 +390,10 @@ def no_heads(folder):
 
 SPOILT = {
     "config": (lambda folder: (folder / "config.json").unlink(), "folder: .* has no config.json"),
-    "setting": (no_heads, "config.json has no num_attention_heads, and the tensors do not tell"),
+    "setting": (no_heads, "config.json has no num_attention_heads, which the tensors do not reveal"),
     "later": (lambda folder: change(folder / "config.json", mm_projector_type="mlp2x_gelu"), "'mlp2x_gelu'.*'linear'"),
     "pieces": (lambda folder: (folder / "tokenizer.model").unlink(), "has no tokenizer.model"),
-    "no pieces": (lambda folder: (folder / "tokenizer.model").write_bytes(b"?"), "is no sentencepiece model"),
+    "no pieces": (lambda folder: (folder / "tokenizer.model").write_bytes(b"?"), "is not a sentencepiece model"),
     "added": (lambda folder: change(folder / "added_tokens.json", more=5), r"ids in .* \d+, 5\]; .* one piece each"),
     "other core": (lambda folder: change(folder / "added_tokens.json", **{"<s>": 2}), r", 2\]; .* one piece each"),
     "tower": (lambda folder: shutil.rmtree(folder.parent / "clip"), "vision_tower: there is no CLIP folder for 'clip'"),
@@ -390,7 +401,7 @@ SPOILT = {
         lambda folder: change(folder.parent / "clip" / "config.json", model_type="vit"),
         "model_type 'vit'",
     ),
-    "layer": (lambda folder: change(folder / "config.json", mm_vision_select_layer=-5), "3 layers, none is -5"),
+    "layer": (lambda folder: change(folder / "config.json", mm_vision_select_layer=-5), "3 layers and no layer -5"),
     "deep tower": (
         lambda folder: change(folder.parent / "clip" / "config.json", num_hidden_layers=6),
         "vision_tower: .*encoder.layers.3.* is missing.*; give",
@@ -417,7 +428,7 @@ def test_a_folder_that_is_not_there(tmp_path):
 
 def test_a_tower_that_is_not_named(folder):
     change(folder / "config.json", mm_vision_tower=None)
-    with pytest.raises(CheckpointError, match=r"looked for config\.json in: no place"):
+    with pytest.raises(CheckpointError, match=r"looked for config\.json in: nowhere"):
         built(folder)
 
 

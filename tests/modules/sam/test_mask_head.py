@@ -14,10 +14,11 @@ from lasagna.core.config import config_of
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules import FeatureSpec
 from lasagna.modules.image_processors import DEVIATION, MEAN, SamImageProcessor
-from lasagna.modules.sam.image_encoder import from_windows, to_windows
+from lasagna.modules.sam.image_encoder import window_partition, window_unpartition
 from lasagna.modules.sam.mask_head import SamMaskHead
 from lasagna.modules.sam.sizes import SamHeadSize, SamSize
 from lasagna.modules.sam.vision_encoder import SamVisionEncoder
+from tests.helpers.parts import built
 from tests.modules.test_vision_encoders import VisionEncoderContract
 
 SMALL = SamSize(
@@ -28,19 +29,11 @@ SPEC = FeatureSpec((32,), (8,), (64, 64))
 
 
 def encoder_of(**settings):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        encoder = SamVisionEncoder(**{"size": SMALL, "frozen": False} | settings)
-        encoder.build()
-    return encoder.eval()
+    return built(SamVisionEncoder(**{"size": SMALL, "frozen": False} | settings))
 
 
 def head_of(**settings):
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        head = SamMaskHead(**{"size": HEAD} | settings)
-        head.build(SPEC)
-    return head.eval()
+    return built(SamMaskHead(**{"size": HEAD} | settings), SPEC, seed=1)
 
 
 def case(count=5, images=2):
@@ -87,10 +80,10 @@ def test_a_tall_image_is_padded_at_the_right_with_the_mean_colour():
 @pytest.mark.parametrize("size", [(6, 6), (7, 5), (1, 8)])
 def test_windows_come_together_again(size):
     cells = torch.arange(2 * size[0] * size[1] * 3.0).reshape(2, *size, 3)
-    windows = to_windows(cells, 3)
+    windows = window_partition(cells, 3)
     assert windows.shape[1:] == (3, 3, 3)
     assert torch.equal(windows[0, 0, 0], cells[0, 0, 0])
-    assert torch.equal(from_windows(windows, size), cells)
+    assert torch.equal(window_unpartition(windows, size), cells)
 
 
 def test_recomputing_blocks_and_chunks_gives_the_same_gradients():

@@ -158,7 +158,7 @@ def test_surplus_tensors_are_refused(checkpoint):
     path, state = checkpoint
     torch.save(state | {"image_encoder.trunk.blocks.5.norm1.weight": torch.zeros(1)}, path)
     with pytest.raises(
-        CheckpointError, match=r"no place here for vision_encoder\.backbone\.blocks\.5.*leave `size` out"
+        CheckpointError, match=r"tensors that the network lacks: vision_encoder\.backbone\.blocks\.5.*leave `size` out"
     ):
         encoder_of(size=SMALL, checkpoint=str(path))
     torch.save(state | {"image_encoder.blocks.0.norm1.weight": torch.zeros(1)}, path)
@@ -167,20 +167,20 @@ def test_surplus_tensors_are_refused(checkpoint):
 
 
 def test_sizes_that_are_not_those_of_the_weights_are_refused(folder):
-    with pytest.raises(CheckpointError, match=r"no place here for vision_encoder.*leave `size` out"):
+    with pytest.raises(CheckpointError, match=r"tensors that the network lacks: vision_encoder.*leave `size` out"):
         encoder_of(size="hiera_tiny", checkpoint=str(folder))
     with pytest.raises(CheckpointError, match=r"mask_decoder\..*leave `size` out"):
         head_of(size=SamHeadSize(32, 1, 4, 48), checkpoint=str(folder))
-    with pytest.raises(CheckpointError, match=r"width 16 with 5 blocks is none of hiera_tiny.*give its sizes"):
+    with pytest.raises(CheckpointError, match=r"width 16 with 5 blocks is not one of hiera_tiny.*give its sizes"):
         torch.save(original_state(image_model()), folder / "sam2.pt")
         encoder_of(checkpoint=str(folder / "sam2.pt"))
 
 
 @pytest.mark.parametrize("make", [encoder_of, head_of])
 def test_weights_that_are_not_sam_2_are_refused(make, tmp_path):
-    with pytest.raises(ConfigError, match=r"neither a folder here nor in the hub's local cache.*download: true"):
+    with pytest.raises(ConfigError, match=r"neither a local folder nor in the hub's local cache.*download: true"):
         make(checkpoint=str(tmp_path / "none"))
-    with pytest.raises(ConfigError, match=r"checkpoint: .* is not complete"):
+    with pytest.raises(ConfigError, match=r"checkpoint: .* is incomplete"):
         make(checkpoint=str(tmp_path))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "vit"}), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"is a 'vit', not a SAM 2 \(sam2, sam2_video\)"):

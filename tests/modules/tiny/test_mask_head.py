@@ -6,22 +6,11 @@ import pytest
 import torch
 
 from lasagna.modules import FeatureSpec, TinyMaskHead
+from tests.helpers.parts import built, maps_of
 
 
 def head_of(spec, chunk=256):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        head = TinyMaskHead(weights="random", chunk=chunk)
-        head.build(spec)
-    return head.eval()
-
-
-def maps_of(spec, count):
-    generator = torch.Generator().manual_seed(1)
-    return [
-        torch.randn(count, channels, spec.image_size[0] // stride, spec.image_size[1] // stride, generator=generator)
-        for channels, stride in zip(spec.channels, spec.strides, strict=True)
-    ]
+    return built(TinyMaskHead(weights="random", chunk=chunk), spec)
 
 
 SPECS = [

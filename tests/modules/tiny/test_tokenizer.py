@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lasagna.modules.base import FeatureSpec
-from lasagna.modules.language_models.base import TokenizerTextProcessor
+from lasagna.modules.language_models.text_processor import TokenizerTextProcessor
 from lasagna.modules.tiny.language_model import TinyLanguageModel
 from lasagna.modules.tiny.tokenizer import WordTextProcessor
 from lasagna.modules.tiny.weights import packaged_words

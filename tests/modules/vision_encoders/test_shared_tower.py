@@ -16,7 +16,7 @@ from lasagna.core.prompt_formats import TINY
 from lasagna.datamodules.streaming.collate import collate
 from lasagna.datamodules.streaming.sample import prepare_sample
 from lasagna.errors import CheckpointError, ConfigError
-from lasagna.modules import Assistant, SegmentationLoss, TinyLanguageModel, TinyMaskHead
+from lasagna.modules import SegmentationLoss, TinyLanguageModel, TinyMaskHead
 from lasagna.modules.base import VisionEncoder
 from lasagna.modules.image_text.families import FAMILIES
 from lasagna.modules.mask_heads.dot import DotMaskHead
@@ -24,6 +24,7 @@ from lasagna.modules.sam.mask_head import SamMaskHead
 from lasagna.modules.sam.sizes import SamHeadSize
 from lasagna.modules.vision_encoders.feature_cache import FeatureCache
 from lasagna.modules.vision_encoders.shared_tower import SharedTower
+from tests.helpers import parts
 from tests.helpers.image_text_models import CONFIGS, FEATURES, made
 from tests.modules.test_vision_encoders import VisionEncoderContract
 
@@ -51,12 +52,10 @@ def folder(tmp_path_factory):
 
 def joined(model):
     """Build a language model, and return it with the encoder that shares its tower."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model.build(FEATURES, TINY.special_tokens)
+    parts.built(model, FEATURES, TINY.special_tokens)
     encoder = SharedTower()
     encoder.join(model)
-    return model.eval(), encoder.eval()
+    return model, encoder.eval()
 
 
 class TestLlavaTower(VisionEncoderContract):
@@ -209,15 +208,12 @@ class Separate(VisionEncoder):
 
 
 def assistant_of(encoder, model, head=None):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        assistant = Assistant(encoder, model, head or DotMaskHead(16), prompt_format="tiny")
-        assistant.configure_model()
+    assistant = parts.joined(encoder, model, head or DotMaskHead(16))
     generator = torch.Generator().manual_seed(1)
     # a fresh head would answer nearly the same whatever it sees
     for value in (*assistant.prompt_projection.parameters(), *assistant.mask_head.parameters()):
         torch.nn.init.normal_(value, std=0.3, generator=generator)
-    return assistant.eval()
+    return assistant
 
 
 def batch_of(assistant):

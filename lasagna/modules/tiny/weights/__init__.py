@@ -1,6 +1,6 @@
-"""Weights that come inside the package, as safetensors, and the words that the tiny language model knows.
+"""The weights in the package, as safetensors, and the vocabulary of the tiny language model.
 
-All of it was made by ``lasagna pretrain`` (see ``docs/pretraining.md``).
+``lasagna pretrain`` made all of them (see ``docs/pretraining.md``).
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ FOLDER = Path(__file__).parent
 
 
 def packaged_words() -> tuple[str, ...]:
-    """Return the words that the tiny language model's pretraining covered, in the order of their token ids."""
+    """Return the words that the tiny language model was pretrained on, in the order of their token ids."""
     return tuple((FOLDER / "words.txt").read_text(encoding="utf-8").split())
 
 
 def load_packaged(module: nn.Module, name: str, argument: str = "weights") -> None:
-    """Load the package's weights into a module.
+    """Load weights from the package into a module.
 
     Args:
         module: A freshly built module.
         name: Name of the file in the package, without extension.
-        argument: The setting that asked for them, for the message.
+        argument: The setting that requested them, for messages.
 
     Raises:
-        CheckpointError: If names or shapes do not fit, since then the module is not the one that was pretrained.
+        CheckpointError: If names or shapes do not fit, because the module is not the one that was pretrained.
     """
     tensors = load_file(FOLDER / f"{name}.safetensors")
     expected = module.state_dict()

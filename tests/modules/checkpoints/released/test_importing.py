@@ -136,7 +136,7 @@ def test_sizes_that_nothing_tells_are_named(release, tmp_path):
     file = tmp_path / "bare" / "pytorch_model.bin"
     state = {name: value.clone() for name, value in tensors(file.parent).items() if "inv_freq" not in name}
     torch.save(state, file)
-    with pytest.raises(CheckpointError, match=r"config.json has no num_attention_heads, and the tensors do not tell"):
+    with pytest.raises(CheckpointError, match=r"has no num_attention_heads, which the tensors do not reveal"):
         lasagna.load(tmp_path / "bare")
 
 

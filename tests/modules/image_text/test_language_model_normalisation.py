@@ -12,8 +12,7 @@ from transformers import AutoImageProcessor
 
 from lasagna.core.prompt_formats import TINY
 from lasagna.errors import ConfigError
-from lasagna.modules.image_text.language_model import ImageTextModel
-from lasagna.modules.image_text.normalisation import DEVIATION, MEAN, tower_normalisation
+from lasagna.modules.image_text.language_model import DEVIATION, MEAN, ImageTextModel, tower_normalisation
 from tests.helpers.image_text_models import CONFIGS, FEATURES, built
 
 SETTINGS = {"image_processor_type": "SiglipImageProcessor", "image_mean": [0.5, 0.4, 0.3], "image_std": [0.1, 0.2, 0.3]}

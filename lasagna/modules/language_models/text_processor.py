@@ -1,0 +1,55 @@
+"""How texts become token ids for a language model whose tokeniser is one of transformers'."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TokenizerTextProcessor:
+    """Wraps a tokeniser of transformers and repeats the image token once per image vector.
+
+    Args:
+        tokenizer: The tokeniser, with all special tokens added.
+        image_token: The image token.
+        image_tokens: Number of tokens that stand for an image.
+        end_token_id: Token that ends an answer.
+        padding_token_id: Token that fills rows up.
+        max_length: Longest row that the language model takes, in tokens.
+    """
+
+    tokenizer: Any
+    image_token: str
+    image_tokens: int
+    end_token_id: int
+    padding_token_id: int
+    max_length: int
+
+    @property
+    def reserved_tokens(self) -> tuple[str, ...]:
+        """The tokeniser's special tokens, which keep their meaning wherever they occur in a text."""
+        return tuple(self.tokenizer.all_special_tokens)
+
+    def prompt_ids(self, text: str) -> list[int]:
+        """Turn a prompt into token ids; the image token is repeated ``image_tokens`` times."""
+        before, image, after = text.partition(self.image_token)
+        start = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
+        return start + self._ids(before) + self._ids(image) * self.image_tokens + self._ids(after)
+
+    def further_ids(self, text: str) -> list[int]:
+        """Turn the prompt of a later turn of a conversation into token ids, without start token and image."""
+        return self._ids(text)
+
+    def answer_ids(self, text: str) -> list[int]:
+        """Turn an answer into token ids, without end token; also a part of one that ends with a special token."""
+        return self._ids(text)
+
+    def text(self, token_ids: Sequence[int]) -> str:
+        """Turn the token ids of an answer back into text, without end and padding tokens."""
+        kept = [token for token in token_ids if token not in (self.end_token_id, self.padding_token_id)]
+        return str(self.tokenizer.decode(kept, clean_up_tokenization_spaces=False))
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False).input_ids)

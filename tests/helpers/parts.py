@@ -1,0 +1,33 @@
+"""Parts and assistants with random weights that are the same whenever they are built."""
+
+from __future__ import annotations
+
+import torch
+
+from lasagna.modules import Assistant
+
+
+def built(part, *arguments, seed=0):
+    """Build a part, and return it in evaluation mode."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        part.build(*arguments)
+    return part.eval()
+
+
+def joined(encoder, language_model, mask_head, prompt_format="tiny"):
+    """Return an assistant of three parts that it builds, in evaluation mode."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        assistant = Assistant(encoder, language_model, mask_head, prompt_format)
+        assistant.configure_model()
+    return assistant.eval()
+
+
+def maps_of(spec, count, seed=1):
+    """Return random feature maps of some images, as a vision encoder with a spec gives them."""
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        torch.randn(count, channels, spec.image_size[0] // stride, spec.image_size[1] // stride, generator=generator)
+        for channels, stride in zip(spec.channels, spec.strides, strict=True)
+    ]
