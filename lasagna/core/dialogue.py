@@ -16,6 +16,9 @@ from lasagna.core.record import Record, Turn
 
 Kind = Literal["categories", "referring", "reasoning", "reasoning_with_explanation", "question"]
 
+Decoding = Literal["ordered", "free", "teacher_forced"]
+"""How an answer is decoded: by deciding on each name in the order asked, by writing freely, or by giving the answer."""
+
 
 @dataclass(frozen=True)
 class Entry:
