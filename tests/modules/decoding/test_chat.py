@@ -42,7 +42,7 @@ def test_all_rounds_share_one_encoding(assistant, monkeypatch):
     second = chat.ask("the dog", kind="referring")
     third = chat.ask("what is it")
     assert len(encoded) == 1
-    assert chat.rounds == [first, second, third]
+    assert chat.turns == [first, second, third]
     assert [entry.name for entry in first.answer.entries] == ["sun", "dog", "house"]
     for entry in first.answer.entries:
         assert entry.present == (entry.mask is not None)
@@ -67,7 +67,7 @@ def held(assistant, forget=False):
     for text, kind, decoding in ROUNDS:
         chat.ask(text, kind, decoding)
         if forget:
-            chat.earlier._cached = None
+            chat.history._cached = None
     return chat
 
 
@@ -75,12 +75,12 @@ def held(assistant, forget=False):
 def test_what_is_remembered_is_as_if_all_were_read_again(prompt_format):
     assistant = random_assistant(3, prompt_format, max_length=2048)
     cached, read_again = held(assistant), held(assistant, forget=True)
-    assert cached.earlier.ids == read_again.earlier.ids
-    for one, other in zip(cached.rounds, read_again.rounds, strict=True):
+    assert cached.history.ids == read_again.history.ids
+    for one, other in zip(cached.turns, read_again.turns, strict=True):
         same(one.answer, other.answer)
         assert one.answer.faults == other.answer.faults
-    alone = [assistant.answer(IMAGE, r.names, r.kind, way) for r, (*_, way) in zip(cached.rounds, ROUNDS, strict=True)]
-    assert [one.answer.text for one in cached.rounds] != [one.text for one in alone]
+    alone = [assistant.answer(IMAGE, r.names, r.kind, way) for r, (*_, way) in zip(cached.turns, ROUNDS, strict=True)]
+    assert [one.answer.text for one in cached.turns] != [one.text for one in alone]
 
 
 def test_remembered_rounds_are_decoded_greedily_behind_the_whole_text():
@@ -111,7 +111,7 @@ def test_remembered_rounds_are_decoded_greedily_behind_the_whole_text():
                 written.append(present if entry.present else absent)
             written += text.answer_ids(".")
         tokens += written if written[-1] == text.end_token_id else [*written, text.end_token_id]
-        assert chat.earlier.ids == tokens
+        assert chat.history.ids == tokens
 
 
 def test_a_round_reads_nothing_again(monkeypatch):
@@ -124,7 +124,7 @@ def test_a_round_reads_nothing_again(monkeypatch):
         lambda self, words, *rest: read.append(words.shape[1]) or whole(self, words, *rest),
     )
     chat.ask(["sun", "dog"], "categories")
-    before = len(chat.earlier.ids)
+    before = len(chat.history.ids)
     read.clear()
     chat.ask("the dog", "referring")
     prompt = assistant.processors.text.further_ids(assistant.format.further_prompt("referring", ["the dog"]))
@@ -135,24 +135,24 @@ def test_a_stream_that_nobody_heard_to_its_end_is_no_round():
     assistant = random_assistant(3, "paper")
     chat = assistant.chat(IMAGE, remember=True)
     chat.ask(["sun", "dog"], "categories")
-    said = list(chat.earlier.ids)
+    said = list(chat.history.ids)
     next(chat.stream("what is it"))
-    assert chat.earlier.ids == said and len(chat.rounds) == 1
+    assert chat.history.ids == said and len(chat.turns) == 1
     pieces = list(chat.stream("what is it"))
     other = assistant.chat(IMAGE, remember=True)
     other.ask(["sun", "dog"], "categories")
-    assert other.ask("what is it").answer.text == "".join(pieces) == chat.rounds[-1].answer.text
-    assert other.earlier.ids == chat.earlier.ids
+    assert other.ask("what is it").answer.text == "".join(pieces) == chat.turns[-1].answer.text
+    assert other.history.ids == chat.history.ids
 
 
 def test_a_talk_that_grows_too_long_is_refused_and_can_go_on():
     assistant = random_assistant(3, "paper")
     chat = assistant.chat(IMAGE, remember=True)
     chat.ask(packaged_words()[10:20], "categories")
-    with pytest.raises(QueryError, match="begin a new talk"):
+    with pytest.raises(QueryError, match="begin a new conversation"):
         chat.ask(packaged_words()[20:70], "categories")
     chat.ask(["sun", "dog"], "categories")
-    assert [len(one.names) for one in chat.rounds] == [10, 2]
+    assert [len(one.names) for one in chat.turns] == [10, 2]
 
 
 def test_a_format_without_further_rounds_cannot_remember(assistant):
@@ -165,7 +165,7 @@ def test_pieces_of_a_stream_are_the_answer(assistant):
     pieces = list(chat.stream("what is it"))
     assert len(pieces) > 1 and all(pieces)
     assert "".join(pieces) == assistant.answer(IMAGE, ["what is it"], kind="question").text
-    assert chat.rounds[-1].answer.text == "".join(pieces)
+    assert chat.turns[-1].answer.text == "".join(pieces)
 
 
 def test_a_stream_has_no_empty_pieces(monkeypatch):
@@ -180,7 +180,7 @@ def test_bad_rounds_leave_the_talk_as_it_was(assistant):
     for text, kind in (("", "question"), ([], "categories"), (["a", "A"], "categories"), ("sun", "kind")):
         with pytest.raises(QueryError):
             chat.ask(text, kind=kind)
-    assert chat.rounds == []
+    assert chat.turns == []
     with pytest.raises(RecordError):
         assistant.chat("picture.png")
 
