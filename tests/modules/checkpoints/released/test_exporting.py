@@ -131,7 +131,7 @@ def test_settings_that_the_layout_has_no_place_for_are_told(root, tmp_path, caps
         tmp_path / "a.ckpt", made(root / "release", "released", centre_crop=False), ("prompt_projection",)
     )
     export(path, str(tmp_path / "out"), layout="released")
-    assert "no place for centre_crop: False, mask_threshold: 0.4" in capsys.readouterr().out
+    assert "cannot hold centre_crop: False, mask_threshold: 0.4" in capsys.readouterr().out
 
 
 def test_large_releases_go_out_in_parts(root, tmp_path):
@@ -167,7 +167,7 @@ def test_quantized_weights_are_not_exported_as_whole_ones(root, tmp_path):
     recipe = config_of(assistant)
     recipe["init_args"]["language_model"]["init_args"]["quantization"] = "4bit"
     torch.save({"state_dict": {}, ASSISTANT_CONFIG: recipe}, tmp_path / "a.ckpt")
-    with pytest.raises(CheckpointError, match=r"layout: .* rounded to 4bit; export it with --layout adapter"):
+    with pytest.raises(CheckpointError, match=r"layout: .* quantized \(4bit\); export it with --layout adapter"):
         export(str(tmp_path / "a.ckpt"), str(tmp_path / "out"), layout="released")
 
 
