@@ -288,7 +288,7 @@ class Assistant(Configurable, LightningModule):
     def _predict_masks(self, encoded: EncodedImages, states: Tensor, image_index: Tensor) -> Tensor:
         """Predict one mask, logits ``[n, h', w']``, for each hidden state ``[n, d]`` about its image, long ``[n]``."""
         check_states(self.language_model, states)
-        # a language model may hold its weights in another precision than the rest
+        # a language model may have another precision than the other parts
         prompts = self.prompt_projection(states.to(_precision(self.prompt_projection)))
         return predict_masks(self.mask_head, encoded.features, prompts, image_index)
 

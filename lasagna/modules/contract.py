@@ -181,7 +181,7 @@ def check_decoding(queries: Sequence[Query], decoding: str) -> None:
     others = sorted({query.kind for query in queries} - {"referring", "reasoning"})
     if decoding == "teacher_forced" and others:
         raise QueryError(
-            f"decoding: 'teacher_forced' gives the answer that a phrase is present, and there is no such answer to a "
+            "decoding: 'teacher_forced' gives the answer that a phrase is present, and there is no such answer to a "
             f"query of kind {' or '.join(others)}; use 'ordered'"
         )
 

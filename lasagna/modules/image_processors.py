@@ -73,7 +73,9 @@ def resize_bilinear(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[
     """
     if image.shape[:2] == size:
         return image
-    if all(map(_has_exact_weights, image.shape[:2], size)):
+    # exact where both sides grow by factors for which each resized pixel lies at a multiple of 1 / (2 FINEST)
+    sides = zip(image.shape[:2], size, strict=True)
+    if all(length <= resized and FINEST * length % resized == 0 for length, resized in sides):
         return _resize_by_torch(image, size)
     return np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
@@ -87,11 +89,6 @@ def _resize_by_torch(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray
         channels, size, align_corners=False, out=torch.from_numpy(resized).permute(2, 0, 1)[None]
     )
     return resized
-
-
-def _has_exact_weights(length: int, resized: int) -> bool:
-    """Return whether a side grows by a factor for which each resized pixel lies at a multiple of 1 / (2 FINEST)."""
-    return length <= resized and FINEST * length % resized == 0
 
 
 @dataclass(frozen=True)

@@ -168,6 +168,7 @@ def _sharded(index: Path, argument: str) -> dict[str, Tensor]:
 
 
 def _tensors(path: Path, argument: str) -> dict[str, Tensor]:
+    state: Any
     try:
         if path.suffix == ".safetensors":
             state = load_file(path)

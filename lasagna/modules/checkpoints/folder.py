@@ -66,12 +66,12 @@ def write_assistant(folder: Path, assistant: Assistant, checkpoint: Mapping[str,
     Raises:
         CheckpointError: If the folder is not empty, or the checkpoint does not say how to build the assistant.
     """
-    from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, FROZEN, SEED
+    from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, FROZEN, SEED, assistant_weights
 
     check_empty(folder)
     if checkpoint.get(ASSISTANT_CONFIG) is None:
         raise CheckpointError("checkpoint: it does not say how to build its assistant, and the folder has to say it")
-    weights = _weights(checkpoint)
+    weights = assistant_weights(checkpoint)
     adapted = adapted_model(assistant)
     folder.mkdir(parents=True, exist_ok=True)
     known = {key: checkpoint[key] for key in (ASSISTANT_CONFIG, SEED, FROZEN) if checkpoint.get(key) is not None}
@@ -144,14 +144,14 @@ def read_assistant(folder: Path) -> dict[str, Any]:
 
 
 def _check_names(folder: Path, found: Collection[str], listed: Collection[str]) -> None:
-    for names, fault in (
+    for names, problem in (
         ([name for name in listed if name not in found], "lacks {}, which {} lists; export or import it again"),
         ([name for name in found if name not in listed], "holds {}, which belong to another and are not in {}"),
     ):
         if names:
             more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
             shown = ", ".join(names[:_SHOWN]) + more
-            raise CheckpointError(f"checkpoint: {str(folder)!r} {fault.format(shown, ASSISTANT)}")
+            raise CheckpointError(f"checkpoint: {str(folder)!r} {problem.format(shown, ASSISTANT)}")
 
 
 def _about(folder: Path) -> dict[str, Any]:
@@ -175,13 +175,6 @@ def _tensors(file: Path) -> dict[str, Tensor]:
         return load_file(file)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"checkpoint: {file} cannot be read ({error}); export it again") from error
-
-
-def _weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    from lasagna.modules.checkpoints.weights import PREFIX
-
-    state = checkpoint["state_dict"]
-    return {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
 
 
 ROOT = "base_model.model."

@@ -101,7 +101,14 @@ def load(
     from lasagna.core.config import build
     from lasagna.core.seeding import seeded
     from lasagna.modules.assistant import Assistant
-    from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, FROZEN, PREFIX, SEED, check_frozen, check_weights
+    from lasagna.modules.checkpoints.weights import (
+        ASSISTANT_CONFIG,
+        FROZEN,
+        SEED,
+        assistant_weights,
+        check_frozen,
+        check_weights,
+    )
 
     checkpoint = read_checkpoint(path)
     if assistant is None:
@@ -112,8 +119,7 @@ def load(
         assistant = build(checkpoint[ASSISTANT_CONFIG], Assistant)
     with seeded(checkpoint.get(SEED, 0), "fresh weights"):
         assistant.configure_model()
-    state = checkpoint["state_dict"]
-    weights = {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
+    weights = assistant_weights(checkpoint)
     check_weights(weights, weights.keys(), assistant)
     if frozen_check and FROZEN in checkpoint:
         check_frozen(checkpoint[FROZEN], assistant, weights.keys())

@@ -33,6 +33,12 @@ CHUNK = 2**24
 """Number of values that are hashed at once, so that large tensors are not copied."""
 
 
+def assistant_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the weights in a checkpoint by the assistant's own names."""
+    state = checkpoint["state_dict"]
+    return {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
+
+
 def fingerprint(module: nn.Module, trained: Iterable[str]) -> dict[str, str]:
     """Compute a fingerprint of the weights that are not trained, for each direct child of a module.
 

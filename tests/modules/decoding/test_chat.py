@@ -1,4 +1,4 @@
-"""Rounds about one image, text as it is written, and lists that are longer than the model takes."""
+"""Conversations about one image, text as it is written, and lists that are longer than the model takes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def same(one, other):
         )
 
 
-def test_all_rounds_share_one_encoding(assistant, monkeypatch):
+def test_all_turns_share_one_encoding(assistant, monkeypatch):
     encoded = []
     whole = assistant.encode
     monkeypatch.setattr(assistant, "encode", lambda *images: encoded.append(1) or whole(*images))
@@ -52,7 +52,7 @@ def test_all_rounds_share_one_encoding(assistant, monkeypatch):
     same(second.answer, assistant.answer(IMAGE, ["the dog"], kind="referring"))
 
 
-ROUNDS = [
+TURNS = [
     ("what is it", "question", "ordered"),
     (["sun", "dog", "house", "tree"], "categories", "ordered"),
     ("the dog", "referring", "free"),
@@ -61,10 +61,10 @@ ROUNDS = [
 ]
 
 
-def held(assistant, forget=False):
-    """Hold a talk that is remembered; return it and what the language model has been told at the end."""
+def conversation(assistant, forget=False):
+    """Return a conversation that is remembered, after its last turn."""
     chat = assistant.chat(IMAGE, remember=True)
-    for text, kind, decoding in ROUNDS:
+    for text, kind, decoding in TURNS:
         chat.ask(text, kind, decoding)
         if forget:
             chat.history._cached = None
@@ -74,16 +74,16 @@ def held(assistant, forget=False):
 @pytest.mark.parametrize("prompt_format", ["paper", "released", "lisa"])
 def test_what_is_remembered_is_as_if_all_were_read_again(prompt_format):
     assistant = random_assistant(3, prompt_format, max_length=2048)
-    cached, read_again = held(assistant), held(assistant, forget=True)
+    cached, read_again = conversation(assistant), conversation(assistant, forget=True)
     assert cached.history.ids == read_again.history.ids
     for one, other in zip(cached.turns, read_again.turns, strict=True):
         same(one.answer, other.answer)
         assert one.answer.faults == other.answer.faults
-    alone = [assistant.answer(IMAGE, r.names, r.kind, way) for r, (*_, way) in zip(cached.turns, ROUNDS, strict=True)]
+    alone = [assistant.answer(IMAGE, r.names, r.kind, way) for r, (*_, way) in zip(cached.turns, TURNS, strict=True)]
     assert [one.answer.text for one in cached.turns] != [one.text for one in alone]
 
 
-def test_remembered_rounds_are_decoded_greedily_behind_the_whole_text():
+def test_remembered_turns_are_decoded_greedily_after_the_complete_text():
     assistant = random_assistant(3, "paper")
     text, model = assistant.processors.text, assistant.language_model
     chat = assistant.chat(IMAGE, remember=True)
@@ -114,7 +114,7 @@ def test_remembered_rounds_are_decoded_greedily_behind_the_whole_text():
         assert chat.history.ids == tokens
 
 
-def test_a_round_reads_nothing_again(monkeypatch):
+def test_a_turn_reads_nothing_again(monkeypatch):
     assistant = random_assistant(3, "paper")
     chat, read = assistant.chat(IMAGE, remember=True), []
     whole = type(assistant.language_model).forward
@@ -131,7 +131,7 @@ def test_a_round_reads_nothing_again(monkeypatch):
     assert read[0] <= len(prompt) < before
 
 
-def test_a_stream_that_nobody_heard_to_its_end_is_no_round():
+def test_a_stream_that_is_not_read_to_its_end_is_no_turn():
     assistant = random_assistant(3, "paper")
     chat = assistant.chat(IMAGE, remember=True)
     chat.ask(["sun", "dog"], "categories")
@@ -145,7 +145,7 @@ def test_a_stream_that_nobody_heard_to_its_end_is_no_round():
     assert other.history.ids == chat.history.ids
 
 
-def test_a_talk_that_grows_too_long_is_refused_and_can_go_on():
+def test_a_conversation_that_grows_too_long_is_refused_and_can_continue():
     assistant = random_assistant(3, "paper")
     chat = assistant.chat(IMAGE, remember=True)
     chat.ask(packaged_words()[10:20], "categories")
@@ -155,7 +155,7 @@ def test_a_talk_that_grows_too_long_is_refused_and_can_go_on():
     assert [len(one.names) for one in chat.turns] == [10, 2]
 
 
-def test_a_format_without_further_rounds_cannot_remember(assistant):
+def test_a_format_without_further_turns_cannot_remember(assistant):
     with pytest.raises(QueryError, match="has no `next_round`"):
         assistant.chat(IMAGE, remember=True)
 
@@ -175,7 +175,7 @@ def test_a_stream_has_no_empty_pieces(monkeypatch):
     assert list(assistant.chat(IMAGE).stream("what is it")) == ["blue", " sky"]
 
 
-def test_bad_rounds_leave_the_talk_as_it_was(assistant):
+def test_bad_queries_leave_the_conversation_as_it_was(assistant):
     chat = assistant.chat(IMAGE)
     for text, kind in (("", "question"), ([], "categories"), (["a", "A"], "categories"), ("sun", "kind")):
         with pytest.raises(QueryError):

@@ -54,7 +54,7 @@ def test_ordered_is_greedy_with_trained_weights():
     assert {True, False} == {one for answer in found for one in answer}
 
 
-def test_decisions_lean_on_earlier_ones():
+def test_decisions_depend_on_earlier_ones():
     """The check above is worth something only if drafts really get revised."""
     forwards, mixed = 0, False
     for seed in range(3):
@@ -82,7 +82,7 @@ def test_ordered_answers_do_not_depend_on_the_batch(assistant):
 
 
 @pytest.mark.parametrize("prompt_format", ["tiny", "paper", "released", "lisa"])
-def test_forced_gives_the_state_before_the_given_token(prompt_format):
+def test_teacher_forcing_returns_the_state_before_the_given_token(prompt_format):
     """One forward over prompt and given answer, without any cache, has the same state and score."""
     assistant = random_assistant(1, prompt_format)
     model, text, spelling = assistant.language_model, assistant.processors.text, assistant.format

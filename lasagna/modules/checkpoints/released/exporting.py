@@ -106,7 +106,7 @@ def _exported_words(language_model: LlavaV1, text_processor: LlavaTextProcessor,
     That token comes after all others. It is kept if it was trained, or was in the folder that was loaded.
     """
     tokenizer = text_processor.tokenizer
-    untrained = LISA.absent_token not in read_tokenizer(Path(language_model.folder)).added
-    if is_lisa(tokenizer) and untrained and not {*trained} & {*_OWN_WORDS}:
+    is_new = LISA.absent_token not in read_tokenizer(Path(language_model.folder)).added
+    if is_lisa(tokenizer) and is_new and not {*trained} & {*_OWN_WORDS}:
         return tokenizer.added[LISA.absent_token]
     return int(language_model.llama.config.vocab_size)

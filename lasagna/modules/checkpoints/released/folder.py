@@ -50,7 +50,7 @@ def write_release(
     folder.mkdir(parents=True, exist_ok=True)
     words = len(state["model.embed_tokens.weight"])
     dtypes = dtypes or {}
-    stored = {name: _restored(value, dtypes.get(name)) for name, value in state.items()}
+    stored = {name: _in_precision(value, dtypes.get(name)) for name, value in state.items()}
     # a release has these in the precision of the rest; they follow from the config in any case
     stored |= {name: value.to(dtypes.get(name, value.dtype)) for name, value in rotary(settings).items()}
     _write_weights(folder, stored, shard_size)
@@ -96,7 +96,7 @@ def rotary(settings: Mapping[str, Any]) -> dict[str, Tensor]:
     return {f"model.layers.{layer}.self_attn.{ROTARY}": frequencies for layer in layers}
 
 
-def _restored(value: Tensor, dtype: torch.dtype | None) -> Tensor:
+def _in_precision(value: Tensor, dtype: torch.dtype | None) -> Tensor:
     """Return a tensor in another precision, or unchanged if that would round it, as it would trained values."""
     narrow = value if dtype is None else value.to(dtype)
     return (narrow if torch.equal(narrow.to(value.dtype), value) else value).contiguous()

@@ -93,18 +93,14 @@ def read_release(
     tower = find_tower(folder, vision_tower, settings)
     width = int(tower_settings(tower)["hidden_size"])
     visual, others = _visual(place, state, sam)
-    tokenizer = _tokenizer(state, place, folder)
+    tokenizer = read_tokenizer(folder)
+    if place != folder and WORDS[0] in state:  # a training state may have more tokens than its base
+        tokenizer = tokenizer_of(len(state[WORDS[0]]), tokenizer, folder)
     found = tensor_report({**state, **visual}, settings, width, tokenizer, f"source: the SAM in {sam or place}")
     found.check(str(place))
     check_tower(state, tower)
     kept = replace(own, pairs={}) if adapters == "merged" else own
     return Release(state, settings, tower, tokenizer, found.with_others(own.names, others), kept)
-
-
-def _tokenizer(state: dict[str, Tensor], place: Path, folder: Path) -> LlavaTokenizer:
-    """Return the folder's tokeniser, or that of a training state, which has more tokens."""
-    own = read_tokenizer(folder)
-    return own if place == folder or WORDS[0] not in state else tokenizer_of(len(state[WORDS[0]]), own, folder)
 
 
 def _visual(place: Path, state: dict[str, Tensor], sam: str | None) -> tuple[dict[str, Tensor], tuple[str, ...]]:
