@@ -122,7 +122,7 @@ def test_parts_without_a_place_are_refused_before_weights_are_read(root, tmp_pat
     assistant = Assistant(TinyVisionEncoder(), TinyLanguageModel(), TinyMaskHead(), prompt_format="tiny")
     torch.save({"state_dict": {}, ASSISTANT_CONFIG: config_of(assistant)}, tmp_path / "last.ckpt")
     monkeypatch.setattr(Assistant, "configure_model", lambda assistant: pytest.fail("it was built"))
-    with pytest.raises(CheckpointError, match="holds a SamVisionEncoder, this assistant has a TinyVisionEncoder"):
+    with pytest.raises(CheckpointError, match="holds a SamVisionEncoder, but this assistant has a TinyVisionEncoder"):
         export(str(tmp_path / "last.ckpt"), str(tmp_path / "out"), layout="released")
 
 
@@ -156,7 +156,7 @@ def test_large_releases_go_out_in_parts(root, tmp_path):
 def test_weights_that_were_rounded_are_told(root, tmp_path, capsys):
     path = checkpoint(tmp_path / "a.ckpt", made(root / "release", "released", dtype="bfloat16"), ("prompt_projection",))
     export(path, str(tmp_path / "out"), layout="released")
-    assert "as dtype: bfloat16 has rounded them" in capsys.readouterr().out
+    assert "rounded by dtype: bfloat16" in capsys.readouterr().out
     stored, before = tensors(tmp_path / "out"), tensors(root / "release")
     name = "model.layers.0.mlp.up_proj.weight"
     assert torch.equal(stored[name], before[name].bfloat16().float())

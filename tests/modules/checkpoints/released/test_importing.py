@@ -438,5 +438,5 @@ def test_parts_that_the_released_layout_has_no_place_for(tmp_path):
     from lasagna.modules.checkpoints.released.exporting import export_release
 
     assistant = Assistant(TinyVisionEncoder(), TinyLanguageModel(), TinyMaskHead(), prompt_format="tiny")
-    with pytest.raises(CheckpointError, match="holds a SamVisionEncoder, this assistant has a TinyVisionEncoder"):
+    with pytest.raises(CheckpointError, match="holds a SamVisionEncoder, but this assistant has a TinyVisionEncoder"):
         export_release(assistant, tmp_path / "out")
