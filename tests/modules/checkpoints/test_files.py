@@ -76,7 +76,7 @@ def test_what_is_pickled_is_refused(tmp_path):
     file = tmp_path / "pytorch_model.bin"
     torch.save({"a": nn.Linear(1, 1)}, file)
     for read in (read_state, read_weights, read_checkpoint):
-        with pytest.raises(CheckpointError, match="it holds objects or code beside tensors") as refused:
+        with pytest.raises(CheckpointError, match="it holds objects or code besides tensors") as refused:
             read(str(file))
         # torch's own text tells how to run what is in the file
         assert not re.search("weights_only|\x1b|\n", str(refused.value))
