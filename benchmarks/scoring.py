@@ -28,8 +28,7 @@ from lasagna.core.answer_parser import ParsedEntry
 from lasagna.core.dialogue import Answer, AnsweredEntry, Dialogue, Entry
 from lasagna.core.geometry import Geometry, restore_logits
 from lasagna.core.masks import BoolMask, LabelMap
-from lasagna.modules.assistant import make_answer
-from lasagna.modules.decoding.decoder import DecodedAnswer
+from lasagna.modules.decoding.answers import DecodedAnswer, make_answer
 from lasagna.tasks.callbacks.run_facts import versions, write_json
 from lasagna.tasks.metrics import MeanIoU, MMSegMeanIoU, ReferenceMeanIoU
 from lasagna.tasks.metrics.mean_iou import top_of
@@ -104,7 +103,7 @@ def _making(names: tuple[str, ...], runs: int) -> dict[str, float]:
     decoded = DecodedAnswer("", entries, (), (True,) * len(names), scores, torch.zeros(len(names), 1), 1)
     device = torch.device("cpu")
     whole = cost(lambda: restore_logits(logits, geometry).sigmoid(), runs, device)
-    here = cost(lambda: make_answer(decoded, logits, geometry, threshold=0.5, settle_overlaps=True), runs, device)
+    here = cost(lambda: make_answer(decoded, logits, geometry, threshold=0.5, overlap_map=True), runs, device)
     return {
         "milliseconds": round(1000 * here.seconds, 2),
         "shortest_milliseconds": round(1000 * here.shortest, 2),

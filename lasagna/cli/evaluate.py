@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from lasagna.errors import ConfigError, LasagnaError, check_counts
 
 if TYPE_CHECKING:
+    from lasagna.core.dialogue import Decoding
     from lasagna.modules.assistant import Assistant
     from lasagna.tasks.evaluation.answering import Job
     from lasagna.tasks.evaluation.data_choice import DataChoice
     from lasagna.tasks.evaluation.runs import Control
-    from lasagna.tasks.metrics import Decoding
 
 _DECODINGS: dict[str, tuple[Decoding, ...] | None] = {
     "task": None,

@@ -132,7 +132,9 @@ def _answer_all(
     from rich.progress import track
 
     from lasagna.core.record import decode_image
+    from lasagna.modules.contract import check_queries
 
+    check_queries(assistant.format, queries, decoding)
     failed = []
     stems = [path.stem for path in pictures]
     for path in track(pictures, "Answering", disable=len(pictures) == 1):
@@ -150,9 +152,6 @@ def _ask(
     assistant: Assistant, pixels: NDArray[np.uint8], queries: Sequence[Query], decoding: Literal["ordered", "free"]
 ) -> list[Answer]:
     """Answer all queries about a picture, which is encoded once; explanations have to be written."""
-    from lasagna.modules.contract import check_queries
-
-    check_queries(assistant.format, queries, decoding)
     encoded, geometry = assistant.encode_image(pixels)
     explained = [query for query in queries if query.kind == "reasoning_with_explanation"]
     others = [query for query in queries if query.kind != "reasoning_with_explanation"]

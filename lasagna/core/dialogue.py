@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 Kind = Literal["categories", "referring", "reasoning", "reasoning_with_explanation", "question"]
 
+Decoding = Literal["ordered", "free", "teacher_forced"]
+"""How an answer is decoded: by deciding on each name in the order asked, by writing freely, or by giving the answer."""
+
 RENAMED_KINDS = {"complex": "categories", "explained": "reasoning_with_explanation"}
 """Former names of kinds, to point out the present ones."""
 

@@ -1,10 +1,10 @@
 """The contracts of the three parts that the assistant joins.
 
 Each part states its contract as attributes, brings its own preprocessing and never sees the others. Constructors are
-cheap: they keep settings. ``build`` makes the layers and loads weights, once the assistant knows what fits together.
+cheap: they only store settings. ``build`` makes the layers and loads weights once the assistant knows the other parts.
 
 Notation: b: images; r: rows (dialogues); t: tokens; i: image tokens; d: hidden size; w: width of embeddings; n: mask
-prompts; of maps, c, h, w: channels, height, width.
+prompts; for maps, c, h, w: channels, height, width.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lasagna.errors import ConfigError
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """The feature maps that a vision encoder gives: the main one first, then finer ones for sharp masks, if any.
+    """The feature maps that a vision encoder returns: the main one first, then finer ones for sharp masks, if any.
 
     Args:
         channels: Channels of each map.
@@ -32,7 +32,7 @@ class FeatureSpec:
         image_size: Height and width of the encoder's input in pixels.
 
     Raises:
-        ConfigError: If there are not as many strides as channels.
+        ConfigError: If the numbers of channels and strides differ.
     """
 
     channels: tuple[int, ...]
@@ -43,7 +43,7 @@ class FeatureSpec:
         """Check that each map has channels and a stride."""
         if len(self.channels) != len(self.strides):
             raise ConfigError(
-                f"spec: {len(self.channels)} channels and {len(self.strides)} strides; each map has one of either"
+                f"spec: {len(self.channels)} channels and {len(self.strides)} strides; each map needs one of each"
             )
 
     @property
@@ -63,7 +63,7 @@ class VisionEncoder(Configurable, LightningModule):
     @property
     @abstractmethod
     def image_processor(self) -> ImageProcessor:
-        """The resize, padding and normalisation that the encoder wants; safe to send to a worker."""
+        """The resize, padding and normalisation that the encoder expects; safe to send to a worker process."""
 
     @property
     def stride(self) -> int:
@@ -72,7 +72,7 @@ class VisionEncoder(Configurable, LightningModule):
 
     @property
     def about(self) -> str:
-        """What the maps depend on beside weights and pixels, for whoever keeps them; known once built."""
+        """What the maps depend on besides weights and pixels, for caches of them; known once built."""
         return str(config_of(self))
 
     @abstractmethod
@@ -87,17 +87,17 @@ class VisionEncoder(Configurable, LightningModule):
             pixels: Prepared images, float ``[b, 3, H, W]``.
 
         Returns:
-            The maps that ``spec`` announces, each float ``[b, c, h, w]``.
+            The maps that ``spec`` describes, each float ``[b, c, h, w]``.
         """
 
 
 class VisualTower(nn.Module):
-    """A language model's own visual tower up to the projector, as ``SharedTower`` lends it to the mask head.
+    """A language model's own visual tower up to the projector, which ``SharedTower`` also uses for the mask head.
 
     Args:
         spec: The one map that ``forward`` returns.
-        image_processor: The resize, padding and normalisation that the tower wants.
-        about: What the map depends on beside weights and pixels.
+        image_processor: The resize, padding and normalisation that the tower expects.
+        about: What the map depends on besides weights and pixels.
     """
 
     def __init__(self, spec: FeatureSpec, image_processor: ImageProcessor, about: str) -> None:
@@ -108,14 +108,14 @@ class VisualTower(nn.Module):
 
     @abstractmethod
     def forward(self, pixels: Tensor) -> Tensor:
-        """Encode images ``[b, 3, H, W]`` to the map that ``spec`` announces, float ``[b, c, h, w]``."""
+        """Encode images ``[b, 3, H, W]`` to the map that ``spec`` describes, float ``[b, c, h, w]``."""
 
 
 class LanguageModel(Configurable, LightningModule):
     """Reads an image and text, and predicts text."""
 
     has_tower = False
-    """Whether the model has a visual tower of its own, which the mask head can read by ``tower``."""
+    """Whether the model has a visual tower of its own, which the mask head can use through ``tower``."""
 
     @property
     @abstractmethod
@@ -125,11 +125,11 @@ class LanguageModel(Configurable, LightningModule):
     @property
     @abstractmethod
     def text_processor(self) -> TextProcessor:
-        """The tokeniser, with as many image tokens in place as an image costs; known once built."""
+        """The tokeniser, which puts in one image token for each image vector; known once built."""
 
     @property
     def tower_processor(self) -> ImageProcessor | None:
-        """Preparation of the model's own visual tower, or None if it reads the vision encoder's features."""
+        """Processor of the model's own visual tower, or None if the model reads the vision encoder's features."""
         return None
 
     @abstractmethod
@@ -138,39 +138,39 @@ class LanguageModel(Configurable, LightningModule):
 
         Args:
             features: The vision encoder's maps, for models without a visual tower of their own.
-            special_tokens: Tokens that must be one piece each: present, absent and image token, in this order, then the
-                markers of the prompts, if there are any.
+            special_tokens: Tokens that must be single tokens: present, absent and image token, in this order, then the
+                markers of the prompts, if any.
         """
 
     @abstractmethod
     def embed_image(self, visual: Sequence[Tensor]) -> Tensor:
-        """Turn images into the vectors that stand at the image tokens.
+        """Turn images into the vectors that replace the image tokens.
 
         Args:
-            visual: The vision encoder's maps, or one tensor, the tower's pixels ``[b, 3, h, w]``.
+            visual: The vision encoder's maps, or a single tensor: the tower's pixels ``[b, 3, h, w]``.
 
         Returns:
-            Float ``[b, i, w]``, i image tokens an image. The width w is d, unless a model needs to tell itself more of
-            an image: k*d where k vectors a token enter as many layers, d+1 where a last channel marks a prefix.
+            Float ``[b, i, w]``, i vectors per image. The width w is d, unless a model needs more for each token: k*d
+            where k vectors enter as many layers, d+1 where the last channel marks a prefix.
         """
 
     @property
     def tower(self) -> VisualTower:
-        """The model's own visual tower, which keeps its weights; known once built.
+        """The model's own visual tower, whose weights stay in the model; known once built.
 
         Raises:
-            ConfigError: If it has none, or one whose patches are no grid.
+            ConfigError: If it has none, or one whose patches do not form a grid.
         """
         raise ConfigError(f"language_model: {type(self).__name__} has no visual tower of its own")
 
     def embed_map(self, features: Tensor) -> Tensor:
-        """Turn the map that ``tower`` gives for images into what ``embed_image`` gives for them.
+        """Turn the map that ``tower`` returns for images into what ``embed_image`` returns for them.
 
         Args:
             features: Float ``[b, c, h, w]``.
 
         Returns:
-            As wide as what ``embed_image`` gives.
+            Image vectors, as wide as those of ``embed_image``.
         """
         raise NotImplementedError(f"{type(self).__name__} has no visual tower of its own")
 
@@ -180,11 +180,11 @@ class LanguageModel(Configurable, LightningModule):
 
         Args:
             input_ids: Long ``[r, t]``.
-            image_vectors: What ``embed_image`` gave for the image of each row, float ``[r, i, w]``; or none of it,
-                ``[r, 0, w]``, for rows that go on behind their image.
+            image_vectors: What ``embed_image`` returned for the image of each row, float ``[r, i, w]``; empty,
+                ``[r, 0, w]``, for rows that continue after their image.
 
         Returns:
-            Float ``[r, t, w]``; ``[r, t, d]`` for rows that go on behind their image.
+            Float ``[r, t, w]``; ``[r, t, d]`` for rows that continue after their image.
         """
 
     @abstractmethod
@@ -198,7 +198,7 @@ class LanguageModel(Configurable, LightningModule):
         """Compute hidden states.
 
         Args:
-            embeddings: What ``embed`` gave, float ``[r, t, w]`` or ``[r, t, d]``.
+            embeddings: What ``embed`` returned, float ``[r, t, w]`` or ``[r, t, d]``.
             attention_mask: 1 for real tokens, long ``[r, past + t]``.
             position_ids: Long ``[r, t]``.
             cache: Key-value cache from ``new_cache``, extended in place, or None.
@@ -213,7 +213,7 @@ class LanguageModel(Configurable, LightningModule):
 
     @abstractmethod
     def new_cache(self) -> Any:  # noqa: ANN401
-        """Return an empty key-value cache with ``crop(-count)`` to forget the last tokens."""
+        """Return an empty key-value cache with ``crop(-count)``, which removes the last tokens."""
 
 
 class MaskHead(Configurable, LightningModule):
@@ -230,22 +230,22 @@ class MaskHead(Configurable, LightningModule):
 
     @abstractmethod
     def forward(self, features: Sequence[Tensor], prompts: Tensor, image_index: Tensor) -> Tensor:
-        """Draw one mask for each prompt.
+        """Predict one mask for each prompt.
 
         Args:
             features: The vision encoder's maps, each float ``[b, c, h, w]``.
             prompts: Float ``[n, prompt_dim]``.
-            image_index: Which image each prompt is about, long ``[n]``.
+            image_index: Index of each prompt's image, long ``[n]``.
 
         Returns:
-            Mask logits over the whole padded input, float ``[n, h', w']``. Also without prompts they depend on the
-            parameters, so that each gets a gradient (of zeros), as processes that train together expect.
+            Mask logits over the whole padded input, float ``[n, h', w']``. Even without prompts they must depend on all
+            parameters, so that each gets a gradient (of zeros), as distributed training expects.
         """
 
 
 @dataclass(frozen=True)
 class EncodedImages:
-    """Images, encoded once for all that is asked about them.
+    """Images, encoded once for everything that is asked about them.
 
     Args:
         features: The vision encoder's maps, each float ``[b, c, h, w]``.

@@ -1,4 +1,4 @@
-"""CLIP's image preparation, to the bit."""
+"""Image processors: how an image is resized, cropped or padded, and normalised for an encoder."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lasagna.core.geometry import Geometry
 from lasagna.core.processors import ByteImageProcessor, FittedImage, Normalisation
 
 LONGEST = 64
-"""How many times as long as wide an image is resized as a whole."""
+"""Longest aspect ratio that is resized completely; the ends of longer images are cropped first."""
 
 
 @dataclass(frozen=True)
 class CropImageProcessor(ByteImageProcessor):
-    """Resize the shortest side (bicubic), cut the middle square out, and normalise (CLIP, arXiv 2103.00020).
+    """Resize the shortest side (bicubic), crop the central square, and normalise, exactly as CLIP (arXiv 2103.00020).
 
-    What is left and right of the middle of a wide image, or above and below that of a tall one, is not seen.
+    The left and right ends of a wide image, or the top and bottom of a tall one, are not seen.
 
     Args:
         side: Height and width of the input in pixels.
@@ -33,15 +33,18 @@ class CropImageProcessor(ByteImageProcessor):
     std: tuple[float, float, float]
 
     def geometry(self, size: tuple[int, int]) -> Geometry:
-        """Say that an image of some height and width fills the whole input, by its middle square."""
+        """Return how an image of a height and width fits: its central square fills the input."""
         shortest = min(size)
         top, left = ((side - shortest) // 2 for side in size)
         seen = None if size[0] == size[1] else (top, left, shortest, shortest)
         return Geometry(original=size, resized=(self.side, self.side), padded=(self.side, self.side), seen=seen)
 
     def fitted(self, image: NDArray[np.uint8]) -> FittedImage:
-        """Resize an image ``[h, w, 3]`` and cut its middle square out."""
-        image = _bounded(image)
+        """Resize an image ``[h, w, 3]`` and crop its central square."""
+        # the ends of a very long image, which are not seen in any case, are cropped before it is made much larger
+        limit = LONGEST * min(image.shape[:2])
+        top, left = (max(0, side - limit) // 2 for side in image.shape[:2])
+        image = image[top : image.shape[0] - top, left : image.shape[1] - left]
         shortest = min(image.shape[:2])
         height, width = (int(self.side * side / shortest) for side in image.shape[:2])
         if image.shape[:2] != (height, width):
@@ -51,30 +54,28 @@ class CropImageProcessor(ByteImageProcessor):
         return FittedImage.of(square, Normalisation(self.mean, self.std, double=True), (self.side, self.side))
 
 
-def _bounded(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Cut the ends of a very long image off, which are not seen in any case, before it is made much larger."""
-    limit = LONGEST * min(image.shape[:2])
-    top, left = (max(0, side - limit) // 2 for side in image.shape[:2])
-    return image[top : image.shape[0] - top, left : image.shape[1] - left]
-
-
 FINEST = 1 << 12
-"""Weights that are multiples of one in twice this number fit the fixed-point numbers of torch, which have 14 bits."""
+"""Weights that are multiples of 1 / (2 FINEST) are exact in torch's fixed-point numbers, which have 14 bits."""
 
 
 def resize_bilinear(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Resize an image, smoothed where it is made smaller.
+    """Resize an image with antialiasing.
 
-    Pillow's pixels are what weights were trained on. Torch is several times as fast, and the same wherever fixed-point
-    numbers hold the weights exactly: both then compute one rounded sum along each row, and one along each column.
+    Pretrained weights expect Pillow's pixels. Torch is several times as fast, and gives the same pixels wherever
+    fixed-point numbers hold the weights exactly: both then compute one rounded sum along each row and each column.
 
     Args:
         image: uint8 ``[h, w, 3]``.
         size: Height and width of the result.
+
+    Returns:
+        uint8 ``[H, W, 3]``.
     """
     if image.shape[:2] == size:
         return image
-    if all(map(_has_exact_weights, image.shape[:2], size)):
+    # exact where both sides grow by factors for which each resized pixel lies at a multiple of 1 / (2 FINEST)
+    sides = zip(image.shape[:2], size, strict=True)
+    if all(length <= resized and FINEST * length % resized == 0 for length, resized in sides):
         return _resize_by_torch(image, size)
     return np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
@@ -82,24 +83,19 @@ def resize_bilinear(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[
 def _resize_by_torch(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     channels = torch.from_numpy(np.require(image, requirements=["C", "W"])).permute(2, 0, 1)[None]
     resized = np.empty((*size, 3), np.uint8)
-    # the operator below `interpolate`, which makes a tensor of its own with the channels apart, in more than twice the
-    # time. Should a later torch change the operator, `tests/modules/test_image_processors.py` will tell
+    # The operator that `interpolate` calls; `interpolate` itself allocates a planar tensor and takes more than twice as
+    # long. If a later torch changes the operator, `tests/modules/test_image_processors.py` fails.
     torch.ops.aten._upsample_bilinear2d_aa.out(
         channels, size, align_corners=False, out=torch.from_numpy(resized).permute(2, 0, 1)[None]
     )
     return resized
 
 
-def _has_exact_weights(length: int, resized: int) -> bool:
-    """Say whether a side grows by a factor for which each resized pixel lies at a multiple of 1 / (2 FINEST)."""
-    return length <= resized and FINEST * length % resized == 0
-
-
 @dataclass(frozen=True)
 class PadImageProcessor(ByteImageProcessor):
-    """Resize until the image just fits, keep its aspect ratio, normalise, and pad with zeros at the right and bottom.
+    """Resize an image to fit with its aspect ratio kept, normalise, and pad with zeros at the right and bottom.
 
-    Zeros after normalisation are the mean colour, as SAM does (arXiv 2304.02643, ``Sam.preprocess``).
+    Zeros after normalisation are the mean colour, as in SAM (arXiv 2304.02643, ``Sam.preprocess``).
 
     Args:
         image_size: Height and width of the input in pixels.
@@ -112,7 +108,7 @@ class PadImageProcessor(ByteImageProcessor):
     std: tuple[float, float, float]
 
     def geometry(self, size: tuple[int, int]) -> Geometry:
-        """Say how an image of some height and width will be fitted."""
+        """Return how an image of a height and width is fitted."""
         scale = min(self.image_size[0] / size[0], self.image_size[1] / size[1])
         height, width = (
             min(limit, max(1, round(side * scale))) for side, limit in zip(size, self.image_size, strict=True)
@@ -127,7 +123,7 @@ class PadImageProcessor(ByteImageProcessor):
 
 @dataclass(frozen=True)
 class SquashImageProcessor(ByteImageProcessor):
-    """Resize to a fixed size, whatever the aspect ratio, and normalise.
+    """Resize to a fixed size, without keeping the aspect ratio, and normalise.
 
     Args:
         image_size: Height and width of the input in pixels.
@@ -140,7 +136,7 @@ class SquashImageProcessor(ByteImageProcessor):
     std: tuple[float, float, float]
 
     def geometry(self, size: tuple[int, int]) -> Geometry:
-        """Say how an image of some height and width will be fitted."""
+        """Return how an image of a height and width is fitted."""
         return Geometry(original=size, resized=self.image_size, padded=self.image_size)
 
     def fitted(self, image: NDArray[np.uint8]) -> FittedImage:
@@ -159,10 +155,10 @@ DEVIATION = (58.395, 57.12, 57.375)
 
 @dataclass(frozen=True)
 class SamImageProcessor(ByteImageProcessor):
-    """Resize the longest side, keep the aspect ratio, normalise, and pad with zeros at the right and bottom.
+    """Resize the longest side with the aspect ratio kept, normalise, and pad with zeros at the right and bottom.
 
-    ``PadImageProcessor`` does nearly the same; this one rounds sides as SAM does (half a pixel goes up) and normalises
-    values from 0 to 255, so that every number is the one that SAM's weights were trained with.
+    Unlike ``PadImageProcessor``, it rounds sides as SAM does (half a pixel up) and normalises values from 0 to 255, so
+    that every value is the one that SAM's weights were trained with.
 
     Args:
         side: Height and width of the input in pixels.
@@ -171,7 +167,7 @@ class SamImageProcessor(ByteImageProcessor):
     side: int = 1024
 
     def geometry(self, size: tuple[int, int]) -> Geometry:
-        """Say how an image of some height and width will be fitted."""
+        """Return how an image of a height and width is fitted."""
         scale = self.side / max(size)
         height, width = (min(self.side, max(1, int(side * scale + 0.5))) for side in size)
         return Geometry(original=size, resized=(height, width), padded=(self.side, self.side))

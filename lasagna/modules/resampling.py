@@ -1,4 +1,4 @@
-"""Mask logits at an image's own size as two matrix products, which go backward several times as fast as resizing twice.
+"""Mask logits at an image's own size, as two matrix products: several times as fast backward as resizing twice.
 
 Notation: n: masks; h', w': size of the logits; h, w: size of the image.
 """
@@ -15,32 +15,32 @@ from torch.autograd.function import once_differentiable
 from lasagna.core.geometry import Geometry
 
 BAND = 32
-"""Rows of a matrix that are multiplied at once; few of its columns differ from zero there."""
+"""Rows of a matrix that are multiplied at once; only few of their columns are not zero."""
 
 
 def resample(logits: Tensor, geometry: Geometry) -> Tensor:
-    """Take mask logits to the image's own size, as ``lasagna.core.batch.restore_logits`` does up to rounding.
+    """Resize mask logits to the image's own size, as ``lasagna.core.geometry.restore_logits`` does, up to rounding.
 
-    Resizing to the padded input, cutting the padding off and resizing to the image are linear, and each axis is by
-    itself; so the three are one matrix for each axis. What the input does not show is left out.
+    Resizing to the padded input, cropping the padding and resizing to the image are linear and separable, so together
+    they are one matrix for each axis. Parts of the image that the input does not show are left out.
 
     Args:
-        logits: Float ``[n, h', w']`` that cover the padded input.
+        logits: Float ``[n, h', w']``; they cover the padded input.
         geometry: How the image was fitted.
 
     Returns:
-        Float32, or float64 for such logits, ``[n, h, w]`` of the part of the image that the input shows, as a rule all
-        of it.
+        Logits ``[n, h, w]`` of the part of the image that the input shows, usually all of it; float64 for float64
+        logits, else float32.
     """
     wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
     sizes = zip(logits.shape[1:], geometry.padded, geometry.resized, geometry.shown_size, strict=True)
-    with torch.autocast(logits.device.type, enabled=False):  # half precision would blur the places of the pixels
+    with torch.autocast(logits.device.type, enabled=False):  # half precision would shift the pixels
         resampled: Tensor = _Resampled.apply(wide, *(_matrix(*size, wide.dtype) for size in sizes))
     return resampled
 
 
 class _Resampled(Function):
-    """The product, and with transposed matrices the way back: as cheap, since it leaves the same zeros out."""
+    """The product; its backward is the product with the transposed matrices, which skips the same zeros."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, down: Tensor, across: Tensor) -> Tensor:  # noqa: ANN401
@@ -55,7 +55,7 @@ class _Resampled(Function):
 
 
 def _product(masks: Tensor, down: Tensor, across: Tensor) -> Tensor:
-    """Multiply each mask by a matrix ``down`` from the left and the transpose of a matrix ``across`` from the right."""
+    """Multiply each mask by a matrix ``down`` from the left, and by the transpose of ``across`` from the right."""
     lines = masks.flatten(0, 1)
     wide = torch.cat([lines[:, columns] @ band.T for columns, band in _bands(across, masks)], 1)
     wide = wide.unflatten(0, masks.shape[:2])
@@ -63,18 +63,18 @@ def _product(masks: Tensor, down: Tensor, across: Tensor) -> Tensor:
 
 
 def _bands(matrix: Tensor, like: Tensor) -> list[tuple[slice, Tensor]]:
-    """Cut a matrix, which is on the CPU, into bands of rows, each with the range of its columns that are not zero."""
-    there = matrix.to(like)
+    """Split a matrix on the CPU into bands of rows, each with the range of its columns that are not zero."""
+    moved = matrix.to(like)
     bands = []
-    for rows, part in zip(there.split(BAND), matrix.split(BAND), strict=True):
-        used = part.any(0).nonzero().flatten().tolist() or [0]  # a band of padding has none
+    for rows, part in zip(moved.split(BAND), matrix.split(BAND), strict=True):
+        used = part.any(0).nonzero().flatten().tolist() or [0]  # all are zero in a band of padding
         columns = slice(used[0], used[-1] + 1)
         bands.append((columns, rows[:, columns]))
     return bands
 
 
 def _matrix(source: int, padded: int, resized: int, shown: int, kind: torch.dtype) -> Tensor:
-    """Return what turns a line of ``source`` values into one of ``shown`` values, ``[shown, source]``."""
+    """Return the matrix ``[shown, source]`` that resizes a line of ``source`` values to one of ``shown`` values."""
     line = torch.eye(source, dtype=kind, device="cpu")[None]
     whole = torch.nn.functional.interpolate(line, size=padded, mode="linear")
     return torch.nn.functional.interpolate(whole[..., :resized], size=shown, mode="linear")[0].T

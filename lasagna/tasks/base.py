@@ -9,9 +9,8 @@ import numpy as np
 from torchmetrics import MetricCollection
 
 from lasagna.core.batch import Sample
-from lasagna.core.dialogue import Answer, Dialogue, DialogueMaker
+from lasagna.core.dialogue import Answer, Decoding, Dialogue, DialogueMaker
 from lasagna.core.record import Record
-from lasagna.tasks.metrics import Decoding
 
 
 class Task(DialogueMaker):

@@ -9,10 +9,10 @@ import numpy as np
 from torchmetrics import MetricCollection
 
 from lasagna.core.batch import Sample
-from lasagna.core.dialogue import Answer, Dialogue, Kind
+from lasagna.core.dialogue import Answer, Decoding, Dialogue, Kind
 from lasagna.core.record import Question, Record
 from lasagna.tasks.base import Task
-from lasagna.tasks.metrics import Decoding, ReasoningIoU, TeacherForcedIoU, collect
+from lasagna.tasks.metrics import ReasoningIoU, TeacherForcedIoU, collect
 from lasagna.tasks.targets import draw, phrase_dialogue
 
 

@@ -8,12 +8,12 @@ from functools import lru_cache
 import numpy as np
 from torchmetrics import MetricCollection
 
-from lasagna.core.dialogue import Dialogue, Entry
+from lasagna.core.dialogue import Decoding, Dialogue, Entry
 from lasagna.core.masks import Mask
 from lasagna.core.prompt_format import normalise
 from lasagna.core.record import Record
 from lasagna.tasks.base import Task
-from lasagna.tasks.metrics import AnswerOrder, Decoding, DialogueMetric, MeanIoU, Presence, PresenceByLength, collect
+from lasagna.tasks.metrics import AnswerOrder, DialogueMetric, MeanIoU, Presence, PresenceByLength, collect
 from lasagna.tasks.targets import are_there
 
 

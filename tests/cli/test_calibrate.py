@@ -60,7 +60,7 @@ def test_scores_are_scaled_where_the_checkpoint_is_used(place, tmp_path, capsys)
     assert answer.entries[0].score == pytest.approx(scaled[0], abs=1e-4)
     assert lasagna.load(ckpt, calibrated=False).presence_temperature == 1.0
     assert lasagna.load(ckpt, calibrated="scenes").presence_threshold == found["thresholds"]["scenes"]
-    with pytest.raises(CheckpointError, match="'other' was not calibrated; there are all, scenes"):
+    with pytest.raises(CheckpointError, match="'other' was not calibrated; choose one of all, scenes"):
         lasagna.load(ckpt, calibrated="other")
 
 

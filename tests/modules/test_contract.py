@@ -32,7 +32,7 @@ class StatedEncoder(VisionEncoder):
         return self.stated
 
     @property
-    def processors(self):
+    def image_processor(self):
         return SquashImageProcessor((32, 32), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 
     def build(self):
@@ -115,20 +115,20 @@ def assistant_of(encoder=None, model=None, head=None):
 
 
 CASES = [
-    ({"encoder": StatedEncoder((48, 32))}, r"StatedEncoder states maps of 48 x 4 x 4, .* gives 64 x 4 x 4, .*`spec`"),
-    ({"encoder": StatedEncoder(strides=(16, 4))}, r"StatedEncoder states maps of 64 x 2 x 2, .* gives 64 x 4 x 4"),
+    ({"encoder": StatedEncoder((48, 32))}, r"StatedEncoder states maps of 48 x 4 x 4, .* returns 64 x 4 x 4, .*`spec`"),
+    ({"encoder": StatedEncoder(strides=(16, 4))}, r"StatedEncoder states maps of 64 x 2 x 2, .* returns 64 x 4 x 4"),
     ({"encoder": StatedEncoder(image_size=(64, 48))}, r"states maps of 64 x 8 x 6, .* for images of 64 x 48 pixels"),
-    ({"encoder": StatedEncoder((64,), (8,))}, r"states maps of 64 x 4 x 4, .* gives 64 x 4 x 4, 32 x 8 x 8"),
-    ({"encoder": SingleMap()}, r"SingleMap.* gives one tensor; return a list"),
-    ({"model": FewerVectors()}, r"FewerVectors puts 4 image tokens into a prompt, .* gives 3 vectors"),
-    ({"model": MoreVectors()}, r"MoreVectors puts 4 image tokens into a prompt, .* gives 8 vectors"),
-    ({"model": NarrowVectors()}, r"NarrowVectors.* hidden_size 128.* gives vectors 100 wide"),
-    ({"model": WideVectors()}, r"WideVectors.* vectors 256 wide, of which its embed takes 128"),
-    ({"model": PooledVectors()}, r"PooledVectors.* gives 1 x 128; .* \[b, i, d\]"),
-    ({"model": OtherHiddenSize()}, r"OtherHiddenSize states hidden_size 96, and its embed gives vectors 128 wide"),
-    ({"model": OtherStates()}, r"OtherStates states hidden_size 128, and its forward gives states 64 wide"),
-    ({"head": OtherPrompts()}, r"OtherPrompts states prompt_dim 48, .* does not take .*`prompt_dim`"),
-    ({"head": AllAtOnce()}, r"AllAtOnce.* gives 16 x 16 for \d+ prompts"),
+    ({"encoder": StatedEncoder((64,), (8,))}, r"states maps of 64 x 4 x 4, .* returns 64 x 4 x 4, 32 x 8 x 8"),
+    ({"encoder": SingleMap()}, r"SingleMap.* returns one tensor; return a list"),
+    ({"model": FewerVectors()}, r"FewerVectors puts 4 image tokens into a prompt, .* returns 3 vectors"),
+    ({"model": MoreVectors()}, r"MoreVectors puts 4 image tokens into a prompt, .* returns 8 vectors"),
+    ({"model": NarrowVectors()}, r"NarrowVectors.* hidden_size 128.* returns vectors 100 wide"),
+    ({"model": WideVectors()}, r"WideVectors.* vectors 256 wide, but its embed uses 128 of them"),
+    ({"model": PooledVectors()}, r"PooledVectors.* returns 1 x 128; .* \[b, i, d\]"),
+    ({"model": OtherHiddenSize()}, r"OtherHiddenSize states hidden_size 96, but its embed returns vectors 128 wide"),
+    ({"model": OtherStates()}, r"OtherStates states hidden_size 128, but its forward returns states 64 wide"),
+    ({"head": OtherPrompts()}, r"OtherPrompts states prompt_dim 48, .* does not accept .*`prompt_dim`"),
+    ({"head": AllAtOnce()}, r"AllAtOnce.* returns 16 x 16 for \d+ prompts"),
 ]
 
 
@@ -158,7 +158,7 @@ def test_the_check_draws_no_random_numbers_and_leaves_no_gradient():
 
 
 def test_maps_and_strides_are_counted():
-    with pytest.raises(ConfigError, match=r"spec: 2 channels and 1 strides; each map has one of either"):
+    with pytest.raises(ConfigError, match=r"spec: 2 channels and 1 strides; each map needs one of each"):
         FeatureSpec((64, 32), (8,), (32, 32))
 
 

@@ -354,7 +354,7 @@ class TestWindows:
 
     def test_free_decoding_is_greedy(self, kind):
         model, vectors = self.build(kind)
-        decoded = Decoder(model, TINY).free(vectors, QUERIES[2:5], most=20)
+        decoded = Decoder(model, TINY).free(vectors, QUERIES[2:5], max_new_tokens=20)
         for query, answer in zip(QUERIES[2:5], decoded, strict=True):
             assert answer.text == model.text_processor.text(greedy(model, vectors[query.image], query, 20))
 

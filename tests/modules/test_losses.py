@@ -103,7 +103,7 @@ def targets_of(ignored, size=(5, 6, 7)):
 @pytest.mark.parametrize("ignored", [False, True])
 @pytest.mark.parametrize("pixels", [1, 84, 2**18])
 def test_gradients_of_mask_terms_are_those_of_plain_operators(monkeypatch, ignored, pixels):
-    monkeypatch.setattr("lasagna.modules.losses.PIXELS", pixels)
+    monkeypatch.setattr("lasagna.modules.losses.CHUNK_PIXELS", pixels)
     targets = targets_of(ignored)
     logits = (3 * torch.randn(5, 6, 7, dtype=torch.float64)).requires_grad_()
     worth = torch.rand(2, 5, dtype=torch.float64)

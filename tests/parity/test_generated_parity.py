@@ -196,7 +196,8 @@ def test_greedy_answers(both, size, monkeypatch):
     monkeypatch.setattr(LlavaTextProcessor, "text", lambda text, ids: (written.append(list(ids)), read(text, ids))[1])
     encoded, _ = assistant.encode_image(image)
     found, tokens = [], (plain.added["<ins>"], plain.added["<no_ins>"])
-    for query, decoded in zip(queries, assistant.decoder.free(encoded.image_vectors, queries, most=24), strict=True):
+    answers = assistant.decoder.free(encoded.image_vectors, queries, max_new_tokens=24)
+    for query, decoded in zip(queries, answers, strict=True):
         prompt = plain.prompt_ids(RELEASED.prompt(query.kind, query.names))
         wanted = plain.write(prompt, image, most=24)
         assert wanted in written, (query, wanted)

@@ -70,7 +70,7 @@ def test_greedy_ids_at_these_sizes(golden, checkpoints, plain, monkeypatch):
     image = picture(golden, "b")
     encoded, _ = assistant.encode_image(image)
     queries = [Query(0, "categories", ("wall", "sky", "traffic light")), Query(0, "question", ("What is there?",))]
-    assistant.decoder.free(encoded.image_vectors, queries, most=12)
+    assistant.decoder.free(encoded.image_vectors, queries, max_new_tokens=12)
     for query in queries:
         prompt = plain.prompt_ids(assistant.format.prompt(query.kind, query.names))
         assert plain.write(prompt, image, most=12) in written

@@ -1,1 +1,1 @@
-"""Weights in and out: checkpoints, small folders, calibration and released models."""
+"""Reading and writing weights: checkpoints, assistant folders, calibration and released models."""

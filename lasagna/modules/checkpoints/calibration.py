@@ -1,4 +1,4 @@
-"""What calibration found, as a file beside its checkpoint."""
+"""The result of a calibration, a file beside its checkpoint."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from typing import Any
 from lasagna.errors import CheckpointError
 
 ALL = "all"
-"""Key of the threshold over all sets together."""
+"""Key of the threshold for all data sets together."""
 
 _WEIGHTS = (".safetensors", ".bin", ".ckpt")
 _BLOCK = 1 << 16
 """Bytes of a block."""
 
 _BLOCKS = 1024
-"""Blocks of a file that enter its checksum, at most about so many."""
+"""About how many blocks of a file enter its checksum at most."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What makes presence scores mean what they say.
+    """Temperature and thresholds that make presence scores probabilities.
 
     Args:
-        temperature: By what logits are divided.
-        thresholds: Name of each data set to the score from which a name is called present there; "all" for all.
-        checkpoint: Checksum of the checkpoint that it was found for.
-        figures: What was measured, by data set.
+        temperature: Divisor of the presence logits.
+        thresholds: Name of a data set to the score from which a name counts as present there; "all" for all sets.
+        checkpoint: Checksum of the calibrated checkpoint.
+        figures: Measured values, by data set.
     """
 
     temperature: float
@@ -39,28 +39,28 @@ class Calibration:
     figures: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def threshold(self, data_set: str | None = None) -> float:
-        """Return the threshold of a data set, or that over all.
+        """Return the threshold of a data set, or that for all sets.
 
         Raises:
-            CheckpointError: If the calibration knows no such data set.
+            CheckpointError: If the data set was not calibrated.
         """
         if (data_set or ALL) not in self.thresholds:
             known = ", ".join(sorted(self.thresholds))
-            raise CheckpointError(f"calibrated_for: {data_set!r} was not calibrated; there are {known}")
+            raise CheckpointError(f"calibrated_for: {data_set!r} was not calibrated; choose one of {known}")
         return self.thresholds[data_set or ALL]
 
 
 def calibration_file(checkpoint: Path) -> Path:
-    """Return where the calibration of a checkpoint is: beside a file, in a folder."""
+    """Return the path of a checkpoint's calibration: beside a file, inside a folder."""
     if checkpoint.is_dir():
         return checkpoint / "calibration.json"
     return checkpoint.with_name(f"{checkpoint.stem}.calibration.json")
 
 
 def checksum(checkpoint: Path) -> str:
-    """Return a checksum of a checkpoint, a file or a folder, from evenly spread blocks of its weights.
+    """Return a checksum of a checkpoint file or folder, from evenly spaced blocks of its weights.
 
-    What is not larger than all blocks together enters as a whole.
+    A file that is not larger than all blocks together is read completely.
     """
     digest = sha256()
     files = sorted(checkpoint.rglob("*")) if checkpoint.is_dir() else [checkpoint]
@@ -68,20 +68,16 @@ def checksum(checkpoint: Path) -> str:
         if path == checkpoint or path.suffix in _WEIGHTS:
             name = "" if path == checkpoint else path.relative_to(checkpoint).as_posix()
             digest.update(f"{name} {path.stat().st_size}\n".encode())
-            _add_blocks(digest, path)
+            step = max(_BLOCK, path.stat().st_size // _BLOCKS)
+            with path.open("rb") as file:
+                for first in range(0, path.stat().st_size, step):
+                    file.seek(first)
+                    digest.update(file.read(_BLOCK))
     return digest.hexdigest()
 
 
-def _add_blocks(digest: Any, path: Path) -> None:  # noqa: ANN401 - hashlib names no type
-    step = max(_BLOCK, path.stat().st_size // _BLOCKS)
-    with path.open("rb") as file:
-        for first in range(0, path.stat().st_size, step):
-            file.seek(first)
-            digest.update(file.read(_BLOCK))
-
-
 def write_calibration(calibration: Calibration, checkpoint: Path) -> Path:
-    """Write a calibration beside its checkpoint, whole or not at all; return the file."""
+    """Write a calibration beside its checkpoint, in one atomic step, and return the file."""
     path = calibration_file(checkpoint)
     part = path.with_name(f"{path.name}.part")
     part.write_text(json.dumps(asdict(calibration), indent=1) + "\n", encoding="utf-8")
@@ -90,10 +86,12 @@ def write_calibration(calibration: Calibration, checkpoint: Path) -> Path:
 
 
 def read_calibration(checkpoint: Path) -> Calibration | None:
-    """Return the calibration of a checkpoint; None, with a warning, if it was made for what the file held before.
+    """Return the calibration of a checkpoint, or None if there is none.
+
+    One that was made for earlier content of the file is not used, with a warning.
 
     Raises:
-        CheckpointError: If the file is there and is none.
+        CheckpointError: If the file exists and is not a calibration.
     """
     path = calibration_file(checkpoint)
     if not path.is_file():

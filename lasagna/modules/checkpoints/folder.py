@@ -1,8 +1,8 @@
-"""An assistant as a folder: how to make it, and what was trained of it; frozen pretrained weights are named in it.
+"""An assistant as a folder: its config and its trained weights; frozen pretrained weights are only named in it.
 
-``assistant.json`` says how to make the assistant, ``adapter_config.json`` and ``adapter_model.safetensors`` are
-low-rank adapters in peft's own format, and ``heads.safetensors`` holds all else that was trained. ``config.yaml`` is
-for training on: the assistant, where its weights are, and the seed of those that began random and were never trained.
+``assistant.json`` says how to build the assistant, ``adapter_config.json`` and ``adapter_model.safetensors`` are
+low-rank adapters in peft's format, and ``heads.safetensors`` holds all other trained weights. ``config.yaml`` is for
+further training: the assistant, where its weights are, and the seed of random weights that were never trained.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ FORM = 1
 """Version of this layout."""
 
 WEIGHTS = "weights"
-"""Key in ``assistant.json``: the names of all weights in the folder, by which it is noticed that one is lost."""
+"""Key in ``assistant.json``: the names of all weights in the folder, so that a lost file is noticed."""
 
 _PREFIX = "adapted_model"
 _SHOWN = 4
 
 
 def is_assistant_folder(path: Path) -> bool:
-    """Say whether a path is a folder of this layout."""
+    """Return whether a path is a folder in this layout."""
     return (path / ASSISTANT).is_file()
 
 
 def check_empty(folder: Path) -> None:
-    """Check that a folder can be written to without touching anything.
+    """Check that a folder is new or empty.
 
     Raises:
-        CheckpointError: If it holds something, or is a file.
+        CheckpointError: If it is a file, or not empty.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CheckpointError(f"output: {str(folder)!r} holds something already; give a new folder, or empty it first")
+        raise CheckpointError(f"output: {str(folder)!r} is not empty; give a new folder, or empty it first")
 
 
 def write_assistant(folder: Path, assistant: Assistant, checkpoint: Mapping[str, Any]) -> list[Path]:
@@ -57,21 +57,21 @@ def write_assistant(folder: Path, assistant: Assistant, checkpoint: Mapping[str,
 
     Args:
         folder: A new or empty folder.
-        assistant: The assistant, built, whose adapters are looked up.
-        checkpoint: What is known of it: its trained weights, recipe, seed and fingerprint, as in a checkpoint file.
+        assistant: The assistant, built; its adapters are looked up.
+        checkpoint: Its trained weights, config, seed and fingerprint, as in a checkpoint file.
 
     Returns:
         The files.
 
     Raises:
-        CheckpointError: If the folder holds something, or the checkpoint does not say how to make the assistant.
+        CheckpointError: If the folder is not empty, or the checkpoint does not say how to build the assistant.
     """
-    from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, FROZEN, SEED
+    from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, FROZEN, SEED, assistant_weights
 
     check_empty(folder)
     if checkpoint.get(ASSISTANT_CONFIG) is None:
-        raise CheckpointError("checkpoint: it does not say how to make its assistant, so that no folder can")
-    weights = _weights(checkpoint)
+        raise CheckpointError("checkpoint: it does not say how to build its assistant, and the folder has to say it")
+    weights = assistant_weights(checkpoint)
     adapted = adapted_model(assistant)
     folder.mkdir(parents=True, exist_ok=True)
     known = {key: checkpoint[key] for key in (ASSISTANT_CONFIG, SEED, FROZEN) if checkpoint.get(key) is not None}
@@ -86,31 +86,31 @@ def write_assistant(folder: Path, assistant: Assistant, checkpoint: Mapping[str,
     return sorted(folder.iterdir())
 
 
-def write_config(folder: Path, recipe: Config, seed: int | None = None) -> None:
-    """Write the config by which ``python train.py --config`` trains on.
+def write_config(folder: Path, config: Config, seed: int | None = None) -> None:
+    """Write the config with which ``python train.py --config`` continues training.
 
     Args:
         folder: The assistant's folder.
-        recipe: How to make the assistant.
-        seed: Seed of its fresh weights, which frozen ones go on with; None if it was not trained yet.
+        config: How to build the assistant.
+        seed: Seed of its random weights, which the frozen ones keep; None if it was not trained yet.
     """
     from omegaconf import OmegaConf
 
-    model = {"assistant": recipe, "warm_start": str(folder.resolve()), **({} if seed is None else {"seed": seed})}
+    model = {"assistant": config, "warm_start": str(folder.resolve()), **({} if seed is None else {"seed": seed})}
     OmegaConf.save(OmegaConf.create({"model": {"init_args": model}}), folder / CONFIG)
 
 
 def write_adapters(folder: Path, weights: Mapping[str, Tensor], prefix: str, config: LoraConfig) -> dict[str, str]:
-    """Write the adapters among an assistant's weights in peft's own format.
+    """Write the adapters among an assistant's weights in peft's format.
 
     Args:
         folder: The assistant's folder.
         weights: Name to weight.
-        prefix: What the names of the adapted model begin with, ending with a dot.
+        prefix: Prefix of the adapted model's names, including the dot.
         config: The adapters' settings.
 
     Returns:
-        What ``assistant.json`` has to say of them.
+        Their entry in ``assistant.json``.
     """
     write_tensors(folder / ADAPTER, to_peft(weights, prefix))
     config.save_pretrained(str(folder))
@@ -118,18 +118,18 @@ def write_adapters(folder: Path, weights: Mapping[str, Tensor], prefix: str, con
 
 
 def write_tensors(file: Path, weights: Mapping[str, Tensor]) -> None:
-    """Write weights as safetensors; those that share memory are written apart, since the format refuses them."""
+    """Write weights as safetensors; tensors that share memory are copied, since the format does not allow them."""
     from safetensors.torch import save_file
 
-    apart = {name: value.detach().cpu().clone().contiguous() for name, value in weights.items()}
-    save_file(apart, file, {"format": "pt"})
+    copies = {name: value.detach().cpu().clone().contiguous() for name, value in weights.items()}
+    save_file(copies, file, {"format": "pt"})
 
 
 def read_assistant(folder: Path) -> dict[str, Any]:
-    """Read a folder as what ``lasagna.modules.checkpoints.load.read_checkpoint`` returns of a file.
+    """Read a folder in the form that ``lasagna.modules.checkpoints.load.read_checkpoint`` returns for a file.
 
     Raises:
-        CheckpointError: If files are missing, unreadable, or of a later layout.
+        CheckpointError: If files are missing, unreadable, or in a later layout.
     """
     from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, FROZEN, PREFIX, SEED
 
@@ -144,14 +144,14 @@ def read_assistant(folder: Path) -> dict[str, Any]:
 
 
 def _check_names(folder: Path, found: Collection[str], listed: Collection[str]) -> None:
-    for names, fault in (
+    for names, problem in (
         ([name for name in listed if name not in found], "lacks {}, which {} lists; export or import it again"),
         ([name for name in found if name not in listed], "holds {}, which belong to another and are not in {}"),
     ):
         if names:
             more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
             shown = ", ".join(names[:_SHOWN]) + more
-            raise CheckpointError(f"checkpoint: {str(folder)!r} {fault.format(shown, ASSISTANT)}")
+            raise CheckpointError(f"checkpoint: {str(folder)!r} {problem.format(shown, ASSISTANT)}")
 
 
 def _about(folder: Path) -> dict[str, Any]:
@@ -161,8 +161,8 @@ def _about(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"checkpoint: {folder / ASSISTANT} cannot be read ({error}); export it again") from error
     if about.get("form") != FORM:
         raise CheckpointError(
-            f"checkpoint: {folder / ASSISTANT} has form {about.get('form')!r}, this version of lasagna reads {FORM}; "
-            "use the version that wrote it, or a newer one"
+            f"checkpoint: {folder / ASSISTANT} has form {about.get('form')!r}, but this version reads {FORM}; "
+            "use the version of lasagna that wrote it, or a newer one"
         )
     return about
 
@@ -177,15 +177,8 @@ def _tensors(file: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"checkpoint: {file} cannot be read ({error}); export it again") from error
 
 
-def _weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    from lasagna.modules.checkpoints.weights import PREFIX
-
-    state = checkpoint["state_dict"]
-    return {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
-
-
 ROOT = "base_model.model."
-"""What peft puts before the adapted model's own names."""
+"""Peft's prefix of the adapted model's names."""
 
 _OURS = re.compile(r"\.(lora_[A-Za-z_]+)\.default(?=\.|$)")
 _THEIRS = re.compile(r"\.(lora_[A-Za-z_]+)(?=\.|$)")
@@ -195,7 +188,7 @@ def adapted_model(assistant: nn.Module) -> tuple[str, Any] | None:
     """Find the model that carries adapters.
 
     Returns:
-        What its weights' names begin with, ending with a dot, and its peft config; None without adapters.
+        Prefix of its weights' names, including the dot, and its peft config; None without adapters.
     """
     for name, module in assistant.named_modules():
         configs = getattr(module, "peft_config", None)
@@ -205,16 +198,16 @@ def adapted_model(assistant: nn.Module) -> tuple[str, Any] | None:
 
 
 def to_peft(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Pick the adapters out of an assistant's weights, and name them as peft does.
+    """Select the adapters among an assistant's weights, and rename them to peft's names.
 
     Args:
         weights: Name to weight.
-        prefix: What the adapted model's names begin with.
+        prefix: Prefix of the adapted model's names.
     """
     own = {name: value for name, value in weights.items() if name.startswith(prefix) and _OURS.search(name)}
     return {ROOT + _OURS.sub(r".\1", name.removeprefix(prefix)): value for name, value in own.items()}
 
 
 def from_peft(adapters: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Name adapters as the assistant does; the reverse of ``to_peft``."""
+    """Rename adapters to the assistant's names; the inverse of ``to_peft``."""
     return {prefix + _THEIRS.sub(r".\1.default", name.removeprefix(ROOT)): value for name, value in adapters.items()}

@@ -1,4 +1,4 @@
-"""Assistants from checkpoints."""
+"""Reading checkpoints, and loading assistants from them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _RESUMED = (*_EVALUATED, "callbacks", "optimizer_states", "lr_schedulers")
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint without unpickling anything but plain data and tensors.
+    """Read a checkpoint; only plain data and tensors are unpickled.
 
     Args:
         path: A file that training wrote, a folder that ``lasagna export`` or ``lasagna import`` wrote, or a folder in
             the layout of LaSagnA's releases.
 
     Raises:
-        CheckpointError: If there is no such file or folder, or it is no checkpoint of a training run.
+        CheckpointError: If there is no such file or folder, or it is not a checkpoint of a training run.
     """
     import torch
 
@@ -44,32 +44,32 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         from lasagna.modules.checkpoints.files import why_unreadable
 
         raise CheckpointError(
-            f"checkpoint: {str(path)!r} cannot be read: {why_unreadable(error)}; train again, or take another one"
+            f"checkpoint: {str(path)!r} cannot be read: {why_unreadable(error)}; train again, or use another one"
         ) from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise CheckpointError(
             f"checkpoint: {str(path)!r} holds no state_dict; give one that `fit` has written, "
-            "or bring in a release or its training state by `lasagna import`"
+            "or import a release or its training state with `lasagna import`"
         )
     return checkpoint
 
 
 def check_job(checkpoint: dict[str, Any], path: str | Path, *, resumed: bool) -> None:
-    """Check that a trainer can go on from a checkpoint, or evaluate it.
+    """Check that a trainer can continue from a checkpoint, or evaluate it.
 
     Args:
         checkpoint: What ``read_checkpoint`` returned.
         path: Its file, for the message.
-        resumed: Whether training is to go on.
+        resumed: Whether training is to be continued.
 
     Raises:
-        CheckpointError: If it lacks what a trainer stores beside the weights.
+        CheckpointError: If it lacks what a trainer stores besides the weights.
     """
     missing = [key for key in (_RESUMED if resumed else _EVALUATED) if key not in checkpoint]
     if missing:
-        way_out = "begin with its weights: model.warm_start" if resumed else "use it with lasagna.load"
+        way_out = "start from its weights with model.warm_start" if resumed else "use it with lasagna.load"
         raise CheckpointError(
-            f"checkpoint: {str(path)!r} lacks {', '.join(missing)}, which a training run stores beside the weights; "
+            f"checkpoint: {str(path)!r} lacks {', '.join(missing)}, which a training run stores besides the weights; "
             f"give one that `fit` has written, or {way_out}"
         )
 
@@ -81,39 +81,45 @@ def load(
     frozen_check: bool = True,
     calibrated: bool | str | None = None,
 ) -> Assistant:
-    """Load an assistant that is ready to answer.
+    """Load an assistant, ready to answer.
 
     Args:
         path: A checkpoint that training wrote, a folder from ``lasagna export`` or ``lasagna import``, or a folder in
-            the layout of LaSagnA's releases; it says itself how to make the assistant.
-        assistant: The assistant to load into, for checkpoints that cannot say so; it is built here.
+            the layout of LaSagnA's releases.
+        assistant: The assistant to load into, for checkpoints that do not say how to build it; it is built here.
         frozen_check: Whether the frozen weights must be those that the checkpoint was trained with.
-        calibrated: Whether presence is decided as ``lasagna calibrate`` found for this checkpoint; a data set's name
-            for the threshold of that set, None to do so if there is a calibration.
+        calibrated: Whether to use the calibration that ``lasagna calibrate`` wrote; the name of a data set uses its
+            threshold, None uses a calibration if there is one.
 
     Returns:
         The assistant on the CPU, in evaluation mode.
 
     Raises:
-        CheckpointError: If the checkpoint cannot be read, is of another architecture, the frozen weights changed, or
-            it has no calibration where one is asked for.
+        CheckpointError: If the checkpoint cannot be read, has another architecture or other frozen weights, or has no
+            calibration although one is requested.
     """
     from lasagna.core.config import build
     from lasagna.core.seeding import seeded
     from lasagna.modules.assistant import Assistant
-    from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, FROZEN, PREFIX, SEED, check_frozen, check_weights
+    from lasagna.modules.checkpoints.weights import (
+        ASSISTANT_CONFIG,
+        FROZEN,
+        SEED,
+        assistant_weights,
+        check_frozen,
+        check_weights,
+    )
 
     checkpoint = read_checkpoint(path)
     if assistant is None:
         if checkpoint.get(ASSISTANT_CONFIG) is None:
             raise CheckpointError(
-                f"checkpoint: {str(path)!r} does not say how to make its assistant; give it: load(path, assistant=...)"
+                f"checkpoint: {str(path)!r} does not say how to build its assistant; give it: load(path, assistant=...)"
             )
         assistant = build(checkpoint[ASSISTANT_CONFIG], Assistant)
     with seeded(checkpoint.get(SEED, 0), "fresh weights"):
         assistant.configure_model()
-    state = checkpoint["state_dict"]
-    weights = {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
+    weights = assistant_weights(checkpoint)
     check_weights(weights, weights.keys(), assistant)
     if frozen_check and FROZEN in checkpoint:
         check_frozen(checkpoint[FROZEN], assistant, weights.keys())
@@ -132,13 +138,14 @@ def _apply_calibration(assistant: Assistant, path: Path, wanted: bool | str | No
         assistant.presence_threshold = found.threshold(wanted if isinstance(wanted, str) else None)
     elif wanted:
         raise CheckpointError(
-            f"calibrated: {str(path)!r} has no calibration ({calibration_file(path)}); make one by `lasagna calibrate`"
+            f"calibrated: {str(path)!r} has no calibration ({calibration_file(path)}); make one with `lasagna "
+            "calibrate`"
         )
 
 
 def _nearby(path: Path) -> str:
     beside = sorted(file for pattern in ("*.ckpt", "checkpoints/*.ckpt") for file in path.parent.glob(pattern))
     files = [*beside, *sorted(Path().glob("runs/*/checkpoints/*.ckpt"))]
-    # the folder beside may be that of a run here, under another spelling
+    # a file beside the path may also be one of the runs, with its path spelled differently
     found = list({file.resolve(): str(file) for file in reversed(files)}.values())[::-1]
     return f"; there are {', '.join(found[:4])}" if found else "; train one with `python train.py`"

@@ -1,8 +1,8 @@
-"""What a checkpoint holds of an assistant: what was trained, how to make the rest, and a fingerprint of the rest."""
+"""The parts of a checkpoint: trained weights, the assistant's config, and a fingerprint of the frozen weights."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -12,49 +12,59 @@ from torch import Tensor, nn
 from lasagna.errors import CheckpointError
 
 PREFIX = "assistant."
-"""Where the assistant's weights live in a checkpoint's state dict."""
+"""Prefix of the assistant's weights in a checkpoint's state dict."""
 
 ASSISTANT_CONFIG = "assistant_recipe"
-"""Key in a checkpoint: how to make the assistant (class_path and init_args)."""
+"""Key in a checkpoint: the assistant's config (class_path and init_args)."""
 
 FROZEN = "frozen_fingerprint"
-"""Key in a checkpoint: fingerprint of the weights that are named and not copied, for each part."""
+"""Key in a checkpoint: fingerprint of the frozen weights, which it does not hold, for each part."""
 
 CONFIG = "config"
-"""Key in a checkpoint: the resolved config of the run, where a command started it."""
+"""Key in a checkpoint: the resolved config of the run, if a command started it."""
 
 OPTIMISED = "optimised"
-"""Key in a checkpoint: settings of the optimiser, and name to factor of the learning rate of what was trained."""
+"""Key in a checkpoint: settings of the optimiser, and the learning rate's factor by name of a trained weight."""
 
 SEED = "fresh_weights_seed"
-"""Key in a checkpoint: seed of the weights that no pretrained file brought."""
+"""Key in a checkpoint: seed of the weights that did not come from a pretrained file."""
 
 CHUNK = 2**24
-"""Values that are hashed at a time, so that no copy of a large tensor is made."""
+"""Number of values that are hashed at once, so that large tensors are not copied."""
+
+
+def assistant_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the weights in a checkpoint by the assistant's own names."""
+    state = checkpoint["state_dict"]
+    return {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
 
 
 def fingerprint(module: nn.Module, trained: Iterable[str]) -> dict[str, str]:
-    """Return a fingerprint of the weights that are not trained, for each direct part of a module.
+    """Compute a fingerprint of the weights that are not trained, for each direct child of a module.
 
-    All values count, floating ones in the precision of bfloat16, so that it is the same for the same weights on any
-    device and in any precision of at least that. A thousand million values take about two seconds.
+    All values count, floating-point ones rounded to bfloat16, so that the same weights have the same fingerprint on any
+    device and in any precision of at least that. A billion values take about two seconds.
 
     Args:
         module: The assistant, built.
         trained: Names of the weights that are trained.
+
+    Returns:
+        Name of the child to its fingerprint.
     """
     state = module.state_dict()
     # tied weights are one tensor under several names
-    moving = {state[name].data_ptr() for name in trained}
+    trained_tensors = {state[name].data_ptr() for name in trained}
     digests: dict[str, Any] = {}
     for name, value in sorted(state.items()):
-        if value.data_ptr() in moving:
+        if value.data_ptr() in trained_tensors:
             continue
-        # processors of today have instructions for this one
+        # today's processors have instructions for SHA-256
         digest = digests.setdefault(name.split(".")[0], sha256())
         digest.update(f"{name}{tuple(value.shape)}".encode())
-        for content in _contents(value):
-            digest.update(content)
+        for chunk in value.detach().flatten().split(CHUNK):
+            rounded = chunk.to(torch.bfloat16) if chunk.is_floating_point() else chunk
+            digest.update(rounded.contiguous().cpu().view(torch.uint8).numpy().data)
     return {part: digest.hexdigest()[:32] for part, digest in digests.items()}
 
 
@@ -62,57 +72,50 @@ def check_frozen(stored: Mapping[str, str], module: nn.Module, trained: Iterable
     """Check that the frozen weights are those that a checkpoint was trained with.
 
     Args:
-        stored: The checkpoint's fingerprint.
+        stored: The fingerprint in the checkpoint.
         module: The assistant, built.
         trained: Names of the weights that are trained.
-        seed: Seed of the checkpoint's fresh weights, for the message, where a config might have another.
+        seed: Seed of the checkpoint's random weights, for the message, where a config might have another.
 
     Raises:
-        CheckpointError: If a part's frozen weights are others.
+        CheckpointError: If the frozen weights of a part differ.
     """
     found = fingerprint(module, trained)
     changed = sorted(part for part in stored.keys() | found.keys() if stored.get(part) != found.get(part))
     if changed:
-        fresh = "" if seed is None else f" (what is random there has model.seed: {seed})"
+        random = "" if seed is None else f" (random weights there have model.seed: {seed})"
         raise CheckpointError(
             f"the frozen weights of {', '.join(changed)} are not those that the checkpoint was trained with; use the "
-            f"pretrained weights, and the version of the package that brings them, of that run{fresh}, or go on with "
-            "these all the same by frozen_check: false"
+            f"pretrained weights, and the version of the package that brings them, of that run{random}, or "
+            "continue with these weights by frozen_check: false"
         )
 
 
 def check_weights(stored: Mapping[str, Tensor], wanted: Iterable[str], module: nn.Module) -> None:
-    """Check that stored weights are those of a module.
+    """Check that stored weights fit a module.
 
     Args:
         stored: Name to weight, as in the checkpoint.
-        wanted: Names that must be there.
-        module: The module that takes them.
+        wanted: Names that must be in the checkpoint.
+        module: The module that will load them.
 
     Raises:
-        CheckpointError: If weights are missing, unknown or of another shape; names the first few.
+        CheckpointError: If weights are missing, unknown or have another shape; names the first few.
     """
     state = module.state_dict()
     wanted = set(wanted)
-    faults = [f"{name} is missing" for name in sorted(wanted - stored.keys())]
-    faults += [f"{name} is unknown" for name in sorted(stored.keys() - state.keys())]
-    faults += [f"{name} was not trained here" for name in sorted((stored.keys() & state.keys()) - wanted)]
-    faults += [
+    problems = [f"{name} is missing" for name in sorted(wanted - stored.keys())]
+    problems += [f"{name} is unknown" for name in sorted(stored.keys() - state.keys())]
+    problems += [f"{name} was not trained here" for name in sorted((stored.keys() & state.keys()) - wanted)]
+    problems += [
         f"{name} has shape {tuple(stored[name].shape)}, here {tuple(state[name].shape)}"
         for name in sorted(stored.keys() & state.keys())
         if stored[name].shape != state[name].shape
     ]
-    if faults:
-        more = f" and {len(faults) - 4} more" if len(faults) > 4 else ""
+    if problems:
+        more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
         raise CheckpointError(
-            f"a checkpoint of another architecture: {'; '.join(faults[:4])}{more}; give the config that it was trained "
-            "with (config_fit.yaml in its run folder, config.yaml in an exported or imported one), or, to evaluate, "
-            "leave the config out, so that the checkpoint's own is used"
+            f"a checkpoint of another architecture: {'; '.join(problems[:4])}{more}; give the config that it was "
+            "trained with (config_fit.yaml in its run folder, config.yaml in an exported or imported one), or, to "
+            "evaluate, leave the config out, so that the checkpoint's own is used"
         )
-
-
-def _contents(value: Tensor) -> Iterator[memoryview]:
-    """Yield the bytes of a tensor, a chunk at a time."""
-    for chunk in value.detach().flatten().split(CHUNK):
-        same = chunk.to(torch.bfloat16) if chunk.is_floating_point() else chunk
-        yield same.contiguous().cpu().view(torch.uint8).numpy().data

@@ -1,1 +1,1 @@
-"""How an assistant writes its answer: ordered, free, in conversations and over long lists."""
+"""How an assistant writes its answers: ordered, free, in conversations and over long lists."""

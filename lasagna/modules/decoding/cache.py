@@ -1,4 +1,4 @@
-"""Prompts of unequal lengths, read once, that can be extended again and again.
+"""Prompts of unequal lengths in a key-value cache, and the history of a conversation.
 
 Notation: r: rows; t: tokens; i: image tokens; d: hidden size.
 """
@@ -18,7 +18,7 @@ from lasagna.modules.contract import check_states
 
 
 def right_pad(rows: Sequence[Sequence[int]], padding: int, device: torch.device | str) -> tuple[Tensor, Tensor]:
-    """Return rows padded at the right, long ``[r, t]``, and the mask of real tokens, long ``[r, t]``."""
+    """Pad rows on the right; return the ids, long ``[r, t]``, and the mask of real tokens, long ``[r, t]``."""
     longest = max(map(len, rows))
     ids = [[*row, *[padding] * (longest - len(row))] for row in rows]
     mask = [[1] * len(row) + [0] * (longest - len(row)) for row in rows]
@@ -26,13 +26,13 @@ def right_pad(rows: Sequence[Sequence[int]], padding: int, device: torch.device 
 
 
 def left_pad(rows: Sequence[Sequence[int]], padding: int, device: torch.device | str) -> tuple[Tensor, Tensor]:
-    """Return rows padded at the left, long ``[r, t]``, and the mask of real tokens, long ``[r, t]``."""
+    """Pad rows on the left; return the ids, long ``[r, t]``, and the mask of real tokens, long ``[r, t]``."""
     ids, mask = right_pad([list(row)[::-1] for row in rows], padding, device)
     return ids.flip(1), mask.flip(1)
 
 
 def row_positions(mask: Tensor) -> Tensor:
-    """Return the position of each token among the real ones of its row, long ``[r, t]``, whatever the padding."""
+    """Return the position of each token among the real tokens of its row, long ``[r, t]``, for any padding."""
     return (mask.cumsum(1) - 1).clamp(min=0)
 
 
@@ -42,7 +42,7 @@ class CachedPrompts:
     Args:
         model: The language model.
         prompts: Token ids of each row.
-        vectors: The image of each row as the language model reads it, float ``[r, i, d]``.
+        vectors: Each row's image as the language model reads it, float ``[r, i, d]``.
     """
 
     def __init__(self, model: LanguageModel, prompts: Sequence[list[int]], vectors: Tensor) -> None:
@@ -55,25 +55,25 @@ class CachedPrompts:
 
     @property
     def length(self) -> int:
-        """How many tokens of each row are remembered, padding included."""
+        """Number of cached tokens of each row, padding included."""
         return self.mask.shape[1]
 
     def extend(self, tails: Sequence[Sequence[int]], keep: bool) -> Tensor:
-        """Read tokens behind the prompts.
+        """Read tokens that follow the prompts.
 
         Args:
             tails: Token ids of each row; a row without any stays as it is.
-            keep: Whether to remember them.
+            keep: Whether to keep them in the cache.
 
         Returns:
             Their hidden states, float ``[r, t, d]``.
         """
-        hidden = self.draft(tails)
-        self.settle(hidden.shape[1] if keep else 0)
+        hidden = self.read(tails)
+        self.commit(hidden.shape[1] if keep else 0)
         return hidden
 
-    def draft(self, tails: Sequence[Sequence[int]]) -> Tensor:
-        """Read tokens behind the prompts, of which ``settle`` then says how many are remembered.
+    def read(self, tails: Sequence[Sequence[int]]) -> Tensor:
+        """Read tokens that follow the prompts; call ``commit`` afterwards to say how many of them to keep.
 
         Args:
             tails: Token ids of each row; a row without any stays as it is.
@@ -87,26 +87,25 @@ class CachedPrompts:
         hidden: Tensor = self.model(self.model.embed(ids, self.no_vectors), mask, positions, self.cache)
         return hidden
 
-    def settle(self, count: int) -> None:
-        """Remember the first tokens of the draft and forget the others.
+    def commit(self, count: int) -> None:
+        """Keep the first tokens that ``read`` has read, and drop the others from the cache.
 
         Args:
-            count: How many tokens of each row.
+            count: Number of tokens of each row to keep.
         """
-        forgotten = self.tail_mask.shape[1] - count
-        if forgotten:
-            self.cache.crop(-forgotten)
+        dropped = self.tail_mask.shape[1] - count
+        if dropped:
+            self.cache.crop(-dropped)
         self.mask = torch.cat([self.mask, self.tail_mask[:, :count]], 1)
 
 
 class ChatHistory:
-    """The rounds of one talk so far, as token ids, and in the cache as far as they were read.
+    """The turns of a conversation so far, as token ids and, as far as they were read, in the cache.
 
-    A round that did not come to its end, because it failed or nobody listened, is as if it had not been; the cache is
-    then made anew.
+    A turn that fails, or whose stream is not read to its end, leaves no trace: the cache is then built again.
 
     Attributes:
-        ids: Token ids of all rounds, each with its end token; none before the first round.
+        ids: Token ids of all turns, each with its end token; empty before the first turn.
     """
 
     def __init__(self) -> None:
@@ -114,15 +113,15 @@ class ChatHistory:
         self._cached: CachedPrompts | None = None
 
     def open(self, model: LanguageModel, ids: Sequence[int], vectors: Tensor) -> CachedPrompts:
-        """Begin a round.
+        """Begin a turn.
 
         Args:
             model: The language model.
-            ids: Token ids of the earlier rounds and what is read now.
+            ids: Token ids of the previous turns and of what is read now.
             vectors: The image as the language model reads it, float ``[1, i, d]``.
 
         Returns:
-            The cache behind all these tokens.
+            The cache after all these tokens.
         """
         cached, self._cached = self._cached, None
         if cached is None:
@@ -131,20 +130,20 @@ class ChatHistory:
         return cached
 
     def close(self, ids: Sequence[int], cached: CachedPrompts) -> None:
-        """End a round.
+        """End a turn.
 
         Args:
-            ids: Token ids of all rounds, this one with its answer and end token.
-            cached: The cache, behind some of them.
+            ids: Token ids of all turns, this one included with its answer and end token.
+            cached: The cache, which holds a first part of them.
         """
         self.ids, self._cached = list(ids), cached
 
 
 def whole_cache(config: Any) -> DynamicCache:  # noqa: ANN401
-    """Return an empty key-value cache from which the last tokens can be taken back.
+    """Return an empty key-value cache from which the last tokens can be removed again.
 
-    Layers that look back a window only keep all tokens too: what has left the window comes back into it when tokens
-    behind are taken back. That they do not look further is what the model's own mask says.
+    Sliding-window layers keep all tokens too: a token that has left the window enters it again when later tokens are
+    removed. The model's own mask still restricts attention to the window.
 
     Args:
         config: The model's config.

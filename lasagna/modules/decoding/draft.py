@@ -1,4 +1,4 @@
-"""Answers of which all but the decisions is known, drafted and read until no decision changes.
+"""Answers of which everything but the decisions is known: drafted, then read until no decision changes.
 
 Notation: t: tokens; k: decisions of one row; d: hidden size.
 """
@@ -16,11 +16,11 @@ from lasagna.modules.decoding.cache import CachedPrompts
 
 @dataclass(frozen=True)
 class Draft:
-    """Drafts of some answers; their decisions change in place.
+    """Drafts of several answers; their decisions are changed in place.
 
     Args:
-        tails: Token ids of each row: the last of the prompt, and the answer.
-        places: Where in each row the decision tokens are, ascending.
+        tails: Token ids of each row: the last token of the prompt, then the answer.
+        places: Positions of the decision tokens in each row, ascending.
         present_id: The present token.
         absent_id: The absent token.
         threshold: Presence score from which a decision is the present token.
@@ -33,13 +33,13 @@ class Draft:
     threshold: float
 
     def decide(self, scores: Sequence[Tensor]) -> int | None:
-        """Put new decisions into the draft.
+        """Update all decisions from their scores.
 
         Args:
             scores: Presence score at each decision of each row, float ``[k]``.
 
         Returns:
-            The first place of any row that changed, or None if nothing did.
+            The first position of any row that changed, or None if nothing changed.
         """
         changed = []
         for tail, places, score in zip(self.tails, self.places, scores, strict=True):
@@ -51,34 +51,35 @@ class Draft:
         return min(changed, default=None)
 
 
-def settle(
+def refine(
     cached: CachedPrompts, draft: Draft, score: Callable[[Sequence[Tensor]], list[Tensor]]
 ) -> tuple[list[Tensor], list[Tensor], int]:
-    """Read the draft and take all new decisions, until nothing changes.
+    """Read the draft and update all decisions, until none changes.
 
-    What stands before the first new decision of all rows is final and stays in the cache, so that each forward reads
+    Everything before the first changed decision of all rows is final and stays in the cache, so each forward pass reads
     less than the one before it.
 
     Args:
-        cached: The prompts but for their last tokens; at the end, with the answers behind them.
-        draft: The draft; at the end, the answers.
-        score: Turns hidden states, float ``[k, d]`` of each row, into presence scores, float ``[k]`` of each.
+        cached: The prompts without their last tokens; extended by the answers.
+        draft: The draft; holds the answers at the end.
+        score: Turns hidden states, float ``[k, d]`` for each row, into presence scores, float ``[k]`` for each row.
 
     Returns:
-        Scores and hidden states of each row's decisions, and the number of forwards.
+        Scores and hidden states of each row's decisions, and the number of forward passes.
     """
     states: list[list[Tensor]] = [[] for _ in draft.tails]
     scores: list[Tensor] = []
-    begin: int | None = 0
+    start: int | None = 0
     forwards = 0
-    # each forward settles one decision more at least; kernels that are not deterministic might never agree
-    while begin is not None and forwards <= max(map(len, draft.places)):
-        hidden = cached.draft([tail[begin:] for tail in draft.tails])
+    # Each forward pass makes at least one more decision final. The limit is for nondeterministic kernels, which might
+    # otherwise flip a decision forever.
+    while start is not None and forwards <= max(map(len, draft.places)):
+        hidden = cached.read([tail[start:] for tail in draft.tails])
         for row, places in enumerate(draft.places):
-            final = sum(place <= begin for place in places)
-            states[row][final:] = [hidden[row, place - 1 - begin] for place in places[final:]]
+            final = sum(place <= start for place in places)
+            states[row][final:] = [hidden[row, place - 1 - start] for place in places[final:]]
         scores = score([torch.stack(row) for row in states])
         first, forwards = draft.decide(scores), forwards + 1
-        cached.settle(hidden.shape[1] if first is None else first - begin)
-        begin = first
+        cached.commit(hidden.shape[1] if first is None else first - start)
+        start = first
     return scores, [torch.stack(row) for row in states], forwards

@@ -1,15 +1,14 @@
-"""Lists that are longer than a language model takes, asked in several queries.
+"""Lists that are longer than a language model takes, asked as several queries.
 
-A list is asked in as few parts as fit, in its order and of about equally many names each, and the answers are put
-together: entries and faults one after the other, texts with a line break between them. So a name's decision leans on
-the names before it in its own part alone.
+A list is split into as few parts as fit, in its order and with about equally many names each. The answers are joined:
+entries and faults one after the other, texts with a line break between them. So the decision on a name depends only on
+the names before it in its own part.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 from lasagna.core.batch import Query
 from lasagna.core.dialogue import Answer
@@ -17,39 +16,34 @@ from lasagna.core.overlaps import OverlapMap
 
 
 def split_query(query: Query, fits: Callable[[Query], bool]) -> list[Query]:
-    """Return a query as parts that fit, or alone if it fits, is no list, or even a single name of it does not fit.
+    """Split a query into parts that fit.
 
     Args:
         query: The query.
         fits: Says whether a query and its answer fit into the language model.
+
+    Returns:
+        The parts; only the query itself if it fits, is not a list, or has a name that does not fit even alone.
     """
     if query.kind != "categories" or fits(query):
         return [query]
     for count in range(2, len(query.names) + 1):
-        parts = [replace(query, names=names) for names in _shared_out(query.names, count)]
+        ends = [len(query.names) * part // count for part in range(count + 1)]
+        parts = [replace(query, names=query.names[ends[part] : ends[part + 1]]) for part in range(count)]
         if all(map(fits, parts)):
             return parts
     return [query]
 
 
 def join_answers(answers: Sequence[Answer]) -> Answer:
-    """Put the answers to the parts of a query together."""
+    """Join the answers to the parts of a query."""
     if len(answers) == 1:
         return answers[0]
     entries = tuple(entry for answer in answers for entry in answer.entries)
     faults = tuple(fault for answer in answers for fault in answer.faults)
-    return Answer("\n".join(answer.text for answer in answers), entries, faults, _joined_tops(answers))
-
-
-def _joined_tops(answers: Sequence[Answer]) -> OverlapMap | None:
-    joined, first = None, 0
+    top, first = None, 0
     for answer in answers:
         if answer.top is not None:
-            joined = (joined or OverlapMap(answer.top.size)).joined(answer.top, first)
+            top = (top or OverlapMap(answer.top.size)).joined(answer.top, first)
         first += len(answer.entries)
-    return joined
-
-
-def _shared_out(names: tuple[str, ...], count: int) -> list[tuple[str, ...]]:
-    ends = [len(names) * part // count for part in range(count + 1)]
-    return [names[start:end] for start, end in pairwise(ends)]
+    return Answer("\n".join(answer.text for answer in answers), entries, faults, top)

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from lasagna.core.batch import Query
-from lasagna.core.dialogue import Answer
+from lasagna.core.dialogue import Answer, Decoding
 from lasagna.datamodules import collate, prepare_sample
 from lasagna.datamodules.shards.codec import record_key
 from lasagna.datamodules.shards.reader import ShardSplit
@@ -27,7 +27,6 @@ from lasagna.tasks.callbacks.run_facts import versions
 from lasagna.tasks.evaluation.data_choice import DataChoice
 from lasagna.tasks.evaluation.predictions import mend, opened, predictions_file, read_lines, to_json
 from lasagna.tasks.evaluation.runs import Control, EvaluationRun, EvaluationSample, make_passes
-from lasagna.tasks.metrics import Decoding
 from lasagna.tasks.training.module import answer, queries_of
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lasagna.core.dialogue import Dialogue
+from lasagna.core.dialogue import Decoding, Dialogue
 from lasagna.core.prompt_format import normalise
 from lasagna.core.record import Record
 from lasagna.core.seeding import generator
@@ -22,7 +22,6 @@ from lasagna.datamodules.shards.reader import RawSample, ShardSplit, read_share
 from lasagna.datamodules.strategies import Strategy
 from lasagna.errors import ConfigError, RecordError
 from lasagna.tasks import Reasoning, Referring, Semantic, Task
-from lasagna.tasks.metrics import Decoding
 
 Names = Literal["asked", "same-set", "co-occurring"]
 

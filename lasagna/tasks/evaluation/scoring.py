@@ -13,7 +13,7 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from lasagna.core.batch import Sample
-from lasagna.core.dialogue import Answer, Dialogue
+from lasagna.core.dialogue import Answer, Decoding, Dialogue
 from lasagna.core.prompt_format import normalise
 from lasagna.datamodules.shards.codec import record_key
 from lasagna.errors import ConfigError, RecordError
@@ -21,7 +21,6 @@ from lasagna.tasks import Reasoning, Referring, Semantic, Task
 from lasagna.tasks.evaluation.predictions import StoredLines, from_json, read_lines
 from lasagna.tasks.evaluation.runs import EvaluationRun, EvaluationSample
 from lasagna.tasks.metrics import (
-    Decoding,
     DialogueMetric,
     MeanIoU,
     MMSegMeanIoU,

@@ -3,7 +3,7 @@
 from lasagna.tasks.metrics.answer_accuracy import AnswerAccuracy
 from lasagna.tasks.metrics.base import DialogueMetric, collect
 from lasagna.tasks.metrics.mean_iou import MeanIoU
-from lasagna.tasks.metrics.names import PROTOCOLS, QUANTITIES, Decoding, Quantity, quantity_of, score_key
+from lasagna.tasks.metrics.names import PROTOCOLS, QUANTITIES, Quantity, quantity_of, score_key
 from lasagna.tasks.metrics.order import AnswerOrder
 from lasagna.tasks.metrics.phrase_iou import PhraseIoU, ReasoningIoU, ReferringIoU, TeacherForcedIoU
 from lasagna.tasks.metrics.presence import Presence, PresenceByLength
@@ -14,7 +14,6 @@ __all__ = [
     "QUANTITIES",
     "AnswerAccuracy",
     "AnswerOrder",
-    "Decoding",
     "DialogueMetric",
     "MMSegMeanIoU",
     "MeanIoU",

@@ -7,9 +7,8 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
-from lasagna.core.dialogue import Answer, Dialogue
+from lasagna.core.dialogue import Answer, Decoding, Dialogue
 from lasagna.tasks.metrics.base import DialogueMetric, ratio
-from lasagna.tasks.metrics.names import Decoding
 
 AnswerType = Literal["yes-no", "number", "other"]
 ANSWER_TYPES: tuple[AnswerType, ...] = get_args(AnswerType)

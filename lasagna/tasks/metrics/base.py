@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
-from lasagna.core.dialogue import Answer, AnsweredEntry, Dialogue, Entry
+from lasagna.core.dialogue import Answer, AnsweredEntry, Decoding, Dialogue, Entry
 from lasagna.core.masks import BoolMask
 from lasagna.core.prompt_format import normalise
-from lasagna.tasks.metrics.names import Decoding, score_key
+from lasagna.tasks.metrics.names import score_key
 
 
 class DialogueMetric(Metric):

@@ -12,13 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lasagna.core.dialogue import Answer, Dialogue
+from lasagna.core.dialogue import Answer, Decoding, Dialogue
 from lasagna.core.masks import BoolMask
 from lasagna.core.overlaps import OverlapMap
 from lasagna.core.prompt_format import normalise
 from lasagna.errors import ConfigError
 from lasagna.tasks.metrics.base import DialogueMetric, answered_mask, image_size
-from lasagna.tasks.metrics.names import Decoding
 
 Labels = NDArray[np.int32]
 _LARGEST = np.iinfo(np.int32).max

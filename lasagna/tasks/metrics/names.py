@@ -15,9 +15,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Literal
-
-Decoding = Literal["ordered", "free", "teacher_forced"]
 
 PROTOCOLS: dict[str, str] = {
     "lasagna-v1": "This package's own rules, which the docstring of each metric states in full.",

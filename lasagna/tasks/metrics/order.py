@@ -8,10 +8,9 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from lasagna.core.dialogue import Answer, Dialogue
+from lasagna.core.dialogue import Answer, Decoding, Dialogue
 from lasagna.core.prompt_format import Fault, normalise
 from lasagna.tasks.metrics.base import DialogueMetric, ratio
-from lasagna.tasks.metrics.names import Decoding
 
 FAULTS: tuple[str, ...] = get_args(Fault)
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lasagna.core.dialogue import Answer, Dialogue
+from lasagna.core.dialogue import Answer, Decoding, Dialogue
 from lasagna.core.masks import BoolMask
 from lasagna.core.prompt_format import normalise
 from lasagna.tasks.metrics.base import (
@@ -23,7 +23,6 @@ from lasagna.tasks.metrics.base import (
     image_size,
     ratio,
 )
-from lasagna.tasks.metrics.names import Decoding
 
 
 @dataclass(frozen=True)

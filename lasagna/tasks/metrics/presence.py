@@ -8,10 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lasagna.core.dialogue import Answer, Dialogue
+from lasagna.core.dialogue import Answer, Decoding, Dialogue
 from lasagna.core.prompt_format import normalise
 from lasagna.tasks.metrics.base import DialogueMetric, answered_by_name, entries_by_name, ratio
-from lasagna.tasks.metrics.names import Decoding
 
 
 def presence_counts(dialogue: Dialogue, answer: Answer) -> tuple[int, int, int, int]:

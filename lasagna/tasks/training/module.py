@@ -14,16 +14,16 @@ from torchmetrics import MetricCollection
 from lasagna.core.answer_json import answer_json
 from lasagna.core.batch import Batch, Query
 from lasagna.core.config import Config
-from lasagna.core.dialogue import Answer
+from lasagna.core.dialogue import Answer, Decoding
 from lasagna.core.seeding import seeded
 from lasagna.datamodules import ShardDataModule, Source
 from lasagna.errors import ConfigError
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.checkpoints.weights import CONFIG, OPTIMISED, fingerprint
+from lasagna.modules.contract import check_decoding
 from lasagna.modules.losses import SegmentationLoss
 from lasagna.modules.vision_encoders.feature_cache import FeatureCache
 from lasagna.tasks.base import Task
-from lasagna.tasks.metrics import Decoding
 from lasagna.tasks.training.checkpointing import assistant_config, load_trained, restore, store
 from lasagna.tasks.training.ema import WeightAverage
 from lasagna.tasks.training.optimiser import Optimiser
@@ -77,22 +77,27 @@ class Evaluation(nn.Module):
 
 
 def answer(assistant: Assistant, batch: Batch, decodings: Sequence[Decoding]) -> dict[Decoding, list[Answer]]:
-    """Answer a batch in some ways of decoding; the images are encoded once.
+    """Answer a batch in one or more ways of decoding; the images are encoded once.
 
     Args:
-        assistant: Who answers.
-        batch: The batch.
-        decodings: The ways, those of the task that made the batch.
+        assistant: The assistant that answers.
+        batch: The batch; its queries were checked when its samples were prepared.
+        decodings: The ways of decoding, those of the task that made the batch.
 
     Returns:
         Decoding to one answer for each sample.
+
+    Raises:
+        QueryError: If a query cannot be decoded in one of these ways.
     """
-    encoded = assistant.encode(batch.pixels, batch.tower_pixels)
     queries = queries_of(batch)
-    # complex answers alone have masks that overlap and must be settled
-    settle = any(query.kind == "categories" for query in queries)
+    for decoding in decodings:
+        check_decoding(queries, decoding)
+    encoded = assistant.encode(batch.pixels, batch.tower_pixels)
+    # only the masks of a list of categories overlap
+    overlap_map = any(query.kind == "categories" for query in queries)
     return {
-        decoding: assistant.answer_batch(encoded, batch.geometries, queries, decoding=decoding, settle_overlaps=settle)
+        decoding: assistant.answer_batch(encoded, batch.geometries, queries, decoding, overlap_map=overlap_map)
         for decoding in decodings
     }
 

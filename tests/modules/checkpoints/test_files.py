@@ -61,7 +61,7 @@ def test_safetensors_are_preferred(tmp_path):
 def test_no_folder_and_no_file(tmp_path):
     with pytest.raises(CheckpointError, match=r"vision_tower: .*nowhere.* no such folder; check the path"):
         read_state(tmp_path / "nowhere", "vision_tower")
-    with pytest.raises(CheckpointError, match=r"folder: .* neither model.safetensors nor pytorch_model.bin in it"):
+    with pytest.raises(CheckpointError, match=r"folder: .* it has neither model.safetensors nor pytorch_model.bin"):
         read_state(tmp_path)
 
 
@@ -76,7 +76,7 @@ def test_what_is_pickled_is_refused(tmp_path):
     file = tmp_path / "pytorch_model.bin"
     torch.save({"a": nn.Linear(1, 1)}, file)
     for read in (read_state, read_weights, read_checkpoint):
-        with pytest.raises(CheckpointError, match="it holds objects or code beside tensors") as refused:
+        with pytest.raises(CheckpointError, match="it holds objects or code besides tensors") as refused:
             read(str(file))
         # torch's own text tells how to run what is in the file
         assert not re.search("weights_only|\x1b|\n", str(refused.value))
@@ -88,14 +88,14 @@ def test_what_is_pickled_is_refused(tmp_path):
 def test_an_index_that_does_not_fit_its_files(tmp_path):
     first, second, _ = write_sharded(tmp_path, "model.safetensors")
     write(tmp_path / second, {"else": STATE["other"]})
-    with pytest.raises(CheckpointError, match=f"tensors that are not there: a.bias in {second}"):
+    with pytest.raises(CheckpointError, match=f"tensors that are missing: a.bias in {second}"):
         read_state(tmp_path)
     (tmp_path / first).unlink()
-    with pytest.raises(CheckpointError, match=f"files that are not there: {first}; fetch them too"):
+    with pytest.raises(CheckpointError, match=f"files that are missing: {first}; download them"):
         read_state(tmp_path)
 
 
-@pytest.mark.parametrize(("text", "message"), [("{}", "no weight_map"), ("[]", "no JSON object"), ("{", "no JSON")])
+@pytest.mark.parametrize(("text", "message"), [("{}", "no weight_map"), ("[]", "a JSON object"), ("{", "not JSON")])
 def test_an_index_that_is_none(tmp_path, text, message):
     (tmp_path / "model.safetensors.index.json").write_text(text)
     with pytest.raises(CheckpointError, match=message):

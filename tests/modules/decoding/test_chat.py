@@ -1,4 +1,4 @@
-"""Rounds about one image, text as it is written, and lists that are longer than the model takes."""
+"""Conversations about one image, text as it is written, and lists that are longer than the model takes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def same(one, other):
         )
 
 
-def test_all_rounds_share_one_encoding(assistant, monkeypatch):
+def test_all_turns_share_one_encoding(assistant, monkeypatch):
     encoded = []
     whole = assistant.encode
     monkeypatch.setattr(assistant, "encode", lambda *images: encoded.append(1) or whole(*images))
@@ -42,7 +42,7 @@ def test_all_rounds_share_one_encoding(assistant, monkeypatch):
     second = chat.ask("the dog", kind="referring")
     third = chat.ask("what is it")
     assert len(encoded) == 1
-    assert chat.rounds == [first, second, third]
+    assert chat.turns == [first, second, third]
     assert [entry.name for entry in first.answer.entries] == ["sun", "dog", "house"]
     for entry in first.answer.entries:
         assert entry.present == (entry.mask is not None)
@@ -52,7 +52,7 @@ def test_all_rounds_share_one_encoding(assistant, monkeypatch):
     same(second.answer, assistant.answer(IMAGE, ["the dog"], kind="referring"))
 
 
-ROUNDS = [
+TURNS = [
     ("what is it", "question", "ordered"),
     (["sun", "dog", "house", "tree"], "categories", "ordered"),
     ("the dog", "referring", "free"),
@@ -61,29 +61,29 @@ ROUNDS = [
 ]
 
 
-def held(assistant, forget=False):
-    """Hold a talk that is remembered; return it and what the language model has been told at the end."""
+def conversation(assistant, forget=False):
+    """Return a conversation that is remembered, after its last turn."""
     chat = assistant.chat(IMAGE, remember=True)
-    for text, kind, decoding in ROUNDS:
+    for text, kind, decoding in TURNS:
         chat.ask(text, kind, decoding)
         if forget:
-            chat.earlier._cached = None
+            chat.history._cached = None
     return chat
 
 
 @pytest.mark.parametrize("prompt_format", ["paper", "released", "lisa"])
 def test_what_is_remembered_is_as_if_all_were_read_again(prompt_format):
     assistant = random_assistant(3, prompt_format, max_length=2048)
-    cached, read_again = held(assistant), held(assistant, forget=True)
-    assert cached.earlier.ids == read_again.earlier.ids
-    for one, other in zip(cached.rounds, read_again.rounds, strict=True):
+    cached, read_again = conversation(assistant), conversation(assistant, forget=True)
+    assert cached.history.ids == read_again.history.ids
+    for one, other in zip(cached.turns, read_again.turns, strict=True):
         same(one.answer, other.answer)
         assert one.answer.faults == other.answer.faults
-    alone = [assistant.answer(IMAGE, r.names, r.kind, way) for r, (*_, way) in zip(cached.rounds, ROUNDS, strict=True)]
-    assert [one.answer.text for one in cached.rounds] != [one.text for one in alone]
+    alone = [assistant.answer(IMAGE, r.names, r.kind, way) for r, (*_, way) in zip(cached.turns, TURNS, strict=True)]
+    assert [one.answer.text for one in cached.turns] != [one.text for one in alone]
 
 
-def test_remembered_rounds_are_decoded_greedily_behind_the_whole_text():
+def test_remembered_turns_are_decoded_greedily_after_the_complete_text():
     assistant = random_assistant(3, "paper")
     text, model = assistant.processors.text, assistant.language_model
     chat = assistant.chat(IMAGE, remember=True)
@@ -111,10 +111,10 @@ def test_remembered_rounds_are_decoded_greedily_behind_the_whole_text():
                 written.append(present if entry.present else absent)
             written += text.answer_ids(".")
         tokens += written if written[-1] == text.end_token_id else [*written, text.end_token_id]
-        assert chat.earlier.ids == tokens
+        assert chat.history.ids == tokens
 
 
-def test_a_round_reads_nothing_again(monkeypatch):
+def test_a_turn_reads_nothing_again(monkeypatch):
     assistant = random_assistant(3, "paper")
     chat, read = assistant.chat(IMAGE, remember=True), []
     whole = type(assistant.language_model).forward
@@ -124,38 +124,38 @@ def test_a_round_reads_nothing_again(monkeypatch):
         lambda self, words, *rest: read.append(words.shape[1]) or whole(self, words, *rest),
     )
     chat.ask(["sun", "dog"], "categories")
-    before = len(chat.earlier.ids)
+    before = len(chat.history.ids)
     read.clear()
     chat.ask("the dog", "referring")
     prompt = assistant.processors.text.further_ids(assistant.format.further_prompt("referring", ["the dog"]))
     assert read[0] <= len(prompt) < before
 
 
-def test_a_stream_that_nobody_heard_to_its_end_is_no_round():
+def test_a_stream_that_is_not_read_to_its_end_is_no_turn():
     assistant = random_assistant(3, "paper")
     chat = assistant.chat(IMAGE, remember=True)
     chat.ask(["sun", "dog"], "categories")
-    said = list(chat.earlier.ids)
+    said = list(chat.history.ids)
     next(chat.stream("what is it"))
-    assert chat.earlier.ids == said and len(chat.rounds) == 1
+    assert chat.history.ids == said and len(chat.turns) == 1
     pieces = list(chat.stream("what is it"))
     other = assistant.chat(IMAGE, remember=True)
     other.ask(["sun", "dog"], "categories")
-    assert other.ask("what is it").answer.text == "".join(pieces) == chat.rounds[-1].answer.text
-    assert other.earlier.ids == chat.earlier.ids
+    assert other.ask("what is it").answer.text == "".join(pieces) == chat.turns[-1].answer.text
+    assert other.history.ids == chat.history.ids
 
 
-def test_a_talk_that_grows_too_long_is_refused_and_can_go_on():
+def test_a_conversation_that_grows_too_long_is_refused_and_can_continue():
     assistant = random_assistant(3, "paper")
     chat = assistant.chat(IMAGE, remember=True)
     chat.ask(packaged_words()[10:20], "categories")
-    with pytest.raises(QueryError, match="begin a new talk"):
+    with pytest.raises(QueryError, match="begin a new conversation"):
         chat.ask(packaged_words()[20:70], "categories")
     chat.ask(["sun", "dog"], "categories")
-    assert [len(one.names) for one in chat.rounds] == [10, 2]
+    assert [len(one.names) for one in chat.turns] == [10, 2]
 
 
-def test_a_format_without_further_rounds_cannot_remember(assistant):
+def test_a_format_without_further_turns_cannot_remember(assistant):
     with pytest.raises(QueryError, match="has no `next_round`"):
         assistant.chat(IMAGE, remember=True)
 
@@ -165,7 +165,7 @@ def test_pieces_of_a_stream_are_the_answer(assistant):
     pieces = list(chat.stream("what is it"))
     assert len(pieces) > 1 and all(pieces)
     assert "".join(pieces) == assistant.answer(IMAGE, ["what is it"], kind="question").text
-    assert chat.rounds[-1].answer.text == "".join(pieces)
+    assert chat.turns[-1].answer.text == "".join(pieces)
 
 
 def test_a_stream_has_no_empty_pieces(monkeypatch):
@@ -175,12 +175,12 @@ def test_a_stream_has_no_empty_pieces(monkeypatch):
     assert list(assistant.chat(IMAGE).stream("what is it")) == ["blue", " sky"]
 
 
-def test_bad_rounds_leave_the_talk_as_it_was(assistant):
+def test_bad_queries_leave_the_conversation_as_it_was(assistant):
     chat = assistant.chat(IMAGE)
     for text, kind in (("", "question"), ([], "categories"), (["a", "A"], "categories"), ("sun", "kind")):
         with pytest.raises(QueryError):
             chat.ask(text, kind=kind)
-    assert chat.rounds == []
+    assert chat.turns == []
     with pytest.raises(RecordError):
         assistant.chat("picture.png")
 

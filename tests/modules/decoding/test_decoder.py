@@ -54,7 +54,7 @@ def test_ordered_is_greedy_with_trained_weights():
     assert {True, False} == {one for answer in found for one in answer}
 
 
-def test_decisions_lean_on_earlier_ones():
+def test_decisions_depend_on_earlier_ones():
     """The check above is worth something only if drafts really get revised."""
     forwards, mixed = 0, False
     for seed in range(3):
@@ -82,7 +82,7 @@ def test_ordered_answers_do_not_depend_on_the_batch(assistant):
 
 
 @pytest.mark.parametrize("prompt_format", ["tiny", "paper", "released", "lisa"])
-def test_forced_gives_the_state_before_the_given_token(prompt_format):
+def test_teacher_forcing_returns_the_state_before_the_given_token(prompt_format):
     """One forward over prompt and given answer, without any cache, has the same state and score."""
     assistant = random_assistant(1, prompt_format)
     model, text, spelling = assistant.language_model, assistant.processors.text, assistant.format
@@ -99,17 +99,11 @@ def test_forced_gives_the_state_before_the_given_token(prompt_format):
         assert [(entry.name, entry.present) for entry in answer.entries] == [(query.names[0], True)]
 
 
-def test_lists_and_questions_cannot_be_forced(assistant):
-    decoder = Decoder(assistant.language_model, assistant.format)
-    with pytest.raises(QueryError, match=r"'teacher_forced' gives the answer that a phrase is there.*no categories"):
-        decoder.teacher_forced(torch.zeros(3, 4, 128), queries_of("categories", 1, 0))
-
-
 def test_free_is_plain_greedy(assistant):
     vectors = torch.randn(3, 4, 128, generator=torch.Generator().manual_seed(7))
     text = assistant.processors.text
     queries = queries_of("categories", 4, 11)
-    decoded = Decoder(assistant.language_model, assistant.format).free(vectors, queries, most=12)
+    decoded = Decoder(assistant.language_model, assistant.format).free(vectors, queries, max_new_tokens=12)
     for query, answer in zip(queries, decoded, strict=True):
         tokens = text.prompt_ids(assistant.format.prompt(query.kind, query.names))
         written = []
@@ -124,7 +118,7 @@ def test_free_is_plain_greedy(assistant):
 def test_too_long_query_names_the_lengths(assistant):
     decoder = Decoder(assistant.language_model, assistant.format)
     query = Query(0, "categories", tuple(packaged_words()[:120]))
-    with pytest.raises(QueryError, match=r"120 names need \d+ tokens .* takes 256; ask for less"):
+    with pytest.raises(QueryError, match=r"120 names need \d+ tokens .* takes 256; ask for fewer names"):
         decoder.ordered(torch.zeros(1, 4, 128), [query])
 
 

@@ -1,3 +1,3 @@
-"""Checkpoints in the layout of LaSagnA's and LISA's releases, in and out."""
+"""Import and export of checkpoints in the layout of LaSagnA's and LISA's releases."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Low-rank adapters of a training state: added into the layers they sit on, or kept as what they are."""
+"""Names of tensors in a release and in an assistant, and low-rank adapters: merged into their layers, or kept."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lasagna.errors import CheckpointError
 from lasagna.modules.language_models.lora import LoRA
 
 LLAMA: Final = "model."
-"""What the names of the Llama's own layers begin with in a release."""
+"""Prefix of the Llama's own layers in a release."""
 
 PARTS: Final = {
     "model.visual_model.image_encoder.": "vision_encoder.image_encoder.",
@@ -24,31 +24,32 @@ PARTS: Final = {
     LLAMA: "language_model.llama.model.",
     "lm_head.": "language_model.llama.lm_head.",
 }
-"""What names begin with in a release, and in an assistant; the first that fits counts."""
+"""Prefix in a release to prefix in an assistant; the first that fits counts."""
 
 PROJECTION: Final = "model.text_hidden_fcs.0."
 VISUAL: Final = "model.visual_model."
 WORDS: Final = ("model.embed_tokens.weight", "lm_head.weight")
-"""What has a row for each word."""
+"""Tensors with one row for each word."""
 
 WRAPPED: Final = "base_model.model."
-"""What peft puts before the names of a training state."""
+"""Peft's prefix of all names of a training state."""
+
 PARALLEL: Final = "module."
-"""What torch's and DeepSpeed's wrappers put before all names."""
+"""Prefix of all names by torch's and DeepSpeed's wrappers."""
 
 ROTARY: Final = "rotary_emb.inv_freq"
 TOWER: Final = "vision_tower."
 IGNORED: Final = {
     ROTARY: "computed from the config",
     TOWER: "read from the tower's own folder",
-    "pixel_mean": "SAM's preparation has it",
-    "pixel_std": "SAM's preparation has it",
+    "pixel_mean": "part of SAM's image processor",
+    "pixel_std": "part of SAM's image processor",
 }
-"""Part of a name to the reason why such tensors are not read."""
+"""Part of a name to the reason why such a tensor is not read."""
 
 
 def to_released(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Name an assistant's weights as a release does; leaves out what a release does not hold.
+    """Rename an assistant's weights to a release's names; those that a release does not hold are left out.
 
     Args:
         weights: Assistant's name to weight.
@@ -62,17 +63,17 @@ def to_released(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Take off what data-parallel training and peft have put before the names."""
+    """Remove the prefixes that data-parallel training and peft add to all names."""
     outer = PARALLEL if all(name.startswith(PARALLEL) for name in state) else ""
     return {name.removeprefix(outer).removeprefix(WRAPPED): value for name, value in state.items()}
 
 
 def ignored_because(name: str) -> str | None:
-    """Say why a tensor of a release is not read, or None if it is not one of those."""
+    """Return why a tensor of a release is not read, or None if there is no such reason."""
     return next((reason for part, reason in IGNORED.items() if part in name), None)
 
 
-_ADAPTER = re.compile(r"^(?P<layer>.+)\.lora_(?P<half>[AB])(\.default)?\.weight$")
+_ADAPTER = re.compile(r"^(?P<layer>.+)\.lora_(?P<matrix>[AB])(\.default)?\.weight$")
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,8 @@ class Adapters:
     """The adapters of a state.
 
     Args:
-        pairs: Name of a layer to its two halves, "A" ``[rank, in]`` and "B" ``[out, rank]``.
-        alpha: Their alpha, which no state holds.
+        pairs: Name of a layer to its two matrices, "A" ``[rank, in]`` and "B" ``[out, rank]``.
+        alpha: Their alpha, which a state does not hold.
     """
 
     pairs: Mapping[str, Mapping[str, Tensor]]
@@ -89,12 +90,12 @@ class Adapters:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of their tensors, without what peft puts before and inside them."""
-        return tuple(f"{layer}.lora_{half}.weight" for layer, pair in self.pairs.items() for half in sorted(pair))
+        """Names of their tensors, without what peft adds to them."""
+        return tuple(f"{layer}.lora_{matrix}.weight" for layer, pair in self.pairs.items() for matrix in sorted(pair))
 
     @property
     def settings(self) -> LoRA:
-        """How a language model is given such adapters; the dropout of their training is not known."""
+        """Settings for a language model with such adapters; the dropout of their training is unknown."""
         targets = sorted({layer.rpartition(".")[2] for layer in self.pairs})
         return LoRA(rank=self._ranks[0], alpha=self.alpha, targets=targets)
 
@@ -109,24 +110,24 @@ class Adapters:
             CheckpointError: If there are none, or their ranks differ.
         """
         if not self.pairs:
-            raise CheckpointError("adapters: the source has none that could be kept; leave adapters out")
+            raise CheckpointError("adapters: the source has none to keep; leave this argument out")
         if len(self._ranks) != 1:
             raise CheckpointError(
-                f"adapters: to be kept they must have one rank, got {self._ranks}; take adapters: merged"
+                f"adapters: to be kept, all must have the same rank, got {self._ranks}; use adapters: merged"
             )
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """The halves by an assistant's names."""
+        """Their matrices by an assistant's names."""
         return {
-            f"{PARTS[LLAMA]}{layer.removeprefix(LLAMA)}.lora_{half}.default.weight": value
+            f"{PARTS[LLAMA]}{layer.removeprefix(LLAMA)}.lora_{matrix}.default.weight": value
             for layer, pair in self.pairs.items()
-            for half, value in pair.items()
+            for matrix, value in pair.items()
         }
 
 
 def separated(state: Mapping[str, Tensor], alpha: float) -> tuple[dict[str, Tensor], Adapters]:
-    """Take the adapters out of a state.
+    """Separate the adapters of a state from its other weights.
 
     Args:
         state: Name to weight; adapters are called ``LAYER.lora_A.weight`` or ``LAYER.lora_A.default.weight``.
@@ -136,33 +137,36 @@ def separated(state: Mapping[str, Tensor], alpha: float) -> tuple[dict[str, Tens
         All other weights, and the adapters.
 
     Raises:
-        CheckpointError: If half of an adapter, or the layer that it belongs to, is missing, or there are adapters of
+        CheckpointError: If a matrix of an adapter or the weight of its layer is missing, or there are adapters of
             another kind.
     """
     pairs: dict[str, dict[str, Tensor]] = {}
     plain = {}
     for name, value in state.items():
         if found := _ADAPTER.match(name):
-            pairs.setdefault(found["layer"], {})[found["half"]] = value
+            pairs.setdefault(found["layer"], {})[found["matrix"]] = value
         elif ".lora_" in name:
             raise CheckpointError(
-                f"adapters: {name} is of another kind than lora_A and lora_B of linear layers, and would be left out; "
-                "merge it by peft, and import what comes of that"
+                f"adapters: {name} is of another kind than lora_A and lora_B of linear layers and cannot be imported; "
+                "merge it with peft, and import the result"
             )
         else:
             plain[name.replace(".base_layer.", ".")] = value
     for layer, pair in pairs.items():
         if pair.keys() != {"A", "B"} or f"{layer}.weight" not in plain:
-            raise CheckpointError(f"adapters: {layer} lacks lora_A, lora_B or its own weight; give the whole state")
+            raise CheckpointError(f"adapters: {layer} lacks lora_A, lora_B or its own weight; give the complete state")
     return plain, Adapters(pairs, alpha)
 
 
 def merged(plain: Mapping[str, Tensor], adapters: Adapters) -> dict[str, Tensor]:
-    """Return weights with their adapters added: ``W + alpha / rank * B A`` (arXiv 2106.09685).
+    """Merge adapters into the weights of their layers: ``W + alpha / rank * B A`` (arXiv 2106.09685).
 
     Args:
         plain: Name to weight.
-        adapters: What belongs to them; the rank is that of their shapes.
+        adapters: Their adapters; the rank is that of their shapes.
+
+    Returns:
+        Name to weight.
     """
     state = dict(plain)
     for layer, pair in adapters.pairs.items():

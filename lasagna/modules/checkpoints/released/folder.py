@@ -1,4 +1,4 @@
-"""A folder in the released layout: weights, config and tokeniser, as the original's merge script leaves them."""
+"""A folder in the released layout: weights, config and tokeniser, as the original's merge script writes them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COPIED = ("tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
 """Files that are the same before and after training."""
 
 SHARD_SIZE = "5GB"
-"""How large one file of weights may be."""
+"""Largest size of one file of weights."""
 
 
 def write_release(
@@ -39,20 +39,20 @@ def write_release(
         folder: A new or empty folder.
         state: Tensors by a release's names; rotary frequencies are added.
         settings: Content of ``config.json``; the size of the vocabulary is that of the state.
-        tokenizer: The tokeniser with its added tokens, of which each has a row.
+        tokenizer: The tokeniser with its added tokens, each of which has a row.
         base: Folder of the model that this one was trained from, for the files that stay the same.
-        dtypes: Name to the precision that a tensor had in ``base``; it gets that again where nothing is lost by it.
-        shard_size: How large one file of weights may be; above it there are several, with an index.
+        dtypes: Name to the precision of a tensor in ``base``; it is restored where that is lossless.
+        shard_size: Largest size of one file of weights; larger models are split, with an index.
 
     Returns:
         The files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     words = len(state["model.embed_tokens.weight"])
-    own = dtypes or {}
-    stored = {name: _as_before(value, own.get(name)) for name, value in state.items()}
-    # a release has them in the precision of the rest, and they follow from the config in any case
-    stored |= {name: value.to(own.get(name, value.dtype)) for name, value in rotary(settings).items()}
+    dtypes = dtypes or {}
+    stored = {name: _in_precision(value, dtypes.get(name)) for name, value in state.items()}
+    # a release has these in the precision of the rest; they follow from the config in any case
+    stored |= {name: value.to(dtypes.get(name, value.dtype)) for name, value in rotary(settings).items()}
     _write_weights(folder, stored, shard_size)
     architecture = "LISAForCausalLM" if is_lisa(tokenizer) else "LaSagnAForCausalLM"
     config = {**settings, "vocab_size": words, "architectures": [architecture], "train_mask_decoder": True}
@@ -65,10 +65,10 @@ def write_release(
 
 
 def check_shard_size(shard_size: str) -> None:
-    """Check that a size of files can be read.
+    """Check the notation of a size of files.
 
     Raises:
-        ConfigError: If not.
+        ConfigError: If it is not valid.
     """
     try:
         split_torch_state_dict_into_shards({}, max_shard_size=shard_size)
@@ -88,7 +88,7 @@ def _write_weights(folder: Path, state: Mapping[str, Tensor], shard_size: str) -
 
 
 def rotary(settings: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the rotary frequencies, which a release holds for each layer though they follow from the config."""
+    """Return the rotary frequencies, which a release holds for each layer although they follow from the config."""
     width = int(settings["hidden_size"]) // int(settings["num_attention_heads"])
     base = float(settings.get("rope_theta") or 10000.0)
     frequencies = 1.0 / (base ** (torch.arange(0, width, 2).float() / width))
@@ -96,8 +96,8 @@ def rotary(settings: Mapping[str, Any]) -> dict[str, Tensor]:
     return {f"model.layers.{layer}.self_attn.{ROTARY}": frequencies for layer in layers}
 
 
-def _as_before(value: Tensor, dtype: torch.dtype | None) -> Tensor:
-    """Return a tensor in another precision, or as it is where that would round it, as it would what was trained."""
+def _in_precision(value: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """Return a tensor in another precision, or unchanged if that would round it, as it would trained values."""
     narrow = value if dtype is None else value.to(dtype)
     return (narrow if torch.equal(narrow.to(value.dtype), value) else value).contiguous()
 

@@ -1,4 +1,4 @@
-"""The ``lasagna import`` command: a released model, or a training state, as an assistant that is ready to be used."""
+"""The ``lasagna import`` command: makes an assistant of a released model or a training state."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from lasagna.modules.checkpoints.released.reload import format_of
 from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, PREFIX
 
 MODEL = {"merged": "merged", "kept": "base"}
-"""Folder of the model that is written for a training state."""
+"""Name of the model folder that is written for a training state."""
 
 ADAPTED = "language_model.llama."
-"""What an assistant's names of the model that carries the adapters begin with."""
+"""Prefix of the assistant's names of the model that has the adapters."""
 
 REPORT = "report.json"
 
@@ -45,23 +45,23 @@ def import_assistant(
 ) -> None:
     """Make an assistant of a released LaSagnA or LISA model, of a LLaVA v1 model, or of a training state.
 
-    The output folder names the source's files and copies none of them, unless adapters have to be merged. It holds a
-    report on every tensor. Load it by ``lasagna.load(folder)``, ask it by ``lasagna predict --ckpt folder``, train it
-    by ``python train.py --config folder/config.yaml``.
+    The output folder refers to the source's files and copies none of them, unless adapters have to be merged. It
+    contains a report on every tensor. Load it with ``lasagna.load(folder)``, ask it with ``lasagna predict --ckpt
+    folder``, train it with ``python train.py --config folder/config.yaml``.
 
     Args:
-        source: Folder of a release (one file or parts, .bin or safetensors) or of LLaVA v1; or a training state, a file
-            or a folder without config.
+        source: Folder of a release (one or several files, .bin or safetensors) or of LLaVA v1; or a training state, a
+            file or a folder without config.
         output: A new or empty folder.
-        vision_tower: Folder of the CLIP tower; by default the one that the model's config names.
-        base: Folder of the LLaVA v1 model that a training state began from: its config and tokeniser.
-        sam: Original checkpoint of SAM, for a source that holds none.
+        vision_tower: Folder of the CLIP tower; by default the one in the model's config.
+        base: Folder of the LLaVA v1 model that a training state started from: its config and tokeniser are used.
+        sam: Original checkpoint of SAM, for a source without one.
         lora_alpha: Alpha of a training state's adapters; the original's is 16.
-        adapters: Whether a training state's adapters are "merged" into the layers they sit on, so that training on
-            begins with new ones, or "kept", so that it goes on with them.
+        adapters: Whether a training state's adapters are "merged" into their layers, so that further training starts
+            with new ones, or "kept", so that it continues with them.
 
     Raises:
-        CheckpointError: If something cannot be read, is missing or does not fit; nothing is written then.
+        CheckpointError: If something cannot be read, is missing or does not fit; then nothing is written.
     """
     place, target = Path(source), Path(output)
     check_empty(target)
@@ -70,22 +70,22 @@ def import_assistant(
     if folder != place:
         folder = _write_model(target / MODEL[adapters], release, folder)
     target.mkdir(parents=True, exist_ok=True)
-    _write(target, release, _assistant_config(release, folder, sam))
+    _write_assistant(target, release, _assistant_config(release, folder, sam))
     print("\n".join(release.tensor_report.lines()))
     print(f"wrote {target}: lasagna predict --ckpt {target} --image FILE --query ...")
 
 
 def release_checkpoint(folder: Path) -> dict[str, Any]:
-    """Read a folder in the released layout, in the form that ``read_checkpoint`` returns of a file.
+    """Read a folder in the released layout, in the form that ``read_checkpoint`` returns for a file.
 
     Raises:
         CheckpointError: If something cannot be read, is missing or does not fit.
     """
     release = read_release(folder, folder)
-    # the language model warns of all others itself
-    surplus = [name for name in release.tensor_report.unknown if name.startswith((VISUAL, PROJECTION))]
-    if surplus:
-        warnings.warn(f"source: {str(folder)!r} holds tensors that nothing reads: {', '.join(surplus)}", stacklevel=2)
+    # the language model itself warns of all others
+    unused = [name for name in release.tensor_report.unknown if name.startswith((VISUAL, PROJECTION))]
+    if unused:
+        warnings.warn(f"source: {str(folder)!r} holds tensors that nothing reads: {', '.join(unused)}", stacklevel=2)
     weights = {PREFIX + name: value for name, value in release.projection.items()}
     return {"state_dict": weights, ASSISTANT_CONFIG: _assistant_config(release, folder, None)}
 
@@ -94,8 +94,7 @@ def _model_folder(place: Path, base: str | None) -> Path:
     if (place / "config.json").is_file():
         if base is not None:
             raise CheckpointError(
-                f"base: {str(place)!r} has a config and a tokeniser of its own, so that {base!r} would not be read; "
-                "leave it out"
+                f"base: {str(place)!r} has its own config and tokeniser, so {base!r} would not be used; leave it out"
             )
         return place
     if not place.exists():
@@ -104,7 +103,7 @@ def _model_folder(place: Path, base: str | None) -> Path:
         kind = "folder" if place.is_dir() else "single file"
         raise CheckpointError(
             f"base: {str(place)!r} is a {kind} without config and tokeniser; give the folder of the LLaVA v1 "
-            "model that training began from as base"
+            "model that training started from as base"
         )
     return Path(base)
 
@@ -121,11 +120,11 @@ def _assistant_config(release: Release, folder: Path, sam: str | None) -> Config
     weights = {"weights_file": str(folder.resolve() if sam is None else Path(sam).resolve())}
     language_model: dict[str, Any] = {"folder": str(folder.resolve()), "vision_tower": str(release.tower.resolve())}
     if release.kept.pairs:
-        # the dropout is left to the config that trains on
-        own = release.kept.settings
-        language_model["adapter"] = {"rank": own.rank, "alpha": own.alpha, "targets": list(own.targets)}
+        # the dropout is left to the config of further training
+        adapter = release.kept.settings
+        language_model["adapter"] = {"rank": adapter.rank, "alpha": adapter.alpha, "targets": list(adapter.targets)}
     parts = {
-        # the file's sizes count, whatever a config says that this one is put on top of
+        # the sizes in the file count, even if a config below this one sets others
         "vision_encoder": {
             "class_path": "lasagna.modules.SamVisionEncoder",
             "init_args": {**weights, "size": None},
@@ -139,15 +138,15 @@ def _assistant_config(release: Release, folder: Path, sam: str | None) -> Config
     }
 
 
-def _write(target: Path, release: Release, recipe: Config) -> None:
+def _write_assistant(target: Path, release: Release, config: Config) -> None:
     write_tensors(target / HEADS, release.projection)
     names = sorted([*release.projection, *release.kept.weights])
-    about: dict[str, Any] = {"form": FORM, WEIGHTS: names, ASSISTANT_CONFIG: recipe}
+    about: dict[str, Any] = {"form": FORM, WEIGHTS: names, ASSISTANT_CONFIG: config}
     if release.kept.pairs:
         about |= write_adapters(target, release.kept.weights, ADAPTED, release.kept.settings.config)
     _write_json(target / ASSISTANT, about)
     _write_json(target / REPORT, vars(release.tensor_report))
-    write_config(target, recipe)
+    write_config(target, config)
 
 
 def _write_json(file: Path, content: Any) -> None:  # noqa: ANN401

@@ -1,4 +1,4 @@
-"""A model in the released layout, or a training state of one, read and accounted for."""
+"""A model in the released layout, or a training state of one, read with a report on its tensors."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from lasagna.modules.llava.tower import tower_settings
 from lasagna.modules.sam.weights import split_sam
 
 KeptOrMerged = Literal["merged", "kept"]
-"""What becomes of a training state's adapters."""
+"""What happens to a training state's adapters."""
 
 
 @dataclass(frozen=True)
 class Release:
-    """A model in the released layout, accounted for.
+    """A model in the released layout.
 
     Args:
         state: Tensors by a release's names, without adapters.
         settings: Content of ``config.json``.
         tower: Folder of the CLIP tower.
         tokenizer: The tokeniser that belongs to the tensors.
-        account: What becomes of each tensor.
+        tensor_report: What happens to each tensor.
         kept: Adapters that are not merged.
     """
 
@@ -53,7 +53,7 @@ class Release:
 
     @property
     def projection(self) -> dict[str, Tensor]:
-        """What leads from hidden states to prompts, by the assistant's names; no part brings it."""
+        """The projection from hidden states to prompts, which belongs to no part, by the assistant's names."""
         return {
             name.replace(PROJECTION, PARTS[PROJECTION]): value
             for name, value in self.state.items()
@@ -69,15 +69,18 @@ def read_release(
     lora_alpha: float = 16.0,
     adapters: KeptOrMerged = "merged",
 ) -> Release:
-    """Read a model and account for every tensor.
+    """Read a model and report on every tensor.
 
     Args:
         place: File or folder of the tensors.
         folder: Folder of the config and the tokeniser.
-        vision_tower: Folder of the CLIP tower; None for the one that the config names.
-        sam: Original checkpoint of SAM, if the model holds none.
+        vision_tower: Folder of the CLIP tower; None for the one in the config.
+        sam: Original checkpoint of SAM, if the model has none.
         lora_alpha: Alpha of adapters, if there are any.
         adapters: Whether these are merged or kept.
+
+    Returns:
+        The model.
 
     Raises:
         CheckpointError: If something cannot be read, is missing or does not fit.
@@ -90,7 +93,9 @@ def read_release(
     tower = find_tower(folder, vision_tower, settings)
     width = int(tower_settings(tower)["hidden_size"])
     visual, others = _visual(place, state, sam)
-    tokenizer = _tokenizer(state, place, folder)
+    tokenizer = read_tokenizer(folder)
+    if place != folder and WORDS[0] in state:  # a training state may have more tokens than its base
+        tokenizer = tokenizer_of(len(state[WORDS[0]]), tokenizer, folder)
     found = tensor_report({**state, **visual}, settings, width, tokenizer, f"source: the SAM in {sam or place}")
     found.check(str(place))
     check_tower(state, tower)
@@ -98,25 +103,17 @@ def read_release(
     return Release(state, settings, tower, tokenizer, found.with_others(own.names, others), kept)
 
 
-def _tokenizer(state: dict[str, Tensor], place: Path, folder: Path) -> LlavaTokenizer:
-    """Return the folder's tokeniser, or that of a training state, which has grown since."""
-    own = read_tokenizer(folder)
-    return own if place == folder or WORDS[0] not in state else tokenizer_of(len(state[WORDS[0]]), own, folder)
-
-
 def _visual(place: Path, state: dict[str, Tensor], sam: str | None) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Return SAM's tensors from its own file, where the source has none, and the names of all others in there."""
+    """Return SAM's tensors from its own file if the source has none, and the names of the other tensors in it."""
     if any(name.startswith("image_encoder.") for name in state):
         raise CheckpointError(
-            f"source: {str(place)!r} is a SAM alone; give it as sam, and as source the folder of LLaVA v1"
+            f"source: {str(place)!r} is only a SAM; give it as sam, and the folder of LLaVA v1 as source"
         )
     inside = any(name.startswith(VISUAL) for name in state)
     if inside and sam is not None:
-        raise CheckpointError(
-            f"sam: the source holds a SAM of its own, so that {sam!r} would not be read; leave it out"
-        )
+        raise CheckpointError(f"sam: the source has its own SAM, so {sam!r} would not be used; leave it out")
     if not inside and sam is None:
-        raise CheckpointError("sam: the source holds no SAM; give an original checkpoint such as sam_vit_h_4b8939.pth")
+        raise CheckpointError("sam: the source has no SAM; give an original checkpoint such as sam_vit_h_4b8939.pth")
     if sam is None:
         return {}, ()
     visual, others = split_sam(sam, "sam")

@@ -1,4 +1,4 @@
-"""What an exported release is loaded as again, and what of an assistant it does not hold."""
+"""How an exported release is loaded again, and what of an assistant it does not hold."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from lasagna.core.prompt_format import PromptFormat
 from lasagna.core.prompt_formats import LISA, PROMPT_FORMATS
 from lasagna.errors import CheckpointError
 from lasagna.modules.assistant import Assistant
-from lasagna.modules.base import LanguageModel
 from lasagna.modules.checkpoints.released.tokens import is_lisa
 from lasagna.modules.llava.language_model import LlavaV1
 from lasagna.modules.llava.text_processor import added_tokens
@@ -19,54 +18,54 @@ from lasagna.modules.llava.tokenizer import LlavaTokenizer, read_tokenizer
 
 
 def format_of(tokenizer: LlavaTokenizer) -> str:
-    """Return the name of the prompt format that a folder with this tokeniser is loaded with."""
+    """Return the name of the prompt format with which a folder with this tokeniser is loaded."""
     return "lisa" if is_lisa(tokenizer) else "released"
 
 
 def grown(tokenizer: LlavaTokenizer) -> LlavaTokenizer:
-    """Return the tokeniser that a folder's one becomes when the folder is loaded."""
+    """Return a folder's tokeniser as it is after loading, with the added tokens."""
     usual = PROMPT_FORMATS[format_of(tokenizer)]
     return tokenizer.with_tokens(added_tokens(usual.markers, usual.present_token, usual.absent_token))
 
 
 def check_tokens(assistant: Assistant, tokenizer: LlavaTokenizer) -> None:
-    """Check that an assistant's answers have the tokens that its exported folder would be loaded with.
+    """Check that an assistant has the tokens with which its exported folder would be loaded.
 
     Args:
         assistant: The assistant, built.
         tokenizer: Its tokeniser.
 
     Raises:
-        CheckpointError: If they have others.
+        CheckpointError: If it has others.
     """
     usual = PROMPT_FORMATS[format_of(tokenizer)]
     if assistant.format.special_tokens != usual.special_tokens:
         raise CheckpointError(
-            f"layout: a released folder with these words is loaded with the tokens {list(usual.special_tokens)}, this "
-            f"assistant writes {assistant.format.present_token!r} and {assistant.format.absent_token!r}; export it "
-            "with --layout adapter"
+            f"layout: a released folder with these words is loaded with the tokens {list(usual.special_tokens)}, but "
+            f"this assistant writes {assistant.format.present_token!r} and {assistant.format.absent_token!r}; export "
+            "it with --layout adapter"
         )
 
 
 def remarks(assistant: Assistant, folder: Path) -> list[str]:
-    """Tell what is otherwise in an exported folder than in the assistant, or than in what the layout's authors wrote.
+    """List how an exported folder differs from the assistant, or from the folders of the layout's authors.
 
     Args:
         assistant: The assistant that was exported.
         folder: The exported folder.
+
+    Returns:
+        One sentence for each difference.
     """
     tokenizer = read_tokenizer(folder)
     lost = ", ".join(_lost(assistant, PROMPT_FORMATS[format_of(tokenizer)]))
-    told = [f"the released layout has no place for {lost}; give it again where the folder is loaded"] if lost else []
-    if _rounds(assistant.language_model):
-        told.append("weights are as dtype: bfloat16 has rounded them; without it they are those of the source's files")
+    differences = [f"the released layout cannot hold {lost}; set it again when the folder is loaded"] if lost else []
+    model = assistant.language_model
+    if isinstance(model, LlavaV1) and model.weights_dtype == torch.bfloat16:
+        differences.append("weights are rounded by dtype: bfloat16; without it they are those of the source's files")
     if is_lisa(tokenizer) and LISA.absent_token in tokenizer.added:
-        told.append(f"{LISA.absent_token} is kept, since it was trained; it is a word more than LISA's own")
-    return told
-
-
-def _rounds(model: LanguageModel) -> bool:
-    return isinstance(model, LlavaV1) and model.weights_dtype == torch.bfloat16
+        differences.append(f"{LISA.absent_token} is kept, since it was trained; LISA itself does not have this word")
+    return differences
 
 
 def _lost(assistant: Assistant, usual: PromptFormat) -> list[str]:

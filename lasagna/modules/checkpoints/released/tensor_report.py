@@ -1,4 +1,4 @@
-"""An account of a release's tensors: which are read, which are not and why, and which are missing."""
+"""A report on a release's tensors: which are read, which are not and why, and which are missing."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _SHOWN = 6
 
 @dataclass(frozen=True)
 class TensorReport:
-    """What becomes of each tensor.
+    """What happens to each tensor.
 
     Args:
         used: Names of the tensors that are read.
-        ignored: Name to reason of those that are not read.
-        unknown: Names of those that nothing of the model is called.
-        missing: Names of those that the model needs and the state lacks.
-        misshapen: Name to what is wrong with its shape.
-        fresh: Names of those that the state lacks as a whole part, which starts from random weights.
-        adapters: Names of the adapters' tensors, merged into the layers they sit on, or kept.
-        fresh_rows: Tokens that embedding and output layer have no row for; they get random ones.
-        padding: Rows of both behind the last token, which new tokens take first; export brings them back.
+        ignored: Name of a tensor that is not read, to the reason.
+        unknown: Names of tensors that the model does not have.
+        missing: Names of tensors that the model needs and the state lacks.
+        misshapen: Name of a tensor to what is wrong with its shape.
+        fresh: Names of the tensors of a part that the state lacks completely; they start from random weights.
+        adapters: Names of the adapters' tensors, merged into their layers or kept.
+        fresh_rows: Tokens without a row in embedding and output layer; they get random rows.
+        padding: Rows of both after the last token; new tokens use them first, and an export writes them again.
     """
 
     used: tuple[str, ...]
@@ -50,30 +50,30 @@ class TensorReport:
     padding: int = 0
 
     def check(self, source: str) -> None:
-        """Raise if something is missing or of another shape.
+        """Check that nothing is missing and all shapes fit.
 
         Args:
             source: Where the tensors come from, for the message.
 
         Raises:
-            CheckpointError: If so; names the first few.
+            CheckpointError: If tensors are missing or have another shape; names the first few.
         """
-        faults = [f"{name} is missing" for name in self.missing]
-        faults += [f"{name} has shape {fault}" for name, fault in self.misshapen.items()]
-        if faults:
-            more = f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+        problems = [f"{name} is missing" for name in self.missing]
+        problems += [f"{name} has shape {problem}" for name, problem in self.misshapen.items()]
+        if problems:
+            more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
             what = "is incomplete" if self.missing else "does not fit"
             raise CheckpointError(
-                f"source: {source} {what}: {'; '.join(faults[:_SHOWN])}{more}; give all files of a whole model, with "
-                "the config.json and the vision_tower that belong to it"
+                f"source: {source} {what}: {'; '.join(problems[:_SHOWN])}{more}; give all files of a complete model, "
+                "with the config.json and the vision_tower that belong to it"
             )
 
     def with_others(self, adapters: Sequence[str], others: Sequence[str]) -> TensorReport:
-        """Return the account with what is not the model's own.
+        """Return the report with tensors that are not the model's own.
 
         Args:
             adapters: Names of the adapters' tensors.
-            others: Names of what a file of SAM's holds beside SAM.
+            others: Names of the tensors besides SAM in a file of SAM.
         """
         reasons = {name: ignored_because(name) for name in others}
         ignored = {f"sam: {name}": reason for name, reason in reasons.items() if reason is not None}
@@ -83,7 +83,7 @@ class TensorReport:
         )
 
     def lines(self) -> list[str]:
-        """Return a summary for people."""
+        """Return a summary to print."""
         reasons = sorted(set(self.ignored.values()))
         lines = [f"used     {len(self.used):5d} tensors"]
         lines += [f"ignored  {list(self.ignored.values()).count(reason):5d} tensors, {reason}" for reason in reasons]
@@ -93,7 +93,7 @@ class TensorReport:
         if self.fresh_rows:
             lines.append(f"fresh    {len(self.fresh_rows):5d} rows of words: {', '.join(self.fresh_rows)}")
         if self.padding:
-            lines.append(f"padding  {self.padding:5d} rows behind the last word, for new words; export keeps them")
+            lines.append(f"padding  {self.padding:5d} rows after the last word, for new words; export keeps them")
         return lines
 
 
@@ -103,14 +103,17 @@ def tensor_report(
     """Compare a state with what a model of these settings needs.
 
     Args:
-        state: Tensors by a release's names, without what peft puts before them, adapters merged.
+        state: Tensors by a release's names, without peft's prefix, adapters merged.
         settings: Content of the model's ``config.json``.
         tower_width: Width of the CLIP tower.
-        tokenizer: The source's tokeniser, without tokens that are yet to be added.
+        tokenizer: The source's tokeniser, before tokens are added.
         sam: Where SAM's tensors come from, for the message.
 
+    Returns:
+        The report.
+
     Raises:
-        CheckpointError: If SAM's sizes cannot be told.
+        CheckpointError: If SAM's sizes cannot be determined.
     """
     wanted = _needed(state, settings, tower_width, sam)
     projection = [name for name in wanted if name.startswith(PROJECTION)]
@@ -136,13 +139,13 @@ def _rows(state: Mapping[str, Tensor], tokenizer: LlavaTokenizer) -> int:
 def _misshapen(
     found: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]], tokenizer: LlavaTokenizer
 ) -> dict[str, str]:
-    faults = {name: f"{shape}, needed is {wanted[name]}" for name, shape in found.items() if shape != wanted[name]}
+    problems = {name: f"{shape}, needed is {wanted[name]}" for name, shape in found.items() if shape != wanted[name]}
     few = {name: found[name] for name in WORDS if name in found and found[name][0] < len(tokenizer)}
-    return faults | {name: f"{shape}, but the tokeniser has {len(tokenizer)} tokens" for name, shape in few.items()}
+    return problems | {name: f"{shape}, but the tokeniser has {len(tokenizer)} tokens" for name, shape in few.items()}
 
 
 def visual_shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """Return name and shape of SAM's tensors, by SAM's own names; empty if the state holds no SAM."""
+    """Return name and shape of SAM's tensors, by SAM's own names; empty if the state has no SAM."""
     return {name.removeprefix(VISUAL): tuple(value.shape) for name, value in state.items() if name.startswith(VISUAL)}
 
 

@@ -122,7 +122,7 @@ def test_parts_without_a_place_are_refused_before_weights_are_read(root, tmp_pat
     assistant = Assistant(TinyVisionEncoder(), TinyLanguageModel(), TinyMaskHead(), prompt_format="tiny")
     torch.save({"state_dict": {}, ASSISTANT_CONFIG: config_of(assistant)}, tmp_path / "last.ckpt")
     monkeypatch.setattr(Assistant, "configure_model", lambda assistant: pytest.fail("it was built"))
-    with pytest.raises(CheckpointError, match="holds a SamVisionEncoder, this assistant has a TinyVisionEncoder"):
+    with pytest.raises(CheckpointError, match="holds a SamVisionEncoder, but this assistant has a TinyVisionEncoder"):
         export(str(tmp_path / "last.ckpt"), str(tmp_path / "out"), layout="released")
 
 
@@ -131,7 +131,7 @@ def test_settings_that_the_layout_has_no_place_for_are_told(root, tmp_path, caps
         tmp_path / "a.ckpt", made(root / "release", "released", centre_crop=False), ("prompt_projection",)
     )
     export(path, str(tmp_path / "out"), layout="released")
-    assert "no place for centre_crop: False, mask_threshold: 0.4" in capsys.readouterr().out
+    assert "cannot hold centre_crop: False, mask_threshold: 0.4" in capsys.readouterr().out
 
 
 def test_large_releases_go_out_in_parts(root, tmp_path):
@@ -156,7 +156,7 @@ def test_large_releases_go_out_in_parts(root, tmp_path):
 def test_weights_that_were_rounded_are_told(root, tmp_path, capsys):
     path = checkpoint(tmp_path / "a.ckpt", made(root / "release", "released", dtype="bfloat16"), ("prompt_projection",))
     export(path, str(tmp_path / "out"), layout="released")
-    assert "as dtype: bfloat16 has rounded them" in capsys.readouterr().out
+    assert "rounded by dtype: bfloat16" in capsys.readouterr().out
     stored, before = tensors(tmp_path / "out"), tensors(root / "release")
     name = "model.layers.0.mlp.up_proj.weight"
     assert torch.equal(stored[name], before[name].bfloat16().float())
@@ -167,7 +167,7 @@ def test_quantized_weights_are_not_exported_as_whole_ones(root, tmp_path):
     recipe = config_of(assistant)
     recipe["init_args"]["language_model"]["init_args"]["quantization"] = "4bit"
     torch.save({"state_dict": {}, ASSISTANT_CONFIG: recipe}, tmp_path / "a.ckpt")
-    with pytest.raises(CheckpointError, match=r"layout: .* rounded to 4bit; export it with --layout adapter"):
+    with pytest.raises(CheckpointError, match=r"layout: .* quantized \(4bit\); export it with --layout adapter"):
         export(str(tmp_path / "a.ckpt"), str(tmp_path / "out"), layout="released")
 
 

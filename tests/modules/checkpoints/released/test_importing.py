@@ -287,7 +287,9 @@ def test_adapters_of_several_ranks_are_not_kept(training_state, root, tmp_path):
     other = f"base_model.model.{LAYER}".replace("q_proj", "v_proj")
     halves = {f"{other}.lora_A.weight": torch.zeros(2, 16), f"{other}.lora_B.weight": torch.zeros(16, 2)}
     torch.save({**torch.load(file, weights_only=True), **halves}, file)
-    with pytest.raises(CheckpointError, match=re.escape("adapters: to be kept they must have one rank, got [2, 4]")):
+    with pytest.raises(
+        CheckpointError, match=re.escape("adapters: to be kept, all must have the same rank, got [2, 4]")
+    ):
         import_state(file, root, tmp_path / "in", adapters="kept")
     assert not (tmp_path / "in").exists()
 
@@ -360,7 +362,7 @@ NECK = "model.visual_model.image_encoder.neck.0.weight"
             "the SAM in .*release has no tensor .*neck",
         ),
         (lambda state: {**state, "model.norm.weight": torch.zeros(3)}, "does not fit: model.norm.*give all files"),
-        (lambda state: {**state, "x": Code()}, "it holds objects or code beside tensors, and these are never run"),
+        (lambda state: {**state, "x": Code()}, "it holds objects or code besides tensors, which are never loaded"),
     ],
 )
 def test_what_is_wrong_with_a_release_is_said_of_the_source(change, reason, release, root, tmp_path):
@@ -374,7 +376,7 @@ def test_a_file_that_is_cut_short_is_called_so(release, root, tmp_path):
     whole = (folder / "pytorch_model.bin").read_bytes()
     (folder / "pytorch_model.bin").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(
-        CheckpointError, match=r"pytorch_model\.bin is neither .*: it is cut short, or in another format"
+        CheckpointError, match=r"pytorch_model\.bin is neither .*: it is truncated, or in another format"
     ):
         import_assistant(str(folder), str(tmp_path / "in"), vision_tower=str(root / "clip"))
 
@@ -391,8 +393,8 @@ def test_names_go_there_and_back():
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--source={root}/llava"], "sam: the source holds no SAM"),
-        (["--source={root}/release", "--sam={root}/sam.pth"], "sam: the source holds a SAM of its own"),
+        (["--source={root}/llava"], "sam: the source has no SAM"),
+        (["--source={root}/release", "--sam={root}/sam.pth"], "sam: the source has its own SAM"),
         (["--source={root}/nothing"], "source: there is no file or folder"),
         (["--source={root}/sam.pth"], "base: .* is a single file without config and tokeniser"),
         (["--source={root}"], "base: .* is a folder without config and tokeniser"),
@@ -401,9 +403,9 @@ def test_names_go_there_and_back():
             ["--source={root}/release", "--vision_tower={root}/llava"],
             "vision_tower: .* has model_type 'llava'; LLaVA v1",
         ),
-        (["--source={root}/release", "--base={root}/llava"], "base: .* would not be read; leave it out"),
-        (["--source={root}/release", "--adapters=kept"], "adapters: the source has none that could be kept"),
-        (["--source={root}/sam.pth", "--base={root}/llava"], "source: .* is a SAM alone; give it as sam"),
+        (["--source={root}/release", "--base={root}/llava"], "base: .* would not be used; leave it out"),
+        (["--source={root}/release", "--adapters=kept"], "adapters: the source has none to keep"),
+        (["--source={root}/sam.pth", "--base={root}/llava"], "source: .* is only a SAM; give it as sam"),
     ],
 )
 def test_what_import_refuses_leaves_nothing_behind(options, reason, root, release, tmp_path, capsys):
@@ -436,5 +438,5 @@ def test_parts_that_the_released_layout_has_no_place_for(tmp_path):
     from lasagna.modules.checkpoints.released.exporting import export_release
 
     assistant = Assistant(TinyVisionEncoder(), TinyLanguageModel(), TinyMaskHead(), prompt_format="tiny")
-    with pytest.raises(CheckpointError, match="holds a SamVisionEncoder, this assistant has a TinyVisionEncoder"):
+    with pytest.raises(CheckpointError, match="holds a SamVisionEncoder, but this assistant has a TinyVisionEncoder"):
         export_release(assistant, tmp_path / "out")

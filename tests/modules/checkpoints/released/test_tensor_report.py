@@ -157,5 +157,5 @@ def test_a_state_of_another_tower_is_refused(dtype, root):
     save_file(
         {name: value + torch.randn(value.shape) for name, value in tower.items()}, root / "clip" / "model.safetensors"
     )
-    with pytest.raises(CheckpointError, match="vision_tower: the source was trained with another one"):
+    with pytest.raises(CheckpointError, match="vision_tower: the source was trained with another tower"):
         report(root / "state.bin", root / "again", **options)
