@@ -5,7 +5,7 @@ Notation: H, W: the vision encoder's input size in pixels; h, w: the image's own
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -17,7 +17,7 @@ from lasagna.core.batch import IGNORE_LABEL
 from lasagna.core.dialogue import Dialogue
 from lasagna.core.geometry import Geometry
 from lasagna.core.processors import FittedImage, Processors, prepare
-from lasagna.core.record import Turn, check_size, decode_image
+from lasagna.core.record import Record, Turn, check_size, decode_image
 from lasagna.core.seeding import generator
 from lasagna.datamodules.shards.codec import decode_record
 from lasagna.datamodules.shards.reader import RawSample, worker
@@ -229,16 +229,10 @@ class SampleMaker:
                 raise RecordError(f"{raw['__url__']}: {error}") from error
 
     def _make(self, raw: RawSample, epoch: int, visit: int) -> PreparedSample | None:
-        record = decode_record(raw, self.source.manifest)
-        rng = generator(self.seed, epoch, f"{self.source.label}/{record.key}/{visit}")
-        if self.source.transforms:
-            check_size(record)
-        for transform in self.source.transforms or ():
-            record = transform(record, rng)
-        dialogues = [self._change(dialogue, rng) for dialogue in self.source.task.dialogues(record, rng)]
-        dialogues = [part for dialogue in dialogues for part in dialogue.apart()] if self.evaluates else dialogues
+        record, dialogues = ask_record(
+            raw, self.source, self._change, seed=self.seed, epoch=epoch, visit=visit, each_turn=self.evaluates
+        )
         if not dialogues:
-            check_size(record)
             return None
         return prepare_sample(
             decode_image(record.image_bytes, record.key, size=record.size),
@@ -254,3 +248,46 @@ class SampleMaker:
         for strategy in self.strategies:
             dialogue = strategy(dialogue, rng)
         return dialogue
+
+
+def ask_record(
+    raw: RawSample,
+    source: Source,
+    change: Callable[[Dialogue, np.random.Generator], Dialogue | None],
+    *,
+    seed: int,
+    epoch: int = 0,
+    visit: int = 0,
+    each_turn: bool = False,
+) -> tuple[Record, list[Dialogue]]:
+    """Decode a record, transform it and make its dialogues; training, tests and ``lasagna evaluate`` all do it here.
+
+    Args:
+        raw: Files of a record by extension, as webdataset has them.
+        source: Where the record comes from, with its transforms and its task.
+        change: Changes a dialogue of the task, or drops it by returning None.
+        seed: Seed of the run.
+        epoch: Number of the epoch.
+        visit: Number of the pass over the source within the epoch.
+        each_turn: Whether each turn of a conversation becomes a dialogue.
+
+    Returns:
+        The transformed record, and its dialogues; none if there is nothing for the task.
+
+    Raises:
+        RecordError: If the annotations cannot be decoded, or the image has another size than they; that is checked
+            before transforms, and where nothing is asked, so that nobody decodes the image.
+    """
+    record = decode_record(raw, source.manifest)
+    rng = generator(seed, epoch, f"{source.label}/{record.key}/{visit}")
+    if source.transforms:
+        check_size(record)
+    for transform in source.transforms or ():
+        record = transform(record, rng)
+    changed = [change(dialogue, rng) for dialogue in source.task.dialogues(record, rng)]
+    dialogues = [dialogue for dialogue in changed if dialogue is not None]
+    if each_turn:
+        dialogues = [turn for dialogue in dialogues for turn in dialogue.apart()]
+    if not dialogues:
+        check_size(record)
+    return record, dialogues
