@@ -69,13 +69,13 @@ def with_truncated_image(record):
     return replace(record, image_bytes=record.image_bytes[:200])
 
 
-def write_unreadable_labels(folder, records, broken, **options):
+def write_unreadable_labels(folder, records, damaged, **options):
     """Write shards, and overwrite the labels of a record there, since the writer refuses such records."""
     data = write_data(folder, records, **options)
     [shard] = (folder / "shards").glob("*.tar")
     content = shard.read_bytes()
-    assert content.count(broken.label_bytes) == 1
-    shard.write_bytes(content.replace(broken.label_bytes, bytes(len(broken.label_bytes))))
+    assert content.count(damaged.label_bytes) == 1
+    shard.write_bytes(content.replace(damaged.label_bytes, bytes(len(damaged.label_bytes))))
     return data
 
 
@@ -94,7 +94,8 @@ def test_an_image_of_another_size_than_its_annotations_is_refused_as_in_test(
     source = yaml.safe_load(data.read_text())["init_args"]["test"]
     config = ["--config", str(place / "tiny.yaml"), "--data.test", json.dumps(source)]
     ckpt = ["--ckpt_path", str(place / "run" / "checkpoints" / "last.ckpt")]
-    expected = error_of(capsys, lambda: train(["test", *config, *ckpt]))
+    out = ["--trainer.default_root_dir", str(tmp_path / "test")]
+    expected = error_of(capsys, lambda: train(["test", *config, *ckpt, *out]))
     assert "the image is of size (64, 64), its annotations say (32, 32)" in expected
     assert error_of(capsys, lambda: evaluate(place, data, tmp_path / "out")) == expected
 

@@ -3,5 +3,5 @@
 from typing import Literal
 
 Control = Literal["blind", "same-set", "co-occurring"]
-"""What else is asked, to see what words reach without the image: "blind" replaces images by noise; "same-set" and
-"co-occurring" ask for as many absent names as present ones, random ones of the data set or the likeliest beside them."""
+"""Controls measure how far words suffice without the image. "blind" replaces images by noise; the others ask for as
+many absent names as present ones, random ones ("same-set") or the likeliest beside those present ("co-occurring")."""

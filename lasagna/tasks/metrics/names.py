@@ -95,7 +95,7 @@ def score_key(quantity: str, protocol: str, *parts: str) -> str:
     """
     if quantity not in QUANTITIES:
         raise ValueError(
-            f"quantity: {quantity!r} is not one of {sorted(QUANTITIES)}; describe it in `quantities` of its metric's class"
+            f"quantity: {quantity!r} is not one of {sorted(QUANTITIES)}; describe it in `quantities` of the metric"
         )
     for piece in (protocol, *parts):
         if not piece or "/" in piece or "." in piece:
