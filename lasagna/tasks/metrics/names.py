@@ -46,7 +46,7 @@ class Quantity:
 
 QUANTITIES: dict[str, Quantity] = {
     "ciou": Quantity("cumulative IoU: summed intersection by summed union"),
-    "complete_in_order": Quantity("share of answers that name everything asked, in order and without a fault"),
+    "complete_in_order": Quantity("share of answers that name the entire query, in order and without a fault"),
     "false_positive_rate": Quantity("share of absent names that were called present", higher_is_better=False),
     "faults": Quantity("number of faults in answers", higher_is_better=False, upper=float("inf")),
     "giou": Quantity("mean IoU over phrases"),
@@ -55,7 +55,7 @@ QUANTITIES: dict[str, Quantity] = {
     "n_acc": Quantity("share of phrases that fit nothing answered with nothing"),
     "pixel_accuracy": Quantity("share of pixels of a category that were recognised"),
     "presence_f1": Quantity("harmonic mean of presence precision and recall"),
-    "presence_precision": Quantity("share of names called present that are"),
+    "presence_precision": Quantity("share of names called present that are present"),
     "presence_recall": Quantity("share of present names that were called present"),
     "t_acc": Quantity("share of phrases that fit something answered with something"),
     "vqa_accuracy": Quantity("share of questions answered right"),

@@ -1,4 +1,4 @@
-"""Stage 1: the vision encoder learns to tell the category and the colour of every pixel."""
+"""Stage 1: the vision encoder learns to classify the category and the colour of every pixel."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ EncoderBatch = tuple[Tensor, Tensor, Tensor]
 
 
 class EncoderStage(Stage):
-    """Dense classification at strides 8 and 4, and which categories the picture holds.
+    """Dense classification at strides 8 and 4, and classification of the categories in the image.
 
     Args:
         pool: Scenes to learn from.
         steps: Number of optimiser steps.
-        batch_size: Images a step.
+        batch_size: Images per step.
     """
 
     def __init__(self, pool: ScenePool, steps: int = 5000, batch_size: int = 32) -> None:
@@ -36,7 +36,7 @@ class EncoderStage(Stage):
         self.category_weight: Tensor
 
     def make_batch(self, rng: np.random.Generator) -> EncoderBatch:
-        """Return images, category maps and colour maps, with flips and changed light."""
+        """Return images, category maps and colour maps, with random flips, brightness and colour cast."""
         chosen = rng.integers(len(self.pool), size=self.batch_size)
         images = relight(self.pool.images(chosen), rng)
         labels, colours = self.pool.labels(chosen), self.pool.colours(chosen)
@@ -46,7 +46,7 @@ class EncoderStage(Stage):
         return pixels, torch.from_numpy(labels.copy()), torch.from_numpy(colours.copy())
 
     def losses(self, batch: EncoderBatch) -> dict[str, Tensor]:
-        """Return the losses at both strides and the picture's."""
+        """Return the losses at both strides, and that of the image."""
         pixels, labels, colours = batch
         maps = self.encoder(pixels)
         losses = {"loss": torch.zeros(())}
