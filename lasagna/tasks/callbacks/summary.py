@@ -81,9 +81,11 @@ class RunSummary(Callback):
     def _finish(self, trainer: Trainer, folder: Path, stage: str) -> dict[str, float | int]:
         seconds = time.monotonic() - self._started
         scores = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
-        records = _records(trainer, stage)
+        data = getattr(trainer, "datamodule", None)
+        records = data.counts(stage) if isinstance(data, ShardDataModule) else {}
         if trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):
-            result = {"scores": _finite(scores), "seconds": round(seconds, 2), "steps": trainer.global_step}
+            finite = {name: value if math.isfinite(value) else None for name, value in scores.items()}
+            result = {"scores": finite, "seconds": round(seconds, 2), "steps": trainer.global_step}
             _store(folder / SCORES, trainer, stage, result | ({"records": records} if records else {}))
         return scores | _left_out(records)
 
@@ -117,11 +119,6 @@ def _validates(trainer: Trainer) -> bool:
     return trainer.state.fn == TrainerFn.VALIDATING
 
 
-def _records(trainer: Trainer, stage: str) -> dict[str, dict[str, dict[str, int]]]:
-    data = getattr(trainer, "datamodule", None)
-    return data.counts(stage) if isinstance(data, ShardDataModule) else {}
-
-
 def _left_out(records: dict[str, dict[str, dict[str, int]]]) -> dict[str, int]:
     return {
         f"{split}/{source}/records/{name}": number
@@ -130,10 +127,6 @@ def _left_out(records: dict[str, dict[str, dict[str, int]]]) -> dict[str, int]:
         for name, number in count.items()
         if count["used"] < count["read"]
     }
-
-
-def _finite(scores: dict[str, float]) -> dict[str, float | None]:
-    return {name: value if math.isfinite(value) else None for name, value in scores.items()}
 
 
 def _store(file: Path, trainer: Trainer, stage: str, result: dict[str, Any]) -> None:

@@ -123,7 +123,7 @@ def answer_all(job: Job, assistant: Assistant | None = None, part: int = 0) -> i
     file, share, count = predictions_file(job.out, part), ShardSplit(part, job.processes), 0
     with opened(file) as stream:
         cut_unfinished_line(file)
-        done = read_lines(job.out).keys()
+        done = set(read_lines(job.out))
         for run in runs:
             assistant.presence_threshold = thresholds[run.name]
             samples = _samples(run, share, assistant, done, stream)

@@ -184,8 +184,11 @@ def check_free(folder: Path, first: int = 0) -> None:
 
 def to_json(answer: Answer) -> dict[str, Any]:
     """Return an answer as plain data."""
-    tops = _tops(answer)
-    entries = [_entry(entry, tops.get(rank)) for rank, entry in enumerate(answer.entries)]
+    tops, entries = _tops(answer), []
+    for rank, entry in enumerate(answer.entries):
+        mask = None if entry.mask is None else RLEMask.from_array(entry.mask).to_json()
+        plain = {"name": entry.name, "present": entry.present, "score": entry.score, "confidence": entry.confidence}
+        entries.append(plain | {"mask": mask} | ({"top": tops[rank].to_json()} if rank in tops else {}))
     return {"text": answer.text, "faults": list(answer.faults), "entries": entries}
 
 
@@ -202,10 +205,12 @@ def from_json(stored: Mapping[str, Any], size: tuple[int, int]) -> Answer:
     """
     entries, top = [], OverlapMap(size)
     for rank, entry in enumerate(stored["entries"]):
-        entries.append(_answered(entry, size))
-        mask = entries[-1].mask if entry.get("top") is None else _decoded(entry["top"], size)
-        if mask is not None and entries[-1].present:
-            top.add_whole(rank, mask, 0)
+        mask, present = _decoded(entry.get("mask"), size), bool(entry["present"])
+        score, confidence = float(entry["score"]), float(entry["confidence"])
+        entries.append(AnsweredEntry(str(entry["name"]), present, score, mask, confidence))
+        visible = mask if entry.get("top") is None else _decoded(entry["top"], size)
+        if visible is not None and present:
+            top.add_whole(rank, visible, 0)
     return Answer(str(stored["text"]), tuple(entries), tuple(map(str, stored["faults"])), top)
 
 
@@ -222,17 +227,6 @@ def _tops(answer: Answer) -> dict[int, RLEMask]:
         return {}
     ranks = top_of(answer, contested.shape).ranks()
     return {rank: RLEMask.from_array(ranks == rank) for rank, mask in masks if (mask & contested).any()}
-
-
-def _entry(entry: AnsweredEntry, top: RLEMask | None) -> dict[str, Any]:
-    mask = None if entry.mask is None else RLEMask.from_array(entry.mask).to_json()
-    plain = {"name": entry.name, "present": entry.present, "score": entry.score, "confidence": entry.confidence}
-    return plain | {"mask": mask} | ({} if top is None else {"top": top.to_json()})
-
-
-def _answered(stored: Mapping[str, Any], size: tuple[int, int]) -> AnsweredEntry:
-    name, score, confidence = str(stored["name"]), float(stored["score"]), float(stored["confidence"])
-    return AnsweredEntry(name, bool(stored["present"]), score, _decoded(stored.get("mask"), size), confidence)
 
 
 def _decoded(code: Mapping[str, Any] | Sequence[Any] | None, size: tuple[int, int]) -> BoolMask | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -21,7 +21,7 @@ from lasagna.datamodules.shards.codec import record_key
 from lasagna.datamodules.shards.reader import RawSample, ShardSplit
 from lasagna.errors import LasagnaError, RecordError
 from lasagna.tasks.evaluation.answering import Job, answer_all, header_of
-from lasagna.tasks.evaluation.predictions import HEADER, Place, begin, check_free, join, predictions_files, read_lines
+from lasagna.tasks.evaluation.predictions import HEADER, begin, check_free, join, predictions_files, read_lines
 from lasagna.tasks.evaluation.runs import EvaluationRun
 
 PATIENCE = 1800.0
@@ -80,7 +80,7 @@ def _shared(job: Job, processes: int) -> Job:
 
 def _wait_for_answers(job: Job, runs: Sequence[EvaluationRun]) -> None:
     """Wait until all records have answers, whichever process gives them."""
-    done: Collection[Place] = read_lines(job.out)
+    done = set(read_lines(job.out))
     missing = {
         (run.name, record_key(raw))
         for run in runs

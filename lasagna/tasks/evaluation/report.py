@@ -105,7 +105,9 @@ def to_markdown(results: Sequence[EvaluationResult], header: Mapping[str, Any], 
         parts += _section(result, figures)
     parts += ["", "## Does it look? Presence with and without the image", "", *_presence(results, figures)]
     parts += ["", "## Faults of answers", "", *_faults(results), *_skipped(results)]
-    parts += ["", "## Protocols", "", *_protocols(results)]
+    used = sorted({key.split("/")[1] for result in results for key in result.scores if "/" in key})
+    protocols = [f"- **{name}**: {PROTOCOLS.get(name, 'a rule of the evaluated task')}" for name in used]
+    parts += ["", "## Protocols", "", *protocols]
     versions = ", ".join(f"{name} {version}" for name, version in sorted(header["versions"].items()))
     return "\n".join([*parts, "", "## Versions", "", f"{versions}.", ""])
 
@@ -113,22 +115,19 @@ def to_markdown(results: Sequence[EvaluationResult], header: Mapping[str, Any], 
 def _facts(header: Mapping[str, Any]) -> list[str]:
     limit = "" if header["limit"] is None else f", at most {header['limit']} records of each source"
     cuts = header["thresholds"]
+    # evaluations of earlier versions have one threshold for all runs
+    presence = {"all": cuts["presence"]} if isinstance(cuts["presence"], float) else cuts["presence"]
+    values = [f"{value:.3g}" for value in sorted(set(presence.values()))]
+    each = values[0] if len(values) == 1 else ", ".join(f"{name} {presence[name]:.3g}" for name in sorted(presence))
     return [
         f"- Checkpoint: {plain(header['checkpoint'])}, weights {header['weights']}",
         f"- Split {header['split']}{limit}; answered on {header['device']}",
-        f"- Seed {header['seed']}; threshold of masks {cuts['mask']}; of presence {_cuts(cuts['presence'])}, at "
+        f"- Seed {header['seed']}; threshold of masks {cuts['mask']}; of presence {each}, at "
         f"temperature {cuts.get('temperature', 1.0):.3g}",
         "- Answers are generated; the model is given no part of the right answer"
         + (", except for scores of the protocol teacher-forced." if header.get("teacher_forced") else "."),
         "",
     ]
-
-
-def _cuts(thresholds: float | Mapping[str, float]) -> str:
-    # evaluations of earlier versions have one threshold for all
-    each = {"all": thresholds} if isinstance(thresholds, float) else thresholds
-    values = sorted(set(each.values()))
-    return f"{values[0]:.3g}" if len(values) == 1 else ", ".join(f"{name} {each[name]:.3g}" for name in sorted(each))
 
 
 def _section(result: EvaluationResult, figures: Figures) -> list[str]:
@@ -196,11 +195,6 @@ def _skipped(results: Sequence[EvaluationResult]) -> list[str]:
         if result.skipped
     ]
     return ["", "## Skipped records", "", *table(["run", "records", "first reason"], rows)] if rows else []
-
-
-def _protocols(results: Sequence[EvaluationResult]) -> list[str]:
-    used = sorted({key.split("/")[1] for result in results for key in result.scores if "/" in key})
-    return [f"- **{name}**: {PROTOCOLS.get(name, 'a rule of the evaluated task')}" for name in used]
 
 
 TITLE = "Evaluation"

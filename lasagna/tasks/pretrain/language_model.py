@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from lasagna.core.batch import IGNORE_LABEL
 from lasagna.datamodules.scenes import CATEGORIES
-from lasagna.modules.base import FeatureSpec
 from lasagna.modules.tiny.language_model import TinyLanguageModel
 from lasagna.modules.tiny.tokenizer import IMAGE, NO, YES
 from lasagna.modules.tiny.vision_encoder import TinyVisionEncoder
@@ -78,7 +77,7 @@ class ReadingStage(Stage):
         self.kinds = kinds
         self.colours = colours
         self.model = TinyLanguageModel(weights="random", projector="random", image_grid=(GRID, GRID))
-        self.model.build(_feature_spec(), (YES, NO, IMAGE))
+        self.model.build(TinyVisionEncoder(weights="random").spec, (YES, NO, IMAGE))
         self.centre = nn.Parameter(0.1 * torch.randn(self.model.hidden_size))
         self.probe = nn.Linear(self.model.hidden_size, GRID * GRID)
         self.text = self.model.text_processor
@@ -87,7 +86,8 @@ class ReadingStage(Stage):
 
     def make_batch(self, rng: np.random.Generator) -> TextBatch:
         """Return a batch of one kind."""
-        kind = "copy" if self._copying() else str(rng.choice(self.kinds))
+        copying = self.global_step < self.copy_steps and self.copy_loss > COPIED
+        kind = "copy" if copying else str(rng.choice(self.kinds))
         short = kind == "list" and rng.random() < 0.5
         count = int(rng.integers(1, 7 if short else self.longest + 1))
         rows = max(TOKENS // (GRID * GRID + (24 if kind in ("point", "question") else 4 + 4 * count)), 1)
@@ -95,9 +95,6 @@ class ReadingStage(Stage):
         made = [self._row(kind, lesson, count, rng) for lesson in chosen]
         symbols = np.stack([lesson.symbols for lesson in chosen])
         return stack_rows([row for row, _ in made], symbols, np.stack([names for _, names in made]), 0, kind)
-
-    def _copying(self) -> bool:
-        return self.global_step < self.copy_steps and self.copy_loss > COPIED
 
     def losses(self, batch: TextBatch) -> dict[str, Tensor]:
         """Return the loss of the answers and of the probe."""
@@ -159,10 +156,6 @@ class ReadingStage(Stage):
     def _name_ids(self, name: str) -> NDArray[np.int64]:
         ids = self.text.answer_ids(name)[:2] if name else []
         return np.asarray(ids + [-1] * (2 - len(ids)))
-
-
-def _feature_spec() -> FeatureSpec:
-    return TinyVisionEncoder(weights="random").spec
 
 
 def _renaming(rng: np.random.Generator) -> dict[str, str]:

@@ -63,11 +63,13 @@ class EncoderStage(Stage):
                 self.colours[rank](maps[rank]).float(), small_colours
             )
             losses["loss"] = losses["loss"] + weight * (losses[f"category_{stride}"] + losses[f"colour_{stride}"])
+        present = torch.zeros(len(labels), VOID + 1).scatter_(1, labels.flatten(1), 1.0)[:, : len(CATEGORIES)]
         losses["picture"] = nn.functional.binary_cross_entropy_with_logits(
-            self.categories[0](maps[0]).float().amax((2, 3)), _presence(labels)
+            self.categories[0](maps[0]).float().amax((2, 3)), present
         )
         losses["loss"] = losses["loss"] + 2 * losses["picture"]
-        losses["accuracy"] = _accuracy(logits, small)
+        counted = small != VOID
+        losses["accuracy"] = (logits.argmax(1) == small)[counted].float().mean()
         return losses
 
 
@@ -81,13 +83,3 @@ def _balance(labels: NDArray[np.int64]) -> Tensor:
     counts = np.bincount(labels.ravel(), minlength=VOID + 1)[: len(CATEGORIES)].clip(1)
     weight = torch.from_numpy(counts.sum() / counts).float().sqrt()
     return weight / weight.mean()
-
-
-def _presence(labels: Tensor) -> Tensor:
-    present = torch.zeros(len(labels), VOID + 1).scatter_(1, labels.flatten(1), 1.0)
-    return present[:, : len(CATEGORIES)]
-
-
-def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    counted = labels != VOID
-    return (logits.argmax(1) == labels)[counted].float().mean()

@@ -35,7 +35,9 @@ def trainable_sets(parameters: Iterable[tuple[str, nn.Parameter]], patterns: Map
             frozen = any(_matches(pattern, name) for name in can_be_trained)
             reason = "fits only parameters that their part keeps frozen" if frozen else "fits no parameter"
             raise ConfigError(f"trainable: {pattern!r} {reason}; trainable parameters are in {_overview(names)}")
-    factors = {name: _factor(name, patterns) for name in names}
+    factors = dict.fromkeys(names, 0.0)
+    for pattern, factor in patterns.items():
+        factors |= {name: float(factor) for name in names if _matches(pattern, name)}
     trained = {name: factor for name, factor in factors.items() if factor > 0}
     if not trained:
         raise ConfigError(f"trainable: nothing would be trained; name at least one of {_overview(names)}")
@@ -102,11 +104,6 @@ def trained_state(module: nn.Module) -> frozenset[str]:
 
 def _matches(pattern: str, name: str) -> bool:
     return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
-
-
-def _factor(name: str, patterns: Mapping[str, float]) -> float:
-    matching = [factor for pattern, factor in patterns.items() if _matches(pattern, name)]
-    return float(matching[-1]) if matching else 0.0
 
 
 def _overview(names: Iterable[str]) -> str:

@@ -52,7 +52,10 @@ def draw_answer(
     size = max(13, round(side / 30))
     body = _join(picture, Legend(entries, colours, size, scores), size) if entries else picture
     title = text_block(title_lines(query, text, max(body.width, side), size), max(body.width, side), size)
-    return _frame(_stack(title, body, gap=size // 2), margin=size)
+    content = _stack(title, body, gap=size // 2)
+    framed = Image.new("RGB", (content.width + 2 * size, content.height + 2 * size), WHITE)
+    framed.paste(content, (size, size))
+    return framed
 
 
 def present_names(entries: Sequence[AnsweredEntry]) -> list[str]:
@@ -99,9 +102,3 @@ def _stack(top: Image.Image, bottom: Image.Image, gap: int) -> Image.Image:
     stacked.paste(top, (0, 0))
     stacked.paste(bottom, (0, top.height + gap))
     return stacked
-
-
-def _frame(picture: Image.Image, margin: int) -> Image.Image:
-    framed = Image.new("RGB", (picture.width + 2 * margin, picture.height + 2 * margin), WHITE)
-    framed.paste(picture, (margin, margin))
-    return framed

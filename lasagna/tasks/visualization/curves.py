@@ -93,12 +93,9 @@ def group_by_quantity(series: dict[str, Series]) -> dict[str, dict[str, Series]]
         if stage not in _STAGES:
             stage, quantity = "", name
         panels.setdefault(_plain(quantity), {})[stage or _plain(name)] = series[name]
-    return dict(sorted(panels.items(), key=lambda panel: (_rank(panel[0]), panel[0])))
-
-
-def _rank(quantity: str) -> int:
-    last = quantity.rsplit("/", 1)[-1]
-    return _FIRST.index(last) if last in _FIRST else len(_FIRST)
+    last_parts = {quantity: quantity.rsplit("/", 1)[-1] for quantity in panels}
+    ranks = {name: _FIRST.index(last) if last in _FIRST else len(_FIRST) for name, last in last_parts.items()}
+    return dict(sorted(panels.items(), key=lambda panel: (ranks[panel[0]], panel[0])))
 
 
 def _plain(quantity: str) -> str:

@@ -39,17 +39,10 @@ def name_colours(names: Iterable[str]) -> dict[str, RGB]:
     places: dict[str, int] = {}
     for name in spelled.values():
         if name not in places:
-            places[name] = _free_place(_own_place(name), set(places.values()))
+            own = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little") % PALETTE_SIZE
+            candidates = ((own + step) % PALETTE_SIZE for step in range(PALETTE_SIZE))
+            places[name] = next((place for place in candidates if place not in places.values()), own)
     return {name: palette()[places[plain]] for name, plain in spelled.items()}
-
-
-def _own_place(name: str) -> int:
-    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little") % PALETTE_SIZE
-
-
-def _free_place(place: int, taken: set[int]) -> int:
-    candidates = ((place + step) % PALETTE_SIZE for step in range(PALETTE_SIZE))
-    return next((candidate for candidate in candidates if candidate not in taken), place)
 
 
 @cache
@@ -107,11 +100,10 @@ def overlay(
         side: Longer side of the result in pixels.
     """
     picture = np.asarray(scaled(image, side)).astype(np.float32)
-    drawn = [entry for entry in entries if entry.present and entry.mask is not None]
-    for entry in sorted(drawn, key=_area, reverse=True):
-        assert entry.mask is not None
-        width = max(1, round(side / 250))
-        _paint(picture, _scaled_mask(entry.mask, picture.shape[:2]), colours[entry.name], width)
+    drawn = [(entry.name, entry.mask) for entry in entries if entry.present and entry.mask is not None]
+    width = max(1, round(side / 250))
+    for name, mask in sorted(drawn, key=lambda item: np.count_nonzero(item[1]), reverse=True):
+        _paint(picture, _scaled_mask(mask, picture.shape[:2]), colours[name], width)
     return Image.fromarray(picture.round().astype(np.uint8))
 
 
@@ -122,10 +114,6 @@ def scaled(image: NDArray[np.uint8], side: int) -> Image.Image:
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     picture = Image.fromarray(image)
     return picture if picture.size == size else picture.resize(size, Image.Resampling.BICUBIC)
-
-
-def _area(entry: AnsweredEntry) -> int:
-    return 0 if entry.mask is None else int(np.count_nonzero(entry.mask))
 
 
 def _scaled_mask(mask: BoolMask, shape: tuple[int, ...]) -> BoolMask:
