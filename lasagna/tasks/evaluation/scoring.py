@@ -47,7 +47,8 @@ def quality(dialogue: Dialogue, answer: Answer) -> float:
     truth, answered = entries_by_name(dialogue.entries), answered_by_name(answer)
     size = image_size(dialogue, answer)
     if size is None:
-        return 0.0 if any(entry.present for entry in (*dialogue.entries, *answer.entries)) else 1.0
+        has_present = any(entry.present for entry in dialogue.entries) or any(entry.present for entry in answer.entries)
+        return 0.0 if has_present else 1.0
     ignore = None if dialogue.ignore is None else dialogue.ignore.decode()
     nothing, found = np.zeros(size, dtype=bool), []
     for name in truth.keys() | answered.keys():
