@@ -132,8 +132,9 @@ def _answer_here(job: Job, processes: int) -> dict[str, Any]:
     from lasagna.tasks.evaluation.predictions import begin, check_free
     from lasagna.tasks.evaluation.processes import answer_together
 
+    runs, _ = job.runs()
     assistant = job.assistant()
-    header = header_of(job, job.runs()[0], assistant)
+    header = header_of(job, runs, assistant)
     job.out.mkdir(parents=True, exist_ok=True)
     with locked(job.out):
         check_free(job.out)
