@@ -1,4 +1,4 @@
-"""``lasagna calibrate``: fit temperature and thresholds on validation data, and store them with the checkpoint."""
+"""``lasagna calibrate``: fit the temperature and thresholds of presence scores, and store them with the checkpoint."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from lasagna.core.device import find_device
 from lasagna.datamodules import NegativeInjection, OrderRandomization, ShardDataModule, Source
 from lasagna.errors import ConfigError, check_counts
 from lasagna.modules.checkpoints.calibration import ALL, Calibration, checksum, write_calibration
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from lasagna.modules.assistant import Assistant
 
 FEWEST = 20
-"""Fewest decisions to calibrate on."""
+"""Minimum number of decisions to calibrate on."""
 
 
 def calibrate(
@@ -41,34 +42,36 @@ def calibrate(
     shards: list[str],
     limit: int = 200,
     batch_size: int = 8,
-    device: str = "cpu",
+    device: str = "auto",
     seed: int = 0,
     frozen_check: bool = True,
 ) -> None:
-    """Fit the temperature of presence scores, and a threshold for each data set, and store them with the checkpoint.
+    """Fit the temperature of presence scores and a threshold for each data set, and store them with the checkpoint.
 
-    All names of each data set are asked for in random order; take validation data, not what is tested. The result is
-    read by ``lasagna predict`` and ``lasagna.load``; a reliability diagram is drawn beside it.
+    The assistant is asked for all names of each data set, in random order. Use validation data, not the data of the
+    test. ``lasagna predict``, ``lasagna evaluate`` and ``lasagna.load`` read the result; a reliability diagram is drawn
+    next to it.
 
     Args:
         ckpt: A checkpoint that training wrote, or a folder that ``lasagna export`` or ``lasagna import`` wrote.
-        shards: Folders of shards with categories, or addresses of such folders, as sources of a config have them.
-        limit: Most records of each folder.
+        shards: Folders of shards with categories, or addresses of such folders, as in the sources of a config.
+        limit: Maximum number of records of each folder.
         batch_size: Images that are answered together.
-        device: Where to compute: "cpu", "cuda", ...
+        device: Where to compute: "cpu", "cuda", ...; "auto" for an accelerator if there is one.
         seed: Seed of the order of names.
         frozen_check: Whether the frozen weights must be those that the checkpoint was trained with.
 
     Raises:
         CheckpointError: If the checkpoint cannot be used.
         ShardError: If a folder has no shards.
-        ConfigError: If a number is below 1, or there is nothing to calibrate on: few decisions, or only present or only
+        ConfigError: If a number is below 1, or the data does not suffice: too few decisions, or only present or only
             absent names.
+        LasagnaError: If the device cannot be used.
     """
     check_counts(limit=limit, batch_size=batch_size)
     sources = [Source(folder, Semantic()) for folder in shards]
     sets = [source.manifest.name for source in sources]
-    assistant = load(ckpt, calibrated=False, frozen_check=frozen_check).to(device)
+    assistant = load(ckpt, calibrated=False, frozen_check=frozen_check).to(find_device(device))
     found: dict[str, tuple[Scores, Truth]] = {}
     for name, source in zip(sets, sources, strict=True):
         scores, present = collect(assistant, source, limit, batch_size, seed)
@@ -88,12 +91,12 @@ def calibrate(
 
 
 def collect(assistant: Assistant, source: Source, limit: int, batch_size: int, seed: int) -> tuple[Scores, Truth]:
-    """Ask for all names of a data set, and return each decision's score and whether it should be present.
+    """Ask for all names of a data set; return the score of each decision, and whether the name is present.
 
     Args:
-        assistant: Who answers.
+        assistant: The assistant.
         source: The data set.
-        limit: Most records.
+        limit: Maximum number of records.
         batch_size: Images that are answered together.
         seed: Seed of the order of names.
     """
@@ -117,35 +120,36 @@ def collect(assistant: Assistant, source: Source, limit: int, batch_size: int, s
         for sample, given in zip(batch.samples, answer(assistant, batch, ("ordered",))["ordered"], strict=True):
             if first + sample.image >= limit:
                 continue
-            there = {entry.name for entry in sample.dialogue.entries if entry.present}
+            names = {entry.name for entry in sample.dialogue.entries if entry.present}
             scores += [entry.score for entry in given.entries]
-            present += [entry.name in there for entry in given.entries]
+            present += [entry.name in names for entry in given.entries]
     return np.asarray(scores, dtype=np.float64), np.asarray(present, dtype=bool)
 
 
 def fit(found: dict[str, tuple[Scores, Truth]], checkpoint: str) -> Calibration:
-    """Fit one temperature over all sets, and thresholds for each and for all.
+    """Fit one temperature over all data sets, and a threshold for each and for all together.
 
-    Decisions without a fault do not say how sharp scores should be; the temperature is 1 then, with a warning.
+    If all decisions are right, no finite temperature is best; it is 1 then, with a warning.
 
     Args:
-        found: Scores and truth of each set.
+        found: Scores and truth of each data set.
         checkpoint: Checksum of the checkpoint.
 
     Raises:
         ConfigError: If there are too few decisions, or only present or only absent names.
     """
-    scores, present = (np.concatenate([part[place] for part in found.values()]) for place in (0, 1))
+    scores = np.concatenate([scores for scores, _ in found.values()])
+    present = np.concatenate([present for _, present in found.values()])
     if len(scores) < FEWEST or present.all() or not present.any():
         raise ConfigError(
-            f"shards: {len(scores)} decisions, {int(present.sum())} of them on present names, are nothing to calibrate "
-            f"on; give at least {FEWEST}, with present and absent names"
+            f"shards: {len(scores)} decisions, {int(present.sum())} of them on present names, are too few to calibrate "
+            f"on; give data with at least {FEWEST}, on present and on absent names"
         )
     temperature = fit_temperature(scores, present)
     if is_lowest(temperature):
         warnings.warn(
-            f"shards: {len(scores)} decisions tell present from absent names so well that ever sharper scores would be "
-            "likelier; the temperature stays 1. Calibrate on more, or harder, validation data for another one",
+            f"shards: {len(scores)} decisions separate present from absent names without error, so that no temperature "
+            "fits best; it stays 1. Calibrate on more, or harder, validation data",
             stacklevel=2,
         )
         temperature = 1.0

@@ -1,18 +1,17 @@
-"""``lasagna evaluate``: a checkpoint answers all sources of a data set, and a page tells how well."""
+"""``lasagna evaluate``: answer all sources of a data set, score the answers and write a report."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from lasagna.errors import ConfigError, LasagnaError, check_counts
+from lasagna.tasks.evaluation import Control
 
 if TYPE_CHECKING:
     from lasagna.core.dialogue import Decoding
-    from lasagna.modules.assistant import Assistant
     from lasagna.tasks.evaluation.answering import Job
     from lasagna.tasks.evaluation.data_choice import DataChoice
-    from lasagna.tasks.evaluation.runs import Control
 
 _DECODINGS: dict[str, tuple[Decoding, ...] | None] = {
     "task": None,
@@ -20,7 +19,6 @@ _DECODINGS: dict[str, tuple[Decoding, ...] | None] = {
     "free": ("free",),
     "both": ("ordered", "free"),
 }
-_CONTROLS: tuple[Control, ...] = ("blind", "same-set", "co-occurring")
 
 
 def evaluate(
@@ -31,59 +29,65 @@ def evaluate(
     split: str = "test",
     decoding: Literal["task", "ordered", "free", "both"] = "task",
     teacher_forced: bool = False,
-    controls: list[Literal["blind", "same-set", "co-occurring"]] | None = None,
+    controls: list[Control] | None = None,
     processes: int = 1,
     limit: int | None = None,
     batch_size: int | None = None,
     threshold: float | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     device: str = "auto",
     frozen_check: bool = True,
 ) -> None:
     """Answer all sources of a data set, score the answers by every protocol, and write a report.
 
-    Answers are generated, stored while it goes on, and scored from what is stored. An evaluation that was stopped
-    goes on when the same command is given again; ``--predictions`` scores again without the model.
+    Answers are stored as they are generated, and scored from what is stored. Repeat the command to continue an
+    evaluation that was interrupted; ``--predictions`` scores again without the model.
 
     Args:
         ckpt: A checkpoint, or a folder that ``lasagna export`` or ``lasagna import`` wrote.
-        data: A data config, a folder of shards, one whose folders are the splits, or the address of a folder of
-            shards; by default what the checkpoint was trained on.
-        predictions: The folder of an evaluation that is to be scored again, in place of a checkpoint.
+        data: A data config, a folder of shards, a folder with one such folder for each split, or the address of a
+            folder of shards; by default the data of the training.
+        predictions: The folder of an evaluation to score again, instead of a checkpoint.
         out: Folder for answers, scores and report; by default "evaluation", or the folder of the predictions.
         split: Which split of the data.
-        decoding: How complex queries and phrases are answered: as their tasks say, in the known order, freely, or both.
-        teacher_forced: Whether phrases and descriptions are also scored as published numbers of RefCOCO and ReasonSeg
-            are made: with the answer that they are there given to the model, under a protocol of its own.
-        controls: What else is asked: the same with noise for pictures ("blind"), and balanced lists whose absent names
-            come from the same data set ("same-set") or often stand beside those present ("co-occurring"). By default
-            all; [] for none.
-        processes: How many processes share the records; those that torchrun starts share them without it.
-        limit: Records of each source at most; by default all.
-        batch_size: Images that are answered together; by default as the data says.
-        threshold: Score from which ordered decoding says "present", in [0, 1]; by default the checkpoint's, or
-            that which ``lasagna calibrate`` found for a data set.
-        seed: Seed of what is asked.
+        decoding: How lists and phrases are decoded: as their tasks say, in the known order, freely, or both.
+        teacher_forced: Whether phrases and descriptions are also scored as in published results on RefCOCO and
+            ReasonSeg: the model is given the answer "present", and the scores have a protocol of their own.
+        controls: What else to ask: the same with noise instead of images ("blind"), and balanced lists whose absent
+            names are random ones of the data set ("same-set") or those that appear most often beside the present ones
+            ("co-occurring"). By default all; [] for none.
+        processes: How many processes share the records; omit it under torchrun, whose processes share them anyway.
+        limit: Maximum number of records of each source; by default all.
+        batch_size: Images that are answered together; by default that of the data.
+        threshold: Score from which ordered decoding calls a name present, in [0, 1]; by default the one that ``lasagna
+            calibrate`` found for a data set, or else the checkpoint's.
+        seed: Seed of the questions; by default that of the data config or, for a folder of shards, of the training.
         device: Where to compute: "cpu", "cuda", ...; "auto" for an accelerator if there is one.
         frozen_check: Whether the frozen weights must be those that the checkpoint was trained with.
 
     Raises:
         LasagnaError: If the checkpoint, the data or the folder cannot be used; says what to do.
     """
-    _check(ckpt, predictions, processes, limit, batch_size, threshold)
+    if (ckpt is None) == (predictions is None):
+        raise ConfigError("ckpt: give either --ckpt, to answer, or --predictions, to score stored answers again")
+    check_counts(processes=processes, limit=limit, batch_size=batch_size)
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise LasagnaError(f"threshold: expected a number in [0, 1], got {threshold}")
     from lasagna.datamodules.streaming.distributed import rank_and_world_size
     from lasagna.tasks.evaluation.answering import Job
+    from lasagna.tasks.evaluation.report import write_report
+    from lasagna.tasks.evaluation.scoring import score_runs
 
     if predictions is not None:
-        job, header = _again(predictions, data, split)
+        job, header = _stored_evaluation(predictions, data, split)
     else:
         job = Job(
             ckpt=Path(ckpt or ""),
-            data=_choose(ckpt, data, split),
+            data=_choose_data(ckpt, data, split),
             out=out or Path("evaluation"),
             seed=seed,
             decodings=_DECODINGS[decoding],
-            controls=_CONTROLS if controls is None else tuple(controls),
+            controls=get_args(Control) if controls is None else tuple(controls),
             limit=limit,
             batch_size=batch_size,
             threshold=threshold,
@@ -93,26 +97,11 @@ def evaluate(
         )
         header = _answer(job, processes)
     if rank_and_world_size()[0] == 0:
-        _score(job, header, out or job.out)
+        write_report(score_runs(job.runs()[0], job.out), header, out or job.out, job.out)
 
 
-def _check(
-    ckpt: Path | None,
-    predictions: Path | None,
-    processes: int,
-    limit: int | None,
-    batch_size: int | None,
-    threshold: float | None,
-) -> None:
-    if (ckpt is None) == (predictions is None):
-        raise ConfigError("ckpt: give either --ckpt, to answer, or --predictions, to score stored answers again")
-    check_counts(processes=processes, limit=limit, batch_size=batch_size)
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise LasagnaError(f"threshold: expected a number in [0, 1], got {threshold}")
-
-
-def _choose(ckpt: Any, data: str | None, split: str) -> DataChoice:  # noqa: ANN401
-    """Return the data that is asked for, or that of the training."""
+def _choose_data(ckpt: Any, data: str | None, split: str) -> DataChoice:  # noqa: ANN401
+    """Return the data that was given, or that of the training."""
     from lasagna.modules.checkpoints.load import read_checkpoint
     from lasagna.modules.checkpoints.weights import CONFIG
     from lasagna.tasks.evaluation.data_choice import choose_data
@@ -131,22 +120,22 @@ def _answer(job: Job, processes: int) -> dict[str, Any]:
         return _answer_here(job, processes)
     if processes > 1:
         raise ConfigError(
-            f"processes: got {processes}, and {parts} processes were started already, as RANK and WORLD_SIZE in the "
-            "environment say; leave --processes out, or start it without torchrun"
+            f"processes: got {processes}, but {parts} processes were started already (RANK and WORLD_SIZE in the "
+            "environment); leave --processes out, or start the command without torchrun"
         )
     return answer_first(job, parts) if part == 0 else answer_further(job, ShardSplit(part, parts))
 
 
 def _answer_here(job: Job, processes: int) -> dict[str, Any]:
-    """Answer what has no answer yet, alone or in processes of its own; return the header."""
+    """Answer what has no answer yet, in this process or in new ones; return the header."""
     from lasagna.core.locks import locked
     from lasagna.tasks.evaluation.answering import answer_all, header_of
     from lasagna.tasks.evaluation.predictions import begin, check_free
     from lasagna.tasks.evaluation.processes import answer_together
 
-    passes, _ = job.passes()
-    assistant: Assistant = job.assistant()
-    header = header_of(job, passes, assistant)
+    runs, _ = job.runs()
+    assistant = job.assistant()
+    header = header_of(job, runs, assistant)
     job.out.mkdir(parents=True, exist_ok=True)
     with locked(job.out):
         check_free(job.out)
@@ -159,16 +148,8 @@ def _answer_here(job: Job, processes: int) -> dict[str, Any]:
     return header
 
 
-def _score(job: Job, header: dict[str, Any], out: Path) -> None:
-    from lasagna.tasks.evaluation.report import write_report
-    from lasagna.tasks.evaluation.scoring import score_passes
-
-    passes, _ = job.passes()
-    write_report(score_passes(passes, job.out), header, out, job.out)
-
-
-def _again(predictions: Path, data: str | None, split: str) -> tuple[Job, dict[str, Any]]:
-    """Return the evaluation that a folder holds."""
+def _stored_evaluation(predictions: Path, data: str | None, split: str) -> tuple[Job, dict[str, Any]]:
+    """Return the evaluation in a folder, and its header."""
     from lasagna.datamodules.shards.remote import refuse_commands
     from lasagna.tasks.evaluation.answering import Job, check_data
     from lasagna.tasks.evaluation.data_choice import DataChoice, choose_data
@@ -193,5 +174,5 @@ def _again(predictions: Path, data: str | None, split: str) -> tuple[Job, dict[s
         device="cpu",
         teacher_forced=bool(header.get("teacher_forced")),
     )
-    check_data(header, job.passes()[0], predictions)
+    check_data(header, job.runs()[0], predictions)
     return job, header

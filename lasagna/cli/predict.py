@@ -181,14 +181,8 @@ def _write(
 
 
 def _assistant(ckpt: Path, device: str, calibrated: str | None, frozen_check: bool) -> Assistant:
-    import torch
-
+    from lasagna.core.device import find_device
     from lasagna.modules.checkpoints.load import load
 
-    if device == "auto":
-        found = torch.accelerator.current_accelerator(check_available=True)
-        return load(ckpt, calibrated=calibrated, frozen_check=frozen_check).to(found or "cpu")
-    try:
-        return load(ckpt, calibrated=calibrated, frozen_check=frozen_check).to(torch.device(device))
-    except (RuntimeError, AssertionError) as error:
-        raise LasagnaError(f"device: {device!r} cannot be used ({str(error).splitlines()[0]}); try cpu") from error
+    place = find_device(device)
+    return load(ckpt, calibrated=calibrated, frozen_check=frozen_check).to(place)

@@ -1,4 +1,4 @@
-"""What a task is: dialogues for training and scores in evaluation, in one class."""
+"""The base class of tasks, which make dialogues for training and score answers in evaluation."""
 
 from __future__ import annotations
 
@@ -14,31 +14,32 @@ from lasagna.core.record import Record
 
 
 class Task(DialogueMaker):
-    """One kind of question to the assistant, from the annotations to the score.
+    """A kind of query to the assistant, from the annotations to the scores.
 
-    A task of one's own is a subclass in a file of one's own, named in the config by its path; nothing is registered.
+    Write a task of your own as a subclass in any file, and name it in the config by its import path; there is no
+    registry.
 
     Attributes:
-        decoding: Ways in which answers are decoded and scored in evaluation.
+        decoding: How answers are decoded and scored in evaluation.
     """
 
     decoding: tuple[Decoding, ...] = ("ordered",)
 
     @abstractmethod
     def dialogues(self, record: Record, rng: np.random.Generator) -> list[Dialogue]:
-        """Return the dialogues to hold about a record; none if it has nothing for this task.
+        """Return the dialogues about a record; none if it has nothing for this task.
 
         Args:
             record: The image with its annotations.
-            rng: The generator that belongs to this record in this epoch.
+            rng: The generator of this record in this epoch.
         """
 
     @abstractmethod
     def metrics(self, categories: tuple[str, ...]) -> MetricCollection:
-        """Return fresh metrics for all of ``decoding``; ``compute`` gives every score under its full key.
+        """Return new metrics for each decoding; their ``compute`` returns every score under its full key.
 
         Args:
-            categories: The categories of the data set that will be scored.
+            categories: The categories of the data set.
         """
 
     def score(
@@ -48,15 +49,15 @@ class Task(DialogueMaker):
         answers: Sequence[Answer],
         decoding: Decoding = "ordered",
     ) -> None:
-        """Count answers.
+        """Update the metrics with answers.
 
-        Each metric gets ``update(dialogue, answer)``; override this for metrics that take something else.
+        Calls ``update(dialogue, answer)`` of each metric; override this for metrics that take other arguments.
 
         Args:
-            metrics: What ``metrics`` returned.
-            samples: What was asked, and the truth about it.
-            answers: What the assistant answered to each.
-            decoding: How the answers were decoded; metrics made for the other way do not see them.
+            metrics: The metrics that ``metrics`` returned.
+            samples: The queries and the truth.
+            answers: One answer for each sample.
+            decoding: How the answers were decoded; metrics of other decodings are not updated.
         """
         for metric in metrics.values():
             if getattr(metric, "decoding", "ordered") == decoding:

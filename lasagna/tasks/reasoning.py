@@ -1,4 +1,4 @@
-"""Reasoning segmentation: what an indirect description means."""
+"""Reasoning segmentation: an indirect description that does not name what it means."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from lasagna.core.dialogue import Answer, Decoding, Dialogue, Kind
 from lasagna.core.record import Question, Record
 from lasagna.tasks.base import Task
 from lasagna.tasks.metrics import ReasoningIoU, TeacherForcedIoU, collect
-from lasagna.tasks.targets import draw, phrase_dialogue
+from lasagna.tasks.targets import choose, phrase_dialogue
 
 
 class Reasoning(Task):
-    """Some questions of a record that are answered by masks (Lai et al., LISA, arXiv 2308.00692).
+    """Questions of a record that are answered by masks (Lai et al., LISA, arXiv 2308.00692).
 
-    The answer is the union of a question's masks, or absent. Questions answered by ignored pixels alone are left out.
-    Where a question comes with an explanation in words, that can be learned too; LaSagnA and LISA train on 45 % of
-    these with mask and explanation and on 10 % in words alone. Scores: cIoU and gIoU, of masks alone.
+    The answer is the union of a question's masks, or absent. Questions whose masks have only ignored pixels are left
+    out. If a question comes with an explanation in words, that can be learned too; LaSagnA and LISA train on 45 % of
+    these questions with mask and explanation, and on 10 % with only the words. Scores: cIoU and gIoU of the masks.
 
     Args:
-        questions: Questions of a record at most, random ones.
+        questions: Maximum number of questions of a record, chosen at random.
         explained: Share of the questions with an explanation that are answered by mask and explanation.
-        in_words: Share of the questions with an explanation that are answered by it alone, without a mask.
-        phrase_kind: Kind of those questions of the data set that are phrases ("phrase" for ReasonSeg), and are asked
-            for as referring expressions are; empty if all are asked as questions.
-        teacher_forced: Whether to score also what comes of giving the model the answer that the phrase is there, as
-            published numbers are made.
+        in_words: Share of the questions with an explanation that are answered only by it, without a mask.
+        phrase_kind: Kind of the questions that are phrases ("phrase" in ReasonSeg) and are asked as referring
+            expressions; empty if all are asked as questions.
+        teacher_forced: Whether masks are also scored with the answer "present" given to the model, as in published
+            results.
 
     Raises:
-        ValueError: If a share is negative, or both together are more than 1.
+        ValueError: If a share is negative, or their sum is more than 1.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Reasoning(Task):
 
     def dialogues(self, record: Record, rng: np.random.Generator) -> list[Dialogue]:
         """Return a dialogue for each chosen question."""
-        chosen = draw([question for question in record.questions if question.masks is not None], self.questions, rng)
+        chosen = choose([question for question in record.questions if question.masks is not None], self.questions, rng)
         dialogues = [self._dialogue(question, record, rng) for question in chosen]
         return [dialogue for dialogue in dialogues if dialogue is not None]
 
@@ -72,7 +72,7 @@ class Reasoning(Task):
         answers: Sequence[Answer],
         decoding: Decoding = "ordered",
     ) -> None:
-        """Count the answers that were to have a mask."""
+        """Update the metrics with the answers that should have a mask."""
         masked = [
             (sample, answer)
             for sample, answer in zip(samples, answers, strict=True)
@@ -90,7 +90,7 @@ class Reasoning(Task):
         )
 
     def _kind(self, question: Question, rng: np.random.Generator) -> Kind:
-        # nothing is drawn where nothing is to be explained, so that such runs can be repeated
+        # draw nothing unless explanations are used, so that the random numbers of other runs stay the same
         if question.answer and self.explained + self.in_words > 0:
             drawn = rng.random()
             if drawn < self.in_words:

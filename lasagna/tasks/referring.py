@@ -1,4 +1,4 @@
-"""Referring segmentation: what a phrase fits, be it nothing, one thing or many."""
+"""Referring segmentation: a phrase that fits no, one or many things."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from lasagna.core.dialogue import Dialogue
 from lasagna.core.record import Record
 from lasagna.tasks.base import Task
 from lasagna.tasks.metrics import ReferringIoU, TeacherForcedIoU, collect
-from lasagna.tasks.targets import draw, phrase_dialogue
+from lasagna.tasks.targets import choose, phrase_dialogue
 
 
 class Referring(Task):
-    """Some phrases of a record, each asked for by itself (Liu et al., GRES, arXiv 2306.00968).
+    """Phrases of a record, each in a query of its own (Liu et al., GRES, arXiv 2306.00968).
 
-    The answer is the union of the things that a phrase fits, or absent. Phrases that fit ignored pixels alone are left
+    The answer is the union of the things that the phrase fits, or absent. Phrases that fit only ignored pixels are left
     out. Scores: cIoU, gIoU, N-acc and T-acc.
 
     Args:
-        phrases: Phrases of a record at most, random ones.
-        teacher_forced: Whether to score also what comes of giving the model the answer that the phrase is there, as
-            published numbers are made.
+        phrases: Maximum number of phrases of a record, chosen at random.
+        teacher_forced: Whether masks are also scored with the answer "present" given to the model, as in published
+            results.
     """
 
     def __init__(self, phrases: int = 3, teacher_forced: bool = False) -> None:
@@ -30,7 +30,7 @@ class Referring(Task):
 
     def dialogues(self, record: Record, rng: np.random.Generator) -> list[Dialogue]:
         """Return a referring dialogue for each chosen phrase."""
-        chosen = draw(record.phrases, self.phrases, rng)
+        chosen = choose(record.phrases, self.phrases, rng)
         dialogues = [phrase_dialogue("referring", phrase.text, phrase.masks, record) for phrase in chosen]
         return [dialogue for dialogue in dialogues if dialogue is not None]
 

@@ -1,4 +1,4 @@
-"""Visual question answering: questions that are answered in words."""
+"""Visual question answering: questions and conversations that are answered in words."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from lasagna.core.dialogue import Dialogue
 from lasagna.core.record import Record, Turn
 from lasagna.tasks.base import Task
 from lasagna.tasks.metrics import AnswerAccuracy, collect
-from lasagna.tasks.targets import draw
+from lasagna.tasks.targets import choose
 
 Rounds = Literal["together", "apart"]
 
 
 class VQA(Task):
-    """Some questions of a record that are answered in words alone (Antol et al., arXiv 1505.00468).
+    """Questions of a record that are answered in words (Antol et al., arXiv 1505.00468).
 
     Score: accuracy, over all questions and by type of the answer.
 
     Args:
-        questions: Questions of a record at most, random ones.
-        talk: Whether a record's talk is asked too. Leave it off for data that is scored: long answers are hardly ever
-            equal to the letter.
-        rounds: "together" to train on a talk as one dialogue of several rounds, which counts as one question, since its
-            questions lean on the answers before them; "apart" for a dialogue each, for prompt formats that hold one
-            round in a row. Evaluation asks each by itself in any case.
+        questions: Maximum number of questions of a record, chosen at random.
+        conversation: Whether the record's conversation is used too. Turn it off for data that is scored: long answers
+            are hardly ever equal to the letter.
+        rounds: "together" to train on a conversation as one dialogue with several turns, which counts as one question,
+            since later questions depend on earlier answers; "apart" for one dialogue each, for prompt formats with only
+            one turn. Evaluation always asks each turn in a dialogue of its own.
 
     Raises:
-        ValueError: If `rounds` is neither.
+        ValueError: If `rounds` has another value.
     """
 
     def __init__(self, questions: int = 3, conversation: bool = True, rounds: Rounds = "together") -> None:
@@ -41,9 +41,13 @@ class VQA(Task):
         self.rounds = rounds
 
     def dialogues(self, record: Record, rng: np.random.Generator) -> list[Dialogue]:
-        """Return a question with its answer, or a talk, for each that was chosen."""
-        found = [(Turn(question.text, question.answer),) for question in record.questions if question.masks is None]
-        chosen = draw([*found, *self._talks(record)], self.questions, rng)
+        """Return a dialogue for each chosen question or conversation."""
+        questions = [question for question in record.questions if question.masks is None]
+        found: list[tuple[Turn, ...]] = [(Turn(question.text, question.answer),) for question in questions]
+        if self.conversation and record.conversation:
+            together = self.rounds == "together"
+            found += [record.conversation] if together else [(turn,) for turn in record.conversation]
+        chosen = choose(found, self.questions, rng)
         return [
             Dialogue("question", (first.question,), text=first.answer, later=tuple(later)) for first, *later in chosen
         ]
@@ -51,8 +55,3 @@ class VQA(Task):
     def metrics(self, categories: tuple[str, ...]) -> MetricCollection:
         """Return the accuracy; it needs no categories."""
         return collect([AnswerAccuracy()])
-
-    def _talks(self, record: Record) -> list[tuple[Turn, ...]]:
-        if not (self.conversation and record.conversation):
-            return []
-        return [record.conversation] if self.rounds == "together" else [(turn,) for turn in record.conversation]

@@ -199,18 +199,18 @@ def test_processes_of_a_launcher_are_told_what_keeps_them_from_it(place, tmp_pat
 def test_an_evaluation_does_not_begin_beside_one_that_is_still_at_it(place, tmp_path, capsys):
     ckpt = ["--ckpt", place / "run" / "checkpoints" / "last.ckpt", "--out", tmp_path, "--device", "cpu"]
     with opened(predictions_file(tmp_path, 1)):
-        assert "another process still adds answers to" in refused(capsys, *ckpt)
+        assert "another process is still writing answers to" in refused(capsys, *ckpt)
     assert not predictions_file(tmp_path, 0).exists()
 
 
 def test_an_interrupted_evaluation_goes_on(place, tmp_path, monkeypatch, capsys):
     answered = []
 
-    def interrupted(assistant, one, asked):
+    def interrupted(assistant, run, samples):
         if len(answered) == 2:
             raise KeyboardInterrupt
-        answered.append(one.name)
-        return answer_some(assistant, one, asked)
+        answered.append(run.name)
+        return answer_some(assistant, run, samples)
 
     monkeypatch.setattr("lasagna.tasks.evaluation.answering.answer_some", interrupted)
     with pytest.raises(SystemExit) as stopped:

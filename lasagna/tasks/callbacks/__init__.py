@@ -1,1 +1,1 @@
-"""Callbacks of a run: checkpoints, progress, scores, pictures and answers."""
+"""Callbacks and logger of a run: checkpoints, progress, scores, figures and answers."""

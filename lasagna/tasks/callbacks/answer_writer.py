@@ -1,4 +1,4 @@
-"""The answers of ``predict`` as a file: one JSON object a line."""
+"""Write the answers of ``predict`` into a file, one JSON object per line."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ ANSWERS = "answers.jsonl"
 
 
 class AnswerWriter(Callback):
-    """Writes what ``predict_step`` returns into ``answers.jsonl`` in the run's folder, while it goes on.
+    """Writes the answers that ``predict_step`` returns into ``answers.jsonl`` in the run's folder, batch by batch.
 
     In distributed runs each process after the first writes a file of its own, with its rank in the name.
     """
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin an empty file."""
+        """Create an empty file."""
         folder = run_folder(trainer)
         rank = f".{trainer.global_rank}" if trainer.global_rank else ""
         self.file = folder / f"{ANSWERS}{rank}"
@@ -35,6 +35,6 @@ class AnswerWriter(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Add the answers of a batch."""
+        """Append the answers of a batch."""
         with self.file.open("a", encoding="utf-8") as stream:
             stream.writelines(json.dumps(answer) + "\n" for answer in outputs)

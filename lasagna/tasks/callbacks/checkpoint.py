@@ -1,4 +1,4 @@
-"""The checkpoint of a run: one file, written every few steps and at the end."""
+"""The last checkpoint of a run, written every few steps and at the end; a crash never leaves a partial file."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and then moves it there.
+    """Writes a checkpoint into a temporary file beside it, and then renames that file.
 
-    Lightning's own writes into the folder for temporary files; where that is another file system, the move is a copy
-    into the checkpoint, and a run that is killed meanwhile leaves half a file.
+    Lightning writes into the folder for temporary files. If that is on another file system, the rename is a copy, and a
+    run that is killed meanwhile leaves a partial file.
     """
 
     def save_checkpoint(
@@ -25,12 +25,12 @@ class WholeFiles(TorchCheckpointIO):
         path: str | Path,
         storage_options: Any | None = None,  # noqa: ANN401
     ) -> None:
-        """Write a checkpoint; what is not a local file is left to Lightning.
+        """Write a checkpoint; Lightning writes those that are not local files.
 
         Args:
-            checkpoint: What is to be stored.
+            checkpoint: The content.
             path: The file.
-            storage_options: Taken by no local file.
+            storage_options: Options of remote storage.
         """
         if storage_options is not None or "://" in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)
@@ -46,12 +46,12 @@ class WholeFiles(TorchCheckpointIO):
 
 
 class RunCheckpoint(ModelCheckpoint):
-    """Keeps ``checkpoints/last.ckpt`` in the run's folder, to go on from and to use.
+    """Keeps ``checkpoints/last.ckpt`` in the run's folder, to resume from and to use.
 
-    Lightning's own leaves the steps after its last regular checkpoint unsaved. A file is replaced as a whole, so that a
-    run that is killed while it writes can go on from the one before. Where a validation follows the step, the
-    checkpoint waits for its end, so that a run that is killed in between validates there again. Add a
-    ``ModelCheckpoint`` to keep the best one.
+    Lightning's callback does not save the steps after its last regular checkpoint. A file is replaced atomically, so
+    that a run that is killed while it writes can resume from the previous one. If a validation follows the step, the
+    checkpoint is written after it, so that a run that is killed in between repeats the validation. Add a
+    ``ModelCheckpoint`` to keep the best checkpoint.
 
     Args:
         every_n_steps: Optimiser steps between two checkpoints.
@@ -62,7 +62,7 @@ class RunCheckpoint(ModelCheckpoint):
         self._waiting = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Have files replaced as a whole, unless the user has chosen another way to write them."""
+        """Replace files atomically, unless the user has chosen another ``CheckpointIO``."""
         super().setup(trainer, pl_module, stage)
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
             trainer.strategy.checkpoint_io = WholeFiles()
@@ -75,20 +75,20 @@ class RunCheckpoint(ModelCheckpoint):
         batch: Any,  # noqa: ANN401
         batch_idx: int,
     ) -> None:
-        """Save where it is time, now or after the validation that follows."""
+        """Save every few steps, now or after the validation that follows."""
         due = trainer.global_step % self._every_n_train_steps == 0 and not self._should_skip_saving_checkpoint(trainer)
         self._waiting = due and _validation_follows(trainer)
         if not self._waiting:
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save what has waited for the validation."""
+        """Save the checkpoint that waited for the validation."""
         if self._waiting:
             self._waiting = False
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save what the last steps made."""
+        """Save the last steps."""
         if not getattr(trainer, "fast_dev_run", False) and self.dirpath is not None:
             file = Path(self.dirpath) / f"{self.CHECKPOINT_NAME_LAST}{self.FILE_EXTENSION}"
             trainer.save_checkpoint(file, weights_only=False)
@@ -96,5 +96,5 @@ class RunCheckpoint(ModelCheckpoint):
 
 def _validation_follows(trainer: Trainer) -> bool:
     loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
-    # a validation without batches ends without telling anyone
+    # a validation without batches does not call `on_validation_end`
     return fetcher is not None and loop._should_check_val_fx(fetcher) and sum(loop.val_loop.max_batches) > 0

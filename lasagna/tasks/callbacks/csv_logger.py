@@ -1,4 +1,4 @@
-"""The metrics of a run as CSV, in the run's own folder, going on where a resumed training does."""
+"""Log the metrics of a run as CSV in the run's folder, continuing the file when training resumes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Row = dict[str, str | float]
 class RunLogger(Logger):
     """Writes ``metrics.csv`` into the folder of the run.
 
-    Lightning's ``CSVLogger`` deletes the file that it finds, so that a resumed training or a later test would lose
-    what was logged before. This one keeps it; where training goes on from a checkpoint, the rows that the stopped run
-    wrote after that checkpoint go, since their steps are made again. A row is appended; only where a row brings a new
-    column, or rows go, is the file written anew.
+    Lightning's ``CSVLogger`` deletes an existing file, so that a resumed training or a later test would lose what was
+    logged before. This logger keeps it. When training resumes from a checkpoint, rows that the interrupted run logged
+    after that checkpoint are dropped, since their steps are repeated. Rows are appended; the file is rewritten only if
+    a row adds a column or rows are dropped.
 
     Args:
         folder: The folder of the run.
@@ -37,12 +37,12 @@ class RunLogger(Logger):
 
     @property
     def name(self) -> str:
-        """Name of the run, part of no path."""
+        """Empty, so that paths do not contain it."""
         return ""
 
     @property
     def version(self) -> str:
-        """Version of the run, part of no path."""
+        """Empty, so that paths do not contain it."""
         return ""
 
     @property
@@ -57,7 +57,7 @@ class RunLogger(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, *args: object, **kwargs: object) -> None:
-        """Do nothing: the resolved config is saved beside."""
+        """Do nothing; the resolved config is saved in the same folder."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Tensor | float], step: int | None = None) -> None:
@@ -65,7 +65,7 @@ class RunLogger(Logger):
 
         Args:
             metrics: Numbers by name.
-            step: The optimiser step that they belong to.
+            step: The optimiser step.
         """
         rows = self._known()
         place = len(rows) if step is None else step
@@ -90,7 +90,7 @@ class RunLogger(Logger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Write what is left."""
+        """Write the remaining rows."""
         self.save()
 
     @property
@@ -116,7 +116,7 @@ class RunLogger(Logger):
 def _read(file: Path) -> list[Row]:
     if not file.is_file():
         return []
-    # a run that was killed while it appended leaves half a line
+    # a run that was killed while it appended leaves an unfinished line
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith("\n")]
-    return [{name: cell for name, cell in row.items() if cell} for row in csv.DictReader(whole)]
+    finished = [line for line in lines if line.endswith("\n")]
+    return [{name: cell for name, cell in row.items() if cell} for row in csv.DictReader(finished)]

@@ -1,4 +1,4 @@
-"""A contact sheet of what the assistant answered in a test."""
+"""A contact sheet of the assistant's answers in a test."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class _Chosen(Generic[T]):
     kind: str
     stand_in: bool
     absent: bool
-    case: T
+    example: T
 
 
 class ExampleChoice(Generic[T]):
-    """Chooses among answers as they come.
+    """Chooses answers of each source while they arrive.
 
-    A record is shown once, whichever source reads it, while there are others; and one phrase that fits nothing takes
-    the last place of its source, if none is among the first.
+    As long as there are other records, each is shown once, whichever source reads it. A phrase without a target takes
+    the last place of its source if there is none yet.
 
     Args:
-        room: Answers of each source.
+        room: Number of answers of each source.
     """
 
     def __init__(self, room: int) -> None:
@@ -46,20 +46,20 @@ class ExampleChoice(Generic[T]):
         self._chosen: dict[int, list[_Chosen[T]]] = {}
 
     @property
-    def cases(self) -> list[T]:
-        """What was chosen, source by source."""
-        return [chosen.case for _, mine in sorted(self._chosen.items()) for chosen in mine]
+    def examples(self) -> list[T]:
+        """The chosen examples, source by source."""
+        return [chosen.example for _, mine in sorted(self._chosen.items()) for chosen in mine]
 
     def offer(self, source: int, sample: Sample, make: Callable[[], T]) -> None:
-        """Take an answer if it has a place.
+        """Keep an answer if there is a place for it.
 
         Args:
             source: Position of its source.
-            sample: What was asked.
-            make: Makes the case to show; called for answers that are taken.
+            sample: The query and the truth.
+            make: Makes the example; called only for answers that are kept.
         """
         mine = self._chosen.setdefault(source, [])
-        absent, key = fits_nothing(sample.dialogue), sample.key
+        absent, key = is_without_target(sample.dialogue), sample.key
         place = self._place(mine, key, sample.dialogue.kind, absent)
         if place is not None:
             others = [
@@ -80,29 +80,29 @@ class ExampleChoice(Generic[T]):
         return None
 
 
-def fits_nothing(dialogue: Dialogue) -> bool:
-    """Tell whether a dialogue asks for one phrase that nothing in the picture fits."""
-    asked = dialogue.kind in ("referring", "reasoning", "reasoning_with_explanation")
-    return asked and not any(entry.present for entry in dialogue.entries)
+def is_without_target(dialogue: Dialogue) -> bool:
+    """Return whether a dialogue asks for a phrase that nothing in the image fits."""
+    is_phrase = dialogue.kind in ("referring", "reasoning", "reasoning_with_explanation")
+    return is_phrase and not any(entry.present for entry in dialogue.entries)
 
 
 SHEET = "predictions.png"
 
 
 class PredictionSheet(Callback):
-    """Collects answers of each source in a test and draws them into ``predictions.png``.
+    """Draws answers of each source in a test into ``predictions.png``.
 
-    They are about different records as far as possible, and one phrase that fits nothing is among them.
+    The answers are about different records as far as possible, and include a phrase without a target.
 
-    The module's ``test_step`` returns ``{"samples": list[Sample], "answers": list[Answer], "images": list[array]}``,
-    one answer for each sample, and the images of the batch that samples point to.
+    The module's ``test_step`` must return ``{"samples": list[Sample], "answers": list[Answer], "images":
+    list[array]}``, with one answer for each sample, and the images of the batch that samples refer to.
 
     Args:
-        count: Number of answers on the sheet, shared out among the sources.
+        count: Number of answers on the sheet, divided among the sources.
         columns: Answers in a row.
 
     Raises:
-        ValueError: If one of them is not positive.
+        ValueError: If a number is not positive.
     """
 
     def __init__(self, count: int = 12, columns: int = 2) -> None:
@@ -114,7 +114,7 @@ class PredictionSheet(Callback):
         self._choice: ExampleChoice[Example] = ExampleChoice(count)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget what an earlier test collected."""
+        """Forget the answers of an earlier test."""
         self._choice = ExampleChoice(math.ceil(self.count / max(1, len(trainer.num_test_batches))))
 
     def on_test_batch_end(
@@ -126,32 +126,32 @@ class PredictionSheet(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep the answers that have a place on the sheet."""
+        """Keep answers for the sheet."""
         if not trainer.is_global_zero or not isinstance(outputs, Mapping):
             return
         for sample, answer in zip(outputs["samples"], outputs["answers"], strict=True):
             image = outputs["images"][sample.image]
-            self._choice.offer(dataloader_idx, sample, partial(_case, sample, answer, image))
+            self._choice.offer(dataloader_idx, sample, partial(_example, sample, answer, image))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the sheet."""
         folder = run_folder(trainer)
-        cases = self._choice.cases[: self.count]
-        if trainer.is_global_zero and cases and not getattr(trainer, "fast_dev_run", False):
+        examples = self._choice.examples[: self.count]
+        if trainer.is_global_zero and examples and not getattr(trainer, "fast_dev_run", False):
             folder.mkdir(parents=True, exist_ok=True)
-            contact_sheet(cases, columns=self.columns).save(folder / SHEET)
+            contact_sheet(examples, columns=self.columns).save(folder / SHEET)
 
 
-def _case(sample: Sample, answer: Answer, image: NDArray[np.uint8]) -> Example:
+def _example(sample: Sample, answer: Answer, image: NDArray[np.uint8]) -> Example:
     dialogue = sample.dialogue
-    worded = dialogue.kind == "question"
+    in_words = dialogue.kind == "question"
     faults = ", ".join(f"{count} {fault}" for fault, count in Counter(answer.faults).items())
     return Example(
         image=np.array(image),
         query=", ".join(dialogue.query),
         entries=answer.entries,
-        text=answer.text if worded else "",
-        truth=None if worded else truth_entries(dialogue),
+        text=answer.text if in_words else "",
+        truth=None if in_words else truth_entries(dialogue),
         truth_text=dialogue.text,
         note=" - ".join(part for part in (sample.source, sample.key, faults) if part),
     )

@@ -1,4 +1,4 @@
-"""A progress bar that counts the steps of the run, and batches where it is evaluated."""
+"""A progress bar that counts the steps of the run, and a table of the assistant's parts."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from torch import nn
 
 
 class RunProgress(ProgressBar):
-    """Shows optimiser steps of all steps, over the epochs; Lightning's own counts batches within an epoch.
+    """Shows the optimiser steps of the entire run; Lightning's progress bars count batches within an epoch.
 
-    One line for training and one for each evaluation; that of a validation goes when it is over. Where the output is
-    no terminal, only the finished line is written.
+    There is one line for training and one for each evaluation; that of a validation disappears afterwards. If the
+    output is not a terminal, only the finished line is written.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class RunProgress(ProgressBar):
         self._evaluation: TaskID | None = None
 
     def disable(self) -> None:
-        """Show nothing; Lightning calls this on all processes but the first."""
+        """Hide the bars; Lightning calls this on all processes except the first."""
         self._enabled = False
 
     def enable(self) -> None:
@@ -43,7 +43,7 @@ class RunProgress(ProgressBar):
         self._enabled = True
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin at the step that training goes on from."""
+        """Start a line at the step from which training starts or resumes."""
         steps = trainer.estimated_stepping_batches
         total = None if steps == float("inf") else steps
         self._training = self._begin("training", total, trainer.global_step)
@@ -56,17 +56,17 @@ class RunProgress(ProgressBar):
         batch: Any,  # noqa: ANN401
         batch_idx: int,
     ) -> None:
-        """Show the step and the metrics that are logged for the bar."""
+        """Show the step and the metrics that are logged with ``prog_bar``."""
         if self._progress is not None and self._training is not None:
             shown = [f"{name} {float(value):.3f}" for name, value in trainer.progress_bar_metrics.items()]
             self._progress.update(self._training, completed=trainer.global_step, note="  ".join(shown))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave the line as it is."""
+        """Stop updating the line."""
         self._stop()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin a line for all sources."""
+        """Start a line for all sources."""
         self._begin_evaluation("validation", trainer.num_val_batches)
 
     def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
@@ -74,18 +74,18 @@ class RunProgress(ProgressBar):
         self._advance()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Let the line go within training."""
+        """Remove the line during training."""
         if self._progress is not None and self._evaluation is not None and trainer.state.fn == "fit":
             self._progress.remove_task(self._evaluation)
         self._evaluation = None
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave the line as it is, before scores are printed."""
+        """Stop updating the line before scores are printed."""
         if trainer.state.fn != "fit":
             self._stop()
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin a line for all sources."""
+        """Start a line for all sources."""
         self._begin_evaluation("test", trainer.num_test_batches)
 
     def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
@@ -93,11 +93,11 @@ class RunProgress(ProgressBar):
         self._advance()
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave the line as it is, before scores are printed."""
+        """Stop updating the line before scores are printed."""
         self._stop()
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin a line for all sources."""
+        """Start a line for all sources."""
         self._begin_evaluation("prediction", trainer.num_predict_batches)
 
     def on_predict_batch_end(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
@@ -105,7 +105,7 @@ class RunProgress(ProgressBar):
         self._advance()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Give the terminal back, also after an error."""
+        """Release the terminal, also after an error."""
         self._stop()
 
     def _begin(self, what: str, total: float | None, done: int = 0) -> TaskID | None:
@@ -133,13 +133,13 @@ class RunProgress(ProgressBar):
 
 
 class PartsTable(Callback):
-    """Prints the parts before training, with their classes, parameters and trained parameters.
+    """Prints the parts of the assistant before training, with class, parameters and trained parameters.
 
-    Lightning's own summary sees one module, the assistant, and estimates sizes that mixed precision makes wrong.
+    Lightning's model summary does not show the trained parameters of each part.
     """
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print the table, once."""
+        """Print the table."""
         if trainer.is_global_zero:
             Console().print(parts_table(getattr(pl_module, "assistant", pl_module)))
 

@@ -1,4 +1,4 @@
-"""What a result depends on beside the config: seeds, versions and the machine."""
+"""What results depend on besides the config: seeds, versions and the machine; and the folder of a run."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _PACKAGES = ("lasagna", "torch", "lightning", "torchmetrics", "transformers", "p
 
 
 def run_folder(trainer: Trainer) -> Path:
-    """Return the folder of a run: its logger's, or the trainer's where there is no logger.
+    """Return the folder of a run: that of the logger, or without one that of the trainer.
 
-    All processes must call it, since Lightning lets them agree.
+    All processes must call it together, since Lightning broadcasts the folder.
     """
     return Path(trainer.log_dir or trainer.default_root_dir)
 
 
 def seeds(trainer: Trainer) -> dict[str, int | None]:
-    """Return the seeds of a run: Lightning's global one, the data's and the model's, None where there is none."""
+    """Return the seeds of a run: Lightning's global one, and those of data and model; None where there is none."""
     everything = os.environ.get("PL_GLOBAL_SEED")
     return {
         "everything": int(everything) if everything else None,
@@ -39,7 +39,7 @@ def versions() -> dict[str, str]:
 
 
 def machine(trainer: Trainer) -> dict[str, Any]:
-    """Return what a run was computed on: cores, threads, devices and precision."""
+    """Return the hardware and precision of a run."""
     device = trainer.strategy.root_device
     return {
         "system": platform.system(),
@@ -53,7 +53,7 @@ def machine(trainer: Trainer) -> dict[str, Any]:
 
 
 def write_json(file: Path, content: dict[str, Any]) -> None:
-    """Write JSON so that a reader never meets half a file."""
+    """Write JSON atomically, so that a reader never sees a partial file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(file.name + ".part")
     draft.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What a run leaves behind: its scores, loss curves and a sheet of its answers."""
+"""The summary of a run: ``scores.json``, ``curves.png`` and a table of scores."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ CURVES = "curves.png"
 class RunSummary(Callback):
     """Writes ``scores.json`` and ``curves.png`` into the run's folder, and prints the scores as a table.
 
-    ``scores.json`` has a part for each of fit, validate and test, so that a later test replaces its own part alone.
-    Besides the scores it says how many records of each source were read, and of these used, broken and empty (with
-    nothing for the task), where a record counts each time it is read; the table shows this for sources of which some
-    were left out. Nothing is written in a ``fast_dev_run``.
+    ``scores.json`` has a section for each of fit, validate and test, so that a later test replaces only its own.
+    Besides the scores it states how many records of each source were read, used, broken and empty (with nothing for the
+    task); a record counts each time it is read. The table shows this for sources with records that were left out.
+    Nothing is written in a ``fast_dev_run``.
     """
 
     def __init__(self) -> None:
-        """Start with no stage running."""
+        """Set the clock."""
         self._started = 0.0
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -48,12 +48,12 @@ class RunSummary(Callback):
         self._started = time.monotonic()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock, unless it is a validation while training."""
+        """Start the clock, unless the validation is part of training."""
         if _validates(trainer):
             self._started = time.monotonic()
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write what training reached, and draw its curves."""
+        """Write the scores of training, and draw its curves."""
         folder = run_folder(trainer)
         scores = self._finish(trainer, folder, "fit")
         if not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False):
@@ -65,7 +65,7 @@ class RunSummary(Callback):
         print_scores("after training", scores)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write and print the scores of a validation that is a job of its own."""
+        """Write and print the scores, unless the validation is part of training."""
         if _validates(trainer):
             self._report(trainer, "validate")
 
@@ -81,9 +81,11 @@ class RunSummary(Callback):
     def _finish(self, trainer: Trainer, folder: Path, stage: str) -> dict[str, float | int]:
         seconds = time.monotonic() - self._started
         scores = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
-        records = _records(trainer, stage)
+        data = getattr(trainer, "datamodule", None)
+        records = data.counts(stage) if isinstance(data, ShardDataModule) else {}
         if trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):
-            result = {"scores": _finite(scores), "seconds": round(seconds, 2), "steps": trainer.global_step}
+            finite = {name: value if math.isfinite(value) else None for name, value in scores.items()}
+            result = {"scores": finite, "seconds": round(seconds, 2), "steps": trainer.global_step}
             _store(folder / SCORES, trainer, stage, result | ({"records": records} if records else {}))
         return scores | _left_out(records)
 
@@ -92,7 +94,7 @@ def read_scores(file: Path) -> dict[str, Any]:
     """Read a ``scores.json``.
 
     Raises:
-        ValueError: If it is not one.
+        ValueError: If it is not the file of a run.
         OSError: If it cannot be opened.
     """
     content = json.loads(file.read_text(encoding="utf-8"))
@@ -102,7 +104,7 @@ def read_scores(file: Path) -> dict[str, Any]:
 
 
 def print_scores(title: str, scores: Mapping[str, float | int]) -> None:
-    """Print a table of scores and counts; scores by length of the list are left to the report."""
+    """Print a table of scores and counts, without scores by length of the list."""
     table = Table(title=title, title_justify="left")
     table.add_column("score")
     table.add_column("value", justify="right")
@@ -117,11 +119,6 @@ def _validates(trainer: Trainer) -> bool:
     return trainer.state.fn == TrainerFn.VALIDATING
 
 
-def _records(trainer: Trainer, stage: str) -> dict[str, dict[str, dict[str, int]]]:
-    data = getattr(trainer, "datamodule", None)
-    return data.counts(stage) if isinstance(data, ShardDataModule) else {}
-
-
 def _left_out(records: dict[str, dict[str, dict[str, int]]]) -> dict[str, int]:
     return {
         f"{split}/{source}/records/{name}": number
@@ -130,10 +127,6 @@ def _left_out(records: dict[str, dict[str, dict[str, int]]]) -> dict[str, int]:
         for name, number in count.items()
         if count["used"] < count["read"]
     }
-
-
-def _finite(scores: dict[str, float]) -> dict[str, float | None]:
-    return {name: value if math.isfinite(value) else None for name, value in scores.items()}
 
 
 def _store(file: Path, trainer: Trainer, stage: str, result: dict[str, Any]) -> None:

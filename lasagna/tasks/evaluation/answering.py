@@ -1,52 +1,61 @@
-"""Answers to the passes of an evaluation, written down batch by batch; several processes share the records."""
+"""Answer the runs of an evaluation and store the answers batch by batch; several processes can share the records."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 from torch import nn
 
-from lasagna.core.batch import Query
-from lasagna.core.dialogue import Answer, Decoding
-from lasagna.datamodules import collate, prepare_sample
+from lasagna.core.device import find_device
+from lasagna.core.dialogue import Decoding
+from lasagna.datamodules import PreparedSample, SkippedRecordWarning, collate
 from lasagna.datamodules.shards.codec import record_key
 from lasagna.datamodules.shards.reader import ShardSplit
-from lasagna.errors import ConfigError, LasagnaError
+from lasagna.errors import ConfigError, RecordError
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.checkpoints.calibration import Calibration, read_calibration
 from lasagna.modules.checkpoints.load import load
 from lasagna.tasks.callbacks.run_facts import versions
+from lasagna.tasks.evaluation import Control
 from lasagna.tasks.evaluation.data_choice import DataChoice
-from lasagna.tasks.evaluation.predictions import mend, opened, predictions_file, read_lines, to_json
-from lasagna.tasks.evaluation.runs import Control, EvaluationRun, EvaluationSample, make_passes
+from lasagna.tasks.evaluation.predictions import (
+    Place,
+    cut_unfinished_line,
+    opened,
+    predictions_file,
+    read_lines,
+    to_json,
+)
+from lasagna.tasks.evaluation.runs import EvaluationRun, make_runs
 from lasagna.tasks.training.module import answer, queries_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """An evaluation as plain data, which each process reads.
+    """An evaluation as plain data, which is sent to each process.
 
     Args:
         ckpt: The checkpoint.
-        data: What is asked about.
+        data: The data.
         out: The folder of the evaluation.
-        seed: Seed of the dialogues.
-        decodings: Ways of decoding; None for those of each task.
-        controls: Which controls are made.
-        limit: How many records of a source are taken at most.
-        batch_size: Images that are answered together; None for the data's own.
-        threshold: Score from which ordered decoding says "present"; None for the checkpoint's own, or that which it was
-            calibrated to for a data set.
+        seed: Seed of the dialogues; None for that of the data.
+        decodings: How answers are decoded; None for the decodings of each task.
+        controls: Which controls to run.
+        limit: Maximum number of records of a source; None for all.
+        batch_size: Images that are answered together; None for the data's own number.
+        threshold: Score from which ordered decoding calls a name present; None for the one that the checkpoint was
+            calibrated to for a data set, or else the checkpoint's own.
         device: Where to compute.
-        teacher_forced: Whether phrases are also scored with the answer given.
+        teacher_forced: Whether phrases are also scored with the answer given to the model.
         processes: How many processes share the records.
         frozen_check: Whether the frozen weights must be those that the checkpoint was trained with.
     """
@@ -54,7 +63,7 @@ class Job:
     ckpt: Path
     data: DataChoice
     out: Path
-    seed: int
+    seed: int | None
     decodings: tuple[Decoding, ...] | None
     controls: tuple[Control, ...]
     limit: int | None
@@ -65,10 +74,10 @@ class Job:
     processes: int = 1
     frozen_check: bool = True
 
-    def passes(self) -> tuple[list[EvaluationRun], int]:
-        """Return the passes and how many images are answered together."""
-        data = self.data.make()
-        passes = make_passes(
+    def runs(self) -> tuple[list[EvaluationRun], int]:
+        """Return the runs, and how many images are answered together."""
+        data = self.data.build()
+        runs = make_runs(
             data,
             self.data.split,
             seed=self.seed,
@@ -77,23 +86,19 @@ class Job:
             limit=self.limit,
             teacher_forced=self.teacher_forced,
         )
-        return passes, self.batch_size or data.evaluation_batch_size
+        return runs, self.batch_size or data.evaluation_batch_size
 
     def assistant(self) -> Assistant:
-        """Load the assistant."""
+        """Load the assistant onto the device."""
         return load(self.ckpt, frozen_check=self.frozen_check).to(find_device(self.device))
 
-    def thresholds(self, passes: Sequence[EvaluationRun], assistant: Assistant) -> dict[str, float]:
-        """Return the score from which names are called present, by name of the pass.
-
-        It is the one that was asked for, that of the pass's data set where the checkpoint was calibrated for it, or the
-        assistant's own.
-        """
+    def thresholds(self, runs: Sequence[EvaluationRun], assistant: Assistant) -> dict[str, float]:
+        """Return for each run, by name, the score from which a name is called present."""
         if self.threshold is not None:
-            return {one.name: self.threshold for one in passes}
+            return {run.name: self.threshold for run in runs}
         calibrated = {} if self._calibration is None else self._calibration.thresholds
-        own = assistant.presence_threshold
-        return {one.name: calibrated.get(one.source.manifest.name, own) for one in passes}
+        default = assistant.presence_threshold
+        return {run.name: calibrated.get(run.source.manifest.name, default) for run in runs}
 
     @cached_property
     def _calibration(self) -> Calibration | None:
@@ -101,104 +106,90 @@ class Job:
 
 
 def answer_all(job: Job, assistant: Assistant | None = None, part: int = 0) -> int:
-    """Answer a process's part of the records that have no answers yet; return how many records it answered.
+    """Answer one process's share of the records that have no answers yet; return how many records were answered.
 
     Args:
         job: The evaluation.
-        assistant: The assistant, where it is loaded already.
+        assistant: The assistant, if it is loaded already.
         part: Which process this is.
 
     Raises:
-        BusyError: If another process is still at this part.
+        BusyError: If another process is writing the same file.
+        RecordError: If a record cannot be used and the data does not skip such records.
     """
-    passes, batch_size = job.passes()
+    runs, batch_size = job.runs()
     assistant = assistant or job.assistant()
-    thresholds = job.thresholds(passes, assistant)
+    thresholds = job.thresholds(runs, assistant)
     file, share, count = predictions_file(job.out, part), ShardSplit(part, job.processes), 0
     with opened(file) as stream:
-        mend(file)
+        cut_unfinished_line(file)
         done = set(read_lines(job.out))
-        for one in passes:
-            assistant.presence_threshold = thresholds[one.name]
-            left = (raw for raw in one.raw(share) if (one.name, record_key(raw)) not in done)
-            asked = (found for raw in left if (found := one.ask(raw)) is not None)
-            for some in _batched(asked, batch_size):
-                stream.writelines(json.dumps(line) + "\n" for line in answer_some(assistant, one, some))
-                stream.flush()
-                count += len(some)
+        for run in runs:
+            assistant.presence_threshold = thresholds[run.name]
+            samples = _samples(run, share, assistant, done, stream)
+            while batch := list(islice(samples, batch_size)):
+                _store(answer_some(assistant, run, batch), stream)
+                count += len(batch)
     return count
 
 
-def answer_some(assistant: Assistant, one: EvaluationRun, asked: Sequence[EvaluationSample]) -> list[dict[str, Any]]:
+def _samples(
+    run: EvaluationRun, share: ShardSplit, assistant: Assistant, done: Collection[Place], stream: TextIO
+) -> Iterator[PreparedSample]:
+    """Yield the samples of the records that have no line yet; write a line for each record that is skipped."""
+    for raw in run.raw(share):
+        key = record_key(raw)
+        if (run.name, key) in done:
+            continue
+        try:
+            sample = run.prepare(raw, assistant.processors)
+        except RecordError as error:
+            if run.broken == "error":
+                raise
+            # named by the source, so that its other runs do not repeat the warning
+            warnings.warn(f"{run.source.label}: skipped a broken record: {error}", SkippedRecordWarning, stacklevel=2)
+            _store([{"pass": run.name, "key": key, "skipped": str(error)}], stream)
+            continue
+        if sample is not None:
+            yield sample
+
+
+def _store(lines: Sequence[Mapping[str, Any]], stream: TextIO) -> None:
+    stream.writelines(json.dumps(line) + "\n" for line in lines)
+    stream.flush()
+
+
+def answer_some(assistant: Assistant, run: EvaluationRun, samples: Sequence[PreparedSample]) -> list[dict[str, Any]]:
     """Answer some records together; return the lines to store."""
-    samples = [
-        prepare_sample(
-            one.picture(each.record), each.dialogues, assistant.processors, key=each.record.key, in_parts=True
-        )
-        for each in asked
-    ]
     batch = collate(samples, assistant.processors).to(assistant.device)
     with torch.no_grad():
-        answers = answer(assistant, batch, one.decodings)
+        answers = answer(assistant, batch, run.decodings)
     lines: list[dict[str, Any]] = [
-        {"pass": one.name, "key": each.record.key, "size": list(each.record.size), "dialogues": []} for each in asked
+        {"pass": run.name, "key": sample.key, "size": list(sample.geometry.original), "dialogues": []}
+        for sample in samples
     ]
     for row, query in enumerate(queries_of(batch)):
-        given = {decoding: rows[row] for decoding, rows in answers.items()}
-        lines[query.image]["dialogues"].append(_dialogue(query, given))
+        stored = {decoding: to_json(rows[row]) for decoding, rows in answers.items()}
+        dialogue = {"kind": query.kind, "query": list(query.names), "answers": stored}
+        lines[query.image]["dialogues"].append(dialogue)
     return lines
 
 
-def own_device(device: str, place: int) -> str:
-    """Return the GPU of one of several processes on a machine, where there are any.
-
-    Args:
-        device: The device that was asked for.
-        place: Which of the machine's processes it is.
-    """
-    count = torch.cuda.device_count() if device in ("auto", "cuda") else 0
-    return f"cuda:{place % count}" if count else device
-
-
-def find_device(device: str) -> torch.device:
-    """Return a device by its name; "auto" for an accelerator if there is one.
-
-    Raises:
-        LasagnaError: If it cannot be used.
-    """
-    if device == "auto":
-        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:
-        raise LasagnaError(f"device: {device!r} cannot be used ({str(error).splitlines()[0]}); try cpu") from error
-
-
-def _dialogue(query: Query, given: dict[Decoding, Answer]) -> dict[str, Any]:
-    answers = {decoding: to_json(one) for decoding, one in given.items()}
-    return {"kind": query.kind, "query": list(query.names), "answers": answers}
-
-
-def _batched(asked: Iterator[EvaluationSample], size: int) -> Iterator[list[EvaluationSample]]:
-    while some := list(islice(asked, size)):
-        yield some
-
-
-def header_of(job: Job, passes: Sequence[EvaluationRun], assistant: Assistant) -> dict[str, Any]:
+def header_of(job: Job, runs: Sequence[EvaluationRun], assistant: Assistant) -> dict[str, Any]:
     """Return the header of an evaluation, as plain data."""
     return {
         "checkpoint": str(job.ckpt),
         "weights": weights_digest(assistant),
-        "data": job.data.recipe,
+        "data": job.data.config,
         "split": job.data.split,
-        "passes": [one.about() for one in passes],
+        "passes": [run.describe() for run in runs],
         "decodings": None if job.decodings is None else list(job.decodings),
         "teacher_forced": job.teacher_forced,
         "controls": list(job.controls),
         "limit": job.limit,
-        "seed": job.seed,
+        "seed": runs[0].seed,
         "thresholds": {
-            "presence": job.thresholds(passes, assistant),
+            "presence": job.thresholds(runs, assistant),
             "temperature": assistant.presence_temperature,
             "mask": assistant.mask_threshold,
         },
@@ -216,21 +207,26 @@ def weights_digest(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def check_data(header: Mapping[str, Any], passes: Sequence[EvaluationRun], folder: Path) -> None:
-    """Check that the data is what was asked about.
+def check_data(header: Mapping[str, Any], runs: Sequence[EvaluationRun], folder: Path) -> None:
+    """Check that stored answers are about this data.
+
+    Args:
+        header: The header of the stored evaluation.
+        runs: The runs over the data at hand.
+        folder: The folder of the evaluation, for messages.
 
     Raises:
-        ConfigError: If passes or shards are others; names the first.
+        ConfigError: If runs or shards differ; names the first run that does.
     """
-    stored = {one["name"]: one for one in header["passes"]}
-    here = {one.name: one.about() for one in passes}
+    stored = {run["name"]: run for run in header["passes"]}
+    here = {run.name: run.describe() for run in runs}
     if stored.keys() != here.keys():
         raise ConfigError(
             f"predictions: {str(folder)!r} has answers of {', '.join(stored)}; the data has {', '.join(here)}"
         )
-    for name, about in here.items():
-        if changed := [part for part in about if about[part] != stored[name].get(part)]:
+    for name, facts in here.items():
+        if changed := [fact for fact in facts if facts[fact] != stored[name].get(fact)]:
             raise ConfigError(
                 f"predictions: {str(folder)!r} is about other images or questions: {', '.join(changed)} of {name!r} "
-                "differ; give the data that was asked about, or leave --data out"
+                "differ; give the data that was answered, or leave --data out"
             )

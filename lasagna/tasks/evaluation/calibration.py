@@ -1,7 +1,7 @@
-"""Temperature and threshold of presence scores.
+"""Temperature, threshold and calibration error of presence scores, and reliability diagrams.
 
-Temperature scaling: Guo et al. (ICML 2017), "On Calibration of Modern Neural Networks", which also has the expected
-calibration error. Notation: n: decisions.
+Temperature scaling and the expected calibration error follow Guo et al. (ICML 2017), "On Calibration of Modern Neural
+Networks". Notation: n: decisions.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def negative_log_likelihood(scores: Scores, present: Truth) -> float:
 
 
 def fit_temperature(scores: Scores, present: Truth) -> float:
-    """Return the temperature in [0.05, 20] with the least cross entropy, found by golden-section search.
+    """Return the temperature in [0.05, 20] with the lowest cross entropy, found by golden-section search.
 
     Args:
         scores: Presence scores, float ``[n]``.
@@ -52,19 +52,19 @@ def fit_temperature(scores: Scores, present: Truth) -> float:
 
 
 def is_lowest(temperature: float) -> bool:
-    """Say whether a fitted temperature is where the search ends, which happens if scores separate without a fault."""
+    """Return whether a fitted temperature is the lowest of the search, as happens if all decisions are right."""
     return bool(np.log(temperature) < _RANGE[0] + 0.01)
 
 
 def f1(scores: Scores, present: Truth, threshold: float) -> float:
-    """Return F1 of calling present what scores at least a threshold; 0 if nothing is or is called present."""
+    """Return F1 of names called present from a threshold on; 0 if no name is present or called present."""
     called = scores >= threshold
     right = int((called & present).sum())
     return 2 * right / max(1, int(called.sum()) + int(present.sum()))
 
 
 def fit_threshold(scores: Scores, present: Truth) -> float:
-    """Return the threshold with the best F1; of equally good ones the middle of the widest gap, nearest to 0.5.
+    """Return the threshold with the best F1: the middle of the widest gap between scores, of equal ones nearest to 0.5.
 
     Args:
         scores: Presence scores, float ``[n]``.
@@ -80,7 +80,7 @@ def fit_threshold(scores: Scores, present: Truth) -> float:
 
 
 def reliability(scores: Scores, present: Truth, bins: int = 10) -> tuple[Scores, Scores, NDArray[np.int64]]:
-    """Return for each bin of scores the mean score, the share that is present, and how many there are; NaN if none."""
+    """Return for each bin the mean score, the share of present names and the number of scores; NaN if it is empty."""
     place = np.minimum((scores * bins).astype(np.int64), bins - 1)
     counts = np.bincount(place, minlength=bins)
     with np.errstate(invalid="ignore"):
@@ -90,46 +90,42 @@ def reliability(scores: Scores, present: Truth, bins: int = 10) -> tuple[Scores,
 
 
 def calibration_error(scores: Scores, present: Truth, bins: int = 10) -> float:
-    """Return the expected calibration error: how far mean score and share present are apart, over bins."""
+    """Return the expected calibration error: the mean distance of score and share of present names, over bins."""
     means, shares, counts = reliability(scores, present, bins)
-    there = counts > 0
-    return float((np.abs(means - shares)[there] * counts[there]).sum() / max(1, counts.sum()))
+    filled = counts > 0
+    return float((np.abs(means - shares)[filled] * counts[filled]).sum() / max(1, counts.sum()))
 
 
 COLUMNS = 3
-"""Panels beside each other."""
+"""Panels in a row."""
 
 
 def draw_reliability(
     found: Mapping[str, tuple[Scores, Truth]], picture: Path, temperature: float | None = None
 ) -> None:
-    """Draw score against share present, a panel for each data set; the more decisions, the larger a dot.
+    """Draw reliability diagrams, a panel for each data set; dots grow with the number of decisions.
 
     Args:
-        found: Scores and truth of each set.
-        picture: Where the PNG goes.
-        temperature: A temperature to show the scores under as well.
+        found: Scores and truth of each data set.
+        picture: The PNG file to write.
+        temperature: If given, the scores are also shown scaled by it.
     """
     columns, rows = min(COLUMNS, len(found)), -(-len(found) // COLUMNS)
     figure = new_figure(4.2 * columns, 4 * rows)
     for rank, (name, (scores, present)) in enumerate(found.items()):
         axes = dress(figure.add_subplot(rows, columns, rank + 1), f"{name}: {len(scores)} decisions")
-        axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, label="as it should be")
-        for label, values in _curves(scores, temperature).items():
+        axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, label="calibrated")
+        curves = {"as answered": scores}
+        if temperature is not None:
+            curves[f"temperature {temperature:.2f}"] = scaled(scores, temperature)
+        for label, values in curves.items():
             means, shares, counts = reliability(values, present)
-            there = counts > 0
+            filled = counts > 0
             error = f"{label}, calibration error {calibration_error(values, present):.3f}"
-            (line,) = axes.plot(means[there], shares[there], label=error)
-            sizes = 10 + 60 * np.sqrt(counts[there] / counts.max())
-            axes.scatter(means[there], shares[there], s=sizes, color=line.get_color(), zorder=3)
+            (line,) = axes.plot(means[filled], shares[filled], label=error)
+            sizes = 10 + 60 * np.sqrt(counts[filled] / counts.max())
+            axes.scatter(means[filled], shares[filled], s=sizes, color=line.get_color(), zorder=3)
         axes.set_xlabel("presence score", fontsize=8)
-        axes.set_ylabel("share that is present", fontsize=8)
+        axes.set_ylabel("share of present names", fontsize=8)
         axes.legend(frameon=False, fontsize=8)
     save(figure, picture)
-
-
-def _curves(scores: Scores, temperature: float | None) -> dict[str, Scores]:
-    answered = {"as answered": scores}
-    return (
-        answered if temperature is None else answered | {f"temperature {temperature:.2f}": scaled(scores, temperature)}
-    )

@@ -1,4 +1,4 @@
-"""Which records an evaluation asks about: a data config, a folder of shards, or the data of the training."""
+"""The records of an evaluation: those of a data config, of a folder of shards, or of the checkpoint's training."""
 
 from __future__ import annotations
 
@@ -13,11 +13,8 @@ from lasagna.datamodules.shards.manifest import MANIFEST_FILE
 from lasagna.datamodules.shards.remote import is_remote, refuse_commands
 from lasagna.errors import CheckpointError, ConfigError, ShardError
 
-SPLITS = ("train", "val", "test", "predict")
-"""Splits that a data config may have."""
-
 TASKS = ("Semantic", "Referring", "Reasoning", "VQA")
-"""Tasks that a folder of shards is asked; those that find nothing there drop out."""
+"""Tasks for a folder of shards; those that find nothing in it drop out."""
 
 _CLASS = "lasagna.datamodules.ShardDataModule"
 
@@ -27,27 +24,27 @@ class DataChoice:
     """The data of an evaluation, as plain data.
 
     Args:
-        recipe: The datamodule: class_path and init_args.
+        config: The datamodule: class_path and init_args.
         split: Which of its splits is evaluated.
     """
 
-    recipe: Config
+    config: Config
     split: str
 
-    def make(self) -> ShardDataModule:
-        """Make the datamodule, write shards that it can write, and check that the split is whole.
+    def build(self) -> ShardDataModule:
+        """Build the datamodule, write the shards that it can write, and check those of the split.
 
         Raises:
-            ConfigError: If the datamodule cannot be made, or has no such split.
+            ConfigError: If the datamodule cannot be built, or has no such split.
             ShardError: If a manifest or shard is missing, empty or truncated; names all of them.
         """
         try:
-            data = build(deepcopy(self.recipe), ShardDataModule)
+            data = build(deepcopy(self.config), ShardDataModule)
         except CheckpointError as error:
             raise ConfigError(f"data: {error}") from error
         if not data.sources.get(self.split):
-            there = [split for split, sources in data.sources.items() if sources]
-            raise ConfigError(f"split: the data has no {self.split!r}; choose one of {', '.join(there) or 'none'}")
+            known = [split for split, sources in data.sources.items() if sources]
+            raise ConfigError(f"split: the data has no {self.split!r}; choose one of {', '.join(known) or 'none'}")
         data.prepare_data()
         if errors := [error for source in data.sources[self.split] for error in source.shard_set.errors()]:
             raise ShardError("\n".join(dict.fromkeys(errors)))
@@ -55,49 +52,51 @@ class DataChoice:
 
 
 def choose_data(data: str | None, split: str, trained: Config | None) -> DataChoice:
-    """Find out what is evaluated.
+    """Find the data to evaluate on.
 
     Args:
-        data: A YAML file of the datamodule (or of a whole run, with a part ``data``), a folder of shards, or one
-            whose folders are the splits, or the address of a folder of shards; None for the data of the training.
+        data: A YAML file of the datamodule (or of an entire run, with a section ``data``), a folder of shards, a folder
+            with one such folder for each split, or the address of a folder of shards; None for the data of the
+            training.
         split: Which split.
-        trained: The config that the checkpoint was trained with, or None.
+        trained: The config that the checkpoint was trained with, or None. Its seed is also used for shards that come
+            without a config.
 
     Raises:
         ConfigError: If there is no such file, folder or split, nothing says what the data is, or the training's would
             run a command.
     """
+    config = (trained or {}).get("data")
     if data is None:
-        if not trained or "data" not in trained:
+        if config is None:
             raise ConfigError("data: the checkpoint does not say what it was trained on; give --data")
-        refuse_commands(trained["data"], "the checkpoint", "--data")
-        return DataChoice(trained["data"], split)
-    if is_remote(data):
-        return _shards(data)
+        refuse_commands(config, "the checkpoint", "--data")
+        return DataChoice(config, split)
     path = Path(data).expanduser()
-    if path.is_dir():
-        return _folder(path, split)
-    if not path.is_file():
-        raise ConfigError(f"data: there is no file or folder {data!r}; give a data config or a folder of shards")
-    return DataChoice(_read(path), split)
+    if not is_remote(data) and path.is_file():
+        return DataChoice(_read(path), split)
+    seed = ((config or {}).get("init_args") or {}).get("seed", 0)
+    return _shards(data if is_remote(data) else _folder(path, split), seed)
 
 
-def _folder(data: Path, split: str) -> DataChoice:
-    inner = sorted(path.parent.name for path in data.glob(f"*/{MANIFEST_FILE}"))
+def _folder(data: Path, split: str) -> str:
+    """Return the folder of shards that a path stands for."""
+    if not data.is_dir():
+        raise ConfigError(f"data: there is no file or folder {str(data)!r}; give a data config or a folder of shards")
+    splits = sorted(path.parent.name for path in data.glob(f"*/{MANIFEST_FILE}"))
     if (data / MANIFEST_FILE).is_file():
-        shards = data
-    elif split in inner:
-        shards = data / split
-    else:
-        there = f"its splits are {', '.join(inner)}" if inner else f"it holds no {MANIFEST_FILE}, so no shards"
-        raise ConfigError(f"split: the folder {str(data)!r} has no {split!r}; {there}")
-    return _shards(str(shards))
+        return str(data)
+    if split in splits:
+        return str(data / split)
+    found = f"its splits are {', '.join(splits)}" if splits else f"it holds no {MANIFEST_FILE}, so no shards"
+    raise ConfigError(f"split: the folder {str(data)!r} has no {split!r}; {found}")
 
 
-def _shards(shards: str) -> DataChoice:
+def _shards(shards: str, seed: int) -> DataChoice:
     sources = [{"shards": shards, "task": {"class_path": f"lasagna.tasks.{task}"}} for task in TASKS]
-    sources[-1]["task"] = {"class_path": "lasagna.tasks.VQA", "init_args": {"talk": False}}
-    return DataChoice({"class_path": _CLASS, "init_args": {"test": sources}}, "test")
+    # free answers in conversations hardly ever equal the reference to the letter
+    sources[-1]["task"] = {"class_path": "lasagna.tasks.VQA", "init_args": {"conversation": False}}
+    return DataChoice({"class_path": _CLASS, "init_args": {"test": sources, "seed": seed}}, "test")
 
 
 def _read(file: Path) -> Config:
@@ -106,10 +105,10 @@ def _read(file: Path) -> Config:
 
     try:
         config = OmegaConf.load(file)
-        part: Any = config.get("data", config) if OmegaConf.is_dict(config) else {}  # type: ignore[arg-type]
-        plain = OmegaConf.to_container(part, resolve=True) if OmegaConf.is_config(part) else None
+        section: Any = config.get("data", config) if OmegaConf.is_dict(config) else {}  # type: ignore[arg-type]
+        plain = OmegaConf.to_container(section, resolve=True) if OmegaConf.is_config(section) else None
     except (YAMLError, UnicodeDecodeError, TypeError) as error:
-        raise ConfigError(f"data: {str(file)!r} is no YAML of a datamodule ({error})") from error
+        raise ConfigError(f"data: {str(file)!r} is not the YAML of a datamodule ({error})") from error
     if not isinstance(plain, dict) or not ({"class_path", "init_args"} & plain.keys()):
         raise ConfigError(f"data: {str(file)!r} has no class_path and init_args; see configs/data for examples")
     return {"class_path": plain.get("class_path", _CLASS), "init_args": plain.get("init_args") or {}}

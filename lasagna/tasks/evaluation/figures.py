@@ -1,4 +1,4 @@
-"""The pictures of a report: best, middle and worst answers, and plots of categories and of presence."""
+"""The figures of a report: best, median and worst answers, IoU of categories, presence and calibration."""
 
 from __future__ import annotations
 
@@ -21,12 +21,10 @@ from lasagna.tasks.visualization.contact_sheet import Example, contact_sheet
 _MOST_CATEGORIES = 60
 
 
-def choose(judged: Sequence[RankedAnswer]) -> dict[str, RankedAnswer]:
-    """Return the best, the middle and the worst answer; fewer where there are fewer."""
-    order = sorted(judged)
-    if not order:
-        return {}
-    places = {"best": len(order) - 1, "median": (len(order) - 1) // 2, "worst": 0}
+def choose(answers: Sequence[RankedAnswer]) -> dict[str, RankedAnswer]:
+    """Return the best, the median and the worst answer; fewer if there are fewer answers."""
+    order = sorted(answers)
+    places = {"best": len(order) - 1, "median": (len(order) - 1) // 2, "worst": 0} if order else {}
     chosen: dict[str, RankedAnswer] = {}
     for name, place in places.items():
         if order[place] not in chosen.values():
@@ -34,35 +32,34 @@ def choose(judged: Sequence[RankedAnswer]) -> dict[str, RankedAnswer]:
     return chosen
 
 
-def draw_cases(outcome: EvaluationResult, lines: StoredLines, folder: Path, picture: Path) -> bool:
-    """Draw the best, the middle and the worst answer of a pass.
+def draw_examples(result: EvaluationResult, lines: StoredLines, folder: Path, picture: Path) -> bool:
+    """Draw the best, the median and the worst answer of a run.
 
     Args:
-        outcome: What came of the pass.
-        lines: The stored answers.
-        folder: Where they come from.
-        picture: Where the PNG goes.
+        result: The result of the run.
+        lines: The stored lines.
+        folder: The folder of the evaluation, for messages.
+        picture: The PNG file to write.
 
     Returns:
-        Whether there was anything to draw.
+        Whether there are any answers.
     """
-    chosen = choose(outcome.judged)
-    if not chosen:
-        return False
-    found = _cases(outcome, chosen, lines, folder)
-    contact_sheet([found[name] for name in chosen], columns=1).save(picture)
-    return True
+    chosen = choose(result.answers)
+    if chosen:
+        examples = _examples(result, chosen, lines, folder)
+        contact_sheet([examples[name] for name in chosen], columns=1).save(picture)
+    return bool(chosen)
 
 
-def draw_categories(outcome: EvaluationResult, picture: Path) -> bool:
-    """Draw the IoU of each category, the worst on top; returns whether there are any."""
-    values = {name: value for name, value in outcome.categories.items() if not math.isnan(value)}
+def draw_categories(result: EvaluationResult, picture: Path) -> bool:
+    """Draw the IoU of each category, the worst at the top; return whether there are any."""
+    values = {name: value for name, value in result.categories.items() if not math.isnan(value)}
     if not values:
         return False
     order = sorted(values, key=lambda name: values[name])[:_MOST_CATEGORIES]
     figure = new_figure(6.0, 0.8 + 0.2 * len(order))
     which = "each category" if len(order) == len(values) else f"the {len(order)} worst of {len(values)} categories"
-    axes = dress(figure.add_subplot(), f"{outcome.one.name}: IoU of {which} (lasagna-v1)")
+    axes = dress(figure.add_subplot(), f"{result.run.name}: IoU of {which} (lasagna-v1)")
     bars = axes.barh(range(len(order)), [values[name] for name in order])
     axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8, color="0.35")
     axes.set_yticks(range(len(order)), [name[:40] for name in order])
@@ -72,13 +69,13 @@ def draw_categories(outcome: EvaluationResult, picture: Path) -> bool:
     return True
 
 
-def draw_presence(outcomes: Sequence[EvaluationResult], picture: Path) -> bool:
-    """Draw recall and false-positive rate of each pass; returns whether there are any.
+def draw_presence(results: Sequence[EvaluationResult], picture: Path) -> bool:
+    """Draw recall and false-positive rate of each run; return whether there are any.
 
-    Of a model that looks, the two lie apart; of one that goes by words, they come together on the control lists, and
-    are no closer when it is blind.
+    They are far apart if the model uses the image. If it uses only the words, they meet on the control lists, and
+    replacing the images by noise makes no difference.
     """
-    rows = {outcome.one.name: rates for outcome in outcomes if (rates := presence_rates(outcome))}
+    rows = {result.run.name: rates for result in results if (rates := presence_rates(result))}
     if not rows:
         return False
     figure = new_figure(6.5, 1.3 + 0.28 * len(rows))
@@ -86,8 +83,8 @@ def draw_presence(outcomes: Sequence[EvaluationResult], picture: Path) -> bool:
     heights = list(range(len(rows)))
     recall, alarms = zip(*rows.values(), strict=True)
     axes.hlines(heights, alarms, recall, color="0.8", linewidth=3, zorder=1)
-    axes.plot(recall, heights, "o", color="C0", label="there (recall)")
-    axes.plot(alarms, heights, "X", color="C3", label="not there (false-positive rate)")
+    axes.plot(recall, heights, "o", color="C0", label="present (recall)")
+    axes.plot(alarms, heights, "X", color="C3", label="absent (false-positive rate)")
     axes.set_yticks(heights, list(rows))
     axes.set_xlim(-0.03, 1.03)
     axes.invert_yaxis()
@@ -96,64 +93,64 @@ def draw_presence(outcomes: Sequence[EvaluationResult], picture: Path) -> bool:
     return True
 
 
-def draw_decisions(outcomes: Sequence[EvaluationResult], picture: Path) -> bool:
-    """Draw how far presence scores mean what they say, for each pass; returns whether there are any."""
-    found = {
-        outcome.one.name: (
-            np.array([score for score, _ in outcome.decisions]),
-            np.array([there for _, there in outcome.decisions]),
+def draw_decisions(results: Sequence[EvaluationResult], picture: Path) -> bool:
+    """Draw a reliability diagram of presence scores for each run; return whether there are any."""
+    decisions = {
+        result.run.name: (
+            np.array([score for score, _ in result.decisions]),
+            np.array([present for _, present in result.decisions]),
         )
-        for outcome in outcomes
-        if outcome.decisions
+        for result in results
+        if result.decisions
     }
-    if found:
-        draw_reliability(found, picture)
-    return bool(found)
+    if decisions:
+        draw_reliability(decisions, picture)
+    return bool(decisions)
 
 
-def presence_rates(outcome: EvaluationResult) -> tuple[float, float] | None:
-    """Return the share of names called present of those that are there and of those that are not, or None."""
-    if not outcome.presence:
+def presence_rates(result: EvaluationResult) -> tuple[float, float] | None:
+    """Return the shares of present and of absent names that are called present; None if no names are asked for."""
+    if not result.presence:
         return None
-    hits, alarms, misses, rejections = (sum(column) for column in zip(*outcome.presence.values(), strict=True))
-    there, absent = hits + misses, alarms + rejections
-    return (hits / there if there else math.nan, alarms / absent if absent else math.nan)
+    hits, alarms, misses, rejections = (sum(column) for column in zip(*result.presence.values(), strict=True))
+    present, absent = hits + misses, alarms + rejections
+    return (hits / present if present else math.nan, alarms / absent if absent else math.nan)
 
 
-def _cases(
-    outcome: EvaluationResult, chosen: dict[str, RankedAnswer], lines: StoredLines, folder: Path
+def _examples(
+    result: EvaluationResult, chosen: dict[str, RankedAnswer], lines: StoredLines, folder: Path
 ) -> dict[str, Example]:
-    one, cases = outcome.one, {}
-    keys = {judged.key for judged in chosen.values()}
-    for raw in one.raw():
-        if record_key(raw) not in keys or (asked := one.ask(raw)) is None:
+    run, examples = result.run, {}
+    keys = {answer.key for answer in chosen.values()}
+    for raw in run.raw():
+        if record_key(raw) not in keys or (sample := run.ask(raw)) is None:
             continue
-        rows = rows_of(one, asked, lines[one.name, asked.record.key], folder)
-        for name, judged in chosen.items():
-            if judged.key == asked.record.key:
-                dialogue, answers = rows[judged.row]
-                answer, worded = answers[one.decodings[0]], dialogue.kind == "question"
-                cases[name] = Example(
-                    image=one.picture(asked.record),
+        rows = rows_of(run, sample, lines[run.name, sample.record.key], folder)
+        for name, ranked in chosen.items():
+            if ranked.key == sample.record.key:
+                dialogue, answers = rows[ranked.row]
+                answer, in_words = answers[run.decodings[0]], dialogue.kind == "question"
+                examples[name] = Example(
+                    image=run.image(sample.record),
                     query=", ".join(dialogue.query),
                     entries=answer.entries,
-                    text=answer.text if worded else "",
-                    truth=None if worded else truth_entries(dialogue),
+                    text=answer.text if in_words else "",
+                    truth=None if in_words else truth_entries(dialogue),
                     truth_text=dialogue.text,
-                    note=f"{name} ({judged.quality:.2f}) - {one.name} - {judged.key}",
+                    note=f"{name} ({ranked.quality:.2f}) - {run.name} - {ranked.key}",
                 )
-    return cases
+    return examples
 
 
 @dataclass
 class Figures:
-    """File names of the pictures that there are.
+    """File names of the figures that were drawn.
 
     Args:
-        presence: Recall and false-positive rate of all passes.
-        reliability: What presence scores mean.
-        categories: Name of a pass to the IoU of its categories.
-        answers: Name of a pass to its best, middle and worst answer.
+        presence: Recall and false-positive rate of all runs.
+        reliability: Reliability diagram of presence scores.
+        categories: Name of a run to the IoU of its categories.
+        answers: Name of a run to its best, median and worst answer.
     """
 
     presence: str | None = None
@@ -162,23 +159,23 @@ class Figures:
     answers: dict[str, str] = field(default_factory=dict)
 
 
-def draw_figures(outcomes: Sequence[EvaluationResult], out: Path, predictions: Path) -> Figures:
-    """Draw all pictures.
+def draw_figures(results: Sequence[EvaluationResult], out: Path, predictions: Path) -> Figures:
+    """Draw all figures.
 
     Args:
-        outcomes: What came of each pass.
+        results: The results of all runs.
         out: The folder of the report.
-        predictions: The folder of the answers.
+        predictions: The folder of the evaluation.
     """
     lines, drawn = read_lines(predictions), Figures()
-    drawn.presence = "presence.png" if draw_presence(outcomes, out / "presence.png") else None
-    plain = [outcome for outcome in outcomes if outcome.one.is_plain]
+    drawn.presence = "presence.png" if draw_presence(results, out / "presence.png") else None
+    plain = [result for result in results if not result.run.controls]
     drawn.reliability = "reliability.png" if draw_decisions(plain, out / "reliability.png") else None
-    for rank, outcome in enumerate(plain):
-        name = outcome.one.name
+    for rank, result in enumerate(plain):
+        name = result.run.name
         stem = f"{rank:02d}-{re.sub(r'[^A-Za-z0-9_-]+', '_', name)}"
-        if draw_categories(outcome, out / f"{stem}-categories.png"):
+        if draw_categories(result, out / f"{stem}-categories.png"):
             drawn.categories[name] = f"{stem}-categories.png"
-        if draw_cases(outcome, lines, predictions, out / f"{stem}-answers.png"):
+        if draw_examples(result, lines, predictions, out / f"{stem}-answers.png"):
             drawn.answers[name] = f"{stem}-answers.png"
     return drawn

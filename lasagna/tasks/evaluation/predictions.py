@@ -1,7 +1,8 @@
-"""The folder of an evaluation: what was asked in ``evaluation.json``, and the answers in ``predictions-N.jsonl``.
+"""The folder of an evaluation: its header in ``evaluation.json``, and the answers in ``predictions-N.jsonl``.
 
-Each process has a file of its own, with a line for each record of each pass: "pass", "key", "size", and for each
-dialogue its "kind", "query" and "answers" by decoding. A line that was cut short is as if it were not there.
+Each process writes a file of its own, with a line for each record of each run: "pass" (name of the run), "key", "size",
+and for each dialogue its "kind", "query" and "answers" by decoding. A record that was skipped has a line with the
+reason, "skipped", instead of size and dialogues. Unfinished lines are ignored.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from lasagna.tasks.metrics.mean_iou import top_of
 
 HEADER = "evaluation.json"
 FORMAT = 1
-_FREE_TO_DIFFER = ("checkpoint", "versions", "device", "format")
+_MAY_DIFFER = ("checkpoint", "versions", "device", "format")
 
 Line = dict[str, Any]
 Place = tuple[str, str]
-"""Name of a pass, and key of a record."""
+"""Name of a run, and key of a record."""
 
 
 def predictions_file(folder: Path, part: int) -> Path:
@@ -43,7 +44,7 @@ def predictions_files(folder: Path) -> list[Path]:
 
 
 def read_header(folder: Path) -> dict[str, Any]:
-    """Read what was asked.
+    """Read the header of an evaluation.
 
     Raises:
         ConfigError: If the folder holds no evaluation.
@@ -59,10 +60,10 @@ def read_header(folder: Path) -> dict[str, Any]:
 
 
 def begin(folder: Path, header: Mapping[str, Any]) -> None:
-    """Begin an evaluation, or go on with one that asked the same.
+    """Begin an evaluation, or continue one with the same header.
 
     Raises:
-        ConfigError: If the folder holds the answers of another evaluation; says what differs.
+        ConfigError: If the folder holds another evaluation; names what differs.
     """
     if (folder / HEADER).is_file():
         join(folder, header)
@@ -72,35 +73,27 @@ def begin(folder: Path, header: Mapping[str, Any]) -> None:
 
 
 def join(folder: Path, header: Mapping[str, Any]) -> None:
-    """Take part in an evaluation that another process began.
+    """Join an evaluation that another process began.
 
     Raises:
-        ConfigError: If it is another evaluation; says what differs.
+        ConfigError: If it is another evaluation; names what differs.
     """
-    check_same(read_header(folder), _stored(header), folder)
-
-
-def check_same(stored: Mapping[str, Any], header: Mapping[str, Any], folder: Path) -> None:
-    """Check that a folder holds answers to what is asked.
-
-    Raises:
-        ConfigError: If they are of another evaluation; says what differs.
-    """
-    names = sorted((stored.keys() | header.keys()) - set(_FREE_TO_DIFFER))
-    changed = [name for name in names if stored.get(name) != header.get(name)]
+    known, given = read_header(folder), _stored(header)
+    names = sorted((known.keys() | given.keys()) - set(_MAY_DIFFER))
+    changed = [name for name in names if known.get(name) != given.get(name)]
     if changed:
         raise ConfigError(
             f"out: {str(folder)!r} holds the predictions of another evaluation, with other {', '.join(changed)}; "
-            "choose another folder, or give what it was begun with"
+            "choose another folder, or repeat the command that began it"
         )
 
 
 @dataclass(frozen=True)
 class StoredLines(Mapping[Place, Line]):
-    """The stored lines by pass and record, each read when it is asked for: all masks together may be large.
+    """The stored lines by run and record; each is read when it is needed, since all masks together may be large.
 
     Args:
-        places: Where each line is: its file, and at which byte it begins.
+        places: For each line its file, and the byte at which it begins.
     """
 
     places: Mapping[Place, tuple[Path, int]]
@@ -113,7 +106,7 @@ class StoredLines(Mapping[Place, Line]):
             return dict(json.loads(stream.readline()))
 
     def __iter__(self) -> Iterator[Place]:
-        """Yield pass and record of each line."""
+        """Yield run and record of each line."""
         return iter(self.places)
 
     def __len__(self) -> int:
@@ -122,7 +115,7 @@ class StoredLines(Mapping[Place, Line]):
 
 
 def read_lines(folder: Path) -> StoredLines:
-    """Find the stored lines; of a record that was answered twice the first counts.
+    """Find the stored lines; if a record was answered twice, its first line counts.
 
     Args:
         folder: The folder of the evaluation.
@@ -138,8 +131,8 @@ def read_lines(folder: Path) -> StoredLines:
     return StoredLines(places)
 
 
-def mend(file: Path) -> None:
-    """Cut off a last line that an interruption left unfinished."""
+def cut_unfinished_line(file: Path) -> None:
+    """Remove a last line that an interruption left unfinished."""
     if not file.is_file():
         return
     with file.open("rb+") as stream:
@@ -161,27 +154,27 @@ def _place(text: bytes) -> Place | None:
 
 
 def opened(file: Path) -> AbstractContextManager[TextIO]:
-    """Open a file of answers, to add to it; nobody else can until it is closed.
+    """Open a file of answers for appending; it is locked until it is closed.
 
     Raises:
-        BusyError: If another process is adding to it.
+        BusyError: If another process has it open.
     """
     return held(
         file,
-        f"another process still adds answers to {file}; wait until it has ended, end it, or choose another folder with "
-        "--out",
+        f"another process is still writing answers to {file}; wait until it has finished, stop it, or choose another "
+        "folder with --out",
     )
 
 
 def check_free(folder: Path, first: int = 0) -> None:
-    """Check that no process of an earlier evaluation is still at it.
+    """Check that no process of an earlier evaluation is still running.
 
     Args:
         folder: The folder of the evaluation.
-        first: The first part that is looked at.
+        first: The first process to check.
 
     Raises:
-        BusyError: If one is.
+        BusyError: If one is running.
     """
     for file in predictions_files(folder):
         if file >= predictions_file(folder, first):
@@ -191,8 +184,11 @@ def check_free(folder: Path, first: int = 0) -> None:
 
 def to_json(answer: Answer) -> dict[str, Any]:
     """Return an answer as plain data."""
-    tops = _tops(answer)
-    entries = [_entry(entry, tops.get(rank)) for rank, entry in enumerate(answer.entries)]
+    tops, entries = _tops(answer), []
+    for rank, entry in enumerate(answer.entries):
+        mask = None if entry.mask is None else RLEMask.from_array(entry.mask).to_json()
+        plain = {"name": entry.name, "present": entry.present, "score": entry.score, "confidence": entry.confidence}
+        entries.append(plain | {"mask": mask} | ({"top": tops[rank].to_json()} if rank in tops else {}))
     return {"text": answer.text, "faults": list(answer.faults), "entries": entries}
 
 
@@ -204,20 +200,22 @@ def from_json(stored: Mapping[str, Any], size: tuple[int, int]) -> Answer:
         size: Height and width of its image.
 
     Raises:
-        RecordError: If a mask is none, or of another size.
-        KeyError, TypeError, ValueError: If it is otherwise no stored answer.
+        RecordError: If a mask cannot be decoded, or has another size.
+        KeyError, TypeError, ValueError: If ``stored`` is not an answer.
     """
     entries, top = [], OverlapMap(size)
     for rank, entry in enumerate(stored["entries"]):
-        entries.append(_answered(entry, size))
-        mask = entries[-1].mask if entry.get("top") is None else _decoded(entry["top"], size)
-        if mask is not None and entries[-1].present:
-            top.add_whole(rank, mask, 0)
+        mask, present = _decoded(entry.get("mask"), size), bool(entry["present"])
+        score, confidence = float(entry["score"]), float(entry["confidence"])
+        entries.append(AnsweredEntry(str(entry["name"]), present, score, mask, confidence))
+        visible = mask if entry.get("top") is None else _decoded(entry["top"], size)
+        if visible is not None and present:
+            top.add_whole(rank, visible, 0)
     return Answer(str(stored["text"]), tuple(entries), tuple(map(str, stored["faults"])), top)
 
 
 def _tops(answer: Answer) -> dict[int, RLEMask]:
-    """Return for each mask that others overlap where it lies on top."""
+    """Return for each mask that overlaps another the pixels where it is on top."""
     masks = [(rank, entry.mask) for rank, entry in enumerate(answer.entries) if entry.mask is not None]
     if len(masks) < 2:
         return {}
@@ -229,17 +227,6 @@ def _tops(answer: Answer) -> dict[int, RLEMask]:
         return {}
     ranks = top_of(answer, contested.shape).ranks()
     return {rank: RLEMask.from_array(ranks == rank) for rank, mask in masks if (mask & contested).any()}
-
-
-def _entry(entry: AnsweredEntry, top: RLEMask | None) -> dict[str, Any]:
-    mask = None if entry.mask is None else RLEMask.from_array(entry.mask).to_json()
-    plain = {"name": entry.name, "present": entry.present, "score": entry.score, "confidence": entry.confidence}
-    return plain | {"mask": mask} | ({} if top is None else {"top": top.to_json()})
-
-
-def _answered(stored: Mapping[str, Any], size: tuple[int, int]) -> AnsweredEntry:
-    name, score, confidence = str(stored["name"]), float(stored["score"]), float(stored["confidence"])
-    return AnsweredEntry(name, bool(stored["present"]), score, _decoded(stored.get("mask"), size), confidence)
 
 
 def _decoded(code: Mapping[str, Any] | Sequence[Any] | None, size: tuple[int, int]) -> BoolMask | None:

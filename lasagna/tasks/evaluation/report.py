@@ -1,4 +1,4 @@
-"""The words, tables and pictures of a report, as Markdown."""
+"""The report of an evaluation as Markdown, as a page, and as ``scores.json``."""
 
 from __future__ import annotations
 
@@ -18,34 +18,36 @@ MAIN = (
     *("miou/lasagna-v1", "presence_f1/lasagna-v1", "false_positive_rate/lasagna-v1", "giou/grefcoco", "n_acc/grefcoco"),
     *("giou/lisa", "ciou/lisa", "giou/teacher-forced", "ciou/teacher-forced", "vqa_accuracy/lasagna-v1"),
 )
-"""The scores that are shown first, in this order."""
+"""The scores in the first table, in this order."""
 
 _FIRST = ("miou", "giou", "ciou", "presence_f1", "vqa_accuracy")
 
 
-def main_scores(outcomes: Sequence[EvaluationResult]) -> list[str]:
-    """Return a row for each source, in a table with those that have the same scores; of the first way of decoding."""
+def main_scores(results: Sequence[EvaluationResult]) -> list[str]:
+    """Return tables of the main scores by the first decoding; runs with the same scores share a table."""
     groups: dict[tuple[str, ...], list[list[str]]] = {}
-    for outcome in outcomes:
-        keys = tuple(key for key in MAIN if _main(outcome, key) is not None)
-        row = [outcome.one.name, str(outcome.records)]
-        groups.setdefault(keys, []).append(row + [number(outcome.scores[str(_main(outcome, key))]) for key in keys])
-    tables = [
-        table(["asked of", "records", *(f"{key} {arrow(key)}" for key in keys)], rows) for keys, rows in groups.items()
-    ]
-    return [line for rank, lines in enumerate(tables) for line in ([""] if rank else []) + lines]
+    for result in results:
+        # the key of ordered decoding, or that of free decoding if there is no other
+        found = {key: known for key in MAIN for known in (f"{key}/free", key) if known in result.scores}
+        row = [result.run.name, str(result.records), *(number(result.scores[known]) for known in found.values())]
+        groups.setdefault(tuple(found), []).append(row)
+    lines: list[str] = []
+    for keys, rows in groups.items():
+        head = ["source", "records", *(f"{key} {arrow(key)}" for key in keys)]
+        lines += [*([""] if lines else []), *table(head, rows)]
+    return lines
 
 
-def all_scores(outcome: EvaluationResult) -> list[str]:
-    """Return a table with a row for each score of a source, and a column for each way of decoding."""
+def all_scores(result: EvaluationResult) -> list[str]:
+    """Return a table with a row for each score of a run, and a column for each decoding."""
     values: dict[tuple[str, str, str], dict[str, float]] = {}
-    for key, value in outcome.scores.items():
+    for key, value in result.scores.items():
         if not math.isnan(value) and not key.startswith("faults/"):
-            quantity, protocol, part, way = _apart(key)
+            quantity, protocol, part, way = _split(key)
             values.setdefault((quantity, protocol, part), {})[way] = value
     used = {way for found in values.values() for way in found}
     ways = [way for way in ("ordered", "free", "teacher_forced") if way in used]
-    head = ["score", "protocol", *(ways if len(ways) > 1 else ["value"]), "what it is"]
+    head = ["score", "protocol", *(ways if len(ways) > 1 else ["value"]), "description"]
     rows = [
         [
             f"{quantity} {part} {arrow(quantity)}",
@@ -53,30 +55,25 @@ def all_scores(outcome: EvaluationResult) -> list[str]:
             *(number(values[quantity, protocol, part].get(way, math.nan)) for way in ways),
             _quantity(quantity).text,
         ]
-        for quantity, protocol, part in sorted(values, key=_place)
+        for quantity, protocol, part in sorted(values, key=_order)
     ]
     return table(head, rows)
 
 
 def arrow(key: str) -> str:
-    """Return the direction of a score."""
+    """Return an arrow for the direction of a score."""
     return "↑" if _quantity(key).higher_is_better else "↓"
 
 
-def _main(outcome: EvaluationResult, key: str) -> str | None:
-    """Return the key that a main score has in a source, or None."""
-    return next((known for known in (key, f"{key}/free") if known in outcome.scores), None)
-
-
-def _apart(key: str) -> tuple[str, str, str, str]:
-    """Return quantity, protocol, part and way of decoding of a key."""
+def _split(key: str) -> tuple[str, str, str, str]:
+    """Return quantity, protocol, part and decoding of a key."""
     quantity, protocol, *parts = key.split("/")
     free = parts[:1] == ["free"]
     way = "free" if free else "teacher_forced" if protocol == "teacher-forced" else "ordered"
     return quantity, protocol, " ".join(parts[free:]), way
 
 
-def _place(row: tuple[str, str, str]) -> tuple[int, int, str, str]:
+def _order(row: tuple[str, str, str]) -> tuple[int, int, str, str]:
     quantity, protocol, part = row
     known = list(PROTOCOLS)
     first = _FIRST.index(quantity) if quantity in _FIRST else len(_FIRST)
@@ -84,7 +81,7 @@ def _place(row: tuple[str, str, str]) -> tuple[int, int, str, str]:
 
 
 def _quantity(key: str) -> Quantity:
-    # a task of one's own may measure what is not listed
+    # metrics that do not derive from DialogueMetric may have quantities that are not registered
     try:
         return quantity_of(key)
     except KeyError:
@@ -94,20 +91,23 @@ def _quantity(key: str) -> Quantity:
 _MOST = 12
 
 
-def to_markdown(outcomes: Sequence[EvaluationResult], header: Mapping[str, Any], figures: Figures) -> str:
-    """Return the report: what was asked, the main scores, a section for each source, and what concerns all.
+def to_markdown(results: Sequence[EvaluationResult], header: Mapping[str, Any], figures: Figures) -> str:
+    """Return the report: facts, the main scores, a section for each source, and what concerns all runs.
 
     Args:
-        outcomes: What came of each pass.
-        header: What was asked.
-        figures: The pictures.
+        results: The results of all runs.
+        header: The header of the evaluation.
+        figures: The figures.
     """
-    asked = [outcome for outcome in outcomes if outcome.one.is_plain]
-    parts = [*_facts(header), "## Scores", "", *main_scores(asked)]
-    for outcome in asked:
-        parts += _section(outcome, figures)
-    parts += ["", "## Does it look? Presence with and without the picture", "", *_presence(outcomes, figures)]
-    parts += ["", "## Faults of answers", "", *_faults(outcomes), "", "## Protocols", "", *_protocols(outcomes)]
+    plain_results = [result for result in results if not result.run.controls]
+    parts = [*_facts(header), "## Scores", "", *main_scores(plain_results)]
+    for result in plain_results:
+        parts += _section(result, figures)
+    parts += ["", "## Does it look? Presence with and without the image", "", *_presence(results, figures)]
+    parts += ["", "## Faults of answers", "", *_faults(results), *_skipped(results)]
+    used = sorted({key.split("/")[1] for result in results for key in result.scores if "/" in key})
+    protocols = [f"- **{name}**: {PROTOCOLS.get(name, 'a rule of the evaluated task')}" for name in used]
+    parts += ["", "## Protocols", "", *protocols]
     versions = ", ".join(f"{name} {version}" for name, version in sorted(header["versions"].items()))
     return "\n".join([*parts, "", "## Versions", "", f"{versions}.", ""])
 
@@ -115,123 +115,126 @@ def to_markdown(outcomes: Sequence[EvaluationResult], header: Mapping[str, Any],
 def _facts(header: Mapping[str, Any]) -> list[str]:
     limit = "" if header["limit"] is None else f", at most {header['limit']} records of each source"
     cuts = header["thresholds"]
+    # evaluations of earlier versions have one threshold for all runs
+    presence = {"all": cuts["presence"]} if isinstance(cuts["presence"], float) else cuts["presence"]
+    values = [f"{value:.3g}" for value in sorted(set(presence.values()))]
+    each = values[0] if len(values) == 1 else ", ".join(f"{name} {presence[name]:.3g}" for name in sorted(presence))
     return [
         f"- Checkpoint: {plain(header['checkpoint'])}, weights {header['weights']}",
         f"- Split {header['split']}{limit}; answered on {header['device']}",
-        f"- Seed {header['seed']}; threshold of masks {cuts['mask']}; of presence {_cuts(cuts['presence'])}, at "
+        f"- Seed {header['seed']}; threshold of masks {cuts['mask']}; of presence {each}, at "
         f"temperature {cuts.get('temperature', 1.0):.3g}",
-        "- Answers are generated, and nothing of the right answer is given to the model"
-        + (", but for the scores of protocol teacher-forced." if header.get("teacher_forced") else "."),
+        "- Answers are generated; the model is given no part of the right answer"
+        + (", except for scores of the protocol teacher-forced." if header.get("teacher_forced") else "."),
         "",
     ]
 
 
-def _cuts(thresholds: float | Mapping[str, float]) -> str:
-    # evaluations of earlier versions have one threshold for all
-    each = {"all": thresholds} if isinstance(thresholds, float) else thresholds
-    values = sorted(set(each.values()))
-    return f"{values[0]:.3g}" if len(values) == 1 else ", ".join(f"{name} {each[name]:.3g}" for name in sorted(each))
+def _section(result: EvaluationResult, figures: Figures) -> list[str]:
+    """Return the section of a source."""
+    name = plain(result.run.name)
+    parts = ["", f"## {name}", "", *all_scores(result)]
+    if result.run.name in figures.answers:
+        caption = "The best, the median and the worst answer, by the mean IoU of names present or called present"
+        parts += figure(figures.answers[result.run.name], f"{caption} (questions: right or wrong)")
+    if result.run.name in figures.categories:
+        parts += figure(figures.categories[result.run.name], "IoU of each category, the worst at the top")
+    return parts + _confusion(result, name)
 
 
-def _section(outcome: EvaluationResult, figures: Figures) -> list[str]:
-    """Return what there is to say about one source."""
-    name = plain(outcome.one.name)
-    parts = ["", f"## {name}", "", *all_scores(outcome)]
-    if outcome.one.name in figures.answers:
-        caption = "The best, the median and the worst answer, by the mean IoU of what is there or called present"
-        parts += figure(figures.answers[outcome.one.name], f"{caption} (questions: by being right)")
-    if outcome.one.name in figures.categories:
-        parts += figure(figures.categories[outcome.one.name], "IoU of each category, the worst on top")
-    return parts + _confusion(outcome, name)
-
-
-def _confusion(outcome: EvaluationResult, name: str) -> list[str]:
-    if not outcome.presence:
+def _confusion(result: EvaluationResult, name: str) -> list[str]:
+    if not result.presence:
         return []
-    wrong = {asked: counts for asked, counts in outcome.presence.items() if counts[1] or counts[2]}
-    order = sorted(wrong, key=lambda asked: (-wrong[asked][1] - wrong[asked][2], asked))[:_MOST]
-    totals = [sum(column) for column in zip(*outcome.presence.values(), strict=True)]
-    rows = [["all names", *map(str, totals)], *([asked, *map(str, wrong[asked])] for asked in order)]
-    head = ["name", "there, called present", "not there, called present", "there, missed", "not there, not called"]
-    pairs = [[one, other, str(count)] for (one, other), count in outcome.confused.most_common(_MOST)]
-    parts = ["", f"### Confusion of presence: {name}", "", _told(len(wrong)), "", *table(head, rows)]
+    wrong = {queried: counts for queried, counts in result.presence.items() if counts[1] or counts[2]}
+    order = sorted(wrong, key=lambda queried: (-wrong[queried][1] - wrong[queried][2], queried))[:_MOST]
+    totals = [sum(column) for column in zip(*result.presence.values(), strict=True)]
+    rows = [["all names", *map(str, totals)], *([queried, *map(str, wrong[queried])] for queried in order)]
+    head = ["name", "present, called present", "absent, called present", "present, missed", "absent, not called"]
+    pairs = [[missed, claimed, str(count)] for (missed, claimed), count in result.confused.most_common(_MOST)]
+    worst = f"; the {_MOST} worst" if len(wrong) > _MOST else ""
+    text = f"{len(wrong)} names have wrong decisions{worst}:" if wrong else "All decisions are right."
+    parts = ["", f"### Confusion of presence: {name}", "", text, "", *table(head, rows)]
     return parts + (["", *table(["missed", "called present instead", "answers"], pairs)] if pairs else [])
 
 
-def _told(wrong: int) -> str:
-    if not wrong:
-        return "No name was decided wrongly."
-    return f"{wrong} names were decided wrongly somewhere" + (f"; the {_MOST} worst:" if wrong > _MOST else ":")
-
-
-def _presence(outcomes: Sequence[EvaluationResult], figures: Figures) -> list[str]:
+def _presence(results: Sequence[EvaluationResult], figures: Figures) -> list[str]:
     rows = []
-    for outcome in outcomes:
-        if (rates := presence_rates(outcome)) is not None:
-            names = sum(map(sum, outcome.presence.values()))
-            rows.append([outcome.one.name, str(names), *map(number, (*rates, rates[0] - rates[1]))])
+    for result in results:
+        if (rates := presence_rates(result)) is not None:
+            names = sum(map(sum, result.presence.values()))
+            rows.append([result.run.name, str(names), *map(number, (*rates, rates[0] - rates[1]))])
     if not rows:
-        return ["No lists of names were asked."]
+        return ["No run asks for lists of names."]
     text = (
-        "Recall and false-positive rate are the shares of names called present, of those that are there and of those "
-        "that are not. Blind: the picture is noise. Same-set and co-occurring: as many absent names as present ones, "
-        "drawn from the data set, or those likeliest beside the present ones. What a blind model reaches, words alone "
-        "give; what counts is the difference to it."
+        "Recall and false-positive rate are the shares of present and of absent names that are called present. Blind: "
+        "images are replaced by noise. Same-set and co-occurring: as many absent names as present ones, random ones of "
+        "the data set or those that appear most often beside the present ones. A blind model answers from the words "
+        "only; compare the difference with and without the image."
     )
-    parts = [text, "", *table(["asked of", "names", "recall ↑", "false-positive rate ↓", "difference ↑"], rows)]
+    parts = [text, "", *table(["run", "names", "recall ↑", "false-positive rate ↓", "difference ↑"], rows)]
     if figures.presence:
-        parts += figure(figures.presence, "What lies further apart than it does blind comes of looking")
+        parts += figure(figures.presence, "The distance that is lost without the image comes from the image")
     if figures.reliability:
-        parts += figure(figures.reliability, "On the diagonal, scores mean what they say; larger dots: more decisions")
+        parts += figure(figures.reliability, "Calibrated scores lie on the diagonal; larger dots: more decisions")
     return parts
 
 
-def _faults(outcomes: Sequence[EvaluationResult]) -> list[str]:
+def _faults(results: Sequence[EvaluationResult]) -> list[str]:
     rows = [
-        [outcome.one.name, decoding, fault, str(count)]
-        for outcome in outcomes
-        for (decoding, fault), count in sorted(outcome.faults.items())
+        [result.run.name, decoding, fault, str(count)]
+        for result in results
+        for (decoding, fault), count in sorted(result.faults.items())
     ]
-    return table(["asked of", "decoding", "fault", "how often"], rows) if rows else ["No answer had a fault."]
+    return table(["run", "decoding", "fault", "count"], rows) if rows else ["No answer had a fault."]
 
 
-def _protocols(outcomes: Sequence[EvaluationResult]) -> list[str]:
-    used = sorted({key.split("/")[1] for outcome in outcomes for key in outcome.scores if "/" in key})
-    return [f"- **{name}**: {PROTOCOLS.get(name, 'a rule of the task that was evaluated')}" for name in used]
+def _skipped(results: Sequence[EvaluationResult]) -> list[str]:
+    rows = [
+        [result.run.name, str(len(result.skipped)), plain(next(iter(result.skipped.values())))]
+        for result in results
+        if result.skipped
+    ]
+    return ["", "## Skipped records", "", *table(["run", "records", "first reason"], rows)] if rows else []
 
 
 TITLE = "Evaluation"
 
 
-def write_report(outcomes: Sequence[EvaluationResult], header: Mapping[str, Any], out: Path, predictions: Path) -> None:
-    """Write and print what came of an evaluation.
+def write_report(results: Sequence[EvaluationResult], header: Mapping[str, Any], out: Path, predictions: Path) -> None:
+    """Write the report and print the scores.
 
     Args:
-        outcomes: What came of each pass.
-        header: What was asked.
+        results: The results of all runs.
+        header: The header of the evaluation.
         out: The folder of the report.
-        predictions: The folder of the answers.
+        predictions: The folder of the evaluation.
     """
     out.mkdir(parents=True, exist_ok=True)
-    scores = named_scores(outcomes, header["split"])
-    write_json(out / SCORES, _content(outcomes, header, scores))
-    text = to_markdown(outcomes, header, draw_figures(outcomes, out, predictions))
+    scores = named_scores(results, header["split"])
+    write_json(out / SCORES, _content(results, header, scores))
+    text = to_markdown(results, header, draw_figures(results, out, predictions))
     (out / "report.md").write_text(f"# {TITLE}\n\n{text}", encoding="utf-8")
     (out / "report.html").write_text(to_page(TITLE, text, folder=out), encoding="utf-8")
-    plain = named_scores([outcome for outcome in outcomes if outcome.one.is_plain], header["split"])
+    plain = named_scores([result for result in results if not result.run.controls], header["split"])
     print_scores("evaluation", {name: value for name, value in plain.items() if not math.isnan(value)})
-    print(f"written to {out}: report.html, report.md and their pictures, {SCORES}")
+    for result in results:
+        if result.skipped:
+            print(f"{result.run.name}: {len(result.skipped)} broken records were skipped")
+    print(f"written to {out}: report.html, report.md and their figures, {SCORES}")
 
 
-def named_scores(outcomes: Sequence[EvaluationResult], split: str) -> dict[str, float]:
-    """Return all scores as split/pass/key."""
-    return {f"{split}/{outcome.one.name}/{key}": value for outcome in outcomes for key, value in outcome.scores.items()}
+def named_scores(results: Sequence[EvaluationResult], split: str) -> dict[str, float]:
+    """Return all scores under split/run/key."""
+    return {f"{split}/{result.run.name}/{key}": value for result in results for key, value in result.scores.items()}
 
 
 def _content(
-    outcomes: Sequence[EvaluationResult], header: Mapping[str, Any], scores: Mapping[str, float]
+    results: Sequence[EvaluationResult], header: Mapping[str, Any], scores: Mapping[str, float]
 ) -> dict[str, Any]:
     finite = {name: value if math.isfinite(value) else None for name, value in scores.items()}
-    records = {outcome.one.name: outcome.records for outcome in outcomes}
-    about = {name: header[name] for name in ("checkpoint", "weights", "seed", "limit", "thresholds", "versions")}
-    return about | {"seeds": {"data": header["seed"]}, "stages": {"test": {"scores": finite, "records": records}}}
+    records = {result.run.name: result.records for result in results}
+    facts = {name: header[name] for name in ("checkpoint", "weights", "seed", "limit", "thresholds", "versions")}
+    test: dict[str, Any] = {"scores": finite, "records": records}
+    if skipped := {result.run.name: result.skipped for result in results if result.skipped}:
+        test["skipped"] = skipped
+    return facts | {"seeds": {"data": header["seed"]}, "stages": {"test": test}}

@@ -1,72 +1,75 @@
-"""What is asked: each source once as it is, and once for each control."""
+"""The runs of an evaluation: each source as it is, and again for each control."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice, permutations
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lasagna.core.dialogue import Decoding, Dialogue
+from lasagna.core.processors import Processors
 from lasagna.core.prompt_format import normalise
-from lasagna.core.record import Record
+from lasagna.core.record import Record, decode_image
 from lasagna.core.seeding import generator
-from lasagna.datamodules import ShardDataModule, Source
+from lasagna.datamodules import PreparedSample, ShardDataModule, Source, prepare_sample
 from lasagna.datamodules.shards.codec import decode_record
 from lasagna.datamodules.shards.reader import RawSample, ShardSplit, read_share
 from lasagna.datamodules.strategies import Strategy
+from lasagna.datamodules.streaming.sample import Broken, ask_record
 from lasagna.errors import ConfigError, RecordError
 from lasagna.tasks import Reasoning, Referring, Semantic, Task
-
-Names = Literal["asked", "same-set", "co-occurring"]
+from lasagna.tasks.evaluation import Control
 
 
 @dataclass(frozen=True)
-class Companions:
-    """How often categories are in one picture.
+class CoOccurrence:
+    """How often categories appear together.
 
     Args:
-        pictures: Category to the number of pictures that show it.
-        together: Pair of categories to the number of pictures that show both.
+        images: Category to the number of images that show it.
+        together: Pair of categories to the number of images that show both.
     """
 
-    pictures: Counter[str] = field(default_factory=Counter)
+    images: Counter[str] = field(default_factory=Counter)
     together: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    @classmethod
-    def count(cls, records: Iterable[Record]) -> Companions:
-        """Count the categories of some records."""
-        found = cls()
-        for record in records:
-            names = [normalise(name) for name in record.category_masks()]
-            found.pictures.update(names)
-            found.together.update(permutations(names, 2))
-        return found
+    def add(self, record: Record) -> None:
+        """Count the categories of a record.
+
+        Raises:
+            RecordError: If its annotations cannot be decoded.
+        """
+        names = [normalise(name) for name in record.category_masks()]
+        self.images.update(names)
+        self.together.update(permutations(names, 2))
 
     def likelihood(self, name: str, present: Iterable[str]) -> float:
-        """Return the mean share of the pictures with a present category that show the name too."""
-        name = normalise(name)
-        shares = [
-            self.together[one, name] / self.pictures[one] for one in map(normalise, present) if self.pictures[one]
-        ]
+        """Return the share of the images with a present category that also show ``name``, averaged over categories."""
+        name, known = normalise(name), [other for other in map(normalise, present) if self.images[other]]
+        shares = [self.together[other, name] / self.images[other] for other in known]
         return sum(shares) / len(shares) if shares else 0.0
 
 
-def balanced(dialogue: Dialogue, rng: np.random.Generator, companions: Companions | None = None) -> Dialogue | None:
+def balanced(
+    dialogue: Dialogue, rng: np.random.Generator, co_occurrence: CoOccurrence | None = None
+) -> Dialogue | None:
     """Ask for all present names and as many absent ones, in random order.
 
     Args:
-        dialogue: A complex query as its task asks it: every name that is present or known to be absent.
-        rng: The generator that belongs to the record.
-        companions: Where given, the absent names are those that are likeliest beside the present ones; else any.
+        dialogue: A list of categories as its task asks for it: every name that is known to be present or absent.
+        rng: The generator of the record.
+        co_occurrence: If given, the absent names are those that appear most often beside the present ones; otherwise
+            they are random.
 
     Returns:
-        The dialogue; None if it is not complex, or has no present or no absent name.
+        The dialogue; None if it is not a list of categories, or has no present or no absent name.
     """
     present = [entry.name for entry in dialogue.entries if entry.present]
     known = {normalise(name) for name in present}
@@ -74,28 +77,24 @@ def balanced(dialogue: Dialogue, rng: np.random.Generator, companions: Companion
     if dialogue.kind != "categories" or not present or not absent:
         return None
     absent = [absent[place] for place in rng.permutation(len(absent))]
-    if companions is not None:
-        absent.sort(key=lambda name: -companions.likelihood(name, present))
+    if co_occurrence is not None:
+        absent.sort(key=lambda name: -co_occurrence.likelihood(name, present))
     names = [*present, *absent[: len(present)]]
     return dialogue.with_answer([names[place] for place in rng.permutation(len(names))], dialogue.entries)
 
 
-def noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return an image of the same size in which nothing is to be seen, uint8 ``[H, W, 3]``."""
+def noise(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return random pixels in the size of an image, uint8 ``[H, W, 3]``."""
     return rng.integers(0, 256, image.shape, dtype=np.uint8)
-
-
-Control = Literal["blind", "same-set", "co-occurring"]
-CONTROLS: tuple[Control, ...] = ("blind", "same-set", "co-occurring")
 
 
 @dataclass(frozen=True)
 class EvaluationSample:
-    """A record with what is asked about it.
+    """A record and its dialogues.
 
     Args:
-        record: The record, as the source's transforms left it.
-        dialogues: The dialogues.
+        record: The record after the source's transforms.
+        dialogues: What the assistant is asked about it.
     """
 
     record: Record
@@ -107,15 +106,14 @@ class EvaluationRun:
     """One pass over the records of a source.
 
     Args:
-        source: Where the records come from.
+        source: The source.
         task: Its task.
         strategies: Changes to the dialogues, in order.
         seed: Seed of the dialogues.
-        decodings: Ways in which answers are decoded.
-        names: Which names complex queries list: those of the source, or those of a control.
-        blind: Whether the pictures are replaced by noise.
-        broken: Whether a record that cannot be used is an error, or skipped.
-        limit: How many records are taken at most.
+        decodings: How answers are decoded.
+        controls: The controls that apply; without any, the source is asked as it is.
+        broken: Whether a record that cannot be used is an error, or skipped and reported.
+        limit: Maximum number of records; None for all.
     """
 
     source: Source
@@ -123,23 +121,22 @@ class EvaluationRun:
     strategies: tuple[Strategy, ...]
     seed: int
     decodings: tuple[Decoding, ...]
-    names: Names = "asked"
-    blind: bool = False
-    broken: str = "error"
+    controls: tuple[Control, ...] = ()
+    broken: Broken = "error"
     limit: int | None = None
 
     @property
     def name(self) -> str:
-        """The name in scores: the source's, and what is controlled."""
-        return self.source.label + ("" if self.names == "asked" else f"-{self.names}") + "-blind" * self.blind
+        """Name in scores: that of the source, followed by the controls."""
+        return "-".join([self.source.label, *self.controls])
 
     @property
-    def is_plain(self) -> bool:
-        """Whether it is the source as it is."""
-        return self.names == "asked" and not self.blind
+    def names(self) -> str:
+        """Which names lists ask for: "asked" for those of the source, or the control that chooses them."""
+        return next((control for control in self.controls if control != "blind"), "asked")
 
     def raw(self, share: ShardSplit = ShardSplit()) -> Iterator[RawSample]:  # noqa: B008 - frozen
-        """Yield a part of the records, undecoded."""
+        """Yield a share of the records, undecoded."""
         shard_set = self.source.shard_set
         if self.limit is None:
             return read_share(shard_set, shard_set.shards, share)
@@ -147,115 +144,149 @@ class EvaluationRun:
         return islice(first, share.part, None, share.parts)
 
     def ask(self, raw: RawSample) -> EvaluationSample | None:
-        """Make the dialogues about a record, the same in each process and whatever was asked before.
+        """Make the dialogues of a record; they depend only on the seed and the record.
 
         Returns:
-            None if there is nothing to ask, or the record is broken and skipped.
+            The record and its dialogues, or None if there is nothing to ask.
 
         Raises:
-            RecordError: If the record cannot be used and broken ones are errors; names shard and record.
+            RecordError: If the record cannot be used; names its shard.
+            ConfigError: If another record cannot be used and a control counts all of them.
         """
-        try:
+        with _named(raw):
             return self._ask(raw)
-        except RecordError as error:
-            if self.broken == "skip":
-                return None
-            raise RecordError(f"{raw['__url__']}: {error}") from error
 
-    def picture(self, record: Record) -> NDArray[np.uint8]:
-        """Return what the assistant sees, uint8 ``[H, W, 3]``.
+    def prepare(self, raw: RawSample, processors: Processors) -> PreparedSample | None:
+        """Make the sample that the assistant answers.
+
+        Returns:
+            The sample, or None if there is nothing to ask.
 
         Raises:
-            RecordError: If it cannot be decoded, or is of another size than its annotations.
+            RecordError: If the record or its image cannot be used; names its shard.
+            QueryError: If a dialogue does not fit the assistant.
         """
-        image = record.image()
-        if image.shape[:2] != record.size:
-            raise RecordError(
-                f"record {record.key}: the image is of size {image.shape[:2]}, its annotations say {record.size}"
-            )
-        return noise(image, generator(self.seed, 0, f"blind/{record.key}")) if self.blind else image
+        with _named(raw):
+            sample = self._ask(raw)
+            image = None if sample is None else self.image(sample.record)
+        if sample is None or image is None:
+            return None
+        key = sample.record.key
+        return prepare_sample(image, sample.dialogues, processors, source=self.name, key=key, in_parts=True)
 
-    def about(self) -> dict[str, Any]:
-        """Say what is asked, as plain data that other shards do not share."""
+    def image(self, record: Record) -> NDArray[np.uint8]:
+        """Return the image that the assistant sees, uint8 ``[H, W, 3]``.
+
+        Raises:
+            RecordError: If it cannot be decoded, or has another size than the annotations.
+        """
+        image = decode_image(record.image_bytes, record.key, size=record.size)
+        return noise(image, generator(self.seed, 0, f"blind/{record.key}")) if "blind" in self.controls else image
+
+    def describe(self) -> dict[str, Any]:
+        """Return what identifies the questions and images, as plain data."""
         shard_set = self.source.shard_set
         return {
             "name": self.name,
             "data_set": shard_set.manifest.name,
             "task": type(self.task).__name__,
             "names": self.names,
-            "blind": self.blind,
+            "blind": "blind" in self.controls,
             "decodings": list(self.decodings),
             "shards": [shard.sha256[:16] for shard in shard_set.shards],
         }
 
     def _ask(self, raw: RawSample) -> EvaluationSample | None:
-        record = decode_record(raw, self.source.manifest)
-        rng = generator(self.seed, 0, f"{self.source.label}/{record.key}/0")
-        for transform in self.source.transforms or ():
-            record = transform(record, rng)
-        dialogues = [self._changed(dialogue, rng) for dialogue in self.task.dialogues(record, rng)]
-        kept = tuple(part for dialogue in dialogues if dialogue is not None for part in dialogue.apart())
-        return EvaluationSample(record, kept) if kept else None
+        record, dialogues = ask_record(raw, self.source, self._change, seed=self.seed, each_turn=True)
+        return EvaluationSample(record, tuple(dialogues)) if dialogues else None
 
-    def _changed(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue | None:
+    def _change(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue | None:
         if self.names != "asked":
-            return balanced(dialogue, rng, self._companions if self.names == "co-occurring" else None)
+            return balanced(dialogue, rng, self._co_occurrence if self.names == "co-occurring" else None)
         for strategy in self.strategies:
             dialogue = strategy(dialogue, rng)
         return dialogue
 
     @cached_property
-    def _companions(self) -> Companions:
-        shard_set = self.source.shard_set
-        return Companions.count(
-            decode_record(raw, shard_set.manifest) for raw in read_share(shard_set, shard_set.shards, ShardSplit())
-        )
+    def _co_occurrence(self) -> CoOccurrence:
+        shard_set, counts = self.source.shard_set, CoOccurrence()
+        for raw in read_share(shard_set, shard_set.shards, ShardSplit()):
+            try:
+                counts.add(decode_record(raw, shard_set.manifest))
+            except RecordError as error:
+                # where broken records are skipped, the run reports them as it reaches them
+                if self.broken == "error":
+                    raise ConfigError(
+                        f"controls: 'co-occurring' counts the categories of all records; {raw['__url__']}: {error}. "
+                        "Repair the data, set data.broken to 'skip', or leave this control out"
+                    ) from error
+        return counts
 
 
-def make_passes(
+@contextmanager
+def _named(raw: RawSample) -> Iterator[None]:
+    """Add the shard to errors of a record, as training and tests do."""
+    try:
+        yield
+    except RecordError as error:
+        raise RecordError(f"{raw['__url__']}: {error}") from error
+
+
+def make_runs(
     data: ShardDataModule,
     split: str,
     *,
-    seed: int,
+    seed: int | None,
     decodings: Sequence[Decoding] | None,
     controls: Sequence[Control],
     limit: int | None,
     teacher_forced: bool = False,
 ) -> list[EvaluationRun]:
-    """Return all passes of an evaluation.
+    """Return all runs of an evaluation.
 
     Args:
         data: The datamodule.
         split: Which of its splits.
-        seed: Seed of the dialogues.
-        decodings: Ways in which answers are decoded; None for those of each task. Controls use the first one.
-        controls: Which controls are made; those of names are for complex queries.
-        limit: How many records of a source are taken at most.
-        teacher_forced: Whether phrases are also scored with the answer given.
+        seed: Seed of the dialogues; None for the datamodule's own, as tests have it.
+        decodings: How answers are decoded; None for the decodings of each task. Controls use only the first one.
+        controls: Which controls to run; "same-set" and "co-occurring" apply to lists of categories.
+        limit: Maximum number of records of a source; None for all.
+        teacher_forced: Whether phrases are also scored with the answer given to the model.
 
     Raises:
-        ConfigError: If a source's task cannot score answers, or two passes have the same name.
+        ConfigError: If a source's task cannot score answers, or two runs have the same name.
     """
-    passes = []
+    runs = []
     for source in data.sources[split]:
         if not isinstance(source.task, Task):
             raise ConfigError(f"source {source.label}: its task cannot score answers; give a subclass of Task")
-        chosen = source.strategies if source.strategies is not None else data.evaluation_strategies
+        chosen = data.evaluation_strategies if source.strategies is None else source.strategies
         strategies = tuple(strategy.for_manifest(source.manifest) for strategy in chosen)
         ways = tuple(decodings or source.task.decoding)
         if teacher_forced and isinstance(source.task, Referring | Reasoning) and "teacher_forced" not in ways:
             ways += ("teacher_forced",)
-        for names, blind in _variants(source.task, controls):
-            own = ways if names == "asked" and not blind else ways[:1]
-            passes.append(EvaluationRun(source, source.task, strategies, seed, own, names, blind, data.broken, limit))
-    listed = [one.name for one in passes]
-    if doubled := sorted({name for name in listed if listed.count(name) > 1}):
-        raise ConfigError(f"data.{split}: several sources are named {doubled}; give each a `name` of its own")
-    return passes
+        runs += [
+            EvaluationRun(
+                source,
+                source.task,
+                strategies,
+                data.seed if seed is None else seed,
+                ways[:1] if combined else ways,
+                combined,
+                data.broken,
+                limit,
+            )
+            for combined in _combinations(source.task, controls)
+        ]
+    names = [run.name for run in runs]
+    if duplicates := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"data.{split}: several sources are named {duplicates}; give each a `name` of its own")
+    return runs
 
 
-def _variants(task: Task, controls: Sequence[Control]) -> list[tuple[Names, bool]]:
-    names: list[Names] = ["asked"]
+def _combinations(task: Task, controls: Sequence[Control]) -> list[tuple[Control, ...]]:
+    """Return the controls of each run: none, then each one that chooses names, each with the image and blind."""
+    lists: list[tuple[Control, ...]] = [()]
     if isinstance(task, Semantic):
-        names += [control for control in CONTROLS[1:] if control in controls]  # type: ignore[misc]
-    return [(name, blind) for name in names for blind in ((False, True) if "blind" in controls else (False,))]
+        lists += [(control,) for control in get_args(Control)[1:] if control in controls]
+    return [names + blind for names in lists for blind in (((), ("blind",)) if "blind" in controls else ((),))]

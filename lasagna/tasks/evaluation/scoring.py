@@ -1,4 +1,4 @@
-"""Scores of stored answers: the truth comes from the data, the answers from the folder, and no model is needed."""
+"""Scores of stored answers; the truth comes from the data, the answers from the folder, and no model is needed."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ from lasagna.tasks.metrics.mean_iou import iou_by_category
 from lasagna.tasks.metrics.phrase_iou import grefcoco_iou, overlap
 
 
-def quality(dialogue: Dialogue, answer: Answer) -> float | None:
-    """Return how good an answer is, in [0, 1]; None if there is nothing to tell by.
+def quality(dialogue: Dialogue, answer: Answer) -> float:
+    """Return how good an answer is, in [0, 1].
 
-    A question is answered right or wrong. Otherwise it is the mean IoU over the names that are there or are called
-    present (a name that is neither has nothing to show); a list of which nothing is there and nothing is claimed has 1.
+    A question is answered right or wrong. Otherwise the quality is the mean IoU over the names that are present or
+    called present; it is 1 if no name is either.
     """
     if dialogue.kind == "question":
         return float(normalise_answer(answer.text) == normalise_answer(dialogue.text))
     truth, answered = entries_by_name(dialogue.entries), answered_by_name(answer)
     size = image_size(dialogue, answer)
     if size is None:
-        there = [entry.present for entry in dialogue.entries] + [entry.present for entry in answer.entries]
-        return 0.0 if any(there) else 1.0
+        has_present = any(entry.present for entry in dialogue.entries) or any(entry.present for entry in answer.entries)
+        return 0.0 if has_present else 1.0
     ignore = None if dialogue.ignore is None else dialogue.ignore.decode()
     nothing, found = np.zeros(size, dtype=bool), []
     for name in truth.keys() | answered.keys():
@@ -67,12 +67,12 @@ Answered = tuple[Dialogue, dict[Decoding, Answer]]
 
 @dataclass(frozen=True, order=True)
 class RankedAnswer:
-    """How good one answer is.
+    """How good an answer is.
 
     Args:
         quality: From 0 to 1.
         key: Key of the record.
-        row: Which of the record's dialogues it answers.
+        row: Position of the dialogue among those of the record.
     """
 
     quality: float
@@ -82,25 +82,27 @@ class RankedAnswer:
 
 @dataclass
 class EvaluationResult:
-    """What came of one pass.
+    """The result of a run.
 
     Args:
-        one: The pass.
-        scores: Score by its key.
+        run: The run.
+        scores: Scores by key.
         records: How many records were scored.
-        judged: Every answer of the first decoding, for the choice of pictures.
-        presence: Name to how often it was there and called present, absent and called present, there and not called
-            present, absent and not called present.
+        skipped: Key of each record that was skipped, with the reason.
+        answers: All answers of the first decoding, with their quality.
+        presence: For each name how often it was present and called present, absent and called present, present and not
+            called present, absent and not called present.
         confused: (missed name, falsely claimed name of the same answer) to how often.
-        decisions: Score of each name that was decided on, and whether it is there.
+        decisions: Score of each name that was decided on, and whether it is present.
         faults: (decoding, fault) to how often.
-        categories: Category to IoU, where the task has categories.
+        categories: Category to IoU, if the task has categories.
     """
 
-    one: EvaluationRun
+    run: EvaluationRun
     scores: dict[str, float] = field(default_factory=dict)
     records: int = 0
-    judged: list[RankedAnswer] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    answers: list[RankedAnswer] = field(default_factory=list)
     presence: dict[str, list[int]] = field(default_factory=dict)
     confused: Counter[tuple[str, str]] = field(default_factory=Counter)
     decisions: list[tuple[float, bool]] = field(default_factory=list)
@@ -108,86 +110,114 @@ class EvaluationResult:
     categories: dict[str, float] = field(default_factory=dict)
 
 
-def score_passes(passes: Sequence[EvaluationRun], folder: Path) -> list[EvaluationResult]:
-    """Score all passes; those that have nothing to ask drop out.
-
-    Raises:
-        ConfigError: If the answers are about other records, records have no answers, or nothing was asked at all.
-    """
-    lines = read_lines(folder)
-    _check_keys(lines, passes)
-    outcomes = [score_pass(one, lines, folder) for one in passes]
-    if not any(outcome.records for outcome in outcomes):
-        raise ConfigError("data: none of the records has anything to ask; choose other data or other tasks")
-    return [outcome for outcome in outcomes if outcome.records]
-
-
-def score_pass(one: EvaluationRun, lines: StoredLines, folder: Path) -> EvaluationResult:
-    """Score one pass.
+def score_runs(runs: Sequence[EvaluationRun], folder: Path) -> list[EvaluationResult]:
+    """Score all runs; those that have nothing to ask are left out.
 
     Args:
-        one: The pass.
+        runs: The runs.
+        folder: The folder of the evaluation.
+
+    Raises:
+        ConfigError: If answers are about other records or records have no answers, or if no record was answered.
+    """
+    lines = read_lines(folder)
+    _check_keys(lines, runs)
+    results = [score_run(run, lines, folder) for run in runs]
+    if not any(result.records for result in results):
+        skipped = {reason for result in results for reason in result.skipped.values()}
+        broken = f"{len(skipped)} were broken, the first because: {min(skipped)}; " if skipped else ""
+        raise ConfigError(
+            f"data: no record has anything to ask ({broken}the others have nothing for their tasks); choose other data "
+            "or other tasks"
+        )
+    return [result for result in results if result.records or result.skipped]
+
+
+def score_run(run: EvaluationRun, lines: StoredLines, folder: Path) -> EvaluationResult:
+    """Score a run.
+
+    Args:
+        run: The run.
         lines: The stored lines.
-        folder: Where they come from, for messages.
+        folder: The folder of the evaluation, for messages.
 
     Raises:
         ConfigError: If a record has no answers, or answers to other questions.
     """
-    outcome, metrics = EvaluationResult(one), metrics_for(one)
-    for asked, rows in stored_rows(one, lines, folder):
-        outcome.records += 1
+    result, metrics = EvaluationResult(run), metrics_for(run)
+    for sample, rows in stored_rows(run, lines, folder, result.skipped):
+        result.records += 1
         for row, (dialogue, answers) in enumerate(rows):
-            sample = Sample(one.name, asked.record.key, 0, dialogue)
             for decoding, answer in answers.items():
-                one.task.score(metrics, [sample], [answer], decoding)
-                outcome.faults.update((decoding, fault) for fault in answer.faults)
-            first = answers[one.decodings[0]]
-            if (value := quality(dialogue, first)) is not None:
-                outcome.judged.append(RankedAnswer(value, asked.record.key, row))
-            _count_presence(outcome, dialogue, first)
-    if outcome.records:
-        outcome.scores = {key: float(value) for key, value in metrics.compute().items()}
-        outcome.categories = _by_category(metrics)
-    return outcome
+                run.task.score(metrics, [Sample(run.name, sample.record.key, 0, dialogue)], [answer], decoding)
+                result.faults.update((decoding, fault) for fault in answer.faults)
+            first = answers[run.decodings[0]]
+            result.answers.append(RankedAnswer(quality(dialogue, first), sample.record.key, row))
+            _count_presence(result, dialogue, first)
+    if result.records:
+        result.scores = {key: float(value) for key, value in metrics.compute().items()}
+        result.categories = _by_category(metrics)
+    return result
 
 
 def stored_rows(
-    one: EvaluationRun, lines: StoredLines, folder: Path
+    run: EvaluationRun, lines: StoredLines, folder: Path, skipped: dict[str, str]
 ) -> Iterator[tuple[EvaluationSample, list[Answered]]]:
-    """Yield each record of a pass with its dialogues and the answers to them, in the order of the data."""
+    """Yield each record of a run with its dialogues and the stored answers, in the order of the data.
+
+    Args:
+        run: The run.
+        lines: The stored lines.
+        folder: The folder of the evaluation, for messages.
+        skipped: Gets the key of each record that was skipped, with the reason.
+
+    Raises:
+        ConfigError: If a record has no answers, or answers to other questions.
+        RecordError: If a record cannot be used, and neither was it skipped nor are such records to be.
+    """
     missing = []
-    for raw in one.raw():
-        asked = one.ask(raw)
-        if asked is None:
+    for raw in run.raw():
+        key = record_key(raw)
+        line = lines.get((run.name, key))
+        if line is not None and "skipped" in line:
+            skipped[key] = str(line["skipped"])
             continue
-        line = lines.get((one.name, asked.record.key))
+        try:
+            sample = run.ask(raw)
+        except RecordError as error:
+            if run.broken == "error":
+                raise
+            skipped[key] = str(error)
+            continue
+        if sample is None:
+            continue
         if line is None:
-            missing.append(asked.record.key)
+            missing.append(key)
         else:
-            yield asked, rows_of(one, asked, line, folder)
+            yield sample, rows_of(run, sample, line, folder)
     if missing:
         raise ConfigError(
-            f"predictions: {str(folder)!r} has no answers about {len(missing)} records of {one.name!r} ({missing[0]}, "
-            "...); the evaluation was interrupted: give the same command with --ckpt again, and it goes on"
+            f"predictions: {str(folder)!r} has no answers about {len(missing)} records of {run.name!r} ({missing[0]}, "
+            "...); the evaluation was interrupted: repeat the command with --ckpt, and it goes on"
         )
 
 
-def metrics_for(one: EvaluationRun) -> MetricCollection:
-    """Return the metrics of a pass: its task's own, and those of further protocols."""
-    categories = one.source.manifest.categories
-    metrics = list(one.task.metrics(categories).values())
+def metrics_for(run: EvaluationRun) -> MetricCollection:
+    """Return the metrics of a run: those of its task, and those of further protocols."""
+    categories = run.source.manifest.categories
+    metrics = list(run.task.metrics(categories).values())
     known = {(type(metric), getattr(metric, "decoding", "ordered")) for metric in metrics}
-    further = [metric for decoding in one.decodings for metric in _further(one.task, categories, decoding)]
+    further = [metric for decoding in run.decodings for metric in _further(run.task, categories, decoding)]
     metrics += [metric for metric in further if (type(metric), metric.decoding) not in known]
-    kept = [metric for metric in metrics if getattr(metric, "decoding", "ordered") in one.decodings]
+    kept = [metric for metric in metrics if getattr(metric, "decoding", "ordered") in run.decodings]
     named: dict[str, Any] = {f"{type(metric).__name__}_{rank}": metric for rank, metric in enumerate(kept)}
     return MetricCollection(named, compute_groups=False)
 
 
 def _further(task: Task, categories: tuple[str, ...], decoding: Decoding) -> list[DialogueMetric]:
     if isinstance(task, Semantic):
-        own = [metric for metric in Semantic(free_decoding=True).metrics(categories).values()]
-        ours = [metric for metric in own if isinstance(metric, DialogueMetric) and metric.decoding == decoding]
+        all_metrics = Semantic(free_decoding=True).metrics(categories).values()
+        ours = [metric for metric in all_metrics if isinstance(metric, DialogueMetric) and metric.decoding == decoding]
         return [*ours, ReferenceMeanIoU(categories, decoding), MMSegMeanIoU(categories, decoding)]
     if decoding == "teacher_forced":
         return [TeacherForcedIoU()]
@@ -196,32 +226,32 @@ def _further(task: Task, categories: tuple[str, ...], decoding: Decoding) -> lis
     return []
 
 
-def rows_of(one: EvaluationRun, asked: EvaluationSample, line: dict[str, Any], folder: Path) -> list[Answered]:
-    """Return a record's dialogues with the stored answers to them.
+def rows_of(run: EvaluationRun, sample: EvaluationSample, line: dict[str, Any], folder: Path) -> list[Answered]:
+    """Return a record's dialogues with the stored answers.
 
     Args:
-        one: The pass.
-        asked: The record.
-        line: What is stored about it.
-        folder: Where that comes from, for messages.
+        run: The run.
+        sample: The record.
+        line: The stored line of the record.
+        folder: The folder of the evaluation, for messages.
 
     Raises:
-        ConfigError: If the answers are about another picture or to other questions, or cannot be read.
+        ConfigError: If the answers are about another image or to other questions, or cannot be read.
     """
-    place = f"predictions: {str(folder)!r}, record {asked.record.key} of {one.name!r}"
+    place = f"predictions: {str(folder)!r}, record {sample.record.key} of {run.name!r}"
     try:
         stored = line["dialogues"]
-        size, queries = asked.record.size, [(row["kind"], tuple(row["query"])) for row in stored]
+        size, queries = sample.record.size, [(row["kind"], tuple(row["query"])) for row in stored]
         if tuple(line["size"]) != size:
             raise ConfigError(f"{place}: the answers are about an image of size {line['size']}, not {size}")
-        if queries != [(dialogue.kind, dialogue.query) for dialogue in asked.dialogues]:
-            raise ConfigError(f"{place}: the answers are to other questions; give the data that was asked about")
+        if queries != [(dialogue.kind, dialogue.query) for dialogue in sample.dialogues]:
+            raise ConfigError(f"{place}: the answers are to other questions; give the data that was answered")
         return [
             (
                 dialogue,
-                {way: _known(from_json(row["answers"][way], size), dialogue, place) for way in one.decodings},
+                {way: _checked(from_json(row["answers"][way], size), dialogue, place) for way in run.decodings},
             )
-            for dialogue, row in zip(asked.dialogues, stored, strict=True)
+            for dialogue, row in zip(sample.dialogues, stored, strict=True)
         ]
     except (KeyError, TypeError, ValueError, RecordError) as error:
         if isinstance(error, ConfigError):
@@ -229,44 +259,47 @@ def rows_of(one: EvaluationRun, asked: EvaluationSample, line: dict[str, Any], f
         raise ConfigError(f"{place}: the stored answers cannot be read ({error!r})") from error
 
 
-def _known(answer: Answer, dialogue: Dialogue, place: str) -> Answer:
-    """Check that an answer names nothing that was not asked for."""
-    asked = {normalise(name) for name in dialogue.query}
-    strange = [entry.name for entry in answer.entries if normalise(entry.name) not in asked]
-    if strange:
-        raise ConfigError(f"{place}: the answers name {strange[:3]}, which were not asked for")
+def _checked(answer: Answer, dialogue: Dialogue, place: str) -> Answer:
+    """Check that an answer has no names beside those of its query."""
+    query = {normalise(name) for name in dialogue.query}
+    unknown = [entry.name for entry in answer.entries if normalise(entry.name) not in query]
+    if unknown:
+        raise ConfigError(f"{place}: the answers name {unknown[:3]}, which were not asked for")
     return answer
 
 
-def _check_keys(lines: StoredLines, passes: Sequence[EvaluationRun]) -> None:
-    names = {one.name for one in passes}
-    strange = sorted({name for name, _ in lines} - names)
-    if strange:
-        raise ConfigError(f"predictions: they have answers of {strange[:4]}, the data has {sorted(names)[:8]}")
-    for one in passes:
-        keys = {record_key(raw) for raw in one.raw()}
-        others = [key for name, key in lines if name == one.name and key not in keys]
+def _check_keys(lines: StoredLines, runs: Sequence[EvaluationRun]) -> None:
+    names = {run.name for run in runs}
+    unknown = sorted({name for name, _ in lines} - names)
+    if unknown:
+        raise ConfigError(f"predictions: they have answers of {unknown[:4]}, the data has {sorted(names)[:8]}")
+    for run in runs:
+        keys = {record_key(raw) for raw in run.raw()}
+        others = [key for name, key in lines if name == run.name and key not in keys]
         if others:
             raise ConfigError(
-                f"predictions: {len(others)} records of {one.name!r} are not in the data ({others[0]}, ...); they are "
-                "about other images: give the data that was asked about"
+                f"predictions: {len(others)} records of {run.name!r} are not in the data ({others[0]}, ...); the "
+                "answers are about other images: give the data that was answered"
             )
 
 
-def _count_presence(outcome: EvaluationResult, dialogue: Dialogue, answer: Answer) -> None:
+def _count_presence(result: EvaluationResult, dialogue: Dialogue, answer: Answer) -> None:
     if dialogue.kind != "categories":
         return
     truth, answered = entries_by_name(dialogue.entries), answered_by_name(answer)
     missed, claimed = [], []
-    for asked in dialogue.query:
-        name = normalise(asked)
-        there = name in truth and truth[name].present
+    for queried in dialogue.query:
+        name = normalise(queried)
+        present = name in truth and truth[name].present
         called = name in answered and answered[name].present
-        outcome.presence.setdefault(asked, [0, 0, 0, 0])[2 * (not called) + (not there)] += 1
-        outcome.decisions += [(answered[name].score, there)] if name in answered else []
-        missed += [asked] if there and not called else []
-        claimed += [asked] if called and not there else []
-    outcome.confused.update((one, other) for one in missed for other in claimed)
+        result.presence.setdefault(queried, [0, 0, 0, 0])[2 * (not called) + (not present)] += 1
+        if name in answered:
+            result.decisions.append((answered[name].score, present))
+        if present and not called:
+            missed.append(queried)
+        elif called and not present:
+            claimed.append(queried)
+    result.confused.update((one, other) for one in missed for other in claimed)
 
 
 def _by_category(metrics: MetricCollection) -> dict[str, float]:

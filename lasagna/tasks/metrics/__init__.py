@@ -1,4 +1,4 @@
-"""Scores of answers, each a pure function and a thin metric that adds up (see ``protocols`` for their names)."""
+"""Metrics of answers; their names and protocols are in ``lasagna.tasks.metrics.names``."""
 
 from lasagna.tasks.metrics.answer_accuracy import AnswerAccuracy
 from lasagna.tasks.metrics.base import DialogueMetric, collect

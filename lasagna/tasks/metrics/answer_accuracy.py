@@ -1,4 +1,4 @@
-"""Whether questions are answered with the right words."""
+"""Accuracy of answers to questions."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ NUMBERS = {word: str(number) for number, word in enumerate(NUMBER_WORDS)}
 
 
 def normalise_answer(text: str) -> str:
-    """Return the form in which answers are compared.
+    """Normalise an answer for comparison.
 
-    Lower case, number words up to ten as digits, without punctuation (but for decimal points), thousands separators
-    and articles; an answer that is nothing but articles stays.
+    Lower case, number words up to ten as digits, without punctuation (except decimal points), thousands separators and
+    articles; an answer of only articles is kept.
     """
     text = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text.casefold())
     words = [NUMBERS.get(word, word) for word in re.sub(r"[^\w\s.]|\.(?!\d)", " ", text).split()]
@@ -37,15 +37,15 @@ def answer_type(text: str) -> AnswerType:
 
 
 class AnswerAccuracy(DialogueMetric):
-    """Share of questions answered right, over all and by the true answer's type; higher is better, in [0, 1].
+    """Share of right answers to questions, overall and by type of the true answer; higher is better, in [0, 1].
 
     Protocol ``lasagna-v1``: an answer is right if it equals the true one after both are normalised (lower case, number
-    words as digits, punctuation and articles left out). Each question has one true answer. The types yes-no, number
-    and other are those of the VQA benchmark (Antol et al., arXiv 1505.00468), here told by the true answer; its
-    consensus of ten annotators does not apply.
+    words as digits, no punctuation or articles). Each question has one true answer. The types yes-no, number and other
+    are those of the VQA benchmark (Antol et al., arXiv 1505.00468), determined from the true answer; its consensus of
+    ten annotators does not apply.
 
     Args:
-        decoding: Which answers it is for; questions are answered freely under either.
+        decoding: Which answers are scored; questions are always answered freely.
     """
 
     higher_is_better = True

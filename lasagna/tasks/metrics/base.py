@@ -1,10 +1,10 @@
-"""What all scores of answers have in common."""
+"""The base class of all metrics of answers, and what their rules share."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,29 +14,37 @@ from torchmetrics import Metric, MetricCollection
 from lasagna.core.dialogue import Answer, AnsweredEntry, Decoding, Dialogue, Entry
 from lasagna.core.masks import BoolMask
 from lasagna.core.prompt_format import normalise
-from lasagna.tasks.metrics.names import score_key
+from lasagna.tasks.metrics.names import Quantity, register_quantity, score_key
 
 
 class DialogueMetric(Metric):
     """A metric that compares answers with the dialogues they should have led to.
 
     States are sums of fixed size, so that processes and parts of a run add up. ``compute`` returns one or more scores
-    under their full keys (see ``protocols``, also for each score's direction and range); a score without anything to
-    measure is NaN.
+    under their full keys (see ``lasagna.tasks.metrics.names``); a score without anything to measure is NaN.
 
     Args:
-        decoding: Which answers it is for: those decoded in the known order, or freely.
+        decoding: Which answers are scored: those decoded in the known order ("ordered"), or freely ("free").
 
     Attributes:
         protocol: Id of the rule.
-        decodings: What ``decoding`` may be.
+        decodings: Allowed values of ``decoding``.
+        quantities: What the metric measures besides the quantities of the package: name to description and direction.
+            They are registered when the class is defined, so that keys, reports and curves know them.
     """
 
     protocol: ClassVar[str] = "lasagna-v1"
     decodings: ClassVar[tuple[Decoding, ...]] = ("ordered", "free")
+    quantities: ClassVar[Mapping[str, Quantity]] = {}
     is_differentiable = False
     full_state_update = False
     plot_lower_bound = 0.0
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401
+        """Register the quantities that the class states."""
+        super().__init_subclass__(**kwargs)
+        for name, quantity in cls.quantities.items():
+            register_quantity(name, quantity)
 
     def __init__(self, decoding: Decoding = "ordered") -> None:
         super().__init__()
@@ -49,8 +57,8 @@ class DialogueMetric(Metric):
         """Count one answer.
 
         Args:
-            dialogue: What was asked, and the truth about it.
-            answer: What the assistant answered.
+            dialogue: The query and the truth.
+            answer: The answer of the assistant.
         """
 
     @abstractmethod
@@ -68,9 +76,9 @@ class DialogueMetric(Metric):
 
 
 def collect(metrics: Sequence[DialogueMetric]) -> MetricCollection:
-    """Put metrics together, each with a state of its own.
+    """Return a collection of metrics that share no state.
 
-    Compute groups stay off: torchmetrics shares the state of metrics whose states happen to be equal after the first
+    Compute groups are off: torchmetrics would let metrics share their state if the states are equal after the first
     update, and those of two protocols may be.
     """
     named: dict[str, Metric | MetricCollection] = {}
@@ -85,12 +93,12 @@ def entries_by_name(entries: Sequence[Entry]) -> dict[str, Entry]:
 
 
 def answered_by_name(answer: Answer) -> dict[str, AnsweredEntry]:
-    """Return an answer's entries by normalised name; of a repeated name the first counts."""
+    """Return an answer's entries by normalised name; if a name is repeated, its first entry counts."""
     return {normalise(entry.name): entry for entry in reversed(answer.entries)}
 
 
 def image_size(dialogue: Dialogue, answer: Answer) -> tuple[int, int] | None:
-    """Return the height and width that the masks have, or None if there are none.
+    """Return the height and width of the masks, or None if there are none.
 
     Raises:
         ValueError: If the true masks differ in size.
@@ -108,7 +116,7 @@ def answered_mask(entry: AnsweredEntry | None, size: tuple[int, int]) -> BoolMas
     """Return the mask an entry claims, or None if it claims none.
 
     Raises:
-        ValueError: If it is not of the image's size.
+        ValueError: If it does not have the image's size.
     """
     if entry is None or not entry.present or entry.mask is None:
         return None
@@ -122,5 +130,5 @@ def answered_mask(entry: AnsweredEntry | None, size: tuple[int, int]) -> BoolMas
 
 
 def ratio(part: Tensor, whole: Tensor) -> Tensor:
-    """Return the quotient as float, NaN where the whole is 0."""
+    """Return the quotient as float, NaN where ``whole`` is 0."""
     return torch.where(whole > 0, part.float() / whole.clamp(min=1).float(), torch.nan)

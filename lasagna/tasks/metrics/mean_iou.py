@@ -24,12 +24,12 @@ _LARGEST = np.iinfo(np.int32).max
 
 
 def paint_truth(layers: Iterable[tuple[int, BoolMask]], size: tuple[int, int], none: int) -> Labels:
-    """Paint true masks; where some overlap, the smaller one lies on top, of equals the one with the higher label.
+    """Paint true masks; where masks overlap, the smaller one wins, of equal ones the one with the higher label.
 
-    The outcome does not depend on the order in which names were asked.
+    The result does not depend on the order of the names in the query.
 
     Args:
-        layers: Labels below ``none``, each once, with their masks, bool ``[H, W]``; taken one at a time.
+        layers: Labels below ``none``, each once, with their masks, bool ``[H, W]``; consumed one at a time.
         size: Height and width in pixels.
         none: Label of the pixels without a mask.
 
@@ -43,17 +43,17 @@ def paint_truth(layers: Iterable[tuple[int, BoolMask]], size: tuple[int, int], n
 
 
 def top_of(answer: Answer, size: tuple[int, int]) -> OverlapMap:
-    """Return which entry's mask lies on top at each pixel, ranks being positions in the answer.
+    """Return which entry's mask is on top at each pixel; ranks are positions in the answer.
 
-    Where the answer does not say so itself, the highest probability of the pixel decides; without one, the mask's
-    confidence, or without that its score; of equals the first.
+    If the answer does not say so, the highest probability of the pixel wins; without probabilities the confidence of
+    the mask, or without that the score of the entry; of equal ones the first.
 
     Args:
         answer: The answer.
         size: Height and width of the image in pixels.
 
     Raises:
-        ValueError: If a mask is of another size.
+        ValueError: If a mask has another size.
     """
     masks = [answered_mask(entry, size) for entry in answer.entries]
     if answer.top is not None:
@@ -72,7 +72,7 @@ def confusion_matrix(truth: Labels, prediction: Labels, void: BoolMask | None, c
     Args:
         truth: True labels below ``classes``, int32 ``[H, W]``.
         prediction: Predicted labels below ``classes``, int32 ``[H, W]``.
-        void: Pixels that count nowhere, bool ``[H, W]``, or None if all count.
+        void: Pixels to leave out, bool ``[H, W]``, or None for none.
         classes: Number of labels.
 
     Returns:
@@ -101,29 +101,31 @@ def iou_by_category(confusion: Tensor) -> Tensor:
 
 
 class MeanIoU(DialogueMetric):
-    """Mean IoU over categories, by one confusion matrix over the whole data set; higher is better, in [0, 1].
+    """Mean IoU over categories from one confusion matrix over the data set; higher is better, in [0, 1].
 
     Protocol ``lasagna-v1``:
 
-    - A pixel's true label is the category whose mask covers it (where true masks overlap, the smaller one), its
-      predicted label the category whose answered mask covers it. Where answered masks overlap, the highest probability
-      of the pixel decides; without one, the mask's confidence, or without that its score; of equals the first.
-    - Both are "none" where nothing covers the pixel. A name outside the categories (a borrowed one) competes for
-      pixels like any other, and what it wins is "none". Categories that were not asked for are "none" in the truth.
-    - Void pixels count nowhere.
-    - The mean runs over the categories that occur in the truth or in a prediction somewhere in the data set, so a
-      category that is never there but answered somewhere counts, as 0. "None" is not part of the mean.
+    - The true label of a pixel is the category whose mask covers it (where true masks overlap, the smaller one); its
+      predicted label is the category whose answered mask covers it. Where answered masks overlap, the highest
+      probability of the pixel wins; without probabilities the confidence of the mask, or without that the score of the
+      entry; of equal ones the first.
+    - Both labels are "none" where no mask covers the pixel. A name outside the categories (a borrowed one) competes for
+      pixels like any other, and the pixels that it wins are "none". Categories that are not in the query are "none" in
+      the truth.
+    - Void pixels are left out.
+    - The mean is over the categories that occur in the truth or in a prediction anywhere in the data set, so a category
+      that is never present but answered somewhere counts as 0. "None" is not part of the mean.
 
-    The confusion matrix over a data set and its mean are those of Long et al. (arXiv 1411.4038, section 5, "mean IU").
-    The label "none" and the void rule depart from LaSagnA's released script, which counts void and unclaimed pixels as
-    the first category.
+    The confusion matrix over a data set and its mean follow Long et al. (arXiv 1411.4038, section 5, "mean IU"). The
+    label "none" and the void rule differ from LaSagnA's released script, which counts void and unclaimed pixels as the
+    first category.
 
     Args:
         categories: The data set's categories.
-        decoding: Which answers it is for.
+        decoding: Which answers are scored.
 
     Raises:
-        ConfigError: If there are no categories, or one is there twice.
+        ConfigError: If there are no categories, or one is listed twice.
     """
 
     higher_is_better = True
@@ -135,8 +137,8 @@ class MeanIoU(DialogueMetric):
         self.labels = {normalise(name): label for label, name in enumerate(categories)}
         if not categories or len(self.labels) != len(categories):
             raise ConfigError(
-                f"categories: they must be named in the manifest, each once; got {list(categories)}. Name them there, "
-                "or choose a task that needs none"
+                f"categories: the manifest must list them, each once; got {list(categories)}. List them there, or "
+                "choose a task that needs none"
             )
         self.categories = tuple(categories)
         self.add_sum("confusion", len(categories) + 1, len(categories) + 1)

@@ -1,14 +1,13 @@
-"""The names of scores, all in one place: what is measured, by which rule, and on what part of the answers.
+"""The names of scores: the quantity, the rule by which it is measured, and the part of the answers that is scored.
 
-A key reads ``quantity/protocol`` and, where only a part is scored, ``quantity/protocol/part``: ``miou/lasagna-v1``,
-``giou/grefcoco``, ``presence_f1/lasagna-v1/free``, ``vqa_accuracy/lasagna-v1/number``. A quantity is written with
-underscores, a protocol and a part with hyphens. Of the parts, ``free`` comes first and says that the answers were
-decoded freely; without it complex queries were decoded in the known order. Answers that were given to the model, and
-not decoded, have a protocol of their own. A rule that changes gets a new version, so
-that numbers with the same key can always be compared.
+A key reads ``quantity/protocol`` or, for a part of the answers, ``quantity/protocol/part``: ``miou/lasagna-v1``,
+``giou/grefcoco``, ``presence_f1/lasagna-v1/free``, ``vqa_accuracy/lasagna-v1/number``. Quantities are written with
+underscores, protocols and parts with hyphens. The part ``free`` comes first and means that the answers were decoded
+freely; without it, lists of categories were decoded in the known order. Teacher-forced answers have a protocol of their
+own. When a rule changes, its protocol gets a new version, so that numbers with the same key are always comparable.
 
-Keys are plain columns in CSV and JSON and plain names for loggers. Where one stands in a checkpoint's file name, set
-``auto_insert_metric_name=False``, as Lightning asks for all names with a slash.
+Keys are columns in CSV and JSON and names for loggers. If one is part of a checkpoint's file name, set
+``auto_insert_metric_name=False``, as Lightning requires for names with a slash.
 """
 
 from __future__ import annotations
@@ -19,22 +18,22 @@ from dataclasses import dataclass, replace
 PROTOCOLS: dict[str, str] = {
     "lasagna-v1": "This package's own rules, which the docstring of each metric states in full.",
     "grefcoco": "Generalised referring segmentation: phrases may fit nothing (Liu et al., GRES, arXiv 2306.00968).",
-    "mmseg": "Mean IoU over labelled pixels alone, as the toolbox MMSegmentation counts it.",
-    "reference": "Mean IoU as LaSagnA's released script counts it: what is nobody's is the first category.",
+    "mmseg": "Mean IoU over labelled pixels only, as the toolbox MMSegmentation counts it.",
+    "reference": "Mean IoU as LaSagnA's released script counts it: unassigned pixels belong to the first category.",
     "lisa": "Referring and reasoning segmentation with one mask a query (Lai et al., LISA, arXiv 2308.00692).",
-    "teacher-forced": "As lisa, over masks of answers that were given to the model, not written by it (LISA's script).",
+    "teacher-forced": "As lisa, for masks of answers that are given to the model, not generated (LISA's script).",
 }
 """Every protocol id with what it stands for."""
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """Something that is measured.
+    """What a score measures.
 
     Args:
-        text: What it is, in a few words.
-        higher_is_better: Its direction.
-        upper: The most it can be; the least is 0.
+        text: Description in a few words.
+        higher_is_better: Direction.
+        upper: Upper bound; the lower bound is 0.
     """
 
     text: str
@@ -44,7 +43,7 @@ class Quantity:
 
 QUANTITIES: dict[str, Quantity] = {
     "ciou": Quantity("cumulative IoU: summed intersection by summed union"),
-    "complete_in_order": Quantity("share of answers that name everything asked, in order and without a fault"),
+    "complete_in_order": Quantity("share of answers that name the entire query, in order and without a fault"),
     "false_positive_rate": Quantity("share of absent names that were called present", higher_is_better=False),
     "faults": Quantity("number of faults in answers", higher_is_better=False, upper=float("inf")),
     "giou": Quantity("mean IoU over phrases"),
@@ -53,35 +52,56 @@ QUANTITIES: dict[str, Quantity] = {
     "n_acc": Quantity("share of phrases that fit nothing answered with nothing"),
     "pixel_accuracy": Quantity("share of pixels of a category that were recognised"),
     "presence_f1": Quantity("harmonic mean of presence precision and recall"),
-    "presence_precision": Quantity("share of names called present that are"),
+    "presence_precision": Quantity("share of names called present that are present"),
     "presence_recall": Quantity("share of present names that were called present"),
     "t_acc": Quantity("share of phrases that fit something answered with something"),
     "vqa_accuracy": Quantity("share of questions answered right"),
 }
-"""Every quantity with its direction and range."""
+"""Every quantity with its direction and range; those of further metrics are added by ``register_quantity``."""
+
+_OF_THE_PACKAGE = frozenset(QUANTITIES)
+
+
+def register_quantity(name: str, quantity: Quantity) -> None:
+    """Add a quantity, or replace one that was added before; ``DialogueMetric`` does this for its subclasses.
+
+    Args:
+        name: Name of the quantity, a word in lower case with underscores.
+        quantity: Its description and direction.
+
+    Raises:
+        ValueError: If the name cannot be part of a key, or belongs to the package with another meaning.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise ValueError(f"quantities: {name!r} must be lower-case letters, digits and underscores")
+    if name in _OF_THE_PACKAGE and QUANTITIES[name] != quantity:
+        raise ValueError(f"quantities: {name!r} is a quantity of the package ({QUANTITIES[name].text}); choose another")
+    QUANTITIES[name] = quantity
 
 
 def score_key(quantity: str, protocol: str, *parts: str) -> str:
     """Return the key of a score.
 
     Args:
-        quantity: What is measured, one of ``QUANTITIES``.
-        protocol: By which rule, one of ``PROTOCOLS`` or an id of the user's own.
-        parts: What part of the answers is scored, if not all.
+        quantity: The quantity, one of ``QUANTITIES``.
+        protocol: The rule, one of ``PROTOCOLS`` or an id of your own.
+        parts: The part of the answers that is scored, if not all of them are.
 
     Raises:
-        ValueError: If the quantity is unknown or a piece is empty or holds a slash or a dot.
+        ValueError: If the quantity is unknown, or a piece is empty or contains a slash or a dot.
     """
     if quantity not in QUANTITIES:
-        raise ValueError(f"quantity: {quantity!r} is not one of {sorted(QUANTITIES)}; add it there with its direction")
+        raise ValueError(
+            f"quantity: {quantity!r} is not one of {sorted(QUANTITIES)}; describe it in `quantities` of the metric"
+        )
     for piece in (protocol, *parts):
         if not piece or "/" in piece or "." in piece:
-            raise ValueError(f"protocol or part: {piece!r} must be one word or more, without '/' or '.'")
+            raise ValueError(f"protocol or part: {piece!r} must not be empty or contain '/' or '.'")
     return "/".join((quantity, protocol, *parts))
 
 
 def quantity_of(key: str) -> Quantity:
-    """Return what a key measures, also if a stage or source stands before it (``val/scenes/miou/lasagna-v1``).
+    """Return what a key measures; a stage and a source may precede it (``val/scenes/miou/lasagna-v1``).
 
     Raises:
         KeyError: If no piece of the key is a known quantity.
@@ -98,11 +118,11 @@ _FREE = "free"
 
 @dataclass(frozen=True, order=True)
 class Length:
-    """How many names a list has, or from how many to how many.
+    """Number of names in a list, or a range of it.
 
     Args:
-        first: Names of the list, or of the shortest list of a group.
-        label: As shown: "4", "1-4" or "9-up".
+        first: The number, or the lowest of the range.
+        label: How it is shown: "4", "1-4" or "9-up".
     """
 
     first: int
@@ -110,7 +130,7 @@ class Length:
 
     @property
     def exact(self) -> bool:
-        """Whether it is one length rather than a group of them."""
+        """Whether it is one length rather than a range."""
         return self.label.isdigit()
 
 
@@ -119,11 +139,11 @@ class ScoreName:
     """The parts of a score's name.
 
     Args:
-        stage: Such as test; "" if there is none.
+        stage: The stage, such as "test"; "" if there is none.
         source: Name of the source; "" if there is none.
-        quantity: What was measured, with its protocol.
+        quantity: The quantity with its protocol.
         free: Whether answers were decoded freely.
-        group: What else tells it apart, such as a kind of answer.
+        group: Further parts, such as a kind of answer.
     """
 
     stage: str
@@ -134,7 +154,7 @@ class ScoreName:
 
     @classmethod
     def parse(cls, name: str) -> ScoreName:
-        """Take a name apart."""
+        """Split a name into its parts."""
         parts = name.split("/")
         if len(parts) < 3:
             return cls("/".join(parts[:-1]), "", parts[-1])
@@ -144,18 +164,18 @@ class ScoreName:
 
     @property
     def is_fault(self) -> bool:
-        """Whether it counts how answers broke the format."""
+        """Whether it counts faults in the format of answers."""
         return self.quantity.split("/")[0] == "faults"
 
     @property
     def is_length_group(self) -> bool:
-        """Whether it is about the lists of some lengths within a source."""
+        """Whether it covers only lists of some lengths."""
         return any(_LENGTH.fullmatch(part) for part in self.group.split("/"))
 
     def by_length(self) -> tuple[ScoreName, Length] | None:
-        """Return the name without the length of the list, and the length; None if it is not about one.
+        """Separate the length of the list from the name; None if the name has no length.
 
-        A length is the name of a source (``names-04``) or a group within it (``names-1-4``, ``names-9-up``).
+        A length is the name of a source (``names-04``) or a group within one (``names-1-4``, ``names-9-up``).
         """
         if found := _LENGTH.fullmatch(self.source):
             return replace(self, source=""), _length(found)

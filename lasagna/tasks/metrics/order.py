@@ -1,4 +1,4 @@
-"""Whether free answers keep to what was asked."""
+"""Faults of free answers: whether they name what was asked for, in order."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ def count_faults(faults: Sequence[str]) -> list[int]:
     """
     unknown = sorted(set(faults) - set(FAULTS))
     if unknown:
-        raise ValueError(f"faults: {unknown} are none of {list(FAULTS)}")
+        raise ValueError(f"faults: {unknown} are not among {list(FAULTS)}")
     return [list(faults).count(kind) for kind in FAULTS]
 
 
 def is_complete(dialogue: Dialogue, answer: Answer) -> bool:
-    """Whether an answer has no fault and exactly the names asked for, in their order."""
-    asked = [normalise(name) for name in dialogue.query]
-    return not answer.faults and [normalise(entry.name) for entry in answer.entries] == asked
+    """Return whether an answer has no fault and exactly the names of the query, in order."""
+    query = [normalise(name) for name in dialogue.query]
+    return not answer.faults and [normalise(entry.name) for entry in answer.entries] == query
 
 
 class AnswerOrder(DialogueMetric):
-    """Faults of free answers, and the share of answers without any.
+    """Faults of free answers, and the share of answers without faults.
 
     Protocol ``lasagna-v1``: ``faults/.../<kind>`` is the number of faults of a kind over all answers (kinds:
-    ``prompt_format.Fault``; lower is better, from 0); ``complete_in_order`` is the share of answers without a fault
-    that have one entry for each name asked, in the order asked (higher is better, in [0, 1]).
+    ``prompt_format.Fault``; lower is better, from 0); ``complete_in_order`` is the share of answers without faults that
+    have one entry for each name of the query, in order (higher is better, in [0, 1]).
 
     Args:
-        decoding: Which answers it is for; those of ordered decoding are complete by construction.
+        decoding: Which answers are scored; those of ordered decoding are complete by construction.
     """
 
     higher_is_better = None

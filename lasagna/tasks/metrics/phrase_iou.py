@@ -1,4 +1,4 @@
-"""How well the mask of a phrase fits, and whether phrases that fit nothing are recognised.
+"""IoU of the masks of phrases, and whether phrases without a target are recognised.
 
 Notation: H, W: height and width of the image in pixels.
 """
@@ -27,13 +27,13 @@ from lasagna.tasks.metrics.base import (
 
 @dataclass(frozen=True)
 class Overlap:
-    """How a true and an answered mask lie on each other; ignored pixels are left out of both.
+    """How a true and an answered mask overlap; ignored pixels are left out of both.
 
     Args:
         intersection: Pixels in both.
-        union: Pixels in at least one.
+        union: Pixels in at least one of them.
         answered: Whether the answered mask has any pixel.
-        target: Whether the phrase fits something.
+        target: Whether the phrase has a target.
     """
 
     intersection: int
@@ -46,10 +46,10 @@ def overlap(truth: BoolMask, claim: BoolMask, ignore: BoolMask | None, target: b
     """Compare one phrase's true mask with the answered one.
 
     Args:
-        truth: Bool ``[H, W]``, empty if the phrase fits nothing.
-        claim: Bool ``[H, W]``, empty if nothing was answered.
-        ignore: Pixels that count nowhere, bool ``[H, W]``, or None if all count.
-        target: Whether the phrase fits something.
+        truth: Bool ``[H, W]``, empty if the phrase has no target.
+        claim: Bool ``[H, W]``, empty if the answer has no mask.
+        ignore: Pixels to leave out, bool ``[H, W]``, or None for none.
+        target: Whether the phrase has a target.
     """
     if ignore is not None:
         truth, claim = truth & ~ignore, claim & ~ignore
@@ -59,22 +59,22 @@ def overlap(truth: BoolMask, claim: BoolMask, ignore: BoolMask | None, target: b
 
 
 def grefcoco_iou(pair: Overlap) -> float:
-    """IoU of one phrase; one that fits nothing has 1 if answered with nothing, else 0."""
+    """Return the IoU of a phrase; without a target it is 1 if the answer is empty, else 0."""
     if not pair.target:
         return float(not pair.answered)
     return pair.intersection / pair.union if pair.union else 0.0
 
 
 def lisa_iou(pair: Overlap) -> float:
-    """IoU of one phrase; 1 if neither mask has a pixel."""
+    """Return the IoU of a phrase; 1 if both masks are empty."""
     return pair.intersection / pair.union if pair.union else 1.0
 
 
 class PhraseIoU(DialogueMetric):
-    """Sums over phrases from which the referring scores are made; a subclass says which, and by which rule.
+    """Sums over phrases for cIoU and gIoU; a subclass states the protocol and the IoU of a phrase.
 
     Args:
-        decoding: Which answers it is for.
+        decoding: Which answers are scored.
     """
 
     higher_is_better = True
@@ -127,21 +127,21 @@ class PhraseIoU(DialogueMetric):
 
 
 class ReferringIoU(PhraseIoU):
-    """cIoU, gIoU, N-acc and T-acc of phrases that fit none, one or many things; higher is better, in [0, 1].
+    """cIoU, gIoU, N-acc and T-acc of phrases with no, one or many targets; higher is better, in [0, 1].
 
     Protocol ``grefcoco`` (Liu et al., GRES, arXiv 2306.00968, section 3; and its evaluation code):
 
-    - cIoU: intersections summed over all phrases by unions summed likewise; a mask answered to a phrase that fits
-      nothing adds to the union.
-    - gIoU: mean over phrases of the IoU; a phrase that fits nothing has 1 if answered with nothing, else 0.
-    - ``giou/grefcoco/targets``: the same over the phrases that fit something alone, as in data sets without others.
-    - N-acc and T-acc: share of the phrases that fit nothing (something) answered with nothing (something). An answer
-      is nothing if it says absent, is missing, or its mask has no pixel.
+    - cIoU: sum of intersections over all phrases divided by the sum of unions; a mask for a phrase without a target
+      adds to the union.
+    - gIoU: mean IoU over phrases; a phrase without a target has 1 if its answer is empty, else 0.
+    - ``giou/grefcoco/targets``: gIoU over only the phrases with a target, as in data sets that have no others.
+    - N-acc and T-acc: share of the phrases without (with) a target whose answer is empty (not empty). An answer is
+      empty if it says absent, is missing, or its mask has no pixel.
 
-    Ignored pixels are left out of all masks first.
+    Ignored pixels are left out of all masks.
 
     Args:
-        decoding: Which answers it is for.
+        decoding: Which answers are scored.
     """
 
     protocol = "grefcoco"
@@ -159,15 +159,15 @@ class ReferringIoU(PhraseIoU):
 
 
 class ReasoningIoU(PhraseIoU):
-    """CIoU and gIoU of descriptions that have one mask each; higher is better, in [0, 1].
+    """CIoU and gIoU of descriptions with one mask each; higher is better, in [0, 1].
 
     Protocol ``lisa`` (Lai et al., LISA, arXiv 2308.00692, section 4.1; and its evaluation code): cIoU is the sum of
-    intersections by the sum of unions, gIoU the mean of the IoU over descriptions, where an empty mask answered to an
-    empty truth has 1. Ignored pixels are left out. LISA's script gives the model the mask token (see
-    ``TeacherForcedIoU``); here the assistant decides itself, and an absent answer is an empty mask.
+    intersections divided by the sum of unions, gIoU the mean IoU over descriptions; two empty masks have 1. Ignored
+    pixels are left out. LISA's script gives the model the mask token (see ``TeacherForcedIoU``); here the assistant
+    decides, and the answer "absent" is an empty mask.
 
     Args:
-        decoding: Which answers it is for.
+        decoding: Which answers are scored.
     """
 
     protocol = "lisa"
@@ -178,12 +178,12 @@ class ReasoningIoU(PhraseIoU):
 
 
 class TeacherForcedIoU(ReasoningIoU):
-    """CIoU and gIoU of masks that the model was told to draw, to compare with published RefCOCO and ReasonSeg numbers.
+    """CIoU and gIoU of teacher-forced masks, to compare with published numbers of RefCOCO and ReasonSeg.
 
-    Protocol ``teacher-forced`` (github dvlab-research/LISA, ``train_ds.py``, ``validate``; the same in LaSagnA's
-    ``train_ds.py``): the rule of ``lisa``, over answers that were not generated: the model is given the answer "<SEG>."
-    to every phrase, and its mask is scored. So whether a phrase fits anything at all is not tested. The scripts' mean
-    divides by the number of phrases and 0.00001 more.
+    Protocol ``teacher-forced`` (github dvlab-research/LISA, ``train_ds.py``, ``validate``; also LaSagnA's
+    ``train_ds.py``): the rule of ``lisa`` for answers that are not generated: the model is given the answer "<SEG>." to
+    every phrase, and its mask is scored. Whether a phrase has a target is not tested. The scripts divide by the number
+    of phrases plus 0.00001.
     """
 
     protocol = "teacher-forced"

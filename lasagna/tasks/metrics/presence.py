@@ -1,4 +1,4 @@
-"""Whether the assistant knows what is in the picture, name by name."""
+"""Precision, recall, F1 and false-positive rate of presence decisions."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from lasagna.tasks.metrics.base import DialogueMetric, answered_by_name, entries
 def presence_counts(dialogue: Dialogue, answer: Answer) -> tuple[int, int, int, int]:
     """Count the names of a query by truth and answer.
 
-    A name is present if the dialogue has a present entry for it, and called present if the answer does. So a name that
-    is left out, on either side, is absent. Names that were not asked for do not count.
+    A name is present if the dialogue has a present entry for it, and called present if the answer has one. A name
+    without an entry is absent. Names outside the query do not count.
 
     Returns:
         Present names called present, absent ones called present, present ones not, and absent ones not.
@@ -52,13 +52,13 @@ def presence_scores(counts: Tensor) -> dict[str, Tensor]:
 class Presence(DialogueMetric):
     """Presence precision, recall and F1, and the false-positive rate on absent names; all in [0, 1].
 
-    Protocol ``lasagna-v1``: every name of every query counts once (micro average). It is present or absent by the
-    dialogue, borrowed names included, and is called present or not by the answer; a name that a free answer leaves out
-    is not called present. Precision, recall and F1 (van Rijsbergen) are those of the class "present": higher is better.
-    The false-positive rate is the share of absent names called present: lower is better.
+    Protocol ``lasagna-v1``: every name of every query counts once (micro average), borrowed names included. A name that
+    a free answer leaves out is not called present. Precision, recall and F1 (van Rijsbergen) are those of the class
+    "present"; higher is better. The false-positive rate is the share of absent names that are called present; lower is
+    better.
 
     Args:
-        decoding: Which answers it is for.
+        decoding: Which answers are scored.
     """
 
     higher_is_better = None
@@ -79,15 +79,15 @@ class Presence(DialogueMetric):
 
 
 class PresenceByLength(DialogueMetric):
-    """The scores of ``Presence``, apart for short and long queries (protocol ``lasagna-v1``).
+    """The scores of ``Presence`` by length of the query (protocol ``lasagna-v1``).
 
     Args:
         lengths: The longest query of each group but the last, ascending: 4 and 8 make the groups "names-1-4",
             "names-5-8" and "names-9-up".
-        decoding: Which answers it is for.
+        decoding: Which answers are scored.
 
     Raises:
-        ValueError: If the lengths are none, not positive or not ascending.
+        ValueError: If the lengths are empty, not positive or not ascending.
     """
 
     higher_is_better = None

@@ -1,4 +1,4 @@
-"""Mean intersection over union as LaSagnA's released script counts it, to compare with published numbers.
+"""Mean IoU as LaSagnA's released script and MMSegmentation count it, to compare with published numbers.
 
 Notation: c: categories; H, W: height and width of the image in pixels.
 """
@@ -22,22 +22,22 @@ class ReferenceMeanIoU(MeanIoU):
 
     Protocol ``reference`` (github congvvc/LaSagnA at commit 897cbbe, ``test_sem.py``):
 
-    - Void pixels, pixels without a true category and pixels that nothing claims are the *first* category, in the
-      truth and in the prediction. So a category that is void in the truth and left out of the answer costs nothing,
-      and a void pixel that an answer claims counts against it.
-    - Of a name that is answered twice the last mask counts. Where masks of several names overlap, the most probable
-      one wins, of equals the first one answered.
-    - The mean runs over the categories that occur in the truth or in a prediction.
+    - Void pixels, pixels without a true category and unclaimed pixels belong to the *first* category, in the truth and
+      in the prediction. So a category that is void in the truth and missing from the answer costs nothing, and a void
+      pixel that an answer claims counts against it.
+    - If a name is answered twice, its last mask counts. Where masks of several names overlap, the most probable one
+      wins, of equal ones the first one answered.
+    - The mean is over the categories that occur in the truth or in a prediction.
 
-    One rule is ours: what a name outside the categories wins is nobody's, so the first category, where the script
-    takes whichever category's name looks most alike.
+    One rule differs: pixels that a name outside the categories wins belong to the first category; the script assigns
+    them to the category with the most similar name.
 
     Args:
-        categories: The data set's categories, the first one taking what is nobody's.
-        decoding: Which answers it is for; the script decodes freely.
+        categories: The data set's categories; the first one takes unassigned pixels.
+        decoding: Which answers are scored; the script decodes freely.
 
     Raises:
-        ConfigError: If there are no categories, or one is there twice.
+        ConfigError: If there are no categories, or one is listed twice.
     """
 
     protocol = "reference"
@@ -78,19 +78,19 @@ class MMSegMeanIoU(MeanIoU):
     Protocol ``mmseg`` (github open-mmlab/mmsegmentation, ``mmseg/evaluation/metrics/iou_metric.py``, class
     ``IoUMetric``, with the metric ``mIoU``):
 
-    - Pixels whose true label is void *or none of the categories* are left out, and what is claimed there costs
-      nothing; this is where it departs from ``lasagna-v1``.
-    - A predicted label outside the categories, and a pixel that nothing claims, is in no category's area: it counts as
-      missed. Overlaps are settled as in ``lasagna-v1``.
-    - IoU and accuracy of a category are sums over the data set; the means run over the categories that occur (for the
-      accuracy, in the truth). Pixel accuracy is the share of all counted pixels that are right.
+    - Pixels whose true label is void *or none of the categories* are left out, and masks that cover them cost nothing;
+      ``lasagna-v1`` differs here.
+    - A predicted label outside the categories and an unclaimed pixel belong to no category's area and count as missed.
+      Overlaps are resolved as in ``lasagna-v1``.
+    - IoU and accuracy of a category are computed from sums over the data set; the means are over the categories that
+      occur (for the accuracy, in the truth). Pixel accuracy is the share of counted pixels that are right.
 
     Args:
         categories: The data set's categories.
-        decoding: Which answers it is for.
+        decoding: Which answers are scored.
 
     Raises:
-        ConfigError: If there are no categories, or one is there twice.
+        ConfigError: If there are no categories, or one is listed twice.
     """
 
     protocol = "mmseg"

@@ -1,1 +1,1 @@
-"""Pretraining of the tiny parts; every weight in the package is made here."""
+"""Pretraining of the tiny parts, which makes all weights in the package."""

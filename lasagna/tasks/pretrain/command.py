@@ -1,4 +1,4 @@
-"""The command that makes all weights in the package, stage by stage."""
+"""``lasagna pretrain``: make all weights in the package, stage by stage."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from lasagna.tasks.pretrain.words import write_vocabulary
 StageName = Literal["vocabulary", "vision_encoder", "language_model", "projector", "mask_head", "neutral"]
 
 SEEDS = {"vision_encoder": 1, "mask_head": 2, "projector": 3, "neutral": 5, "language_model": 11}
-"""Seed of each stage's scenes; no evaluation uses them."""
+"""Seed of the scenes of each stage; evaluations use other seeds."""
 
 
 def pretrain(stages: list[StageName] | None = None, scenes: int = 12000, out: Path = Path("runs/pretrain")) -> None:
-    """Make the weights of the tiny parts again; about an hour and a quarter on one core.
+    """Make the weights of the tiny parts again; takes about an hour and a quarter on one core.
 
     Args:
-        stages: Which stages to run, in this order; by default all. Each needs the files of those before it.
-        scenes: Scenes each stage learns from.
-        out: Where logs, and what only later stages need, are written. The weights go into the package itself.
+        stages: Which stages to run, in this order; by default all. Each needs the files of the previous ones.
+        scenes: Number of scenes that each stage learns from.
+        out: Folder for logs and intermediate files. The weights are written into the package.
 
     Raises:
-        ConfigError: If there are no scenes to learn from.
+        ConfigError: If ``scenes`` is less than 1.
     """
     if scenes < 1:
         raise ConfigError(f"scenes: expected at least 1, got {scenes}; the packaged weights need thousands")
@@ -73,16 +73,23 @@ def _language_model(scenes: int, out: Path) -> None:
 
 
 def attribute_stage(lessons: Sequence[Lesson]) -> ReadingStage:
-    """Return the stage after reading: fewer lists, and more of what takes longer, phrases and colours."""
+    """Return the stage after reading, with fewer lists and more phrases and colours, which take longer to learn.
+
+    Args:
+        lessons: Scenes to learn from.
+    """
     kinds = ("list", "point", "point", "question", "question")
     return ReadingStage(lessons, 0, 2500, kinds=kinds, colours=0.5, lr=1.5e-3, name="attributes")
 
 
 def neutral_stage(lessons: Sequence[Lesson]) -> ReadingStage:
-    """Return the stage that takes the preference for one form of answers away again.
+    """Return the stage that removes the preference for one form of answers.
 
-    The packaged language model reads lists on, in equal parts in random or fixed order, answered in that order or in
-    one of its own, with what is absent or without.
+    The packaged language model goes on reading lists, equally often in random or fixed order, answered in that order or
+    in one of its own, with or without absent names.
+
+    Args:
+        lessons: Scenes to learn from.
     """
     stage = ReadingStage(lessons, 0, 1500, kinds=("form", "form", "point"), lr=1.5e-3, name="neutral")
     load_packaged(stage.model.llama.model, "language_model")
@@ -99,13 +106,13 @@ def _neutral(scenes: int, out: Path) -> None:
 
 
 def _halved(module: nn.Module) -> dict[str, torch.Tensor]:
-    """Return weights in bfloat16, in which they were trained and take half of the room."""
+    """Return weights in bfloat16, in which they were trained, to halve their size."""
     return {name: tensor.to(torch.bfloat16) for name, tensor in module.state_dict().items()}
 
 
 def _projector(scenes: int, out: Path) -> None:
     reading = ReadingStage([])
-    reading.load_state_dict(load_file(_made_before(out / "reading.safetensors")), strict=False)
+    reading.load_state_dict(load_file(_existing(out / "reading.safetensors")), strict=False)
     stage = ProjectorStage(draw_pool(scenes, SEEDS["projector"]), reading)
     stage.run(out)
     save_packaged(stage.projector.state_dict(), "projector")
@@ -118,11 +125,11 @@ def _mask_head(scenes: int, out: Path) -> None:
 
 
 def _untied(stage: ReadingStage) -> dict[str, torch.Tensor]:
-    """The output layer shares its weights with the word embeddings; safetensors keeps one copy."""
+    """Leave out the output layer, which shares its weights with the word embeddings."""
     return {name: tensor for name, tensor in stage.state_dict().items() if not name.endswith("lm_head.weight")}
 
 
-def _made_before(file: Path) -> Path:
+def _existing(file: Path) -> Path:
     if not file.is_file():
         raise FileNotFoundError(f"out: {file} is missing; run the stage language_model first, with the same --out")
     return file

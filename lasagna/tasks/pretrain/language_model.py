@@ -1,4 +1,4 @@
-"""Stage 2: the language model learns, without any image, to copy lists and to read what the cells of a scene hold."""
+"""Stage 2: the language model learns, without images, to copy lists and to read the content of a scene's cells."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from lasagna.core.batch import IGNORE_LABEL
 from lasagna.datamodules.scenes import CATEGORIES
-from lasagna.modules.base import FeatureSpec
 from lasagna.modules.tiny.language_model import TinyLanguageModel
 from lasagna.modules.tiny.tokenizer import IMAGE, NO, YES
 from lasagna.modules.tiny.vision_encoder import TinyVisionEncoder
@@ -30,33 +29,34 @@ from lasagna.tasks.pretrain.text_rows import (
 from lasagna.tasks.pretrain.words import NOUNS
 
 TOKENS = 3072
-"""Tokens of a batch, so that steps cost about the same whatever is asked."""
+"""Tokens of a batch, so that steps of all kinds take about the same time."""
 
 
 COLOUR_QUESTION = "what colour"
-"""How questions about a colour begin."""
+"""Beginning of questions about a colour."""
 
 COPIED = 0.05
-"""Cross entropy under which lists count as copied, a running mean."""
+"""Running mean of the cross entropy below which copying counts as learned."""
 
 
 class ReadingStage(Stage):
-    """Copy first, alone, until that is learned; then read: lists, phrases, riddles and questions about symbols.
+    """Learn to copy lists; then to read lists, phrases, riddles and questions about symbols.
 
-    The symbols stand for an image. In half of the lists the categories go by other nouns, in the symbols as in the
-    text, so that reading does not depend on which names they are. A linear probe asks each decision's hidden state
-    which cells are meant.
+    The symbols stand for an image. In half of the lists other nouns replace the categories, in the symbols and in the
+    text, so that reading does not depend on particular names. A linear probe predicts from the hidden state of each
+    decision which cells are meant.
 
     Args:
         lessons: Scenes to learn from.
-        copy_steps: Most steps of copying alone.
-        steps: All steps.
-        longest: Most names in a list.
-        kinds: What a batch may practise after copying; each is as likely as it is often listed. A "form" is a list
-            whose query and answer take any of the forms that ablations of the training strategies ask for.
-        colours: Share of the questions that are about a colour, where one can be asked for.
+        copy_steps: Maximum number of steps that only copy.
+        steps: Total number of steps.
+        longest: Maximum number of names in a list.
+        kinds: What batches practise after copying; the probability of a kind is proportional to how often it is listed.
+            A "form" is a list whose query and answer have any of the forms that ablations of the training strategies
+            use.
+        colours: Share of questions about a colour, in scenes that have such questions.
         lr: Peak learning rate.
-        name: Name of the stage, for its log and its randomness.
+        name: Name of the stage, for its log and its random numbers.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class ReadingStage(Stage):
         self.kinds = kinds
         self.colours = colours
         self.model = TinyLanguageModel(weights="random", projector="random", image_grid=(GRID, GRID))
-        self.model.build(_feature_spec(), (YES, NO, IMAGE))
+        self.model.build(TinyVisionEncoder(weights="random").spec, (YES, NO, IMAGE))
         self.centre = nn.Parameter(0.1 * torch.randn(self.model.hidden_size))
         self.probe = nn.Linear(self.model.hidden_size, GRID * GRID)
         self.text = self.model.text_processor
@@ -86,7 +86,8 @@ class ReadingStage(Stage):
 
     def make_batch(self, rng: np.random.Generator) -> TextBatch:
         """Return a batch of one kind."""
-        kind = "copy" if self._copying() else str(rng.choice(self.kinds))
+        copying = self.global_step < self.copy_steps and self.copy_loss > COPIED
+        kind = "copy" if copying else str(rng.choice(self.kinds))
         short = kind == "list" and rng.random() < 0.5
         count = int(rng.integers(1, 7 if short else self.longest + 1))
         rows = max(TOKENS // (GRID * GRID + (24 if kind in ("point", "question") else 4 + 4 * count)), 1)
@@ -94,9 +95,6 @@ class ReadingStage(Stage):
         made = [self._row(kind, lesson, count, rng) for lesson in chosen]
         symbols = np.stack([lesson.symbols for lesson in chosen])
         return stack_rows([row for row, _ in made], symbols, np.stack([names for _, names in made]), 0, kind)
-
-    def _copying(self) -> bool:
-        return self.global_step < self.copy_steps and self.copy_loss > COPIED
 
     def losses(self, batch: TextBatch) -> dict[str, Tensor]:
         """Return the loss of the answers and of the probe."""
@@ -116,7 +114,7 @@ class ReadingStage(Stage):
         return {"loss": answers + pointing, **losses}
 
     def read(self, batch: TextBatch) -> Tensor:
-        """Return hidden states ``[r, t, d]`` of rows whose image tokens hold symbols."""
+        """Return hidden states ``[r, t, d]`` of rows with symbols as image tokens."""
         vectors = self.model.projector.place(self.content(batch.symbols, batch.names))
         embeddings = self.model.embed(batch.input_ids, vectors)
         mask = (batch.input_ids != 0).long()
@@ -125,7 +123,7 @@ class ReadingStage(Stage):
         return hidden
 
     def content(self, symbols: Tensor, names: Tensor) -> Tensor:
-        """Return the sum of the words of what each cell holds ``[r, i, d]``."""
+        """Return the sum of the word embeddings of each cell's symbols, ``[r, i, d]``."""
         words = self.model.llama.get_input_embeddings()(names.clamp(min=0)) * (names >= 0)[..., None]
         meaning = words.sum(-2) / (names >= 0).sum(-1, keepdim=True).clamp(min=1)  # [r, s, d]
         meaning = torch.cat([meaning[:, :-1], self.centre.expand(len(names), 1, -1)], 1)
@@ -140,12 +138,11 @@ class ReadingStage(Stage):
         renaming = (
             _renaming(rng) if kind == "copy" or rng.random() < 0.5 else dict(zip(CATEGORIES, CATEGORIES, strict=True))
         )
-        asked = _choose(lesson.categories, count, rng)
+        chosen = _choose(lesson.categories, count, rng)
         if kind == "form" and rng.random() < 0.5:
-            asked = [pointer for pointer in lesson.categories if pointer in asked]
-        pointers = _without_doubles(
-            [Pointer(renaming.get(asked_.text, asked_.text), "categories", asked_.where) for asked_ in asked]
-        )
+            chosen = [pointer for pointer in lesson.categories if pointer in chosen]
+        renamed = [Pointer(renaming.get(pointer.text, pointer.text), "categories", pointer.where) for pointer in chosen]
+        pointers = list({pointer.text: pointer for pointer in reversed(renamed)}.values())[::-1]
         answered = _any_form(pointers, rng) if kind == "form" else None
         row = pointing_row(self.text, "categories", pointers, kind != "copy", answered)
         names = np.stack([*(self._name_ids(renaming[name]) for name in CATEGORIES), *self.names[len(CATEGORIES) :]])
@@ -153,16 +150,12 @@ class ReadingStage(Stage):
 
     def _question(self, lesson: Lesson, rng: np.random.Generator) -> tuple[str, str]:
         about_colour = [question for question in lesson.questions if question[0].startswith(COLOUR_QUESTION)]
-        asked = about_colour if about_colour and rng.random() < self.colours else lesson.questions
-        return asked[rng.integers(len(asked))]
+        questions = about_colour if about_colour and rng.random() < self.colours else lesson.questions
+        return questions[rng.integers(len(questions))]
 
     def _name_ids(self, name: str) -> NDArray[np.int64]:
         ids = self.text.answer_ids(name)[:2] if name else []
         return np.asarray(ids + [-1] * (2 - len(ids)))
-
-
-def _feature_spec() -> FeatureSpec:
-    return TinyVisionEncoder(weights="random").spec
 
 
 def _renaming(rng: np.random.Generator) -> dict[str, str]:
@@ -171,29 +164,25 @@ def _renaming(rng: np.random.Generator) -> dict[str, str]:
 
 
 def _choose(categories: Sequence[Pointer], count: int, rng: np.random.Generator) -> list[Pointer]:
-    """Choose names to ask: half of the time many present ones, some names of no scene, the rest as it comes."""
+    """Choose names: often many present ones, some that are in no scene, and random absent ones."""
     present = [pointer for pointer in categories if pointer.where is not None]
     absent = [pointer for pointer in categories if pointer.where is None]
     borrowed = [Pointer(NOUNS[noun], "categories", None) for noun in rng.choice(len(NOUNS), size=8, replace=False)]
     absent += borrowed[: int(rng.integers(9))]
-    wished = int(rng.integers(0, len(present) + 1)) if rng.random() < 0.5 else len(present)
-    kept = [present[rank] for rank in rng.permutation(len(present))[: min(wished, count)]]
+    wanted = int(rng.integers(0, len(present) + 1)) if rng.random() < 0.5 else len(present)
+    kept = [present[rank] for rank in rng.permutation(len(present))[: min(wanted, count)]]
     kept += [absent[rank] for rank in rng.permutation(len(absent))[: count - len(kept)]]
     return [kept[rank] for rank in rng.permutation(len(kept))]
 
 
 def _any_form(pointers: Sequence[Pointer], rng: np.random.Generator) -> list[Pointer]:
-    """Return what an answer names: all or what is present, in the order asked or in one of its own."""
+    """Return the names of an answer: all or only present ones, in the order of the query or in another one."""
     order = rng.permutation(len(pointers)) if rng.random() < 0.5 else range(len(pointers))
     absent_too = rng.random() < 0.5
     return [pointers[rank] for rank in order if absent_too or pointers[rank].where is not None]
 
 
-def _without_doubles(pointers: Sequence[Pointer]) -> list[Pointer]:
-    return list({pointer.text: pointer for pointer in reversed(pointers)}.values())[::-1]
-
-
 def _hide_decisions(row: Row, decisions: Sequence[int]) -> Row:
-    """Take the decisions out of the supervision, since nothing in the row says what they should be."""
+    """Remove the decisions from the supervision, since the row does not tell which are right."""
     labels = [IGNORE_LABEL if label in decisions else label for label in row.labels]
     return Row(row.input_ids, labels)

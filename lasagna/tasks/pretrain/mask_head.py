@@ -1,4 +1,4 @@
-"""Stage 4: the mask head learns to draw what a point or a word means, without any language model.
+"""Stage 4: the mask head learns to draw what a point or a word means, without a language model.
 
 Notation: n: prompts; d: width of a prompt; f: sines and cosines of a point.
 """
@@ -23,13 +23,13 @@ WAVES = 6
 
 
 class Prompt(NamedTuple):
-    """One prompt in plain numbers.
+    """A prompt as numbers.
 
     Args:
-        category: Index of a category, or ``len(CATEGORIES)`` if not said.
-        colour: Index of a colour, or ``len(COLOURS)`` if not said.
-        point: Row and column in [0, 1], or (-1, -1) if not said.
-        mask: What it means, uint8 ``[size, size]``: 0, 1, or 255 for ignored.
+        category: Index of a category, or ``len(CATEGORIES)`` for none.
+        colour: Index of a colour, or ``len(COLOURS)`` for none.
+        point: Row and column in [0, 1], or (-1, -1) for none.
+        mask: The mask that it means, uint8 ``[size, size]``: 0, 1, or 255 for ignored.
     """
 
     category: int
@@ -42,13 +42,13 @@ MaskBatch = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 class MaskHeadStage(Stage):
-    """Prompts are a category, a category with a colour, or a point on a thing; their embeddings are thrown away after.
+    """Draw masks for a category, a category with a colour, or a point on a thing; prompt embeddings are discarded.
 
     Args:
         pool: Scenes to learn from.
         steps: Number of optimiser steps.
-        batch_size: Images a step.
-        prompts: Prompts an image.
+        batch_size: Images per step.
+        prompts: Prompts per image.
     """
 
     def __init__(self, pool: ScenePool, steps: int = 2500, batch_size: int = 24, prompts: int = 3) -> None:
@@ -105,8 +105,8 @@ def _prompt(scene: Scene, rng: np.random.Generator) -> Prompt:
     rows, columns = np.nonzero(mask)
     place = int(rng.integers(len(rows)))
     point = (float(rows[place] + 0.5) / scene.size, float(columns[place] + 0.5) / scene.size)
-    said = category if rng.random() < 0.7 else len(CATEGORIES)
-    return Prompt(said, len(COLOURS), point, _target(scene, mask))
+    named = category if rng.random() < 0.7 else len(CATEGORIES)
+    return Prompt(named, len(COLOURS), point, _target(scene, mask))
 
 
 def _target(

@@ -1,4 +1,4 @@
-"""Stage 3: the projector learns to say in the language model's words what the vision encoder sees in each cell."""
+"""Stage 3: the projector learns to express the content of each cell in the language model's word embeddings."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class ProjectorStage(Stage):
         pool: Scenes to learn from.
         reading: The trained language model with its words for symbols.
         steps: Number of optimiser steps.
-        batch_size: Images a step.
-        name: Name of the stage, for its log and its randomness.
+        batch_size: Images per step.
+        name: Name of the stage, for its log and its random numbers.
     """
 
     def __init__(
@@ -53,16 +53,16 @@ class ProjectorStage(Stage):
         return pixels, torch.from_numpy(symbols.astype(np.float32))
 
     def losses(self, batch: ProjectorBatch) -> dict[str, Tensor]:
-        """Return the squared error relative to the variance of what is to be said."""
+        """Return the squared error relative to the variance of the target."""
         pixels, symbols = batch
-        wanted = symbols @ self.words.to(symbols)
-        given = self.projector.content(self.encoder(pixels)[0]).float()
-        error = nn.functional.mse_loss(given, wanted) / wanted.var(unbiased=False)
+        target = symbols @ self.words.to(symbols)
+        predicted = self.projector.content(self.encoder(pixels)[0]).float()
+        error = nn.functional.mse_loss(predicted, target) / target.var(unbiased=False)
         return {"loss": error}
 
 
 @torch.no_grad()
 def _symbol_vectors(reading: ReadingStage) -> Tensor:
-    """Return what each symbol adds to a cell, ``[s, d]``."""
+    """Return the vector that each symbol adds to a cell, ``[s, d]``."""
     count = len(reading.names)
     return reading.content(torch.eye(count)[None], torch.from_numpy(reading.names)[None])[0].detach().clone()

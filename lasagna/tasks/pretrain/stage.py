@@ -1,4 +1,4 @@
-"""What the pretraining stages share: optimiser, schedule and trainer."""
+"""What the pretraining stages share: optimiser, schedule, trainer and a pool of scenes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lasagna.datamodules.scenes import COLOURS, Scene, draw_scene
 
 
 class Stage(LightningModule):
-    """A stage that learns from batches it makes itself, each from a generator of its own.
+    """A stage of the pretraining, which makes its own batches, each from its own random generator.
 
     Args:
         name: Name of the stage, for its log.
@@ -47,7 +47,7 @@ class Stage(LightningModule):
 
     @abstractmethod
     def losses(self, batch: Any) -> dict[str, Tensor]:  # noqa: ANN401
-        """Return named losses and figures; the one called "loss" is minimised."""
+        """Return losses and other values by name; "loss" is minimised."""
 
     def training_step(self, batch: Any, index: int) -> Tensor:  # noqa: ANN401
         """Compute and log the losses of a batch."""
@@ -68,7 +68,7 @@ class Stage(LightningModule):
         """Train for all steps, with a progress bar and a CSV log.
 
         Args:
-            folder: Where the log goes.
+            folder: Folder of the log.
             precision: The Trainer's precision.
         """
         trainer = Trainer(
@@ -134,9 +134,9 @@ def draw_pool(count: int, seed: int, processes: int = 2) -> ScenePool:
     """Draw scenes on several processes.
 
     Args:
-        count: How many.
-        seed: Seed; another one than any evaluation uses.
-        processes: How many processes draw.
+        count: Number of scenes.
+        seed: Seed, which no evaluation should use.
+        processes: Number of processes.
     """
     with get_context("spawn").Pool(processes) as workers:
         drawn = workers.imap(_draw, ((seed, index) for index in range(count)), chunksize=64)

@@ -28,11 +28,11 @@ from lasagna.tasks.pretrain.stage import NO_COLOUR, colour_map
 SYMBOLS = (*CATEGORIES, *COLOURS, "centre")
 GRID = 6
 FAINT = 0.04
-"""Share of a cell under which a category goes unnoticed."""
+"""Share of a cell below which a category is ignored."""
 
 
 def symbol_grid(scene: Scene) -> NDArray[np.float16]:
-    """Return how strongly each symbol shows in each cell, ``[i, s]``: the square root of its share of the cell."""
+    """Return the strength of each symbol in each cell, ``[i, s]``: the square root of its share of the cell."""
     categories = _shares(scene.labels, len(CATEGORIES), VOID)
     colours = _shares(colour_map(scene), len(COLOURS), NO_COLOUR)
     categories[:, -len(THINGS) :] *= 1.5
@@ -40,7 +40,7 @@ def symbol_grid(scene: Scene) -> NDArray[np.float16]:
 
 
 def occupancy(mask: NDArray[np.bool_]) -> NDArray[np.float16]:
-    """Return the share of each cell that a mask covers, scaled so that its fullest cell is 1, ``[i]``."""
+    """Return the share of each cell that a mask covers, scaled to a maximum of 1, ``[i]``."""
     shares = _cells(mask.astype(np.float32)).mean(1)
     return np.asarray(shares / max(shares.max(), 1e-6), dtype=np.float16)
 
@@ -72,7 +72,7 @@ class Pointer:
     Args:
         text: A phrase, a riddle or a category.
         kind: "referring", "reasoning" or "categories".
-        where: Share of each cell that it covers, ``[i]``, or None if it fits nothing.
+        where: Share of each cell that its target covers, ``[i]``, or None without a target.
     """
 
     text: str
@@ -82,12 +82,12 @@ class Pointer:
 
 @dataclass(frozen=True)
 class Lesson:
-    """One scene without its pixels.
+    """A scene without its pixels.
 
     Args:
-        symbols: What each cell holds, ``[i, s]``.
-        categories: Each category of the scenes, with where it is.
-        pointers: Phrases and riddles, with where they point.
+        symbols: Symbols of each cell, ``[i, s]``.
+        categories: Each category, with the cells that it covers.
+        pointers: Phrases and riddles, with the cells that they mean.
         questions: Questions and their answers.
     """
 
@@ -120,9 +120,9 @@ def make_lessons(count: int, seed: int, processes: int = 2) -> list[Lesson]:
     """Make lessons on several processes.
 
     Args:
-        count: How many.
-        seed: Seed; another one than any evaluation uses.
-        processes: How many processes draw.
+        count: Number of lessons.
+        seed: Seed, which no evaluation should use.
+        processes: Number of processes.
     """
     with get_context("spawn").Pool(processes) as workers:
         made = workers.imap(_lesson, ((seed, index) for index in range(count)), chunksize=64)
@@ -135,7 +135,7 @@ def _lesson(place: tuple[int, int]) -> Lesson:
 
 
 READING_FORMAT = replace(TINY, present_token=YES, absent_token=NO, image_token=IMAGE)
-"""The tiny prompt format with neutral tokens, so that the real ones are left for the assistant to learn."""
+"""The tiny prompt format with neutral tokens; the assistant learns the real ones itself."""
 
 
 @dataclass
@@ -145,7 +145,7 @@ class Row:
     Args:
         input_ids: Tokens of prompt and answer.
         labels: The same where supervised, else -100.
-        pointers: Where decisions point: position that predicts the decision, and the cells.
+        pointers: For each decision the position that predicts it, and the cells that it means.
     """
 
     input_ids: list[int]
@@ -159,7 +159,7 @@ class TextBatch(NamedTuple):
     Args:
         input_ids: Long ``[r, t]``, padded at the right.
         labels: Long ``[r, t]``, -100 where not supervised.
-        symbols: What each cell holds, float ``[r, i, s]``.
+        symbols: Symbols of each cell, float ``[r, i, s]``.
         names: Word ids of each symbol's name, long ``[r, s, 2]``, -1 where a name has fewer words.
         pointer_rows: Row of each pointer, long ``[m]``.
         pointer_positions: Position of each pointer, long ``[m]``.
@@ -184,14 +184,14 @@ def pointing_row(
     image: bool = True,
     answered: Sequence[Pointer] | None = None,
 ) -> Row:
-    """Return the row that asks for some names, phrases or riddles, and decides for each.
+    """Return the row that asks for names, phrases or riddles, with a decision for each.
 
     Args:
         text: The tokeniser.
         kind: Kind of the query.
-        pointers: What is asked for, in order.
-        image: Whether the prompt holds the image.
-        answered: What the answer names, in its order; by default all that is asked for, in the order asked.
+        pointers: The query, in order.
+        image: Whether the prompt contains the image.
+        answered: The names of the answer, in order; by default those of the query.
     """
     prompt = READING_FORMAT.prompt(kind, [pointer.text for pointer in pointers])
     named = pointers if answered is None else answered
@@ -221,9 +221,9 @@ def stack_rows(
 
     Args:
         rows: The rows.
-        symbols: What each cell holds, ``[r, i, s]``.
+        symbols: Symbols of each cell, ``[r, i, s]``.
         names: Word ids of each symbol's name, ``[r, s, 2]``.
-        padding: Token that fills rows up.
+        padding: Padding token.
         kind: What the rows practise.
     """
     longest = max(len(row.input_ids) for row in rows)

@@ -1,4 +1,4 @@
-"""Stage 1: the vision encoder learns to tell the category and the colour of every pixel."""
+"""Stage 1: the vision encoder learns to classify the category and the colour of every pixel."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ EncoderBatch = tuple[Tensor, Tensor, Tensor]
 
 
 class EncoderStage(Stage):
-    """Dense classification at strides 8 and 4, and which categories the picture holds.
+    """Dense classification at strides 8 and 4, and classification of the categories in the image.
 
     Args:
         pool: Scenes to learn from.
         steps: Number of optimiser steps.
-        batch_size: Images a step.
+        batch_size: Images per step.
     """
 
     def __init__(self, pool: ScenePool, steps: int = 5000, batch_size: int = 32) -> None:
@@ -36,7 +36,7 @@ class EncoderStage(Stage):
         self.category_weight: Tensor
 
     def make_batch(self, rng: np.random.Generator) -> EncoderBatch:
-        """Return images, category maps and colour maps, with flips and changed light."""
+        """Return images, category maps and colour maps, with random flips, brightness and colour cast."""
         chosen = rng.integers(len(self.pool), size=self.batch_size)
         images = relight(self.pool.images(chosen), rng)
         labels, colours = self.pool.labels(chosen), self.pool.colours(chosen)
@@ -46,7 +46,7 @@ class EncoderStage(Stage):
         return pixels, torch.from_numpy(labels.copy()), torch.from_numpy(colours.copy())
 
     def losses(self, batch: EncoderBatch) -> dict[str, Tensor]:
-        """Return the losses at both strides and the picture's."""
+        """Return the losses at both strides, and that of the image."""
         pixels, labels, colours = batch
         maps = self.encoder(pixels)
         losses = {"loss": torch.zeros(())}
@@ -63,11 +63,13 @@ class EncoderStage(Stage):
                 self.colours[rank](maps[rank]).float(), small_colours
             )
             losses["loss"] = losses["loss"] + weight * (losses[f"category_{stride}"] + losses[f"colour_{stride}"])
+        present = torch.zeros(len(labels), VOID + 1).scatter_(1, labels.flatten(1), 1.0)[:, : len(CATEGORIES)]
         losses["picture"] = nn.functional.binary_cross_entropy_with_logits(
-            self.categories[0](maps[0]).float().amax((2, 3)), _presence(labels)
+            self.categories[0](maps[0]).float().amax((2, 3)), present
         )
         losses["loss"] = losses["loss"] + 2 * losses["picture"]
-        losses["accuracy"] = _accuracy(logits, small)
+        counted = small != VOID
+        losses["accuracy"] = (logits.argmax(1) == small)[counted].float().mean()
         return losses
 
 
@@ -81,13 +83,3 @@ def _balance(labels: NDArray[np.int64]) -> Tensor:
     counts = np.bincount(labels.ravel(), minlength=VOID + 1)[: len(CATEGORIES)].clip(1)
     weight = torch.from_numpy(counts.sum() / counts).float().sqrt()
     return weight / weight.mean()
-
-
-def _presence(labels: Tensor) -> Tensor:
-    present = torch.zeros(len(labels), VOID + 1).scatter_(1, labels.flatten(1), 1.0)
-    return present[:, : len(CATEGORIES)]
-
-
-def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    counted = labels != VOID
-    return (logits.argmax(1) == labels)[counted].float().mean()

@@ -1,4 +1,4 @@
-"""The words that the tiny language model takes as one token each."""
+"""The words that are single tokens of the tiny language model."""
 
 from __future__ import annotations
 
@@ -32,17 +32,21 @@ NOUNS = tuple(
     washer water waterfall whale wheel wheelchair window windmill wine wolf wood zebra light
     """.split()  # noqa: SIM905 - a list literal would take a line for each word
 )
-"""Common nouns that no scene shows: they are asked for and answered with "not here"."""
+"""Common nouns that no scene shows; they are asked for and called absent."""
 
 
 def vocabulary() -> tuple[str, ...]:
-    """Return all words, each once."""
+    """Return all words without duplicates."""
     names = [word for name in CATEGORIES for word in name.split()]
     return tuple(dict.fromkeys([*PROMPT_WORDS, *names, *WORDS, *NOUNS]))
 
 
 def write_vocabulary(folder: Path = FOLDER) -> Path:
-    """Write the words for the package, one a line in the order of their token ids."""
+    """Write the words, one per line in the order of their token ids, and return the file.
+
+    Args:
+        folder: Folder of the file ``words.txt``.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "words.txt"
     file.write_text("\n".join(vocabulary()) + "\n", encoding="utf-8")

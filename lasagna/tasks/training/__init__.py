@@ -1,1 +1,1 @@
-"""How an assistant is trained."""
+"""Training of an assistant: the LightningModule, optimiser, trainable sets, weight averages and checkpoints."""

@@ -1,4 +1,4 @@
-"""What training puts into a checkpoint beside Lightning's own, and how it is taken out again."""
+"""What training adds to Lightning's checkpoints, and how it is read again."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from lasagna.tasks.training.ema import RAW_WEIGHTS
 
 
 def assistant_config(assistant: Assistant, config: Config | None) -> Config | None:
-    """Return how to make the assistant again: from the run's config, else from the assistant itself.
+    """Return the assistant's config: from the run's config, or else from the assistant itself.
 
     Args:
         assistant: The assistant.
         config: The resolved config of the run, or None if no command started it.
 
     Returns:
-        Its class_path and init_args; None, with a warning that says why, if it cannot be described.
+        Its class_path and init_args; None, with a warning that says why, if it has no config.
     """
     model = (config or {}).get("model", {})
-    recipe = model.get("init_args", model).get("assistant")
-    if recipe is not None:
-        return dict(recipe)
+    found = model.get("init_args", model).get("assistant")
+    if found is not None:
+        return dict(found)
     try:
         return config_of(assistant)
     except CheckpointError as error:
-        warnings.warn(f"the checkpoints will need the assistant given to lasagna.load: {error}", stacklevel=2)
+        warnings.warn(f"lasagna.load will need the assistant as an argument for the checkpoints: {error}", stacklevel=2)
         return None
 
 
 def store(
-    checkpoint: dict[str, Any], trained: Collection[str], frozen: Mapping[str, str], recipe: Config | None, seed: int
+    checkpoint: dict[str, Any], trained: Collection[str], frozen: Mapping[str, str], config: Config | None, seed: int
 ) -> None:
-    """Leave only what was trained in a checkpoint, and say how to make the rest.
+    """Keep only trained weights in a checkpoint, and add what is needed to build the rest.
 
     Args:
-        checkpoint: What Lightning is about to save.
-        trained: Names of what training can change.
+        checkpoint: The checkpoint that Lightning is about to save.
+        trained: Names of the weights that training can change.
         frozen: Fingerprint of all other weights of the assistant.
-        recipe: How to make the assistant.
+        config: The assistant's config.
         seed: Seed of its fresh weights.
     """
     kept = {PREFIX + name for name in trained}
@@ -54,7 +54,7 @@ def store(
     checkpoint["state_dict"] = {
         name: value for name, value in state.items() if name in kept or not name.startswith(PREFIX)
     }
-    checkpoint[ASSISTANT_CONFIG] = recipe
+    checkpoint[ASSISTANT_CONFIG] = config
     checkpoint[FROZEN] = dict(frozen)
     checkpoint[SEED] = seed
 
@@ -62,17 +62,17 @@ def store(
 def restore(
     checkpoint: dict[str, Any], assistant: Assistant, trained: Collection[str], *, averaged: bool, frozen_check: bool
 ) -> None:
-    """Check that a checkpoint belongs to an assistant, before its weights are copied.
+    """Check that a checkpoint fits an assistant, before its weights are copied.
 
     Args:
-        checkpoint: What was loaded; its weights themselves replace their running mean unless that is wanted.
+        checkpoint: The loaded checkpoint; its raw weights replace the averages unless ``averaged``.
         assistant: The assistant, built.
-        trained: Names of what training can change.
-        averaged: Whether the running mean of the weights is wanted, if the checkpoint has one.
+        trained: Names of the weights that training can change.
+        averaged: Whether to use the averaged weights if the checkpoint has them.
         frozen_check: Whether the frozen weights must be those of the checkpoint.
 
     Raises:
-        CheckpointError: If it is of another architecture, or the frozen weights have changed.
+        CheckpointError: If it has another architecture, or the frozen weights have changed.
     """
     if not averaged:
         checkpoint["state_dict"] = {**checkpoint["state_dict"], **checkpoint.get(RAW_WEIGHTS, {})}
@@ -82,15 +82,16 @@ def restore(
 
 
 def load_trained(assistant: Assistant, path: str, *, frozen_check: bool) -> None:
-    """Take the weights of a checkpoint that fit, as the start of another training.
+    """Load the weights of a checkpoint to start another training from them.
 
     Args:
         assistant: The assistant, built.
         path: The checkpoint.
-        frozen_check: Whether what the checkpoint does not hold must be what it was trained with.
+        frozen_check: Whether the weights that are not in the checkpoint must be those that it was trained with.
 
     Raises:
-        CheckpointError: If it holds weights that the assistant lacks, or of another shape, or the others have changed.
+        CheckpointError: If the assistant lacks some of its weights or they have another shape, or if the other weights
+            have changed.
     """
     checkpoint = read_checkpoint(path)
     weights = assistant_weights(checkpoint)
@@ -101,6 +102,6 @@ def load_trained(assistant: Assistant, path: str, *, frozen_check: bool) -> None
 
 
 def assistant_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
-    """Return the assistant's weights in a checkpoint, under the assistant's own names."""
+    """Return the assistant's weights in a checkpoint, without the prefix of the LightningModule."""
     state = checkpoint["state_dict"]
     return {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}

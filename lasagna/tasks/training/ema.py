@@ -1,7 +1,7 @@
-"""A running mean of the trained weights, used wherever the assistant is evaluated.
+"""An exponential moving average of the trained weights, which evaluation uses.
 
-Lightning's own ``WeightAveraging`` copies the whole module, frozen parts too, and stores that copy; this one keeps
-what is trained alone.
+Lightning's ``WeightAveraging`` copies the entire module, including frozen parts, and stores the copy; this callback
+keeps only the trained weights.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from torch import Tensor
 from lasagna.errors import ConfigError
 
 RAW_WEIGHTS = "raw_weights"
-"""Key in a checkpoint: the weights to go on training with, where ``state_dict`` holds their running mean."""
+"""Key in a checkpoint: the weights to resume training with, while ``state_dict`` holds their average."""
 
 
 class WeightAverage(Callback):
     """Exponential moving average of the trained weights.
 
-    Validation and whatever follows training use the averages. A checkpoint holds both: the averages as
-    ``state_dict``, so that they are what is loaded for use, and the weights themselves as ``raw_weights``.
+    Validation and everything after training use the averages. A checkpoint holds both: the averages as ``state_dict``,
+    so that they are loaded for use, and the raw weights as ``raw_weights``.
 
     Args:
-        decay: Part of the average that stays at each step; early steps use a smaller one, ``(1 + n) / (10 + n)``.
+        decay: Share of the average that is kept at each step; at step n at most ``(1 + n) / (10 + n)``.
 
     Raises:
         ConfigError: If the decay is not in [0, 1).
@@ -41,7 +41,7 @@ class WeightAverage(Callback):
         self.averaged_in_use = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin with the weights as they are, unless a checkpoint brought averages."""
+        """Start from the current weights, unless a checkpoint has averages."""
         trained = _trained(pl_module)
         if self.averaged_in_use:
             self._swap(pl_module)
@@ -56,7 +56,7 @@ class WeightAverage(Callback):
         batch: Any,  # noqa: ANN401
         batch_idx: int,
     ) -> None:
-        """Move the averages after each optimiser step."""
+        """Update the averages after each optimiser step."""
         if trainer.global_step == self.step:
             return
         self.step = trainer.global_step
@@ -67,30 +67,30 @@ class WeightAverage(Callback):
                 self.others[name].lerp_(value, 1 - decay)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the averages in."""
+        """Use the averages."""
         if trainer.state.fn == "fit" and self.others:
             self._swap(pl_module)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the weights back."""
+        """Use the raw weights again."""
         if self.averaged_in_use and trainer.state.fn == "fit":
             self._swap(pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave the averages in, for tests that follow."""
+        """Keep using the averages, for a test that follows."""
         if not self.averaged_in_use:
             self._swap(pl_module)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return how often the averages were moved."""
+        """Return how often the averages were updated."""
         return {"updates": self.updates, "step": self.step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the count."""
+        """Restore the count."""
         self.updates, self.step = state_dict["updates"], state_dict["step"]
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Store the averages as what is to be used, and the weights beside them."""
+        """Store the averages as the state dict, and the raw weights beside them."""
         if not self.others:
             return
         in_use = {name: checkpoint["state_dict"][name] for name in self.others}
@@ -99,7 +99,7 @@ class WeightAverage(Callback):
         checkpoint["state_dict"] = {**checkpoint["state_dict"], **averaged}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Go on with weights and averages where training goes on; otherwise the averages are what was loaded."""
+        """Restore raw weights and averages if training resumes; otherwise the averages are loaded as weights."""
         if trainer.state.fn != "fit" or RAW_WEIGHTS not in checkpoint:
             return
         weights = _trained(pl_module)

@@ -1,4 +1,4 @@
-"""Training and evaluation of an assistant: losses, trainable sets, scores of each source, and what is stored."""
+"""The LightningModule: losses, scores of each source, and what checkpoints store."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from lasagna.tasks.base import Task
 from lasagna.tasks.training.checkpointing import assistant_config, load_trained, restore, store
 from lasagna.tasks.training.ema import WeightAverage
 from lasagna.tasks.training.optimiser import Optimiser
-from lasagna.tasks.training.trainable import check_factors, freeze_others, settle_modes, trainable_sets, trained_state
+from lasagna.tasks.training.trainable import check_factors, freeze_others, set_modes, trainable_sets, trained_state
 
 
 class Evaluation(nn.Module):
@@ -37,7 +37,7 @@ class Evaluation(nn.Module):
         sources: Where the records come from, with the tasks that score them.
 
     Raises:
-        ConfigError: If a source's task makes dialogues and cannot score answers.
+        ConfigError: If a source's task cannot score answers.
     """
 
     def __init__(self, sources: Sequence[Source]) -> None:
@@ -49,15 +49,15 @@ class Evaluation(nn.Module):
         )
 
     def step(self, assistant: Assistant, batch: Batch, index: int) -> dict[str, Any]:
-        """Answer a batch and add it to the scores.
+        """Answer a batch and update the metrics.
 
         Args:
-            assistant: Who answers.
+            assistant: The assistant.
             batch: The batch.
             index: Position of its source.
 
         Returns:
-            What pictures need: "samples", "answers" (of the first decoding) and "images".
+            What callbacks draw: "samples", "answers" (of the first decoding) and "images".
         """
         task, metrics = self.tasks[index], self.metrics[index]
         assert isinstance(metrics, MetricCollection)
@@ -67,7 +67,7 @@ class Evaluation(nn.Module):
         return {"samples": batch.samples, "answers": next(iter(answers.values())), "images": batch.images}
 
     def compute(self) -> dict[str, Tensor]:
-        """Return all scores, named source/key, and begin anew."""
+        """Return all scores under source/key, and reset the metrics."""
         scores: dict[str, Tensor] = {}
         for name, metrics in zip(self.names, self.metrics, strict=True):
             assert isinstance(metrics, MetricCollection)
@@ -103,15 +103,15 @@ def answer(assistant: Assistant, batch: Batch, decodings: Sequence[Decoding]) ->
 
 
 def queries_of(batch: Batch) -> list[Query]:
-    """Return what is asked in a batch, one query for each sample."""
+    """Return the queries of a batch, one for each sample."""
     return [Query(sample.image, sample.dialogue.kind, sample.dialogue.query) for sample in batch.samples]
 
 
 def _task(source: Source) -> Task:
     if not isinstance(source.task, Task):
         raise ConfigError(
-            f"source {source.label}: its task {type(source.task).__name__} makes dialogues and cannot score answers; "
-            "give a subclass of lasagna.tasks.Task"
+            f"source {source.label}: its task {type(source.task).__name__} cannot score answers; give a subclass of "
+            "lasagna.tasks.Task"
         )
     return source.task
 
@@ -122,16 +122,17 @@ class AssistantTraining(LightningModule):
     Args:
         assistant: The assistant.
         loss: The losses and their weights; by default those of the paper (arXiv 2404.08506).
-        optimiser: How the parameters move.
+        optimiser: Optimiser and learning-rate schedule.
         trainable: Glob pattern over the assistant's parameter names to a factor of the learning rate, e.g.
-            ``{"mask_head": 1.0, "language_model.*lora_*": 0.5}``. Where several fit, the last counts; what none fits
-            is frozen, and stays in evaluation mode. By default everything that no part keeps frozen is trained.
-        ema_decay: Decay of a running mean of the trained weights that evaluation uses, or None for none.
-        warm_start: A checkpoint to take trained weights from before the first step; what it lacks starts fresh.
-        frozen_check: Whether a checkpoint is refused, as a warm start too, if the frozen weights are not those that it
+            ``{"mask_head": 1.0, "language_model.*lora_*": 0.5}``. If several patterns match, the last one counts;
+            parameters without a match are frozen and stay in evaluation mode. By default everything is trained that no
+            part keeps frozen.
+        ema_decay: Decay of an average of the trained weights that evaluation uses, or None for no average.
+        warm_start: A checkpoint whose weights training starts from; weights that it lacks start fresh.
+        frozen_check: Whether a checkpoint, also a warm start, is refused if the frozen weights are not those that it
             was trained with.
-        feature_cache: Keeps the features of a frozen vision encoder on disk, or None to compute them each time.
-        seed: Seed of fresh weights and of dropout, which is a function of it and the step.
+        feature_cache: Cache on disk for the features of a frozen vision encoder, or None to compute them each time.
+        seed: Seed of fresh weights and of dropout, which depends on the seed and the step.
     """
 
     def __init__(
@@ -157,19 +158,19 @@ class AssistantTraining(LightningModule):
         self.feature_cache = feature_cache
         self.seed = seed
         self.config: Config | None = None
-        self.recipe: Config | None = None
+        self.assistant_config: Config | None = None
         self.factors: dict[str, float] = {}
         self.trained: frozenset[str] = frozenset()
         self.evaluations = nn.ModuleDict()
-        # what is stored is a part of the weights; `restore` checks it by name and shape
+        # checkpoints hold only a part of the weights; `restore` checks their names and shapes
         self.strict_loading = False
 
     def configure_callbacks(self) -> list[Callback]:
-        """Return the running mean of the weights, if there is one."""
+        """Return the callback that averages the weights, if there is one."""
         return [] if self.average is None else [self.average]
 
     def configure_model(self) -> None:
-        """Build the assistant, freeze what is not trained, and tell the data how to prepare its input."""
+        """Build the assistant, freeze what is not trained, and give the datamodule its processors."""
         if not self.factors:
             with seeded(self.seed, "fresh weights", self.device):
                 self.assistant.configure_model()
@@ -186,30 +187,30 @@ class AssistantTraining(LightningModule):
             self._data.connect(self.assistant.processors)
 
     def setup(self, stage: str) -> None:
-        """Make the metrics of each source that is scored."""
+        """Create the metrics of each source that is scored."""
         for split in {"fit": ("val",), "validate": ("val",), "test": ("test",)}.get(stage, ()):
             self.evaluations[split] = Evaluation(self._data.sources[split])
 
     def train(self, mode: bool = True) -> AssistantTraining:
-        """Set the mode of what is trained; what is frozen stays in evaluation mode."""
+        """Set the mode of trained modules; frozen ones stay in evaluation mode."""
         super().train(mode)
         if mode and self.factors:
-            settle_modes(self.assistant, training=True)
+            set_modes(self.assistant, training=True)
         return self
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Return AdamW over the trained sets, and its schedule."""
+        """Return AdamW over the trained parameters, and its schedule."""
         optimizer = self.optimiser.build(self.factors, self.assistant.named_parameters())
         scheduler = self.optimiser.scheduler(optimizer, lambda: self.trainer.estimated_stepping_batches)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_fit_start(self) -> None:
-        """Find out how the assistant was made, while a message about it is still in time."""
-        self.recipe = assistant_config(self.assistant, self.config)
+        """Find the assistant's config now, so that a warning about it comes before training."""
+        self.assistant_config = assistant_config(self.assistant, self.config)
         self.train()
 
     def on_train_start(self) -> None:
-        """Check that the schedule fits the length of the run, which is known by now."""
+        """Check that the schedule fits the length of the run, which is known only now."""
         self.optimiser.check(self.trainer.estimated_stepping_batches)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -222,15 +223,15 @@ class AssistantTraining(LightningModule):
         return loss
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:  # noqa: ANN401
-        """Log the learning rate that the step is made with."""
+        """Log the learning rate of the step."""
         self.log("train/lr", max(group["lr"] for group in optimizer.param_groups))
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
-        """Answer a batch, score it, and return what pictures need."""
+        """Answer and score a batch; return what callbacks draw."""
         return self._evaluation("val").step(self.assistant, batch, dataloader_idx)
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
-        """Answer a batch, score it, and return what pictures need."""
+        """Answer and score a batch; return what callbacks draw."""
         return self._evaluation("test").step(self.assistant, batch, dataloader_idx)
 
     def on_validation_epoch_end(self) -> None:
@@ -242,7 +243,7 @@ class AssistantTraining(LightningModule):
         self._log_scores("test")
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> list[dict[str, Any]]:
-        """Answer a batch, and return plain data, which Lightning can gather: source, key and answer of each sample."""
+        """Answer a batch; return source, key and answer of each sample as plain data, which Lightning can gather."""
         queries = queries_of(batch)
         answers = answer(self.assistant, batch, ("ordered",))["ordered"]
         return [
@@ -251,13 +252,13 @@ class AssistantTraining(LightningModule):
         ]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave only what was trained in a checkpoint, and say how to make the rest."""
-        store(checkpoint, self.trained, self.frozen, self.recipe, self.seed)
+        """Keep only trained weights in the checkpoint, and add what is needed to build the rest."""
+        store(checkpoint, self.trained, self.frozen, self.assistant_config, self.seed)
         checkpoint[CONFIG] = self.config
         checkpoint[OPTIMISED] = {"settings": self.optimiser.settings(), "factors": self.factors}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Check that a checkpoint belongs here, before its weights are copied."""
+        """Check that the checkpoint fits, before its weights are copied."""
         if self.trainer.state.fn == "fit" and OPTIMISED in checkpoint:
             self.optimiser.check_resumed(checkpoint[OPTIMISED]["settings"])
             check_factors(checkpoint[OPTIMISED]["factors"], self.factors)
@@ -266,7 +267,7 @@ class AssistantTraining(LightningModule):
 
     @cached_property
     def frozen(self) -> dict[str, str]:
-        """Fingerprint of the weights that training does not change, for which all of them are read once."""
+        """Fingerprint of the frozen weights; reads all of them, once."""
         return fingerprint(self.assistant, self.trained)
 
     @property

@@ -14,31 +14,32 @@ from torch.optim.lr_scheduler import LambdaLR
 from lasagna.core.config import plain
 from lasagna.errors import CheckpointError, ConfigError
 
-ANEW = (
-    "a training goes on with what it began with; set it so, or begin another training from the checkpoint's weights: "
-    "model.warm_start instead of ckpt_path"
+WAY_OUT = (
+    "a resumed training keeps the settings that it began with; restore them, or start a new training from the "
+    "checkpoint's weights: model.warm_start instead of ckpt_path"
 )
-"""The way out where a training is to go on with other settings."""
+"""The way out in errors about settings that differ from those of the checkpoint."""
 
 _SCHEDULES = ("cosine", "linear", "constant")
 
 
 @dataclass(frozen=True)
 class Optimiser:
-    """How the parameters move.
+    """Settings of AdamW and of the learning-rate schedule.
 
     Args:
-        lr: Learning rate after warm-up, multiplied by each set's own factor.
-        betas: Decay of the running means of gradient and squared gradient.
-        weight_decay: Decoupled weight decay; vectors (biases, norms, single tokens) are spared.
+        lr: Learning rate after warm-up, multiplied by the factor of each parameter set.
+        betas: Decay of the moving averages of gradient and squared gradient.
+        weight_decay: Decoupled weight decay; it does not apply to vectors (biases, norms, single tokens).
         warmup_steps: Steps over which the learning rate rises linearly from 0.
-        warmup_from_zero: Whether the first step has the learning rate 0, as the original's has, rather than the first
-            that is above it.
-        schedule: How it falls afterwards: along half a cosine or a line to ``final`` at the last step, or not at all.
-        final: Part of the learning rate that is left at the last step.
+        warmup_from_zero: Whether the first step has the learning rate 0, as in the original, rather than the first
+            value above it.
+        schedule: How the learning rate falls to ``final`` at the last step: along half a cosine or a line, or not at
+            all ("constant").
+        final: Fraction of the learning rate that is left at the last step.
 
     Raises:
-        ConfigError: If a number is out of its range, or there is no such schedule.
+        ConfigError: If a number is out of range, or there is no such schedule.
     """
 
     lr: float = 1e-3
@@ -50,14 +51,14 @@ class Optimiser:
     final: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check the numbers, before data and model are made."""
+        """Check the values."""
         allowed = {
             "lr": (0 <= self.lr < math.inf, "a finite number of at least 0"),
             "betas": (all(0 <= beta < 1 for beta in self.betas), "two numbers in [0, 1)"),
             "weight_decay": (0 <= self.weight_decay < math.inf, "a finite number of at least 0"),
             "warmup_steps": (self.warmup_steps >= 0, "at least 0"),
             "schedule": (self.schedule in _SCHEDULES, f"one of {', '.join(_SCHEDULES)}"),
-            "final": (0 <= self.final <= 1, "a part of the learning rate, in [0, 1]"),
+            "final": (0 <= self.final <= 1, "a fraction of the learning rate, in [0, 1]"),
         }
         faults = [
             f"optimiser.{name}: expected {words}, got {getattr(self, name)!r}"
@@ -68,24 +69,28 @@ class Optimiser:
             raise ConfigError("; ".join(faults))
 
     def build(self, sets: Mapping[str, float], parameters: Iterable[tuple[str, nn.Parameter]]) -> AdamW:
-        """Return AdamW over the parameters that are trained.
+        """Return AdamW over the trained parameters.
 
         Args:
-            sets: Name to factor of the learning rate, for each parameter that is trained.
+            sets: Name to factor of the learning rate, for each trained parameter.
             parameters: All parameters with their names.
         """
         groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
         for name, parameter in parameters:
             if name in sets:
                 groups.setdefault((sets[name], parameter.ndim > 1), []).append(parameter)
-        return AdamW([self._group(*key, members) for key, members in groups.items()], lr=self.lr, betas=self.betas)
+        options = [
+            {"params": members, "lr": self.lr * factor, "weight_decay": self.weight_decay if decays else 0.0}
+            for (factor, decays), members in groups.items()
+        ]
+        return AdamW(options, lr=self.lr, betas=self.betas)
 
     def scheduler(self, optimizer: AdamW, total_steps: Callable[[], float]) -> LambdaLR:
         """Return the schedule of the learning rate.
 
         Args:
-            optimizer: What ``build`` returned.
-            total_steps: Tells the number of optimiser steps of the run; asked once warm-up is over, since the length
+            optimizer: The optimiser that ``build`` returned.
+            total_steps: Returns the number of optimiser steps of the run; called only after warm-up, since the number
                 is known only after the data has been set up.
         """
         factor = schedule(self.schedule, self.warmup_steps, total_steps, self.final, self.warmup_from_zero)
@@ -94,12 +99,15 @@ class Optimiser:
     def check(self, total_steps: float) -> None:
         """Check that the schedule fits the run.
 
+        Args:
+            total_steps: Number of optimiser steps of the run; infinity if it has no end.
+
         Raises:
-            ConfigError: If the learning rate is to fall and the length of the run is not known.
+            ConfigError: If the learning rate falls until the last step, and there is none.
         """
         if self.schedule != "constant" and not math.isfinite(total_steps):
             raise ConfigError(
-                f"optimiser.schedule: {self.schedule!r} falls until the last step, and the run has none; set "
+                f"optimiser.schedule: {self.schedule!r} falls until the last step, but the run has none; set "
                 "trainer.max_steps or trainer.max_epochs, or optimiser.schedule to 'constant'"
             )
 
@@ -108,13 +116,13 @@ class Optimiser:
         return {field.name: plain(getattr(self, field.name)) for field in fields(self)}
 
     def check_resumed(self, stored: Mapping[str, Any]) -> None:
-        """Check that a training goes on as it began, since Lightning puts the stored rates in the place of the new.
+        """Check that a resumed training has the settings it began with; Lightning would restore the old rates silently.
 
         Args:
             stored: The ``settings`` that the training began with.
 
         Raises:
-            CheckpointError: If they are others; names all of them.
+            CheckpointError: If settings differ; names all of them.
         """
         changed = [
             f"optimiser.{name} {stored[name]!r}, here {value!r}"
@@ -122,16 +130,21 @@ class Optimiser:
             if name in stored and stored[name] != value
         ]
         if changed:
-            raise CheckpointError(f"the checkpoint was trained with {'; '.join(changed)}; {ANEW}")
-
-    def _group(self, factor: float, decays: bool, members: list[nn.Parameter]) -> dict[str, Any]:
-        return {"params": members, "lr": self.lr * factor, "weight_decay": self.weight_decay if decays else 0.0}
+            raise CheckpointError(f"the checkpoint was trained with {'; '.join(changed)}; {WAY_OUT}")
 
 
 def schedule(
     kind: str, warmup_steps: int, total_steps: Callable[[], float], final: float, from_zero: bool = False
 ) -> Callable[[int], float]:
-    """Return the factor of the learning rate as a function of the step, counted from 0."""
+    """Return the factor of the learning rate as a function of the step, counted from 0.
+
+    Args:
+        kind: "cosine", "linear" or "constant".
+        warmup_steps: Steps of the warm-up.
+        total_steps: Returns the number of optimiser steps of the run.
+        final: Factor at the last step.
+        from_zero: Whether the first step has the factor 0.
+    """
     skipped = 0 if from_zero else 1
 
     def factor(step: int) -> float:

@@ -1,4 +1,4 @@
-"""Which parameters are trained: glob patterns over their names, with a factor for the learning rate of each set."""
+"""Which parameters are trained: glob patterns over their names, each with a factor for the learning rate."""
 
 from __future__ import annotations
 
@@ -8,33 +8,36 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from lasagna.errors import CheckpointError, ConfigError
-from lasagna.tasks.training.optimiser import ANEW
+from lasagna.tasks.training.optimiser import WAY_OUT
 
 
 def trainable_sets(parameters: Iterable[tuple[str, nn.Parameter]], patterns: Mapping[str, float]) -> dict[str, float]:
-    """Say which parameters are trained, and with which factor.
+    """Return the trained parameters with their factors of the learning rate.
 
     Args:
-        parameters: All parameters with their names. What a part has frozen itself stays frozen.
-        patterns: Glob pattern to factor of the learning rate. A pattern fits a name, or everything below it
-            ("mask_head" is all of the mask head); where several fit, the one listed last counts. Factor 0 freezes.
+        parameters: All parameters with their names. Those that their part keeps frozen stay frozen.
+        patterns: Glob pattern to factor of the learning rate. A pattern matches a name, or everything below it
+            ("mask_head" is the entire mask head); if several match, the last one counts. Factor 0 freezes.
 
     Returns:
-        Name to factor for each parameter that is trained, in the order of ``parameters``.
+        Name to factor for each trained parameter, in the order of ``parameters``.
 
     Raises:
-        ConfigError: If a pattern fits nothing that can be trained, a factor is negative, or nothing would be trained.
+        ConfigError: If a pattern matches nothing that can be trained, a factor is negative, or nothing would be
+            trained.
     """
-    open_to_training = {name: parameter.requires_grad for name, parameter in parameters}
-    names = [name for name, is_open in open_to_training.items() if is_open]
+    can_be_trained = {name: parameter.requires_grad for name, parameter in parameters}
+    names = [name for name, trainable in can_be_trained.items() if trainable]
     for pattern, factor in patterns.items():
         if factor < 0:
             raise ConfigError(f"trainable: the factor of {pattern!r} is {factor}; it must be 0 (frozen) or more")
-        if not any(_fits(pattern, name) for name in (names if factor else open_to_training)):
-            frozen = any(_fits(pattern, name) for name in open_to_training)
-            reason = "fits only what its part keeps frozen" if frozen else "fits no parameter"
-            raise ConfigError(f"trainable: {pattern!r} {reason}; what can be trained is in {_overview(names)}")
-    factors = {name: _factor(name, patterns) for name in names}
+        if not any(_matches(pattern, name) for name in (names if factor else can_be_trained)):
+            frozen = any(_matches(pattern, name) for name in can_be_trained)
+            reason = "fits only parameters that their part keeps frozen" if frozen else "fits no parameter"
+            raise ConfigError(f"trainable: {pattern!r} {reason}; trainable parameters are in {_overview(names)}")
+    factors = dict.fromkeys(names, 0.0)
+    for pattern, factor in patterns.items():
+        factors |= {name: float(factor) for name in names if _matches(pattern, name)}
     trained = {name: factor for name, factor in factors.items() if factor > 0}
     if not trained:
         raise ConfigError(f"trainable: nothing would be trained; name at least one of {_overview(names)}")
@@ -42,14 +45,14 @@ def trainable_sets(parameters: Iterable[tuple[str, nn.Parameter]], patterns: Map
 
 
 def check_factors(stored: Mapping[str, float], factors: Mapping[str, float]) -> None:
-    """Check that the sets of a training that goes on are those that it began with.
+    """Check that a resumed training has the factors it began with.
 
     Args:
-        stored: Name to factor, as the training began.
-        factors: Name to factor, as it would go on; 0 for what neither names.
+        stored: Name to factor of the stored training.
+        factors: Name to factor of the resumed training; parameters without an entry have 0.
 
     Raises:
-        CheckpointError: If they are others; names the first few parameters.
+        CheckpointError: If they differ; names the first few parameters.
     """
     names = [*stored, *(name for name in factors if name not in stored)]
     changed = [
@@ -59,37 +62,37 @@ def check_factors(stored: Mapping[str, float], factors: Mapping[str, float]) -> 
     ]
     if changed:
         more = f" and {len(changed) - 2} more" if len(changed) > 2 else ""
-        raise CheckpointError(f"trainable: the checkpoint was trained with {'; '.join(changed[:2])}{more}; {ANEW}")
+        raise CheckpointError(f"trainable: the checkpoint was trained with {'; '.join(changed[:2])}{more}; {WAY_OUT}")
 
 
 def freeze_others(module: nn.Module, trained: Iterable[str]) -> None:
-    """Let only the named parameters of a module ask for gradients."""
+    """Freeze all parameters of a module except the named ones."""
     chosen = set(trained)
     for name, parameter in module.named_parameters():
         parameter.requires_grad_(name in chosen)
 
 
-def settle_modes(module: nn.Module, training: bool) -> None:
-    """Put what is trained into training mode and what is frozen into evaluation mode.
+def set_modes(module: nn.Module, training: bool) -> None:
+    """Put trained modules into training mode and frozen ones into evaluation mode.
 
-    A module without parameters (dropout, a norm without scale) follows the one around it, so that the statistics of
-    frozen norms do not move and dropout inside trained parts still works.
+    A module without parameters (dropout, a norm without scale) has the mode of its parent, so that the statistics of
+    frozen norms do not change and dropout inside trained parts works.
 
     Args:
         module: Root of the modules.
-        training: Mode of a module without parameters at the root.
+        training: Mode of the root if it has no parameters.
     """
     parameters = list(module.parameters())
     module.training = any(parameter.requires_grad for parameter in parameters) if parameters else training
     for child in module.children():
-        settle_modes(child, module.training)
+        set_modes(child, module.training)
 
 
 def trained_state(module: nn.Module) -> frozenset[str]:
-    """Return the names in the state dict that training can change: trained parameters, buffers of trained modules."""
+    """Return the names in the state dict that training changes: trained parameters and buffers of trained modules."""
     state = set(module.state_dict(keep_vars=True))
     parameters = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
-    settle_modes(module, training=True)
+    set_modes(module, training=True)
     moving = {
         f"{prefix}.{name}" if prefix else name
         for prefix, child in module.named_modules()
@@ -99,13 +102,8 @@ def trained_state(module: nn.Module) -> frozenset[str]:
     return frozenset(parameters | (moving & state))
 
 
-def _fits(pattern: str, name: str) -> bool:
+def _matches(pattern: str, name: str) -> bool:
     return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
-
-
-def _factor(name: str, patterns: Mapping[str, float]) -> float:
-    fitting = [factor for pattern, factor in patterns.items() if _fits(pattern, name)]
-    return float(fitting[-1]) if fitting else 0.0
 
 
 def _overview(names: Iterable[str]) -> str:

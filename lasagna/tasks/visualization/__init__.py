@@ -1,1 +1,1 @@
-"""Pictures of answers."""
+"""Images of answers and plots of a run's metrics."""

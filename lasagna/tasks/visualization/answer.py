@@ -1,4 +1,4 @@
-"""One answer as a picture: the query, the masks over the image, and the entries as a legend."""
+"""Draw an answer: the query, the masks over the image, and the entries as a legend."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lasagna.tasks.visualization.legend import INK, QUIET, WHITE, Legend, text_b
 from lasagna.tasks.visualization.overlay import RGB, name_colours, overlay
 
 SMALLEST_SIDE = 448
-"""Images with a longer side below this many pixels are enlarged, so that the lettering beside them fits."""
+"""Images with a longer side below this many pixels are enlarged, so that the text beside them fits."""
 
 _WIDE = 1.5
 _TITLE_LINES = 2
@@ -31,17 +31,20 @@ def draw_answer(
 ) -> Image.Image:
     """Draw an answer.
 
-    Present names have a swatch in the colour of their mask (a hollow one if the mask is empty), absent names are struck
-    through in grey. The legend stands beside the image, or below it if the image is wide.
+    Present names have a swatch in the colour of their mask (hollow if the mask is empty); absent names are grey and
+    struck through. The legend is beside the image, or below it if the image is wide.
 
     Args:
         image: uint8 ``[H, W, 3]``.
-        query: The query or question, written above.
-        entries: The answer's entries, in the order answered.
+        query: The query or question, written above the image.
+        entries: The entries of the answer, in its order.
         text: An answer in words, written below the question.
-        colours: Colour of each present name, for pictures that belong together; None for ``name_colours``.
-        scores: Whether scores are shown.
-        side: Longer side of the drawn image in pixels; None for the image's own, enlarged if small.
+        colours: Colour of each present name, to share between images; None for ``name_colours``.
+        scores: Whether to show scores.
+        side: Longer side of the drawn image in pixels; None for that of the image, enlarged if it is small.
+
+    Returns:
+        The drawing.
     """
     side = side or max(SMALLEST_SIDE, *image.shape[:2])
     colours = colours if colours is not None else name_colours(present_names(entries))
@@ -49,16 +52,19 @@ def draw_answer(
     size = max(13, round(side / 30))
     body = _join(picture, Legend(entries, colours, size, scores), size) if entries else picture
     title = text_block(title_lines(query, text, max(body.width, side), size), max(body.width, side), size)
-    return _frame(_stack(title, body, gap=size // 2), margin=size)
+    content = _stack(title, body, gap=size // 2)
+    framed = Image.new("RGB", (content.width + 2 * size, content.height + 2 * size), WHITE)
+    framed.paste(content, (size, size))
+    return framed
 
 
 def present_names(entries: Sequence[AnsweredEntry]) -> list[str]:
-    """Return the names that are drawn with a colour."""
+    """Return the names of the present entries, which are drawn with a colour."""
     return [entry.name for entry in entries if entry.present]
 
 
 def truth_entries(dialogue: Dialogue) -> list[AnsweredEntry]:
-    """Return what would have been the perfect answer, for pictures beside the assistant's own.
+    """Return the entries of the right answer, to draw beside those of the assistant.
 
     Args:
         dialogue: The dialogue with its masks; names of its query without an entry are absent.
@@ -76,7 +82,7 @@ def truth_entries(dialogue: Dialogue) -> list[AnsweredEntry]:
 
 
 def title_lines(query: str, text: str, width: int, size: int) -> list[tuple[str, tuple[int, int, int]]]:
-    """Return the lines above a picture: the query, and in a stronger colour an answer in words."""
+    """Return the lines above an image: the query and, in a stronger colour, an answer in words."""
     lines = [(line, QUIET if text else INK) for line in wrap(query, width, size, _TITLE_LINES)]
     return lines + [(line, INK) for line in wrap(text, width, size, _TITLE_LINES)]
 
@@ -96,9 +102,3 @@ def _stack(top: Image.Image, bottom: Image.Image, gap: int) -> Image.Image:
     stacked.paste(top, (0, 0))
     stacked.paste(bottom, (0, top.height + gap))
     return stacked
-
-
-def _frame(picture: Image.Image, margin: int) -> Image.Image:
-    framed = Image.new("RGB", (picture.width + 2 * margin, picture.height + 2 * margin), WHITE)
-    framed.paste(picture, (margin, margin))
-    return framed

@@ -1,4 +1,4 @@
-"""Curves of losses and metrics, from the CSV file of a run."""
+"""Plot losses and scores over the steps of a run, from its CSV file."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def read_metrics(file: Path) -> dict[str, Series]:
         file: The file ``metrics.csv``.
 
     Returns:
-        For each column its points (step, value); cells that are empty or not finite are left out.
+        For each column its points (step, value); empty and non-finite cells are left out.
 
     Raises:
-        ValueError: If it has no column ``step``.
+        ValueError: If the file has no column ``step``.
     """
     series: dict[str, Series] = {}
     with file.open(newline="", encoding="utf-8") as stream:
         rows = csv.DictReader(stream)
         if "step" not in (rows.fieldnames or ()):
-            raise ValueError(f"{file}: it has no column `step`; expected a metrics.csv as RunLogger writes it")
+            raise ValueError(f"{file}: there is no column `step`; expected the metrics.csv of a RunLogger")
         for row in rows:
             step = _number(row.pop("step"))
             for name, cell in row.items():
@@ -54,14 +54,14 @@ def read_metrics(file: Path) -> dict[str, Series]:
 
 
 def draw_curves(metrics: Path, picture: Path) -> bool:
-    """Draw what was logged while training, one panel for each quantity with a line for each stage.
+    """Draw the logged values of training and validation, a panel for each quantity with a line for each stage.
 
     Args:
         metrics: The file ``metrics.csv``.
-        picture: Where the PNG goes.
+        picture: The PNG file to write.
 
     Returns:
-        Whether there was anything to draw.
+        Whether there are any values.
     """
     panels = group_by_quantity(read_metrics(metrics))
     if not panels:
@@ -77,27 +77,25 @@ def draw_curves(metrics: Path, picture: Path) -> bool:
 
 
 def group_by_quantity(series: dict[str, Series]) -> dict[str, dict[str, Series]]:
-    """Group columns such as ``train/loss`` and ``val/loss`` by what they measure, losses first.
+    """Group columns such as ``train/loss`` and ``val/loss`` by quantity, losses first.
+
+    Args:
+        series: The points of each column.
 
     Returns:
-        For each quantity its lines by stage, or by column where there is no stage.
+        For each quantity its lines by stage, or by column if there is no stage.
     """
     panels: dict[str, dict[str, Series]] = {}
-    for name in sorted(name for name in series if _is_drawn(name)):
+    for name in sorted(series):
+        if _NOT_DRAWN.search(name) or ScoreName.parse(name).is_length_group:
+            continue
         stage, _, quantity = name.partition("/")
         if stage not in _STAGES:
             stage, quantity = "", name
         panels.setdefault(_plain(quantity), {})[stage or _plain(name)] = series[name]
-    return dict(sorted(panels.items(), key=lambda panel: (_rank(panel[0]), panel[0])))
-
-
-def _is_drawn(name: str) -> bool:
-    return not (_NOT_DRAWN.search(name) or ScoreName.parse(name).is_length_group)
-
-
-def _rank(quantity: str) -> int:
-    last = quantity.rsplit("/", 1)[-1]
-    return _FIRST.index(last) if last in _FIRST else len(_FIRST)
+    last_parts = {quantity: quantity.rsplit("/", 1)[-1] for quantity in panels}
+    ranks = {name: _FIRST.index(last) if last in _FIRST else len(_FIRST) for name, last in last_parts.items()}
+    return dict(sorted(panels.items(), key=lambda panel: (ranks[panel[0]], panel[0])))
 
 
 def _plain(quantity: str) -> str:
@@ -132,7 +130,7 @@ def _draw_panel(axes: Axes, quantity: str, lines: dict[str, Series]) -> None:
 
 
 def _running_mean(values: Sequence[float], width: int) -> NDArray[np.float64]:
-    """Return the mean over ``width`` points on either side, fewer at the ends."""
+    """Return the mean over ``width`` points on either side, and fewer at the ends."""
     sums = np.concatenate([[0.0], np.cumsum(values)])
     places = np.arange(len(values))
     low, high = np.maximum(places - width, 0), np.minimum(places + width + 1, len(values))

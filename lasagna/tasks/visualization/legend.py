@@ -1,4 +1,4 @@
-"""The legend of an answer: its entries in the order answered, in as many columns as it takes."""
+"""Draw text, and the legend of an answer: its entries in order, in as many columns as needed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 @cache
 def font(size: int) -> Font:
-    """Return Pillow's own font; it draws Latin letters, and a box for letters that it lacks."""
+    """Return Pillow's default font; it has Latin letters, and draws a box for others."""
     return ImageFont.load_default(size)
 
 
@@ -37,7 +37,7 @@ def line_height(size: int) -> int:
 
 
 def shorten(text: str, width: int, size: int) -> str:
-    """Return as much of a text as fits a width, with dots where something is left out."""
+    """Cut a text to a width, with dots if something is left out."""
     text = " ".join(text.split())
     if text_width(text, size) <= width:
         return text
@@ -49,30 +49,25 @@ def shorten(text: str, width: int, size: int) -> str:
 
 
 def wrap(text: str, width: int, size: int, lines: int) -> list[str]:
-    """Break a text into at most some lines, the last one shortened."""
+    """Break a text into at most ``lines`` lines; the last one is shortened."""
     words = text.split()
     broken: list[str] = []
     while words and len(broken) < lines - 1:
-        count = _words_that_fit(words, width, size)
+        count = 1
+        while count < len(words) and text_width(" ".join(words[: count + 1]), size) <= width:
+            count += 1
         broken.append(shorten(" ".join(words[:count]), width, size))
         words = words[count:]
     return [*broken, shorten(" ".join(words), width, size)] if words else broken
 
 
-def _words_that_fit(words: list[str], width: int, size: int) -> int:
-    count = 1
-    while count < len(words) and text_width(" ".join(words[: count + 1]), size) <= width:
-        count += 1
-    return count
-
-
 def write(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, size: int, ink: tuple[int, int, int]) -> None:
-    """Write one line with its middle height at a place, from left to right."""
+    """Write a line of text; ``place`` is the middle of its left edge."""
     draw.text(place, text, fill=ink, font=font(size), anchor="lm")
 
 
 def text_block(lines: list[tuple[str, tuple[int, int, int]]], width: int, size: int) -> Image.Image:
-    """Return lines of text, each with its colour, on paper."""
+    """Draw lines of text, each in its colour, on white."""
     height = line_height(size)
     block = Image.new("RGB", (width, max(1, height * len(lines))), WHITE)
     draw = ImageDraw.Draw(block)
@@ -88,14 +83,14 @@ _SCORE = "0.00"
 
 @dataclass(frozen=True)
 class Legend:
-    """How a legend looks.
+    """The legend of an answer.
 
     Args:
-        entries: The answer.
-        colours: Colour of each present name, and of those that should have been.
+        entries: The entries of the answer.
+        colours: Colour of each name that is present or should be.
         size: Font size in pixels.
-        scores: Whether scores are shown.
-        wrong: Names that were decided wrongly, marked in red; those that were missed have a hollow swatch.
+        scores: Whether to show scores.
+        wrong: Names with a wrong decision, drawn in red; missed names have a hollow swatch.
     """
 
     entries: Sequence[AnsweredEntry]
@@ -106,12 +101,12 @@ class Legend:
 
     @property
     def row_height(self) -> int:
-        """Pixels from one entry to the next."""
+        """Height of an entry in pixels."""
         return line_height(self.size)
 
     @cached_property
     def column_width(self) -> int:
-        """Pixels from one column to the next: as much as the longest name takes, within reason."""
+        """Width of a column in pixels: that of the longest name, up to a limit."""
         longest = max((text_width(entry.name, self.size) for entry in self.entries), default=0)
         return self._name_left + min(longest, _WIDEST_NAME * self.size) + self._score_width + self.size
 
@@ -124,26 +119,26 @@ class Legend:
         return text_width(_SCORE, self.size) + self.size if self.scores else 0
 
     def beside(self, height: int) -> Image.Image:
-        """Draw it into columns of some height, or of a greater one if that would take too many columns."""
+        """Draw the legend in columns of a height; they are higher if there would be too many."""
         rows = max(1, height // self.row_height, -(-len(self.entries) // _MOST_COLUMNS))
         return self._draw(rows=rows, columns=None)
 
     def below(self, width: int) -> Image.Image:
-        """Draw it into as many columns as fit a width, at least one."""
+        """Draw the legend in as many columns as fit a width, at least one."""
         columns = max(1, (width + self.size) // self.column_width)
         return self._draw(rows=-(-len(self.entries) // columns), columns=None)
 
     def across(self, width: int, most_rows: int) -> Image.Image:
-        """Draw it into as many columns as fit a width, and say how many entries are left out beyond some rows.
+        """Draw the legend in as many columns as fit a width; state how many entries are left out beyond ``most_rows``.
 
-        Where some are left out, those that are present or wrong come first.
+        If entries are left out, those that are present or wrong come first.
         """
         columns = max(1, (width + self.size) // self.column_width)
         rows = max(1, min(most_rows, -(-len(self.entries) // columns)))
         if len(self.entries) <= rows * columns:
             return self._draw(rows, columns)
-        telling = sorted(self.entries, key=lambda entry: not (entry.present or entry.name in self.wrong))
-        return replace(self, entries=telling)._draw(rows, columns)
+        important_first = sorted(self.entries, key=lambda entry: not (entry.present or entry.name in self.wrong))
+        return replace(self, entries=important_first)._draw(rows, columns)
 
     def _draw(self, rows: int, columns: int | None) -> Image.Image:
         room = len(self.entries) if columns is None else rows * columns

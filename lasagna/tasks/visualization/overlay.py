@@ -1,4 +1,4 @@
-"""Colours for names: distinct within a picture, and the same for a name wherever it appears."""
+"""Masks over an image, and colours for names: distinct within an image, and the same wherever a name appears."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lasagna.core.prompt_format import normalise
 RGB = tuple[int, int, int]
 
 PALETTE_SIZE = 32
-"""Number of colours that are told apart; more names than that share them."""
+"""Number of distinct colours; more names than that share colours."""
 
 _STEPS = 9
 _DARKEST, _LIGHTEST, _GREYEST = 0.5, 0.88, 0.1
@@ -26,11 +26,11 @@ _DARKEST, _LIGHTEST, _GREYEST = 0.5, 0.88, 0.1
 def name_colours(names: Iterable[str]) -> dict[str, RGB]:
     """Give each name a colour.
 
-    A name has a place of its own in the palette. Where two names of one call want the same place, the later one takes
-    the next free place, so that no two names look alike while there are colours left.
+    Each name has a fixed place in the palette. If two names of one call have the same place, the later one takes the
+    next free place, so that names share a colour only if there are more names than colours.
 
     Args:
-        names: The names, compared as queries compare them.
+        names: The names, normalised as those of queries.
 
     Returns:
         Red, green and blue in [0, 255] for each name.
@@ -39,24 +39,17 @@ def name_colours(names: Iterable[str]) -> dict[str, RGB]:
     places: dict[str, int] = {}
     for name in spelled.values():
         if name not in places:
-            places[name] = _free_place(_own_place(name), set(places.values()))
+            own = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little") % PALETTE_SIZE
+            candidates = ((own + step) % PALETTE_SIZE for step in range(PALETTE_SIZE))
+            places[name] = next((place for place in candidates if place not in places.values()), own)
     return {name: palette()[places[plain]] for name, plain in spelled.items()}
-
-
-def _own_place(name: str) -> int:
-    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little") % PALETTE_SIZE
-
-
-def _free_place(place: int, taken: set[int]) -> int:
-    candidates = ((place + step) % PALETTE_SIZE for step in range(PALETTE_SIZE))
-    return next((candidate for candidate in candidates if candidate not in taken), place)
 
 
 @cache
 def palette() -> tuple[RGB, ...]:
-    """Return colours of which each is as far as possible from all before it, in OKLab.
+    """Return colours, each as far as possible from all before it in OKLab.
 
-    Very dark, very light and greyish ones are left out: they would be lost on photographs and on paper.
+    Very dark, very light and greyish colours are left out, since they are hard to see on photographs and on paper.
     """
     levels = np.linspace(0, 255, _STEPS).round()
     candidates = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
@@ -98,19 +91,19 @@ _RIM_SHADE = 0.25
 def overlay(
     image: NDArray[np.uint8], entries: Sequence[AnsweredEntry], colours: Mapping[str, RGB], *, side: int
 ) -> Image.Image:
-    """Lay the masks of an answer over its image, the smaller ones on top.
+    """Draw the masks of an answer over its image, smaller ones on top.
 
     Args:
         image: uint8 ``[H, W, 3]``.
-        entries: The answer; entries without a mask are not drawn.
+        entries: The entries of the answer; those without a mask are not drawn.
         colours: Colour of each name.
-        side: Pixels of the longer side of the picture.
+        side: Longer side of the result in pixels.
     """
     picture = np.asarray(scaled(image, side)).astype(np.float32)
-    drawn = [entry for entry in entries if entry.present and entry.mask is not None]
-    for entry in sorted(drawn, key=_area, reverse=True):
-        assert entry.mask is not None
-        _paint(picture, _scaled_mask(entry.mask, picture.shape[:2]), colours[entry.name], _line_width(side))
+    drawn = [(entry.name, entry.mask) for entry in entries if entry.present and entry.mask is not None]
+    width = max(1, round(side / 250))
+    for name, mask in sorted(drawn, key=lambda item: np.count_nonzero(item[1]), reverse=True):
+        _paint(picture, _scaled_mask(mask, picture.shape[:2]), colours[name], width)
     return Image.fromarray(picture.round().astype(np.uint8))
 
 
@@ -123,19 +116,11 @@ def scaled(image: NDArray[np.uint8], side: int) -> Image.Image:
     return picture if picture.size == size else picture.resize(size, Image.Resampling.BICUBIC)
 
 
-def _area(entry: AnsweredEntry) -> int:
-    return 0 if entry.mask is None else int(np.count_nonzero(entry.mask))
-
-
 def _scaled_mask(mask: BoolMask, shape: tuple[int, ...]) -> BoolMask:
     if mask.shape == shape:
         return mask
     picture = Image.fromarray(mask.astype(np.uint8) * 255)
     return np.asarray(picture.resize((shape[1], shape[0]), Image.Resampling.BILINEAR)) > 127
-
-
-def _line_width(side: int) -> int:
-    return max(1, round(side / 250))
 
 
 def _paint(picture: NDArray[np.float32], mask: BoolMask, colour: RGB, width: int) -> None:
@@ -148,7 +133,7 @@ def _paint(picture: NDArray[np.float32], mask: BoolMask, colour: RGB, width: int
 
 
 def _eroded(mask: BoolMask, width: int) -> BoolMask:
-    """Return the pixels that are ``width`` steps inside; the picture's border does not count as an edge."""
+    """Return the pixels of a mask at least ``width`` steps from its edge; the border of the image is no edge."""
     for _ in range(width):
         padded = np.pad(mask, 1, mode="edge")
         mask = mask & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]

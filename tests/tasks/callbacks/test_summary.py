@@ -106,10 +106,10 @@ def test_a_fast_dev_run_writes_nothing(tmp_path):
 def test_the_sheet_takes_each_record_once_a_kind_and_shares_its_room(tmp_path):
     sheet = PredictionSheet(count=6)
     trainer(tmp_path, sheet).test(Toy(), [data(), data()], verbose=False)
-    kinds = [(case.note.split(" - ")[1], bool(case.text)) for case in sheet._choice.cases]
+    kinds = [(case.note.split(" - ")[1], bool(case.text)) for case in sheet._choice.examples]
     assert len(kinds) == len(set(kinds)) == 6
     assert [key[0] for key, _ in kinds] == ["0", "0", "0", "1", "1", "1"]
-    assert "1 missing" in sheet._choice.cases[0].note
+    assert "1 missing" in sheet._choice.examples[0].note
 
 
 class Fed(Toy):
@@ -166,7 +166,7 @@ def chosen(room, *offers):
     choice = ExampleChoice(room)
     for source, key, *names in offers:
         choice.offer(source, sample(key, *names), lambda key=key, names=names: (key, *names))
-    return choice.cases
+    return choice.examples
 
 
 def test_sources_show_different_records_while_there_are_some():

@@ -42,7 +42,7 @@ def test_scores_that_separate_without_a_fault_are_left_as_they_are(far):
     """Any sharper scores would be likelier then, up to the end of the search."""
     present = np.arange(40) % 2 == 0
     scores = np.where(present, far, 1 - far)
-    with pytest.warns(UserWarning, match="40 decisions tell present from absent .*temperature stays 1"):
+    with pytest.warns(UserWarning, match="40 decisions separate present from absent .* it stays 1"):
         found = fit({"scenes": (scores, present)}, "0")
     assert found.temperature == 1.0
     assert found.figures["all"]["f1"] == 1.0

@@ -70,7 +70,7 @@ def test_quality_of_one_answer(asked, given, value):
     assert quality(asked, given) == value
 
 
-def test_best_middle_and_worst_are_three_answers():
-    judged = [RankedAnswer(value / 10, f"r{value}", 0) for value in (5, 9, 1, 3, 7)]
-    assert {name: one.key for name, one in choose(judged).items()} == {"best": "r9", "median": "r5", "worst": "r1"}
-    assert list(choose(judged[:1])) == ["best"] and choose([]) == {}
+def test_best_median_and_worst_are_three_answers():
+    ranked = [RankedAnswer(value / 10, f"r{value}", 0) for value in (5, 9, 1, 3, 7)]
+    assert {name: one.key for name, one in choose(ranked).items()} == {"best": "r9", "median": "r5", "worst": "r1"}
+    assert list(choose(ranked[:1])) == ["best"] and choose([]) == {}

@@ -47,7 +47,7 @@ def test_a_part_that_another_process_writes_is_refused_and_not_mended(tmp_path):
     with opened(file) as stream:
         stream.write('{"pass": "half')
         stream.flush()
-        with pytest.raises(BusyError, match=r"predictions-001\.jsonl; wait until it has ended"):
+        with pytest.raises(BusyError, match=r"predictions-001\.jsonl; wait until it has finished"):
             check_free(tmp_path)
         with pytest.raises(BusyError), opened(file):
             pass

@@ -12,7 +12,7 @@ def test_ways_of_decoding_stand_beside_each_other():
     scores |= {"complete_in_order/lasagna-v1/free": 1.0, "faults/lasagna-v1/free/order": 4.0}
     scores |= {"giou/teacher-forced": 0.125, "false_positive_rate/lasagna-v1": 0.0}
     head, rule, *rows = all_scores(EvaluationResult(SimpleNamespace(name="x"), scores))
-    assert head == "| score | protocol | ordered | free | teacher_forced | what it is |"
+    assert head == "| score | protocol | ordered | free | teacher_forced | description |"
     assert rule == "| --- | --- | ---: | ---: | ---: | --- |"
     assert [row.split(" | ")[:5] for row in rows] == [
         ["| miou ↑", "lasagna-v1", "0.500", "0.250", "-"],
@@ -35,12 +35,12 @@ def test_sources_with_the_same_scores_share_a_table():
     )
     free = EvaluationResult(SimpleNamespace(name="free"), {"vqa_accuracy/lasagna-v1/free": 0.25}, records=2)
     assert main_scores([one, free, two]) == [
-        "| asked of | records | miou/lasagna-v1 ↑ |",
+        "| source | records | miou/lasagna-v1 ↑ |",
         "| --- | ---: | ---: |",
         "| one | 3 | 0.500 |",
         "| two | 3 | 0.500 |",
         "",
-        "| asked of | records | vqa_accuracy/lasagna-v1 ↑ |",
+        "| source | records | vqa_accuracy/lasagna-v1 ↑ |",
         "| --- | ---: | ---: |",
         "| free | 2 | 0.250 |",
     ]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lasagna.core.dialogue import Dialogue, Entry
-from lasagna.tasks.evaluation.runs import Companions, balanced, noise
+from lasagna.tasks.evaluation.runs import CoOccurrence, balanced, noise
 
 NAMES = ("sky", "sea", "ship", "dog", "cat", "sofa")
 
@@ -28,13 +28,13 @@ def test_as_many_absent_names_as_present_ones():
 
 
 def test_co_occurring_names_are_the_likeliest_beside_the_present_ones():
-    pictures = Counter({"sky": 4, "sea": 4})
+    images = Counter({"sky": 4, "sea": 4})
     together = Counter({("sky", "ship"): 2, ("sea", "ship"): 3, ("sky", "cat"): 1, ("sky", "dog"): 2})
-    companions = Companions(pictures, together)
-    assert companions.likelihood("ship", ["sky", "sea"]) == pytest.approx((2 / 4 + 3 / 4) / 2)
-    assert companions.likelihood("sofa", ["sky", "sea"]) == 0
+    co_occurrence = CoOccurrence(images, together)
+    assert co_occurrence.likelihood("ship", ["sky", "sea"]) == pytest.approx((2 / 4 + 3 / 4) / 2)
+    assert co_occurrence.likelihood("sofa", ["sky", "sea"]) == 0
     for seed in range(5):
-        assert set(balanced(asked("sky", "sea"), rng(seed), companions).query) == {"sky", "sea", "ship", "dog"}
+        assert set(balanced(asked("sky", "sea"), rng(seed), co_occurrence).query) == {"sky", "sea", "ship", "dog"}
 
 
 @pytest.mark.parametrize(

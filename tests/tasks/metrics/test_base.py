@@ -3,6 +3,7 @@
 import csv
 import pickle
 import re
+from typing import ClassVar
 
 import lightning
 import numpy as np
@@ -17,10 +18,12 @@ from lasagna.tasks.metrics import (
     QUANTITIES,
     AnswerAccuracy,
     AnswerOrder,
+    DialogueMetric,
     MeanIoU,
     MMSegMeanIoU,
     Presence,
     PresenceByLength,
+    Quantity,
     ReasoningIoU,
     ReferenceMeanIoU,
     ReferringIoU,
@@ -130,7 +133,7 @@ def test_metrics_with_equal_states_do_not_become_one():
     "pieces", [("speed", "lasagna-v1"), ("miou", ""), ("miou", "a/b"), ("miou", "lasagna-v1", "v1.2")]
 )
 def test_bad_keys_are_errors(pieces):
-    with pytest.raises(ValueError, match=r"'speed' is not one of|without '/' or '\.'"):
+    with pytest.raises(ValueError, match=r"'speed' is not one of|must not be empty or contain '/' or '\.'"):
         score_key(*pieces)
 
 
@@ -181,3 +184,30 @@ def test_keys_survive_logging_and_checkpoint_names(tmp_path):
     assert float(row[key]) == 1
     assert float(row["val/presence_f1/lasagna-v1/free"]) == 1
     assert [path.name for path in tmp_path.glob("*.ckpt")] == ["best-1.00.ckpt"]
+
+
+class Sharpness(DialogueMetric):
+    protocol = "mine-v1"
+    quantities: ClassVar = {"blurred_edges": Quantity("share of edges that are blurred", higher_is_better=False)}
+
+    def __init__(self, decoding="ordered"):
+        super().__init__(decoding)
+        self.add_sum("edges")
+
+    def update(self, dialogue, answer):
+        self.edges += 1
+
+    def compute(self):
+        return {self.key("blurred_edges"): self.edges / 4}
+
+
+def test_a_metric_states_its_own_quantities():
+    assert Sharpness("free").key("blurred_edges") == "blurred_edges/mine-v1/free"
+    assert quantity_of("test/scenes/blurred_edges/mine-v1") == Sharpness.quantities["blurred_edges"]
+
+
+def test_quantities_of_the_package_keep_their_meaning():
+    with pytest.raises(ValueError, match="'miou' is a quantity of the package"):
+        type("Other", (DialogueMetric,), {"quantities": {"miou": Quantity("something else")}})
+    with pytest.raises(ValueError, match="'my score' must be lower-case"):
+        type("Other", (DialogueMetric,), {"quantities": {"my score": Quantity("something else")}})

@@ -222,7 +222,7 @@ def test_true_masks_of_different_sizes_are_an_error():
 
 @pytest.mark.parametrize("categories", [(), ("sky", "sea", "SKY")])
 def test_categories_must_be_there_and_differ(categories):
-    with pytest.raises(ValueError, match="categories: they must be named in the manifest, each once"):
+    with pytest.raises(ValueError, match="categories: the manifest must list them, each once"):
         MeanIoU(categories)
 
 

@@ -59,5 +59,5 @@ def test_every_fault_is_counted_once(faults):
 
 
 def test_an_unknown_fault_is_an_error():
-    with pytest.raises(ValueError, match=r"faults: \['lazy'\] are none of \['missing'"):
+    with pytest.raises(ValueError, match=r"faults: \['lazy'\] are not among \['missing'"):
         count_faults(["missing", "lazy"])

@@ -23,7 +23,7 @@ from lasagna.tasks import AssistantTraining, Optimiser, RunLogger
 from lasagna.tasks.callbacks.checkpoint import WholeFiles
 from lasagna.tasks.training.ema import WeightAverage
 from lasagna.tasks.training.optimiser import schedule
-from lasagna.tasks.training.trainable import check_factors, freeze_others, settle_modes, trainable_sets, trained_state
+from lasagna.tasks.training.trainable import check_factors, freeze_others, set_modes, trainable_sets, trained_state
 
 ORIGINAL = Path(__file__).parents[3] / "configs" / "experiments" / "lasagna_original.yaml"
 
@@ -56,7 +56,7 @@ def test_what_a_part_froze_stays_frozen():
     toy = Toy()
     toy.encoder.requires_grad_(False)
     assert not any(name.startswith("encoder") for name in trainable_sets(toy.named_parameters(), {"*": 1.0}))
-    with pytest.raises(ConfigError, match="'encoder' fits only what its part keeps frozen"):
+    with pytest.raises(ConfigError, match="'encoder' fits only parameters that their part keeps frozen"):
         trainable_sets(toy.named_parameters(), {"encoder": 1.0})
 
 
@@ -72,7 +72,7 @@ def test_patterns_that_make_no_sense(patterns, reason):
 def test_statistics_of_frozen_norms_do_not_move():
     toy = Toy()
     freeze_others(toy, trainable_sets(toy.named_parameters(), {"head": 1.0}))
-    settle_modes(toy, training=True)
+    set_modes(toy, training=True)
     assert [module.training for module in toy.encoder] == [False, False, False]
     assert [module.training for module in toy.head] == [True, True, True]
     before = copy.deepcopy(toy.state_dict())
