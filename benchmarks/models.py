@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import sentencepiece
 import torch
 from transformers import AutoModelForCausalLM, CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
 
@@ -127,6 +126,10 @@ def _clip(size: Size) -> CLIPVisionConfig:
 
 
 def _write_pieces(file: Path, words: int) -> int:
+    try:
+        import sentencepiece
+    except ImportError as error:
+        raise SystemExit('this benchmark needs the package sentencepiece; install "lasagna[llava]"') from error
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter([f"word{rank} thing{rank * 7}" for rank in range(words)]),
