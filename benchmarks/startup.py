@@ -1,9 +1,9 @@
 """How long each command takes to start, beside ``import torch`` in the same run.
 
-``python benchmarks/startup.py`` runs ``lasagna COMMAND --help`` for every command, and help, version, a wrong command
-and ``import torch``, in processes of their own, ``--runs`` times each. It prints the shortest time and its ratio to that
-of ``import torch``: processor time, which other programs disturb least, and wall time. ``--results`` files the numbers
-as ``docs/results/startup.json``.
+``python benchmarks/startup.py`` runs ``lasagna COMMAND --help`` for every command, as well as help, version, a wrong
+command and ``import torch``, each ``--runs`` times in a process of its own. It prints the shortest processor time,
+which other programs disturb least, its ratio to that of ``import torch``, and the shortest wall time. ``--results``
+files the numbers as ``docs/results/startup.json``.
 """
 
 from __future__ import annotations
