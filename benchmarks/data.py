@@ -1,12 +1,13 @@
-"""Samples a second from shards to batches, against decoding the JPEG alone in the same run.
+"""Samples per second from shards to batches, compared with only decoding the JPEG in the same run.
 
 Two paths: *SAM and CLIP*, 640 x 480 photographs of 150 classes prepared for SAM (1024 pixels) and for CLIP (224), as
-the original was measured, with 10 and with 60 classes present; *small*, 96 pixels for the tiny parts. The work is all
-that a worker does: read the shard, decode image and label map, dialogue, strategies, tokens, both preparations, masks,
-collate. ``finish_ms`` is what is left to do for a sample where the parts compute, here on one core of the processor:
-normalising and padding both inputs, and fitting the masks into the encoder's input.
+the original was measured, with 10 and with 60 classes present; *small*, 96 pixels for the tiny parts. The measured work
+is that of a data worker: read the shard, decode image and label map, make the dialogue, apply strategies, tokenise,
+process the image for both inputs, prepare masks, collate. ``finish_ms`` is the rest of the work on a sample, done on
+the device of the model and here on one CPU core: normalising and padding both inputs, and fitting the masks into the
+encoder's input.
 
-``python benchmarks/data.py`` measures in this process and with ``--workers`` processes; ``--results`` files the
+``python benchmarks/data.py`` measures in this process and with ``--workers`` processes; ``--results`` saves the
 numbers as ``docs/results/data.json``. The original took 25 to 32 ms of wall time for a sample without collating it, and
 12 and 65 ms to collate two samples of 10 and of 60 classes (two cores, measured elsewhere).
 """
@@ -49,7 +50,7 @@ RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "data.json"
 NAMES = (*packaged_words()[10:90], *(f"thing {rank}" for rank in range(70)))
 MANIFEST = Manifest("made", NAMES, labels=dict(enumerate(NAMES)), void=(255,))
 SECONDS, SAMPLES = 4.0, 1_000_000
-"""How long a stream is read, and how many samples it has, which are more than that takes."""
+"""How long a stream is read, and how many samples it has: more than can be read in that time."""
 STRATEGIES = [ClassSampling(limit=60), NegativeInjection(), OrderRandomization()]
 
 
@@ -80,12 +81,12 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def measure(folder: Path, processors: Processors, options: argparse.Namespace) -> dict[str, float]:
-    """Return milliseconds a sample of each part, and how they compare with bare decoding.
+    """Return milliseconds per sample of each step, and their ratio to bare decoding.
 
     Args:
         folder: The shards.
         processors: Of the assistant.
-        options: Of the command line.
+        options: Options of the command line.
     """
     source = Source(str(folder), Semantic())
     raw = [sample for shard in source.shard_set.shards for sample in read_shard(source.shard_set, shard)]
@@ -124,7 +125,7 @@ def _stream(source: Source, processors: Processors, workers: int) -> float:
     next(loader)
     began = ended = time.perf_counter()
     seen = 0
-    # workers take longer to end than to make many small samples, so that the clock stops at the last batch
+    # shutting workers down takes longer than making many small samples, so the clock stops at the last batch
     while ended - began < SECONDS:
         seen += len(next(loader).geometries)
         ended = time.perf_counter()
@@ -132,7 +133,7 @@ def _stream(source: Source, processors: Processors, workers: int) -> float:
 
 
 def _finish(batch: Batch) -> None:
-    fresh = batch.to("cpu")  # what was made once would be kept
+    fresh = batch.to("cpu")  # a batch keeps what it has computed once
     assert fresh.pixels.is_floating_point() and fresh.mask_targets.dtype == torch.uint8
     assert fresh.tower_pixels is None or fresh.tower_pixels.is_floating_point()
 

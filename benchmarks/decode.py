@@ -1,6 +1,6 @@
 """Three ways to answer a query of many names, on the same weights in one run.
 
-*Whole sequence*: the original's way, which reads everything again for each token and makes the logits of all of it.
+*Whole sequence*: the original's way, which reads the entire sequence again for each token and computes all its logits.
 *Cached*: token by token with a key-value cache. *Ordered*: all decisions drafted, verified in one forward, redrafted.
 
 ``python benchmarks/decode.py`` measures 20, 80 and 150 names at the tiny size, ``--size realistic --dtype bfloat16``
@@ -64,10 +64,10 @@ def measure(
 
     Args:
         model: The language model.
-        decoder: Decodes with it.
+        decoder: A decoder that uses it.
         vectors: The image as the language model reads it, float ``[1, i, d]``.
         count: How many names.
-        options: Of the command line.
+        options: Options of the command line.
     """
     query = Query(0, "categories", tuple(f"word{rank}" for rank in range(count)))
     text = model.text_processor
@@ -89,7 +89,7 @@ def measure(
 def whole_sequence(
     model: LanguageModel, prompt: list[int], answer: list[int], vectors: Tensor, points: int
 ) -> tuple[float, bool]:
-    """Return the seconds of reading all again for each token, and whether they are summed from some lengths alone."""
+    """Return the seconds of reading everything again for each token, and whether they are estimated."""
 
     def forward(length: int) -> None:
         ids = torch.tensor([prompt + answer[:length]], device=vectors.device)

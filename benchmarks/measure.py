@@ -18,8 +18,8 @@ class Cost:
 
     Args:
         seconds: Median wall time.
-        shortest: Shortest wall time, which other programs disturb least.
-        added_mib: Peak memory of the process (or of the GPU) during the calls, less what was in use before.
+        shortest: Shortest wall time, which other programs affect least.
+        added_mib: Peak memory of the process (or of the GPU) during the calls, minus the memory in use before.
     """
 
     seconds: float
@@ -31,9 +31,9 @@ def cost(call: Callable[[], object], runs: int, device: torch.device) -> Cost:
     """Measure a call, after one that warms up.
 
     Args:
-        call: What is measured.
-        runs: How often.
-        device: Where it computes.
+        call: The call to measure.
+        runs: How often to call it.
+        device: The device that it computes on.
     """
     before = _in_use(device)
     call()

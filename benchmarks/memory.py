@@ -1,8 +1,8 @@
-"""What weights, gradients and the optimiser's state of large assistants come to, computed on the meta device.
+"""Memory of weights, gradients and optimiser state of large assistants, computed on the meta device.
 
 ``python benchmarks/memory.py`` makes the parts of ``configs/experiments/gpu_24gb.yaml`` and ``gpu_16gb.yaml`` without
-their numbers, counts them, and prints the sums in GB (10^9 bytes). Activations are not in them: these are measured by
-``benchmarks/train_step.py`` on a device.
+weights, counts their parameters, and prints the sums in GB (10^9 bytes). Activations are not included:
+``benchmarks/train_step.py`` measures them on a device.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from lasagna.modules.sam.vision_encoder import SamVisionEncoder
 
 ADAPTER = LoRA(rank=8, alpha=16.0, targets=("q_proj", "v_proj"))
 BYTES = 2
-"""Bytes of a number in bfloat16; with ``--trainer.precision bf16-true`` weights, gradients and state are held in it."""
+"""Bytes of a number in bfloat16, which ``--trainer.precision bf16-true`` uses for weights, gradients and state."""
 
 QWEN: dict[str, Any] = {
     "model_type": "qwen2_5_vl",

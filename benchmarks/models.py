@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import sentencepiece
 import torch
 from transformers import AutoModelForCausalLM, CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
 
@@ -81,8 +80,8 @@ def make_assistant(
         size: Its sizes.
         folder: An empty folder for the files of the language model.
         lora: Whether the Llama's layers are frozen and carry the original's adapters (rank 8, on queries and values).
-        recompute: Whether Llama, SAM's encoder and mask decoder compute things twice rather than keep them.
-        dtype: Precision of the language model, in the files too.
+        recompute: Whether Llama, SAM's encoder and mask decoder recompute activations to save memory.
+        dtype: Precision of the language model and its files.
     """
     write_llava(size, folder, getattr(torch, dtype))
     adapter = LoRA(rank=8, alpha=16.0, dropout=0.05, targets=("q_proj", "v_proj")) if lora else None
@@ -97,7 +96,7 @@ def make_assistant(
 
 
 def stored_bytes(size: Size, dtype: torch.dtype) -> int:
-    """Return how large the files are that ``write_llava`` writes, but for a few MB."""
+    """Return the size of the files that ``write_llava`` writes, to within a few MB."""
     with torch.device("meta"):
         networks = LlamaForCausalLM(LlamaConfig(**size.llama, vocab_size=size.words)), CLIPVisionModel(_clip(size))
     return sum(weight.numel() for network in networks for weight in network.parameters()) * dtype.itemsize
@@ -127,6 +126,10 @@ def _clip(size: Size) -> CLIPVisionConfig:
 
 
 def _write_pieces(file: Path, words: int) -> int:
+    try:
+        import sentencepiece
+    except ImportError as error:
+        raise SystemExit('this benchmark needs the package sentencepiece; install "lasagna[llava]"') from error
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter([f"word{rank} thing{rank * 7}" for rank in range(words)]),

@@ -1,8 +1,8 @@
-"""What a run of ``train.py`` takes in memory at the most, measured on the process as a whole.
+"""Peak memory of a run of ``train.py``, measured on its process.
 
 ``python benchmarks/run_memory.py fit --config configs/experiments/pretrained_small.yaml --trainer.max_steps 8`` runs
-what ``train.py`` would with these arguments, and prints the peak of its resident memory and the time from start to end.
-Where workers load the data, the peak is that of the largest process, which is the one that trains.
+``train.py`` with these arguments and prints the peak of its resident memory and its wall time. If workers load the
+data, the peak is that of the largest process, which is the one that trains.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main() -> None:
     seconds = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     held = peak * (1 if sys.platform == "darwin" else 1024) / 1e9  # bytes on macOS, kibibytes elsewhere
-    print(f"{' '.join(sys.argv[1:])}: {held:.1f} GB at the most in the whole process, {seconds:.0f} seconds")
+    print(f"{' '.join(sys.argv[1:])}: peak memory {held:.1f} GB, {seconds:.0f} seconds")
 
 
 if __name__ == "__main__":

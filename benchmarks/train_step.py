@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> None:
     options = _options(argv)
     for case in options.cases:
         for on_disk in (False, True):
-            # memory that an earlier case has freed would count as in use before a later one
+            # memory that an earlier case has freed would count as in use before a later case
             with ProcessPoolExecutor(1, get_context("spawn")) as pool:
                 print(pool.submit(measured, options, case, on_disk).result(), flush=True)
 
@@ -74,7 +74,7 @@ def measured(options: argparse.Namespace, case: str, on_disk: bool) -> str:
 
 
 def _warn(size: int, folder: Path) -> None:
-    """Say what is needed, where it is much, and stop where the disk has not that much."""
+    """Print the disk space that large weights need, and stop if the disk has less."""
     needed, free = size / 1e9, shutil.disk_usage(folder).free / 1e9
     if needed > free:
         raise SystemExit(
@@ -147,7 +147,7 @@ def _line(name: str, found: Cost, original: dict[str, float] | None, batch: Batc
 
 
 def _share(step: Callable[[], None], found: Cost, peak: float) -> str:
-    """Say which share of a device's peak a step takes; what is computed twice counts twice."""
+    """Return the share of a device's peak that a step reaches; recomputed operations count twice."""
     with FlopCounterMode(display=False) as counter:
         step()
     done = counter.get_total_flops() / found.seconds / 1e12
@@ -162,9 +162,11 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--peak", type=float, help="TFLOPS that the device can do in --dtype, to say the share of")
+    parser.add_argument(
+        "--peak", type=float, help="TFLOPS of the device in --dtype, to print the share that is reached"
+    )
     parser.add_argument("--lora", action="store_true", help="train adapters, as the original does")
-    parser.add_argument("--recompute", action="store_true", help="compute blocks twice rather than keep them")
+    parser.add_argument("--recompute", action="store_true", help="recompute blocks in the backward pass to save memory")
     return parser.parse_args(argv)
 
 

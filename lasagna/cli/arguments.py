@@ -1,8 +1,8 @@
-"""Lists of a config that stand in place of those before them, rather than being mixed with them item by item.
+"""What happens to a command line before it is parsed: paths of packaged configs, lists that replace lists, and nulls.
 
-jsonargparse fills what an item of a list leaves out from the item at the same place of the list before, if both lists
-are equally long: a user's first source would get the weight of the default's first one. A list that was emptied before
-has nothing to fill from, so that is asked for on the command line, before each argument that states such a list again.
+jsonargparse merges a list of objects with an earlier list of the same length, item by item: a user's first source would
+get the weight of the default's first one. So before each argument that gives such a list again, an argument is inserted
+that empties it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Any
 
 from yaml import YAMLError, safe_load  # type: ignore[import-untyped]
 
+from lasagna.cli.configs import local_or_packaged
+
 CONFIG = ("-c", "--config")
 
 Key = tuple[str, ...]
@@ -23,12 +25,12 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True)
 class TypedOption:
-    """An option as it was typed, or a word that belongs to none.
+    """An option as it was typed, or a word that belongs to no option.
 
     Args:
-        words: The words of the command line that it is made of.
+        words: Its words on the command line.
         name: The option with its dashes, or the word.
-        value: Its value; empty where there is none.
+        value: Its value, or an empty text.
     """
 
     words: tuple[str, ...]
@@ -37,38 +39,52 @@ class TypedOption:
 
     @property
     def is_option(self) -> bool:
-        """Whether it is an option at all."""
+        """Whether it is an option rather than a single word."""
         return self.name.startswith("-")
 
     @property
     def key(self) -> Key:
-        """The parts of the config's key that it states; none for a config as a whole."""
+        """The steps of the config key that it sets; empty for a config file."""
         return () if self.name in CONFIG else tuple(self.name.removeprefix("--").split("."))
 
 
 def typed_options(argv: list[str]) -> Iterator[TypedOption]:
-    """Go through the options of a command line."""
+    """Yield the options of a command line."""
     place = 0
     while place < len(argv):
         name, glued, value = argv[place].partition("=")
-        length = 1 if glued or not name.startswith("-") or _is_option(argv[place + 1 :]) else 2
+        length = 1 if glued or not name.startswith("-") or _has_no_value(argv[place + 1 :]) else 2
         yield TypedOption(tuple(argv[place : place + length]), name, argv[place + 1] if length == 2 else value)
         place += length
 
 
-def _is_option(words: list[str]) -> bool:
-    """Whether what follows an option is no value of it, but the next one or nothing."""
+def _has_no_value(words: list[str]) -> bool:
+    """Say whether the words after an option begin with another option, or there are none."""
     return not words or words[0].startswith("--") or words[0] in CONFIG
+
+
+def find_packaged_configs(argv: list[str]) -> list[str]:
+    """Return a command line in which names of the package's configs are paths; local files win.
+
+    Args:
+        argv: The command line.
+    """
+    return [word for option in typed_options(argv) for word in _with_path(option)]
+
+
+def _with_path(option: TypedOption) -> tuple[str, ...]:
+    found = local_or_packaged(option.value)
+    return option.words if found == option.value else (f"{option.name}={found}",)
 
 
 _ARGUMENTS = "init_args"
 
 
 class Lists:
-    """Which lists of objects were stated so far, by key.
+    """The lists of objects that a command line has set so far.
 
     Args:
-        files: Config files that all others change.
+        files: Config files that come before the command line.
     """
 
     def __init__(self, files: list[str]) -> None:
@@ -78,7 +94,7 @@ class Lists:
             self._take(_content(file), ())
 
     def emptied(self, argv: list[str]) -> list[str]:
-        """Return a command line that empties each list of objects before it is stated again.
+        """Return a command line that empties each list of objects before it is set again.
 
         Args:
             argv: The command line.
@@ -86,7 +102,7 @@ class Lists:
         return [word for option in typed_options(argv) for word in (*self._before(option), *option.words)]
 
     def _before(self, option: TypedOption) -> list[str]:
-        # what ends in a plus adds to the list
+        # a plus at the end of the name adds to the list
         stated = option.is_option and not option.name.endswith("+")
         return self._take(_content(option.value), option.key) if stated else []
 
@@ -106,7 +122,7 @@ class Lists:
 
 
 def _content(value: str) -> Any:  # noqa: ANN401
-    """Return what a file or a value on the command line says; nothing if it is no YAML, which the parser tells."""
+    """Return the content of a file or a value; None if it is not valid YAML, which the parser will report."""
     try:
         is_file = value.strip()[:1] not in ("{", "[") and Path(value).is_file()
         return safe_load(Path(value).read_text("utf-8") if is_file else value)
@@ -131,16 +147,16 @@ def _classes(content: Any, key: Key) -> Iterator[tuple[Key, str]]:  # noqa: ANN4
 
 
 def _short(key: Key) -> Key:
-    """Return a key as it may be typed: arguments follow the key of their class."""
+    """Return a key without ``init_args``, as it may be typed."""
     return tuple(part for part in key if part != _ARGUMENTS)
 
 
 _GROUP = "trainer"
-"""Options below this are the parser's own; below others, the first part of the key alone is."""
+"""Its keys are the parser's own options with two steps; other keys are options with one step."""
 
 
 def nulls_kept(argv: list[str]) -> list[str]:
-    """Return a command line in which null is null.
+    """Return a command line in which null arrives as null, however deep the argument is.
 
     Args:
         argv: The command line.
@@ -151,7 +167,7 @@ def nulls_kept(argv: list[str]) -> list[str]:
 def _kept(option: TypedOption) -> tuple[str, ...]:
     root, inner = _divided(option.key)
     content = _option_value(option.value) if option.is_option and inner else None
-    # what ends in a plus adds to a list, which no mapping says
+    # a plus at the end of the name adds to a list, which a mapping cannot express
     if not inner or not _holds_null(content) or not option.value.strip() or option.name.endswith("+"):
         return option.words
     whole = reduce(lambda value, name: {name: value}, reversed(inner), content)
@@ -164,7 +180,7 @@ def _divided(key: Key) -> tuple[Key, Key]:
 
 
 def _option_value(value: str) -> Any:  # noqa: ANN401
-    """Return what a value says; its own text if it is no YAML, which the parser tells."""
+    """Return the content of a value; its text if it is not valid YAML, which the parser will report."""
     try:
         return safe_load(value)
     except YAMLError:

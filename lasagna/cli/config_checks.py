@@ -1,7 +1,4 @@
-"""Null in a config, only where an argument takes it.
-
-jsonargparse lets null through for every argument, so that a number that is none fails in the middle of a constructor.
-"""
+"""Rules that jsonargparse lacks: null only where an argument takes it, and a new part inherits no arguments."""
 
 from __future__ import annotations
 
@@ -30,16 +27,17 @@ def check_nulls(config: Namespace, place: str = "") -> None:
         place: Key of the part, for the message.
 
     Raises:
-        ConfigError: If it says null where an argument of a class takes a value alone.
+        ConfigError: If it gives null to an argument that does not take it, which the parser lets through.
     """
-    faults = [f"{key}: expected {kind}, got null" for key, kind in _faults(config, place, None)]
-    if faults:
-        raise ConfigError("; ".join(faults))
+    errors = [f"{key}: expected {kind}, got null" for key, kind in _wrong_nulls(config, place, None)]
+    if errors:
+        raise ConfigError("; ".join(errors))
 
 
-def _faults(value: Any, place: str, hint: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401
+def _wrong_nulls(value: Any, place: str, hint: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401
+    """Yield key and type of each argument that is null and must not be."""
     for rank, item in enumerate(value if isinstance(value, list) else ()):
-        yield from _faults(item, f"{place}[{rank}]", hint)
+        yield from _wrong_nulls(item, f"{place}[{rank}]", hint)
     arguments, kind = _described(value, hint)
     parameters = _parameters(kind)
     for name, part in arguments.items():
@@ -47,11 +45,11 @@ def _faults(value: Any, place: str, hint: Any) -> Iterator[tuple[str, str]]:  # 
         parameter = parameters.get(name)
         if part is None and parameter is not None and not _takes_null(parameter):
             yield key, _called(parameter.annotation)
-        yield from _faults(part, key, None if parameter is None else parameter.annotation)
+        yield from _wrong_nulls(part, key, None if parameter is None else parameter.annotation)
 
 
 def _described(value: Any, hint: Any) -> tuple[Mapping[str, Any], object]:  # noqa: ANN401
-    """Return arguments and the class that takes them: the one that is named, or else that of the hint."""
+    """Return arguments and the class that takes them: the named one, or that of the type hint."""
     parts = _mapping(value)
     if isinstance(parts.get(_CLASS), str):
         return _mapping(parts.get(_ARGUMENTS)), locate(parts[_CLASS])
@@ -69,12 +67,12 @@ def _parameters(kind: object) -> Mapping[str, inspect.Parameter]:
         return {}
     try:
         return inspect.signature(kind, eval_str=True).parameters
-    except (NameError, TypeError, ValueError):  # a type that is imported for type checkers alone, or no signature
+    except (NameError, TypeError, ValueError):  # a type that is imported only for type checkers, or no signature
         return {}
 
 
 def _members(hint: Any) -> tuple[Any, ...]:  # noqa: ANN401
-    """Return what a hint is made of: the members of a union, or of a list's items."""
+    """Return the types that a hint consists of: the members of a union, or those of a list's items."""
     return tuple(part for each in get_args(hint) for part in _members(each)) or (hint,)
 
 
@@ -89,7 +87,7 @@ def _called(hint: Any) -> str:  # noqa: ANN401
 
 
 PARTS = (VisionEncoder, LanguageModel, MaskHead)
-"""Base classes of what does not hand on its arguments."""
+"""Base classes whose subclasses share no arguments when one replaces another."""
 
 _kept_where_accepted: Callable[[Any, Any, Any], None] = _typehints.discard_init_args_on_class_path_change
 
@@ -98,8 +96,8 @@ _kept_where_accepted: Callable[[Any, Any, Any], None] = _typehints.discard_init_
 def parts_start_anew() -> Iterator[None]:
     """While parsing, drop all arguments of a part whose class changes.
 
-    The parser keeps those that the new class accepts as well, its predecessor's defaults among them. For a task or an
-    assistant that is what one wants (its parts stay); a SAM decoder has no use for the chunk of the tiny one.
+    The parser keeps those that the new class accepts too, including the defaults of the old one. That is right for a
+    task or an assistant, whose parts stay; but a SAM decoder must not get the chunk size of the tiny one.
     """
     with patch.object(_typehints, "discard_init_args_on_class_path_change", _discard):
         yield
@@ -110,14 +108,14 @@ def _discard(parser_or_action: Any, before: Any, after: Any) -> None:  # noqa: A
     if all(map(_is_part, kinds)) and kinds[0] is not kinds[1] and "init_args" in before:
         before["init_args"] = type(before["init_args"])()
     else:
-        # what the parser tries on the new class comes back changed: an adapter as a class, and as its fields as well
+        # trying the arguments on the new class changes them: an adapter becomes a class and also its fields
         tried = deepcopy(before)
         _kept_where_accepted(parser_or_action, tried, after)
         _drop_others(before, tried)
 
 
 def _drop_others(spec: Any, kept: Any) -> None:  # noqa: ANN401
-    """Drop the arguments of a class that another copy of its description does not have."""
+    """Drop the arguments of a class that another copy of its config lacks."""
     if isinstance(spec, Namespace) and "init_args" in spec:
         arguments = spec["init_args"]
         for name in sorted(set(arguments.keys(branches=True)) - set(kept["init_args"].keys(branches=True)), key=len):
@@ -126,7 +124,7 @@ def _drop_others(spec: Any, kept: Any) -> None:  # noqa: ANN401
 
 
 def _class(spec: Any) -> object:  # noqa: ANN401
-    # a class that was named by itself has got its path by now
+    # a bare class name has been replaced by its path by now
     return locate(str(spec["class_path"])) if spec else None
 
 

@@ -1,4 +1,4 @@
-"""The checkpoint that a job is given on the command line: where it is, whether it serves, and its own config."""
+"""The jobs of training: finding and checking their checkpoints, the trainer that runs them, and stopping them."""
 
 from __future__ import annotations
 
@@ -20,47 +20,52 @@ from lasagna.modules.checkpoints.weights import CONFIG
 from lasagna.tasks.training.module import Evaluation
 
 EVALUATIONS = ("validate", "test", "predict")
-"""Jobs that take a trained assistant."""
+"""Jobs that need a trained assistant."""
 
 LAST = "last"
-"""Stands for the newest checkpoint of the run's folder."""
+"""As a checkpoint's path: the newest checkpoint in the run's folder."""
 
 
 def find_checkpoint(path: str | None, job: str, trainer: Trainer) -> str | None:
     """Return the file of a job's checkpoint, after checking that the job can use it.
 
     Args:
-        path: What was typed: a file, or "last".
+        path: A file, "last", or None if nothing was typed.
         job: The job.
         trainer: Its trainer, which knows the run's folder.
 
     Returns:
-        The file, or None where training begins, since nothing was typed or nothing is there yet.
+        The file, or None if training starts from scratch.
 
     Raises:
         CheckpointError: If there is no such file, it cannot be read, or it lacks what the job needs.
     """
     if path == LAST:
         path = newest_checkpoint(trainer)
+        folder = str(trainer.log_dir or trainer.default_root_dir)
+        if path is None and job in EVALUATIONS:
+            raise CheckpointError(
+                f"ckpt_path: {LAST!r}, and {folder!r} holds no checkpoint yet; train there first, or give a file"
+            )
         if path is None:
-            _say_none_yet(job, trainer)
+            print(f"no checkpoint in {folder!r} yet: training begins", file=sys.stderr)
     if path is not None:
         check_job(read_checkpoint(path), path, resumed=job not in EVALUATIONS)
     return path
 
 
 def newest_checkpoint(trainer: Trainer) -> str | None:
-    """Return the newest checkpoint in the run's folder, if there is one."""
+    """Return the newest checkpoint in the run's folder, or None if it holds none."""
     callbacks = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
     files = {file for callback in callbacks for file in callback._find_last_checkpoints(trainer)}
     return max(files, key=lambda file: Path(file).stat().st_mtime, default=None)
 
 
 def check_trained(job: str, trainer: Trainer) -> None:
-    """Refuse to evaluate an assistant that nothing has been trained of.
+    """Refuse to evaluate an assistant that has not been trained.
 
     Args:
-        job: The job, which was given no checkpoint.
+        job: A job that was given no checkpoint.
         trainer: Its trainer, which knows the run's folder.
 
     Raises:
@@ -68,15 +73,15 @@ def check_trained(job: str, trainer: Trainer) -> None:
     """
     if job in EVALUATIONS:
         newest = newest_checkpoint(trainer)
-        there = f"such as {newest}" if newest else "which `python train.py` makes"
+        there = f"such as {newest}" if newest else "which `python train.py` writes"
         raise CheckpointError(
-            f"ckpt_path: {job} takes a trained assistant, and none was given; give --ckpt_path CHECKPOINT, {there}, or "
+            f"ckpt_path: {job} needs a trained assistant; give --ckpt_path CHECKPOINT, {there}, or "
             "an imported model as --model.warm_start"
         )
 
 
 def checkpoint_config(argv: list[str]) -> dict[str, Any] | None:
-    """Return the config in the checkpoint that a command line wants to evaluate, where it names no other config.
+    """Return the config of the checkpoint that a command line evaluates, unless it names another config.
 
     Args:
         argv: The command line, with its job.
@@ -86,32 +91,23 @@ def checkpoint_config(argv: list[str]) -> dict[str, Any] | None:
         ConfigError: If its data would run a command.
     """
     path = _option(argv, "--ckpt_path")
-    if argv[0] not in EVALUATIONS or configs(argv) or path is None or path == LAST:
+    if argv[0] not in EVALUATIONS or named_configs(argv) or path is None or path == LAST:
         return None
     config = read_checkpoint(path).get(CONFIG)
     if config is None:
         return None
     refuse_commands(config.get("data"), f"the checkpoint {path!r}", "--config")
     names = ("seed_everything", "threads", "model", "data", "trainer")
-    kept: dict[str, Any] = json.loads(json.dumps({name: config[name] for name in names if name in config}))
-    # the weights come from the checkpoint; those that its training began with may be gone
-    kept["model"].get("init_args", {}).pop("warm_start", None)
-    return kept
+    saved: dict[str, Any] = json.loads(json.dumps({name: config[name] for name in names if name in config}))
+    # the weights come from the checkpoint; the file that its training started from may be gone
+    saved["model"].get("init_args", {}).pop("warm_start", None)
+    return saved
 
 
-def configs(argv: list[str]) -> list[str]:
-    """Return the configs that a command line names."""
+def named_configs(argv: list[str]) -> list[str]:
+    """Return the values of ``--config`` on a command line."""
     glued = [word.partition("=")[2] for word in argv if word.startswith(("--config=", "-c="))]
     return glued + [after for word, after in pairwise(argv) if word in ("-c", "--config")]
-
-
-def _say_none_yet(job: str, trainer: Trainer) -> None:
-    folder = trainer.log_dir or trainer.default_root_dir
-    if job in EVALUATIONS:
-        raise CheckpointError(
-            f"ckpt_path: {LAST!r}, and {str(folder)!r} holds no checkpoint yet; train there first, or give a file"
-        )
-    print(f"no checkpoint in {str(folder)!r} yet: training begins", file=sys.stderr)
 
 
 def _option(argv: list[str], name: str) -> str | None:
@@ -124,55 +120,53 @@ def _option(argv: list[str], name: str) -> str | None:
 
 
 SIGNALLED = 128
-"""What shells add to a signal's number for the exit status."""
+"""Shells add this to a signal's number for the exit status."""
 
 
 def stopped(job: str, trainer: Trainer, signal: Signals) -> int:
-    """Say how to go on, and return the exit status.
+    """Print how to resume a job that was stopped, and return the exit status.
 
     Args:
         job: The job.
         trainer: Its trainer, which knows the step and the run's folder.
-        signal: What stopped it.
+        signal: The signal that stopped it.
     """
-    print(f"stopped{'' if job in EVALUATIONS else _way_on(trainer)}", file=sys.stderr)
+    way_on = ""
+    if job not in EVALUATIONS:
+        newest = newest_checkpoint(trainer)
+        resume = f": resume by the same command with --ckpt_path last ({newest})" if newest else ""
+        way_on = f" at step {trainer.global_step}{resume or ', before the first checkpoint'}"
+    print(f"stopped{way_on}", file=sys.stderr)
     return SIGNALLED + signal
 
 
 def interrupted(error: BaseException) -> bool:
-    """Say whether something was raised because of Ctrl-C."""
+    """Say whether an error was raised because of Ctrl-C."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, KeyboardInterrupt):
         cause = cause.__context__
     return cause is not None
 
 
-def _way_on(trainer: Trainer) -> str:
-    newest = newest_checkpoint(trainer)
-    if newest is None:
-        return f" at step {trainer.global_step}, before the first checkpoint"
-    return f" at step {trainer.global_step}: go on by the same command with --ckpt_path last ({newest})"
-
-
 class PreflightCheck(Callback):
-    """Checks before training what the test after it will need, since that comes much later."""
+    """Checks before training what the test after it needs, so that errors come early."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Check the shards of the test, and that its tasks can score."""
+        """Check that the shards of the test are there and that its tasks can be scored."""
         data = getattr(trainer, "datamodule", None)
         if stage == "fit" and isinstance(data, ShardDataModule):
             data.setup("test")
             Evaluation(data.sources["test"])
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Try a few records of each test source, now that the data knows the assistant."""
+        """Prepare a few records of each test source, now that the data are connected to the assistant."""
         data = getattr(trainer, "datamodule", None)
         if isinstance(data, ShardDataModule):
             data.dry_run("test")
 
 
 class JobTrainer(Trainer):
-    """Lightning's trainer with one more job."""
+    """Lightning's trainer with the main job, ``run``."""
 
     def run(
         self,
@@ -181,13 +175,13 @@ class JobTrainer(Trainer):
         ckpt_path: str | None = None,
         weights_only: bool | None = None,
     ) -> None:
-        """Train, then test: the main job. What the test needs is checked before training.
+        """Train, then test; check before training what the test needs.
 
         Args:
             model: What is trained.
-            datamodule: Where samples come from.
-            ckpt_path: A checkpoint to go on from: a path, or "last" for the newest one of the run's folder.
-            weights_only: Whether the checkpoint may hold weights and plain data alone.
+            datamodule: The data.
+            ckpt_path: A checkpoint to resume from: a path, or "last" for the newest one in the run's folder.
+            weights_only: Whether the checkpoint may hold only weights and plain data.
         """
         callbacks = vars(self)["callbacks"]
         callbacks.append(PreflightCheck())

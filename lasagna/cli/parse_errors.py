@@ -1,4 +1,4 @@
-"""Nearest matches for class names and keys that a config gets wrong."""
+"""Short errors of the config parser: what is wrong, in which file and line, and what was probably meant."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ import yaml  # type: ignore[import-untyped]
 from lightning import Callback, LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser
 
+from lasagna.cli.class_names import import_exports
+from lasagna.core.config import public_path
 from lasagna.core.dialogue import DialogueMaker
 from lasagna.datamodules import DataWriter, RecordTransform, Strategy
 
 _INNERMOST = re.compile(r"Problem with given class_path '([\w.]+)'")
 _TYPED = "NestedArg("
-"""What the parser says of values that were typed as flags."""
+"""Part of the parser's message about a value from the command line."""
 
 _CLASS = re.compile(r"(?:Import path|dot import path string:|has no attribute|No module named) '?([\w.]+)'?")
 _KEY = re.compile(r"Option '([\w.]+)\+?' is not accepted|unrecognized arguments: --([\w.]+)|[Kk]ey '([\w.]+)'")
@@ -28,16 +30,17 @@ _KEY = re.compile(r"Option '([\w.]+)\+?' is not accepted|unrecognized arguments:
 def suggestion(
     message: str, bases: Iterable[type], keys: Iterable[str], choices: tuple[str, list[str]] | None = None
 ) -> str | None:
-    """Return what was probably meant, or None if nothing is near.
+    """Return what was probably meant, or None if nothing comes close.
 
     Args:
         message: What the parser said.
-        bases: Base classes of everything that a config can name.
+        bases: Base classes of what a config can name.
         keys: Keys that the config knows.
-        choices: The value that is wrong and those that are allowed, where there are such.
+        choices: The wrong value and the allowed ones, if the argument takes one of a few.
     """
     if choices is not None:
         return _hint(*choices)
+    import_exports()
     classes = sorted(_subclasses(bases), key=lambda kind: kind.__qualname__)
     named = _CLASS.search(message)
     if named is not None:
@@ -46,15 +49,15 @@ def suggestion(
     if found is None:
         return None
     wrong = next(group for group in found.groups() if group)
-    at_hand = _INNERMOST.findall(message)
-    if at_hand:
-        return _argument_hint(wrong, locate(at_hand[-1]))
+    enclosing = _INNERMOST.findall(message)
+    if enclosing:
+        return _argument_hint(wrong, locate(enclosing[-1]))
     known = {*keys, *(key.rsplit(".", 1)[-1] for key in keys), *_arguments(classes)}
     return _hint(wrong, known) or _hint(wrong.rsplit(".", 1)[-1], known)
 
 
 def whereabouts(message: str, files: Iterable[Path]) -> str | None:
-    """Return in which config file, and on which line, the wrong word of a message stands; None if it was typed.
+    """Return the config file and the line with the wrong word of a message; None if it was typed.
 
     Args:
         message: What the parser said.
@@ -72,29 +75,25 @@ def whereabouts(message: str, files: Iterable[Path]) -> str | None:
 
 
 def _class_hint(name: str, classes: list[type]) -> str | None:
-    paths = {kind.__name__: f"{kind.__module__}.{kind.__qualname__}" for kind in classes}
+    paths = {kind.__name__: public_path(kind) for kind in classes}
     if name in paths:
-        return f"there is {paths[name]}, which is something else than this argument takes"
+        return f"{paths[name]} exists, but this argument takes another kind of class"
     near = get_close_matches(name, paths, n=1, cutoff=0.5)
     return f"did you mean {near[0]} ({paths[near[0]]})?" if near else None
 
 
 def _argument_hint(wrong: str, kind: object) -> str | None:
-    """Return the nearest argument of a class, or what it takes; a dotted key leads into its arguments' own classes."""
+    """Return the nearest argument of a class, or all of them; a dotted key leads into the classes of its arguments."""
     known, steps = _arguments_of(kind), wrong.split(".")
     for place, step in enumerate(steps):
         if step not in known:
-            return _step_hint(steps[: place + 1], known, kind)
+            near = get_close_matches(step, known, n=1, cutoff=0.6)
+            if near:
+                return f"did you mean {'.'.join([*steps[:place], *near])!r}?"
+            return f"{kind.__name__} takes {', '.join(known)}" if isinstance(kind, type) and known else None
         kind = _class_of_argument(kind, step)
         known = _arguments_of(kind)
     return None
-
-
-def _step_hint(steps: list[str], known: list[str], kind: object) -> str | None:
-    near = get_close_matches(steps[-1], known, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean {'.'.join([*steps[:-1], *near])!r}?"
-    return f"{kind.__name__} takes {', '.join(known)}" if isinstance(kind, type) and known else None
 
 
 def _arguments_of(kind: object) -> list[str]:
@@ -106,7 +105,7 @@ def _class_of_argument(kind: object, name: str) -> object:
         return None
     try:
         argument = inspect.signature(kind, eval_str=True).parameters.get(name)
-    except NameError:  # a type that is imported for type checkers alone
+    except NameError:  # a type that is imported only for type checkers
         return None
     hint = None if argument is None else argument.annotation
     return next((each for each in get_args(hint) or (hint,) if isinstance(each, type)), None)
@@ -129,7 +128,7 @@ def _subclasses(bases: Iterable[type]) -> Iterator[type]:
 
 
 def _arguments(classes: Iterable[type]) -> set[str]:
-    # Lightning's and torch's own classes have hundreds of arguments that are nobody's typing mistake here
+    # the hundreds of arguments of Lightning's and torch's own classes would give misleading hints
     ours = [kind for kind in classes if not kind.__module__.startswith(("torch", "lightning"))]
     return {name for kind in ours for name in inspect.signature(kind).parameters}
 
@@ -141,21 +140,21 @@ _UNREADABLE = ("Unexpected config:", "Problems parsing config:")
 _UNKNOWN = re.compile(r"does not accept option '(?:class_path|init_args|dict_kwargs)")
 
 
-def file_fault(message: str, files: Iterable[Path]) -> str | None:
-    """Return which config file is at fault, and why, if the parser's message comes from a file as a whole.
+def file_error(message: str, files: Iterable[Path]) -> str | None:
+    """Return which config file is wrong and why, if the parser's message is about a file rather than a key.
 
     Args:
         message: What the parser said.
         files: The config files that were read.
     """
     if message.startswith(_UNREADABLE):
-        return next((fault for file in files if (fault := _no_mapping(file))), None)
+        return next((error for file in files if (error := _no_mapping(file))), None)
     if _UNKNOWN.search(message):
-        return next((fault for file in files if (fault := _part_alone(file))), None)
+        return next((error for file in files if (error := _single_part(file))), None)
     absent = _PATH.search(message)
     if absent is not None and not Path(absent[1]).is_file():
-        return f"there is no file {absent[1]!r}"
-    # a file that is no part is taken for one more file of settings, which names itself
+        return f"there is no file {absent[1]!r}; `lasagna configs` lists those that come with the package"
+    # a file of settings in the place of a part is read as one more config, which then includes itself
     found = _ROOTS.search(message)
     return None if found is None else f"{found[1]}: it holds settings from the root; give it as --config {found[1]}"
 
@@ -164,19 +163,19 @@ def _no_mapping(file: Path) -> str | None:
     try:
         content = _content(file)
     except yaml.YAMLError as error:
-        return f"{file}: no YAML: {_YAML_PLACE.sub('', str(error))}"
+        return f"{file}: not valid YAML: {_YAML_PLACE.sub('', str(error))}"
     if isinstance(content, dict):
         return None
     found = "nothing" if content is None else f"a {type(content).__name__}"
     return f"{file}: expected settings (`key: value`), found {found}"
 
 
-def _part_alone(file: Path) -> str | None:
+def _single_part(file: Path) -> str | None:
     content = _content(file)
     if not isinstance(content, dict) or "class_path" not in content:
         return None
     return (
-        f"{file}: it describes one part ({content['class_path']}), and --config takes settings from the root; give it "
+        f"{file}: it describes one part ({content['class_path']}), but --config takes settings from the root; give it "
         "to the part's own option (--model.assistant.vision_encoder, --data and so on)"
     )
 
@@ -196,7 +195,10 @@ _CHOICES = re.compile(r"Expected a typing\.Literal\[(.*?)\](?:\. Got value: (.*)
 _ALSO = re.compile(r"Expected a (dot import path string: \S+|<class '(\w+)'>)$")
 _STEP = re.compile(r'Parser key "([^"]+)"')
 _WORDS = (
-    (re.compile(r"Expected a dot import path string: None$"), "no class is called 'None'; a part is left out by null"),
+    (
+        re.compile(r"Expected a dot import path string: None$"),
+        "no class is called 'None'; null leaves a part out",
+    ),
     (re.compile(r"Expected a dot import path string:(?: (\S+))?"), r"no class is called '\1'"),
     (re.compile(r"Expected a <class 'tuple'>\. Got value: (.*)"), r"expected values in brackets ('[1, 2]'), got '\1'"),
     (re.compile(r"Expected a <class '([\w.]+)'>\. Got value: (.*)"), r"expected \1, got '\2'"),
@@ -209,46 +211,45 @@ class ConfigParser(LightningArgumentParser):
     """Lightning's parser with short errors."""
 
     files: tuple[Path, ...] = ()
-    """The config files of this command, for the place of a mistake."""
+    """The config files of this command, in which mistakes are looked up."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        # a key that is cut short would be taken for whatever begins so
+        # otherwise a key that is cut short stands for any key that begins with it
         super().__init__(*args, **{"allow_abbrev": False} | kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> Any:  # noqa: ANN401
-        """Say what is wrong rather than list every option there is."""
+        """Print what is wrong instead of the list of all options."""
         if not self.exit_on_error:
-            # inner parsers report to outer ones, which know the path to the key
+            # inner parsers raise, and outer ones add the path to the key
             return super().error(message, ex)
-        return self.exit(2, f"error: {explain(message, self.files, self._known_keys())}\n")
-
-    def _known_keys(self) -> list[str]:
-        return list(self.get_defaults(skip_validation=True).keys())
+        return self.exit(2, f"error: {explain(message, self.files, self.get_defaults(skip_validation=True).keys())}\n")
 
 
 def explain(message: str, files: Iterable[Path], keys: Iterable[str]) -> str:
-    """Return what is wrong at which key, with the place of the mistake and the nearest match.
+    """Return what is wrong at which key, with the file and line and the nearest match.
 
     Args:
-        message: What the parser said: the keys from the outermost to the innermost, then what is wrong there.
+        message: What the parser said: the keys from the outermost to the innermost, then the error.
         files: The config files that were read.
         keys: Keys that the config knows.
     """
-    fault = file_fault(message, files)
-    if fault is not None:
-        return fault
+    wrong_file = file_error(message, files)
+    if wrong_file is not None:
+        return wrong_file
     path = ".".join(_STEP.findall(message))
     lines = [_STEP_TEXT.sub("", line).strip(" -") for line in message.splitlines() if not _NOISE.search(line)]
     given = _GIVEN.search(message)
     choices, reasons = _choices([line for line in lines if line], given[1] if given else "")
-    reason = "\n  ".join(dict.fromkeys(map(_reworded, reasons)))
+    for pattern, words in _WORDS:
+        reasons = [pattern.sub(words, line) for line in reasons]
+    reason = "\n  ".join(dict.fromkeys(reasons))
     place, hint = whereabouts(message, files), suggestion(message, BASES, keys, choices)
     first = f"{path}: {reason}" if path else reason
     return "\n  ".join([first, *([f"in {place}"] if place else []), *([hint] if hint else [])])
 
 
 def _choices(lines: list[str], given: str) -> tuple[tuple[str, list[str]] | None, list[str]]:
-    """Make one line of all that say which values are allowed; also return the value and these, if there are any."""
+    """Merge the lines that list allowed values into one; also return the wrong value and the allowed ones, if any."""
     found = [match for line in lines if (match := _CHOICES.search(line))]
     if not found:
         return None, lines
@@ -259,9 +260,3 @@ def _choices(lines: list[str], given: str) -> tuple[tuple[str, list[str]] | None
     words = ", ".join([*(word for _, word in allowed), *(f"or {word}" for word in dict.fromkeys(also))])
     kept = [line for line in others if not _ALSO.search(line)]
     return (value, [name for name, _ in allowed]), [f"expected one of {words}, got '{value}'", *kept]
-
-
-def _reworded(reason: str) -> str:
-    for pattern, words in _WORDS:
-        reason = pattern.sub(words, reason)
-    return reason

@@ -1,4 +1,4 @@
-"""Answers about picture files: overlays as PNG, and everything as JSON."""
+"""The ``lasagna predict`` command: answers about image files, drawn as PNG and written as JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lasagna.modules.assistant import Assistant
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
-"""Files of a folder that are taken for pictures."""
+"""Suffixes of the files of a folder that are read as images."""
 
 
 def predict(
@@ -37,46 +37,50 @@ def predict(
     device: str = "auto",
     frozen_check: bool = True,
 ) -> None:
-    """Answer queries about a picture, or about each picture of a folder.
+    """Answer queries about an image, or about each image of a folder.
 
-    Several kinds of queries can be asked together; a picture is encoded once for all of them.
+    Several kinds of queries can be asked together; each image is encoded once for all of them.
 
     Args:
-        ckpt: A checkpoint that training wrote.
-        image: A picture file, or a folder of pictures.
-        query: Names to look for, with commas between them, e.g. "sun, dog, house".
-        refer: A phrase that names something, e.g. "the ball left of the house".
-        reason: A description that does not name it, e.g. "what one could live in".
-        explain: A description as for ``reason``, to be answered by a mask and then the reason in words, as models that
-            learned explanations can (ReasonSeg); decoded freely in any case.
-        ask: A question to be answered in words, e.g. "how many balls are there".
-        out: Folder for one JSON a picture and one PNG a query.
-        decoding: "ordered" decides on every name in the order asked, "free" lets the model write.
-        threshold: Score from which ordered decoding says that a name is present, in [0, 1]; None for what ``lasagna
-            calibrate`` found for the checkpoint, or else 0.5.
-        calibrated_for: Data set whose threshold of the calibration is taken; None for that over all.
-        device: Where to compute: "cpu", "cuda", ...; "auto" for an accelerator if there is one.
-        frozen_check: Whether the frozen weights must be those that the checkpoint was trained with.
+        ckpt: A checkpoint of training, or a folder that `lasagna export` wrote.
+        image: An image file, or a folder of images.
+        query: Names to look for, separated by commas, e.g. "sun, dog, house".
+        refer: A phrase that refers to something, e.g. "the ball left of the house".
+        reason: A description of something that does not name it, e.g. "what one could live in".
+        explain: A description as for ``reason``, answered by a mask and the reason in words, by models that learned
+            explanations (ReasonSeg); always decoded freely.
+        ask: A question to answer in words, e.g. "how many balls are there".
+        out: Folder for one JSON file per image and one PNG file per query.
+        decoding: "ordered" decides on each name in the order of the query, "free" lets the model write.
+        threshold: Score in [0, 1] from which ordered decoding calls a name present; None for the one that ``lasagna
+            calibrate`` found for the checkpoint, or 0.5.
+        calibrated_for: Data set whose calibrated threshold is used; None for that of all data sets.
+        device: Device to compute on: "cpu", "cuda", ...; "auto" for an accelerator if there is one.
+        frozen_check: Whether to require the frozen weights that the checkpoint was trained with.
 
     Raises:
-        QueryError: If nothing is asked, a query is empty, or it is longer than the model takes.
-        RecordError: If there is no such picture, or none that can be read.
+        QueryError: If there is no query, one is empty, or one is longer than the model takes.
+        RecordError: If there is no such image, or none can be read.
         CheckpointError: If the checkpoint cannot be used.
         LasagnaError: If the threshold or the device cannot be used.
     """
     queries = read_queries(query, refer, reason, ask, explain)
-    pictures = find_pictures(image)
+    images = find_images(image)
     if threshold is not None and not 0 <= threshold <= 1:
         raise LasagnaError(f"threshold: expected a number in [0, 1], got {threshold}")
-    assistant = _assistant(ckpt, device, calibrated_for, frozen_check)
+    from lasagna.core.device import find_device
+    from lasagna.modules.checkpoints.load import load
+
+    target = find_device(device)
+    assistant = load(ckpt, calibrated=calibrated_for, frozen_check=frozen_check).to(target)
     if threshold is not None:
         assistant.presence_threshold = threshold
-    failed = _answer_all(assistant, pictures, queries, out, decoding)
-    print(f"{len(pictures) - len(failed)} of {len(pictures)} pictures answered in {out}")
-    for fault in failed:
-        print(f"left out: {fault}", file=sys.stderr)
-    if len(failed) == len(pictures):
-        raise RecordError(f"image: none of {len(pictures)} files could be read, the first because: {failed[0]}")
+    failed = answer_images(assistant, images, queries, out, decoding)
+    print(f"{len(images) - len(failed)} of {len(images)} images answered in {out}")
+    for error in failed:
+        print(f"skipped: {error}", file=sys.stderr)
+    if len(failed) == len(images):
+        raise RecordError(f"image: none of {len(images)} files could be read, the first because: {failed[0]}")
 
 
 def read_queries(
@@ -86,10 +90,10 @@ def read_queries(
     ask: str | None = None,
     explain: str | None = None,
 ) -> list[Query]:
-    """Check what is asked, as far as it can be without the model.
+    """Return the queries of a command line, checked as far as is possible without the model.
 
     Raises:
-        QueryError: If nothing is asked, or a query is empty or has doubled names.
+        QueryError: If there is no query, one is empty, or one names something twice.
     """
     from lasagna.core.batch import Query
     from lasagna.core.prompt_formats import PAPER
@@ -106,29 +110,41 @@ def read_queries(
     return queries
 
 
-def find_pictures(image: Path) -> list[Path]:
-    """Return the picture file, or the pictures of a folder by name.
+def find_images(image: Path) -> list[Path]:
+    """Return the image file, or the images of a folder sorted by name.
 
     Raises:
-        RecordError: If there is no such file or folder, or no picture in it.
+        RecordError: If there is no such file or folder, or no image in it.
     """
     if image.is_file():
         return [image]
     if not image.is_dir():
         raise RecordError(f"image: there is no file or folder {str(image)!r}")
-    pictures = sorted(path for path in image.iterdir() if path.suffix.lower() in SUFFIXES)
-    if not pictures:
-        raise RecordError(f"image: {str(image)!r} holds no picture; files that end in {', '.join(SUFFIXES)} are taken")
-    return pictures
+    images = sorted(path for path in image.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not images:
+        raise RecordError(f"image: {str(image)!r} holds no image; files that end in {', '.join(SUFFIXES)} are read")
+    return images
 
 
-def _answer_all(
+def answer_images(
     assistant: Assistant,
-    pictures: Sequence[Path],
+    images: Sequence[Path],
     queries: Sequence[Query],
     out: Path,
     decoding: Literal["ordered", "free"],
 ) -> list[RecordError]:
+    """Answer all queries about each image and write the answers.
+
+    Args:
+        assistant: The assistant.
+        images: Image files.
+        queries: The queries.
+        out: Folder of the answers.
+        decoding: How to decode.
+
+    Returns:
+        The errors of the images that could not be read.
+    """
     from rich.progress import track
 
     from lasagna.core.record import decode_image
@@ -136,8 +152,8 @@ def _answer_all(
 
     check_queries(assistant.format, queries, decoding)
     failed = []
-    stems = [path.stem for path in pictures]
-    for path in track(pictures, "Answering", disable=len(pictures) == 1):
+    stems = [path.stem for path in images]
+    for path in track(images, "Answering", disable=len(images) == 1):
         try:
             pixels = decode_image(path.read_bytes(), str(path), upright=True)
         except (RecordError, OSError) as error:
@@ -151,7 +167,7 @@ def _answer_all(
 def _ask(
     assistant: Assistant, pixels: NDArray[np.uint8], queries: Sequence[Query], decoding: Literal["ordered", "free"]
 ) -> list[Answer]:
-    """Answer all queries about a picture, which is encoded once; explanations have to be written."""
+    """Answer all queries about an image, encoded once; explanations are always decoded freely."""
     encoded, geometry = assistant.encode_image(pixels)
     explained = [query for query in queries if query.kind == "reasoning_with_explanation"]
     others = [query for query in queries if query.kind != "reasoning_with_explanation"]
@@ -178,11 +194,3 @@ def _write(
     parts = [answer_json(query, answer) for query, answer in zip(queries, answers, strict=True)]
     content = {"image": path.name, "size": list(pixels.shape[:2]), "answers": parts}
     (out / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def _assistant(ckpt: Path, device: str, calibrated: str | None, frozen_check: bool) -> Assistant:
-    from lasagna.core.device import find_device
-    from lasagna.modules.checkpoints.load import load
-
-    place = find_device(device)
-    return load(ckpt, calibrated=calibrated, frozen_check=frozen_check).to(place)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from lasagna.cli.arguments import Lists
-from lasagna.cli.train import TrainingCLI, command_line
+from lasagna.cli.training_cli import TrainingCLI, command_line
 
 FOUR = [{"shards": f"data/mine/{place}", "task": {"class_path": "Semantic"}, "name": str(place)} for place in range(4)]
 THREE = [{"class_path": f"lasagna.datamodules.{name}"} for name in ("ClassSampling", "NegativeInjection")]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lasagna.cli.arguments import nulls_kept
-from lasagna.cli.train import TrainingCLI, command_line
+from lasagna.cli.training_cli import TrainingCLI, command_line
 
 PART = "--model.assistant.language_model"
 CAUSAL = Path(__file__).parents[2] / "configs" / "language_model" / "causal.yaml"

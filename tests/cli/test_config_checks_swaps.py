@@ -10,7 +10,7 @@ import pytest
 from jsonargparse import _typehints
 from omegaconf import OmegaConf
 
-from lasagna.cli.train import TrainingCLI, command_line
+from lasagna.cli.training_cli import TrainingCLI, command_line
 from lasagna.modules import TinyLanguageModel
 from lasagna.modules.language_models.causal import CausalLanguageModel
 from lasagna.modules.llava.language_model import LlavaV1

@@ -26,8 +26,8 @@ def fails(capsys, call, *argv):
 @pytest.mark.parametrize("job", ["test", "validate", "predict"])
 def test_evaluation_without_a_checkpoint_is_refused(job, capsys, tmp_path):
     error = fails(capsys, main, job, f"--trainer.default_root_dir={tmp_path}", "--trainer.accelerator=cpu")
-    assert f"{job} takes a trained assistant" in error
-    assert "--ckpt_path CHECKPOINT, which `python train.py` makes" in error
+    assert f"{job} needs a trained assistant" in error
+    assert "--ckpt_path CHECKPOINT, which `python train.py` writes" in error
 
 
 @pytest.mark.parametrize(
@@ -67,16 +67,19 @@ def test_help_says_what_happens_without_arguments(capsys):
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        ("--config=DOT", "DOT: it describes one part (lasagna.modules.DotMaskHead), and --config takes"),
+        ("--config=DOT", "DOT: it describes one part (lasagna.modules.DotMaskHead), but --config takes"),
         (f"{PART}.mask_head=GPU", "GPU: it holds settings from the root; give it as --config GPU"),
         (f"{PART}.mask_head=nowhere.yaml", "error: there is no file 'nowhere.yaml'"),
         (f"{PART}.language_modell.max_length=4", "did you mean 'language_model'?"),
         ("--model.optimizer.lr=1", "did you mean 'optimiser'?"),
         (f"{PART}.language_model.adapter.rnk=4", "adapter: there is no option 'rnk'\n  did you mean 'rank'?"),
-        (f"{PART}.vision_encoder=TinyMaskHead", "mask_head.TinyMaskHead, which is something else than this argument"),
+        (
+            f"{PART}.vision_encoder=TinyMaskHead",
+            "lasagna.modules.TinyMaskHead exists, but this argument takes another",
+        ),
         (f"{PART}.vision_encoder.image_size=64", "image_size: expected values in brackets ('[1, 2]'), got '64'"),
         (f"{PART}.language_model.adapter=", "model.assistant.language_model.adapter: no class is called ''"),
-        (f"{PART}.language_model.adapter=None", "no class is called 'None'; a part is left out by null"),
+        (f"{PART}.language_model.adapter=None", "no class is called 'None'; null leaves a part out"),
     ],
 )
 def test_what_is_typed_wrongly_is_said_with_the_way_out(option, said, capsys):

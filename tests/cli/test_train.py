@@ -12,7 +12,8 @@ from PIL import Image
 
 import lasagna
 from lasagna.__main__ import main as command
-from lasagna.cli.train import TrainingCLI, command_line, main, with_job
+from lasagna.cli.train import main, with_job
+from lasagna.cli.training_cli import TrainingCLI, command_line
 from lasagna.core.masks import RLEMask
 from lasagna.errors import CheckpointError
 from lasagna.tasks.callbacks.checkpoint import WholeFiles

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lasagna.cli.predict import _answer_all
+from lasagna.cli.predict import answer_images
 from lasagna.core.batch import Query
 from lasagna.core.images import to_rgb
 from lasagna.core.record import decode_image
@@ -113,7 +113,9 @@ def assistant():
 def test_predict_answers_about_the_turned_photograph(assistant, tmp_path):
     (tmp_path / "side.png").write_bytes(rotated())
     assert (
-        _answer_all(assistant, [tmp_path / "side.png"], [Query(0, "categories", ("sun",))], tmp_path / "out", "ordered")
+        answer_images(
+            assistant, [tmp_path / "side.png"], [Query(0, "categories", ("sun",))], tmp_path / "out", "ordered"
+        )
         == []
     )
     assert json.loads((tmp_path / "out" / "side.json").read_text())["size"] == [20, 12]

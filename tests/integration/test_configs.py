@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from lasagna.cli.sweeps.findings import Claim
 from lasagna.cli.sweeps.plan import SweepPlan
-from lasagna.cli.train import TrainingCLI, command_line
+from lasagna.cli.training_cli import TrainingCLI, command_line
 from lasagna.tasks import AssistantTraining
 
 ROOT = Path(__file__).parents[2]

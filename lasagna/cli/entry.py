@@ -1,0 +1,43 @@
+"""What both entry points, ``lasagna`` and ``train.py``, do before and after a command; imports nothing heavy."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+
+from lasagna.errors import LasagnaError
+
+STOPPED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
+
+def import_from_working_directory() -> None:
+    """Let configs name a user's own classes as ``file.Class``; an installed command lacks the folder on its path."""
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+
+
+def is_input_error(error: BaseException) -> bool:
+    """Say whether an error is due to the input, and is shown without a traceback.
+
+    Args:
+        error: Any error. Those of libraries are told by name, since importing the libraries is slow.
+    """
+    names = {f"{kind.__module__.split('.')[0]}.{kind.__name__}" for kind in type(error).__mro__}
+    foreign = {"lightning.MisconfigurationException", "omegaconf.OmegaConfBaseException"}
+    return isinstance(error, LasagnaError) or bool(names & foreign)
+
+
+def unknown_word(kind: str, word: str, known: Iterable[str]) -> str:
+    """Return the error for a word that is not known.
+
+    Args:
+        kind: What the word should be, e.g. "command".
+        word: The word.
+        known: The words that are known.
+    """
+    near = get_close_matches(word, list(known), n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+    return f"error: there is no {kind} {word!r}; {hint}"

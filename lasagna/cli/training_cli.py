@@ -1,0 +1,225 @@
+"""Lightning's command line with the jobs of ``train.py``: ``run``, ``fit``, ``validate``, ``test``, ``predict``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from pathlib import Path
+from signal import SIGINT, SIGTERM
+from typing import Any
+
+import torch
+from jsonargparse import set_parsing_settings
+from lightning import Callback, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.strategies import SingleDeviceStrategy
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from lasagna.cli.arguments import Lists, find_packaged_configs, nulls_kept
+from lasagna.cli.class_names import bare_class_names, import_exports
+from lasagna.cli.config_checks import check_nulls, parts_start_anew
+from lasagna.cli.configs import DEFAULTS
+from lasagna.cli.entry import import_from_working_directory
+from lasagna.cli.jobs import (
+    LAST,
+    JobTrainer,
+    check_trained,
+    checkpoint_config,
+    find_checkpoint,
+    interrupted,
+    named_configs,
+    stopped,
+)
+from lasagna.cli.parse_errors import ConfigParser
+from lasagna.cli.train import ABOUT, JOBS
+from lasagna.datamodules import ShardDataModule
+from lasagna.errors import LasagnaError
+from lasagna.modules.checkpoints.load import read_checkpoint
+from lasagna.tasks import RunSummary
+from lasagna.tasks.callbacks.progress import PartsTable, RunProgress
+from lasagna.tasks.training.module import AssistantTraining
+
+_WARNINGS = (
+    "LightningCLI's args parameter",  # main() takes a command line on purpose
+    "Found .* module.* in eval mode",  # frozen parts are, on purpose
+    "Checkpoint directory .* exists and is not empty",  # a run is resumed and tested in its own folder
+    ".*LeafSpec.* is deprecated",  # Lightning's own use of torch
+    ".*does not have many workers",  # the number of workers is the config's choice
+)
+"""Beginnings of warnings, as regular expressions, each with the reason why users need not see it."""
+
+_LINES = (
+    "💡",  # an advertisement of a service
+    "TPU available",  # there are no configs for them
+    "stopped: `max_steps=",  # the progress bar shows the last step
+    "Restored all states from",  # said before as `Restoring states from`
+)
+"""Parts of log lines, each with the reason why users need not see it."""
+
+
+def silence_known_warnings() -> None:
+    """Hide the warnings and log lines that users need not see."""
+    for reason in _WARNINGS:
+        warnings.filterwarnings("ignore", message=reason)
+    log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    log.addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    message = record.getMessage()
+    return not any(line in message for line in _LINES)
+
+
+class TrainingCLI(LightningCLI):
+    """Lightning's command line with the main job, short errors and one saved config per job."""
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Return each job with the arguments that are no options of the command line."""
+        jobs = LightningCLI.subcommands()
+        skipped = {"weights_only"}
+        for job in ("test", "validate"):
+            jobs[job].add("verbose")
+        return {"run": {"model", "datamodule"} | skipped} | {job: names | skipped for job, names in jobs.items()}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the options that belong to neither model, data nor trainer."""
+        parser.add_argument("--threads", type=int | None, default=None, help="Number of CPU threads for torch.")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse the command line; a part that is swapped in inherits no arguments from the one before."""
+        with parts_start_anew(), bare_class_names():
+            super().parse_arguments(parser, args)
+        check_nulls(self.config if self.config.get("subcommand") is None else self.config[self.config.subcommand])
+
+    def before_instantiate_classes(self) -> None:
+        """Set the threads, and name the saved config after the job."""
+        if self.subcommand is None:
+            return
+        job = self.config[self.subcommand]
+        if job.threads is not None:
+            torch.set_num_threads(job.threads)
+        # a config of `run` is one of `fit`
+        name = "fit" if self.subcommand == "run" else self.subcommand
+        self.save_config_kwargs = {"config_filename": f"config_{name}.yaml", "overwrite": True}
+
+    def instantiate_classes(self) -> None:
+        """Make model, data and trainer; show errors of their constructors without the parser's words around them."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            cause: BaseException = error
+            while cause.__cause__ is not None:
+                cause = cause.__cause__
+            raise (cause if isinstance(cause, LasagnaError) else LasagnaError(str(cause))) from error
+
+    def after_instantiate_classes(self) -> None:
+        """Give the model the resolved config, which its checkpoints will hold."""
+        if self.subcommand is None:
+            return
+        dump = self.parser.dump(self.config, skip_link_targets=False, skip_unset=False, format="json")
+        if isinstance(self.model, AssistantTraining):
+            self.model.config = json.loads(dump)[self.subcommand]
+
+    def before_fit(self) -> None:
+        """Build the assistant before data are written, so that its errors come at once."""
+        if not isinstance(self.model, AssistantTraining):
+            return
+        if self.model.warm_start is not None:
+            read_checkpoint(self.model.warm_start)
+        # with several devices, the strategy decides where and in which process weights are made
+        if isinstance(self.trainer.strategy, SingleDeviceStrategy):
+            with self.trainer.init_module(), self.trainer.precision_plugin.module_init_context():
+                self.model.configure_model()
+
+    def before_run(self) -> None:
+        """Do the same as before ``fit``."""
+        self.before_fit()
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        configured = config.get("callbacks") or []
+        configured = configured if isinstance(configured, list) else [configured]
+        has_bar = any(isinstance(callback, ProgressBar) for callback in configured)
+        added: list[Callback] = []
+        if config.get("enable_progress_bar") is not False and not has_bar:
+            added.append(RunProgress())
+        if config.get("enable_model_summary") is not False:
+            added.append(PartsTable())
+        trainer: Trainer = super()._instantiate_trainer(config | {"enable_model_summary": False}, [*callbacks, *added])
+        return trainer
+
+    def _parse_ckpt_path(self) -> None:
+        # Lightning lets the checkpoint's hyperparameters override the command line. Here the command line wins, and
+        # resuming with another optimiser is an error.
+        path = self.config[self.config.subcommand].get("ckpt_path") if self.config.get("subcommand") else None
+        if path and path != LAST:
+            read_checkpoint(path)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except SIGTERMException as stop:
+            raise SystemExit(stopped(subcommand, self.trainer, SIGTERM)) from stop
+        except (SystemExit, Exception) as stop:
+            # Lightning exits by itself, and whoever was writing a file complains that it is incomplete
+            if not interrupted(stop):
+                raise
+            raise SystemExit(stopped(subcommand, self.trainer, SIGINT)) from stop
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        kwargs = super()._prepare_subcommand_kwargs(subcommand) | {"weights_only": True}
+        kwargs["ckpt_path"] = find_checkpoint(kwargs.get("ckpt_path"), subcommand, self.trainer)
+        if kwargs["ckpt_path"] is None and getattr(self.model, "warm_start", None) is None:
+            check_trained(subcommand, self.trainer)
+        summarised = any(isinstance(callback, RunSummary) for callback in vars(self.trainer)["callbacks"])
+        return kwargs | ({"verbose": False} if subcommand in ("test", "validate") and summarised else {})
+
+
+def base_config(argv: list[str]) -> tuple[list[str], list[str]]:
+    """Return the config that a command line changes: the default one, or that of the checkpoint to evaluate.
+
+    Args:
+        argv: The command line, with its job.
+
+    Returns:
+        Default config files, and the command line with the checkpoint's own config in it.
+    """
+    saved = checkpoint_config(argv)
+    return ([str(DEFAULTS)], argv) if saved is None else ([], [argv[0], "--config", json.dumps(saved), *argv[1:]])
+
+
+def command_line(argv: list[str], *, run: bool = True) -> dict[str, Any]:
+    """Return the arguments of ``TrainingCLI`` for a command line.
+
+    Args:
+        argv: The command line; with its job, if one is to be run.
+        run: Whether to run a job, or only make model, data and trainer.
+    """
+    import_from_working_directory()
+    silence_known_warnings()
+    # a reference such as ${trainer.max_steps} is resolved after all files and options are merged
+    set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
+    if any(word in ("-h", "--help") or ".help" in word for word in argv):
+        import_exports()
+    argv = find_packaged_configs(argv)
+    named = named_configs(argv)
+    files, argv = base_config(argv) if run else ([str(DEFAULTS)], argv)
+    ConfigParser.files = tuple(path for path in map(Path, [*files, *named]) if path.is_file())
+    job = {"parser_mode": "omegaconf+", "default_config_files": files}
+    jobs = {"parser_mode": "omegaconf+", "description": ABOUT, "prog": "lasagna train"}
+    return {
+        "parser_kwargs": jobs | {name: dict(job) for name in JOBS} if run else job,
+        "model_class": AssistantTraining,
+        "datamodule_class": ShardDataModule,
+        "subclass_mode_model": True,
+        "subclass_mode_data": True,
+        "trainer_class": JobTrainer,
+        "parser_class": ConfigParser,
+        "save_config_callback": SaveConfigCallback,
+        "seed_everything_default": 0,
+        "auto_configure_optimizers": False,
+        "load_from_checkpoint_support": False,
+        "args": Lists(files).emptied(nulls_kept(argv)),
+    }
