@@ -8,6 +8,7 @@ cells (VS Code, PyCharm, Spyder, or Jupyter through jupytext). Pictures and file
 import json
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 
@@ -27,8 +28,9 @@ answer = assistant.answer(image, names)
 print(answer)
 
 # %% Plot: the masks over the image
-axes = answer.plot(image)
-axes.figure.savefig(OUT / "scene-answered.png")
+figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+answer.plot(image, axes)
+figure.savefig(OUT / "scene-answered.png")
 
 # %% Export: masks as COCO results, and one label for each pixel
 category_ids = {name: number for number, name in enumerate(names, start=1)}

@@ -73,7 +73,8 @@ def test_commands_run(block, there, monkeypatch):
 
 
 def test_the_main_job_leaves_what_is_promised(there):
-    promised = re.search(r"leaves in\s+`runs/default`:(.*?predictions.png`)", README.read_text(encoding="utf-8"), re.S)[1]
+    text = README.read_text(encoding="utf-8")
+    promised = re.search(r"leaves in\s+`runs/default`:(.*?predictions.png`)", text, re.S)[1]
     for name in re.findall(r"`([\w/.]+)`", promised):
         assert (there / "runs" / "default" / name).is_file(), name
 
