@@ -1,5 +1,6 @@
 """The pages in docs/ say what is true: their files are written as shown and their commands run."""
 
+import ast
 import json
 import sys
 
@@ -81,6 +82,24 @@ def test_how_to_pages_end_with_a_checklist(page):
     last = page.read_text(encoding="utf-8").rsplit("\n## ", 1)[-1]
     assert last.startswith("Checklist\n")
     assert len([line for line in last.splitlines() if line[:1].isdigit()]) >= 4
+
+
+@pytest.mark.parametrize("package", ["modules", "datamodules", "tasks"])
+def test_every_export_is_in_the_api_reference(package):
+    stub = (ROOT / "lasagna" / package / "__init__.pyi").read_text(encoding="utf-8")
+    page = (DOCS / "api" / f"{package}.md").read_text(encoding="utf-8")
+    shown = {line.removeprefix("::: ") for line in page.splitlines() if line.startswith("::: ")}
+    for module in ast.parse(stub).body:
+        if isinstance(module, ast.ImportFrom):
+            path = f"lasagna.{package}.{module.module}"
+            missing = {name.name for name in module.names if f"{path}.{name.name}" not in shown}
+            assert path in shown or not missing, f"docs/api/{package}.md: {path} {missing}"
+
+
+def test_every_page_is_in_the_navigation():
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    pages = [page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md") if page.parent.name != "results"]
+    assert [page for page in pages if page not in navigation] == []
 
 
 def test_every_command_is_in_the_architecture():
