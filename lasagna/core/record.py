@@ -123,7 +123,7 @@ class Record:
         regions: Categories with masks of their own.
         phrases: Referring expressions.
         questions: Questions with answers in words or masks.
-        conversation: The turns of a plain talk about the image.
+        talk: The turns of a plain talk about the image.
         absent: Names that were verified to be absent, where "not annotated" means unknown.
         ignore: Pixels that count nowhere, or None.
         label_bytes: A label map as PNG, or None.

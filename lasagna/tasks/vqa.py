@@ -23,8 +23,8 @@ class VQA(Task):
 
     Args:
         questions: Questions of a record at most, random ones.
-        conversation: Whether a record's conversation is asked too. Leave it off for data that is scored: long answers
-            are hardly ever equal to the letter.
+        talk: Whether a record's talk is asked too. Leave it off for data that is scored: long answers are hardly ever
+            equal to the letter.
         rounds: "together" to train on a talk as one dialogue of several rounds, which counts as one question, since its
             questions lean on the answers before them; "apart" for a dialogue each, for prompt formats that hold one
             round in a row. Evaluation asks each by itself in any case.
