@@ -1,14 +1,15 @@
-"""Writes the results of runs into the pages, between markers, so that no number is copied by hand.
+"""Write the results of runs into the pages, between markers, so that no number is copied by hand.
 
 ``python docs/results.py`` rewrites, in README.md and the pages of this folder, each block
 
     <!-- results:NAME QUANTITY ... -->
     <!-- /results -->
 
-with a table of ``docs/results/NAME.csv`` (as ``lasagna report`` writes it) or else ``docs/results/NAME.json`` (a run's
-``scores.json``), and the machine and versions of the JSON file. Quantities choose and order the scores; none means all.
-Each block between ``<!-- claims:NAME -->`` and ``<!-- /claims -->`` gets what ``docs/results/NAME_report.md`` says of
-the claims.
+with a table of ``docs/results/NAME.csv`` (written by ``lasagna report``) or else ``docs/results/NAME.json`` (a run's
+``scores.json``), followed by the machine and versions of the JSON file. Quantities choose and order the scores; without
+any, all are shown. A block between ``<!-- claims:NAME -->`` and ``<!-- /claims -->`` gets the verdicts of
+``docs/results/NAME_report.md``. A block between ``<!-- summary -->`` and ``<!-- /summary -->`` gets the rows of
+``SUMMARY``: the short table of the README.
 """
 
 from __future__ import annotations
@@ -29,6 +30,18 @@ _BLOCK = re.compile(
     r"(?P<head><!-- results:(?P<name>\w+)(?P<quantities>[ \w]*) -->\n).*?(?P<tail><!-- /results -->)", re.S
 )
 
+SUMMARY = (
+    ("drawn scenes, all 24 names", "default", "scenes-semantic"),
+    ("CamVid, 11 classes and 9 borrowed names", "camvid", "val"),
+    ("CamVid, crops that make classes absent", "camvid", "crops"),
+    ("CamVid, a drive held out, with borrowed names", "camvid", "held_out_borrowed"),
+    ("CamVid, trained together with COCO", "photos", "camvid"),
+    ("COCO, 24 of 133 names, 308 training photographs", "photos", "coco"),
+)
+"""What the README's table has a row for: its text, the file in ``docs/results``, and the source of the scores."""
+
+_SUMMARY_COLUMNS = {"miou": "mIoU ↑", "presence_f1": "presence F1 ↑", "false_positive_rate": "false-positive rate ↓"}
+_SUMMARY = re.compile(r"(?P<head><!-- summary -->\n).*?(?P<tail><!-- /summary -->)", re.S)
 _CLAIMS = re.compile(r"(?P<head><!-- claims:(?P<name>\w+) -->\n).*?(?P<tail><!-- /claims -->)", re.S)
 
 Rows = list[dict[str, str]]
@@ -46,7 +59,7 @@ def main() -> None:
 
 def pages() -> list[Path]:
     """Return the pages that may have blocks."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def fill(text: str, folder: Path = RESULTS) -> str:
@@ -56,10 +69,28 @@ def fill(text: str, folder: Path = RESULTS) -> str:
         text: The page.
         folder: Where the results are.
     """
+    text = _SUMMARY.sub(lambda block: block["head"] + summary(folder) + block["tail"], text)
     text = _CLAIMS.sub(lambda block: block["head"] + claims(folder, block["name"]) + block["tail"], text)
     return _BLOCK.sub(
         lambda block: block["head"] + render(folder, block["name"], block["quantities"].split()) + block["tail"], text
     )
+
+
+def summary(folder: Path) -> str:
+    """Return the README's table: one row for each entry of ``SUMMARY``.
+
+    Args:
+        folder: Where the results are.
+    """
+    rows = []
+    for text, name, source in SUMMARY:
+        scores = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))["stages"]["test"]["scores"]
+        numbers = {
+            label: _number(scores[f"test/{source}/{quantity}/lasagna-v1"])
+            for quantity, label in _SUMMARY_COLUMNS.items()
+        }
+        rows.append({"asked of": text, **numbers})
+    return _markdown(rows)
 
 
 def claims(folder: Path, name: str) -> str:

@@ -33,8 +33,11 @@ SMALL = [
 ]
 """What every training command gets besides."""
 
-PLACES = {"CAMVID_FOLDER": "camvid", "COCO_FOLDER": "coco"}
+PLACES = {"CAMVID_FOLDER": "camvid", "COCO_FOLDER": "coco", "LASAGNA_FOLDER": "release"}
 """What stands for a user's folder, and the folder in the place for running."""
+
+NAMED = re.compile(r"# (\w+\.(?:py|yaml))\n")
+"""First line of a block that is a file."""
 
 
 def blocks(page, kind):
@@ -78,7 +81,7 @@ def run_block(block, monkeypatch):
 def run(words):
     """Run one command."""
     words = [PLACES.get(word, word) for word in words]
-    if words[:2] == ["python", "train.py"]:
+    if words[:2] in (["python", "train.py"], ["lasagna", "train"]):
         train([*words[2:], *SMALL])
     elif words[:2] == ["lasagna", "sweep"]:
         command([*words[1:], "--seeds=[0]"])
@@ -100,10 +103,20 @@ def write_named(page, folder):
     names = []
     for kind in ("python", "yaml"):
         for text in blocks(page, kind):
-            if found := re.match(r"# (\w+\.(?:py|yaml))\n", text):
+            if found := NAMED.match(text):
                 (folder / found[1]).write_text(text, encoding="utf-8")
                 names.append(found[1])
     return names
+
+
+def run_snippets(page):
+    """Run the Python blocks that are no files, one after the other, with the same names."""
+    names = {"__name__": "__main__"}
+    for text in blocks(page, "python"):
+        if not NAMED.match(text):
+            for word, folder in PLACES.items():
+                text = text.replace(word, folder)
+            exec(compile(text, page.name, "exec"), names)
 
 
 def broken_links(page):

@@ -45,9 +45,9 @@ def refused(capsys, call, *words):
 def test_the_documented_config_runs(tmp_path, monkeypatch, capsys):
     page = ROOT / "docs" / "data_format.md"
     monkeypatch.chdir(tmp_path)
-    write_named(page, tmp_path)
+    write_named(ROOT / "docs" / "how_to" / "own_data.md", tmp_path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
-    run(["python", "own_lines.py"])
+    run(["python", "own_squares.py"])
     main(["convert", "folder", "--source", "squares", "--target", "data/squares"])
     [example] = [block for block in blocks(page, "yaml") if "localhost" in block]
     with Server(tmp_path / "data").running() as server:
