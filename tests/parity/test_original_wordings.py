@@ -25,7 +25,7 @@ def grammar(shared):
     return json.loads(file.read_text(encoding="utf-8"))
 
 
-def conversation(dialogue, wording=(0, 0)):
+def original_text(dialogue, wording=(0, 0)):
     """A dialogue as the original writes one down."""
     rounds = [(RELEASED.prompt(dialogue.kind, dialogue.query, wording[0]), RELEASED.answer(worded(dialogue, wording)))]
     rounds += map(RELEASED.later, dialogue.later)
@@ -38,7 +38,7 @@ def worded(dialogue, wording):
 
 def check(conversation, dialogues):
     """One of the dialogues, in some wording, is what stands there, and is read back without a fault."""
-    found = [(one, wording) for one in dialogues for wording in WORDINGS if conversation(one, wording) == conversation]
+    found = [(one, wording) for one in dialogues for wording in WORDINGS if original_text(one, wording) == conversation]
     assert found, conversation
     dialogue, wording = found[0]
     if dialogue.kind == "question":
@@ -68,7 +68,7 @@ def test_referring_dialogues(grammar):
             check(conversation, [single("referring", sentence.lower())])  # the original writes phrases small
     for conversation in chain.from_iterable(record["conversations"] for record in grammar["validation"]):
         phrase = conversation.partition("What is ")[2].partition(" in this image?")[0]
-        assert conversation(single("referring", phrase)) == conversation
+        assert original_text(single("referring", phrase)) == conversation
 
 
 def test_reasoning_dialogues(grammar):

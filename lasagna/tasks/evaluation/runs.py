@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice, permutations
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from lasagna.datamodules import PreparedSample, ShardDataModule, Source, prepare
 from lasagna.datamodules.shards.codec import decode_record
 from lasagna.datamodules.shards.reader import RawSample, ShardSplit, read_share
 from lasagna.datamodules.strategies import Strategy
-from lasagna.datamodules.streaming.sample import Broken, ask_record
+from lasagna.datamodules.streaming.sample import ask_record
 from lasagna.errors import ConfigError, RecordError
 from lasagna.tasks import Reasoning, Referring, Semantic, Task
 from lasagna.tasks.evaluation import Control
@@ -122,7 +122,7 @@ class EvaluationRun:
     seed: int
     decodings: tuple[Decoding, ...]
     controls: tuple[Control, ...] = ()
-    broken: Broken = "error"
+    broken: Literal["error", "skip"] = "error"
     limit: int | None = None
 
     @property
