@@ -25,7 +25,7 @@ def grammar(shared):
     return json.loads(file.read_text(encoding="utf-8"))
 
 
-def original_text(dialogue, wording=(0, 0)):
+def conversation(dialogue, wording=(0, 0)):
     """A dialogue as the original writes one down."""
     rounds = [(RELEASED.prompt(dialogue.kind, dialogue.query, wording[0]), RELEASED.answer(worded(dialogue, wording)))]
     rounds += map(RELEASED.later, dialogue.later)
@@ -36,10 +36,10 @@ def worded(dialogue, wording):
     return Dialogue(dialogue.kind, dialogue.query, dialogue.entries, dialogue.text, wording=wording)
 
 
-def check(conversation, dialogues):
-    """One of the dialogues, in some wording, is what stands there, and is read back without a fault."""
-    found = [(one, wording) for one in dialogues for wording in WORDINGS if original_text(one, wording) == conversation]
-    assert found, conversation
+def check(written, dialogues):
+    """One of the dialogues, in some wording, is written like this, and is read back without a fault."""
+    found = [(one, wording) for one in dialogues for wording in WORDINGS if conversation(one, wording) == written]
+    assert found, written
     dialogue, wording = found[0]
     if dialogue.kind == "question":
         return
@@ -64,11 +64,11 @@ def test_complex_dialogues(grammar):
 
 def test_referring_dialogues(grammar):
     for record in grammar["referring"]["records"]:
-        for sentence, conversation in zip(record["sampled_sentences"], record["conversations"], strict=True):
-            check(conversation, [single("referring", sentence.lower())])  # the original writes phrases small
-    for conversation in chain.from_iterable(record["conversations"] for record in grammar["validation"]):
-        phrase = conversation.partition("What is ")[2].partition(" in this image?")[0]
-        assert original_text(single("referring", phrase)) == conversation
+        for sentence, written in zip(record["sampled_sentences"], record["conversations"], strict=True):
+            check(written, [single("referring", sentence.lower())])  # the original writes phrases small
+    for written in chain.from_iterable(record["conversations"] for record in grammar["validation"]):
+        phrase = written.partition("What is ")[2].partition(" in this image?")[0]
+        assert conversation(single("referring", phrase)) == written
 
 
 def test_reasoning_dialogues(grammar):
@@ -80,8 +80,8 @@ def test_reasoning_dialogues(grammar):
         Dialogue("question", (told["query"],), text=told["outputs"]),
     ]
     for record in grammar["reasoning"]["records"]:
-        [conversation] = record["conversations"]
-        check(conversation, possible)
+        [written] = record["conversations"]
+        check(written, possible)
 
 
 def test_talks(grammar, tmp_path):
