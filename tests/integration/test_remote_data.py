@@ -77,7 +77,7 @@ def test_verify_and_inspect(server, tmp_path, capsys):
     assert report["folders"][address]["records"] == 4
     error = refused(capsys, main, "verify", f"{server.address}/scenes/none")
     assert f"{server.address}/scenes/none/manifest.json: the manifest cannot be read (HTTP Error 404" in error
-    assert "nothing is known about 'gs://'" in refused(capsys, main, "inspect", "gs://bucket/x")
+    assert "unknown scheme 'gs://'" in refused(capsys, main, "inspect", "gs://bucket/x")
 
 
 def test_verify_names_what_was_changed(server, tmp_path, capsys):
