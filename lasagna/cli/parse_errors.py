@@ -74,6 +74,10 @@ def whereabouts(message: str, files: Iterable[Path]) -> str | None:
     return None
 
 
+RENAMED = {"talk": "conversation"}
+"""Former names of arguments, to point out the present ones."""
+
+
 def _class_hint(name: str, classes: list[type]) -> str | None:
     paths = {kind.__name__: public_path(kind) for kind in classes}
     if name in paths:
@@ -87,7 +91,7 @@ def _argument_hint(wrong: str, kind: object) -> str | None:
     known, steps = _arguments_of(kind), wrong.split(".")
     for place, step in enumerate(steps):
         if step not in known:
-            near = get_close_matches(step, known, n=1, cutoff=0.6)
+            near = [RENAMED[step]] if RENAMED.get(step) in known else get_close_matches(step, known, n=1, cutoff=0.6)
             if near:
                 return f"did you mean {'.'.join([*steps[:place], *near])!r}?"
             return f"{kind.__name__} takes {', '.join(known)}" if isinstance(kind, type) and known else None

@@ -95,3 +95,8 @@ def test_pretrained_weights_that_do_not_fit_name_their_own_argument(capsys, tmp_
     error = fails(capsys, main, "fit", *options, "--trainer.accelerator=cpu")
     assert "error: projector: the packaged 'projector' does not fit" in error
     assert "or projector: random" in error
+
+
+def test_a_renamed_argument_points_to_its_new_name(capsys):
+    train = "[{shards: x, task: {class_path: VQA, init_args: {talk: false}}}]"
+    assert "did you mean 'conversation'?" in fails(capsys, main, "fit", f"--data.train={train}")
