@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import lightning  # noqa: F401 - its log handler writes to the standard error of its import, which a test closes
 import numpy as np
 import pytest
 import torch
