@@ -26,7 +26,7 @@ class TinyLanguageModel(TransformersLanguageModel):
     """Four layers, 128 wide; one token for each word of a small vocabulary, and letters for other words.
 
     Pretrained on generated text and scene descriptions to copy lists, to read what an image shows, and to answer simple
-    questions about it (see the README, "What the parts know").
+    questions about it (see docs/results.md, "What the parts know").
 
     Args:
         weights: "pretrained" for those in the package, "neutral" for those that prefer no order or form of answers

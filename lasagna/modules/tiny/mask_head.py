@@ -23,7 +23,7 @@ class TinyMaskHead(MaskHead):
 
     The decoder follows SAM (arXiv 2304.02643, appendix A): prompt and mask token attend to each other and to the image,
     the image attends to them, and the mask token weights the channels of the refined map. Pretrained on the scenes to
-    draw the object that a point or a word denotes (see the README, "What the parts know").
+    draw the object that a point or a word denotes (see docs/results.md, "What the parts know").
 
     Args:
         weights: "pretrained" for those in the package, which fit the tiny vision encoder; "random" for other encoders.

@@ -21,7 +21,8 @@ STEM, WIDE, MIDDLE, DEEP = 32, 48, 96, 160
 class TinyVisionEncoder(VisionEncoder):
     """One million parameters, 96 channels at stride 8 and finer maps at strides 4 and 2.
 
-    Pretrained on the scenes to predict the category and colour of every pixel (see the README, "What the parts know").
+    Pretrained on the scenes to predict the category and colour of every pixel (see docs/results.md,
+    "What the parts know").
 
     Args:
         image_size: Height and width of the input in pixels, multiples of 16.
