@@ -33,7 +33,7 @@ SMALL = [
 ]
 """What every training command gets besides."""
 
-PLACES = {"CAMVID_FOLDER": "camvid", "COCO_FOLDER": "coco", "LASAGNA_FOLDER": "release"}
+PLACES = {"CAMVID_FOLDER": "camvid", "COCO_FOLDER": "coco", "LASAGNA_FOLDER": "weights/release"}
 """What stands for a user's folder, and the folder in the place for running."""
 
 NAMED = re.compile(r"# (\w+\.(?:py|yaml))\n")

@@ -38,8 +38,10 @@ def release(place):
     pytest.importorskip("sentencepiece", reason="the tokeniser of LLaVA v1 needs sentencepiece")
     from tests.helpers.tiny_llava import write_llava, write_release
 
-    write_llava(place)
-    assert write_release(place) == place / PLACES["LASAGNA_FOLDER"]
+    folder = place / PLACES["LASAGNA_FOLDER"]
+    folder.parent.mkdir()
+    write_llava(folder.parent)
+    assert write_release(folder.parent) == folder
 
 
 @pytest.fixture
