@@ -23,7 +23,9 @@ _INNERMOST = re.compile(r"Problem with given class_path '([\w.]+)'")
 _TYPED = "NestedArg("
 """Part of the parser's message about a value from the command line."""
 
-_CLASS = re.compile(r"(?:Import path|dot import path string:|has no attribute|No module named) '?([\w.]+)'?")
+_CLASS = re.compile(
+    r"(?:Import path|dot import path string:|has no attribute|No module named|No lasagna\.\w+ attribute) '?([\w.]+)'?"
+)
 _KEY = re.compile(r"Option '([\w.]+)\+?' is not accepted|unrecognized arguments: --([\w.]+)|[Kk]ey '([\w.]+)'")
 
 

@@ -4,6 +4,7 @@ from .decoding.chat import Chat, ChatTurn
 from .image_processors import CropImageProcessor, PadImageProcessor, SamImageProcessor, SquashImageProcessor
 from .image_text.families import Family
 from .image_text.language_model import ImageTextModel
+from .language_models.base import PretrainedLanguageModel, TransformersLanguageModel
 from .language_models.causal import CausalLanguageModel
 from .language_models.lora import LoRA
 from .language_models.pretrained import Quantization
@@ -45,6 +46,7 @@ __all__ = [
     "LoRA",
     "MaskHead",
     "PadImageProcessor",
+    "PretrainedLanguageModel",
     "Quantization",
     "Sam2MaskHead",
     "Sam2Size",
@@ -63,6 +65,7 @@ __all__ = [
     "TinyMaskHead",
     "TinyVisionEncoder",
     "TokenizerTextProcessor",
+    "TransformersLanguageModel",
     "VisionEncoder",
     "VisualTower",
 ]

@@ -96,7 +96,7 @@ def test_an_image_of_another_size_than_its_annotations_is_refused_as_in_test(
     ckpt = ["--ckpt_path", str(place / "run" / "checkpoints" / "last.ckpt")]
     out = ["--trainer.default_root_dir", str(tmp_path / "test")]
     expected = error_of(capsys, lambda: train(["test", *config, *ckpt, *out]))
-    assert "the image is of size (64, 64), its annotations say (32, 32)" in expected
+    assert "the image has size (64, 64), its annotations have (32, 32)" in expected
     assert error_of(capsys, lambda: evaluate(place, data, tmp_path / "out")) == expected
 
 

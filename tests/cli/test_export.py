@@ -114,7 +114,7 @@ def test_a_folder_that_holds_something_is_left_alone(folder, ckpt):
     ("file", "content", "reason"),
     [
         ("assistant.json", "{", "assistant.json cannot be read"),
-        ("assistant.json", '{"form": 99}', "has form 99, this version of lasagna reads 1"),
+        ("assistant.json", '{"form": 99}', "has form 99, but this version reads 1"),
         ("heads.safetensors", "nothing", "heads.safetensors cannot be read"),
         ("adapter_model.safetensors", None, "adapter_model.safetensors cannot be read"),
     ],

@@ -287,7 +287,7 @@ def test_predict_explains_a_mask_in_words(config, tmp_path, picture, capsys):
     assert content["answers"][1]["text"] in decided
     assert content["answers"][2]["text"] not in decided, "written freely, by a model without a clue"
     assert [len(answer["entries"]) for answer in content["answers"][:2]] == [2, 1]
-    assert (tmp_path / "out" / f"{picture.stem}-explained.png").is_file()
+    assert (tmp_path / "out" / f"{picture.stem}-reasoning_with_explanation.png").is_file()
 
 
 def test_predict_says_where_nobody_can_ask_for_explanations(ckpt, picture, capsys):
@@ -337,7 +337,7 @@ def test_command_without_such_a_name(capsys):
         (["--data.batch_size=0"], ["`batch_size` must be at least 1, got 0"]),
         (["--model.ema_decay=2"], ["ema_decay", "[0, 1)"]),
         (["--model.trainable={mask_hed: 1.0}"], ["'mask_hed' fits no parameter", "mask_head"]),
-        (["--model.trainable={vision_encoder: 1.0}"], ["its part keeps frozen"]),
+        (["--model.trainable={vision_encoder: 1.0}"], ["their part keeps frozen"]),
         (["--trainer.max_steps=-1", "--trainer.max_time=00:00:00:01", "--trainer.max_epochs=-1"], ["max_steps"]),
         (["--ckpt_path=nowhere.ckpt"], ["there is no file 'nowhere.ckpt'"]),
         (["--model.optimiser.lr=-1"], ["optimiser.lr: expected", "-1"]),
@@ -382,7 +382,7 @@ def test_mistake_in_a_file_is_found_there(lines, reasons, config, capsys, tmp_pa
         ("", "expected settings (`key: value`), found nothing"),
         ("# nothing", "expected settings (`key: value`), found nothing"),
         ("- 1", "expected settings (`key: value`), found a list"),
-        ("data:\n  a: [1\nb: 2", "no YAML: while parsing"),
+        ("data:\n  a: [1\nb: 2", "not valid YAML: while parsing"),
     ],
 )
 def test_file_that_holds_no_settings(text, reason, config, capsys, tmp_path):

@@ -69,7 +69,7 @@ BARE = """
 from jsonargparse import _typehints
 from jsonargparse._util import import_object
 from lasagna.cli.class_names import PACKAGES, bare_class_names
-from tests.test_exports import BASES
+from tests.integration.test_exports import BASES
 BASES = [base for base in BASES if not getattr(base, "_is_protocol", False)]
 with bare_class_names():
     for package in PACKAGES:

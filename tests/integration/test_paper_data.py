@@ -36,7 +36,7 @@ def write_everything(folder, sources, turns=1):
                 "regions": (Region("sky", mask),),
                 "phrases": (Phrase("the sky", (mask,)), Phrase("the cat", ())),
                 "questions": (Question("what is blue", "the sky is", (mask,), "sentence"),),
-                "talk": (Turn("what is it", "sky"), Turn("is it blue", "yes"))[:turns],
+                "conversation": (Turn("what is it", "sky"), Turn("is it blue", "yes"))[:turns],
             }
             records.append(Record(f"r{rank}", file.getvalue(), (32, 32), manifest, **annotations))
         write_shards(records, folder / place, manifest, records_per_shard=1)

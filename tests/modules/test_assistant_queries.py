@@ -39,7 +39,7 @@ DOORS = {"answer": by_answer, "answers": by_answers, "chat": by_chat, "evaluatio
 BAD = [
     ([], "categories", "ordered", r"^query: it is empty"),
     (["sky", "Sky"], "categories", "ordered", r"^query: \['sky'\] asked more than once"),
-    (["a <SEG>"], "categories", "free", r"^query: the name 'a <SEG>' holds"),
+    (["a <SEG>"], "categories", "free", r"^query: the name 'a <SEG>' contains"),
     (["dog", "cat"], "referring", "ordered", r"^query: kind 'referring' takes one name, got 2"),
     (["dog"], "anything", "ordered", r"^kind: 'anything' is"),
     (["sun", "dog"], "categories", "teacher_forced", r"^decoding: 'teacher_forced' gives .* categories; use 'ordered'"),
@@ -90,6 +90,6 @@ def test_queries_are_checked_once(assistant, monkeypatch, door, names, kind, dec
 def test_bad_questions_are_refused_before_a_stream_begins(computes_nothing):
     assistant, encode_beforehand = computes_nothing
     encode_beforehand()
-    for text, message in (("", "nothing can be seen"), ("where is <SEG>", "holds")):
+    for text, message in (("", "is blank"), ("where is <SEG>", "contains")):
         with pytest.raises(QueryError, match=message):
             next(assistant.chat(IMAGE).stream(text))

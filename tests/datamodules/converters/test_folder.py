@@ -238,7 +238,7 @@ def test_a_wrong_file_or_mask_is_named_with_its_line(tmp_path, line, message):
     [
         ({"unannotated": "no"}, r"dataset\.json: unannotated: expected 'absent' or 'unknown'"),
         ({"categories": [5]}, "expected names, got '5'"),
-        ({"categories": ["cup, red"]}, r"holds \[','\].*choose another name"),
+        ({"categories": ["cup, red"]}, r"contains \[','\].*choose another name"),
         ({"classes": []}, "there is no field 'classes'"),
         ([], "expected an object"),
     ],

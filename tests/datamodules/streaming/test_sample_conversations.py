@@ -125,5 +125,5 @@ def test_words_behind_a_mask_are_supervised_and_the_mask_is_at_its_token(tmp_pat
 
 
 def test_a_beginning_of_further_rounds_that_cannot_work():
-    with pytest.raises(ConfigError, match=r"next_round: '<image>' holds '<image>'"):
+    with pytest.raises(ConfigError, match=r"next_round: '<image>' contains '<image>'"):
         replace(PAPER, next_round="<image>")
