@@ -43,7 +43,7 @@ def test_names_of_any_kind_are_shown_as_they_are_and_embed_nothing(tmp_path, nam
 
 def test_pages_without_a_folder_refer_only_to_pictures_beside_them():
     assert '<img src="plot.png"' in to_page("P", "![a](plot.png)")
-    assert "<img" not in to_page("P", "![a](https://a.org/plot.png)\n\n![a](/tmp/plot.png)")
+    assert "<img" not in to_page("P", "![a](https://a.org/plot.png)\n\n![a](/elsewhere/plot.png)")
 
 
 @pytest.mark.parametrize(
