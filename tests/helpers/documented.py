@@ -58,6 +58,7 @@ def make_place(folder):
     for name, long_names in (("scenes", False), ("scenes_long", True)):
         target = folder / "data" / name
         SceneWriter(str(target), train=8, val=4, test=4, size=48, long_names=long_names, processes=1).prepare()
+    (folder / "data" / "scenes_full").symlink_to("scenes")
     for split, frames in (
         ("train", ["0001TP_1", "0001TP_2", "0006R0_1", "0006R0_2"]),
         ("val", ["0016E5_1", "0016E5_2"]),
