@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from lasagna.core.batch import Query
     from lasagna.core.dialogue import Answer
+    from lasagna.core.query_kind import QueryKind
     from lasagna.modules.assistant import Assistant
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -30,6 +32,7 @@ def predict(
     reason: str | None = None,
     explain: str | None = None,
     ask: str | None = None,
+    own: dict[str, str] | None = None,
     out: Path = Path("predictions"),
     decoding: Literal["ordered", "free"] = "ordered",
     threshold: float | None = None,
@@ -50,6 +53,7 @@ def predict(
         explain: A description as for ``reason``, answered by a mask and the reason in words, by models that learned
             explanations (ReasonSeg); always decoded freely.
         ask: A question to answer in words, e.g. "how many balls are there".
+        own: Queries of kinds of your own: the path of each ``QueryKind`` and its text, e.g. {my_kinds.COUNTING: birds}.
         out: Folder for one JSON file per image and one PNG file per query.
         decoding: "ordered" decides on each name in the order of the query, "free" lets the model write.
         threshold: Score in [0, 1] from which ordered decoding calls a name present; None for the one that ``lasagna
@@ -64,7 +68,7 @@ def predict(
         CheckpointError: If the checkpoint cannot be used.
         LasagnaError: If the threshold or the device cannot be used.
     """
-    queries = read_queries(query, refer, reason, ask, explain)
+    queries = read_queries(query, refer, reason, ask, explain, own)
     images = find_images(image)
     if threshold is not None and not 0 <= threshold <= 1:
         raise LasagnaError(f"threshold: expected a number in [0, 1], got {threshold}")
@@ -89,6 +93,7 @@ def read_queries(
     reason: str | None = None,
     ask: str | None = None,
     explain: str | None = None,
+    own: Mapping[str, str] | None = None,
 ) -> list[Query]:
     """Return the queries of a command line, checked as far as is possible without the model.
 
@@ -97,17 +102,39 @@ def read_queries(
     """
     from lasagna.core.batch import Query
     from lasagna.core.prompt_formats import PAPER
+    from lasagna.core.query_kind import CATEGORY_LIST, QUESTION, REASONING, REASONING_WITH_EXPLANATION, REFERRING
 
-    queries = [] if query is None else [Query(0, "categories", tuple(name.strip() for name in query.split(",")))]
-    queries += [] if refer is None else [Query(0, "referring", (refer.strip(),))]
-    queries += [] if reason is None else [Query(0, "reasoning", (reason.strip(),))]
-    queries += [] if ask is None else [Query(0, "question", (ask.strip(),))]
-    queries += [] if explain is None else [Query(0, "reasoning_with_explanation", (explain.strip(),))]
+    texts = {CATEGORY_LIST: query, REFERRING: refer, REASONING: reason, QUESTION: ask}
+    texts |= {REASONING_WITH_EXPLANATION: explain, **{_own_kind(path): text for path, text in (own or {}).items()}}
+    queries = [Query(0, kind, _names(kind, text)) for kind, text in texts.items() if text is not None]
     if not queries:
-        raise QueryError("query: nothing is asked; give --query, --refer, --reason, --explain or --ask")
+        raise QueryError("query: nothing is asked; give --query, --refer, --reason, --explain, --ask or --own")
     for asked in queries:
-        PAPER.check(asked.kind, asked.names)
+        if asked.kind in PAPER.prompts:
+            PAPER.check(asked.kind, asked.names)
     return queries
+
+
+def _names(kind: QueryKind, text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",")) if kind.many else (text.strip(),)
+
+
+def _own_kind(path: str) -> QueryKind:
+    """Import a kind of query by its path.
+
+    Raises:
+        QueryError: If there is none at this path.
+    """
+    from lasagna.core.query_kind import QueryKind
+
+    module, _, name = path.rpartition(".")
+    try:
+        kind = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise QueryError(f"own: there is no kind of query at {path!r} ({error}); give FILE.NAME") from error
+    if not isinstance(kind, QueryKind):
+        raise QueryError(f"own: {path} is a {type(kind).__name__}, not a lasagna.core.query_kind.QueryKind")
+    return kind
 
 
 def find_images(image: Path) -> list[Path]:
@@ -167,10 +194,10 @@ def answer_images(
 def _ask(
     assistant: Assistant, pixels: NDArray[np.uint8], queries: Sequence[Query], decoding: Literal["ordered", "free"]
 ) -> list[Answer]:
-    """Answer all queries about an image, encoded once; explanations are always decoded freely."""
+    """Answer all queries about an image, encoded once; words are always decoded freely."""
     encoded, geometry = assistant.encode_image(pixels)
-    explained = [query for query in queries if query.kind == "reasoning_with_explanation"]
-    others = [query for query in queries if query.kind != "reasoning_with_explanation"]
+    explained = [query for query in queries if query.kind.words]
+    others = [query for query in queries if not query.kind.words]
     answers = dict(zip(others, assistant.answer_batch(encoded, [geometry], others, decoding), strict=True))
     answers |= zip(explained, assistant.answer_batch(encoded, [geometry], explained, "free"), strict=True)
     return [answers[query] for query in queries]
@@ -189,7 +216,7 @@ def _write(
 
     out.mkdir(parents=True, exist_ok=True)
     for query, answer in zip(queries, answers, strict=True):
-        text = answer.text if query.kind in ("question", "reasoning_with_explanation") else ""
+        text = answer.text if query.kind.words else ""
         draw_answer(pixels, ", ".join(query.names), answer.entries, text=text).save(out / f"{name}-{query.kind}.png")
     parts = [answer_json(query, answer) for query, answer in zip(queries, answers, strict=True)]
     content = {"image": path.name, "size": list(pixels.shape[:2]), "answers": parts}

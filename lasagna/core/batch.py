@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lasagna.core.dialogue import Dialogue, Kind
+from lasagna.core.dialogue import Dialogue
 from lasagna.core.geometry import IGNORE_PIXEL, Geometry
 from lasagna.core.processors import FittedImage, SmallTensors, normalise
+from lasagna.core.query_kind import QueryKind, kind_of
 
 Place = tuple[int, int]
 """Location of a mask: the layer, and the value of its pixels in it."""
@@ -104,13 +105,17 @@ class Query:
 
     Args:
         image: Position of the image in the batch.
-        kind: Kind of the query.
+        kind: Kind of the query, or the name of one of the package's.
         names: Names asked for, in order.
     """
 
     image: int
-    kind: Kind
+    kind: QueryKind
     names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Turn the name of a kind into the kind."""
+        object.__setattr__(self, "kind", kind_of(self.kind))
 
 
 @dataclass(frozen=True)

@@ -16,19 +16,15 @@ from numpy.typing import NDArray
 from lasagna.core.answer_parser import normalise
 from lasagna.core.masks import BoolMask, Mask
 from lasagna.core.overlaps import OverlapMap
+from lasagna.core.query_kind import QUESTION, QueryKind, kind_of
 from lasagna.core.record import Record, Turn
 from lasagna.errors import QueryError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Kind = Literal["categories", "referring", "reasoning", "reasoning_with_explanation", "question"]
-
 Decoding = Literal["ordered", "free", "teacher_forced"]
 """How an answer is decoded: by deciding on each name in the order asked, by writing freely, or by giving the answer."""
-
-RENAMED_KINDS = {"complex": "categories", "explained": "reasoning_with_explanation"}
-"""Former names of kinds, to point out the present ones."""
 
 
 @dataclass(frozen=True)
@@ -50,28 +46,33 @@ class Entry:
 class Dialogue:
     """A query about one image and the answer to learn.
 
-    A query of kind "categories" lists names, and its answer has one entry per name. Names without an entry are absent
-    and left out of the answer. A "referring" or "reasoning" query has one name, the phrase itself. The answer to
-    "reasoning_with_explanation" continues in words after the mask. A "question" has one name and an answer in words.
+    The kind says whether the query lists names or is one phrase, and what answers it: entries with masks, words, or
+    words behind the mask. Listed names without an entry are absent and left out of the answer.
 
     Args:
-        kind: Kind of the query; the training strategies apply only to "categories".
+        kind: Kind of the query, or the name of one of the package's: "categories" (a list of names), "referring" and
+            "reasoning" (a phrase), "reasoning_with_explanation" (a phrase; words follow the mask) and "question"
+            (answered in words). The training strategies apply to lists of names only.
         query: Names asked for, in order.
         entries: Entries of the answer, in order.
-        text: Answer in words to a "question", or the explanation after the mask.
+        text: Answer in words, or the words after the mask.
         ignore: Pixels that count in no loss and no score, or None.
         wording: Numbers of the wordings of query and answer among those of the prompt format, modulo their count.
             Evaluation asks in the first ones, (0, 0).
         later: Further turns in words of the same conversation; the assistant learns to answer each after all before.
     """
 
-    kind: Kind
+    kind: QueryKind
     query: tuple[str, ...]
     entries: tuple[Entry, ...] = ()
     text: str = ""
     ignore: Mask | None = None
     wording: tuple[int, int] = (0, 0)
     later: tuple[Turn, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Turn the name of a kind into the kind."""
+        object.__setattr__(self, "kind", kind_of(self.kind))
 
     def with_answer(self, query: Sequence[str], entries: Sequence[Entry]) -> Dialogue:
         """Return a copy with another query and other entries."""
@@ -81,7 +82,7 @@ class Dialogue:
         """Return each turn as a dialogue of its own, as evaluation asks."""
         if not self.later:
             return [self]
-        return [replace(self, later=()), *(Dialogue("question", (t.question,), text=t.answer) for t in self.later)]
+        return [replace(self, later=()), *(Dialogue(QUESTION, (t.question,), text=t.answer) for t in self.later)]
 
 
 class DialogueMaker(ABC):

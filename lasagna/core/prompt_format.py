@@ -11,19 +11,17 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from itertools import repeat
-from typing import get_args
 
 from lasagna.core.answer_parser import Fault, ParsedEntry, Piece, normalise, read_entries, read_single, split_text
-from lasagna.core.dialogue import RENAMED_KINDS, Dialogue, Kind
+from lasagna.core.dialogue import Dialogue
+from lasagna.core.query_kind import KINDS, QUESTION, RENAMED_KINDS, QueryKind, kind_of, renamed
 from lasagna.core.record import Turn
 from lasagna.errors import ConfigError, QueryError
 
 __all__ = ["Fault", "ParsedEntry", "PromptFormat", "normalise"]
-
-OPTIONAL_KINDS = frozenset({"reasoning_with_explanation"})
-"""Kinds of queries that a format may leave out."""
 
 _CACHED_NAMES = 1 << 16
 
@@ -36,13 +34,12 @@ class PromptFormat:
         present_token: Token that says that a name is in the image, and prompts its mask.
         absent_token: Token that says that a name is not in the image.
         image_token: Place of the image in a prompt.
-        prompts: Prompt for each kind of query; ``{query}`` is replaced by the names or the phrase. The one for
-            "reasoning_with_explanation" may be left out; explanations cannot be asked for then.
-        name_separator: Text between the names of a query about categories.
+        prompts: Prompt for each kind of query, by its name; ``{query}`` is replaced by the names or the phrase. Kinds
+            that are left out cannot be asked.
+        name_separator: Text between the names of a list.
         entry_separator: Text between the entries of an answer.
         token_gap: Text between a name and its token.
-        lead_in: Text before the one token of an answer to a phrase ("referring", "reasoning" and
-            "reasoning_with_explanation").
+        lead_in: Text before the one token of an answer to a phrase.
         given_lead_in: The same where evaluation gives the answer to the model ("teacher_forced"); None for ``lead_in``.
         tail: End of an answer, before the language model's own end token.
         next_round: Text that replaces everything up to the image in the later turns of a conversation; None if
@@ -61,7 +58,7 @@ class PromptFormat:
     present_token: str
     absent_token: str
     image_token: str
-    prompts: dict[Kind, str]
+    prompts: dict[str, str]
     name_separator: str = ", "
     entry_separator: str = ", "
     token_gap: str = " "
@@ -71,7 +68,7 @@ class PromptFormat:
     next_round: str | None = None
     markers: tuple[str, ...] = ()
     reserved_tokens: tuple[str, ...] = ()
-    further_prompts: dict[Kind, tuple[str, ...]] = field(default_factory=dict)
+    further_prompts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     single_answers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -84,7 +81,7 @@ class PromptFormat:
         """Tokens that the language model must read as one token each: present, absent, image token, and markers."""
         return self.present_token, self.absent_token, self.image_token, *self.markers
 
-    def check(self, kind: Kind, query: Sequence[str]) -> None:
+    def check(self, kind: str, query: Sequence[str]) -> None:
         """Check that a query can be asked in this format.
 
         Args:
@@ -95,19 +92,21 @@ class PromptFormat:
             QueryError: If the format does not have the kind, the query is empty or not a list of names, a name is
                 empty, asked twice or contains a token or separator, or a kind that takes one name gets several.
         """
-        if kind in RENAMED_KINDS:
-            raise QueryError(f"kind: {_renamed(kind)}")
+        kind = kind_of(kind)
         if kind not in self.prompts:
-            raise QueryError(f"kind: {kind!r} is not in this prompt format; choose one of {', '.join(self.prompts)}")
+            raise QueryError(
+                f"kind: {str(kind)!r} is not in this prompt format, which has {', '.join(self.prompts)}; add a line to "
+                f"its prompts, such as {kind}: {next(iter(self.prompts.values()))!r}"
+            )
         if isinstance(query, str):
             raise QueryError(f"query: expected a list of names such as {[query]}, got the text {query!r}")
         if not all(isinstance(name, str) for name in query):
             raise QueryError(f"query: expected a list of names such as {list(map(str, query))}, got {list(query)}")
         if not query:
             raise QueryError("query: it is empty; name at least one category or phrase")
-        if kind != "categories" and len(query) > 1:
-            raise QueryError(f"query: kind {kind!r} takes one name, got {len(query)}; ask one query for each")
-        separators = self._separators if kind == "categories" else ()
+        if not kind.many and len(query) > 1:
+            raise QueryError(f"query: kind {str(kind)!r} takes one name, got {len(query)}; ask one query for each")
+        separators = self._separators if kind.many else ()
         if error := next(filter(None, map(_name_error, query, repeat(self._all_reserved), repeat(separators))), None):
             raise QueryError(f"query: {error}")
         if len(set(map(normalise, query))) < len(query):
@@ -126,7 +125,7 @@ class PromptFormat:
     def _singles(self) -> tuple[str, ...]:
         return self.single_answers or (f"{self.lead_in}{{token}}{self.tail}",)
 
-    def prompt(self, kind: Kind, query: Sequence[str], wording: int = 0) -> str:
+    def prompt(self, kind: str, query: Sequence[str], wording: int = 0) -> str:
         """Return the text that the assistant reads before it answers.
 
         Args:
@@ -138,7 +137,7 @@ class PromptFormat:
         names = self.name_separator.join(map(_single_spaced, query))
         return wordings[wording % len(wordings)].replace("{query}", names)
 
-    def further_prompt(self, kind: Kind, query: Sequence[str]) -> str:
+    def further_prompt(self, kind: str, query: Sequence[str]) -> str:
         """Return the text that the assistant reads before it answers in a later turn of a conversation.
 
         Args:
@@ -155,7 +154,7 @@ class PromptFormat:
             )
         return self.next_round + self.prompt(kind, query).partition(self.image_token)[2].lstrip()
 
-    def lead(self, kind: Kind, name: str, first: bool) -> str:
+    def lead(self, kind: str, name: str, first: bool) -> str:
         """Return the text before an entry's token.
 
         Args:
@@ -163,7 +162,7 @@ class PromptFormat:
             name: The entry's name.
             first: Whether it is the first entry of the answer.
         """
-        if kind != "categories":
+        if not kind_of(kind).many:
             return self._singles[0].partition("{token}")[0]
         return ("" if first else self.entry_separator) + _single_spaced(name) + self.token_gap
 
@@ -176,12 +175,12 @@ class PromptFormat:
         Raises:
             QueryError: If an answer in words contains a token.
         """
-        if dialogue.kind == "question":
+        if not dialogue.kind.masks:
             return self._words(dialogue.text)
         decisions = [(entry.name, entry.present) for entry in dialogue.entries]
         decided = self.render(dialogue.kind, decisions, dialogue.wording[1])
-        explained = dialogue.kind == "reasoning_with_explanation" and dialogue.text
-        return f"{decided} {self._words(dialogue.text)}" if explained else decided
+        has_words = dialogue.kind.words and dialogue.text
+        return f"{decided} {self._words(dialogue.text)}" if has_words else decided
 
     def later(self, turn: Turn) -> tuple[str, str]:
         """Return prompt and answer of a later turn of a conversation.
@@ -192,24 +191,24 @@ class PromptFormat:
         Raises:
             QueryError: If the format has no ``next_round``, or one of the texts contains a token.
         """
-        self.check("question", (turn.question,))
-        return self.further_prompt("question", (turn.question,)), self._words(turn.answer)
+        self.check(QUESTION, (turn.question,))
+        return self.further_prompt(QUESTION, (turn.question,)), self._words(turn.answer)
 
     def _words(self, text: str) -> str:
         if reserved := [token for token in self._all_reserved if token in text]:
             raise QueryError(f"answer: {text!r} contains {reserved}, which must not appear among words")
         return text
 
-    def render(self, kind: Kind, decisions: Sequence[tuple[str, bool]], wording: int = 0) -> str:
-        """Return the answer that decides for each name whether it is present, without an explanation.
+    def render(self, kind: str, decisions: Sequence[tuple[str, bool]], wording: int = 0) -> str:
+        """Return the answer that decides for each name whether it is present, without words behind it.
 
         Args:
             kind: Kind of the query.
-            decisions: Names and whether they are present; one unless the kind is "categories".
+            decisions: Names and whether they are present; one unless the kind lists names.
             wording: Number of the wording, modulo the count of wordings.
         """
         tokens = {True: self.present_token, False: self.absent_token}
-        if kind != "categories":
+        if not kind_of(kind).many:
             single = self._singles[wording % len(self._singles)]
             return "".join(single.replace("{token}", tokens[present]) for _, present in decisions)
         entries = (_single_spaced(name) + self.token_gap + tokens[present] for name, present in decisions)
@@ -219,7 +218,7 @@ class PromptFormat:
         """Return the answer to a phrase that evaluation gives to the model, up to the present token."""
         return (self.lead_in if self.given_lead_in is None else self.given_lead_in) + self.present_token
 
-    def parse(self, kind: Kind, query: Sequence[str], text: str) -> tuple[tuple[ParsedEntry, ...], tuple[Fault, ...]]:
+    def parse(self, kind: str, query: Sequence[str], text: str) -> tuple[tuple[ParsedEntry, ...], tuple[Fault, ...]]:
         """Read an answer; accepts whatever a model may write.
 
         Args:
@@ -236,7 +235,7 @@ class PromptFormat:
 
     def read(
         self,
-        kind: Kind,
+        kind: str,
         query: Sequence[str],
         pieces: Sequence[Piece],
         rest: str,
@@ -254,22 +253,23 @@ class PromptFormat:
         Returns:
             Entries and faults as of ``parse``.
         """
-        if kind == "question" and not pieces:
+        kind = kind_of(kind)
+        if not kind.masks and not pieces:
             return (), ()
-        if kind == "categories":
+        if kind.many:
             separator = spelling(self.entry_separator)
             written = [(spelling(lead).removeprefix(separator).strip(), present) for lead, present in pieces]
             entries, faults = read_entries(query, [spelling(name) for name in query], written)
         else:
             entries, faults = read_single(query[0], pieces)
-        ends = kind == "categories" or (pieces and kind != "question")
+        ends = kind.many or (pieces and kind.masks)
         faults += ["trailing"] if ends and not self._is_end(kind, spelling(rest), spelling) else []
         return entries, tuple(faults)
 
-    def _is_end(self, kind: Kind, rest: str, spelling: Callable[[str], str]) -> bool:
+    def _is_end(self, kind: QueryKind, rest: str, spelling: Callable[[str], str]) -> bool:
         singles = (answer.partition("{token}")[2] for answer in self._singles)
-        tails = {spelling(tail) for tail in ((self.tail,) if kind == "categories" else singles)}
-        return any(map(rest.startswith, tails)) if kind == "reasoning_with_explanation" else rest in tails
+        tails = {spelling(tail) for tail in ((self.tail,) if kind.many else singles)}
+        return any(map(rest.startswith, tails)) if kind.words else rest in tails
 
 
 @lru_cache(maxsize=_CACHED_NAMES)
@@ -287,10 +287,6 @@ def _name_error(name: str, reserved: tuple[str, ...], separators: tuple[str, ...
     return f"the name {name!r} contains {found}, which this prompt format uses itself" if found else None
 
 
-def _renamed(kind: str) -> str:
-    return f"{kind!r} is called {RENAMED_KINDS[kind]!r} now; rename it"
-
-
 def _token_errors(form: PromptFormat) -> list[str]:
     names = ("present_token", "absent_token", "image_token")
     empty = [name for name in names if not getattr(form, name).strip()]
@@ -305,11 +301,14 @@ def _token_errors(form: PromptFormat) -> list[str]:
 
 def _prompt_errors(form: PromptFormat) -> list[str]:
     given: dict[str, Iterable[str]] = {"prompts": form.prompts, "further_prompts": form.further_prompts}
-    if former := [f"{place}: {_renamed(k)}" for place, kinds in given.items() for k in kinds if k in RENAMED_KINDS]:
+    if former := [f"{place}: {renamed(k)}" for place, kinds in given.items() for k in kinds if k in RENAMED_KINDS]:
         return former
-    kinds = set(get_args(Kind))
-    if not kinds - OPTIONAL_KINDS <= form.prompts.keys() <= kinds:
-        return [f"prompts: expected one for each of {sorted(kinds)}, got {sorted(form.prompts)}"]
+    if not form.prompts:
+        return [f"prompts: there is none; give one for each kind of query that is asked, such as {', '.join(KINDS)}"]
+    missing = [kind for kind in KINDS if kind not in form.prompts]
+    misspelt = {kind: near for kind in form.prompts if kind not in KINDS for near in _near(kind, missing)}
+    if misspelt:
+        return [f"prompts: there is no kind {kind!r}; did you mean {near!r}?" for kind, near in misspelt.items()]
     strange = sorted(form.further_prompts.keys() - form.prompts.keys())
     errors = [f"further_prompts: {strange} have no first prompt in `prompts`"] if strange else []
     places = [(f"prompts.{kind}", prompt) for kind, prompt in form.prompts.items()]
@@ -320,6 +319,11 @@ def _prompt_errors(form: PromptFormat) -> list[str]:
         if "{query}" not in prompt:
             errors.append(f"{place}: {prompt!r} must contain {{query}}, the place of the names")
     return errors
+
+
+def _near(kind: str, missing: Sequence[str]) -> list[str]:
+    """Return the kind of the package that a key of the prompts probably means, if there is one."""
+    return get_close_matches(kind, missing, n=1, cutoff=0.8)
 
 
 def _joint_errors(form: PromptFormat) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lasagna.core.dialogue import Kind
 from lasagna.core.prompt_format import PromptFormat
 
 CATEGORIES = ("Segment all the objects in this image.", "What are in this image? Please visualize segmentation mask.")
@@ -88,7 +87,7 @@ _SYSTEM = (
     "and polite answers to the human's questions. "
 )
 
-_FURTHER: dict[Kind, tuple[str, ...]] = {
+_FURTHER: dict[str, tuple[str, ...]] = {
     "categories": tuple(f"<semantic>{question}<cat_start> {{query}} <cat_end>" for question in CATEGORIES),
     "referring": REFERRING,
     "reasoning": REASONING,

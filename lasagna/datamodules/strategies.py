@@ -73,7 +73,7 @@ class ClassSampling(Strategy):
 
     def __call__(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
         """Return the dialogue with at most ``limit`` names."""
-        if dialogue.kind != "categories":
+        if not dialogue.kind.many:
             return dialogue
         drawn = int(rng.integers(self.least, self.limit, endpoint=True))
         limit = min(self.limit, max(drawn, sum(entry.present for entry in dialogue.entries)))
@@ -118,7 +118,7 @@ class NegativeInjection(Strategy):
 
     def __call__(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
         """Return the dialogue with absent names answered."""
-        if dialogue.kind != "categories":
+        if not dialogue.kind.many:
             return dialogue
         answered = {entry.name: entry for entry in dialogue.entries}
         unanswered = [name for name in dialogue.query if name not in answered]
@@ -168,7 +168,7 @@ class OrderRandomization(Strategy):
 
     def __call__(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
         """Return the dialogue with query and answer reordered."""
-        if dialogue.kind != "categories":
+        if not dialogue.kind.many:
             return dialogue
         query = _shuffled(dialogue.query, rng) if self.query == "random" else list(dialogue.query)
         if self.answer == "own":
@@ -237,7 +237,7 @@ class AnswerSampling(Strategy):
 
     def __call__(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
         """Return the dialogue with at most ``limit`` entries, in their order."""
-        if dialogue.kind != "categories":
+        if not dialogue.kind.many:
             return dialogue
         present = [entry.name for entry in dialogue.entries if entry.present]
         absent = [entry.name for entry in dialogue.entries if not entry.present]

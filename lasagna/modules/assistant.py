@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 from lasagna.core.batch import IGNORE_LABEL, Batch, Query
 from lasagna.core.config import Configurable
-from lasagna.core.dialogue import Answer, Decoding, Kind
+from lasagna.core.dialogue import Answer, Decoding
 from lasagna.core.geometry import Geometry
 from lasagna.core.processors import Processors
 from lasagna.core.prompt_format import PromptFormat
 from lasagna.core.prompt_formats import PROMPT_FORMATS
+from lasagna.core.query_kind import CATEGORY_LIST, kind_of
 from lasagna.errors import QueryError
 from lasagna.modules.base import EncodedImages, LanguageModel, MaskHead, VisionEncoder
 from lasagna.modules.contract import check_image, check_maps, check_queries, check_states, check_vectors, predict_masks
@@ -160,14 +161,15 @@ class Assistant(Configurable, LightningModule):
         )
 
     def answer(
-        self, image: NDArray[np.uint8], names: Sequence[str], kind: Kind = "categories", decoding: Decoding = "ordered"
+        self, image: NDArray[np.uint8], names: Sequence[str], kind: str = CATEGORY_LIST, decoding: Decoding = "ordered"
     ) -> Answer:
         """Answer one query about one image.
 
         Args:
             image: The image, uint8 ``[H, W, 3]``.
             names: The categories to look for; a single phrase or question for other kinds.
-            kind: "categories", "referring", "reasoning", "reasoning_with_explanation" (decode it freely) or "question".
+            kind: A kind of query, or the name of one of the package's: "categories", "referring", "reasoning",
+                "reasoning_with_explanation" (decode it freely) or "question".
             decoding: "ordered", "free" or "teacher_forced", as in ``answer_batch``.
 
         Returns:
@@ -179,7 +181,7 @@ class Assistant(Configurable, LightningModule):
         """
         if isinstance(names, str):
             raise QueryError(f"names: expected a list of names such as {[names]}, got the text {names!r}")
-        return self.answers(image, [Query(0, kind, tuple(names))], decoding)[0]
+        return self.answers(image, [Query(0, kind_of(kind), tuple(names))], decoding)[0]
 
     def answers(
         self, image: NDArray[np.uint8], queries: Sequence[Query], decoding: Decoding = "ordered"

@@ -178,7 +178,7 @@ def check_decoding(queries: Sequence[Query], decoding: str) -> None:
     """
     if decoding not in ("ordered", "free", "teacher_forced"):
         raise QueryError(f"decoding: expected 'ordered', 'free' or 'teacher_forced', got {decoding!r}")
-    others = sorted({query.kind for query in queries} - {"referring", "reasoning"})
+    others = sorted({query.kind for query in queries if query.kind.words or not query.kind.is_phrase})
     if decoding == "teacher_forced" and others:
         raise QueryError(
             "decoding: 'teacher_forced' gives the answer that a phrase is present, and there is no such answer to a "

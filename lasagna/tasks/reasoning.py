@@ -9,7 +9,8 @@ import numpy as np
 from torchmetrics import MetricCollection
 
 from lasagna.core.batch import Sample
-from lasagna.core.dialogue import Answer, Decoding, Dialogue, Kind
+from lasagna.core.dialogue import Answer, Decoding, Dialogue
+from lasagna.core.query_kind import QUESTION, REASONING, REASONING_WITH_EXPLANATION, REFERRING, QueryKind
 from lasagna.core.record import Question, Record
 from lasagna.tasks.base import Task
 from lasagna.tasks.metrics import ReasoningIoU, TeacherForcedIoU, collect
@@ -74,27 +75,23 @@ class Reasoning(Task):
     ) -> None:
         """Update the metrics with the answers that should have a mask."""
         masked = [
-            (sample, answer)
-            for sample, answer in zip(samples, answers, strict=True)
-            if sample.dialogue.kind != "question"
+            (sample, answer) for sample, answer in zip(samples, answers, strict=True) if sample.dialogue.kind.masks
         ]
         super().score(metrics, [sample for sample, _ in masked], [answer for _, answer in masked], decoding)
 
     def _dialogue(self, question: Question, record: Record, rng: np.random.Generator) -> Dialogue | None:
         kind = self._kind(question, rng)
         dialogue = phrase_dialogue(kind, question.text, question.masks or (), record)
-        if kind == "question":
+        if not kind.masks:
             return Dialogue(kind, (question.text,), text=question.answer)
-        return (
-            replace(dialogue, text=question.answer) if dialogue and kind == "reasoning_with_explanation" else dialogue
-        )
+        return replace(dialogue, text=question.answer) if dialogue and kind.words else dialogue
 
-    def _kind(self, question: Question, rng: np.random.Generator) -> Kind:
+    def _kind(self, question: Question, rng: np.random.Generator) -> QueryKind:
         # draw nothing unless explanations are used, so that the random numbers of other runs stay the same
         if question.answer and self.explained + self.in_words > 0:
             drawn = rng.random()
             if drawn < self.in_words:
-                return "question"
+                return QUESTION
             if drawn < self.in_words + self.explained:
-                return "reasoning_with_explanation"
-        return "referring" if self.phrase_kind and question.kind == self.phrase_kind else "reasoning"
+                return REASONING_WITH_EXPLANATION
+        return REFERRING if self.phrase_kind and question.kind == self.phrase_kind else REASONING

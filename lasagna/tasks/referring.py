@@ -6,6 +6,7 @@ import numpy as np
 from torchmetrics import MetricCollection
 
 from lasagna.core.dialogue import Dialogue
+from lasagna.core.query_kind import REFERRING
 from lasagna.core.record import Record
 from lasagna.tasks.base import Task
 from lasagna.tasks.metrics import ReferringIoU, TeacherForcedIoU, collect
@@ -31,7 +32,7 @@ class Referring(Task):
     def dialogues(self, record: Record, rng: np.random.Generator) -> list[Dialogue]:
         """Return a referring dialogue for each chosen phrase."""
         chosen = choose(record.phrases, self.phrases, rng)
-        dialogues = [phrase_dialogue("referring", phrase.text, phrase.masks, record) for phrase in chosen]
+        dialogues = [phrase_dialogue(REFERRING, phrase.text, phrase.masks, record) for phrase in chosen]
         return [dialogue for dialogue in dialogues if dialogue is not None]
 
     def metrics(self, categories: tuple[str, ...]) -> MetricCollection:

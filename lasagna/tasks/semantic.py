@@ -11,6 +11,7 @@ from torchmetrics import MetricCollection
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.masks import Mask
 from lasagna.core.prompt_format import normalise
+from lasagna.core.query_kind import CATEGORY_LIST
 from lasagna.core.record import Record
 from lasagna.tasks.base import Task
 from lasagna.tasks.metrics import AnswerOrder, DialogueMetric, MeanIoU, Presence, PresenceByLength, collect
@@ -48,7 +49,7 @@ class Semantic(Task):
         askable = _askable(record, present)
         query = [name for name in askable if normalise(name) not in hidden] if hidden else askable
         entries = [Entry(name, True, present[name]) for name in query if name in present]
-        return [Dialogue("categories", tuple(query), tuple(entries), ignore=ignore)] if query else []
+        return [Dialogue(CATEGORY_LIST, tuple(query), tuple(entries), ignore=ignore)] if query else []
 
     def metrics(self, categories: tuple[str, ...]) -> MetricCollection:
         """Return mean IoU and presence for each decoding, and the order of free answers."""

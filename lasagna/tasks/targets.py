@@ -8,8 +8,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from lasagna.core.dialogue import Dialogue, Entry, Kind
+from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.masks import BoolMask, LabelMask, Mask, UnionMask
+from lasagna.core.query_kind import kind_of
 from lasagna.core.record import Record
 
 T = TypeVar("T")
@@ -56,11 +57,11 @@ def choose(items: Sequence[T], count: int, rng: np.random.Generator) -> list[T]:
     return [items[place] for place in sorted(places)]
 
 
-def phrase_dialogue(kind: Kind, text: str, masks: Sequence[Mask], record: Record) -> Dialogue | None:
+def phrase_dialogue(kind: str, text: str, masks: Sequence[Mask], record: Record) -> Dialogue | None:
     """Return the dialogue that asks for a phrase.
 
     Args:
-        kind: "referring", "reasoning" or "reasoning_with_explanation".
+        kind: A kind of one phrase with masks, or its name: "referring", "reasoning", "reasoning_with_explanation".
         text: The phrase.
         masks: The masks of the things that the phrase fits: none, one or many.
         record: The record.
@@ -74,4 +75,4 @@ def phrase_dialogue(kind: Kind, text: str, masks: Sequence[Mask], record: Record
     if masks and not is_visible(union, None if ignore is None else ignore.decode()):
         return None
     entry = Entry(text, bool(masks), union if masks else None)
-    return Dialogue(kind, (text,), (entry,), ignore=ignore)
+    return Dialogue(kind_of(kind), (text,), (entry,), ignore=ignore)

@@ -8,6 +8,7 @@ import numpy as np
 from torchmetrics import MetricCollection
 
 from lasagna.core.dialogue import Dialogue
+from lasagna.core.query_kind import QUESTION
 from lasagna.core.record import Record, Turn
 from lasagna.tasks.base import Task
 from lasagna.tasks.metrics import AnswerAccuracy, collect
@@ -49,7 +50,7 @@ class VQA(Task):
             found += [record.conversation] if together else [(turn,) for turn in record.conversation]
         chosen = choose(found, self.questions, rng)
         return [
-            Dialogue("question", (first.question,), text=first.answer, later=tuple(later)) for first, *later in chosen
+            Dialogue(QUESTION, (first.question,), text=first.answer, later=tuple(later)) for first, *later in chosen
         ]
 
     def metrics(self, categories: tuple[str, ...]) -> MetricCollection:

@@ -252,7 +252,7 @@ def test_faults_of_explained_answers(text, faults):
 
 
 def test_formats_without_explanations_say_so():
-    with pytest.raises(QueryError, match=r"kind: 'reasoning_with_explanation' is not in .*; choose one of .*reasoning"):
+    with pytest.raises(QueryError, match=r"kind: 'reasoning_with_explanation' is not in .*question; add a line"):
         TINY.check("reasoning_with_explanation", ["it"])
     with pytest.raises(QueryError, match=r"answer: .*<SEG>"):
         PAPER.answer(Dialogue("reasoning_with_explanation", ("it",), (Entry("it", True),), text="a <SEG>"))
@@ -299,7 +299,7 @@ def test_names_may_be_compared_as_a_tokeniser_writes_them():
 @pytest.mark.parametrize(
     ("kind", "query", "message"),
     [
-        ("foo", ["dog"], "kind: 'foo' is not in .*; choose one of categories"),
+        ("foo", ["dog"], "kind: 'foo' is none of .*; choose one of categories, .*QueryKind"),
         ("complex", ["dog"], "kind: 'complex' is called 'categories' now"),
         ("explained", ["dog"], "kind: 'explained' is called 'reasoning_with_explanation' now"),
         ("referring", ["dog", "cat"], "referring.*one.*2"),
@@ -332,8 +332,8 @@ def test_tokens_of_the_language_model_are_reserved():
         ({"absent_token": "<no><SEG>"}, "'<SEG>'.*'<no><SEG>'"),
         ({"image_token": "<NEG>"}, "absent_token.*image_token"),
         (
-            {"prompts": {"categories": "<image> {query}"}},
-            r"prompts: .*'question', 'reasoning', 'reasoning_with_explanation', 'referring'",
+            {"prompts": {"categories": "<image> {query}", "refering": "<image> {query}"}},
+            "prompts: there is no kind 'refering'; did you mean 'referring'",
         ),
         ({"prompts": {**PAPER.prompts, "complex": "<image> {query}"}}, "prompts: 'complex' is called 'categories'"),
         (

@@ -153,7 +153,7 @@ def _check_length(dialogue: Dialogue, prompt: int, answer: int, limit: int) -> N
 
 def _present_positions(dialogue: Dialogue, answer: list[int], processors: Processors) -> list[int]:
     """Return the positions of the present tokens whose entries have masks; each present entry must have a token."""
-    if dialogue.kind == "question":
+    if not dialogue.kind.masks:
         return []
     [token] = processors.text.answer_ids(processors.prompt_format.present_token)
     places = [place for place, token_id in enumerate(answer) if token_id == token]

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lasagna.core.batch import Query
-from lasagna.core.dialogue import Answer, Kind
+from lasagna.core.dialogue import Answer
+from lasagna.core.query_kind import QUESTION, QueryKind, kind_of
 from lasagna.modules.contract import check_queries
 from lasagna.modules.decoding.cache import ChatHistory
 
@@ -28,7 +29,7 @@ class ChatTurn:
         answer: The text and, for each name, presence, score, mask and confidence.
     """
 
-    kind: Kind
+    kind: QueryKind
     names: tuple[str, ...]
     answer: Answer
 
@@ -54,21 +55,22 @@ class Chat:
 
     def __init__(self, assistant: Assistant, image: NDArray[np.uint8], remember: bool = False) -> None:
         if remember:
-            assistant.format.further_prompt("question", ["?"])
+            assistant.format.further_prompt(QUESTION, ["?"])
         self.assistant = assistant
         self.history = ChatHistory() if remember else None
         self.encoded, self.geometry = assistant.encode_image(image)
         self.turns: list[ChatTurn] = []
 
     def ask(
-        self, text: str | Sequence[str], kind: Kind = "question", decoding: Literal["ordered", "free"] = "ordered"
+        self, text: str | Sequence[str], kind: str = QUESTION, decoding: Literal["ordered", "free"] = "ordered"
     ) -> ChatTurn:
         """Ask a query and add the turn to the conversation.
 
         Args:
             text: A question, a phrase, or the names of a list.
-            kind: "question", "referring", "reasoning", "reasoning_with_explanation" (decode it freely) or "categories".
-            decoding: "ordered" or "free"; questions are always answered freely.
+            kind: A kind of query, or the name of one of the package's: "question", "referring", "reasoning",
+                "reasoning_with_explanation" (decode it freely) or "categories".
+            decoding: "ordered" or "free"; kinds without masks are always answered freely.
 
         Returns:
             The turn.
@@ -80,7 +82,7 @@ class Chat:
         [answer] = self.assistant.answer_batch(
             self.encoded, [self.geometry], [query], decoding=decoding, history=self.history
         )
-        self.turns.append(ChatTurn(kind, query.names, answer))
+        self.turns.append(ChatTurn(query.kind, query.names, answer))
         return self.turns[-1]
 
     def stream(self, text: str) -> Iterator[str]:
@@ -95,13 +97,13 @@ class Chat:
         Raises:
             QueryError: If the question cannot be asked or is longer than the language model takes.
         """
-        query, answer = self._checked_query(text, "question", "free"), ""
+        query, answer = self._checked_query(text, QUESTION, "free"), ""
         for piece in self.assistant.decoder.stream(self.encoded.image_vectors, query, history=self.history):
             answer += piece
             yield piece
-        self.turns.append(ChatTurn("question", query.names, Answer(answer)))
+        self.turns.append(ChatTurn(QUESTION, query.names, Answer(answer)))
 
-    def _checked_query(self, text: str | Sequence[str], kind: Kind, decoding: str) -> Query:
-        query = Query(0, kind, (text,) if isinstance(text, str) else tuple(text))
+    def _checked_query(self, text: str | Sequence[str], kind: str, decoding: str) -> Query:
+        query = Query(0, kind_of(kind), (text,) if isinstance(text, str) else tuple(text))
         check_queries(self.assistant.format, [query], decoding)
         return query

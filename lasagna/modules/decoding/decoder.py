@@ -63,7 +63,7 @@ class Decoder:
 
         Args:
             image_vectors: The images as the language model reads them, float ``[b, i, d]``.
-            queries: What is asked; questions are always decoded freely.
+            queries: What is asked; what is answered in words alone is always decoded freely.
             decoding: "ordered", "free" or "teacher_forced", which cannot follow a history.
             history: Previous turns of the conversation that the one query continues, or None.
 
@@ -73,7 +73,7 @@ class Decoder:
         Raises:
             QueryError: If a query is longer than the language model takes.
         """
-        free = [rank for rank, query in enumerate(queries) if decoding == "free" or query.kind == "question"]
+        free = [rank for rank, query in enumerate(queries) if decoding == "free" or not query.kind.masks]
         decided = [rank for rank in range(len(queries)) if rank not in set(free)]
         answers: dict[int, DecodedAnswer] = {}
         decide = self.teacher_forced if decoding == "teacher_forced" else partial(self.ordered, history=history)
@@ -87,11 +87,11 @@ class Decoder:
     def ordered(
         self, image_vectors: Tensor, queries: Sequence[Query], history: ChatHistory | None = None
     ) -> list[DecodedAnswer]:
-        """Decide on every name of each query, in the order asked; no explanation is written.
+        """Decide on every name of each query, in the order asked; no words behind them are written.
 
         Args:
             image_vectors: The images as the language model reads them, float ``[b, i, d]``.
-            queries: The queries; none of kind "question".
+            queries: The queries, each of a kind with masks.
             history: Previous turns of the conversation that the one query continues, or None.
 
         Returns:
@@ -130,8 +130,8 @@ class Decoder:
         Args:
             image_vectors: The images as the language model reads them, float ``[b, i, d]``.
             queries: The queries.
-            max_new_tokens: Most tokens to write. None for 64 for a question, and for other kinds twice a complete
-                answer, plus 64 for an explanation. A row never exceeds the language model's longest.
+            max_new_tokens: Most tokens to write. None for 64 for an answer in words alone, and otherwise twice a
+                complete answer, plus 64 for the words behind it. A row never exceeds the language model's longest.
             history: Previous turns of the conversation that the one query continues, or None.
 
         Returns:
@@ -211,7 +211,7 @@ class Decoder:
     def fits(self, query: Query) -> bool:
         """Return whether a query and its complete answer fit into the language model."""
         prompt = self.text.prompt_ids(self.format.prompt(query.kind, query.names))
-        answer = [] if query.kind == "question" else self._absent_answer(query)
+        answer = self._absent_answer(query) if query.kind.masks else []
         return len(prompt) + len(answer) + 1 <= self.text.max_length
 
     def _read_prompts(
@@ -270,11 +270,11 @@ class Decoder:
                 coming[row] = [] if token == self.text.end_token_id or count >= limits[row] else [token]
 
     def _limit(self, query: Query, prompt: Sequence[int], max_new_tokens: int | None) -> int:
-        if max_new_tokens is None and query.kind == "question":
+        if max_new_tokens is None and not query.kind.masks:
             max_new_tokens = 64
         elif max_new_tokens is None:
             max_new_tokens = 2 * len(self._absent_answer(query)) + 8
-            max_new_tokens += 64 if query.kind == "reasoning_with_explanation" else 0
+            max_new_tokens += 64 if query.kind.words else 0
         return min(self.text.max_length - len(prompt), max_new_tokens)
 
     def _absent_answer(self, query: Query) -> list[int]:
@@ -301,7 +301,7 @@ class Decoder:
             start = place + 1
         entries: tuple[ParsedEntry, ...] = ()
         faults: tuple[Fault, ...] = ()
-        if query.kind != "question":
+        if query.kind.masks:
 
             def spelling(text: str) -> str:
                 # names are compared as the tokeniser can write them

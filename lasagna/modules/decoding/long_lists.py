@@ -25,7 +25,7 @@ def split_query(query: Query, fits: Callable[[Query], bool]) -> list[Query]:
     Returns:
         The parts; only the query itself if it fits, is not a list, or has a name that does not fit even alone.
     """
-    if query.kind != "categories" or fits(query):
+    if not query.kind.many or fits(query):
         return [query]
     for count in range(2, len(query.names) + 1):
         ends = [len(query.names) * part // count for part in range(count + 1)]

@@ -82,8 +82,7 @@ class ExampleChoice(Generic[T]):
 
 def is_without_target(dialogue: Dialogue) -> bool:
     """Return whether a dialogue asks for a phrase that nothing in the image fits."""
-    is_phrase = dialogue.kind in ("referring", "reasoning", "reasoning_with_explanation")
-    return is_phrase and not any(entry.present for entry in dialogue.entries)
+    return dialogue.kind.is_phrase and not any(entry.present for entry in dialogue.entries)
 
 
 SHEET = "predictions.png"
@@ -144,7 +143,7 @@ class PredictionSheet(Callback):
 
 def _example(sample: Sample, answer: Answer, image: NDArray[np.uint8]) -> Example:
     dialogue = sample.dialogue
-    in_words = dialogue.kind == "question"
+    in_words = not dialogue.kind.masks
     faults = ", ".join(f"{count} {fault}" for fault, count in Counter(answer.faults).items())
     return Example(
         image=np.array(image),

@@ -129,7 +129,7 @@ def _examples(
         for name, ranked in chosen.items():
             if ranked.key == sample.record.key:
                 dialogue, answers = rows[ranked.row]
-                answer, in_words = answers[run.decodings[0]], dialogue.kind == "question"
+                answer, in_words = answers[run.decodings[0]], not dialogue.kind.masks
                 examples[name] = Example(
                     image=run.image(sample.record),
                     query=", ".join(dialogue.query),

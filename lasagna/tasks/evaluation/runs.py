@@ -74,7 +74,7 @@ def balanced(
     present = [entry.name for entry in dialogue.entries if entry.present]
     known = {normalise(name) for name in present}
     absent = [name for name in dialogue.query if normalise(name) not in known]
-    if dialogue.kind != "categories" or not present or not absent:
+    if not dialogue.kind.many or not present or not absent:
         return None
     absent = [absent[place] for place in rng.permutation(len(absent))]
     if co_occurrence is not None:

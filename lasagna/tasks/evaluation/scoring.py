@@ -38,10 +38,10 @@ from lasagna.tasks.metrics.phrase_iou import grefcoco_iou, overlap
 def quality(dialogue: Dialogue, answer: Answer) -> float:
     """Return how good an answer is, in [0, 1].
 
-    A question is answered right or wrong. Otherwise the quality is the mean IoU over the names that are present or
+    An answer in words alone is right or wrong. Otherwise the quality is the mean IoU over the names that are present or
     called present; it is 1 if no name is either.
     """
-    if dialogue.kind == "question":
+    if not dialogue.kind.masks:
         return float(normalise_answer(answer.text) == normalise_answer(dialogue.text))
     truth, answered = entries_by_name(dialogue.entries), answered_by_name(answer)
     size = image_size(dialogue, answer)
@@ -284,7 +284,7 @@ def _check_keys(lines: StoredLines, runs: Sequence[EvaluationRun]) -> None:
 
 
 def _count_presence(result: EvaluationResult, dialogue: Dialogue, answer: Answer) -> None:
-    if dialogue.kind != "categories":
+    if not dialogue.kind.many:
         return
     truth, answered = entries_by_name(dialogue.entries), answered_by_name(answer)
     missed, claimed = [], []

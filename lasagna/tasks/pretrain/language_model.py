@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lasagna.core.batch import IGNORE_LABEL
+from lasagna.core.query_kind import CATEGORY_LIST
 from lasagna.datamodules.scenes import CATEGORIES
 from lasagna.modules.tiny.language_model import TinyLanguageModel
 from lasagna.modules.tiny.tokenizer import IMAGE, NO, YES
@@ -141,10 +142,12 @@ class ReadingStage(Stage):
         chosen = _choose(lesson.categories, count, rng)
         if kind == "form" and rng.random() < 0.5:
             chosen = [pointer for pointer in lesson.categories if pointer in chosen]
-        renamed = [Pointer(renaming.get(pointer.text, pointer.text), "categories", pointer.where) for pointer in chosen]
+        renamed = [
+            Pointer(renaming.get(pointer.text, pointer.text), CATEGORY_LIST, pointer.where) for pointer in chosen
+        ]
         pointers = list({pointer.text: pointer for pointer in reversed(renamed)}.values())[::-1]
         answered = _any_form(pointers, rng) if kind == "form" else None
-        row = pointing_row(self.text, "categories", pointers, kind != "copy", answered)
+        row = pointing_row(self.text, CATEGORY_LIST, pointers, kind != "copy", answered)
         names = np.stack([*(self._name_ids(renaming[name]) for name in CATEGORIES), *self.names[len(CATEGORIES) :]])
         return _hide_decisions(row, self.text.answer_ids(YES + NO)) if kind == "copy" else row, names
 
@@ -167,7 +170,7 @@ def _choose(categories: Sequence[Pointer], count: int, rng: np.random.Generator)
     """Choose names: often many present ones, some that are in no scene, and random absent ones."""
     present = [pointer for pointer in categories if pointer.where is not None]
     absent = [pointer for pointer in categories if pointer.where is None]
-    borrowed = [Pointer(NOUNS[noun], "categories", None) for noun in rng.choice(len(NOUNS), size=8, replace=False)]
+    borrowed = [Pointer(NOUNS[noun], CATEGORY_LIST, None) for noun in rng.choice(len(NOUNS), size=8, replace=False)]
     absent += borrowed[: int(rng.integers(9))]
     wanted = int(rng.integers(0, len(present) + 1)) if rng.random() < 0.5 else len(present)
     kept = [present[rank] for rank in rng.permutation(len(present))[: min(wanted, count)]]

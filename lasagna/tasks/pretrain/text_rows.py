@@ -17,9 +17,9 @@ from rich.progress import track
 from torch import Tensor
 
 from lasagna.core.batch import IGNORE_LABEL
-from lasagna.core.dialogue import Kind
 from lasagna.core.processors import TextProcessor
 from lasagna.core.prompt_formats import TINY
+from lasagna.core.query_kind import CATEGORY_LIST, QUESTION, REASONING, REFERRING, QueryKind
 from lasagna.core.seeding import generator
 from lasagna.datamodules.scenes import CATEGORIES, COLOURS, THINGS, VOID, Scene, ask, describe, draw_scene, riddles
 from lasagna.modules.tiny.tokenizer import IMAGE, NO, YES
@@ -76,7 +76,7 @@ class Pointer:
     """
 
     text: str
-    kind: Kind
+    kind: QueryKind
     where: NDArray[np.float16] | None
 
 
@@ -101,15 +101,15 @@ def lesson(scene: Scene, rng: np.random.Generator, count: int = 12) -> Lesson:
     """Make the lesson of a scene, with ``count`` phrases and questions each and half as many riddles."""
     present = set(scene.present)
     categories = [
-        Pointer(name, "categories", occupancy(scene.category_mask([name])) if name in present else None)
+        Pointer(name, CATEGORY_LIST, occupancy(scene.category_mask([name])) if name in present else None)
         for name in CATEGORIES
     ]
     pointers = [
-        Pointer(phrase.text, "referring", occupancy(scene.mask(phrase.targets)) if phrase.targets else None)
+        Pointer(phrase.text, REFERRING, occupancy(scene.mask(phrase.targets)) if phrase.targets else None)
         for phrase in describe(scene, rng, count)
     ]
     pointers += [
-        Pointer(riddle.text, "reasoning", occupancy(scene.category_mask(riddle.names)) if riddle.names else None)
+        Pointer(riddle.text, REASONING, occupancy(scene.category_mask(riddle.names)) if riddle.names else None)
         for riddle in riddles(scene, rng, count // 2)
     ]
     questions = tuple((question.text, question.answer) for question in ask(scene, rng, count))
@@ -179,7 +179,7 @@ class TextBatch(NamedTuple):
 
 def pointing_row(
     text: TextProcessor,
-    kind: Kind,
+    kind: QueryKind,
     pointers: Sequence[Pointer],
     image: bool = True,
     answered: Sequence[Pointer] | None = None,
@@ -188,7 +188,7 @@ def pointing_row(
 
     Args:
         text: The tokeniser.
-        kind: Kind of the query.
+        kind: QueryKind of the query.
         pointers: The query, in order.
         image: Whether the prompt contains the image.
         answered: The names of the answer, in order; by default those of the query.
@@ -206,7 +206,7 @@ def pointing_row(
 
 def question_row(text: TextProcessor, question: str, answer: str) -> Row:
     """Return the row of a question and its answer."""
-    return _row(text, READING_FORMAT.prompt("question", [question]), answer)
+    return _row(text, READING_FORMAT.prompt(QUESTION, [question]), answer)
 
 
 def _row(text: TextProcessor, prompt: str, answer: str) -> Row:

@@ -94,8 +94,8 @@ def answer(assistant: Assistant, batch: Batch, decodings: Sequence[Decoding]) ->
     for decoding in decodings:
         check_decoding(queries, decoding)
     encoded = assistant.encode(batch.pixels, batch.tower_pixels)
-    # only the masks of a list of categories overlap
-    overlap_map = any(query.kind == "categories" for query in queries)
+    # only the masks of a list of names overlap
+    overlap_map = any(query.kind.many for query in queries)
     return {
         decoding: assistant.answer_batch(encoded, batch.geometries, queries, decoding, overlap_map=overlap_map)
         for decoding in decodings

@@ -69,7 +69,7 @@ def truth_entries(dialogue: Dialogue) -> list[AnsweredEntry]:
     Args:
         dialogue: The dialogue with its masks; names of its query without an entry are absent.
     """
-    if dialogue.kind == "question":
+    if not dialogue.kind.masks:
         return []
     known = {entry.name: entry for entry in dialogue.entries}
     entries = []

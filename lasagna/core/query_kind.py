@@ -1,0 +1,85 @@
+"""Kinds of queries as data: whether names or a phrase are asked for, and whether masks or words answer them."""
+
+from __future__ import annotations
+
+from lasagna.errors import ConfigError, QueryError
+
+RENAMED_KINDS = {"complex": "categories", "explained": "reasoning_with_explanation"}
+"""Former names of kinds, to point out the present ones."""
+
+
+class QueryKind(str):
+    """A kind of query.
+
+    It is its own name, a text, so that it can be the key of a prompt format's prompts and stand in files. A task
+    brings its kinds along; a prompt format has a prompt for each.
+
+    Args:
+        name: The name, a Python identifier such as "categories".
+        many: Whether a query lists names, each with an entry in the answer, rather than being one phrase.
+        masks: Whether the answer decides which names are present, and present ones have a mask.
+        words: Whether the answer has words: alone, or behind the decision about a phrase.
+
+    Raises:
+        ConfigError: If the name is no identifier, or there are no answers of this form.
+    """
+
+    many: bool
+    masks: bool
+    words: bool
+
+    def __new__(cls, name: str, *, many: bool = False, masks: bool = True, words: bool = False) -> QueryKind:
+        """Check the form, and make the text."""
+        if not name.isidentifier():
+            raise ConfigError(f"name: a kind of query is called by an identifier such as 'counting', not {name!r}")
+        if not masks and not words:
+            raise ConfigError(f"{name}: an answer needs masks or words; set one of them")
+        if many and words:
+            raise ConfigError(f"{name}: an answer to a list of names has no words; leave out `many` or `words`")
+        if many and not masks:
+            raise ConfigError(f"{name}: a list of names is answered by decisions; set `masks`, or leave out `many`")
+        kind = super().__new__(cls, name)
+        kind.many, kind.masks, kind.words = many, masks, words
+        return kind
+
+    @property
+    def is_phrase(self) -> bool:
+        """Whether one phrase is asked for, and answered by a mask or as absent."""
+        return self.masks and not self.many
+
+
+CATEGORY_LIST = QueryKind("categories", many=True)
+REFERRING = QueryKind("referring")
+REASONING = QueryKind("reasoning")
+REASONING_WITH_EXPLANATION = QueryKind("reasoning_with_explanation", words=True)
+QUESTION = QueryKind("question", masks=False, words=True)
+
+KINDS: dict[str, QueryKind] = {
+    kind: kind for kind in (CATEGORY_LIST, REFERRING, REASONING, REASONING_WITH_EXPLANATION, QUESTION)
+}
+"""The kinds of the package by name."""
+
+
+def kind_of(kind: str) -> QueryKind:
+    """Return the kind that a name of the package's kinds stands for; a kind stands for itself.
+
+    Args:
+        kind: A kind, or the name of one of ``KINDS``.
+
+    Raises:
+        QueryError: If it is neither.
+    """
+    if isinstance(kind, QueryKind):
+        return kind
+    if kind in RENAMED_KINDS:
+        raise QueryError(f"kind: {renamed(kind)}")
+    if kind not in KINDS:
+        raise QueryError(
+            f"kind: {kind!r} is none of the package's; choose one of {', '.join(KINDS)}, or give your own QueryKind"
+        )
+    return KINDS[kind]
+
+
+def renamed(kind: str) -> str:
+    """Return what to say about the former name of a kind."""
+    return f"{kind!r} is called {RENAMED_KINDS[kind]!r} now; rename it"

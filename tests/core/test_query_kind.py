@@ -1,0 +1,60 @@
+"""Kinds of queries: what their forms allow, and that they travel."""
+
+import json
+import pickle
+from copy import deepcopy
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from lasagna.core.batch import Query
+from lasagna.core.dialogue import Dialogue, Entry
+from lasagna.core.prompt_formats import PAPER
+from lasagna.core.query_kind import KINDS, QueryKind, kind_of
+from lasagna.errors import ConfigError, QueryError
+
+COUNTING = QueryKind("counting", words=True)
+FORMAT = replace(PAPER, prompts={**PAPER.prompts, "counting": "<image> count {query}: "})
+
+
+def test_only_forms_that_can_be_answered_exist():
+    allowed = set()
+    for many, masks, words in product((False, True), repeat=3):
+        try:
+            QueryKind("own", many=many, masks=masks, words=words)
+            allowed.add((many, masks, words))
+        except ConfigError:
+            continue
+    assert allowed == {(kind.many, kind.masks, kind.words) for kind in KINDS.values()}
+    with pytest.raises(ConfigError, match="identifier"):
+        QueryKind("two words")
+
+
+@pytest.mark.parametrize("travelled", [lambda kind: pickle.loads(pickle.dumps(kind)), deepcopy])
+def test_kinds_keep_their_form_in_copies_and_other_processes(travelled):
+    for kind in (*KINDS.values(), COUNTING):
+        copy = travelled(kind)
+        assert (copy, copy.many, copy.masks, copy.words) == (kind, kind.many, kind.masks, kind.words)
+    assert json.dumps({"kind": COUNTING}) == '{"kind": "counting"}'
+
+
+def test_names_of_the_packages_kinds_stand_for_them():
+    assert Dialogue("question", ("why",)).kind is KINDS["question"]
+    assert Query(0, "categories", ("sky",)).kind.many
+    assert kind_of(COUNTING) is COUNTING
+    with pytest.raises(QueryError, match="'counting' is none of"):
+        Dialogue("counting", ("birds",))
+
+
+def test_own_kinds_are_asked_and_answered_where_the_format_has_a_prompt():
+    dialogue = Dialogue(COUNTING, ("birds",), (Entry("birds", True),), text="three")
+    FORMAT.check(COUNTING, dialogue.query)
+    assert FORMAT.prompt(COUNTING, dialogue.query) == "<image> count birds: "
+    text = FORMAT.answer(dialogue)
+    assert text == "Sure, it is <SEG>. three"
+    entries, faults = FORMAT.parse(COUNTING, ["birds"], text)
+    assert [(entry.name, entry.present) for entry in entries] == [("birds", True)]
+    assert faults == ()
+    with pytest.raises(QueryError, match=r"'counting' is not in .*add a line to its prompts, such as counting: "):
+        PAPER.check(COUNTING, ["birds"])
