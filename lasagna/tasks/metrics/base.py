@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -20,8 +20,9 @@ from lasagna.tasks.metrics.names import Quantity, register_quantity, score_key
 class DialogueMetric(Metric):
     """A metric that compares answers with the dialogues they should have led to.
 
-    States are sums of fixed size, so that processes and parts of a run add up. ``compute`` returns one or more scores
-    under their full keys (see ``lasagna.tasks.metrics.names``); a score without anything to measure is NaN.
+    States are sums of fixed size, so that processes and parts of a run add up. They keep their precision whatever the
+    model's, since a sum in bfloat16 stops growing at 256. ``compute`` returns one or more scores under their full keys
+    (see ``lasagna.tasks.metrics.names``); a score without anything to measure is NaN.
 
     Args:
         decoding: Which answers are scored: those decoded in the known order ("ordered"), or freely ("free").
@@ -69,6 +70,20 @@ class DialogueMetric(Metric):
         """Return the full key of one of this metric's scores."""
         free = ("free",) if self.decoding == "free" else ()
         return score_key(quantity, self.protocol, *free, *parts)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> Self:  # noqa: ANN401
+        """Move the states with the model, and only change their precision if ``set_dtype`` asks for it.
+
+        torchmetrics ignores ``half`` and ``bfloat16``, but not ``to(dtype)``, which the Trainer calls. Everything that
+        belongs to the metric, other metrics included, is converted through this method.
+        """
+
+        def move(value: Tensor) -> Tensor:
+            moved = fn(value)
+            return moved if moved.dtype == value.dtype else value.to(moved.device)
+
+        super()._apply(fn if self._dtype_convert else move, *args, **kwargs)
+        return self
 
     def add_sum(self, name: str, *shape: int, dtype: torch.dtype = torch.int64) -> None:
         """Add a state of zeros that is summed over processes."""

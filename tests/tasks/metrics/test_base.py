@@ -1,6 +1,7 @@
 """What holds for every metric: names, empty data, adding up over processes, logging."""
 
 import csv
+import operator
 import pickle
 import re
 from typing import ClassVar
@@ -11,7 +12,8 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
-from torchmetrics import MetricCollection
+from lightning.pytorch.plugins.precision import DoublePrecision, HalfPrecision, MixedPrecision, Precision
+from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from lasagna.tasks.metrics import (
     PROTOCOLS,
@@ -184,6 +186,70 @@ def test_keys_survive_logging_and_checkpoint_names(tmp_path):
     assert float(row[key]) == 1
     assert float(row["val/presence_f1/lasagna-v1/free"]) == 1
     assert [path.name for path in tmp_path.glob("*.ckpt")] == ["best-1.00.ckpt"]
+
+
+class OwnSums(DialogueMetric):
+    """A user's metric, with a state, a buffer and a metric of torchmetrics that are not integers."""
+
+    protocol = "mine-v1"
+
+    def __init__(self):
+        super().__init__()
+        self.add_sum("total", dtype=torch.float64)
+        self.register_buffer("weight", torch.tensor(1.0))
+        self.mean = MeanMetric()
+
+    def update(self, dialogue, answer):
+        self.total += self.weight.item() * len(dialogue.query)
+        self.mean.update(1.0)
+
+    def compute(self):
+        return {"sum": self.total / 1000, "mean": self.mean.compute()}
+
+
+PRECISIONS = {
+    "32-true": Precision(),
+    "bf16-true": HalfPrecision("bf16-true"),
+    "16-true": HalfPrecision("16-true"),
+    "bf16-mixed": MixedPrecision("bf16-mixed", "cpu"),
+    "16-mixed": MixedPrecision("16-mixed", "cpu"),
+    "64-true": DoublePrecision(),
+}
+CONVERSIONS = {name: plugin.convert_module for name, plugin in PRECISIONS.items()} | {
+    name: operator.methodcaller(name) for name in ("half", "bfloat16", "double", "float")
+}
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method of metric MeanMetric")
+@pytest.mark.parametrize("conversion", CONVERSIONS)
+def test_a_thousand_right_masks_are_right_in_any_precision(conversion):
+    model = torch.nn.ModuleDict({"metrics": collect([ReferringIoU(), ReasoningIoU(), OwnSums()])})
+    precisions = [state.dtype for state in states(model)]
+    CONVERSIONS[conversion](model)
+    whole, names = pixels("##"), [f"ball {number}" for number in range(100)]
+    case = dialogue(names, dict.fromkeys(names, whole)), answer(dict.fromkeys(names, whole))
+    with PRECISIONS.get(conversion, Precision()).val_step_context():
+        for _ in range(5):
+            model["metrics"].update(*case)
+    CONVERSIONS[conversion](model)  # as in a second run of the Trainer
+    for _ in range(5):
+        model["metrics"].update(*case)
+    assert [state.dtype for state in states(model)] == precisions
+    scores = model["metrics"].compute()
+    assert {key: float(score) for key, score in scores.items() if not score.isnan()} == dict.fromkeys(
+        scores.keys() - {"n_acc/grefcoco"}, 1.0
+    )
+
+
+def states(model):
+    """Return states, what a reset sets them to, and buffers."""
+    own = [part for part in model.modules() if isinstance(part, Metric)]
+    sums = [values for part in own for name in part._defaults for values in (getattr(part, name), part._defaults[name])]
+    return [*sums, *model.buffers()]
+
+
+def test_a_precision_can_still_be_asked_for():
+    assert ReferringIoU().set_dtype(torch.float64).iou.dtype == torch.float64
 
 
 class Sharpness(DialogueMetric):
