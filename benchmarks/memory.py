@@ -28,8 +28,9 @@ from lasagna.modules.sam.mask_head import SamMaskHead
 from lasagna.modules.sam.vision_encoder import SamVisionEncoder
 
 ADAPTER = LoRA(rank=8, alpha=16.0, targets=("q_proj", "v_proj"))
-BYTES = 2
-"""Bytes of a number in bfloat16, which ``--trainer.precision bf16-true`` uses for weights, gradients and state."""
+NARROW, WIDE = 2, 4
+"""Bytes of a number in bfloat16 and in float32: ``--trainer.precision bf16-true`` holds weights and gradients in the
+one, and what the optimiser keeps of a trained weight, a copy and two moving averages, in the other."""
 
 QWEN: dict[str, Any] = {
     "model_type": "qwen2_5_vl",
@@ -70,7 +71,7 @@ def _llava() -> tuple[list[nn.Module], int]:
     size = SIZES["7b"]
     llama = LlamaForCausalLM(LlamaConfig(**size.llama, vocab_size=32008))
     clip = CLIPVisionModel(CLIPVisionConfig(**size.clip, image_size=224, patch_size=14)).requires_grad_(False)
-    ADAPTER.inject(_frozen(llama))
+    ADAPTER.inject(_frozen(llama), llama)
     return [llama, clip], int(size.llama["hidden_size"])
 
 
@@ -98,7 +99,7 @@ def _line(name: str, parts: list[nn.Module]) -> str:
     parameters = [parameter for part in parts for parameter in part.parameters()]
     held = sum(parameter.numel() for parameter in parameters)
     trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
-    weights, moving = held * BYTES / 1e9, 3 * trained * BYTES / 1e9
+    weights, moving = held * NARROW / 1e9, trained * (NARROW + 3 * WIDE) / 1e9
     return (
         f"{name:32s} {held / 1e6:7.0f} million parameters, {trained / 1e6:4.0f} million trained: "
         f"weights {weights:.1f} GB, gradients and AdamW {moving:.1f} GB, together {weights + moving:.1f} GB"

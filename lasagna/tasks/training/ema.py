@@ -13,6 +13,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from lasagna.errors import ConfigError
+from lasagna.tasks.training.optimiser import float32_weights
 
 RAW_WEIGHTS = "raw_weights"
 """Key in a checkpoint: the weights to resume training with, while ``state_dict`` holds their average."""
@@ -22,7 +23,8 @@ class WeightAverage(Callback):
     """Exponential moving average of the trained weights.
 
     Validation and everything after training use the averages. A checkpoint holds both: the averages as ``state_dict``,
-    so that they are loaded for use, and the raw weights as ``raw_weights``.
+    so that they are loaded for use, and the raw weights as ``raw_weights``. The averages are kept in float32 or wider,
+    since an average in bfloat16 stops far from where it should arrive.
 
     Args:
         decay: Share of the average that is kept at each step; at step n at most ``(1 + n) / (10 + n)``.
@@ -37,16 +39,17 @@ class WeightAverage(Callback):
         self.decay = decay
         self.updates = 0
         self.step = 0
-        self.others: dict[str, Tensor] = {}
-        self.averaged_in_use = False
+        self.averages: dict[str, Tensor] = {}
+        self.raw: dict[str, Tensor] = {}  # while the averages are in use
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start from the current weights, unless a checkpoint has averages."""
-        trained = _trained(pl_module)
-        if self.averaged_in_use:
-            self._swap(pl_module)
-        known = {name: value for name, value in self.others.items() if name in trained}
-        self.others = {name: known.get(name, value).detach().clone().to(value) for name, value in trained.items()}
+        self._use_raw(pl_module)
+        known = self.averages
+        self.averages = {
+            name: known.get(name, value).detach().to(value).clone()
+            for name, value in float32_weights(trainer.optimizers, pl_module).items()
+        }
 
     def on_train_batch_end(
         self,
@@ -62,24 +65,22 @@ class WeightAverage(Callback):
         self.step = trainer.global_step
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        with torch.no_grad():
-            for name, value in _trained(pl_module).items():
-                self.others[name].lerp_(value, 1 - decay)
+        for name, value in float32_weights(trainer.optimizers, pl_module).items():
+            self.averages[name].lerp_(value, 1 - decay)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Use the averages."""
-        if trainer.state.fn == "fit" and self.others:
-            self._swap(pl_module)
+        if trainer.state.fn == "fit" and self.averages:
+            self._use_averages(trainer, pl_module)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Use the raw weights again."""
-        if self.averaged_in_use and trainer.state.fn == "fit":
-            self._swap(pl_module)
+        if trainer.state.fn == "fit":
+            self._use_raw(pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep using the averages, for a test that follows."""
-        if not self.averaged_in_use:
-            self._swap(pl_module)
+        self._use_averages(trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
         """Return how often the averages were updated."""
@@ -91,32 +92,30 @@ class WeightAverage(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Store the averages as the state dict, and the raw weights beside them."""
-        if not self.others:
+        if not self.averages:
             return
-        in_use = {name: checkpoint["state_dict"][name] for name in self.others}
-        raw, averaged = (self.others, in_use) if self.averaged_in_use else (in_use, self.others)
-        checkpoint[RAW_WEIGHTS] = dict(raw)
-        checkpoint["state_dict"] = {**checkpoint["state_dict"], **averaged}
+        checkpoint[RAW_WEIGHTS] = self.raw or float32_weights(trainer.optimizers, pl_module)
+        checkpoint["state_dict"] = {**checkpoint["state_dict"], **self.averages}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Restore raw weights and averages if training resumes; otherwise the averages are loaded as weights."""
         if trainer.state.fn != "fit" or RAW_WEIGHTS not in checkpoint:
             return
-        weights = _trained(pl_module)
-        with torch.no_grad():
-            for name, raw in checkpoint[RAW_WEIGHTS].items():
-                self.others[name] = weights[name].detach().clone()
-                weights[name].copy_(raw)
-        self.averaged_in_use = False
+        self.averages = {name: checkpoint["state_dict"][name] for name in checkpoint[RAW_WEIGHTS]}
+        self.raw = checkpoint[RAW_WEIGHTS]
+        self._use_raw(pl_module)
 
-    def _swap(self, pl_module: LightningModule) -> None:
-        with torch.no_grad():
-            for name, value in _trained(pl_module).items():
-                kept = value.detach().clone()
-                value.copy_(self.others[name])
-                self.others[name] = kept
-        self.averaged_in_use = not self.averaged_in_use
+    def _use_averages(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self.raw:
+            self.raw = {name: value.clone() for name, value in float32_weights(trainer.optimizers, pl_module).items()}
+        _write(self.averages, pl_module)
+
+    def _use_raw(self, pl_module: LightningModule) -> None:
+        _write(self.raw, pl_module)
+        self.raw = {}
 
 
-def _trained(module: LightningModule) -> dict[str, Tensor]:
-    return {name: value for name, value in module.named_parameters() if value.requires_grad}
+@torch.no_grad()
+def _write(values: dict[str, Tensor], module: LightningModule) -> None:
+    for name, value in values.items():
+        module.get_parameter(name).copy_(value)

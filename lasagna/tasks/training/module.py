@@ -26,7 +26,7 @@ from lasagna.modules.vision_encoders.feature_cache import FeatureCache
 from lasagna.tasks.base import Task
 from lasagna.tasks.training.checkpointing import assistant_config, load_trained, restore, store
 from lasagna.tasks.training.ema import WeightAverage
-from lasagna.tasks.training.optimiser import Optimiser
+from lasagna.tasks.training.optimiser import Optimiser, float32_weights
 from lasagna.tasks.training.trainable import check_factors, freeze_others, set_modes, trainable_sets, trained_state
 
 
@@ -252,7 +252,12 @@ class AssistantTraining(LightningModule):
         ]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep only trained weights in the checkpoint, and add what is needed to build the rest."""
+        """Keep only trained weights, in float32 or wider, and add what is needed to build the rest."""
+        state, optimizers = checkpoint["state_dict"], [] if self._trainer is None else self.trainer.optimizers
+        # averages of the weights, which are wide enough, may have taken their place already
+        weights = float32_weights(optimizers, self).items()
+        narrow = {name: value for name, value in weights if state[name].dtype != value.dtype}
+        checkpoint["state_dict"] = {**state, **narrow}
         store(checkpoint, self.trained, self.frozen, self.assistant_config, self.seed)
         checkpoint[CONFIG] = self.config
         checkpoint[OPTIMISED] = {"settings": self.optimiser.settings(), "factors": self.factors}

@@ -1,15 +1,13 @@
-"""Trainable sets, schedule, running mean, fingerprints, recipes and the run's logger, one by one."""
+"""Trainable sets, schedule, fingerprints, recipes and the run's logger, one by one."""
 
 import copy
 import csv
 import math
 import pickle
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
-from lightning import LightningModule
 from omegaconf import OmegaConf
 from torch import nn
 
@@ -21,7 +19,6 @@ from lasagna.modules import Assistant, LoRA, TinyLanguageModel, TinyMaskHead, Ti
 from lasagna.modules.checkpoints.weights import check_frozen, fingerprint
 from lasagna.tasks import AssistantTraining, Optimiser, RunLogger
 from lasagna.tasks.callbacks.checkpoint import WholeFiles
-from lasagna.tasks.training.ema import WeightAverage
 from lasagna.tasks.training.optimiser import schedule
 from lasagna.tasks.training.trainable import check_factors, freeze_others, set_modes, trainable_sets, trained_state
 
@@ -146,33 +143,6 @@ def test_falling_schedule_needs_an_end():
     with pytest.raises(ConfigError, match=r"trainer\.max_steps"):
         Optimiser(schedule="linear").check(math.inf)
     Optimiser(schedule="constant").check(math.inf)
-
-
-def test_running_mean_is_that_of_its_definition():
-    module = LightningModule()
-    module.layer = nn.Linear(1, 1, bias=False)
-    average = WeightAverage(0.3)
-    trainer = SimpleNamespace(global_step=0, state=SimpleNamespace(fn="fit"))
-    with torch.no_grad():
-        module.layer.weight.fill_(1.0)
-    average.on_fit_start(trainer, module)
-    expected = 1.0
-    for step, value in enumerate([2.0, 5.0, -1.0, 4.0], start=1):
-        with torch.no_grad():
-            module.layer.weight.fill_(value)
-        trainer.global_step = step
-        for _ in range(2):  # several batches of one accumulated step count once
-            average.on_train_batch_end(trainer, module, None, None, 0)
-        decay = min(0.3, (1 + step) / (10 + step))
-        expected = decay * expected + (1 - decay) * value
-    average.on_validation_epoch_start(trainer, module)
-    assert module.layer.weight.item() == pytest.approx(expected)
-    checkpoint = {"state_dict": module.state_dict()}
-    average.on_save_checkpoint(trainer, module, checkpoint)
-    assert checkpoint["state_dict"]["layer.weight"].item() == pytest.approx(expected)
-    assert checkpoint["raw_weights"]["layer.weight"].item() == 4.0
-    average.on_validation_epoch_end(trainer, module)
-    assert module.layer.weight.item() == 4.0
 
 
 def test_assistant_is_described_and_made_again():
