@@ -5,7 +5,8 @@ Notation: b: images; r: rows (dialogues or queries); t: tokens; n: masks; d: hid
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal
 
@@ -40,6 +41,7 @@ class Assistant(Configurable, LightningModule):
     """Looks at an image, reads a query and answers in words and masks (LaSagnA, arXiv 2404.08506).
 
     The mask prompt is the last hidden state, after the final norm, at the position that predicts the present token.
+    Answers are always given in evaluation mode.
 
     Args:
         vision_encoder: Turns images into features.
@@ -238,7 +240,7 @@ class Assistant(Configurable, LightningModule):
         self.configure_model()
         processors = self.processors
         tower = None if processors.tower is None else processors.tower.pixels(image)[None].to(self.device)
-        with torch.no_grad():
+        with torch.no_grad(), self.answering():
             encoded = self.encode(processors.image.pixels(image)[None].to(self.device), tower)
         return encoded, processors.image.geometry((image.shape[0], image.shape[1]))
 
@@ -276,16 +278,30 @@ class Assistant(Configurable, LightningModule):
         asked = [part for split in parts for part in split]
         if not asked:
             return []
-        decoded = decoder.decode(encoded.image_vectors, asked, decoding, history)
-        states = [one.mask_states for one in decoded]
-        counts = [len(state) for state in states]
-        images = torch.tensor([part.image for part in asked]).repeat_interleave(torch.tensor(counts))
-        masks = self._predict_masks(encoded, torch.cat(states), images.to(encoded.image_vectors.device)).split(counts)
+        with self.answering():
+            decoded = decoder.decode(encoded.image_vectors, asked, decoding, history)
+            states = [one.mask_states for one in decoded]
+            counts = [len(state) for state in states]
+            images = torch.tensor([part.image for part in asked]).repeat_interleave(torch.tensor(counts))
+            masks = self._predict_masks(encoded, torch.cat(states), images.to(encoded.image_vectors.device)).split(
+                counts
+            )
         answers = (
             make_answer(one, logits, geometries[part.image], threshold=self.mask_threshold, overlap_map=overlap_map)
             for part, one, logits in zip(asked, decoded, masks, strict=True)
         )
         return [join_answers([next(answers) for _ in split]) for split in parts]
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Be in evaluation mode, as answers need it after training too; afterwards each module has its mode again."""
+        modes = [(module, module.training) for module in self.modules()]
+        self.eval()
+        try:
+            yield
+        finally:
+            for module, mode in modes:
+                module.training = mode
 
     def _predict_masks(self, encoded: EncodedImages, states: Tensor, image_index: Tensor) -> Tensor:
         """Predict one mask, logits ``[n, h', w']``, for each hidden state ``[n, d]`` about its image, long ``[n]``."""

@@ -188,6 +188,29 @@ def test_no_queries_get_no_answers(assistant):
     assert assistant.answers(picture(), []) == []
 
 
+@pytest.mark.parametrize("way", ["answer", "answers", "chat", "stream"])
+def test_answers_in_evaluation_mode_and_returns_to_the_mode_before(way):
+    assistant, query = random_assistant(3), Query(0, "categories", ("sky", "sea"))
+    assistant.train()
+    assistant.vision_encoder.eval()  # as a frozen part
+    modes, seen = [module.training for module in assistant.modules()], set()
+    parts = {"vision_encoder", "language_model", "mask_head", "prompt_projection"}
+    for name in parts:
+        part = getattr(assistant, name)
+        part.register_forward_pre_hook(lambda part, _, name=name: seen.add((name, part.training)))
+    if way in ("answer", "answers"):
+        assistant.answers(picture(), [query]) if way == "answers" else assistant.answer(picture(), query.names)
+    else:
+        chat = assistant.chat(picture())
+        pieces = chat.stream("what is it?") if way == "stream" else [chat.ask("what is it?").answer.text]
+        for _ in pieces:
+            assert [module.training for module in assistant.modules()] == modes
+    # an answer to a question has no mask, but the head is still run
+    assert seen >= {("vision_encoder", False), ("language_model", False)}
+    assert not any(training for _, training in seen)
+    assert [module.training for module in assistant.modules()] == modes
+
+
 def test_building_twice_changes_nothing():
     assistant = random_assistant(4)
     before = {name: tensor.clone() for name, tensor in assistant.state_dict().items()}

@@ -98,7 +98,13 @@ class Chat:
             QueryError: If the question cannot be asked or is longer than the language model takes.
         """
         query, answer = self._checked_query(text, QUESTION, "free"), ""
-        for piece in self.assistant.decoder.stream(self.encoded.image_vectors, query, history=self.history):
+        pieces = self.assistant.decoder.stream(self.encoded.image_vectors, query, history=self.history)
+        while True:
+            # whoever reads the pieces may use the assistant in between
+            with self.assistant.answering():
+                piece = next(pieces, None)
+            if piece is None:
+                break
             answer += piece
             yield piece
         self.turns.append(ChatTurn(QUESTION, query.names, Answer(answer)))

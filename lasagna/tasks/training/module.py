@@ -93,7 +93,8 @@ def answer(assistant: Assistant, batch: Batch, decodings: Sequence[Decoding]) ->
     queries = queries_of(batch)
     for decoding in decodings:
         check_decoding(queries, decoding)
-    encoded = assistant.encode(batch.pixels, batch.tower_pixels)
+    with assistant.answering():
+        encoded = assistant.encode(batch.pixels, batch.tower_pixels)
     # only the masks of a list of names overlap
     overlap_map = any(query.kind.many for query in queries)
     return {
@@ -132,7 +133,7 @@ class AssistantTraining(LightningModule):
         frozen_check: Whether a checkpoint, also a warm start, is refused if the frozen weights are not those that it
             was trained with.
         feature_cache: Cache on disk for the features of a frozen vision encoder, or None to compute them each time.
-        seed: Seed of fresh weights and of dropout, which depends on the seed and the step.
+        seed: Seed of fresh weights and of dropout, which depends on the seed, the step and the process.
     """
 
     def __init__(
@@ -215,7 +216,8 @@ class AssistantTraining(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        with seeded(self.seed, f"step {self.global_step} batch {batch_idx}", self.device):
+        key = f"step {self.global_step} batch {batch_idx} process {self.global_rank}"
+        with seeded(self.seed, key, self.device):
             losses = self.loss(self.assistant(batch), batch)
         for name, value in losses.items():
             self.log(f"train/{name}", value.detach(), prog_bar=name == "loss", batch_size=len(batch.geometries))

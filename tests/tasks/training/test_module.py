@@ -5,6 +5,7 @@ import csv
 import math
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -239,6 +240,17 @@ def test_seeded_noise():
             draws.append(torch.randn(3))
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
+
+
+@pytest.mark.filterwarnings("ignore:.*self.log")
+def test_each_process_has_noise_of_its_own(monkeypatch):
+    training = AssistantTraining(assistant(), loss=lambda noise, batch: {"loss": noise})
+    monkeypatch.setattr(Assistant, "forward", lambda self, batch: torch.rand(()))
+    noise = []
+    for rank in (0, 1, 0):
+        monkeypatch.setattr(AssistantTraining, "global_rank", rank)
+        noise.append(training.training_step(SimpleNamespace(geometries=[]), 0))
+    assert noise[0] == noise[2] != noise[1]
 
 
 def test_logger_keeps_what_was_logged_before_the_step_it_goes_on_from(tmp_path):
