@@ -103,6 +103,29 @@ def check_states(model: LanguageModel, states: Tensor) -> None:
         )
 
 
+def check_presence(model: LanguageModel, prompt_format: PromptFormat) -> None:
+    """Check that present and absent token have different logits, or can learn them.
+
+    Args:
+        model: The language model, with what is not trained frozen.
+        prompt_format: The format that names the tokens.
+
+    Raises:
+        ConfigError: If their logits are equal for any hidden state, and no parameter of theirs is trained.
+    """
+    present, absent = prompt_format.special_tokens[:2]
+    ids = [model.text_processor.answer_ids(token)[0] for token in (present, absent)]
+    tokens = torch.tensor([ids], device=model.device)
+    words = model.embed(tokens, torch.empty(1, 0, model.hidden_size, device=model.device))
+    logits = model.logits(torch.linspace(-1, 1, model.hidden_size).to(words)[None])[0, ids]
+    if not logits.requires_grad and bool(logits[0] == logits[1]):
+        raise ConfigError(
+            f"language_model: {type(model).__name__} has equal rows for {present!r} and {absent!r} in its output "
+            "layer, which is not trained, so that every score of presence would be 0.5 for ever; train the layer "
+            "(adapter.embeddings: true, model.trainable), or let the rows start apart (new_tokens: random)"
+        )
+
+
 def predict_masks(head: MaskHead, features: Sequence[Tensor], prompts: Tensor, image_index: Tensor) -> Tensor:
     """Run a mask head, and check that it accepts what it states and returns one mask for each prompt.
 

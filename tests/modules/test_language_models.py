@@ -406,6 +406,31 @@ def test_new_rows_can_begin_random():
     assert not torch.allclose(words[present], words[absent])
 
 
+@pytest.mark.parametrize("kind", ["llama", "qwen2"])
+@pytest.mark.parametrize(
+    "settings", [{"frozen": True}, {"adapter": LoRA(rank=2, targets=("q_proj",), embeddings=False)}]
+)
+def test_rows_that_are_not_trained_begin_apart(kind, settings, monkeypatch):
+    read = base.read_model
+
+    def padded(*given):
+        """As in models whose vocabulary was padded with rows that are all the same."""
+        model = read(*given)
+        with torch.no_grad():
+            for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
+                layer.weight[40:] = 0.0
+        return model
+
+    monkeypatch.setattr(base, "read_model", padded)
+    model = {"llama": TestLlama, "qwen2": TestQwen2}[kind]().make(**settings)
+    model.build(FEATURES, TINY.special_tokens)
+    ids = [model.text_processor.answer_ids(token)[0] for token in TINY.special_tokens[:2]]
+    for layer in (model.llm.get_input_embeddings(), model.llm.get_output_embeddings()):
+        present, absent = layer.weight[ids]
+        assert (present - absent).norm() > present.norm() / 2 > 0
+        assert not layer.weight.requires_grad
+
+
 def test_a_vocabulary_with_room_keeps_its_size():
     assert TestQwen2().build().llm.get_input_embeddings().num_embeddings == 3000
 

@@ -50,7 +50,8 @@ class ImageTextModel(PretrainedLanguageModel):
         train_projector: Whether the layers between tower and language layers are trained.
         image_size: Height and width of the tower's input in pixels, for families that take any.
         max_length: Longest row of tokens, the image's included.
-        new_tokens: Initial embeddings of added tokens: the mean of all others, or random.
+        new_tokens: Initial embeddings of added tokens: the mean of all others, or random; always random if word
+            embeddings and output layer are not trained.
         dtype: Precision of the weights.
         quantization: Whether linear layers are held in 4 or 8 bits; needs a CUDA device and bitsandbytes.
         recompute: Whether training recomputes the activations of each block in the backward pass, to save memory.

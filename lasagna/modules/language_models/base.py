@@ -80,6 +80,13 @@ class TransformersLanguageModel(LanguageModel):
         return adapted
 
     @property
+    def trains_rows(self) -> bool:
+        """Whether word embeddings and output layer can be trained."""
+        if self.adapter is not None:
+            return self.adapter.embeddings
+        return not self.frozen and self.quantization is None
+
+    @property
     def hidden_size(self) -> int:
         """Width of the hidden states."""
         return int(self.network.config.get_text_config().hidden_size)
@@ -193,7 +200,8 @@ class PretrainedLanguageModel(TransformersLanguageModel):
         adapter: Low-rank adapters, or None to train the layers themselves.
         frozen: Whether the language layers keep their weights.
         max_length: Longest row of tokens, the image's included.
-        new_tokens: Initial embeddings of added tokens: the mean of all others, or random.
+        new_tokens: Initial embeddings of added tokens: the mean of all others, or random; always random if word
+            embeddings and output layer are not trained.
         dtype: Precision of the weights.
         quantization: Whether linear layers are held in 4 or 8 bits; needs a CUDA device and bitsandbytes.
         recompute: Whether training recomputes the activations of each block in the backward pass, to save memory.
@@ -269,5 +277,6 @@ class PretrainedLanguageModel(TransformersLanguageModel):
         tokenizer = read_tokenizer(self.tokenizer_name or str(source), self.download)
         added = add_tokens(tokenizer, [*special_tokens, *self.own_tokens(config, tokenizer)])
         network = read_model(self.auto_class, source, self.weights_dtype, self.quantization, self.download)
-        grow_tables(network, tokenizer, added, self.new_tokens)
+        # equal rows that are not trained could never be told apart
+        grow_tables(network, tokenizer, added, self.new_tokens if self.trains_rows else "random")
         return network, tokenizer

@@ -32,7 +32,8 @@ class CausalLanguageModel(PretrainedLanguageModel):
         frozen: Whether the language model keeps its weights, so that only the projector (and adapters) learn.
         image_grid: Rows and columns of image tokens.
         max_length: Longest row of tokens, the image's included.
-        new_tokens: Initial embeddings of added tokens: the mean of all others, or random.
+        new_tokens: Initial embeddings of added tokens: the mean of all others, or random; always random if word
+            embeddings and output layer are not trained.
         dtype: Precision of the weights.
         quantization: Whether linear layers are held in 4 or 8 bits; needs a CUDA device and bitsandbytes.
         recompute: Whether training recomputes the activations of each block in the backward pass, to save memory.

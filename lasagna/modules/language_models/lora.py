@@ -22,8 +22,8 @@ class LoRA:
         alpha: Scale of the update, before it is divided by the rank.
         dropout: Dropout before the update.
         targets: Last parts of the names of the linear layers to adapt.
-        embeddings: Whether word embeddings and output layer are trained in full, as in the original; new tokens need
-            it.
+        embeddings: Whether word embeddings and output layer are trained in full, as in the original. Without it, the
+            embeddings of added tokens stay as they start.
 
     Raises:
         ConfigError: If rank, dropout or targets are invalid.

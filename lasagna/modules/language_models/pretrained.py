@@ -172,8 +172,12 @@ def grow_tables(model: PreTrainedModel, tokenizer: Any, fresh: Sequence[str], st
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    ids = [tokenizer.convert_tokens_to_ids(token) for token in fresh]
     if start == "mean":
-        _to_mean(model, [tokenizer.convert_tokens_to_ids(token) for token in fresh])
+        _to_mean(model, ids)
+    else:
+        # rows that pad the vocabulary may all be equal; those that were added just now are random already
+        _to_random(model, [number for number in ids if number < rows])
 
 
 def unknown(tokens: Sequence[str], tokenizer: Any) -> list[str]:  # noqa: ANN401
@@ -228,13 +232,23 @@ def recompute_activations(network: PreTrainedModel) -> None:
 
 @torch.no_grad()
 def _to_mean(model: PreTrainedModel, fresh: Sequence[int]) -> None:
-    tables: dict[int, Tensor] = {}
-    for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
-        tables[layer.weight.data_ptr()] = layer.weight  # tied layers share one table
-    for table in tables.values():
+    for table in _tables(model):
         kept = torch.ones(len(table), dtype=torch.bool, device=table.device)
         kept[list(fresh)] = False
         table[list(fresh)] = table[kept].float().mean(0).to(table.dtype)
+
+
+@torch.no_grad()
+def _to_random(model: PreTrainedModel, fresh: Sequence[int]) -> None:
+    deviation = getattr(model.config.get_text_config(), "initializer_range", 0.02)
+    for table in _tables(model):
+        table[list(fresh)] = deviation * torch.randn(len(fresh), table.shape[1]).to(table)
+
+
+def _tables(model: PreTrainedModel) -> list[Tensor]:
+    """Return word embedding and output layer, or the one table that both share."""
+    layers = (model.get_input_embeddings(), model.get_output_embeddings())
+    return list({layer.weight.data_ptr(): layer.weight for layer in layers}.values())
 
 
 def _unusable(kind: str, model: str | dict[str, Any], model_type: str, error: Exception) -> str:

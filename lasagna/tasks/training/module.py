@@ -20,7 +20,7 @@ from lasagna.datamodules import ShardDataModule, Source
 from lasagna.errors import ConfigError
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.checkpoints.weights import CONFIG, OPTIMISED, fingerprint
-from lasagna.modules.contract import check_decoding
+from lasagna.modules.contract import check_decoding, check_presence
 from lasagna.modules.losses import SegmentationLoss
 from lasagna.modules.vision_encoders.feature_cache import FeatureCache
 from lasagna.tasks.base import Task
@@ -180,6 +180,7 @@ class AssistantTraining(LightningModule):
             self.trained = trained_state(self.assistant)
             if self.warm_start is not None:
                 load_trained(self.assistant, self.warm_start, frozen_check=self.frozen_check)
+            check_presence(self.assistant.language_model, self.assistant.format)
             if self.feature_cache is not None:
                 self.feature_cache.check(self.assistant.vision_encoder)
                 self.assistant.feature_cache = self.feature_cache

@@ -67,6 +67,21 @@ def test_patterns_that_make_no_sense(patterns, reason):
         trainable_sets(Toy().named_parameters(), patterns)
 
 
+def test_presence_that_nothing_could_ever_change_is_refused(monkeypatch):
+    build = TinyLanguageModel.build
+
+    def equal(self, features, special_tokens):
+        build(self, features, special_tokens)
+        present, absent = (self.text_processor.answer_ids(token)[0] for token in special_tokens[:2])
+        rows = self.llama.get_output_embeddings().weight.data
+        rows[present] = rows[absent]
+
+    monkeypatch.setattr(TinyLanguageModel, "build", equal)
+    with pytest.raises(ConfigError, match=r"'<SEG>' and '<NEG>' .* 0\.5 for ever; train the layer"):
+        AssistantTraining(assistant(), trainable={"mask_head": 1.0, "language_model.*lora_*": 1.0}).configure_model()
+    AssistantTraining(assistant()).configure_model()
+
+
 def test_statistics_of_frozen_norms_do_not_move():
     toy = Toy()
     freeze_others(toy, trainable_sets(toy.named_parameters(), {"head": 1.0}))
