@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lasagna.errors import CheckpointError
@@ -23,6 +23,9 @@ WHOLE = "give the folder of a complete checkpoint"
 _WRAPPERS = ("state_dict", "module", "model")
 """Keys under which training states keep their tensors, next to other things."""
 
+_METADATA = {"format": "pt"}
+"""What transformers and peft want to be said of files that torch wrote."""
+
 _SHOWN = 4
 
 _CODE = (
@@ -34,6 +37,22 @@ _CODE = (
     "unsupported GLOBAL",
 )
 """Parts of torch's errors about files with more than tensors and plain data."""
+
+
+def save_tensors(tensors: Mapping[str, Tensor], file: Path) -> None:
+    """Write tensors as safetensors.
+
+    Tensors that share memory are copied, since the format does not allow them. The file may be read by whoever may read
+    new files here; safetensors itself would keep it to its owner.
+
+    Args:
+        tensors: Tensors by name.
+        file: The file; overwritten.
+    """
+    file.touch()
+    mode = file.stat().st_mode
+    save_file({name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}, file, _METADATA)
+    file.chmod(mode)
 
 
 def read_state(folder: str | Path, argument: str = "folder") -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from lasagna.errors import CheckpointError
+from lasagna.modules.checkpoints.files import save_tensors
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -80,7 +81,7 @@ def write_assistant(folder: Path, assistant: Assistant, checkpoint: Mapping[str,
         prefix, config = adapted
         about |= write_adapters(folder, weights, prefix, config)
         weights = {name: value for name, value in weights.items() if not to_peft({name: value}, prefix)}
-    write_tensors(folder / HEADS, weights)
+    save_tensors(weights, folder / HEADS)
     (folder / ASSISTANT).write_text(json.dumps(about, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     write_config(folder, checkpoint[ASSISTANT_CONFIG], checkpoint.get(SEED))
     return sorted(folder.iterdir())
@@ -112,17 +113,9 @@ def write_adapters(folder: Path, weights: Mapping[str, Tensor], prefix: str, con
     Returns:
         Their entry in ``assistant.json``.
     """
-    write_tensors(folder / ADAPTER, to_peft(weights, prefix))
+    save_tensors(to_peft(weights, prefix), folder / ADAPTER)
     config.save_pretrained(str(folder))
     return {_PREFIX: prefix}
-
-
-def write_tensors(file: Path, weights: Mapping[str, Tensor]) -> None:
-    """Write weights as safetensors; tensors that share memory are copied, since the format does not allow them."""
-    from safetensors.torch import save_file
-
-    copies = {name: value.detach().cpu().clone().contiguous() for name, value in weights.items()}
-    save_file(copies, file, {"format": "pt"})
 
 
 def read_assistant(folder: Path) -> dict[str, Any]:

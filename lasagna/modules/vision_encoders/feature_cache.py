@@ -15,11 +15,12 @@ from uuid import uuid4
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from lasagna.errors import ConfigError
 from lasagna.modules.base import VisionEncoder
+from lasagna.modules.checkpoints.files import save_tensors
 from lasagna.modules.checkpoints.weights import fingerprint
 
 
@@ -101,7 +102,7 @@ class FeatureCache:
         file.parent.mkdir(parents=True, exist_ok=True)
         # two processes may compute the same image; each writes its own file and moves it into place
         draft = file.with_name(f"{uuid4().hex}.part")
-        save_file({str(place): image.detach().cpu().contiguous() for place, image in enumerate(maps)}, draft)
+        save_tensors({str(place): image for place, image in enumerate(maps)}, draft)
         draft.replace(file)
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from lasagna.errors import ConfigError
+from lasagna.modules.checkpoints.files import save_tensors
 from lasagna.modules.tiny.weights import load_packaged, save_packaged
 from lasagna.tasks.pretrain.language_model import ReadingStage
 from lasagna.tasks.pretrain.mask_head import MaskHeadStage
@@ -68,7 +69,7 @@ def _language_model(scenes: int, out: Path) -> None:
     stage = attribute_stage(lessons)
     stage.load_state_dict(reading.state_dict())
     stage.run(out)
-    save_file({name: tensor.contiguous() for name, tensor in _untied(stage).items()}, out / "reading.safetensors")
+    save_tensors(_untied(stage), out / "reading.safetensors")
     save_packaged(stage.model.llama.model.state_dict(), "language_model")
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from lasagna.errors import CheckpointError
-from lasagna.modules.checkpoints.files import fill, read_state
+from lasagna.modules.checkpoints.files import fill, read_state, save_tensors
 from lasagna.modules.checkpoints.load import read_checkpoint
 from lasagna.modules.vision_encoders.timm import read_weights
 
@@ -122,3 +122,13 @@ def test_what_is_missing_or_of_another_shape_is_named():
         fill(meta_network(), {"a.weight": STATE["a.weight"]}, "folder: x", "a.")
     with pytest.raises(CheckpointError, match=r"weight has shape \(3, 3\), here \(2, 3\)"):
         fill(meta_network(), {"weight": torch.ones(3, 3), "bias": torch.ones(2)}, "folder: x")
+
+
+def test_written_tensors_may_be_read_by_whoever_may_read_new_files(tmp_path):
+    (tmp_path / "other.txt").touch()
+    shared = torch.arange(6.0)
+    save_tensors({"whole": shared, "part": shared[:3], "turned": shared.view(2, 3).T}, tmp_path / "model.safetensors")
+    assert (tmp_path / "model.safetensors").stat().st_mode == (tmp_path / "other.txt").stat().st_mode
+    read = read_state(tmp_path)
+    assert torch.equal(read["part"], shared[:3])
+    assert torch.equal(read["turned"], shared.view(2, 3).T)

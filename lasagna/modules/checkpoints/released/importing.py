@@ -9,6 +9,7 @@ from typing import Any
 
 from lasagna.core.config import Config
 from lasagna.errors import CheckpointError
+from lasagna.modules.checkpoints.files import save_tensors
 from lasagna.modules.checkpoints.folder import (
     ASSISTANT,
     FORM,
@@ -17,7 +18,6 @@ from lasagna.modules.checkpoints.folder import (
     check_empty,
     write_adapters,
     write_config,
-    write_tensors,
 )
 from lasagna.modules.checkpoints.released.adapters import PROJECTION, VISUAL
 from lasagna.modules.checkpoints.released.folder import write_release
@@ -139,7 +139,7 @@ def _assistant_config(release: Release, folder: Path, sam: str | None) -> Config
 
 
 def _write_assistant(target: Path, release: Release, config: Config) -> None:
-    write_tensors(target / HEADS, release.projection)
+    save_tensors(release.projection, target / HEADS)
     names = sorted([*release.projection, *release.kept.weights])
     about: dict[str, Any] = {"form": FORM, WEIGHTS: names, ASSISTANT_CONFIG: config}
     if release.kept.pairs:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lasagna.errors import CheckpointError
+from lasagna.modules.checkpoints.files import save_tensors
 
 FOLDER = Path(__file__).parent
 
@@ -58,5 +59,5 @@ def save_packaged(state: dict[str, Tensor], name: str, folder: Path = FOLDER) ->
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{name}.safetensors"
-    save_file({key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}, file)
+    save_tensors(state, file)
     return file
