@@ -25,6 +25,7 @@ import torch
 from measure import Cost, cost
 
 from lasagna.core.answer_parser import ParsedEntry
+from lasagna.core.batch import Query
 from lasagna.core.dialogue import Answer, AnsweredEntry, Dialogue, Entry
 from lasagna.core.geometry import Geometry, restore_logits
 from lasagna.core.masks import BoolMask, LabelMap
@@ -103,7 +104,8 @@ def _making(names: tuple[str, ...], runs: int) -> dict[str, float]:
     decoded = DecodedAnswer("", entries, (), (True,) * len(names), scores, torch.zeros(len(names), 1), 1)
     device = torch.device("cpu")
     whole = cost(lambda: restore_logits(logits, geometry).sigmoid(), runs, device)
-    here = cost(lambda: make_answer(decoded, logits, geometry, threshold=0.5, overlap_map=True), runs, device)
+    query = Query(0, "categories", names)
+    here = cost(lambda: make_answer(query, decoded, logits, geometry, threshold=0.5), runs, device)
     return {
         "milliseconds": round(1000 * here.seconds, 2),
         "shortest_milliseconds": round(1000 * here.shortest, 2),

@@ -108,8 +108,8 @@ class AnsweredEntry:
         score: Probability of ``<SEG>`` against ``<NEG>``, in [0, 1].
         mask: Bool ``[H, W]`` of the image's own size, or None if absent.
         confidence: Mean probability of the pixels inside the mask, in [0, 1]; 0 if absent or empty.
-        probability: Probability of each pixel, float16 ``[H, W]``, or None; decides overlaps where the answer does not
-            say itself which mask lies on top.
+        probability: Probability of each pixel, float16 ``[H, W]``, or None; decides overlaps of answers that do not say
+            themselves which mask lies on top.
     """
 
     name: str
@@ -144,8 +144,9 @@ class Answer:
         text: The answer as it was written.
         entries: Its entries in the order written.
         faults: What is wrong with it (see ``answer_parser.Fault``); always empty for ordered decoding.
-        top: Which entry's mask lies on top at each pixel, ranks being positions in ``entries``; set where scores need
-            it to decide overlaps, else None.
+        top: Which entry's mask lies on top at each pixel, ranks being positions in ``entries``: the one with the
+            highest logit, of equal ones the one asked for first. None for answers that do not say; those of the
+            assistant to lists of categories do.
     """
 
     text: str
@@ -228,9 +229,9 @@ class Answer:
     def overlap_map(self, size: tuple[int, int] | None = None) -> OverlapMap:
         """Return which entry's mask lies on top at each pixel, ranks being positions in ``entries``.
 
-        That is ``top`` where the answer has it. Otherwise the mask with the highest probability at the pixel lies on
-        top. For masks without probabilities, their confidence counts, or their score if the confidence is 0. The first
-        of equals wins.
+        That is ``top`` where the answer has it, as those of the assistant do. For other answers, the mask with the
+        highest probability at the pixel lies on top. For masks without probabilities, their confidence counts, or their
+        score if the confidence is 0. The first of equals wins.
 
         Args:
             size: Height and width of the image in pixels; needed only where no entry has a mask.
@@ -240,11 +241,12 @@ class Answer:
         """
         if self.top is not None:
             return self.top
-        masks = [(rank, entry, entry.mask) for rank, entry in enumerate(self.entries) if entry.mask is not None]
+        claims = [(rank, entry) for rank, entry in enumerate(self.entries) if entry.present]
+        masks = [(rank, entry, entry.mask) for rank, entry in claims if entry.mask is not None]
         if size is None and not masks:
             raise QueryError("size: unknown, since no entry has a mask; give the image's (height, width)")
         top = OverlapMap(size or masks[0][2].shape)
         for rank, entry, mask in masks:
-            weight = float(entry.confidence or entry.score) if entry.probability is None else entry.probability
-            top.add(rank, mask, weight)
+            evidence = float(entry.confidence or entry.score) if entry.probability is None else entry.probability
+            top.add(rank, mask, evidence)
         return top

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lasagna.core.masks import BoolMask
 
-_RANK_BITS = 32
+_RANK_BITS = 31
 _LAST_RANK = (1 << _RANK_BITS) - 1
 
 
@@ -18,7 +18,8 @@ class OverlapMap:
     """For each pixel, the mask of the highest priority that covers it; among equals, the one of the lowest rank.
 
     Each pixel stores one number, with the priority in its high bits and the inverted rank in its low bits, and keeps
-    the maximum. So masks can be added in any order, and each costs only the time of its bounding box.
+    the maximum; 0 means that no mask covers it. So masks can be added in any order, and each costs only the time of its
+    bounding box.
 
     Args:
         size: Height and width in pixels.
@@ -28,24 +29,23 @@ class OverlapMap:
         self.size = size
         self._keys = np.zeros(size, dtype=np.int64)
 
-    def add(self, rank: int, mask: BoolMask, probability: NDArray[np.floating] | float) -> None:
-        """Add a mask; at each pixel the most probable mask lies on top.
+    def add(self, rank: int, mask: BoolMask, evidence: NDArray[np.floating] | float) -> None:
+        """Add a mask; at each pixel the mask with the strongest evidence lies on top.
 
         Args:
-            rank: Number of the mask, from 0 to below 2 ** 32 - 1.
+            rank: Number of the mask, from 0 to below 2 ** 31 - 1.
             mask: Bool ``[H, W]``.
-            probability: Float ``[H, W]`` of at least 0, or one number for all pixels; compared in single precision.
+            evidence: Float ``[H, W]`` such as logits, or one number for all pixels; compared in single precision.
         """
         box = _box(mask)
-        # the bits of non-negative floats have the order of the floats
-        within = np.float32(probability) if isinstance(probability, float) else _single(probability[box])
-        self._put(rank, mask, box, within.view(np.int32).astype(np.int64))
+        within = np.float32(evidence) if isinstance(evidence, float) else _single(evidence[box])
+        self._put(rank, mask, box, _in_order(within.view(np.int32)))
 
     def add_whole(self, rank: int, mask: BoolMask, priority: int) -> None:
         """Add a mask that lies on top of all masks of lower priority.
 
         Args:
-            rank: Number of the mask, from 0 to below 2 ** 32 - 1.
+            rank: Number of the mask, from 0 to below 2 ** 31 - 1.
             mask: Bool ``[H, W]``.
             priority: From 0 to below 2 ** 31.
         """
@@ -77,12 +77,33 @@ class OverlapMap:
         np.maximum(self._keys, later, out=both._keys)
         return both
 
+    def renumbered(self, ranks: NDArray[np.int64]) -> OverlapMap:
+        """Return the map with other ranks for its masks.
+
+        Args:
+            ranks: New rank of each present one, int64.
+        """
+        other, covered = OverlapMap(self.size), self._keys != 0
+        keys = self._keys[covered]
+        other._keys[covered] = (keys | _LAST_RANK) - ranks[_LAST_RANK - (keys & _LAST_RANK)]
+        return other
+
     def _put(self, rank: int, mask: BoolMask, box: tuple[slice, slice], priority: NDArray[np.int64] | np.int64) -> None:
         keys = priority  # an array is changed in place
         keys <<= _RANK_BITS
         keys |= _LAST_RANK - rank
         keys *= mask[box]  # [h, w]
         np.maximum(self._keys[box], keys, out=self._keys[box])
+
+
+def _in_order(bits: NDArray[np.int32] | np.int32) -> NDArray[np.int64] | np.int64:
+    """Return whole numbers of at least 0 in the order of the floats with these bits.
+
+    The bits of positive floats have the order of the floats, those of negative ones the inverse order.
+    """
+    in_order = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64)
+    in_order += 1 << 31
+    return in_order
 
 
 def _single(values: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -252,7 +252,6 @@ class Assistant(Configurable, LightningModule):
         queries: Sequence[Query],
         decoding: Decoding = "ordered",
         *,
-        overlap_map: bool = False,
         history: ChatHistory | None = None,
     ) -> list[Answer]:
         """Answer checked queries about encoded images; lists that are too long are asked in parts.
@@ -264,7 +263,6 @@ class Assistant(Configurable, LightningModule):
                 decoded freely.
             decoding: "ordered" decides on each name in the order asked, "free" lets the model write, "teacher_forced"
                 gives it the answer that a phrase is present.
-            overlap_map: Whether the answers record which mask is on top at each pixel.
             history: Previous turns of the conversation that the one query continues, which is not split; or None.
 
         Returns:
@@ -287,7 +285,7 @@ class Assistant(Configurable, LightningModule):
                 counts
             )
         answers = (
-            make_answer(one, logits, geometries[part.image], threshold=self.mask_threshold, overlap_map=overlap_map)
+            make_answer(part, one, logits, geometries[part.image], threshold=self.mask_threshold)
             for part, one, logits in zip(asked, decoded, masks, strict=True)
         )
         return [join_answers([next(answers) for _ in split]) for split in parts]

@@ -50,6 +50,18 @@ def test_parts_join_to_the_whole(seed, first, second):
     assert (parts[0].joined(parts[1], first).ranks() == stacked(masks, probabilities)).all()
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 6))
+def test_evidence_may_be_negative_and_ranks_may_change_later(seed, count):
+    rng = np.random.default_rng(seed)
+    masks, evidence = random_masks(rng, count)[0], rng.normal(scale=30, size=(count, *SIZE)).astype(np.float32)
+    expected = np.where(masks.any(0), np.where(masks, evidence, -np.inf).argmax(0), -1)
+    top = settled(masks, evidence, rng.permutation(count))
+    assert (top.ranks() == expected).all()
+    ranks = rng.permutation(count)
+    assert (top.renumbered(ranks).ranks() == np.where(expected < 0, -1, ranks[expected])).all()
+
+
 def test_one_number_stands_for_all_pixels():
     whole, part = np.ones(SIZE, dtype=bool), np.zeros(SIZE, dtype=bool)
     part[2:4, 3:5] = True

@@ -1,9 +1,14 @@
 """Dialogues and answers made by hand, and random ones, for the tests of metrics."""
 
 import numpy as np
+import torch
 
+from lasagna.core.answer_parser import ParsedEntry
+from lasagna.core.batch import Query
 from lasagna.core.dialogue import Answer, AnsweredEntry, Dialogue, Entry
+from lasagna.core.geometry import Geometry
 from lasagna.core.masks import RLEMask
+from lasagna.modules.decoding.answers import DecodedAnswer, make_answer
 
 
 def pixels(*rows):
@@ -31,6 +36,17 @@ def _entry(name, what, score, confidence):
         return AnsweredEntry(name, False, 1 - score)
     mask, probability = what if isinstance(what, tuple) else (what, None)
     return AnsweredEntry(name, True, score, mask, confidence, probability)
+
+
+def decoded_answer(query, logits, threshold=0.5):
+    """The assistant's answer to a list, with the names of ``logits`` present in its order; each logit ``[H, W]``."""
+    entries = tuple(ParsedEntry(name, True, rank) for rank, name in enumerate(logits))
+    scores, states = torch.full((len(logits),), 0.9), torch.zeros(len(logits), 1)
+    decoded = DecodedAnswer("", entries, (), (True,) * len(logits), scores, states, 1)
+    maps = torch.stack([torch.as_tensor(logit).float() for logit in logits.values()])
+    size = (maps.shape[1], maps.shape[2])
+    geometry = Geometry(size, size, size)
+    return make_answer(Query(0, "categories", tuple(query)), decoded, maps, geometry, threshold=threshold)
 
 
 def random_case(rng, names, size=(5, 6), borrowed=("zeppelin",)):

@@ -98,7 +98,7 @@ def test_masks_follow_their_own_tokens_when_the_answer_is_faulty(assistant, monk
     )
     monkeypatch.setattr("lasagna.modules.assistant.Decoder.free", lambda *_, **__: [written])
     query = Query(0, "categories", ("sky", "sea"))
-    answer = assistant.answer_batch(encoded, [geometry], [query], "free", overlap_map=True)[0]
+    answer = assistant.answer_batch(encoded, [geometry], [query], "free")[0]
     assert answer.faults == ("unknown", "order")
     assert [(entry.name, entry.present) for entry in answer.entries] == [("sea", True), ("sky", False)]
     prompt = assistant.prompt_projection(hidden[1:2])

@@ -9,9 +9,11 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from lasagna.core.batch import Query
 from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.core.geometry import Geometry, restore_logits
 from lasagna.core.overlaps import OverlapMap
@@ -50,41 +52,48 @@ class DecodedAnswer:
 
 
 def make_answer(
-    decoded: DecodedAnswer, logits: Tensor, geometry: Geometry, *, threshold: float, overlap_map: bool
+    query: Query, decoded: DecodedAnswer, logits: Tensor, geometry: Geometry, *, threshold: float
 ) -> Answer:
     """Combine a decoded answer with its masks.
 
+    The answer to a list of categories records which mask lies on top at each pixel: the one with the highest logit, and
+    of equal ones the one asked for first. Probabilities would not tell, since those of sure masks are all rounded to 1.
+
     Args:
+        query: The query.
         decoded: The decoded answer.
         logits: Mask logits for the prompts ``decoded.mask_states``, float ``[n, h', w']``.
         geometry: How the image was fitted.
         threshold: Probability from which a pixel belongs to a mask.
-        overlap_map: Whether to record which mask is on top at each pixel: the most probable one, compared in half
-            precision; the first one if several are equal.
 
     Returns:
         The answer, with masks ``[H, W]``.
     """
-    if not decoded.entries:
-        return Answer(decoded.text, (), decoded.faults)
-    scores, top = decoded.scores.tolist(), OverlapMap(geometry.original) if overlap_map else None
-    maps, entries = _probabilities(logits, geometry), []
-    for rank, entry in enumerate(decoded.entries):
+    cut = float(torch.tensor(threshold, dtype=torch.double).logit())
+    places = {name: place for place, name in enumerate(query.names)}
+    scores, top = decoded.scores.tolist(), OverlapMap(geometry.original) if query.kind.many else None
+    maps, entries = _at_image_size(logits, geometry), []
+    for entry in decoded.entries:
         score = scores[entry.decision]
         if not entry.present:
             entries.append(AnsweredEntry(entry.name, False, score))
             continue
-        probability = next(maps)
-        mask = probability.numpy() >= threshold
-        confidence = float(probability.numpy()[mask].mean()) if mask.any() else 0.0
+        logit = next(maps).numpy()
+        mask = logit >= cut
+        inside = torch.from_numpy(logit[mask]).sigmoid()
+        confidence = float(inside.mean()) if len(inside) else 0.0
         entries.append(AnsweredEntry(entry.name, True, score, mask, confidence))
         if top is not None:
-            top.add(rank, mask, probability.half().numpy())
+            top.add(places[entry.name], mask, logit)
+    if top is not None:
+        ranks = np.zeros(len(places), dtype=np.int64)
+        ranks[[places[entry.name] for entry in entries]] = np.arange(len(entries))
+        top = top.renumbered(ranks)
     return Answer(decoded.text, tuple(entries), decoded.faults, top)
 
 
-def _probabilities(logits: Tensor, geometry: Geometry) -> Iterator[Tensor]:
-    """Yield each mask's pixel probabilities, float32 ``[H, W]``, keeping only a few masks in memory at a time."""
+def _at_image_size(logits: Tensor, geometry: Geometry) -> Iterator[Tensor]:
+    """Yield each mask's logits, float32 ``[H, W]``, keeping only a few masks in memory at a time."""
     largest = max(map(math.prod, (geometry.padded, geometry.original)))
     for chunk in logits.split(max(1, _PIXELS_HELD // largest)):
-        yield from restore_logits(chunk, geometry).float().sigmoid().cpu()
+        yield from restore_logits(chunk, geometry).float().cpu()

@@ -25,7 +25,7 @@ from lasagna.tasks.callbacks.run_facts import write_json
 from lasagna.tasks.metrics.mean_iou import top_of
 
 HEADER = "evaluation.json"
-FORMAT = 1
+FORMAT = 2
 _MAY_DIFFER = ("checkpoint", "versions", "device", "format")
 
 Line = dict[str, Any]
@@ -53,7 +53,9 @@ def read_header(folder: Path) -> dict[str, Any]:
     try:
         header = json.loads(file.read_text(encoding="utf-8"))
         if header["format"] != FORMAT:
-            raise ValueError(f"its format is {header['format']}, expected {FORMAT}")
+            raise ValueError(
+                f"its format is {header['format']}, expected {FORMAT}; answer again with --ckpt and a new --out"
+            )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"predictions: {str(folder)!r} holds no evaluation that can be read ({error})") from error
     return dict(header)

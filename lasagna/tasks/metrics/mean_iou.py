@@ -43,10 +43,7 @@ def paint_truth(layers: Iterable[tuple[int, BoolMask]], size: tuple[int, int], n
 
 
 def top_of(answer: Answer, size: tuple[int, int]) -> OverlapMap:
-    """Return which entry's mask is on top at each pixel; ranks are positions in the answer.
-
-    If the answer does not say so, the highest probability of the pixel wins; without probabilities the confidence of
-    the mask, or without that the score of the entry; of equal ones the first.
+    """Return which entry's mask is on top at each pixel, as ``Answer.overlap_map`` does; ranks are positions in it.
 
     Args:
         answer: The answer.
@@ -55,15 +52,9 @@ def top_of(answer: Answer, size: tuple[int, int]) -> OverlapMap:
     Raises:
         ValueError: If a mask has another size.
     """
-    masks = [answered_mask(entry, size) for entry in answer.entries]
-    if answer.top is not None:
-        return answer.top
-    top = OverlapMap(size)
-    for rank, (entry, mask) in enumerate(zip(answer.entries, masks, strict=True)):
-        if mask is not None:
-            weight = float(entry.confidence or entry.score) if entry.probability is None else entry.probability
-            top.add(rank, mask, weight)
-    return top
+    for entry in answer.entries:
+        answered_mask(entry, size)
+    return answer.overlap_map(size)
 
 
 def confusion_matrix(truth: Labels, prediction: Labels, void: BoolMask | None, classes: int) -> NDArray[np.int64]:
@@ -106,9 +97,9 @@ class MeanIoU(DialogueMetric):
     Protocol ``lasagna-v1``:
 
     - The true label of a pixel is the category whose mask covers it (where true masks overlap, the smaller one); its
-      predicted label is the category whose answered mask covers it. Where answered masks overlap, the highest
-      probability of the pixel wins; without probabilities the confidence of the mask, or without that the score of the
-      entry; of equal ones the first.
+      predicted label is the category whose answered mask covers it. Where answered masks overlap, the highest logit of
+      the pixel wins, of equal ones that of the name asked for first (``Answer.top``); ``Answer.overlap_map`` says what
+      decides in answers that were not made by the assistant.
     - Both labels are "none" where no mask covers the pixel. A name outside the categories (a borrowed one) competes for
       pixels like any other, and the pixels that it wins are "none". Categories that are not in the query are "none" in
       the truth.

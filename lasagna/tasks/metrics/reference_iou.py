@@ -25,8 +25,8 @@ class ReferenceMeanIoU(MeanIoU):
     - Void pixels, pixels without a true category and unclaimed pixels belong to the *first* category, in the truth and
       in the prediction. So a category that is void in the truth and missing from the answer costs nothing, and a void
       pixel that an answer claims counts against it.
-    - If a name is answered twice, its last mask counts. Where masks of several names overlap, the most probable one
-      wins, of equal ones the first one answered.
+    - If a name is answered twice, its last mask counts. Where masks of several names overlap, the highest logit of the
+      pixel wins, of equal ones that of the name asked for first (``lasagna-v1`` says what decides without logits).
     - The mean is over the categories that occur in the truth or in a prediction.
 
     One rule differs: pixels that a name outside the categories wins belong to the first category; the script assigns

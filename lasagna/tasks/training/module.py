@@ -95,12 +95,7 @@ def answer(assistant: Assistant, batch: Batch, decodings: Sequence[Decoding]) ->
         check_decoding(queries, decoding)
     with assistant.answering():
         encoded = assistant.encode(batch.pixels, batch.tower_pixels)
-    # only the masks of a list of names overlap
-    overlap_map = any(query.kind.many for query in queries)
-    return {
-        decoding: assistant.answer_batch(encoded, batch.geometries, queries, decoding, overlap_map=overlap_map)
-        for decoding in decodings
-    }
+    return {decoding: assistant.answer_batch(encoded, batch.geometries, queries, decoding) for decoding in decodings}
 
 
 def queries_of(batch: Batch) -> list[Query]:

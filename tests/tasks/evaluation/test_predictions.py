@@ -4,6 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given as drawn
+from hypothesis import settings
+from hypothesis import strategies as st
 
 from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.errors import RecordError
@@ -11,7 +14,7 @@ from lasagna.tasks.evaluation.figures import choose
 from lasagna.tasks.evaluation.predictions import from_json, to_json
 from lasagna.tasks.evaluation.scoring import RankedAnswer, quality
 from lasagna.tasks.metrics import MeanIoU, MMSegMeanIoU, Presence, ReferenceMeanIoU, ReferringIoU
-from tests.helpers.made_answers import answer, dialogue, pixels, random_case
+from tests.helpers.made_answers import answer, decoded_answer, dialogue, pixels, random_case
 
 NAMES = ("sky", "sea", "dog")
 KINDS = [lambda: MeanIoU(NAMES), lambda: ReferenceMeanIoU(NAMES), lambda: MMSegMeanIoU(NAMES), Presence, ReferringIoU]
@@ -30,6 +33,26 @@ def test_scores_are_the_same_to_the_bit(kind):
         stored.update(asked, through_json(given, (5, 6)))
     for name in live._defaults:
         assert (getattr(live, name) == getattr(stored, name)).all()
+
+
+@settings(max_examples=40)
+@drawn(st.integers(0, 2**32), st.booleans())
+def test_overlaps_are_scored_by_logits_whatever_their_scale_and_the_order_of_the_answer(seed, coarse):
+    """Probabilities of sure masks are all rounded to 1, and equal logits go to the name asked for first."""
+    rng = np.random.default_rng(seed)
+    logits = dict(zip(NAMES, rng.normal(scale=12, size=(3, 5, 6)).round(0 if coarse else 3), strict=True))
+    asked = dialogue(NAMES, {name: rng.random((5, 6)) < 0.5 for name in NAMES}, rng.random((5, 6)) < 0.1)
+    order = [NAMES[place] for place in rng.permutation(3)]
+    others = [{name: 5 * logit for name, logit in logits.items()}, {name: logits[name] for name in order}]
+    best = np.stack([*logits.values(), np.full((5, 6), -1e-6)]).argmax(0)
+    for kind in KINDS[:3]:
+        plain, metrics = kind(), [kind() for _ in range(5)]
+        plain.update(asked, answer({name: best == place for place, name in enumerate(NAMES)}))
+        given_answers = [decoded_answer(NAMES, given) for given in (logits, *others)]
+        given_answers += [through_json(given, (5, 6)) for given in given_answers[::2]]
+        for metric, given in zip(metrics, given_answers, strict=True):
+            metric.update(asked, given)
+            assert metric.confusion.tolist() == plain.confusion.tolist()
 
 
 def test_everything_but_probabilities_comes_back():

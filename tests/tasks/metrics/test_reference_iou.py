@@ -9,6 +9,7 @@ from sklearn.metrics import jaccard_score
 
 from lasagna.core.dialogue import Answer, AnsweredEntry, Dialogue, Entry
 from lasagna.core.masks import LabelMap
+from lasagna.core.overlaps import OverlapMap
 from lasagna.tasks.metrics import MeanIoU, MMSegMeanIoU, ReasoningIoU, ReferenceMeanIoU
 from lasagna.tasks.metrics.mean_iou import iou_by_category
 from tests.helpers.made_answers import answer, dialogue, pixels, random_case
@@ -52,8 +53,11 @@ def test_reference_gives_the_numbers_of_the_original_script(golden, case):
         AnsweredEntry(name, True, 1.0, (logit > 0).numpy(), 1.0, logit.sigmoid().half().numpy())
         for name, logit in zip(names, logits, strict=True)
     ]
+    top = OverlapMap(logits.shape[1:])
+    for rank, logit in enumerate(logits.numpy()):
+        top.add(rank, logit > 0, logit)
     metric = ReferenceMeanIoU(CITYSCAPES, "free")
-    given = truth_of(arrays[f"validate_{case}.label"], CITYSCAPES), Answer("", tuple(entries))
+    given = truth_of(arrays[f"validate_{case}.label"], CITYSCAPES), Answer("", tuple(entries), top=top)
     assert scored(metric, given) == {"miou/reference/free": pytest.approx(told["miou"], abs=1e-6)}
     expected = [np.nan if value is None else value for value in told["iou"]]
     np.testing.assert_allclose(iou_by_category(metric.confusion), expected, atol=1e-6)
