@@ -25,12 +25,23 @@ class ReferenceMeanIoU(MeanIoU):
     - Void pixels, pixels without a true category and unclaimed pixels belong to the *first* category, in the truth and
       in the prediction. So a category that is void in the truth and missing from the answer costs nothing, and a void
       pixel that an answer claims counts against it.
-    - If a name is answered twice, its last mask counts. Where masks of several names overlap, the highest logit of the
-      pixel wins, of equal ones that of the name asked for first (``lasagna-v1`` says what decides without logits).
+    - If an answer has a name twice, its last mask counts. Where masks of several names overlap, the highest logit of
+      the pixel wins, of equal ones that of the name asked for first, the first category where all are asked for in
+      their order (``lasagna-v1`` says what decides without logits).
     - The mean is over the categories that occur in the truth or in a prediction.
 
-    One rule differs: pixels that a name outside the categories wins belong to the first category; the script assigns
-    them to the category with the most similar name.
+    These rules differ:
+
+    - Pixels that a name outside the categories wins belong to the first category; the script assigns them to the
+      category with the most similar name.
+    - Free decoding keeps the first of several entries with the same name, so that the last one never counts; the script
+      draws all of them and keeps the last.
+    - A present token without a name has no mask. The script gives its mask to some category or, at the beginning of the
+      answer, pairs each later name with the mask before it.
+    - Images without a pixel of a true category are left out; the script scores the first image of the data set again in
+      their place.
+    - Names of COCO-Stuff are the 171 of the question; the script looks answered names up in a list of 182.
+    - The threshold of masks is the assistant's; that of the script is always a probability of 0.5.
 
     Args:
         categories: The data set's categories; the first one takes unassigned pixels.
@@ -53,7 +64,9 @@ class ReferenceMeanIoU(MeanIoU):
             return
         truth = self._truth(dialogue, size)
         if dialogue.ignore is not None:
-            truth[dialogue.ignore.decode()] = 0
+            truth[dialogue.ignore.decode()] = len(self.categories)
+        if (truth == len(self.categories)).all():
+            return
         prediction = self._prediction(_last(answer), size)
         counts = confusion_matrix(self._as_first(truth), self._as_first(prediction), None, len(self.categories) + 1)
         self.confusion += torch.from_numpy(counts).to(self.confusion.device)

@@ -99,6 +99,17 @@ def test_reference_counted_by_hand():
     assert scored(ReferenceMeanIoU(NAMES), (asked, given)) == {"miou/reference": pytest.approx((2 / 3 + 1 / 2) / 2)}
 
 
+@pytest.mark.parametrize("ignore", [None, pixels("...."), pixels("####")])
+@pytest.mark.parametrize("truth", [{}, {"unicorn": pixels("##..")}])
+@pytest.mark.parametrize("claim", [None, pixels(".##.")])
+def test_reference_leaves_images_without_a_true_category_out(ignore, truth, claim):
+    """The script asks about the first image of the data set again in their place."""
+    metric = ReferenceMeanIoU(NAMES)
+    metric.update(dialogue(NAMES, truth, ignore), answer({"sea": claim}))
+    metric.update(dialogue(NAMES, {"sky": pixels("##..")}, ignore=pixels("##..")), answer({"sea": claim}))
+    assert metric.confusion.sum() == 0
+
+
 def test_reference_and_ours_differ_where_a_name_is_left_out():
     asked, given = dialogue(NAMES, {"sky": pixels("##")}), answer({"sky": None})
     assert scored(ReferenceMeanIoU(NAMES), (asked, given)) == {"miou/reference": 1.0}
