@@ -37,6 +37,7 @@ def predict(
     decoding: Literal["ordered", "free"] = "ordered",
     threshold: float | None = None,
     calibrated_for: str | None = None,
+    empty_masks: Literal["present", "absent"] | None = None,
     device: str = "auto",
     frozen_check: bool = True,
 ) -> None:
@@ -59,6 +60,8 @@ def predict(
         threshold: Score in [0, 1] from which ordered decoding calls a name present; None for the one that ``lasagna
             calibrate`` found for the checkpoint, or 0.5.
         calibrated_for: Data set whose calibrated threshold is used; None for that of all data sets.
+        empty_masks: What a name is that is called present and whose mask has no pixel; None for the checkpoint's own
+            setting, by default "present".
         device: Device to compute on: "cpu", "cuda", ...; "auto" for an accelerator if there is one.
         frozen_check: Whether to require the frozen weights that the checkpoint was trained with.
 
@@ -79,6 +82,7 @@ def predict(
     assistant = load(ckpt, calibrated=calibrated_for, frozen_check=frozen_check).to(target)
     if threshold is not None:
         assistant.presence_threshold = threshold
+    assistant.empty_masks = empty_masks or assistant.empty_masks
     failed = answer_images(assistant, images, queries, out, decoding)
     print(f"{len(images) - len(failed)} of {len(images)} images answered in {out}")
     for error in failed:

@@ -53,7 +53,7 @@ def plot_answer(answer: Answer, image: NDArray[np.uint8], axes: Axes | None = No
     ranks = answer.overlap_map((size[0], size[1])).ranks()
     handles, paint = [], np.zeros((*size, 4))
     for (rank, entry), colour in zip(present, _colours(len(present)), strict=True):
-        filled = entry.mask is not None and bool(entry.mask.any())
+        filled = entry.mask is not None and not entry.empty
         handles.append(Patch(facecolor=colour if filled else "none", edgecolor=colour, label=_label(entry, filled)))
         paint[ranks == rank] = (*colour, _OPACITY)
         if filled and not np.all(entry.mask):
@@ -117,4 +117,11 @@ def _cells(entry: AnsweredEntry) -> list[str]:
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
     picture.save(stream, "PNG")
     shown = f'<img src="{data_uri(stream.getvalue())}" alt="mask of {name}">'
-    return [name, "present", score, f"{entry.confidence:.3f}", f"{entry.mask.mean():.1%}", shown]
+    return [
+        name,
+        "present, empty mask" if entry.empty else "present",
+        score,
+        f"{entry.confidence:.3f}",
+        f"{entry.mask.mean():.1%}",
+        shown,
+    ]

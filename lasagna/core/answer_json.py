@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.core.masks import RLEMask
 from lasagna.errors import QueryError
@@ -41,9 +39,9 @@ def entry_json(entry: AnsweredEntry) -> dict[str, Any]:
         entry: The entry.
 
     Returns:
-        "name", "present", "score" (probability of presence), "confidence" (mean probability inside the mask), "mask"
-        (COCO RLE) and "box" (left, top, width, height in pixels). Mask and box are None for absent names, and the box
-        is None for an empty mask too.
+        "name", "present", "score" (probability of presence), "confidence" (mean probability inside the mask), "empty"
+        (called present, but the mask has no pixel), "mask" (COCO RLE) and "box" (left, top, width, height in pixels).
+        Mask and box are None for absent names, and the box is None for an empty mask too.
     """
     mask = None if entry.mask is None else RLEMask.from_array(entry.mask)
     return {
@@ -51,8 +49,9 @@ def entry_json(entry: AnsweredEntry) -> dict[str, Any]:
         "present": entry.present,
         "score": round(entry.score, 6),
         "confidence": round(entry.confidence, 6),
+        "empty": entry.empty,
         "mask": None if mask is None else mask.to_json(),
-        "box": None if mask is None or not np.any(entry.mask) else list(mask.box()),
+        "box": None if mask is None or entry.box is None else list(mask.box()),
     }
 
 

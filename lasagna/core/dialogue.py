@@ -108,8 +108,8 @@ class AnsweredEntry:
         score: Probability of ``<SEG>`` against ``<NEG>``, in [0, 1].
         mask: Bool ``[H, W]`` of the image's own size, or None if absent.
         confidence: Mean probability of the pixels inside the mask, in [0, 1]; 0 if absent or empty.
-        probability: Probability of each pixel, float16 ``[H, W]``, or None; decides overlaps of answers that do not say
-            themselves which mask lies on top.
+        probability: Probability of each pixel of a present name, float16 ``[H, W]``; None unless it was asked for
+            (``Assistant.answer(..., probabilities=True)``).
     """
 
     name: str
@@ -118,6 +118,11 @@ class AnsweredEntry:
     mask: BoolMask | None = None
     confidence: float = 0.0
     probability: NDArray[np.float16] | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether the name is called present, but its mask has no pixel."""
+        return self.present and self.mask is not None and not self.mask.any()
 
     @property
     def box(self) -> tuple[int, int, int, int] | None:
@@ -132,7 +137,7 @@ class AnsweredEntry:
         """Return name, decision, score and, for present names, confidence and box in one line."""
         if not self.present:
             return f"{self.name!r}: absent, score {self.score:.3f}"
-        place = "without a mask" if self.mask is None else f"box {self.box}" if self.box else "empty mask"
+        place = "without a mask" if self.mask is None else "empty mask" if self.empty else f"box {self.box}"
         return f"{self.name!r}: present, score {self.score:.3f}, confidence {self.confidence:.3f}, {place}"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -24,7 +25,7 @@ from lasagna.core.processors import Processors
 from lasagna.core.prompt_format import PromptFormat
 from lasagna.core.prompt_formats import PROMPT_FORMATS
 from lasagna.core.query_kind import CATEGORY_LIST, kind_of
-from lasagna.errors import QueryError
+from lasagna.errors import ConfigError, QueryError
 from lasagna.modules.base import EncodedImages, LanguageModel, MaskHead, VisionEncoder
 from lasagna.modules.contract import check_image, check_maps, check_queries, check_states, check_vectors, predict_masks
 from lasagna.modules.decoding.answers import make_answer
@@ -51,6 +52,11 @@ class Assistant(Configurable, LightningModule):
         presence_threshold: Presence score from which ordered decoding says "present".
         mask_threshold: Probability from which a pixel belongs to a mask.
         presence_temperature: Divisor of the presence logits before they become scores; found by ``lasagna calibrate``.
+        empty_masks: What a name is that the language model calls present and whose mask has no pixel: "present", with
+            an empty mask, or "absent"; its score and the text of the answer stay the language model's.
+
+    Raises:
+        ConfigError: If ``empty_masks`` is neither.
     """
 
     def __init__(
@@ -62,8 +68,11 @@ class Assistant(Configurable, LightningModule):
         presence_threshold: float = 0.5,
         mask_threshold: float = 0.5,
         presence_temperature: float = 1.0,
+        empty_masks: Literal["present", "absent"] = "present",
     ) -> None:
         super().__init__()
+        if empty_masks not in ("present", "absent"):
+            raise ConfigError(f"empty_masks: expected 'present' or 'absent', got {empty_masks!r}")
         self.vision_encoder = vision_encoder
         self.language_model = language_model
         self.mask_head = mask_head
@@ -71,6 +80,7 @@ class Assistant(Configurable, LightningModule):
         self.presence_threshold = presence_threshold
         self.mask_threshold = mask_threshold
         self.presence_temperature = presence_temperature
+        self.empty_masks = empty_masks
         self.feature_cache: FeatureCache | None = None
         self._built = False
         self._checked = False
@@ -163,7 +173,13 @@ class Assistant(Configurable, LightningModule):
         )
 
     def answer(
-        self, image: NDArray[np.uint8], names: Sequence[str], kind: str = CATEGORY_LIST, decoding: Decoding = "ordered"
+        self,
+        image: NDArray[np.uint8],
+        names: Sequence[str],
+        kind: str = CATEGORY_LIST,
+        decoding: Decoding = "ordered",
+        *,
+        probabilities: bool = False,
     ) -> Answer:
         """Answer one query about one image.
 
@@ -173,6 +189,7 @@ class Assistant(Configurable, LightningModule):
             kind: A kind of query, or the name of one of the package's: "categories", "referring", "reasoning",
                 "reasoning_with_explanation" (decode it freely) or "question".
             decoding: "ordered", "free" or "teacher_forced", as in ``answer_batch``.
+            probabilities: Whether present entries get the probability of each pixel, as saliency scores need it.
 
         Returns:
             The answer.
@@ -183,10 +200,15 @@ class Assistant(Configurable, LightningModule):
         """
         if isinstance(names, str):
             raise QueryError(f"names: expected a list of names such as {[names]}, got the text {names!r}")
-        return self.answers(image, [Query(0, kind_of(kind), tuple(names))], decoding)[0]
+        return self.answers(image, [Query(0, kind_of(kind), tuple(names))], decoding, probabilities=probabilities)[0]
 
     def answers(
-        self, image: NDArray[np.uint8], queries: Sequence[Query], decoding: Decoding = "ordered"
+        self,
+        image: NDArray[np.uint8],
+        queries: Sequence[Query],
+        decoding: Decoding = "ordered",
+        *,
+        probabilities: bool = False,
     ) -> list[Answer]:
         """Answer queries about one image, which is encoded once for all of them.
 
@@ -194,6 +216,7 @@ class Assistant(Configurable, LightningModule):
             image: The image, uint8 ``[H, W, 3]``.
             queries: What is asked.
             decoding: "ordered", "free" or "teacher_forced", as in ``answer_batch``.
+            probabilities: Whether present entries get the probability of each pixel.
 
         Returns:
             One answer for each query.
@@ -205,7 +228,7 @@ class Assistant(Configurable, LightningModule):
         self.configure_model()
         check_queries(self.format, queries, decoding)
         encoded, geometry = self.encode_image(image)
-        return self.answer_batch(encoded, [geometry], queries, decoding)
+        return self.answer_batch(encoded, [geometry], queries, decoding, probabilities=probabilities)
 
     def chat(self, image: NDArray[np.uint8], remember: bool = False) -> Chat:
         """Begin a conversation about one image, which is encoded once for all turns.
@@ -252,6 +275,7 @@ class Assistant(Configurable, LightningModule):
         queries: Sequence[Query],
         decoding: Decoding = "ordered",
         *,
+        probabilities: bool = False,
         history: ChatHistory | None = None,
     ) -> list[Answer]:
         """Answer checked queries about encoded images; lists that are too long are asked in parts.
@@ -263,6 +287,7 @@ class Assistant(Configurable, LightningModule):
                 decoded freely.
             decoding: "ordered" decides on each name in the order asked, "free" lets the model write, "teacher_forced"
                 gives it the answer that a phrase is present.
+            probabilities: Whether present entries get the probability of each pixel, two bytes for each.
             history: Previous turns of the conversation that the one query continues, which is not split; or None.
 
         Returns:
@@ -284,8 +309,14 @@ class Assistant(Configurable, LightningModule):
             masks = self._predict_masks(encoded, torch.cat(states), images.to(encoded.image_vectors.device)).split(
                 counts
             )
+        make = partial(
+            make_answer,
+            threshold=self.mask_threshold,
+            keep_empty=self.empty_masks == "present",
+            probabilities=probabilities,
+        )
         answers = (
-            make_answer(part, one, logits, geometries[part.image], threshold=self.mask_threshold)
+            make(part, one, logits, geometries[part.image])
             for part, one, logits in zip(asked, decoded, masks, strict=True)
         )
         return [join_answers([next(answers) for _ in split]) for split in parts]

@@ -85,6 +85,8 @@ def test_the_table_of_a_notebook_shows_masks_and_escapes_names():
     assert html.count("&lt;script&gt;") == 3, "in the text, the name and the picture's description"
     assert "50.0%" in html
     assert "<s>dog</s>" in html
+    assert "present, empty mask" not in html
+    assert "present, empty mask" in answer({"sun": SUN & False})._repr_html_()
     content = b64decode(re.search(r'src="data:image/png;base64,(.+?)"', html)[1])
     with Image.open(BytesIO(content)) as mask:
         assert mask.size == (THUMBNAIL // 2, THUMBNAIL)

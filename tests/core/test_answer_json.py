@@ -11,5 +11,6 @@ def test_an_empty_mask_has_no_box(pixels, box):
     for place in pixels:
         mask[place] = True
     written = entry_json(AnsweredEntry("sky", True, 0.9, mask))
-    assert written["box"] == box
+    assert (written["box"], written["empty"]) == (box, box is None)
+    assert not entry_json(AnsweredEntry("sky", False, 0.1))["empty"]
     assert written["mask"]["size"] == [4, 6]

@@ -13,7 +13,8 @@ from lasagna.core.masks import RLEMask
 from lasagna.core.prompt_format import ParsedEntry
 from lasagna.datamodules.streaming.collate import collate
 from lasagna.datamodules.streaming.sample import prepare_sample
-from lasagna.errors import QueryError, RecordError
+from lasagna.errors import ConfigError, QueryError, RecordError
+from lasagna.modules import Assistant
 from lasagna.modules.decoding.answers import DecodedAnswer
 from tests.helpers.assistants import dictate, random_assistant
 
@@ -80,6 +81,38 @@ def test_answer_has_one_entry_a_name_in_order_and_masks_of_the_image_size(assist
     for entry in answer.entries:
         assert entry.present == (entry.score >= 0.5) == (entry.mask is not None)
         assert entry.mask is None or entry.mask.shape == (50, 30)
+
+
+@pytest.mark.parametrize("kind", ["categories", "referring"])
+def test_names_with_an_empty_mask_can_be_called_absent(assistant, monkeypatch, kind):
+    monkeypatch.setattr(assistant, "mask_threshold", 1.0)
+    monkeypatch.setattr(assistant, "presence_threshold", 0.0)
+    plain = assistant.answer(picture(), ["sun"], kind)
+    monkeypatch.setattr(assistant, "empty_masks", "absent")
+    strict = assistant.answer(picture(), ["sun"], kind)
+    assert [(one.present, one.empty) for answer in (plain, strict) for one in answer.entries] == [
+        (True, True),
+        (False, False),
+    ]
+    assert strict.entries[0].mask is None
+    assert (strict.text, strict.entries[0].score) == (plain.text, plain.entries[0].score)
+
+
+def test_empty_masks_are_called_one_of_two(assistant):
+    with pytest.raises(ConfigError, match="empty_masks: expected 'present' or 'absent', got 'gone'"):
+        Assistant(assistant.vision_encoder, assistant.language_model, assistant.mask_head, empty_masks="gone")
+
+
+def test_probabilities_come_on_request(assistant, monkeypatch):
+    monkeypatch.setattr(assistant, "presence_threshold", 0.0)
+    names = ["sun", "dog", "sea"]
+    entries = assistant.answer(picture(), names, probabilities=True).entries
+    for entry, plain in zip(entries, assistant.answer(picture(), names).entries, strict=True):
+        assert plain.probability is None
+        assert (entry.probability.dtype, entry.probability.shape) == (np.float16, entry.mask.shape)
+        assert np.array_equal(entry.mask, entry.probability >= 0.5)
+        if entry.mask.any():
+            assert entry.probability[entry.mask].mean(dtype=float) == pytest.approx(entry.confidence, abs=1e-3)
 
 
 def test_masks_follow_their_own_tokens_when_the_answer_is_faulty(assistant, monkeypatch):

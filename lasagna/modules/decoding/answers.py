@@ -52,7 +52,14 @@ class DecodedAnswer:
 
 
 def make_answer(
-    query: Query, decoded: DecodedAnswer, logits: Tensor, geometry: Geometry, *, threshold: float
+    query: Query,
+    decoded: DecodedAnswer,
+    logits: Tensor,
+    geometry: Geometry,
+    *,
+    threshold: float,
+    keep_empty: bool = True,
+    probabilities: bool = False,
 ) -> Answer:
     """Combine a decoded answer with its masks.
 
@@ -65,6 +72,8 @@ def make_answer(
         logits: Mask logits for the prompts ``decoded.mask_states``, float ``[n, h', w']``.
         geometry: How the image was fitted.
         threshold: Probability from which a pixel belongs to a mask.
+        keep_empty: Whether names whose mask has no pixel stay present; otherwise they become absent.
+        probabilities: Whether present entries get the probability of each pixel.
 
     Returns:
         The answer, with masks ``[H, W]``.
@@ -78,11 +87,16 @@ def make_answer(
         if not entry.present:
             entries.append(AnsweredEntry(entry.name, False, score))
             continue
-        logit = next(maps).numpy()
+        restored = next(maps)
+        logit = restored.numpy()
         mask = logit >= cut
         inside = torch.from_numpy(logit[mask]).sigmoid()
+        if not len(inside) and not keep_empty:
+            entries.append(AnsweredEntry(entry.name, False, score))
+            continue
         confidence = float(inside.mean()) if len(inside) else 0.0
-        entries.append(AnsweredEntry(entry.name, True, score, mask, confidence))
+        probability = restored.sigmoid().half().numpy() if probabilities else None
+        entries.append(AnsweredEntry(entry.name, True, score, mask, confidence, probability))
         if top is not None:
             top.add(places[entry.name], mask, logit)
     if top is not None:

@@ -192,6 +192,7 @@ def header_of(job: Job, runs: Sequence[EvaluationRun], assistant: Assistant) -> 
             "presence": job.thresholds(runs, assistant),
             "temperature": assistant.presence_temperature,
             "mask": assistant.mask_threshold,
+            "empty_masks": assistant.empty_masks,
         },
         "device": str(assistant.device),
         "versions": versions(),

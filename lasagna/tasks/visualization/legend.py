@@ -81,6 +81,10 @@ _MOST_COLUMNS = 4
 _SCORE = "0.00"
 
 
+def _label(entry: AnsweredEntry) -> str:
+    return f"(empty mask) {entry.name}" if entry.empty else entry.name
+
+
 @dataclass(frozen=True)
 class Legend:
     """The legend of an answer.
@@ -107,7 +111,7 @@ class Legend:
     @cached_property
     def column_width(self) -> int:
         """Width of a column in pixels: that of the longest name, up to a limit."""
-        longest = max((text_width(entry.name, self.size) for entry in self.entries), default=0)
+        longest = max((text_width(_label(entry), self.size) for entry in self.entries), default=0)
         return self._name_left + min(longest, _WIDEST_NAME * self.size) + self._score_width + self.size
 
     @property
@@ -165,7 +169,7 @@ class Legend:
         if entry.present or (entry.name in self.wrong and entry.name in self.colours):
             self._draw_swatch(draw, entry, left, middle)
         room = self.column_width - self._name_left - self._score_width - self.size
-        name = shorten(entry.name, room, self.size)
+        name = shorten(_label(entry), room, self.size)
         place = (left + self._name_left, middle)
         wrong = entry.name in self.wrong
         write(draw, place, name, self.size, WRONG if wrong else INK if entry.present else FAINT)
@@ -181,7 +185,6 @@ class Legend:
     def _draw_swatch(self, draw: ImageDraw.ImageDraw, entry: AnsweredEntry, left: int, middle: int) -> None:
         half = round(self.size * 0.48)
         box = (left, middle - half, left + 2 * half, middle + half)
-        empty = entry.mask is None or not entry.mask.any()
         colour = self.colours[entry.name]
-        fill = WHITE if empty else colour
+        fill = WHITE if entry.mask is None or not entry.mask.any() else colour
         draw.rounded_rectangle(box, radius=max(2, half // 3), fill=fill, outline=colour, width=max(1, half // 4))

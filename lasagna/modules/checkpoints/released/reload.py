@@ -77,6 +77,7 @@ def _lost(assistant: Assistant, usual: PromptFormat) -> list[str]:
         "mask_threshold": (assistant.mask_threshold, 0.5),
         "presence_threshold": (assistant.presence_threshold, 0.5),
         "presence_temperature": (assistant.presence_temperature, 1.0),
+        "empty_masks": (assistant.empty_masks, "present"),
     }
     lost = [f"{name}: {value}" for name, (value, default) in settings.items() if value != default]
     wordings = replace(assistant.format, reserved_tokens=usual.reserved_tokens) != usual
