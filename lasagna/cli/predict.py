@@ -38,6 +38,7 @@ def predict(
     threshold: float | None = None,
     calibrated_for: str | None = None,
     empty_masks: Literal["present", "absent"] | None = None,
+    window: tuple[float, float] | None = None,
     device: str = "auto",
     frozen_check: bool = True,
 ) -> None:
@@ -62,6 +63,8 @@ def predict(
         calibrated_for: Data set whose calibrated threshold is used; None for that of all data sets.
         empty_masks: What a name is that is called present and whose mask has no pixel; None for the checkpoint's own
             setting, by default "present".
+        window: Values of images of more than 8 bits that become black and white, e.g. "[0, 4095]"; None for those of
+            all 16 bits.
         device: Device to compute on: "cpu", "cuda", ...; "auto" for an accelerator if there is one.
         frozen_check: Whether to require the frozen weights that the checkpoint was trained with.
 
@@ -69,21 +72,25 @@ def predict(
         QueryError: If there is no query, one is empty, or one is longer than the model takes.
         RecordError: If there is no such image, or none can be read.
         CheckpointError: If the checkpoint cannot be used.
-        LasagnaError: If the threshold or the device cannot be used.
+        LasagnaError: If the threshold, the window or the device cannot be used.
     """
     queries = read_queries(query, refer, reason, ask, explain, own)
     images = find_images(image)
     if threshold is not None and not 0 <= threshold <= 1:
         raise LasagnaError(f"threshold: expected a number in [0, 1], got {threshold}")
     from lasagna.core.device import find_device
+    from lasagna.core.images import check_window
     from lasagna.modules.checkpoints.load import load
+
+    if window is not None:
+        check_window(window)
 
     target = find_device(device)
     assistant = load(ckpt, calibrated=calibrated_for, frozen_check=frozen_check).to(target)
     if threshold is not None:
         assistant.presence_threshold = threshold
     assistant.empty_masks = empty_masks or assistant.empty_masks
-    failed = answer_images(assistant, images, queries, out, decoding)
+    failed = answer_images(assistant, images, queries, out, decoding, window)
     print(f"{len(images) - len(failed)} of {len(images)} images answered in {out}")
     for error in failed:
         print(f"skipped: {error}", file=sys.stderr)
@@ -163,6 +170,7 @@ def answer_images(
     queries: Sequence[Query],
     out: Path,
     decoding: Literal["ordered", "free"],
+    window: tuple[float, float] | None = None,
 ) -> list[RecordError]:
     """Answer all queries about each image and write the answers.
 
@@ -172,6 +180,7 @@ def answer_images(
         queries: The queries.
         out: Folder of the answers.
         decoding: How to decode.
+        window: Values of images of more than 8 bits that become black and white; None for those of all 16 bits.
 
     Returns:
         The errors of the images that could not be read.
@@ -186,7 +195,7 @@ def answer_images(
     stems = [path.stem for path in images]
     for path in track(images, "Answering", disable=len(images) == 1):
         try:
-            pixels = decode_image(path.read_bytes(), str(path), upright=True)
+            pixels = decode_image(path.read_bytes(), str(path), upright=True, window=window)
         except (RecordError, OSError) as error:
             failed.append(RecordError(str(error)))
             continue

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from lasagna.core.images import to_rgb
+from lasagna.core.images import Window, to_rgb
 from lasagna.core.masks import LabelMap, Mask, UnionMask
 from lasagna.errors import RecordError
 
@@ -213,7 +213,11 @@ def image_fault(error: Exception) -> str:
 
 
 def decode_image(
-    data: bytes, key: str, upright: bool = False, size: tuple[int, int] | None = None
+    data: bytes,
+    key: str,
+    upright: bool = False,
+    size: tuple[int, int] | None = None,
+    window: Window | None = None,
 ) -> NDArray[np.uint8]:
     """Return the pixels of an encoded image of any mode (see ``images.to_rgb``), uint8 ``[H, W, 3]``.
 
@@ -225,6 +229,7 @@ def decode_image(
         key: Its name, for error messages.
         upright: Whether to rotate it as its EXIF tag says.
         size: Height and width that its header must state, or None; compared before the pixels are decoded.
+        window: Values that become black and white if the image has more than 8 bits; None for those of all 16 bits.
 
     Raises:
         RecordError: If it cannot be decoded or has another size.
@@ -232,7 +237,7 @@ def decode_image(
     try:
         with Image.open(BytesIO(data)) as image:
             _check_size(image, key, size)
-            return to_rgb(ImageOps.exif_transpose(image) if upright else image)
+            return to_rgb(ImageOps.exif_transpose(image) if upright else image, window)
     except BROKEN_IMAGE as error:
         raise RecordError(f"record {key}: the image cannot be decoded ({image_fault(error)})") from error
 

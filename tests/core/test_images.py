@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from io import BytesIO
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 
 from lasagna.cli.predict import answer_images
 from lasagna.core.batch import Query
-from lasagna.core.images import to_rgb
+from lasagna.core.images import DeepImageWarning, to_rgb
 from lasagna.core.record import decode_image
 from lasagna.errors import RecordError
 from lasagna.modules import Assistant, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
@@ -34,6 +35,32 @@ def encoded(image, kind="PNG", **options):
 
 def grey(pixels):
     return np.repeat(pixels[..., None], 3, 2)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_a_window_spreads_the_values_that_a_deep_picture_uses(kind):
+    scan = np.array([[0, 1000, 1007, 3000, 4095]], dtype=np.uint16)
+    data = encoded(Image.fromarray(scan), kind)
+    with pytest.warns(DeepImageWarning, match=r"a quarter .* give its window"):
+        assert decode_image(data, "a")[0, :, 0].tolist() == [0, 4, 4, 12, 16]
+    with warnings.catch_warnings(action="error"):
+        assert decode_image(data, "a", window=(1000, 3000))[0, :, 0].tolist() == [0, 0, 1, 255, 255]
+        assert decode_image(encoded(Image.fromarray(scan * 16), kind), "a").max() == 255
+        assert np.array_equal(decode_image(encoded(Image.fromarray(RAMP)), "a", window=(1000, 3000)), grey(RAMP))
+
+
+def test_a_window_gives_values_of_any_range_a_meaning():
+    for values in (np.array([[-1024, 0, 3071]], np.int32), np.array([[-1024, 0, 3071]], np.float32)):
+        data = encoded(Image.fromarray(values), "TIFF")
+        assert decode_image(data, "a", window=(-160, 240))[0, :, 0].tolist() == [0, 102, 255]
+        with pytest.raises(RecordError, match="window"):
+            decode_image(data, "a")
+
+
+@pytest.mark.parametrize("window", [(5, 5), (9, 2), (0, np.inf), (np.nan, 2)])
+def test_a_window_has_a_lower_and_an_upper_end(window):
+    with pytest.raises(ValueError, match=r"window: expected \(low, high\)"):
+        to_rgb(Image.fromarray(RAMP), window)
 
 
 def test_grey_black_and_white_and_16_bits():
@@ -80,7 +107,7 @@ def test_four_inks_and_several_frames():
 
 def test_what_has_no_known_range_is_an_error():
     floats = encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF")
-    with pytest.raises(RecordError, match=r"record a: .*floating point; save it with 8 or 16 bits"):
+    with pytest.raises(RecordError, match=r"record a: .*floating point; give its window \(low, high\), or save it"):
         decode_image(floats, "a")
     with pytest.raises(ValueError, match="more than 16 bits"):
         to_rgb(Image.fromarray(np.full((2, 2), 70000, np.int32)))

@@ -9,13 +9,22 @@ from typing import Any
 
 import numpy as np
 
+from lasagna.core.images import Window
 from lasagna.core.masks import BoolMask, Mask, RLEMask
 from lasagna.core.record import Manifest, Phrase, Question, Record, Region, Turn
 from lasagna.datamodules.converters.common.base import Converter, Split
 from lasagna.datamodules.converters.common.coco import lost_parts, read_mask
 from lasagna.datamodules.converters.common.entries import check_inner
 from lasagna.datamodules.converters.common.files import LayoutError, read_label_file, read_upright_image_file
-from lasagna.datamodules.converters.folder_lines import Line, check_line, has_head, line_at, manifest_of, read_lines
+from lasagna.datamodules.converters.folder_lines import (
+    Line,
+    check_line,
+    has_head,
+    line_at,
+    manifest_of,
+    read_lines,
+    window_of,
+)
 from lasagna.datamodules.shards.tally import ReadResult, Skipped
 from lasagna.errors import RecordError
 
@@ -58,16 +67,17 @@ class Folder(Converter):
         if not parts:
             raise LayoutError(f"{path}: it names no images; expected a line of JSON for each image")
         manifest = manifest_of(self.source, lines)
-        return {name: self._split(path, manifest, list(part.values())) for name, part in parts.items()}
+        read = ReadLine(path, manifest, window_of(self.source, lines))
+        return {name: self._split(read, list(part.values())) for name, part in parts.items()}
 
-    def _split(self, path: Path, manifest: Manifest, lines: Sequence[Line]) -> Split:
+    def _split(self, read: ReadLine, lines: Sequence[Line]) -> Split:
         items = []
         for line in lines:
             names = dict.fromkeys((line.fields["image"], *mask_files(line.fields)))
             paths = tuple(self.source / check_inner(name, line.where) for name in names)
             items.append(LineItem(_key(line), line.where, line.offset, paths))
         files = dict.fromkeys(file for item in items for file in item.files)
-        return Split(manifest, items, ReadLine(path, manifest), list(files), annotations=(path,))
+        return Split(read.manifest, items, read, list(files), annotations=(read.path,))
 
 
 @dataclass(frozen=True)
@@ -99,10 +109,12 @@ class ReadLine:
     Args:
         path: The file of lines; other files are relative to its folder.
         manifest: What holds for all records.
+        window: Values of deep images that become black and white, where a line does not say; None for all 16 bits.
     """
 
     path: Path
     manifest: Manifest
+    window: Window | None = None
 
     def __call__(self, item: LineItem) -> ReadResult:
         """Read one line, given its place.
@@ -113,7 +125,8 @@ class ReadLine:
         line = line_at(self.path, item.where, item.offset)
         check_line(line)
         try:
-            image_bytes, size = read_upright_image_file(self.path.parent / line.fields["image"])
+            window = line.fields.get("window") or self.window
+            image_bytes, size = read_upright_image_file(self.path.parent / line.fields["image"], window)
         except RecordError as error:
             raise RecordError(f"{line.where}: {error}") from error
         annotations = _Annotations(line, self.path.parent, size)

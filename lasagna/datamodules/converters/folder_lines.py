@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from lasagna.core.images import Window, check_window
 from lasagna.core.prompt_format import normalise
 from lasagna.core.prompt_formats import PROMPT_FORMATS
 from lasagna.core.record import Manifest
@@ -32,6 +33,7 @@ LINE = {
     "questions": list,
     "talk": list,
     "ignore": object,
+    "window": list,
 }
 """Fields of a line; only the first is required."""
 
@@ -47,7 +49,15 @@ NAME_LISTS = ("absent", "unclear")
 """Fields that list names."""
 
 HEAD_FILE = "dataset.json"
-HEAD = {"name": str, "categories": list, "unannotated": str, "origin": str, "licence": str, "aliases": dict}
+HEAD = {
+    "name": str,
+    "categories": list,
+    "unannotated": str,
+    "origin": str,
+    "licence": str,
+    "aliases": dict,
+    "window": list,
+}
 """Fields of the manifest, in ``dataset.json`` or in the first line."""
 
 
@@ -112,10 +122,11 @@ def check_line(line: Line) -> None:
     """Check that a line has the required fields, of the right types, and no unknown ones.
 
     Raises:
-        RecordError: If it does not, if it says that a name is both absent and present, or if its split cannot be the
-            name of a folder.
+        RecordError: If it does not, if it says that a name is both absent and present, if its window is not two
+            numbers, or if its split cannot be the name of a folder.
     """
     check_fields(line.fields, LINE, ("image",), line.where)
+    _checked_window(line.fields, line.where)
     for field, (kinds, needed) in PARTS.items():
         for rank, part in enumerate(line.fields.get(field) or ()):
             place = f"{line.where}: {field}[{rank}]"
@@ -197,6 +208,27 @@ def manifest_of(root: Path, lines: Sequence[Line]) -> Manifest:
         licence=head.get("licence") or "the user's own",
         aliases={str(name): tuple(map(str, others)) for name, others in (head.get("aliases") or {}).items()},
     )
+
+
+def window_of(root: Path, lines: Sequence[Line]) -> Window | None:
+    """Return the window of values of all deep images, from ``dataset.json`` or the first line, or None.
+
+    Args:
+        root: The folder.
+        lines: All lines.
+
+    Raises:
+        LayoutError: If there are two manifests, or one has a wrong field.
+        RecordError: If it is not two numbers in ascending order.
+    """
+    return _checked_window(*_head(root, lines))
+
+
+def _checked_window(fields: Mapping[str, Any], where: str) -> Window | None:
+    try:
+        return None if fields.get("window") is None else check_window(fields["window"])
+    except RecordError as error:
+        raise RecordError(f"{where}: {error}") from error
 
 
 def _head(root: Path, lines: Sequence[Line]) -> tuple[Mapping[str, Any], str]:

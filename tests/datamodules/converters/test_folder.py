@@ -174,6 +174,32 @@ def test_photographs_on_their_side_are_stored_upright(tmp_path):
     assert record.size == record.image().shape[:2] == SIZE
 
 
+@pytest.mark.parametrize("options", [{}, {"exif": True}])
+def test_deep_pictures_are_stored_with_the_window_of_their_line_or_of_all(tmp_path, options):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    options = {"exif": exif} if options else {}
+    scan = np.arange(SIZE[0] * SIZE[1], dtype=np.uint16).reshape(SIZE)
+    Image.fromarray(scan).save(tmp_path / "a.png", **options)
+    image(tmp_path / "b.png")
+    lines = {"image": "a.png"}, {"image": "a.png", "key": "own", "window": [100, 355]}, {"image": "b.png"}
+    write(tmp_path, {"window": [0, 510]}, *lines)
+    split = Folder(tmp_path).splits()["train"]
+    pixels = [split.read(item).record.image()[..., 0] for item in split.items]
+    scan = np.rot90(scan, 2) if options else scan
+    assert np.array_equal(pixels[0], np.rint(scan.clip(0, 510) / 2))
+    assert np.array_equal(pixels[1], scan.clip(100, 355) - 100)
+    assert split.read(split.items[2]).record.image_bytes == (tmp_path / "b.png").read_bytes()
+
+
+def test_deep_photographs_on_their_side_keep_their_greys(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(np.full(SIZE, 30000, dtype=np.uint16)).save(tmp_path / "a.png", exif=exif)
+    write(tmp_path, {"image": "a.png"})
+    assert (reading(tmp_path).record.image() == 117).all()
+
+
 GOOD = {"image": "a.png"}
 UPWARDS = ("../../evil", "..", ".", "a/b", "a\\b", "/evil", " ")
 OUTSIDE = ("../a.png", "/a.png", "a/../../b.png", "..\\a.png", "C:\\a.png")
@@ -188,6 +214,8 @@ FAULTS = [
     ({"image": "b.png", "absent": 5}, ":2: absent: expected a list, got '5'"),
     ({"image": "b.png", "phrases": [{"text": "x", "masks": POLYGON[0][0]}]}, r"phrases\[0\]: masks: expected a list"),
     ({"image": "b.png", "talk": [{"question": "x"}]}, r"talk\[0\]: 'answer' is missing"),
+    ({"image": "b.png", "window": [9, 2]}, r":2: window: expected \(low, high\)"),
+    ({"image": "b.png", "window": ["0", 2]}, r":2: window: expected \(low, high\)"),
     ({"image": "a.png"}, r":2: its key 'a' is also that of .*:1;"),
     ({"image": "b.png", "unclear": [5]}, r"unclear\[0\]: expected a name, got '5'"),
     ({"image": "b.png", "absent": [" "]}, r"absent\[0\]: expected a name, got ' '"),
@@ -239,6 +267,7 @@ def test_a_wrong_file_or_mask_is_named_with_its_line(tmp_path, line, message):
         ({"unannotated": "no"}, r"dataset\.json: unannotated: expected 'absent' or 'unknown'"),
         ({"categories": [5]}, "expected names, got '5'"),
         ({"categories": ["cup, red"]}, r"contains \[','\].*choose another name"),
+        ({"window": [1]}, r"dataset\.json: window: expected \(low, high\)"),
         ({"classes": []}, "there is no field 'classes'"),
         ([], "expected an object"),
     ],

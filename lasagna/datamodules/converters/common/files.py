@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from lasagna.core.images import Window, is_deep, to_rgb
 from lasagna.core.record import BROKEN_IMAGE, decode_image, image_fault
 from lasagna.datamodules.shards.codec import image_extension
 from lasagna.errors import LasagnaError, RecordError
@@ -85,19 +86,27 @@ def read_image_file(path: Path) -> tuple[bytes, tuple[int, int]]:
     return data, (height, width)
 
 
-def read_upright_image_file(path: Path) -> tuple[bytes, tuple[int, int]]:
+def read_upright_image_file(path: Path, window: Window | None = None) -> tuple[bytes, tuple[int, int]]:
     """Return an image file that needs no turning, and its height and width.
 
     An upright file stays as it is. A file that an EXIF tag turns is encoded again, as JPEG of quality 95 if it was
-    JPEG, else as PNG.
+    JPEG, else as PNG. With a window, a file of more than 8 bits is encoded as PNG of 8 bits.
 
     Args:
         path: The file.
+        window: Values that become black and white if the image has more than 8 bits; None to keep the file.
 
     Raises:
         RecordError: If it is missing or cannot be decoded.
     """
-    return upright(*read_image_file(path))
+    if window is None:
+        return upright(*read_image_file(path))
+    data = read_file(path)
+    pixels = decode_image(data, str(path), upright=True, window=window)
+    with Image.open(BytesIO(data)) as image:
+        if not is_deep(image):
+            return upright(*read_image_file(path))
+    return png_of(pixels[..., 0]), (pixels.shape[0], pixels.shape[1])
 
 
 def read_annotated_image_file(path: Path, stated: tuple[int, int] | None) -> tuple[bytes, tuple[int, int]]:
@@ -143,7 +152,9 @@ def upright(data: bytes, size: tuple[int, int]) -> tuple[bytes, tuple[int, int]]
         if not turned:
             return data, size
         kind, picture, buffer = image.format, ImageOps.exif_transpose(image), BytesIO()
-    picture.convert("RGB").save(buffer, "JPEG" if kind == "JPEG" else "PNG", quality=95, subsampling=0, exif=b"")
+    Image.fromarray(to_rgb(picture)).save(
+        buffer, "JPEG" if kind == "JPEG" else "PNG", quality=95, subsampling=0, exif=b""
+    )
     return buffer.getvalue(), (picture.height, picture.width)
 
 
