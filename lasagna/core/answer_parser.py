@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,13 +52,11 @@ def split_text(text: str, present_token: str, absent_token: str) -> tuple[list[P
         The pieces, and the text behind the last token.
     """
     pieces: list[Piece] = []
-    while True:
-        found = [(text.find(token), token) for token in (present_token, absent_token) if token in text]
-        if not found:
-            return pieces, text
-        place, token = min(found)
-        pieces.append((text[:place], token == present_token))
-        text = text[place + len(token) :]
+    start = 0
+    for found in re.finditer(f"{re.escape(present_token)}|{re.escape(absent_token)}", text):
+        pieces.append((text[start : found.start()], found[0] == present_token))
+        start = found.end()
+    return pieces, text[start:]
 
 
 def read_entries(

@@ -1,4 +1,6 @@
+import time
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -52,6 +54,29 @@ def test_scores_that_do_not_separate_are_scaled_without_a_word():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert fit({"scenes": drawn(0.4)}, "0").temperature == pytest.approx(0.4, rel=0.06)
+
+
+def plain_threshold(scores, present):
+    """The rule itself: F1 at the middle of every gap, the widest of the best gaps, of equal ones nearest to 0.5."""
+    order = np.unique(np.concatenate([[0.0, 1.0], scores]))
+    gaps = [(low + (high - low) / 2, high - low) for low, high in pairwise(order)] + [(0.0, 0.0)]
+    best = max(f1(scores, present, place) for place, _ in gaps)
+    gaps = [(place, width) for place, width in gaps if f1(scores, present, place) >= best - 1e-12]
+    widest = max(width for _, width in gaps)
+    return min((place for place, width in gaps if width >= widest - 1e-12), key=lambda place: abs(place - 0.5))
+
+
+@given(st.lists(st.tuples(st.integers(0, 64), st.booleans()), min_size=1, max_size=60))
+def test_the_threshold_is_that_of_trying_every_gap(decisions):
+    scores, present = np.array([score / 64 for score, _ in decisions]), np.array([there for _, there in decisions])
+    assert fit_threshold(scores, present) == plain_threshold(scores, present)
+
+
+def test_many_decisions_take_no_time():
+    scores, present = drawn(1.0, 40000)
+    began = time.process_time()
+    fit_threshold(scores, present)
+    assert time.process_time() - began < 0.5
 
 
 def test_likelihood_and_f1_are_those_of_scikit_learn():
