@@ -17,6 +17,7 @@ from typing import Any
 from yaml import YAMLError, safe_load  # type: ignore[import-untyped]
 
 from lasagna.cli.configs import local_or_packaged
+from lasagna.modules.checkpoints import folder
 
 CONFIG = ("-c", "--config")
 
@@ -75,6 +76,22 @@ def find_packaged_configs(argv: list[str]) -> list[str]:
 def _with_path(option: TypedOption) -> tuple[str, ...]:
     found = local_or_packaged(option.value)
     return option.words if found == option.value else (f"{option.name}={found}",)
+
+
+def with_moved_folders(argv: list[str]) -> list[str]:
+    """Return a command line in which the config of an assistant's folder names the folder as it lies now.
+
+    Args:
+        argv: The command line.
+    """
+    return [word for option in typed_options(argv) for word in _with_moved_folder(option)]
+
+
+def _with_moved_folder(option: TypedOption) -> tuple[str, ...]:
+    file = Path(option.value)
+    ours = option.name in CONFIG and file.name == folder.CONFIG and folder.is_assistant_folder(file.parent)
+    content = _content(option.value) if ours else None
+    return option.words if content is None else (f"--config={json.dumps(folder.placed(content, file.parent))}",)
 
 
 _ARGUMENTS = "init_args"

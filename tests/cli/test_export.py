@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -87,17 +88,21 @@ def test_peft_reads_the_adapters(folder):
     assert not torch.allclose(before, adapted(ids).logits, atol=1e-4)
 
 
-def test_training_goes_on_from_the_folder(folder, config, tmp_path):
-    main(
+def test_training_goes_on_from_the_folder_wherever_it_is_moved(folder, config, tmp_path):
+    moved = tmp_path / "moved"
+    copytree(folder, moved)
+    assert not [file for file in moved.iterdir() if str(folder).encode() in file.read_bytes()]
+    cli = main(
         [
             "fit",
             f"--config={config}",
-            f"--config={folder / 'config.yaml'}",
+            f"--config={moved / 'config.yaml'}",
             f"--trainer.default_root_dir={tmp_path}",
             "--trainer.max_steps=1",
             "--model.optimiser.lr=1e-9",
         ]
     )
+    assert cli.model.warm_start == str(moved)
     weights = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     for name, value in load_file(folder / "heads.safetensors").items():
         torch.testing.assert_close(weights[f"assistant.{name}"], value, atol=1e-6, rtol=0)

@@ -2,14 +2,15 @@
 
 ``assistant.json`` says how to build the assistant, ``adapter_config.json`` and ``adapter_model.safetensors`` are
 low-rank adapters in peft's format, and ``heads.safetensors`` holds all other trained weights. ``config.yaml`` is for
-further training: the assistant, where its weights are, and the seed of random weights that were never trained.
+further training: the assistant, where its weights are, and the seed of random weights that were never trained. Both
+name what lies within the folder by ``{folder}``, so that it can be moved.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,9 @@ HEADS = "heads.safetensors"
 CONFIG = "config.yaml"
 FORM = 1
 """Version of this layout."""
+
+HERE = "{folder}"
+"""Stands for the folder itself at the beginning of paths in its files."""
 
 WEIGHTS = "weights"
 """Key in ``assistant.json``: the names of all weights in the folder, so that a lost file is noticed."""
@@ -82,7 +86,9 @@ def write_assistant(folder: Path, assistant: Assistant, checkpoint: Mapping[str,
         about |= write_adapters(folder, weights, prefix, config)
         weights = {name: value for name, value in weights.items() if not to_peft({name: value}, prefix)}
     save_tensors(weights, folder / HEADS)
-    (folder / ASSISTANT).write_text(json.dumps(about, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    (folder / ASSISTANT).write_text(
+        json.dumps(movable(about, folder), indent=2, sort_keys=True) + "\n", encoding="utf-8"
+    )
     write_config(folder, checkpoint[ASSISTANT_CONFIG], checkpoint.get(SEED))
     return sorted(folder.iterdir())
 
@@ -98,7 +104,43 @@ def write_config(folder: Path, config: Config, seed: int | None = None) -> None:
     from omegaconf import OmegaConf
 
     model = {"assistant": config, "warm_start": str(folder.resolve()), **({} if seed is None else {"seed": seed})}
-    OmegaConf.save(OmegaConf.create({"model": {"init_args": model}}), folder / CONFIG)
+    OmegaConf.save(OmegaConf.create({"model": {"init_args": movable(model, folder)}}), folder / CONFIG)
+
+
+def movable(content: Any, folder: Path) -> Any:  # noqa: ANN401
+    """Return plain data in which absolute paths of a folder and within it begin with ``HERE``.
+
+    Args:
+        content: The data.
+        folder: The folder.
+    """
+    root = folder.resolve()
+
+    def replaced(text: str) -> str:
+        path = Path(text)
+        inside = path.is_absolute() and path.is_relative_to(root)
+        return "/".join((HERE, *path.relative_to(root).parts)) if inside else text
+
+    return _with_texts(content, replaced)
+
+
+def placed(content: Any, folder: Path) -> Any:  # noqa: ANN401
+    """Return plain data in which paths that begin with ``HERE`` are those of a folder; the inverse of ``movable``."""
+    root = folder.resolve()
+
+    def replaced(text: str) -> str:
+        first, *rest = text.split("/")
+        return str(root.joinpath(*rest)) if first == HERE else text
+
+    return _with_texts(content, replaced)
+
+
+def _with_texts(content: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401
+    if isinstance(content, Mapping):
+        return {name: _with_texts(part, change) for name, part in content.items()}
+    if isinstance(content, list | tuple):
+        return [_with_texts(part, change) for part in content]
+    return change(content) if isinstance(content, str) else content
 
 
 def write_adapters(folder: Path, weights: Mapping[str, Tensor], prefix: str, config: LoraConfig) -> dict[str, str]:
@@ -126,7 +168,7 @@ def read_assistant(folder: Path) -> dict[str, Any]:
     """
     from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, FROZEN, PREFIX, SEED
 
-    about = _about(folder)
+    about = placed(_about(folder), folder)
     weights = _tensors(folder / HEADS)
     if _PREFIX in about:
         weights |= from_peft(_tensors(folder / ADAPTER), about[_PREFIX])

@@ -16,6 +16,7 @@ from lasagna.modules.checkpoints.folder import (
     HEADS,
     WEIGHTS,
     check_empty,
+    movable,
     write_adapters,
     write_config,
 )
@@ -144,7 +145,7 @@ def _write_assistant(target: Path, release: Release, config: Config) -> None:
     about: dict[str, Any] = {"form": FORM, WEIGHTS: names, ASSISTANT_CONFIG: config}
     if release.kept.pairs:
         about |= write_adapters(target, release.kept.weights, ADAPTED, release.kept.settings.config)
-    _write_json(target / ASSISTANT, about)
+    _write_json(target / ASSISTANT, movable(about, target))
     _write_json(target / REPORT, vars(release.tensor_report))
     write_config(target, config)
 
