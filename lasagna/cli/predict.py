@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from lasagna.errors import LasagnaError, QueryError, RecordError
+from lasagna.errors import LasagnaError, QueryError, RecordError, check_counts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,6 +39,7 @@ def predict(
     calibrated_for: str | None = None,
     empty_masks: Literal["present", "absent"] | None = None,
     window: tuple[float, float] | None = None,
+    max_new_tokens: int | None = None,
     device: str = "auto",
     frozen_check: bool = True,
 ) -> None:
@@ -65,6 +66,7 @@ def predict(
             setting, by default "present".
         window: Values of images of more than 8 bits that become black and white, e.g. "[0, 4095]"; None for those of
             all 16 bits.
+        max_new_tokens: Most tokens of an answer that the model writes freely; None for the checkpoint's own setting.
         device: Device to compute on: "cpu", "cuda", ...; "auto" for an accelerator if there is one.
         frozen_check: Whether to require the frozen weights that the checkpoint was trained with.
 
@@ -78,6 +80,7 @@ def predict(
     images = find_images(image)
     if threshold is not None and not 0 <= threshold <= 1:
         raise LasagnaError(f"threshold: expected a number in [0, 1], got {threshold}")
+    check_counts(max_new_tokens=max_new_tokens)
     from lasagna.core.device import find_device
     from lasagna.core.images import check_window
     from lasagna.modules.checkpoints.load import load
@@ -90,6 +93,7 @@ def predict(
     if threshold is not None:
         assistant.presence_threshold = threshold
     assistant.empty_masks = empty_masks or assistant.empty_masks
+    assistant.max_new_tokens = max_new_tokens or assistant.max_new_tokens
     failed = answer_images(assistant, images, queries, out, decoding, window)
     print(f"{len(images) - len(failed)} of {len(images)} images answered in {out}")
     for error in failed:

@@ -4,8 +4,24 @@ from __future__ import annotations
 
 from lasagna.core.prompt_format import PromptFormat
 
-CATEGORIES = ("Segment all the objects in this image.", "What are in this image? Please visualize segmentation mask.")
-"""Requests that precede the names of the categories."""
+_SEGMENT = ("Segment {}.", "Please segment {}.", "Can you segment {}?")
+_OUTPUTS = (
+    "respond with segmentation mask",
+    "output segmentation mask",
+    "give segmentation result",
+    "visualize segmentation mask",
+    "respond with segmentation result",
+    "output segmentation result",
+)
+_LISTED = "What are in this image? Please {}."
+
+CATEGORIES = (
+    *(request.format("this image") for request in _SEGMENT),
+    *map(_LISTED.format, _OUTPUTS),
+    *(request.format("all the objects in this image") for request in _SEGMENT),
+    *(_LISTED.format(f"{output} of all the objects") for output in _OUTPUTS),
+)
+"""Requests that precede the names of the categories, in the original's order; evaluation uses the first."""
 
 REFERRING = (
     "Can you detect and segment the {query} in this image?",
@@ -88,7 +104,7 @@ _SYSTEM = (
 )
 
 _FURTHER: dict[str, tuple[str, ...]] = {
-    "categories": tuple(f"<semantic>{question}<cat_start> {{query}} <cat_end>" for question in CATEGORIES),
+    "categories": tuple(f"<semantic>{question}<cat_start> {{query}} <cat_end>" for question in CATEGORIES[1:]),
     "referring": REFERRING,
     "reasoning": REASONING,
     "reasoning_with_explanation": EXPLAINED[1:],
@@ -99,7 +115,7 @@ RELEASED = PromptFormat(
     absent_token="<no_ins>",
     image_token="<image>",
     prompts={
-        "categories": _SYSTEM + "USER: <image>\n<semantic>Segment this image.<cat_start> {query} <cat_end> ASSISTANT:",
+        "categories": _SYSTEM + f"USER: <image>\n<semantic>{CATEGORIES[0]}<cat_start> {{query}} <cat_end> ASSISTANT:",
         "referring": (
             _SYSTEM + "USER: <image>\n What is {query} in this image? Please output segmentation mask. ASSISTANT:"
         ),

@@ -25,7 +25,7 @@ from lasagna.core.processors import Processors
 from lasagna.core.prompt_format import PromptFormat
 from lasagna.core.prompt_formats import PROMPT_FORMATS
 from lasagna.core.query_kind import CATEGORY_LIST, kind_of
-from lasagna.errors import ConfigError, QueryError
+from lasagna.errors import ConfigError, QueryError, check_counts
 from lasagna.modules.base import EncodedImages, LanguageModel, MaskHead, VisionEncoder
 from lasagna.modules.contract import check_image, check_maps, check_queries, check_states, check_vectors, predict_masks
 from lasagna.modules.decoding.answers import make_answer
@@ -54,9 +54,10 @@ class Assistant(Configurable, LightningModule):
         presence_temperature: Divisor of the presence logits before they become scores; found by ``lasagna calibrate``.
         empty_masks: What a name is that the language model calls present and whose mask has no pixel: "present", with
             an empty mask, or "absent"; its score and the text of the answer stay the language model's.
+        max_new_tokens: Most tokens of a free answer; None for the number that ``Decoder.free`` states.
 
     Raises:
-        ConfigError: If ``empty_masks`` is neither.
+        ConfigError: If ``empty_masks`` is neither, or ``max_new_tokens`` is smaller than 1.
     """
 
     def __init__(
@@ -69,8 +70,10 @@ class Assistant(Configurable, LightningModule):
         mask_threshold: float = 0.5,
         presence_temperature: float = 1.0,
         empty_masks: Literal["present", "absent"] = "present",
+        max_new_tokens: int | None = None,
     ) -> None:
         super().__init__()
+        check_counts(max_new_tokens=max_new_tokens)
         if empty_masks not in ("present", "absent"):
             raise ConfigError(f"empty_masks: expected 'present' or 'absent', got {empty_masks!r}")
         self.vision_encoder = vision_encoder
@@ -81,6 +84,7 @@ class Assistant(Configurable, LightningModule):
         self.mask_threshold = mask_threshold
         self.presence_temperature = presence_temperature
         self.empty_masks = empty_masks
+        self.max_new_tokens = max_new_tokens
         self.feature_cache: FeatureCache | None = None
         self._built = False
         self._checked = False
@@ -123,7 +127,8 @@ class Assistant(Configurable, LightningModule):
     @property
     def decoder(self) -> Decoder:
         """What decodes answers with the language model; known once the model is configured."""
-        return Decoder(self.language_model, self.format, self.presence_threshold, self.presence_temperature)
+        cut, divisor = self.presence_threshold, self.presence_temperature
+        return Decoder(self.language_model, self.format, cut, divisor, self.max_new_tokens)
 
     def encode(self, pixels: Tensor, tower_pixels: Tensor | None = None) -> EncodedImages:
         """Encode images, once for everything that is asked about them.
@@ -287,7 +292,7 @@ class Assistant(Configurable, LightningModule):
                 decoded freely.
             decoding: "ordered" decides on each name in the order asked, "free" lets the model write, "teacher_forced"
                 gives it the answer that a phrase is present.
-            probabilities: Whether present entries get the probability of each pixel, two bytes for each.
+            probabilities: Whether present entries get the probability of each pixel.
             history: Previous turns of the conversation that the one query continues, which is not split; or None.
 
         Returns:
@@ -306,19 +311,11 @@ class Assistant(Configurable, LightningModule):
             states = [one.mask_states for one in decoded]
             counts = [len(state) for state in states]
             images = torch.tensor([part.image for part in asked]).repeat_interleave(torch.tensor(counts))
-            masks = self._predict_masks(encoded, torch.cat(states), images.to(encoded.image_vectors.device)).split(
-                counts
-            )
-        make = partial(
-            make_answer,
-            threshold=self.mask_threshold,
-            keep_empty=self.empty_masks == "present",
-            probabilities=probabilities,
-        )
-        answers = (
-            make(part, one, logits, geometries[part.image])
-            for part, one, logits in zip(asked, decoded, masks, strict=True)
-        )
+            masks = self._predict_masks(encoded, torch.cat(states), images.to(encoded.image_vectors.device))
+        keep = self.empty_masks == "present"
+        make = partial(make_answer, threshold=self.mask_threshold, keep_empty=keep, probabilities=probabilities)
+        found = zip(asked, decoded, masks.split(counts), strict=True)
+        answers = (make(part, one, logits, geometries[part.image]) for part, one, logits in found)
         return [join_answers([next(answers) for _ in split]) for split in parts]
 
     @contextmanager

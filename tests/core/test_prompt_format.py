@@ -163,6 +163,13 @@ def test_prompts_as_written(name, kind, prompt):
     assert PROMPT_FORMATS[name].prompt(kind, ["sky", "red\n ball"]) == prompt
 
 
+def test_the_original_asks_for_categories_in_eighteen_wordings():
+    prompts = [RELEASED.prompt("categories", ["sky"], wording) for wording in range(19)]
+    assert len(set(prompts)) == 18
+    assert prompts[18] == prompts[0]
+    assert all("<semantic>" in prompt and "<cat_start> sky <cat_end> ASSISTANT:" in prompt for prompt in prompts)
+
+
 def test_questions_are_answered_in_words():
     dialogue = Dialogue("question", ("how many birds?",), text="three")
     assert PAPER.answer(dialogue) == "three"

@@ -103,6 +103,11 @@ def test_empty_masks_are_called_one_of_two(assistant):
         Assistant(assistant.vision_encoder, assistant.language_model, assistant.mask_head, empty_masks="gone")
 
 
+def test_a_limit_of_tokens_is_a_count(assistant):
+    with pytest.raises(ConfigError, match="max_new_tokens: expected a whole number of at least 1, got 0"):
+        Assistant(assistant.vision_encoder, assistant.language_model, assistant.mask_head, max_new_tokens=0)
+
+
 def test_probabilities_come_on_request(assistant, monkeypatch):
     monkeypatch.setattr(assistant, "presence_threshold", 0.0)
     names = ["sun", "dog", "sea"]
@@ -138,6 +143,19 @@ def test_masks_follow_their_own_tokens_when_the_answer_is_faulty(assistant, monk
     logits = assistant.mask_head(encoded.features, prompt, torch.tensor([0]))
     wanted = restore_logits(logits, geometry)[0].sigmoid() >= 0.5
     assert np.array_equal(answer.entries[0].mask, wanted.numpy())
+
+
+def test_free_answers_to_phrases_have_room_for_every_wording_and_a_limit_of_their_own(monkeypatch):
+    assistant = random_assistant(prompt_format="released")
+    longest = max(assistant.format.single_answers, key=len).format(token="<ins>")
+    written = assistant.processors.text.answer_ids(longest)
+    dictate(monkeypatch, assistant.language_model, written)
+    assert [entry.present for entry in assistant.answer(picture(), ["dog"], "referring", "free").entries] == [True]
+    monkeypatch.setattr(assistant, "max_new_tokens", 3)
+    for kind in ("referring", "question", "categories"):
+        dictate(monkeypatch, assistant.language_model, written)
+        text = assistant.answer(picture(), ["dog"], kind, "free").text
+        assert text == assistant.processors.text.text(written[:3])
 
 
 def test_tokens_that_only_look_like_decisions_are_none(monkeypatch):

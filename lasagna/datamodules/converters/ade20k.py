@@ -18,6 +18,9 @@ from lasagna.datamodules.converters.common.names import Names, named_manifest, p
 OTHER = 0
 """Label value of pixels outside of the 150 classes; ignored, as in the benchmark."""
 
+ORIGINAL = {90: "television receiver"}
+"""Names of LaSagnA's code (``utils/sem_seg_dataset.py``) that are not the first of the release."""
+
 PARTS = {"train": "training", "val": "validation"}
 NAMES_FILE = "objectInfo150.txt"
 EXPECTED = """
@@ -34,10 +37,13 @@ class ADE20K(Converter):
 
     Args:
         source: The folder ``ADEChallengeData2016``, or the one that holds it.
+        original_names: Whether classes have the names that LaSagnA's code asks for, which its weights learned:
+            "television receiver" instead of "television".
     """
 
-    def __init__(self, source: Path) -> None:
+    def __init__(self, source: Path, original_names: bool = False) -> None:
         self.source = source
+        self.original_names = original_names
 
     def splits(self) -> Mapping[str, Split]:
         """Return the splits whose folders exist.
@@ -48,7 +54,7 @@ class ADE20K(Converter):
         """
         inner = self.source / "ADEChallengeData2016"
         root = first_folder([self.source / "annotations", inner / "annotations"], EXPECTED).parent
-        manifest = ade20k_manifest(root / NAMES_FILE)
+        manifest = ade20k_manifest(root / NAMES_FILE, self.original_names)
         parts = {}
         for name, part in PARTS.items():
             images, labels = root / "images" / part, root / "annotations" / part
@@ -64,15 +70,22 @@ def _split(manifest: Manifest, images: Path, labels: Path) -> Split:
     return labelled_split(manifest, pairs, read_file)
 
 
-def ade20k_manifest(names_file: Path) -> Manifest:
+def ade20k_manifest(names_file: Path, original_names: bool = False) -> Manifest:
     """Return the manifest, with names from a release's ``objectInfo150.txt`` if that exists.
+
+    Args:
+        names_file: The file.
+        original_names: Whether classes have the names that LaSagnA's code asks for.
 
     Raises:
         LayoutError: If the file exists but is not such a list.
     """
+    names = dict(_read_names(names_file) if names_file.is_file() else packaged_names("ade20k"))
+    for value, asked in ORIGINAL.items() if original_names else ():
+        names[value] = (asked, *(name for name in names[value] if name != asked))
     return named_manifest(
         "ade20k-150",
-        _read_names(names_file) if names_file.is_file() else packaged_names("ade20k"),
+        names,
         origin="ADE20K, scene parsing challenge 2016 (150 classes), MIT CSAIL",
         licence="images for non-commercial research and education; annotations BSD-3-Clause",
         void=(OTHER,),

@@ -32,11 +32,14 @@ class CocoStuff(Converter):
     Args:
         source: The folder that holds the folder of label files.
         images: The folder that holds ``train2017`` and ``val2017``, if that is another folder.
+        original_names: Whether classes have the names that LaSagnA's code asks for, which its weights learned: those of
+            the release without "-other" and "-stuff", such as "wall-brick". 13 differ from the spoken names.
     """
 
-    def __init__(self, source: Path, images: Path | None = None) -> None:
+    def __init__(self, source: Path, images: Path | None = None, original_names: bool = False) -> None:
         self.source = source
         self.images = images
+        self.original_names = original_names
 
     def splits(self) -> Mapping[str, Split]:
         """Return the splits whose label files exist; images without a label file are left out and noted.
@@ -44,7 +47,7 @@ class CocoStuff(Converter):
         Raises:
             LayoutError: If there are no label files; later, if a split has no images.
         """
-        manifest = coco_stuff_manifest()
+        manifest = coco_stuff_manifest(self.original_names)
         parts = {}
         for name in ("train", "val"):
             folders = [self.source / folder / f"{name}2017" for folder in LABEL_FOLDERS]
@@ -64,9 +67,20 @@ class CocoStuff(Converter):
         return labelled_split(manifest, pairs, read_file, notes)
 
 
-def coco_stuff_manifest() -> Manifest:
-    """Return the manifest of the 171 classes that have pixels."""
-    names, aliases = spoken_names({number: first for number, (first, *_) in packaged_names("coco_stuff").items()})
+def coco_stuff_manifest(original_names: bool = False) -> Manifest:
+    """Return the manifest of the 171 classes that have pixels.
+
+    Args:
+        original_names: Whether classes have the names that LaSagnA's code asks for.
+    """
+    released = {number: first for number, (first, *_) in packaged_names("coco_stuff").items()}
+    names, aliases = spoken_names(released)
+    if original_names:
+        # LaSagnA's utils/sem_seg_dataset.py, which removes "-merged" too; no name of the 171 has it
+        asked = {number: name.replace("-other", "").replace("-stuff", "") for number, name in released.items()}
+        others = {number: (names[number], released[number]) for number in released}
+        aliases = {name: tuple(dict.fromkeys({*others[number]} - {name})) for number, name in asked.items()}
+        names, aliases = asked, {name: known for name, known in aliases.items() if known}
     return Manifest(
         name="coco-stuff-171",
         categories=tuple(names.values()),

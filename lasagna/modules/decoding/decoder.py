@@ -38,15 +38,22 @@ class Decoder:
         prompt_format: How queries and answers are written.
         threshold: Presence score from which ordered decoding says "present"; 0.5 is greedy.
         temperature: Divisor of the logits before they become presence scores; decisions at 0.5 do not change.
+        max_new_tokens: Most tokens of a free answer; None for the number that ``free`` states.
     """
 
     def __init__(
-        self, model: LanguageModel, prompt_format: PromptFormat, threshold: float = 0.5, temperature: float = 1.0
+        self,
+        model: LanguageModel,
+        prompt_format: PromptFormat,
+        threshold: float = 0.5,
+        temperature: float = 1.0,
+        max_new_tokens: int | None = None,
     ) -> None:
         self.model = model
         self.format = prompt_format
         self.threshold = threshold
         self.temperature = temperature
+        self.max_new_tokens = max_new_tokens
         self.text: TextProcessor = model.text_processor
         self.present_id = self.text.answer_ids(prompt_format.present_token)[0]
         self.absent_id = self.text.answer_ids(prompt_format.absent_token)[0]
@@ -130,8 +137,9 @@ class Decoder:
         Args:
             image_vectors: The images as the language model reads them, float ``[b, i, d]``.
             queries: The queries.
-            max_new_tokens: Most tokens to write. None for 64 for an answer in words alone, and otherwise twice a
-                complete answer, plus 64 for the words behind it. A row never exceeds the language model's longest.
+            max_new_tokens: Most tokens to write. None for the decoder's own number, or else for 64 for an answer in
+                words alone, and otherwise twice a complete answer in its longest wording, plus 64 for the words behind
+                it. A row never exceeds the language model's longest.
             history: Previous turns of the conversation that the one query continues, or None.
 
         Returns:
@@ -270,16 +278,18 @@ class Decoder:
                 coming[row] = [] if token == self.text.end_token_id or count >= limits[row] else [token]
 
     def _limit(self, query: Query, prompt: Sequence[int], max_new_tokens: int | None) -> int:
+        max_new_tokens = max_new_tokens or self.max_new_tokens
         if max_new_tokens is None and not query.kind.masks:
             max_new_tokens = 64
         elif max_new_tokens is None:
-            max_new_tokens = 2 * len(self._absent_answer(query)) + 8
-            max_new_tokens += 64 if query.kind.words else 0
+            wordings = 1 if query.kind.many else max(1, len(self.format.single_answers))
+            longest = max(len(self._absent_answer(query, wording)) for wording in range(wordings))
+            max_new_tokens = 2 * longest + 8 + (64 if query.kind.words else 0)
         return min(self.text.max_length - len(prompt), max_new_tokens)
 
-    def _absent_answer(self, query: Query) -> list[int]:
+    def _absent_answer(self, query: Query, wording: int = 0) -> list[int]:
         """Return the token ids of the answer that nothing is present."""
-        return self.text.answer_ids(self.format.render(query.kind, [(name, False) for name in query.names]))
+        return self.text.answer_ids(self.format.render(query.kind, [(name, False) for name in query.names], wording))
 
     def _with_end(self, tokens: list[int]) -> list[int]:
         return tokens if tokens[-1:] == [self.text.end_token_id] else [*tokens, self.text.end_token_id]

@@ -55,9 +55,9 @@ class LlavaTextProcessor:
     def prompt_ids(self, text: str) -> list[int]:
         """Turn a prompt into token ids: ``<s>``, then the text with the image tokens.
 
-        Trailing white space is removed, because the first word of an answer brings its own space.
+        Blanks at the end are removed, because the first word of an answer brings its own; a line break stays.
         """
-        before, image, after = text.rstrip().partition(self.image_token)
+        before, image, after = text.rstrip(" ").partition(self.image_token)
         if image:
             start, end = before.removesuffix(IMAGE_START), after.removeprefix(IMAGE_END)
             before, after = start + IMAGE_START, IMAGE_END + end
@@ -66,7 +66,7 @@ class LlavaTextProcessor:
 
     def further_ids(self, text: str) -> list[int]:
         """Turn the prompt of a later turn of a conversation into token ids, without start token and image."""
-        return self.tokenizer.ids(text.rstrip())
+        return self.tokenizer.ids(text.rstrip(" "))
 
     def answer_ids(self, text: str) -> list[int]:
         """Turn an answer into token ids, without end token; also a part of one that ends with a special token."""

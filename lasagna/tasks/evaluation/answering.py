@@ -193,6 +193,7 @@ def header_of(job: Job, runs: Sequence[EvaluationRun], assistant: Assistant) -> 
             "temperature": assistant.presence_temperature,
             "mask": assistant.mask_threshold,
             "empty_masks": assistant.empty_masks,
+            "max_new_tokens": assistant.max_new_tokens,
         },
         "device": str(assistant.device),
         "versions": versions(),

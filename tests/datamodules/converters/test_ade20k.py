@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,16 @@ class TestADE20K(ConverterContract):
 
     def converter(self, folder):
         return ADE20K(folder)
+
+
+@pytest.mark.shared
+def test_ade20k_can_have_the_names_that_the_original_asks_for(shared, tmp_path):
+    grammar = json.loads((shared / "golden" / "data" / "grammar.json").read_text(encoding="utf-8"))
+    [prompt] = [told["prompt"] for told in grammar["evaluation_prompts"] if told["dataset"] == "ade20k"]
+    asked = prompt.partition("<cat_start> ")[2].partition(" <cat_end>")[0].split(", ")
+    manifest = ade20k_manifest(tmp_path / "none.txt", original_names=True)
+    assert list(manifest.categories) == asked
+    assert "television" in manifest.aliases["television receiver"]
 
 
 def test_ade20k_takes_the_names_of_the_release_and_keeps_synonyms(tmp_path):

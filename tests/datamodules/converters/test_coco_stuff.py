@@ -48,6 +48,16 @@ def test_coco_stuff_names_are_unique_and_only_those_with_pixels():
     assert {"window blind", "brick wall", "tile ceiling"} <= set(manifest.categories)
 
 
+def test_coco_stuff_can_have_the_names_that_the_original_asks_for():
+    spoken, asked = coco_stuff_manifest(), coco_stuff_manifest(original_names=True)
+    differing = {asked.labels[value] for value in spoken.labels if asked.labels[value] != spoken.labels[value]}
+    walls = {f"wall-{material}" for material in ("brick", "concrete", "panel", "stone", "tile", "wood")}
+    floors = {f"floor-{material}" for material in ("marble", "stone", "tile", "wood")}
+    assert differing == walls | floors | {"ceiling-tile", "window-blind", "playingfield"}
+    assert (asked.labels[180], asked.aliases["wall-brick"]) == ("window", ("brick wall",))
+    assert len(set(asked.categories)) == 171
+
+
 def test_a_thing_that_never_has_pixels_is_an_error(tmp_path):
     draw(tmp_path / "train2017" / "1.jpg")
     save(values_of([0, 70]), tmp_path / "stuffthingmaps" / "train2017" / "1.png")

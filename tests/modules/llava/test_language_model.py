@@ -96,6 +96,7 @@ def test_an_image_costs_as_many_tokens_as_the_tower_has_patches_between_start_an
 
 def test_prompt_and_answer_are_tokenised_as_their_text_is(model):
     text = model.text_processor
+    assert text.prompt_ids("ASSISTANT:\n") == [*text.prompt_ids("ASSISTANT:"), text.tokenizer.ids("\n")[-1]]
     assert text.prompt_ids("ASSISTANT: ") + text.answer_ids("the sky") == text.prompt_ids("ASSISTANT: the sky")
 
 
