@@ -78,7 +78,7 @@ def to_rgb(image: Image.Image, window: Window | None = None) -> NDArray[np.uint8
 def _scaled(values: NDArray[np.number], window: Window) -> NDArray[np.uint8]:
     low, high = window
     shares = (np.nan_to_num(values.astype(np.float64), nan=low) - low) / (high - low)
-    return np.rint(255 * shares.clip(0, 1)).astype(np.uint8)
+    return np.asarray(np.rint(255 * shares.clip(0, 1)), dtype=np.uint8)
 
 
 def _full_window(values: NDArray[np.number]) -> Window:
