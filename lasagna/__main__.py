@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -99,14 +100,19 @@ def _run(name: str, *argv: str) -> None:
 
 
 def _with_flags(name: str, argv: Sequence[str]) -> list[str]:
-    """Return a command line with a flag for each argument, in which names of the package's configs are paths."""
+    """Return a command line with a flag for each argument, in which names of the package's configs are paths.
+
+    A config file comes first, so that everything else that is typed overrides it.
+    """
+    from lasagna.cli.arguments import configs_first
+
     argv = [_with_config_path(word) for word in argv]
-    if name in POSITIONAL_LISTS:
-        first = next((rank for rank, word in enumerate(argv) if word.startswith("-")), len(argv))
-        return [*(f"--{POSITIONAL_LISTS[name]}+={word}" for word in argv[:first]), *argv[first:]]
-    if name in POSITIONAL and argv and not argv[0].startswith("-"):
-        return [f"--{POSITIONAL[name]}={argv[0]}", *argv[1:]]
-    return argv
+    first = next((rank for rank, word in enumerate(argv) if word.startswith("-")), len(argv))
+    if name in POSITIONAL_LISTS and first:
+        argv = [f"--{POSITIONAL_LISTS[name]}={json.dumps(argv[:first])}", *argv[first:]]
+    elif name in POSITIONAL and first:
+        argv = [f"--{POSITIONAL[name]}={argv[0]}", *argv[1:]]
+    return configs_first(argv)
 
 
 def _with_config_path(word: str) -> str:

@@ -5,7 +5,7 @@ from importlib import import_module
 import pytest
 
 from lasagna import __version__
-from lasagna.__main__ import COMMANDS, main
+from lasagna.__main__ import COMMANDS, _with_flags, main
 from lasagna.tasks.pretrain import command
 
 
@@ -36,3 +36,22 @@ def test_pretrain_runs_the_stages_that_are_named(monkeypatch, tmp_path, capsys):
     assert "words.txt" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main(["pretrain", "--stages", "[vocabularies]", "--out", str(tmp_path / "out")])
+
+
+def test_what_is_typed_beats_a_config_that_comes_after_it(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(command, "write_vocabulary", lambda: tmp_path / "words.txt")
+    (tmp_path / "own.yaml").write_text(f"stages: []\nout: {tmp_path / 'out'}\n")
+    main(["pretrain", "--stages", "[vocabulary]", "--config", str(tmp_path / "own.yaml")])
+    assert "words.txt" in capsys.readouterr().out
+
+
+def test_arguments_without_a_flag_replace_those_of_a_config(tmp_path):
+    (tmp_path / "own.yaml").write_text("shards: [a]\nout: somewhere\n")
+    config = ["--config", str(tmp_path / "own.yaml")]
+    assert _with_flags("inspect", ["b", "c", "--strict", "true", *config]) == [
+        *config,
+        '--shards=["b", "c"]',
+        "--strict",
+        "true",
+    ]
+    assert _with_flags("verify", ["b", *config]) == [*config, "--shards=b"]

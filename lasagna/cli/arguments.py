@@ -1,4 +1,4 @@
-"""What happens to a command line before it is parsed: paths of packaged configs, lists that replace lists, and nulls.
+"""What happens to a command line before it is parsed: files before options, packaged configs, lists, and nulls.
 
 jsonargparse merges a list of objects with an earlier list of the same length, item by item: a user's first source would
 get the weight of the default's first one. So before each argument that gives such a list again, an argument is inserted
@@ -62,6 +62,21 @@ def typed_options(argv: list[str]) -> Iterator[TypedOption]:
 def _has_no_value(words: list[str]) -> bool:
     """Say whether the words after an option begin with another option, or there are none."""
     return not words or words[0].startswith("--") or words[0] in CONFIG
+
+
+def configs_first(argv: list[str]) -> list[str]:
+    """Return a command line with its config files before its other options, which therefore override them.
+
+    The parser applies options as it reads them, so that a file would override the options before it.
+
+    Args:
+        argv: The command line, with or without a job at its start.
+    """
+    options = list(typed_options(argv))
+    job = options[:1] if options and not options[0].is_option else []
+    # the sort is stable: files stay in order, and so do the other options
+    ordered = job + sorted(options[len(job) :], key=lambda option: option.name not in CONFIG)
+    return [word for option in ordered for word in option.words]
 
 
 def find_packaged_configs(argv: list[str]) -> list[str]:

@@ -17,7 +17,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from lasagna.cli.arguments import Lists, find_packaged_configs, nulls_kept, with_moved_folders
+from lasagna.cli.arguments import Lists, configs_first, find_packaged_configs, nulls_kept, with_moved_folders
 from lasagna.cli.class_names import bare_class_names, import_exports
 from lasagna.cli.config_checks import check_nulls, parts_start_anew
 from lasagna.cli.configs import DEFAULTS
@@ -203,7 +203,7 @@ def command_line(argv: list[str], *, run: bool = True) -> dict[str, Any]:
     set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
     if any(word in ("-h", "--help") or ".help" in word for word in argv):
         import_exports()
-    argv = find_packaged_configs(argv)
+    argv = configs_first(find_packaged_configs(argv))
     named = named_configs(argv)
     argv = with_moved_folders(argv)
     files, argv = base_config(argv) if run else ([str(DEFAULTS)], argv)

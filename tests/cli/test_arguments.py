@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from lasagna.cli.arguments import Lists
+from lasagna.cli.arguments import Lists, configs_first
 from lasagna.cli.training_cli import TrainingCLI, command_line
 
 FOUR = [{"shards": f"data/mine/{place}", "task": {"class_path": "Semantic"}, "name": str(place)} for place in range(4)]
@@ -42,6 +42,29 @@ def test_a_later_file_takes_nothing_from_one_before(tmp_path):
     words = [word for name in "ab" for word in ("--config", str(tmp_path / f"{name}.yaml"))]
     data = TrainingCLI(**command_line(words, run=False), run=False).datamodule
     assert [source.weight for source in data.sources["train"]] == [1.0]
+
+
+@pytest.mark.parametrize("way", ["--config", "-c", "--config="])
+def test_flags_win_over_files_that_come_after_them(tmp_path, way):
+    file = tmp_path / "own.yaml"
+    file.write_text("seed_everything: 3\ndata: {init_args: {batch_size: 2, num_workers: 0}}\n")
+    given = [f"{way}{file}"] if way.endswith("=") else [way, str(file)]
+    words = ["--seed_everything", "7", "--data.batch_size=5", *given, "--trainer.max_steps=1"]
+    cli = TrainingCLI(**command_line(words, run=False), run=False)
+    assert (cli.datamodule.seed, cli.datamodule.batch_size, cli.datamodule.num_workers) == (7, 5, 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "ordered"),
+    [
+        ("fit --a 1 --config x -b --config=y", "fit --config x --config=y --a 1 -b"),
+        ("--print_config -c x", "-c x --print_config"),
+        ("fit", "fit"),
+        ("", ""),
+    ],
+)
+def test_files_come_before_flags_and_after_the_job(words, ordered):
+    assert configs_first(words.split()) == ordered.split()
 
 
 @pytest.mark.parametrize(
