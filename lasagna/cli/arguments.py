@@ -1,9 +1,4 @@
-"""What happens to a command line before it is parsed: files before options, packaged configs, lists, and nulls.
-
-jsonargparse merges a list of objects with an earlier list of the same length, item by item: a user's first source would
-get the weight of the default's first one. So before each argument that gives such a list again, an argument is inserted
-that empties it.
-"""
+"""What happens to a command line before it is parsed: files before options, packaged configs, and nulls."""
 
 from __future__ import annotations
 
@@ -104,83 +99,13 @@ def with_moved_folders(argv: list[str]) -> list[str]:
 
 def _with_moved_folder(option: TypedOption) -> tuple[str, ...]:
     file = Path(option.value)
-    ours = option.name in CONFIG and file.name == folder.CONFIG and folder.is_assistant_folder(file.parent)
-    content = _content(option.value) if ours else None
-    return option.words if content is None else (f"--config={json.dumps(folder.placed(content, file.parent))}",)
-
-
-_ARGUMENTS = "init_args"
-
-
-class Lists:
-    """The lists of objects that a command line has set so far.
-
-    Args:
-        files: Config files that come before the command line.
-    """
-
-    def __init__(self, files: list[str]) -> None:
-        self._lists: set[Key] = set()
-        self._classes: dict[Key, str] = {}
-        for file in files:
-            self._take(_content(file), ())
-
-    def emptied(self, argv: list[str]) -> list[str]:
-        """Return a command line that empties each list of objects before it is set again.
-
-        Args:
-            argv: The command line.
-        """
-        return [word for option in typed_options(argv) for word in (*self._before(option), *option.words)]
-
-    def _before(self, option: TypedOption) -> list[str]:
-        # a plus at the end of the name adds to the list
-        stated = option.is_option and not option.name.endswith("+")
-        return self._take(_content(option.value), option.key) if stated else []
-
-    def _take(self, content: Any, key: Key) -> list[str]:  # noqa: ANN401
-        stated = {_short(path): path for path in _lists_of_objects(content, key)}
-        again = [f"--{'.'.join(path)}=[]" for short, path in stated.items() if short in self._lists]
-        self._forget_other_classes(content, key)
-        self._lists |= stated.keys()
-        return again
-
-    def _forget_other_classes(self, content: Any, key: Key) -> None:  # noqa: ANN401
-        for path, name in _classes(content, key):
-            short, bare = _short(path), name.rpartition(".")[2]
-            if self._classes.get(short, bare) != bare:
-                self._lists = {known for known in self._lists if known[: len(short)] != short}
-            self._classes[short] = bare
-
-
-def _content(value: str) -> Any:  # noqa: ANN401
-    """Return the content of a file or a value; None if it is not valid YAML, which the parser will report."""
+    if option.name not in CONFIG or file.name != folder.CONFIG or not folder.is_assistant_folder(file.parent):
+        return option.words
     try:
-        is_file = value.strip()[:1] not in ("{", "[") and Path(value).is_file()
-        return safe_load(Path(value).read_text("utf-8") if is_file else value)
+        content = safe_load(file.read_text("utf-8"))
     except (OSError, ValueError, YAMLError):
-        return None
-
-
-def _lists_of_objects(content: Any, key: Key) -> Iterator[Key]:  # noqa: ANN401
-    if isinstance(content, list) and key and any(isinstance(item, Mapping) for item in content):
-        yield key
-    elif isinstance(content, Mapping):
-        for name, part in content.items():
-            yield from _lists_of_objects(part, (*key, str(name)))
-
-
-def _classes(content: Any, key: Key) -> Iterator[tuple[Key, str]]:  # noqa: ANN401
-    if isinstance(content, Mapping):
-        if isinstance(content.get("class_path"), str):
-            yield key, content["class_path"]
-        for name, part in content.items():
-            yield from _classes(part, (*key, str(name)))
-
-
-def _short(key: Key) -> Key:
-    """Return a key without ``init_args``, as it may be typed."""
-    return tuple(part for part in key if part != _ARGUMENTS)
+        return option.words  # the parser reports what is wrong
+    return (f"--config={json.dumps(folder.placed(content, file.parent))}",)
 
 
 _GROUP = "trainer"

@@ -15,6 +15,7 @@ from lightning import Callback, LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser
 
 from lasagna.cli.class_names import import_exports
+from lasagna.cli.list_items import LISTED
 from lasagna.core.config import public_path
 from lasagna.core.dialogue import DialogueMaker
 from lasagna.datamodules import DataWriter, RecordTransform, Strategy
@@ -244,6 +245,8 @@ def explain(message: str, files: Iterable[Path], keys: Iterable[str]) -> str:
         return wrong_file
     path = ".".join(_STEP.findall(message))
     lines = [_STEP_TEXT.sub("", line).strip(" -") for line in message.splitlines() if not _NOISE.search(line)]
+    # the other types of a union know nothing of the list's items
+    lines = [line for line in lines if LISTED in line] or lines
     given = _GIVEN.search(message)
     choices, reasons = _choices([line for line in lines if line], given[1] if given else "")
     for pattern, words in _WORDS:

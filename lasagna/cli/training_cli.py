@@ -17,7 +17,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from lasagna.cli.arguments import Lists, configs_first, find_packaged_configs, nulls_kept, with_moved_folders
+from lasagna.cli.arguments import configs_first, find_packaged_configs, nulls_kept, with_moved_folders
 from lasagna.cli.class_names import bare_class_names, import_exports
 from lasagna.cli.config_checks import check_nulls, parts_start_anew
 from lasagna.cli.configs import DEFAULTS
@@ -32,6 +32,7 @@ from lasagna.cli.jobs import (
     named_configs,
     stopped,
 )
+from lasagna.cli.list_items import named_items
 from lasagna.cli.parse_errors import ConfigParser
 from lasagna.cli.train import ABOUT, JOBS
 from lasagna.datamodules import ShardDataModule
@@ -90,7 +91,7 @@ class TrainingCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the command line; a part that is swapped in inherits no arguments from the one before."""
-        with parts_start_anew(), bare_class_names():
+        with parts_start_anew(), bare_class_names(), named_items():
             super().parse_arguments(parser, args)
         check_nulls(self.config if self.config.get("subcommand") is None else self.config[self.config.subcommand])
 
@@ -222,5 +223,5 @@ def command_line(argv: list[str], *, run: bool = True) -> dict[str, Any]:
         "seed_everything_default": 0,
         "auto_configure_optimizers": False,
         "load_from_checkpoint_support": False,
-        "args": Lists(files).emptied(nulls_kept(argv)),
+        "args": nulls_kept(argv),
     }
