@@ -17,20 +17,22 @@ from lasagna.datamodules.shards.remote import refuse_commands
 from lasagna.errors import CheckpointError
 from lasagna.modules.checkpoints.load import check_job, read_checkpoint
 from lasagna.modules.checkpoints.weights import CONFIG
+from lasagna.tasks.callbacks.checkpoint import BEST, checkpoint_folder
+from lasagna.tasks.callbacks.run_facts import run_folder
 from lasagna.tasks.training.module import Evaluation
 
 EVALUATIONS = ("validate", "test", "predict")
 """Jobs that need a trained assistant."""
 
-LAST = "last"
-"""As a checkpoint's path: the newest checkpoint in the run's folder."""
+IN_RUN = ("last", "best")
+"""As a checkpoint's path: the newest checkpoint in the run's folder, and the best one by a score of the validation."""
 
 
 def find_checkpoint(path: str | None, job: str, trainer: Trainer) -> str | None:
     """Return the file of a job's checkpoint, after checking that the job can use it.
 
     Args:
-        path: A file, "last", or None if nothing was typed.
+        path: A file, "last", "best", or None if nothing was typed.
         job: The job.
         trainer: Its trainer, which knows the run's folder.
 
@@ -40,13 +42,13 @@ def find_checkpoint(path: str | None, job: str, trainer: Trainer) -> str | None:
     Raises:
         CheckpointError: If there is no such file, it cannot be read, or it lacks what the job needs.
     """
-    if path == LAST:
-        path = newest_checkpoint(trainer)
-        folder = str(trainer.log_dir or trainer.default_root_dir)
-        if path is None and job in EVALUATIONS:
-            raise CheckpointError(
-                f"ckpt_path: {LAST!r}, and {folder!r} holds no checkpoint yet; train there first, or give a file"
-            )
+    if path in IN_RUN:
+        named, folder = path, str(run_folder(trainer))
+        path = newest_checkpoint(trainer) if named == "last" else best_checkpoint(trainer)
+        if path is None and (job in EVALUATIONS or named == "best"):
+            kept = "" if named == "last" else " with BestCheckpoint among trainer.callbacks"
+            way_out = f"train there first{kept}, or give a file"
+            raise CheckpointError(f"ckpt_path: {named!r}, and {folder!r} holds no such checkpoint yet; {way_out}")
         if path is None:
             print(f"no checkpoint in {folder!r} yet: training begins", file=sys.stderr)
     if path is not None:
@@ -59,6 +61,12 @@ def newest_checkpoint(trainer: Trainer) -> str | None:
     callbacks = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
     files = {file for callback in callbacks for file in callback._find_last_checkpoints(trainer)}
     return max(files, key=lambda file: Path(file).stat().st_mtime, default=None)
+
+
+def best_checkpoint(trainer: Trainer) -> str | None:
+    """Return the best checkpoint in the run's folder, or None if it holds none."""
+    file = checkpoint_folder(trainer) / BEST
+    return str(file) if file.is_file() else None
 
 
 def check_trained(job: str, trainer: Trainer) -> None:
@@ -91,7 +99,7 @@ def checkpoint_config(argv: list[str]) -> dict[str, Any] | None:
         ConfigError: If its data would run a command.
     """
     path = _option(argv, "--ckpt_path")
-    if argv[0] not in EVALUATIONS or named_configs(argv) or path is None or path == LAST:
+    if argv[0] not in EVALUATIONS or named_configs(argv) or path is None or path in IN_RUN:
         return None
     config = read_checkpoint(path).get(CONFIG)
     if config is None:

@@ -6,12 +6,14 @@ the weight of the default's first one; and an argument without an item's name wo
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
+from pydoc import locate
 from typing import Any
 from unittest.mock import patch
 
@@ -77,8 +79,14 @@ def _divided(key: str, items: list[Any]) -> tuple[str, str]:
     heads = [".".join(steps[:end]) for end in range(1, len(steps))]
     found = next((head for head in reversed(heads) if any(_fits(name, head) for name in names)), None)
     if found is None and len(items) > 1:
-        raise ConfigError(_unknown(steps[0], names, f"begin with an item's name, as in `{names[0]}.{key}`"))
+        example = next((name for name, item in zip(names, items, strict=True) if _takes(item, steps[0])), names[0])
+        raise ConfigError(_unknown(steps[0], names, f"begin with an item's name, as in `{example}.{key}`"))
     return ("", key) if found is None else (found, key[len(found) + 1 :])
+
+
+def _takes(item: Any, argument: str) -> bool:  # noqa: ANN401
+    kind = locate(str(_fields(item).get("class_path")))
+    return isinstance(kind, type) and argument in inspect.signature(kind).parameters
 
 
 def _place(name: str, items: list[Any]) -> int:

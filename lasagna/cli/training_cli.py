@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import warnings
 from pathlib import Path
 from signal import SIGINT, SIGTERM
@@ -23,7 +24,7 @@ from lasagna.cli.config_checks import check_nulls, parts_start_anew
 from lasagna.cli.configs import DEFAULTS
 from lasagna.cli.entry import import_from_working_directory
 from lasagna.cli.jobs import (
-    LAST,
+    IN_RUN,
     JobTrainer,
     check_trained,
     checkpoint_config,
@@ -36,10 +37,11 @@ from lasagna.cli.list_items import named_items
 from lasagna.cli.parse_errors import ConfigParser
 from lasagna.cli.train import ABOUT, JOBS
 from lasagna.datamodules import ShardDataModule
-from lasagna.errors import LasagnaError
+from lasagna.errors import ConfigError, LasagnaError
 from lasagna.modules.checkpoints.load import read_checkpoint
 from lasagna.tasks import RunSummary
 from lasagna.tasks.callbacks.progress import PartsTable, RunProgress
+from lasagna.tasks.callbacks.validation import MonitorCheck, missing_score
 from lasagna.tasks.training.module import AssistantTraining
 
 _WARNINGS = (
@@ -58,6 +60,10 @@ _LINES = (
     "Restored all states from",  # said before as `Restoring states from`
 )
 """Parts of log lines, each with the reason why users need not see it."""
+
+
+_UNMONITORED = re.compile(r"Early stopping conditioned on metric `(.*?)` which is not available")
+"""Beginning of what Lightning raises where the score of ``EarlyStopping`` is not there."""
 
 
 def silence_known_warnings() -> None:
@@ -143,7 +149,7 @@ class TrainingCLI(LightningCLI):
         configured = config.get("callbacks") or []
         configured = configured if isinstance(configured, list) else [configured]
         has_bar = any(isinstance(callback, ProgressBar) for callback in configured)
-        added: list[Callback] = []
+        added: list[Callback] = [MonitorCheck()]
         if config.get("enable_progress_bar") is not False and not has_bar:
             added.append(RunProgress())
         if config.get("enable_model_summary") is not False:
@@ -155,7 +161,7 @@ class TrainingCLI(LightningCLI):
         # Lightning lets the checkpoint's hyperparameters override the command line. Here the command line wins, and
         # resuming with another optimiser is an error.
         path = self.config[self.config.subcommand].get("ckpt_path") if self.config.get("subcommand") else None
-        if path and path != LAST:
+        if path and path not in IN_RUN:
             read_checkpoint(path)
 
     def _run_subcommand(self, subcommand: str) -> None:
@@ -164,6 +170,9 @@ class TrainingCLI(LightningCLI):
         except SIGTERMException as stop:
             raise SystemExit(stopped(subcommand, self.trainer, SIGTERM)) from stop
         except (SystemExit, Exception) as stop:
+            if isinstance(stop, RuntimeError) and (monitor := _UNMONITORED.match(str(stop))):
+                reason = missing_score(monitor[1], list(self.trainer.callback_metrics))
+                raise ConfigError(f"trainer.callbacks.EarlyStopping.{reason}") from stop
             # Lightning exits by itself, and whoever was writing a file complains that it is incomplete
             if not interrupted(stop):
                 raise

@@ -1,10 +1,11 @@
 from .base import Task
 from .callbacks.answer_writer import AnswerWriter
-from .callbacks.checkpoint import RunCheckpoint
+from .callbacks.checkpoint import BestCheckpoint, RunCheckpoint
 from .callbacks.csv_logger import RunLogger
 from .callbacks.prediction_sheet import PredictionSheet
 from .callbacks.progress import PartsTable, RunProgress
 from .callbacks.summary import RunSummary
+from .callbacks.validation import RunValidation
 from .metrics.answer_accuracy import AnswerAccuracy
 from .metrics.base import DialogueMetric, collect
 from .metrics.mean_iou import MeanIoU
@@ -26,6 +27,7 @@ __all__ = [
     "AnswerOrder",
     "AnswerWriter",
     "AssistantTraining",
+    "BestCheckpoint",
     "DialogueMetric",
     "MMSegMeanIoU",
     "MeanIoU",
@@ -44,6 +46,7 @@ __all__ = [
     "RunLogger",
     "RunProgress",
     "RunSummary",
+    "RunValidation",
     "Semantic",
     "Task",
     "TeacherForcedIoU",

@@ -15,6 +15,7 @@ from lasagna.cli.parse_errors import ConfigParser
 from lasagna.cli.sweeps.plan import SweepPlan
 from lasagna.cli.training_cli import TrainingCLI, command_line
 from lasagna.datamodules import ShardDataModule
+from lasagna.tasks import RunCheckpoint
 
 FOUR = [{"shards": f"data/mine/{place}", "task": {"class_path": "Semantic"}, "name": str(place)} for place in range(4)]
 THREE = [{"class_path": f"lasagna.datamodules.{name}"} for name in ("ClassSampling", "NegativeInjection")]
@@ -131,10 +132,11 @@ def test_files_flags_and_grids_of_a_sweep_change_items_by_name(tmp_path):
     cli = TrainingCLI(**command_line(words, run=False), run=False)
     assert [source.weight for source in cli.datamodule.sources["train"]] == [5.0, 1.0, 1.0, 1.0]
     assert [cli.datamodule.strategies[0].limit, cli.datamodule.strategies[0].least] == [7, 7]
-    assert cli.trainer.checkpoint_callback._every_n_train_steps == 7
+    [checkpoint] = [callback for callback in cli.trainer.callbacks if isinstance(callback, RunCheckpoint)]
+    assert checkpoint._every_n_train_steps == 7
 
 
 def test_an_argument_of_several_callbacks_is_refused(capsys):
     with pytest.raises(SystemExit):
         TrainingCLI(**command_line(["--trainer.callbacks.every_n_steps=7"], run=False), run=False)
-    assert "as in `RunCheckpoint.every_n_steps`; it holds RunCheckpoint, RunSummary," in capsys.readouterr().err
+    assert "as in `RunCheckpoint.every_n_steps`; it holds RunValidation, BestCheckpoint," in capsys.readouterr().err

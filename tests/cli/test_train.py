@@ -19,6 +19,9 @@ from lasagna.errors import CheckpointError
 from lasagna.tasks.callbacks.checkpoint import WholeFiles
 from tests.helpers.tiny_run import write_config, write_scenes
 
+SCORE = "val/scenes-semantic/miou/lasagna-v1"
+EARLY_STOPPING = "lightning.pytorch.callbacks.EarlyStopping"
+
 OWN_HEAD = """
 from lasagna.modules import TinyMaskHead
 
@@ -41,9 +44,11 @@ def config(tmp_path_factory, scenes):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, config):
-    """Run the main job once, with a running mean of the weights."""
+    """Run the main job once, with a running mean of the weights, validations, and callbacks that need their scores."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    main([f"--config={config}", f"--trainer.default_root_dir={folder}", "--model.ema_decay=0.5", "--seed_everything=3"])
+    words = [f"--config={config}", f"--trainer.default_root_dir={folder}", "--model.ema_decay=0.5"]
+    words += [f"--trainer.callbacks+={name}" for name in ("RunValidation", "BestCheckpoint", EARLY_STOPPING)]
+    main([*words, f"--trainer.callbacks.EarlyStopping.monitor={SCORE}", "--seed_everything=3"])
     return folder
 
 
@@ -88,8 +93,9 @@ def test_main_job_leaves_everything_in_the_run_folder(finished):
     for name in ("config_fit.yaml", "metrics.csv", "scores.json", "curves.png", "predictions.png"):
         assert (finished / name).is_file(), name
     assert not (finished / "config.yaml").exists()
-    scores = json.loads((finished / "scores.json").read_text())["stages"]["test"]["scores"]
-    assert any("miou" in name for name in scores)
+    stages = json.loads((finished / "scores.json").read_text())["stages"]
+    assert any("miou" in name for name in stages["test"]["scores"])
+    assert SCORE in stages["fit"]["scores"]
 
 
 def test_checkpoint_holds_what_was_trained_as_plain_data(ckpt):
@@ -116,6 +122,20 @@ def test_evaluation_takes_its_config_from_the_checkpoint(job, ckpt, finished):
     weights = torch.load(ckpt, weights_only=True)["state_dict"]
     loaded = cli.model.state_dict()
     assert all(torch.equal(loaded[name], value) for name, value in weights.items())
+
+
+def test_the_best_checkpoint_is_scored(finished, resumed):
+    cli = main(["validate", *resumed, f"--trainer.default_root_dir={finished}", "--ckpt_path=best"])
+    best = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
+    loaded = cli.model.state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in best["state_dict"].items())
+    assert best["callbacks"]["BestCheckpoint{'monitor': 'val/*'}"]["name"] == SCORE
+
+
+def test_training_does_not_wait_for_a_score_that_never_comes(resumed, capsys):
+    stopping = [f"--trainer.callbacks+={EARLY_STOPPING}", "--trainer.callbacks.EarlyStopping.monitor=val/miou"]
+    error = fails(capsys, main, ["fit", *resumed, *stopping, "--trainer.max_steps=1"])
+    assert "error: trainer.callbacks.EarlyStopping.monitor: there was no score 'val/miou'; there were" in error
 
 
 def test_training_goes_on_longer_and_files_are_whole(resumed, ckpt):
@@ -161,7 +181,7 @@ def test_last_checkpoint_that_is_broken(job, content, config, capsys, tmp_path):
 @pytest.mark.parametrize("job", ["validate", "test", "predict"])
 def test_last_checkpoint_that_is_not_there(job, config, capsys, tmp_path):
     words = [job, f"--config={config}", f"--trainer.default_root_dir={tmp_path}", "--ckpt_path=last"]
-    assert "holds no checkpoint yet" in fails(capsys, main, words)
+    assert "holds no such checkpoint yet" in fails(capsys, main, words)
 
 
 def test_training_begins_where_there_is_no_last_checkpoint(config, capsys, tmp_path):
@@ -175,7 +195,7 @@ def test_checkpoint_of_weights_alone(job, ckpt, resumed, capsys, tmp_path):
     torch.save({"state_dict": torch.load(ckpt, weights_only=True)["state_dict"]}, tmp_path / "weights.ckpt")
     error = fails(capsys, main, [job, *resumed, f"--ckpt_path={tmp_path / 'weights.ckpt'}"])
     assert "lacks pytorch-lightning_version" in error
-    assert "there is no file 'best'" in fails(capsys, main, [job, *resumed, "--ckpt_path=best"])
+    assert "with BestCheckpoint among trainer.callbacks" in fails(capsys, main, [job, *resumed, "--ckpt_path=best"])
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,23 @@
-"""The last checkpoint of a run, written every few steps and at the end; a crash never leaves a partial file."""
+"""The checkpoints of a run: the last one, written every few steps and at the end, and the best one by a score.
+
+A crash never leaves a partial file.
+"""
 
 from __future__ import annotations
 
+import math
 import os
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning import LightningModule, Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+
+from lasagna.tasks.callbacks.run_facts import run_folder
+from lasagna.tasks.metrics.names import quantity_of
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -50,8 +58,7 @@ class RunCheckpoint(ModelCheckpoint):
 
     Lightning's callback does not save the steps after its last regular checkpoint. A file is replaced atomically, so
     that a run that is killed while it writes can resume from the previous one. If a validation follows the step, the
-    checkpoint is written after it, so that a run that is killed in between repeats the validation. Add a
-    ``ModelCheckpoint`` to keep the best checkpoint.
+    checkpoint is written after it, so that a run that is killed in between repeats the validation.
 
     Args:
         every_n_steps: Optimiser steps between two checkpoints.
@@ -98,3 +105,59 @@ def _validation_follows(trainer: Trainer) -> bool:
     loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
     # a validation without batches does not call `on_validation_end`
     return fetcher is not None and loop._should_check_val_fx(fetcher) and sum(loop.val_loop.max_batches) > 0
+
+
+BEST = "best.ckpt"
+
+
+class BestCheckpoint(Checkpoint):
+    """Keeps ``checkpoints/best.ckpt`` in the run's folder: the checkpoint of the validation with the best score.
+
+    Args:
+        monitor: Name of the score, such as ``val/scenes-semantic/miou/lasagna-v1``, or a glob pattern of which the
+            first score counts that validation gives; by default the first one of the first source.
+        mode: Whether higher scores are better ("max") or lower ones ("min"); None for what the package knows about the
+            score.
+    """
+
+    def __init__(self, monitor: str = "val/*", mode: Literal["min", "max"] | None = None) -> None:
+        self.monitor = monitor
+        self.mode = mode
+        self.name: str | None = None
+        self.score: float | None = None
+
+    @property
+    def state_key(self) -> str:
+        """Name of the state in a checkpoint, so that several scores can have a callback each."""
+        return self._generate_state_key(monitor=self.monitor)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save a checkpoint if the score is the best so far."""
+        if trainer.state.fn != "fit" or trainer.sanity_checking or getattr(trainer, "fast_dev_run", False):
+            return
+        name = next((name for name in trainer.callback_metrics if fnmatchcase(name, self.monitor)), None)
+        score = None if name is None else float(trainer.callback_metrics[name])
+        if name is not None and score is not None and self._is_better(name, score):
+            self.name, self.score = name, score
+            trainer.save_checkpoint(checkpoint_folder(trainer) / BEST, weights_only=False)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best score so far and its name."""
+        return {"name": self.name, "score": self.score}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the best score so far."""
+        self.name, self.score = state_dict["name"], state_dict["score"]
+
+    def _is_better(self, name: str, score: float) -> bool:
+        if math.isnan(score):
+            return False
+        if self.score is None or self.name != name:
+            return True
+        rises = quantity_of(name).higher_is_better if self.mode is None else self.mode == "max"
+        return score > self.score if rises else score < self.score
+
+
+def checkpoint_folder(trainer: Trainer) -> Path:
+    """Return the folder of a run's checkpoints."""
+    return run_folder(trainer) / "checkpoints"

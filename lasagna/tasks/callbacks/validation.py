@@ -1,0 +1,115 @@
+"""When a run validates, and a warning about scores that a callback waited for in vain."""
+
+from __future__ import annotations
+
+import warnings
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+
+from lasagna.errors import check_counts
+
+
+class RunValidation(Callback):
+    """Validates a few times in a run, evenly spread over its steps, the last time after the last step.
+
+    Lightning validates at the end of epochs, and many runs end before their first one. Validations that
+    ``trainer.val_check_interval`` and ``check_val_every_n_epoch`` ask for remain. A run without a known number of steps
+    has only those.
+
+    Args:
+        times: Number of validations.
+        batches: Batches of each source in a validation during training; None for all. ``trainer.limit_val_batches`` has
+            precedence, and the job ``validate`` takes all.
+
+    Raises:
+        ConfigError: If a number is not positive.
+    """
+
+    def __init__(self, times: int = 2, batches: int | None = 2) -> None:
+        check_counts(times=times, batches=batches)
+        self.times = times
+        self.batches = batches
+        self._due: frozenset[int] = frozenset()
+        self._step = 0
+        self._limited = False
+        self._usual: dict[str, Any] | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Limit the validations of a training."""
+        # the number 1 is one batch, the fraction 1.0 all of them
+        unlimited = isinstance(trainer.limit_val_batches, float) and trainer.limit_val_batches == 1.0
+        self._limited = stage == "fit" and self.batches is not None and unlimited
+        if self._limited:
+            vars(trainer)["limit_val_batches"] = self.batches
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let later jobs validate on everything again."""
+        if self._limited:
+            trainer.limit_val_batches = 1.0
+            self._limited = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Find the steps after which to validate."""
+        steps = trainer.estimated_stepping_batches
+        parts = range(1, self.times + 1) if steps != float("inf") else ()
+        self._due = frozenset(max(1, int(steps * part / self.times)) for part in parts)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ANN401
+        """Note the step, and go back to the trainer's own schedule."""
+        self._step = trainer.global_step
+        self._restore(trainer)
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,  # noqa: ANN401
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+    ) -> None:
+        """Make the trainer validate after this step if it is due."""
+        if trainer.global_step in self._due and trainer.global_step > self._step:
+            now = {
+                "check_val_every_n_epoch": None,
+                "val_check_batch": trainer.fit_loop.epoch_loop.total_batch_idx + 1,
+                "_val_check_time_interval": None,
+            }
+            self._usual = {name: getattr(trainer, name) for name in now}
+            vars(trainer).update(now)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go back to the trainer's own schedule."""
+        self._restore(trainer)
+
+    def _restore(self, trainer: Trainer) -> None:
+        if self._usual is not None:
+            vars(trainer).update(self._usual)
+            self._usual = None
+
+
+class MonitorCheck(Callback):
+    """Warns after training about callbacks whose ``monitor`` never came, and which therefore did nothing."""
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Warn."""
+        known = list(trainer.callback_metrics)
+        for callback in vars(trainer)["callbacks"]:
+            monitor = getattr(callback, "monitor", None)
+            if isinstance(monitor, str) and not any(fnmatchcase(name, monitor) for name in known):
+                warnings.warn(f"{type(callback).__name__}: {missing_score(monitor, known)}", stacklevel=2)
+
+
+def missing_score(monitor: str, known: list[str]) -> str:
+    """Return what is wrong with the name of a score that never came.
+
+    Args:
+        monitor: The name.
+        known: The scores that came.
+    """
+    near = get_close_matches(monitor, known, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    scores = [name for name in known if not name.startswith("train/")] or known
+    return f"monitor: there was no score {monitor!r}; {hint}there were {', '.join(scores) or 'none'}"
