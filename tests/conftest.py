@@ -1,21 +1,17 @@
 """What all tests share."""
 
-import json
 import os
 import signal
 from pathlib import Path
-from types import SimpleNamespace
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import lightning  # noqa: F401 - its log handler writes to the standard error of its import, which a test closes
-import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-REPORTS = ("random", "fit")
-"""Names of the original's reports."""
+from tests.helpers.golden_batch import read_facts
 
 torch.set_num_threads(1)
 # a shell lets the processes that it starts in the background ignore Ctrl-C, and they hand that on to what tests start
@@ -55,13 +51,4 @@ def checkpoints(golden):
 
 @pytest.fixture(scope="module")
 def facts(golden):
-    return SimpleNamespace(
-        inputs=json.loads((golden / "inputs" / "inputs.json").read_text(encoding="utf-8")),
-        tokens=np.load(golden / "inputs" / "inputs_tokens.npz"),
-        masks=np.load(golden / "inputs" / "inputs_masks.npz"),
-        outputs={
-            weights: json.loads(file.read_text(encoding="utf-8"))
-            for weights in REPORTS
-            if (file := golden / "outputs" / f"{weights}.json").is_file()
-        },
-    )
+    return read_facts(golden)

@@ -119,7 +119,7 @@ RELEASED = PromptFormat(
         "referring": (
             _SYSTEM + "USER: <image>\n What is {query} in this image? Please output segmentation mask. ASSISTANT:"
         ),
-        "reasoning": _SYSTEM + "USER: <image>\n{query} Please output segmentation mask. ASSISTANT:",
+        "reasoning": _SYSTEM + "USER: <image>\n {query} Please output segmentation mask. ASSISTANT:",
         "reasoning_with_explanation": _SYSTEM + f"USER: <image>\n{EXPLAINED[0]} ASSISTANT:",
         "question": _SYSTEM + "USER: <image>\n{query} ASSISTANT:",
     },
@@ -147,7 +147,7 @@ LISA = PromptFormat(
         "referring": (
             _SYSTEM + "USER: <image>\n What is {query} in this image? Please output segmentation mask. ASSISTANT:"
         ),
-        "reasoning": _SYSTEM + "USER: <image>\n{query} Please output segmentation mask. ASSISTANT:",
+        "reasoning": _SYSTEM + "USER: <image>\n {query} Please output segmentation mask. ASSISTANT:",
         "reasoning_with_explanation": _SYSTEM
         + "USER: <image>\n{query} Please output segmentation mask and explain why. ASSISTANT:",
         "question": _SYSTEM + "USER: <image>\n{query} ASSISTANT:",

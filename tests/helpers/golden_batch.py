@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -11,6 +13,23 @@ from PIL import Image
 from lasagna.core.batch import Batch, Sample
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.masks import RLEMask
+
+REPORTS = ("random", "fit")
+"""Names of the original's reports."""
+
+
+def read_facts(golden):
+    """Return the original's inputs, and those of its reports that are there."""
+    return SimpleNamespace(
+        inputs=json.loads((golden / "inputs" / "inputs.json").read_text(encoding="utf-8")),
+        tokens=np.load(golden / "inputs" / "inputs_tokens.npz"),
+        masks=np.load(golden / "inputs" / "inputs_masks.npz"),
+        outputs={
+            weights: json.loads(file.read_text(encoding="utf-8"))
+            for weights in REPORTS
+            if (file := golden / "outputs" / f"{weights}.json").is_file()
+        },
+    )
 
 
 def batch_of(case, golden, assistant, facts, positions):

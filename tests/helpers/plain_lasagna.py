@@ -172,9 +172,12 @@ class PlainLasagna(nn.Module):
     def drawn(self, row, hidden=None):
         """Draw the masks of a row, from the states that predict its present tokens."""
         hidden = self.hidden(row.ids, row.image) if hidden is None else hidden
+        return self.masks(hidden[self.mask_positions(row)], row.image)
+
+    def mask_positions(self, row):
+        """Return the positions before a row's present tokens."""
         _, labels = self.spliced(row)
-        places = [place - 1 for place, label in enumerate(labels) if label == self.added["<ins>"]]
-        return self.masks(hidden[places], row.image)
+        return [place - 1 for place, label in enumerate(labels) if label == self.added["<ins>"]]
 
     def losses(self, rows):
         """Cross entropy over all supervised tokens; BCE and Dice over all masks of all rows."""

@@ -17,12 +17,41 @@ WORDINGS = tuple(
 )
 
 
+MADE = {
+    # what only some of the original's data sets hold: capitals, and questions that are sentences
+    "semantic": [
+        {
+            "conversation": RELEASED.prompts["categories"].replace("{query}", "toilet paper, human eye")
+            + " human eye<ins>toilet paper<no_ins></s>",
+            "question": "<image>\n<semantic>Segment this image.<cat_start> toilet paper, human eye <cat_end>",
+            "answer": "human eye<ins>toilet paper<no_ins>",
+            "positive_classes": ["Human eye"],
+        }
+    ],
+    "validation": [
+        {
+            "conversations": [
+                "A chat between a curious human and an artificial intelligence assistant. The assistant gives helpful, "
+                "detailed, and polite answers to the human's questions. USER: <image>\n Where can one sit? "
+                "Please output segmentation mask. ASSISTANT: <ins>.</s>"
+            ]
+        }
+    ],
+}
+"""Records in the form of the original's."""
+
+
 @pytest.fixture(scope="module")
-def grammar(shared):
+def stored(shared):
     file = shared / "golden" / "data" / "grammar.json"
     if not file.is_file():
-        pytest.skip("there are no golden dialogues of the original code in shared/golden")
+        pytest.skip("the original's dialogues are not in this copy of shared/golden")
     return json.loads(file.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(params=["stored", "made"])
+def grammar(request):
+    return MADE if request.param == "made" else request.getfixturevalue("stored")
 
 
 def conversation(dialogue, wording=(0, 0)):
@@ -58,36 +87,43 @@ def test_complex_dialogues(grammar):
         names = record["question"].partition("<cat_start> ")[2].removesuffix(" <cat_end>").split(", ")
         parts = record["answer"].replace("<no_ins>", "<no_ins>\n").replace("<ins>", "<ins>\n").split("\n")[:-1]
         entries = tuple(Entry(part.partition("<")[0], part.endswith("<ins>")) for part in parts)
-        assert {entry.name for entry in entries if entry.present} == set(record["positive_classes"])
+        # the original writes names small, as its data sets do not all
+        present = {name.lower() for name in record["positive_classes"]}
+        assert {entry.name for entry in entries if entry.present} == present
         check(record["conversation"], [Dialogue("categories", tuple(names), entries)])
 
 
-def test_referring_dialogues(grammar):
-    for record in grammar["referring"]["records"]:
+def test_referring_dialogues(stored):
+    for record in stored["referring"]["records"]:
         for sentence, written in zip(record["sampled_sentences"], record["conversations"], strict=True):
-            check(written, [single("referring", sentence.lower())])  # the original writes phrases small
+            check(written, [single("referring", sentence.strip().lower())])  # the original writes phrases small
+
+
+def test_dialogues_of_the_validation(grammar):
     for written in chain.from_iterable(record["conversations"] for record in grammar["validation"]):
-        phrase = written.partition("What is ")[2].partition(" in this image?")[0]
-        assert conversation(single("referring", phrase)) == written
+        asked = written.partition("<image>\n ")[2].partition(" Please output segmentation mask.")[0]
+        phrase = asked.removeprefix("What is ").removesuffix(" in this image?")
+        kind = "referring" if asked == f"What is {phrase} in this image?" else "reasoning"
+        assert conversation(single(kind, phrase if kind == "referring" else asked)) == written
 
 
-def test_reasoning_dialogues(grammar):
-    [told] = grammar["reasoning"]["explanatory"]
-    asked = [(source["text"][0], source["is_sentence"]) for source in grammar["reasoning"]["source"]]
+def test_reasoning_dialogues(stored):
+    [told] = stored["reasoning"]["explanatory"]
+    asked = [(source["text"][0], source["is_sentence"]) for source in stored["reasoning"]["source"]]
     possible = [single("reasoning" if whole else "referring", text if whole else text.lower()) for text, whole in asked]
     possible += [
         single("reasoning_with_explanation", told["query"], told["outputs"]),
         Dialogue("question", (told["query"],), text=told["outputs"]),
     ]
-    for record in grammar["reasoning"]["records"]:
+    for record in stored["reasoning"]["records"]:
         [written] = record["conversations"]
         check(written, possible)
 
 
-def test_talks(grammar, tmp_path):
-    (tmp_path / "llava.json").write_text(json.dumps(grammar["vqa"]["source"]), encoding="utf-8")
+def test_talks(stored, tmp_path):
+    (tmp_path / "llava.json").write_text(json.dumps(stored["vqa"]["source"]), encoding="utf-8")
     [split] = LlavaInstruct(tmp_path / "llava.json", tmp_path).splits().values()
     talks = [conversation.turns for conversation in split.items]
     possible = [Dialogue("question", (first.question,), text=first.answer, later=later) for first, *later in talks]
-    for record in grammar["vqa"]["records"]:
+    for record in stored["vqa"]["records"]:
         check(record["conversation"], possible)

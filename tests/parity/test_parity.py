@@ -48,7 +48,7 @@ GIVEN = [
 @pytest.fixture(scope="module", params=WEIGHTS)
 def weights(request, checkpoints, facts):
     if request.param not in facts.outputs or not (checkpoints / WEIGHTS[request.param]).is_dir():
-        pytest.skip(f"numbers or weights of `{request.param}` are not in shared/golden")
+        pytest.skip(f"numbers or weights of `{request.param}` are not in this copy of shared/golden")
     return request.param
 
 
@@ -61,7 +61,7 @@ def assistant(checkpoints, weights):
 @pytest.fixture(params=NAMES)
 def case(request, weights, facts):
     if request.param not in facts.outputs[weights]:
-        pytest.skip(f"the case {request.param} of `{weights}` is not in shared/golden")
+        pytest.skip(f"the case {request.param} of `{weights}` is not in this copy of shared/golden")
     return request.param
 
 
@@ -110,7 +110,7 @@ def test_final_masks(case, weights, golden, assistant, facts):
 def test_masks_of_given_answers(weights, golden, assistant, facts):
     outputs = facts.outputs[weights]
     if not {"refer", "refer_infer"} <= outputs.keys():
-        pytest.skip(f"the case refer_infer of `{weights}` is not in shared/golden")
+        pytest.skip(f"the case refer_infer of `{weights}` is not in this copy of shared/golden")
     batch = batch_of("refer_infer", golden, assistant, facts, outputs["refer"]["seg_positions_spliced"])
     with torch.no_grad():
         masks = torch.cat(full_masks(assistant(batch).mask_logits, batch))
@@ -129,7 +129,7 @@ def test_given_answers_are_drawn_as_the_original_draws_them(
 ):
     """The original's inference path: the answer is in the talk, and one forward is done."""
     if "refer_infer" not in facts.outputs[weights]:
-        pytest.skip(f"the case refer_infer of `{weights}` is not in shared/golden")
+        pytest.skip(f"the case refer_infer of `{weights}` is not in this copy of shared/golden")
     prompts = assistant.format.prompts | {
         "referring": assistant.format.prompts["question"].replace("{query}", question)
     }

@@ -16,7 +16,7 @@ from lasagna.core.batch import Query
 from tests.helpers.plain_lasagna import PlainLasagna
 
 pytestmark = pytest.mark.shared
-IMAGES = {"refer": "bb", "two_image": "abb", "vqa_only": "b"}
+IMAGES = {"complex": "a", "refer": "bb", "two_image": "abb", "with_vqa": "ab", "vqa_only": "b"}
 """Image of each talk of a case."""
 SIZES = {
     "vision_config": {
@@ -48,6 +48,8 @@ def picture(golden, name):
 
 @pytest.mark.parametrize("case", IMAGES)
 def test_losses(case, golden, facts, plain):
+    if case not in facts.outputs["random"]:
+        pytest.skip(f"the case {case} is not in this copy of shared/golden")
     rows, masks = [], {name: unpacked(facts, name) for name in set(IMAGES[case])}
     for conversation, name in zip(facts.inputs[case]["conversations"], IMAGES[case], strict=True):
         spoken = conversation.replace("<im_start><image><im_end>", "<image>").split("</s>")[:-1]

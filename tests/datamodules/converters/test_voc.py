@@ -74,7 +74,9 @@ def test_voc_lists_name_what_is_missing(tmp_path):
 @shared
 def test_voc_samples(tmp_path):
     convert(VOC(SHARED / "voc"), tmp_path)
-    for key, record in read_records(tmp_path / "val").items():
+    records = read_records(tmp_path / "val")
+    assert records
+    for key, record in records.items():
         labels = np.asarray(Image.open(next(SHARED.glob(f"voc/VOCdevkit/*/SegmentationClass/{key}.png"))))
         assert np.array_equal(record.label_map.pixels, labels)
         assert record.category_masks()
