@@ -187,6 +187,38 @@ class TrainingCLI(LightningCLI):
         return kwargs | ({"verbose": False} if subcommand in ("test", "validate") and summarised else {})
 
 
+class _ParsedCLI(TrainingCLI):
+    """A command line that is parsed only: nothing is made of it, and no job is run."""
+
+    def _set_seed(self) -> None:
+        pass
+
+    def before_instantiate_classes(self) -> None:
+        """Leave the threads alone."""
+
+    def instantiate_classes(self) -> None:
+        """Make nothing."""
+
+    def after_instantiate_classes(self) -> None:
+        """Keep nothing."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
+
+
+def parse_only(argv: list[str]) -> None:
+    """Parse a command line, and make and run nothing.
+
+    Args:
+        argv: The command line, with its job.
+
+    Raises:
+        SystemExit: If it is wrong; the reason has been printed.
+        LasagnaError: If it is wrong.
+    """
+    _ParsedCLI(**command_line(argv))
+
+
 def base_config(argv: list[str]) -> tuple[list[str], list[str]]:
     """Return the config that a command line changes: the default one, or that of the checkpoint to evaluate.
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from signal import SIGINT
+from signal import SIGINT, SIGTERM, Signals, signal
+from threading import current_thread, main_thread
+from types import FrameType
 from typing import TextIO
 
 from lasagna.errors import LasagnaError
@@ -46,7 +49,11 @@ def held(file: Path, busy: str) -> Iterator[TextIO]:
 
 LOCK = "run.lock"
 
-_PATIENCE = 2.0
+_POLL = 0.1
+_ESCALATION = {SIGINT: ((2.0, SIGINT), (60.0, SIGTERM)), SIGTERM: ((0.0, SIGTERM),)}
+"""Signal to seconds after it and the signals that a child process gets then.
+
+A terminal has sent Ctrl-C to it already, and one that was started in the background may ignore that."""
 
 
 @contextmanager
@@ -68,37 +75,70 @@ def locked(folder: Path) -> Iterator[tuple[int, ...]]:
         yield () if sys.platform == "win32" else (stream.fileno(),)
 
 
-def call(command: Sequence[str], log: Path, inherited: tuple[int, ...] = ()) -> int:
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which stops a command as Ctrl-C does."""
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Raise ``Terminated`` at SIGTERM, so that child processes can be ended first."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    if current_thread() is not main_thread():
+        yield
+        return
+    before = signal(SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal(SIGTERM, before)
+
+
+def call(
+    command: Sequence[str],
+    log: Path,
+    inherited: tuple[int, ...] = (),
+    environment: Mapping[str, str] | None = None,
+    stops: Sequence[Signals] = (),
+) -> int:
     """Run a command, append its output to a log, and return its exit status.
 
     Args:
         command: The command and its arguments.
         log: The log file.
         inherited: File descriptors that its process inherits.
+        environment: Its environment; by default that of this process.
+        stops: The signals that this process has got, to which another thread may add: the first one stops the command,
+            the second one kills it.
 
     Raises:
-        KeyboardInterrupt: After Ctrl-C, once the process has ended.
+        KeyboardInterrupt: After a signal, once the process has ended.
     """
     with log.open("a", encoding="utf-8") as stream:
         stream.write(f"$ {' '.join(command)}\n")
         stream.flush()
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, pass_fds=inherited)
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, pass_fds=inherited, env=environment
+        )
+        status = _status(process, stops)
+    if stops:
+        raise KeyboardInterrupt
+    return status
+
+
+def _status(process: subprocess.Popen[bytes], stops: Sequence[Signals]) -> int:
+    sent, began = 0, 0.0
+    while True:
         try:
-            return process.wait()
-        except KeyboardInterrupt:
-            _stop(process)
-            raise
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Wait for a process to end by itself; a second Ctrl-C kills it."""
-    try:
-        # a terminal has sent it the signal already
-        process.wait(_PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.send_signal(SIGINT)
-        process.wait()
+            return process.wait(_POLL)
+        except subprocess.TimeoutExpired:
+            pass
+        began = began or (time.monotonic() if stops else 0.0)
+        steps = _ESCALATION[stops[0]] if stops else ()
+        if len(stops) > 1:
+            process.kill()
+        elif sent < len(steps) and time.monotonic() - began >= steps[sent][0]:
+            process.send_signal(steps[sent][1])
+            sent += 1

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass, field
+from io import StringIO
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,10 @@ from lasagna.cli.sweeps.dependencies import digest, file_digests
 from lasagna.errors import LasagnaError
 
 MARKER = "sweep_run.json"
+
+
+GridValue = None | bool | int | float | str | list | dict  # type: ignore[type-arg]
+"""A value of a config; with an element type, or as ``Any``, the parser would make objects of classes that it names."""
 
 
 class SweepError(LasagnaError, ValueError):
@@ -39,7 +45,7 @@ class SweepPlan:
 
     base: list[str] = field(default_factory=list)
     variants: dict[str, list[str]] = field(default_factory=lambda: {"base": []})
-    grid: dict[str, list[Any]] = field(default_factory=dict)
+    grid: dict[str, list[GridValue]] = field(default_factory=dict)
     seeds: list[int] = field(default_factory=lambda: [0])
     script: str = "train.py"
     subcommands: list[str] = field(default_factory=lambda: ["run"])
@@ -128,6 +134,36 @@ class Run:
         files = [plan.script, plan.defaults, *self.configs, *values.values()]
         contents = {"order": list(self.configs), "files": file_digests(files)}
         return {"seed": self.seed, "values": values, "subcommands": plan.subcommands} | contents
+
+
+_OWN_SCRIPT = "lasagna.cli.train"
+"""In the text of a script whose command line is this package's."""
+
+
+def check_configs(runs: Sequence[Run], plan: SweepPlan) -> None:
+    """Parse the config of each variant once, as its runs will; the command line of another script is not known.
+
+    Args:
+        runs: The runs that are ahead.
+        plan: The plan of the sweep.
+
+    Raises:
+        SweepError: If a config is wrong.
+    """
+    if _OWN_SCRIPT not in Path(plan.script).read_text(encoding="utf-8"):
+        return
+    from lasagna.cli.training_cli import parse_only
+
+    for run in {run.variant: run for run in runs}.values():
+        told = StringIO()
+        try:
+            with redirect_stderr(told):
+                parse_only([plan.subcommands[0], *run.arguments(plan)])
+        except SystemExit as error:
+            reason = told.getvalue().strip().removeprefix("error: ")
+            raise SweepError(f"sweep: the config of {run.variant!r} is wrong: {reason}") from error
+        except LasagnaError as error:
+            raise SweepError(f"sweep: the config of {run.variant!r} is wrong: {error}") from error
 
 
 def variant_name(name: str, values: Mapping[str, Any]) -> str:

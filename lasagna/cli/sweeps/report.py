@@ -22,6 +22,8 @@ from lasagna.errors import LasagnaError
 SCORES = "scores.json"
 
 _SEED_FOLDER = re.compile(r"seed_\d+")
+_UNKNOWN = -1
+"""Stands for the seed of a run that does not tell it, so that such runs are compared with each other."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class RunScores:
         name: Its folder, relative to the folder of all runs.
         variant: Name of the variant; runs of a variant differ only in the seed.
         scores: Value of each metric; values that are not finite are left out.
-        seed: The seed by the name of its folder, or None.
+        seed: The seed by the name of its folder or, without one, by its scores; None if neither says.
     """
 
     name: str
@@ -61,13 +63,16 @@ def collect_runs(folder: Path, stage: str) -> tuple[list[RunScores], dict[str, s
         # the folder of all runs may itself be a seed's
         variant = parent.relative_to(folder).as_posix() if parent.is_relative_to(folder) else parent.name
         try:
-            runs.append(RunScores(name, folder.name if variant == "." else variant, _scores(place, stage), seed))
+            scores, own = _scores(place, stage)
+            seed = own if seed is None else seed
+            runs.append(RunScores(name, folder.name if variant == "." else variant, scores, seed))
         except (OSError, ValueError) as error:
             unread[f"{name}/{SCORES}"] = str(error)
     return runs, unread
 
 
-def _scores(place: Path, stage: str) -> dict[str, float]:
+def _scores(place: Path, stage: str) -> tuple[dict[str, float], int | None]:
+    """Return the scores of a run, and its seed if they tell it."""
     file = place / SCORES
     status = _status(place)
     if status not in (None, "finished"):
@@ -80,7 +85,10 @@ def _scores(place: Path, stage: str) -> dict[str, float]:
     if not isinstance(scores, dict):
         raise ValueError(f"it has no scores of {stage!r}")
     numbers = {name: value for name, value in scores.items() if isinstance(value, int | float)}
-    return {name: float(value) for name, value in numbers.items() if math.isfinite(value)}
+    seeds = content.get("seeds")
+    seed = seeds.get("everything") if isinstance(seeds, dict) else None
+    finite = {name: float(value) for name, value in numbers.items() if math.isfinite(value)}
+    return finite, seed if isinstance(seed, int) else None
 
 
 def _status(place: Path) -> str | None:
@@ -150,9 +158,13 @@ def _findings(
         raise ReportError(f"baseline: no runs of {baseline!r}; choose one of {', '.join(variants)}")
     values: dict[str, dict[str, dict[int, float]]] = {score: {} for score in scores}
     for run in runs:
-        for score in (score for score in run.scores if score in values and run.seed is not None):
-            values[score].setdefault(run.variant, {})[run.seed or 0] = run.scores[score]
-    return describe(differences(values, baseline, confidence), claims, baseline, confidence) + "\n## Scores\n\n"
+        for score in (score for score in run.scores if score in values):
+            values[score].setdefault(run.variant, {})[_UNKNOWN if run.seed is None else run.seed] = run.scores[score]
+    found = differences(values, baseline, confidence)
+    text = describe(found, claims, baseline, confidence)
+    if apart := sorted(set(variants) - {baseline} - {one.variant for one in found}):
+        text += f"\nNot compared, since they share neither a seed nor a score with {baseline}: {', '.join(apart)}.\n"
+    return text + "\n## Scores\n\n"
 
 
 Tabulated = dict[str, dict[str, Interval]]

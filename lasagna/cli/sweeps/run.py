@@ -1,27 +1,33 @@
-"""Execution of a sweep, one process per run. It can be stopped and resumed, and a failed run does not stop it."""
+"""Execution of a sweep, one process per run. It can be stopped, resumed and shared; a failed run does not stop it."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
+from signal import SIGINT, SIGTERM, Signals
 from typing import Any, Literal
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from lasagna.cli.sweeps.devices import VISIBLE, device_shares, visible_devices
 from lasagna.cli.sweeps.findings import Claim
-from lasagna.cli.sweeps.plan import MARKER, Run, SweepError, SweepPlan
-from lasagna.cli.sweeps.report import report
-from lasagna.core.locks import BusyError, call, locked
+from lasagna.cli.sweeps.plan import MARKER, GridValue, Run, SweepError, SweepPlan, check_configs
+from lasagna.core.locks import BusyError, Terminated, call, locked, terminable
 
 __all__ = ["RunResult", "SweepError", "SweepPlan", "run_sweep", "sweep"]
 
 LOG = "log.txt"
+
+_POLL = 1.0
 
 
 @dataclass(frozen=True)
@@ -30,12 +36,12 @@ class RunResult:
 
     Args:
         run: The run.
-        status: Finished now, finished earlier and skipped, failed, or busy because another process is running it.
+        status: Finished now, finished earlier or by another process and skipped, or failed.
         seconds: Time that it took now, in seconds.
     """
 
     run: Run
-    status: Literal["finished", "skipped", "failed", "busy"]
+    status: Literal["finished", "skipped", "failed"]
     seconds: float = 0.0
 
 
@@ -43,15 +49,17 @@ def sweep(
     base: list[str],
     out: Path = Path("runs/sweep"),
     variants: dict[str, list[str]] | None = None,
-    grid: dict[str, list[Any]] | None = None,
+    grid: dict[str, list[GridValue]] | None = None,
     seeds: list[int] | None = None,
     script: str = "train.py",
     baseline: str | None = None,
     claims: list[Claim] | None = None,
+    jobs: int = 1,
 ) -> None:
     """Run a grid of config values and seeds, one process per run; with a baseline, also write the report.
 
-    Started again, it skips finished runs and resumes interrupted ones from their last checkpoint.
+    Started again, it skips finished runs and resumes interrupted ones from their last checkpoint. Started several times
+    at once, the commands share the runs; each ends when all runs have ended.
 
     Args:
         base: Config files of every run.
@@ -62,58 +70,175 @@ def sweep(
         script: Script that starts a run.
         baseline: Variant that the report compares the others with; by default no report is written.
         claims: Expected differences of variants from the baseline; the report says which ones hold.
+        jobs: Number of runs at the same time; the visible GPUs are divided among them.
 
     Raises:
         SweepError: If the sweep cannot start, or if runs failed.
+        SystemExit: After SIGTERM, once the runs' processes have ended.
     """
     if baseline is not None and baseline not in (variants or {}):
         raise SweepError(f"baseline: expected one of the variants {sorted(variants or {})}, got {baseline!r}")
     plan = SweepPlan(base, variants or {"base": []}, grid or {}, [0] if seeds is None else seeds, script)
-    results = run_sweep(plan, out)
+    try:
+        with terminable():
+            results = run_sweep(plan, out, jobs)
+    except Terminated as stop:
+        raise SystemExit(128 + SIGTERM) from stop
     failed = [result.run for result in results if result.status == "failed"]
-    busy = [result.run.name for result in results if result.status == "busy"]
     if failed:
         logs = ", ".join(str(run.folder / LOG) for run in failed)
         raise SweepError(f"sweep: {len(failed)} runs failed; the reasons are at the end of {logs}")
-    if busy:
-        raise SweepError(f"sweep: other processes are still running {busy}; start again when they have ended")
     if baseline is not None:
-        report(out, baseline=baseline, claims=claims)
+        # imports torch, which the runs need not wait for
+        from lasagna.cli.sweeps.report import report
+
+        try:
+            with locked(out):
+                report(out, baseline=baseline, claims=claims)
+        except BusyError:
+            print(f"another process is writing the report of {out}")
 
 
-def run_sweep(plan: SweepPlan, out: Path) -> list[RunResult]:
-    """Run all unfinished runs of a plan, and print a summary.
+def run_sweep(plan: SweepPlan, out: Path, jobs: int = 1) -> list[RunResult]:
+    """Run all unfinished runs of a plan, wait for those of other processes, and print a summary.
 
     Args:
         plan: The plan.
         out: Folder of the sweep.
+        jobs: Number of runs at the same time.
 
     Returns:
         The outcome of each run.
 
     Raises:
-        SweepError: If files are missing, or if runs in the folder had other settings.
-        KeyboardInterrupt: After Ctrl-C, once the run's process has ended; the run can be resumed.
+        SweepError: If files are missing, a config is wrong, or runs in the folder had other settings.
+        KeyboardInterrupt: After Ctrl-C or SIGTERM, once the runs' processes have ended; the runs can be resumed.
     """
+    if jobs < 1:
+        raise SweepError(f"jobs: expected 1 or more, got {jobs}")
     plan.check()
     runs = plan.runs(out)
     _check_folders(runs, plan)
-    console = Console()
+    check_configs([run for run in runs if (read_marker(run.folder) or {}).get("status") != "finished"], plan)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    results = []
-    try:
-        with Progress(*columns, console=console) as progress:
-            bar = progress.add_task("sweep", total=len(runs))
-            for run in runs:
-                progress.update(bar, description=run.name)
-                results.append(_try(run, plan, progress.console))
-                progress.advance(bar)
-    except KeyboardInterrupt:
-        console.print("stopped; start again to resume")
-        raise
-    finally:
-        _print_summary(results, console)
-    return results
+    with Progress(*columns, console=Console()) as progress:
+        execution = _Execution(plan, progress)
+        for share in device_shares(visible_devices() if jobs > 1 else [], jobs):
+            execution.shares.put(share)
+        try:
+            execution.run_all(runs, jobs)
+        except KeyboardInterrupt:
+            progress.console.print("stopped; start again to resume")
+            raise
+        finally:
+            progress.stop()
+            _print_summary([execution.results[run.name] for run in runs if run.name in execution.results])
+    return [execution.results[run.name] for run in runs]
+
+
+@dataclass
+class _Execution:
+    """A sweep that is being run.
+
+    Args:
+        plan: The plan.
+        progress: Its bar.
+        results: Name of a run to its outcome.
+        shares: Devices that no run uses at present.
+        stops: Signals that were received.
+        began: When it began, in seconds since the epoch.
+    """
+
+    plan: SweepPlan
+    progress: Progress
+    results: dict[str, RunResult] = field(default_factory=dict)
+    shares: SimpleQueue[str | None] = field(default_factory=SimpleQueue)
+    stops: list[Signals] = field(default_factory=list)
+    began: float = field(default_factory=time.time)
+
+    def run_all(self, runs: Sequence[Run], jobs: int) -> None:
+        """Run what no other process runs, again and again until every run has ended."""
+        bar, told = self.progress.add_task("sweep", total=len(runs)), False
+        while left := [run for run in runs if run.name not in self.results]:
+            with ThreadPoolExecutor(jobs) as pool:
+                self._wait([pool.submit(self._take, run, bar) for run in left])
+            busy = [run.name for run in left if run.name not in self.results]
+            if len(busy) == len(left):
+                if not told:
+                    self.say(f"waiting for runs of other processes: {', '.join(busy)}")
+                told = True
+                time.sleep(_POLL)
+
+    def _wait(self, futures: Sequence[Future[None]]) -> None:
+        """Wait for threads; at a signal, let them end their runs, and let them kill these at the second one."""
+        while not all(future.done() for future in futures):
+            try:
+                wait(futures)
+            except KeyboardInterrupt as stop:
+                self.stops.append(SIGTERM if isinstance(stop, Terminated) else SIGINT)
+                for future in futures:
+                    future.cancel()
+        if self.stops:
+            raise Terminated if self.stops[0] == SIGTERM else KeyboardInterrupt
+        for future in futures:
+            future.result()
+
+    def _take(self, run: Run, bar: TaskID) -> None:
+        share = self.shares.get()
+        try:
+            run.folder.mkdir(parents=True, exist_ok=True)
+            with locked(run.folder) as lock:
+                self.progress.update(bar, description=run.name)
+                self.results[run.name] = self._do(run, lock, share)
+                self.progress.advance(bar)
+        except BusyError:
+            pass  # another process is running it
+        finally:
+            self.shares.put(share)
+
+    def _do(self, run: Run, lock: tuple[int, ...], share: str | None) -> RunResult:
+        marker = read_marker(run.folder) or {}
+        if marker.get("status") == "finished":
+            self.say(f"{run.name}: finished earlier, skipped")
+            return RunResult(run, "skipped")
+        if marker.get("status") == "failed" and (run.folder / MARKER).stat().st_mtime >= self.began:
+            self.say(f"{run.name}: failed in another process: see {run.folder / LOG}", "red")
+            return RunResult(run, "failed")
+        start = time.monotonic()
+        done = [str(part) for part in marker.get("done", [])]
+        for subcommand in [name for name in self.plan.subcommands if name not in done]:
+            _write_marker(run, self.plan, "running", done)
+            try:
+                error = self._attempt(run, subcommand, lock, share)
+            except KeyboardInterrupt:
+                _write_marker(run, self.plan, "stopped", done)
+                raise
+            if error:
+                _write_marker(run, self.plan, "failed", done)
+                self.say(f"{run.name}: {subcommand} failed: {error}", "red")
+                return RunResult(run, "failed", time.monotonic() - start)
+            done.append(subcommand)
+        _write_marker(run, self.plan, "finished", done)
+        return RunResult(run, "finished", time.monotonic() - start)
+
+    def _attempt(self, run: Run, subcommand: str, lock: tuple[int, ...], share: str | None) -> str:
+        """Run one subcommand; return what went wrong, or an empty text."""
+        command = [sys.executable, self.plan.script, subcommand, *run.arguments(self.plan)]
+        checkpoint = run.folder / self.plan.checkpoint
+        if subcommand == self.plan.subcommands[0]:
+            begin = f"resumes from {checkpoint}" if checkpoint.is_file() else "starts"
+            self.say(f"{run.name}: {begin}" + (f" on GPU {share}" if share else ""))
+        elif not checkpoint.is_file():
+            return f"{self.plan.subcommands[0]} left no {checkpoint}"
+        if checkpoint.is_file():
+            command.append(f"--ckpt_path={checkpoint}")
+        environment = None if share is None else os.environ | {VISIBLE: share}
+        status = call(command, run.folder / LOG, lock, environment, self.stops)
+        return "" if status == 0 else f"see {run.folder / LOG}"
+
+    def say(self, text: str, style: str | None = None) -> None:
+        """Print a line above the bar."""
+        self.progress.console.print(text, style=style, highlight=False, soft_wrap=True)
 
 
 def _check_folders(runs: Sequence[Run], plan: SweepPlan) -> None:
@@ -160,57 +285,10 @@ def _write_marker(run: Run, plan: SweepPlan, status: str, done: Sequence[str]) -
     draft.replace(run.folder / MARKER)
 
 
-def _try(run: Run, plan: SweepPlan, console: Console) -> RunResult:
-    run.folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with locked(run.folder) as lock:
-            return _do(run, plan, console, lock)
-    except BusyError as error:
-        console.print(f"{run.name}: {error}", style="red", highlight=False, soft_wrap=True)
-        return RunResult(run, "busy")
-
-
-def _do(run: Run, plan: SweepPlan, console: Console, lock: tuple[int, ...]) -> RunResult:
-    marker = read_marker(run.folder) or {}
-    if marker.get("status") == "finished":
-        console.print(f"{run.name}: finished earlier, skipped", highlight=False)
-        return RunResult(run, "skipped")
-    start = time.monotonic()
-    done = [str(part) for part in marker.get("done", [])]
-    for subcommand in [name for name in plan.subcommands if name not in done]:
-        _write_marker(run, plan, "running", done)
-        try:
-            error = _attempt(run, plan, subcommand, console, lock)
-        except KeyboardInterrupt:
-            _write_marker(run, plan, "stopped", done)
-            raise
-        if error:
-            _write_marker(run, plan, "failed", done)
-            console.print(f"{run.name}: {subcommand} failed: {error}", style="red", highlight=False, soft_wrap=True)
-            return RunResult(run, "failed", time.monotonic() - start)
-        done.append(subcommand)
-    _write_marker(run, plan, "finished", done)
-    return RunResult(run, "finished", time.monotonic() - start)
-
-
-def _attempt(run: Run, plan: SweepPlan, subcommand: str, console: Console, lock: tuple[int, ...]) -> str:
-    """Run one subcommand; return what went wrong, or an empty text."""
-    command = [sys.executable, plan.script, subcommand, *run.arguments(plan)]
-    checkpoint = run.folder / plan.checkpoint
-    if subcommand == plan.subcommands[0]:
-        begin = f"resumes from {checkpoint}" if checkpoint.is_file() else "starts"
-        console.print(f"{run.name}: {begin}", highlight=False, soft_wrap=True)
-    elif not checkpoint.is_file():
-        return f"{plan.subcommands[0]} left no {checkpoint}"
-    if checkpoint.is_file():
-        command.append(f"--ckpt_path={checkpoint}")
-    return "" if call(command, run.folder / LOG, lock) == 0 else f"see {run.folder / LOG}"
-
-
-def _print_summary(results: Sequence[RunResult], console: Console) -> None:
+def _print_summary(results: Sequence[RunResult]) -> None:
     table = Table(title="sweep", title_justify="left")
     for name in ("run", "status", "minutes"):
         table.add_column(name, justify="right" if name == "minutes" else "left")
     for result in results:
         table.add_row(result.run.name, result.status, f"{result.seconds / 60:.1f}" if result.seconds else "")
-    console.print(table)
+    Console().print(table)

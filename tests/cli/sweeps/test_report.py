@@ -11,9 +11,10 @@ from lasagna.cli.sweeps.report import ReportError, collect_runs, report, tabulat
 from lasagna.tasks.metrics.names import Length, ScoreName
 
 
-def write_run(folder, scores, status="finished", stage="test"):
+def write_run(folder, scores, status="finished", stage="test", seed=None):
     folder.mkdir(parents=True)
-    (folder / "scores.json").write_text(json.dumps({"stages": {stage: {"scores": scores}}}))
+    seeds = {} if seed is None else {"seeds": {"everything": seed}}
+    (folder / "scores.json").write_text(json.dumps(seeds | {"stages": {stage: {"scores": scores}}}))
     if status:
         (folder / "sweep_run.json").write_text(json.dumps({"status": status}))
 
@@ -142,6 +143,17 @@ def test_single_runs_without_a_sweep(tmp_path):
     text = (tmp_path / "report.md").read_text()
     assert "| score | mine |" in text
     assert "0.5000 (1)" in text
+
+
+@pytest.mark.parametrize("seeds", [(None, None, 1), (0, 0, 1)])
+def test_runs_without_seed_folders_are_compared(tmp_path, seeds):
+    for name, score, seed in zip(("mine", "other", "third"), (0.5, 0.75, 1.0), seeds, strict=True):
+        write_run(tmp_path / name, {"test/iou": score}, status=None, seed=seed)
+    report(tmp_path, baseline="mine")
+    text = (tmp_path / "report.md").read_text()
+    assert "### other" in text
+    assert "+0.250 in one seed" in text
+    assert "share neither a seed nor a score with mine: third." in text
 
 
 def test_a_run_folder_itself(tmp_path):

@@ -1,14 +1,18 @@
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Timer
 
 import pytest
 from jsonargparse import auto_cli
 
+from lasagna.cli.sweeps.devices import device_shares, visible_devices
 from lasagna.cli.sweeps.plan import SweepError, SweepPlan, variant_name
 from lasagna.cli.sweeps.run import run_sweep, sweep
 from lasagna.core.locks import BusyError, locked
@@ -177,16 +181,70 @@ def started(plan):
     process.communicate()
 
 
-def test_a_run_that_outlives_its_sweep_is_left_alone(started, capsys):
+def test_a_run_that_outlives_its_sweep_is_waited_for(started, capsys):
     started.kill()
     started.wait()
-    with pytest.raises(SweepError, match=r"still running \['base/seed_0'\]"):
-        sweep(["base.yaml"], Path("out"), script="fake.py")
-    assert "wait until it ends" in capsys.readouterr().out
-    Path("go").touch()
-    wait_for(lambda: not is_locked(RUN))
+    Timer(2.0, Path("go").touch).start()
     sweep(["base.yaml"], Path("out"), script="fake.py")
+    assert "waiting for runs of other processes: base/seed_0" in capsys.readouterr().out
     assert json.loads((RUN / "sweep_run.json").read_text())["status"] == "finished"
+
+
+SHARED = """
+import json, pathlib, sys, time
+folder = pathlib.Path(next(part for part in sys.argv if "root_dir" in part).split("=", 1)[1])
+time.sleep(0.3)
+with open("calls.txt", "a") as stream:
+    stream.write(folder.name + "\\n")
+(folder / "checkpoints").mkdir()
+(folder / "scores.json").write_text(json.dumps({"stages": {"test": {"scores": {"test/iou": 0.5}}}}))
+"""
+
+
+def test_two_sweeps_share_the_runs_and_both_end_well(plan):
+    Path("fake.py").write_text(SHARED)
+    given = {"seeds": [0, 1, 2, 3], "script": "fake.py", "variants": {"base": []}, "baseline": "base"}
+    with ThreadPoolExecutor(2) as pool:
+        for ended in [pool.submit(sweep, ["base.yaml"], Path("out"), **given) for _ in range(2)]:
+            ended.result()
+    assert sorted(Path("calls.txt").read_text().split()) == [f"seed_{seed}" for seed in range(4)]
+    assert "(4)" in Path("out/report.md").read_text()
+
+
+def test_what_failed_meanwhile_in_another_process_is_not_tried_again(plan):
+    plan = replace(plan, grid={"lr": [13]}, variants={"full": []}, seeds=[0])
+    [failed] = run_sweep(plan, Path("out"))
+    later = time.time() + 60
+    os.utime(failed.run.folder / "sweep_run.json", (later, later))
+    assert [status for _, status in statuses(run_sweep(plan, Path("out")))] == ["failed"]
+    assert len(calls()) == 1
+
+
+def test_jobs_run_at_the_same_time_each_with_gpus_of_its_own(plan, monkeypatch):
+    Path("fake.py").write_text(
+        "import os, pathlib, sys, time\n"
+        "folder = pathlib.Path(next(part for part in sys.argv if 'root_dir' in part).split('=', 1)[1])\n"
+        "(folder / 'gpu').write_text(os.environ['CUDA_VISIBLE_DEVICES'])\n"
+        "while len(list(pathlib.Path('out').rglob('gpu'))) < 2: time.sleep(0.02)\n"
+    )
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    results = run_sweep(replace(plan, seeds=[0], subcommands=["fit"]), Path("out"), jobs=2)
+    assert [status for _, status in statuses(results)] == ["finished"] * 2
+    assert {(result.run.folder / "gpu").read_text() for result in results} == {"3", "5"}
+
+
+@pytest.mark.parametrize(
+    ("devices", "jobs", "shares"),
+    [
+        ("0,1", 1, [None]),
+        ("7", 2, [None, None]),
+        ("", 2, [None, None]),
+        ("0,GPU-1,2", 2, ["0,2", "GPU-1"]),
+        ("0,1", 3, ["0", "1", "0"]),
+    ],
+)
+def test_gpus_are_divided_among_jobs(devices, jobs, shares):
+    assert device_shares(visible_devices({"CUDA_VISIBLE_DEVICES": devices}), jobs) == shares
 
 
 def is_locked(folder):
@@ -197,18 +255,24 @@ def is_locked(folder):
         return True
 
 
-def test_ctrl_c_waits_for_the_run_and_says_how_to_go_on(started):
-    started.send_signal(signal.SIGINT)
+@pytest.mark.parametrize(
+    ("number", "status", "saved"),
+    [(signal.SIGINT, 130, True), (signal.SIGTERM, 143, False)],
+    ids=["SIGINT", "SIGTERM"],
+)
+def test_a_signal_ends_the_run_and_says_how_to_go_on(started, number, status, saved):
+    started.send_signal(number)
     printed, _ = started.communicate(timeout=120)
-    assert started.returncode == 130
+    assert started.returncode == status
     assert "start again to resume" in printed
     assert "Traceback" not in printed
-    assert (RUN / "saved").exists()
+    assert (RUN / "saved").exists() is saved
     assert not is_locked(RUN)
     assert json.loads((RUN / "sweep_run.json").read_text())["status"] == "stopped"
 
 
-FILE = "base: [base.yaml]\nscript: fake.py\ngrid: {lr: [1e-4], flag: [true], what: [null, word]}\n"
+PARTS = "[[{class_path: NegativeInjection, init_args: {share: 0.5}}]]"
+FILE = f"base: [base.yaml]\nscript: fake.py\ngrid: {{lr: [1e-4], flag: [true], what: [null, word], parts: {PARTS}}}\n"
 
 
 def test_the_command_takes_a_file_and_flags(plan):
@@ -218,6 +282,7 @@ def test_the_command_takes_a_file_and_flags(plan):
     seen = [[options[key] for key in ("lr", "flag", "what", "seed_everything")] for _, options in calls()]
     assert seen[0] == ["0.0001", "true", "null", "3"]
     assert seen[3] == ["0.0001", "true", "word", "4"]
+    assert json.loads(calls()[0][1]["parts"]) == [{"class_path": "NegativeInjection", "init_args": {"share": 0.5}}]
 
 
 def test_failed_runs_are_an_error_of_the_command(plan):
@@ -237,3 +302,13 @@ def test_variant_names_are_folders_and_stay_apart():
     assert len(set(names)) == 6
     assert not any("/" in name for name in names)
     assert max(map(len, names)) < 60
+
+
+def test_a_wrong_key_is_told_before_the_first_run(plan):
+    Path("own.py").write_text("from lasagna.cli.train import main\nmain()\n")
+    Path("base.yaml").write_text("trainer: {max_steps: 1}\n")
+    Path("extra.yaml").write_text("trainer: {max_stepps: 1}\n")
+    wrong = replace(plan, script="own.py", grid={"model.optimiser.lr": [1e-3]}, subcommands=["run"])
+    with pytest.raises(SweepError, match=r"'fixed,lr=0.001' is wrong: .*max_stepps"):
+        run_sweep(wrong, Path("out"))
+    assert not Path("out").exists()
