@@ -1,10 +1,10 @@
 """Load an assistant, ask it, plot and export its answer, and score it: a notebook as a script.
 
-Train first: ``python train.py``. Then run ``python examples/ask_and_score.py``, or open the file in an editor that runs
-cells (VS Code, PyCharm, Spyder, or Jupyter through jupytext). Pictures and files go to ``predictions/``.
+Run ``python examples/ask_and_score.py``, or open the file in an editor that runs cells (VS Code, PyCharm, Spyder, or
+Jupyter through jupytext). Pictures and files go to ``predictions/``.
 """
 
-# %% Load
+# %% Load: without a path, the small assistant of the package, which knows drawn scenes
 import json
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from lasagna.tasks import Semantic
 
 OUT = Path("predictions")
 OUT.mkdir(exist_ok=True)
-assistant = lasagna.load("runs/default/checkpoints/last.ckpt")
+assistant = lasagna.load()
 
 # %% Ask: an entry for each name, present or absent
 image = np.asarray(Image.open("docs/images/scene.png").convert("RGB"))

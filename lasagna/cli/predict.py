@@ -25,8 +25,8 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".
 
 
 def predict(
-    ckpt: Path,
     image: Path,
+    ckpt: Path | None = None,
     query: str | None = None,
     refer: str | None = None,
     reason: str | None = None,
@@ -48,8 +48,9 @@ def predict(
     Several kinds of queries can be asked together; each image is encoded once for all of them.
 
     Args:
-        ckpt: A checkpoint of training, or a folder that `lasagna export` wrote.
         image: An image file, or a folder of images.
+        ckpt: A checkpoint of training, or a folder that `lasagna export` wrote. Without it, the small assistant of the
+            package answers, which knows drawn scenes only.
         query: Names to look for, separated by commas, e.g. "sun, dog, house".
         refer: A phrase that refers to something, e.g. "the ball left of the house".
         reason: A description of something that does not name it, e.g. "what one could live in".
@@ -89,6 +90,8 @@ def predict(
         check_window(window)
 
     target = find_device(device)
+    if ckpt is None:
+        print("The small assistant of the package answers; it knows drawn scenes only. Name another one with --ckpt.")
     assistant = load(ckpt, calibrated=calibrated_for, frozen_check=frozen_check).to(target)
     if threshold is not None:
         assistant.presence_threshold = threshold

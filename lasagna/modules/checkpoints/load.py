@@ -75,7 +75,7 @@ def check_job(checkpoint: dict[str, Any], path: str | Path, *, resumed: bool) ->
 
 
 def load(
-    path: str | Path,
+    path: str | Path | None = None,
     *,
     assistant: Assistant | None = None,
     frozen_check: bool = True,
@@ -85,7 +85,8 @@ def load(
 
     Args:
         path: A checkpoint that training wrote, a folder from ``lasagna export`` or ``lasagna import``, or a folder in
-            the layout of LaSagnA's releases.
+            the layout of LaSagnA's releases. None for the small assistant that comes with the package; it knows drawn
+            scenes and their 24 categories, and nothing else.
         assistant: The assistant to load into, for checkpoints that do not say how to build it; it is built here.
         frozen_check: Whether the frozen weights must be those that the checkpoint was trained with.
         calibrated: Whether to use the calibration that ``lasagna calibrate`` wrote; the name of a data set uses its
@@ -109,7 +110,9 @@ def load(
         check_frozen,
         check_weights,
     )
+    from lasagna.modules.tiny.weights import ASSISTANT
 
+    path = ASSISTANT if path is None else path
     checkpoint = read_checkpoint(path)
     if assistant is None:
         if checkpoint.get(ASSISTANT_CONFIG) is None:

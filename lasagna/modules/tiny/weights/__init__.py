@@ -1,6 +1,6 @@
 """The weights in the package, as safetensors, and the vocabulary of the tiny language model.
 
-``lasagna pretrain`` made all of them (see ``docs/pretraining.md``).
+``lasagna pretrain`` made those of the parts, and the default run the trained assistant (see ``docs/pretraining.md``).
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from lasagna.errors import CheckpointError
 from lasagna.modules.checkpoints.files import save_tensors
 
 FOLDER = Path(__file__).parent
+ASSISTANT = FOLDER / "assistant"
+"""The assistant that the default run trains, as ``lasagna export`` writes it."""
 
 
 def packaged_words() -> tuple[str, ...]:
