@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from importlib import import_module
 from pathlib import Path
 from pydoc import locate
 from typing import Any
 from unittest.mock import patch
 
-from jsonargparse import Namespace, _typehints
+from jsonargparse import Namespace
 
 from lasagna.datamodules.shards.manifest import MANIFEST_FILE
 from lasagna.errors import ConfigError
@@ -28,6 +29,7 @@ _ANY = "*"
 LISTED = "of this list"
 """Part of the errors about an item's name."""
 
+_typehints: Any = import_module("jsonargparse._typehints")  # states no types of what is used here
 _adapt: Callable[..., Any] = _typehints.adapt_typehints
 
 

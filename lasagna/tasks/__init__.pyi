@@ -5,7 +5,7 @@ from .callbacks.csv_logger import RunLogger
 from .callbacks.prediction_sheet import PredictionSheet
 from .callbacks.progress import PartsTable, RunProgress
 from .callbacks.summary import RunSummary
-from .callbacks.validation import RunValidation
+from .callbacks.validation import MonitorCheck, RunValidation
 from .metrics.answer_accuracy import AnswerAccuracy
 from .metrics.base import DialogueMetric, collect
 from .metrics.mean_iou import MeanIoU
@@ -31,6 +31,7 @@ __all__ = [
     "DialogueMetric",
     "MMSegMeanIoU",
     "MeanIoU",
+    "MonitorCheck",
     "Optimiser",
     "PartsTable",
     "PhraseIoU",

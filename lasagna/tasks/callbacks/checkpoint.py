@@ -108,6 +108,8 @@ def _validation_follows(trainer: Trainer) -> bool:
 
 
 BEST = "best.ckpt"
+ANY_SCORE = "val/*"
+"""The default of what the best checkpoint monitors: the first score of the first source."""
 
 
 class BestCheckpoint(Checkpoint):
@@ -120,7 +122,7 @@ class BestCheckpoint(Checkpoint):
             score.
     """
 
-    def __init__(self, monitor: str = "val/*", mode: Literal["min", "max"] | None = None) -> None:
+    def __init__(self, monitor: str = ANY_SCORE, mode: Literal["min", "max"] | None = None) -> None:
         self.monitor = monitor
         self.mode = mode
         self.name: str | None = None

@@ -10,6 +10,7 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 
 from lasagna.errors import check_counts
+from lasagna.tasks.callbacks.checkpoint import ANY_SCORE
 
 
 class RunValidation(Callback):
@@ -96,8 +97,11 @@ class MonitorCheck(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Warn."""
         known = list(trainer.callback_metrics)
+        has_validation = sum(trainer.num_val_batches) > 0
         for callback in vars(trainer)["callbacks"]:
             monitor = getattr(callback, "monitor", None)
+            if monitor == ANY_SCORE and not has_validation:
+                continue  # the default, for runs without data to validate on
             if isinstance(monitor, str) and not any(fnmatchcase(name, monitor) for name in known):
                 warnings.warn(f"{type(callback).__name__}: {missing_score(monitor, known)}", stacklevel=2)
 
