@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 class LasagnaError(Exception):
     """Base of the errors caused by input, which commands show without a traceback."""
@@ -29,6 +31,18 @@ class NoRecordsError(ShardError):
 
 class CheckpointError(LasagnaError, ValueError):
     """A checkpoint that does not fit the model it is loaded into."""
+
+
+_SECRET = re.compile(r"(?<=://)[^/@\s'\"]*@|(?<=\?)[^\s'\"]+")
+
+
+def without_secrets(text: str) -> str:
+    """Return a text with user, password and query of each address in it replaced by stars, for messages.
+
+    Args:
+        text: An address, a command or a message.
+    """
+    return _SECRET.sub(lambda found: "***@" if found[0].endswith("@") else "***", text) if "://" in text else text
 
 
 def check_counts(**counts: int | None) -> None:

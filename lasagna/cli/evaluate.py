@@ -150,15 +150,15 @@ def _answer_here(job: Job, processes: int) -> dict[str, Any]:
 
 def _stored_evaluation(predictions: Path, data: str | None, split: str) -> tuple[Job, dict[str, Any]]:
     """Return the evaluation in a folder, and its header."""
-    from lasagna.datamodules.shards.remote import refuse_commands
+    from lasagna.core.foreign import Foreign
     from lasagna.tasks.evaluation.answering import Job, check_data
     from lasagna.tasks.evaluation.data_choice import DataChoice, choose_data
     from lasagna.tasks.evaluation.predictions import read_header
 
     header = read_header(predictions)
     if data is None:
-        refuse_commands(header["data"], f"the folder {str(predictions)!r}", "--data")
-        chosen = DataChoice(header["data"], header["split"])
+        foreign = Foreign(f"the folder {str(predictions)!r}", "name the data with --data")
+        chosen = DataChoice(header["data"], header["split"], foreign)
     else:
         chosen = choose_data(data, split, None)
     job = Job(

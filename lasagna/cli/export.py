@@ -48,9 +48,7 @@ def export(ckpt: str, output: str, layout: Literal["adapter", "released"] = "ada
 
 
 def _release(ckpt: str, target: Path, shard_size: str) -> tuple[list[Path], list[str]]:
-    from lasagna.core.config import build
-    from lasagna.modules.assistant import Assistant
-    from lasagna.modules.checkpoints.load import load, read_checkpoint
+    from lasagna.modules.checkpoints.load import load, read_checkpoint, unbuilt_assistant
     from lasagna.modules.checkpoints.released.exporting import check_parts, export_release
     from lasagna.modules.checkpoints.released.folder import check_shard_size
     from lasagna.modules.checkpoints.released.reload import remarks
@@ -59,7 +57,7 @@ def _release(ckpt: str, target: Path, shard_size: str) -> tuple[list[Path], list
     check_shard_size(shard_size)
     checkpoint = read_checkpoint(ckpt)
     if checkpoint.get(ASSISTANT_CONFIG) is not None:  # before reading the weights, which may take minutes
-        check_parts(build(checkpoint[ASSISTANT_CONFIG], Assistant))
+        check_parts(unbuilt_assistant(checkpoint, ckpt))
     assistant = load(ckpt, calibrated=False)
     trained = {name.removeprefix(PREFIX) for name in checkpoint["state_dict"]}
     return export_release(assistant, target, trained, shard_size), remarks(assistant, target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from signal import Signals
@@ -11,14 +12,18 @@ from typing import Any
 
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import Logger
 
+from lasagna.cli.arguments import typed_options
+from lasagna.core.config import Configurable
+from lasagna.core.foreign import Foreign
 from lasagna.datamodules import ShardDataModule
-from lasagna.datamodules.shards.remote import refuse_commands
 from lasagna.errors import CheckpointError
 from lasagna.modules.checkpoints.load import check_job, read_checkpoint
 from lasagna.modules.checkpoints.weights import CONFIG
 from lasagna.tasks.callbacks.checkpoint import BEST, checkpoint_folder
 from lasagna.tasks.callbacks.run_facts import run_folder
+from lasagna.tasks.evaluation.data_choice import KINDS, without_writers
 from lasagna.tasks.training.module import Evaluation
 
 EVALUATIONS = ("validate", "test", "predict")
@@ -88,15 +93,21 @@ def check_trained(job: str, trainer: Trainer) -> None:
         )
 
 
-def checkpoint_config(argv: list[str]) -> dict[str, Any] | None:
+STORED_KINDS = (*KINDS, Configurable, Callback, LightningModule, Logger)
+"""Base classes of what the config in a checkpoint can name."""
+
+
+def checkpoint_config(argv: list[str]) -> tuple[dict[str, Any], Foreign] | None:
     """Return the config of the checkpoint that a command line evaluates, unless it names another config.
+
+    Its writers are left out, and what it writes follows the run's folder.
 
     Args:
         argv: The command line, with its job.
 
     Raises:
         CheckpointError: If the checkpoint cannot be read.
-        ConfigError: If its data would run a command.
+        ConfigError: If it would run a command, or holds a reference that might become one.
     """
     path = _option(argv, "--ckpt_path")
     if argv[0] not in EVALUATIONS or named_configs(argv) or path is None or path in IN_RUN:
@@ -104,12 +115,29 @@ def checkpoint_config(argv: list[str]) -> dict[str, Any] | None:
     config = read_checkpoint(path).get(CONFIG)
     if config is None:
         return None
-    refuse_commands(config.get("data"), f"the checkpoint {path!r}", "--config")
+    near, typed = (_run_folder(Path(path)),), tuple(_values(argv, path))
+    foreign = Foreign(f"the checkpoint {path!r}", "pass --config with a config of yours", near, typed)
+    foreign.check_stored(config)
     names = ("seed_everything", "threads", "model", "data", "trainer")
     saved: dict[str, Any] = json.loads(json.dumps({name: config[name] for name in names if name in config}))
     # the weights come from the checkpoint; the file that its training started from may be gone
     saved["model"].get("init_args", {}).pop("warm_start", None)
-    return saved
+    if isinstance(saved.get("data"), dict):
+        saved["data"] = without_writers(saved["data"])
+    trainer = saved.get("trainer") or {}
+    logger, root = trainer.get("logger"), trainer.get("default_root_dir")
+    if isinstance(logger, dict) and root is not None and logger.get("init_args", {}).get("folder") == root:
+        logger["init_args"]["folder"] = "${trainer.default_root_dir}"
+    return saved, foreign
+
+
+def _run_folder(file: Path) -> Path:
+    return file.parent.parent if file.parent.name == "checkpoints" else file.parent
+
+
+def _values(argv: list[str], path: str) -> Iterator[str]:
+    """Yield the values of all options but the checkpoint's."""
+    yield from (option.value for option in typed_options(argv) if option.is_option and option.value != path)
 
 
 def named_configs(argv: list[str]) -> list[str]:

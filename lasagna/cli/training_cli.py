@@ -11,7 +11,7 @@ from signal import SIGINT, SIGTERM
 from typing import Any
 
 import torch
-from jsonargparse import set_parsing_settings
+from jsonargparse import namespace_to_dict, set_parsing_settings
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -25,6 +25,7 @@ from lasagna.cli.configs import DEFAULTS
 from lasagna.cli.entry import import_from_working_directory
 from lasagna.cli.jobs import (
     IN_RUN,
+    STORED_KINDS,
     JobTrainer,
     check_trained,
     checkpoint_config,
@@ -36,6 +37,7 @@ from lasagna.cli.jobs import (
 from lasagna.cli.list_items import named_items
 from lasagna.cli.parse_errors import ConfigParser
 from lasagna.cli.train import ABOUT, JOBS
+from lasagna.core.foreign import Foreign
 from lasagna.datamodules import ShardDataModule
 from lasagna.errors import ConfigError, LasagnaError
 from lasagna.modules.checkpoints.load import read_checkpoint
@@ -82,6 +84,9 @@ def _is_news(record: logging.LogRecord) -> bool:
 class TrainingCLI(LightningCLI):
     """Lightning's command line with the main job, short errors and one saved config per job."""
 
+    stored_in: Foreign | None = None
+    """The checkpoint that the config of this command comes from."""
+
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """Return each job with the arguments that are no options of the command line."""
@@ -99,7 +104,10 @@ class TrainingCLI(LightningCLI):
         """Parse the command line; a part that is swapped in inherits no arguments from the one before."""
         with parts_start_anew(), bare_class_names(), named_items():
             super().parse_arguments(parser, args)
-        check_nulls(self.config if self.config.get("subcommand") is None else self.config[self.config.subcommand])
+        job = self.config if self.config.get("subcommand") is None else self.config[self.config.subcommand]
+        check_nulls(job)
+        if self.stored_in is not None:
+            self.stored_in.check(namespace_to_dict(job), STORED_KINDS)
 
     def before_instantiate_classes(self) -> None:
         """Set the threads, and name the saved config after the job."""
@@ -228,8 +236,10 @@ def base_config(argv: list[str]) -> tuple[list[str], list[str]]:
     Returns:
         Default config files, and the command line with the checkpoint's own config in it.
     """
-    saved = checkpoint_config(argv)
-    return ([str(DEFAULTS)], argv) if saved is None else ([], [argv[0], "--config", json.dumps(saved), *argv[1:]])
+    found = checkpoint_config(argv)
+    if found is not None:
+        TrainingCLI.stored_in = found[1]
+    return ([str(DEFAULTS)], argv) if found is None else ([], [argv[0], "--config", json.dumps(found[0]), *argv[1:]])
 
 
 def command_line(argv: list[str], *, run: bool = True) -> dict[str, Any]:
@@ -248,6 +258,7 @@ def command_line(argv: list[str], *, run: bool = True) -> dict[str, Any]:
     argv = configs_first(find_packaged_configs(argv))
     named = named_configs(argv)
     argv = with_moved_folders(argv)
+    TrainingCLI.stored_in = None
     files, argv = base_config(argv) if run else ([str(DEFAULTS)], argv)
     ConfigParser.files = tuple(path for path in map(Path, [*files, *named]) if path.is_file())
     job = {"parser_mode": "omegaconf+", "default_config_files": files}

@@ -9,7 +9,8 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from lasagna.errors import CheckpointError
+from lasagna.core.foreign import Foreign
+from lasagna.errors import CheckpointError, ConfigError
 
 Config = dict[str, Any]
 T = TypeVar("T")
@@ -64,22 +65,34 @@ def public_path(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def build(config: Config, kind: type[T]) -> T:
+def build(
+    config: Config, kind: type[T], kinds: tuple[type, ...] = (Configurable,), foreign: Foreign | None = None
+) -> T:
     """Build an object from its config, with the same checks as for a user's config.
 
     Args:
         config: The result of ``config_of``, or the object's part of a user's config.
         kind: Class of the object, or a base class.
+        kinds: Base classes of what a config from elsewhere may name.
+        foreign: Where the config comes from, if the user has not named it.
 
     Raises:
         CheckpointError: If the class cannot be imported or does not take these arguments.
+        ConfigError: If the config comes from elsewhere and names what it must not.
     """
-    from jsonargparse import ArgumentError, ArgumentParser
+    from jsonargparse import ArgumentError, ArgumentParser, namespace_to_dict
 
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(kind, "built", fail_untyped=False)
     try:
-        built: T = parser.instantiate(parser.parse_object({"built": config})).built
+        parsed = parser.parse_object({"built": config})
+        # a config may name files, whose content is known only now
+        settings = namespace_to_dict(parsed)["built"]
+        if foreign is not None:
+            foreign.check(settings, kinds)
+        built: T = parser.instantiate(parsed).built
+    except ConfigError:
+        raise
     except (ArgumentError, TypeError, ValueError) as error:
         name = config.get("class_path")
         raise CheckpointError(

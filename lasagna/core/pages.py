@@ -120,13 +120,22 @@ def figure(file: str, caption: str) -> list[str]:
     return ["", f"![{caption}]({file})", ""]
 
 
+def one_line(text: str) -> str:
+    """Return a text as one line, so that none of it begins a paragraph, a picture or a heading of its own.
+
+    Args:
+        text: Any text.
+    """
+    return " ".join(text.split())
+
+
 def plain(text: str) -> str:
     """Return a text as one line that a cell of a table can hold.
 
     Args:
         text: Any text.
     """
-    return " ".join(text.replace("|", "\\|").split())
+    return one_line(text.replace("|", "\\|"))
 
 
 def number(value: float) -> str:

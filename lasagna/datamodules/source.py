@@ -13,6 +13,7 @@ from lasagna.datamodules.shards.remote import is_remote, open_folder
 from lasagna.datamodules.shards.transport import RemoteOptions
 from lasagna.datamodules.strategies import Strategy
 from lasagna.datamodules.transforms import RecordTransform
+from lasagna.errors import without_secrets
 
 
 @dataclass
@@ -46,7 +47,9 @@ class Source:
         """Check the address and the weight."""
         is_remote(self.shards)
         if not self.weight > 0:
-            raise ValueError(f"source {self.shards}: `weight` must be positive, got {self.weight}; or leave it out")
+            raise ValueError(
+                f"source {without_secrets(self.shards)}: `weight` must be positive, got {self.weight}; or leave it out"
+            )
 
     @property
     def folder(self) -> ShardFolder:

@@ -100,7 +100,7 @@ def test_an_image_of_another_size_than_its_annotations_is_refused_as_in_test(
     assert error_of(capsys, lambda: evaluate(place, data, tmp_path / "out")) == expected
 
 
-def test_a_truncated_image_is_skipped_and_reported(place, records, tmp_path):
+def test_a_truncated_image_is_skipped_and_reported(place, records, tmp_path, capsys):
     broken = with_truncated_image(records[1])
     data = write_data(tmp_path, [records[0], broken, *records[2:]], broken="skip", evaluation_batch_size=4)
     with pytest.warns(SkippedRecordWarning, match=f"skipped a broken record: .*record {broken.key}"):
@@ -108,8 +108,10 @@ def test_a_truncated_image_is_skipped_and_reported(place, records, tmp_path):
     found = json.loads((tmp_path / "out" / "scores.json").read_text())["stages"]["test"]
     assert found["records"] == {"scenes-semantic": len(records) - 1}
     assert list(found["skipped"]["scenes-semantic"]) == [broken.key]
-    report = (tmp_path / "out" / "report.md").read_text()
-    assert "## Skipped records" in report and broken.key in report
+    assert "scenes-semantic: 1 broken records were skipped" in capsys.readouterr().out
+    for name in ("report.md", "report.html"):
+        report = (tmp_path / "out" / name).read_text()
+        assert "Skipped records" in report and broken.key in report
 
 
 def test_scoring_again_knows_what_was_skipped(place, records, tmp_path):

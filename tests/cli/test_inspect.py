@@ -2,7 +2,7 @@
 
 import json
 import re
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from dataclasses import replace
 
 import pytest
@@ -53,6 +53,20 @@ def test_everything_is_counted_and_every_fault_is_found(shards, tmp_path, capsys
     for name in ("examples-0.jpg", "counts-0.png", "examples-1.jpg", "counts-1.png"):
         assert Image.open(tmp_path / "out" / name).width > 200
     assert "clashing names: 2" in capsys.readouterr().out
+
+
+def test_what_a_data_set_says_of_itself_stays_on_its_line(tmp_path):
+    said = "here\n\n![stolen](stolen.png)\n\n## Heading"
+    manifest = Manifest(f"name {said}", ("sky",), unannotated="unknown", origin=said, licence=said)
+    write_shards([replace(record(said, 1), manifest=manifest)], tmp_path / "shards", manifest)
+    (tmp_path / "out").mkdir()
+    Image.new("RGB", (4, 3)).save(tmp_path / "out" / "stolen.png")
+    stolen = b64encode((tmp_path / "out" / "stolen.png").read_bytes()).decode()
+    main(["inspect", str(tmp_path / "shards"), "--out", str(tmp_path / "out")])
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "![stolen](stolen.png)" in page
+    assert stolen not in page
+    assert "<h2>Heading" not in page
 
 
 def test_strict_makes_findings_an_error(shards, tmp_path, capsys):

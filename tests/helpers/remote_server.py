@@ -25,6 +25,8 @@ class Server:
         """By name of a file, for the next requests: a status, ("drop", bytes), ("cut", bytes), "stall" or None."""
         self.asked: list[tuple[str, str, str | None]] = []
         """Method, path and range of each request."""
+        self.authorised: list[str | None] = []
+        """User and password of each request, as HTTP sends them."""
         self.released = threading.Event()
         """Lets those go that stall."""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, self))
@@ -64,6 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body):
         server, path = self.folder_server, self.path.partition("?")[0]
+        server.authorised.append(self.headers.get("Authorization"))
         server.asked.append((self.command, self.path, self.headers.get("Range")))
         waiting = server.faults[Path(path).name]
         fault = waiting.pop(0) if waiting and body else None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from matplotlib.ticker import MaxNLocator
 
-from lasagna.core.pages import figure, table
+from lasagna.core.pages import figure, one_line, table
 from lasagna.core.plotting import dress, new_figure, save
 from lasagna.datamodules.inspection.survey import MEANINGS, Finding, Survey, by_kind, totals
 from lasagna.datamodules.shards.manifest import ShardSet
@@ -64,7 +64,7 @@ def _overview(folders: Sequence[Inspected]) -> list[str]:
 
 
 def _section(one: Inspected) -> list[str]:
-    lines = [f"## {one.shard_set.folder}", "", *_facts(one), "", *_findings("Findings", one.findings)]
+    lines = [f"## {one_line(str(one.shard_set.folder))}", "", *_facts(one), "", *_findings("Findings", one.findings)]
     lines += ["### Categories", "", *_categories(one.survey), *figure(one.counts, "counts"), ""]
     return [*lines, *(["### Examples", *figure(one.examples, "examples"), ""] if one.examples else [])]
 
@@ -85,7 +85,7 @@ def _facts(one: Inspected) -> list[str]:
         *shard_set.tally.lines()[1:],
         f"origin: {manifest.origin or 'unknown'}; licence: {manifest.licence or 'unknown'}",
     ]
-    return [f"- {fact}" for fact in facts]
+    return [f"- {one_line(fact)}" for fact in facts]
 
 
 def _categories(found: Survey) -> list[str]:
@@ -107,7 +107,8 @@ def _findings(title: str, findings: Sequence[Finding]) -> list[str]:
     lines = []
     for kind, places in by_kind(findings).items():
         more = f"; and {len(places) - SHOWN} more in report.json" if len(places) > SHOWN else ""
-        lines.append(f"- **{kind}** ({counts[kind]}): {MEANINGS[kind]}. {'; '.join(places[:SHOWN])}{more}")
+        shown = one_line("; ".join(places[:SHOWN]))
+        lines.append(f"- **{kind}** ({counts[kind]}): {MEANINGS[kind]}. {shown}{more}")
     return [f"### {title}", "", *(lines or ["Nothing."]), ""]
 
 

@@ -17,6 +17,7 @@ from tempfile import TemporaryFile
 from typing import IO, Any, BinaryIO, cast
 
 from lasagna.datamodules.shards.transport import PermanentError, Transport, skip
+from lasagna.errors import without_secrets
 
 FILE = "{file}"
 """Placeholder for the name of the file in a command."""
@@ -39,12 +40,12 @@ class PipeTransport(Transport):
     command: str
 
     def __str__(self) -> str:
-        """Return the address as a config states it."""
-        return f"pipe:{self.command}"
+        """Return the address without the passwords of URLs in it."""
+        return without_secrets(f"pipe:{self.command}")
 
     def location(self, file: str) -> str:
-        """Return the command for a file."""
-        return f"pipe:{self._line(file)}"
+        """Return the command for a file, without the passwords of URLs in it."""
+        return without_secrets(f"pipe:{self._line(file)}")
 
     def open(self, file: str, offset: int, timeout: float) -> BinaryIO:
         """Run the command and discard what precedes the offset.
@@ -166,4 +167,4 @@ class CommandStream(RawIOBase):
             self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - ERROR_TAIL))
             lines = self._errors.read().decode("utf-8", "replace").strip().splitlines() or ["no error output"]
             kind = PermanentError if status in NOT_FOUND else OSError
-            raise kind(f"the command exited with status {status}: {lines[-1]}")
+            raise kind(without_secrets(f"the command exited with status {status}: {lines[-1]}"))

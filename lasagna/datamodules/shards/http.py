@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import dataclass
 from http.client import HTTPResponse
 from typing import BinaryIO, cast
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
 
 from lasagna.datamodules.shards.transport import PermanentError, Transport, skip
@@ -21,7 +22,7 @@ NO_HEAD = (403, 405, 501)
 
 @dataclass(frozen=True)
 class HttpTransport(Transport):
-    """A folder on a web server; the URL's query is sent with each file's request.
+    """A folder on a web server; the URL's query, user and password are sent with each file's request.
 
     Args:
         address: The URL of the folder.
@@ -30,12 +31,12 @@ class HttpTransport(Transport):
     address: str
 
     def __str__(self) -> str:
-        """Return the URL without its query, which may hold a key."""
-        return urlsplit(self.address)._replace(query="", fragment="").geturl()
+        """Return the URL without user, password and query, which may hold secrets."""
+        return _shown(self.address)
 
     def location(self, file: str) -> str:
-        """Return the URL of a file without the query."""
-        return urlsplit(self._url(file))._replace(query="").geturl()
+        """Return the URL of a file without user, password and query."""
+        return _shown(self._url(file))
 
     def open(self, file: str, offset: int, timeout: float) -> BinaryIO:
         """Open a file at a byte offset; if the server sends only complete files, discard what precedes it.
@@ -77,7 +78,13 @@ class HttpTransport(Transport):
         return None if length is None else int(length)
 
     def _request(self, file: str, timeout: float, headers: dict[str, str], method: str = "GET") -> HTTPResponse:
-        request = Request(self._url(file), headers={"User-Agent": "lasagna", **headers}, method=method)
+        parts = urlsplit(self._url(file))
+        user, at, host = parts.netloc.rpartition("@")
+        url = parts._replace(netloc=host).geturl()
+        request = Request(url, headers={"User-Agent": "lasagna", **headers}, method=method)
+        if at:
+            # not for another server that this one may point to
+            request.add_unredirected_header("Authorization", f"Basic {_encoded(user)}")
         try:
             return cast(HTTPResponse, urlopen(request, timeout=timeout))
         except HTTPError as error:
@@ -90,6 +97,16 @@ class HttpTransport(Transport):
     def _url(self, file: str) -> str:
         parts = urlsplit(self.address)
         return parts._replace(path=f"{parts.path.rstrip('/')}/{file}", fragment="").geturl()
+
+
+def _shown(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def _encoded(user: str) -> str:
+    """Return user and password of a URL as HTTP sends them."""
+    return b64encode(unquote(user).encode()).decode()
 
 
 def _first_byte(response: HTTPResponse) -> int:

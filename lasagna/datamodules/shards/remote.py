@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from shutil import copyfileobj
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 from uuid import uuid4
 
+from lasagna.core.foreign import COMMAND
 from lasagna.datamodules.shards.command import PipeTransport, S3Transport
 from lasagna.datamodules.shards.folder import LocalFolder, Shard, ShardFolder, size_error
 from lasagna.datamodules.shards.http import HttpTransport
 from lasagna.datamodules.shards.transport import RemoteOptions, RetryingStream, Transport, describe, retry
-from lasagna.errors import ConfigError, ShardError
+from lasagna.errors import ConfigError, ShardError, without_secrets
 
 CONCURRENT_REQUESTS = 8
 BLOCK = 1 << 18
@@ -155,8 +156,6 @@ class CachedFolder(ShardFolder):
         return path.is_file() and path.stat().st_size == shard.bytes
 
 
-PIPE = "pipe:"
-
 _TRANSPORTS: dict[str, Callable[[str], Transport]] = {
     "http://": HttpTransport,
     "https://": HttpTransport,
@@ -192,36 +191,9 @@ def is_remote(address: str) -> bool:
     return _transport(address) is not None
 
 
-def refuse_commands(config: Any, origin: str, option: str) -> None:  # noqa: ANN401
-    """Refuse data that would run a shell command which the user did not type, such as one stored in a checkpoint.
-
-    Args:
-        config: The part ``data`` of a config, as plain data.
-        origin: Where it comes from, for the message.
-        option: The option with which the user can name the data instead.
-
-    Raises:
-        ConfigError: If the config holds such an address.
-    """
-    if command := next(_commands(config), None):
-        raise ConfigError(
-            f"data: {origin} names shards that are read by the command {command!r}, which is not run unless you name "
-            f"it yourself; pass {option} with a config that does"
-        )
-
-
-def _commands(config: Any) -> Iterator[str]:  # noqa: ANN401
-    if isinstance(config, str) and config.startswith(PIPE):
-        yield config
-    elif isinstance(config, Mapping):
-        yield from (found for part in config.values() for found in _commands(part))
-    elif isinstance(config, list | tuple):
-        yield from (found for part in config for found in _commands(part))
-
-
 def _transport(address: str) -> Transport | None:
-    if address.startswith(PIPE):
-        command = address.removeprefix(PIPE).strip()
+    if address.startswith(COMMAND):
+        command = address.removeprefix(COMMAND).strip()
         if not command:
             raise ConfigError(f"shards: {address!r} has no command; give one, such as 'pipe:cat FOLDER/{{file}}'")
         return PipeTransport(command)
@@ -229,8 +201,9 @@ def _transport(address: str) -> Transport | None:
     if scheme is None:
         return None
     if scheme[0].lower() not in _TRANSPORTS:
+        shown = without_secrets(address)
         raise ConfigError(
-            f"shards: unknown scheme {scheme[0]!r} in {address!r}; give a folder, an address that starts with "
+            f"shards: unknown scheme {scheme[0]!r} in {shown!r}; give a folder, an address that starts with "
             f"{', '.join(_TRANSPORTS)}, or 'pipe:COMMAND' with a command that writes {{file}} to its standard output"
         )
     return _TRANSPORTS[scheme[0].lower()](address)

@@ -99,9 +99,7 @@ def load(
         CheckpointError: If the checkpoint cannot be read, has another architecture or other frozen weights, or has no
             calibration although one is requested.
     """
-    from lasagna.core.config import build
     from lasagna.core.seeding import seeded
-    from lasagna.modules.assistant import Assistant
     from lasagna.modules.checkpoints.weights import (
         ASSISTANT_CONFIG,
         FROZEN,
@@ -119,7 +117,7 @@ def load(
             raise CheckpointError(
                 f"checkpoint: {str(path)!r} does not say how to build its assistant; give it: load(path, assistant=...)"
             )
-        assistant = build(checkpoint[ASSISTANT_CONFIG], Assistant)
+        assistant = unbuilt_assistant(checkpoint, path)
     with seeded(checkpoint.get(SEED, 0), "fresh weights"):
         assistant.configure_model()
     weights = assistant_weights(checkpoint)
@@ -130,6 +128,26 @@ def load(
     if calibrated is not False:
         _apply_calibration(assistant, Path(path), calibrated)
     return assistant.eval()
+
+
+def unbuilt_assistant(checkpoint: dict[str, Any], path: str | Path) -> Assistant:
+    """Make the assistant that a checkpoint describes, without its layers.
+
+    Args:
+        checkpoint: What ``read_checkpoint`` returned, with a description.
+        path: Its file or folder, for messages.
+
+    Raises:
+        CheckpointError: If it cannot be made.
+        ConfigError: If its description names other objects than parts.
+    """
+    from lasagna.core.config import build
+    from lasagna.core.foreign import Foreign
+    from lasagna.modules.assistant import Assistant
+    from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG
+
+    foreign = Foreign(f"the checkpoint {str(path)!r}", "make the assistant yourself: load(path, assistant=...)")
+    return build(checkpoint[ASSISTANT_CONFIG], Assistant, foreign=foreign)
 
 
 def _apply_calibration(assistant: Assistant, path: Path, wanted: bool | str | None) -> None:

@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from lasagna.core.config import Config, build
-from lasagna.datamodules import ShardDataModule
+from lasagna.core.dialogue import DialogueMaker
+from lasagna.core.foreign import Foreign
+from lasagna.datamodules import DataWriter, RecordTransform, ShardDataModule, Strategy
 from lasagna.datamodules.shards.manifest import MANIFEST_FILE
-from lasagna.datamodules.shards.remote import is_remote, refuse_commands
+from lasagna.datamodules.shards.remote import is_remote
 from lasagna.errors import CheckpointError, ConfigError, ShardError
 
 TASKS = ("Semantic", "Referring", "Reasoning", "VQA")
 """Tasks for a folder of shards; those that find nothing in it drop out."""
+
+KINDS = (ShardDataModule, DialogueMaker, Strategy, RecordTransform, DataWriter)
+"""Base classes of what the config of a data set can name."""
 
 _CLASS = "lasagna.datamodules.ShardDataModule"
 
@@ -26,10 +31,12 @@ class DataChoice:
     Args:
         config: The datamodule: class_path and init_args.
         split: Which of its splits is evaluated.
+        foreign: Where the config comes from, if the user has not named it; its writers are left out.
     """
 
     config: Config
     split: str
+    foreign: Foreign | None = None
 
     def build(self) -> ShardDataModule:
         """Build the datamodule, write the shards that it can write, and check those of the split.
@@ -38,8 +45,12 @@ class DataChoice:
             ConfigError: If the datamodule cannot be built, or has no such split.
             ShardError: If a manifest or shard is missing, empty or truncated; names all of them.
         """
+        config = deepcopy(self.config)
+        if self.foreign is not None:
+            self.foreign.check_stored(config)
+            config = without_writers(config)
         try:
-            data = build(deepcopy(self.config), ShardDataModule)
+            data = build(config, ShardDataModule, KINDS, self.foreign)
         except CheckpointError as error:
             raise ConfigError(f"data: {error}") from error
         if not data.sources.get(self.split):
@@ -49,6 +60,12 @@ class DataChoice:
         if errors := [error for source in data.sources[self.split] for error in source.shard_set.errors()]:
             raise ShardError("\n".join(dict.fromkeys(errors)))
         return data
+
+
+def without_writers(config: Config) -> Config:
+    """Return the config of a datamodule without its writers, which might overwrite shards of the user."""
+    arguments = config.get("init_args")
+    return {**config, "init_args": {**arguments, "writers": []}} if isinstance(arguments, dict) else config
 
 
 def choose_data(data: str | None, split: str, trained: Config | None) -> DataChoice:
@@ -70,8 +87,7 @@ def choose_data(data: str | None, split: str, trained: Config | None) -> DataCho
     if data is None:
         if config is None:
             raise ConfigError("data: the checkpoint does not say what it was trained on; give --data")
-        refuse_commands(config, "the checkpoint", "--data")
-        return DataChoice(config, split)
+        return DataChoice(config, split, Foreign("the checkpoint", "name the data with --data"))
     path = Path(data).expanduser()
     if not is_remote(data) and path.is_file():
         return DataChoice(_read(path), split)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lasagna.core.pages import figure, number, plain, table, to_page
+from lasagna.core.pages import figure, number, one_line, plain, table, to_page
 from lasagna.tasks.callbacks.run_facts import write_json
 from lasagna.tasks.callbacks.summary import SCORES, print_scores
 from lasagna.tasks.evaluation.figures import Figures, draw_figures, presence_rates
@@ -109,7 +109,7 @@ def to_markdown(results: Sequence[EvaluationResult], header: Mapping[str, Any], 
     protocols = [f"- **{name}**: {PROTOCOLS.get(name, 'a rule of the evaluated task')}" for name in used]
     parts += ["", "## Protocols", "", *protocols]
     versions = ", ".join(f"{name} {version}" for name, version in sorted(header["versions"].items()))
-    return "\n".join([*parts, "", "## Versions", "", f"{versions}.", ""])
+    return "\n".join([*parts, "", "## Versions", "", f"{one_line(versions)}.", ""])
 
 
 def _facts(header: Mapping[str, Any]) -> list[str]:
@@ -119,15 +119,15 @@ def _facts(header: Mapping[str, Any]) -> list[str]:
     presence = {"all": cuts["presence"]} if isinstance(cuts["presence"], float) else cuts["presence"]
     values = [f"{value:.3g}" for value in sorted(set(presence.values()))]
     each = values[0] if len(values) == 1 else ", ".join(f"{name} {presence[name]:.3g}" for name in sorted(presence))
-    return [
-        f"- Checkpoint: {plain(header['checkpoint'])}, weights {header['weights']}",
+    facts = [
+        f"- Checkpoint: {header['checkpoint']}, weights {header['weights']}",
         f"- Split {header['split']}{limit}; answered on {header['device']}",
         f"- Seed {header['seed']}; threshold of masks {cuts['mask']}; of presence {each}, at "
         f"temperature {cuts.get('temperature', 1.0):.3g}",
         "- Answers are generated; the model is given no part of the right answer"
         + (", except for scores of the protocol teacher-forced." if header.get("teacher_forced") else "."),
-        "",
     ]
+    return [*map(one_line, facts), ""]
 
 
 def _section(result: EvaluationResult, figures: Figures) -> list[str]:

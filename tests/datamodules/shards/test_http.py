@@ -10,7 +10,7 @@ from lasagna.datamodules import RemoteOptions
 from lasagna.datamodules.shards.manifest import read_shard_set
 from lasagna.datamodules.shards.remote import open_folder
 from lasagna.datamodules.shards.transport import RemoteWarning
-from lasagna.errors import ShardError
+from lasagna.errors import ConfigError, ShardError
 from tests.helpers.data_fakes import write
 from tests.helpers.remote_server import Server
 from tests.helpers.remote_shards import QUICK, SHARD, local, plain, read
@@ -73,6 +73,25 @@ def test_a_server_that_tells_no_sizes_is_believed(server):
     server.sizes = False
     folder = open_folder(f"{server.address}/train", QUICK)
     assert read_shard_set(folder).errors() == []
+
+
+def test_a_password_is_sent_and_not_shown(server):
+    address = server.address.replace("://", "://me:pass%21word@")
+    folder = open_folder(f"{address}/train", QUICK)
+    assert "word" not in f"{folder} {folder.location(SHARD)}"
+    assert len(read(f"{address}/train")) == 12
+    assert set(server.authorised) == {"Basic bWU6cGFzcyF3b3Jk"}
+    with pytest.raises(ShardError) as missing:
+        read(f"{address}/nowhere")
+    assert "word" not in str(missing.value)
+
+
+@pytest.mark.parametrize("address", ["gs://me:password@bucket?password", "pipe:cat https://me:password@a.org; false"])
+def test_errors_hide_passwords(address):
+    with pytest.raises((ShardError, ConfigError)) as told:
+        read(address, RemoteOptions(retries=0))
+    assert "password" not in str(told.value)
+    assert "://***@" in str(told.value)
 
 
 def test_what_stands_behind_a_question_mark_is_sent_and_not_shown(server):

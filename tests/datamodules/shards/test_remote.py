@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lasagna.datamodules import RemoteOptions, ShardDataModule, Source
-from lasagna.datamodules.shards.remote import refuse_commands
-from lasagna.errors import ConfigError, ShardError
+from lasagna.errors import ShardError
 from tests.helpers.data_fakes import Listing, processors
 from tests.helpers.remote_shards import QUICK, SHARD, local, plain, read
 
@@ -76,10 +75,3 @@ def test_order_and_exact_resume_are_those_of_shards_on_disk(server, tmp_path, wo
     again = loader(address, workers)
     again.load_state_dict(state)
     assert head + keys(again) == whole
-
-
-def test_data_of_a_checkpoint_runs_no_command():
-    config = {"init_args": {"train": [{"shards": "data/x"}, {"shards": "pipe:date"}]}}
-    with pytest.raises(ConfigError, match=r"the checkpoint names shards .* 'pipe:date', which is not run.*--data"):
-        refuse_commands(config, "the checkpoint", "--data")
-    refuse_commands({"init_args": {"train": [{"shards": "s3://bucket/x"}], "val": None}}, "the checkpoint", "--data")
