@@ -134,7 +134,8 @@ class TrainingCLI(LightningCLI):
         """Give the model the resolved config, which its checkpoints will hold."""
         if self.subcommand is None:
             return
-        dump = self.parser.dump(self.config, skip_link_targets=False, skip_unset=False, format="json")
+        whole = {"skip_link_targets": False, "skip_unset": False}
+        dump = self.parser.dump(self.config, **whole, skip_validation=True, format="json")
         if isinstance(self.model, AssistantTraining):
             self.model.config = json.loads(dump)[self.subcommand]
 
