@@ -51,6 +51,7 @@ def there(place, monkeypatch):
     return place
 
 
+@pytest.mark.docs
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_page_runs_as_written(page, there, monkeypatch, request):
     text = page.read_text(encoding="utf-8")
@@ -66,6 +67,7 @@ def test_page_runs_as_written(page, there, monkeypatch, request):
     assert all(any(name in line for line in lines) for name in names if name.endswith(".yaml"))
 
 
+@pytest.mark.docs
 def test_scores_of_the_task_are_where_the_page_says(there, monkeypatch):
     page = DOCS / "how_to" / "task.md"
     if not (there / "runs" / "one_by_one").exists():

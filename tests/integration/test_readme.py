@@ -67,6 +67,7 @@ def test_the_checks_install_and_test_as_the_readme_says():
     assert any(line.split()[: len(job)] == job for line in script.splitlines())
 
 
+@pytest.mark.docs
 @pytest.mark.parametrize("block", BLOCKS[1:], ids=[commands(block)[0][:48] for block in BLOCKS[1:]])
 def test_commands_run(block, there, monkeypatch):
     run_block(block, monkeypatch)
