@@ -41,7 +41,7 @@ def write_llava(root):
         "intermediate_size": 32,
         "num_hidden_layers": 2,
         "num_attention_heads": 2,
-        "max_position_embeddings": 512,
+        "max_position_embeddings": 2048,
         "initializer_range": 0.02,
         "rope_scaling": None,
         "mm_vision_tower": "clip",

@@ -354,7 +354,7 @@ def test_settings_are_described_and_length_can_be_set(base):
     again.build(FEATURES, RELEASED.special_tokens)
     assert again.adapter.rank == 2
     assert again.text_processor.max_length == 77
-    assert built(base).text_processor.max_length == 512
+    assert built(base).text_processor.max_length == 2048
 
 
 @pytest.mark.parametrize("prompt_format", ["released", "paper"])
