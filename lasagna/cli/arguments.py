@@ -12,7 +12,6 @@ from typing import Any
 from yaml import YAMLError, safe_load  # type: ignore[import-untyped]
 
 from lasagna.cli.configs import local_or_packaged
-from lasagna.modules.checkpoints import folder
 
 CONFIG = ("-c", "--config")
 
@@ -99,7 +98,12 @@ def with_moved_folders(argv: list[str]) -> list[str]:
 
 def _with_moved_folder(option: TypedOption) -> tuple[str, ...]:
     file = Path(option.value)
-    if option.name not in CONFIG or file.name != folder.CONFIG or not folder.is_assistant_folder(file.parent):
+    if option.name not in CONFIG:
+        return option.words
+    # imports torch, which most commands start without
+    from lasagna.modules.checkpoints import folder
+
+    if file.name != folder.CONFIG or not folder.is_assistant_folder(file.parent):
         return option.words
     try:
         content = safe_load(file.read_text("utf-8"))

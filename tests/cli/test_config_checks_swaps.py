@@ -111,7 +111,7 @@ def test_what_is_no_part_keeps_what_both_accept(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     cli = TrainingCLI(**command_line(["--data=own.OwnData", "--trainer.accelerator=cpu"], run=False), run=False)
     assert cli.config.data.class_path == "own.OwnData"
-    assert cli.config.data.init_args.batch_size == 16
+    assert cli.config.data.init_args.batch_size == 12  # that of configs/default.yaml
 
 
 def test_the_private_function_that_is_replaced_is_as_in_version_4_53():

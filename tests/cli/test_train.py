@@ -312,7 +312,7 @@ def test_predict_explains_a_mask_in_words(config, tmp_path, picture, capsys):
 
 def test_predict_says_where_nobody_can_ask_for_explanations(ckpt, picture, capsys):
     error = fails(capsys, command, ["predict", f"--ckpt={ckpt}", f"--image={picture}", "--explain=what could fly"])
-    assert "'reasoning_with_explanation' is not in this prompt format; choose one of categories" in error
+    assert "'reasoning_with_explanation' is not in this prompt format, which has categories, referring" in error
 
 
 @pytest.mark.parametrize(
