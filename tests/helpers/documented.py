@@ -18,6 +18,7 @@ from lasagna.datamodules import SceneWriter
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.S | re.M)
 SMALL = [
+    "--threads=1",
     "--trainer.accelerator=cpu",
     "--trainer.max_steps=2",
     "--trainer.limit_val_batches=1",

@@ -5,6 +5,7 @@ from pathlib import Path
 from lasagna.datamodules.scenes.writer import SceneWriter
 
 CONFIG = """
+threads: 1
 model:
   init_args:
     assistant:
