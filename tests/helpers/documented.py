@@ -127,7 +127,7 @@ def broken_links(page):
     return [link for link in links if "://" not in link and not (page.parent / link).exists()]
 
 
-def _run_of_a_sweep(command, log, inherited):
+def _run_of_a_sweep(command, log, lock, environment, stops):
     train([*command[2:], *SMALL])
     return os.EX_OK
 
