@@ -9,7 +9,8 @@ with a table of ``docs/results/NAME.csv`` (written by ``lasagna report``) or els
 ``scores.json``), followed by the machine and versions of the JSON file. Quantities choose and order the scores; without
 any, all are shown. A block between ``<!-- claims:NAME -->`` and ``<!-- /claims -->`` gets the verdicts of
 ``docs/results/NAME_report.md``. A block between ``<!-- summary -->`` and ``<!-- /summary -->`` gets the rows of
-``SUMMARY``: the short table of the README.
+``SUMMARY``: the short table of the README. A block between ``<!-- starts -->`` and ``<!-- /starts -->`` gets how long
+each command takes to start, from ``docs/results/startup.json``.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ SUMMARY = (
 _SUMMARY_COLUMNS = {"miou": "mIoU ↑", "presence_f1": "presence F1 ↑", "false_positive_rate": "false-positive rate ↓"}
 _SUMMARY = re.compile(r"(?P<head><!-- summary -->\n).*?(?P<tail><!-- /summary -->)", re.S)
 _CLAIMS = re.compile(r"(?P<head><!-- claims:(?P<name>\w+) -->\n).*?(?P<tail><!-- /claims -->)", re.S)
+_STARTS = re.compile(r"(?P<head><!-- starts -->\n).*?(?P<tail><!-- /starts -->)", re.S)
 
 Rows = list[dict[str, str]]
 
@@ -71,6 +73,7 @@ def fill(text: str, folder: Path = RESULTS) -> str:
     """
     text = _SUMMARY.sub(lambda block: block["head"] + summary(folder) + block["tail"], text)
     text = _CLAIMS.sub(lambda block: block["head"] + claims(folder, block["name"]) + block["tail"], text)
+    text = _STARTS.sub(lambda block: block["head"] + starts(folder) + block["tail"], text)
     return _BLOCK.sub(
         lambda block: block["head"] + render(folder, block["name"], block["quantities"].split()) + block["tail"], text
     )
@@ -90,6 +93,25 @@ def summary(folder: Path) -> str:
             for quantity, label in _SUMMARY_COLUMNS.items()
         }
         rows.append({"asked of": text, **numbers})
+    return _markdown(rows)
+
+
+def starts(folder: Path) -> str:
+    """Return the table of how long each command takes to start.
+
+    Args:
+        folder: Where the results are.
+    """
+    found = json.loads((folder / "startup.json").read_text(encoding="utf-8"))["starts"]
+    unit = found["import torch"]["cpu_seconds"]
+    rows = [
+        {
+            "start of": f"`{name}`",
+            "processor time in s": f"{times['cpu_seconds']:.2f}",
+            "times `import torch`": f"{times['cpu_seconds'] / unit:.2f}",
+        }
+        for name, times in sorted(found.items(), key=lambda item: item[1]["cpu_seconds"])
+    ]
     return _markdown(rows)
 
 
@@ -238,7 +260,7 @@ def _markdown(rows: Rows) -> str:
     if not rows:
         return "There are no such scores.\n"
     names = list(rows[0])
-    right = [name not in ("asked of", "score") for name in names]
+    right = [name not in ("asked of", "score", "start of") for name in names]
     lines = ["| " + " | ".join(names) + " |", "| " + " | ".join("---:" if end else "---" for end in right) + " |"]
     lines += ["| " + " | ".join(row[name] for name in names) + " |" for row in rows]
     return "\n".join(lines) + "\n"
