@@ -143,6 +143,7 @@ class TrainingCLI(LightningCLI):
         """Build the assistant before data are written, so that its errors come at once."""
         if not isinstance(self.model, AssistantTraining):
             return
+        self.model.optimiser.check_classes()
         if self.model.warm_start is not None:
             read_checkpoint(self.model.warm_start)
         # with several devices, the strategy decides where and in which process weights are made

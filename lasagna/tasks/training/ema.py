@@ -13,7 +13,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from lasagna.errors import ConfigError
-from lasagna.tasks.training.optimiser import float32_weights
+from lasagna.tasks.training.float32_copies import float32_weights
 
 RAW_WEIGHTS = "raw_weights"
 """Key in a checkpoint: the weights to resume training with, while ``state_dict`` holds their average."""

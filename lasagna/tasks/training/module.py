@@ -26,7 +26,8 @@ from lasagna.modules.vision_encoders.feature_cache import FeatureCache
 from lasagna.tasks.base import Task
 from lasagna.tasks.training.checkpointing import assistant_config, load_trained, restore, store
 from lasagna.tasks.training.ema import WeightAverage
-from lasagna.tasks.training.optimiser import Optimiser, float32_weights
+from lasagna.tasks.training.float32_copies import float32_weights
+from lasagna.tasks.training.optimiser import Optimiser
 from lasagna.tasks.training.trainable import check_factors, freeze_others, set_modes, trainable_sets, trained_state
 
 
@@ -196,7 +197,7 @@ class AssistantTraining(LightningModule):
         return self
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Return AdamW over the trained parameters, and its schedule."""
+        """Return the optimiser over the trained parameters, and its schedule."""
         optimizer = self.optimiser.build(self.factors, self.assistant.named_parameters())
         scheduler = self.optimiser.scheduler(optimizer, lambda: self.trainer.estimated_stepping_batches)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

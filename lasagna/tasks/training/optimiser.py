@@ -1,20 +1,22 @@
-"""AdamW over sets of parameters, with warm-up and decay of the learning rate."""
+"""The optimiser over sets of parameters, with warm-up and decay of the learning rate."""
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau, SequentialLR
 
 from lasagna.core.config import plain
 from lasagna.errors import CheckpointError, ConfigError
+from lasagna.tasks.training.float32_copies import with_copies
+from lasagna.tasks.training.torch_classes import check_options, find_class
 
 WAY_OUT = (
     "a resumed training keeps the settings that it began with; restore them, or start a new training from the "
@@ -22,29 +24,33 @@ WAY_OUT = (
 )
 """The way out in errors about settings that differ from those of the checkpoint."""
 
-_COPY = "float32"
-"""Key in the optimiser's state of a weight: its float32 copy."""
-
 _SCHEDULES = ("cosine", "linear", "constant")
 
 
 @dataclass(frozen=True)
 class Optimiser:
-    """Settings of AdamW and of the learning-rate schedule.
+    """Settings of the optimiser and of the learning-rate schedule.
 
     Args:
         lr: Learning rate after warm-up, multiplied by the factor of each parameter set.
-        betas: Decay of the moving averages of gradient and squared gradient.
-        weight_decay: Decoupled weight decay; it does not apply to vectors (biases, norms, single tokens).
+        betas: Decay of the moving averages of gradient and squared gradient; only for an algorithm that takes it.
+        weight_decay: Weight decay, as the algorithm understands it (decoupled for AdamW); it does not apply to vectors
+            (biases, norms, single tokens), nor to an algorithm that does not take it.
         warmup_steps: Steps over which the learning rate rises linearly from 0.
         warmup_from_zero: Whether the first step has the learning rate 0, as in the original, rather than the first
             value above it.
-        schedule: How the learning rate falls to ``final`` at the last step: along half a cosine or a line, or not at
-            all ("constant").
-        final: Fraction of the learning rate that is left at the last step.
+        schedule: How the learning rate falls to ``final`` at the last step: along half a cosine ("cosine") or a line
+            ("linear"), or not at all ("constant"); or a schedule of ``torch.optim.lr_scheduler`` by name, or of another
+            module by path, which begins after warm-up.
+        final: Fraction of the learning rate that is left at the last step of a cosine or a line.
+        algorithm: An optimiser of ``torch.optim`` by name, e.g. "SGD", or of another module by path, e.g.
+            "bitsandbytes.optim.AdamW8bit".
+        algorithm_options: Further arguments of the algorithm, e.g. ``{"momentum": 0.9}``.
+        schedule_options: Arguments of a schedule that is a class, e.g. ``{"T_0": 100}``.
 
     Raises:
-        ConfigError: If a number is out of range, or there is no such schedule.
+        ConfigError: If a number is out of range, there is no such schedule or algorithm, or it does not take its
+            options. A class of another module is looked for when training begins.
     """
 
     lr: float = 1e-3
@@ -52,8 +58,11 @@ class Optimiser:
     weight_decay: float = 0.01
     warmup_steps: int = 50
     warmup_from_zero: bool = False
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    schedule: str = "cosine"
     final: float = 0.0
+    algorithm: str = "AdamW"
+    algorithm_options: dict[str, Any] | None = None
+    schedule_options: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -62,7 +71,6 @@ class Optimiser:
             "betas": (all(0 <= beta < 1 for beta in self.betas), "two numbers in [0, 1)"),
             "weight_decay": (0 <= self.weight_decay < math.inf, "a finite number of at least 0"),
             "warmup_steps": (self.warmup_steps >= 0, "at least 0"),
-            "schedule": (self.schedule in _SCHEDULES, f"one of {', '.join(_SCHEDULES)}"),
             "final": (0 <= self.final <= 1, "a fraction of the learning rate, in [0, 1]"),
         }
         faults = [
@@ -72,34 +80,106 @@ class Optimiser:
         ]
         if faults:
             raise ConfigError("; ".join(faults))
+        if self.schedule in _SCHEDULES and self.schedule_options:
+            raise ConfigError(
+                f"optimiser.schedule_options: {self.schedule!r} takes none, got {self.schedule_options}; a "
+                "schedule that is a class takes options"
+            )
+        if "." not in self.algorithm:
+            self._check_algorithm()
+        if "." not in self.schedule:
+            self._check_schedule()
 
-    def build(self, sets: Mapping[str, float], parameters: Iterable[tuple[str, nn.Parameter]]) -> AdamW:
-        """Return AdamW over the trained parameters.
+    def check_classes(self) -> None:
+        """Find algorithm and schedule, also in modules that are not torch's, and check that they take their options.
+
+        Raises:
+            ConfigError: If one of them is not there, is of another kind, or does not take an option.
+        """
+        self._check_algorithm()
+        self._check_schedule()
+
+    @cached_property
+    def _algorithm(self) -> type[Optimizer]:
+        kind = find_class("algorithm", self.algorithm, "torch.optim", Optimizer)
+        if inspect.signature(kind.step).parameters["closure"].default is inspect.Parameter.empty:
+            raise ConfigError(
+                f"optimiser.algorithm: {self.algorithm!r} computes the loss several times a step, which training does "
+                "not; choose another, e.g. 'AdamW'"
+            )
+        return kind
+
+    @cached_property
+    def _schedule(self) -> type[LRScheduler] | None:
+        if self.schedule in _SCHEDULES:
+            return None
+        kind = find_class("schedule", self.schedule, "torch.optim.lr_scheduler", LRScheduler, _SCHEDULES)
+        if issubclass(kind, ReduceLROnPlateau):
+            raise ConfigError(
+                f"optimiser.schedule: {self.schedule!r} waits for a score, and the rate is set at each step; choose "
+                "'cosine', 'linear', 'constant' or a schedule that counts steps"
+            )
+        return kind
+
+    def _check_algorithm(self) -> None:
+        check_options("algorithm_options", self._algorithm, self.algorithm_options or {})
+
+    def _check_schedule(self) -> None:
+        if self._schedule is not None:
+            check_options("schedule_options", self._schedule, self.schedule_options or {}, required=True)
+
+    def build(self, sets: Mapping[str, float], parameters: Iterable[tuple[str, nn.Parameter]]) -> Optimizer:
+        """Return the optimiser over the trained parameters.
 
         Args:
             sets: Name to factor of the learning rate, for each trained parameter.
             parameters: All parameters with their names.
+
+        Raises:
+            ConfigError: If the algorithm refuses its options or the parameters.
         """
         groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
         for name, parameter in parameters:
             if name in sets:
                 groups.setdefault((sets[name], parameter.ndim > 1), []).append(parameter)
+        taken = inspect.signature(self._algorithm).parameters
+        decay = self.weight_decay if "weight_decay" in taken else 0.0
         options = [
-            {"params": members, "lr": self.lr * factor, "weight_decay": self.weight_decay if decays else 0.0}
+            {"params": members, "lr": self.lr * factor}
+            | ({"weight_decay": decay if decays else 0.0} if "weight_decay" in taken else {})
             for (factor, decays), members in groups.items()
         ]
-        return Float32AdamW(options, lr=self.lr, betas=self.betas)
+        shared: dict[str, Any] = {"lr": self.lr} | ({"betas": self.betas} if "betas" in taken else {})
+        kind: Any = with_copies(self._algorithm)
+        try:
+            built: Optimizer = kind(options, **shared | (self.algorithm_options or {}))
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ConfigError(
+                f"optimiser.algorithm: {self.algorithm!r} refuses its options or the trained parameters: {error}"
+            ) from error
+        return built
 
-    def scheduler(self, optimizer: AdamW, total_steps: Callable[[], float]) -> LambdaLR:
+    def scheduler(self, optimizer: Optimizer, total_steps: Callable[[], float]) -> LRScheduler:
         """Return the schedule of the learning rate.
 
         Args:
             optimizer: The optimiser that ``build`` returned.
             total_steps: Returns the number of optimiser steps of the run; called only after warm-up, since the number
                 is known only after the data has been set up.
+
+        Raises:
+            ConfigError: If the schedule refuses its options.
         """
-        factor = schedule(self.schedule, self.warmup_steps, total_steps, self.final, self.warmup_from_zero)
-        return LambdaLR(optimizer, factor)
+        if self._schedule is None:
+            factor = schedule(self.schedule, self.warmup_steps, total_steps, self.final, self.warmup_from_zero)
+            return LambdaLR(optimizer, factor)
+        warmup = schedule("constant", self.warmup_steps, total_steps, self.final, self.warmup_from_zero)
+        try:
+            kind: Any = self._schedule
+            parts = [LambdaLR(optimizer, warmup), kind(optimizer, **self.schedule_options or {})]
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"optimiser.schedule: {self.schedule!r} refuses its options: {error}") from error
+        return SequentialLR(optimizer, parts, [self.warmup_steps])
 
     def check(self, total_steps: float) -> None:
         """Check that the schedule fits the run.
@@ -110,7 +190,7 @@ class Optimiser:
         Raises:
             ConfigError: If the learning rate falls until the last step, and there is none.
         """
-        if self.schedule != "constant" and not math.isfinite(total_steps):
+        if self.schedule in ("cosine", "linear") and not math.isfinite(total_steps):
             raise ConfigError(
                 f"optimiser.schedule: {self.schedule!r} falls until the last step, but the run has none; set "
                 "trainer.max_steps or trainer.max_epochs, or optimiser.schedule to 'constant'"
@@ -129,106 +209,15 @@ class Optimiser:
         Raises:
             CheckpointError: If settings differ; names all of them.
         """
+        # a checkpoint of an earlier version lacks what was added since, and was trained with its default
+        begun = Optimiser().settings() | dict(stored)
         changed = [
-            f"optimiser.{name} {stored[name]!r}, here {value!r}"
+            f"optimiser.{name} {begun[name]!r}, here {value!r}"
             for name, value in self.settings().items()
-            if name in stored and stored[name] != value
+            if begun[name] != value
         ]
         if changed:
             raise CheckpointError(f"the checkpoint was trained with {'; '.join(changed)}; {WAY_OUT}")
-
-
-class Float32AdamW(AdamW):
-    """AdamW that adds its steps to float32 copies of weights that are held in less precision.
-
-    In bfloat16 a step of less than 0.2 to 0.4 % of a weight is rounded away. So a weight in bfloat16 or float16 has a
-    copy that the steps are added to, and is its rounded value; copies and moving averages are part of the optimiser's
-    state. Weights in float32 or wider have no copy, and are trained as by AdamW.
-    """
-
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # noqa: ANN401
-        """Take a step.
-
-        Args:
-            closure: Computes the gradients and returns the loss, or None if there are gradients already.
-
-        Returns:
-            What the closure returned.
-        """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        with torch.no_grad(), self._on_copies() as copies:
-            for weight, copy in copies.items():
-                # somebody else may have written the weight, e.g. a callback that bounds its norm
-                torch.where(weight == copy.to(weight.dtype), copy, weight, out=copy)
-                copy.grad = None if weight.grad is None else weight.grad.float()
-            super().step()
-            for weight, copy in copies.items():
-                weight.copy_(copy)
-                copy.grad = None
-        return loss
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the state; torch would round that of weights in less than float32 to their precision."""
-        with self._on_copies():
-            super().load_state_dict(state_dict)
-        for parameter, state in self.state.items():
-            if not _is_narrow(parameter):
-                state.pop(_COPY, None)
-
-    @contextmanager
-    def _on_copies(self) -> Iterator[dict[Tensor, Tensor]]:
-        """Put the float32 copies in place of their weights; yields weight to copy."""
-        weights = [weight for group in self.param_groups for weight in group["params"] if _is_narrow(weight)]
-        states = [self.state.pop(weight, {}) for weight in weights]
-        copies = [state.pop(_COPY, None) for state in states]
-        pairs = {
-            weight: weight.detach().float() if copy is None else copy
-            for weight, copy in zip(weights, copies, strict=True)
-        }
-        self.state.update(zip(pairs.values(), states, strict=True))
-        self._replace(pairs)
-        try:
-            yield pairs
-        finally:
-            self._replace({copy: weight for weight, copy in pairs.items()})
-            for weight, copy in pairs.items():
-                self.state[weight] = {_COPY: copy, **self.state.pop(copy, {})}
-
-    def _replace(self, parameters: Mapping[Tensor, Tensor]) -> None:
-        for group in self.param_groups:
-            group["params"] = [parameters.get(parameter, parameter) for parameter in group["params"]]
-
-
-def float32_weights(optimizers: Iterable[Optimizer], module: nn.Module) -> dict[str, Tensor]:
-    """Return the trained weights of a module in the precision in which they are trained, at least float32.
-
-    Args:
-        optimizers: What trains them.
-        module: The module.
-
-    Returns:
-        Name to the optimiser's copy of the weight, or to the weight itself if it has none.
-    """
-    copies = {
-        weight: state[_COPY] for optimizer in optimizers for weight, state in optimizer.state.items() if _COPY in state
-    }
-    return {
-        name: wide(copies.get(value, value).detach())
-        for name, value in module.named_parameters()
-        if value.requires_grad
-    }
-
-
-def wide(value: Tensor) -> Tensor:
-    """Return a tensor in float32, or in its own precision if that is wider."""
-    return value.to(torch.promote_types(value.dtype, torch.float32))
-
-
-def _is_narrow(value: Tensor) -> bool:
-    return value.is_floating_point() and value.dtype.itemsize < torch.float32.itemsize
 
 
 def schedule(

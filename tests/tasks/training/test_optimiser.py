@@ -1,96 +1,112 @@
-"""AdamW over weights of less than float32: what a step changes, and what is stored."""
-
-import copy
+"""Optimisers and schedules of any class: what they are given, and what is said of those that do not fit."""
 
 import pytest
 import torch
 from torch import nn
 
+from lasagna.errors import CheckpointError, ConfigError
 from lasagna.tasks import Optimiser
-from lasagna.tasks.training.optimiser import float32_weights
 
 
-def norm_and_matrix(dtype):
-    """A layer whose weights are far larger than a step, as those of norms are."""
-    with torch.random.fork_rng():
+class OwnDescent(torch.optim.Optimizer):
+    """Plain gradient descent."""
+
+    def __init__(self, params, lr=1.0, scale=1.0):
+        super().__init__(params, {"lr": lr, "scale": scale})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for weight in group["params"]:
+                weight -= group["lr"] * group["scale"] * weight.grad
+
+
+def built(dtype=torch.float32, **settings):
+    model = nn.Linear(2, 2).to(dtype)
+    optimiser = Optimiser(warmup_steps=2, **settings)
+    optimiser.check_classes()
+    optimizer = optimiser.build({"weight": 1.0, "bias": 0.5}, model.named_parameters())
+    return model, optimizer, optimiser.scheduler(optimizer, lambda: 10.0)
+
+
+def rates(optimizer, scheduler, steps):
+    found = []
+    for _ in range(steps):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return found
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("algorithm", "options"),
+    [
+        ("SGD", {"momentum": 0.9}),
+        ("torch.optim.Adafactor", {}),
+        ("NAdam", {"momentum_decay": 0.01}),
+        (f"{__name__}.OwnDescent", {"scale": 2.0}),
+    ],
+)
+def test_any_optimiser_takes_steps_with_the_factors_of_each_set(algorithm, options, dtype):
+    model, optimizer, _ = built(dtype, algorithm=algorithm, algorithm_options=options, lr=0.1)
+    before = model.weight.clone()
+    model(torch.ones(1, 2, dtype=dtype)).sum().backward()
+    optimizer.step()
+    assert not torch.equal(model.weight, before)
+    assert model.weight.dtype == dtype
+    assert [group["initial_lr"] for group in optimizer.param_groups] == [0.1, 0.05]
+    for group in optimizer.param_groups:
+        assert {name: group[name] for name in options} == options
+    if "weight_decay" in optimizer.param_groups[0]:
+        assert [group["weight_decay"] for group in optimizer.param_groups] == [0.01, 0.0]
+
+
+def test_own_descent_is_that_of_torch():
+    found = []
+    for algorithm, options in ((f"{__name__}.OwnDescent", {"scale": 1.0}), ("SGD", {})):
         torch.manual_seed(0)
-        return nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8)).to(dtype)
+        model, optimizer, _ = built(algorithm=algorithm, algorithm_options=options, weight_decay=0.0)
+        model(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+        found.append(model.weight.detach())
+    assert torch.equal(*found)
 
 
-def train(model, optimizer, steps, start=0):
-    for step in range(start, start + steps):
-        inputs = torch.randn(16, 8, generator=torch.Generator().manual_seed(step))
-        optimizer.zero_grad()
-
-        def closure(inputs=inputs):
-            loss = (model(inputs.to(model[0].weight.dtype)).float() - inputs.sin()).square().mean()
-            loss.backward()
-            return loss
-
-        optimizer.step(closure)
+def test_a_schedule_of_torch_begins_after_warm_up():
+    _, optimizer, scheduler = built(
+        lr=1.0, algorithm="SGD", schedule="StepLR", schedule_options={"step_size": 2, "gamma": 0.1}
+    )
+    assert rates(optimizer, scheduler, 6) == pytest.approx([1 / 3, 2 / 3, 1.0, 1.0, 0.1, 0.1])
 
 
-def optimised(model):
-    names = dict.fromkeys(dict(model.named_parameters()), 1.0)
-    return Optimiser(lr=3e-4, weight_decay=0.1).build(names, model.named_parameters())
+@pytest.mark.parametrize(
+    ("settings", "reasons"),
+    [
+        ({"algorithm": "AdmW"}, ["optimiser.algorithm", "torch.optim", "'AdmW'", "did you mean 'AdamW'?"]),
+        ({"algorithm": "torch.nn.Linear"}, ["a subclass of Optimizer", "'torch.nn.Linear'"]),
+        ({"algorithm": "nowhere.Optimiser"}, ["'nowhere.Optimiser'"]),
+        ({"algorithm": "LBFGS"}, ["several times a step"]),
+        ({"algorithm_options": {"momentum": 1}}, ["AdamW takes lr, betas", "there is no 'momentum'"]),
+        ({"algorithm": "SGD", "algorithm_options": {"momentum": -1}}, ["'SGD' refuses its options", "momentum"]),
+        ({"schedule": "cosin"}, ["optimiser.schedule: expected 'cosine', 'linear'", "did you mean 'cosine'?"]),
+        ({"schedule": "ReduceLROnPlateau"}, ["waits for a score"]),
+        ({"schedule": "StepLR"}, ["'step_size' must be given"]),
+        ({"schedule_options": {"step_size": 1}}, ["'cosine' takes none"]),
+    ],
+)
+def test_what_does_not_fit_is_said(settings, reasons):
+    with pytest.raises(ConfigError) as error:
+        built(**settings)
+    assert all(reason in str(error.value) for reason in reasons), error.value
 
 
-def own(optimizer, model):
-    return float32_weights([optimizer], model)
+def test_a_class_of_another_module_is_imported_only_to_train():
+    assert Optimiser(algorithm="nowhere.Optimiser").algorithm == "nowhere.Optimiser"
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_small_steps_are_not_lost_in_low_precision(dtype):
-    model, full = norm_and_matrix(dtype), norm_and_matrix(dtype).float()
-    before = copy.deepcopy(dict(full.named_parameters()))
-    optimizer, other = optimised(model), optimised(full)
-    train(model, optimizer, 60)
-    train(full, other, 60)
-    trained = own(optimizer, model)
-    for name, value in full.named_parameters():
-        way = (value - before[name]).abs().mean()
-        assert (trained[name] - value).abs().mean() < 0.1 * way, name
-        assert trained[name].dtype == torch.float32
-        assert model.get_parameter(name).dtype == dtype
-        assert torch.equal(model.get_parameter(name), trained[name].to(dtype))
-    assert not torch.equal(model[1].weight, torch.ones(8, dtype=dtype))
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
-def test_what_is_stored_continues_to_the_same_bits(dtype):
-    whole = norm_and_matrix(dtype)
-    optimizer = optimised(whole)
-    train(whole, optimizer, 3)
-    cut = copy.deepcopy(whole)
-    resumed = optimised(cut)
-    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
-    train(whole, optimizer, 3, start=3)
-    train(cut, resumed, 3, start=3)
-    found = own(resumed, cut)
-    assert all(torch.equal(found[name], value) for name, value in own(optimizer, whole).items())
-
-
-def test_another_precision_takes_over_the_stored_state():
-    model = norm_and_matrix(torch.bfloat16)
-    optimizer = optimised(model)
-    train(model, optimizer, 3)
-    stored = own(optimizer, model)
-    full = norm_and_matrix(torch.float32)
-    full.load_state_dict(stored)
-    resumed = optimised(full)
-    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
-    train(full, resumed, 1)
-    assert all(torch.equal(value, full.get_parameter(name)) for name, value in own(resumed, full).items())
-    narrow = optimised(model)
-    narrow.load_state_dict(copy.deepcopy(resumed.state_dict()))
-    assert all(torch.equal(value, model.get_parameter(name).float()) for name, value in own(narrow, model).items())
-
-
-def test_weights_that_somebody_else_writes_are_taken_over():
-    model = norm_and_matrix(torch.bfloat16)
-    optimizer = optimised(model)
-    train(model, optimizer, 2)
-    with torch.no_grad():
-        model[1].weight.fill_(3.0)
-    train(model, optimizer, 1, start=2)
-    assert (own(optimizer, model)["1.weight"] - 3.0).abs().max() < 0.01
+def test_another_algorithm_does_not_go_on_from_a_checkpoint_of_an_earlier_version():
+    stored = {name: value for name, value in Optimiser().settings().items() if "algorithm" not in name}
+    Optimiser().check_resumed(stored)
+    with pytest.raises(CheckpointError, match=r"optimiser\.algorithm 'AdamW', here 'SGD'"):
+        Optimiser(algorithm="SGD").check_resumed(stored)
