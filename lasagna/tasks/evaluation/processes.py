@@ -7,9 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import wait
-from threading import Thread
+from multiprocessing import get_context
 from time import monotonic, sleep
 from typing import Any
 
@@ -17,6 +15,7 @@ import torch
 
 from lasagna.core.device import device_of_process
 from lasagna.core.locks import locked
+from lasagna.core.workers import end_with_parent
 from lasagna.datamodules.shards.codec import record_key
 from lasagna.datamodules.shards.reader import RawSample, ShardSplit
 from lasagna.errors import LasagnaError, RecordError
@@ -123,19 +122,6 @@ def _wait(ready: Callable[[], bool], progress: Callable[[], object], problem: Ca
                 "same folder: see what the others report, and repeat the command to go on"
             )
         sleep(_PAUSE)
-
-
-def end_with_parent() -> None:
-    """End this process as soon as its parent has ended; an initializer for workers of ``multiprocessing``."""
-    parent = parent_process()
-    if parent is not None:
-        Thread(target=_watch, args=(parent.sentinel,), name="parent-watch", daemon=True).start()
-
-
-def _watch(sentinel: int) -> None:
-    wait([sentinel])
-    # no one is left to catch an exception, and other threads may be computing
-    os._exit(1)
 
 
 def answer_together(job: Job, processes: int) -> int:

@@ -1,0 +1,32 @@
+"""Worker processes that end with the process that started them, however it ends."""
+
+from __future__ import annotations
+
+import os
+from multiprocessing import parent_process
+from multiprocessing.connection import wait
+from threading import Thread
+
+_PAUSE = 0.5
+"""Seconds between two looks at the parent."""
+
+
+def end_with_parent(worker: int = 0) -> None:
+    """End this process soon after its parent has ended; an initializer for workers of ``multiprocessing`` and torch.
+
+    A worker that waits for room in a queue never looks for its parent itself, and keeps its memory.
+
+    Args:
+        worker: Number of the worker, which torch passes.
+    """
+    parent = parent_process()
+    if parent is not None:
+        Thread(target=_watch, args=(parent.sentinel, os.getppid()), name="parent-watch", daemon=True).start()
+
+
+def _watch(sentinel: int, parent: int) -> None:
+    # a forked worker inherits the ends of its siblings' pipes, so that the sentinel alone may stay silent
+    while not wait([sentinel], timeout=_PAUSE) and os.getppid() == parent:
+        pass
+    # no one is left to catch an exception, and other threads may be computing
+    os._exit(1)

@@ -1,0 +1,57 @@
+"""Workers end with a parent that was killed, whatever they wait for."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+POOL = """
+import os, time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from lasagna.core.workers import end_with_parent
+if __name__ == "__main__":
+    with ProcessPoolExecutor(2, get_context("spawn"), initializer=end_with_parent) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        pool.submit(time.sleep, 600).result()
+"""
+
+# more samples than fit into the pipe of a queue, so that the workers wait for room in it
+LOADER = """
+import multiprocessing, time, torch
+from torch.utils.data import DataLoader
+from lasagna.core.workers import end_with_parent
+if __name__ == "__main__":
+    samples = [b"x" * 100_000] * 1000
+    loader = DataLoader(samples, num_workers=2, worker_init_fn=end_with_parent, collate_fn=list)
+    batches = iter(loader)
+    next(batches)
+    print(*[worker.pid for worker in multiprocessing.active_children()], flush=True)
+    time.sleep(600)
+"""
+
+
+def is_there(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="needs /proc to see processes")
+@pytest.mark.parametrize("code", [POOL, LOADER], ids=["pool", "loader"])
+def test_workers_end_with_a_parent_that_was_killed(code, tmp_path):
+    (tmp_path / "parent.py").write_text(code)
+    with subprocess.Popen(
+        [sys.executable, tmp_path / "parent.py"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as parent:
+        workers = [int(word) for word in parent.stdout.readline().split()]
+        assert workers
+        assert all(map(is_there, workers))
+        parent.kill()
+    end = time.monotonic() + 30
+    while any(map(is_there, workers)) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not any(map(is_there, workers))
