@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lasagna.core.dialogue import Dialogue
-from lasagna.core.geometry import IGNORE_PIXEL, Geometry
+from lasagna.core.geometry import IGNORE_PIXEL, Geometry, cell_of
 from lasagna.core.processors import FittedImage, SmallTensors, normalise
 from lasagna.core.query_kind import QueryKind, kind_of
 
@@ -33,12 +33,20 @@ class PackedMasks(SmallTensors):
         places: Location of each mask, ``n`` of them.
         ignored: Location of the pixels that each mask ignores, or None, ``n`` of them.
         geometry: The image's geometry.
+        cells: Row and column of the one pixel of the input that shows a mask too small to be met by resizing, else
+            None; empty, or ``n`` of them, as ``small_cells`` finds them.
     """
 
     layers: Tensor
     places: Sequence[Place]
     ignored: Sequence[Place | None]
     geometry: Geometry
+    cells: Sequence[tuple[int, int] | None] = ()
+
+    @property
+    def small(self) -> int:
+        """Number of masks that are learned as one pixel of the input."""
+        return sum(cell is not None for cell in self.cells)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> PackedMasks:
         """Return the masks on another device."""
@@ -63,6 +71,9 @@ class PackedMasks(SmallTensors):
             torch.eq(layers[layer], value, out=target[:height, :width])
             if ignored is not None:
                 target[:height, :width].masked_fill_(void[ignored], IGNORE_PIXEL)
+        for target, cell in zip(targets, self.cells, strict=False):
+            if cell is not None:
+                target[cell] = 1
 
     def _resized(self) -> Tensor:
         """Return the part of the layers that the input shows, in the size of the resized image."""
@@ -72,6 +83,47 @@ class PackedMasks(SmallTensors):
         spans = zip(geometry.shown, geometry.resized, strict=True)
         rows, columns = (_nearest(span.start, span.stop, resized).to(device) for span, resized in spans)
         return self.layers.index_select(2, columns).index_select(1, rows)
+
+
+def small_cells(masks: PackedMasks) -> list[tuple[int, int] | None]:
+    """Return the pixel of the input for each mask that resizing does not meet, by the same rule as ``fit_mask``.
+
+    Args:
+        masks: The masks of one image, in the CPU's memory.
+
+    Returns:
+        Row and column, or None for masks that have pixels in the input anyway or none that it could show.
+    """
+    geometry = masks.geometry
+    if all(resized >= shown for resized, shown in zip(geometry.resized, geometry.shown_size, strict=True)):
+        return [None] * len(masks.places)
+    layers, resized = masks.layers.numpy(), masks._resized().numpy()
+    pairs = {(layer, ignored) for (layer, _), ignored in zip(masks.places, masks.ignored, strict=True)}
+    met = {
+        (layer, ignored): _values(resized[layer] if ignored is None else resized[layer][_other(resized, ignored)])
+        for layer, ignored in pairs
+    }
+    cells = list[tuple[int, int] | None]()
+    for (layer, value), ignored in zip(masks.places, masks.ignored, strict=True):
+        if met[layer, ignored][value]:
+            cells.append(None)
+            continue
+        pixels = layers[layer] == value
+        cells.append(cell_of(pixels if ignored is None else pixels & _other(layers, ignored), geometry))
+    return cells
+
+
+def _values(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return which values of a byte occur, bool ``[256]``; several times as fast as ``numpy.unique``."""
+    occurs = np.zeros(256, bool)
+    occurs[pixels] = True
+    return occurs
+
+
+def _other(layers: NDArray[np.uint8], place: Place) -> NDArray[np.bool_]:
+    """Return the pixels that do not belong to the mask at a place."""
+    pixels: NDArray[np.bool_] = layers[place[0]] != place[1]
+    return pixels
 
 
 def mask_targets(images: Sequence[PackedMasks]) -> Tensor:
@@ -135,6 +187,22 @@ class Sample:
     dialogue: Dialogue
 
 
+@dataclass(frozen=True)
+class StepCounts:
+    """What the batches of one optimiser step hold together.
+
+    Args:
+        tokens: Supervised tokens.
+        masks: Masks to learn.
+        divisor: Number by which the trainer divides the sum of their gradients: batches that it accumulates times
+            processes.
+    """
+
+    tokens: int
+    masks: int
+    divisor: int
+
+
 class Batch(SmallTensors):
     """A batch of dialogues about the same number of images or fewer.
 
@@ -157,6 +225,7 @@ class Batch(SmallTensors):
         samples: Origins of the rows, ``r`` of them.
         images: Original images, uint8 ``[h, w, 3]``, ``b`` of them; empty in training.
         tower_pixels: Input of the language model's own visual tower, or the resized images that become it, or None.
+        step: What all batches of its optimiser step hold, or None if it is a step by itself.
     """
 
     def __init__(
@@ -173,6 +242,7 @@ class Batch(SmallTensors):
         samples: list[Sample],
         images: list[NDArray[np.uint8]],
         tower_pixels: Tensor | Sequence[FittedImage] | None = None,
+        step: StepCounts | None = None,
     ) -> None:
         self._pixels, self._mask_targets, self._tower_pixels = pixels, mask_targets, tower_pixels
         self.geometries = geometries
@@ -184,6 +254,12 @@ class Batch(SmallTensors):
         self.mask_positions = mask_positions
         self.samples = samples
         self.images = images
+        self.step = step
+
+    @property
+    def supervised(self) -> Tensor:
+        """Whether each token but the first is predicted in training, bool ``[r, t - 1]``."""
+        return self.labels[:, 1:] != IGNORE_LABEL
 
     @cached_property
     def pixels(self) -> Tensor:
@@ -195,6 +271,11 @@ class Batch(SmallTensors):
         """Masks to learn in the encoder's geometry, uint8 ``[n, H, W]``: 0, 1, or 255 for ignored pixels."""
         masks = self._mask_targets
         return masks if isinstance(masks, Tensor) else mask_targets(masks)
+
+    @property
+    def small_masks(self) -> int:
+        """Number of masks that are smaller than a pixel of the input, and learned as one."""
+        return sum(masks.small for masks in self._mask_targets if isinstance(masks, PackedMasks))
 
     @cached_property
     def tower_pixels(self) -> Tensor | None:

@@ -49,23 +49,49 @@ class Geometry:
         return self.original if self.seen is None else self.seen[2:]
 
 
-def fit_mask(mask: BoolMask, geometry: Geometry) -> Tensor:
-    """Fit a mask into the encoder's geometry by nearest neighbour.
+def fit_mask(mask: BoolMask, geometry: Geometry, ignored: BoolMask | None = None) -> Tensor:
+    """Fit a mask into the encoder's geometry by nearest neighbour; one that is too small to be met keeps a pixel.
+
+    Args:
+        mask: Bool ``[h, w]`` of the image's own size.
+        geometry: The image's geometry.
+        ignored: Pixels that the mask ignores, bool ``[h, w]``.
+
+    Returns:
+        uint8 ``[H, W]`` with 0, 1, and ``IGNORE_PIXEL`` for ignored pixels and in the padding.
+    """
+    pixels = mask.astype(np.uint8)
+    if ignored is not None:
+        pixels[ignored] = IGNORE_PIXEL
+    shown = torch.from_numpy(np.ascontiguousarray(pixels[geometry.shown]))
+    if geometry.resized != geometry.shown_size:
+        shown = torch.nn.functional.interpolate(shown[None, None], size=geometry.resized, mode="nearest-exact")[0, 0]
+    cell = None if (shown == 1).any() else cell_of(pixels == 1, geometry)
+    target = torch.full(geometry.padded, IGNORE_PIXEL, dtype=torch.uint8)
+    target[: geometry.resized[0], : geometry.resized[1]] = shown
+    if cell is not None:
+        target[cell] = 1
+    return target
+
+
+def cell_of(mask: BoolMask, geometry: Geometry) -> tuple[int, int] | None:
+    """Return row and column of the input's pixel that shows the middle one of a mask's pixels.
 
     Args:
         mask: Bool ``[h, w]`` of the image's own size.
         geometry: The image's geometry.
 
     Returns:
-        uint8 ``[H, W]`` with 0, 1, and ``IGNORE_PIXEL`` in the padding.
+        The pixel of the input, or None if the input shows no pixel of the mask.
     """
-    pixels = torch.from_numpy(np.ascontiguousarray(mask[geometry.shown], dtype=np.uint8))
-    if geometry.resized != geometry.shown_size:
-        resized = torch.nn.functional.interpolate(pixels[None, None], size=geometry.resized, mode="nearest-exact")
-        pixels = resized[0, 0]
-    target = torch.full(geometry.padded, IGNORE_PIXEL, dtype=torch.uint8)
-    target[: geometry.resized[0], : geometry.resized[1]] = pixels
-    return target
+    found = np.argwhere(mask[geometry.shown])
+    if not len(found):
+        return None
+    row, column = (
+        int((2 * int(place) + 1) * resized // (2 * shown))
+        for place, resized, shown in zip(found[len(found) // 2], geometry.resized, geometry.shown_size, strict=True)
+    )
+    return row, column
 
 
 def restore_logits(logits: Tensor, geometry: Geometry) -> Tensor:

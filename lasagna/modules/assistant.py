@@ -17,7 +17,7 @@ from lightning import LightningModule
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lasagna.core.batch import IGNORE_LABEL, Batch, Query
+from lasagna.core.batch import Batch, Query
 from lasagna.core.config import Configurable
 from lasagna.core.dialogue import Answer, Decoding
 from lasagna.core.geometry import Geometry
@@ -168,13 +168,12 @@ class Assistant(Configurable, LightningModule):
         mask = (places < batch.lengths[:, None]).long()
         embeddings = self.language_model.embed(batch.input_ids, encoded.image_vectors[batch.image_index])
         hidden: Tensor = self.language_model(embeddings, mask, row_positions(mask))
-        labels = batch.labels[:, 1:]
-        supervised = labels != IGNORE_LABEL
+        supervised = batch.supervised
         states = hidden[batch.mask_rows, batch.mask_positions - 1]
         return AssistantOutput(
             mask_logits=self._predict_masks(encoded, states, batch.image_index[batch.mask_rows]),
             token_logits=self.language_model.logits(hidden[:, :-1][supervised]),
-            token_labels=labels[supervised],
+            token_labels=batch.labels[:, 1:][supervised],
         )
 
     def answer(

@@ -190,8 +190,9 @@ class AssistantOutput:
 class SegmentationLoss:
     """Weighted sum of cross entropy, BCE and Dice losses (arXiv 2404.08506, section 3; LISA, arXiv 2308.00692).
 
-    Both mask losses are means over the batch's masks, and 0 without masks. LaSagnA's released code compares masks at
-    the images' own resolution, with ignored pixels as background.
+    The cross entropy is a mean over tokens, both mask losses are means over masks, and 0 without masks. LaSagnA's
+    released code compares masks at the images' own resolution, with ignored pixels as background, and takes the means
+    of each batch by itself.
 
     Args:
         ce: Weight of the cross entropy.
@@ -200,6 +201,9 @@ class SegmentationLoss:
         resolution: Size at which masks are compared: "input", that of the vision encoder's input, or "image", that of
             each image, which costs more for large images.
         ignored: Whether ignored pixels are "left_out" of the mask losses or count as "background".
+        mean_over: Whether gradients are those of means over all tokens and masks of an optimiser "step", so that they
+            depend neither on ``accumulate_grad_batches`` nor on the number of processes, or are averages of those of
+            each "batch", where a mask in a batch of few masks counts more than others. Values are those of the batch.
     """
 
     ce: float = 1.0
@@ -207,6 +211,7 @@ class SegmentationLoss:
     dice: float = 0.5
     resolution: Literal["input", "image"] = "input"
     ignored: Ignored = "left_out"
+    mean_over: Literal["step", "batch"] = "step"
 
     def __call__(self, output: AssistantOutput, batch: Batch) -> dict[str, Tensor]:
         """Compute the losses.
@@ -224,4 +229,19 @@ class SegmentationLoss:
         # without masks, a zero that still depends on the logits, so that every parameter gets a gradient (of zeros)
         zero = output.mask_logits.float().sum() * 0
         bce, dice = (torch.cat(parts).mean() for parts in zip(*terms, strict=True)) if terms else (zero, zero)
+        if self.mean_over == "step" and (step := batch.step) is not None:
+            ce = scale_gradient(ce, step.divisor * len(output.token_labels) / max(1, step.tokens))
+            masks = step.divisor * len(output.mask_logits) / max(1, step.masks)
+            bce, dice = scale_gradient(bce, masks), scale_gradient(dice, masks)
         return {"loss": self.ce * ce + self.bce * bce + self.dice * dice, "ce": ce, "bce": bce, "dice": dice}
+
+
+def scale_gradient(value: Tensor, factor: float) -> Tensor:
+    """Return a value whose gradient is multiplied by a factor.
+
+    Args:
+        value: The value.
+        factor: The factor.
+    """
+    # a value that is not finite stays so, and its batch can be named
+    return value if factor == 1 else value.detach() + factor * (value - value.detach())

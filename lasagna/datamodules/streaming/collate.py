@@ -6,13 +6,14 @@ Notation: m: layers of packed masks; h, w: size of the image in pixels.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lasagna.core.batch import IGNORE_LABEL, Batch, PackedMasks, Place, Sample
+from lasagna.core.batch import IGNORE_LABEL, Batch, PackedMasks, Place, Sample, small_cells
 from lasagna.core.masks import BoolMask, LabelMask, Mask
 from lasagna.core.processors import FittedImage, Processors
 from lasagna.datamodules.streaming.sample import PreparedSample
@@ -29,7 +30,8 @@ def stack_masks(sample: PreparedSample) -> PackedMasks:
         masks = [entry.mask for entry in row.dialogue.entries if entry.present and entry.mask is not None]
         places += map(stack.place, masks[:count])
         ignored += [stack.place(ignore) if count and ignore is not None else None] * count
-    return PackedMasks(torch.from_numpy(stack.layers()), places, ignored, sample.geometry)
+    packed = PackedMasks(torch.from_numpy(stack.layers()), places, ignored, sample.geometry)
+    return replace(packed, cells=small_cells(packed))
 
 
 class MaskStack:

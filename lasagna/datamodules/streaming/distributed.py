@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
@@ -33,3 +34,17 @@ def gather(value: T) -> list[T]:
     values = [value] * world_size
     torch.distributed.all_gather_object(values, value)
     return values
+
+
+def sum_over_processes(counts: Sequence[int], device: torch.device) -> list[int]:
+    """Return the sums of counts over all processes, which must call this together.
+
+    Args:
+        counts: The counts of this process.
+        device: The device that the processes exchange tensors on.
+    """
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return list(counts)
+    sums = torch.tensor(counts, device=device)
+    torch.distributed.all_reduce(sums)
+    return sums.tolist()

@@ -12,12 +12,13 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import islice
 from typing import Any, Self
 
 import torch
 from torch.utils.data import DataLoader
 
-from lasagna.core.batch import Batch
+from lasagna.core.batch import Batch, StepCounts
 from lasagna.core.processors import Processors
 from lasagna.core.workers import end_with_parent
 from lasagna.datamodules.streaming.collate import collate
@@ -86,6 +87,8 @@ class TrainingLoader:
             pin_memory=pin_memory,
         )
         self._epoch = 0
+        self._batches_per_step = 1
+        self._limit = config.batches
         self._progress = Progress(0, 0, start_positions(config))
         self._resumed: Progress | None = None
 
@@ -97,6 +100,17 @@ class TrainingLoader:
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch of the next iteration; one that has started is not affected."""
         self._epoch = epoch
+
+    def set_steps(self, batches: int, limit: int) -> None:
+        """Set how many batches each optimiser step takes, so that each batch knows what its step holds.
+
+        The batches of a step are loaded before the first one is yielded.
+
+        Args:
+            batches: Batches whose gradients are accumulated.
+            limit: Batches of an epoch after which the trainer stops; its last step may have fewer batches.
+        """
+        self._batches_per_step, self._limit = batches, min(limit, self.config.batches)
 
     def __len__(self) -> int:
         """Return the number of batches in a full epoch."""
@@ -117,9 +131,23 @@ class TrainingLoader:
             positions=self._progress.positions,
             rank=rank_and_world_size()[0],
         )
-        for positioned in self._load(stream, generator=_own_generator()):
-            self._progress = self._progress.after(positioned)
-            yield positioned.batch
+        loaded = iter(self._load(stream, generator=_own_generator()))
+        while step := list(islice(loaded, self._left_of_step())):
+            counts = StepCounts(
+                tokens=sum(int(positioned.batch.supervised.sum()) for positioned in step),
+                masks=sum(len(positioned.batch.mask_rows) for positioned in step),
+                divisor=self._batches_per_step,
+            )
+            for positioned in step:
+                self._progress = self._progress.after(positioned)
+                positioned.batch.step = counts
+                yield positioned.batch
+
+    def _left_of_step(self) -> int:
+        """Return how many batches the current optimiser step still takes."""
+        done = self._progress.batches
+        left = self._batches_per_step - done % self._batches_per_step
+        return min(left, self._limit - done) if done < self._limit else left
 
     def state_dict(self) -> dict[str, Any]:
         """Return how far the batches were consumed; in distributed training all processes must call this together."""

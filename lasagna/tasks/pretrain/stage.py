@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from lasagna.core.seeding import generator
 from lasagna.datamodules.scenes import COLOURS, Scene, draw_scene
+from lasagna.tasks.training.batch_checks import FiniteLoss
 
 
 class Stage(LightningModule):
@@ -77,6 +78,7 @@ class Stage(LightningModule):
             precision=precision,
             gradient_clip_val=1.0,
             logger=CSVLogger(folder, name=self.name),
+            callbacks=[FiniteLoss()],
             enable_checkpointing=False,
             enable_model_summary=False,
             log_every_n_steps=20,

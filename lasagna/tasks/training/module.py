@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from lasagna.core.answer_json import answer_json
-from lasagna.core.batch import Batch, Query
+from lasagna.core.batch import Batch, Query, StepCounts
 from lasagna.core.config import Config
 from lasagna.core.dialogue import Answer, Decoding
 from lasagna.core.seeding import seeded
 from lasagna.datamodules import ShardDataModule, Source
+from lasagna.datamodules.streaming.distributed import sum_over_processes
+from lasagna.datamodules.streaming.loader import TrainingLoader
 from lasagna.errors import ConfigError
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.checkpoints.weights import CONFIG, OPTIMISED, fingerprint
@@ -24,6 +26,7 @@ from lasagna.modules.contract import check_decoding, check_presence
 from lasagna.modules.losses import SegmentationLoss
 from lasagna.modules.vision_encoders.feature_cache import FeatureCache
 from lasagna.tasks.base import Task
+from lasagna.tasks.training.batch_checks import FiniteLoss, SmallMasks
 from lasagna.tasks.training.checkpointing import assistant_config, load_trained, restore, store
 from lasagna.tasks.training.ema import WeightAverage
 from lasagna.tasks.training.float32_copies import float32_weights
@@ -159,12 +162,18 @@ class AssistantTraining(LightningModule):
         self.factors: dict[str, float] = {}
         self.trained: frozenset[str] = frozenset()
         self.evaluations = nn.ModuleDict()
+        self._own_counts: StepCounts | None = None
+        self._step_counts: StepCounts | None = None
         # checkpoints hold only a part of the weights; `restore` checks their names and shapes
         self.strict_loading = False
 
     def configure_callbacks(self) -> list[Callback]:
-        """Return the callback that averages the weights, if there is one."""
-        return [] if self.average is None else [self.average]
+        """Return the callbacks that watch the batches, and the one that averages the weights, if there is one."""
+        watch: list[Callback] = [FiniteLoss()]
+        # at the images' own size no mask loses its pixels
+        if getattr(self.loss, "resolution", "input") == "input":
+            watch.append(SmallMasks())
+        return watch if self.average is None else [*watch, self.average]
 
     def configure_model(self) -> None:
         """Build the assistant, freeze what is not trained, and give the datamodule its processors."""
@@ -211,8 +220,15 @@ class AssistantTraining(LightningModule):
         """Check that the schedule fits the length of the run, which is known only now."""
         self.optimiser.check(self.trainer.estimated_stepping_batches)
 
+    def on_train_epoch_start(self) -> None:
+        """Tell the loader how many batches an optimiser step takes, which callbacks may change between epochs."""
+        loader = self.trainer.train_dataloader
+        if isinstance(loader, TrainingLoader):
+            loader.set_steps(self.trainer.accumulate_grad_batches, int(self.trainer.num_training_batches))
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
+        batch.step = self._over_processes(batch.step)
         key = f"step {self.global_step} batch {batch_idx} process {self.global_rank}"
         with seeded(self.seed, key, self.device):
             losses = self.loss(self.assistant(batch), batch)
@@ -273,6 +289,15 @@ class AssistantTraining(LightningModule):
     def frozen(self) -> dict[str, str]:
         """Fingerprint of the frozen weights; reads all of them, once."""
         return fingerprint(self.assistant, self.trained)
+
+    def _over_processes(self, own: StepCounts | None) -> StepCounts | None:
+        """Return what the batches of a step hold over all processes, which are asked once a step."""
+        if own is not self._own_counts:
+            self._own_counts = self._step_counts = own
+            if own is not None and self.trainer.world_size > 1:
+                tokens, masks = sum_over_processes((own.tokens, own.masks), self.device)
+                self._step_counts = StepCounts(tokens, masks, own.divisor * self.trainer.world_size)
+        return self._step_counts
 
     @property
     def _data(self) -> ShardDataModule:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lasagna.core.batch import PackedMasks, mask_targets
 from lasagna.core.dialogue import Dialogue, Entry
-from lasagna.core.geometry import IGNORE_PIXEL, Geometry, fit_mask
+from lasagna.core.geometry import Geometry, fit_mask
 from lasagna.core.masks import LabelMap, RLEMask, UnionMask
 from lasagna.datamodules.streaming.collate import FULL, MaskStack, stack_masks
 from lasagna.datamodules.streaming.sample import PreparedSample, Row
@@ -33,10 +33,8 @@ def plain(rows, geometry):
     targets = []
     for row in rows:
         for entry in row.dialogue.entries[: len(row.mask_positions)]:
-            target = fit_mask(entry.mask.decode(), geometry)
-            if row.dialogue.ignore is not None:
-                target[fit_mask(row.dialogue.ignore.decode(), geometry) == 1] = IGNORE_PIXEL
-            targets.append(target)
+            ignored = None if row.dialogue.ignore is None else row.dialogue.ignore.decode()
+            targets.append(fit_mask(entry.mask.decode(), geometry, ignored))
     return torch.stack(targets)
 
 
@@ -79,3 +77,34 @@ def test_a_layer_that_has_no_number_left_is_followed_by_another():
 def test_masks_of_a_question_answered_in_words_are_not_learnt():
     masks = some_masks(0)
     assert mask_targets([stacked([row_of(masks, counted=0)], GEOMETRIES[0])]).shape == (0, *SIZE)
+
+
+@pytest.mark.parametrize("void", [False, True])
+def test_a_thing_smaller_than_a_pixel_of_the_input_is_learned_as_the_pixel_that_shows_it(void):
+    """Things of 3 x 3 pixels at 96 of 480 x 352 pixels, of which resizing meets a part; some have a border of void."""
+    geometry = Geometry((352, 480), (70, 96), (96, 96))
+    pixels = np.zeros((352, 480), np.uint8)
+    corners = [(row, column) for row in range(0, 340, 31) for column in range(0, 470, 47)]
+    for value, (row, column) in enumerate(corners, start=1):
+        pixels[row : row + 5, column : column + 5] = 255
+        pixels[row + 1 : row + 4, column + 1 : column + 4] = value
+    labels = LabelMap(pixels)
+    row = row_of([labels.mask([value]) for value in range(1, len(corners) + 1)], labels.mask([255]) if void else None)
+    masks = stacked([row], geometry)
+    assert masks.small > len(corners) / 2
+    targets = mask_targets([masks])
+    assert torch.equal(targets, plain([row], geometry))
+    assert ((targets == 1).sum((1, 2)) >= 1).all()
+    for target, (top, left) in zip(targets, corners, strict=True):
+        for y, x in (target == 1).nonzero().tolist():
+            assert top < (y + 1) * 352 / 70 and y * 352 / 70 < top + 5
+            assert left < (x + 1) * 5 and x * 5 < left + 5
+
+
+def test_a_thing_that_the_input_does_not_show_stays_without_a_pixel():
+    pixels = np.zeros(SIZE, np.uint8)
+    pixels[0, 0] = 1
+    geometry = Geometry(SIZE, (2, 2), (2, 2), seen=(0, 2, 5, 5))
+    masks = stacked([row_of([LabelMap(pixels).mask([1])])], geometry)
+    assert masks.small == 0
+    assert not mask_targets([masks]).any()

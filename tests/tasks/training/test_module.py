@@ -264,7 +264,7 @@ def test_each_process_has_noise_of_its_own(monkeypatch):
     noise = []
     for rank in (0, 1, 0):
         monkeypatch.setattr(AssistantTraining, "global_rank", rank)
-        noise.append(training.training_step(SimpleNamespace(geometries=[]), 0))
+        noise.append(training.training_step(SimpleNamespace(geometries=[], step=None), 0))
     assert noise[0] == noise[2] != noise[1]
 
 

@@ -1,0 +1,109 @@
+"""What training watches its batches for: losses that are not finite, and masks too small for the encoder's input."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from lasagna.core.batch import Batch
+from lasagna.errors import TrainingError
+
+NAMED_RECORDS = 16
+"""Number of records of a batch that an error names."""
+
+MASKS = 1000
+"""Number of masks after which small ones are reported."""
+
+
+class FiniteLoss(Callback):
+    """Stops a training at the first loss that is not finite, before a step is taken with its gradients.
+
+    The loss is read after the backward pass, so that a GPU need not wait between the passes.
+    """
+
+    def __init__(self) -> None:
+        """Wait for a loss."""
+        self._batch: Any = None
+        self._loss: Tensor | None = None
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ANN401
+        """Keep the batch."""
+        self._batch = batch
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        """Keep the loss."""
+        self._loss = loss.detach()
+
+    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Check the loss.
+
+        Raises:
+            TrainingError: If it is not finite; names the batch's records.
+        """
+        if self._loss is None or bool(torch.isfinite(self._loss)):
+            return
+        metrics = trainer.callback_metrics
+        parts = {name: float(value) for name, value in metrics.items() if "loss" not in name and name != "train/lr"}
+        bad = [f"{name} {value}" for name, value in parts.items() if not torch.isfinite(torch.tensor(value))]
+        raise TrainingError(
+            f"step {trainer.global_step}: the loss is {float(self._loss)}{_listed(bad)}; records of the batch: "
+            f"{_records(self._batch)}. Training stops before a step is taken with it; earlier checkpoints stay. Lower "
+            " `optimiser.lr` or set `trainer.gradient_clip_val`, take a wider `trainer.precision`, or look at the "
+            "records with `lasagna inspect`"
+        )
+
+
+def _listed(parts: list[str]) -> str:
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def _records(batch: Any) -> str:  # noqa: ANN401
+    if not isinstance(batch, Batch):
+        return "unknown"
+    names = list(dict.fromkeys(f"{sample.source} {sample.key}" for sample in batch.samples))
+    more = f" and {len(names) - NAMED_RECORDS} more" if len(names) > NAMED_RECORDS else ""
+    return ", ".join(names[:NAMED_RECORDS]) + more
+
+
+class SmallMaskWarning(UserWarning):
+    """Masks to learn are smaller than a pixel of the vision encoder's input."""
+
+
+class SmallMasks(Callback):
+    """Counts the masks that are learned as one pixel of the vision encoder's input, and says so once a run."""
+
+    def __init__(self) -> None:
+        """Start counting."""
+        self.masks = 0
+        self.small = 0
+        self._said = False
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ANN401
+        """Count the masks of a batch."""
+        if self._said or not isinstance(batch, Batch):
+            return
+        self.masks += len(batch.mask_rows)
+        self.small += batch.small_masks
+        if self.masks >= MASKS:
+            self._report(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report the small masks of a run with few masks."""
+        if not self._said:
+            self._report(trainer)
+
+    def _report(self, trainer: Trainer) -> None:
+        self._said = True
+        if self.small and trainer.is_global_zero:
+            warnings.warn(
+                f"{self.small} of the first {self.masks} masks ({self.small / self.masks:.1%}) are smaller than a "
+                "pixel of the vision encoder's input, and each is learned as one pixel of it; set the encoder's "
+                "`image_size` higher, crop with `transforms` (RandomCrop), or compare masks at the images' own size "
+                "(`loss.resolution: image`)",
+                SmallMaskWarning,
+                stacklevel=2,
+            )

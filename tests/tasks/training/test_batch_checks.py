@@ -1,0 +1,85 @@
+"""Training stops at a loss that is not finite, and says which masks are too small, once."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from types import SimpleNamespace
+
+import pytest
+import torch
+from lightning import LightningModule, Trainer
+
+from lasagna.datamodules import ShardDataModule, Source
+from lasagna.errors import TrainingError
+from lasagna.tasks.training.batch_checks import FiniteLoss, SmallMasks, SmallMaskWarning
+from tests.helpers.data_fakes import Listing, processors, write
+
+
+class Diverging(LightningModule):
+    """Its loss is not finite in the third batch of six, the first of the second step."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+        self.value, self.trained_on = value, []
+
+    def training_step(self, batch, batch_idx):
+        self.trained_on.append([sample.key for sample in batch.samples])
+        loss = self.weight * (self.value if batch_idx == 2 else 1.0)
+        self.log_dict({"train/loss": loss, "train/ce": loss, "train/dice": 0.5})
+        return loss
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_stops_before_its_step(tmp_path, value):
+    write(tmp_path / "shards", 12)
+    data = ShardDataModule([Source(str(tmp_path / "shards"), Listing(), name="made up")], batch_size=2)
+    data.connect(processors())
+    model = Diverging(value)
+    silent = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        accumulate_grad_batches=2,
+        enable_checkpointing=False,
+        callbacks=[FiniteLoss()],
+        **silent,
+    )
+    with pytest.raises(TrainingError) as caught:
+        trainer.fit(model, data)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(f"step 1: the loss is {value} (train/ce {value}); records of the batch: ")
+    assert all(f"made up {key}" in message for key in model.trained_on[2])
+    assert len(model.trained_on) == 3
+    assert model.weight.item() == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("batches", [2, 40])
+def test_small_masks_are_counted_and_told_once(monkeypatch, batches):
+    """After so many masks that the share is known, or at the end of a shorter run."""
+    trainer = SimpleNamespace(is_global_zero=True)
+    monkeypatch.setattr("lasagna.tasks.training.batch_checks.Batch", SimpleNamespace)
+    batch = SimpleNamespace(mask_rows=range(50), small_masks=20)
+    watch = SmallMasks()
+    with pytest.warns(
+        SmallMaskWarning, match=r"of the first (1000|100) masks \(40\.0%\).*image_size.*RandomCrop"
+    ) as told:
+        for index in range(batches):
+            watch.on_train_batch_start(trainer, None, batch, index)
+        watch.on_train_end(trainer, None)
+    assert len(told) == 1
+
+
+def test_masks_that_are_large_enough_are_no_news(monkeypatch):
+    monkeypatch.setattr("lasagna.tasks.training.batch_checks.Batch", SimpleNamespace)
+    watch = SmallMasks()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        watch.on_train_batch_start(None, None, SimpleNamespace(mask_rows=range(5), small_masks=0), 0)
+        watch.on_train_end(SimpleNamespace(is_global_zero=True), None)
+    assert watch.masks == 5
