@@ -21,9 +21,12 @@ from lasagna.core.query_kind import KINDS, QUESTION, RENAMED_KINDS, QueryKind, k
 from lasagna.core.record import Turn
 from lasagna.errors import ConfigError, QueryError
 
-__all__ = ["Fault", "ParsedEntry", "PromptFormat", "normalise"]
+__all__ = ["Fault", "ParsedEntry", "PromptFormat", "normalise", "shortened"]
 
 _CACHED_NAMES = 1 << 16
+
+_SHOWN = 80
+"""Number of characters of a text that a message shows."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +199,7 @@ class PromptFormat:
 
     def _words(self, text: str) -> str:
         if reserved := [token for token in self._all_reserved if token in text]:
-            raise QueryError(f"answer: {text!r} contains {reserved}, which must not appear among words")
+            raise QueryError(f"answer: {shortened(text)!r} contains {reserved}, which must not appear among words")
         return text
 
     def render(self, kind: str, decisions: Sequence[tuple[str, bool]], wording: int = 0) -> str:
@@ -272,6 +275,11 @@ class PromptFormat:
         return any(map(rest.startswith, tails)) if kind.words else rest in tails
 
 
+def shortened(text: str) -> str:
+    """Return the beginning of a long text, for messages."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
+
+
 @lru_cache(maxsize=_CACHED_NAMES)
 def _single_spaced(name: str) -> str:
     """Return a name as prompts and answers spell it: no blanks around it, and single ones within."""
@@ -284,7 +292,7 @@ def _name_error(name: str, reserved: tuple[str, ...], separators: tuple[str, ...
     if all(unicodedata.category(character)[0] in "CZ" for character in name):
         return f"the name {name!r} is blank; every name needs a visible character"
     found = [text for text in (*reserved, *separators) if text in name]
-    return f"the name {name!r} contains {found}, which this prompt format uses itself" if found else None
+    return f"the name {shortened(name)!r} contains {found}, which this prompt format uses itself" if found else None
 
 
 def _token_errors(form: PromptFormat) -> list[str]:

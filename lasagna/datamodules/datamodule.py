@@ -41,7 +41,8 @@ class ShardDataModule(LightningDataModule):
         num_workers: Processes that prepare samples for each loader; 0 for none.
         shuffle_buffer: Size of each source's shuffle buffer in records, in each worker.
         seed: Seed of order and dialogues.
-        broken: Whether a record that cannot be used is an error ("error"), or is skipped, counted and reported
+        broken: Whether a record that cannot be used, or one with a text that the assistant cannot read (too long, or
+            with a token such as ``<image>`` in it), is an error ("error"), or is skipped, counted and reported
             ("skip").
         writers: Writers of shards that do not exist yet.
         pin_memory: Whether to put batches into page-locked memory, for transfers to a GPU.
@@ -136,7 +137,7 @@ class ShardDataModule(LightningDataModule):
 
         Raises:
             RuntimeError: If ``connect`` was not called.
-            QueryError: If a dialogue does not fit the assistant.
+            QueryError: If a dialogue does not fit the assistant and ``broken`` is "error", or if none of a source does.
             RecordError: If one of the records cannot be used and ``broken`` is "error".
         """
         if split in self._tried:
@@ -144,8 +145,7 @@ class ShardDataModule(LightningDataModule):
         self._tried.add(split)
         for maker in self._makers(split):
             shard_set = maker.source.shard_set
-            for raw in islice(read_share(shard_set, shard_set.shards[:1], ShardSplit()), DRY_RUN_RECORDS):
-                maker.dry_run(raw)
+            maker.dry_run(islice(read_share(shard_set, shard_set.shards[:1], ShardSplit()), DRY_RUN_RECORDS))
 
     def counts(self, stage: str) -> dict[str, dict[str, dict[str, int]]]:
         """Return how many records were used and skipped so far over all processes, which must call this together.
@@ -188,7 +188,12 @@ class ShardDataModule(LightningDataModule):
             sources={source.label: source.weight for source in sources},
         )
         return TrainingLoader(
-            makers, config, self._connected(), num_workers=self.num_workers, pin_memory=self.pin_memory
+            makers,
+            config,
+            self._connected(),
+            num_workers=self.num_workers,
+            pin_memory=self.pin_memory,
+            fixed=getattr(self.trainer, "overfit_batches", 0) > 0,
         )
 
     def val_dataloader(self) -> list[EvaluationLoader]:

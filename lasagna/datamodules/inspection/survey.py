@@ -12,12 +12,14 @@ from functools import partial
 from hashlib import sha256
 from multiprocessing import Pool
 from os import cpu_count
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
 from rich.progress import track
 
 from lasagna.core.masks import Mask, reaches_beyond
+from lasagna.core.prompt_formats import PROMPT_FORMATS
 from lasagna.core.record import Record
 from lasagna.datamodules.converters.common.conversion import coco_number
 from lasagna.datamodules.shards.codec import decode_record
@@ -26,6 +28,17 @@ from lasagna.datamodules.shards.manifest import ShardSet
 from lasagna.datamodules.shards.reader import read_shard
 from lasagna.errors import LasagnaError, RecordError
 
+LONG = 3000
+"""Number of characters from which a text is reported: 1,024 tokens, which also hold the image, take fewer."""
+
+TOKENS = tuple(
+    dict.fromkeys(
+        [token for form in PROMPT_FORMATS.values() for token in form.special_tokens]
+        + ["<s>", "</s>", "<unk>", "<pad>", "<end>", "<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    )
+)
+"""Tokens of the named prompt formats and of usual language models; an assistant's own ones may differ."""
+
 MEANINGS = {
     "broken shards": "shards that are missing or differ from what was written; copy or convert them again",
     "broken records": "records that cannot be read; convert again, or skip them with `--data.broken skip`",
@@ -33,6 +46,14 @@ MEANINGS = {
     "empty masks": "annotations without a single pixel, which no query asks for; draw them again, or remove them",
     "masks outside the image": "masks that extend beyond the image and are cropped; check that they belong to it",
     "present and absent": "names that are both annotated and listed as absent on the same image; remove one of the two",
+    "tokens in texts": (
+        "texts that contain a token of a prompt format or language model, such as <image>; such a record ends a "
+        "training, or is skipped with `--data.broken skip`; reword them"
+    ),
+    "long texts": (
+        f"questions with their answers, phrases and names of more than {LONG} characters, which few language models "
+        "take; such a record ends a training, or is skipped with `--data.broken skip`; shorten them"
+    ),
     "doubled images": "the same image file under two keys of one split; merge the records, or remove one",
     "unused names": "names of the manifest that occur on no image; they can only be absent",
     "clashing names": (
@@ -203,10 +224,27 @@ def survey_record(record: Record) -> Survey:
     found.findings += [
         Finding("present and absent", f"{record.key}: {name}") for name in record.absent if pixels.get(name)
     ]
+    found.findings += _texts(record)
     found.contents[sha256(record.image_bytes).hexdigest()] = record.key
     if number := coco_number(record.key):
         found.photographs[number] = record.key
     return found
+
+
+def _texts(record: Record) -> list[Finding]:
+    """Return a finding for each text that an assistant cannot read: its tokens, or its length."""
+    texts = [region.name for region in record.regions] + [*record.absent, *(phrase.text for phrase in record.phrases)]
+    pairs = [(text, "") for text in dict.fromkeys(texts)]
+    pairs += [(question.text, question.answer) for question in record.questions]
+    pairs += [(turn.question, turn.answer) for turn in record.conversation]
+    findings = []
+    for text, answer in pairs:
+        where = f"{record.key}: {shorten(text, 60, placeholder=' ...')}"
+        if found := [token for token in TOKENS if token in text or token in answer]:
+            findings.append(Finding("tokens in texts", f"{where}: {' '.join(found)}"))
+        if (length := len(text) + len(answer)) > LONG:
+            findings.append(Finding("long texts", f"{where}: {length} characters"))
+    return findings
 
 
 def _annotations(record: Record) -> dict[str, int]:

@@ -66,6 +66,7 @@ class TrainingLoader:
         processors: The assistant's processors.
         num_workers: Number of processes that prepare samples; 0 for none.
         pin_memory: Whether to put batches into page-locked memory, for transfers to a GPU.
+        fixed: Whether every epoch has the batches of the first one, for runs that overfit a few batches.
     """
 
     def __init__(
@@ -76,8 +77,9 @@ class TrainingLoader:
         *,
         num_workers: int = 0,
         pin_memory: bool = False,
+        fixed: bool = False,
     ) -> None:
-        self.makers, self.config = makers, config
+        self.makers, self.config, self.fixed = makers, config, fixed
         self._load = partial(
             DataLoader[Any],
             batch_size=config.batch_size,
@@ -126,7 +128,7 @@ class TrainingLoader:
         stream = TrainingStream(
             self.makers,
             self.config,
-            epoch=self._progress.epoch,
+            epoch=0 if self.fixed else self._progress.epoch,
             done=self._progress.batches,
             positions=self._progress.positions,
             rank=rank_and_world_size()[0],

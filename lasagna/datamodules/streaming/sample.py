@@ -5,7 +5,8 @@ Notation: H, W: the vision encoder's input size in pixels; h, w: the image's own
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -17,9 +18,10 @@ from lasagna.core.batch import IGNORE_LABEL
 from lasagna.core.dialogue import Dialogue
 from lasagna.core.geometry import Geometry
 from lasagna.core.processors import FittedImage, Processors, prepare
+from lasagna.core.prompt_format import shortened
 from lasagna.core.record import Record, Turn, check_size, decode_image
 from lasagna.core.seeding import generator
-from lasagna.datamodules.shards.codec import decode_record
+from lasagna.datamodules.shards.codec import decode_record, record_key
 from lasagna.datamodules.shards.reader import RawSample
 from lasagna.datamodules.source import Source
 from lasagna.datamodules.strategies import Strategy
@@ -144,10 +146,13 @@ def _with_later_turns(row: Row, processors: Processors) -> Row:
 
 def _check_length(dialogue: Dialogue, prompt: int, answer: int, limit: int) -> None:
     if prompt + answer > limit:
+        first, count = shortened(dialogue.query[0]), len(dialogue.query)
+        asked, less = f"{count} names ({first!r}, ...)", "Ask for fewer names (ClassSampling limits them)"
+        if count == 1:
+            asked, less = repr(first), "Shorten question or answer, skip such records with `data.broken: skip`,"
         raise QueryError(
-            f"query: {len(dialogue.query)} names ({dialogue.query[0]!r}, ...) make {prompt} tokens and their answer "
-            f"{answer}, together {prompt + answer}; the language model takes at most {limit}. Ask for fewer names "
-            "(ClassSampling limits them) or choose a model with a longer context"
+            f"query: {asked} make {prompt} tokens and their answer {answer}, together {prompt + answer}; the language "
+            f"model takes at most {limit}. {less} or choose a model with a longer context"
         )
 
 
@@ -195,35 +200,43 @@ class SampleMaker:
 
         Raises:
             RecordError: If the record cannot be used and ``broken`` is "error"; names shard and record.
-            QueryError: If a dialogue does not fit the assistant, which the settings cause, not the record.
+            QueryError: If a text of the record does not fit the assistant and ``broken`` is "error"; names both too.
         """
         try:
-            sample = self._make(raw, epoch, visit)
-        except RecordError as error:
-            named = RecordError(f"{raw['__url__']}: {error}")
+            with naming(raw):
+                sample = self._make(raw, epoch, visit)
+        except (RecordError, QueryError) as error:
             if self.broken == "error":
-                raise named from error
-            self.tally.add_broken(self.source.label, worker_index(), named)
+                raise
+            self.tally.add_broken(self.source.label, worker_index(), error)
             return None
         count = self.tally.add_empty if sample is None else self.tally.add_used
         count(self.source.label, worker_index())
         return sample
 
-    def dry_run(self, raw: RawSample) -> None:
-        """Make a sample and discard it without counting it, so that errors show before the run.
+    def dry_run(self, raws: Iterable[RawSample]) -> None:
+        """Make some samples and discard them without counting them, so that errors show before the run.
 
         Args:
-            raw: Files of a record by extension, as webdataset returns them.
+            raws: Files of each record by extension, as webdataset returns them.
 
         Raises:
-            RecordError: If the record cannot be used and ``broken`` is "error"; names shard and record.
-            QueryError: If a dialogue does not fit the assistant.
+            RecordError: If a record cannot be used and ``broken`` is "error"; names shard and record.
+            QueryError: If a dialogue does not fit the assistant and ``broken`` is "error", or if none of the records
+                fits, which the settings cause.
         """
-        try:
-            self._make(raw, epoch=0, visit=0)
-        except RecordError as error:
-            if self.broken == "error":
-                raise RecordError(f"{raw['__url__']}: {error}") from error
+        misfits, tried = list[QueryError](), 0
+        for raw in raws:
+            tried += 1
+            try:
+                with naming(raw):
+                    self._make(raw, epoch=0, visit=0)
+            except (RecordError, QueryError) as error:
+                if self.broken == "error":
+                    raise
+                misfits += [error] if isinstance(error, QueryError) else []
+        if misfits and len(misfits) == tried:
+            raise misfits[0]
 
     def _make(self, raw: RawSample, epoch: int, visit: int) -> PreparedSample | None:
         record, dialogues = ask_record(
@@ -245,6 +258,21 @@ class SampleMaker:
         for strategy in self.strategies:
             dialogue = strategy(dialogue, rng)
         return dialogue
+
+
+@contextmanager
+def naming(raw: RawSample) -> Iterator[None]:
+    """Add the shard, and where it is missing the record, to errors that a record causes.
+
+    Args:
+        raw: Files of the record by extension, as webdataset returns them.
+    """
+    try:
+        yield
+    except RecordError as error:
+        raise RecordError(f"{raw['__url__']}: {error}") from error
+    except QueryError as error:
+        raise QueryError(f"{raw['__url__']}: record {record_key(raw)}: {error}") from error
 
 
 def ask_record(

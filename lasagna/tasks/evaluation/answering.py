@@ -20,7 +20,7 @@ from lasagna.core.dialogue import Decoding
 from lasagna.datamodules import PreparedSample, SkippedRecordWarning, collate
 from lasagna.datamodules.shards.codec import record_key
 from lasagna.datamodules.shards.reader import ShardSplit
-from lasagna.errors import ConfigError, RecordError
+from lasagna.errors import ConfigError, QueryError, RecordError
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.checkpoints.calibration import Calibration, read_calibration
 from lasagna.modules.checkpoints.load import load
@@ -116,6 +116,7 @@ def answer_all(job: Job, assistant: Assistant | None = None, part: int = 0) -> i
     Raises:
         BusyError: If another process is writing the same file.
         RecordError: If a record cannot be used and the data does not skip such records.
+        QueryError: If a text of one does not fit the assistant and the data does not skip such records.
     """
     runs, batch_size = job.runs()
     assistant = assistant or job.assistant()
@@ -143,7 +144,7 @@ def _samples(
             continue
         try:
             sample = run.prepare(raw, assistant.processors)
-        except RecordError as error:
+        except (RecordError, QueryError) as error:
             if run.broken == "error":
                 raise
             # named by the source, so that its other runs do not repeat the warning

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice, permutations
@@ -22,7 +21,7 @@ from lasagna.datamodules import PreparedSample, ShardDataModule, Source, prepare
 from lasagna.datamodules.shards.codec import decode_record
 from lasagna.datamodules.shards.reader import RawSample, ShardSplit, read_share
 from lasagna.datamodules.strategies import Strategy
-from lasagna.datamodules.streaming.sample import ask_record
+from lasagna.datamodules.streaming.sample import ask_record, naming
 from lasagna.errors import ConfigError, RecordError
 from lasagna.tasks import Reasoning, Referring, Semantic, Task
 from lasagna.tasks.evaluation import Control
@@ -153,7 +152,7 @@ class EvaluationRun:
             RecordError: If the record cannot be used; names its shard.
             ConfigError: If another record cannot be used and a control counts all of them.
         """
-        with _named(raw):
+        with naming(raw):
             return self._ask(raw)
 
     def prepare(self, raw: RawSample, processors: Processors) -> PreparedSample | None:
@@ -164,15 +163,14 @@ class EvaluationRun:
 
         Raises:
             RecordError: If the record or its image cannot be used; names its shard.
-            QueryError: If a dialogue does not fit the assistant.
+            QueryError: If a dialogue does not fit the assistant; names shard and record.
         """
-        with _named(raw):
+        with naming(raw):
             sample = self._ask(raw)
-            image = None if sample is None else self.image(sample.record)
-        if sample is None or image is None:
-            return None
-        key = sample.record.key
-        return prepare_sample(image, sample.dialogues, processors, source=self.name, key=key, in_parts=True)
+            if sample is None:
+                return None
+            image, key = self.image(sample.record), sample.record.key
+            return prepare_sample(image, sample.dialogues, processors, source=self.name, key=key, in_parts=True)
 
     def image(self, record: Record) -> NDArray[np.uint8]:
         """Return the image that the assistant sees, uint8 ``[H, W, 3]``.
@@ -221,15 +219,6 @@ class EvaluationRun:
                         "Repair the data, set data.broken to 'skip', or leave this control out"
                     ) from error
         return counts
-
-
-@contextmanager
-def _named(raw: RawSample) -> Iterator[None]:
-    """Add the shard to errors of a record, as training and tests do."""
-    try:
-        yield
-    except RecordError as error:
-        raise RecordError(f"{raw['__url__']}: {error}") from error
 
 
 def make_runs(

@@ -9,8 +9,9 @@ from io import BytesIO
 
 import pytest
 
-from lasagna.core.record import Turn
+from lasagna.core.record import Phrase, Question, Turn
 from lasagna.datamodules.inspection.survey import (
+    LONG,
     MEANINGS,
     NOTES,
     by_kind,
@@ -57,11 +58,21 @@ def test_polygons_in_shards_that_reach_beyond_the_image_are_found(tmp_path):
     assert by_kind(survey(read_manifest(tmp_path), 0).findings) == {"masks outside the image": ["a: sky"]}
 
 
+def test_texts_that_no_assistant_can_read_are_found():
+    texts = {"phrases": (Phrase("the <SEG> sign", ()),), "conversation": (Turn("what?", "a " * LONG),)}
+    found = survey_record(record("a", 1, questions=(Question("what?", "an <image> of it"),), **texts))
+    assert by_kind(found.findings) == {
+        "tokens in texts": ["a: the <SEG> sign: <SEG>", "a: what?: <image>"],
+        "long texts": [f"a: what?: {2 * LONG + 5} characters"],
+    }
+    assert not {"tokens in texts", "long texts"} & set(NOTES)
+
+
 def test_every_meaning_but_those_of_notes_says_the_way_out():
     assert [kind for kind, meaning in MEANINGS.items() if ";" not in meaning] == ["shared images"]
 
 
 def test_a_good_record_has_no_findings():
     assert survey_record(record("a", 1)).findings == []
-    assert len(MEANINGS) == 13
+    assert len(MEANINGS) == 15
     assert set(NOTES) <= set(MEANINGS)

@@ -165,6 +165,13 @@ def test_lightning_goes_on_exactly_after_dying(folders, tmp_path, whole_runs, wo
     assert torn_weight == weight
 
 
+def test_overfitted_batches_are_the_same_in_every_epoch(folders, tmp_path):
+    given, _ = run(folders, tmp_path, 0, overfit_batches=2)
+    epochs = [[batch for epoch, _, *batch in given if epoch == number] for number in range(3)]
+    assert len(epochs[0]) == 2
+    assert epochs[0] == epochs[1] == epochs[2]
+
+
 def test_steps_since_the_last_checkpoint_are_taken_again(folders, tmp_path, whole_runs):
     whole, _ = whole_runs[0]
     head, _ = run(folders, tmp_path / "torn", 0, die_at=8, every=3)
