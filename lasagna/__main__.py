@@ -9,7 +9,7 @@ from importlib import import_module
 
 from lasagna import __version__
 from lasagna.cli.configs import local_or_packaged
-from lasagna.cli.entry import STOPPED, import_from_working_directory, is_input_error, unknown_word
+from lasagna.cli.entry import STOPPED, import_from_working_directory, is_input_error, message_of, unknown_word
 
 COMMANDS = {
     "train": ("lasagna.cli.train:main", "train and test an assistant: train [JOB] ..."),
@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> None:
     except Exception as error:
         if not is_input_error(error):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {message_of(error)}", file=sys.stderr)
         raise SystemExit(2) from error
 
 

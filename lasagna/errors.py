@@ -33,6 +33,10 @@ class CheckpointError(LasagnaError, ValueError):
     """A checkpoint that does not fit the model it is loaded into."""
 
 
+class OutputError(LasagnaError, OSError):
+    """A file or folder that cannot be written."""
+
+
 class TrainingError(LasagnaError, ArithmeticError):
     """A training that cannot go on, since its numbers are not finite."""
 

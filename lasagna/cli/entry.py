@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
+from lasagna.core.storage import is_storage_error, storage_reason
 from lasagna.errors import LasagnaError
 
 STOPPED = 130
@@ -27,7 +28,14 @@ def is_input_error(error: BaseException) -> bool:
     """
     names = {f"{kind.__module__.split('.')[0]}.{kind.__name__}" for kind in type(error).__mro__}
     foreign = {"lightning.MisconfigurationException", "omegaconf.OmegaConfBaseException"}
-    return isinstance(error, LasagnaError) or bool(names & foreign)
+    return isinstance(error, LasagnaError) or is_storage_error(error) or bool(names & foreign)
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of an error that is due to the input."""
+    if isinstance(error, OSError) and is_storage_error(error) and not isinstance(error, LasagnaError):
+        return storage_reason(error)
+    return str(error)
 
 
 def unknown_word(kind: str, word: str, known: Iterable[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from lasagna.core.storage import check_output
 from lasagna.errors import ConfigError, LasagnaError, check_counts
 from lasagna.tasks.evaluation import Control
 
@@ -73,6 +74,8 @@ def evaluate(
     check_counts(processes=processes, limit=limit, batch_size=batch_size)
     if threshold is not None and not 0 <= threshold <= 1:
         raise LasagnaError(f"threshold: expected a number in [0, 1], got {threshold}")
+    if out is not None:
+        check_output(out)
     from lasagna.datamodules.streaming.distributed import rank_and_world_size
     from lasagna.tasks.evaluation.answering import Job
     from lasagna.tasks.evaluation.report import write_report

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -16,6 +15,7 @@ from lasagna.core.masks import Mask, UnionMask
 from lasagna.core.pages import to_page
 from lasagna.core.record import Record
 from lasagna.core.seeding import generator
+from lasagna.core.storage import check_output, write_json, write_text, writing
 from lasagna.datamodules.inspection.audit import audit_names, audit_overlap, audit_tally
 from lasagna.datamodules.inspection.page import Inspected, draw_counts, to_markdown
 from lasagna.datamodules.inspection.survey import MEANINGS, NOTES, Finding, Survey, by_kind, survey, totals
@@ -136,12 +136,14 @@ def inspect(
     """
     if not 0 <= examples <= MOST:
         raise ConfigError(f"examples: expected a number from 0 to {MOST}, got {examples}")
+    check_output(out)
     folders = list(dict.fromkeys(folder for part in shards for folder in shard_folders(part)))
     sets = [read_shard_set(folder) for folder in folders]
     surveys = [survey(shard_set, processes) for shard_set in sets]
     shared = audit_overlap(dict(zip(folders, surveys, strict=True)))
-    out.mkdir(parents=True, exist_ok=True)
     inspected = []
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
     for rank, (shard_set, found) in enumerate(zip(sets, surveys, strict=True)):
         draw_counts(found, out / f"counts-{rank}.png")
         sheet = draw_examples(shard_set, examples, seed)
@@ -156,10 +158,10 @@ def inspect(
 
 def _write(folders: Sequence[Inspected], shared: Sequence[Finding], out: Path) -> None:
     page = to_page("Inspection of shards", to_markdown(folders, shared), folder=out)
-    (out / "report.html").write_text(page, encoding="utf-8")
+    write_text(out / "report.html", page)
     content = {str(one.shard_set.folder): _as_json(one.survey, one.findings) for one in folders}
     report = {"folders": content, "shared": by_kind(shared)}
-    (out / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(out / "report.json", report, indent=1, ensure_ascii=False)
 
 
 def _report(out: Path, findings: Sequence[Finding], strict: bool) -> None:

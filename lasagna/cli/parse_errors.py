@@ -18,6 +18,7 @@ from lasagna.cli.class_names import import_exports
 from lasagna.cli.list_items import LISTED
 from lasagna.core.config import public_path
 from lasagna.core.dialogue import DialogueMaker
+from lasagna.core.prompt_format import PromptFormat
 from lasagna.datamodules import DataWriter, RecordTransform, Strategy
 
 _INNERMOST = re.compile(r"Problem with given class_path '([\w.]+)'")
@@ -55,7 +56,7 @@ def suggestion(
     enclosing = _INNERMOST.findall(message)
     if enclosing:
         return _argument_hint(wrong, locate(enclosing[-1]))
-    known = {*keys, *(key.rsplit(".", 1)[-1] for key in keys), *_arguments(classes)}
+    known = {*keys, *(key.rsplit(".", 1)[-1] for key in keys), *_arguments([*classes, PromptFormat])}
     return _hint(wrong, known) or _hint(wrong.rsplit(".", 1)[-1], known)
 
 
@@ -257,12 +258,27 @@ def explain(message: str, files: Iterable[Path], keys: Iterable[str]) -> str:
     return "\n  ".join([first, *([f"in {place}"] if place else []), *([hint] if hint else [])])
 
 
+def constructor_errors(message: str) -> list[str]:
+    """Return what constructors said, from the message about a value that fits none of several types.
+
+    Args:
+        message: What the parser said: one line for each type, of which those of the parser begin with "Expected".
+    """
+    lines = (line.strip() for line in message.splitlines())
+    found = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
+    return list(dict.fromkeys(line for line in found if not line.startswith(("Expected a", "Does not validate"))))
+
+
 def _choices(lines: list[str], given: str) -> tuple[tuple[str, list[str]] | None, list[str]]:
     """Merge the lines that list allowed values into one; also return the wrong value and the allowed ones, if any."""
     found = [match for line in lines if (match := _CHOICES.search(line))]
     if not found:
         return None, lines
     value = found[0][2] or given
+    others = [line for line in lines if not _CHOICES.search(line) and not _ALSO.search(line)]
+    if value.startswith("{") and others:
+        # a mapping stands for an object; what is wrong with that is in the other lines
+        return None, others
     allowed = list({word.strip("'\""): word for match in found for word in match[1].split(", ")}.items())
     others = [line for line in lines if not _CHOICES.search(line)]
     also = [match[2] or "a class" for line in others if (match := _ALSO.search(line))]

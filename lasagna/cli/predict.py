@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from lasagna.core.storage import check_output, whole_file, write_json
 from lasagna.errors import LasagnaError, QueryError, RecordError, check_counts
 
 if TYPE_CHECKING:
@@ -76,12 +76,14 @@ def predict(
         RecordError: If there is no such image, or none can be read.
         CheckpointError: If the checkpoint cannot be used.
         LasagnaError: If the threshold, the window or the device cannot be used.
+        OutputError: If the answers cannot be written.
     """
     queries = read_queries(query, refer, reason, ask, explain, own)
     images = find_images(image)
     if threshold is not None and not 0 <= threshold <= 1:
         raise LasagnaError(f"threshold: expected a number in [0, 1], got {threshold}")
     check_counts(max_new_tokens=max_new_tokens)
+    check_output(out)
     from lasagna.core.device import find_device
     from lasagna.core.images import check_window
     from lasagna.modules.checkpoints.load import load
@@ -234,10 +236,10 @@ def _write(
     from lasagna.core.answer_json import answer_json
     from lasagna.tasks.visualization.answer import draw_answer
 
-    out.mkdir(parents=True, exist_ok=True)
     for query, answer in zip(queries, answers, strict=True):
         text = answer.text if query.kind.words else ""
-        draw_answer(pixels, ", ".join(query.names), answer.entries, text=text).save(out / f"{name}-{query.kind}.png")
+        with whole_file(out / f"{name}-{query.kind}.png") as draft:
+            draw_answer(pixels, ", ".join(query.names), answer.entries, text=text).save(draft, "PNG")
     parts = [answer_json(query, answer) for query, answer in zip(queries, answers, strict=True)]
     content = {"image": path.name, "size": list(pixels.shape[:2]), "answers": parts}
-    (out / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_json(out / f"{name}.json", content, indent=2)

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from lasagna import __version__
-from lasagna.cli.entry import STOPPED, is_input_error, unknown_word
+from lasagna.cli.entry import STOPPED, is_input_error, message_of, unknown_word
 
 if TYPE_CHECKING:
     from lasagna.cli.training_cli import TrainingCLI
@@ -84,7 +84,7 @@ def short_message(error: BaseException) -> str:
     Args:
         error: An error that is due to the input.
     """
-    text = str(error)
+    text = message_of(error)
     if type(error).__module__.startswith("omegaconf"):
         return text.splitlines()[0]
     return text.rsplit(f"{type(error).__name__}: ", 1)[-1].strip() if "Original Traceback" in text else text

@@ -35,9 +35,10 @@ from lasagna.cli.jobs import (
     stopped,
 )
 from lasagna.cli.list_items import named_items
-from lasagna.cli.parse_errors import ConfigParser
+from lasagna.cli.parse_errors import ConfigParser, constructor_errors
 from lasagna.cli.train import ABOUT, JOBS
 from lasagna.core.foreign import Foreign
+from lasagna.core.storage import check_output
 from lasagna.datamodules import ShardDataModule
 from lasagna.errors import ConfigError, LasagnaError
 from lasagna.modules.checkpoints.load import read_checkpoint
@@ -128,12 +129,16 @@ class TrainingCLI(LightningCLI):
             cause: BaseException = error
             while cause.__cause__ is not None:
                 cause = cause.__cause__
-            raise (cause if isinstance(cause, LasagnaError) else LasagnaError(str(cause))) from error
+            if isinstance(cause, LasagnaError):
+                raise cause from error
+            raise LasagnaError("; ".join(constructor_errors(str(error))) or str(cause)) from error
 
     def after_instantiate_classes(self) -> None:
-        """Give the model the resolved config, which its checkpoints will hold."""
+        """Check the run's folder, and give the model the resolved config, which its checkpoints will hold."""
         if self.subcommand is None:
             return
+        if "://" not in (root := str(self.trainer.default_root_dir)):
+            check_output(Path(root), "trainer.default_root_dir")
         whole = {"skip_link_targets": False, "skip_unset": False}
         dump = self.parser.dump(self.config, **whole, skip_validation=True, format="json")
         if isinstance(self.model, AssistantTraining):

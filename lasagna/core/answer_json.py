@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -47,12 +48,17 @@ def entry_json(entry: AnsweredEntry) -> dict[str, Any]:
     return {
         "name": entry.name,
         "present": entry.present,
-        "score": round(entry.score, 6),
-        "confidence": round(entry.confidence, 6),
+        "score": _rounded(entry.score),
+        "confidence": _rounded(entry.confidence),
         "empty": entry.empty,
         "mask": None if mask is None else mask.to_json(),
         "box": None if mask is None or entry.box is None else list(mask.box()),
     }
+
+
+def _rounded(value: float) -> float | None:
+    """Return a number for JSON, which has none that is not finite."""
+    return round(value, 6) if math.isfinite(value) else None
 
 
 def coco_results(answer: Answer, image_id: int, categories: Mapping[str, int]) -> list[dict[str, Any]]:

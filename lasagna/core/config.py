@@ -82,6 +82,11 @@ def build(
     """
     from jsonargparse import ArgumentError, ArgumentParser, namespace_to_dict
 
+    if not isinstance(config, Mapping) or not isinstance(config.get("class_path"), str):
+        raise CheckpointError(
+            f"{kind.__name__}: a config with class_path and init_args is needed to build it, got a "
+            f"{type(config).__name__}: {str(config)[:80]!r}"
+        )
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(kind, "built", fail_untyped=False)
     try:

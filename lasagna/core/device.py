@@ -18,6 +18,8 @@ def find_device(device: str) -> torch.device:
     """
     if device == "auto":
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    if device.partition(":")[0] == "meta":
+        raise LasagnaError(f"device: {device!r} holds no values, so that nothing can be computed on it; try cpu")
     try:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:

@@ -238,6 +238,8 @@ def decode_image(
         with Image.open(BytesIO(data)) as image:
             _check_size(image, key, size)
             return to_rgb(ImageOps.exif_transpose(image) if upright else image, window)
+    except RecordError:
+        raise
     except BROKEN_IMAGE as error:
         raise RecordError(f"record {key}: the image cannot be decoded ({image_fault(error)})") from error
 
@@ -254,6 +256,8 @@ def check_size(record: Record) -> None:
     try:
         with Image.open(BytesIO(record.image_bytes)) as image:
             _check_size(image, record.key, record.size)
+    except RecordError:
+        raise
     except BROKEN_IMAGE as error:
         raise RecordError(f"record {record.key}: the image cannot be decoded ({image_fault(error)})") from error
 
@@ -261,7 +265,7 @@ def check_size(record: Record) -> None:
 def _check_size(image: Image.Image, key: str, size: tuple[int, int] | None) -> None:
     found = (image.height, image.width)
     if size is not None and found != size:
-        raise RecordError(f"record {key}: the image has size {found}, its annotations have {size}")
+        raise RecordError(f"record {key}: the image has size {found}, its annotations have {size}; convert it again")
 
 
 def _decode_labels(data: bytes, key: str) -> NDArray[np.integer]:

@@ -118,6 +118,11 @@ class LanguageModel(Configurable, LightningModule):
     """Whether the model has a visual tower of its own, which the mask head can use through ``tower``."""
 
     @property
+    def reads_sentences(self) -> bool:
+        """Whether the model comes with weights that were trained on sentences, which prompts should be for it."""
+        return False
+
+    @property
     @abstractmethod
     def hidden_size(self) -> int:
         """Width of the hidden states."""

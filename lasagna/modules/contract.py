@@ -7,6 +7,7 @@ Notation: b: images; i: image tokens; d: hidden size; n: prompts; t: tokens; c, 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +16,8 @@ from torch import Tensor
 
 from lasagna.core.batch import Query
 from lasagna.core.prompt_format import PromptFormat
+from lasagna.core.prompt_formats import TINY
+from lasagna.core.query_kind import CATEGORY_LIST
 from lasagna.errors import ConfigError, QueryError, RecordError
 from lasagna.modules.base import LanguageModel, MaskHead, VisionEncoder
 
@@ -123,6 +126,23 @@ def check_presence(model: LanguageModel, prompt_format: PromptFormat) -> None:
             f"language_model: {type(model).__name__} has equal rows for {present!r} and {absent!r} in its output "
             "layer, which is not trained, so that every score of presence would be 0.5 for ever; train the layer "
             "(adapter.embeddings: true, model.trainable), or let the rows start apart (new_tokens: random)"
+        )
+
+
+def check_wording(model: LanguageModel, prompt_format: PromptFormat) -> None:
+    """Warn if a model that was trained on sentences is about to be trained on the prompts for tiny models.
+
+    Args:
+        model: The language model.
+        prompt_format: How prompts are written.
+    """
+    if model.reads_sentences and prompt_format.prompts == TINY.prompts:
+        prompt = prompt_format.prompt(CATEGORY_LIST, ["sky", "dog"])
+        warnings.warn(
+            f"prompt_format: {type(model).__name__} was pretrained on sentences, but the format `tiny` asks it "
+            f"{prompt.replace(prompt_format.image_token, '').strip()!r}; set `prompt_format: paper`, or `released` for "
+            "LaSagnA's weights (--model.assistant.prompt_format paper)",
+            stacklevel=2,
         )
 
 

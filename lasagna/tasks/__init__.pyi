@@ -16,6 +16,7 @@ from .metrics.reference_iou import MMSegMeanIoU, ReferenceMeanIoU
 from .reasoning import Reasoning
 from .referring import Referring
 from .semantic import Semantic
+from .training.batch_checks import FiniteLoss, SmallMasks
 from .training.ema import WeightAverage
 from .training.module import AssistantTraining
 from .training.optimiser import Optimiser
@@ -29,6 +30,7 @@ __all__ = [
     "AssistantTraining",
     "BestCheckpoint",
     "DialogueMetric",
+    "FiniteLoss",
     "MMSegMeanIoU",
     "MeanIoU",
     "MonitorCheck",
@@ -49,6 +51,7 @@ __all__ = [
     "RunSummary",
     "RunValidation",
     "Semantic",
+    "SmallMasks",
     "Task",
     "TeacherForcedIoU",
     "WeightAverage",

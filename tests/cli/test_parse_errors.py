@@ -11,6 +11,7 @@ from lasagna.cli.train import main
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PART = "--model.assistant"
+TOKENS = '"present_token": "<SEG>", "absent_token": "<NEG>", "image_token": "<image>"'
 ENCODER = '{"model": "test_resnet", "image_size": [32, 32]}'
 
 
@@ -79,6 +80,14 @@ def test_help_says_what_happens_without_arguments(capsys):
         ),
         (f"{PART}.vision_encoder.image_size=64", "image_size: expected values in brackets ('[1, 2]'), got '64'"),
         (f"{PART}.language_model.adapter=", "model.assistant.language_model.adapter: no class is called ''"),
+        (
+            f'{PART}.prompt_format={{{TOKENS}, "prompts": {{"categories": "<image> list"}}}}',
+            "error: prompt_format: prompts.categories: '<image> list' must contain {query}, the place of the names\n",
+        ),
+        (
+            f'{PART}.prompt_format={{{TOKENS}, "prompts": {{}}, "lead_inn": "a"}}',
+            "error: model.assistant.prompt_format: there is no option 'lead_inn'\n  did you mean 'lead_in'?",
+        ),
         (f"{PART}.language_model.adapter=None", "no class is called 'None'; null leaves a part out"),
     ],
 )

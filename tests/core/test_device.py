@@ -20,6 +20,11 @@ def test_a_device_that_cannot_be_used_is_named_with_the_way_out(name):
         find_device(name)
 
 
+def test_a_device_without_values_is_refused():
+    with pytest.raises(LasagnaError, match=r"device: 'meta' holds no values.*try cpu"):
+        find_device("meta")
+
+
 def test_processes_of_a_machine_share_its_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert [device_of_process("auto", rank) for rank in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]

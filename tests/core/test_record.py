@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lasagna.core.masks import RLEMask
-from lasagna.core.record import Manifest, Record, Region, decode_image
+from lasagna.core.record import Manifest, Record, Region, check_size, decode_image
 from lasagna.errors import RecordError
 
 MANIFEST = Manifest("tiny", ("sky", "grass", "ball"), labels={0: "sky", 1: "grass", 2: "ball", 3: "ball"}, void=(255,))
@@ -63,6 +63,14 @@ def test_images_that_claim_to_be_huge_are_refused():
     data[18:26] = (2**30).to_bytes(4, "little") * 2
     with pytest.raises(RecordError, match="cannot be decoded"):
         decode_image(bytes(data), "k")
+
+
+def test_an_image_of_another_size_is_no_broken_image():
+    said = r"^record \w+: the image has size \(2, 3\), its annotations have \(9, 9\)"
+    with pytest.raises(RecordError, match=said):
+        decode_image(encoded(PIXELS), "k7", size=(9, 9))
+    with pytest.raises(RecordError, match=said):
+        check_size(record(size=(9, 9)))
 
 
 def test_category_masks_in_the_manifests_order():

@@ -17,6 +17,7 @@ from lasagna.cli.sweeps.intervals import Interval, mean_interval
 from lasagna.cli.sweeps.plan import MARKER
 from lasagna.cli.sweeps.plots import draw_by_length, draw_scores
 from lasagna.core import pages
+from lasagna.core.storage import check_output, whole_file, write_text
 from lasagna.errors import LasagnaError
 
 SCORES = "scores.json"
@@ -135,14 +136,14 @@ def report(
         raise ReportError(f"{folder}: no scores of {stage!r} found; unread: {unread or 'nothing'}")
     findings = _findings(runs, list(table), baseline, claims or [], confidence)
     out = out or folder
-    out.mkdir(parents=True, exist_ok=True)
+    check_output(out)
     text = findings + to_markdown(table, unread, confidence)
-    (out / "report.md").write_text(text, encoding="utf-8")
+    write_text(out / "report.md", text)
     _write_csv(out / "report.csv", table)
     drawn = {"by_length.png": draw_by_length(table, out / "by_length.png")}
     drawn["scores.png"] = draw_scores(table, out / "scores.png", _values(runs))
     pictures = [name for name, there in drawn.items() if there]
-    (out / "report.html").write_text(pages.to_page(folder.name, text, pictures, out), encoding="utf-8")
+    write_text(out / "report.html", pages.to_page(folder.name, text, pictures, out))
     Console().print(text, markup=False, highlight=False, soft_wrap=True)
     names = ["report.md", "report.html", "report.csv", *pictures]
     Console().print(f"written to {out}: {', '.join(names)}", highlight=False, soft_wrap=True)
@@ -224,7 +225,7 @@ def to_markdown(scores: Tabulated, unread: dict[str, str], confidence: float) ->
 
 
 def _write_csv(file: Path, table: Tabulated) -> None:
-    with file.open("w", newline="", encoding="utf-8") as stream:
+    with whole_file(file) as draft, draft.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["score", "variant", "runs", "mean", "half_width"])
         for name, row in table.items():

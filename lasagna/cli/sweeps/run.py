@@ -22,6 +22,7 @@ from lasagna.cli.sweeps.devices import VISIBLE, device_shares, visible_devices
 from lasagna.cli.sweeps.findings import Claim
 from lasagna.cli.sweeps.plan import MARKER, GridValue, Run, SweepError, SweepPlan, check_configs
 from lasagna.core.locks import BusyError, Terminated, call, locked, terminable
+from lasagna.core.storage import write_json
 
 __all__ = ["RunResult", "SweepError", "SweepPlan", "run_sweep", "sweep"]
 
@@ -280,9 +281,7 @@ def read_marker(folder: Path) -> dict[str, Any] | None:
 
 def _write_marker(run: Run, plan: SweepPlan, status: str, done: Sequence[str]) -> None:
     content = {"variant": run.variant, "status": status, "done": list(done), "settings": run.settings(plan)}
-    draft = run.folder / (MARKER + ".part")
-    draft.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    draft.replace(run.folder / MARKER)
+    write_json(run.folder / MARKER, content, indent=2)
 
 
 def _print_summary(results: Sequence[RunResult]) -> None:

@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from lasagna.core.storage import write_json
 from lasagna.errors import CheckpointError
 
 ALL = "all"
@@ -79,9 +80,7 @@ def checksum(checkpoint: Path) -> str:
 def write_calibration(calibration: Calibration, checkpoint: Path) -> Path:
     """Write a calibration beside its checkpoint, in one atomic step, and return the file."""
     path = calibration_file(checkpoint)
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(asdict(calibration), indent=1) + "\n", encoding="utf-8")
-    part.replace(path)
+    write_json(path, asdict(calibration), indent=1)
     return path
 
 

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from lasagna.core.storage import whole_file
 from lasagna.errors import CheckpointError
 
 SINGLE_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -47,12 +48,17 @@ def save_tensors(tensors: Mapping[str, Tensor], file: Path) -> None:
 
     Args:
         tensors: Tensors by name.
-        file: The file; overwritten.
+        file: The file; replaced as a whole.
+
+    Raises:
+        OutputError: If it cannot be written.
     """
-    file.touch()
-    mode = file.stat().st_mode
-    save_file({name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}, file, _METADATA)
-    file.chmod(mode)
+    with whole_file(file) as draft:
+        draft.touch()
+        mode = draft.stat().st_mode
+        copies = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+        save_file(copies, draft, _METADATA)
+        draft.chmod(mode)
 
 
 def read_state(folder: str | Path, argument: str = "folder") -> dict[str, Tensor]:

@@ -11,11 +11,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Mapping
+from hashlib import file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from lasagna.core.storage import check_output, whole_file, write_json, writing
 from lasagna.errors import CheckpointError
 from lasagna.modules.checkpoints.files import save_tensors
 
@@ -38,6 +40,9 @@ HERE = "{folder}"
 WEIGHTS = "weights"
 """Key in ``assistant.json``: the names of all weights in the folder, so that a lost file is noticed."""
 
+SUMS = "sha256"
+"""Key in ``assistant.json``: the checksum of each file of weights, since safetensors has none."""
+
 _PREFIX = "adapted_model"
 _SHOWN = 4
 
@@ -51,9 +56,11 @@ def check_empty(folder: Path) -> None:
     """Check that a folder is new or empty.
 
     Raises:
-        CheckpointError: If it is a file, or not empty.
+        OutputError: If it is a file, or cannot be written to.
+        CheckpointError: If it is not empty.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    check_output(folder, "output")
+    if folder.is_dir() and any(folder.iterdir()):
         raise CheckpointError(f"output: {str(folder)!r} is not empty; give a new folder, or empty it first")
 
 
@@ -78,7 +85,8 @@ def write_assistant(folder: Path, assistant: Assistant, checkpoint: Mapping[str,
         raise CheckpointError("checkpoint: it does not say how to build its assistant, and the folder has to say it")
     weights = assistant_weights(checkpoint)
     adapted = adapted_model(assistant)
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     known = {key: checkpoint[key] for key in (ASSISTANT_CONFIG, SEED, FROZEN) if checkpoint.get(key) is not None}
     about: dict[str, Any] = {"form": FORM, WEIGHTS: sorted(weights), **known}
     if adapted is not None:
@@ -86,11 +94,26 @@ def write_assistant(folder: Path, assistant: Assistant, checkpoint: Mapping[str,
         about |= write_adapters(folder, weights, prefix, config)
         weights = {name: value for name, value in weights.items() if not to_peft({name: value}, prefix)}
     save_tensors(weights, folder / HEADS)
-    (folder / ASSISTANT).write_text(
-        json.dumps(movable(about, folder), indent=2, sort_keys=True) + "\n", encoding="utf-8"
-    )
+    write_about(folder, about)
     write_config(folder, checkpoint[ASSISTANT_CONFIG], checkpoint.get(SEED))
     return sorted(folder.iterdir())
+
+
+def write_about(folder: Path, about: Mapping[str, Any]) -> None:
+    """Write ``assistant.json``, with checksums of the folder's weights, which must be there already.
+
+    Args:
+        folder: The assistant's folder.
+        about: Its content.
+    """
+    sums = {file.name: checksum(file) for file in (folder / HEADS, folder / ADAPTER) if file.is_file()}
+    write_json(folder / ASSISTANT, movable({**about, SUMS: sums}, folder), indent=2, sort_keys=True)
+
+
+def checksum(file: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with file.open("rb") as stream:
+        return file_digest(stream, "sha256").hexdigest()
 
 
 def write_config(folder: Path, config: Config, seed: int | None = None) -> None:
@@ -104,7 +127,8 @@ def write_config(folder: Path, config: Config, seed: int | None = None) -> None:
     from omegaconf import OmegaConf
 
     model = {"assistant": config, "warm_start": str(folder.resolve()), **({} if seed is None else {"seed": seed})}
-    OmegaConf.save(OmegaConf.create({"model": {"init_args": movable(model, folder)}}), folder / CONFIG)
+    with whole_file(folder / CONFIG) as draft:
+        OmegaConf.save(OmegaConf.create({"model": {"init_args": movable(model, folder)}}), draft)
 
 
 def movable(content: Any, folder: Path) -> Any:  # noqa: ANN401
@@ -156,7 +180,8 @@ def write_adapters(folder: Path, weights: Mapping[str, Tensor], prefix: str, con
         Their entry in ``assistant.json``.
     """
     save_tensors(to_peft(weights, prefix), folder / ADAPTER)
-    config.save_pretrained(str(folder))
+    with writing(folder):
+        config.save_pretrained(str(folder))
     return {_PREFIX: prefix}
 
 
@@ -166,16 +191,27 @@ def read_assistant(folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: If files are missing, unreadable, or in a later layout.
     """
-    from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, FROZEN, PREFIX, SEED
+    from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, FROZEN, PREFIX, SEED, check_content
 
     about = placed(_about(folder), folder)
     weights = _tensors(folder / HEADS)
     if _PREFIX in about:
         weights |= from_peft(_tensors(folder / ADAPTER), about[_PREFIX])
     _check_names(folder, weights, about.get(WEIGHTS, weights))
+    _check_sums(folder, about.get(SUMS, {}))
     checkpoint = {"state_dict": {PREFIX + name: value for name, value in weights.items()}}
+    check_content(checkpoint | about, folder)
     kept = {key: about[key] for key in (ASSISTANT_CONFIG, SEED, FROZEN) if about.get(key) is not None}
     return {**checkpoint, **kept}
+
+
+def _check_sums(folder: Path, sums: Mapping[str, str]) -> None:
+    for name, wanted in sums.items():
+        if (folder / name).is_file() and checksum(folder / name) != wanted:
+            raise CheckpointError(
+                f"checkpoint: {folder / name} is not the file that {ASSISTANT} describes (SHA-256); it is damaged, and "
+                f"can be copied or exported again; if you changed it yourself, remove {SUMS!r} from {ASSISTANT}"
+            )
 
 
 def _check_names(folder: Path, found: Collection[str], listed: Collection[str]) -> None:
@@ -194,6 +230,8 @@ def _about(folder: Path) -> dict[str, Any]:
         about: dict[str, Any] = json.loads((folder / ASSISTANT).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"checkpoint: {folder / ASSISTANT} cannot be read ({error}); export it again") from error
+    if not isinstance(about, dict):
+        raise CheckpointError(f"checkpoint: {folder / ASSISTANT} holds no JSON object; export it again")
     if about.get("form") != FORM:
         raise CheckpointError(
             f"checkpoint: {folder / ASSISTANT} has form {about.get('form')!r}, but this version reads {FORM}; "

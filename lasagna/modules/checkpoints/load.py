@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import zipfile
+from functools import lru_cache
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
-from lasagna.errors import CheckpointError
+from lasagna.errors import CheckpointError, LasagnaError
 from lasagna.modules.checkpoints.folder import is_assistant_folder, read_assistant
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     import torch
 
+    from lasagna.modules.checkpoints.weights import check_content
+
     path = Path(path)
     if is_assistant_folder(path):
         return read_assistant(path)
@@ -38,6 +42,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         return release_checkpoint(path)
     if not path.is_file():
         raise CheckpointError(f"checkpoint: there is no file {str(path)!r}{_nearby(path)}")
+    facts = path.stat()
+    check_intact(path, facts.st_mtime_ns, facts.st_size)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
@@ -51,7 +57,36 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"checkpoint: {str(path)!r} holds no state_dict; give one that `fit` has written, "
             "or import a release or its training state with `lasagna import`"
         )
+    check_content(checkpoint, path)
     return checkpoint
+
+
+@lru_cache(maxsize=8)
+def check_intact(path: Path, changed: int, size: int) -> None:
+    """Compare the parts of a checkpoint file with the checksums in it, which torch does not.
+
+    A file is read once in a process, unless it changes. Files in torch's old format have no checksums.
+
+    Args:
+        path: The file.
+        changed: When it was written.
+        size: Its number of bytes.
+
+    Raises:
+        CheckpointError: If a part differs.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as parts:
+        try:
+            broken = parts.testzip()
+        except (zipfile.BadZipFile, EOFError, OSError) as error:
+            broken = str(error)
+    if broken is not None:
+        raise CheckpointError(
+            f"checkpoint: {str(path)!r} is damaged: {broken} differs from its checksum; copy it again, or use "
+            "another one"
+        )
 
 
 def check_job(checkpoint: dict[str, Any], path: str | Path, *, resumed: bool) -> None:
@@ -119,7 +154,7 @@ def load(
             )
         assistant = unbuilt_assistant(checkpoint, path)
     with seeded(checkpoint.get(SEED, 0), "fresh weights"):
-        assistant.configure_model()
+        _build(assistant, path)
     weights = assistant_weights(checkpoint)
     check_weights(weights, weights.keys(), assistant)
     if frozen_check and FROZEN in checkpoint:
@@ -128,6 +163,20 @@ def load(
     if calibrated is not False:
         _apply_calibration(assistant, Path(path), calibrated)
     return assistant.eval()
+
+
+def _build(assistant: Assistant, path: str | Path) -> None:
+    """Make an assistant's layers; what a checkpoint asks for may not be possible."""
+    try:
+        assistant.configure_model()
+    except LasagnaError:
+        raise
+    except (RuntimeError, MemoryError, ArithmeticError, TypeError, ValueError, AssertionError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(
+            f"checkpoint: the assistant of {str(path)!r} cannot be built from its config ({reason[:200]}); compare the "
+            "sizes in it with those of the training, or use another one"
+        ) from error
 
 
 def unbuilt_assistant(checkpoint: dict[str, Any], path: str | Path) -> Assistant:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,6 +38,66 @@ def assistant_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return the weights in a checkpoint by the assistant's own names."""
     state = checkpoint["state_dict"]
     return {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
+
+
+_KINDS: dict[str, tuple[type, str]] = {
+    "state_dict": (dict, "tensors by name"),
+    ASSISTANT_CONFIG: (dict, "class_path and init_args"),
+    CONFIG: (dict, "settings by name"),
+    FROZEN: (dict, "a fingerprint for each part"),
+    OPTIMISED: (dict, "settings and factors"),
+    SEED: (int, "a whole number"),
+}
+"""Key in a checkpoint to the kind of its value, and what that is in words."""
+
+
+def check_content(checkpoint: Mapping[str, Any], place: str | Path) -> None:
+    """Check that the values in a checkpoint are of the kinds that are read from them.
+
+    Args:
+        checkpoint: The content of a file, or of a folder.
+        place: The file or folder, for the message.
+
+    Raises:
+        CheckpointError: If one is not; names the first.
+    """
+    for key, (kind, words) in _KINDS.items():
+        value = checkpoint.get(key)
+        if value is not None and not isinstance(value, kind):
+            raise CheckpointError(
+                f"checkpoint: {str(place)!r} has a {type(value).__name__} as {key}, expected {words}; it was changed "
+                "or is damaged; train again, or use another one"
+            )
+    odd = [name for name, value in (checkpoint.get("state_dict") or {}).items() if not isinstance(value, Tensor)]
+    if odd:
+        raise CheckpointError(
+            f"checkpoint: {str(place)!r} has no tensor at {odd[0]!r} of its state_dict; train again, or use another one"
+        )
+
+
+def check_finite(weights: Mapping[str, Tensor], names: Collection[str]) -> None:
+    """Check that weights are numbers, since answers of others look like "absent".
+
+    Args:
+        weights: Name to weight.
+        names: Names of the weights that must also not be infinite, as some buffers are on purpose.
+
+    Raises:
+        CheckpointError: If some are not; names the first.
+    """
+    for name, value in weights.items():
+        if not value.is_floating_point():
+            continue
+        # in parts, so that a large weight is not copied
+        bad = sum(
+            int((~torch.isfinite(part) if name in names else torch.isnan(part)).sum())
+            for part in value.detach().flatten().split(CHUNK)
+        )
+        if bad:
+            raise CheckpointError(
+                f"weights that are not finite: {bad} of the {value.numel()} values of {name}; the training had "
+                "diverged, or the file is damaged; use an earlier checkpoint, or train again at a lower learning rate"
+            )
 
 
 def fingerprint(module: nn.Module, trained: Iterable[str]) -> dict[str, str]:
@@ -100,7 +161,7 @@ def check_weights(stored: Mapping[str, Tensor], wanted: Iterable[str], module: n
         module: The module that will load them.
 
     Raises:
-        CheckpointError: If weights are missing, unknown or have another shape; names the first few.
+        CheckpointError: If weights are missing, unknown or have another shape (names the first few), or are not finite.
     """
     state = module.state_dict()
     wanted = set(wanted)
@@ -119,3 +180,4 @@ def check_weights(stored: Mapping[str, Tensor], wanted: Iterable[str], module: n
             "trained with (config_fit.yaml in its run folder, config.yaml in an exported or imported one), or, to "
             "evaluate, leave the config out, so that the checkpoint's own is used"
         )
+    check_finite(stored, dict(module.named_parameters()).keys())

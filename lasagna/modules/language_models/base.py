@@ -239,6 +239,11 @@ class PretrainedLanguageModel(TransformersLanguageModel):
         self.download = download
 
     @property
+    def reads_sentences(self) -> bool:
+        """Whether the model comes with weights, instead of settings for random ones."""
+        return isinstance(self.model, str)
+
+    @property
     def source(self) -> str | dict[str, Any]:
         """Where the model comes from: a folder, a name, or settings."""
         return self.model

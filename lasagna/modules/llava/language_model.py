@@ -127,6 +127,11 @@ class LlavaV1(TransformersLanguageModel):
         self.image_token_id = self._text_processor.image_token_id
         self._tower_processor = tower_processor(tower_folder, self.vision_tower.side, self.centre_crop)
 
+    @property
+    def reads_sentences(self) -> bool:
+        """Always, since it is read from a folder of weights."""
+        return True
+
     def freeze_network(self) -> None:
         """Freeze the tower, the projector unless it is trained, and a quantized Llama."""
         super().freeze_network()

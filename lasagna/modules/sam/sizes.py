@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lasagna.errors import CheckpointError
+from lasagna.errors import CheckpointError, ConfigError
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Name of a tensor in SAM's own layout to its shape."""
@@ -43,11 +43,11 @@ class SamSize:
     def __post_init__(self) -> None:
         """Check that the sizes are consistent."""
         if self.embed_dim % self.heads:
-            raise ValueError(f"heads: {self.heads} does not divide embed_dim, {self.embed_dim}")
+            raise ConfigError(f"heads: {self.heads} does not divide embed_dim, {self.embed_dim}")
         if self.image_size % self.patch:
-            raise ValueError(f"image_size: {self.image_size} is not a multiple of patch, {self.patch}")
+            raise ConfigError(f"image_size: {self.image_size} is not a multiple of patch, {self.patch}")
         if any(not 0 <= block < self.depth for block in self.global_blocks):
-            raise ValueError(f"global_blocks: {self.global_blocks} must be from 0 to {self.depth - 1}, depth less one")
+            raise ConfigError(f"global_blocks: {self.global_blocks} must be from 0 to {self.depth - 1}, depth less one")
 
     @property
     def grid(self) -> int:
@@ -82,7 +82,7 @@ class SamHeadSize:
     def __post_init__(self) -> None:
         """Check that the sizes are consistent."""
         if self.prompt_dim % (2 * self.heads) or self.prompt_dim % 8:
-            raise ValueError(
+            raise ConfigError(
                 f"prompt_dim: {self.prompt_dim} must be a multiple of 8 and of twice the heads, {2 * self.heads}"
             )
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lasagna.core.processors import ImageProcessor
+from lasagna.errors import ConfigError
 from lasagna.modules.base import FeatureSpec, VisionEncoder
 from lasagna.modules.image_processors import SamImageProcessor
 from lasagna.modules.sam.image_encoder import ImageEncoderViT
@@ -39,7 +40,7 @@ class SamVisionEncoder(VisionEncoder):
     ) -> None:
         super().__init__()
         if isinstance(size, str) and size not in PRESETS:
-            raise ValueError(f"size: there is no {size!r}; take one of {', '.join(PRESETS)}, or a SamSize")
+            raise ConfigError(f"size: there is no {size!r}; take one of {', '.join(PRESETS)}, or a SamSize")
         self.size = size
         self.weights_file = weights_file
         self.frozen = frozen

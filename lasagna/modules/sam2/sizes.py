@@ -8,7 +8,7 @@ from typing import Literal
 
 from transformers import Sam2HieraDetConfig, Sam2VisionConfig
 
-from lasagna.errors import CheckpointError
+from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules.sam.sizes import SamHeadSize
 
 Name = Literal["hiera_tiny", "hiera_small", "hiera_base_plus", "hiera_large"]
@@ -41,19 +41,19 @@ class Sam2Size:
     def __post_init__(self) -> None:
         """Check that the sizes are consistent."""
         if self.embed_dim % self.heads:
-            raise ValueError(f"heads: {self.heads} does not divide embed_dim, {self.embed_dim}")
+            raise ConfigError(f"heads: {self.heads} does not divide embed_dim, {self.embed_dim}")
         if any(side < 2 or side % 2 for side in self.windows[:3]):
-            raise ValueError(
+            raise ConfigError(
                 f"windows: the first three of {self.windows} must be even, because the next stage halves them"
             )
         starts = {sum(self.blocks[:stage]) for stage in (1, 2, 3)}
         if not starts.isdisjoint(self.global_blocks) or not set(self.global_blocks) <= set(range(sum(self.blocks))):
-            raise ValueError(
+            raise ConfigError(
                 f"global_blocks: {self.global_blocks} must be from 0 to {sum(self.blocks) - 1}, and none that begins a "
                 f"later stage {tuple(sorted(starts))}, since these halve their windows"
             )
         if self.out_channels % 8:
-            raise ValueError(
+            raise ConfigError(
                 f"out_channels: {self.out_channels} must be a multiple of 8, the finest map having an eighth"
             )
 

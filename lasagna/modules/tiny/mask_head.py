@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from lasagna.errors import ConfigError
 from lasagna.modules.base import FeatureSpec, MaskHead
 from lasagna.modules.language_models.projector import grid_waves
 from lasagna.modules.tiny.weights import load_packaged
@@ -33,7 +34,7 @@ class TinyMaskHead(MaskHead):
     def __init__(self, weights: Literal["pretrained", "random"] = "pretrained", chunk: int = 256) -> None:
         super().__init__()
         if chunk < 1:
-            raise ValueError(f"chunk: expected at least 1 prompt at once, got {chunk}")
+            raise ConfigError(f"chunk: expected at least 1 prompt at once, got {chunk}")
         self.weights = weights
         self.chunk = chunk
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lasagna.core.processors import ImageProcessor
+from lasagna.errors import ConfigError
 from lasagna.modules.base import FeatureSpec, VisionEncoder
 from lasagna.modules.image_processors import SquashImageProcessor
 from lasagna.modules.tiny.weights import load_packaged
@@ -38,7 +39,7 @@ class TinyVisionEncoder(VisionEncoder):
     ) -> None:
         super().__init__()
         if any(side % 16 or side < 32 for side in image_size):
-            raise ValueError(f"image_size: both sides must be multiples of 16 from 32 up, got {image_size}")
+            raise ConfigError(f"image_size: both sides must be multiples of 16 from 32 up, got {image_size}")
         self.image_size = image_size
         self.weights = weights
         self.frozen = frozen

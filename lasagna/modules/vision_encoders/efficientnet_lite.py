@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lasagna.core.processors import ImageProcessor
-from lasagna.errors import CheckpointError, LasagnaError
+from lasagna.errors import CheckpointError, ConfigError, LasagnaError
 from lasagna.modules.base import FeatureSpec, VisionEncoder
 from lasagna.modules.image_processors import PadImageProcessor, SquashImageProcessor
 from lasagna.modules.vision_encoders.timm import read_weights
@@ -50,7 +50,7 @@ class EfficientNetLite0(VisionEncoder):
     ) -> None:
         super().__init__()
         if any(side % 32 or side < 32 for side in image_size):
-            raise ValueError(f"image_size: both sides must be multiples of 32, got {image_size}")
+            raise ConfigError(f"image_size: both sides must be multiples of 32, got {image_size}")
         self.image_size = image_size
         self.weights = weights
         self.frozen = frozen

@@ -102,8 +102,12 @@ class FeatureCache:
         file.parent.mkdir(parents=True, exist_ok=True)
         # two processes may compute the same image; each writes its own file and moves it into place
         draft = file.with_name(f"{uuid4().hex}.part")
-        save_tensors({str(place): image for place, image in enumerate(maps)}, draft)
-        draft.replace(file)
+        try:
+            save_tensors({str(place): image for place, image in enumerate(maps)}, draft)
+            draft.replace(file)
+        except OSError as error:
+            warnings.warn(f"feature_cache: nothing more is kept: {error}", stacklevel=2)
+            self._left = -1
 
 
 def _key(image: Tensor) -> str:

@@ -90,12 +90,12 @@ class TimmEncoder(VisionEncoder):
         architecture, _, weights = model.partition(".")
         if not timm.is_model(architecture):
             near = get_close_matches(model, timm.list_models(), n=5, cutoff=0.5)
-            raise ValueError(f"model: timm has no {model!r}; near it are {near}, all are listed by timm.list_models()")
+            raise ConfigError(f"model: timm has no {model!r}; near it are {near}, all are listed by timm.list_models()")
         try:
             timm.get_pretrained_cfg(model)
         except RuntimeError as error:
             known = timm.list_pretrained(f"{architecture}.*")
-            raise ValueError(f"model: timm has no weights {weights!r} of {architecture!r}; it has {known}") from error
+            raise ConfigError(f"model: timm has no weights {weights!r} of {architecture!r}; it has {known}") from error
         self.model = model
         self.pretrained = pretrained
         self.weights_file = weights_file
@@ -124,7 +124,7 @@ class TimmEncoder(VisionEncoder):
         """Make the layers and load pretrained weights.
 
         Raises:
-            ValueError: If ``out_indices`` or ``image_size`` do not suit the model.
+            ConfigError: If ``out_indices`` or ``image_size`` do not suit the model.
             ConfigError: If pretrained weights are not available, or the model cannot recompute activations.
             CheckpointError: If ``weights_file`` is missing, unreadable or of another model.
         """
@@ -170,7 +170,7 @@ class TimmEncoder(VisionEncoder):
         try:
             return timm.create_model(self.model, features_only=True, **options)
         except (AssertionError, IndexError) as error:
-            raise ValueError(
+            raise ConfigError(
                 f"out_indices {self.out_indices} or image_size {self.image_size} do not suit {self.model!r} ({error}); "
                 "leave out_indices unset, and take a multiple of 32 for each side"
             ) from error
@@ -191,14 +191,14 @@ class TimmEncoder(VisionEncoder):
 
     def _check(self, indices: Sequence[int], strides: Sequence[int]) -> None:
         if len(set(strides)) != len(strides):
-            raise ValueError(
+            raise ConfigError(
                 f"out_indices: the maps {tuple(indices)} of {self.model!r} have the strides {tuple(strides)}; choose "
                 "one map per stride"
             )
         coarsest = max(strides)
         if any(side % coarsest for side in self.image_size):
             near = tuple(max(1, round(side / coarsest)) * coarsest for side in self.image_size)
-            raise ValueError(
+            raise ConfigError(
                 f"image_size: {self.image_size} must be multiples of {coarsest}, the coarsest stride of {self.model!r} "
                 f"in use; the nearest is {near}"
             )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
+from lasagna.core.storage import json_text, write_text, writing
 from lasagna.tasks.callbacks.run_facts import run_folder
 
 ANSWERS = "answers.jsonl"
@@ -23,8 +23,7 @@ class AnswerWriter(Callback):
         folder = run_folder(trainer)
         rank = f".{trainer.global_rank}" if trainer.global_rank else ""
         self.file = folder / f"{ANSWERS}{rank}"
-        folder.mkdir(parents=True, exist_ok=True)
-        self.file.write_text("", encoding="utf-8")
+        write_text(self.file, "")
 
     def on_predict_batch_end(
         self,
@@ -36,5 +35,5 @@ class AnswerWriter(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Append the answers of a batch."""
-        with self.file.open("a", encoding="utf-8") as stream:
-            stream.writelines(json.dumps(answer) + "\n" for answer in outputs)
+        with writing(self.file), self.file.open("a", encoding="utf-8") as stream:
+            stream.writelines(json_text(answer) + "\n" for answer in outputs)

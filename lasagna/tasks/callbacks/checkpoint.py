@@ -16,6 +16,7 @@ from lightning import LightningModule, Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
+from lasagna.core.storage import whole_file
 from lasagna.tasks.callbacks.run_facts import run_folder
 from lasagna.tasks.metrics.names import quantity_of
 
@@ -43,14 +44,10 @@ class WholeFiles(TorchCheckpointIO):
         if storage_options is not None or "://" in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
-        file = Path(path)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_name(f"{file.name}.part")
-        with draft.open("wb") as stream:
+        with whole_file(Path(path)) as draft, draft.open("wb") as stream:
             torch.save(checkpoint, stream)
             stream.flush()
             os.fsync(stream.fileno())
-        draft.replace(file)
 
 
 class RunCheckpoint(ModelCheckpoint):

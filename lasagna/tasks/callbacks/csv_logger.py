@@ -10,6 +10,8 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
+from lasagna.core.storage import whole_file, writing
+
 METRICS = "metrics.csv"
 
 Row = dict[str, str | float]
@@ -82,7 +84,7 @@ class RunLogger(Logger):
         if not unsaved:
             return
         if self._saved and all(row.keys() <= set(self._columns) for row in unsaved):
-            with self._file.open("a", newline="", encoding="utf-8") as stream:
+            with writing(self._file), self._file.open("a", newline="", encoding="utf-8") as stream:
                 csv.DictWriter(stream, self._columns).writerows(unsaved)
         else:
             self._write(rows)
@@ -104,13 +106,10 @@ class RunLogger(Logger):
 
     def _write(self, rows: list[Row]) -> None:
         self._columns = sorted({name for row in rows for name in row})
-        self.folder.mkdir(parents=True, exist_ok=True)
-        draft = self.folder / f"{METRICS}.part"
-        with draft.open("w", newline="", encoding="utf-8") as stream:
+        with whole_file(self._file) as draft, draft.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.DictWriter(stream, self._columns)
             writer.writeheader()
             writer.writerows(rows)
-        draft.replace(self._file)
 
 
 def _read(file: Path) -> list[Row]:

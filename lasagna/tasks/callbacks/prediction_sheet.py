@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lasagna.core.batch import Sample
 from lasagna.core.dialogue import Answer, Dialogue
+from lasagna.core.storage import whole_file
 from lasagna.tasks.callbacks.run_facts import run_folder
 from lasagna.tasks.visualization.answer import truth_entries
 from lasagna.tasks.visualization.contact_sheet import Example, contact_sheet
@@ -137,8 +138,8 @@ class PredictionSheet(Callback):
         folder = run_folder(trainer)
         examples = self._choice.examples[: self.count]
         if trainer.is_global_zero and examples and not getattr(trainer, "fast_dev_run", False):
-            folder.mkdir(parents=True, exist_ok=True)
-            contact_sheet(examples, columns=self.columns).save(folder / SHEET)
+            with whole_file(folder / SHEET) as draft:
+                contact_sheet(examples, columns=self.columns).save(draft, "PNG")
 
 
 def _example(sample: Sample, answer: Answer, image: NDArray[np.uint8]) -> Example:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from importlib.metadata import version
@@ -11,6 +10,8 @@ from typing import Any
 
 import torch
 from lightning import Trainer
+
+from lasagna.core import storage
 
 _PACKAGES = ("lasagna", "torch", "lightning", "torchmetrics", "transformers", "peft", "numpy", "pillow", "pycocotools")
 
@@ -54,7 +55,4 @@ def machine(trainer: Trainer) -> dict[str, Any]:
 
 def write_json(file: Path, content: dict[str, Any]) -> None:
     """Write JSON atomically, so that a reader never sees a partial file."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(file.name + ".part")
-    draft.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    draft.replace(file)
+    storage.write_json(file, content, indent=2, sort_keys=True)

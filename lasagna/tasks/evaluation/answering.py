@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from torch import nn
 
 from lasagna.core.device import find_device
 from lasagna.core.dialogue import Decoding
+from lasagna.core.storage import json_text, writing
 from lasagna.datamodules import PreparedSample, SkippedRecordWarning, collate
 from lasagna.datamodules.shards.codec import record_key
 from lasagna.datamodules.shards.reader import ShardSplit
@@ -156,8 +156,9 @@ def _samples(
 
 
 def _store(lines: Sequence[Mapping[str, Any]], stream: TextIO) -> None:
-    stream.writelines(json.dumps(line) + "\n" for line in lines)
-    stream.flush()
+    with writing(stream.name):
+        stream.writelines(json_text(line) + "\n" for line in lines)
+        stream.flush()
 
 
 def answer_some(assistant: Assistant, run: EvaluationRun, samples: Sequence[PreparedSample]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lasagna.core.pages import figure, number, one_line, plain, table, to_page
+from lasagna.core.storage import write_text, writing
 from lasagna.tasks.callbacks.run_facts import write_json
 from lasagna.tasks.callbacks.summary import SCORES, print_scores
 from lasagna.tasks.evaluation.figures import Figures, draw_figures, presence_rates
@@ -209,12 +210,12 @@ def write_report(results: Sequence[EvaluationResult], header: Mapping[str, Any],
         out: The folder of the report.
         predictions: The folder of the evaluation.
     """
-    out.mkdir(parents=True, exist_ok=True)
     scores = named_scores(results, header["split"])
     write_json(out / SCORES, _content(results, header, scores))
-    text = to_markdown(results, header, draw_figures(results, out, predictions))
-    (out / "report.md").write_text(f"# {TITLE}\n\n{text}", encoding="utf-8")
-    (out / "report.html").write_text(to_page(TITLE, text, folder=out), encoding="utf-8")
+    with writing(out):
+        text = to_markdown(results, header, draw_figures(results, out, predictions))
+    write_text(out / "report.md", f"# {TITLE}\n\n{text}")
+    write_text(out / "report.html", to_page(TITLE, text, folder=out))
     plain = named_scores([result for result in results if not result.run.controls], header["split"])
     print_scores("evaluation", {name: value for name, value in plain.items() if not math.isnan(value)})
     for result in results:

@@ -21,8 +21,8 @@ from lasagna.datamodules.streaming.distributed import sum_over_processes
 from lasagna.datamodules.streaming.loader import TrainingLoader
 from lasagna.errors import ConfigError
 from lasagna.modules.assistant import Assistant
-from lasagna.modules.checkpoints.weights import CONFIG, OPTIMISED, fingerprint
-from lasagna.modules.contract import check_decoding, check_presence
+from lasagna.modules.checkpoints.weights import CONFIG, OPTIMISED, assistant_weights, check_finite, fingerprint
+from lasagna.modules.contract import check_decoding, check_presence, check_wording
 from lasagna.modules.losses import SegmentationLoss
 from lasagna.modules.vision_encoders.feature_cache import FeatureCache
 from lasagna.tasks.base import Task
@@ -178,6 +178,7 @@ class AssistantTraining(LightningModule):
     def configure_model(self) -> None:
         """Build the assistant, freeze what is not trained, and give the datamodule its processors."""
         if not self.factors:
+            check_wording(self.assistant.language_model, self.assistant.format)
             with seeded(self.seed, "fresh weights", self.device):
                 self.assistant.configure_model()
             self.factors = trainable_sets(self.assistant.named_parameters(), self.trainable)
@@ -267,13 +268,19 @@ class AssistantTraining(LightningModule):
         ]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep only trained weights, in float32 or wider, and add what is needed to build the rest."""
+        """Keep only trained weights, in float32 or wider, and add what is needed to build the rest.
+
+        Raises:
+            CheckpointError: If trained weights are not finite.
+        """
         state, optimizers = checkpoint["state_dict"], [] if self._trainer is None else self.trainer.optimizers
         # averages of the weights, which are wide enough, may have taken their place already
         weights = float32_weights(optimizers, self).items()
         narrow = {name: value for name, value in weights if state[name].dtype != value.dtype}
         checkpoint["state_dict"] = {**state, **narrow}
         store(checkpoint, self.trained, self.frozen, self.assistant_config, self.seed)
+        # before anything is written, so that the checkpoint from before stays
+        check_finite(assistant_weights(checkpoint), self.factors.keys())
         checkpoint[CONFIG] = self.config
         checkpoint[OPTIMISED] = {"settings": self.optimiser.settings(), "factors": self.factors}
 

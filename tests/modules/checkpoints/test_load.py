@@ -1,14 +1,22 @@
 """Loading an assistant without a path: the one that comes with the package."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 import lasagna
 from lasagna.__main__ import main
 from lasagna.core.seeding import generator
 from lasagna.datamodules.scenes.writer import SceneSettings, scene_record
+from lasagna.errors import CheckpointError
+from lasagna.modules.checkpoints.folder import ASSISTANT, HEADS, SUMS, write_assistant
+from lasagna.modules.checkpoints.load import read_checkpoint
+from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, CONFIG, FROZEN, OPTIMISED, SEED
+from lasagna.modules.tiny.weights import ASSISTANT as PACKAGED
 from lasagna.tasks import Referring, Semantic
 
 SCENE = Path(__file__).parents[3] / "docs" / "images" / "scene.png"
@@ -45,3 +53,75 @@ def test_predict_asks_the_packaged_assistant_unless_one_is_named(tmp_path, capsy
     assert "small assistant of the package" in capsys.readouterr().out
     entries = json.loads((tmp_path / "scene.json").read_text(encoding="utf-8"))["answers"][0]["entries"]
     assert [(entry["name"], entry["present"]) for entry in entries] == [("sky", True), ("dog", False), ("house", True)]
+
+
+HEAD = "assistant.prompt_projection.0.weight"
+
+
+@pytest.fixture(scope="module")
+def checkpoint():
+    return read_checkpoint(PACKAGED)
+
+
+def saved(folder, checkpoint, **changes):
+    """Write a checkpoint with changes, as training writes one."""
+    torch.save({**checkpoint, **changes}, folder / "last.ckpt")
+    return folder / "last.ckpt"
+
+
+def refused(path):
+    with pytest.raises(CheckpointError) as caught:
+        lasagna.load(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path, checkpoint, value):
+    weight = checkpoint["state_dict"][HEAD].clone()
+    weight[0, :3] = value
+    path = saved(tmp_path, checkpoint, state_dict=checkpoint["state_dict"] | {HEAD: weight})
+    said = f"weights that are not finite: 3 of the {weight.numel()} values of prompt_projection.0.weight"
+    assert said in refused(path)
+
+
+def test_a_flipped_byte_is_noticed(tmp_path, checkpoint):
+    path = saved(tmp_path, checkpoint)
+    content = bytearray(path.read_bytes())
+    weight = checkpoint["state_dict"][HEAD].contiguous().numpy().tobytes()[:64]
+    content[content.index(weight)] ^= 1
+    path.write_bytes(content)
+    assert "differs from its checksum; copy it again" in refused(path)
+
+
+def test_a_changed_file_of_an_exported_folder_is_noticed(tmp_path, assistant, checkpoint):
+    folder = tmp_path / "out"
+    write_assistant(folder, assistant, checkpoint)
+    lasagna.load(folder)
+    heads = load_file(folder / HEADS)
+    name = min(heads)
+    save_file(heads | {name: heads[name] + 1}, folder / HEADS)
+    assert "(SHA-256); it is damaged" in refused(folder)
+    about = json.loads((folder / ASSISTANT).read_text())
+    del about[SUMS]
+    (folder / ASSISTANT).write_text(json.dumps(about))
+    lasagna.load(folder)
+    shutil.copy(PACKAGED / ASSISTANT, folder / ASSISTANT)
+    (folder / ASSISTANT).write_text("[]")
+    assert "holds no JSON object" in refused(folder)
+
+
+@pytest.mark.parametrize("key", ["state_dict", ASSISTANT_CONFIG, CONFIG, FROZEN, OPTIMISED, SEED])
+@pytest.mark.parametrize("value", ["a text", ["a", "list"]])
+def test_values_of_another_kind_are_named(tmp_path, checkpoint, key, value):
+    assert f"has a {type(value).__name__} as {key}, expected " in refused(saved(tmp_path, checkpoint, **{key: value}))
+
+
+def test_a_config_that_cannot_be_built_is_one_line(tmp_path, checkpoint):
+    assert "class_path and init_args is needed" in refused(saved(tmp_path, checkpoint, **{ASSISTANT_CONFIG: {"a": 1}}))
+    config = json.loads(json.dumps(checkpoint[ASSISTANT_CONFIG]))
+    # more than any machine can address, so that nothing is ever allocated
+    config["init_args"]["language_model"]["init_args"]["adapter"]["rank"] = 10**12
+    assert "cannot be built from its config" in refused(saved(tmp_path, checkpoint, **{ASSISTANT_CONFIG: config}))
+    odd = checkpoint["state_dict"] | {HEAD: "a text"}
+    assert f"no tensor at '{HEAD}'" in refused(saved(tmp_path, checkpoint, state_dict=odd))

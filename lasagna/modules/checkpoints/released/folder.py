@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from huggingface_hub import split_torch_state_dict_into_shards
 from torch import Tensor
 
+from lasagna.core.storage import whole_file, write_json
 from lasagna.errors import ConfigError
 from lasagna.modules.checkpoints.released.adapters import ROTARY
 from lasagna.modules.checkpoints.released.tokens import is_lisa
@@ -81,7 +81,8 @@ def _write_weights(folder: Path, state: Mapping[str, Tensor], shard_size: str) -
         dict(state), filename_pattern="pytorch_model{suffix}.bin", max_shard_size=shard_size
     )
     for file, names in plan.filename_to_tensors.items():
-        torch.save({name: state[name] for name in names}, folder / file)
+        with whole_file(folder / file) as draft, draft.open("wb") as stream:
+            torch.save({name: state[name] for name in names}, stream)
     if plan.is_sharded:
         index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
         _write(folder / "pytorch_model.bin.index.json", index)
@@ -103,4 +104,4 @@ def _in_precision(value: Tensor, dtype: torch.dtype | None) -> Tensor:
 
 
 def _write(file: Path, content: Mapping[str, Any]) -> None:
-    file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_json(file, content, indent=2, sort_keys=True)

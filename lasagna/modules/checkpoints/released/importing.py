@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path
 from typing import Any
 
 from lasagna.core.config import Config
+from lasagna.core.storage import write_json
 from lasagna.errors import CheckpointError
 from lasagna.modules.checkpoints.files import save_tensors
 from lasagna.modules.checkpoints.folder import (
-    ASSISTANT,
     FORM,
     HEADS,
     WEIGHTS,
     check_empty,
-    movable,
+    write_about,
     write_adapters,
     write_config,
 )
@@ -145,10 +144,6 @@ def _write_assistant(target: Path, release: Release, config: Config) -> None:
     about: dict[str, Any] = {"form": FORM, WEIGHTS: names, ASSISTANT_CONFIG: config}
     if release.kept.pairs:
         about |= write_adapters(target, release.kept.weights, ADAPTED, release.kept.settings.config)
-    _write_json(target / ASSISTANT, movable(about, target))
-    _write_json(target / REPORT, vars(release.tensor_report))
+    write_about(target, about)
+    write_json(target / REPORT, vars(release.tensor_report), indent=2)
     write_config(target, config)
-
-
-def _write_json(file: Path, content: Any) -> None:  # noqa: ANN401
-    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
