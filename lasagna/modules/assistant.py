@@ -93,11 +93,23 @@ class Assistant(Configurable, LightningModule):
         """Build the parts and load their weights; does nothing the second time.
 
         Raises:
-            ConfigError: If the parts do not fit one another.
+            ConfigError: If the parts do not fit one another, or not into the memory.
             CheckpointError: If weights are missing or do not fit.
         """
         if self._built:
             return
+        try:
+            self._build()
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
+                raise
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ConfigError(
+                f"assistant: its parts do not fit into the memory ({reason[:200]}); choose smaller sizes or parts"
+            ) from error
+        self._built = True
+
+    def _build(self) -> None:
         encoder, language_model, tokens = self.vision_encoder, self.language_model, self.format.special_tokens
         if isinstance(encoder, SharedTower):
             encoder.check(language_model)
@@ -111,7 +123,6 @@ class Assistant(Configurable, LightningModule):
         self.format = replace(self.format, reserved_tokens=reserved)
         hidden, prompt = language_model.hidden_size, self.mask_head.prompt_dim
         self.prompt_projection = nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, prompt))
-        self._built = True
 
     @property
     def processors(self) -> Processors:

@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 from lasagna.cli.train import main
+from lasagna.core.prompt_formats import PAPER, TINY
 from lasagna.errors import ConfigError
-from lasagna.modules import Assistant, FeatureSpec, TinyLanguageModel, TinyMaskHead, VisionEncoder
+from lasagna.modules import Assistant, CausalLanguageModel, FeatureSpec, TinyLanguageModel, TinyMaskHead, VisionEncoder
+from lasagna.modules.contract import check_wording
 from lasagna.modules.image_processors import SquashImageProcessor
 from tests.helpers.assistants import random_assistant
 from tests.helpers.tiny_run import write_config, write_scenes
@@ -171,6 +173,14 @@ def test_other_errors_of_a_head_are_its_own(monkeypatch):
     monkeypatch.setattr(assistant.mask_head, "forward", broken)
     with pytest.raises(RuntimeError, match=r"^no space left"):
         assistant(batch_of(assistant, [complex_dialogue()]))
+
+
+@pytest.mark.parametrize(("pretrained", "prompt_format", "told"), [(True, TINY, 1), (True, PAPER, 0), (False, TINY, 0)])
+def test_a_pretrained_model_that_is_asked_without_sentences_is_warned_of(pretrained, prompt_format, told, recwarn):
+    check_wording(CausalLanguageModel("a folder" if pretrained else {"model_type": "llama"}, "words"), prompt_format)
+    warned = [str(one.message) for one in recwarn if "prompt_format" in str(one.message)]
+    assert len(warned) == told
+    assert all("asks it 'list sky dog answer'; set `prompt_format: paper`" in text for text in warned)
 
 
 def test_the_command_line_shows_no_traceback(tmp_path, capsys):

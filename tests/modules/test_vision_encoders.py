@@ -205,7 +205,7 @@ def test_weights_come_from_a_file(tmp_path, suffix):
     ],
 )
 def test_what_a_timm_encoder_refuses(arguments, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         TimmEncoder(**arguments).build()
 
 

@@ -12,7 +12,7 @@ import lasagna
 from lasagna.__main__ import main
 from lasagna.core.seeding import generator
 from lasagna.datamodules.scenes.writer import SceneSettings, scene_record
-from lasagna.errors import CheckpointError
+from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules.checkpoints.folder import ASSISTANT, HEADS, SUMS, write_assistant
 from lasagna.modules.checkpoints.load import read_checkpoint
 from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, CONFIG, FROZEN, OPTIMISED, SEED
@@ -122,6 +122,7 @@ def test_a_config_that_cannot_be_built_is_one_line(tmp_path, checkpoint):
     config = json.loads(json.dumps(checkpoint[ASSISTANT_CONFIG]))
     # more than any machine can address, so that nothing is ever allocated
     config["init_args"]["language_model"]["init_args"]["adapter"]["rank"] = 10**12
-    assert "cannot be built from its config" in refused(saved(tmp_path, checkpoint, **{ASSISTANT_CONFIG: config}))
+    with pytest.raises(ConfigError, match=r"assistant: its parts do not fit into the memory .*choose smaller sizes"):
+        lasagna.load(saved(tmp_path, checkpoint, **{ASSISTANT_CONFIG: config}))
     odd = checkpoint["state_dict"] | {HEAD: "a text"}
     assert f"no tensor at '{HEAD}'" in refused(saved(tmp_path, checkpoint, state_dict=odd))
