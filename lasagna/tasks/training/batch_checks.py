@@ -52,7 +52,7 @@ class FiniteLoss(Callback):
         raise TrainingError(
             f"step {trainer.global_step}: the loss is {float(self._loss)}{_listed(bad)}; records of the batch: "
             f"{_records(self._batch)}. Training stops before a step is taken with it; earlier checkpoints stay. Lower "
-            " `optimiser.lr` or set `trainer.gradient_clip_val`, take a wider `trainer.precision`, or look at the "
+            "`optimiser.lr` or set `trainer.gradient_clip_val`, take a wider `trainer.precision`, or look at the "
             "records with `lasagna inspect`"
         )
 
