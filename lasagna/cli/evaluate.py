@@ -74,8 +74,7 @@ def evaluate(
     check_counts(processes=processes, limit=limit, batch_size=batch_size)
     if threshold is not None and not 0 <= threshold <= 1:
         raise LasagnaError(f"threshold: expected a number in [0, 1], got {threshold}")
-    if out is not None:
-        check_output(out)
+    check_output(out or predictions or Path("evaluation"))
     from lasagna.datamodules.streaming.distributed import rank_and_world_size
     from lasagna.tasks.evaluation.answering import Job
     from lasagna.tasks.evaluation.report import write_report

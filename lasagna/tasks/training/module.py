@@ -220,9 +220,14 @@ class AssistantTraining(LightningModule):
     def on_train_start(self) -> None:
         """Check that the schedule fits the length of the run, which is known only now."""
         self.optimiser.check(self.trainer.estimated_stepping_batches)
+        # a run that is resumed within an epoch does not start that epoch again
+        self._set_steps()
 
     def on_train_epoch_start(self) -> None:
         """Tell the loader how many batches an optimiser step takes, which callbacks may change between epochs."""
+        self._set_steps()
+
+    def _set_steps(self) -> None:
         loader = self.trainer.train_dataloader
         if isinstance(loader, TrainingLoader):
             loader.set_steps(self.trainer.accumulate_grad_batches, int(self.trainer.num_training_batches))

@@ -25,13 +25,17 @@ class Uneven(Listing):
 
 
 class Gradients(Callback):
-    """Keeps the gradients of each step, and the masks of each batch."""
+    """Keeps the gradients of each step, the masks of each batch, and a checkpoint after the first step."""
 
-    def __init__(self):
-        self.steps, self.masks = [], []
+    def __init__(self, file=None):
+        self.steps, self.masks, self.file = [], [], file
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         self.masks.append(len(batch.mask_rows))
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if self.file is not None and trainer.global_step == 1 and not self.file.exists():
+            trainer.save_checkpoint(self.file)
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer):
         self.steps.append(
@@ -46,7 +50,8 @@ def shards(tmp_path_factory):
     return str(folder)
 
 
-def gradients(shards, batch_size, accumulated, mean_over="step", limit=1.0):
+def gradients(shards, batch_size, accumulated, mean_over="step", limit=1.0, save=None, ckpt_path=None):
+    """Train for an epoch, and return what was kept."""
     training = AssistantTraining(
         Assistant(
             TinyVisionEncoder((32, 32), weights="random"),
@@ -57,7 +62,7 @@ def gradients(shards, batch_size, accumulated, mean_over="step", limit=1.0):
         SegmentationLoss(mean_over=mean_over),
     )
     data = ShardDataModule([Source(shards, Uneven())], batch_size=batch_size, samples_per_epoch=12)
-    kept = Gradients()
+    kept = Gradients(save)
     silent = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     trainer = Trainer(
         accelerator="cpu",
@@ -68,7 +73,7 @@ def gradients(shards, batch_size, accumulated, mean_over="step", limit=1.0):
         enable_checkpointing=False,
         **silent,
     )
-    trainer.fit(training, data)
+    trainer.fit(training, data, ckpt_path=ckpt_path, weights_only=True)
     return kept
 
 
@@ -89,6 +94,13 @@ def test_the_last_step_of_an_epoch_with_fewer_batches_is_a_whole_one(shards):
     """It has as few batches because the epoch ends, or because the trainer stops early."""
     whole = gradients(shards, 6, 1).steps[0]
     torch.testing.assert_close(gradients(shards, 2, 9, limit=3).steps[0], whole, rtol=1e-4, atol=1e-6)
+
+
+def test_a_run_that_is_resumed_within_an_epoch_has_the_same_steps(shards, tmp_path):
+    whole = gradients(shards, 2, 2, save=tmp_path / "one.ckpt").steps
+    rest = gradients(shards, 2, 2, ckpt_path=tmp_path / "one.ckpt").steps
+    assert (len(whole), len(rest)) == (3, 2)
+    torch.testing.assert_close(rest, whole[1:], rtol=1e-4, atol=1e-6)
 
 
 def test_processes_share_the_counts_of_a_step(monkeypatch):
