@@ -78,7 +78,7 @@ def whereabouts(message: str, files: Iterable[Path]) -> str | None:
     return None
 
 
-RENAMED = {"talk": "conversation"}
+RENAMED = {"talk": "conversation", "rounds": "turns", "next_round": "next_turn"}
 """Former names of arguments, to point out the present ones."""
 
 

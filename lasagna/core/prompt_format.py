@@ -45,7 +45,7 @@ class PromptFormat:
         lead_in: Text before the one token of an answer to a phrase.
         given_lead_in: The same where evaluation gives the answer to the model ("teacher_forced"); None for ``lead_in``.
         tail: End of an answer, before the language model's own end token.
-        next_round: Text that replaces everything up to the image in the later turns of a conversation; None if
+        next_turn: Text that replaces everything up to the image in the later turns of a conversation; None if
             conversations have one turn.
         markers: Further tokens of the prompts, such as those around the names of a query about categories.
         reserved_tokens: Further tokens that no name and no answer in words may contain; the assistant adds those of its
@@ -68,7 +68,7 @@ class PromptFormat:
     lead_in: str = ""
     given_lead_in: str | None = None
     tail: str = ""
-    next_round: str | None = None
+    next_turn: str | None = None
     markers: tuple[str, ...] = ()
     reserved_tokens: tuple[str, ...] = ()
     further_prompts: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -148,14 +148,14 @@ class PromptFormat:
             query: The names asked for.
 
         Raises:
-            QueryError: If the format has no ``next_round``.
+            QueryError: If the format has no ``next_turn``.
         """
-        if self.next_round is None:
+        if self.next_turn is None:
             raise QueryError(
-                "query: this prompt format has no `next_round`, so a conversation has one turn; set `next_round`, or "
-                "ask each turn by itself (`rounds: apart` of VQA, `remember=False` of a chat)"
+                "query: this prompt format has no `next_turn`, so a conversation has one turn; set `next_turn`, or "
+                "ask each turn by itself (`turns: apart` of VQA, `remember=False` of a chat)"
             )
-        return self.next_round + self.prompt(kind, query).partition(self.image_token)[2].lstrip()
+        return self.next_turn + self.prompt(kind, query).partition(self.image_token)[2].lstrip()
 
     def lead(self, kind: str, name: str, first: bool) -> str:
         """Return the text before an entry's token.
@@ -192,7 +192,7 @@ class PromptFormat:
             turn: Question and answer.
 
         Raises:
-            QueryError: If the format has no ``next_round``, or one of the texts contains a token.
+            QueryError: If the format has no ``next_turn``, or one of the texts contains a token.
         """
         self.check(QUESTION, (turn.question,))
         return self.further_prompt(QUESTION, (turn.question,)), self._words(turn.answer)
@@ -335,7 +335,7 @@ def _near(kind: str, missing: Sequence[str]) -> list[str]:
 
 
 def _joint_errors(form: PromptFormat) -> list[str]:
-    joints = ("name_separator", "entry_separator", "token_gap", "lead_in", "given_lead_in", "tail", "next_round")
+    joints = ("name_separator", "entry_separator", "token_gap", "lead_in", "given_lead_in", "tail", "next_turn")
     errors = [] if form.name_separator else ["name_separator: it is empty, so that names would run together"]
     for joint in joints:
         text = getattr(form, joint) or ""

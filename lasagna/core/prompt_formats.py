@@ -94,7 +94,7 @@ PAPER = PromptFormat(
     },
     lead_in="Sure, it is ",
     tail=".",
-    next_round="USER: ",
+    next_turn="USER: ",
 )
 """The paper's spelling (arXiv 2404.08506, section 3): one entry per category, in the query's order."""
 
@@ -125,7 +125,7 @@ RELEASED = PromptFormat(
     },
     entry_separator="",
     token_gap="",
-    next_round="USER: ",
+    next_turn="USER: ",
     markers=("<cat_start>", "<cat_end>", "<semantic>"),
     further_prompts={
         kind: tuple(f"{_SYSTEM}USER: <image>\n{question} ASSISTANT:" for question in questions)
@@ -155,7 +155,7 @@ LISA = PromptFormat(
     lead_in="It is ",
     given_lead_in="",
     tail=".",
-    next_round="USER: ",
+    next_turn="USER: ",
 )
 """The spelling of LISA's weights (arXiv 2308.00692), which have only the present token and know no lists.
 

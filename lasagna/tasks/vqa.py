@@ -14,7 +14,7 @@ from lasagna.tasks.base import Task
 from lasagna.tasks.metrics import AnswerAccuracy, collect
 from lasagna.tasks.targets import choose
 
-Rounds = Literal["together", "apart"]
+Turns = Literal["together", "apart"]
 
 
 class VQA(Task):
@@ -26,27 +26,27 @@ class VQA(Task):
         questions: Maximum number of questions of a record, chosen at random.
         conversation: Whether the record's conversation is used too. Turn it off for data that is scored: long answers
             are hardly ever equal to the letter.
-        rounds: "together" to train on a conversation as one dialogue with several turns, which counts as one question,
+        turns: "together" to train on a conversation as one dialogue with several turns, which counts as one question,
             since later questions depend on earlier answers; "apart" for one dialogue each, for prompt formats with only
             one turn. Evaluation always asks each turn in a dialogue of its own.
 
     Raises:
-        ValueError: If `rounds` has another value.
+        ValueError: If `turns` has another value.
     """
 
-    def __init__(self, questions: int = 3, conversation: bool = True, rounds: Rounds = "together") -> None:
-        if rounds not in get_args(Rounds):
-            raise ValueError(f"VQA: `rounds` must be 'together' or 'apart', got {rounds!r}")
+    def __init__(self, questions: int = 3, conversation: bool = True, turns: Turns = "together") -> None:
+        if turns not in get_args(Turns):
+            raise ValueError(f"VQA: `turns` must be 'together' or 'apart', got {turns!r}")
         self.questions = questions
         self.conversation = conversation
-        self.rounds = rounds
+        self.turns = turns
 
     def dialogues(self, record: Record, rng: np.random.Generator) -> list[Dialogue]:
         """Return a dialogue for each chosen question or conversation."""
         questions = [question for question in record.questions if question.masks is None]
         found: list[tuple[Turn, ...]] = [(Turn(question.text, question.answer),) for question in questions]
         if self.conversation and record.conversation:
-            together = self.rounds == "together"
+            together = self.turns == "together"
             found += [record.conversation] if together else [(turn,) for turn in record.conversation]
         chosen = choose(found, self.questions, rng)
         return [

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 
 import pytest
 
 from lasagna.__main__ import main as command
+from lasagna.cli.parse_errors import RENAMED
 from lasagna.cli.train import main
+from lasagna.core.prompt_format import PromptFormat
+from lasagna.tasks import VQA
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PART = "--model.assistant"
@@ -109,3 +113,7 @@ def test_pretrained_weights_that_do_not_fit_name_their_own_argument(capsys, tmp_
 def test_a_renamed_argument_points_to_its_new_name(capsys):
     train = "[{shards: x, task: {class_path: VQA, init_args: {talk: false}}}]"
     assert "did you mean 'conversation'?" in fails(capsys, main, "fit", f"--data.train={train}")
+
+
+def test_new_names_of_renamed_arguments_exist():
+    assert set(RENAMED.values()) <= {*signature(VQA).parameters, *signature(PromptFormat).parameters}

@@ -246,7 +246,7 @@ class LanguageModelContract:
         assert clear > 3
 
     def test_a_remembered_conversation_is_as_if_all_were_read_again(self):
-        model, spelling = self.build(), replace(TINY, next_round="")
+        model, spelling = self.build(), replace(TINY, next_turn="")
         decoder, vectors = Decoder(model, spelling), self.vectors(model, 1)
         histories = [ChatHistory(), ChatHistory()]
         for names, kind in (
@@ -360,7 +360,7 @@ class TestWindows:
 
     def test_turns_of_a_conversation_are_as_if_all_were_read_again(self, kind):
         model, vectors = self.build(kind)
-        decoder, histories = Decoder(model, replace(TINY, next_round="")), [ChatHistory(), ChatHistory()]
+        decoder, histories = Decoder(model, replace(TINY, next_turn="")), [ChatHistory(), ChatHistory()]
         for query in (QUERIES[0], QUERIES[5], QUERIES[2]):
             answers = [decoder.ordered(vectors[:1], [query], history)[0] for history in histories]
             assert answers[0].present == answers[1].present

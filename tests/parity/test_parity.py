@@ -141,7 +141,7 @@ def test_given_answers_are_drawn_as_the_original_draws_them(
     assert answer.entries[0].mask.sum() == facts.outputs[weights]["refer_infer"]["positive_pixels"][row]
 
 
-def test_a_talk_of_two_rounds_is_read_as_the_original_does(golden, assistant, facts):
+def test_a_conversation_of_two_turns_is_read_as_the_original_does(golden, assistant, facts):
     text, spelling, said = assistant.processors.text, assistant.format, facts.inputs["vqa_only"]["conversations"][0]
     asked = [
         piece.partition(" ASSISTANT:")[0] for piece in said.replace("<im_start><image><im_end>\n", "").split("USER: ")

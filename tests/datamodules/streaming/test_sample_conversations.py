@@ -45,16 +45,16 @@ def samples(folder, asked, task=None, conversation=TALK, apart=False):
     return list(EvaluationStream(maker))
 
 
-def expected(rounds, text):
+def expected(turns, text):
     ids, labels = [], []
-    for words, supervised in PIECES[: 2 * rounds]:
+    for words, supervised in PIECES[: 2 * turns]:
         part = text.prompt_ids(words) if not ids else text.answer_ids(words)
         ids += part + [END] * supervised
         labels += [*part, END] if supervised else [IGNORE_LABEL] * len(part)
     return ids, labels
 
 
-def test_every_round_of_a_talk_is_supervised_in_one_row(tmp_path):
+def test_every_turn_of_a_conversation_is_supervised_in_one_row(tmp_path):
     asked = talking()
     batch = collate(samples(tmp_path, asked), asked)
     ids, labels = expected(3, asked.text)
@@ -64,28 +64,28 @@ def test_every_round_of_a_talk_is_supervised_in_one_row(tmp_path):
 
 
 @pytest.mark.parametrize("short", [1, 40, 60])
-def test_rounds_that_the_language_model_cannot_take_are_left_out_at_the_end(tmp_path, short):
-    whole, two, one = (len(expected(rounds, talking().text)[0]) for rounds in (3, 2, 1))
-    rounds = 2 if whole - short >= two else 1
+def test_turns_that_the_language_model_cannot_take_are_left_out_at_the_end(tmp_path, short):
+    whole, two, one = (len(expected(turns, talking().text)[0]) for turns in (3, 2, 1))
+    turns = 2 if whole - short >= two else 1
     [sample] = samples(tmp_path, talking(whole - short))
-    assert len(sample.rows[0].input_ids) == (two if rounds == 2 else one)
-    assert sample.rows[0].input_ids == expected(rounds, talking().text)[0]
-    assert sample.rows[0].dialogue.later == TALK[1:rounds]
+    assert len(sample.rows[0].input_ids) == (two if turns == 2 else one)
+    assert sample.rows[0].input_ids == expected(turns, talking().text)[0]
+    assert sample.rows[0].dialogue.later == TALK[1:turns]
 
 
-def test_a_first_round_that_is_too_long_is_an_error(tmp_path):
+def test_a_first_turn_that_is_too_long_is_an_error(tmp_path):
     with pytest.raises(QueryError, match="takes at most 20"):
         samples(tmp_path, talking(20))
 
 
-def test_evaluation_asks_each_round_by_itself(tmp_path):
+def test_evaluation_asks_each_turn_by_itself(tmp_path):
     [sample] = samples(tmp_path, talking(), apart=True)
     assert [row.dialogue.query[0] for row in sample.rows] == [turn.question for turn in TALK]
     assert [row.dialogue.text for row in sample.rows] == [turn.answer for turn in TALK]
     assert [row.dialogue.later for row in sample.rows] == [()] * 3
 
 
-def test_lasagna_evaluate_asks_each_round_by_itself(tmp_path):
+def test_lasagna_evaluate_asks_each_turn_by_itself(tmp_path):
     write_shards([replace(record(0), conversation=TALK)], tmp_path, MANIFEST)
     one = EvaluationRun(Source(str(tmp_path), VQA()), VQA(), (), 0, ("ordered",))
     [asked] = map(one.ask, one.raw())
@@ -94,17 +94,17 @@ def test_lasagna_evaluate_asks_each_round_by_itself(tmp_path):
     ]
 
 
-def test_a_format_of_one_round_says_how_to_go_on(tmp_path):
-    with pytest.raises(QueryError, match=r"next_round.*rounds: apart"):
+def test_a_format_of_one_turn_says_how_to_go_on(tmp_path):
+    with pytest.raises(QueryError, match=r"next_turn.*turns: apart"):
         samples(tmp_path / "together", processors())
-    [sample] = samples(tmp_path / "apart", processors(), VQA(rounds="apart"))
+    [sample] = samples(tmp_path / "apart", processors(), VQA(turns="apart"))
     assert len(sample.rows) == 3
     [sample] = samples(tmp_path / "one", processors(), conversation=TALK[:1])
     assert len(sample.rows) == 1
 
 
 @pytest.mark.parametrize("turn", [Turn("what is <SEG>?", "it"), Turn("what is it?", "a <NEG>")])
-def test_no_round_may_hold_a_token(tmp_path, turn):
+def test_no_turn_may_hold_a_token(tmp_path, turn):
     with pytest.raises(QueryError, match=r"<SEG>|<NEG>"):
         samples(tmp_path, talking(), conversation=(TALK[0], turn))
 
@@ -124,6 +124,6 @@ def test_words_behind_a_mask_are_supervised_and_the_mask_is_at_its_token(tmp_pat
     assert len(collate([sample], talking()).mask_targets) == 1
 
 
-def test_a_beginning_of_further_rounds_that_cannot_work():
-    with pytest.raises(ConfigError, match=r"next_round: '<image>' contains '<image>'"):
-        replace(PAPER, next_round="<image>")
+def test_a_beginning_of_further_turns_that_cannot_work():
+    with pytest.raises(ConfigError, match=r"next_turn: '<image>' contains '<image>'"):
+        replace(PAPER, next_turn="<image>")

@@ -156,7 +156,7 @@ def test_a_conversation_that_grows_too_long_is_refused_and_can_continue():
 
 
 def test_a_format_without_further_turns_cannot_remember(assistant):
-    with pytest.raises(QueryError, match="has no `next_round`"):
+    with pytest.raises(QueryError, match="has no `next_turn`"):
         assistant.chat(IMAGE, remember=True)
 
 
