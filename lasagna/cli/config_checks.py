@@ -13,6 +13,7 @@ from unittest.mock import patch
 
 from jsonargparse import Namespace, _typehints
 
+from lasagna.core.foreign import parameters_of
 from lasagna.errors import ConfigError
 from lasagna.modules.base import LanguageModel, MaskHead, VisionEncoder
 
@@ -39,7 +40,7 @@ def _wrong_nulls(value: Any, place: str, hint: Any) -> Iterator[tuple[str, str]]
     for rank, item in enumerate(value if isinstance(value, list) else ()):
         yield from _wrong_nulls(item, f"{place}[{rank}]", hint)
     arguments, kind = _described(value, hint)
-    parameters = _parameters(kind)
+    parameters = parameters_of(kind)
     for name, part in arguments.items():
         key = f"{place}.{name}" if place else name
         parameter = parameters.get(name)
@@ -60,15 +61,6 @@ def _mapping(value: Any) -> Mapping[str, Any]:  # noqa: ANN401
     if isinstance(value, Namespace):
         return dict(value.items(branches=True, nested=False))
     return {str(name): part for name, part in value.items()} if isinstance(value, Mapping) else {}
-
-
-def _parameters(kind: object) -> Mapping[str, inspect.Parameter]:
-    if not isinstance(kind, type):
-        return {}
-    try:
-        return inspect.signature(kind, eval_str=True).parameters
-    except (NameError, TypeError, ValueError):  # a type that is imported only for type checkers, or no signature
-        return {}
 
 
 def _members(hint: Any) -> tuple[Any, ...]:  # noqa: ANN401

@@ -54,7 +54,7 @@ def _described(config: Any, stated: tuple[type, ...]) -> Iterator[tuple[str, Map
         arguments = config.get("init_args")
         arguments = arguments if isinstance(arguments, Mapping) else {}
         yield config["class_path"], arguments, stated
-        hints = {name: parameter.annotation for name, parameter in _parameters(locate(config["class_path"])).items()}
+        hints = {name: parameter.annotation for name, parameter in parameters_of(locate(config["class_path"])).items()}
         for name, part in arguments.items():
             yield from _described(part, tuple(_classes(hints.get(name))))
     else:
@@ -72,7 +72,12 @@ def _classes(hint: Any) -> Iterator[type]:  # noqa: ANN401
             yield from _classes(member)
 
 
-def _parameters(kind: object) -> Mapping[str, inspect.Parameter]:
+def parameters_of(kind: object) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters of a class, their types resolved; none for anything else, or if they cannot be known.
+
+    Args:
+        kind: What may be a class.
+    """
     if not isinstance(kind, type):
         return {}
     try:
@@ -181,6 +186,6 @@ def _values(config: Any, names: Iterable[str]) -> Iterator[Any]:  # noqa: ANN401
 
 def _called(kind: Any, arguments: Mapping[str, Any]) -> str | None:  # noqa: ANN401
     """Return the name of an argument that is a function, as the parser imports it."""
-    parameters = _parameters(kind)
+    parameters = parameters_of(kind)
     given = (name for name, value in arguments.items() if value is not None and name in parameters)
     return next((name for name in given if "Callable" in str(parameters[name].annotation)), None)
