@@ -135,10 +135,11 @@ def _inlined(file: Path, found: re.Match[str]) -> str:
 
 
 def _purpose(name: str) -> str:
-    """Return the first sentence of a config's header, on one line."""
+    """Return the first sentence of a config's header, on one line and without its full stop."""
     header = re.match(r"(?:#.*\n)*", (config_folder() / name).read_text("utf-8"))
     text = " ".join(line.lstrip("# ") for line in header[0].splitlines()) if header else ""
-    return textwrap.shorten(re.split(r"(?<=\.) |; | Needs: ", text)[0], 100, placeholder=" ...")
+    sentence = re.split(r"\. |; | Needs: ", text)[0].rstrip(".")
+    return textwrap.shorten(sentence, 100, placeholder=" ...")
 
 
 def _hint(name: str) -> str:

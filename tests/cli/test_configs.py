@@ -68,6 +68,7 @@ def test_configs_are_listed_with_what_they_are_for(capsys):
     assert all(f"\n  {name} " in printed for name in config_names())
     assert "experiments/\n  experiments/camvid.yaml" in printed
     assert "CamVid photographs: a frozen EfficientNet-Lite0" in printed
+    assert "vision_encoder/timm.yaml                  Any timm model, from random weights\n" in printed
 
 
 def test_a_config_is_printed(capsys):
