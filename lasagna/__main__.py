@@ -9,21 +9,21 @@ from importlib import import_module
 
 from lasagna import __version__
 from lasagna.cli.configs import local_or_packaged
-from lasagna.cli.entry import STOPPED, import_from_working_directory, is_input_error, message_of, unknown_word
+from lasagna.cli.entry import errors_on_one_line, import_from_working_directory, unknown_word
 
 COMMANDS = {
     "train": ("lasagna.cli.train:main", "train and test an assistant: train [JOB] ..."),
     "predict": ("lasagna.cli.predict:predict", "answer queries about an image or a folder of images"),
     "evaluate": ("lasagna.cli.evaluate:evaluate", "answer a data set, score the answers and write a report"),
-    "calibrate": ("lasagna.cli.calibrate:calibrate", "calibrate presence scores on held-out shards"),
+    "calibrate": ("lasagna.cli.calibrate:calibrate", "calibrate presence scores: calibrate SHARDS ..."),
     "configs": ("lasagna.cli.configs:run", "list the configs of the package, or copy one to edit"),
     "convert": ("lasagna.cli.convert:run", "write a data set as shards: convert NAME ..."),
-    "verify": ("lasagna.datamodules.shards.verify:verify", "compare shards with the checksums in their manifests"),
-    "inspect": ("lasagna.cli.inspect:inspect", "count what shards hold, draw examples and look for errors"),
+    "verify": ("lasagna.datamodules.shards.verify:verify", "compare shards with their checksums: verify SHARDS"),
+    "inspect": ("lasagna.cli.inspect:inspect", "count, draw and audit what shards hold: inspect SHARDS ..."),
     "export": ("lasagna.cli.export:export", "write an assistant as a folder: adapters and heads, or as released"),
     "import": (
         "lasagna.modules.checkpoints.released.importing:import_assistant",
-        "make an assistant from a released model",
+        "make an assistant from a released model: import SOURCE ...",
     ),
     "sweep": ("lasagna.cli.sweeps.run:sweep", "run a grid of config values and seeds"),
     "report": ("lasagna.cli.sweeps.report:report", "turn a folder of runs into a table and a plot"),
@@ -61,16 +61,8 @@ def main(argv: list[str] | None = None) -> None:
         print(unknown_word("command", argv[0], COMMANDS), file=sys.stderr)
         raise SystemExit(2)
     import_from_working_directory()
-    try:
+    with errors_on_one_line():
         _run(*argv)
-    except KeyboardInterrupt as stop:
-        print("stopped", file=sys.stderr)
-        raise SystemExit(STOPPED) from stop
-    except Exception as error:
-        if not is_input_error(error):
-            raise
-        print(f"error: {message_of(error)}", file=sys.stderr)
-        raise SystemExit(2) from error
 
 
 def usage() -> str:
@@ -96,7 +88,15 @@ def _run(name: str, *argv: str) -> None:
         as_positional=False,
         parser_class=CommandParser,
         prog=f"lasagna {name}",
+        epilog=_short_form(name),
     )
+
+
+def _short_form(name: str) -> str | None:
+    """Return how a command is called without the flag of its first argument, for its help."""
+    word = POSITIONAL_LISTS.get(name, POSITIONAL.get(name, "")).upper()
+    more = f" [{word} ...]" if name in POSITIONAL_LISTS else ""
+    return f"Short form: lasagna {name} {word}{more} [OPTION ...]" if word else None
 
 
 def _with_flags(name: str, argv: Sequence[str]) -> list[str]:

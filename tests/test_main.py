@@ -24,6 +24,12 @@ def test_list_of_commands(capsys):
     assert max(map(len, printed.splitlines())) <= 100
 
 
+def test_help_shows_the_form_without_a_flag(capsys):
+    with pytest.raises(SystemExit):
+        main(["verify", "--help"])
+    assert "Short form: lasagna verify SHARDS [OPTION ...]" in capsys.readouterr().out
+
+
 def test_version(capsys):
     with pytest.raises(SystemExit):
         main(["--version"])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -36,6 +37,28 @@ def message_of(error: BaseException) -> str:
     if isinstance(error, OSError) and is_storage_error(error) and not isinstance(error, LasagnaError):
         return storage_reason(error)
     return str(error)
+
+
+@contextmanager
+def errors_on_one_line(message: Callable[[Exception], str] = message_of) -> Iterator[None]:
+    """Print errors that are due to the input, and Ctrl-C, on one line without a traceback.
+
+    Args:
+        message: Turns an error into what is printed.
+
+    Raises:
+        SystemExit: After such an error.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        print("stopped", file=sys.stderr)
+        raise SystemExit(STOPPED) from stop
+    except Exception as error:
+        if not is_input_error(error):
+            raise
+        print(f"error: {message(error)}", file=sys.stderr)
+        raise SystemExit(2) from error
 
 
 def unknown_word(kind: str, word: str, known: Iterable[str]) -> str:

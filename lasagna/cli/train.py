@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from lasagna import __version__
-from lasagna.cli.entry import STOPPED, is_input_error, message_of, unknown_word
+from lasagna.cli.entry import errors_on_one_line, message_of, unknown_word
 
 if TYPE_CHECKING:
     from lasagna.cli.training_cli import TrainingCLI
@@ -50,16 +50,8 @@ def main(argv: list[str] | None = None) -> TrainingCLI:
     # imports Lightning, which takes seconds that the help and a wrong job need not wait for
     from lasagna.cli.training_cli import TrainingCLI, command_line
 
-    try:
+    with errors_on_one_line(short_message):
         return TrainingCLI(**command_line(argv))
-    except KeyboardInterrupt as stop:
-        print("stopped", file=sys.stderr)
-        raise SystemExit(STOPPED) from stop
-    except Exception as error:
-        if not is_input_error(error):
-            raise
-        print(f"error: {short_message(error)}", file=sys.stderr)
-        raise SystemExit(2) from error
 
 
 def with_job(argv: list[str]) -> list[str]:
