@@ -1,4 +1,4 @@
-"""A small assistant's preparation, records and tasks for the tests of the data."""
+"""A small assistant's processors, records and tasks for the tests of the data."""
 
 from __future__ import annotations
 

@@ -267,7 +267,7 @@ class LanguageModelContract:
         model.logits(hidden).square().mean().backward()
         assert all(value.grad is not None for value in model.projector.parameters())
 
-    def test_preparation_travels_to_workers(self):
+    def test_processor_can_be_sent_to_workers(self):
         text = self.build().text_processor
         again = pickle.loads(pickle.dumps(text))
         assert again.answer_ids("sun <SEG>") == text.answer_ids("sun <SEG>")

@@ -63,7 +63,7 @@ class VisionEncoderContract:
         assert int(shown.sum()) == geometry.resized[0] * geometry.resized[1]
         assert torch.equal(fit_mask(np.ones(size, bool), geometry) == 1, shown)
 
-    def test_preparation_travels_to_workers(self):
+    def test_processor_can_be_sent_to_workers(self):
         image_processor = self.make(False).image_processor
         assert pickle.loads(pickle.dumps(image_processor)) == image_processor
 

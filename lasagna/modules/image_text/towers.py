@@ -66,7 +66,7 @@ class Tower(VisualTower):
         reading: How towers of its kind are read.
         model: Transformers' model, without output layer.
         config: The model's config.
-        image_processor: The preparation of its images.
+        image_processor: The image processor of the tower.
         side: Height and width of its input in pixels.
     """
 

@@ -73,7 +73,7 @@ class PatchMap(VisualTower):
 
     Args:
         network: The tower.
-        image_processor: The preparation of its images.
+        image_processor: The image processor of the tower.
     """
 
     def __init__(self, network: Tower, image_processor: ImageProcessor) -> None:
@@ -110,7 +110,7 @@ def read_tower(folder: Path, select_layer: int, dtype: torch.dtype | None = None
 
 
 def tower_processor(folder: Path, side: int, centre_crop: bool) -> ImageProcessor:
-    """Return the preparation of a tower's images, with the mean and deviation of its ``preprocessor_config.json``.
+    """Return the image processor of a tower, with the mean and deviation of its ``preprocessor_config.json``.
 
     Args:
         folder: The tower's folder.

@@ -64,7 +64,7 @@ class SamVisionEncoder(VisionEncoder):
 
     @property
     def image_processor(self) -> ImageProcessor:
-        """SAM's preparation: longest side to the input's size, normalised, zeros at right and bottom."""
+        """SAM's image processor: longest side to the input's size, normalised, zeros at right and bottom."""
         return SamImageProcessor(self.sizes.image_size)
 
     def build(self) -> None:

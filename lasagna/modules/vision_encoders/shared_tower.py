@@ -63,8 +63,8 @@ class SharedTower(VisionEncoder):
 
     @property
     def image_processor(self) -> ImageProcessor:
-        """The tower's preparation, without the border of the input that its patches do not cover."""
-        return covering(self._joined.image_processor, self.spec.image_size)
+        """The tower's image processor, without the border of the input that its patches do not cover."""
+        return patch_aligned(self._joined.image_processor, self.spec.image_size)
 
     @property
     def about(self) -> str:
@@ -91,11 +91,11 @@ class SharedTower(VisionEncoder):
 
 
 @dataclass(frozen=True)
-class Covered:
-    """A preparation of which an encoder reads the upper left part that its patches cover.
+class PatchAlignedImageProcessor:
+    """An image processor of whose input an encoder reads the upper left part that its patches cover.
 
     Args:
-        full: The preparation.
+        full: The image processor.
         covered: Height and width of the part that is read, in pixels.
     """
 
@@ -117,12 +117,12 @@ class Covered:
         return self.full.pixels(image)
 
 
-def covering(image_processor: ImageProcessor, covered: tuple[int, int]) -> ImageProcessor:
-    """Return a preparation whose geometry tells which part of the input an encoder reads.
+def patch_aligned(image_processor: ImageProcessor, covered: tuple[int, int]) -> ImageProcessor:
+    """Return an image processor whose geometry says which part of the input an encoder reads.
 
     Args:
-        image_processor: The preparation.
+        image_processor: The image processor of the whole input.
         covered: Height and width of the part that is read in pixels, at most those of the input.
     """
     complete = image_processor.geometry(covered).padded == covered
-    return image_processor if complete else Covered(image_processor, covered)
+    return image_processor if complete else PatchAlignedImageProcessor(image_processor, covered)

@@ -16,8 +16,8 @@ from lasagna.datamodules import NegativeInjection, OrderRandomization, collate, 
 from lasagna.errors import QueryError
 from tests.helpers.data_fakes import END, PADDING, FakeImage, Listing, processors, record
 
-PREPARATION = processors()
-SEG = PREPARATION.text.answer_ids("<SEG>")[0]
+PROCESSORS = processors()
+SEG = PROCESSORS.text.answer_ids("<SEG>")[0]
 
 
 def dialogues_of(item, seed=0):
@@ -32,15 +32,15 @@ def dialogues_of(item, seed=0):
 
 def batch_of(count, **kwargs):
     samples = [
-        prepare_sample(item.image(), dialogues_of(item), PREPARATION, source="s", key=item.key, **kwargs)
+        prepare_sample(item.image(), dialogues_of(item), PROCESSORS, source="s", key=item.key, **kwargs)
         for item in map(record, range(count))
     ]
-    return collate(samples, PREPARATION)
+    return collate(samples, PROCESSORS)
 
 
 def test_answers_with_their_end_token_are_supervised_and_nothing_else():
     batch = batch_of(2)
-    formats, text = PREPARATION.prompt_format, PREPARATION.text
+    formats, text = PROCESSORS.prompt_format, PROCESSORS.text
     for row, sample in enumerate(batch.samples):
         ids = batch.input_ids[row, : batch.lengths[row]].tolist()
         prompt = text.prompt_ids(formats.prompt(sample.dialogue.kind, sample.dialogue.query))
@@ -91,15 +91,15 @@ def test_a_shared_label_map_gives_the_same_targets_as_each_mask_alone(size):
     item = record(5, size=size)
     [listed] = Listing().dialogues(item, np.random.default_rng(0))
     alone = tuple(replace(entry, mask=RLEMask.from_array(entry.mask.decode())) for entry in listed.entries)
-    shared = collate([prepare_sample(item.image(), [listed], PREPARATION)], PREPARATION)
-    single = collate([prepare_sample(item.image(), [replace(listed, entries=alone)], PREPARATION)], PREPARATION)
+    shared = collate([prepare_sample(item.image(), [listed], PROCESSORS)], PROCESSORS)
+    single = collate([prepare_sample(item.image(), [replace(listed, entries=alone)], PROCESSORS)], PROCESSORS)
     assert torch.equal(shared.mask_targets, single.mask_targets)
 
 
 def test_a_batch_without_masks_has_none():
     item = record(0)
     question = Dialogue("question", ("how many",), text="two")
-    batch = collate([prepare_sample(item.image(), [question], PREPARATION)], PREPARATION)
+    batch = collate([prepare_sample(item.image(), [question], PROCESSORS)], PROCESSORS)
     assert batch.mask_targets.shape == (0, 16, 16)
     assert batch.mask_rows.shape == batch.mask_positions.shape == (0,)
     assert batch.mask_rows.dtype == batch.mask_positions.dtype == torch.long
@@ -110,7 +110,7 @@ def test_a_present_phrase_that_fits_several_things_has_one_mask_and_an_empty_uni
     parts = tuple(item.category_masks().values())
     both = Entry("things", True, UnionMask(parts[:2], shape=item.size))
     batch = collate(
-        [prepare_sample(item.image(), [Dialogue("referring", ("things",), (both,))], PREPARATION)], PREPARATION
+        [prepare_sample(item.image(), [Dialogue("referring", ("things",), (both,))], PROCESSORS)], PROCESSORS
     )
     assert torch.equal(batch.mask_targets[0], fit_mask(parts[0].decode() | parts[1].decode(), batch.geometries[0]))
 
@@ -125,12 +125,12 @@ def test_a_query_that_is_too_long_names_both_lengths_and_the_limit():
 def test_a_query_that_cannot_be_asked_is_refused():
     item = record(0)
     with pytest.raises(QueryError, match="query: it is empty"):
-        prepare_sample(item.image(), [Dialogue("categories", ())], PREPARATION)
+        prepare_sample(item.image(), [Dialogue("categories", ())], PROCESSORS)
 
 
 def test_a_visual_tower_gets_its_own_pixels():
     item = record(0)
-    tower = replace(PREPARATION, tower=FakeImage(8))
+    tower = replace(PROCESSORS, tower=FakeImage(8))
     batch = collate([prepare_sample(item.image(), dialogues_of(item), tower)], tower)
     assert batch.tower_pixels is not None and batch.tower_pixels.shape == (1, 3, 8, 8)
     assert batch_of(1).tower_pixels is None

@@ -107,7 +107,7 @@ def test_texts_come_back(model):
     assert text.text([]) == ""
 
 
-def test_preparations_can_be_sent_to_a_worker(model):
+def test_processors_can_be_sent_to_a_worker(model):
     text = pickle.loads(pickle.dumps(model.text_processor))
     assert text.prompt_ids("<image> sky") == model.text_processor.prompt_ids("<image> sky")
     assert pickle.loads(pickle.dumps(model.tower_processor)) == model.tower_processor

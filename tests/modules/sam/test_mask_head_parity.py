@@ -63,7 +63,7 @@ def picture(golden, name):
 
 
 @pytest.mark.parametrize("name", ["a", "b"])
-def test_preparation_is_identical(golden, pixels, name):
+def test_processor_is_identical(golden, pixels, name):
     facts = json.loads((golden / "inputs" / "inputs.json").read_text())[f"image_{name}"]
     geometry = SamVisionEncoder("vit_b").image_processor.geometry(tuple(facts["original_hw"]))
     assert list(geometry.resized) == facts["sam_resized_hw"]
