@@ -203,7 +203,7 @@ def test_an_evaluation_does_not_begin_beside_one_that_is_still_at_it(place, tmp_
     assert not predictions_file(tmp_path, 0).exists()
 
 
-def test_an_interrupted_evaluation_goes_on(place, tmp_path, monkeypatch, capsys):
+def test_an_interrupted_evaluation_continues(place, tmp_path, monkeypatch, capsys):
     answered = []
 
     def interrupted(assistant, run, samples):
@@ -229,7 +229,7 @@ def test_an_interrupted_evaluation_goes_on(place, tmp_path, monkeypatch, capsys)
     assert {name: scores(tmp_path)[name] for name in expected} == expected
 
 
-def test_the_page_tells_everything_and_shows_pictures(whole):
+def test_the_page_has_every_section_and_shows_pictures(whole):
     page, text = (whole / "report.html").read_text(), (whole / "report.md").read_text()
     for part in ("Scores", "Does it look?", "Confusion of presence", "Faults", "Protocols", "Versions", "Seed 0"):
         assert part in page and part in text
@@ -342,7 +342,7 @@ def test_answers_that_name_what_was_not_asked_are_refused(place, tmp_path, capsy
         (["--data", "{place}/empty"], "the manifest lists no records"),
     ],
 )
-def test_what_cannot_be_used_is_told_before_anything_is_written(place, tmp_path, capsys, options, reason):
+def test_what_cannot_be_used_is_reported_before_anything_is_written(place, tmp_path, capsys, options, reason):
     (place / "list.yaml").write_text("[1, 2]")
     manifest = json.loads((place / "scenes" / "test" / "manifest.json").read_text()) | {"records": 0, "shards": []}
     (place / "empty").mkdir(exist_ok=True)

@@ -88,7 +88,7 @@ def test_peft_reads_the_adapters(folder):
     assert not torch.allclose(before, adapted(ids).logits, atol=1e-4)
 
 
-def test_training_goes_on_from_the_folder_wherever_it_is_moved(folder, config, tmp_path):
+def test_training_continues_from_the_folder_wherever_it_is_moved(folder, config, tmp_path):
     moved = tmp_path / "moved"
     copytree(folder, moved)
     assert not [file for file in moved.iterdir() if str(folder).encode() in file.read_bytes()]
@@ -153,7 +153,7 @@ def train_on(config, run, tmp_path, *options):
     return lasagna.load(tmp_path / "checkpoints" / "last.ckpt")
 
 
-def test_training_goes_on_with_the_random_weights_that_were_frozen(of_seed_five, config, tmp_path):
+def test_training_continues_with_the_random_weights_that_were_frozen(of_seed_five, config, tmp_path):
     wanted = lasagna.load(of_seed_five / "checkpoints" / "last.ckpt")
     trained = train_on(config, of_seed_five, tmp_path, "--seed_everything=7")
     given = trained.state_dict()
@@ -161,7 +161,7 @@ def test_training_goes_on_with_the_random_weights_that_were_frozen(of_seed_five,
     assert trained.answer(picture(), ["sun"]).entries[0].score == wanted.answer(picture(), ["sun"]).entries[0].score
 
 
-def test_other_random_weights_are_refused_where_training_goes_on(of_seed_five, config, tmp_path, capsys):
+def test_other_random_weights_are_refused_where_training_continues(of_seed_five, config, tmp_path, capsys):
     with pytest.raises(SystemExit):
         train_on(config, of_seed_five, tmp_path, "--model.seed=7")
     error = capsys.readouterr().err

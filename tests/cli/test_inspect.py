@@ -98,7 +98,7 @@ def test_there_must_be_shards(tmp_path, capsys):
     assert "nowhere" in capsys.readouterr().err
 
 
-def test_what_two_training_splits_share_is_no_leak_and_every_overlap_is_told_once(tmp_path):
+def test_what_two_training_splits_share_is_no_leak_and_every_overlap_is_reported_once(tmp_path):
     both, far = "COCO_train2014_000000000139", "COCO_train2014_000000000200"
     write(tmp_path / "coco" / "train", [record(both, 1), record(far, 2)])
     write(tmp_path / "ref" / "train", [record(both, 1), record("000000000200", 3)])

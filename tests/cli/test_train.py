@@ -138,7 +138,7 @@ def test_training_does_not_wait_for_a_score_that_never_comes(resumed, capsys):
     assert "error: trainer.callbacks.EarlyStopping.monitor: there was no score 'val/miou'; there were" in error
 
 
-def test_training_goes_on_longer_and_files_are_whole(resumed, ckpt):
+def test_training_continues_longer_and_files_are_whole(resumed, ckpt):
     cli = main(["fit", *resumed, f"--ckpt_path={ckpt}", "--trainer.max_steps=4"])
     assert cli.trainer.global_step == 4
     assert isinstance(cli.trainer.strategy.checkpoint_io, WholeFiles)
@@ -191,7 +191,7 @@ def test_training_begins_where_there_is_no_last_checkpoint(config, capsys, tmp_p
 
 
 @pytest.mark.parametrize("job", ["fit", "test"])
-def test_checkpoint_of_weights_alone(job, ckpt, resumed, capsys, tmp_path):
+def test_checkpoint_with_only_weights(job, ckpt, resumed, capsys, tmp_path):
     torch.save({"state_dict": torch.load(ckpt, weights_only=True)["state_dict"]}, tmp_path / "weights.ckpt")
     error = fails(capsys, main, [job, *resumed, f"--ckpt_path={tmp_path / 'weights.ckpt'}"])
     assert "lacks pytorch-lightning_version" in error
@@ -310,7 +310,7 @@ def test_predict_explains_a_mask_in_words(config, tmp_path, picture, capsys):
     assert (tmp_path / "out" / f"{picture.stem}-reasoning_with_explanation.png").is_file()
 
 
-def test_predict_says_where_nobody_can_ask_for_explanations(ckpt, picture, capsys):
+def test_predict_says_that_nothing_was_learned_to_explain(ckpt, picture, capsys):
     error = fails(capsys, command, ["predict", f"--ckpt={ckpt}", f"--image={picture}", "--explain=what could fly"])
     assert "'reasoning_with_explanation' is not in this prompt format, which has categories, referring" in error
 

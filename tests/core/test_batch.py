@@ -88,7 +88,7 @@ def test_what_the_input_does_not_show_is_in_no_mask():
     torch.testing.assert_close(resample(logits, MIDDLE), restored[:, :, 5:15], atol=1e-5, rtol=0)
 
 
-def test_a_batch_moves_its_tensors_alone():
+def test_a_batch_moves_only_its_tensors():
     moved = batch().to("meta")
     assert moved.pixels.device.type == moved.mask_targets.device.type == "meta"
     assert moved.geometries == [GEOMETRY]

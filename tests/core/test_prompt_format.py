@@ -366,7 +366,7 @@ def test_formats_that_cannot_work(changed, message):
         replace(PAPER, **changed)
 
 
-def test_a_config_with_a_former_kind_is_told_the_new_one():
+def test_a_config_with_a_former_kind_names_the_new_one():
     prompts = {"complex" if kind == "categories" else kind: prompt for kind, prompt in PAPER.prompts.items()}
     tokens = {"present_token": "<SEG>", "absent_token": "<NEG>", "image_token": "<image>"}
     parser = ArgumentParser(exit_on_error=False)

@@ -112,7 +112,7 @@ def test_strategies_of_the_source_come_before_those_of_the_datamodule(tmp_path):
     assert {sample.dialogue.query for batch in second for sample in batch.samples} == {NAMES}
 
 
-def test_all_faults_of_a_stage_are_told_together_before_anything_runs(tmp_path):
+def test_all_faults_of_a_stage_are_reported_together_before_anything_runs(tmp_path):
     write(tmp_path / "a", 6, per_shard=3)
     write(tmp_path / "b", 6)
     (tmp_path / "a" / "000001.tar").write_bytes(b"")
@@ -141,7 +141,7 @@ def test_an_epoch_holds_at_least_one_batch(tmp_path):
     assert len(connected(train=[Source(str(tmp_path), Listing())], batch_size=3).train_dataloader()) == 1
 
 
-def test_numbers_out_of_range_are_told_together():
+def test_numbers_out_of_range_are_reported_together():
     with pytest.raises(
         ValueError, match=r"`batch_size` must be at least 1, got 0; `num_workers` .* got -1; `samples_per"
     ):
@@ -253,7 +253,7 @@ def test_what_was_read_is_counted_by_split_and_source(tmp_path, workers):
     assert data.counts("fit") == {}
 
 
-def test_queries_that_do_not_fit_are_told_before_training(tmp_path):
+def test_queries_that_do_not_fit_are_reported_before_training(tmp_path):
     write(tmp_path / "s", 8)
 
     class Short(Reader):

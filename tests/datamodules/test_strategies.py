@@ -78,7 +78,7 @@ def test_negative_injection_answers_absent_names(raw, count, extra_count, seed):
 
 
 @given(raw_dialogues(), st.sampled_from(["random", "fixed"]), st.sampled_from(["follow", "own"]), seeds)
-def test_order_randomization_changes_orders_alone(raw, query, answer, seed):
+def test_order_randomization_changes_only_orders(raw, query, answer, seed):
     changed = OrderRandomization(query, answer)(raw, np.random.default_rng(seed))
     check_is_part(changed, raw)
     assert sorted(changed.query) == sorted(raw.query)
@@ -196,7 +196,7 @@ def test_extra_names_are_counted_without_their_doubles():
         NegativeInjection(None, ["zebra", "Zebra"], 2)
 
 
-def test_too_few_extra_names_for_a_vocabulary_are_told():
+def test_too_few_extra_names_for_a_vocabulary_are_reported():
     strategy = NegativeInjection(0, ["dog", "cat"], 2)
     with pytest.warns(UserWarning, match=r"1 of the 2 `extra_names` .* `extra_count` is 2"):
         bound = strategy.for_manifest(Manifest("made", ("dog",)))

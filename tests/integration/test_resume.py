@@ -66,7 +66,7 @@ def checkpoint(folder):
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
-def test_killed_run_goes_on_to_the_same_weights(tmp_path, scenes, workers):
+def test_killed_run_continues_to_the_same_weights(tmp_path, scenes, workers):
     config = write_config(tmp_path, scenes)
     main(arguments(tmp_path / "whole", config, workers))
     whole = checkpoint(tmp_path / "whole")

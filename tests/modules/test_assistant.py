@@ -38,7 +38,7 @@ def complex_dialogue():
     return Dialogue("categories", ("sky", "road", "sea"), entries)
 
 
-def test_forward_is_supervised_on_the_answer_alone(assistant):
+def test_forward_is_supervised_on_the_answer_only(assistant):
     batch = batch_of(assistant, [complex_dialogue()])
     output = assistant(batch)
     text = assistant.processors.text

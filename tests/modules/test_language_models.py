@@ -442,7 +442,7 @@ def test_adapters_leave_the_layers_and_train_the_projector():
     assert sum("lora_A" in name for name in trained) == 2
 
 
-def test_a_frozen_model_trains_the_projector_alone():
+def test_a_frozen_model_trains_only_the_projector():
     trained = [name for name, value in built(frozen=True).named_parameters() if value.requires_grad]
     assert trained
     assert all(name.startswith("projector.") for name in trained)

@@ -120,7 +120,7 @@ def test_reasoning_dialogues(stored):
         check(written, possible)
 
 
-def test_talks(stored, tmp_path):
+def test_conversations(stored, tmp_path):
     (tmp_path / "llava.json").write_text(json.dumps(stored["vqa"]["source"]), encoding="utf-8")
     [split] = LlavaInstruct(tmp_path / "llava.json", tmp_path).splits().values()
     talks = [conversation.turns for conversation in split.items]

@@ -66,7 +66,7 @@ def test_a_share_of_explained_questions_is_answered_in_words_too():
     assert by_kind["reasoning"].text == ""
 
 
-def test_questions_without_an_explanation_have_masks_alone():
+def test_questions_without_an_explanation_have_only_masks():
     plain = (Question("what grows?", "", (mask("..#.", "...."),)),)
     [dialogue] = Reasoning(explained=0.5, in_words=0.5).dialogues(record(questions=plain), np.random.default_rng(0))
     assert dialogue.kind == "reasoning"
@@ -94,7 +94,7 @@ def test_shares_that_cannot_be(shares):
         Reasoning(explained=shares[0], in_words=shares[1])
 
 
-def test_answers_in_words_alone_count_in_no_score():
+def test_answers_in_only_words_count_in_no_score():
     task, [asked] = Reasoning(in_words=1.0), dialogues(1)
     metrics = task.metrics(())
     worded = Dialogue("question", ("what grows?",), text="the plants")

@@ -45,13 +45,13 @@ def test_every_phrase_has_its_turn():
     assert {dialogues(made, 1, seed)[0].query[0] for seed in range(60)} == {phrase.text for phrase in PHRASES}
 
 
-def test_phrases_of_ignored_pixels_alone_are_left_out():
+def test_phrases_of_only_ignored_pixels_are_left_out():
     left = dialogues(record(phrases=PHRASES, ignore=mask(".#..", "....")))
     assert [dialogue.query[0] for dialogue in left] == ["the ball", "everything red", "the unicorn"]
     assert left[0].ignore.decode().sum() == 1
 
 
-def test_a_phrase_with_an_empty_mask_is_not_asked_for_since_nobody_said_that_it_fits_nothing():
+def test_a_phrase_with_an_empty_mask_is_not_asked_for():
     assert dialogues(record(phrases=(Phrase("the crumb", (mask("....", "...."),)),))) == []
 
 

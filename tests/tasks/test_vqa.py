@@ -17,7 +17,7 @@ RECORD = record(
 )
 
 
-def test_questions_in_words_and_talk():
+def test_questions_in_words_and_conversations():
     dialogues = VQA(10).dialogues(RECORD, np.random.default_rng(0))
     assert [(dialogue.kind, dialogue.query, dialogue.text, dialogue.entries) for dialogue in dialogues] == [
         ("question", ("how many dogs are there?",), "two", ()),
@@ -26,7 +26,7 @@ def test_questions_in_words_and_talk():
     ]
 
 
-def test_talk_can_be_left_off():
+def test_conversations_can_be_left_out():
     assert len(VQA(10, conversation=False).dialogues(RECORD, np.random.default_rng(0))) == 2
 
 

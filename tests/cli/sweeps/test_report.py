@@ -111,7 +111,7 @@ def test_a_panel_is_a_quantity_with_its_sources_as_rows():
         ("test/a/recall/mine/names-1-4", [0.5, 0.6], False),
     ],
 )
-def test_what_tells_nothing_has_no_panel(tmp_path, name, seen, drawn):
+def test_constant_scores_have_no_panel(tmp_path, name, seen, drawn):
     values = {name: {"v": dict(enumerate(seen))}}
     assert draw_scores({name: {"v": mean_interval(seen)}}, tmp_path / "scores.png", values) is drawn
     assert (tmp_path / "scores.png").exists() is drawn

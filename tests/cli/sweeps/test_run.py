@@ -102,7 +102,7 @@ def test_a_failing_run_does_not_stop_the_rest_and_is_done_again(plan):
     assert [status for _, status in statuses(run_sweep(plan, Path("out")))] == ["finished", "skipped"]
 
 
-def test_a_run_cut_short_goes_on_from_its_checkpoint(plan, capsys):
+def test_a_run_cut_short_continues_from_its_checkpoint(plan, capsys):
     plan = replace(plan, grid={"lr": [13]}, variants={"full": []}, seeds=[0])
     folder = run_sweep(plan, Path("out"))[0].run.folder
     (folder / "checkpoints").mkdir()
@@ -304,7 +304,7 @@ def test_variant_names_are_folders_and_stay_apart():
     assert max(map(len, names)) < 60
 
 
-def test_a_wrong_key_is_told_before_the_first_run(plan):
+def test_a_wrong_key_is_reported_before_the_first_run(plan):
     Path("own.py").write_text("from lasagna.cli.train import main\nmain()\n")
     Path("base.yaml").write_text("trainer: {max_steps: 1}\n")
     Path("extra.yaml").write_text("trainer: {max_stepps: 1}\n")

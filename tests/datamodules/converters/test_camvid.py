@@ -197,7 +197,7 @@ def test_an_unknown_colour_names_file_colour_and_count(original):
         list(CamVid(original).splits()["train"].records())
 
 
-def test_a_label_value_that_nobody_knows(tutorial):
+def test_an_unknown_label_value(tutorial):
     path = tutorial / "trainannot" / f"{DRIVES[0]}.png"
     save(np.full((24, 32), 12, np.uint8), path)
     with pytest.raises(RecordError, match=rf"{path.name}.*label values \[12\]"):

@@ -18,6 +18,6 @@ def test_every_converter_can_be_imported_and_says_what_it_takes(name, capsys):
     assert "--source" in capsys.readouterr().out
 
 
-def test_the_page_tells_of_every_data_set_and_no_other():
+def test_the_page_lists_every_data_set_and_no_other():
     cells = [line.split("|")[1] for line in PAGE.read_text("utf-8").splitlines() if line.startswith("| `")]
     assert {name for cell in cells for name in re.findall(r"`(\w+)`", cell)} == set(CONVERTERS)

@@ -133,7 +133,7 @@ def test_a_mask_that_is_none_is_named_with_its_file(tmp_path):
         convert(CocoInstances(tmp_path, tmp_path / "mine.json"), tmp_path / "shards", processes=0)
 
 
-def test_broken_images_are_told_in_the_same_words_each_time(tmp_path):
+def test_broken_images_are_reported_in_the_same_words_each_time(tmp_path):
     (tmp_path / "one.jpg").write_bytes(b"no image")
     draw(tmp_path / "two.jpg")
     images = [{"id": 5, "file_name": "one.jpg"}, {"id": 6, "file_name": "two.jpg"}]

@@ -79,7 +79,7 @@ def test_a_segment_that_is_not_listed_is_an_error(tmp_path):
         list(CocoPanoptic(tmp_path).splits()["train"].records())
 
 
-def test_images_without_annotations_are_told(tmp_path, capsys):
+def test_images_without_annotations_are_reported(tmp_path, capsys):
     write_release(tmp_path)
     convert(CocoPanoptic(tmp_path), tmp_path / "shards", ["train"], processes=0)
     assert "1 images have no annotation (no.jpg) and were left out" in capsys.readouterr().out

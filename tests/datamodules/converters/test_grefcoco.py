@@ -44,7 +44,7 @@ def test_each_target_has_a_mask_of_its_own(tmp_path):
     }
 
 
-def test_phrases_that_fit_crowds_alone_are_counted_and_do_not_fit_nothing(tmp_path):
+def test_phrases_that_fit_only_crowds_are_counted_and_do_not_fit_nothing(tmp_path):
     TestGRefCOCO().release(tmp_path)
     references = [
         reference([4], "train", "the crowd"),

@@ -36,7 +36,7 @@ class TestPACO(ConverterContract):
         return PACO(folder)
 
 
-def test_negatives_of_no_category_are_told(tmp_path, capsys):
+def test_negatives_of_no_category_are_reported(tmp_path, capsys):
     TestPACO().release(tmp_path)
     path = tmp_path / "annotations" / "paco_lvis_v1_test.json"
     content = json.loads(path.read_text())

@@ -84,7 +84,7 @@ def test_files_that_are_not_there_are_named_or_counted(tmp_path):
     assert (written.records, written.tally.left_out) == (1, {"missing or broken files": 1})
 
 
-def test_listed_images_without_a_label_file_are_told(tmp_path, capsys):
+def test_listed_images_without_a_label_file_are_reported(tmp_path, capsys):
     TestPascalContext59().release(tmp_path)
     convert(PascalContext(tmp_path), tmp_path / "shards", processes=0)
     assert capsys.readouterr().out.count("1 images have no annotation (2008_999999) and were left out") == 2

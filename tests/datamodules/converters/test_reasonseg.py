@@ -109,7 +109,7 @@ def test_polygons_of_two_points_and_pictures_without_a_target_are_counted(tmp_pa
     assert reasons == ["polygon of fewer than 3 points", "no question, or no pixel of a target"]
 
 
-def test_explanations_are_of_training_alone_and_must_be_there(tmp_path):
+def test_explanations_are_for_training_only_and_must_be_there(tmp_path):
     example(tmp_path / "train", "a", [square(2, 2, 9)], ["one?", "two?"])
     with pytest.raises(LayoutError, match=r"train\.json: the annotation file is missing.*--explanations false"):
         ReasonSeg(tmp_path).splits()["train"]

@@ -32,7 +32,7 @@ def test_several_processes_count_the_same(shards):
     assert survey(shard_set, 2) == survey(shard_set, 0)
 
 
-def test_several_talks_about_an_image_are_no_doubled_images(tmp_path):
+def test_several_conversations_about_an_image_are_no_doubled_images(tmp_path):
     talks = [
         record(key, 1, conversation=(Turn("what?", "sky"),)) for key in ("000000000139", "000000000139~2", "other")
     ]

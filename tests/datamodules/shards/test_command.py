@@ -23,7 +23,7 @@ def test_shards_through_a_command(tmp_path, command):
     assert plain(read("pipe:" + command.format(folder=tmp_path))) == local(tmp_path)
 
 
-def test_a_command_that_breaks_off_goes_on_where_it_was(tmp_path):
+def test_a_command_that_breaks_off_continues_where_it_was(tmp_path):
     write(tmp_path / "train", 12)
     script = tmp_path / "torn"
     script.write_text(f'test -e "{tmp_path}/$1.seen" && exec cat "{tmp_path}/train/$1"\ntouch "{tmp_path}/$1.seen"\n')
@@ -43,7 +43,7 @@ def test_a_command_that_breaks_off_goes_on_where_it_was(tmp_path):
         ("sleep 60; true", r"gave up after 4 failed attempts.*no data for 0\.2 s"),
     ],
 )
-def test_commands_that_fail_are_told(command, told):
+def test_commands_that_fail_are_reported(command, told):
     began = time.monotonic()
     with pytest.raises(ShardError, match=told):
         read(f"pipe:{command}", RemoteOptions(retries=3, wait=0, timeout=0.2 if "sleep" in command else 5))
@@ -79,7 +79,7 @@ def test_buckets_are_read_through_the_aws_command(tmp_path, monkeypatch):
     assert asked == [f"s3 cp s3://bucket/some/train/{file} -" for file in files]
 
 
-def test_a_missing_aws_command_is_told(tmp_path, monkeypatch):
+def test_a_missing_aws_command_is_reported(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ShardError, match=r"s3://bucket/train/manifest\.json.*there is no program 'aws'; install it"):
         read("s3://bucket/train")

@@ -28,7 +28,7 @@ def test_shards_behind_an_address_are_those_on_disk(server, tmp_path):
 @pytest.mark.filterwarnings("ignore::lasagna.datamodules.RemoteWarning")
 @pytest.mark.parametrize("ranges", [True, False])
 @pytest.mark.parametrize("sent", [0, 1, 700, 5000])
-def test_a_dropped_connection_goes_on_where_it_was(tmp_path, ranges, sent):
+def test_a_dropped_connection_continues_where_it_was(tmp_path, ranges, sent):
     write(tmp_path / "train", 12)
     with Server(tmp_path, ranges).running() as server:
         server.faults[SHARD] = [("drop", sent), None]
@@ -63,13 +63,13 @@ def test_what_is_refused_is_not_asked_for_again(server, status):
 
 
 @pytest.mark.filterwarnings("ignore::lasagna.datamodules.RemoteWarning")
-def test_nobody_at_the_address(server):
+def test_no_server_at_the_address(server):
     address = server.address.replace("127.0.0.1", "127.0.0.2")
     with pytest.raises(ShardError, match=r"127\.0\.0\.2.*gave up after 4 failed attempts.*refused"):
         read(f"{address}/train")
 
 
-def test_a_server_that_tells_no_sizes_is_believed(server):
+def test_a_server_without_sizes_is_accepted(server):
     server.sizes = False
     folder = open_folder(f"{server.address}/train", QUICK)
     assert read_shard_set(folder).errors() == []

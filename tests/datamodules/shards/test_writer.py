@@ -69,7 +69,7 @@ def test_shards_are_bounded_by_bytes_as_well(tmp_path):
         write_shards([record(0)], tmp_path / "none", MANIFEST, bytes_per_shard=0)
 
 
-def test_a_stopped_write_goes_on_with_shards_that_are_bounded_by_bytes(tmp_path):
+def test_a_stopped_write_continues_with_shards_that_are_bounded_by_bytes(tmp_path):
     calls, limits = [], {"processes": 0, "records_per_shard": 50, "bytes_per_shard": 4000, "settings": {"seed": 1}}
     whole = write_parallel(partial(failing, calls=[], stop=None), 12, tmp_path / "whole", MANIFEST, **limits)
     with pytest.raises(KeyboardInterrupt):
@@ -131,7 +131,7 @@ def failing(index, calls, stop):
 
 
 @pytest.mark.parametrize("changed", [None, "settings", "shard", "no settings"])
-def test_a_stopped_write_goes_on_after_its_last_whole_shard(tmp_path, changed):
+def test_a_stopped_write_continues_after_its_last_whole_shard(tmp_path, changed):
     whole = write(tmp_path / "whole", 12)
     folder, calls, settings = tmp_path / "torn", [], {} if changed == "no settings" else {"seed": 1}
 

@@ -62,7 +62,7 @@ def test_the_rest_of_an_epoch_is_the_same(folders, workers, done, epoch):
     assert head + content(second) == whole
 
 
-def test_states_hold_plain_values_alone(folders, tmp_path):
+def test_states_hold_only_plain_values(folders, tmp_path):
     made = loader(folders)
     next(iter(made))
     torch.save(made.state_dict(), tmp_path / "state.pt")
@@ -155,7 +155,7 @@ def whole_runs(folders, tmp_path_factory):
 
 
 @pytest.mark.parametrize(("workers", "die_at"), [(0, 2), (0, 5), (0, 8), (2, 3), (2, 7)])
-def test_lightning_goes_on_exactly_after_dying(folders, tmp_path, whole_runs, workers, die_at):
+def test_lightning_continues_exactly_after_dying(folders, tmp_path, whole_runs, workers, die_at):
     """Died in the middle of the first epoch, right after it, and in the middle of the second."""
     whole, weight = whole_runs[workers]
     assert len(whole) == 15

@@ -15,7 +15,7 @@ from lasagna.tasks import VQA
 from tests.helpers.data_fakes import MANIFEST, Listing, keys, processors, record
 
 
-def test_warnings_about_single_records_end_and_the_count_goes_on(tmp_path):
+def test_warnings_about_single_records_end_and_the_count_continues(tmp_path):
     broken = [record(index) for index in range(15)]
     broken = [type(item)(item.key, item.image_bytes[:90], (9, 12), MANIFEST) for item in broken]
     write_shards([*broken, record(99)], tmp_path, MANIFEST)

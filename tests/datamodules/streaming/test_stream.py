@@ -131,7 +131,7 @@ def test_the_same_record_gives_the_same_dialogue_in_any_share_and_another_one_in
 
 
 @pytest.mark.parametrize("given", [0, 1, 7, 23])
-def test_a_mixture_goes_on_from_a_position(tmp_path, given):
+def test_a_mixture_continues_from_a_position(tmp_path, given):
     write(tmp_path / "a", 12, prefix="a", name="a")
     write(tmp_path / "b", 5, prefix="b", name="b")
 
@@ -184,7 +184,7 @@ def broken_files():
 
 
 @pytest.mark.parametrize("name", list(broken_files()))
-def test_a_broken_record_is_an_error_or_skipped_and_told(tmp_path, name):
+def test_a_broken_record_is_an_error_or_skipped_and_reported(tmp_path, name):
     member, data, message = broken_files()[name]
     write(tmp_path, 8, per_shard=4)
     replace_file(tmp_path, "000000.tar", member, data)

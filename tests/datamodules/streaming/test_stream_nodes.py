@@ -54,7 +54,7 @@ def test_a_finite_pass_gives_every_record_once(tmp_path, address, monkeypatch, p
 
 
 @pytest.mark.parametrize(("records", "per_shard"), [(1, 1), (3, 3), (RECORDS, 20), (RECORDS, 5), (RECORDS, 1)])
-def test_training_goes_on_however_few_shards_there_are(tmp_path, address, monkeypatch, records, per_shard):
+def test_training_continues_however_few_shards_there_are(tmp_path, address, monkeypatch, records, per_shard):
     write(tmp_path / "s", records, per_shard=per_shard)
     for data in on_each_node(monkeypatch, address, samples_per_epoch=4 * RECORDS, shuffle_buffer=3):
         loader = data.train_dataloader()

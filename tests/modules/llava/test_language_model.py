@@ -448,7 +448,7 @@ def test_without_sentencepiece_its_extra_is_named(base, monkeypatch):
         ({"rope_parameters": {"rope_type": "linear", "rope_theta": 5e5, "factor": 2.0}}, "linear"),
     ],
 )
-def test_positions_are_told_in_the_old_and_the_new_spelling(settings, kind):
+def test_positions_are_reported_in_the_old_and_the_new_spelling(settings, kind):
     """Transformers 5 writes one entry where earlier versions wrote two."""
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4}
     rope = llama_config(sizes | settings, 40).rope_parameters

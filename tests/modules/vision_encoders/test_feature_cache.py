@@ -87,7 +87,7 @@ def test_a_broken_file_is_computed_and_written_again(tmp_path, pixels):
     assert file.read_bytes() == whole
 
 
-def test_a_full_cache_says_so_once_and_goes_on(tmp_path, pixels):
+def test_a_full_cache_says_so_once_and_continues(tmp_path, pixels):
     encoder = made()
     cache = FeatureCache(str(tmp_path), limit_gb=1e-9)
     with pytest.warns(UserWarning, match=r"is full; raise limit_gb") as caught:

@@ -267,7 +267,7 @@ def test_each_process_has_noise_of_its_own(monkeypatch):
     assert noise[0] == noise[2] != noise[1]
 
 
-def test_logger_keeps_what_was_logged_before_the_step_it_goes_on_from(tmp_path):
+def test_logger_keeps_what_was_logged_before_the_step_it_continues_from(tmp_path):
     first = RunLogger(str(tmp_path))
     for step in range(5):
         first.log_metrics({"train/loss": float(step)}, step)

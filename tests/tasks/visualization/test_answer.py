@@ -51,7 +51,7 @@ def test_drawing_is_deterministic_and_leaves_the_image_alone():
     assert (image == 90).all()
 
 
-def test_overlay_paints_inside_and_around_the_mask_alone():
+def test_overlay_paints_inside_and_around_the_mask_only():
     image = np.full((100, 100, 3), 200, dtype=np.uint8)
     drawn = np.asarray(
         overlay(image, [AnsweredEntry("a", True, 1.0, box((100, 100), 20, 60))], {"a": (10, 20, 250)}, side=100)

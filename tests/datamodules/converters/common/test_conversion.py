@@ -84,7 +84,7 @@ def test_aliases_are_kept(tmp_path):
 
 
 @pytest.mark.parametrize("processes", [0, 2])
-def test_a_stopped_conversion_goes_on_and_gives_the_same_bytes(tmp_path, processes):
+def test_a_stopped_conversion_continues_and_gives_the_same_bytes(tmp_path, processes):
     whole = convert(Dots(), tmp_path / "whole", records_per_shard=4, processes=0)["train"]
     with pytest.raises(RecordError, match="dot 13"):
         convert(Dots(broken=13), tmp_path / "parts", records_per_shard=4, processes=processes)
@@ -318,7 +318,7 @@ def test_an_archive_is_to_be_unpacked(tmp_path):
         convert(CamVid(tmp_path / "release.zip"), tmp_path / "shards")
 
 
-def test_archives_in_the_folder_are_told_where_something_is_missing(tmp_path):
+def test_archives_in_the_folder_are_reported_where_something_is_missing(tmp_path):
     (tmp_path / "coco" / "annotations").mkdir(parents=True)
     (tmp_path / "coco" / "annotations" / "panoptic_val2017.zip").write_bytes(b"PK")
     with pytest.raises(LayoutError, match=r"(?s)no annotations/panoptic.*not unpacked: .*panoptic_val2017\.zip"):

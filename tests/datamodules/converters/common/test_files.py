@@ -51,7 +51,7 @@ def test_other_layouts_give_the_same_records(tmp_path, kind, moves):
     }
 
 
-def test_coco_stuff_tells_of_images_without_a_label_file(tmp_path, capsys):
+def test_coco_stuff_reports_images_without_a_label_file(tmp_path, capsys):
     coco_stuff.TestCocoStuff().release(tmp_path / "release")
     convert(coco_stuff.CocoStuff(tmp_path / "release"), tmp_path / "shards", processes=0)
     assert capsys.readouterr().out.count("1 images have no annotation (000000777777) and were left out") == 2
@@ -75,7 +75,7 @@ def test_files_with_a_mark_of_their_encoding(tmp_path):
         assert all(list(split.records()) for split in converter.splits().values())
 
 
-def test_the_other_version_of_mapillary_is_told(tmp_path):
+def test_the_other_version_of_mapillary_is_reported(tmp_path):
     mapillary.TestMapillaryFlat().release(tmp_path)
     with pytest.raises(
         LayoutError, match=r"no .*config_v2\.0\.json.*\n.*\n.*\n.*\nThere is config\.json.*--version 1\.2"

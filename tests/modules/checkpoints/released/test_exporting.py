@@ -126,7 +126,7 @@ def test_parts_without_a_place_are_refused_before_weights_are_read(root, tmp_pat
         export(str(tmp_path / "last.ckpt"), str(tmp_path / "out"), layout="released")
 
 
-def test_settings_that_the_layout_has_no_place_for_are_told(root, tmp_path, capsys):
+def test_settings_that_the_layout_has_no_place_for_are_reported(root, tmp_path, capsys):
     path = checkpoint(
         tmp_path / "a.ckpt", made(root / "release", "released", centre_crop=False), ("prompt_projection",)
     )
@@ -153,7 +153,7 @@ def test_large_releases_go_out_in_parts(root, tmp_path):
         export(str(root / "release"), str(tmp_path / "x"), layout="released", shard_size="much")
 
 
-def test_weights_that_were_rounded_are_told(root, tmp_path, capsys):
+def test_weights_that_were_rounded_are_reported(root, tmp_path, capsys):
     path = checkpoint(tmp_path / "a.ckpt", made(root / "release", "released", dtype="bfloat16"), ("prompt_projection",))
     export(path, str(tmp_path / "out"), layout="released")
     assert "rounded by dtype: bfloat16" in capsys.readouterr().out

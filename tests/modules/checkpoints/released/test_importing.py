@@ -131,7 +131,7 @@ def test_sizes_that_the_config_lacks_are_read_off_the_tensors(release, tmp_path)
     assert all(torch.equal(value, given.state_dict()[name]) for name, value in wanted.state_dict().items())
 
 
-def test_sizes_that_nothing_tells_are_named(release, tmp_path):
+def test_sizes_that_are_not_stated_are_named(release, tmp_path):
     without_sizes(release, tmp_path / "bare")
     file = tmp_path / "bare" / "pytorch_model.bin"
     state = {name: value.clone() for name, value in tensors(file.parent).items() if "inv_freq" not in name}
@@ -255,7 +255,7 @@ def train_on(start, tmp_path):
     return lasagna.load(tmp_path / "run" / "checkpoints" / "last.ckpt").language_model
 
 
-def test_training_goes_on_with_kept_adapters(training_state, root, tmp_path):
+def test_training_continues_with_kept_adapters(training_state, root, tmp_path):
     file, low, high = training_state
     import_state(file, root, tmp_path / "start", adapters="kept")
     trained = train_on(tmp_path / "start", tmp_path)
@@ -267,7 +267,7 @@ def test_training_goes_on_with_kept_adapters(training_state, root, tmp_path):
 
 
 @pytest.mark.parametrize("layout", ["merged", "adapter", "released"])
-def test_training_goes_on_from_each_folder(layout, training_state, root, tmp_path):
+def test_training_continues_from_each_folder(layout, training_state, root, tmp_path):
     file, low, high = training_state
     import_state(file, root, tmp_path / "start", adapters="merged" if layout == "merged" else "kept")
     if layout != "merged":
