@@ -310,7 +310,7 @@ def test_predict_explains_a_mask_in_words(config, tmp_path, picture, capsys):
     assert (tmp_path / "out" / f"{picture.stem}-reasoning_with_explanation.png").is_file()
 
 
-def test_predict_says_that_nothing_was_learned_to_explain(ckpt, picture, capsys):
+def test_predict_refuses_a_kind_that_the_prompt_format_lacks(ckpt, picture, capsys):
     error = fails(capsys, command, ["predict", f"--ckpt={ckpt}", f"--image={picture}", "--explain=what could fly"])
     assert "'reasoning_with_explanation' is not in this prompt format, which has categories, referring" in error
 
