@@ -141,17 +141,21 @@ class MeanIoU(DialogueMetric):
             ValueError: If masks differ in size.
         """
         size = image_size(dialogue, answer)
-        if size is None:
-            return
-        none = len(self.categories)
-        prediction = self._prediction(answer, size)
-        void = None if dialogue.ignore is None else dialogue.ignore.decode()
-        counts = confusion_matrix(self._truth(dialogue, size), prediction, void, none + 1)
-        self.confusion += torch.from_numpy(counts).to(self.confusion.device)
+        labels = None if size is None else self._labels(dialogue, answer, size)
+        if labels is not None:
+            counts = confusion_matrix(*labels, len(self.categories) + 1)
+            self.confusion += torch.from_numpy(counts).to(self.confusion.device)
 
     def compute(self) -> dict[str, Tensor]:
         """Return the mean IoU; NaN if no category occurs."""
         return {self.key("miou"): iou_by_category(self.confusion).nanmean()}
+
+    def _labels(
+        self, dialogue: Dialogue, answer: Answer, size: tuple[int, int]
+    ) -> tuple[Labels, Labels, BoolMask | None] | None:
+        """Return true labels, predicted labels and the pixels to leave out; None to leave out the image."""
+        void = None if dialogue.ignore is None else dialogue.ignore.decode()
+        return self._truth(dialogue, size), self._prediction(answer, size), void
 
     def _label(self, name: str) -> int:
         return self.labels.get(normalise(name), len(self.categories))

@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from lasagna.core.dialogue import Answer, Dialogue
+from lasagna.core.masks import BoolMask
 from lasagna.core.prompt_format import normalise
-from lasagna.tasks.metrics.base import image_size, ratio
-from lasagna.tasks.metrics.mean_iou import Labels, MeanIoU, confusion_matrix, iou_by_category
+from lasagna.tasks.metrics.base import ratio
+from lasagna.tasks.metrics.mean_iou import Labels, MeanIoU, iou_by_category
 
 
 class ReferenceMeanIoU(MeanIoU):
@@ -53,27 +53,15 @@ class ReferenceMeanIoU(MeanIoU):
 
     protocol = "reference"
 
-    def update(self, dialogue: Dialogue, answer: Answer) -> None:
-        """Count the pixels of one image.
-
-        Raises:
-            ValueError: If masks differ in size.
-        """
-        size = image_size(dialogue, answer)
-        if size is None:
-            return
+    def _labels(
+        self, dialogue: Dialogue, answer: Answer, size: tuple[int, int]
+    ) -> tuple[Labels, Labels, BoolMask | None] | None:
         truth = self._truth(dialogue, size)
         if dialogue.ignore is not None:
             truth[dialogue.ignore.decode()] = len(self.categories)
         if (truth == len(self.categories)).all():
-            return
-        prediction = self._prediction(_last(answer), size)
-        counts = confusion_matrix(self._as_first(truth), self._as_first(prediction), None, len(self.categories) + 1)
-        self.confusion += torch.from_numpy(counts).to(self.confusion.device)
-
-    def compute(self) -> dict[str, Tensor]:
-        """Return the mean IoU; NaN if no category occurs."""
-        return {self.key("miou"): iou_by_category(self.confusion).nanmean()}
+            return None
+        return self._as_first(truth), self._as_first(self._prediction(_last(answer), size)), None
 
     def _as_first(self, labels: Labels) -> Labels:
         return np.where(labels == len(self.categories), np.int32(0), labels)
@@ -108,23 +96,14 @@ class MMSegMeanIoU(MeanIoU):
 
     protocol = "mmseg"
 
-    def update(self, dialogue: Dialogue, answer: Answer) -> None:
-        """Count the pixels of one image.
-
-        Raises:
-            ValueError: If masks differ in size.
-        """
-        size = image_size(dialogue, answer)
-        if size is None:
-            return
-        none = len(self.categories)
+    def _labels(
+        self, dialogue: Dialogue, answer: Answer, size: tuple[int, int]
+    ) -> tuple[Labels, Labels, BoolMask | None] | None:
         truth = self._truth(dialogue, size)
-        uncounted = truth == none
+        uncounted = truth == len(self.categories)
         if dialogue.ignore is not None:
             uncounted = np.logical_or(uncounted, dialogue.ignore.decode())
-        prediction = self._prediction(answer, size)
-        counts = confusion_matrix(truth, prediction, uncounted, none + 1)
-        self.confusion += torch.from_numpy(counts).to(self.confusion.device)
+        return truth, self._prediction(answer, size), uncounted
 
     def compute(self) -> dict[str, Tensor]:
         """Return mean IoU, pixel accuracy and mean accuracy; NaN if no category occurs."""
