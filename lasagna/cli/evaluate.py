@@ -1,7 +1,6 @@
 """``lasagna evaluate``: answer all sources of a data set, score the answers and write a report."""
 
-from __future__ import annotations
-
+# without `from __future__ import annotations`, whose texts the parser resolves by running the imports for type checkers
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from lasagna.tasks.evaluation.answering import Job
     from lasagna.tasks.evaluation.data_choice import DataChoice
 
-_DECODINGS: dict[str, tuple[Decoding, ...] | None] = {
+_DECODINGS: "dict[str, tuple[Decoding, ...] | None]" = {
     "task": None,
     "ordered": ("ordered",),
     "free": ("free",),
@@ -102,7 +101,7 @@ def evaluate(
         write_report(score_runs(job.runs()[0], job.out), header, out or job.out, job.out)
 
 
-def _choose_data(ckpt: Any, data: str | None, split: str) -> DataChoice:  # noqa: ANN401
+def _choose_data(ckpt: Any, data: str | None, split: str) -> "DataChoice":  # noqa: ANN401
     """Return the data that was given, or that of the training."""
     from lasagna.modules.checkpoints.load import read_checkpoint
     from lasagna.modules.checkpoints.weights import CONFIG
@@ -111,7 +110,7 @@ def _choose_data(ckpt: Any, data: str | None, split: str) -> DataChoice:  # noqa
     return choose_data(data, split, read_checkpoint(ckpt).get(CONFIG))
 
 
-def _answer(job: Job, processes: int) -> dict[str, Any]:
+def _answer(job: "Job", processes: int) -> dict[str, Any]:
     """Answer what has no answer yet, or this process's part of it; return the header."""
     from lasagna.datamodules.shards.reader import ShardSplit
     from lasagna.datamodules.streaming.distributed import rank_and_world_size
@@ -128,7 +127,7 @@ def _answer(job: Job, processes: int) -> dict[str, Any]:
     return answer_first(job, parts) if part == 0 else answer_further(job, ShardSplit(part, parts))
 
 
-def _answer_here(job: Job, processes: int) -> dict[str, Any]:
+def _answer_here(job: "Job", processes: int) -> dict[str, Any]:
     """Answer what has no answer yet, in this process or in new ones; return the header."""
     from lasagna.core.locks import locked
     from lasagna.tasks.evaluation.answering import answer_all, header_of
@@ -150,7 +149,7 @@ def _answer_here(job: Job, processes: int) -> dict[str, Any]:
     return header
 
 
-def _stored_evaluation(predictions: Path, data: str | None, split: str) -> tuple[Job, dict[str, Any]]:
+def _stored_evaluation(predictions: Path, data: str | None, split: str) -> "tuple[Job, dict[str, Any]]":
     """Return the evaluation in a folder, and its header."""
     from lasagna.core.foreign import Foreign
     from lasagna.tasks.evaluation.answering import Job, check_data

@@ -1,7 +1,6 @@
 """The ``lasagna predict`` command: answers about image files, drawn as PNG and written as JSON."""
 
-from __future__ import annotations
-
+# without `from __future__ import annotations`, whose texts the parser resolves by running the imports for type checkers
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -60,14 +59,14 @@ def predict(
         own: Queries of kinds of your own: the path of each ``QueryKind`` and its text, e.g. {my_kinds.COUNTING: birds}.
         out: Folder for one JSON file per image and one PNG file per query.
         decoding: "ordered" decides on each name in the order of the query, "free" lets the model write.
-        threshold: Score in [0, 1] from which ordered decoding calls a name present; None for the one that ``lasagna
+        threshold: Score in [0, 1] from which ordered decoding calls a name present; by default the one that ``lasagna
             calibrate`` found for the checkpoint, or 0.5.
-        calibrated_for: Data set whose calibrated threshold is used; None for that of all data sets.
-        empty_masks: What a name is that is called present and whose mask has no pixel; None for the checkpoint's own
-            setting, by default "present".
-        window: Values of images of more than 8 bits that become black and white, e.g. "[0, 4095]"; None for those of
-            all 16 bits.
-        max_new_tokens: Most tokens of an answer that the model writes freely; None for the checkpoint's own setting.
+        calibrated_for: Data set whose calibrated threshold is used; by default that of all data sets together.
+        empty_masks: What a name counts as that is called present and whose mask has no pixel; by default as the
+            checkpoint says, which is "present" unless it was set.
+        window: Values of images of more than 8 bits that become black and white, e.g. "[0, 4095]"; by default those
+            of all 16 bits.
+        max_new_tokens: Most tokens of an answer that the model writes freely; by default as the checkpoint says.
         device: Device to compute on: "cpu", "cuda", ...; "auto" for an accelerator if there is one.
         frozen_check: Whether to require the frozen weights that the checkpoint was trained with.
 
@@ -114,7 +113,7 @@ def read_queries(
     ask: str | None = None,
     explain: str | None = None,
     own: Mapping[str, str] | None = None,
-) -> list[Query]:
+) -> "list[Query]":
     """Return the queries of a command line, checked as far as is possible without the model.
 
     Raises:
@@ -135,11 +134,11 @@ def read_queries(
     return queries
 
 
-def _names(kind: QueryKind, text: str) -> tuple[str, ...]:
+def _names(kind: "QueryKind", text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",")) if kind.many else (text.strip(),)
 
 
-def _own_kind(path: str) -> QueryKind:
+def _own_kind(path: str) -> "QueryKind":
     """Import a kind of query by its path.
 
     Raises:
@@ -174,9 +173,9 @@ def find_images(image: Path) -> list[Path]:
 
 
 def answer_images(
-    assistant: Assistant,
+    assistant: "Assistant",
     images: Sequence[Path],
-    queries: Sequence[Query],
+    queries: "Sequence[Query]",
     out: Path,
     decoding: Literal["ordered", "free"],
     window: tuple[float, float] | None = None,
@@ -214,8 +213,11 @@ def answer_images(
 
 
 def _ask(
-    assistant: Assistant, pixels: NDArray[np.uint8], queries: Sequence[Query], decoding: Literal["ordered", "free"]
-) -> list[Answer]:
+    assistant: "Assistant",
+    pixels: "NDArray[np.uint8]",
+    queries: "Sequence[Query]",
+    decoding: Literal["ordered", "free"],
+) -> "list[Answer]":
     """Answer all queries about an image, encoded once; words are always decoded freely."""
     encoded, geometry = assistant.encode_image(pixels)
     explained = [query for query in queries if query.kind.words]
@@ -229,9 +231,9 @@ def _write(
     out: Path,
     name: str,
     path: Path,
-    pixels: NDArray[np.uint8],
-    queries: Sequence[Query],
-    answers: Sequence[Answer],
+    pixels: "NDArray[np.uint8]",
+    queries: "Sequence[Query]",
+    answers: "Sequence[Answer]",
 ) -> None:
     from lasagna.core.answer_json import answer_json
     from lasagna.tasks.visualization.answer import draw_answer

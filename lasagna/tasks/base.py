@@ -14,7 +14,7 @@ from lasagna.core.record import Record
 
 
 class Task(DialogueMaker):
-    """A kind of query to the assistant, from the annotations to the scores.
+    """Dialogues for training and scores for evaluation, made from the annotations of records.
 
     Write a task of your own as a subclass in any file, and name it in the config by its import path; there is no
     registry.

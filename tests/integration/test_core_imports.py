@@ -1,4 +1,4 @@
-"""The data model starts without the libraries that compute and plot, for commands that only read and write records."""
+"""The data model, and the help of commands, start without the libraries that compute and plot."""
 
 import subprocess
 import sys
@@ -13,3 +13,19 @@ def test_records_dialogues_and_prompt_formats_import_no_heavy_library():
     code = f"import sys; {imports}; print(*sorted({set(HEAVY)} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert found == []
+
+
+def test_help_and_wrong_commands_import_no_heavy_library():
+    lines = ["--help", "nonsense", "train --help", "configs --help", "predict --help", "evaluate --help"]
+    lines += ["evaluate --nonsense", "export --help", "convert camvid --help", "verify --help"]
+    code = f"""
+import sys
+from lasagna.__main__ import main
+for line in {lines}:
+    try:
+        main(line.split())
+    except SystemExit:
+        print("FOUND", line, *sorted({set(HEAVY)} & set(sys.modules)), sep=",")
+"""
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert [line for line in printed.splitlines() if line.startswith("FOUND")] == [f"FOUND,{line}" for line in lines]
