@@ -1,0 +1,29 @@
+from .answer_accuracy import AnswerAccuracy
+from .base import DialogueMetric, collect
+from .mean_iou import MeanIoU
+from .names import PROTOCOLS, QUANTITIES, Quantity, quantity_of, score_key
+from .order import AnswerOrder
+from .phrase_iou import PhraseIoU, ReasoningIoU, ReferringIoU, TeacherForcedIoU
+from .presence import Presence, PresenceByLength
+from .reference_iou import MMSegMeanIoU, ReferenceMeanIoU
+
+__all__ = [
+    "PROTOCOLS",
+    "QUANTITIES",
+    "AnswerAccuracy",
+    "AnswerOrder",
+    "DialogueMetric",
+    "MMSegMeanIoU",
+    "MeanIoU",
+    "PhraseIoU",
+    "Presence",
+    "PresenceByLength",
+    "Quantity",
+    "ReasoningIoU",
+    "ReferenceMeanIoU",
+    "ReferringIoU",
+    "TeacherForcedIoU",
+    "collect",
+    "quantity_of",
+    "score_key",
+]
