@@ -26,7 +26,7 @@ from models import SIZES, make_assistant
 from torch import Tensor
 
 from lasagna.core.batch import Query
-from lasagna.core.plotting import dress, new_figure, save
+from lasagna.core.plotting import new_figure, save, style_axes
 from lasagna.modules.base import LanguageModel
 from lasagna.modules.decoding.cache import CachedPrompts
 from lasagna.modules.decoding.decoder import Decoder
@@ -140,7 +140,7 @@ def _file(options: argparse.Namespace, rows: list[dict[str, object]]) -> None:
     write_json(path, content)
     figure = new_figure(5.2 * len(content), 3.6)
     for rank, (size, part) in enumerate(content.items()):
-        axes = dress(figure.add_subplot(1, len(content), rank + 1), f"{size}, {part['dtype']}")
+        axes = style_axes(figure.add_subplot(1, len(content), rank + 1), f"{size}, {part['dtype']}")
         for way in WAYS:
             axes.plot(
                 [row["names"] for row in part["rows"]], [row["seconds"][way] for row in part["rows"]], "o-", label=way

@@ -21,7 +21,7 @@ class BusyError(LasagnaError, OSError):
 
 
 @contextmanager
-def held(file: Path, busy: str) -> Iterator[TextIO]:
+def locked_file(file: Path, busy: str) -> Iterator[TextIO]:
     """Open a file to append to it, and lock it until it is closed here and in all processes that inherit it.
 
     Windows has no such locks; there the file is only opened.
@@ -71,7 +71,7 @@ def locked(folder: Path) -> Iterator[tuple[int, ...]]:
         BusyError: If another process works in the folder.
     """
     busy = f"another process is still working in {folder}; wait until it ends, or stop it"
-    with held(folder / LOCK, busy) as stream:
+    with locked_file(folder / LOCK, busy) as stream:
         yield () if sys.platform == "win32" else (stream.fileno(),)
 
 

@@ -21,7 +21,7 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def dress(axes: Axes, title: str) -> Axes:
+def style_axes(axes: Axes, title: str) -> Axes:
     """Set a panel's title and a plain look, and return the panel.
 
     Args:

@@ -71,7 +71,7 @@ class VisionEncoder(Configurable, LightningModule):
         return self.spec.strides[0]
 
     @property
-    def about(self) -> str:
+    def cache_key(self) -> str:
         """What the maps depend on besides weights and pixels, for caches of them; known once built."""
         return str(config_of(self))
 
@@ -97,14 +97,14 @@ class VisualTower(nn.Module):
     Args:
         spec: The one map that ``forward`` returns.
         image_processor: The resize, padding and normalisation that the tower expects.
-        about: What the map depends on besides weights and pixels.
+        cache_key: What the map depends on besides weights and pixels.
     """
 
-    def __init__(self, spec: FeatureSpec, image_processor: ImageProcessor, about: str) -> None:
+    def __init__(self, spec: FeatureSpec, image_processor: ImageProcessor, cache_key: str) -> None:
         super().__init__()
         self.spec = spec
         self.image_processor = image_processor
-        self.about = about
+        self.cache_key = cache_key
 
     @abstractmethod
     def forward(self, pixels: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from lasagna.cli.sweeps.intervals import Interval
-from lasagna.core.plotting import dress, new_figure, save
+from lasagna.core.plotting import new_figure, save, style_axes
 from lasagna.tasks.metrics.names import Length, ScoreName
 
 _LOSSES = {"loss", "ce", "bce", "dice", "lr"}
@@ -69,7 +69,7 @@ def draw_by_length(table: Mapping[str, Mapping[str, Interval]], picture: Path) -
         axes = figure.add_subplot(len(rows), len(columns), place, sharey=first.get(row))
         first.setdefault(row, axes)
         title = " ".join(part for part in (*row, "decoded freely" if name.free else "") if part)
-        _draw_curves(dress(axes, title), curves, rate=is_rate(name, curves_rows(curves)))
+        _draw_curves(style_axes(axes, title), curves, rate=is_rate(name, curves_rows(curves)))
     save(figure, picture)
     return True
 
@@ -162,7 +162,7 @@ def draw_scores(table: Table, picture: Path, values: Values) -> bool:
     figure = new_figure(5.2 * columns, 0.4 + sum(heights))
     grid = figure.add_gridspec(len(rows), columns, height_ratios=heights)
     for place, (title, names) in enumerate(panels.items()):
-        axes = dress(figure.add_subplot(grid[place // columns, place % columns]), title)
+        axes = style_axes(figure.add_subplot(grid[place // columns, place % columns]), title)
         _draw_panel(axes, names, variants, table, values)
     if len(variants) > 1:
         handles, labels = figure.axes[0].get_legend_handles_labels()

@@ -101,11 +101,11 @@ def collate(samples: Sequence[PreparedSample], processors: Processors) -> Batch:
         geometries=[sample.geometry for sample in samples],
         input_ids=_pad([row.input_ids for _, row in rows], processors.text.padding_token_id),
         labels=_pad([row.labels for _, row in rows], IGNORE_LABEL),
-        lengths=_longs(len(row.input_ids) for _, row in rows),
-        image_index=_longs(image for image, _ in rows),
+        lengths=_integers(len(row.input_ids) for _, row in rows),
+        image_index=_integers(image for image, _ in rows),
         mask_targets=[stack_masks(sample) for sample in samples],
-        mask_rows=_longs(rank for rank, (_, row) in enumerate(rows) for _ in row.mask_positions),
-        mask_positions=_longs(place for _, row in rows for place in row.mask_positions),
+        mask_rows=_integers(rank for rank, (_, row) in enumerate(rows) for _ in row.mask_positions),
+        mask_positions=_integers(place for _, row in rows for place in row.mask_positions),
         samples=[Sample(samples[image].source, samples[image].key, image, row.dialogue) for image, row in rows],
         images=[sample.image for sample in samples if sample.image is not None],
         tower_pixels=_join(towers) if towers else None,
@@ -120,7 +120,7 @@ def _pad(sequences: Sequence[Sequence[int]], value: int) -> Tensor:
     return torch.from_numpy(padded)
 
 
-def _longs(values: Iterable[int]) -> Tensor:
+def _integers(values: Iterable[int]) -> Tensor:
     return torch.from_numpy(np.fromiter(values, dtype=np.int64))
 
 

@@ -78,7 +78,7 @@ class PatchMap(VisualTower):
 
     def __init__(self, network: Tower, image_processor: ImageProcessor) -> None:
         covered = network.side // network.patch * network.patch
-        # `about` is empty, since the weights already reveal the layer that is read
+        # `cache_key` is empty, since the weights already reveal the layer that is read
         super().__init__(FeatureSpec((network.width,), (network.patch,), (covered, covered)), image_processor, "")
         self.network = network
 

@@ -63,7 +63,7 @@ def write_cells(probes: Tensor, bias: Tensor, written: Tensor, cells: Tensor, po
 class _Read(Function):
     @staticmethod
     def forward(ctx: Any, probes: Tensor, bias: Tensor, cells: Tensor, positions: Tensor) -> Tensor:  # noqa: ANN401
-        scores = _meet(probes, (cells + positions).to(probes))
+        scores = _products(probes, (cells + positions).to(probes))
         weights = _softmax(scores, 2)  # [n, k, p]
         seen = _gather(weights, cells.to(probes))
         ctx.save_for_backward(probes, bias, cells, positions, weights, seen)
@@ -74,7 +74,7 @@ class _Read(Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         probes, bias, cells, positions, weights, seen = ctx.saved_tensors
         common = (gradient * seen).sum(2, keepdim=True)  # the weighted mean of the gradients of a probe's weights
-        of_scores = _meet(gradient, cells.to(probes)).sub_(common).mul_(weights)
+        of_scores = _products(gradient, cells.to(probes)).sub_(common).mul_(weights)
         of_probes = _gather(of_scores, (cells + positions).to(probes))
         of_cells = None
         if ctx.needs_input_grad[2]:
@@ -94,7 +94,7 @@ class _Write(Function):
         positions: Tensor,
         heads: int,
     ) -> Tensor:
-        scores = _meet(probes, (cells + positions).to(probes)).add_(bias)
+        scores = _products(probes, (cells + positions).to(probes)).add_(bias)
         weights = _softmax(scores.unflatten(1, (heads, -1)), 2).flatten(1, 2)  # [n, k, p]
         ctx.save_for_backward(probes, written, cells, positions, weights)
         ctx.heads = heads
@@ -105,7 +105,7 @@ class _Write(Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         probes, written, cells, positions, weights = ctx.saved_tensors
         given = gradient.to(probes)
-        of_scores = _meet(written, given).mul_(weights)
+        of_scores = _products(written, given).mul_(weights)
         by_head = of_scores.unflatten(1, (ctx.heads, -1))
         common = by_head.sum(2, keepdim=True)
         by_head.sub_(weights.unflatten(1, (ctx.heads, -1)) * common)
@@ -126,7 +126,7 @@ def _softmax(scores: Tensor, axis: int) -> Tensor:
     return scores.softmax(axis, dtype=torch.promote_types(scores.dtype, torch.float32)).to(scores)
 
 
-def _meet(vectors: Tensor, cells: Tensor) -> Tensor:
+def _products(vectors: Tensor, cells: Tensor) -> Tensor:
     """Multiply vectors ``[n, k, d]`` by cells ``[m, p, d]`` to ``[n, k, p]``; shared cells take one product."""
     return vectors @ (cells[0].T if len(cells) == 1 else cells.transpose(1, 2))
 

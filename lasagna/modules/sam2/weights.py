@@ -62,7 +62,7 @@ class Sam2Weights:
         surplus = [name for name in self.tensors if name not in wanted and name.startswith(tuple(owned))]
         if surplus:
             raise CheckpointError(
-                f"checkpoint: {self.source} holds tensors that the network lacks: {_few(surplus)}; {_REMEDY}"
+                f"checkpoint: {self.source} holds tensors that the network lacks: {_first_few(surplus)}; {_REMEDY}"
             )
         fill(network, self.tensors, f"checkpoint: {self.source}", root, _REMEDY)
         return network
@@ -135,13 +135,13 @@ def _sorted(checkpoint: str, state: dict[str, Tensor], names: dict[str, str]) ->
     unknown = [name for name, own in names.items() if reasons[name] is None and not own.startswith(_PARTS)]
     if unknown:
         raise CheckpointError(
-            f"checkpoint: {checkpoint} holds tensors that SAM 2 does not have: {_few(unknown)}; give a "
+            f"checkpoint: {checkpoint} holds tensors that SAM 2 does not have: {_first_few(unknown)}; give a "
             "checkpoint of only a SAM 2"
         )
     used = {own: state[name] for name, own in names.items() if reasons[name] is None}
     return Sam2Weights(checkpoint, used, {name: reason for name, reason in reasons.items() if reason is not None})
 
 
-def _few(names: list[str]) -> str:
+def _first_few(names: list[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more

@@ -86,7 +86,7 @@ class FeatureCache:
         # the key is the encoder itself, since its id may be reused once it is gone
         if encoder not in self._digests:
             weights = sorted(fingerprint(encoder, ()).items())
-            self._digests[encoder] = _short(f"{encoder.about}{weights}".encode())
+            self._digests[encoder] = _short(f"{encoder.cache_key}{weights}".encode())
         kind = pixels.device.type
         cast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else pixels.dtype
         return f"{type(encoder).__name__}-{self._digests[encoder]}-{str(cast).rpartition('.')[2]}"

@@ -67,9 +67,9 @@ class SharedTower(VisionEncoder):
         return patch_aligned(self._joined.image_processor, self.spec.image_size)
 
     @property
-    def about(self) -> str:
+    def cache_key(self) -> str:
         """What the tower's map depends on besides weights and pixels."""
-        return self._joined.about
+        return self._joined.cache_key
 
     def build(self) -> None:
         """Do nothing, since the language model makes the tower."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lasagna.core.plotting import dress, new_figure, save
+from lasagna.core.plotting import new_figure, save, style_axes
 
 Scores = NDArray[np.float64]
 Truth = NDArray[np.bool_]
@@ -114,7 +114,7 @@ def draw_reliability(
     columns, rows = min(COLUMNS, len(found)), -(-len(found) // COLUMNS)
     figure = new_figure(4.2 * columns, 4 * rows)
     for rank, (name, (scores, present)) in enumerate(found.items()):
-        axes = dress(figure.add_subplot(rows, columns, rank + 1), f"{name}: {len(scores)} decisions")
+        axes = style_axes(figure.add_subplot(rows, columns, rank + 1), f"{name}: {len(scores)} decisions")
         axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, label="calibrated")
         curves = {"as answered": scores}
         if temperature is not None:

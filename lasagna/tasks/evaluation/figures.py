@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lasagna.core.plotting import dress, new_figure, save
+from lasagna.core.plotting import new_figure, save, style_axes
 from lasagna.datamodules.shards.codec import record_key
 from lasagna.tasks.evaluation.calibration import draw_reliability
 from lasagna.tasks.evaluation.predictions import StoredLines, read_lines
@@ -59,7 +59,7 @@ def draw_categories(result: EvaluationResult, picture: Path) -> bool:
     order = sorted(values, key=lambda name: values[name])[:_MOST_CATEGORIES]
     figure = new_figure(6.0, 0.8 + 0.2 * len(order))
     which = "each category" if len(order) == len(values) else f"the {len(order)} worst of {len(values)} categories"
-    axes = dress(figure.add_subplot(), f"{result.run.name}: IoU of {which} (lasagna-v1)")
+    axes = style_axes(figure.add_subplot(), f"{result.run.name}: IoU of {which} (lasagna-v1)")
     bars = axes.barh(range(len(order)), [values[name] for name in order])
     axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8, color="0.35")
     axes.set_yticks(range(len(order)), [name[:40] for name in order])
@@ -79,7 +79,7 @@ def draw_presence(results: Sequence[EvaluationResult], picture: Path) -> bool:
     if not rows:
         return False
     figure = new_figure(6.5, 1.3 + 0.28 * len(rows))
-    axes = dress(figure.add_subplot(), "share of names called present")
+    axes = style_axes(figure.add_subplot(), "share of names called present")
     heights = list(range(len(rows)))
     recall, alarms = zip(*rows.values(), strict=True)
     axes.hlines(heights, alarms, recall, color="0.8", linewidth=3, zorder=1)

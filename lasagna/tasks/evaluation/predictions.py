@@ -17,7 +17,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from lasagna.core.dialogue import Answer, AnsweredEntry
-from lasagna.core.locks import held
+from lasagna.core.locks import locked_file
 from lasagna.core.masks import BoolMask, RLEMask
 from lasagna.core.overlaps import OverlapMap
 from lasagna.errors import ConfigError
@@ -161,7 +161,7 @@ def opened(file: Path) -> AbstractContextManager[TextIO]:
     Raises:
         BusyError: If another process has it open.
     """
-    return held(
+    return locked_file(
         file,
         f"another process is still writing answers to {file}; wait until it has finished, stop it, or choose another "
         "folder with --out",

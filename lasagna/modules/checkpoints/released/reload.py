@@ -22,7 +22,7 @@ def format_of(tokenizer: LlavaTokenizer) -> str:
     return "lisa" if is_lisa(tokenizer) else "released"
 
 
-def grown(tokenizer: LlavaTokenizer) -> LlavaTokenizer:
+def with_added_tokens(tokenizer: LlavaTokenizer) -> LlavaTokenizer:
     """Return a folder's tokeniser as it is after loading, with the added tokens."""
     usual = PROMPT_FORMATS[format_of(tokenizer)]
     return tokenizer.with_tokens(added_tokens(usual.markers, usual.present_token, usual.absent_token))

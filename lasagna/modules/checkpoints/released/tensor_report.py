@@ -13,7 +13,7 @@ from transformers import LlamaForCausalLM
 from lasagna.errors import CheckpointError
 from lasagna.modules.base import FeatureSpec
 from lasagna.modules.checkpoints.released.adapters import PROJECTION, VISUAL, WORDS, ignored_because
-from lasagna.modules.checkpoints.released.reload import grown
+from lasagna.modules.checkpoints.released.reload import with_added_tokens
 from lasagna.modules.llava.settings import llama_config
 from lasagna.modules.llava.tokenizer import LlavaTokenizer
 from lasagna.modules.sam.mask_head import SamMaskHead
@@ -127,7 +127,9 @@ def tensor_report(
         missing=tuple(name for name in wanted if name not in present and name not in fresh),
         misshapen=_misshapen({name: tuple(state[name].shape) for name in sorted(present)}, wanted, tokenizer),
         fresh=tuple(fresh),
-        fresh_rows=tuple(token for token, rank in grown(tokenizer).added.items() if rank >= _rows(state, tokenizer)),
+        fresh_rows=tuple(
+            token for token, rank in with_added_tokens(tokenizer).added.items() if rank >= _rows(state, tokenizer)
+        ),
         padding=max(0, _rows(state, tokenizer) - len(tokenizer)),
     )
 

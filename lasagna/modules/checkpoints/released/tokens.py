@@ -73,7 +73,7 @@ def check_tower(state: Mapping[str, Tensor], folder: Path) -> None:
     if not inside:
         return
     own = {name.rpartition(_VISION_MODEL)[2]: value for name, value in read_state(folder, "vision_tower").items()}
-    differing = [name for name in inside if name in own and not _alike(inside[name], own[name])]
+    differing = [name for name in inside if name in own and not _nearly_equal(inside[name], own[name])]
     if differing:
         raise CheckpointError(
             f"vision_tower: the source was trained with another tower than {str(folder)!r}: {differing[0]} "
@@ -81,7 +81,7 @@ def check_tower(state: Mapping[str, Tensor], folder: Path) -> None:
         )
 
 
-def _alike(one: Tensor, other: Tensor) -> bool:
+def _nearly_equal(one: Tensor, other: Tensor) -> bool:
     if one.shape != other.shape:
         return False
     distance = (one.float() - other.float()).norm()
