@@ -58,7 +58,7 @@ def scores(folder):
 def lines(folder):
     files = sorted(folder.glob("predictions-*.jsonl"))
     found = [json.loads(text) for file in files for text in file.read_text().splitlines()]
-    return sorted(found, key=lambda line: (line["pass"], line["key"]))
+    return sorted(found, key=lambda line: (line["run"], line["key"]))
 
 
 def refused(capsys, *options):
@@ -113,7 +113,7 @@ def test_given_answers_have_scores_of_their_own(place, whole, tmp_path):
     }
     others = {name: value for name, value in scores(tmp_path).items() if name not in given}
     assert others == {name: scores(whole)[name] for name in others} and len(others) > 10
-    phrases = [line for line in lines(tmp_path) if line["pass"] == "scenes-referring"]
+    phrases = [line for line in lines(tmp_path) if line["run"] == "scenes-referring"]
     for one in [dialogue for line in phrases for dialogue in line["dialogues"]]:
         assert one["answers"]["teacher_forced"]["entries"][0]["present"]
     main(["evaluate", "--predictions", str(tmp_path), "--out", str(tmp_path / "again")])
@@ -130,7 +130,7 @@ def test_processes_share_the_work_and_count_nothing_twice(place, whole, tmp_path
     run(place, tmp_path, "--data", place / "scenes", "--processes", 3, "--batch_size", 1, "--controls", "[]")
     assert [len(file.read_text().splitlines()) for file in sorted(tmp_path.glob("predictions-*"))] == [8, 4, 4]
     answered = lines(tmp_path)
-    assert len({(line["pass"], line["key"]) for line in answered}) == len(answered) == 16
+    assert len({(line["run"], line["key"]) for line in answered}) == len(answered) == 16
     assert {name: scores(whole)[name] for name in scores(tmp_path)} == scores(tmp_path)
 
 
@@ -179,7 +179,7 @@ def test_processes_of_a_launcher_share_the_work_and_the_first_one_scores(place, 
     assert process.returncode == 0, printed
     answered = lines(tmp_path)
     assert [len(file.read_text().splitlines()) for file in sorted(tmp_path.glob("predictions-*"))] == [8, 8]
-    assert len({(line["pass"], line["key"]) for line in answered}) == len(answered) == 16
+    assert len({(line["run"], line["key"]) for line in answered}) == len(answered) == 16
     assert {name: scores(whole)[name] for name in scores(tmp_path)} == scores(tmp_path)
 
 
@@ -220,7 +220,7 @@ def test_an_interrupted_evaluation_continues(place, tmp_path, monkeypatch, capsy
     assert len(before) == 2
     assert "goes on" in refused(capsys, "--predictions", tmp_path)
     with (tmp_path / "predictions-000.jsonl").open("a") as stream:
-        stream.write('{"pass": "scenes-sem')
+        stream.write('{"run": "scenes-sem')
     monkeypatch.setattr("lasagna.tasks.evaluation.answering.answer_some", answer_some)
     run(place, tmp_path, "--batch_size", 1, "--controls", "[]")
     assert len(lines(tmp_path)) == 4
@@ -288,7 +288,7 @@ def test_each_data_set_is_answered_with_the_threshold_that_it_was_calibrated_to(
         write_calibration(found, ckpt)
         out = tmp_path / str(threshold)
         main(["evaluate", *options, "--out", str(out)])
-        rows = [row for line in lines(out) if line["pass"] == "scenes-semantic" for row in line["dialogues"]]
+        rows = [row for line in lines(out) if line["run"] == "scenes-semantic" for row in line["dialogues"]]
         assert {entry["present"] for row in rows for entry in row["answers"]["ordered"]["entries"]} == expected
         thresholds = json.loads((out / "evaluation.json").read_text())["thresholds"]
         assert thresholds["temperature"] == 2.0

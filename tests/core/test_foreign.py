@@ -134,7 +134,7 @@ def test_its_writers_write_nothing_and_its_results_go_where_the_user_says(write)
 
 
 def assistant(change):
-    return lambda checkpoint: change(checkpoint["assistant_recipe"])
+    return lambda checkpoint: change(checkpoint["assistant_config"])
 
 
 @pytest.mark.parametrize(

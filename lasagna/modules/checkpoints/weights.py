@@ -15,7 +15,7 @@ from lasagna.errors import CheckpointError
 PREFIX = "assistant."
 """Prefix of the assistant's weights in a checkpoint's state dict."""
 
-ASSISTANT_CONFIG = "assistant_recipe"
+ASSISTANT_CONFIG = "assistant_config"
 """Key in a checkpoint: the assistant's config (class_path and init_args)."""
 
 FROZEN = "frozen_fingerprint"

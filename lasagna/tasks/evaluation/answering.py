@@ -149,7 +149,7 @@ def _samples(
                 raise
             # named by the source, so that its other runs do not repeat the warning
             warnings.warn(f"{run.source.label}: skipped a broken record: {error}", SkippedRecordWarning, stacklevel=2)
-            _store([{"pass": run.name, "key": key, "skipped": str(error)}], stream)
+            _store([{"run": run.name, "key": key, "skipped": str(error)}], stream)
             continue
         if sample is not None:
             yield sample
@@ -167,7 +167,7 @@ def answer_some(assistant: Assistant, run: EvaluationRun, samples: Sequence[Prep
     with torch.no_grad():
         answers = answer(assistant, batch, run.decodings)
     lines: list[dict[str, Any]] = [
-        {"pass": run.name, "key": sample.key, "size": list(sample.geometry.original), "dialogues": []}
+        {"run": run.name, "key": sample.key, "size": list(sample.geometry.original), "dialogues": []}
         for sample in samples
     ]
     for row, query in enumerate(queries_of(batch)):

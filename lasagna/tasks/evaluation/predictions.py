@@ -1,6 +1,6 @@
 """The folder of an evaluation: its header in ``evaluation.json``, and the answers in ``predictions-N.jsonl``.
 
-Each process writes a file of its own, with a line for each record of each run: "pass" (name of the run), "key", "size",
+Each process writes a file of its own, with a line for each record of each run: "run" (name of the run), "key", "size",
 and for each dialogue its "kind", "query" and "answers" by decoding. A record that was skipped has a line with the
 reason, "skipped", instead of size and dialogues. Unfinished lines are ignored.
 """
@@ -150,7 +150,7 @@ def _stored(header: Mapping[str, Any]) -> dict[str, Any]:
 def _place(text: bytes) -> Place | None:
     try:
         line = json.loads(text)
-        return str(line["pass"]), str(line["key"])
+        return str(line["run"]), str(line["key"])
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -1,4 +1,4 @@
-"""Trainable sets, schedule, fingerprints, recipes and the run's logger, one by one."""
+"""Trainable sets, schedule, fingerprints, configs and the run's logger, one by one."""
 
 import copy
 import csv
@@ -161,21 +161,21 @@ def test_falling_schedule_needs_an_end():
 
 
 def test_assistant_is_described_and_made_again():
-    recipe = config_of(assistant())
-    assert recipe["init_args"]["language_model"]["init_args"]["adapter"]["rank"] == 2
-    made = build(recipe, Assistant)
-    assert config_of(made) == recipe
+    config = config_of(assistant())
+    assert config["init_args"]["language_model"]["init_args"]["adapter"]["rank"] == 2
+    made = build(config, Assistant)
+    assert config_of(made) == config
     assert made.format == TINY
-    assert config_of(pickle.loads(pickle.dumps(made))) == recipe
+    assert config_of(pickle.loads(pickle.dumps(made))) == config
     assert not any("given" in name for name in made.state_dict())
 
 
 @pytest.mark.parametrize(
-    "recipe", [{"class_path": "nowhere.Assistant"}, {"class_path": "lasagna.modules.Assistant", "init_args": {"a": 1}}]
+    "config", [{"class_path": "nowhere.Assistant"}, {"class_path": "lasagna.modules.Assistant", "init_args": {"a": 1}}]
 )
-def test_description_that_makes_nothing(recipe):
+def test_description_that_makes_nothing(config):
     with pytest.raises(CheckpointError, match="cannot be built"):
-        build(recipe, Assistant)
+        build(config, Assistant)
 
 
 def test_fresh_weights_are_a_function_of_the_seed_and_leave_the_global_generator_alone():

@@ -164,9 +164,9 @@ def test_weights_that_were_rounded_are_reported(root, tmp_path, capsys):
 
 def test_quantized_weights_are_not_exported_as_whole_ones(root, tmp_path):
     assistant = made(root / "release", "released")
-    recipe = config_of(assistant)
-    recipe["init_args"]["language_model"]["init_args"]["quantization"] = "4bit"
-    torch.save({"state_dict": {}, ASSISTANT_CONFIG: recipe}, tmp_path / "a.ckpt")
+    config = config_of(assistant)
+    config["init_args"]["language_model"]["init_args"]["quantization"] = "4bit"
+    torch.save({"state_dict": {}, ASSISTANT_CONFIG: config}, tmp_path / "a.ckpt")
     with pytest.raises(CheckpointError, match=r"layout: .* quantized \(4bit\); export it with --layout adapter"):
         export(str(tmp_path / "a.ckpt"), str(tmp_path / "out"), layout="released")
 
@@ -215,6 +215,6 @@ def test_a_calibration_goes_with_its_checkpoint(layout, root, tmp_path):
     assert (again.presence_temperature, again.presence_threshold) == (2.0, 0.25)
     assert answers(again) == answers(lasagna.load(path))
     if layout == "adapter":
-        # what was calibrated is beside the recipe, not in it
-        recipe = OmegaConf.load(tmp_path / "out" / "config.yaml").model.init_args.assistant
-        assert recipe.init_args.presence_temperature == 1.0
+        # what was calibrated is beside the config, not in it
+        config = OmegaConf.load(tmp_path / "out" / "config.yaml").model.init_args.assistant
+        assert config.init_args.presence_temperature == 1.0
