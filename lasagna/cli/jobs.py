@@ -202,7 +202,18 @@ class PreflightCheck(Callback):
 
 
 class JobTrainer(Trainer):
-    """Lightning's trainer with the main job, ``run``."""
+    """Lightning's trainer with the main job, ``run``; whatever logs, the run's files are in ``default_root_dir``."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(*args, **kwargs)
+        for callback in self.checkpoint_callbacks:
+            if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
+                callback.dirpath = str(checkpoint_folder(self))
+
+    @property
+    def log_dir(self) -> str:
+        """The folder of the run."""
+        return str(self.default_root_dir)
 
     def run(
         self,

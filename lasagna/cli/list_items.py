@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -42,9 +43,12 @@ def named_items() -> Iterator[None]:
 
 def _adapt_lists(val: Any, typehint: Any, **options: Any) -> Any:  # noqa: ANN401 - as the parser calls it
     before = options.get("prev_val")
+    is_sequence = _typehints.get_typehint_origin(typehint) in _SEQUENCES
     if isinstance(val, list) and not options.get("append"):
         options["prev_val"] = None
-    elif isinstance(before, list) and before and _typehints.get_typehint_origin(typehint) in _SEQUENCES:
+    elif options.get("append") and is_sequence and _fields(before):
+        options["prev_val"] = [_one_step_deeper(before)]
+    elif isinstance(before, list) and before and is_sequence:
         changes = dict(_changes(val, before))
         if changes:
             kind = typehint.__args__[0]
@@ -56,6 +60,20 @@ def _adapt_lists(val: Any, typehint: Any, **options: Any) -> Any:  # noqa: ANN40
 
 
 _SEQUENCES = _typehints.sequence_origin_types
+
+_RELATIVE = re.compile(r"\$\{\.")
+"""Beginning of a reference to another key; it has a dot for each step up."""
+
+
+def _one_step_deeper(value: Any) -> Any:  # noqa: ANN401
+    """Return a value that becomes the first item of a list, with references that lead one step further up."""
+    if isinstance(value, Namespace):
+        value = dict(value.items(branches=True, nested=False))
+    if isinstance(value, Mapping):
+        return {name: _one_step_deeper(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_one_step_deeper(part) for part in value]
+    return _RELATIVE.sub("${..", value) if isinstance(value, str) else value
 
 
 def _changes(val: Any, items: list[Any]) -> Iterator[tuple[int, Any]]:  # noqa: ANN401

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from pydoc import locate
 from typing import Any, get_args
+from unittest.mock import patch
 
 import yaml  # type: ignore[import-untyped]
+from jsonargparse import _typehints
 from lightning import Callback, LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser
 
@@ -267,6 +270,24 @@ def constructor_errors(message: str) -> list[str]:
     lines = (line.strip() for line in message.splitlines())
     found = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
     return list(dict.fromkeys(line for line in found if not line.startswith(("Expected a", "Does not validate"))))
+
+
+@contextmanager
+def recorded_errors() -> Iterator[list[Exception]]:
+    """Collect the errors of constructors, of which the parser shows none if an argument takes one object or several."""
+    errors: list[Exception] = []
+    typehints: Any = _typehints
+    found: Callable[[], Callable[..., Any]] = typehints.get_class_instantiator
+
+    def make(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        try:
+            return found()(*args, **kwargs)
+        except Exception as error:
+            errors.append(error)
+            raise
+
+    with patch.object(_typehints, "get_class_instantiator", lambda: make):
+        yield errors
 
 
 def _choices(lines: list[str], given: str) -> tuple[tuple[str, list[str]] | None, list[str]]:

@@ -14,7 +14,7 @@ import torch
 from jsonargparse import namespace_to_dict, set_parsing_settings
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -24,6 +24,7 @@ from lasagna.cli.config_checks import check_nulls, parts_start_anew
 from lasagna.cli.configs import DEFAULTS
 from lasagna.cli.entry import import_from_working_directory
 from lasagna.cli.jobs import (
+    EVALUATIONS,
     IN_RUN,
     STORED_KINDS,
     JobTrainer,
@@ -34,8 +35,15 @@ from lasagna.cli.jobs import (
     named_configs,
     stopped,
 )
+from lasagna.cli.lightning_parts import (
+    RunConfig,
+    check_weight_averaging,
+    fill_folders,
+    optional_folders,
+    register_types,
+)
 from lasagna.cli.list_items import named_items
-from lasagna.cli.parse_errors import ConfigParser, constructor_errors
+from lasagna.cli.parse_errors import ConfigParser, constructor_errors, recorded_errors
 from lasagna.cli.train import ABOUT, JOBS
 from lasagna.core.foreign import Foreign
 from lasagna.core.storage import check_output
@@ -43,6 +51,7 @@ from lasagna.datamodules import ShardDataModule
 from lasagna.errors import ConfigError, LasagnaError
 from lasagna.modules.checkpoints.load import read_checkpoint
 from lasagna.tasks import RunSummary
+from lasagna.tasks.callbacks.continued_logs import ContinuedLogs, continue_logs
 from lasagna.tasks.callbacks.progress import PartsTable, RunProgress
 from lasagna.tasks.callbacks.validation import MonitorCheck, missing_score
 from lasagna.tasks.training.module import AssistantTraining
@@ -103,9 +112,11 @@ class TrainingCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the command line; a part that is swapped in inherits no arguments from the one before."""
-        with parts_start_anew(), bare_class_names(), named_items():
+        with parts_start_anew(), bare_class_names(), named_items(), optional_folders():
             super().parse_arguments(parser, args)
         job = self.config if self.config.get("subcommand") is None else self.config[self.config.subcommand]
+        if job.get("trainer") is not None:
+            fill_folders(job.trainer)
         check_nulls(job)
         if self.stored_in is not None:
             self.stored_in.check(namespace_to_dict(job), STORED_KINDS)
@@ -123,15 +134,17 @@ class TrainingCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Make model, data and trainer; show errors of their constructors without the parser's words around them."""
-        try:
-            super().instantiate_classes()
-        except ValueError as error:
-            cause: BaseException = error
-            while cause.__cause__ is not None:
-                cause = cause.__cause__
-            if isinstance(cause, LasagnaError):
-                raise cause from error
-            raise LasagnaError("; ".join(constructor_errors(str(error))) or str(cause)) from error
+        with recorded_errors() as errors:
+            try:
+                super().instantiate_classes()
+            except (ValueError, ImportError) as error:
+                cause: BaseException = errors[-1] if errors else error
+                while cause.__cause__ is not None:
+                    cause = cause.__cause__
+                if isinstance(cause, LasagnaError):
+                    raise cause from error
+                reasons = [] if errors else constructor_errors(str(error))
+                raise LasagnaError("; ".join(reasons) or str(cause)) from error
 
     def after_instantiate_classes(self) -> None:
         """Check the run's folder, and give the model the resolved config, which its checkpoints will hold."""
@@ -146,6 +159,7 @@ class TrainingCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Build the assistant before data are written, so that its errors come at once."""
+        check_weight_averaging(self.trainer)
         if not isinstance(self.model, AssistantTraining):
             return
         self.model.optimiser.check_classes()
@@ -156,15 +170,13 @@ class TrainingCLI(LightningCLI):
             with self.trainer.init_module(), self.trainer.precision_plugin.module_init_context():
                 self.model.configure_model()
 
-    def before_run(self) -> None:
-        """Do the same as before ``fit``."""
-        self.before_fit()
+    before_run = before_validate = before_test = before_predict = before_fit
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         configured = config.get("callbacks") or []
         configured = configured if isinstance(configured, list) else [configured]
         has_bar = any(isinstance(callback, ProgressBar) for callback in configured)
-        added: list[Callback] = [MonitorCheck()]
+        added: list[Callback] = [ContinuedLogs(), MonitorCheck()]
         if config.get("enable_progress_bar") is not False and not has_bar:
             added.append(RunProgress())
         if config.get("enable_model_summary") is not False:
@@ -198,6 +210,7 @@ class TrainingCLI(LightningCLI):
         kwargs["ckpt_path"] = find_checkpoint(kwargs.get("ckpt_path"), subcommand, self.trainer)
         if kwargs["ckpt_path"] is None and getattr(self.model, "warm_start", None) is None:
             check_trained(subcommand, self.trainer)
+        continue_logs(self.trainer, subcommand not in EVALUATIONS, kwargs["ckpt_path"] is not None)
         summarised = any(isinstance(callback, RunSummary) for callback in vars(self.trainer)["callbacks"])
         return kwargs | ({"verbose": False} if subcommand in ("test", "validate") and summarised else {})
 
@@ -259,6 +272,7 @@ def command_line(argv: list[str], *, run: bool = True) -> dict[str, Any]:
     import_from_working_directory()
     silence_known_warnings()
     # a reference such as ${trainer.max_steps} is resolved after all files and options are merged
+    register_types()
     set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
     if any(word in ("-h", "--help") or ".help" in word for word in argv):
         import_exports()
@@ -278,7 +292,7 @@ def command_line(argv: list[str], *, run: bool = True) -> dict[str, Any]:
         "subclass_mode_data": True,
         "trainer_class": JobTrainer,
         "parser_class": ConfigParser,
-        "save_config_callback": SaveConfigCallback,
+        "save_config_callback": RunConfig,
         "seed_everything_default": 0,
         "auto_configure_optimizers": False,
         "load_from_checkpoint_support": False,

@@ -48,7 +48,8 @@ def finished(tmp_path_factory, config):
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     words = [f"--config={config}", f"--trainer.default_root_dir={folder}", "--model.ema_decay=0.5"]
     words += [f"--trainer.callbacks+={name}" for name in ("RunValidation", "BestCheckpoint", EARLY_STOPPING)]
-    main([*words, f"--trainer.callbacks.EarlyStopping.monitor={SCORE}", "--seed_everything=3"])
+    words += [f"--trainer.callbacks.EarlyStopping.monitor={SCORE}", "--trainer.logger+=CSVLogger"]
+    main([*words, "--seed_everything=3"])
     return folder
 
 
@@ -93,6 +94,9 @@ def test_main_job_leaves_everything_in_the_run_folder(finished):
     for name in ("config_fit.yaml", "metrics.csv", "scores.json", "curves.png", "predictions.png"):
         assert (finished / name).is_file(), name
     assert not (finished / "config.yaml").exists()
+    logged = finished / "lightning_logs" / "version_0"
+    assert "ema_decay: 0.5" in (logged / "hparams.yaml").read_text()
+    assert "test/" in (logged / "metrics.csv").read_text()
     stages = json.loads((finished / "scores.json").read_text())["stages"]
     assert any("miou" in name for name in stages["test"]["scores"])
     assert SCORE in stages["fit"]["scores"]

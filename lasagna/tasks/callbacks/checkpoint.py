@@ -66,7 +66,8 @@ class RunCheckpoint(ModelCheckpoint):
         self._waiting = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Replace files atomically, unless the user has chosen another ``CheckpointIO``."""
+        """Write into the run's folder, atomically unless the user has chosen another ``CheckpointIO``."""
+        self.dirpath = self.dirpath or str(checkpoint_folder(trainer))
         super().setup(trainer, pl_module, stage)
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
             trainer.strategy.checkpoint_io = WholeFiles()

@@ -72,7 +72,7 @@ class RunLogger(Logger):
         rows = self._known()
         place = len(rows) if step is None else step
         if not self._trained and any(name.startswith("train/") for name in metrics):
-            rows[:] = [row for row in rows if float(row["step"]) < place]
+            rows[:] = [row for row in rows if not is_repeated(row, place)]
             self._trained, self._saved = True, 0
         rows.append({**{name: float(value) for name, value in metrics.items()}, "step": place})
 
@@ -101,7 +101,7 @@ class RunLogger(Logger):
 
     def _known(self) -> list[Row]:
         if self._rows is None:
-            self._rows = _read(self._file)
+            self._rows = read_rows(self._file)
         return self._rows
 
     def _write(self, rows: list[Row]) -> None:
@@ -112,7 +112,22 @@ class RunLogger(Logger):
             writer.writerows(rows)
 
 
-def _read(file: Path) -> list[Row]:
+def is_repeated(row: Row, step: int) -> bool:
+    """Say whether a training that goes on with a step logs a row again; it repeats no test.
+
+    Args:
+        row: The row.
+        step: The step.
+    """
+    return float(row["step"]) >= step and not any(name.startswith("test/") for name in row)
+
+
+def read_rows(file: Path) -> list[Row]:
+    """Read a file of metrics; return one dictionary for each row, without empty cells, and nothing without a file.
+
+    Args:
+        file: The file.
+    """
     if not file.is_file():
         return []
     # a run that was killed while it appended leaves an unfinished line

@@ -17,11 +17,8 @@ _PACKAGES = ("lasagna", "torch", "lightning", "torchmetrics", "transformers", "p
 
 
 def run_folder(trainer: Trainer) -> Path:
-    """Return the folder of a run: that of the logger, or without one that of the trainer.
-
-    All processes must call it together, since Lightning broadcasts the folder.
-    """
-    return Path(trainer.log_dir or trainer.default_root_dir)
+    """Return the folder of a run, ``trainer.default_root_dir``, wherever its loggers write."""
+    return Path(trainer.default_root_dir)
 
 
 def seeds(trainer: Trainer) -> dict[str, int | None]:
