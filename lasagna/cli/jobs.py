@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 
 from lasagna.cli.arguments import typed_options
+from lasagna.cli.lightning_parts import FOLDERS
 from lasagna.core.config import Configurable
 from lasagna.core.foreign import Foreign
 from lasagna.datamodules import ShardDataModule
@@ -124,11 +125,27 @@ def checkpoint_config(argv: list[str]) -> tuple[dict[str, Any], Foreign] | None:
     saved["model"].get("init_args", {}).pop("warm_start", None)
     if isinstance(saved.get("data"), dict):
         saved["data"] = without_writers(saved["data"])
-    trainer = saved.get("trainer") or {}
-    logger, root = trainer.get("logger"), trainer.get("default_root_dir")
-    if isinstance(logger, dict) and root is not None and logger.get("init_args", {}).get("folder") == root:
-        logger["init_args"]["folder"] = "${trainer.default_root_dir}"
+    _refer_to_flags(saved)
     return saved, foreign
+
+
+def _refer_to_flags(config: dict[str, Any]) -> None:
+    """Let the run's folder, folders below it, and the seed of the data in a stored config follow what is typed.
+
+    The seed of the model stays, since weights that are fresh and frozen come from it.
+    """
+    trainer, data = config.get("trainer") or {}, config.get("data") or {}
+    root, seed = trainer.get("default_root_dir"), config.get("seed_everything")
+    for found in (trainer.get("logger"), trainer.get("callbacks")) if root is not None else ():
+        for spec in found if isinstance(found, list) else [found]:
+            arguments = (spec.get("init_args") or {}) if isinstance(spec, dict) else {}
+            for name in {*FOLDERS, "dirpath"} & arguments.keys():
+                folder = None if arguments[name] is None else Path(arguments[name])
+                if folder is not None and folder.is_relative_to(str(root)):
+                    arguments[name] = "/".join(("${trainer.default_root_dir}", *folder.relative_to(str(root)).parts))
+    arguments = data.get("init_args") or {}
+    if seed is not None and arguments.get("seed") == seed:
+        arguments["seed"] = "${seed_everything}"
 
 
 def _run_folder(file: Path) -> Path:

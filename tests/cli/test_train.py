@@ -168,9 +168,16 @@ def test_training_does_not_go_on_with_another_optimiser(options, reasons, resume
     assert all(reason in error for reason in [*reasons, "warm_start"]), error
 
 
-def test_what_is_typed_beats_the_checkpoint(ckpt):
-    cli = main(["test", f"--ckpt_path={ckpt}", "--data.evaluation_batch_size=1"])
+def test_what_is_typed_beats_the_checkpoint(ckpt, finished, tmp_path):
+    before = {file: file.stat().st_mtime_ns for file in finished.rglob("*")}
+    typed = ["--data.evaluation_batch_size=1", f"--trainer.default_root_dir={tmp_path}", "--seed_everything=7"]
+    cli = main(["test", f"--ckpt_path={ckpt}", *typed])
     assert cli.datamodule.evaluation_batch_size == 1
+    assert cli.datamodule.seed == 7
+    assert cli.model.seed == 3, "the seed of the frozen weights"
+    assert [logger.save_dir for logger in cli.trainer.loggers] == [str(tmp_path)] * 2
+    assert json.loads((tmp_path / "scores.json").read_text())["seeds"]["everything"] == 7
+    assert {file: file.stat().st_mtime_ns for file in finished.rglob("*")} == before
 
 
 @pytest.mark.parametrize("job", ["fit", "test"])
