@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.progress import track
 
 from lasagna.core.device import find_device
+from lasagna.core.storage import check_output
 from lasagna.datamodules import NegativeInjection, OrderRandomization, ShardDataModule, Source
 from lasagna.errors import ConfigError, check_counts
-from lasagna.modules.checkpoints.calibration import ALL, Calibration, checksum, write_calibration
+from lasagna.modules.checkpoints.calibration import ALL, Calibration, calibration_file, checksum, write_calibration
 from lasagna.modules.checkpoints.load import load
 from lasagna.tasks.evaluation.calibration import (
     Scores,
@@ -69,6 +70,7 @@ def calibrate(
         LasagnaError: If the device cannot be used.
     """
     check_counts(limit=limit, batch_size=batch_size)
+    check_output(calibration_file(ckpt).parent, "ckpt")
     sources = [Source(folder, Semantic()) for folder in shards]
     sets = [source.manifest.name for source in sources]
     assistant = load(ckpt, calibrated=False, frozen_check=frozen_check).to(find_device(device))

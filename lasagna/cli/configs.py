@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from itertools import groupby
 from pathlib import Path
 
+from lasagna.core.storage import check_output
 from lasagna.errors import ConfigError
 
 PACKAGE = Path(__file__).parents[1]
@@ -119,6 +120,7 @@ def copy_config(file: Path, target: Path) -> Path:
     target = target / file.name if target.is_dir() or not target.suffix else target
     if target.exists():
         raise ConfigError(f"copy: {str(target)!r} exists and is not overwritten; name another file after --copy")
+    check_output(target.parent, "copy")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(_RELATIVE.sub(lambda found: _inlined(file, found), file.read_text("utf-8")), encoding="utf-8")
     return target

@@ -5,19 +5,19 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
-from pathlib import Path
 from pydoc import locate
 from typing import Any, get_args
 from unittest.mock import patch
 
-import yaml  # type: ignore[import-untyped]
-from jsonargparse import _typehints
+from jsonargparse import Namespace, _typehints
 from lightning import Callback, LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from lasagna.cli.class_names import import_exports
+from lasagna.cli.file_errors import ConfigFile, file_error, line_of, without_empty_sections
 from lasagna.cli.list_items import LISTED
 from lasagna.core.config import public_path
 from lasagna.core.dialogue import DialogueMaker
@@ -31,7 +31,7 @@ _TYPED = "NestedArg("
 _CLASS = re.compile(
     r"(?:Import path|dot import path string:|has no attribute|No module named|No lasagna\.\w+ attribute) '?([\w.]+)'?"
 )
-_KEY = re.compile(r"Option '([\w.]+)\+?' is not accepted|unrecognized arguments: --([\w.]+)|[Kk]ey '([\w.]+)'")
+_KEY = re.compile(r"[Oo]ption '([^']+?)\+?'(?: is not accepted|$)|unrecognized arguments: --([\w.]+)|[Kk]ey '([\w.]+)'")
 
 
 def suggestion(
@@ -60,25 +60,21 @@ def suggestion(
     if enclosing:
         return _argument_hint(wrong, locate(enclosing[-1]))
     known = {*keys, *(key.rsplit(".", 1)[-1] for key in keys), *_arguments([*classes, PromptFormat])}
-    return _hint(wrong, known) or _hint(wrong.rsplit(".", 1)[-1], known)
+    beginnings = {".".join(key.split(".")[: wrong.count(".") + 1]) for key in keys}
+    return _hint(wrong, beginnings) or _hint(wrong, known) or _hint(wrong.rsplit(".", 1)[-1], known)
 
 
-def whereabouts(message: str, files: Iterable[Path]) -> str | None:
+def whereabouts(message: str, files: Iterable[ConfigFile]) -> str | None:
     """Return the config file and the line with the wrong word of a message; None if it was typed.
 
     Args:
         message: What the parser said.
         files: The config files that were read.
     """
-    if _TYPED in message:
-        return None
-    found = _CLASS.search(message) or _KEY.search(message)
+    found = None if _TYPED in message else _CLASS.search(message) or _KEY.search(message)
     word = next((group for group in found.groups() if group), "") if found else ""
-    for file in files if word else ():
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-            if re.search(rf"^[^#]*(?<!\w){re.escape(word)}(?!\w)", line):
-                return f"{file}, line {number}"
-    return None
+    place = tuple(step for key in _STEP.findall(message) for step in key.split(".") if step != "init_args")
+    return line_of(word, place, files) if word else None
 
 
 RENAMED = {"talk": "conversation", "rounds": "turns", "next_round": "next_turn"}
@@ -144,62 +140,12 @@ def _arguments(classes: Iterable[type]) -> set[str]:
     return {name for kind in ours for name in inspect.signature(kind).parameters}
 
 
-_YAML_PLACE = re.compile(r'in "<[^>]*>", ')
-_ROOTS = re.compile(r"Config file loop detected: (.+?) -> ")
-_PATH = re.compile(r"Expected a path but (\S+\.ya?ml) either not accessible")
-_UNREADABLE = ("Unexpected config:", "Problems parsing config:")
-_UNKNOWN = re.compile(r"does not accept option '(?:class_path|init_args|dict_kwargs)")
-
-
-def file_error(message: str, files: Iterable[Path]) -> str | None:
-    """Return which config file is wrong and why, if the parser's message is about a file rather than a key.
-
-    Args:
-        message: What the parser said.
-        files: The config files that were read.
-    """
-    if message.startswith(_UNREADABLE):
-        return next((error for file in files if (error := _no_mapping(file))), None)
-    if _UNKNOWN.search(message):
-        return next((error for file in files if (error := _single_part(file))), None)
-    absent = _PATH.search(message)
-    if absent is not None and not Path(absent[1]).is_file():
-        return f"there is no file {absent[1]!r}; `lasagna configs` lists those that come with the package"
-    # a file of settings in the place of a part is read as one more config, which then includes itself
-    found = _ROOTS.search(message)
-    return None if found is None else f"{found[1]}: it holds settings from the root; give it as --config {found[1]}"
-
-
-def _no_mapping(file: Path) -> str | None:
-    try:
-        content = _content(file)
-    except yaml.YAMLError as error:
-        return f"{file}: not valid YAML: {_YAML_PLACE.sub('', str(error))}"
-    if isinstance(content, dict):
-        return None
-    found = "nothing" if content is None else f"a {type(content).__name__}"
-    return f"{file}: expected settings (`key: value`), found {found}"
-
-
-def _single_part(file: Path) -> str | None:
-    content = _content(file)
-    if not isinstance(content, dict) or "class_path" not in content:
-        return None
-    return (
-        f"{file}: it describes one part ({content['class_path']}), but --config takes settings from the root; give it "
-        "to the part's own option (--model.assistant.vision_encoder, --data and so on)"
-    )
-
-
-def _content(file: Path) -> Any:  # noqa: ANN401
-    return yaml.safe_load(file.read_text(encoding="utf-8"))
-
-
 BASES = (Callback, DataWriter, DialogueMaker, LightningDataModule, LightningModule, RecordTransform, Strategy)
 """Base classes of what a config can name."""
 
 _NOISE = re.compile(
-    r"Union subtypes|Subtypes:|NoneType|Given value|^\s*Errors:|Expected a path but|Problem with given class_path|^\s*$"
+    r"Union subtypes|Subtypes:|NoneType|Given value|^\s*Errors:|Expected a path but|Problem with given class_path|"
+    r"^\s*$|Subclass types expect one of:|^[\s-]*a (?:class path \(str\)|dict with)"
 )
 _GIVEN = re.compile(r"Given value: (.*)")
 _CHOICES = re.compile(r"Expected a typing\.Literal\[(.*?)\](?:\. Got value: (.*))?$")
@@ -213,7 +159,7 @@ _WORDS = (
     (re.compile(r"Expected a dot import path string:(?: (\S+))?"), r"no class is called '\1'"),
     (re.compile(r"Expected a <class 'tuple'>\. Got value: (.*)"), r"expected values in brackets ('[1, 2]'), got '\1'"),
     (re.compile(r"Expected a <class '([\w.]+)'>\. Got value: (.*)"), r"expected \1, got '\2'"),
-    (re.compile(r"Option '([\w.]+)' is not accepted"), r"there is no option '\1'"),
+    (re.compile(r"Option '([^']+)' is not accepted"), r"there is no option '\1'"),
 )
 _STEP_TEXT = re.compile(r'Parser key "[^"]+":')
 
@@ -221,22 +167,44 @@ _STEP_TEXT = re.compile(r'Parser key "[^"]+":')
 class ConfigParser(LightningArgumentParser):
     """Lightning's parser with short errors."""
 
-    files: tuple[Path, ...] = ()
+    files: tuple[ConfigFile, ...] = ()
     """The config files of this command, in which mistakes are looked up."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         # otherwise a key that is cut short stands for any key that begins with it
         super().__init__(*args, **{"allow_abbrev": False} | kwargs)
 
+    def _load_config_parser_mode(self, content: str, *args: Any, **kwargs: Any) -> Namespace:  # noqa: ANN401
+        """Load a config, in which an empty section states nothing; the parser would drop the settings before it."""
+        with suppress(YAMLError):  # which the parser reports
+            content = without_empty_sections(content)
+        return super()._load_config_parser_mode(content, *args, **kwargs)
+
     def error(self, message: str, ex: Exception | None = None) -> Any:  # noqa: ANN401
         """Print what is wrong instead of the list of all options."""
         if not self.exit_on_error:
             # inner parsers raise, and outer ones add the path to the key
             return super().error(message, ex)
-        return self.exit(2, f"error: {explain(message, self.files, self.get_defaults(skip_validation=True).keys())}\n")
+        job, jobs = _JOB.match(message), self._subcommands_action
+        # a key of a file that the job does not take is noticed by the outermost parser, which knows the jobs only
+        parser = self if job is None or jobs is None else jobs.choices[job[1]]
+        keys = list(parser.get_defaults(skip_validation=True).keys())
+        if job is not None:
+            message = f"Option '{_unknown_part(job[2], keys)}' is not accepted"
+        return self.exit(2, f"error: {explain(message, self.files, keys)}\n")
 
 
-def explain(message: str, files: Iterable[Path], keys: Iterable[str]) -> str:
+_JOB = re.compile(r"Subcommand '(\w+)' does not accept option '([^']+)'$")
+
+
+def _unknown_part(key: str, known: Iterable[str]) -> str:
+    """Return the shortest beginning of a dotted key that no known key has."""
+    steps, keys = key.split("."), [f"{name}." for name in known]
+    parts = [".".join(steps[:end]) for end in range(1, len(steps) + 1)]
+    return next((part for part in parts if not any(name.startswith(f"{part}.") for name in keys)), key)
+
+
+def explain(message: str, files: Iterable[ConfigFile], keys: Iterable[str]) -> str:
     """Return what is wrong at which key, with the file and line and the nearest match.
 
     Args:
@@ -251,6 +219,7 @@ def explain(message: str, files: Iterable[Path], keys: Iterable[str]) -> str:
     lines = [_STEP_TEXT.sub("", line).strip(" -") for line in message.splitlines() if not _NOISE.search(line)]
     # the other types of a union know nothing of the list's items
     lines = [line for line in lines if LISTED in line] or lines
+    lines = [line for line in lines if not line.startswith("Not a valid subclass")] or lines
     given = _GIVEN.search(message)
     choices, reasons = _choices([line for line in lines if line], given[1] if given else "")
     for pattern, words in _WORDS:

@@ -23,6 +23,7 @@ from lasagna.cli.class_names import bare_class_names, import_exports
 from lasagna.cli.config_checks import check_nulls, parts_start_anew
 from lasagna.cli.configs import DEFAULTS
 from lasagna.cli.entry import import_from_working_directory
+from lasagna.cli.file_errors import read_config, typed_files
 from lasagna.cli.jobs import (
     EVALUATIONS,
     IN_RUN,
@@ -32,7 +33,6 @@ from lasagna.cli.jobs import (
     checkpoint_config,
     find_checkpoint,
     interrupted,
-    named_configs,
     stopped,
 )
 from lasagna.cli.lightning_parts import (
@@ -46,9 +46,10 @@ from lasagna.cli.list_items import named_items
 from lasagna.cli.parse_errors import ConfigParser, constructor_errors, recorded_errors
 from lasagna.cli.train import ABOUT, JOBS
 from lasagna.core.foreign import Foreign
+from lasagna.core.seeding import check_seed
 from lasagna.core.storage import check_output
 from lasagna.datamodules import ShardDataModule
-from lasagna.errors import ConfigError, LasagnaError
+from lasagna.errors import ConfigError, LasagnaError, check_counts
 from lasagna.modules.checkpoints.load import read_checkpoint
 from lasagna.tasks import RunSummary
 from lasagna.tasks.callbacks.continued_logs import ContinuedLogs, continue_logs
@@ -115,6 +116,8 @@ class TrainingCLI(LightningCLI):
         with parts_start_anew(), bare_class_names(), named_items(), optional_folders():
             super().parse_arguments(parser, args)
         job = self.config if self.config.get("subcommand") is None else self.config[self.config.subcommand]
+        check_counts(threads=job.get("threads"))
+        check_seed(job.get("seed_everything"))
         if job.get("trainer") is not None:
             fill_folders(job.trainer)
         check_nulls(job)
@@ -277,11 +280,11 @@ def command_line(argv: list[str], *, run: bool = True) -> dict[str, Any]:
     if any(word in ("-h", "--help") or ".help" in word for word in argv):
         import_exports()
     argv = configs_first(find_packaged_configs(argv))
-    named = named_configs(argv)
+    typed = typed_files(argv)
     argv = with_moved_folders(argv)
     TrainingCLI.stored_in = None
     files, argv = base_config(argv) if run else ([str(DEFAULTS)], argv)
-    ConfigParser.files = tuple(path for path in map(Path, [*files, *named]) if path.is_file())
+    ConfigParser.files = (*map(read_config, files), *typed)
     job = {"parser_mode": "omegaconf+", "default_config_files": files}
     jobs = {"parser_mode": "omegaconf+", "description": ABOUT, "prog": "lasagna train"}
     return {

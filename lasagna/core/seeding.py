@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lasagna.errors import ConfigError
+
 if TYPE_CHECKING:
     import torch
 
@@ -48,3 +50,20 @@ def generator(seed: int, epoch: int, key: str) -> np.random.Generator:
     """
     digest = blake2b(f"{seed}/{epoch}/{key}".encode(), digest_size=16).digest()
     return np.random.default_rng(int.from_bytes(digest, "little"))
+
+
+LARGEST = 2**32 - 1
+"""The largest seed of the global generators, that of NumPy."""
+
+
+def check_seed(seed: int | None) -> None:
+    """Check the seed of the global generators; other seeds can be any whole number.
+
+    Args:
+        seed: The seed; True and None stand for a random one, False for none.
+
+    Raises:
+        ConfigError: If it is out of range.
+    """
+    if seed is not None and not 0 <= seed <= LARGEST:
+        raise ConfigError(f"seed_everything: expected a whole number from 0 to {LARGEST}, got {seed}")

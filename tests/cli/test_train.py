@@ -376,6 +376,9 @@ def test_command_without_such_a_name(capsys):
         (["--model.seed=${nowhere.there}"], ["nowhere.there"]),
         (["--trainer.devices=0"], ["is not a valid input using cpu"]),
         (["--config=nowhere.yaml"], ["nowhere.yaml"]),
+        (["--threads=0"], ["threads: expected a whole number of at least 1, got 0"]),
+        (["--seed_everything=-1"], ["seed_everything: expected a whole number from 0 to 4294967295, got -1"]),
+        ([f"--trainer.default_root_dir={__file__}"], [f"{__file__} is not a folder; choose another folder"]),
         (["--model.assistant.prompt_format=papr"], ["'tiny', or a class, got 'papr'", "did you mean 'paper'?"]),
         (["--trainer.precision=bf16-mixt"], ["'32-true'", "got 'bf16-mixt'", "mean 'bf16-mixed'?"]),
     ],
@@ -400,11 +403,36 @@ def test_fit_says_in_a_line_what_is_wrong(options, reasons, config, capsys, tmp_
         ("    trian: []\n", ["no option 'trian'", "mean 'train'", "line 3"]),
     ],
 )
-def test_mistake_in_a_file_is_found_there(lines, reasons, config, capsys, tmp_path):
-    file = tmp_path / "mine.yaml"
-    file.write_text("data:\n  init_args:\n" + lines)
-    error = fails(capsys, main, ["fit", f"--config={config}", f"--config={file}"])
-    assert all(reason in error for reason in reasons), error
+def test_mistake_in_a_file_is_found_there(lines, reasons, config, capsys, tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "own.yaml").write_text("data:\n  init_args:\n" + lines)
+    # the parser goes into the folder of a file that it reads
+    monkeypatch.chdir(tmp_path)
+    error = fails(capsys, main, ["fit", f"--config={config}", "--config=mine/own.yaml"])
+    assert all(reason in error for reason in [*reasons, "in mine/own.yaml, line"]), error
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "meant"),
+    [
+        ("trainer:\n  max_stepz: 3", "trainer.max_stepz", "trainer.max_steps"),
+        ("threads: 1\nmodle: {seed: 3}", "modle", "model"),
+    ],
+)
+def test_key_of_a_file_that_does_not_exist(text, reason, meant, capsys, tmp_path, monkeypatch):
+    (tmp_path / "own.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    error = fails(capsys, main, ["fit", "--config=own.yaml"])
+    assert error == f"error: there is no option '{reason}'\n  in own.yaml, line 2\n  did you mean '{meant}'?\n"
+
+
+def test_a_section_left_empty_keeps_what_was_set_before(config, tmp_path):
+    (tmp_path / "empty.yaml").write_text("trainer:\ndata:\n  init_args:\n")
+    words = [f"--config={config}", f"--config={tmp_path / 'empty.yaml'}", f"--trainer.default_root_dir={tmp_path}"]
+    cli = TrainingCLI(**command_line(words, run=False), run=False)
+    assert cli.trainer.default_root_dir == str(tmp_path)
+    assert cli.trainer.max_steps == 3
+    assert cli.datamodule.batch_size == 4
 
 
 @pytest.mark.parametrize(
@@ -413,13 +441,18 @@ def test_mistake_in_a_file_is_found_there(lines, reasons, config, capsys, tmp_pa
         ("", "expected settings (`key: value`), found nothing"),
         ("# nothing", "expected settings (`key: value`), found nothing"),
         ("- 1", "expected settings (`key: value`), found a list"),
-        ("data:\n  a: [1\nb: 2", "not valid YAML: while parsing"),
+        ("data:\n  a: [1\nb: 2", "not valid YAML: while parsing a flow sequence"),
+        ("data:\n\ta: 1", "line 2: not valid YAML: while scanning for the next token, found character"),
     ],
 )
-def test_file_that_holds_no_settings(text, reason, config, capsys, tmp_path):
-    (tmp_path / "mine.yaml").write_text(text)
-    error = fails(capsys, main, ["fit", f"--config={config}", f"--config={tmp_path / 'mine.yaml'}"])
-    assert f"mine.yaml: {reason}" in error
+def test_file_that_holds_no_settings(text, reason, config, capsys, tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "own.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    error = fails(capsys, main, ["fit", f"--config={config}", "--config=mine/own.yaml"])
+    assert error.startswith("error: mine/own.yaml")
+    assert reason in error
+    assert len(error.splitlines()) == 1
 
 
 def test_unknown_class_is_named_once(config, capsys):

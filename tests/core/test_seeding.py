@@ -1,7 +1,9 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lasagna.core.seeding import generator
+from lasagna.core.seeding import check_seed, generator
+from lasagna.errors import ConfigError
 
 
 def draws(*key):
@@ -28,3 +30,11 @@ def test_keys_do_not_run_together():
 
 def test_draws_stay_the_same_between_versions():
     assert generator(0, 0, "record").integers(0, 1000, 4).tolist() == [67, 717, 837, 831]
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_global_seed_that_is_out_of_range(seed):
+    for fine in (0, 2**32 - 1, True, False, None):
+        check_seed(fine)
+    with pytest.raises(ConfigError, match=r"seed_everything: expected a whole number from 0 to 4294967295, got"):
+        check_seed(seed)

@@ -130,13 +130,13 @@ def report(
     """
     if not 0 < confidence < 1:
         raise ReportError(f"confidence: expected a number between 0 and 1, such as 0.95, got {confidence}")
+    out = out or folder
+    check_output(out)
     runs, unread = collect_runs(folder, stage)
     table = tabulate(runs, metrics, confidence)
     if not table:
         raise ReportError(f"{folder}: no scores of {stage!r} found; unread: {unread or 'nothing'}")
     findings = _findings(runs, list(table), baseline, claims or [], confidence)
-    out = out or folder
-    check_output(out)
     text = findings + to_markdown(table, unread, confidence)
     write_text(out / "report.md", text)
     _write_csv(out / "report.csv", table)

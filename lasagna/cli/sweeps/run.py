@@ -22,7 +22,7 @@ from lasagna.cli.sweeps.devices import VISIBLE, device_shares, visible_devices
 from lasagna.cli.sweeps.findings import Claim
 from lasagna.cli.sweeps.plan import MARKER, GridValue, Run, SweepError, SweepPlan, check_configs
 from lasagna.core.locks import BusyError, Terminated, call, locked, terminable
-from lasagna.core.storage import write_json
+from lasagna.core.storage import check_output, write_json
 
 __all__ = ["RunResult", "SweepError", "SweepPlan", "run_sweep", "sweep"]
 
@@ -117,6 +117,7 @@ def run_sweep(plan: SweepPlan, out: Path, jobs: int = 1) -> list[RunResult]:
     """
     if jobs < 1:
         raise SweepError(f"jobs: expected 1 or more, got {jobs}")
+    check_output(out)
     plan.check()
     runs = plan.runs(out)
     _check_folders(runs, plan)

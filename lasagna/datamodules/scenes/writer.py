@@ -14,6 +14,7 @@ from PIL import Image
 from lasagna.core.masks import RLEMask
 from lasagna.core.record import Manifest, Phrase, Question, Record, Region
 from lasagna.core.seeding import generator
+from lasagna.core.storage import check_output
 from lasagna.datamodules.scenes import CATEGORIES, LONG_NAMES, VOID, Scene, ask, describe, draw_scene, long_labels
 from lasagna.datamodules.scenes import riddles as draw_riddles
 from lasagna.datamodules.shards.manifest import ShardSet, read_manifest
@@ -108,6 +109,7 @@ class SceneWriter(DataWriter):
 
     def prepare(self) -> None:
         """Write the splits that are missing, broken or have other settings."""
+        check_output(self.folder, "folder")
         for settings in self.splits:
             folder = self.folder / settings.split
             if not _is_written(folder, settings):

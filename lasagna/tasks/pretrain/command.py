@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from lasagna.core.storage import check_output
 from lasagna.errors import ConfigError
 from lasagna.modules.checkpoints.files import save_tensors
 from lasagna.modules.tiny.weights import load_packaged, save_packaged
@@ -40,6 +41,7 @@ def pretrain(stages: list[StageName] | None = None, scenes: int = 12000, out: Pa
     """
     if scenes < 1:
         raise ConfigError(f"scenes: expected at least 1, got {scenes}; the packaged weights need thousands")
+    check_output(out)
     torch.set_num_threads(1)
     makers: dict[StageName, Callable[[int, Path], None]] = {
         "vocabulary": lambda scenes, out: print(f"wrote {write_vocabulary()}"),

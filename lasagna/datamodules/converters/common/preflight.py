@@ -8,6 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from lasagna.core.storage import check_output
 from lasagna.datamodules.converters.common.base import Converter, Split
 from lasagna.datamodules.converters.common.entries import is_folder_name
 from lasagna.datamodules.converters.common.files import LayoutError, shorten
@@ -87,6 +88,7 @@ def choose_splits(
 
 
 def _check_target(target: Path, splits: Iterable[str]) -> None:
+    check_output(target, "target")
     others = sorted(path.parent.name for path in target.glob(f"*/{MANIFEST_FILE}") if path.parent.name not in splits)
     if others:
         raise ShardError(
