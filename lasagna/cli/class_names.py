@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, get_origin
 from unittest.mock import patch
 
 from jsonargparse import _typehints
@@ -39,4 +39,7 @@ def _resolve(base: Any, name: str) -> str:  # noqa: ANN401 - as the parser calls
     for package in PACKAGES:
         if name in package.__all__:
             getattr(package, name)
+            # what a loss is called for is a dictionary, of which the exported loss is no subclass
+            if get_origin(base) is dict:
+                return f"{package.__name__}.{name}"
     return _resolve_imported(base, name)

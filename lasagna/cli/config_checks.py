@@ -16,6 +16,7 @@ from jsonargparse import Namespace, _typehints
 from lasagna.core.foreign import parameters_of
 from lasagna.errors import ConfigError
 from lasagna.modules.base import LanguageModel, MaskHead, VisionEncoder
+from lasagna.modules.losses import SegmentationLoss
 
 _CLASS, _ARGUMENTS = "class_path", "init_args"
 
@@ -97,7 +98,8 @@ def parts_start_anew() -> Iterator[None]:
 
 def _discard(parser_or_action: Any, before: Any, after: Any) -> None:  # noqa: ANN401 - as the parser calls it
     kinds = [_class(spec) for spec in (before, after)]
-    if all(map(_is_part, kinds)) and kinds[0] is not kinds[1] and "init_args" in before:
+    is_swap = all(map(_is_part, kinds)) or _is_default_loss(kinds[0])
+    if is_swap and kinds[0] is not kinds[1] and "init_args" in before:
         before["init_args"] = type(before["init_args"])()
     else:
         # trying the arguments on the new class changes them: an adapter becomes a class and also its fields
@@ -118,6 +120,11 @@ def _drop_others(spec: Any, kept: Any) -> None:  # noqa: ANN401
 def _class(spec: Any) -> object:  # noqa: ANN401
     # a bare class name has been replaced by its path by now
     return locate(str(spec["class_path"])) if spec else None
+
+
+def _is_default_loss(kind: object) -> bool:
+    # a loss of one's own has no base class, and its weights must not become those of the default's
+    return isinstance(kind, type) and issubclass(kind, SegmentationLoss)
 
 
 def _is_part(kind: object) -> bool:

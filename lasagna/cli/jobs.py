@@ -116,6 +116,9 @@ def checkpoint_config(argv: list[str]) -> tuple[dict[str, Any], Foreign] | None:
     config = read_checkpoint(path).get(CONFIG)
     if config is None:
         return None
+    # no evaluation computes a loss, and a class of one's own is none that a checkpoint may name
+    if isinstance(config.get("model"), dict):
+        config = config | {"model": config["model"] | {"init_args": _without_loss(config["model"])}}
     near, typed = (_run_folder(Path(path)),), tuple(_values(argv, path))
     foreign = Foreign(f"the checkpoint {path!r}", "pass --config with a config of yours", near, typed)
     foreign.check_stored(config)
@@ -127,6 +130,10 @@ def checkpoint_config(argv: list[str]) -> tuple[dict[str, Any], Foreign] | None:
         saved["data"] = without_writers(saved["data"])
     _refer_to_flags(saved)
     return saved, foreign
+
+
+def _without_loss(model: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in (model.get("init_args") or {}).items() if name != "loss"}
 
 
 def _refer_to_flags(config: dict[str, Any]) -> None:

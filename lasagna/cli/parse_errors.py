@@ -23,8 +23,12 @@ from lasagna.core.config import public_path
 from lasagna.core.dialogue import DialogueMaker
 from lasagna.core.prompt_format import PromptFormat
 from lasagna.datamodules import DataWriter, RecordTransform, Strategy
+from lasagna.modules.losses import SegmentationLoss
 
 _INNERMOST = re.compile(r"Problem with given class_path '([\w.]+)'")
+_CALLED = re.compile(r"is not accepted\. Got value: Namespace\(class_path='([\w.]+)'")
+"""Part of the message about an argument of a loss, which any class that is called can be."""
+
 _TYPED = "NestedArg("
 """Part of the parser's message about a value from the command line."""
 
@@ -56,7 +60,7 @@ def suggestion(
     if found is None:
         return None
     wrong = next(group for group in found.groups() if group)
-    enclosing = _INNERMOST.findall(message)
+    enclosing = _INNERMOST.findall(message) + _CALLED.findall(message)
     if enclosing:
         return _argument_hint(wrong, locate(enclosing[-1]))
     known = {*keys, *(key.rsplit(".", 1)[-1] for key in keys), *_arguments([*classes, PromptFormat])}
@@ -140,7 +144,16 @@ def _arguments(classes: Iterable[type]) -> set[str]:
     return {name for kind in ours for name in inspect.signature(kind).parameters}
 
 
-BASES = (Callback, DataWriter, DialogueMaker, LightningDataModule, LightningModule, RecordTransform, Strategy)
+BASES = (
+    Callback,
+    DataWriter,
+    DialogueMaker,
+    LightningDataModule,
+    LightningModule,
+    RecordTransform,
+    SegmentationLoss,
+    Strategy,
+)
 """Base classes of what a config can name."""
 
 _NOISE = re.compile(
@@ -152,6 +165,8 @@ _CHOICES = re.compile(r"Expected a typing\.Literal\[(.*?)\](?:\. Got value: (.*)
 _ALSO = re.compile(r"Expected a (dot import path string: \S+|<class '(\w+)'>)$")
 _STEP = re.compile(r'Parser key "([^"]+)"')
 _WORDS = (
+    (re.compile(r"Type collections\.abc\.Callable\[.*?\]\] expects a function or a callable class: "), ""),
+    (re.compile(r"\. Got value: Namespace\(.*"), ""),
     (
         re.compile(r"Expected a dot import path string: None$"),
         "no class is called 'None'; null leaves a part out",

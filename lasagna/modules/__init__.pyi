@@ -11,7 +11,7 @@ from .language_models.pretrained import Quantization
 from .language_models.smollm2 import SmolLM2
 from .language_models.text_processor import TokenizerTextProcessor
 from .llava.language_model import LlavaV1
-from .losses import AssistantOutput, SegmentationLoss
+from .losses import AssistantOutput, SegmentationLoss, TrainingLoss
 from .mask_heads.dot import DotMaskHead
 from .sam.mask_head import SamMaskHead
 from .sam.sizes import SamHeadSize, SamSize
@@ -65,6 +65,7 @@ __all__ = [
     "TinyMaskHead",
     "TinyVisionEncoder",
     "TokenizerTextProcessor",
+    "TrainingLoss",
     "TransformersLanguageModel",
     "VisionEncoder",
     "VisualTower",

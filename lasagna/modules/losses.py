@@ -6,7 +6,7 @@ output size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -184,6 +184,10 @@ class AssistantOutput:
     token_logits: Tensor
     token_labels: Tensor
     mask_logits: Tensor
+
+
+TrainingLoss = Callable[[AssistantOutput, Batch], dict[str, Tensor]]
+"""A loss: from the assistant's output and the batch, it computes the sum "loss", and its parts, which are logged."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 from .base import Task
 from .callbacks.answer_writer import AnswerWriter
 from .callbacks.checkpoint import BestCheckpoint, RunCheckpoint
+from .callbacks.continued_logs import ContinuedLogs
 from .callbacks.csv_logger import RunLogger
 from .callbacks.prediction_sheet import PredictionSheet
 from .callbacks.progress import PartsTable, RunProgress
@@ -29,6 +30,7 @@ __all__ = [
     "AnswerWriter",
     "AssistantTraining",
     "BestCheckpoint",
+    "ContinuedLogs",
     "DialogueMetric",
     "FiniteLoss",
     "MMSegMeanIoU",

@@ -156,3 +156,27 @@ def test_a_training_or_an_assistant_of_ones_own_keeps_the_parts(option, left, tm
     adapter = found.assistant.init_args.language_model.init_args.adapter
     assert (adapter.rank, adapter.alpha) == (4, 32.0)
     assert ("optimiser" in found) is left
+
+
+OWN_LOSS = """
+class Loss:
+    def __init__(self, weight: float = 1.0, dice: float = 9.0):
+        self.weight, self.dice = weight, dice
+    def __call__(self, output, batch):
+        return {"loss": self.weight * output.token_logits.sum()}
+"""
+
+
+def test_a_loss_of_ones_own_is_named_by_its_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("own_loss.py").write_text(OWN_LOSS)
+    words = ["--model.loss.dice=3", "--model.loss=own_loss.Loss", "--model.loss.weight=2"]
+    loss = config_of(*words).loss
+    assert (loss.class_path, loss.init_args.as_dict()) == ("own_loss.Loss", {"weight": 2.0, "dice": 9.0})
+
+
+def test_the_weights_of_the_default_loss_are_settings(tmp_path):
+    file = written(tmp_path, "mine.yaml", {"model": {"init_args": {"loss": {"bce": 4.0}}}})
+    loss = config_of(file, "--model.loss=SegmentationLoss", "--model.loss.dice=3").loss
+    assert loss.class_path == "lasagna.modules.SegmentationLoss"
+    assert (loss.init_args.bce, loss.init_args.dice, loss.init_args.ce) == (4.0, 3.0, 1.0)

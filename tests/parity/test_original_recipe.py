@@ -62,7 +62,7 @@ def test_fits_and_tests(start, options, tmp_path):
     # the second config brings weights, and leaves what the recipe says as it is
     parts = OmegaConf.load(tmp_path / "config_fit.yaml").model.init_args
     adapter = parts.assistant.init_args.language_model.init_args.adapter
-    assert (adapter.rank, list(adapter.targets), parts.loss.resolution) == (8, ["q_proj", "v_proj"], "image")
+    assert (adapter.rank, list(adapter.targets), parts.loss.init_args.resolution) == (8, ["q_proj", "v_proj"], "image")
     stored = torch.load(ckpt, weights_only=True)["state_dict"]
     stored = {name.removeprefix("assistant."): value for name, value in stored.items()}
     begun = lasagna.load(start).state_dict()

@@ -23,7 +23,7 @@ from lasagna.errors import ConfigError
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.checkpoints.weights import CONFIG, OPTIMISED, assistant_weights, check_finite, fingerprint
 from lasagna.modules.contract import check_decoding, check_presence, check_wording
-from lasagna.modules.losses import SegmentationLoss
+from lasagna.modules.losses import SegmentationLoss, TrainingLoss
 from lasagna.modules.vision_encoders.feature_cache import FeatureCache
 from lasagna.tasks.base import Task
 from lasagna.tasks.training.batch_checks import FiniteLoss, SmallMasks
@@ -121,7 +121,8 @@ class AssistantTraining(LightningModule):
 
     Args:
         assistant: The assistant.
-        loss: The losses and their weights; by default those of the paper (arXiv 2404.08506).
+        loss: The loss, called with the assistant's output and the batch; None for ``SegmentationLoss``, that of the
+            paper (arXiv 2404.08506).
         optimiser: Optimiser and learning-rate schedule.
         trainable: Glob pattern over the assistant's parameter names to a factor of the learning rate, e.g.
             ``{"mask_head": 1.0, "language_model.*lora_*": 0.5}``. If several patterns match, the last one counts;
@@ -138,7 +139,7 @@ class AssistantTraining(LightningModule):
     def __init__(
         self,
         assistant: Assistant,
-        loss: SegmentationLoss = SegmentationLoss(),  # noqa: B008 - frozen
+        loss: TrainingLoss | None = None,
         optimiser: Optimiser = Optimiser(),  # noqa: B008 - frozen
         trainable: dict[str, float] | None = None,
         ema_decay: float | None = None,
@@ -149,7 +150,7 @@ class AssistantTraining(LightningModule):
     ) -> None:
         super().__init__()
         self.assistant = assistant
-        self.loss = loss
+        self.loss: TrainingLoss = SegmentationLoss() if loss is None else loss
         self.optimiser = optimiser
         self.trainable = {"*": 1.0} if trainable is None else trainable
         self.average = None if ema_decay is None else WeightAverage(ema_decay)
@@ -238,6 +239,10 @@ class AssistantTraining(LightningModule):
         key = f"step {self.global_step} batch {batch_idx} process {self.global_rank}"
         with seeded(self.seed, key, self.device):
             losses = self.loss(self.assistant(batch), batch)
+        if not isinstance(losses, dict) or "loss" not in losses:
+            found = list(losses) if isinstance(losses, dict) else type(losses).__name__
+            name = getattr(self.loss, "__name__", type(self.loss).__name__)
+            raise ConfigError(f"model.loss: {name} must return a dict with the sum to minimise as 'loss', got {found}")
         for name, value in losses.items():
             self.log(f"train/{name}", value.detach(), prog_bar=name == "loss", batch_size=len(batch.geometries))
         loss: Tensor = losses["loss"]

@@ -267,6 +267,14 @@ def test_each_process_has_noise_of_its_own(monkeypatch):
     assert noise[0] == noise[2] != noise[1]
 
 
+@pytest.mark.parametrize("given", [3, {"ce": 1.0}])
+def test_a_loss_without_a_sum_is_named(given, monkeypatch):
+    training = AssistantTraining(assistant(), loss=lambda output, batch: given)
+    monkeypatch.setattr(Assistant, "forward", lambda self, batch: None)
+    with pytest.raises(ConfigError, match=r"model.loss: .* must return a dict with the sum to minimise as 'loss', got"):
+        training.training_step(SimpleNamespace(geometries=[], step=None), 0)
+
+
 def test_logger_keeps_what_was_logged_before_the_step_it_continues_from(tmp_path):
     first = RunLogger(str(tmp_path))
     for step in range(5):
