@@ -62,6 +62,25 @@ def test_pretraining_without_scenes_is_refused(capsys, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["sweep", "--base=[x.yaml]", "--out"],
+        ["report", "--folder=.", "--out"],
+        ["inspect", "shards", "--out"],
+        ["evaluate", "--ckpt=x.ckpt", "--out"],
+        ["export", "--ckpt=x.ckpt", "--output"],
+        ["configs", "trainer/short.yaml", "--copy"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_file_in_place_of_a_folder_is_refused_before_anything_is_done(words, capsys, tmp_path):
+    (tmp_path / "file").touch()
+    error = fails(capsys, command, *words, str(tmp_path / "file" / "below.yaml"))
+    assert f"{tmp_path / 'file'} is not a folder; choose another folder" in error
+    assert len(error.splitlines()) == 1
+
+
 def test_help_says_what_happens_without_arguments(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["--help"])

@@ -12,6 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from lasagna.cli.configs import local_or_packaged
 from lasagna.cli.sweeps.dependencies import digest, file_digests
 from lasagna.errors import LasagnaError
 
@@ -35,7 +36,7 @@ class SweepPlan:
         variants: Name of each variant to its further config files.
         grid: Config key to its values; every combination is run.
         seeds: Seeds of each combination.
-        script: Script that starts a run.
+        script: Script that starts a run; None for ``lasagna train``.
         subcommands: Subcommands of the script, run in order; the first one trains.
         seed_keys: Config keys that are set to the seed.
         folder_key: Config key that is set to the run's folder.
@@ -47,7 +48,7 @@ class SweepPlan:
     variants: dict[str, list[str]] = field(default_factory=lambda: {"base": []})
     grid: dict[str, list[GridValue]] = field(default_factory=dict)
     seeds: list[int] = field(default_factory=lambda: [0])
-    script: str = "train.py"
+    script: str | None = None
     subcommands: list[str] = field(default_factory=lambda: ["run"])
     seed_keys: list[str] = field(default_factory=lambda: ["seed_everything"])
     folder_key: str = "trainer.default_root_dir"
@@ -65,10 +66,16 @@ class SweepPlan:
         errors += [f"{key!r}: YAML does not read this key as text; put it in quotes" for key in odd]
         errors += [f"grid.{key}: it has no values" for key, values in self.grid.items() if not values]
         errors += [f"seeds: {seed} is listed twice" for seed in sorted(set(self.seeds)) if self.seeds.count(seed) > 1]
-        files = [self.script, *self.base, *(file for extra in self.variants.values() for file in extra)]
+        files = [*self.base, *(file for extra in self.variants.values() for file in extra)]
+        files = [*([] if self.script is None else [self.script]), *map(local_or_packaged, files)]
         errors += [f"{file}: no such file" for file in dict.fromkeys(files) if not Path(file).is_file()]
         if errors:
             raise SweepError("sweep: " + "; ".join(errors))
+
+    @property
+    def command(self) -> list[str]:
+        """What Python is called with to start a run, without its subcommand."""
+        return ["-m", "lasagna", "train"] if self.script is None else [self.script]
 
     def runs(self, out: Path) -> list[Run]:
         """Return the runs, seed by seed, so that an interrupted sweep has runs of every variant.
@@ -131,7 +138,7 @@ class Run:
             plan: The plan of the sweep.
         """
         values = {key: _as_text(value) for key, value in self.values.items()}
-        files = [plan.script, plan.defaults, *self.configs, *values.values()]
+        files = [*plan.command, *map(local_or_packaged, (plan.defaults, *self.configs, *values.values()))]
         contents = {"order": list(self.configs), "files": file_digests(files)}
         return {"seed": self.seed, "values": values, "subcommands": plan.subcommands} | contents
 
@@ -150,7 +157,7 @@ def check_configs(runs: Sequence[Run], plan: SweepPlan) -> None:
     Raises:
         SweepError: If a config is wrong.
     """
-    if _OWN_SCRIPT not in Path(plan.script).read_text(encoding="utf-8"):
+    if plan.script is not None and _OWN_SCRIPT not in Path(plan.script).read_text(encoding="utf-8"):
         return
     from lasagna.cli.training_cli import parse_only
 

@@ -52,7 +52,7 @@ def sweep(
     variants: dict[str, list[str]] | None = None,
     grid: dict[str, list[GridValue]] | None = None,
     seeds: list[int] | None = None,
-    script: str = "train.py",
+    script: str | None = None,
     baseline: str | None = None,
     claims: list[Claim] | None = None,
     jobs: int = 1,
@@ -68,7 +68,7 @@ def sweep(
         variants: Name of each variant to its further config files.
         grid: Config key to values, e.g. ``{"model.init_args.optimiser.lr": [1e-4, 3e-4]}``; every combination is run.
         seeds: Seeds of each combination; by default only 0.
-        script: Script that starts a run.
+        script: Script that starts a run; by default the command ``lasagna train``, which needs no file.
         baseline: Variant that the report compares the others with; by default no report is written.
         claims: Expected differences of variants from the baseline; the report says which ones hold.
         jobs: Number of runs at the same time; the visible GPUs are divided among them.
@@ -225,7 +225,7 @@ class _Execution:
 
     def _attempt(self, run: Run, subcommand: str, lock: tuple[int, ...], share: str | None) -> str:
         """Run one subcommand; return what went wrong, or an empty text."""
-        command = [sys.executable, self.plan.script, subcommand, *run.arguments(self.plan)]
+        command = [sys.executable, *self.plan.command, subcommand, *run.arguments(self.plan)]
         checkpoint = run.folder / self.plan.checkpoint
         if subcommand == self.plan.subcommands[0]:
             begin = f"resumes from {checkpoint}" if checkpoint.is_file() else "starts"

@@ -285,6 +285,16 @@ def test_the_command_takes_a_file_and_flags(plan):
     assert json.loads(calls()[0][1]["parts"]) == [{"class_path": "NegativeInjection", "init_args": {"share": 0.5}}]
 
 
+def test_a_sweep_without_a_script_runs_the_packages_own_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plan = SweepPlan(base=["configs/trainer/short.yaml"])
+    plan.check()
+    (run,) = plan.runs(Path("out"))
+    assert [Path(file).name for file in run.settings(plan)["files"]] == ["default.yaml", "short.yaml"]
+    called = subprocess.run([sys.executable, *plan.command, "--help"], capture_output=True, text=True, check=True)
+    assert called.stdout.startswith("usage: lasagna train")
+
+
 def test_failed_runs_are_an_error_of_the_command(plan):
     with pytest.raises(SweepError, match=r"1 runs failed.*log\.txt"):
         sweep(["base.yaml"], Path("out"), grid={"lr": [13]}, script="fake.py")
