@@ -150,7 +150,8 @@ def _refer_to_flags(config: dict[str, Any]) -> None:
                 folder = None if arguments[name] is None else Path(arguments[name])
                 if folder is not None and folder.is_relative_to(str(root)):
                     arguments[name] = "/".join(("${trainer.default_root_dir}", *folder.relative_to(str(root)).parts))
-    arguments = data.get("init_args") or {}
+    # a config file may stand for the data; what it states is not known here
+    arguments = (data.get("init_args") or {}) if isinstance(data, dict) else {}
     if seed is not None and arguments.get("seed") == seed:
         arguments["seed"] = "${seed_everything}"
 
