@@ -177,6 +177,10 @@ class RLEMask(Mask):
         """Return the COCO object ``{"size": [H, W], "counts": str}``."""
         return {"size": [self.height, self.width], "counts": self.counts}
 
+    def any(self) -> bool:
+        """Return whether the mask has a pixel."""
+        return bool(coco.area(self.to_json()))
+
     def box(self) -> tuple[float, float, float, float]:
         """Return the bounding box as COCO does: left, top, width, height in pixels."""
         left, top, width, height = coco.toBbox(self.to_json()).tolist()
@@ -283,6 +287,10 @@ class UnionMask(Mask):
 
     def decode(self) -> BoolMask:
         """Return the pixels, bool ``[H, W]``."""
+        coded = [mask.to_json() for mask in self.masks if isinstance(mask, RLEMask)]
+        if coded and len(coded) == len(self.masks):
+            # uniting run lengths is many times as fast as uniting the pixels of many objects
+            return np.asarray(coco.decode(coco.merge(coded)), dtype=np.bool_)
         pixels = np.zeros(self.shape, dtype=bool)
         for mask in self.masks:
             pixels |= mask.decode()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
@@ -23,15 +23,37 @@ BROKEN_IMAGE = (OSError, SyntaxError, ValueError, struct.error, Image.Decompress
 
 @dataclass(frozen=True)
 class Region:
-    """A category and its pixels.
+    """A category, its pixels, and its objects where the data set tells them apart.
 
     Args:
         name: The category's name, one of the manifest's.
         mask: All pixels of the category.
+        masks: One mask per object, or None if objects are not told apart, as for stuff. See ``of_objects``.
+        crowds: Groups of objects that are not told apart, where others of the category are.
     """
 
     name: str
     mask: Mask
+    masks: tuple[Mask, ...] | None = None
+    crowds: tuple[Mask, ...] = ()
+
+    @classmethod
+    def of_objects(cls, name: str, masks: Sequence[Mask], crowds: Sequence[Mask] = ()) -> Region:
+        """Return the region of objects, whose pixels are those of all objects and crowds.
+
+        Args:
+            name: The category's name.
+            masks: One mask per object.
+            crowds: Groups of objects that are not told apart.
+
+        Raises:
+            RecordError: If there is no mask at all.
+        """
+        parts = (*masks, *crowds)
+        if not parts:
+            raise RecordError(f"masks: {name!r} has neither an object nor a crowd; leave it out, or list it as absent")
+        mask = parts[0] if len(parts) == 1 else UnionMask(parts, shape=parts[0].size)
+        return cls(name, mask, tuple(masks), tuple(crowds))
 
 
 @dataclass(frozen=True)
@@ -120,7 +142,8 @@ class Record:
         image_bytes: The original image file.
         size: Height and width of the image in pixels.
         manifest: Facts about the data set.
-        regions: Categories with masks of their own.
+        regions: Categories with masks of their own. Those that tell apart the objects of a category of the label map
+            add no pixels to it.
         phrases: Referring expressions.
         questions: Questions with answers in words or masks.
         conversation: Turns of a plain conversation about the image.
@@ -178,11 +201,25 @@ class Record:
         for name, values in self._label_values().items():
             assert self.label_map is not None
             parts.setdefault(name, []).append(self.label_map.mask(values))
+        labelled = set(parts)
         for region in self.regions:
-            parts.setdefault(region.name, []).append(region.mask)
+            if region.masks is None or region.name not in labelled:
+                parts.setdefault(region.name, []).append(region.mask)
         ranks = self.manifest.ranks
         names = sorted(parts, key=lambda name: ranks.get(name, len(ranks)))
         return {name: self._union(parts[name]) for name in names}
+
+    def objects(self) -> dict[str, Region]:
+        """Return the present categories whose objects are told apart, in the order of ``category_masks``.
+
+        A category that also has pixels of objects that are not told apart, in regions without ``masks``, has these as
+        crowds.
+        """
+        found: dict[str, list[Region]] = {}
+        for region in self.regions:
+            found.setdefault(region.name, []).append(region)
+        apart = {name: parts for name, parts in found.items() if any(part.masks is not None for part in parts)}
+        return {name: _joined(name, apart[name]) for name in self.category_masks() if name in apart}
 
     def ignored(self) -> Mask | None:
         """Return the pixels that count in no loss and no score, or None if all count."""
@@ -201,6 +238,12 @@ class Record:
 
     def _union(self, masks: list[Mask]) -> Mask:
         return masks[0] if len(masks) == 1 else UnionMask(tuple(masks), shape=self.size)
+
+
+def _joined(name: str, regions: list[Region]) -> Region:
+    masks = [mask for region in regions for mask in region.masks or ()]
+    crowds = [mask for region in regions for mask in (region.crowds if region.masks is not None else (region.mask,))]
+    return Region.of_objects(name, masks, crowds)
 
 
 def image_fault(error: Exception) -> str:

@@ -50,14 +50,14 @@ def edit_record(record: Record, edit: PixelEdit) -> Record:
     """
     image = edit(record.image())
     labels = None if record.label_map is None else encode_labels(edit(record.label_map.pixels))
-    regions = [Region(region.name, edit_mask(region.mask, edit)) for region in record.regions]
+    regions = [_edit_region(region, edit) for region in record.regions]
     empty = [region.name for region in record.regions if not region.mask.decode().any()]
     edited = replace(
         record,
         image_bytes=encode_image(image),
         size=(image.shape[0], image.shape[1]),
         label_bytes=labels,
-        regions=tuple(region for region in regions if region.mask.decode().any()),
+        regions=tuple(region for region in regions if region is not None),
         phrases=tuple(replace(phrase, masks=_edit_masks(phrase.masks, edit)) for phrase in record.phrases),
         questions=tuple(
             question if question.masks is None else replace(question, masks=_edit_masks(question.masks, edit))
@@ -71,6 +71,15 @@ def edit_record(record: Record, edit: PixelEdit) -> Record:
     known = {*edited.category_masks(), *record.absent, *edited.unclear}
     lost = [name for name in record.category_masks() if name not in known]
     return replace(edited, absent=(*record.absent, *lost))
+
+
+def _edit_region(region: Region, edit: PixelEdit) -> Region | None:
+    """Return the edited region with the objects that keep a pixel, or None if none is left."""
+    if region.masks is None:
+        mask = edit_mask(region.mask, edit)
+        return Region(region.name, mask) if mask.any() else None
+    masks, crowds = ([mask for mask in _edit_masks(part, edit) if mask.any()] for part in (region.masks, region.crowds))
+    return Region.of_objects(region.name, masks, crowds) if masks or crowds else None
 
 
 def edit_mask(mask: Mask, edit: PixelEdit) -> RLEMask:
@@ -93,7 +102,7 @@ def encode_labels(pixels: NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _edit_masks(masks: Iterable[Mask], edit: PixelEdit) -> tuple[Mask, ...]:
+def _edit_masks(masks: Iterable[Mask], edit: PixelEdit) -> tuple[RLEMask, ...]:
     return tuple(edit_mask(mask, edit) for mask in masks)
 
 

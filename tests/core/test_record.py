@@ -94,6 +94,35 @@ def test_regions_join_the_label_map_and_unlisted_names_come_last():
     assert np.array_equal(masks["ball"].decode(), (LABELS == 2) | extra)
 
 
+def pixel(*places):
+    pixels = np.zeros((2, 3), dtype=bool)
+    for place in places:
+        pixels[place] = True
+    return RLEMask.from_array(pixels)
+
+
+def test_objects_of_a_category_are_united_where_no_label_map_has_its_pixels():
+    one, two, group = pixel((0, 0)), pixel((0, 0), (0, 1)), pixel((1, 2))
+    apart = record(regions=(Region.of_objects("dragon", [one, two], [group]), Region.of_objects("ball", [one])))
+    masks = apart.category_masks()
+    assert masks["dragon"].decode().tolist() == [[True, True, False], [False, False, True]]
+    assert np.array_equal(masks["ball"].decode(), LABELS == 2)  # the label map has it
+    assert list(apart.objects()) == ["ball", "dragon"]
+    assert (apart.objects()["dragon"].masks, apart.objects()["dragon"].crowds) == ((one, two), (group,))
+
+
+def test_pixels_without_objects_are_a_crowd_beside_objects_of_the_same_name():
+    regions = (Region("dragon", pixel((1, 2))), Region.of_objects("dragon", [pixel((0, 0))]), Region("orc", pixel()))
+    objects = record(regions=regions).objects()
+    assert list(objects) == ["dragon"]
+    assert (objects["dragon"].masks, objects["dragon"].crowds) == ((pixel((0, 0)),), (pixel((1, 2)),))
+
+
+def test_a_region_of_no_object_is_refused():
+    with pytest.raises(RecordError, match="'dragon' has neither an object nor a crowd"):
+        Region.of_objects("dragon", [])
+
+
 def test_void_and_ignore_are_joined():
     ignore = np.zeros((2, 3), dtype=bool)
     ignore[0, 0] = True

@@ -9,7 +9,7 @@ from PIL import Image
 
 from lasagna.core.masks import RLEMask
 from lasagna.core.record import Manifest, Phrase, Question, Record, Region, Turn
-from lasagna.datamodules.transforms import ColourJitter, HorizontalFlip, RandomCrop
+from lasagna.datamodules.transforms import ColourJitter, HorizontalFlip, RandomCrop, edit_record
 
 NAMES = ("sky", "road", "tree", "car")
 
@@ -63,6 +63,17 @@ def box_of(record):
     image = record.image()
     rows, columns = image[:, 0, 0], image[0, :, 1]
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def test_a_crop_keeps_objects_apart_and_drops_those_outside():
+    record = make_record()
+    left, right, away = (np.zeros(record.size, bool) for _ in range(3))
+    left[5:9, 6:8], right[5:9, 8:10], away[-1, -1] = True, True, True
+    codes = [RLEMask.from_array(pixels) for pixels in (left, right, away)]
+    regions = (Region.of_objects("car", codes[:2], codes[2:]), Region.of_objects("dog", codes[2:]))
+    (region,) = edit_record(replace(record, regions=regions), lambda pixels: pixels[4:10, 5:9]).regions
+    assert [mask.decode().sum() for mask in region.masks] == [8, 4]
+    assert (region.crowds, region.mask.decode().sum()) == ((), 12)
 
 
 @settings(max_examples=60, deadline=None)

@@ -6,7 +6,8 @@ map, and ``json`` with these fields, all optional except the first two:
 - ``key``: the record's key, any text. In file names within the shard, everything but letters, digits, ``-``, ``_`` and
   ``~`` is percent-encoded, because a dot would end the key and a slash would create folders;
 - ``size``: ``[height, width]`` of the image in pixels;
-- ``regions``: ``[{"name": str, "mask": MASK}]``;
+- ``regions``: ``[{"name": str, "mask": MASK}]``, or where objects are told apart ``[{"name": str, "masks": [MASK],
+  "crowds": [MASK]}]``, a mask per object and per group of objects (since format 2 of the manifest);
 - ``phrases``: ``[{"text": str, "masks": [MASK], "kind": str}]``, without masks if a phrase matches nothing;
 - ``questions``: ``[{"text": str, "answer": str, "masks": [MASK] or null, "kind": str}]``;
 - ``conversation``: ``[{"question": str, "answer": str}]``;
@@ -124,7 +125,7 @@ def _texts(record: Record) -> Iterator[tuple[str, str]]:
 
 def _annotations(record: Record) -> dict[str, Any]:
     fields = {
-        "regions": [{"name": region.name, "mask": _mask(region.mask)} for region in record.regions],
+        "regions": [_region(region) for region in record.regions],
         "phrases": [
             {"text": phrase.text, "masks": [_mask(mask) for mask in phrase.masks], "kind": phrase.kind}
             for phrase in record.phrases
@@ -136,6 +137,13 @@ def _annotations(record: Record) -> dict[str, Any]:
         "ignore": None if record.ignore is None else _mask(record.ignore),
     }
     return {"key": record.key, "size": list(record.size)} | {name: value for name, value in fields.items() if value}
+
+
+def _region(region: Region) -> dict[str, Any]:
+    if region.masks is None:
+        return {"name": region.name, "mask": _mask(region.mask)}
+    crowds = {"crowds": [_mask(mask) for mask in region.crowds]} if region.crowds else {}
+    return {"name": region.name, "masks": [_mask(mask) for mask in region.masks], **crowds}
 
 
 def _question(question: Question) -> dict[str, Any]:
@@ -184,7 +192,13 @@ class _Reader:
                 f"record {self.key}: {field}.name: {name!r} is not a category of {self.manifest.name!r}; "
                 "list it in the manifest or convert the data set again"
             )
-        return Region(name, self._mask(value.get("mask"), f"{field}.mask"))
+        if "masks" not in value:
+            return Region(name, self._mask(value.get("mask"), f"{field}.mask"))
+        masks = self._masks(value["masks"], f"{field}.masks")
+        crowds = self._masks(value.get("crowds", []), f"{field}.crowds")
+        if not masks and not crowds:
+            raise self._error(f"{field}.masks", "a mask per object, or crowds", [])
+        return Region.of_objects(name, masks, crowds)
 
     def _phrase(self, value: Any, field: str) -> Phrase:  # noqa: ANN401
         text = self._words(self._text(value, "text", field), f"{field}.text")

@@ -2,7 +2,7 @@
 
 ``manifest.json`` holds the fields of ``lasagna.core.record.Manifest`` (the keys of ``labels`` as strings) and also:
 
-- ``format``: version of the layout, 1;
+- ``format``: version of the layout, 2; in version 1, no region tells its objects apart;
 - ``records``: number of records in all shards;
 - ``shards``: one object per shard with ``file``, ``records``, ``bytes`` and ``sha256``, in order;
 - ``settings``: the writer's settings, which tell whether to write again;
@@ -28,7 +28,10 @@ from lasagna.datamodules.shards.folder import LocalFolder, Shard, ShardFolder
 from lasagna.datamodules.shards.tally import WriteStats
 from lasagna.errors import ShardError
 
-FORMAT = 1
+FORMAT = 2
+FORMATS = (1, FORMAT)
+"""Versions that are read."""
+
 MANIFEST_FILE = "manifest.json"
 UNFINISHED_FILE = "unfinished.json"
 _SHARDS = "[0-9]" * 6 + ".tar"
@@ -45,6 +48,7 @@ class ShardSet:
         settings: The writer's settings.
         tally: Counts of what was written and what was left out.
         reads: Inputs of an unfinished write, so that it is not continued from other inputs.
+        format: Version of the layout.
     """
 
     folder: ShardFolder
@@ -53,6 +57,7 @@ class ShardSet:
     settings: Mapping[str, Any] = field(default_factory=dict)
     tally: WriteStats = field(default_factory=WriteStats)
     reads: Mapping[str, str] = field(default_factory=dict)
+    format: int = FORMAT
 
     @property
     def records(self) -> int:
@@ -192,7 +197,7 @@ def write_manifest(shard_set: ShardSet, folder: Path, file: str = MANIFEST_FILE)
 def _to_json(shard_set: ShardSet) -> dict[str, Any]:
     manifest = shard_set.manifest
     return {
-        "format": FORMAT,
+        "format": shard_set.format,
         **asdict(replace(manifest, labels=dict(manifest.labels), aliases=dict(manifest.aliases))),
         "records": shard_set.records,
         "settings": dict(shard_set.settings),
@@ -203,8 +208,8 @@ def _to_json(shard_set: ShardSet) -> dict[str, Any]:
 
 
 def _from_json(data: dict[str, Any], folder: ShardFolder) -> ShardSet:
-    if data["format"] != FORMAT:
-        raise ValueError(f"format {data['format']!r}, expected {FORMAT}")
+    if data["format"] not in FORMATS:
+        raise ValueError(f"format {data['format']!r}, expected one of {FORMATS}")
     if data["unannotated"] not in ("absent", "unknown"):
         raise ValueError(f"unannotated: expected 'absent' or 'unknown', got {data['unannotated']!r}")
     manifest = Manifest(
@@ -222,7 +227,8 @@ def _from_json(data: dict[str, Any], folder: ShardFolder) -> ShardSet:
     if outside := [shard.file for shard in shards if Path(shard.file).name != shard.file]:
         raise ValueError(f"shards outside of the folder: {outside}")
     tally = WriteStats.from_json(data["tally"]) if "tally" in data else WriteStats()
-    return ShardSet(folder, manifest, shards, data.get("settings", {}), tally, data.get("reads", {}))
+    settings, reads = data.get("settings", {}), data.get("reads", {})
+    return ShardSet(folder, manifest, shards, settings, tally, reads, data["format"])
 
 
 def _raise_all(errors: list[str]) -> None:

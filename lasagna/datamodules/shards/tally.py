@@ -96,6 +96,7 @@ def count_entries(record: Record) -> dict[str, int]:
     """Return the number of annotations of a record, by kind."""
     return {
         "categories": len(record.category_masks()),
+        "objects": sum(len(region.masks or ()) for region in record.regions),
         "phrases": len(record.phrases),
         "questions": len(record.questions),
         "turns of talk": len(record.conversation),

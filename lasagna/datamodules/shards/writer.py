@@ -155,7 +155,8 @@ def _resume(wanted: ShardSet, limits: _Limits) -> ShardSet:
         found = read_shard_set(wanted.folder, UNFINISHED_FILE)
     except ShardError:
         return wanted
-    is_same = found.manifest == wanted.manifest and found.settings == json.loads(json.dumps(dict(wanted.settings)))
+    is_same = (found.format, found.manifest) == (wanted.format, wanted.manifest)
+    is_same = is_same and found.settings == json.loads(json.dumps(dict(wanted.settings)))
     is_complete = not found.errors() and all(
         shard.records <= limits.records and limits.reached(shard.records, shard.bytes) for shard in found.shards
     )

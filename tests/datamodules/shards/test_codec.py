@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,16 +13,29 @@ from hypothesis import strategies as st
 
 from lasagna.core.masks import RLEMask
 from lasagna.core.record import Manifest, Phrase, Question, Record, Region, Turn
+from lasagna.datamodules import read_manifest
 from lasagna.datamodules.shards.codec import decode_record, encode_record, sample_key
+from lasagna.datamodules.shards.reader import ShardSplit, read_share
 from lasagna.errors import RecordError
 from tests.helpers.data_fakes import MANIFEST, NAMES, png, record
 
 SIZE = (6, 7)
+ALL = ShardSplit()
 IMAGE = png(np.zeros((*SIZE, 3), dtype=np.uint8))
 texts = st.text(max_size=20)
 words = texts.filter(str.strip)
 masks = st.lists(st.booleans(), min_size=42, max_size=42).map(
     lambda bits: RLEMask.from_array(np.array(bits).reshape(SIZE))
+)
+
+
+many = st.lists(masks, min_size=1, max_size=3)
+regions = st.sampled_from(NAMES).flatmap(
+    lambda name: (
+        st.builds(Region, st.just(name), masks)
+        | st.builds(Region.of_objects, st.just(name), many, st.lists(masks, max_size=2))
+        | st.builds(Region.of_objects, st.just(name), st.just([]), many)
+    )
 )
 
 
@@ -32,7 +46,7 @@ def records(draw):
         image_bytes=IMAGE,
         size=SIZE,
         manifest=MANIFEST,
-        regions=tuple(draw(st.lists(st.builds(Region, st.sampled_from(NAMES), masks), max_size=3))),
+        regions=tuple(draw(st.lists(regions, max_size=3))),
         phrases=tuple(
             draw(st.lists(st.builds(Phrase, words, st.lists(masks, max_size=2).map(tuple), texts), max_size=3))
         ),
@@ -60,6 +74,19 @@ def sample_of(item):
 @given(records())
 def test_a_record_survives(item):
     assert decode_record(sample_of(item), MANIFEST) == item
+
+
+def test_shards_of_format_1_are_read_as_they_were_written():
+    """The folder was written by the last version of the package that wrote format 1."""
+    shard_set = read_manifest(Path(__file__).parent / "format_1")
+    shard_set.verify()
+    one, two = (decode_record(sample, shard_set.manifest) for sample in read_share(shard_set, shard_set.shards, ALL))
+    dog = RLEMask.from_array(np.array([[1, 0, 0, 1], [0, 0, 0, 1]]))
+    assert (shard_set.format, one.regions, one.objects()) == (1, (Region("dog", dog),), {})
+    assert {name: int(mask.decode().sum()) for name, mask in one.category_masks().items()} == {"sky": 6, "dog": 3}
+    assert [len(phrase.masks) for phrase in one.phrases] == [2, 0]
+    assert [question.masks is None for question in one.questions] == [False, True]
+    assert (two.key, two.unclear, two.regions[0].masks) == ("two/a", ("dog",), None)
 
 
 def test_lazy_masks_are_stored_with_their_pixels():

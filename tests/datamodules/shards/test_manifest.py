@@ -20,7 +20,7 @@ def test_a_missing_folder_says_the_way_out(tmp_path):
     "change",
     [
         lambda data: data.pop("shards"),
-        lambda data: data.update(format=2),
+        lambda data: data.update(format=3),
         lambda data: data.update(unannotated="maybe"),
         lambda data: data["shards"][0].update(file="../elsewhere.tar"),
         lambda data: data["shards"][0].update(file="pipe:date"),

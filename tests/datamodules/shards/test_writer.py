@@ -130,7 +130,7 @@ def failing(index, calls, stop):
     return record(index)
 
 
-@pytest.mark.parametrize("changed", [None, "settings", "shard", "no settings"])
+@pytest.mark.parametrize("changed", [None, "settings", "shard", "no settings", "format"])
 def test_a_stopped_write_continues_after_its_last_whole_shard(tmp_path, changed):
     whole = write(tmp_path / "whole", 12)
     folder, calls, settings = tmp_path / "torn", [], {} if changed == "no settings" else {"seed": 1}
@@ -145,6 +145,9 @@ def test_a_stopped_write_continues_after_its_last_whole_shard(tmp_path, changed)
     assert calls == list(range(8))
     if changed == "shard":
         (folder / "000000.tar").write_bytes(b"")
+    if changed == "format":
+        unfinished = folder / "unfinished.json"
+        unfinished.write_text(unfinished.read_text().replace('"format": 2', '"format": 1'))
     found = again(None, {"seed": 2} if changed == "settings" else settings)
     assert calls == list(range(12) if changed else range(5, 12))
     assert found.shards == whole.shards
