@@ -34,7 +34,7 @@ def crowd():
 def write(path, images, categories, annotations):
     path.parent.mkdir(parents=True, exist_ok=True)
     parts = [
-        {"id": rank, "image_id": image, "category_id": category, "segmentation": coding, "iscrowd": 0}
+        {"id": rank, "image_id": image, "category_id": category, "segmentation": coding, "iscrowd": coding == crowd()}
         for rank, (image, category, coding) in enumerate(annotations)
     ]
     content = {"images": images, "categories": categories, "annotations": parts}

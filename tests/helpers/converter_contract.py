@@ -40,6 +40,7 @@ class Expected:
         phrases: Text of each phrase to the pixels of everything it refers to.
         questions: Text of each question to its answer in words.
         turns: Number of turns of its conversation.
+        objects: Category name to the pixels of its objects, and of its crowds, of all categories that are told apart.
     """
 
     image: Path
@@ -50,6 +51,7 @@ class Expected:
     phrases: dict[str, np.ndarray] = field(default_factory=dict)
     questions: dict[str, str] = field(default_factory=dict)
     turns: int = 0
+    objects: dict[str, tuple[list[np.ndarray], list[np.ndarray]]] = field(default_factory=dict)
 
 
 def read_records(folder):
@@ -149,6 +151,15 @@ class ConverterContract:
             for name, pixels in wanted.masks.items():
                 assert pixels.any(), f"{record.key}: the test expects an empty mask of {name}"
                 assert np.array_equal(found[name], pixels), f"{record.key}: {name}"
+
+    def test_objects_are_told_apart_where_the_release_does(self, expected, written):
+        for wanted, record in self.pairs(expected, written):
+            found = record.objects()
+            assert set(found) == set(wanted.objects)
+            for name, parts in wanted.objects.items():
+                for masks, pixels in zip((found[name].masks, found[name].crowds), parts, strict=True):
+                    assert len(masks) == len(pixels), f"{record.key}: {name}"
+                    assert all(np.array_equal(mask.decode(), one) for mask, one in zip(masks, pixels, strict=True))
 
     def test_ignored_pixels_are_those_of_the_release(self, expected, written):
         for wanted, record in self.pairs(expected, written):

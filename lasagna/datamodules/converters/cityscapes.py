@@ -11,14 +11,20 @@ from pathlib import Path
 
 import numpy as np
 
-from lasagna.core.record import Manifest
+from lasagna.core.record import Manifest, Region
 from lasagna.datamodules.converters.common.base import Converter, LazySplits, Split
-from lasagna.datamodules.converters.common.files import LayoutError, png_of, read_file, read_label_file
-from lasagna.datamodules.converters.common.label_maps import labelled_split, pair_up
+from lasagna.datamodules.converters.common.files import LayoutError, png_of, read_file
+from lasagna.datamodules.converters.common.label_maps import labelled_split, pair_up, with_objects
 from lasagna.datamodules.converters.common.names import named_manifest, packaged_names
-from lasagna.errors import RecordError
+from lasagna.datamodules.converters.common.object_maps import object_regions, read_numbers
 
 IMAGE, LABEL, INSTANCE = "_leftImg8bit.png", "_gtFine_labelIds.png", "_gtFine_instanceIds.png"
+MOST_THINGS = 1000
+"""Numbers of things are their label id times this, and a number from 0."""
+
+THINGS = (24, 25, 26, 27, 28, 31, 32, 33)
+"""Label ids of the classes that are scored and whose things are told apart."""
+
 IDS = range(34)
 """All label ids; licence plates (-1) are not drawn."""
 
@@ -31,7 +37,8 @@ class Cityscapes(Converter):
     """Cityscapes' fine annotations; label values are its label ids, and ids that are not scored are ignored.
 
     Only files of the release are read: the label ids, or the instance ids, which contain them, if the label ids are not
-    unpacked. The labels of the test split are dummies, so it is not converted.
+    unpacked. Things are told apart where the instance ids are there; groups of them are crowds. The labels of the test
+    split are dummies, so it is not converted.
 
     Args:
         source: The folder that holds ``leftImg8bit`` and ``gtFine``.
@@ -55,7 +62,8 @@ class Cityscapes(Converter):
 
     def _split(self, manifest: Manifest, name: str, images: dict[str, Path], labels: dict[str, Path]) -> Split:
         pairs = pair_up(images, labels, str(self._folder("leftImg8bit") / name))
-        return labelled_split(manifest, pairs, encode_label_ids)
+        objects = dict(_frames(self._folder("gtFine") / name, INSTANCE))
+        return labelled_split(manifest, with_objects(pairs, objects), encode_label_ids, read_objects=read_things)
 
     def _files(self, split: str) -> tuple[dict[str, Path], dict[str, Path]]:
         """Return the images and the label files of a split."""
@@ -79,10 +87,24 @@ def encode_label_ids(path: Path) -> bytes:
     """
     if not path.name.endswith(INSTANCE):
         return read_file(path)
-    values = read_label_file(path).astype(np.int64)
-    if values.ndim != 2:
-        raise RecordError(f"{path}: files of instances have one channel, but this one has shape {values.shape}")
-    return png_of(np.where(values < 1000, values, values // 1000).astype(np.uint8))
+    values = read_numbers(path)
+    return png_of(np.where(values < MOST_THINGS, values, values // MOST_THINGS).astype(np.uint8))
+
+
+def read_things(label: Path, path: Path) -> tuple[Region, ...]:
+    """Return the things in a file of instances; those of a group have only their label id.
+
+    Args:
+        label: The label file, whose ids the numbers contain.
+        path: The file of instances.
+
+    Raises:
+        RecordError: If the file cannot be decoded, or has more than one channel.
+    """
+    numbers, names = read_numbers(path), cityscapes_manifest().labels
+    found = np.unique(numbers).tolist()
+    things = {number: names[number // MOST_THINGS] for number in found if number // MOST_THINGS in THINGS}
+    return object_regions(numbers, things, {number: names[number] for number in found if number in THINGS})
 
 
 def cityscapes_manifest() -> Manifest:

@@ -24,7 +24,7 @@ EXPECTED = """
 
 
 class CocoInstances(Converter):
-    """Objects with masks; the masks of a category are united on each image, including those of crowds.
+    """Objects with masks; those of crowds (``iscrowd``) are kept apart, and belong to the pixels of their category.
 
     The key of a record is the stem of its image, or the path if two images share a stem. Annotations need no id.
 

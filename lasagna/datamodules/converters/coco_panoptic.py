@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lasagna.core.record import Manifest, Record
+from lasagna.core.record import Manifest, Record, Region
 from lasagna.datamodules.converters.common.base import Converter, LazySplits, Split
 from lasagna.datamodules.converters.common.coco import CocoFile, read_coco
 from lasagna.datamodules.converters.common.files import (
@@ -27,6 +27,7 @@ from lasagna.datamodules.converters.common.files import (
 )
 from lasagna.datamodules.converters.common.label_maps import without_labels
 from lasagna.datamodules.converters.common.names import spoken_names
+from lasagna.datamodules.converters.common.object_maps import object_regions
 from lasagna.datamodules.shards.tally import ReadResult, Skipped
 from lasagna.errors import RecordError
 
@@ -43,7 +44,7 @@ class CocoPanoptic(Converter):
     """COCO panoptic; label values are COCO's category ids, and unlabelled pixels are ignored.
 
     Names are as people say them ("floor-other-merged" is "floor", "wall-brick" is "brick wall"); the release's names
-    are aliases. Segments of crowds belong to their category. Images without annotations are left out and noted.
+    are aliases. Segments of things are objects or crowds. Images without annotations are left out and noted.
 
     Args:
         source: The folder that holds ``annotations``.
@@ -75,7 +76,8 @@ class CocoPanoptic(Converter):
         items = [_item(content, number, images, labels) for number in content.annotations]
         files = [file for item in items for file in (item.image, item.label)]
         bare = [image["file_name"] for number, image in content.images.items() if number not in content.annotations]
-        return Split(manifest, items, ReadPanoptic(manifest), files, without_labels(bare), annotations=(path,))
+        things = frozenset(number for number, category in content.categories.items() if category.get("isthing"))
+        return Split(manifest, items, ReadPanoptic(manifest, things), files, without_labels(bare), annotations=(path,))
 
 
 @dataclass(frozen=True)
@@ -87,12 +89,14 @@ class PanopticItem:
         image: The image file.
         label: The PNG file with the ids of the segments.
         segments: Segment id to category id.
+        crowds: Ids of the segments that are crowds of objects.
     """
 
     key: str
     image: Path
     label: Path
     segments: Mapping[int, int]
+    crowds: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -101,9 +105,11 @@ class ReadPanoptic:
 
     Args:
         manifest: What holds for all records.
+        things: Ids of the categories whose segments are objects.
     """
 
     manifest: Manifest
+    things: frozenset[int]
 
     def __call__(self, item: PanopticItem) -> ReadResult:
         """Map segments to their categories; a category is unclear if none of its segments has a pixel.
@@ -121,8 +127,14 @@ class ReadPanoptic:
         shown = {item.segments[number] for number in item.segments if number in drawn}
         hidden = dict.fromkeys(item.segments[number] for number in empty)
         unclear = tuple(self.manifest.labels[value] for value in hidden if value not in shown)
-        record = Record(item.key, data, size, self.manifest, label_bytes=png_of(labels), unclear=unclear)
+        regions = self._objects(ids, item)
+        record = Record(item.key, data, size, self.manifest, regions, label_bytes=png_of(labels), unclear=unclear)
         return ReadResult(record, left)
+
+    def _objects(self, ids: NDArray[np.int32], item: PanopticItem) -> tuple[Region, ...]:
+        things = {one: self.manifest.labels[of] for one, of in item.segments.items() if of in self.things}
+        crowds = {one: things.pop(one) for one in item.crowds if one in things}
+        return object_regions(ids, things, crowds)
 
 
 def segment_ids(pixels: NDArray[np.uint8]) -> NDArray[np.int32]:
@@ -145,9 +157,11 @@ def _categories(ids: NDArray[np.int32], item: PanopticItem) -> tuple[NDArray[np.
 def _item(content: CocoFile, number: int, images: Path, labels: Path) -> PanopticItem:
     annotations: Sequence[Mapping[str, Any]] = content.annotations[number]
     image = content.images[number]
-    segments = {part["id"]: part["category_id"] for one in annotations for part in one["segments_info"]}
+    parts = [part for one in annotations for part in one["segments_info"]]
+    segments = {part["id"]: part["category_id"] for part in parts}
+    crowds = frozenset(part["id"] for part in parts if part.get("iscrowd"))
     name = Path(image["file_name"])
-    return PanopticItem(name.stem, images / name, labels / annotations[0]["file_name"], segments)
+    return PanopticItem(name.stem, images / name, labels / annotations[0]["file_name"], segments, crowds)
 
 
 def _manifest(content: CocoFile) -> Manifest:

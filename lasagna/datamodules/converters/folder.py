@@ -142,14 +142,12 @@ class _Annotations:
         self.left_out: list[Skipped] = []
 
     def fields(self) -> dict[str, Any]:
-        regions = [
-            (part["name"], self._masks([part["mask"]], "categories", rank)) for rank, part in self._parts("categories")
-        ]
-        unclear = [*(self.line.fields.get("unclear") or ()), *(name for name, masks in regions if masks is None)]
+        regions = [(part["name"], self._region(part, rank)) for rank, part in self._parts("categories")]
+        unclear = [*(self.line.fields.get("unclear") or ()), *(name for name, region in regions if region is None)]
         ignore = self.line.fields.get("ignore")
         ignored = self._masks([] if ignore is None else [ignore], "ignore", 0)
         return {
-            "regions": tuple(Region(name, mask) for name, masks in regions for mask in masks or ()),
+            "regions": tuple(region for _, region in regions if region is not None),
             "phrases": tuple(self._phrases()),
             "questions": tuple(self._questions()),
             "conversation": tuple(Turn(part["question"], part["answer"]) for _, part in self._parts("talk")),
@@ -157,6 +155,14 @@ class _Annotations:
             "ignore": ignored[0] if ignored else None,
             "unclear": tuple(dict.fromkeys(unclear)),
         }
+
+    def _region(self, part: Mapping[str, Any], rank: int) -> Region | None:
+        """Return a category, or None if one of its masks is left out."""
+        if part.get("mask") is not None:
+            whole = self._masks([part["mask"]], "categories", rank)
+            return Region(part["name"], whole[0]) if whole else None
+        masks, crowds = (self._masks(part.get(field) or (), "categories", rank) for field in ("masks", "crowds"))
+        return None if masks is None or crowds is None else Region.of_objects(part["name"], masks, crowds)
 
     def _phrases(self) -> list[Phrase]:
         found = [(part, self._masks(part["masks"], "phrases", rank)) for rank, part in self._parts("phrases")]
@@ -238,7 +244,8 @@ def mask_file(code: Any) -> str | None:  # noqa: ANN401
 def mask_files(fields: Mapping[str, Any]) -> Iterator[str]:
     """Return the names of the files of all masks in a line."""
     codes = [part.get("mask") for part in fields.get("categories") or ()]
-    for field in ("phrases", "questions"):
+    codes += [code for part in fields.get("categories") or () for code in part.get("crowds") or ()]
+    for field in ("categories", "phrases", "questions"):
         codes += [code for part in fields.get(field) or () for code in part.get("masks") or ()]
     codes.append(fields.get("ignore"))
     yield from (name for code in codes if (name := mask_file(code)) is not None)

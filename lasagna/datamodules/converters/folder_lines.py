@@ -38,7 +38,7 @@ LINE = {
 """Fields of a line; only the first is required."""
 
 PARTS: dict[str, tuple[dict[str, type], tuple[str, ...]]] = {
-    "categories": ({"name": str, "mask": object}, ("name", "mask")),
+    "categories": ({"name": str, "mask": object, "masks": list, "crowds": list}, ("name",)),
     "phrases": ({"text": str, "masks": list, "kind": str}, ("text", "masks")),
     "questions": ({"text": str, "answer": str, "masks": list, "kind": str}, ("text",)),
     "talk": ({"question": str, "answer": str}, ("question", "answer")),
@@ -133,6 +133,8 @@ def check_line(line: Line) -> None:
             if not isinstance(part, dict):
                 raise RecordError(f"{place}: expected an object, got {str(part)[:60]!r}")
             check_fields(part, kinds, needed, place)
+            if field == "categories":
+                _check_masks(part, place)
     for field in NAME_LISTS:
         for rank, name in enumerate(line.fields.get(field) or ()):
             if not isinstance(name, str) or not name.strip():
@@ -145,6 +147,17 @@ def check_line(line: Line) -> None:
             )
     if not is_folder_name(line.fields.get("split") or "train"):
         raise RecordError(f"{line.where}: split: expected a name that a folder can have, got {line.fields['split']!r}")
+
+
+def _check_masks(part: Mapping[str, Any], place: str) -> None:
+    """Check that a category has either the mask of all its pixels, or one for each object or crowd."""
+    apart, whole = bool(part.get("masks") or part.get("crowds")), part.get("mask") is not None
+    if apart == whole:
+        wrong = "'mask' is given beside 'masks' or 'crowds'" if apart else "'mask' is missing"
+        raise RecordError(
+            f"{place}: {wrong}; give all pixels of {part['name']!r} as 'mask', or a mask for each object as 'masks', "
+            "with groups of objects as 'crowds'"
+        )
 
 
 def check_fields(fields: Mapping[str, Any], kinds: Mapping[str, type], needed: tuple[str, ...], where: str) -> None:

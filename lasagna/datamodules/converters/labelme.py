@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image, ImageDraw
 
-from lasagna.core.masks import BoolMask, RLEMask, reaches_beyond
+from lasagna.core.masks import BoolMask, Mask, RLEMask, UnionMask, reaches_beyond
 from lasagna.core.record import BROKEN_IMAGE, Manifest, Record, Region, decode_image, image_fault
 from lasagna.datamodules.converters.common.base import Converter, Split
 from lasagna.datamodules.converters.common.entries import leads_out
@@ -94,7 +94,7 @@ class LabelMe(Converter):
     "__ignore__" are ignored in training and scores. Names keep their spelling, but underscores become blanks; labels
     that differ only by case or blanks are one category, and the original labels are aliases. The image is the file that
     the JSON names, in this folder or one beside it, else the one stored in the JSON. An image that an EXIF tag turns is
-    stored upright, as LabelMe shows it.
+    stored upright, as LabelMe shows it. Each shape is an object; shapes of one label with the same group are one.
 
     Args:
         source: The folder.
@@ -174,18 +174,34 @@ class ReadLabelMe:
         if stated != size:
             raise RecordError(f"{path}: it was drawn on an image of size {stated}, but the image has size {size}")
         masks, left_out, lost = _masks(content["shapes"], size, path)
-        regions = tuple(Region(self.names[label], mask) for label, mask in masks if label != IGNORE)
-        ignored = [mask.decode() for label, mask in masks if label == IGNORE]
+        ignored = [mask.decode() for label, _, mask in masks if label == IGNORE]
         ignore = RLEMask.from_array(np.any(ignored, axis=0)) if ignored else None
         unclear = tuple(dict.fromkeys(self.names[label] for label in lost if label != IGNORE))
+        regions = self._regions(masks)
         record = Record(item.key, image_bytes, size, self.manifest, regions, ignore=ignore, unclear=unclear)
         return ReadResult(record, left_out)
+
+    def _regions(self, drawn: Sequence[Drawn]) -> tuple[Region, ...]:
+        """Return the categories; each shape is an object, or part of the one whose label and group it shares."""
+        objects: dict[str, dict[Any, list[Mask]]] = {}
+        for rank, (label, group, mask) in enumerate(drawn):
+            if label != IGNORE:
+                key = ("shape", rank) if group is None else ("group", group)
+                objects.setdefault(self.names[label], {}).setdefault(key, []).append(mask)
+        return tuple(
+            Region.of_objects(name, [UnionMask(tuple(parts), shape=parts[0].size) for parts in shapes.values()])
+            for name, shapes in objects.items()
+        )
+
+
+Drawn = tuple[str, int | None, RLEMask]
+"""Label, group and mask of a shape."""
 
 
 def _masks(
     shapes: Sequence[Mapping[str, Any]], size: tuple[int, int], path: Path
-) -> tuple[list[tuple[str, RLEMask]], tuple[Skipped, ...], list[str]]:
-    """Return the masks with their labels, what was left out, and the labels of what was left out."""
+) -> tuple[list[Drawn], tuple[Skipped, ...], list[str]]:
+    """Return the masks with their labels and groups, what was left out, and the labels of what was left out."""
     masks, left_out, lost = [], [], []
     for shape in shapes:
         if shape_kind(shape) not in POINTS:
@@ -197,7 +213,8 @@ def _masks(
         except RecordError as error:
             raise RecordError(f"{path}: {error}") from error
         if pixels.any():
-            masks.append((shape["label"], RLEMask.from_array(pixels)))
+            group = shape.get("group_id")
+            masks.append((shape["label"], group if isinstance(group, int) else None, RLEMask.from_array(pixels)))
             points = [float(side) for point in shape["points"] for side in point]
             left_out += [Skipped(BEYOND, str(path))] * reaches_beyond([points], size)
         else:

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from lasagna.core.record import Manifest
+import numpy as np
+
+from lasagna.core.record import Manifest, Region
 from lasagna.datamodules.converters.common.base import Converter, LazySplits, Split
 from lasagna.datamodules.converters.common.entries import read_json
 from lasagna.datamodules.converters.common.files import LayoutError, read_file
-from lasagna.datamodules.converters.common.label_maps import files_by_key, labelled_split, pair_up
+from lasagna.datamodules.converters.common.label_maps import files_by_key, labelled_split, pair_up, with_objects
 from lasagna.datamodules.converters.common.names import Names, named_manifest
+from lasagna.datamodules.converters.common.object_maps import object_regions, read_numbers
 from lasagna.errors import ConfigError
 
 PARTS = {"train": ("training", "train"), "val": ("validation", "val")}
@@ -31,6 +35,7 @@ class Mapillary(Converter):
 
     Classes that the config does not evaluate are ignored, among them always the last one, "Unlabeled". Names are the
     readable ones in lower case without punctuation ("Lane Marking - Arrow (Left)" is "lane marking arrow left").
+    Objects are told apart where the files of instances are there, of the classes that have instances in the config.
 
     Args:
         source: The folder with the config files.
@@ -50,23 +55,26 @@ class Mapillary(Converter):
             LayoutError: If the folder does not have the expected layout; later, if a split has images but no label
                 files.
         """
-        manifest, parts = self._manifest(), {}
+        (manifest, things), parts = self._classes(), {}
         for name, folders in PARTS.items():
             for root in (self.source / folder for folder in folders):
                 if (root / "images").is_dir():
-                    parts[name] = partial(self._split, manifest, root)
+                    parts[name] = partial(self._split, manifest, things, root)
         if not parts:
             raise LayoutError(f"source: {self.source} holds no images of Mapillary Vistas; expected{EXPECTED}")
         return LazySplits(parts)
 
-    def _split(self, manifest: Manifest, root: Path) -> Split:
-        packaged = root / f"v{self.version}" / "labels"
-        flat = self.version == "1.2" and not packaged.is_dir()
-        labels = files_by_key(root / "labels" if flat else packaged, (".png",))
-        pairs = pair_up(files_by_key(root / "images", (".jpg",)), labels, str(root))
-        return labelled_split(manifest, pairs, read_file)
+    def _split(self, manifest: Manifest, things: frozenset[int], root: Path) -> Split:
+        packaged = root / f"v{self.version}"
+        flat = self.version == "1.2" and not (packaged / "labels").is_dir()
+        folder = root if flat else packaged
+        pairs = pair_up(files_by_key(root / "images", (".jpg",)), files_by_key(folder / "labels", (".png",)), str(root))
+        objects = files_by_key(folder / "instances", (".png",)) if (folder / "instances").is_dir() else {}
+        read = ReadThings({value: name for value, name in manifest.labels.items() if value in things})
+        return labelled_split(manifest, with_objects(pairs, objects), read_file, read_objects=read)
 
-    def _manifest(self) -> Manifest:
+    def _classes(self) -> tuple[Manifest, frozenset[int]]:
+        """Return the manifest, and the label values of the classes whose objects are told apart."""
         files = [self.source / f"config_v{self.version}.json"]
         files += [self.source / "config.json"] if self.version == "1.2" else []
         found = next((path for path in files if path.is_file()), None)
@@ -74,7 +82,36 @@ class Mapillary(Converter):
             older = [name for name in ("config.json", "config_v1.2.json") if (self.source / name).is_file()]
             hint = f"\nThere is {older[0]}; to use its classes, give `--version 1.2`" if older else ""
             raise LayoutError(f"source: there is no {' or '.join(map(str, files))}; expected{EXPECTED}{hint}")
-        return mapillary_manifest(read_json(found), self.version, found)
+        config = read_json(found)
+        manifest = mapillary_manifest(config, self.version, found)
+        things = (value for value, label in enumerate(config["labels"]) if label.get("instances"))
+        return manifest, frozenset(things)
+
+
+@dataclass(frozen=True)
+class ReadThings:
+    """Reads files of instances, whose values are the label value times 256, and a number.
+
+    Args:
+        names: Name of each class whose objects are told apart, by label value.
+    """
+
+    names: Mapping[int, str]
+
+    def __call__(self, label: Path, path: Path) -> tuple[Region, ...]:
+        """Return the objects in a file.
+
+        Args:
+            label: The label file, whose values those of instances contain.
+            path: The file of instances.
+
+        Raises:
+            RecordError: If the file cannot be decoded, or has more than one channel.
+        """
+        numbers = read_numbers(path)
+        found = np.unique(numbers).tolist()
+        things = {number: self.names[number // 256] for number in found if number // 256 in self.names}
+        return object_regions(numbers, things, {})
 
 
 def mapillary_manifest(config: Any, version: str, path: Path) -> Manifest:  # noqa: ANN401

@@ -17,10 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lasagna.core.masks import RLEMask
+from lasagna.core.masks import Mask, RLEMask
 from lasagna.core.record import Manifest, Record, Region
 from lasagna.datamodules.converters.common.base import Converter, Split
-from lasagna.datamodules.converters.common.coco import united
 from lasagna.datamodules.converters.common.entries import check_inner
 from lasagna.datamodules.converters.common.files import (
     LayoutError,
@@ -230,13 +229,13 @@ class ReadMaskFiles:
     manifest: Manifest
 
     def __call__(self, item: MaskFilesItem) -> ReadResult:
-        """Read the image and unite the masks of each category.
+        """Read the image and the masks of each category, of which each is an object.
 
         Raises:
             RecordError: If the image or a mask file is missing or broken.
         """
         data, size = read_image_file(item.image)
-        masks: dict[str, list[RLEMask]] = {}
+        masks: dict[str, list[Mask]] = {}
         left, unclear = [], dict.fromkeys(item.incomplete)
         for name, path in item.masks:
             pixels = fit_nearest(read_label_file(path, "L") > 0, size)
@@ -245,7 +244,7 @@ class ReadMaskFiles:
             else:
                 left.append(Skipped("mask without a pixel", path.name))
                 unclear[name] = None
-        regions = tuple(Region(name, united(parts, size)) for name, parts in masks.items())
+        regions = tuple(Region.of_objects(name, parts) for name, parts in masks.items())
         there = {name for name, _ in item.masks}
         absent = tuple(name for name in item.absent if name not in there)
         record = Record(item.key, data, size, self.manifest, regions=regions, absent=absent, unclear=tuple(unclear))

@@ -10,11 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from lasagna.core.record import Manifest
+import numpy as np
+
+from lasagna.core.record import Manifest, Region
 from lasagna.datamodules.converters.common.base import Converter, Split
 from lasagna.datamodules.converters.common.files import LayoutError, first_folder, read_file, text_lines
-from lasagna.datamodules.converters.common.label_maps import files_by_key, labelled_split, listed_pairs
+from lasagna.datamodules.converters.common.label_maps import files_by_key, labelled_split, listed_pairs, with_objects
 from lasagna.datamodules.converters.common.names import named_manifest, packaged_names
+from lasagna.datamodules.converters.common.object_maps import object_regions, read_numbers
+from lasagna.errors import RecordError
 
 BACKGROUND, BORDER = 0, 255
 EXPECTED = """
@@ -27,7 +31,8 @@ class VOC(Converter):
     """PASCAL VOC; label files stay as they are (palette or grey): 0 background, 1 to 20 classes, 255 borders of things.
 
     Borders are ignored. By default the background is ignored as well, as in the PAS-20 benchmark; with "none", its
-    pixels count and belong to no category.
+    pixels count and belong to no category. Things are told apart where ``SegmentationObject`` is there, which does not
+    go with the augmented labels.
 
     Args:
         source: The folder ``VOC2012`` (or another year's), or the one that holds it as ``VOCdevkit/VOC2012``.
@@ -59,10 +64,12 @@ class VOC(Converter):
         if not any(lists.values()):
             raise LayoutError(f"source: {root} has no list of the images of a split; expected{EXPECTED}")
         manifest = voc_manifest(self.background)
+        things = root / "SegmentationObject"
+        objects = files_by_key(things, (".png",)) if things.is_dir() and not self.augmented else {}
+        pairs = {split: listed_pairs(images, labels, keys, str(root)) for split, keys in lists.items() if keys}
         return {
-            split: labelled_split(manifest, listed_pairs(images, labels, keys, str(root)), read_file)
-            for split, keys in lists.items()
-            if keys
+            split: labelled_split(manifest, with_objects(part, objects), read_file, read_objects=read_things)
+            for split, part in pairs.items()
         }
 
     def _lists(self, folder: Path, labelled: Sequence[str]) -> dict[str, list[str]]:
@@ -73,6 +80,28 @@ class VOC(Converter):
             listed = _read_list(folder / "train_aug.txt")
             lists["train"] = listed or [key for key in labelled if key not in set(lists["val"])]
         return lists
+
+
+def read_things(label: Path, path: Path) -> tuple[Region, ...]:
+    """Return the things of an image, each with its most frequent class; a few of its pixels may have another one.
+
+    Args:
+        label: The label file, which has the class of each thing.
+        path: The file of objects: 0 background, 255 borders, the numbers of the things.
+
+    Raises:
+        RecordError: If a file cannot be decoded, or the two differ in size.
+    """
+    numbers, labels, names = read_numbers(path), read_numbers(label), voc_manifest().labels
+    if numbers.shape != labels.shape:
+        raise RecordError(f"{path}: it has size {numbers.shape}, {label} has {labels.shape}; both must agree")
+    things, drawn = {}, np.isin(labels, list(names))
+    for number in sorted({*np.unique(numbers[drawn]).tolist()} - {BACKGROUND, BORDER}):
+        thing = drawn & (numbers == number)
+        value = int(np.bincount(labels[thing]).argmax())
+        things[number] = names[value]
+        numbers[thing & (labels != value)] = BACKGROUND
+    return object_regions(np.where(drawn, numbers, BACKGROUND), things, {})
 
 
 def voc_manifest(background: str = "ignored") -> Manifest:

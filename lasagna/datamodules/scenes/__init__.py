@@ -16,6 +16,7 @@ from lasagna.datamodules.scenes.scene import (
     Scene,
     Thing,
     long_labels,
+    members,
     plural,
 )
 
@@ -39,6 +40,7 @@ __all__ = [
     "draw_scene",
     "least_visible",
     "long_labels",
+    "members",
     "plural",
     "riddles",
 ]

@@ -170,9 +170,19 @@ def long_labels(scene: Scene) -> dict[str, NDArray[np.bool_]]:
         scene: The scene.
     """
     labels = {name: scene.category_mask([name]) for name in scene.present if name in STUFF}
-    members: dict[str, list[int]] = {}
+    return labels | {name: scene.mask(indices) for name, indices in members(scene, long_names=True).items()}
+
+
+def members(scene: Scene, long_names: bool) -> dict[str, list[int]]:
+    """Return the positions in ``things`` of the things of each name.
+
+    Args:
+        scene: The scene.
+        long_names: Whether things are named by side, colour and category.
+    """
+    found: dict[str, list[int]] = {}
     for k, thing in enumerate(scene.things):
         side = SIDES[thing.centre[1] >= (scene.size - 1) / 2]
-        name = thing.name if thing.colour is None else f"{side} {thing.colour} {thing.name}"
-        members.setdefault(name, []).append(k)
-    return labels | {name: scene.mask(indices) for name, indices in members.items()}
+        short = not long_names or thing.colour is None
+        found.setdefault(thing.name if short else f"{side} {thing.colour} {thing.name}", []).append(k)
+    return found

@@ -15,7 +15,18 @@ from lasagna.core.masks import RLEMask
 from lasagna.core.record import Manifest, Phrase, Question, Record, Region
 from lasagna.core.seeding import generator
 from lasagna.core.storage import check_output
-from lasagna.datamodules.scenes import CATEGORIES, LONG_NAMES, VOID, Scene, ask, describe, draw_scene, long_labels
+from lasagna.datamodules.scenes import (
+    CATEGORIES,
+    LONG_NAMES,
+    STUFF,
+    VOID,
+    Scene,
+    ask,
+    describe,
+    draw_scene,
+    long_labels,
+    members,
+)
 from lasagna.datamodules.scenes import riddles as draw_riddles
 from lasagna.datamodules.shards.manifest import ShardSet, read_manifest
 from lasagna.datamodules.shards.writer import write_parallel
@@ -25,7 +36,7 @@ from lasagna.errors import ConfigError, ShardError
 SMALLEST = 16
 """Smallest size of a scene in pixels; in smaller ones, most parts of things are less than a pixel."""
 
-VERSION = 1
+VERSION = 2
 """Incremented when scenes of the same settings change, so that old shards are replaced."""
 
 
@@ -162,7 +173,7 @@ def scene_record(settings: SceneSettings, index: int) -> Record:
         image_bytes=_png(scene.image),
         size=(settings.size, settings.size),
         manifest=settings.manifest(),
-        regions=_regions(scene) if settings.long_names else (),
+        regions=_regions(scene, settings.long_names),
         phrases=phrases,
         questions=riddles + questions,
         ignore=RLEMask.from_array(void) if settings.long_names and void.any() else None,
@@ -189,8 +200,14 @@ def _is_written(folder: Path, settings: SceneSettings) -> bool:
     return dict(shard_set.settings) == asdict(settings) and not shard_set.errors()
 
 
-def _regions(scene: Scene) -> tuple[Region, ...]:
-    return tuple(Region(name, RLEMask.from_array(mask)) for name, mask in long_labels(scene).items())
+def _regions(scene: Scene, long_names: bool) -> tuple[Region, ...]:
+    """Return the things, each with its own mask, and with long names the stuff, which has no label map then."""
+    stuff = long_labels(scene).items() if long_names else ()
+    things = [
+        Region.of_objects(name, [RLEMask.from_array(scene.mask([k])) for k in indices])
+        for name, indices in members(scene, long_names).items()
+    ]
+    return (*(Region(name, RLEMask.from_array(mask)) for name, mask in stuff if name in STUFF), *things)
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:

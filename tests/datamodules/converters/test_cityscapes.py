@@ -21,8 +21,14 @@ class TestCityscapes(ConverterContract):
             image = draw(folder / "leftImg8bit" / split / city / f"{key}_leftImg8bit.png")
             save(labels, folder / "gtFine" / split / city / f"{key}_gtFine_labelIds.png")
             save(labels, folder / "gtFine" / split / city / f"{key}_gtFine_color.png")
+            numbers = np.where(labels >= 24, labels.astype(np.uint16) * 1000 + 1, labels)
+            numbers[:, ::2] += (labels == 24)[:, ::2]
+            numbers[labels == 33] = 33  # a group of bicycles
+            save(numbers, folder / "gtFine" / split / city / f"{key}_gtFine_instanceIds.png")
             masks = {"road": labels == 7, "person": labels == 24, "rider": labels == 25, "bicycle": labels == 33}
-            expected[split] = {key: Expected(image, masks, ignored=np.isin(labels, [0, 3, 9, 16]))}
+            people = [numbers == 24001, numbers == 24002]
+            objects = {"person": (people, []), "rider": ([masks["rider"]], []), "bicycle": ([], [masks["bicycle"]])}
+            expected[split] = {key: Expected(image, masks, ignored=np.isin(labels, [0, 3, 9, 16]), objects=objects)}
         return expected
 
     def converter(self, folder):

@@ -29,9 +29,11 @@ class TestCocoInstances(ConverterContract):
             categories = [category(1, "person"), category(90, "toothbrush"), category(88, "teddy bear")]
             parts = [(9, 1, [TRIANGLE]), (9, 1, crowd()), (9, 90, rle(SQUARE)), (9, 88, []), (9, 88, [[1.0, 1, 2, 2]])]
             write(folder / "annotations" / f"instances_{split}2017.json", images, categories, parts)
-            people = polygon() | coco.decode(coco.frPyObjects(crowd(), *SIZE)).astype(bool)
-            masks = {"person": people, "toothbrush": SQUARE}
-            expected[split] = {image.stem: Expected(image, masks, unclear={"teddy bear"}), empty.stem: Expected(empty)}
+            group = coco.decode(coco.frPyObjects(crowd(), *SIZE)).astype(bool)
+            masks = {"person": polygon() | group, "toothbrush": SQUARE}
+            objects = {"person": ([polygon()], [group]), "toothbrush": ([SQUARE], [])}
+            one = Expected(image, masks, unclear={"teddy bear"}, objects=objects)
+            expected[split] = {image.stem: one, empty.stem: Expected(empty)}
         return expected
 
     def converter(self, folder):

@@ -19,6 +19,7 @@ CATEGORIES = [
 ]
 
 SEGMENTS = {70000: 1, 256 * 7 + 3: 1, 9: 175, 300: 200}
+CROWD = 256 * 7 + 3
 
 
 def write_release(folder, changes=None):
@@ -44,13 +45,16 @@ def write_release(folder, changes=None):
                 {
                     "image_id": 139,
                     "file_name": label.name,
-                    "segments_info": [{"id": one, "category_id": of, "iscrowd": 0} for one, of in SEGMENTS.items()],
+                    "segments_info": [
+                        {"id": one, "category_id": of, "iscrowd": int(one == CROWD)} for one, of in SEGMENTS.items()
+                    ],
                 }
             ],
         }
         (folder / "annotations" / f"panoptic_{split}2017.json").write_text(json.dumps(content | (changes or {})))
         masks = {"person": (ids == 70000) | (ids == 256 * 7 + 3), "stone wall": ids == 9}
-        expected[split] = {key: Expected(image, masks, unclear={"rug"}, ignored=ids == 0)}
+        objects = {"person": ([ids == 70000], [ids == CROWD])}
+        expected[split] = {key: Expected(image, masks, unclear={"rug"}, ignored=ids == 0, objects=objects)}
     return expected
 
 

@@ -67,7 +67,14 @@ class TestFolderContract(ConverterContract):
                 "ignore": rle,
             },
             "",
-            {"image": "images/two.png", "split": "val", "categories": [{"name": "cup", "mask": POLYGON}]},
+            {
+                "image": "images/two.png",
+                "split": "val",
+                "categories": [
+                    {"name": "cup", "masks": [POLYGON, rle], "crowds": ["masks/map.png"]},
+                    {"name": "table", "mask": rle},
+                ],
+            },
             dataset={"name": "kitchen", "categories": ["cup", "spoon", "table"], "origin": "mine", "licence": "CC0"},
         )
         return {
@@ -83,7 +90,14 @@ class TestFolderContract(ConverterContract):
                     turns=1,
                 )
             },
-            "val": {"images/two": Expected(two, {"cup": LEFT}, absent=set())},
+            "val": {
+                "images/two": Expected(
+                    two,
+                    {"cup": np.ones(SIZE, bool), "table": LEFT & TOP},
+                    absent=set(),
+                    objects={"cup": ([LEFT, LEFT & TOP], [np.ones(SIZE, bool)])},
+                )
+            },
         }
 
     def converter(self, folder):
@@ -211,6 +225,10 @@ FAULTS = [
     ({"image": "b.png", "categorys": []}, ":2: there is no field 'categorys'; did you mean 'categories'?"),
     ({"image": "b.png", "categories": ["cup"]}, r":2: categories\[0\]: expected an object, got 'cup'"),
     ({"image": "b.png", "categories": [{"name": "cup"}]}, r":2: categories\[0\]: 'mask' is missing"),
+    (
+        {"image": "b.png", "categories": [{"name": "cup", "mask": POLYGON, "masks": [POLYGON]}]},
+        r":2: categories\[0\]: 'mask' is given beside 'masks'",
+    ),
     ({"image": "b.png", "absent": 5}, ":2: absent: expected a list, got '5'"),
     ({"image": "b.png", "phrases": [{"text": "x", "masks": POLYGON[0][0]}]}, r"phrases\[0\]: masks: expected a list"),
     ({"image": "b.png", "talk": [{"question": "x"}]}, r"talk\[0\]: 'answer' is missing"),

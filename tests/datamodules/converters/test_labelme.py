@@ -50,13 +50,17 @@ class TestLabelMeContract(ConverterContract):
         shapes = [
             shape("traffic_light", corners),
             rectangle("traffic_light", 12, 3, 15, 8),
+            rectangle("traffic_light", 17, 3, 18, 8) | {"group_id": 2},
+            rectangle("traffic_light", 17, 12, 18, 15) | {"group_id": 2},
             rectangle("__ignore__", 20, 0, 29, 4),
         ]
         save(folder / "train", "one", [*shapes, shape("way", [[0, 0], [9, 9]], "linestrip")])
         save(folder / "val", "two", [rectangle("car", 9, 8, 1, 2)])
-        lights = inside(2, 3, 9, 8) | inside(12, 3, 15, 8)
-        one = Expected(one, {"traffic light": lights}, absent=set(), unclear={"way"}, ignored=inside(20, 0, 29, 4))
-        return {"train": {"one": one}, "val": {"two": Expected(two, {"car": inside(1, 2, 9, 8)}, absent=set())}}
+        lights = [inside(2, 3, 9, 8), inside(12, 3, 15, 8), inside(17, 3, 18, 8) | inside(17, 12, 18, 15)]
+        one = Expected(one, {"traffic light": np.any(lights, 0)}, absent=set(), unclear={"way"})
+        one.ignored, one.objects = inside(20, 0, 29, 4), {"traffic light": (lights, [])}
+        car = inside(1, 2, 9, 8)
+        return {"train": {"one": one}, "val": {"two": Expected(two, {"car": car}, set(), objects={"car": ([car], [])})}}
 
     def converter(self, folder):
         return LabelMe(folder)

@@ -25,7 +25,9 @@ class TestLVIS(ConverterContract):
         entry |= {"neg_category_ids": [2, 9], "not_exhaustive_category_ids": [1]}
         write(folder / "lvis_v1_val.json", [entry], categories, [(9, 1, [TRIANGLE]), (9, 7, rle(SQUARE))])
         masks = {"fish": polygon(), "mouse": SQUARE}
-        return {"val": {"000000000009": Expected(image, masks, absent={"fish (food)", "trash can"}, unclear={"fish"})}}
+        objects = {name: ([pixels], []) for name, pixels in masks.items()}
+        absent = {"fish (food)", "trash can"}
+        return {"val": {"000000000009": Expected(image, masks, absent=absent, unclear={"fish"}, objects=objects)}}
 
     def converter(self, folder):
         return LVIS(folder)

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lasagna.datamodules.converters.mapillary import Mapillary, spoken
@@ -24,8 +25,15 @@ class TestMapillary(ConverterContract):
             image = draw(folder / part / "images" / "a-B_c.jpg")
             save(labels, folder / part / self.inner / "a-B_c.png", palette=True)
             masks = {"bird": labels == 0, "traffic sign back": labels == 1}
-            expected[split] = {"a-B_c": Expected(image, masks, ignored=labels >= 2)}
-        labels = [{"name": name, "readable": name, "evaluate": evaluate} for name, evaluate in LABELS]
+            numbers = labels.astype(np.uint16) * 256
+            numbers[:9] += 1
+            save(numbers, folder / part / self.inner.replace("labels", "instances") / "a-B_c.png")
+            objects = {"bird": ([numbers == 0, numbers == 1], [])}
+            expected[split] = {"a-B_c": Expected(image, masks, ignored=labels >= 2, objects=objects)}
+        labels = [
+            {"name": name, "readable": name, "evaluate": evaluate, "instances": name == "Bird"}
+            for name, evaluate in LABELS
+        ]
         (folder / self.config).write_text(json.dumps({"labels": labels}))
         return expected
 

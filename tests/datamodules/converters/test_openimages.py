@@ -42,9 +42,9 @@ class TestOpenImages(ConverterContract):
         (tables / "classes-segmentation.txt").write_text("/m/01\n/m/02\n/m/03\n")
         (tables / "oidv6-train-annotations-human-imagelabels.csv").write_text("\n".join(labels))
         large = np.repeat(np.repeat(SMALL, 2, 0), 2, 1)
-        return {
-            "train": {"0a1b": Expected(image, {"doughnut": large | LARGE}, absent={"wrench"}, unclear={"toilet paper"})}
-        }
+        objects, unclear = {"doughnut": ([large, LARGE], [])}, {"toilet paper"}
+        one = Expected(image, {"doughnut": large | LARGE}, absent={"wrench"}, unclear=unclear, objects=objects)
+        return {"train": {"0a1b": one}}
 
     def converter(self, folder):
         return OpenImages(folder)

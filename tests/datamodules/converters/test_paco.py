@@ -30,7 +30,8 @@ class TestPACO(ConverterContract):
         masks = {"car": SQUARE, "car antenna": polygon()}
         # of the cars some have no annotation, and so of their parts
         unclear = {"car", "car antenna", "car wheel"}
-        return {"test": {"000000000139": Expected(image, masks, absent=absent, unclear=unclear)}}
+        objects = {name: ([pixels], []) for name, pixels in masks.items()}
+        return {"test": {"000000000139": Expected(image, masks, absent=absent, unclear=unclear, objects=objects)}}
 
     def converter(self, folder):
         return PACO(folder)

@@ -15,7 +15,8 @@ class TestPascalPart(ConverterContract):
         image = draw(folder / "VOCdevkit/VOC2010/JPEGImages/2008_000008.jpg")
         categories = [category(8, "bird:beak"), category(40, "car:license plate")]
         write(folder / "train.json", [{"id": 1, "file_name": image.name}], categories, [(1, 8, rle(SQUARE))])
-        return {"train": {"2008_000008": Expected(image, {"bird beak": SQUARE})}}
+        objects = {"bird beak": ([SQUARE], [])}
+        return {"train": {"2008_000008": Expected(image, {"bird beak": SQUARE}, objects=objects)}}
 
     def converter(self, folder):
         return PascalPart(folder)

@@ -26,7 +26,12 @@ class TestVOC(ConverterContract):
             (root / "ImageSets" / "Segmentation").mkdir(parents=True, exist_ok=True)
             (root / "ImageSets" / "Segmentation" / f"{split}.txt").write_text(f"{key}\n")
             masks = {"dining table": labels == 11, "tv monitor": labels == 20}
-            expected[split] = {key: Expected(image, masks, ignored=np.isin(labels, [0, 255]))}
+            numbers = np.where(labels == 20, 2, labels)
+            numbers[9:][labels[9:] == 20] = 3
+            save(np.where(labels == 11, 1, numbers), root / "SegmentationObject" / f"{key}.png", palette=True)
+            tables, sets = [labels == 11], [numbers == 2, numbers == 3]
+            objects = {} if self.augmented else {"dining table": (tables, []), "tv monitor": (sets, [])}
+            expected[split] = {key: Expected(image, masks, ignored=np.isin(labels, [0, 255]), objects=objects)}
         draw(root / "JPEGImages" / "2007_999999.jpg")
         return expected
 
@@ -64,7 +69,7 @@ def test_voc_with_one_list_is_one_split(tmp_path):
 def test_voc_lists_name_what_is_missing(tmp_path):
     TestVOC().release(tmp_path)
     (tmp_path / "VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt").write_text("2007_000003\n2007_999999\n")
-    with pytest.raises(LayoutError, match=r"1 of the 4 files that .*'val' needs.*SegmentationClass/2007_999999\.png"):
+    with pytest.raises(LayoutError, match=r"1 of the 5 files that .*'val' needs.*SegmentationClass/2007_999999\.png"):
         convert(VOC(tmp_path), tmp_path / "shards", processes=0)
     written = convert(VOC(tmp_path), tmp_path / "shards", broken="skip", processes=0)["val"]
     assert (written.records, written.tally.left_out) == (1, {"missing or broken files": 1})
@@ -79,4 +84,4 @@ def test_voc_samples(tmp_path):
     for key, record in records.items():
         labels = np.asarray(Image.open(next(SHARED.glob(f"voc/VOCdevkit/*/SegmentationClass/{key}.png"))))
         assert np.array_equal(record.label_map.pixels, labels)
-        assert record.category_masks()
+        assert set(record.objects()) == set(record.category_masks())

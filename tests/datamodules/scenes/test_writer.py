@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lasagna.core.seeding import generator
 from lasagna.datamodules import SceneWriter, read_manifest
-from lasagna.datamodules.scenes import CATEGORIES, LONG_NAMES, RULES
+from lasagna.datamodules.scenes import CATEGORIES, LONG_NAMES, RULES, STUFF, draw_scene
+from lasagna.datamodules.scenes.writer import SceneSettings, scene_record
 from lasagna.datamodules.shards.codec import decode_record
 from lasagna.datamodules.shards.reader import ShardSplit, read_share
 from lasagna.errors import ConfigError
@@ -42,6 +44,22 @@ def test_scenes_hold_maps_phrases_riddles_and_questions(folder):
                 assert np.array_equal(riddle.masks[0].decode(), np.any(meant, axis=0))
     assert {phrase.kind for item in found for phrase in item.phrases} >= {"absent"}
     assert any(phrase.masks for item in found for phrase in item.phrases)
+
+
+@pytest.mark.parametrize("long_names", [False, True])
+def test_each_thing_is_an_object_and_stuff_has_none(long_names):
+    settings = SceneSettings(4, "train", 6, long_names=long_names)
+    for index in range(6):
+        item = scene_record(settings, index)
+        scene = draw_scene(generator(4, 0, f"train/{index}"), 96)
+        masks, objects = item.category_masks(), item.objects()
+        assert set(objects) == set(masks) - set(STUFF)
+        for name, region in objects.items():
+            pixels = np.array([mask.decode() for mask in region.masks])
+            assert np.array_equal(pixels.sum(0), masks[name].decode())  # they do not overlap
+        found = [mask.decode() for region in objects.values() for mask in region.masks]
+        drawn = [scene.mask([place]) for place in range(len(scene.things))]
+        assert sorted(mask.tobytes() for mask in found) == sorted(mask.tobytes() for mask in drawn)
 
 
 def test_splits_differ(folder):

@@ -153,11 +153,6 @@ def _decode(segmentation: Any, size: tuple[int, int]) -> RLEMask | None:  # noqa
     return RLEMask.from_json(segmentation, size) if segmentation else None
 
 
-def united(masks: Sequence[RLEMask], size: tuple[int, int]) -> RLEMask:
-    """Return the union of masks of one size; a single mask stays as it is encoded."""
-    return masks[0] if len(masks) == 1 else _merge(masks, size)
-
-
 def _merge(masks: Sequence[RLEMask], size: tuple[int, int]) -> RLEMask:
     merged = coco.merge([mask.to_json() for mask in masks])
     return RLEMask(size[0], size[1], merged["counts"].decode("ascii"))

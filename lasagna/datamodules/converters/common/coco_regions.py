@@ -1,4 +1,4 @@
-"""Splits with a mask for each category of an image, made from annotation files in COCO's format."""
+"""Splits with the masks of the objects of an image, made from annotation files in COCO's format."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from lasagna.core.masks import RLEMask
+from lasagna.core.masks import Mask
 from lasagna.core.record import Manifest, Record, Region
 from lasagna.datamodules.converters.common.base import Split
-from lasagna.datamodules.converters.common.coco import CocoFile, lost_parts, read_mask, stated_size, united
+from lasagna.datamodules.converters.common.coco import CocoFile, lost_parts, read_mask, stated_size
 from lasagna.datamodules.converters.common.entries import ID, check_lists
 from lasagna.datamodules.converters.common.files import LayoutError, read_annotated_image_file, shorten
 from lasagna.datamodules.shards.tally import ReadResult, Skipped
@@ -31,7 +31,8 @@ class RegionItem:
     Args:
         key: Name of the record.
         image: The image file.
-        parts: Category name, encoded mask and id of each annotation; without an id, its rank on the image.
+        parts: Category name, encoded mask and id of each annotation, and whether it is a crowd of objects; without an
+            id, its rank on the image.
         absent: Names that were verified to be absent.
         incomplete: Names of which not all objects have a mask.
         stated: Height and width of the image as the annotation file states them, if it does.
@@ -39,7 +40,7 @@ class RegionItem:
 
     key: str
     image: Path
-    parts: tuple[tuple[str, Any, int], ...]
+    parts: tuple[tuple[str, Any, int, bool], ...]
     absent: tuple[str, ...] = ()
     incomplete: tuple[str, ...] = ()
     stated: tuple[int, int] | None = None
@@ -58,27 +59,27 @@ class ReadRegions:
     file: str
 
     def __call__(self, item: RegionItem) -> ReadResult:
-        """Read the image and unite the masks of each category; a category that lacks masks is recorded as unclear.
+        """Read the image and the objects of each category; a category that lacks masks is recorded as unclear.
 
         Raises:
             RecordError: If the image is broken or has another size than stated, or a mask is invalid or of another
                 size.
         """
         data, size = read_annotated_image_file(item.image, item.stated)
-        masks: dict[str, list[RLEMask]] = {}
+        masks: dict[str, tuple[list[Mask], list[Mask]]] = {}  # objects and crowds
         left, unclear = [], dict.fromkeys(item.incomplete)
-        for name, coding, number in item.parts:
+        for name, coding, number, crowd in item.parts:
             where = f"{self.file}: annotation {number} of {item.key}"
             mask = read_mask(coding, size, where)
             if isinstance(mask, Skipped):
                 left.append(mask)
                 unclear[name] = None
-            elif isinstance(mask, RLEMask):
-                masks.setdefault(name, []).append(mask)
+            else:
+                masks.setdefault(name, ([], []))[crowd].append(mask)
                 left += lost_parts(coding, size, where)
-        regions = tuple(Region(name, united(parts, size)) for name, parts in masks.items())
+        regions = tuple(Region.of_objects(name, *parts) for name, parts in masks.items())
         # an annotated category is present, even if none of its masks can be used
-        known = {*unclear, *(part for part, _, _ in item.parts)}
+        known = {*unclear, *(part[0] for part in item.parts)}
         absent = tuple(name for name in item.absent if name not in known)
         record = Record(item.key, data, size, self.manifest, regions=regions, absent=absent, unclear=tuple(unclear))
         return ReadResult(record, tuple(left))
@@ -120,7 +121,7 @@ def regions_split(
     items = []
     for (number, image), path, key in zip(content.images.items(), paths, record_keys(paths), strict=True):
         annotated = tuple(
-            (names[one["category_id"]], one.get("segmentation"), one.get("id", rank))
+            (names[one["category_id"]], one.get("segmentation"), one.get("id", rank), bool(one.get("iscrowd")))
             for rank, one in enumerate(content.annotations.get(number, ()))
         )
         listed = [tuple(names[one] for one in image.get(field, ()) if one in names) for field in fields]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lasagna.core.record import Manifest, Record
+from lasagna.core.record import Manifest, Record, Region
 from lasagna.datamodules.converters.common.base import Split
 from lasagna.datamodules.converters.common.files import (
     MOST_LISTED,
@@ -19,6 +19,7 @@ from lasagna.datamodules.converters.common.files import (
     read_label_file,
     shorten,
 )
+from lasagna.datamodules.converters.common.object_maps import ReadObjects
 from lasagna.datamodules.shards.tally import ReadResult
 from lasagna.errors import RecordError
 
@@ -31,11 +32,13 @@ class Pair:
         key: Name of the record.
         image: The image file.
         label: The label file.
+        objects: The file that tells objects apart, or None.
     """
 
     key: str
     image: Path
     label: Path
+    objects: Path | None = None
 
 
 def files_by_key(folder: Path, suffixes: Sequence[str], ending: str = "") -> dict[str, Path]:
@@ -130,28 +133,42 @@ class LabelledImages:
     Args:
         manifest: What holds for all records.
         encode_labels: Turns a label file into a label map.
+        read_objects: Tells the objects apart where a pair has a file for that, or None.
     """
 
     manifest: Manifest
     encode_labels: LabelEncoder
+    read_objects: ReadObjects | None = None
 
     def __call__(self, pair: Pair) -> ReadResult:
         """Read one pair; the image's bytes stay as they are, but are decoded to make sure that they can be.
 
         Raises:
-            RecordError: If image or label map is broken, has unknown values, or the two differ in size.
+            RecordError: If image, label map or map of objects is broken, has unknown values, or they differ in size.
         """
         image_bytes, size = read_image_file(pair.image)
-        record = Record(pair.key, image_bytes, size, self.manifest, label_bytes=self.encode_labels(pair.label))
+        labels, regions = self.encode_labels(pair.label), self._regions(pair)
+        if other := [region.mask.size for region in regions if region.mask.size != size]:
+            raise RecordError(f"{pair.objects}: it has size {other[0]}, the image {size}; both must agree")
+        record = Record(pair.key, image_bytes, size, self.manifest, regions, label_bytes=labels)
         try:
             _ = record.label_map
         except RecordError as error:
             raise RecordError(f"{pair.label}: {error}") from error
         return ReadResult(record)
 
+    def _regions(self, pair: Pair) -> tuple[Region, ...]:
+        if pair.objects is None or self.read_objects is None:
+            return ()
+        return self.read_objects(pair.label, pair.objects)
+
 
 def labelled_split(
-    manifest: Manifest, pairs: Sequence[Pair], encode_labels: LabelEncoder, notes: Sequence[str] = ()
+    manifest: Manifest,
+    pairs: Sequence[Pair],
+    encode_labels: LabelEncoder,
+    notes: Sequence[str] = (),
+    read_objects: ReadObjects | None = None,
 ) -> Split:
     """Return a split of images with label files.
 
@@ -160,9 +177,20 @@ def labelled_split(
         pairs: Its images with their label files, in the order in which they are written.
         encode_labels: Turns a label file into a label map.
         notes: Remarks about the split, printed with the summary.
+        read_objects: Tells the objects apart where a pair has a file for that, or None.
     """
-    files = [path for pair in pairs for path in (pair.image, pair.label)]
-    return Split(manifest, pairs, LabelledImages(manifest, encode_labels), files, notes)
+    files = [path for pair in pairs for path in (pair.image, pair.label, pair.objects) if path is not None]
+    return Split(manifest, pairs, LabelledImages(manifest, encode_labels, read_objects), files, notes)
+
+
+def with_objects(pairs: Sequence[Pair], files: Mapping[str, Path]) -> list[Pair]:
+    """Return pairs with the files that tell their objects apart; those without one stay as they are.
+
+    Args:
+        pairs: The pairs.
+        files: Maps of objects by key.
+    """
+    return [replace(pair, objects=files.get(pair.key)) for pair in pairs]
 
 
 Colour = tuple[int, int, int]

@@ -1,0 +1,54 @@
+"""Maps with a number for each object, which some data sets have beside their label maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lasagna.core.masks import Mask, RLEMask
+from lasagna.core.record import Region
+from lasagna.datamodules.converters.common.files import read_label_file
+from lasagna.errors import RecordError
+
+Numbers = NDArray[np.integer]
+"""The number of the object at each pixel, integer ``[H, W]``."""
+
+ReadObjects = Callable[[Path, Path], tuple[Region, ...]]
+"""Takes the paths of a label file and of its map of objects and returns the categories with their objects."""
+
+
+def read_numbers(path: Path) -> Numbers:
+    """Return the map of objects in a file.
+
+    Raises:
+        RecordError: If the file cannot be decoded, or has more than one channel.
+    """
+    numbers = read_label_file(path)
+    if numbers.ndim != 2:
+        raise RecordError(f"{path}: files of instances have one channel, but this one has shape {numbers.shape}")
+    return numbers.astype(np.int64)
+
+
+def object_regions(numbers: Numbers, objects: Mapping[int, str], crowds: Mapping[int, str]) -> tuple[Region, ...]:
+    """Return the categories with their objects, in the order of the names.
+
+    Args:
+        numbers: The map of objects.
+        objects: Category of each number that stands for an object; those without a pixel are left out.
+        crowds: Category of each number that stands for objects that are not told apart.
+    """
+    names = dict.fromkeys((*objects.values(), *crowds.values()))
+    masks = {name: (_masks(numbers, objects, name), _masks(numbers, crowds, name)) for name in names}
+    return tuple(Region.of_objects(name, *parts) for name, parts in masks.items() if any(parts))
+
+
+def _masks(numbers: Numbers, named: Mapping[int, str], name: str) -> list[Mask]:
+    codes = (RLEMask.from_array(numbers == number) for number in _of(named, name))
+    return [code for code in codes if code.any()]
+
+
+def _of(named: Mapping[int, str], name: str) -> Iterable[int]:
+    return (number for number, other in named.items() if other == name)
