@@ -11,9 +11,9 @@ from PIL import Image
 from rich.console import Console
 
 from lasagna.core.dialogue import AnsweredEntry
-from lasagna.core.masks import Mask, UnionMask
+from lasagna.core.masks import BoolMask, Mask, UnionMask
 from lasagna.core.pages import to_page
-from lasagna.core.record import Record
+from lasagna.core.record import Record, Region
 from lasagna.core.seeding import generator
 from lasagna.core.storage import check_output, write_json, write_text, writing
 from lasagna.datamodules.inspection.audit import audit_names, audit_overlap, audit_tally
@@ -94,11 +94,17 @@ def _record_examples(record: Record, rng: np.random.Generator) -> list[Example]:
 
 def _categories(record: Record) -> Example:
     masks = {name: mask.decode() for name, mask in record.category_masks().items()}
-    present = [AnsweredEntry(name, True, 1.0, mask) for name, mask in masks.items()]
+    present = [_entry(name, mask, record.objects().get(name)) for name, mask in masks.items()]
     absent = [AnsweredEntry(name, False, 0.0) for name in record.absent]
     unclear = f" (not asked for: {', '.join(record.unclear)})" if record.unclear else ""
     query = ", ".join([*masks, *record.absent])
     return Example(record.image(), query, [*present, *absent], note=record.key + unclear, annotated=True)
+
+
+def _entry(name: str, mask: BoolMask, objects: Region | None) -> AnsweredEntry:
+    parts = () if objects is None else (*(objects.masks or ()), *objects.crowds)
+    apart = tuple(part.decode() for part in parts)
+    return AnsweredEntry(name, True, 1.0, mask, masks=apart, scores=(1.0,) * len(apart))
 
 
 def _phrase(record: Record, text: str, masks: Sequence[Mask]) -> Example:

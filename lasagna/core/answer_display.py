@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from colorsys import hsv_to_rgb
 from html import escape
 from io import BytesIO
@@ -22,16 +23,33 @@ if TYPE_CHECKING:
 THUMBNAIL = 96
 """Longer side of the masks in a notebook's table, in pixels."""
 
+DARKER, LIGHTER = 0.4, 0.5
+"""How far the shades of several objects go from the colour of their name towards black and white."""
+
 _ABSENT_SHOWN = 20
 _LEGEND_ROWS = 18
 _CHARACTERS = 60
 _OPACITY = 0.5
 
 
+def shades(colour: Sequence[float], count: int, white: float = 1.0) -> list[tuple[float, ...]]:
+    """Return a shade of a colour for each of some objects, from darker to lighter; for one, the colour itself.
+
+    Args:
+        colour: Red, green and blue.
+        count: Number of objects.
+        white: The largest value of red, green and blue.
+    """
+    steps = np.linspace(-DARKER, LIGHTER, count) if count > 1 else np.zeros(count)
+    own = np.asarray(colour, dtype=np.float64)
+    return [tuple(own + abs(step) * ((white if step > 0 else 0.0) - own)) for step in steps.tolist()]
+
+
 def plot_answer(answer: Answer, image: NDArray[np.uint8], axes: Axes | None = None) -> Axes:
     """Draw the masks of an answer over its image; see ``Answer.plot``.
 
-    Each pixel has the colour of the mask on top, and each mask its outline, so that covered masks stay visible.
+    Each pixel has the colour of the mask on top, and each mask its outline, so that covered masks stay visible. Several
+    objects of a name have shades of its colour.
     """
     import matplotlib.pyplot as plt
     from matplotlib.patches import Patch
@@ -56,8 +74,11 @@ def plot_answer(answer: Answer, image: NDArray[np.uint8], axes: Axes | None = No
         filled = entry.mask is not None and not entry.empty
         handles.append(Patch(facecolor=colour if filled else "none", edgecolor=colour, label=_label(entry, filled)))
         paint[ranks == rank] = (*colour, _OPACITY)
-        if filled and not np.all(entry.mask):
-            axes.contour(np.asarray(entry.mask, dtype=float), levels=[0.5], colors=[colour], linewidths=1.2)
+        for mask, shade in zip(entry.masks, shades(colour, len(entry.masks)), strict=True):
+            if entry.apart:
+                paint[(ranks == rank) & mask] = (*shade, _OPACITY)
+            if not np.all(mask):
+                axes.contour(np.asarray(mask, dtype=float), levels=[0.5], colors=[shade], linewidths=1.2)
     axes.imshow(paint)
     if handles:
         legend = axes.legend(
@@ -84,7 +105,9 @@ def _colours(count: int) -> list[tuple[float, float, float]]:
 
 
 def _label(entry: AnsweredEntry, filled: bool) -> str:
-    return fill(f"{entry.name} {entry.score:.2f}" + ("" if filled else " (empty mask)"), _CHARACTERS // 2)
+    note = "" if filled else " (empty mask)"
+    note += f" ({len(entry.masks)} masks)" if len(entry.masks) > 1 else ""
+    return fill(f"{entry.name} {entry.score:.2f}{note}", _CHARACTERS // 2)
 
 
 def _absent(answer: Answer) -> str:
@@ -113,13 +136,16 @@ def _cells(entry: AnsweredEntry) -> list[str]:
         return [f"<s>{name}</s>", "absent", score, "", "", ""]
     if entry.mask is None:
         return [name, "present", score, "", "", ""]
-    stream, picture = BytesIO(), Image.fromarray(entry.mask.astype(np.uint8) * 255)
+    levels = entry.mask.astype(np.uint8) * 255
+    for mask, (grey, *_) in zip(entry.masks, shades((200,) * 3, len(entry.masks), white=255), strict=True):
+        levels[mask] = round(grey) if entry.apart else 255
+    stream, picture = BytesIO(), Image.fromarray(levels)
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
     picture.save(stream, "PNG")
     shown = f'<img src="{data_uri(stream.getvalue())}" alt="mask of {name}">'
     return [
         name,
-        "present, empty mask" if entry.empty else "present",
+        "present" + (", empty mask" if entry.empty else f", {len(entry.masks)} masks" if entry.apart else ""),
         score,
         f"{entry.confidence:.3f}",
         f"{entry.mask.mean():.1%}",

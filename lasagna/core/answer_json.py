@@ -42,10 +42,13 @@ def entry_json(entry: AnsweredEntry) -> dict[str, Any]:
     Returns:
         "name", "present", "score" (probability of presence), "confidence" (mean probability inside the mask), "empty"
         (called present, but the mask has no pixel), "mask" (COCO RLE) and "box" (left, top, width, height in pixels).
-        Mask and box are None for absent names, and the box is None for an empty mask too.
+        Mask and box are None for absent names, and the box is None for an empty mask too. Where objects are told apart,
+        also "objects": "mask", "box" and "score" of each.
     """
     mask = None if entry.mask is None else RLEMask.from_array(entry.mask)
-    return {
+    coded = list(zip(map(RLEMask.from_array, entry.masks), entry.scores, strict=True)) if entry.apart else []
+    objects = [{"mask": one.to_json(), "box": list(one.box()), "score": round(score, 6)} for one, score in coded]
+    plain = {
         "name": entry.name,
         "present": entry.present,
         "score": _rounded(entry.score),
@@ -54,6 +57,7 @@ def entry_json(entry: AnsweredEntry) -> dict[str, Any]:
         "mask": None if mask is None else mask.to_json(),
         "box": None if mask is None or entry.box is None else list(mask.box()),
     }
+    return plain | ({"objects": objects} if objects else {})
 
 
 def _rounded(value: float) -> float | None:
@@ -71,9 +75,9 @@ def coco_results(answer: Answer, image_id: int, categories: Mapping[str, int]) -
         {
             "image_id": image_id,
             "category_id": categories[entry.name],
-            "segmentation": RLEMask.from_array(entry.mask).to_json(),
-            "score": entry.score,
+            "segmentation": RLEMask.from_array(mask).to_json(),
+            "score": score,
         }
         for entry in present
-        if entry.mask is not None and entry.mask.any()
+        for mask, score in zip(entry.masks, entry.scores, strict=True)
     ]

@@ -106,10 +106,16 @@ class AnsweredEntry:
         name: The category or phrase, spelled as in the query.
         present: Whether the assistant says that it is in the image.
         score: Probability of ``<SEG>`` against ``<NEG>``, in [0, 1].
-        mask: Bool ``[H, W]`` of the image's own size, or None if absent.
+        mask: Bool ``[H, W]`` of the image's own size, or None if absent. With several masks, their union, which is the
+            default.
         confidence: Mean probability of the pixels inside the mask, in [0, 1]; 0 if absent or empty.
         probability: Probability of each pixel of a present name, float16 ``[H, W]``; None unless it was asked for
             (``Assistant.answer(..., probabilities=True)``).
+        masks: One mask per object, each bool ``[H, W]`` with a pixel. By default the one mask, or none if it is empty.
+        scores: Probability that each of ``masks`` is an object of the name, in [0, 1]; by default ``score``.
+
+    Raises:
+        QueryError: If there is not one score for each of several masks.
     """
 
     name: str
@@ -118,6 +124,26 @@ class AnsweredEntry:
     mask: BoolMask | None = None
     confidence: float = 0.0
     probability: NDArray[np.float16] | None = None
+    masks: tuple[BoolMask, ...] = ()
+    scores: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Set the union of several masks, or the masks of an entry that has one."""
+        if self.mask is None and self.masks:
+            object.__setattr__(self, "mask", np.logical_or.reduce(self.masks))
+        elif self.mask is not None and not self.masks and self.mask.any():
+            object.__setattr__(self, "masks", (self.mask,))
+        if len(self.masks) == 1 and not self.scores:
+            object.__setattr__(self, "scores", (self.score,))
+        if len(self.scores) != len(self.masks):
+            raise QueryError(
+                f"scores: {self.name!r} has {len(self.scores)} for {len(self.masks)} masks; give one for each mask"
+            )
+
+    @property
+    def apart(self) -> bool:
+        """Whether the masks have scores of their own, as those of several objects do."""
+        return self.scores not in ((), (self.score,))
 
     @property
     def empty(self) -> bool:
@@ -138,6 +164,7 @@ class AnsweredEntry:
         if not self.present:
             return f"{self.name!r}: absent, score {self.score:.3f}"
         place = "without a mask" if self.mask is None else "empty mask" if self.empty else f"box {self.box}"
+        place = f"{len(self.masks)} masks in {place}" if len(self.masks) > 1 else place
         return f"{self.name!r}: present, score {self.score:.3f}, confidence {self.confidence:.3f}, {place}"
 
 
@@ -196,9 +223,9 @@ class Answer:
             categories: Name to COCO's category id, for every present name.
 
         Returns:
-            "image_id", "category_id", "segmentation" (compressed RLE) and "score" of each present name, in the order
-            answered; names with an empty mask are left out. "bbox" and "area" are left out too, so that ``loadRes``
-            takes them from the mask.
+            "image_id", "category_id", "segmentation" (compressed RLE) and "score" of each mask of the present names, in
+            the order answered; names with an empty mask are left out. "bbox" and "area" are left out too, so that
+            ``loadRes`` takes them from the mask.
 
         Raises:
             QueryError: If a present name has no category id.

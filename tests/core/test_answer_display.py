@@ -40,6 +40,36 @@ def test_an_answer_is_readable_with_a_line_for_each_entry():
     assert "without a mask" in repr(AnsweredEntry("sky", True, 0.5))
 
 
+def birds():
+    return AnsweredEntry("bird", True, 0.9, masks=(pixels("#...", "#...", "...."), SUN), scores=(0.8, 0.6))
+
+
+def test_several_masks_of_a_name_have_a_union_and_scores():
+    entry, one = birds(), AnsweredEntry("sun", True, 0.9, SUN)
+    assert entry.mask.tolist() == pixels("###.", "#...", "....").tolist()
+    assert (entry.apart, len(entry.masks), entry.scores) == (True, 2, (0.8, 0.6))
+    assert "2 masks in box (0, 0, 3, 2)" in repr(entry)
+    assert (one.apart, one.masks, one.scores) == (False, (SUN,), (0.9,))
+    empty = AnsweredEntry("sun", True, 0.9, SUN & False)
+    assert (empty.apart, empty.masks, empty.scores) == (False, (), ())
+    with pytest.raises(QueryError, match="'bird' has 1 for 2 masks"):
+        AnsweredEntry("bird", True, 0.9, masks=entry.masks, scores=(0.8,))
+
+
+def test_several_masks_of_a_name_are_drawn_apart(axes):
+    shown = Answer("", (birds(),))
+    shown.plot(IMAGE, axes)
+    paint = axes.images[1].get_array()
+    assert [len(np.unique(paint[mask][:, :3], axis=0)) for mask in (*birds().masks, birds().mask)] == [1, 1, 2]
+    assert len(axes.collections) == 2  # outlines
+    assert axes.get_legend().get_texts()[0].get_text() == "bird 0.90 (2 masks)"
+    html = shown._repr_html_()
+    (picture,) = re.findall(r"base64,([^\"]+)", html)
+    with Image.open(BytesIO(b64decode(picture))) as image:
+        assert len(np.unique(np.asarray(image))) == 3
+    assert "present, 2 masks" in html
+
+
 def test_a_box_is_left_top_width_and_height():
     assert AnsweredEntry("sun", True, 0.9, SUN).box == (1, 0, 2, 1)
 
@@ -110,6 +140,7 @@ def test_coco_reads_the_results():
 
 def test_coco_needs_an_id_for_each_present_name_and_gets_no_empty_masks():
     assert answer({"sky": SKY & False, "dog": None}).to_coco(1, {"sky": 1}) == []
+    assert [result["score"] for result in Answer("", (birds(),)).to_coco(1, {"bird": 7})] == [0.8, 0.6]
     with pytest.raises(QueryError, match=r"categories: no id for \['sky'\]"):
         answer({"sky": SKY}).to_coco(1, {"dog": 1})
 

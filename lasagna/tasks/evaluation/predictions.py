@@ -190,6 +190,7 @@ def to_json(answer: Answer) -> dict[str, Any]:
     for rank, entry in enumerate(answer.entries):
         mask = None if entry.mask is None else RLEMask.from_array(entry.mask).to_json()
         plain = {"name": entry.name, "present": entry.present, "score": entry.score, "confidence": entry.confidence}
+        plain |= {"masks": _encoded(entry.masks), "scores": list(entry.scores)} if entry.apart else {}
         entries.append(plain | {"mask": mask} | ({"top": tops[rank].to_json()} if rank in tops else {}))
     return {"text": answer.text, "faults": list(answer.faults), "entries": entries}
 
@@ -209,7 +210,9 @@ def from_json(stored: Mapping[str, Any], size: tuple[int, int]) -> Answer:
     for rank, entry in enumerate(stored["entries"]):
         mask, present = _decoded(entry.get("mask"), size), bool(entry["present"])
         score, confidence = float(entry["score"]), float(entry["confidence"])
-        entries.append(AnsweredEntry(str(entry["name"]), present, score, mask, confidence))
+        masks = tuple(RLEMask.from_json(code, size).decode() for code in entry.get("masks", ()))
+        scores = tuple(map(float, entry.get("scores", ())))
+        entries.append(AnsweredEntry(str(entry["name"]), present, score, mask, confidence, masks=masks, scores=scores))
         visible = mask if entry.get("top") is None else _decoded(entry["top"], size)
         if visible is not None and present:
             top.add_whole(rank, visible, 0)
@@ -229,6 +232,10 @@ def _tops(answer: Answer) -> dict[int, RLEMask]:
         return {}
     ranks = top_of(answer, contested.shape).ranks()
     return {rank: RLEMask.from_array(ranks == rank) for rank, mask in masks if (mask & contested).any()}
+
+
+def _encoded(masks: Sequence[BoolMask]) -> list[dict[str, Any]]:
+    return [RLEMask.from_array(mask).to_json() for mask in masks]
 
 
 def _decoded(code: Mapping[str, Any] | Sequence[Any] | None, size: tuple[int, int]) -> BoolMask | None:

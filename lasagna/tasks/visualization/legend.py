@@ -82,7 +82,8 @@ _SCORE = "0.00"
 
 
 def _label(entry: AnsweredEntry) -> str:
-    return f"(empty mask) {entry.name}" if entry.empty else entry.name
+    count = f"({len(entry.masks)} masks) " if len(entry.masks) > 1 else ""
+    return f"(empty mask) {entry.name}" if entry.empty else f"{count}{entry.name}"
 
 
 @dataclass(frozen=True)

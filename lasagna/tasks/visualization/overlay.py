@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lasagna.core.answer_display import shades
 from lasagna.core.dialogue import AnsweredEntry
 from lasagna.core.masks import BoolMask
 from lasagna.core.prompt_format import normalise
@@ -91,7 +92,7 @@ _RIM_SHADE = 0.25
 def overlay(
     image: NDArray[np.uint8], entries: Sequence[AnsweredEntry], colours: Mapping[str, RGB], *, side: int
 ) -> Image.Image:
-    """Draw the masks of an answer over its image, smaller ones on top.
+    """Draw the masks of an answer over its image, smaller ones on top; objects of a name have shades of its colour.
 
     Args:
         image: uint8 ``[H, W, 3]``.
@@ -100,11 +101,23 @@ def overlay(
         side: Longer side of the result in pixels.
     """
     picture = np.asarray(scaled(image, side)).astype(np.float32)
-    drawn = [(entry.name, entry.mask) for entry in entries if entry.present and entry.mask is not None]
+    drawn = [
+        (shade, mask)
+        for entry in entries
+        if entry.present and entry.mask is not None
+        for shade, mask in _shaded(entry, colours[entry.name])
+    ]
     width = max(1, round(side / 250))
-    for name, mask in sorted(drawn, key=lambda item: np.count_nonzero(item[1]), reverse=True):
-        _paint(picture, _scaled_mask(mask, picture.shape[:2]), colours[name], width)
+    for shade, mask in sorted(drawn, key=lambda item: np.count_nonzero(item[1]), reverse=True):
+        _paint(picture, _scaled_mask(mask, picture.shape[:2]), shade, width)
     return Image.fromarray(picture.round().astype(np.uint8))
+
+
+def _shaded(entry: AnsweredEntry, colour: RGB) -> list[tuple[tuple[float, ...], BoolMask]]:
+    """Return the masks to draw, each with its colour; the empty mask of a present name is one."""
+    if entry.mask is None or not entry.apart:
+        return [] if entry.mask is None else [(colour, entry.mask)]
+    return list(zip(shades(colour, len(entry.masks), white=255), entry.masks, strict=True))
 
 
 def scaled(image: NDArray[np.uint8], side: int) -> Image.Image:
@@ -123,7 +136,7 @@ def _scaled_mask(mask: BoolMask, shape: tuple[int, ...]) -> BoolMask:
     return np.asarray(picture.resize((shape[1], shape[0]), Image.Resampling.BILINEAR)) > 127
 
 
-def _paint(picture: NDArray[np.float32], mask: BoolMask, colour: RGB, width: int) -> None:
+def _paint(picture: NDArray[np.float32], mask: BoolMask, colour: tuple[float, ...], width: int) -> None:
     inner = _eroded(mask, width)
     outer = ~_eroded(~mask, max(1, width // 2)) & ~mask
     paint = np.asarray(colour, dtype=np.float32)

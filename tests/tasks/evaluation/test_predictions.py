@@ -68,6 +68,13 @@ def test_everything_but_probabilities_comes_back():
     assert (back.entries[0].mask == pixels("#.")).all() and back.entries[1].mask is None
 
 
+def test_several_masks_of_a_name_come_back_with_their_scores():
+    birds = AnsweredEntry("bird", True, 0.9, masks=(pixels("#.."), pixels("##.")), scores=(0.5, 0.25))
+    back = through_json(Answer("", (birds,)), (1, 3)).entries[0]
+    assert [mask.tolist() for mask in back.masks] == [mask.tolist() for mask in birds.masks]
+    assert (back.scores, back.mask.tolist()) == (birds.scores, birds.mask.tolist())
+
+
 def test_masks_that_nothing_overlaps_are_stored_once():
     stored = to_json(answer({"sky": pixels("#.."), "sea": pixels(".##"), "dog": pixels("..#")}))
     assert ["top" in entry for entry in stored["entries"]] == [False, True, True]

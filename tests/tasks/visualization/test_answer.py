@@ -64,6 +64,15 @@ def test_overlay_paints_inside_and_around_the_mask_only():
     assert tuple(drawn[40, 40]) != (10, 20, 250)
 
 
+def test_objects_of_a_name_have_shades_of_its_colour():
+    image, size = np.zeros((100, 100, 3), dtype=np.uint8), (100, 100)
+    masks = tuple(box(size, start, start + 20) for start in (5, 40, 75))
+    entry = AnsweredEntry("bird", True, 1.0, masks=masks, scores=(0.9, 0.8, 0.7))
+    drawn = np.asarray(overlay(image, [entry], {"bird": (200, 100, 0)}, side=100))
+    rims = [tuple(drawn[start, start].tolist()) for start in (5, 40, 75)]
+    assert rims[0] < rims[1] < rims[2]  # from darker to lighter
+
+
 def test_small_masks_lie_on_large_ones():
     image = np.zeros((100, 100, 3), dtype=np.uint8)
     small = AnsweredEntry("small", True, 1.0, box((100, 100), 40, 60))
