@@ -91,6 +91,7 @@ PAPER = PromptFormat(
             "USER: <image>\n{query} Please answer with a segmentation mask and explain why. ASSISTANT: "
         ),
         "question": "USER: <image>\n{query} ASSISTANT: ",
+        "instances": "USER: <image>\nPlease segment each object of the following categories: {query}. ASSISTANT: ",
     },
     lead_in="Sure, it is ",
     tail=".",
@@ -170,6 +171,7 @@ TINY = PromptFormat(
         "referring": "<image> find {query} answer ",
         "reasoning": "<image> show {query} answer ",
         "question": "<image> say {query} answer ",
+        "instances": "<image> find all {query} answer ",
     },
     name_separator=" ",
     entry_separator=" ",

@@ -19,6 +19,7 @@ class QueryKind(str):
         many: Whether a query lists names, each with an entry in the answer, rather than being one phrase.
         masks: Whether the answer decides which names are present, and present ones have a mask.
         words: Whether the answer has words: alone, or behind the decision about a phrase.
+        objects: Whether present names have a mask for each of their objects, rather than one for all.
 
     Raises:
         ConfigError: If the name is no identifier, or there are no answers of this form.
@@ -27,8 +28,11 @@ class QueryKind(str):
     many: bool
     masks: bool
     words: bool
+    objects: bool
 
-    def __new__(cls, name: str, *, many: bool = False, masks: bool = True, words: bool = False) -> QueryKind:
+    def __new__(
+        cls, name: str, *, many: bool = False, masks: bool = True, words: bool = False, objects: bool = False
+    ) -> QueryKind:
         """Check the form, and make the text."""
         if not name.isidentifier():
             raise ConfigError(f"name: a kind of query is called by an identifier such as 'counting', not {name!r}")
@@ -38,8 +42,10 @@ class QueryKind(str):
             raise ConfigError(f"{name}: an answer to a list of names has no words; leave out `many` or `words`")
         if many and not masks:
             raise ConfigError(f"{name}: a list of names is answered by decisions; set `masks`, or leave out `many`")
+        if objects and not masks:
+            raise ConfigError(f"{name}: objects are told apart by masks; set `masks`, or leave out `objects`")
         kind = super().__new__(cls, name)
-        kind.many, kind.masks, kind.words = many, masks, words
+        kind.many, kind.masks, kind.words, kind.objects = many, masks, words, objects
         return kind
 
     @property
@@ -53,9 +59,10 @@ REFERRING = QueryKind("referring")
 REASONING = QueryKind("reasoning")
 REASONING_WITH_EXPLANATION = QueryKind("reasoning_with_explanation", words=True)
 QUESTION = QueryKind("question", masks=False, words=True)
+INSTANCES = QueryKind("instances", many=True, objects=True)
 
 KINDS: dict[str, QueryKind] = {
-    kind: kind for kind in (CATEGORY_LIST, REFERRING, REASONING, REASONING_WITH_EXPLANATION, QUESTION)
+    kind: kind for kind in (CATEGORY_LIST, REFERRING, REASONING, REASONING_WITH_EXPLANATION, QUESTION, INSTANCES)
 }
 """The kinds of the package by name."""
 

@@ -1,5 +1,5 @@
 from .assistant import Assistant
-from .base import EncodedImages, FeatureSpec, LanguageModel, MaskHead, VisionEncoder, VisualTower
+from .base import EncodedImages, FeatureSpec, LanguageModel, MaskHead, MaskPrediction, VisionEncoder, VisualTower
 from .decoding.chat import Chat, ChatTurn
 from .image_processors import CropImageProcessor, PadImageProcessor, SamImageProcessor, SquashImageProcessor
 from .image_text.families import Family
@@ -45,6 +45,7 @@ __all__ = [
     "LlavaV1",
     "LoRA",
     "MaskHead",
+    "MaskPrediction",
     "PadImageProcessor",
     "PretrainedLanguageModel",
     "Quantization",

@@ -26,7 +26,7 @@ from lasagna.core.prompt_format import PromptFormat
 from lasagna.core.prompt_formats import PROMPT_FORMATS
 from lasagna.core.query_kind import CATEGORY_LIST, kind_of
 from lasagna.errors import ConfigError, QueryError, check_counts
-from lasagna.modules.base import EncodedImages, LanguageModel, MaskHead, VisionEncoder
+from lasagna.modules.base import EncodedImages, LanguageModel, MaskHead, MaskPrediction, VisionEncoder
 from lasagna.modules.contract import check_image, check_maps, check_queries, check_states, check_vectors, predict_masks
 from lasagna.modules.decoding.answers import make_answer
 from lasagna.modules.decoding.cache import ChatHistory, row_positions
@@ -51,6 +51,7 @@ class Assistant(Configurable, LightningModule):
         prompt_format: How queries and answers are written: the name of a format, or a format of your own.
         presence_threshold: Presence score from which ordered decoding says "present".
         mask_threshold: Probability from which a pixel belongs to a mask.
+        object_threshold: Score from which one of several masks of a name is an object.
         presence_temperature: Divisor of the presence logits before they become scores; found by ``lasagna calibrate``.
         empty_masks: What a name is that the language model calls present and whose mask has no pixel: "present", with
             an empty mask, or "absent"; its score and the text of the answer stay the language model's.
@@ -71,6 +72,7 @@ class Assistant(Configurable, LightningModule):
         presence_temperature: float = 1.0,
         empty_masks: Literal["present", "absent"] = "present",
         max_new_tokens: int | None = None,
+        object_threshold: float = 0.5,
     ) -> None:
         super().__init__()
         check_counts(max_new_tokens=max_new_tokens)
@@ -85,6 +87,7 @@ class Assistant(Configurable, LightningModule):
         self.presence_temperature = presence_temperature
         self.empty_masks = empty_masks
         self.max_new_tokens = max_new_tokens
+        self.object_threshold = object_threshold
         self.feature_cache: FeatureCache | None = None
         self._built = False
         self._checked = False
@@ -181,8 +184,10 @@ class Assistant(Configurable, LightningModule):
         hidden: Tensor = self.language_model(embeddings, mask, row_positions(mask))
         supervised = batch.supervised
         states = hidden[batch.mask_rows, batch.mask_positions - 1]
+        masks = self._predict_masks(encoded, states, batch.image_index[batch.mask_rows])
         return AssistantOutput(
-            mask_logits=self._predict_masks(encoded, states, batch.image_index[batch.mask_rows]),
+            mask_logits=masks.union,
+            masks=masks,
             token_logits=self.language_model.logits(hidden[:, :-1][supervised]),
             token_labels=batch.labels[:, 1:][supervised],
         )
@@ -322,8 +327,13 @@ class Assistant(Configurable, LightningModule):
             counts = [len(state) for state in states]
             images = torch.tensor([part.image for part in asked]).repeat_interleave(torch.tensor(counts))
             masks = self._predict_masks(encoded, torch.cat(states), images.to(encoded.image_vectors.device))
-        keep = self.empty_masks == "present"
-        make = partial(make_answer, threshold=self.mask_threshold, keep_empty=keep, probabilities=probabilities)
+        make = partial(
+            make_answer,
+            threshold=self.mask_threshold,
+            object_threshold=self.object_threshold,
+            keep_empty=self.empty_masks == "present",
+            probabilities=probabilities,
+        )
         found = zip(asked, decoded, masks.split(counts), strict=True)
         answers = (make(part, one, logits, geometries[part.image]) for part, one, logits in found)
         return [join_answers([next(answers) for _ in split]) for split in parts]
@@ -339,8 +349,8 @@ class Assistant(Configurable, LightningModule):
             for module, mode in modes:
                 module.training = mode
 
-    def _predict_masks(self, encoded: EncodedImages, states: Tensor, image_index: Tensor) -> Tensor:
-        """Predict one mask, logits ``[n, h', w']``, for each hidden state ``[n, d]`` about its image, long ``[n]``."""
+    def _predict_masks(self, encoded: EncodedImages, states: Tensor, image_index: Tensor) -> MaskPrediction:
+        """Predict the masks for each hidden state ``[n, d]`` about its image, long ``[n]``."""
         check_states(self.language_model, states)
         # a language model may have another precision than the other parts
         prompts = self.prompt_projection(states.to(_precision(self.prompt_projection)))

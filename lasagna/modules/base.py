@@ -4,7 +4,7 @@ Each part states its contract as attributes, brings its own preprocessing and ne
 cheap: they only store settings. ``build`` makes the layers and loads weights once the assistant knows the other parts.
 
 Notation: b: images; r: rows (dialogues); t: tokens; i: image tokens; d: hidden size; w: width of embeddings; n: mask
-prompts; for maps, c, h, w: channels, height, width.
+prompts; k: masks of a prompt; for maps, c, h, w: channels, height, width.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 
@@ -221,8 +222,50 @@ class LanguageModel(Configurable, LightningModule):
         """Return an empty key-value cache with ``crop(-count)``, which removes the last tokens."""
 
 
+SURE = 1e-6
+"""How close to 0 and 1 a score counts as sure."""
+
+
+@dataclass(frozen=True)
+class MaskPrediction:
+    """Any number of masks for each prompt, with a score each.
+
+    Args:
+        logits: Mask logits over the whole padded input, float ``[n, k, h', w']``.
+        scores: Probability that each mask is one of the objects that its prompt asks for, float ``[n, k]``.
+    """
+
+    logits: Tensor
+    scores: Tensor
+
+    @classmethod
+    def single(cls, logits: Tensor) -> MaskPrediction:
+        """Return the prediction of one mask for each prompt, logits ``[n, h', w']``, whose score is 1."""
+        return cls(logits[:, None], logits.new_ones((len(logits), 1)))
+
+    @property
+    def union(self) -> Tensor:
+        """Logits of all that a prompt asks for, float ``[n, h', w']``: the highest of its masks at each pixel.
+
+        A mask counts no more than its score, so that one that is no object adds nothing.
+        """
+        if self.logits.shape[1] == 1:
+            return self.logits[:, 0]
+        most = self.scores.float().logit(SURE)[:, :, None, None]
+        return torch.minimum(self.logits, most.to(self.logits.dtype)).amax(1)
+
+    def split(self, counts: Sequence[int]) -> list[MaskPrediction]:
+        """Return the predictions of groups of prompts.
+
+        Args:
+            counts: Number of prompts of each group, in order.
+        """
+        parts = zip(self.logits.split(list(counts)), self.scores.split(list(counts)), strict=True)
+        return [MaskPrediction(*part) for part in parts]
+
+
 class MaskHead(Configurable, LightningModule):
-    """Turns feature maps and prompts into masks."""
+    """Turns feature maps and prompts into masks: one for each prompt, or several with scores."""
 
     @property
     @abstractmethod
@@ -234,8 +277,8 @@ class MaskHead(Configurable, LightningModule):
         """Make the layers for the vision encoder's maps and load pretrained weights."""
 
     @abstractmethod
-    def forward(self, features: Sequence[Tensor], prompts: Tensor, image_index: Tensor) -> Tensor:
-        """Predict one mask for each prompt.
+    def forward(self, features: Sequence[Tensor], prompts: Tensor, image_index: Tensor) -> Tensor | MaskPrediction:
+        """Predict one mask for each prompt, or several.
 
         Args:
             features: The vision encoder's maps, each float ``[b, c, h, w]``.
@@ -243,8 +286,9 @@ class MaskHead(Configurable, LightningModule):
             image_index: Index of each prompt's image, long ``[n]``.
 
         Returns:
-            Mask logits over the whole padded input, float ``[n, h', w']``. Even without prompts they must depend on all
-            parameters, so that each gets a gradient (of zeros), as distributed training expects.
+            Mask logits over the whole padded input, float ``[n, h', w']``, or a prediction of several masks for each
+            prompt. Even without prompts they must depend on all parameters, so that each gets a gradient (of zeros), as
+            distributed training expects.
         """
 
 

@@ -19,7 +19,7 @@ from lasagna.core.prompt_format import PromptFormat
 from lasagna.core.prompt_formats import TINY
 from lasagna.core.query_kind import CATEGORY_LIST
 from lasagna.errors import ConfigError, QueryError, RecordError
-from lasagna.modules.base import LanguageModel, MaskHead, VisionEncoder
+from lasagna.modules.base import LanguageModel, MaskHead, MaskPrediction, VisionEncoder
 
 
 def check_maps(encoder: VisionEncoder, maps: Sequence[Tensor], pixels: Tensor) -> None:
@@ -146,8 +146,8 @@ def check_wording(model: LanguageModel, prompt_format: PromptFormat) -> None:
         )
 
 
-def predict_masks(head: MaskHead, features: Sequence[Tensor], prompts: Tensor, image_index: Tensor) -> Tensor:
-    """Run a mask head, and check that it accepts what it states and returns one mask for each prompt.
+def predict_masks(head: MaskHead, features: Sequence[Tensor], prompts: Tensor, image_index: Tensor) -> MaskPrediction:
+    """Run a mask head, and check that it accepts what it states and returns masks for each prompt.
 
     Args:
         head: The mask head.
@@ -156,14 +156,14 @@ def predict_masks(head: MaskHead, features: Sequence[Tensor], prompts: Tensor, i
         image_index: Index of each prompt's image, long ``[n]``.
 
     Returns:
-        Mask logits, float ``[n, h', w']``.
+        The masks; one for each prompt, with the score 1, if the head returns a tensor.
 
     Raises:
         ConfigError: If shapes do not fit.
     """
     name = f"mask_head: {type(head).__name__}"
     try:
-        masks: Tensor = head(features, prompts, image_index)
+        masks: Tensor | MaskPrediction = head(features, prompts, image_index)
     except RuntimeError as error:
         # torch has no error class of its own for shapes
         about_shapes = any(word in str(error) for word in ("shape", "size", "channels"))
@@ -174,12 +174,20 @@ def predict_masks(head: MaskHead, features: Sequence[Tensor], prompts: Tensor, i
             f"prompts and maps of {_sizes([level.shape[1:] for level in features])} ({str(error).splitlines()[0]}); "
             "set `prompt_dim` to the width of its prompts, and make its layers for the maps that `build` is given"
         ) from error
+    if isinstance(masks, MaskPrediction):
+        if masks.logits.ndim != 4 or len(masks.logits) != len(prompts) or masks.scores.shape != masks.logits.shape[:2]:
+            shapes = f"{_size(masks.logits.shape)} logits and {_size(masks.scores.shape)} scores"
+            raise ConfigError(
+                f"{name}: its forward returns {shapes} for {len(prompts)} prompts; return logits [n, k, h, w] and "
+                "scores [n, k]"
+            )
+        return masks
     if masks.ndim != 3 or len(masks) != len(prompts):
         raise ConfigError(
             f"{name}: its forward returns {_size(masks.shape)} for {len(prompts)} prompts; return one mask for each, "
-            "[n, h, w]"
+            "[n, h, w], or a MaskPrediction"
         )
-    return masks
+    return MaskPrediction.single(masks)
 
 
 def check_image(image: object) -> None:

@@ -20,6 +20,7 @@ from torch.autograd.function import once_differentiable
 from lasagna.core.batch import Batch
 from lasagna.core.dialogue import Dialogue
 from lasagna.core.geometry import IGNORE_PIXEL
+from lasagna.modules.base import MaskPrediction
 from lasagna.modules.resampling import resample
 
 Ignored = Literal["left_out", "background"]
@@ -178,12 +179,14 @@ class AssistantOutput:
     Args:
         token_logits: Logits at the supervised positions, float ``[m, v]``.
         token_labels: Tokens to predict there, long ``[m]``.
-        mask_logits: Logits of the masks, float ``[n, h', w']``.
+        mask_logits: Logits of the masks, float ``[n, h', w']``; of several masks of a prompt, their union.
+        masks: All masks of the prompts, with their scores.
     """
 
     token_logits: Tensor
     token_labels: Tensor
     mask_logits: Tensor
+    masks: MaskPrediction | None = None
 
 
 TrainingLoss = Callable[[AssistantOutput, Batch], dict[str, Tensor]]

@@ -27,6 +27,8 @@ def test_only_forms_that_can_be_answered_exist():
         except ConfigError:
             continue
     assert allowed == {(kind.many, kind.masks, kind.words) for kind in KINDS.values()}
+    with pytest.raises(ConfigError, match="objects are told apart by masks"):
+        QueryKind("own", masks=False, words=True, objects=True)
     with pytest.raises(ConfigError, match="identifier"):
         QueryKind("two words")
 
@@ -35,7 +37,7 @@ def test_only_forms_that_can_be_answered_exist():
 def test_kinds_keep_their_form_in_copies_and_other_processes(travelled):
     for kind in (*KINDS.values(), COUNTING):
         copy = travelled(kind)
-        assert (copy, copy.many, copy.masks, copy.words) == (kind, kind.many, kind.masks, kind.words)
+        assert (copy, vars(copy)) == (kind, vars(kind))
     assert json.dumps({"kind": COUNTING}) == '{"kind": "counting"}'
 
 

@@ -12,7 +12,15 @@ from torch import nn
 from lasagna.cli.train import main
 from lasagna.core.prompt_formats import PAPER, TINY
 from lasagna.errors import ConfigError
-from lasagna.modules import Assistant, CausalLanguageModel, FeatureSpec, TinyLanguageModel, TinyMaskHead, VisionEncoder
+from lasagna.modules import (
+    Assistant,
+    CausalLanguageModel,
+    FeatureSpec,
+    MaskPrediction,
+    TinyLanguageModel,
+    TinyMaskHead,
+    VisionEncoder,
+)
 from lasagna.modules.contract import check_wording
 from lasagna.modules.image_processors import SquashImageProcessor
 from tests.helpers.assistants import random_assistant
@@ -109,6 +117,15 @@ class AllAtOnce(TinyMaskHead):
         return super().forward(features, prompts, image_index).sum(0)
 
 
+class OtherScores(TinyMaskHead):
+    def __init__(self) -> None:
+        super().__init__(weights="random")
+
+    def forward(self, features, prompts, image_index):
+        masks = super().forward(features, prompts, image_index)
+        return MaskPrediction(masks[:, None], masks.new_ones(len(masks), 2))
+
+
 def assistant_of(encoder=None, model=None, head=None):
     head = head or TinyMaskHead(weights="random")
     assistant = Assistant(encoder or StatedEncoder(), model or TinyModel(), head, "tiny")
@@ -129,6 +146,7 @@ CASES = [
     ({"model": PooledVectors()}, r"PooledVectors.* returns 1 x 128; .* \[b, i, d\]"),
     ({"model": OtherHiddenSize()}, r"OtherHiddenSize states hidden_size 96, but its embed returns vectors 128 wide"),
     ({"model": OtherStates()}, r"OtherStates states hidden_size 128, but its forward returns states 64 wide"),
+    ({"head": OtherScores()}, r"OtherScores.* x 1 x .* logits and .* x 2 scores for .* return logits \[n, k, h, w\]"),
     ({"head": OtherPrompts()}, r"OtherPrompts states prompt_dim 48, .* does not accept .*`prompt_dim`"),
     ({"head": AllAtOnce()}, r"AllAtOnce.* returns 16 x 16 for \d+ prompts"),
 ]

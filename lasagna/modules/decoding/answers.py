@@ -16,8 +16,10 @@ from torch import Tensor
 from lasagna.core.batch import Query
 from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.core.geometry import Geometry, restore_logits
+from lasagna.core.masks import BoolMask
 from lasagna.core.overlaps import OverlapMap
 from lasagna.core.prompt_format import Fault, ParsedEntry
+from lasagna.modules.base import MaskPrediction
 
 _PIXELS_HELD = 1 << 20
 
@@ -54,10 +56,11 @@ class DecodedAnswer:
 def make_answer(
     query: Query,
     decoded: DecodedAnswer,
-    logits: Tensor,
+    masks: Tensor | MaskPrediction,
     geometry: Geometry,
     *,
     threshold: float,
+    object_threshold: float = 0.5,
     keep_empty: bool = True,
     probabilities: bool = False,
 ) -> Answer:
@@ -69,9 +72,10 @@ def make_answer(
     Args:
         query: The query.
         decoded: The decoded answer.
-        logits: Mask logits for the prompts ``decoded.mask_states``, float ``[n, h', w']``.
+        masks: Masks for the prompts ``decoded.mask_states``, or logits of one for each, float ``[n, h', w']``.
         geometry: How the image was fitted.
         threshold: Probability from which a pixel belongs to a mask.
+        object_threshold: Score from which a mask is an object, where the query asks for objects.
         keep_empty: Whether names whose mask has no pixel stay present; otherwise they become absent.
         probabilities: Whether present entries get the probability of each pixel.
 
@@ -81,13 +85,18 @@ def make_answer(
     cut = float(torch.tensor(threshold, dtype=torch.double).logit())
     places = {name: place for place, name in enumerate(query.names)}
     scores, top = decoded.scores.tolist(), OverlapMap(geometry.original) if query.kind.many else None
-    maps, entries = _at_image_size(logits, geometry), []
+    prediction = masks if isinstance(masks, MaskPrediction) else MaskPrediction.single(masks)
+    if query.kind.objects:
+        found = _objects(prediction, geometry, cut, object_threshold)
+    else:
+        found = ((restored, (), ()) for restored in _at_image_size(prediction.union, geometry))
+    entries = []
     for entry in decoded.entries:
         score = scores[entry.decision]
         if not entry.present:
             entries.append(AnsweredEntry(entry.name, False, score))
             continue
-        restored = next(maps)
+        restored, parts, certain = next(found)
         logit = restored.numpy()
         mask = logit >= cut
         inside = torch.from_numpy(logit[mask]).sigmoid()
@@ -96,7 +105,8 @@ def make_answer(
             continue
         confidence = float(inside.mean()) if len(inside) else 0.0
         probability = restored.sigmoid().half().numpy() if probabilities else None
-        entries.append(AnsweredEntry(entry.name, True, score, mask, confidence, probability))
+        weighed = tuple(score * one for one in certain)
+        entries.append(AnsweredEntry(entry.name, True, score, mask, confidence, probability, parts, weighed))
         if top is not None:
             top.add(places[entry.name], mask, logit)
     if top is not None:
@@ -104,6 +114,22 @@ def make_answer(
         ranks[[places[entry.name] for entry in entries]] = np.arange(len(entries))
         top = top.renumbered(ranks)
     return Answer(decoded.text, tuple(entries), decoded.faults, top)
+
+
+Found = tuple[Tensor, tuple[BoolMask, ...], tuple[float, ...]]
+"""Logits of a name, float32 ``[H, W]``, and where objects are asked for, their masks and scores."""
+
+
+def _objects(prediction: MaskPrediction, geometry: Geometry, cut: float, object_threshold: float) -> Iterator[Found]:
+    """Yield for each prompt the highest logits of its objects, with their masks and scores, highest score first."""
+    for logits, scores in zip(prediction.logits, prediction.scores.float(), strict=True):
+        kept = (scores >= object_threshold).nonzero()[:, 0]
+        kept = kept[scores[kept].argsort(descending=True, stable=True)]
+        restored = list(_at_image_size(logits[kept], geometry))
+        highest = torch.stack(restored).amax(0) if restored else torch.full(geometry.original, -torch.inf)
+        drawn = [(logit.numpy() >= cut, score) for logit, score in zip(restored, scores[kept].tolist(), strict=True)]
+        shown = [(mask, score) for mask, score in drawn if mask.any()]
+        yield highest, tuple(mask for mask, _ in shown), tuple(score for _, score in shown)
 
 
 def _at_image_size(logits: Tensor, geometry: Geometry) -> Iterator[Tensor]:

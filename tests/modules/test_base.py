@@ -1,0 +1,63 @@
+"""Predictions of several masks, and how they become answers."""
+
+import pytest
+import torch
+
+from lasagna.core.answer_parser import ParsedEntry
+from lasagna.core.batch import Query
+from lasagna.core.geometry import Geometry
+from lasagna.modules.base import MaskPrediction
+from lasagna.modules.decoding.answers import DecodedAnswer, make_answer
+
+SIZE = (2, 3)
+GEOMETRY = Geometry(SIZE, SIZE, SIZE)
+LOGITS = torch.tensor(
+    [
+        [[[9.0, -9, -9], [-9, -9, -9]], [[-9, 4, 4], [-9, -9, -9]], [[-9, -9, -9], [9, 9, 9]]],
+        [[[-9, -9, -9], [-9, -9, -9]], [[-9, -9, -9], [-9, -9, -9]], [[-9, -9, -9], [9, 9, 9]]],
+    ]
+)
+"""Two names with three masks each."""
+
+SCORES = torch.tensor([[0.6, 0.9, 0.1], [0.9, 0.4, 0.3]])
+
+
+def answered(kind, **settings):
+    names = ("bird", "cat")
+    entries = tuple(ParsedEntry(name, True, rank) for rank, name in enumerate(names))
+    decoded = DecodedAnswer("", entries, (), (True, True), torch.tensor([0.5, 1.0]), torch.zeros(2, 1), 1)
+    prediction = MaskPrediction(LOGITS, SCORES)
+    return make_answer(Query(0, kind, names), decoded, prediction, GEOMETRY, threshold=0.5, **settings)
+
+
+def test_one_mask_is_the_union_as_it_is():
+    logits = torch.randn(4, *SIZE)
+    prediction = MaskPrediction.single(logits)
+    assert torch.equal(prediction.union, logits)
+    assert prediction.scores.tolist() == [[1.0]] * 4
+    assert [len(part.union) for part in prediction.split([1, 3])] == [1, 3]
+
+
+def test_a_mask_adds_no_more_than_its_score_to_the_union():
+    union = MaskPrediction(LOGITS, SCORES).union.sigmoid()
+    torch.testing.assert_close(union[0], torch.tensor([[0.6, 0.9, 0.9], [0.1, 0.1, 0.1]]))
+    assert union[1].max() < 0.5
+
+
+def test_a_query_for_objects_is_answered_by_each_mask_of_a_sufficient_score():
+    birds, cats = answered("instances").entries
+    assert [mask.tolist() for mask in birds.masks] == [
+        [[False, True, True], [False, False, False]],
+        [[True, False, False], [False, False, False]],
+    ]
+    assert birds.scores == pytest.approx((0.45, 0.3))  # times the probability that there are birds
+    assert birds.mask.tolist() == [[True, True, True], [False, False, False]]
+    assert (cats.present, cats.empty, cats.masks) == (True, True, ())
+    assert [entry.present for entry in answered("instances", keep_empty=False).entries] == [True, False]
+    assert [len(entry.masks) for entry in answered("instances", object_threshold=0.05).entries] == [3, 1]
+
+
+def test_other_queries_are_answered_by_the_union():
+    birds, _ = answered("categories").entries
+    assert (birds.apart, birds.scores) == (False, (0.5,))
+    assert birds.mask.tolist() == [[True, True, True], [False, False, False]]
