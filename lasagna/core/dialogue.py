@@ -35,11 +35,15 @@ class Entry:
         name: The category or phrase, spelled as in the query.
         present: Whether it is in the image.
         mask: Its pixels, or None if it is absent.
+        masks: One mask per object, where the query asks for objects.
+        crowds: Groups of objects that are not told apart; they count neither for nor against an answer.
     """
 
     name: str
     present: bool
     mask: Mask | None = None
+    masks: tuple[Mask, ...] = ()
+    crowds: tuple[Mask, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from .language_models.text_processor import TokenizerTextProcessor
 from .llava.language_model import LlavaV1
 from .losses import AssistantOutput, SegmentationLoss, TrainingLoss
 from .mask_heads.dot import DotMaskHead
+from .mask_heads.objects import ObjectMaskHead
+from .object_loss import ObjectLoss
 from .sam.mask_head import SamMaskHead
 from .sam.sizes import SamHeadSize, SamSize
 from .sam.vision_encoder import SamVisionEncoder
@@ -46,6 +48,8 @@ __all__ = [
     "LoRA",
     "MaskHead",
     "MaskPrediction",
+    "ObjectLoss",
+    "ObjectMaskHead",
     "PadImageProcessor",
     "PretrainedLanguageModel",
     "Quantization",

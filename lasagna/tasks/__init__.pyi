@@ -7,7 +7,9 @@ from .callbacks.prediction_sheet import PredictionSheet
 from .callbacks.progress import PartsTable, RunProgress
 from .callbacks.summary import RunSummary
 from .callbacks.validation import MonitorCheck, RunValidation
+from .instances import Instances
 from .metrics.answer_accuracy import AnswerAccuracy
+from .metrics.average_precision import AveragePrecision, ObjectCount
 from .metrics.base import DialogueMetric, collect
 from .metrics.mean_iou import MeanIoU
 from .metrics.order import AnswerOrder
@@ -19,6 +21,7 @@ from .referring import Referring
 from .semantic import Semantic
 from .training.batch_checks import FiniteLoss, SmallMasks
 from .training.ema import WeightAverage
+from .training.instance_training import InstanceTraining
 from .training.module import AssistantTraining
 from .training.optimiser import Optimiser
 from .vqa import VQA
@@ -29,13 +32,17 @@ __all__ = [
     "AnswerOrder",
     "AnswerWriter",
     "AssistantTraining",
+    "AveragePrecision",
     "BestCheckpoint",
     "ContinuedLogs",
     "DialogueMetric",
     "FiniteLoss",
+    "InstanceTraining",
+    "Instances",
     "MMSegMeanIoU",
     "MeanIoU",
     "MonitorCheck",
+    "ObjectCount",
     "Optimiser",
     "PartsTable",
     "PhraseIoU",

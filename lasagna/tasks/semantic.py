@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 from torchmetrics import MetricCollection
 
 from lasagna.core.dialogue import Dialogue, Entry
-from lasagna.core.masks import Mask
 from lasagna.core.prompt_format import normalise
 from lasagna.core.query_kind import CATEGORY_LIST
 from lasagna.core.record import Record
 from lasagna.tasks.base import Task
 from lasagna.tasks.metrics import AnswerOrder, DialogueMetric, MeanIoU, Presence, PresenceByLength, collect
-from lasagna.tasks.targets import are_visible
+from lasagna.tasks.targets import are_visible, askable_names
 
 
 class Semantic(Task):
@@ -46,7 +44,7 @@ class Semantic(Task):
         unclear = {*record.unclear, *(name for name in masks if not visible[name])}
         present = {name: mask for name, mask in masks.items() if name not in unclear}
         hidden = set(map(normalise, unclear))
-        askable = _askable(record, present)
+        askable = askable_names(record, present)
         query = [name for name in askable if normalise(name) not in hidden] if hidden else askable
         entries = [Entry(name, True, present[name]) for name in query if name in present]
         return [Dialogue(CATEGORY_LIST, tuple(query), tuple(entries), ignore=ignore)] if query else []
@@ -59,17 +57,3 @@ class Semantic(Task):
             metrics += [PresenceByLength(self.lengths, decoding)] if self.lengths else []
             metrics += [AnswerOrder(decoding)] if decoding == "free" else []
         return collect(metrics)
-
-
-def _askable(record: Record, present: dict[str, Mask]) -> list[str]:
-    manifest = record.manifest
-    categories = _by_form(manifest.categories)
-    known = {} if manifest.unannotated == "unknown" else categories.copy()
-    known |= {normalise(name): name for name in (*record.absent, *present)}
-    order = [known.pop(form) for form in categories if form in known]
-    return order + list(known.values())
-
-
-@lru_cache(maxsize=64)  # every record of a data set has the same categories
-def _by_form(names: tuple[str, ...]) -> dict[str, str]:
-    return {normalise(name): name for name in names}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache, lru_cache
 from typing import TypeVar
 
 import numpy as np
 
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.masks import BoolMask, LabelMask, Mask, UnionMask
+from lasagna.core.prompt_format import normalise
 from lasagna.core.query_kind import kind_of
 from lasagna.core.record import Record
 
@@ -49,6 +50,28 @@ def are_visible(masks: Mapping[str, Mask], ignore: Mask | None) -> dict[str, boo
 
 def _share_label_map(mask: LabelMask, other: Mask) -> bool:
     return isinstance(other, LabelMask) and other.label_map is mask.label_map
+
+
+def askable_names(record: Record, present: Iterable[str]) -> list[str]:
+    """Return the names that are known to be present or absent: those of the manifest in its order, then all others.
+
+    Absent are names that are not annotated or, if the manifest leaves these unknown, those that the record lists.
+
+    Args:
+        record: The record.
+        present: The present names.
+    """
+    manifest = record.manifest
+    categories = _by_form(manifest.categories)
+    known = {} if manifest.unannotated == "unknown" else categories.copy()
+    known |= {normalise(name): name for name in (*record.absent, *present)}
+    order = [known.pop(form) for form in categories if form in known]
+    return order + list(known.values())
+
+
+@lru_cache(maxsize=64)  # every record of a data set has the same categories
+def _by_form(names: tuple[str, ...]) -> dict[str, str]:
+    return {normalise(name): name for name in names}
 
 
 def choose(items: Sequence[T], count: int, rng: np.random.Generator) -> list[T]:

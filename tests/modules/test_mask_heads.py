@@ -13,7 +13,7 @@ import torch
 from lasagna.core.config import build as rebuild
 from lasagna.core.config import config_of
 from lasagna.errors import ConfigError
-from lasagna.modules import FeatureSpec, TinyMaskHead
+from lasagna.modules import FeatureSpec, ObjectMaskHead, TinyMaskHead
 from lasagna.modules.base import MaskHead
 from lasagna.modules.mask_heads.dot import DotMaskHead
 from lasagna.modules.sam.mask_head import SamMaskHead
@@ -108,6 +108,27 @@ class TestTinyMaskHead(MaskHeadContract):
 class TestDotMaskHead(MaskHeadContract):
     def make(self):
         return DotMaskHead(width=32)
+
+
+class TestObjectMaskHead(MaskHeadContract):
+    """Everything holds for the union of its masks."""
+
+    class United(ObjectMaskHead):
+        def forward(self, features, prompts, image_index):
+            return super().forward(features, prompts, image_index).union
+
+    def make(self):
+        return self.United(masks=3, width=32, layers=2)
+
+    def test_each_prompt_has_masks_with_scores(self):
+        spec = self.specs[0]
+        head = built(ObjectMaskHead(masks=3, width=32), spec)
+        found = head(maps_of(spec, 2), self.prompts(head, 5), torch.tensor([0, 1, 1, 0, 1]))
+        assert found.logits.shape == (5, 3, 48, 48)
+        assert found.scores.shape == (5, 3)
+        assert ((found.scores > 0) & (found.scores < 1)).all()
+        with pytest.raises(ConfigError, match="masks: expected a whole number of at least 1, got 0"):
+            ObjectMaskHead(masks=0)
 
 
 class TestSamMaskHead(MaskHeadContract):

@@ -1,4 +1,5 @@
 from .answer_accuracy import AnswerAccuracy
+from .average_precision import AveragePrecision, ObjectCount
 from .base import DialogueMetric, collect
 from .mean_iou import MeanIoU
 from .names import PROTOCOLS, QUANTITIES, Quantity, quantity_of, score_key
@@ -12,9 +13,11 @@ __all__ = [
     "QUANTITIES",
     "AnswerAccuracy",
     "AnswerOrder",
+    "AveragePrecision",
     "DialogueMetric",
     "MMSegMeanIoU",
     "MeanIoU",
+    "ObjectCount",
     "PhraseIoU",
     "Presence",
     "PresenceByLength",

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 PROTOCOLS: dict[str, str] = {
     "lasagna-v1": "This package's own rules, which the docstring of each metric states in full.",
     "grefcoco": "Generalised referring segmentation: phrases may fit nothing (Liu et al., GRES, arXiv 2306.00968).",
+    "coco": "Instance segmentation as COCO counts it, by its own code (Lin et al., ECCV 2014; pycocotools).",
     "mmseg": "Mean IoU over labelled pixels only, as the toolbox MMSegmentation counts it.",
     "reference": "Mean IoU as LaSagnA's released script counts it: unassigned pixels belong to the first category.",
     "lisa": "Referring and reasoning segmentation with one mask a query (Lai et al., LISA, arXiv 2308.00692).",
@@ -42,6 +43,10 @@ class Quantity:
 
 
 QUANTITIES: dict[str, Quantity] = {
+    "ap": Quantity("mean over categories and IoU thresholds from 0.5 to 0.95 of the average precision of objects"),
+    "ap50": Quantity("the same at the IoU threshold 0.5"),
+    "ap75": Quantity("the same at the IoU threshold 0.75"),
+    "ar": Quantity("mean over categories and IoU thresholds from 0.5 to 0.95 of the share of objects that were found"),
     "ciou": Quantity("cumulative IoU: summed intersection by summed union"),
     "complete_in_order": Quantity("share of answers that name the entire query, in order and without a fault"),
     "false_positive_rate": Quantity("share of absent names that were called present", higher_is_better=False),
@@ -50,6 +55,7 @@ QUANTITIES: dict[str, Quantity] = {
     "mean_accuracy": Quantity("mean over categories of the share of their pixels that were recognised"),
     "miou": Quantity("mean IoU over categories"),
     "n_acc": Quantity("share of phrases that fit nothing answered with nothing"),
+    "object_count_accuracy": Quantity("share of names of which the right number of objects was found"),
     "pixel_accuracy": Quantity("share of pixels of a category that were recognised"),
     "presence_f1": Quantity("harmonic mean of presence precision and recall"),
     "presence_precision": Quantity("share of names called present that are present"),

@@ -1,0 +1,130 @@
+"""The loss of several masks for each prompt: each object learns from the mask that fits it best.
+
+Notation: k: masks of a prompt; o: objects of a prompt; P: pixels of the head's output; H, W: size of the vision
+encoder's input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy, interpolate, softplus
+
+from lasagna.core.batch import Batch
+from lasagna.core.dialogue import Dialogue, Entry
+from lasagna.core.geometry import IGNORE_PIXEL, Geometry, fit_mask
+from lasagna.core.masks import UnionMask
+from lasagna.modules.base import SURE, MaskPrediction
+from lasagna.modules.losses import AssistantOutput, SegmentationLoss, mask_terms
+
+
+@dataclass(frozen=True)
+class ObjectLoss(SegmentationLoss):
+    """The ordinary losses, and those of the objects where a query asks for them and the head draws several masks.
+
+    The objects of a name are assigned to its masks so that the weighted costs are least (Hungarian matching; DETR,
+    arXiv 2005.12872). Assigned masks learn their object by BCE and Dice losses, means over all objects of the batch;
+    scores learn whether their mask is assigned. Ignored pixels and those of crowds do not count.
+
+    Args:
+        object_bce: Weight of the binary cross entropy of assigned masks.
+        object_dice: Weight of their Dice loss.
+        object_score: Weight of the cross entropy of the scores.
+    """
+
+    object_bce: float = 5.0
+    object_dice: float = 2.0
+    object_score: float = 1.0
+
+    def __call__(self, output: AssistantOutput, batch: Batch) -> dict[str, Tensor]:
+        """Compute the losses.
+
+        Args:
+            output: The assistant's output for the batch.
+            batch: The batch; its samples hold the objects.
+
+        Returns:
+            The weighted sum "loss", and its unweighted parts: those of ``SegmentationLoss``, "object_bce",
+            "object_dice" and "object_score".
+        """
+        losses = super().__call__(output, batch)
+        if output.masks is None or output.masks.logits.shape[1] == 1:
+            return losses
+        means = self._means(output.masks, list(object_targets(batch)))
+        own = sum(getattr(self, name) * mean for name, mean in means.items())
+        return losses | {"loss": losses["loss"] + own} | means
+
+    def _means(self, prediction: MaskPrediction, asked: Sequence[tuple[int, Tensor]]) -> dict[str, Tensor]:
+        """Return the losses of the objects of some prompts, each with its place."""
+        logits, scores = prediction.logits.float(), prediction.scores.float()
+        if not asked:
+            zero = (logits.sum() + scores.sum()) * 0
+            return {"object_bce": zero, "object_dice": zero, "object_score": zero}
+        pairs = [self._assigned(logits[place].detach(), scores[place].detach(), truth) for place, truth in asked]
+        # all at once, since the gradient of each index is a tensor of the size of all masks
+        places = torch.tensor([place for (place, _), (masks, _) in zip(asked, pairs, strict=True) for _ in masks])
+        masks = torch.cat([masks for masks, _ in pairs])
+        targets = torch.cat([truth[objects] for (_, truth), (_, objects) in zip(asked, pairs, strict=True)])
+        size = (targets.shape[1], targets.shape[2])
+        drawn = interpolate(logits[places, masks][:, None], size=size, mode="bilinear")[:, 0]
+        bce, dice = mask_terms(drawn, targets)
+        wanted = torch.zeros_like(scores)
+        wanted[places, masks] = 1
+        rows = torch.tensor([place for place, _ in asked])
+        score = binary_cross_entropy(scores[rows].clamp(SURE, 1 - SURE), wanted[rows])
+        return {"object_bce": bce.mean(), "object_dice": dice.mean(), "object_score": score}
+
+    def _assigned(self, logits: Tensor, scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the masks and the objects assigned to each other, both long ``[min(k, o)]``."""
+        masks, objects = linear_sum_assignment(self._costs(logits, scores, targets).cpu().numpy())
+        return torch.from_numpy(masks), torch.from_numpy(objects)
+
+    def _costs(self, logits: Tensor, scores: Tensor, targets: Tensor) -> Tensor:
+        """Return the weighted costs of each mask for each object ``[k, o]``, at the head's resolution."""
+        size = (logits.shape[1], logits.shape[2])
+        counted = _area((targets[:1] != IGNORE_PIXEL).float(), size)  # [1, P]; all objects ignore the same pixels
+        truth = _area((targets == 1).float(), size)  # [o, P]
+        logit = logits.flatten(1)
+        chance = logit.sigmoid() * counted
+        bce = ((softplus(logit) * counted).sum(1)[:, None] - logit @ truth.T) / counted.sum().clamp(min=1)
+        dice = 1 - (2 * chance @ truth.T + 1) / (chance.sum(1)[:, None] + truth.sum(1) + 1)
+        return self.object_bce * bce + self.object_dice * dice - self.object_score * scores[:, None]
+
+
+def _area(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    return interpolate(pixels[:, None], size=size, mode="area").flatten(1)
+
+
+def object_targets(batch: Batch) -> Iterator[tuple[int, Tensor]]:
+    """Yield the objects of each mask of a batch whose query asks for objects.
+
+    Args:
+        batch: The batch.
+
+    Yields:
+        Position of the mask among those of the batch, and its objects at the size of the encoder's input, uint8
+        ``[o, H, W]``: 0, 1, or 255 for pixels that do not count.
+    """
+    rows = batch.mask_rows.tolist()
+    for row, sample in enumerate(batch.samples):
+        if not sample.dialogue.kind.objects:
+            continue
+        places = [place for place, of in enumerate(rows) if of == row]
+        entries = [entry for entry in sample.dialogue.entries if entry.present and entry.mask is not None]
+        for place, entry in zip(places, entries, strict=False):  # a row that was cut has fewer masks than entries
+            if entry.masks:
+                targets = _targets(entry, sample.dialogue, batch.geometries[sample.image])
+                yield place, targets.to(batch.mask_rows.device)
+
+
+def _targets(entry: Entry, dialogue: Dialogue, geometry: Geometry) -> Tensor:
+    targets = torch.stack([fit_mask(mask.decode(), geometry) for mask in entry.masks])
+    void = (*entry.crowds, *(() if dialogue.ignore is None else (dialogue.ignore,)))
+    if void:
+        left_out = fit_mask(UnionMask(void, shape=entry.masks[0].size).decode(), geometry) == 1
+        targets[:, left_out] = IGNORE_PIXEL
+    return targets

@@ -1,0 +1,165 @@
+"""COCO's scores of objects, computed by its own code, and how often their number is right."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from io import StringIO
+from typing import Any
+
+import torch
+from pycocotools import mask as coco
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from torch import Tensor
+from torchmetrics.utilities import dim_zero_cat
+
+from lasagna.core.dialogue import Answer, Decoding, Dialogue
+from lasagna.core.masks import Mask, RLEMask
+from lasagna.core.prompt_format import normalise
+from lasagna.tasks.metrics.base import DialogueMetric, answered_by_name, entries_by_name, ratio
+
+SHOWN = {"ap": 0, "ap50": 1, "ap75": 2, "ar": 8}
+"""Quantities, and their places in the summary of ``COCOeval``."""
+
+
+class AveragePrecision(DialogueMetric):
+    """AP and AR of masks, as COCO counts them (Lin et al., ECCV 2014); higher is better, in [0, 1].
+
+    Protocol ``coco``: ``pycocotools.cocoeval.COCOeval`` with its usual settings, means over the categories that occur.
+    An answer's masks count with their scores, at most 100 for an image and category. Crowds and ignored pixels are
+    regions with ``iscrowd``: masks that lie in them count neither for nor against. Only categories that a query asks
+    for count on its image, and names that are no categories do not.
+
+    Args:
+        categories: The categories of the data set.
+        decoding: Which answers are scored.
+    """
+
+    protocol = "coco"
+    higher_is_better = True
+    plot_upper_bound = 1.0
+    images: list[Tensor] | Tensor
+
+    def __init__(self, categories: Sequence[str], decoding: Decoding = "ordered") -> None:
+        super().__init__(decoding)
+        self.categories = tuple(categories)
+        self.ids = {normalise(name): number for number, name in enumerate(categories, start=1)}
+        # an image is a line of JSON, as bytes: processes can gather only tensors
+        self.add_state("images", [], dist_reduce_fx="cat")
+
+    def update(self, dialogue: Dialogue, answer: Answer) -> None:
+        """Keep the true and the answered masks of one image."""
+        truth, answered = entries_by_name(dialogue.entries), answered_by_name(answer)
+        true, found = [], []
+        for name in filter(self.ids.__contains__, map(normalise, dialogue.query)):
+            number, entry = self.ids[name], truth.get(name)
+            crowds = [] if dialogue.ignore is None else [dialogue.ignore]
+            if entry is not None:
+                true += [_annotation(number, mask, crowd=False) for mask in entry.masks]
+                crowds += entry.crowds
+            true += [_annotation(number, mask, crowd=True) for mask in crowds]
+            claim = answered.get(name)
+            if claim is not None and claim.present:
+                codes = [RLEMask.from_array(mask).to_json() for mask in claim.masks]
+                found += [
+                    {"category_id": number, "segmentation": code, "score": score}
+                    for code, score in zip(codes, claim.scores, strict=True)
+                ]
+        line = json.dumps({"true": true, "found": found}).encode() + b"\n"
+        assert isinstance(self.images, list)
+        self.images.append(torch.frombuffer(bytearray(line), dtype=torch.uint8).to(self.device))
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return AP (also at IoU 0.5 and 0.75) and AR."""
+        # after processes have exchanged their states, this one is a tensor
+        kept = self.images if isinstance(self.images, Tensor) or self.images else _no_image(self.device)
+        lines = bytes(dim_zero_cat(kept).cpu().numpy()).splitlines()
+        summary = self._summary([json.loads(line) for line in lines])
+        values = {self.key(name): summary[place] for name, place in SHOWN.items()}
+        # pycocotools states what there is nothing to measure by -1
+        return {key: torch.tensor(value if value >= 0 else torch.nan) for key, value in values.items()}
+
+    def _sync_dist(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        # torchmetrics would gather the state of a process without images as floats
+        if isinstance(self.images, list) and not self.images:
+            self.images = _no_image(self.device)
+        super()._sync_dist(*args, **kwargs)
+
+    def _summary(self, images: Sequence[Mapping[str, Any]]) -> Sequence[float]:
+        numbered = list(enumerate(images, start=1))
+        sizes = {number: _size(image) for number, image in numbered}
+        true = [{"image_id": number, **part} for number, image in numbered for part in image["true"]]
+        found = [{"image_id": number, **part} for number, image in numbered for part in image["found"]]
+        with redirect_stdout(StringIO()):  # pycocotools prints
+            evaluation = COCOeval(self._coco(sizes, true), self._coco(sizes, found), "segm")
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+        return list(map(float, evaluation.stats))
+
+    def _coco(self, sizes: Mapping[int, tuple[int, int]], annotations: list[dict[str, Any]]) -> COCO:
+        made = COCO()
+        areas = [float(coco.area(part["segmentation"])) for part in annotations]
+        made.dataset = {
+            "images": [{"id": number, "height": size[0], "width": size[1]} for number, size in sizes.items()],
+            "categories": [{"id": number, "name": name} for number, name in enumerate(self.categories, start=1)],
+            # ids begin with 1, since pycocotools takes 0 for "not matched"
+            "annotations": [
+                {"id": rank, "area": area, "iscrowd": 0} | part
+                for rank, (area, part) in enumerate(zip(areas, annotations, strict=True), start=1)
+            ],
+        }
+        made.createIndex()
+        return made
+
+
+def _no_image(device: torch.device) -> list[Tensor]:
+    return [torch.zeros(0, dtype=torch.uint8, device=device)]
+
+
+def _size(image: Mapping[str, Any]) -> tuple[int, int]:
+    sizes = [part["segmentation"]["size"] for part in (*image["true"], *image["found"])]
+    return (sizes[0][0], sizes[0][1]) if sizes else (1, 1)
+
+
+def _annotation(category: int, mask: Mask, *, crowd: bool) -> dict[str, Any]:
+    code = mask if isinstance(mask, RLEMask) else RLEMask.from_array(mask.decode())
+    return {"category_id": category, "segmentation": code.to_json(), "iscrowd": int(crowd)}
+
+
+class ObjectCount(DialogueMetric):
+    """Share of names of which an answer finds the right number of objects; higher is better, in [0, 1].
+
+    Protocol ``lasagna-v1``: names count that are present or called present and have no crowd. A name that is not called
+    present has no objects, and neither has a name that is absent. Where the masks lie does not matter.
+
+    Args:
+        decoding: Which answers are scored.
+    """
+
+    higher_is_better = True
+    plot_upper_bound = 1.0
+    right: Tensor
+    names: Tensor
+
+    def __init__(self, decoding: Decoding = "ordered") -> None:
+        super().__init__(decoding)
+        self.add_sum("right")
+        self.add_sum("names")
+
+    def update(self, dialogue: Dialogue, answer: Answer) -> None:
+        """Count the names of one answer."""
+        truth, answered = entries_by_name(dialogue.entries), answered_by_name(answer)
+        for name in map(normalise, dialogue.query):
+            entry, claim = truth.get(name), answered.get(name)
+            true = len(entry.masks) if entry is not None and entry.present else 0
+            found = len(claim.masks) if claim is not None and claim.present else 0
+            if (true or found) and not (entry is not None and entry.crowds):
+                self.right += int(true == found)
+                self.names += 1
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return the share."""
+        return {self.key("object_count_accuracy"): ratio(self.right, self.names)}

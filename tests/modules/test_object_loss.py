@@ -1,0 +1,127 @@
+"""The loss of objects: who learns from whom, and what does not count."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import binary_cross_entropy
+
+from lasagna.core.batch import Batch, Sample
+from lasagna.core.dialogue import Dialogue, Entry
+from lasagna.core.geometry import Geometry
+from lasagna.core.masks import RLEMask, UnionMask
+from lasagna.modules import AssistantOutput, MaskPrediction, ObjectLoss, SegmentationLoss
+from lasagna.modules.losses import mask_terms
+from lasagna.modules.object_loss import object_targets
+
+SIZE = (6, 8)
+GEOMETRY = Geometry(SIZE, SIZE, (8, 8))
+LOSS = ObjectLoss()
+
+
+def pixels(top, left):
+    mask = np.zeros(SIZE, dtype=bool)
+    mask[top : top + 2, left : left + 3] = True
+    return mask
+
+
+def entry(name, masks, crowds=()):
+    codes, groups = (tuple(map(RLEMask.from_array, part)) for part in (masks, crowds))
+    return Entry(name, True, UnionMask((*codes, *groups), shape=SIZE), codes, groups)
+
+
+def batch_of(*dialogues):
+    samples = [Sample("s", "k", 0, dialogue) for dialogue in dialogues]
+    rows = [row for row, dialogue in enumerate(dialogues) for one in dialogue.entries if one.present]
+    return Batch(
+        pixels=torch.zeros(1, 3, 8, 8),
+        geometries=[GEOMETRY],
+        input_ids=torch.zeros(len(dialogues), 1, dtype=torch.long),
+        labels=torch.zeros(len(dialogues), 1, dtype=torch.long),
+        lengths=torch.ones(len(dialogues), dtype=torch.long),
+        image_index=torch.zeros(len(dialogues), dtype=torch.long),
+        mask_targets=torch.zeros(len(rows), 8, 8, dtype=torch.uint8),
+        mask_rows=torch.tensor(rows, dtype=torch.long),
+        mask_positions=torch.zeros(len(rows), dtype=torch.long),
+        samples=samples,
+        images=[],
+    )
+
+
+def output_of(logits, scores):
+    prediction = MaskPrediction(logits, scores)
+    return AssistantOutput(torch.zeros(1, 4), torch.zeros(1, dtype=torch.long), prediction.union, prediction)
+
+
+def random_output(count, masks=4, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(count, masks, 8, 8, generator=generator).requires_grad_()
+    return output_of(logits, torch.rand(count, masks, generator=generator).requires_grad_())
+
+
+BIRDS = [pixels(0, 0), pixels(3, 4), pixels(2, 1)]
+ASKED = Dialogue("instances", ("bird", "cat"), (entry("bird", BIRDS), Entry("dog", False), entry("cat", BIRDS[:1])))
+
+
+def test_objects_keep_their_prompt_and_only_queries_for_objects_have_them():
+    ordinary = Dialogue("categories", ("bird",), (entry("bird", BIRDS),))
+    found = list(object_targets(batch_of(ordinary, ASKED)))
+    assert [place for place, _ in found] == [1, 2]
+    assert [len(targets) for _, targets in found] == [3, 1]
+    assert np.array_equal(found[0][1][1, :6].numpy(), BIRDS[1])
+    assert (found[0][1][:, 6:] == 255).all()  # padding
+
+
+def test_crowds_and_ignored_pixels_do_not_count():
+    crowded = entry("bird", BIRDS[:1], [pixels(3, 4)])
+    dialogue = Dialogue("instances", ("bird",), (crowded,), ignore=RLEMask.from_array(pixels(0, 5)))
+    ((_, targets),) = object_targets(batch_of(dialogue))
+    assert np.array_equal(targets[0, :6].numpy() == 255, pixels(3, 4) | pixels(0, 5))
+    assert (targets == 1).sum() == 6
+
+
+def test_the_assignment_is_the_cheapest_of_all():
+    output, batch = random_output(2), batch_of(ASKED)
+    place, targets = next(object_targets(batch))
+    logits, scores = output.masks.logits[place].detach(), output.masks.scores[place].detach()
+    costs = LOSS._costs(logits, scores, targets)
+    masks, objects = LOSS._assigned(logits, scores, targets)
+    best = min(sum(costs[mask, rank] for rank, mask in enumerate(chosen)) for chosen in permutations(range(4), 3))
+    assert costs[masks, objects].sum() == pytest.approx(float(best))
+
+
+def test_the_losses_are_those_of_the_assigned_pairs():
+    output, batch = random_output(2), batch_of(ASKED)
+    losses = LOSS(output, batch)
+    bces, dices, wanted = [], [], torch.zeros(2, 4)
+    for place, targets in object_targets(batch):
+        logits = output.masks.logits[place].detach()
+        for mask, rank in zip(*LOSS._assigned(logits, output.masks.scores[place].detach(), targets), strict=True):
+            bce, dice = mask_terms(logits[mask][None], targets[rank][None])
+            bces.append(float(bce))
+            dices.append(float(dice))
+            wanted[place, mask] = 1
+    assert len(bces) == 4
+    assert float(losses["object_bce"].detach()) == pytest.approx(np.mean(bces))
+    assert float(losses["object_dice"].detach()) == pytest.approx(np.mean(dices))
+    torch.testing.assert_close(losses["object_score"], binary_cross_entropy(output.masks.scores, wanted))
+    ordinary = SegmentationLoss()(output, batch)["loss"]
+    parts = 5 * losses["object_bce"] + 2 * losses["object_dice"] + losses["object_score"]
+    torch.testing.assert_close(losses["loss"], ordinary + parts)
+
+
+def test_more_objects_than_masks_leave_some_objects_out():
+    losses = LOSS(random_output(2, masks=2), batch_of(ASKED))
+    assert torch.isfinite(losses["loss"])
+
+
+def test_heads_with_one_mask_and_batches_without_objects_have_the_ordinary_losses():
+    logits = torch.randn(2, 8, 8)
+    single = AssistantOutput(torch.zeros(1, 4), torch.zeros(1, dtype=torch.long), logits, MaskPrediction.single(logits))
+    assert LOSS(single, batch_of(ASKED)).keys() == {"loss", "ce", "bce", "dice"}
+    output = random_output(1)
+    losses = LOSS(output, batch_of(Dialogue("categories", ("bird",), (entry("bird", BIRDS),))))
+    assert float(losses["object_bce"].detach()) == 0
+    losses["loss"].backward()
+    assert output.masks.logits.grad is not None and output.masks.scores.grad is not None
