@@ -110,25 +110,28 @@ class TestDotMaskHead(MaskHeadContract):
         return DotMaskHead(width=32)
 
 
+class United(ObjectMaskHead):
+    """The union of the masks, which keeps the contract of heads with one mask a prompt."""
+
+    def forward(self, features, prompts, image_index):
+        return super().forward(features, prompts, image_index).union
+
+
 class TestObjectMaskHead(MaskHeadContract):
-    """Everything holds for the union of its masks."""
-
-    class United(ObjectMaskHead):
-        def forward(self, features, prompts, image_index):
-            return super().forward(features, prompts, image_index).union
-
     def make(self):
-        return self.United(masks=3, width=32, layers=2)
+        return United(DotMaskHead(width=32), masks=3)
 
     def test_each_prompt_has_masks_with_scores(self):
         spec = self.specs[0]
-        head = built(ObjectMaskHead(masks=3, width=32), spec)
+        head = built(ObjectMaskHead(DotMaskHead(width=32), masks=3), spec)
         found = head(maps_of(spec, 2), self.prompts(head, 5), torch.tensor([0, 1, 1, 0, 1]))
         assert found.logits.shape == (5, 3, 48, 48)
         assert found.scores.shape == (5, 3)
         assert ((found.scores > 0) & (found.scores < 1)).all()
+
+    def test_numbers_are_checked(self):
         with pytest.raises(ConfigError, match="masks: expected a whole number of at least 1, got 0"):
-            ObjectMaskHead(masks=0)
+            ObjectMaskHead(DotMaskHead(), masks=0)
 
 
 class TestSamMaskHead(MaskHeadContract):

@@ -53,42 +53,17 @@ class DotMaskHead(MaskHead):
 
     def forward(self, features: Sequence[Tensor], prompts: Tensor, image_index: Tensor) -> Tensor:
         """Draw one mask for each prompt ``[n, d]``, logits ``[n, 4h, 4w]``."""
-        refined = self.refine(self.image_projection(features[0]), features)
-        return products(self.weigh(prompts), refined, image_index)
-
-    def refine(self, main: Tensor, features: Sequence[Tensor]) -> Tensor:
-        """Double the resolution of the projected main map ``[b, d, h, w]`` twice, and add the finer maps.
-
-        Args:
-            main: The map.
-            features: The vision encoder's maps.
-
-        Returns:
-            Float ``[b, d, 4h, 4w]``.
-        """
+        refined: Tensor = self.image_projection(features[0])
         for doubling, skip, place in zip(self.doublings, self.skips, self.places, strict=True):
-            main = doubling(main, None if place is None else skip(features[place]))
-        return main
-
-
-def products(weights: Tensor, maps: Tensor, image_index: Tensor) -> Tensor:
-    """Return the product of each weight with the map of its image, without copies of the maps.
-
-    Args:
-        weights: Weights of the channels, and a bias, float ``[n, d + 1]``.
-        maps: Float ``[b, d, h, w]``.
-        image_index: Index of each weight's image, long ``[n]``.
-
-    Returns:
-        Mask logits, float ``[n, h, w]``.
-    """
-    order = image_index.argsort(stable=True)
-    counts = image_index.bincount(minlength=len(maps)).tolist()
-    masks = [
-        torch.einsum("nd,dhw->nhw", weights[part, :-1], image) + weights[part, -1:, None]
-        for part, image in zip(order.split(counts), maps, strict=True)
-    ]
-    return torch.cat(masks)[order.argsort()]
+            refined = doubling(refined, None if place is None else skip(features[place]))
+        weights = self.weigh(prompts)
+        order = image_index.argsort(stable=True)
+        counts = image_index.bincount(minlength=len(refined)).tolist()
+        masks = [
+            torch.einsum("nd,dhw->nhw", weights[part, :-1], image) + weights[part, -1:, None]
+            for part, image in zip(order.split(counts), refined, strict=True)
+        ]
+        return torch.cat(masks)[order.argsort()]
 
 
 def _place(features: FeatureSpec, doublings: int) -> int | None:

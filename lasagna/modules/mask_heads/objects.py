@@ -1,7 +1,6 @@
-"""A light mask head for objects: several masks for each prompt, each with a score.
+"""A mask head for objects: several masks for each prompt, each drawn by another head and with a score.
 
-Notation: b: images; n: prompts; k: masks of a prompt; d: width of a prompt and of the refined map; h, w: cells of the
-main map.
+Notation: b: images; n: prompts; k: masks of a prompt; d: width of a prompt; h, w: cells of the main map.
 """
 
 from __future__ import annotations
@@ -11,55 +10,64 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lasagna.errors import check_counts
-from lasagna.modules.base import FeatureSpec, MaskPrediction
+from lasagna.errors import ConfigError, check_counts
+from lasagna.modules.base import FeatureSpec, MaskHead, MaskPrediction
 from lasagna.modules.language_models.projector import grid_waves
-from lasagna.modules.mask_heads.dot import DotMaskHead, products
 
 HEADS = 4
 
 
-class ObjectMaskHead(DotMaskHead):
-    """Several masks for each prompt, as dot products with a refined map (MaskFormer, arXiv 2107.06278).
+class ObjectMaskHead(MaskHead):
+    """Turns each prompt into prompts of objects, for which a head with one mask a prompt draws the masks.
 
-    Learned queries, to which the prompt is added, attend to one another and to the image (DETR, arXiv 2005.12872). From
-    each comes a mask, and the probability that it is one of the objects that the prompt asks for. The cells know their
-    position, so that objects of one look can be told apart. Train it with ``ObjectLoss``.
+    Learned queries, to which the prompt is added, attend to the image and to one another (DETR, arXiv 2005.12872). Each
+    becomes a prompt of its own, and the probability that it is one of the objects that are asked for. The cells of the
+    image know their position, so that objects of one look can be told apart. Train it with ``ObjectLoss``.
 
     Args:
+        head: Draws the masks; every head with one mask a prompt does.
         masks: Most objects of one name.
-        width: Width of a prompt, and channels of the refined map.
         layers: Rounds of attention.
 
     Raises:
-        ConfigError: If a number is smaller than 1, or the width cannot be split.
+        ConfigError: If a number is smaller than 1, or the width of the head's prompts cannot be split.
     """
 
-    def __init__(self, masks: int = 8, width: int = 64, layers: int = 3) -> None:
-        super().__init__(width)
+    def __init__(self, head: MaskHead, masks: int = 8, layers: int = 2) -> None:
+        super().__init__()
         check_counts(masks=masks, layers=layers)
+        if head.prompt_dim % HEADS:
+            raise ConfigError(f"head: its prompts are {head.prompt_dim} wide; take one with a multiple of {HEADS}")
+        self.head = head
         self.masks = masks
         self.layers = layers
 
-    def build(self, features: FeatureSpec) -> None:
-        """Make the layers for the vision encoder's maps."""
-        super().build(features)
-        self.grid = features.grid
-        self.position = nn.Linear(grid_waves((1, 1)).shape[1], self.width)
-        self.queries = nn.Parameter(torch.randn(self.masks, self.width))
-        self.blocks = nn.ModuleList([_Block(self.width) for _ in range(self.layers)])
-        self.score = nn.Linear(self.width, 1)
+    @property
+    def prompt_dim(self) -> int:
+        """Width of a prompt."""
+        return self.head.prompt_dim
 
-    def forward(self, features: Sequence[Tensor], prompts: Tensor, image_index: Tensor) -> MaskPrediction:  # type: ignore[override]
-        """Draw masks for each prompt ``[n, d]``, logits ``[n, k, 4h, 4w]`` and scores ``[n, k]``."""
-        position = self.position(grid_waves(self.grid).to(prompts)).T.unflatten(1, self.grid)
-        main = self.image_projection(features[0]) + position
-        cells = main.flatten(2).transpose(1, 2)[image_index]  # [n, h*w, d]
-        tokens = self.queries + prompts[:, None]  # [n, k, d]
+    def build(self, features: FeatureSpec) -> None:
+        """Make the layers for the vision encoder's maps, and those of the head."""
+        width = self.prompt_dim
+        self.head.build(features)
+        self.grid = features.grid
+        self.image_projection = nn.Conv2d(features.channels[0], width, 1)
+        self.position = nn.Linear(grid_waves((1, 1)).shape[1], width)
+        self.queries = nn.Parameter(torch.randn(self.masks, width))
+        self.blocks = nn.ModuleList([_Block(width) for _ in range(self.layers)])
+        self.move = nn.Linear(width, width)
+        self.score = nn.Linear(width, 1)
+
+    def forward(self, features: Sequence[Tensor], prompts: Tensor, image_index: Tensor) -> MaskPrediction:
+        """Draw masks for each prompt ``[n, d]``, logits ``[n, k, h', w']`` and scores ``[n, k]``."""
+        position = self.position(grid_waves(self.grid).to(prompts))  # [h*w, d]
+        cells = self.image_projection(features[0]).flatten(2).transpose(1, 2) + position
+        tokens, cells = self.queries + prompts[:, None], cells[image_index]  # [n, k, d], [n, h*w, d]
         for block in self.blocks:
             tokens = block(tokens, cells)
-        weights = self.weigh(tokens).flatten(0, 1)
-        logits = products(weights, self.refine(main, features), image_index.repeat_interleave(self.masks))
+        of_objects = prompts[:, None] + self.move(tokens)
+        logits = self.head(features, of_objects.flatten(0, 1), image_index.repeat_interleave(self.masks))
         return MaskPrediction(logits.unflatten(0, (-1, self.masks)), self.score(tokens)[..., 0].float().sigmoid())
 
 

@@ -77,7 +77,9 @@ def truth_entries(dialogue: Dialogue) -> list[AnsweredEntry]:
         entry = known.get(name)
         present = entry is not None and entry.present
         mask = entry.mask.decode() if entry is not None and present and entry.mask is not None else None
-        entries.append(AnsweredEntry(name, present, float(present), mask))
+        masks = () if entry is None else tuple(part.decode() for part in entry.masks)
+        scores = (1.0,) * len(masks)
+        entries.append(AnsweredEntry(name, present, float(present), mask, masks=masks, scores=scores))
     return entries
 
 

@@ -156,4 +156,7 @@ def test_truth_fills_in_absent_names_in_the_querys_order():
     truth = truth_entries(Dialogue("categories", ("dog", "sky", "cat"), entries))
     assert [(entry.name, entry.present) for entry in truth] == [("dog", False), ("sky", True), ("cat", False)]
     assert np.array_equal(truth[1].mask, mask)
+    code = RLEMask.from_array(mask)
+    (birds,) = truth_entries(Dialogue("instances", ("bird",), (Entry("bird", True, code, (code, code)),)))
+    assert (birds.apart, len(birds.masks)) == (True, 2)
     assert truth_entries(Dialogue("question", ("how many?",), text="two")) == []
