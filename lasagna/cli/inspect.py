@@ -94,7 +94,8 @@ def _record_examples(record: Record, rng: np.random.Generator) -> list[Example]:
 
 def _categories(record: Record) -> Example:
     masks = {name: mask.decode() for name, mask in record.category_masks().items()}
-    present = [_entry(name, mask, record.objects().get(name)) for name, mask in masks.items()]
+    objects = record.objects()
+    present = [_entry(name, mask, objects.get(name)) for name, mask in masks.items()]
     absent = [AnsweredEntry(name, False, 0.0) for name in record.absent]
     unclear = f" (not asked for: {', '.join(record.unclear)})" if record.unclear else ""
     query = ", ".join([*masks, *record.absent])
