@@ -10,6 +10,7 @@ from lasagna.errors import ConfigError
 
 CONVERTERS = {
     "ade20k": ("ade20k:ADE20K", "indoor and outdoor scenes, 150 classes"),
+    "ade20k_full": ("ade20k_full:ADE20KFull", "the same scenes with every object, about 3,000 names"),
     "coco_stuff": ("coco_stuff:CocoStuff", "photographs, 80 things and 91 kinds of stuff"),
     "cityscapes": ("cityscapes:Cityscapes", "streets of German cities, 19 classes"),
     "mapillary": ("mapillary:Mapillary", "streets of the world, 65 or 116 classes"),
