@@ -16,7 +16,7 @@ from torch.nn.functional import binary_cross_entropy, interpolate, softplus
 
 from lasagna.core.batch import Batch
 from lasagna.core.dialogue import Dialogue, Entry
-from lasagna.core.geometry import IGNORE_PIXEL, Geometry, fit_mask
+from lasagna.core.geometry import IGNORE_PIXEL, Geometry, cell_of, fit_mask
 from lasagna.core.masks import UnionMask
 from lasagna.modules.base import SURE, MaskPrediction
 from lasagna.modules.losses import AssistantOutput, SegmentationLoss, mask_terms
@@ -86,7 +86,8 @@ class ObjectLoss(SegmentationLoss):
     def _costs(self, logits: Tensor, scores: Tensor, targets: Tensor) -> Tensor:
         """Return the weighted costs of each mask for each object ``[k, o]``, at the head's resolution."""
         size = (logits.shape[1], logits.shape[2])
-        counted = _area((targets[:1] != IGNORE_PIXEL).float(), size)  # [1, P]; all objects ignore the same pixels
+        # all objects ignore the same pixels, except for the one of an object that is too small
+        counted = _area((targets[:1] != IGNORE_PIXEL).float(), size)  # [1, P]
         truth = _area((targets == 1).float(), size)  # [o, P]
         logit = logits.flatten(1)
         chance = logit.sigmoid() * counted
@@ -116,15 +117,23 @@ def object_targets(batch: Batch) -> Iterator[tuple[int, Tensor]]:
         places = [place for place, of in enumerate(rows) if of == row]
         entries = [entry for entry in sample.dialogue.entries if entry.present and entry.mask is not None]
         for place, entry in zip(places, entries, strict=False):  # a row that was cut has fewer masks than entries
-            if entry.masks:
-                targets = _targets(entry, sample.dialogue, batch.geometries[sample.image])
-                yield place, targets.to(batch.mask_rows.device)
+            if entry.masks and (targets := _targets(entry, sample.dialogue, batch.geometries[sample.image])):
+                yield place, torch.stack(targets).to(batch.mask_rows.device)
 
 
-def _targets(entry: Entry, dialogue: Dialogue, geometry: Geometry) -> Tensor:
-    targets = torch.stack([fit_mask(mask.decode(), geometry) for mask in entry.masks])
-    void = (*entry.crowds, *(() if dialogue.ignore is None else (dialogue.ignore,)))
-    if void:
-        left_out = fit_mask(UnionMask(void, shape=entry.masks[0].size).decode(), geometry) == 1
-        targets[:, left_out] = IGNORE_PIXEL
+def _targets(entry: Entry, dialogue: Dialogue, geometry: Geometry) -> list[Tensor]:
+    """Return the objects that count and that the input shows; one that is too small for it has one pixel."""
+    void = UnionMask(
+        (*entry.crowds, *(() if dialogue.ignore is None else (dialogue.ignore,))), shape=entry.masks[0].size
+    ).decode()
+    left_out, targets = fit_mask(void, geometry) == 1, []
+    for mask in entry.masks:
+        pixels = mask.decode() & ~void
+        target = fit_mask(pixels, geometry)
+        target[left_out] = IGNORE_PIXEL
+        cell = None if (target == 1).any() else cell_of(pixels, geometry)
+        if cell is not None:
+            target[cell] = 1
+        if (target == 1).any():
+            targets.append(target)
     return targets

@@ -81,6 +81,18 @@ def test_crowds_and_ignored_pixels_do_not_count():
     assert (targets == 1).sum() == 6
 
 
+def test_objects_too_small_for_the_input_keep_a_pixel_and_those_that_are_ignored_are_left_out():
+    dot = np.zeros((40, 40), dtype=bool)
+    dot[13, 17] = True
+    codes = (RLEMask.from_array(dot), RLEMask.from_array(~dot))
+    whole = Entry("bird", True, UnionMask(codes, shape=dot.shape), codes)
+    batch = batch_of(Dialogue("instances", ("bird",), (whole,), ignore=RLEMask.from_array(~dot)))
+    batch.geometries = [Geometry(dot.shape, (8, 8), (8, 8))]
+    ((_, targets),) = object_targets(batch)
+    assert (targets == 1).flatten(1).sum(1).tolist() == [1]
+    assert targets[0, 2, 3] == 1
+
+
 def test_the_assignment_is_the_cheapest_of_all():
     output, batch = random_output(2), batch_of(ASKED)
     place, targets = next(object_targets(batch))
