@@ -56,7 +56,8 @@ def predict(
         explain: A description as for ``reason``, answered by a mask and the reason in words, by models that learned
             explanations (ReasonSeg); always decoded freely.
         ask: A question to answer in words, e.g. "how many balls are there".
-        own: Queries of kinds of your own: the path of each ``QueryKind`` and its text, e.g. {my_kinds.COUNTING: birds}.
+        own: Queries of other kinds: "instances" for every object of names, or the path of a ``QueryKind`` of your own,
+            and its text, e.g. {instances: 'car, dog'} or {my_kinds.COUNTING: birds}.
         out: Folder for one JSON file per image and one PNG file per query.
         decoding: "ordered" decides on each name in the order of the query, "free" lets the model write.
         threshold: Score in [0, 1] from which ordered decoding calls a name present; by default the one that ``lasagna
@@ -139,13 +140,15 @@ def _names(kind: "QueryKind", text: str) -> tuple[str, ...]:
 
 
 def _own_kind(path: str) -> "QueryKind":
-    """Import a kind of query by its path.
+    """Return the package's kind that has no option of its own by its name, or import a kind of query by its path.
 
     Raises:
-        QueryError: If there is none at this path.
+        QueryError: If there is none of this name or at this path.
     """
-    from lasagna.core.query_kind import QueryKind
+    from lasagna.core.query_kind import INSTANCES, QueryKind
 
+    if path == INSTANCES:
+        return INSTANCES
     module, _, name = path.rpartition(".")
     try:
         kind = getattr(import_module(module), name)
