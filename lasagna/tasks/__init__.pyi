@@ -21,7 +21,6 @@ from .referring import Referring
 from .semantic import Semantic
 from .training.batch_checks import FiniteLoss, SmallMasks
 from .training.ema import WeightAverage
-from .training.instance_training import InstanceTraining
 from .training.module import AssistantTraining
 from .training.optimiser import Optimiser
 from .vqa import VQA
@@ -37,7 +36,6 @@ __all__ = [
     "ContinuedLogs",
     "DialogueMetric",
     "FiniteLoss",
-    "InstanceTraining",
     "Instances",
     "MMSegMeanIoU",
     "MeanIoU",

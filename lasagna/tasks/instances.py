@@ -22,7 +22,7 @@ class Instances(Task):
     are unclear or have only ignored pixels.
 
     Give the assistant a mask head with several masks for each prompt, such as ``ObjectMaskHead``, and train it by
-    ``InstanceTraining``. Scores: COCO's AP and AR, counts, and presence.
+    ``ObjectLoss``. Scores: COCO's AP and AR, counts, and presence.
 
     Args:
         free_decoding: Whether answers are also decoded and scored freely, besides the known order.

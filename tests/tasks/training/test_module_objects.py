@@ -10,12 +10,11 @@ from lasagna.datamodules.streaming.sample import prepare_sample
 from lasagna.modules import (
     ObjectLoss,
     ObjectMaskHead,
-    SegmentationLoss,
     TinyLanguageModel,
     TinyMaskHead,
     TinyVisionEncoder,
 )
-from lasagna.tasks import InstanceTraining
+from lasagna.tasks import AssistantTraining
 from tests.helpers.parts import joined
 
 SIZE = (32, 32)
@@ -41,10 +40,9 @@ def batch_of(model):
     return collate([sample], model.processors), image
 
 
-def test_the_training_has_the_losses_of_objects_besides_the_ordinary_ones():
+def test_training_has_the_losses_of_objects_besides_the_ordinary_ones():
     model = assistant()
-    training = InstanceTraining(model, SegmentationLoss(dice=0.7), object_dice=3.0)
-    assert training.loss == ObjectLoss(dice=0.7, object_dice=3.0)
+    training = AssistantTraining(model, ObjectLoss(dice=0.7, object_dice=3.0))
     batch, _ = batch_of(model)
     output = model.train()(batch)
     assert output.masks.logits.shape[:2] == (2, 3)
