@@ -32,7 +32,7 @@ def test_everything_is_counted_and_every_fault_is_found(shards, tmp_path, capsys
     assert train["categories"] == {"sky": {"images": 5, "pixels": 5 * 8 * 24}}
     assert train["annotations"]["phrases"] == 3
     assert train["annotations"]["phrases that fit nothing"] == 1
-    assert train["annotations"]["turns of talk"] == 1
+    assert train["annotations"]["turns of conversations"] == 1
     assert train["findings"] == {
         "broken records": [train["findings"]["broken records"][0]],
         "wrong sizes": ["large: says (16, 24), is (20, 20)"],

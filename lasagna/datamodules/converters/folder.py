@@ -150,7 +150,7 @@ class _Annotations:
             "regions": tuple(region for _, region in regions if region is not None),
             "phrases": tuple(self._phrases()),
             "questions": tuple(self._questions()),
-            "conversation": tuple(Turn(part["question"], part["answer"]) for _, part in self._parts("talk")),
+            "conversation": tuple(Turn(part["question"], part["answer"]) for _, part in self._parts("conversation")),
             "absent": tuple(self.line.fields.get("absent") or ()),
             "ignore": ignored[0] if ignored else None,
             "unclear": tuple(dict.fromkeys(unclear)),

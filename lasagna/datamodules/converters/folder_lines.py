@@ -31,7 +31,7 @@ LINE = {
     "unclear": list,
     "phrases": list,
     "questions": list,
-    "talk": list,
+    "conversation": list,
     "ignore": object,
     "window": list,
 }
@@ -41,7 +41,7 @@ PARTS: dict[str, tuple[dict[str, type], tuple[str, ...]]] = {
     "categories": ({"name": str, "mask": object, "masks": list, "crowds": list}, ("name",)),
     "phrases": ({"text": str, "masks": list, "kind": str}, ("text", "masks")),
     "questions": ({"text": str, "answer": str, "masks": list, "kind": str}, ("text",)),
-    "talk": ({"question": str, "answer": str}, ("question", "answer")),
+    "conversation": ({"question": str, "answer": str}, ("question", "answer")),
 }
 """For each list of objects, their fields and the required ones."""
 

@@ -22,7 +22,7 @@ MANIFEST = Manifest(
     name="llava_instruct",
     unannotated="unknown",
     origin="LLaVA-Instruct (Liu et al., Visual Instruction Tuning, arXiv 2304.08485); photographs of COCO train2017",
-    licence="talks CC BY-NC 4.0 and under OpenAI's terms of use; photographs under Flickr's terms",
+    licence="conversations CC BY-NC 4.0 and under OpenAI's terms of use; photographs under Flickr's terms",
 )
 FILE = "llava_instruct_150k.json"
 COCO_FOLDER = "train2017"
@@ -87,7 +87,7 @@ class LlavaInstruct(Converter):
             name = entry.get("image")
             stem = PurePosixPath(name).stem if name else ""
             seen[stem] += 1
-            where = f"talk {entry['id']}"
+            where = f"conversation {entry['id']}"
             key = where if not name else stem if seen[stem] == 1 else f"{stem}~{seen[stem]}"
             turns, left_out = _turns(entry["conversations"], where)
             image = None
@@ -105,9 +105,9 @@ def read_conversation(conversation: Conversation) -> ReadResult:
         RecordError: If the image is missing or broken.
     """
     if conversation.image is None:
-        return ReadResult(None, (*conversation.left_out, Skipped("talk without an image", conversation.key)))
+        return ReadResult(None, (*conversation.left_out, Skipped("conversation without an image", conversation.key)))
     if not conversation.turns:
-        return ReadResult(None, (*conversation.left_out, Skipped("talk without a turn", conversation.key)))
+        return ReadResult(None, (*conversation.left_out, Skipped("conversation without a turn", conversation.key)))
     image_bytes, size = read_image_file(conversation.image)
     record = Record(conversation.key, image_bytes, size, MANIFEST, conversation=conversation.turns)
     return ReadResult(record, conversation.left_out)

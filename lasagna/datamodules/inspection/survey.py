@@ -254,7 +254,7 @@ def _annotations(record: Record) -> dict[str, int]:
         "phrases that fit several things": sum(len(phrase.masks) > 1 for phrase in record.phrases),
         "questions answered in words": sum(question.masks is None for question in record.questions),
         "questions answered by masks": sum(question.masks is not None for question in record.questions),
-        "turns of talk": len(record.conversation),
+        "turns of conversations": len(record.conversation),
         "names known to be absent": len(record.absent),
         "names without a usable or complete mask": len(record.unclear),
         "images with ignored pixels": int(record.ignored() is not None),

@@ -131,7 +131,7 @@ def _annotations(record: Record) -> dict[str, Any]:
             for phrase in record.phrases
         ],
         "questions": [_question(question) for question in record.questions],
-        "talk": [{"question": turn.question, "answer": turn.answer} for turn in record.conversation],
+        "conversation": [{"question": turn.question, "answer": turn.answer} for turn in record.conversation],
         "absent": list(record.absent),
         "unclear": list(record.unclear),
         "ignore": None if record.ignore is None else _mask(record.ignore),
@@ -173,7 +173,8 @@ class _Reader:
             regions=self._each("regions", self._region),
             phrases=self._each("phrases", self._phrase),
             questions=self._each("questions", self._question),
-            conversation=self._each("talk", self._turn),
+            # shards of format 1 say "talk"
+            conversation=self._each("talk" if "talk" in self.fields else "conversation", self._turn),
             absent=self._each("absent", self._words),
             unclear=self._each("unclear", self._words),
             ignore=None if self.fields.get("ignore") is None else self._mask(self.fields["ignore"], "ignore"),

@@ -99,7 +99,7 @@ def count_entries(record: Record) -> dict[str, int]:
         "objects": sum(len(region.masks or ()) for region in record.regions),
         "phrases": len(record.phrases),
         "questions": len(record.questions),
-        "turns of talk": len(record.conversation),
+        "turns of conversations": len(record.conversation),
         "names known to be absent": len(record.absent),
         "names without a usable or complete mask": len(record.unclear),
     }

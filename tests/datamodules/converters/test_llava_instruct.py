@@ -95,9 +95,9 @@ def test_what_is_left_out_is_counted(tmp_path):
     shard_set = read_manifest(tmp_path / "shards" / "train")
     assert shard_set.tally.left_out == {
         "turns that are no question with its answer": 2,
-        "talk without an image": 1,
+        "conversation without an image": 1,
         "empty question or answer": 1,
-        "talk without a turn": 2,
+        "conversation without a turn": 2,
     }
     assert set(read_records(tmp_path / "shards" / "train")) == {"a"}
 

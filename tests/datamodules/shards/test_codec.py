@@ -166,6 +166,7 @@ GOOD = RLEMask.from_array(np.eye(6, 7)).to_json()
         ({"questions": [{"text": "a", "answer": 1}]}, r"questions\[0\].answer: expected a text"),
         ({"questions": [{"text": "a"}, {"answer": "b"}]}, r"questions\[1\].text: expected a text"),
         ({"talk": [{"question": "a"}]}, r"talk\[0\].answer: expected a text"),
+        ({"conversation": [{"answer": "a"}]}, r"conversation\[0\].question: expected a text"),
         ({"absent": [1]}, r"absent\[0\]: expected a text"),
         ({"absent": ["sky", " "]}, r"absent\[1\]: expected a text that is not empty, got ' '"),
         ({"unclear": [""]}, r"unclear\[0\]: expected a text that is not empty"),
