@@ -11,6 +11,7 @@ from .instances import Instances
 from .metrics.answer_accuracy import AnswerAccuracy
 from .metrics.average_precision import AveragePrecision, ObjectCount
 from .metrics.base import DialogueMetric, collect
+from .metrics.concept_f1 import ConceptF1
 from .metrics.mean_iou import MeanIoU
 from .metrics.order import AnswerOrder
 from .metrics.phrase_iou import PhraseIoU, ReasoningIoU, ReferringIoU, TeacherForcedIoU
@@ -33,6 +34,7 @@ __all__ = [
     "AssistantTraining",
     "AveragePrecision",
     "BestCheckpoint",
+    "ConceptF1",
     "ContinuedLogs",
     "DialogueMetric",
     "FiniteLoss",

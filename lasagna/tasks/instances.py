@@ -10,7 +10,7 @@ from lasagna.core.prompt_format import normalise
 from lasagna.core.query_kind import INSTANCES
 from lasagna.core.record import Record
 from lasagna.tasks.base import Task
-from lasagna.tasks.metrics import AveragePrecision, DialogueMetric, ObjectCount, Presence, collect
+from lasagna.tasks.metrics import AveragePrecision, ConceptF1, DialogueMetric, ObjectCount, Presence, collect
 from lasagna.tasks.targets import are_visible, askable_names
 
 
@@ -22,7 +22,8 @@ class Instances(Task):
     are unclear or have only ignored pixels.
 
     Give the assistant a mask head with several masks for each prompt, such as ``ObjectMaskHead``, and train it by
-    ``ObjectLoss``. Scores: COCO's AP and AR, counts, and presence.
+    ``ObjectLoss``. Scores: COCO's AP and AR, counts, those of
+    SA-Co, and presence.
 
     Args:
         free_decoding: Whether answers are also decoded and scored freely, besides the known order.
@@ -47,8 +48,9 @@ class Instances(Task):
         return [Dialogue(INSTANCES, tuple(query), tuple(entries), ignore=ignore)] if query else []
 
     def metrics(self, categories: tuple[str, ...]) -> MetricCollection:
-        """Return AP and AR, counts and presence for each decoding."""
+        """Return AP and AR, counts, SA-Co's scores and presence for each decoding."""
         metrics: list[DialogueMetric] = []
         for decoding in self.decoding:
-            metrics += [AveragePrecision(categories, decoding), ObjectCount(decoding), Presence(decoding)]
+            metrics += [AveragePrecision(categories, decoding), ObjectCount(decoding)]
+            metrics += [ConceptF1(decoding), Presence(decoding)]
         return collect(metrics)

@@ -239,7 +239,17 @@ def test_console_is_calm(config, capfd, tmp_path):
     printed = "".join(capfd.readouterr())
     assert re.search(r"training +\S+ 3/3 ", printed)
     assert re.search(r"mask_head +\W TinyMaskHead", printed)
-    for noise in ("Epoch", "FLOPs", "TPU", "litlogger", "eval mode", "num_workers", "deprecated", "max_steps=3"):
+    for noise in (
+        "Epoch",
+        "FLOPs",
+        "TPU",
+        "litlogger",
+        "eval mode",
+        "num_workers",
+        "deprecated",
+        "max_steps=3",
+        "override",
+    ):
         assert noise not in printed, printed
 
 

@@ -47,4 +47,4 @@ def test_the_label_map_has_the_pixels_of_objects():
 
 
 def test_its_scores_are_named():
-    assert sorted(Instances().metrics(("dog",))) == ["AveragePrecision_0", "ObjectCount_1", "Presence_2"]
+    assert sorted(Instances().metrics(("dog",))) == ["AveragePrecision_0", "ConceptF1_2", "ObjectCount_1", "Presence_3"]

@@ -107,7 +107,7 @@ def test_a_perfect_answer_has_perfect_scores(free):
     scores = {key: value.item() for key, value in metrics.compute().items()}
     for key, value in scores.items():
         assert value == (0 if key.startswith(("false", "faults")) else 1), key
-    expected = {"miou", "presence_f1", "presence_precision", "presence_recall", "false_positive_rate"}
+    expected = {"miou", "presence_f1", "presence_precision", "presence_recall", "false_positive_rate", "il_mcc"}
     assert {key for key in scores if "/free" not in key} == {f"{name}/lasagna-v1" for name in expected}
     assert ("complete_in_order/lasagna-v1/free" in scores) == free
 

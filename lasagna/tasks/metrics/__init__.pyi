@@ -1,6 +1,7 @@
 from .answer_accuracy import AnswerAccuracy
 from .average_precision import AveragePrecision, ObjectCount
 from .base import DialogueMetric, collect
+from .concept_f1 import ConceptF1
 from .mean_iou import MeanIoU
 from .names import PROTOCOLS, QUANTITIES, Quantity, quantity_of, score_key
 from .order import AnswerOrder
@@ -14,6 +15,7 @@ __all__ = [
     "AnswerAccuracy",
     "AnswerOrder",
     "AveragePrecision",
+    "ConceptF1",
     "DialogueMetric",
     "MMSegMeanIoU",
     "MeanIoU",

@@ -1,4 +1,4 @@
-"""Precision, recall, F1 and false-positive rate of presence decisions."""
+"""Precision, recall, F1, false-positive rate and Matthews correlation of presence decisions."""
 
 from __future__ import annotations
 
@@ -46,16 +46,33 @@ def presence_scores(counts: Tensor) -> dict[str, Tensor]:
         "presence_recall": ratio(hits, hits + misses),
         "presence_f1": ratio(2 * hits, 2 * hits + false_alarms + misses),
         "false_positive_rate": ratio(false_alarms, false_alarms + rejections),
+        "il_mcc": matthews(counts),
     }
 
 
+def matthews(counts: Tensor) -> Tensor:
+    """Return Matthews' correlation of truth and decisions.
+
+    Args:
+        counts: True positives, false positives, false negatives and true negatives, integer ``[..., 4]``.
+
+    Returns:
+        Float ``[...]`` in [-1, 1]: 0 where all names are present, all absent, or all decided alike; NaN without names.
+    """
+    hits, false_alarms, misses, rejections = counts.double().unbind(-1)
+    margins = (hits + false_alarms) * (hits + misses) * (rejections + false_alarms) * (rejections + misses)
+    correlation = (hits * rejections - false_alarms * misses) / margins.sqrt().clamp(min=1)
+    return torch.where(counts.sum(-1) > 0, correlation, torch.nan).float()
+
+
 class Presence(DialogueMetric):
-    """Presence precision, recall and F1, and the false-positive rate on absent names; all in [0, 1].
+    """Presence precision, recall and F1, the false-positive rate on absent names, and the Matthews correlation.
 
     Protocol ``lasagna-v1``: every name of every query counts once (micro average), borrowed names included. A name that
     a free answer leaves out is not called present. Precision, recall and F1 (van Rijsbergen) are those of the class
     "present"; higher is better. The false-positive rate is the share of absent names that are called present; lower is
-    better.
+    better. These are in [0, 1]. The Matthews correlation, SA-Co's "IL_MCC" (arXiv 2511.16719), is in [-1, 1], and 0 for
+    an assistant that calls everything present.
 
     Args:
         decoding: Which answers are scored.
@@ -74,7 +91,7 @@ class Presence(DialogueMetric):
         self.counts += torch.tensor(presence_counts(dialogue, answer), device=self.counts.device)
 
     def compute(self) -> dict[str, Tensor]:
-        """Return precision, recall, F1 and false-positive rate."""
+        """Return precision, recall, F1, false-positive rate and Matthews correlation."""
         return {self.key(quantity): score for quantity, score in presence_scores(self.counts).items()}
 
 
@@ -114,7 +131,7 @@ class PresenceByLength(DialogueMetric):
         self.counts[group] += torch.tensor(presence_counts(dialogue, answer), device=self.counts.device)
 
     def compute(self) -> dict[str, Tensor]:
-        """Return precision, recall, F1 and false-positive rate of each group."""
+        """Return the scores of each group."""
         scores = presence_scores(self.counts)
         return {
             self.key(quantity, group): values[rank]

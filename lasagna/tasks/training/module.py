@@ -174,7 +174,12 @@ class AssistantTraining(LightningModule):
         # at the images' own size no mask loses its pixels
         if getattr(self.loss, "resolution", "input") == "input":
             watch.append(SmallMasks())
-        return watch if self.average is None else [*watch, self.average]
+        watch += [] if self.average is None else [self.average]
+        # a second job of the same trainer asks again, and Lightning would say that it replaces the callbacks
+        attached = (
+            [] if self._trainer is None else [type(callback) for callback in getattr(self.trainer, "callbacks", ())]
+        )
+        return [callback for callback in watch if type(callback) not in attached]
 
     def configure_model(self) -> None:
         """Build the assistant, freeze what is not trained, and give the datamodule its processors."""

@@ -3,7 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import confusion_matrix, matthews_corrcoef, precision_recall_fscore_support
 
 from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.tasks.metrics import Presence, PresenceByLength
@@ -45,6 +45,7 @@ def test_equals_scikit_learn(seed, images):
             "presence_recall/lasagna-v1": recall,
             "presence_f1/lasagna-v1": f1,
             "false_positive_rate/lasagna-v1": alarms / (alarms + rejections) if alarms + rejections else np.nan,
+            "il_mcc/lasagna-v1": matthews_corrcoef(present, called),
         },
         nan_ok=True,
     )
