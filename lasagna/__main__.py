@@ -14,6 +14,7 @@ from lasagna.cli.entry import errors_on_one_line, import_from_working_directory,
 COMMANDS = {
     "train": ("lasagna.cli.train:main", "train and test an assistant: train [JOB] ..."),
     "predict": ("lasagna.cli.predict:predict", "answer queries about an image or a folder of images"),
+    "serve": ("lasagna.cli.serve:serve", "answer queries about images over HTTP"),
     "evaluate": ("lasagna.cli.evaluate:evaluate", "answer a data set, score the answers and write a report"),
     "calibrate": ("lasagna.cli.calibrate:calibrate", "calibrate presence scores: calibrate SHARDS ..."),
     "configs": ("lasagna.cli.configs:run", "list the configs of the package, or copy one to edit"),

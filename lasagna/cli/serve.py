@@ -1,0 +1,166 @@
+"""The ``lasagna serve`` command: an assistant behind an HTTP server."""
+
+from __future__ import annotations
+
+import os
+import socket
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lasagna.errors import ConfigError, LasagnaError
+from lasagna.serving.limits import Limits
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from uvicorn import Server
+
+    from lasagna.modules.assistant import Assistant
+
+TOKEN = "LASAGNA_TOKEN"
+"""Variable of the environment that can hold the token; command lines are seen by other users of a machine."""
+
+SHORTEST_TOKEN = 16
+"""Fewest characters of a token."""
+
+_PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
+
+
+def serve(
+    ckpt: Path | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    device: str = "auto",
+    token: str | None = None,
+    calibrated_for: str | None = None,
+    frozen_check: bool = True,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+) -> None:
+    """Answer queries about images over HTTP until Ctrl-C; needs the extra `serve`.
+
+    Args:
+        ckpt: A checkpoint of training, or a folder that `lasagna export` wrote. Without it, the small assistant of the
+            package answers, which knows drawn scenes only.
+        host: Address to listen on. By default only programs of this machine reach the server; any other address needs
+            a token.
+        port: Port to listen on; 0 for a free one.
+        device: Device to compute on: "cpu", "cuda", ...; "auto" for an accelerator if there is one.
+        token: What clients must send as `Authorization: Bearer TOKEN`, at least 16 characters; by default the value of
+            the variable LASAGNA_TOKEN, if it is set.
+        calibrated_for: Data set whose calibrated threshold is used; None for that of all data sets.
+        frozen_check: Whether to require the frozen weights that the checkpoint was trained with.
+        limits: What clients may ask at most.
+
+    Raises:
+        ConfigError: If the extra is not installed, or the address needs a token.
+        LasagnaError: If the address or the device cannot be used.
+        CheckpointError: If the checkpoint cannot be used.
+    """
+    check_extra()
+    token = token or os.environ.get(TOKEN) or None
+    check_access(host, token)
+    from lasagna.core.device import find_device
+    from lasagna.modules.checkpoints.load import load
+
+    target = find_device(device)
+    with listener(host, port) as listening:
+        if ckpt is None:
+            print(
+                "The small assistant of the package answers; it knows drawn scenes only. Name another one with --ckpt."
+            )
+        assistant = load(ckpt, calibrated=calibrated_for, frozen_check=frozen_check).to(target)
+        app = make_app(assistant, "scenes" if ckpt is None else ckpt.stem, host, token, limits)
+        shown = f"[{host}]" if ":" in host else host
+        print(f"http://{shown}:{listening.getsockname()[1]}/v1 answers; Ctrl-C ends it", flush=True)
+        make_server(app, limits).run(sockets=[listening])
+
+
+def check_extra() -> None:
+    """Check that the packages of the extra are installed.
+
+    Raises:
+        ConfigError: If one is missing.
+    """
+    missing = [name for name in _PACKAGES if find_spec(name) is None]
+    if missing:
+        raise ConfigError(f'serve: {", ".join(missing)} not installed; pip install "lasagna[serve]"')
+
+
+def check_access(host: str, token: str | None) -> None:
+    """Check that nobody else reaches a server without a token.
+
+    Raises:
+        ConfigError: If an address needs a token and has none, or the token is short.
+    """
+    from lasagna.serving.guard import is_loopback
+
+    way_out = "make one with `python -c 'import secrets; print(secrets.token_urlsafe())'`"
+    if token is None and not is_loopback(host):
+        raise ConfigError(f"token: other machines can reach {host!r}, so that it needs a --token or {TOKEN}; {way_out}")
+    visible = token is not None and token.isascii() and token.isprintable() and " " not in token
+    if token is not None and (len(token) < SHORTEST_TOKEN or not visible):
+        raise ConfigError(f"token: expected at least {SHORTEST_TOKEN} visible characters of ASCII; {way_out}")
+
+
+def listener(host: str, port: int) -> socket.socket:
+    """Open the port of a server.
+
+    Raises:
+        ConfigError: If there is no such port.
+        LasagnaError: If the address cannot be used.
+    """
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"port: expected a number from 0 to 65535, got {port}")
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        opened = socket.create_server(address[:2], family=family)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise LasagnaError(f"port: cannot listen on {host!r}, port {port} ({reason}); choose another --port") from error
+    # connections inherit it; otherwise the body of each response waits 40 ms for the client to confirm the headers
+    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return opened
+
+
+def make_app(assistant: Assistant, name: str, host: str, token: str | None, limits: Limits) -> FastAPI:
+    """Return the app of an assistant.
+
+    Args:
+        assistant: The assistant, on its device.
+        name: Its name.
+        host: Address that the server listens on.
+        token: The token that requests must have, or None.
+        limits: What clients may ask at most.
+    """
+    from lasagna.serving.app import create_app
+    from lasagna.serving.engine import Engine
+    from lasagna.serving.guard import LOOPBACK, is_loopback
+    from lasagna.serving.metrics import Metrics
+    from lasagna.serving.service import Service
+
+    metrics = Metrics()
+    service = Service(Engine(assistant, limits, metrics), limits, metrics, name)
+    names = tuple(dict.fromkeys((*LOOPBACK, host)))
+    return create_app(service, token, names if is_loopback(host) else None)
+
+
+def make_server(app: FastAPI, limits: Limits) -> Server:
+    """Return the server of an app, which runs on a port that is open already."""
+    import logging
+
+    import uvicorn
+
+    # it writes a line for each form that is broken
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        ws="none",
+        proxy_headers=False,
+        server_header=False,
+        # connections that send nothing take no place of a request
+        limit_concurrency=8 * limits.requests,
+        timeout_keep_alive=10,
+        timeout_graceful_shutdown=10,
+    )
+    return uvicorn.Server(config)

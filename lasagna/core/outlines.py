@@ -1,0 +1,48 @@
+"""Polygons around masks, which COCO's tools rasterise to the same pixels."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from contourpy import FillType, contour_generator
+from numpy.typing import NDArray
+
+from lasagna.core.masks import BoolMask
+
+
+def polygons_of(mask: BoolMask) -> list[list[float]]:
+    """Return polygons around a mask, one for each connected part.
+
+    The outline runs halfway between the centres of pixels inside and outside. A hole is joined to its outer outline by
+    an edge that is walked in both directions, since COCO's polygons have no holes.
+
+    Args:
+        mask: Bool ``[H, W]``.
+
+    Returns:
+        Polygons ``[x0, y0, x1, y1, ...]`` in pixels, where the centre of the first pixel is (0.5, 0.5); none if the
+        mask is empty.
+    """
+    if not mask.any():
+        return []
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    top, left = int(rows[0]), int(columns[0])
+    # a frame of pixels outside, so that outlines at the border of the image are closed too
+    inside = np.pad(mask[top : rows[-1] + 1, left : columns[-1] + 1].astype(np.float32), 1)
+    found = contour_generator(z=inside, fill_type=FillType.OuterOffset).filled(0.5, 2.0)
+    shift = np.array([left - 0.5, top - 0.5])
+    polygons = []
+    for points, offsets in zip(*found, strict=True):
+        rings = [_corners(points[first:end]) for first, end in pairwise(offsets)]
+        outer, *holes = rings
+        joined = np.concatenate([outer, *(part for hole in holes for part in (hole, outer[:1]))])
+        polygons.append([float(place) for place in (joined + shift).ravel()])
+    return polygons
+
+
+def _corners(ring: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Drop the points of a closed ring where it goes straight on; the first point and its repetition stay."""
+    steps = np.diff(ring, axis=0)
+    turns = steps[:-1, 0] * steps[1:, 1] != steps[:-1, 1] * steps[1:, 0]
+    return np.asarray(ring[np.concatenate([[True], turns, [True]])])

@@ -1,0 +1,1 @@
+"""A server that answers queries about images over HTTP; needs the extra ``serve``."""

@@ -1,0 +1,149 @@
+"""What waits for the assistant: images, queries about them, and conversations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from lasagna.core.batch import Query
+from lasagna.core.geometry import Geometry
+from lasagna.core.prompt_format import PromptFormat
+from lasagna.core.query_kind import QUESTION
+from lasagna.core.record import Turn
+from lasagna.modules.base import EncodedImages
+
+OBJECTS = 8
+"""Masks that a name counts as if its objects are told apart; as many as ``ObjectMaskHead`` predicts by default."""
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedImage:
+    """An image as the input of the assistant's parts.
+
+    Args:
+        pixels: Input of the vision encoder, float ``[3, H, W]``.
+        tower: Input of the language model's own visual tower, or None if it has none.
+        geometry: How the image was fitted.
+    """
+
+    pixels: Tensor
+    tower: Tensor | None
+    geometry: Geometry
+
+    @property
+    def shapes(self) -> tuple[torch.Size | None, ...]:
+        """What must be equal for images to be encoded together."""
+        return self.pixels.shape, None if self.tower is None else self.tower.shape
+
+
+@dataclass(frozen=True, eq=False)
+class StoredImage:
+    """One encoded image.
+
+    Args:
+        encoded: The image, encoded.
+        geometry: How it was fitted.
+    """
+
+    encoded: EncodedImages
+    geometry: Geometry
+
+    @property
+    def shapes(self) -> tuple[torch.Size, ...]:
+        """What must be equal for images to be asked about together."""
+        return self.encoded.image_vectors.shape, *(maps.shape for maps in self.encoded.features)
+
+    @property
+    def size(self) -> int:
+        """Size in bytes."""
+        return sum(part.nbytes for part in (self.encoded.image_vectors, *self.encoded.features))
+
+
+@dataclass(frozen=True)
+class AskedQuery:
+    """A query and how it is answered.
+
+    Args:
+        query: The query.
+        threshold: Score from which a name is called present; None for the assistant's own.
+        decoding: How the answer is decoded.
+    """
+
+    query: Query
+    threshold: float | None = None
+    decoding: Literal["ordered", "free"] = "ordered"
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What a job leaves.
+
+    Args:
+        image: The encoded image.
+        answers: The answers to its queries as plain data (``answer_json``).
+        text: The answer of a conversation.
+    """
+
+    image: StoredImage
+    answers: tuple[dict[str, Any], ...] = ()
+    text: str = ""
+
+
+@dataclass(eq=False)
+class Job:
+    """An image to encode, unless it is encoded already, and queries to answer about it.
+
+    Args:
+        image: The image.
+        queries: The queries; none if the image is only to be encoded.
+        future: Gets the result, or the error.
+    """
+
+    image: PreparedImage | StoredImage
+    queries: Sequence[AskedQuery] = ()
+    future: Future[JobResult] = field(default_factory=Future)
+
+    @property
+    def mask_pixels(self) -> int:
+        """Most pixels of all masks of the answers together; for objects that are told apart, an estimate."""
+        height, width = self.image.geometry.original
+        counts = (len(asked.query.names) * (OBJECTS if asked.query.kind.objects else 1) for asked in self.queries)
+        return height * width * sum(counts)
+
+
+@dataclass(eq=False)
+class Conversation(Job):
+    """A question that is answered piece by piece.
+
+    Args:
+        question: The question.
+        turns: The turns before it.
+        emit: Called with each piece, in the engine's thread.
+        stopped: Whether nobody waits for the answer any more.
+    """
+
+    question: str = ""
+    turns: Sequence[Turn] = ()
+    emit: Callable[[str], None] = lambda piece: None
+    stopped: bool = False
+
+
+def read_turns(prompt_format: PromptFormat, turns: Sequence[Turn]) -> list[tuple[str, str]]:
+    """Return prompt and answer of each turn of a conversation, checked.
+
+    Args:
+        prompt_format: How they are written.
+        turns: The turns.
+
+    Raises:
+        QueryError: If conversations have one turn in this format, or a text contains a token.
+    """
+    read = [prompt_format.later(turn) for turn in turns]
+    if read:
+        read[0] = (prompt_format.prompt(QUESTION, (turns[0].question,)), read[0][1])
+    return read

@@ -1,0 +1,137 @@
+"""What requests and responses hold; the OpenAPI schema is made from these classes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Text = Annotated[str, Field(min_length=1)]
+MaskCoding = Literal["rle", "polygons", "png", "none"]
+
+IMAGE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
+"""A PNG file of one pixel, for examples."""
+
+
+class Body(BaseModel):
+    """Base of the requests: other fields are refused, and no type is converted into another."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True)
+
+
+class ImageBody(Body):
+    """Base of the requests about an image, given as a file or by its id."""
+
+    image: Text | None = Field(None, description="An image file in base64; no address and no path.")
+    image_id: Text | None = Field(None, description="Id of an image that `POST /v1/images` has encoded.")
+
+
+class QueryBody(Body):
+    """One query."""
+
+    kind: Text = Field(
+        "categories", max_length=64, description="Kind of the query, one of those that `GET /v1/models` lists."
+    )
+    names: list[Text] = Field(min_length=1, description="The names of a list, or the one phrase or question.")
+    threshold: float | None = Field(None, ge=0, le=1, description="As `threshold` of the request, for this query.")
+
+
+class PredictBody(ImageBody):
+    """Queries about an image."""
+
+    queries: list[QueryBody] = Field(min_length=1, description="What is asked; the image is encoded once for all.")
+    threshold: float | None = Field(None, ge=0, le=1, description="Score from which a name is called present.")
+    masks: MaskCoding = Field("rle", description="COCO RLE, polygons of COCO, a PNG file in base64, or no masks.")
+    decoding: Literal["ordered", "free"] = Field("ordered", description="Decide in the order asked, or write freely.")
+
+
+class UploadBody(Body):
+    """An image to keep."""
+
+    image: Text | None = Field(None, description="An image file in base64; no address and no path.")
+
+
+class TurnBody(Body):
+    """An earlier turn of a conversation."""
+
+    question: Text
+    answer: Text
+
+
+class ChatBody(ImageBody):
+    """A question to answer in words."""
+
+    question: Text
+    history: list[TurnBody] = Field([], description="Earlier turns, for models that were trained on several.")
+    stream: bool = Field(False, description="Whether the answer comes piece by piece, as server-sent events.")
+
+
+class ImageAnswer(BaseModel):
+    """An image that is kept encoded."""
+
+    image_id: str
+    width: int
+    height: int
+
+
+class EntryAnswer(BaseModel):
+    """What is said about a name."""
+
+    name: str
+    present: bool
+    score: float | None = Field(description="Probability of presence.")
+    confidence: float | None = Field(description="Mean probability of the pixels of the mask.")
+    empty: bool = Field(description="Whether it is called present, but the mask has no pixel.")
+    mask: Any = Field(description="RLE object, list of polygons or PNG in base64; null for absent names.")
+    box: list[float] | None = Field(description="Left, top, width, height in pixels.")
+    objects: list[dict[str, Any]] | None = Field(
+        None, description='"mask", "box" and "score" of each object, where the query asks for objects.'
+    )
+
+
+class QueryAnswer(BaseModel):
+    """The answer to a query."""
+
+    kind: str
+    query: list[str]
+    text: str
+    faults: list[str]
+    entries: list[EntryAnswer]
+
+
+class PredictAnswer(BaseModel):
+    """The answers about an image."""
+
+    width: int
+    height: int
+    answers: list[QueryAnswer]
+
+
+class ChatAnswer(BaseModel):
+    """The answer to a question."""
+
+    text: str
+
+
+class ModelAnswer(BaseModel):
+    """An assistant that answers."""
+
+    name: str
+    parts: dict[str, str] = Field(description="Class of each part.")
+    kinds: list[str] = Field(description="Kinds of queries that can be asked.")
+    threshold: float
+    remembers: bool = Field(description="Whether questions can follow a history.")
+
+
+class ModelsAnswer(BaseModel):
+    """The assistants that answer, and what they take."""
+
+    models: list[ModelAnswer]
+    limits: dict[str, float]
+    version: str
+
+
+class ErrorAnswer(BaseModel):
+    """Why a request is refused."""
+
+    error: str

@@ -1,0 +1,256 @@
+"""What the routes do: they read images, let queries wait for the assistant, and keep encoded images."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from secrets import token_urlsafe
+from threading import BoundedSemaphore
+from typing import Any
+
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+
+from lasagna.core.query_kind import KINDS
+from lasagna.errors import QueryError, RecordError
+from lasagna.modules.contract import check_queries
+from lasagna.serving.answer_masks import with_coding
+from lasagna.serving.engine import Engine, busy
+from lasagna.serving.jobs import Conversation, Job, JobResult, PreparedImage, StoredImage, read_turns
+from lasagna.serving.limits import Limits, RequestError
+from lasagna.serving.metrics import Metrics
+from lasagna.serving.requests import read_chat, read_queries
+from lasagna.serving.schemas import ChatBody, ImageBody, PredictBody, UploadBody
+from lasagna.serving.uploads import read_base64, read_image
+
+_DECODED_TOGETHER = 2
+"""Images that are decoded at a time; each may take memory for all its pixels."""
+
+
+class Service:
+    """One assistant for many clients.
+
+    Args:
+        engine: The engine of the assistant.
+        limits: What clients may ask.
+        metrics: Where requests are counted.
+        name: The assistant's name.
+    """
+
+    def __init__(self, engine: Engine, limits: Limits, metrics: Metrics, name: str) -> None:
+        self.engine = engine
+        self.limits = limits
+        self.metrics = metrics
+        self.name = name
+        self._images: OrderedDict[str, StoredImage] = OrderedDict()
+        self._places = BoundedSemaphore(limits.requests)
+        self._threads = CapacityLimiter(_DECODED_TOGETHER)
+        metrics.watch(lambda: engine.waiting, lambda: len(self._images))
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Take one of the places for requests, before the body is read.
+
+        Raises:
+            RequestError: If all are taken.
+        """
+        release = self.take_place()
+        try:
+            yield
+        finally:
+            release()
+
+    def take_place(self) -> Callable[[], None]:
+        """Take one of the places for requests; return what gives it back.
+
+        Raises:
+            RequestError: If all are taken.
+        """
+        if not self._places.acquire(blocking=False):
+            raise busy()
+        return self._places.release
+
+    async def predict(self, body: PredictBody, file: bytes | None) -> dict[str, Any]:
+        """Answer queries about an image.
+
+        Raises:
+            RequestError: If the request is beyond a limit, or its image cannot be read.
+            QueryError: If a query cannot be asked.
+        """
+        queries = read_queries(body, self.limits)
+        check_queries(self.engine.assistant.format, [asked.query for asked in queries], body.decoding)
+        job = Job(await self._image(body, file), queries)
+        if job.mask_pixels > self.limits.mask_pixels:
+            raise RequestError(
+                413,
+                f"image: its pixels times the names asked for are {job.mask_pixels}; send a smaller image or fewer "
+                f"names, for a product of at most {self.limits.mask_pixels}",
+            )
+        result = await self._result(job)
+        answers = await run_sync(with_coding, list(result.answers), body.masks, limiter=self._threads)
+        height, width = result.image.geometry.original
+        return {"width": width, "height": height, "answers": answers}
+
+    async def keep(self, body: UploadBody, file: bytes | None) -> dict[str, Any]:
+        """Encode an image and keep it; return its id and size.
+
+        Raises:
+            RequestError: If the request is beyond a limit, or the image cannot be read.
+        """
+        image = (await self._result(Job(await self._decoded(body.image, file)))).image
+        # nobody can guess an id, so that clients reach only their own images
+        key = token_urlsafe(16)
+        self._images[key] = image
+        while len(self._images) > 1 and (
+            len(self._images) > self.limits.images
+            or sum(kept.size for kept in self._images.values()) > self.limits.image_bytes
+        ):
+            self._images.popitem(last=False)
+        height, width = image.geometry.original
+        return {"image_id": key, "width": width, "height": height}
+
+    def forget(self, key: str) -> None:
+        """Drop an image that is kept.
+
+        Raises:
+            RequestError: If there is none of this id.
+        """
+        self._kept(key)
+        del self._images[key]
+
+    async def chat(self, body: ChatBody, file: bytes | None, release: Callable[[], None]) -> AsyncIterator[str]:
+        """Begin to answer a question.
+
+        Args:
+            body: The question.
+            file: The image of a form, or None.
+            release: Gives the place of the request back; called when the assistant has done with it.
+
+        Returns:
+            The answer's pieces; the first has been written already.
+
+        Raises:
+            RequestError: If the request is beyond a limit, or its image cannot be read.
+            QueryError: If the question cannot be asked.
+        """
+        try:
+            query, turns = read_chat(body, self.limits)
+            check_queries(self.engine.assistant.format, [query], "free")
+            if turns and self.engine.assistant.format.next_turn is None:
+                raise RequestError(422, "history: this assistant answers each question by itself; leave it out")
+            read_turns(self.engine.assistant.format, turns)
+            job = Conversation(await self._image(body, file), question=body.question, turns=turns)
+        except BaseException:
+            release()
+            raise
+        pieces = self._pieces(job, release)
+        first = await anext(pieces, None)
+
+        async def all_pieces() -> AsyncIterator[str]:
+            try:
+                if first is not None:
+                    yield first
+                    async for piece in pieces:
+                        yield piece
+            finally:
+                job.stopped = True
+
+        return all_pieces()
+
+    async def _pieces(self, job: Conversation, release: Callable[[], None]) -> AsyncIterator[str]:
+        loop, written = asyncio.get_running_loop(), asyncio.Queue[str | None]()
+        job.emit = lambda piece: _call(loop, written.put_nowait, piece)
+        job.future.add_done_callback(lambda _: release())
+        job.future.add_done_callback(lambda _: _call(loop, written.put_nowait, None))
+        try:
+            self.engine.submit(job)
+        except RequestError:
+            job.future.cancel()
+            raise
+        end = loop.time() + self.limits.seconds
+        try:
+            # not one timeout around all, which would belong to the task that asks for the first piece
+            while (piece := await asyncio.wait_for(written.get(), end - loop.time())) is not None:
+                yield piece
+        except TimeoutError as error:
+            raise self._late() from error
+        finally:
+            job.stopped = True
+            job.future.cancel()
+        job.future.result()
+
+    def models(self) -> list[dict[str, Any]]:
+        """Return what clients may know about the assistant."""
+        assistant = self.engine.assistant
+        parts = ("vision_encoder", "language_model", "mask_head")
+        return [
+            {
+                "name": self.name,
+                "parts": {part: type(getattr(assistant, part)).__name__ for part in parts},
+                "kinds": [str(kind) for kind in KINDS if kind in assistant.format.prompts],
+                "threshold": assistant.presence_threshold,
+                "remembers": assistant.format.next_turn is not None,
+            }
+        ]
+
+    async def _result(self, job: Job) -> JobResult:
+        self.engine.submit(job)
+        try:
+            async with asyncio.timeout(self.limits.seconds):
+                return await asyncio.wrap_future(job.future)
+        except TimeoutError as error:
+            raise self._late() from error
+
+    def _late(self) -> RequestError:
+        text = f"answer: it was not ready within {self.limits.seconds:g} s; ask for less at a time, or later"
+        return RequestError(408, text)
+
+    async def _image(self, body: ImageBody, file: bytes | None) -> PreparedImage | StoredImage:
+        if body.image_id is None:
+            return await self._decoded(body.image, file)
+        if body.image is not None or file is not None:
+            raise RequestError(422, "image: give either `image` or `image_id`")
+        return self._kept(body.image_id)
+
+    def _kept(self, key: str) -> StoredImage:
+        if key not in self._images:
+            raise RequestError(404, "image_id: no image of this id is kept; send it to `POST /v1/images` again")
+        self._images.move_to_end(key)
+        return self._images[key]
+
+    async def _decoded(self, text: str | None, file: bytes | None) -> PreparedImage:
+        if (text is None) == (file is None):
+            raise RequestError(422, "image: give one image, as `image` in base64 or as a file of a form")
+
+        def prepared() -> PreparedImage:
+            data = read_base64(text) if file is None and text is not None else file or b""
+            return self.engine.prepare(read_image(data, self.limits))
+
+        try:
+            return await run_sync(prepared, limiter=self._threads)
+        except RecordError as error:
+            raise QueryError("image: it has no pixels") from error
+
+
+def _call(loop: asyncio.AbstractEventLoop, put: Callable[[str | None], None], piece: str | None) -> None:
+    """Hand a piece to the loop of a server, which may have ended."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(put, piece)
+
+
+async def events(pieces: AsyncIterator[str]) -> AsyncIterator[str]:
+    """Yield an answer as server-sent events: its pieces, and the whole text as "done", or "error"."""
+    text = ""
+    try:
+        async for piece in pieces:
+            text += piece
+            yield f"data: {json.dumps({'text': piece})}\n\n"
+    except Exception as error:
+        known = isinstance(error, RequestError | QueryError)
+        reason = str(error) if known else "server: the answer could not be finished"
+        yield f"event: error\ndata: {json.dumps({'error': reason})}\n\n"
+        return
+    yield f"event: done\ndata: {json.dumps({'text': text})}\n\n"

@@ -1,0 +1,126 @@
+"""Bodies of requests and the images in them, read in memory and within limits."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import sys
+from collections.abc import AsyncIterator
+from contextlib import closing
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from pydantic_core import from_json
+from starlette.datastructures import Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+
+from lasagna.core.images import to_rgb
+from lasagna.serving.limits import Limits, RequestError
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+"""Formats of images that are read, by Pillow's names; fewer decoders are fewer ways in."""
+
+JSON_FIELDS = ("queries", "threshold", "history", "stream")
+"""Fields of a form that hold JSON; the others are texts."""
+
+
+class MemoryParser(MultiPartParser):
+    """A parser of forms that never writes a file to the disk."""
+
+    spool_max_size = sys.maxsize
+
+
+async def read_body(request: Request, limits: Limits) -> bytes:
+    """Read the body of a request.
+
+    Raises:
+        RequestError: If it is too large or comes too slowly.
+    """
+    too_large = RequestError(413, f"body: at most {limits.body} bytes are read; send a smaller image")
+    stated = request.headers.get("content-length", "0")
+    if not stated.isdecimal() or len(stated) > 18 or int(stated) > limits.body:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(limits.seconds):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limits.body:
+                    raise too_large
+    except TimeoutError as error:
+        raise RequestError(408, f"body: it did not arrive within {limits.seconds:g} s; send it again") from error
+    except ClientDisconnect as error:
+        raise RequestError(400, "body: the connection was closed before its end") from error
+    return bytes(body)
+
+
+async def read_form(headers: Headers, body: bytes) -> tuple[dict[str, Any], bytes | None]:
+    """Read a form.
+
+    Args:
+        headers: The headers of its request, which state how its parts are divided.
+        body: The body of the request.
+
+    Returns:
+        The fields, and the file of the field "image" or None.
+
+    Raises:
+        RequestError: If it is not a form, has a field twice, or has another file.
+    """
+
+    async def once() -> AsyncIterator[bytes]:
+        yield body
+
+    parser = MemoryParser(headers, once(), max_files=1, max_fields=16, max_part_size=len(body))  # type: ignore[arg-type]
+    try:
+        form = await parser.parse()
+        names = [name for name, _ in form.multi_items()]
+        fields = {name: _field(name, value) for name, value in form.multi_items() if isinstance(value, str)}
+    except (MultiPartException, ValueError, LookupError) as error:
+        raise RequestError(422, "body: it is not a form of multipart/form-data with texts and JSON") from error
+    files = {name: value for name, value in form.multi_items() if isinstance(value, UploadFile)}
+    if len(set(names)) < len(names) or not files.keys() <= {"image"}:
+        raise RequestError(422, "body: give each field of the form once, and no file but `image`")
+    if "image" not in files:
+        return fields, None
+    with closing(files["image"].file) as file:
+        return fields, file.read()
+
+
+def _field(name: str, value: str) -> Any:  # noqa: ANN401
+    return from_json(value) if name in JSON_FIELDS else value
+
+
+def read_base64(text: str) -> bytes:
+    """Return the bytes that a text in base64 stands for; line breaks in it are skipped.
+
+    Raises:
+        RequestError: If it is anything else.
+    """
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise RequestError(422, "image: expected an image file in base64; addresses and paths are not read") from error
+
+
+def read_image(data: bytes, limits: Limits) -> NDArray[np.uint8]:
+    """Return the pixels of an image file, rotated as its EXIF tag says, uint8 ``[H, W, 3]``.
+
+    Raises:
+        RequestError: If it has too many pixels or cannot be read.
+    """
+    try:
+        with Image.open(BytesIO(data), formats=FORMATS) as image:
+            if image.width * image.height <= limits.pixels:
+                return to_rgb(ImageOps.exif_transpose(image))
+    except Image.DecompressionBombError:
+        pass
+    except Exception as error:
+        # files that are made to break a decoder raise errors of any kind
+        raise RequestError(422, f"image: not an image that can be read; send one of {', '.join(FORMATS)}") from error
+    raise RequestError(413, f"image: at most {limits.pixels} pixels are decoded; send a smaller one")

@@ -1,0 +1,67 @@
+"""Bodies and images: within limits, in memory, and the right way up."""
+
+import asyncio
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.helpers.served import need_server, picture
+
+need_server()
+
+from starlette.datastructures import Headers  # noqa: E402
+from starlette.requests import Request  # noqa: E402
+
+from lasagna.serving.limits import Limits, RequestError  # noqa: E402
+from lasagna.serving.uploads import FORMATS, read_base64, read_body, read_form, read_image  # noqa: E402
+
+
+@pytest.mark.parametrize(("stops", "status"), [("sleeps", 408), ("leaves", 400)])
+def test_a_client_that_does_not_finish_its_body_is_not_waited_for(stops, status):
+    messages = iter([{"type": "http.request", "body": b"{", "more_body": True}])
+
+    async def receive():
+        for message in messages:
+            return message
+        if stops == "sleeps":
+            await asyncio.sleep(60)
+        return {"type": "http.disconnect"}
+
+    request = Request({"type": "http", "method": "POST", "headers": []}, receive)
+    with pytest.raises(RequestError) as refused:
+        asyncio.run(read_body(request, Limits(seconds=0.05)))
+    assert refused.value.status == status
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_each_format_is_read(format):
+    assert read_image(picture(20, 30, format), Limits()).shape == (20, 30, 3)
+
+
+def test_photographs_are_turned_upright_and_other_formats_refused():
+    stream, exif = BytesIO(), Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (30, 20)).save(stream, "JPEG", exif=exif)
+    assert read_image(stream.getvalue(), Limits()).shape == (30, 20, 3)
+    with pytest.raises(RequestError, match="not an image"):
+        read_image(picture(20, 30, "PCX"), Limits())
+    with pytest.raises(RequestError, match="at most 599 pixels"):
+        read_image(picture(20, 30), Limits(pixels=599))
+
+
+def test_base64_may_have_line_breaks_and_nothing_else():
+    assert read_base64("aGVs\r\nbG8=\n") == b"hello"
+    for text in ("aGVsbG8", "data:image/png;base64,aGVsbG8=", "aGVs-G8=", "é"):
+        with pytest.raises(RequestError, match="base64"):
+            read_base64(text)
+
+
+def test_large_files_of_a_form_stay_in_memory(monkeypatch):
+    monkeypatch.setattr("tempfile.SpooledTemporaryFile.rollover", lambda _: pytest.fail("written to the disk"))
+    data = np.random.default_rng(0).bytes(3_000_000)
+    head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
+    headers = Headers({"content-type": "multipart/form-data; boundary=x"})
+    fields, file = asyncio.run(read_form(headers, head + data + b"\r\n--x--\r\n"))
+    assert (fields, file) == ({}, data)
