@@ -53,6 +53,8 @@ class PromptFormat:
         further_prompts: Further wordings of the prompts by kind, which training can draw from (``RandomWording``).
         single_answers: Wordings of the answer to a phrase; ``{token}`` is replaced by its token. Evaluation uses the
             first. Empty for the one made of ``lead_in`` and ``tail``.
+        chat_template: Whether the prompts are a user's messages, which the assistant turns into prompts by the chat
+            template of its language model; ``next_turn`` and the end of an answer then come from there too.
 
     Raises:
         ConfigError: If a token, a prompt or a separator is missing, or two of them cannot be told apart.
@@ -73,6 +75,7 @@ class PromptFormat:
     reserved_tokens: tuple[str, ...] = ()
     further_prompts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     single_answers: tuple[str, ...] = ()
+    chat_template: bool = False
 
     def __post_init__(self) -> None:
         """Check that answers can be written and read in this format."""

@@ -1,6 +1,8 @@
-"""The named prompt formats: the paper's, that of the released weights, LISA's, and one for tiny language models."""
+"""The named prompt formats: the paper's, alone or in a chat template, that of LaSagnA's weights, LISA's, a tiny one."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from lasagna.core.prompt_format import PromptFormat
 
@@ -99,6 +101,14 @@ PAPER = PromptFormat(
 )
 """The paper's spelling (arXiv 2404.08506, section 3): one entry per category, in the query's order."""
 
+CHAT = replace(
+    PAPER,
+    prompts={kind: text.removeprefix("USER: ").removesuffix(" ASSISTANT: ") for kind, text in PAPER.prompts.items()},
+    next_turn=None,
+    chat_template=True,
+)
+"""The paper's requests and answers in the chat template of the language model, for models trained to follow one."""
+
 _SYSTEM = (
     "A chat between a curious human and an artificial intelligence assistant. The assistant gives helpful, detailed, "
     "and polite answers to the human's questions. "
@@ -178,4 +188,10 @@ TINY = PromptFormat(
 )
 """For tiny language models: without commas, so that each token directly follows the last word of its name."""
 
-PROMPT_FORMATS: dict[str, PromptFormat] = {"lisa": LISA, "paper": PAPER, "released": RELEASED, "tiny": TINY}
+PROMPT_FORMATS: dict[str, PromptFormat] = {
+    "chat": CHAT,
+    "lisa": LISA,
+    "paper": PAPER,
+    "released": RELEASED,
+    "tiny": TINY,
+}

@@ -48,7 +48,8 @@ class Assistant(Configurable, LightningModule):
         vision_encoder: Turns images into features.
         language_model: Reads the image and the query, and answers.
         mask_head: Predicts a mask for each present entry.
-        prompt_format: How queries and answers are written: the name of a format, or a format of your own.
+        prompt_format: How queries and answers are written: the name of a format, or a format of your own; "chat" asks
+            in the language model's own chat template.
         presence_threshold: Presence score from which ordered decoding says "present".
         mask_threshold: Probability from which a pixel belongs to a mask.
         object_threshold: Score from which one of several masks of a name is an object.
@@ -66,7 +67,7 @@ class Assistant(Configurable, LightningModule):
         vision_encoder: VisionEncoder,
         language_model: LanguageModel,
         mask_head: MaskHead,
-        prompt_format: Literal["lisa", "paper", "released", "tiny"] | PromptFormat = "paper",
+        prompt_format: Literal["chat", "lisa", "paper", "released", "tiny"] | PromptFormat = "paper",
         presence_threshold: float = 0.5,
         mask_threshold: float = 0.5,
         presence_temperature: float = 1.0,
@@ -113,7 +114,9 @@ class Assistant(Configurable, LightningModule):
         self._built = True
 
     def _build(self) -> None:
-        encoder, language_model, tokens = self.vision_encoder, self.language_model, self.format.special_tokens
+        encoder, language_model = self.vision_encoder, self.language_model
+        self.format = language_model.adopt(self.format)
+        tokens = self.format.special_tokens
         if isinstance(encoder, SharedTower):
             encoder.check(language_model)
             language_model.build(NO_MAPS, tokens)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from lasagna.core.config import Configurable, config_of
 from lasagna.core.processors import ImageProcessor, TextProcessor
+from lasagna.core.prompt_format import PromptFormat
 from lasagna.errors import ConfigError
 
 
@@ -137,6 +138,25 @@ class LanguageModel(Configurable, LightningModule):
     def tower_processor(self) -> ImageProcessor | None:
         """Processor of the model's own visual tower, or None if the model reads the vision encoder's features."""
         return None
+
+    def adopt(self, prompt_format: PromptFormat) -> PromptFormat:
+        """Return a prompt format as this model is asked in it; called before ``build``.
+
+        Args:
+            prompt_format: The format that the assistant was given.
+
+        Returns:
+            The same, unless its prompts are messages that the model's chat template turns into prompts.
+
+        Raises:
+            ConfigError: If the model has no chat template, and the format asks for one.
+        """
+        if prompt_format.chat_template:
+            raise ConfigError(
+                f"prompt_format: {type(self).__name__} has no chat template; set `prompt_format: paper`, `tiny` for "
+                "TinyLanguageModel, or `released` for LlavaV1"
+            )
+        return prompt_format
 
     @abstractmethod
     def build(self, features: FeatureSpec, special_tokens: Sequence[str]) -> None:

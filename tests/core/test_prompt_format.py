@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser
 
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.prompt_format import ParsedEntry, PromptFormat, normalise
-from lasagna.core.prompt_formats import PAPER, PROMPT_FORMATS, RELEASED, TINY
+from lasagna.core.prompt_formats import CHAT, PAPER, PROMPT_FORMATS, RELEASED, TINY
 from lasagna.errors import ConfigError, QueryError
 
 FORMATS = sorted(PROMPT_FORMATS)
@@ -373,6 +373,19 @@ def test_a_config_with_a_former_kind_names_the_new_one():
     parser.add_argument("--prompt_format", type=Literal["paper", "tiny"] | PromptFormat)
     with pytest.raises(ValueError, match="prompts: 'complex' is called 'categories' now; rename it"):
         parser.instantiate(parser.parse_object({"prompt_format": {**tokens, "prompts": prompts}}))
+
+
+def test_a_config_names_a_format_by_its_path():
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--prompt_format", type=Literal["paper", "tiny"] | PromptFormat)
+    named = parser.parse_object({"prompt_format": "lasagna.core.prompt_formats.RELEASED"})
+    assert parser.instantiate(named).prompt_format == RELEASED
+
+
+def test_the_requests_of_a_chat_are_those_of_the_paper():
+    assert CHAT.chat_template and CHAT.special_tokens == PAPER.special_tokens
+    for kind, text in CHAT.prompts.items():
+        assert text.startswith("<image>\n") and f"USER: {text} ASSISTANT: " == PAPER.prompts[kind]
 
 
 def test_wordings_are_counted_round_and_the_first_is_that_of_evaluation():

@@ -55,6 +55,7 @@ class Chat:
 
     def __init__(self, assistant: Assistant, image: NDArray[np.uint8], remember: bool = False) -> None:
         if remember:
+            assistant.configure_model()  # which may make the format
             assistant.format.further_prompt(QUESTION, ["?"])
         self.assistant = assistant
         self.history = ChatHistory() if remember else None

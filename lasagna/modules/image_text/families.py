@@ -5,7 +5,7 @@ Notation: b: images; H, W: input height and width in pixels; i: image tokens; d:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,7 @@ class Family:
             will do.
         unit: Takes the config and returns the pixels along a side of an image token.
         tower: How the tower is read.
-        enclosing: Tokens before and after an image, or empty strings.
+        enclosing: Tokens before and after an image, as its processor or its chat template puts them.
         line_end: Whether a learned vector follows those of the image.
         axes: Whether positions have three axes (time, row, column), as in M-RoPE.
         prefix: Whether image and question attend to each other in both directions, with positions from 1.
@@ -45,7 +45,7 @@ class Family:
     side: Callable[[Any], int | None]
     unit: Callable[[Any], int]
     tower: TowerReading
-    enclosing: tuple[str, str] = ("", "")
+    enclosing: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     line_end: bool = False
     axes: bool = False
     prefix: bool = False
@@ -61,6 +61,18 @@ class Family:
     def image_tokens(self, config: Any, image_size: int) -> int:  # noqa: ANN401
         """Return the number of tokens that stand for an image."""
         return self.grid(config, image_size) ** 2 + self.line_end
+
+    def enclosing_text(self, vocabulary: Collection[str]) -> tuple[str, str]:
+        """Return the tokens before and after an image; empty texts where a vocabulary does not have them all."""
+        before, after = self.enclosing
+        known = all(token in vocabulary for token in (*before, *after))
+        return ("".join(before), "".join(after)) if known else ("", "")
+
+    def image_token(self, config: Any, tokenizer: Any) -> str | None:  # noqa: ANN401
+        """Return the token that stands for an image in the model's own prompts."""
+        number = getattr(config, "image_token_id", None) or config.image_token_index
+        token: str | None = tokenizer.convert_ids_to_tokens(number)
+        return token
 
 
 def family_of(config: Any) -> Family:  # noqa: ANN401
@@ -113,16 +125,19 @@ def _connected(config: Any) -> int:  # noqa: ANN401
 
 
 def _qwen(name: str, tower: TowerReading) -> Family:
-    return Family(name, lambda config: None, _merged, tower, ("<|vision_start|>", "<|vision_end|>"), axes=True)
+    return Family(name, lambda config: None, _merged, tower, (("<|vision_start|>",), ("<|vision_end|>",)), axes=True)
 
+
+_WHOLE = (("<fake_token_around_image>", "<global-img>"), ("<fake_token_around_image>",))
+"""What encloses an image that is read as a whole, where models can also read it in parts."""
 
 FAMILIES = {
     "llava": Family("LLaVA 1.5", _fixed, patch_side, LayerTower()),
     "llava_next": Family("LLaVA-NeXT", _fixed, patch_side, LineTower(), line_end=True),
     "llava_onevision": Family("LLaVA-OneVision", _fixed, patch_side, LineTower(), line_end=True),
-    "internvl": Family("InternVL", _fixed, _shuffled, ShuffledTower(), ("<img>", "</img>")),
-    "smolvlm": Family("SmolVLM", _fixed, _connected, ConnectedTower()),
-    "idefics3": Family("Idefics3", _fixed, _connected, ConnectedTower()),
+    "internvl": Family("InternVL", _fixed, _shuffled, ShuffledTower(), (("<img>",), ("</img>",))),
+    "smolvlm": Family("SmolVLM", _fixed, _connected, ConnectedTower(), _WHOLE),
+    "idefics3": Family("Idefics3", _fixed, _connected, ConnectedTower(), _WHOLE),
     "paligemma": Family("PaliGemma", _fixed, patch_side, FinalTower(), prefix=True),
     "qwen2_vl": _qwen("Qwen2-VL", MergedTower()),
     "qwen2_5_vl": _qwen("Qwen2.5-VL", WindowedTower()),

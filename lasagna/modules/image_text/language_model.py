@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForImageTextToText, ImageProcessingMixin
+from transformers import AutoModelForImageTextToText, ImageProcessingMixin, PreTrainedTokenizerBase
 
 from lasagna.core.processors import ImageProcessor
 from lasagna.errors import ConfigError
@@ -20,8 +20,10 @@ from lasagna.modules.image_text.families import Family, check_config, family_of
 from lasagna.modules.image_text.text import PREFIX_END, ImageFirst, PrefixFirst, decoder_input, prefix_of
 from lasagna.modules.image_text.towers import Tower
 from lasagna.modules.language_models.base import PretrainedLanguageModel
+from lasagna.modules.language_models.chat_template import ChatTemplate, processor_template
 from lasagna.modules.language_models.lora import LoRA
-from lasagna.modules.language_models.pretrained import Quantization, outline, unknown
+from lasagna.modules.language_models.pretrained import WORDS, Quantization, outline, read_config, unknown
+from lasagna.modules.language_models.text_processor import ChatTextProcessor
 
 Channels = tuple[float, float, float]
 
@@ -59,7 +61,7 @@ class ImageTextModel(PretrainedLanguageModel):
     """
 
     auto_class = AutoModelForImageTextToText
-    _text_processor: ImageFirst
+    _text_processor: ImageFirst | ChatTextProcessor
     has_tower = True
 
     def __init__(
@@ -137,16 +139,39 @@ class ImageTextModel(PretrainedLanguageModel):
         self._normalisation = tower_normalisation(self.model, self.download)
         self.vlm, tokenizer = self.read(special_tokens)
         family = self._family
-        known = set(tokenizer.get_vocab()).issuperset(family.enclosing)
+        arguments = {"kind": PrefixFirst if family.prefix else ImageFirst, **self.chat_arguments(tokenizer)}
         self.set_text_processor(
             tokenizer,
             special_tokens[2],
             family.image_tokens(self.vlm.config, self.image_size),
             self.max_length,
-            PrefixFirst if family.prefix else ImageFirst,
-            enclosing=family.enclosing if known else ("", ""),
+            enclosing=family.enclosing_text(tokenizer.get_vocab()),
+            **arguments,
         )
         self.set_trainable()
+
+    def chat_template(self, tokenizer: PreTrainedTokenizerBase) -> ChatTemplate:
+        """Return the chat template of the model's processor, or else of its tokeniser.
+
+        Raises:
+            ConfigError: If the family reads a prefix, in which there are no turns.
+        """
+        config, name = read_config(self.source, self.download), self.tokenizer_source
+        family = family_of(config)
+        if family.prefix:
+            raise ConfigError(
+                f"prompt_format: {family.name} reads one question and has no chat template; set `prompt_format: paper`"
+            )
+        template = None if name == WORDS else processor_template(name, self.download)
+        enclosing = family.enclosing_text(tokenizer.get_vocab())
+        return ChatTemplate(name, tokenizer, template, family.image_token(config, tokenizer), enclosing)
+
+    def chat_arguments(self, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+        """Return the arguments of the text processor; as processors do, add a start token that a template lacks."""
+        arguments, start = super().chat_arguments(tokenizer), tokenizer.bos_token
+        if arguments and start is not None and not arguments["sample"].startswith(start):
+            arguments["starts"] = tokenizer("a").input_ids[0] == tokenizer.bos_token_id
+        return arguments
 
     def check(self, config: Any) -> None:  # noqa: ANN401
         """Check family, sizes and adapters before weights are read."""

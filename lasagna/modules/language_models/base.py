@@ -11,11 +11,14 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
 from lasagna.core.processors import TextProcessor
+from lasagna.core.prompt_format import PromptFormat
 from lasagna.errors import ConfigError
 from lasagna.modules.base import LanguageModel
 from lasagna.modules.decoding.cache import whole_cache
+from lasagna.modules.language_models.chat_template import ChatFormat, ChatTemplate
 from lasagna.modules.language_models.lora import LoRA
 from lasagna.modules.language_models.pretrained import (
     Quantization,
@@ -27,7 +30,7 @@ from lasagna.modules.language_models.pretrained import (
     read_tokenizer,
     recompute_activations,
 )
-from lasagna.modules.language_models.text_processor import TokenizerTextProcessor
+from lasagna.modules.language_models.text_processor import ChatTextProcessor, TokenizerTextProcessor
 
 
 class TransformersLanguageModel(LanguageModel):
@@ -162,17 +165,16 @@ class TransformersLanguageModel(LanguageModel):
             image_tokens: Number of tokens that stand for an image.
             max_length: Longest row that the model takes, in tokens.
             kind: Class of the text processor.
-            more: Further arguments of that class.
+            more: Further arguments of that class, and others instead of the tokeniser's own.
         """
         self.image_token_id = tokenizer.convert_tokens_to_ids(image_token)
+        arguments = {"end_token_id": tokenizer.eos_token_id, "padding_token_id": tokenizer.pad_token_id, **more}
         self._text_processor: TextProcessor = kind(
             tokenizer=tokenizer,
             image_token=image_token,
             image_tokens=image_tokens,
-            end_token_id=tokenizer.eos_token_id,
-            padding_token_id=tokenizer.pad_token_id,
             max_length=max_length,
-            **more,
+            **arguments,
         )
 
     def set_trainable(self) -> None:
@@ -237,6 +239,7 @@ class PretrainedLanguageModel(TransformersLanguageModel):
         self.max_length = max_length
         self.new_tokens = new_tokens
         self.download = download
+        self._chat: ChatFormat | None = None
 
     @property
     def reads_sentences(self) -> bool:
@@ -247,6 +250,35 @@ class PretrainedLanguageModel(TransformersLanguageModel):
     def source(self) -> str | dict[str, Any]:
         """Where the model comes from: a folder, a name, or settings."""
         return self.model
+
+    @property
+    def tokenizer_source(self) -> str:
+        """Where the tokeniser comes from: a folder, a name, or "words"."""
+        return self.tokenizer_name or str(self.source)
+
+    def adopt(self, prompt_format: PromptFormat) -> PromptFormat:
+        """Return a prompt format as this model is asked in it, with messages rendered by its chat template.
+
+        Raises:
+            ConfigError: If there is no such template, or it cannot ask about an image.
+        """
+        self._chat = None
+        if prompt_format.chat_template:
+            tokenizer = read_tokenizer(self.tokenizer_source, self.download)
+            self._chat = self.chat_template(tokenizer).render(prompt_format)
+        return prompt_format if self._chat is None else self._chat.prompt_format
+
+    def chat_template(self, tokenizer: PreTrainedTokenizerBase) -> ChatTemplate:
+        """Return the model's chat template, given its tokeniser."""
+        return ChatTemplate(self.tokenizer_source, tokenizer)
+
+    def chat_arguments(self, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+        """Return the arguments of ``set_text_processor`` for prompts that a chat template has rendered, if any."""
+        if self._chat is None:
+            return {}
+        end = tokenizer.eos_token if self._chat.end_token is None else self._chat.end_token
+        sample, end_id = self._chat.sample, tokenizer.convert_tokens_to_ids(end)
+        return {"kind": ChatTextProcessor, "sample": sample, "end_token_id": end_id}
 
     def check(self, config: Any) -> None:  # noqa: ANN401
         """Check what can be checked before weights are read.
@@ -279,7 +311,7 @@ class PretrainedLanguageModel(TransformersLanguageModel):
         check_quantization(self.quantization, source)
         config = read_config(source, self.download)
         self.check(config)
-        tokenizer = read_tokenizer(self.tokenizer_name or str(source), self.download)
+        tokenizer = read_tokenizer(self.tokenizer_source, self.download)
         added = add_tokens(tokenizer, [*special_tokens, *self.own_tokens(config, tokenizer)])
         network = read_model(self.auto_class, source, self.weights_dtype, self.quantization, self.download)
         # equal rows that are not trained could never be told apart

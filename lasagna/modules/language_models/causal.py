@@ -80,7 +80,8 @@ class CausalLanguageModel(PretrainedLanguageModel):
         """
         self.llm, tokenizer = self.read(special_tokens)
         self.projector = ImageProjector(features.channels[0], self.hidden_size, self.image_grid)
-        self.set_text_processor(tokenizer, special_tokens[2], self.image_grid[0] * self.image_grid[1], self.max_length)
+        image_tokens, chat = self.image_grid[0] * self.image_grid[1], self.chat_arguments(tokenizer)
+        self.set_text_processor(tokenizer, special_tokens[2], image_tokens, self.max_length, **chat)
         self.set_trainable()
 
     def check(self, config: Any) -> None:  # noqa: ANN401

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 
@@ -53,3 +54,37 @@ class TokenizerTextProcessor:
 
     def _ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False).input_ids)
+
+
+@dataclass(frozen=True)
+class ChatTextProcessor(TokenizerTextProcessor):
+    """Takes prompts as a chat template has rendered them: start token, image and ends of turns are where it put them.
+
+    Args:
+        sample: A prompt.
+        starts: Whether a start token is missing from the prompts, which the tokeniser adds.
+        enclosing: Tokens around the image.
+    """
+
+    sample: str
+    starts: bool = False
+    enclosing: tuple[str, str] = ("", "")
+
+    @cached_property
+    def first(self) -> int:
+        """Position of the image's first token, the same in all prompts."""
+        return self.prompt_ids(self.sample).index(self._ids(self.image_token)[0])
+
+    def prompt_ids(self, text: str) -> list[int]:
+        """Turn a prompt into token ids; the image token is repeated ``image_tokens`` times."""
+        # in one piece, since some tokenisers treat the beginning of a text in another way
+        ids = self._ids(text.replace(self.image_token, self.image_token.join(self.enclosing)))
+        [image] = self._ids(self.image_token)
+        place = ids.index(image)
+        start = [self.tokenizer.bos_token_id] if self.starts else []
+        return [*start, *ids[:place], *[image] * self.image_tokens, *ids[place + 1 :]]
+
+    def further_ids(self, text: str) -> list[int]:
+        """Turn the prompt of a later turn of a conversation into token ids, as they are behind an answer's end."""
+        ids = self._ids(self.tokenizer.convert_ids_to_tokens(self.end_token_id) + text)
+        return ids[ids.index(self.end_token_id) + 1 :]

@@ -8,14 +8,16 @@ import torch
 from transformers import Qwen2VLImageProcessor
 
 from lasagna.core.batch import Query
-from lasagna.core.prompt_formats import PAPER, TINY
+from lasagna.core.prompt_formats import CHAT, PAPER, TINY
 from lasagna.errors import ConfigError
 from lasagna.modules import Assistant, LoRA, TinyMaskHead, TinyVisionEncoder
 from lasagna.modules.decoding.decoder import Decoder
 from lasagna.modules.image_text.families import FAMILIES, grid_positions
 from lasagna.modules.image_text.language_model import ImageTextModel
 from lasagna.modules.language_models import base
+from tests.helpers import parts
 from tests.helpers.assistants import greedy_under_grammar
+from tests.helpers.chat_processors import PROCESSORS, VICUNA, chat_model, own_ids
 from tests.helpers.image_text_models import CONFIGS, FEATURES, SETTINGS, SIDES, built, made
 from tests.modules.test_language_models import LanguageModelContract
 
@@ -62,6 +64,31 @@ class TestLlava(LanguageModelContract):
 
     def own_image(self, places, pixels):
         return {"pixel_values": pixels}
+
+    def test_a_chat_prompt_has_the_ids_of_the_processor(self, tmp_path):
+        """For every kind of query, with one start token; and in later turns, which have no image."""
+        processor = PROCESSORS[self.kind]()
+        model = chat_model(self.kind, processor, tmp_path)
+        form = model.adopt(CHAT)
+        model.build(FEATURES, form.special_tokens)
+        text = model.text_processor
+        for kind in ("categories", "question"):
+            found = text.prompt_ids(form.prompt(kind, ("dog",)))
+            own = own_ids(processor, CHAT.prompt(kind, ("dog",)).removeprefix("<image>").strip())
+            assert found.count(model.image_token_id) == text.image_tokens
+            assert self.without_tiles(found, model) == self.without_tiles(own, model)
+        assert text.first == found.index(model.image_token_id)
+        assert all(token in form.reserved_tokens for tokens in FAMILIES[self.kind].enclosing for token in tokens)
+        turns = [("user", "A?"), ("assistant", "It is."), ("user", "dog")]
+        turns = [{"role": role, "content": [{"type": "text", "text": words}]} for role, words in turns]
+        whole = processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        further = text.further_ids(form.further_prompt("question", ("dog",)))
+        end = [text.end_token_id] if processor.chat_template != VICUNA else []  # which has no ends of turns
+        written = [*text.answer_ids("It is."), *end, *further]
+        assert processor.tokenizer(whole, add_special_tokens=False).input_ids[-len(written) :] == written
+
+    def without_tiles(self, ids, model):
+        return ids
 
     def test_the_projector_learns_if_asked_and_the_tower_never(self):
         model = built(self.kind, train_projector=True, frozen=True).train()
@@ -112,6 +139,10 @@ class TestLlava(LanguageModelContract):
 class TestLlavaNext(TestLlava):
     kind = "llava_next"
 
+    def without_tiles(self, ids, model):
+        """Drop all image tokens but the first, since the processor counts those of a tile too."""
+        return [token for place, token in enumerate(ids) if token != model.image_token_id or ids[place - 1] != token]
+
     def own_image(self, places, pixels):
         return {"pixel_values": pixels, "image_sizes": torch.tensor([pixels.shape[2:]])}
 
@@ -124,8 +155,9 @@ class TestLlavaNext(TestLlava):
         super().test_logits_are_those_of_the_model_itself(side)
 
 
-class TestLlavaOneVision(TestLlava):
+class TestLlavaOneVision(TestLlavaNext):
     kind = "llava_onevision"
+    test_logits_are_those_of_the_model_itself = TestLlava.test_logits_are_those_of_the_model_itself
 
     def vectors(self, model, count=1):
         pixels = torch.randn(count, 3, 30, 30, generator=torch.Generator().manual_seed(1))
@@ -154,6 +186,10 @@ class TestIdefics3(TestSmolVLM):
 
 class TestPaliGemma(TestLlava):
     kind = "paligemma"
+
+    def test_a_chat_prompt_has_the_ids_of_the_processor(self):
+        with pytest.raises(ConfigError, match="prompt_format: PaliGemma reads one question and has no chat template"):
+            made(self.kind).adopt(CHAT)
 
     def test_an_image_costs_as_many_tokens_as_it_has_vectors(self):
         """A last channel says what is read in both directions."""
@@ -233,6 +269,20 @@ class TestQwen2VL(TestLlava):
         vision = {"patch_size": 7, "merge_size": 2, "temporal_patch_size": 2}
         processor = Qwen2VLImageProcessor(do_resize=False, do_rescale=False, do_normalize=False, **vision)
         return {**processor(images=list(pixels), return_tensors="pt"), "mm_token_type_ids": places.int()}
+
+    def test_positions_count_from_where_a_chat_has_its_image(self, tmp_path):
+        model = chat_model(self.kind, PROCESSORS[self.kind](), tmp_path)
+        form = model.adopt(CHAT)
+        parts.built(model, FEATURES, form.special_tokens)
+        # the lowest version of transformers multiplies the position of an image's start by it too
+        model.vlm.config.vision_config.tokens_per_second = 1
+        ids = torch.tensor([model.text_processor.prompt_ids(form.prompt("referring", ("dog",)))])
+        pixels = torch.randn(1, 3, 28, 28, generator=torch.Generator().manual_seed(1))
+        with torch.no_grad():
+            hidden = self.hidden(model, ids, torch.ones_like(ids), model.embed_image([pixels]))
+            own = model.vlm(**self.own_arguments(model, ids, pixels)).logits
+        torch.testing.assert_close(model.logits(hidden), own, atol=1e-5, rtol=1e-5)
+        assert model.text_processor.first > 10
 
 
 class TestQwen25VL(TestQwen2VL):
