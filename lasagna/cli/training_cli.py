@@ -56,6 +56,7 @@ from lasagna.tasks.callbacks.continued_logs import ContinuedLogs, continue_logs
 from lasagna.tasks.callbacks.progress import PartsTable, RunProgress
 from lasagna.tasks.callbacks.validation import MonitorCheck, missing_score
 from lasagna.tasks.training.module import AssistantTraining
+from lasagna.tasks.training.strategies import check_strategy
 
 _WARNINGS = (
     "LightningCLI's args parameter",  # main() takes a command line on purpose
@@ -150,9 +151,10 @@ class TrainingCLI(LightningCLI):
                 raise LasagnaError("; ".join(reasons) or str(cause)) from error
 
     def after_instantiate_classes(self) -> None:
-        """Check the run's folder, and give the model the resolved config, which its checkpoints will hold."""
+        """Check strategy and folder, and give the model the resolved config, which its checkpoints will hold."""
         if self.subcommand is None:
             return
+        check_strategy(self.trainer.strategy)
         if "://" not in (root := str(self.trainer.default_root_dir)):
             check_output(Path(root), "trainer.default_root_dir")
         whole = {"skip_link_targets": False, "skip_unset": False}

@@ -31,6 +31,7 @@ from lasagna.tasks.training.checkpointing import assistant_config, load_trained,
 from lasagna.tasks.training.ema import WeightAverage
 from lasagna.tasks.training.float32_copies import float32_weights
 from lasagna.tasks.training.optimiser import Optimiser
+from lasagna.tasks.training.strategies import check_strategy
 from lasagna.tasks.training.trainable import check_factors, freeze_others, set_modes, trainable_sets, trained_state
 
 
@@ -169,7 +170,13 @@ class AssistantTraining(LightningModule):
         self.strict_loading = False
 
     def configure_callbacks(self) -> list[Callback]:
-        """Return the callbacks that watch the batches, and the one that averages the weights, if there is one."""
+        """Return the callbacks that watch the batches, and the one that averages the weights, if there is one.
+
+        Raises:
+            ConfigError: If the trainer's strategy divides the weights among devices; nothing comes before this hook.
+        """
+        if self._trainer is not None:
+            check_strategy(self._trainer.strategy)
         watch: list[Callback] = [FiniteLoss()]
         # at the images' own size no mask loses its pixels
         if getattr(self.loss, "resolution", "input") == "input":
