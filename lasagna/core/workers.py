@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
+from signal import SIG_IGN, SIGINT, signal
 from threading import Thread
 
 _PAUSE = 0.5
@@ -22,6 +23,19 @@ def end_with_parent(worker: int = 0) -> None:
     parent = parent_process()
     if parent is not None:
         Thread(target=_watch, args=(parent.sentinel, os.getppid()), name="parent-watch", daemon=True).start()
+
+
+def serve_parent(worker: int = 0) -> None:
+    """Do the same, and leave Ctrl-C, which a terminal sends to all processes, to the parent.
+
+    A training that is stopped needs its loader's workers until the step is done.
+
+    Args:
+        worker: Number of the worker, which torch passes.
+    """
+    if parent_process() is not None:
+        signal(SIGINT, SIG_IGN)
+    end_with_parent(worker)
 
 
 def _watch(sentinel: int, parent: int) -> None:

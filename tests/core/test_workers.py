@@ -1,5 +1,7 @@
 """Workers end with a parent that was killed, whatever they wait for."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -22,10 +24,10 @@ if __name__ == "__main__":
 LOADER = """
 import multiprocessing, time, torch
 from torch.utils.data import DataLoader
-from lasagna.core.workers import end_with_parent
+from lasagna.core.workers import serve_parent
 if __name__ == "__main__":
     samples = [b"x" * 100_000] * 1000
-    loader = DataLoader(samples, num_workers=2, worker_init_fn=end_with_parent, collate_fn=list)
+    loader = DataLoader(samples, num_workers=2, worker_init_fn=serve_parent, collate_fn=list)
     batches = iter(loader)
     next(batches)
     print(*[worker.pid for worker in multiprocessing.active_children()], flush=True)
@@ -50,6 +52,10 @@ def test_workers_end_with_a_parent_that_was_killed(code, tmp_path):
         workers = [int(word) for word in parent.stdout.readline().split()]
         assert workers
         assert all(map(is_there, workers))
+        if code is LOADER:
+            os.kill(workers[0], signal.SIGINT)
+            time.sleep(0.5)
+            assert is_there(workers[0])
         parent.kill()
     end = time.monotonic() + 30
     while any(map(is_there, workers)) and time.monotonic() < end:

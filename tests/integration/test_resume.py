@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -119,6 +120,41 @@ def test_validations_are_neither_lost_nor_doubled(step, validation, every, saved
     assert logged(tmp_path) == logged(whole)
     assert validated(tmp_path) == validated(whole)
     assert len(validated(whole)) == 2
+
+
+class Signal(Callback):
+    """Sends a signal to this process, in the middle of a step or of a validation."""
+
+    def __init__(self, number: int, step: int, validation: bool):
+        self.number, self.step, self.validation = number, step, validation
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        if not self.validation and trainer.global_step == self.step:
+            os.kill(os.getpid(), self.number)
+
+    def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, dataloader_idx=0):
+        if self.validation and trainer.global_step == self.step:
+            os.kill(os.getpid(), self.number)
+
+
+def test_stopped_run_saves_its_steps_and_goes_on_to_the_same_weights(tmp_path, scenes, whole, capfd):
+    words = [*arguments(tmp_path, write_config(tmp_path, scenes), 0), "--ckpt_path=last"]
+    never = '{"class_path": "RunCheckpoint", "init_args": {"every_n_steps": 100}}'
+    for number, step, validation in ((signal.SIGINT, 1, False), (signal.SIGTERM, 3, True)):
+        given = {"number": int(number), "step": step, "validation": validation}
+        stop = json.dumps({"class_path": f"{__name__}.Signal", "init_args": given})
+        with pytest.raises(SystemExit) as stopped:
+            main([*words, f"--trainer.callbacks=[{never}, {stop}]"])
+        assert stopped.value.code == 128 + number
+        saved = step + (not validation)
+        assert checkpoint(tmp_path)["global_step"] == saved
+        assert f"stopped at step {saved}: resume by the same command with --ckpt_path last" in capfd.readouterr().err
+    main([*words, f"--trainer.callbacks=[{never}]"])
+    resumed, straight = checkpoint(tmp_path), checkpoint(whole)
+    for part in ("state_dict", "raw_weights"):
+        assert all(torch.equal(resumed[part][name], value) for name, value in straight[part].items()), part
+    assert logged(tmp_path) == logged(whole)
+    assert validated(tmp_path) == validated(whole)
 
 
 def logged(folder):

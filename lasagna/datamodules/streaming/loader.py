@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from lasagna.core.batch import Batch, StepCounts
 from lasagna.core.processors import Processors
-from lasagna.core.workers import end_with_parent
+from lasagna.core.workers import serve_parent
 from lasagna.datamodules.streaming.collate import collate
 from lasagna.datamodules.streaming.distributed import gather, rank_and_world_size
 from lasagna.datamodules.streaming.sample import SampleMaker
@@ -84,7 +84,7 @@ class TrainingLoader:
             DataLoader[Any],
             batch_size=config.batch_size,
             num_workers=num_workers,
-            worker_init_fn=end_with_parent,
+            worker_init_fn=serve_parent,
             collate_fn=Collator(processors),
             pin_memory=pin_memory,
         )
@@ -206,7 +206,7 @@ class EvaluationLoader:
             DataLoader[Any],
             batch_size=batch_size,
             num_workers=num_workers,
-            worker_init_fn=end_with_parent,
+            worker_init_fn=serve_parent,
             collate_fn=partial(collate, processors=maker.processors),
             pin_memory=pin_memory,
         )

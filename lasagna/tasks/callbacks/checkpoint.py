@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
 from lasagna.core.storage import whole_file
 from lasagna.tasks.callbacks.run_facts import run_folder
+from lasagna.tasks.callbacks.stopping import StopSignals, before_validation, settle_validation
 from lasagna.tasks.metrics.names import quantity_of
 
 
@@ -57,6 +58,9 @@ class RunCheckpoint(ModelCheckpoint):
     that a run that is killed while it writes can resume from the previous one. If a validation follows the step, the
     checkpoint is written after it, so that a run that is killed in between repeats the validation.
 
+    Ctrl-C and SIGTERM, to any process, end the training after the optimiser step that is running, or within the
+    validation, with a checkpoint. Several processes end a validation first, since they may have different shares of it.
+
     Args:
         every_n_steps: Optimiser steps between two checkpoints.
     """
@@ -64,6 +68,7 @@ class RunCheckpoint(ModelCheckpoint):
     def __init__(self, every_n_steps: int = 100) -> None:
         super().__init__(save_last=True, save_top_k=0, every_n_train_steps=every_n_steps, enable_version_counter=False)
         self._waiting = False
+        self._signals = StopSignals()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write into the run's folder, atomically unless the user has chosen another ``CheckpointIO``."""
@@ -71,6 +76,11 @@ class RunCheckpoint(ModelCheckpoint):
         super().setup(trainer, pl_module, stage)
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
             trainer.strategy.checkpoint_io = WholeFiles()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note Ctrl-C and SIGTERM from now on."""
+        super().on_train_start(trainer, pl_module)
+        self._signals.watch()
 
     def on_train_batch_end(
         self,
@@ -85,18 +95,71 @@ class RunCheckpoint(ModelCheckpoint):
         self._waiting = due and _validation_follows(trainer)
         if not self._waiting:
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        if trainer.fit_loop.epoch_loop._should_accumulate() or _validation_follows(trainer):
+            return
+        if self._signals.came(trainer):
+            self._save(trainer)
+            # Lightning logs the step after this hook
+            trainer._logger_connector.on_batch_end()
+            trainer._logger_connector.update_train_step_metrics()
+            self._signals.stop()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop before a validation if there was a signal."""
+        super().on_validation_start(trainer, pl_module)
+        if _is_of_training(trainer):
+            settle_validation(trainer)
+            self._stop_before_validation(trainer)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,  # noqa: ANN401
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Stop within a validation if there was a signal, and let the run that goes on repeat the validation."""
+        if _is_of_training(trainer) and trainer.world_size == 1:
+            self._stop_before_validation(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save the checkpoint that waited for the validation."""
-        if self._waiting:
+        """Save the checkpoint that waited for the validation, or because of a signal."""
+        stops = _is_of_training(trainer) and self._signals.came(trainer)
+        if self._waiting or stops:
             self._waiting = False
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+        if stops:
+            self._signals.stop()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the last steps."""
+        self._save(trainer)
+        if self._signals.came(trainer):
+            self._signals.stop()
+        self._signals.forget()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Handle signals as before the training."""
+        super().on_exception(trainer, pl_module, exception)
+        self._signals.forget()
+
+    def _stop_before_validation(self, trainer: Trainer) -> None:
+        if self._signals.came(trainer):
+            with before_validation(trainer):
+                self._save(trainer)
+            self._signals.stop()
+
+    def _save(self, trainer: Trainer) -> None:
         if not getattr(trainer, "fast_dev_run", False) and self.dirpath is not None:
             file = Path(self.dirpath) / f"{self.CHECKPOINT_NAME_LAST}{self.FILE_EXTENSION}"
             trainer.save_checkpoint(file, weights_only=False)
+
+
+def _is_of_training(trainer: Trainer) -> bool:
+    """Say whether the validation that runs is one of a training, after at least one step."""
+    return trainer.state.fn == "fit" and not trainer.sanity_checking
 
 
 def _validation_follows(trainer: Trainer) -> bool:
