@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from signal import Signals
@@ -18,6 +19,8 @@ from lasagna.cli.arguments import typed_options
 from lasagna.cli.lightning_parts import FOLDERS
 from lasagna.core.config import Configurable
 from lasagna.core.foreign import Foreign
+from lasagna.core.locks import locked_folder
+from lasagna.core.storage import writing
 from lasagna.datamodules import ShardDataModule
 from lasagna.errors import CheckpointError
 from lasagna.modules.checkpoints.load import check_job, read_checkpoint
@@ -29,6 +32,9 @@ from lasagna.tasks.training.module import Evaluation
 
 EVALUATIONS = ("validate", "test", "predict")
 """Jobs that need a trained assistant."""
+
+TRAININGS = ("run", "fit")
+"""Jobs that train."""
 
 IN_RUN = ("last", "best")
 """As a checkpoint's path: the newest checkpoint in the run's folder, and the best one by a score of the validation."""
@@ -207,6 +213,34 @@ def interrupted(error: BaseException) -> bool:
     while cause is not None and not isinstance(cause, KeyboardInterrupt):
         cause = cause.__context__
     return cause is not None
+
+
+@contextmanager
+def sole_training(trainer: Trainer) -> Iterator[None]:
+    """Refuse to train where another process trains; the first process of a training locks its folder.
+
+    Args:
+        trainer: The trainer, which knows the folder.
+
+    Raises:
+        BusyError: If another training works in the folder.
+    """
+    root = str(trainer.default_root_dir)
+    if "://" in root or trainer.global_rank:
+        yield
+        return
+    with writing(root):
+        Path(root).mkdir(parents=True, exist_ok=True)
+    busy = (
+        f"trainer.default_root_dir: another training is still running in {root}; wait until it ends, stop it, or "
+        "choose another folder"
+    )
+    with locked_folder(Path(root), busy, _KILLED):
+        yield
+
+
+_KILLED = 5.0
+"""Seconds within which the workers of a training that was killed end, which have inherited its lock."""
 
 
 class PreflightCheck(Callback):

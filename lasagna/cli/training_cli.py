@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from signal import SIGINT, SIGTERM
 from typing import Any
@@ -28,11 +29,13 @@ from lasagna.cli.jobs import (
     EVALUATIONS,
     IN_RUN,
     STORED_KINDS,
+    TRAININGS,
     JobTrainer,
     check_trained,
     checkpoint_config,
     find_checkpoint,
     interrupted,
+    sole_training,
     stopped,
 )
 from lasagna.cli.lightning_parts import (
@@ -198,7 +201,8 @@ class TrainingCLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
-            super()._run_subcommand(subcommand)
+            with sole_training(self.trainer) if subcommand in TRAININGS else nullcontext():
+                super()._run_subcommand(subcommand)
         except SIGTERMException as stop:
             raise SystemExit(stopped(subcommand, self.trainer, SIGTERM)) from stop
         except (SystemExit, Exception) as stop:

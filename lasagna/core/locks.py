@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 import time
@@ -20,11 +22,18 @@ class BusyError(LasagnaError, OSError):
     """A file or folder in which another process is working."""
 
 
+_POLL = 0.1
+"""Seconds between two looks at a lock or a process."""
+
+_NOTED = 10.0
+"""Seconds of waiting from which on a user is told beforehand."""
+
+
 @contextmanager
 def locked_file(file: Path, busy: str) -> Iterator[TextIO]:
     """Open a file to append to it, and lock it until it is closed here and in all processes that inherit it.
 
-    Windows has no such locks; there the file is only opened.
+    Windows has no such locks, nor have some file systems of networks; there the file is only opened.
 
     Args:
         file: The file; created if missing.
@@ -37,19 +46,76 @@ def locked_file(file: Path, busy: str) -> Iterator[TextIO]:
         BusyError: If another process holds the lock.
     """
     with file.open("a", encoding="utf-8") as stream:
-        if sys.platform != "win32":
-            import fcntl
-
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise BusyError(busy) from error
+        if not _taken(stream.fileno()):
+            raise BusyError(busy)
         yield stream
 
 
+_held: set[Path] = set()
+"""Folders that this process has locked."""
+
+
+@contextmanager
+def locked_folder(folder: Path, busy: str, patience: float = 0.0) -> Iterator[None]:
+    """Lock a folder itself, without a file in it, until the block ends here and in all processes that inherit it.
+
+    A process that holds the lock may take it again. Windows has no such locks, nor have some file systems of networks;
+    there nothing is locked.
+
+    Args:
+        folder: The folder; it must exist.
+        busy: Message of the error if another process holds the lock; said once before waiting, too.
+        patience: Seconds to wait for the other process.
+
+    Raises:
+        BusyError: If another process holds the lock.
+    """
+    place = folder.resolve()
+    if sys.platform == "win32" or place in _held:
+        yield
+        return
+    descriptor = os.open(place, os.O_RDONLY)
+    try:
+        _wait_for(descriptor, busy, patience)
+        _held.add(place)
+        yield
+    finally:
+        _held.discard(place)
+        os.close(descriptor)
+
+
+def _wait_for(descriptor: int, busy: str, patience: float) -> None:
+    end, said = time.monotonic() + patience, False
+    while not _taken(descriptor):
+        if time.monotonic() >= end:
+            raise BusyError(busy)
+        if patience > _NOTED and not said:
+            print(f"waiting: {busy}", file=sys.stderr)
+            said = True
+        time.sleep(_POLL)
+
+
+def _taken(descriptor: int) -> bool:
+    """Take the lock of a file or folder unless another process holds it."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    return True
+
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EBADF)
+"""Errors of file systems that have no locks, or none of folders."""
+
 LOCK = "run.lock"
 
-_POLL = 0.1
 _ESCALATION = {SIGINT: ((2.0, SIGINT), (60.0, SIGTERM)), SIGTERM: ((0.0, SIGTERM),)}
 """Signal to seconds after it and the signals that a child process gets then.
 

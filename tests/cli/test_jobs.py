@@ -8,11 +8,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from lightning import Callback
 
+from lasagna.cli import jobs
 from lasagna.cli.train import main
+from lasagna.core.locks import BusyError
+from tests.helpers.locked import held_folder
 from tests.helpers.tiny_run import write_config, write_scenes
 
 TRAIN = Path(__file__).parents[2] / "train.py"
@@ -50,6 +54,21 @@ def test_training_that_is_stopped_says_how_to_go_on(signalled, config, tmp_path)
     assert f"with --ckpt_path last ({last})" in error
     assert last.is_file()
     assert "Traceback" not in error
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such locks")
+def test_two_trainings_in_one_folder_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "_KILLED", 0.0)
+    root = tmp_path / "run"
+    with jobs.sole_training(SimpleNamespace(default_root_dir=root, global_rank=0)):
+        pass
+    with held_folder(root):
+        busy = pytest.raises(BusyError, match=r"trainer\.default_root_dir: another training is still running in")
+        with busy, jobs.sole_training(SimpleNamespace(default_root_dir=root, global_rank=0)):
+            pass
+        for other in ({"global_rank": 1}, {"default_root_dir": "s3://bucket/run"}):
+            with jobs.sole_training(SimpleNamespace(**{"default_root_dir": root, "global_rank": 0} | other)):
+                pass
 
 
 class Torn(Callback):

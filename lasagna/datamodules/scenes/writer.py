@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from functools import partial
 from io import BytesIO
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from lasagna.datamodules.scenes import (
 )
 from lasagna.datamodules.scenes import riddles as draw_riddles
 from lasagna.datamodules.shards.manifest import ShardSet, read_manifest
-from lasagna.datamodules.shards.writer import write_parallel
+from lasagna.datamodules.shards.writer import only_writer, write_parallel
 from lasagna.datamodules.writers import DataWriter
 from lasagna.errors import ConfigError, ShardError
 
@@ -119,12 +120,14 @@ class SceneWriter(DataWriter):
         self.processes = processes
 
     def prepare(self) -> None:
-        """Write the splits that are missing, broken or have other settings."""
+        """Write the splits that are missing, broken or have other settings; wait for a process that does the same."""
         check_output(self.folder, "folder")
         for settings in self.splits:
             folder = self.folder / settings.split
             if not _is_written(folder, settings):
-                write_scenes(folder, settings, self.processes)
+                with only_writer(folder, patience=inf):
+                    if not _is_written(folder, settings):
+                        write_scenes(folder, settings, self.processes)
 
 
 def write_scenes(folder: Path, settings: SceneSettings, processes: int | None = None) -> ShardSet:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from os import cpu_count
 from pathlib import Path
@@ -13,6 +14,7 @@ from urllib.parse import unquote
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from lasagna.core.locks import locked_folder
 from lasagna.core.record import Manifest, Record
 from lasagna.datamodules.shards.encoding import EncodedRecord, Make, encode, encode_parallel
 from lasagna.datamodules.shards.folder import LocalFolder, Shard
@@ -84,11 +86,35 @@ def write_shards(
         RecordError: If two records have the same key, or one cannot be stored.
         NoRecordsError: If there are no records.
         ShardError: If the manifest contradicts itself, or the folder cannot be written.
+        BusyError: If another process is writing into the folder.
         ConfigError: If a limit of the shards is not positive.
     """
     start = ShardSet(LocalFolder(folder), manifest, (), settings or {})
     limits = _Limits(records_per_shard, bytes_per_shard)
-    return _write(map(encode, records), folder, start, total, split, limits)
+    _check(manifest, folder)
+    with only_writer(folder):
+        return _write(map(encode, records), folder, start, total, split, limits)
+
+
+@contextmanager
+def only_writer(folder: Path, patience: float = 0.0) -> Iterator[None]:
+    """Keep other processes from writing into a folder of shards meanwhile.
+
+    Args:
+        folder: The folder; created if missing.
+        patience: Seconds to wait for another process that writes there.
+
+    Raises:
+        BusyError: If another process is still writing there.
+        ShardError: If the folder cannot be created.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ShardError(f"{folder}: the folder cannot be created ({error.strerror}); choose another") from error
+    busy = f"another process is writing shards into {folder}; wait until it ends, or choose another folder"
+    with locked_folder(folder, busy, patience):
+        yield
 
 
 def write_parallel(
@@ -131,10 +157,28 @@ def write_parallel(
         NoRecordsError: If there are no records.
         ShardError: If the manifest contradicts itself, the folder cannot be written, or it holds a stopped write with
             other inputs.
+        BusyError: If another process is writing into the folder.
         ConfigError: If a limit of the shards is not positive.
     """
     limits = _Limits(records_per_shard, bytes_per_shard)
-    start = _resume(ShardSet(LocalFolder(folder), manifest, (), settings or {}, reads=reads or {}), limits)
+    wanted = ShardSet(LocalFolder(folder), manifest, (), settings or {}, reads=reads or {})
+    _check(manifest, folder)
+    with only_writer(folder):
+        return _write_parallel(make, count, folder, wanted, processes, split, limits, stamp)
+
+
+def _write_parallel(
+    make: Make,
+    count: int,
+    folder: Path,
+    wanted: ShardSet,
+    processes: int | None,
+    split: str,
+    limits: _Limits,
+    stamp: Stamp,
+) -> ShardSet:
+    """Write the records after those of a stopped write."""
+    start = _resume(wanted, limits)
     stamps = InputFingerprint(stamp)
     if start.shards and stamps.up_to(start.tally.taken) != start.reads.get(STAMPS):
         raise ShardError(
@@ -181,8 +225,6 @@ def _write(
     stamps: InputFingerprint | None = None,
 ) -> ShardSet:
     """Write the records as shards after those of ``start``, then the manifest."""
-    if errors := manifest_errors(start.manifest):
-        raise ShardError("\n".join(f"{folder}: the manifest's {error}" for error in errors))
     _clear(folder, start.shards)
     shard_set, keys = start, {key for shard in start.shards for key in _keys(folder / shard.file)}
     stream = _unique(_counted(encoded, total, start.tally, f"writing {split or folder.name}"), keys)
@@ -198,12 +240,13 @@ def _write(
     return replace(shard_set, reads={})
 
 
+def _check(manifest: Manifest, folder: Path) -> None:
+    if errors := manifest_errors(manifest):
+        raise ShardError("\n".join(f"{folder}: the manifest's {error}" for error in errors))
+
+
 def _clear(folder: Path, kept: Sequence[Shard]) -> None:
-    """Create the folder, or remove what an earlier write left in it, except for some shards."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ShardError(f"{folder}: the folder cannot be created ({error.strerror}); choose another") from error
+    """Remove what an earlier write left in the folder, except for some shards."""
     names = {shard.file for shard in kept} | ({UNFINISHED_FILE} if kept else set())
     for path in written_files(folder):
         if path.name not in names:

@@ -17,8 +17,8 @@ from lightning import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 _NOTE = b"\nstopping after this step, with a checkpoint; Ctrl-C again stops at once, without one\n"
-_ECHO = 1.0
-"""Seconds within which a second Ctrl-C is the first one, passed on by a launcher."""
+_ECHO = 3.0
+"""Seconds within which a second Ctrl-C is the first one, passed on by a launcher or a sweep."""
 
 
 class StopSignals:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tracemalloc
 from dataclasses import replace
 from functools import partial
@@ -10,12 +11,14 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
+from lasagna.core.locks import BusyError
 from lasagna.core.record import Manifest, Record
 from lasagna.datamodules import read_manifest, write_parallel, write_shards
 from lasagna.datamodules.shards.codec import decode_record
 from lasagna.datamodules.shards.reader import ShardSplit, read_share
 from lasagna.errors import ConfigError, RecordError, ShardError
 from tests.helpers.data_fakes import MANIFEST, NAMES, png, record, write
+from tests.helpers.locked import held_folder
 
 
 def read(shard_set):
@@ -107,6 +110,14 @@ def test_no_records_and_no_room_are_refused(tmp_path):
         write_shards([], tmp_path, MANIFEST)
     with pytest.raises(ValueError, match="`records_per_shard` must be at least 1, got 0"):
         write_shards([record(0)], tmp_path, MANIFEST, records_per_shard=0)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such locks")
+def test_a_second_writer_is_refused_before_it_removes_anything(tmp_path):
+    written = write_shards([record(0)], tmp_path, MANIFEST)
+    with held_folder(tmp_path), pytest.raises(BusyError, match="another process is writing shards into"):
+        write_shards([record(1)], tmp_path, MANIFEST)
+    assert read(read_manifest(tmp_path)) == read(written) == [record(0)]
 
 
 def test_a_manifest_that_cannot_be_read_is_not_written(tmp_path):
