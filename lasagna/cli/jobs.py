@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from signal import Signals
+from socket import gethostname
 from typing import Any
 
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
@@ -17,11 +18,13 @@ from lightning.pytorch.loggers import Logger
 
 from lasagna.cli.arguments import typed_options
 from lasagna.cli.lightning_parts import FOLDERS
+from lasagna.cli.processes import last_checkpoint
 from lasagna.core.config import Configurable
 from lasagna.core.foreign import Foreign
 from lasagna.core.locks import locked_folder
 from lasagna.core.storage import writing
 from lasagna.datamodules import ShardDataModule
+from lasagna.datamodules.streaming.distributed import gather
 from lasagna.errors import CheckpointError
 from lasagna.modules.checkpoints.load import check_job, read_checkpoint
 from lasagna.modules.checkpoints.weights import CONFIG
@@ -191,16 +194,18 @@ SIGNALLED = 128
 
 
 def stopped(job: str, trainer: Trainer, signal: Signals) -> int:
-    """Print how to resume a job that was stopped, and return the exit status.
+    """Print how to resume a job that was stopped, in the first process, and return the exit status.
 
     Args:
         job: The job.
         trainer: Its trainer, which knows the step and the run's folder.
         signal: The signal that stopped it.
     """
+    if trainer.global_rank:
+        return SIGNALLED + signal
     way_on = ""
     if job not in EVALUATIONS:
-        newest = newest_checkpoint(trainer)
+        newest = last_checkpoint(trainer)
         resume = f": resume by the same command with --ckpt_path last ({newest})" if newest else ""
         way_on = f" at step {trainer.global_step}{resume or ', before the first checkpoint'}"
     print(f"stopped{way_on}", file=sys.stderr)
@@ -241,6 +246,47 @@ def sole_training(trainer: Trainer) -> Iterator[None]:
 
 _KILLED = 5.0
 """Seconds within which the workers of a training that was killed end, which have inherited its lock."""
+
+
+class SameCheckpoint(Callback):
+    """Checks that all processes resume from the same checkpoint, before any of them trains.
+
+    Machines without a common disk may see different files, of which the first process alone writes.
+
+    Args:
+        path: The checkpoint that this process has found, or None.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        self.path = path
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Compare step and size of the checkpoints.
+
+        Raises:
+            CheckpointError: In all processes, if they differ.
+        """
+        found = gather((gethostname(), self.path, *_identity(self.path)))
+        first = found[0]
+        for rank, other in enumerate(found):
+            if other[2:] != first[2:]:
+                raise CheckpointError(
+                    f"ckpt_path: process 0 {_told(first)}, process {rank} {_told(other)}; all machines need the same "
+                    "checkpoint, on a common disk or as a copy of that of process 0 at the same path"
+                )
+
+
+def _identity(path: str | None) -> tuple[int | None, int | None]:
+    """Return step and size in bytes of a checkpoint."""
+    if path is None:
+        return None, None
+    size = None if "://" in path else Path(path).stat().st_size
+    return int(read_checkpoint(path).get("global_step", 0)), size
+
+
+def _told(found: tuple[str, str | None, int | None, int | None]) -> str:
+    host, path, step, size = found
+    return f"on {host} has {'none' if path is None else f'{path} of step {step} ({size} bytes)'}"
 
 
 class PreflightCheck(Callback):

@@ -23,7 +23,7 @@ from lasagna.cli.arguments import configs_first, find_packaged_configs, nulls_ke
 from lasagna.cli.class_names import bare_class_names, import_exports
 from lasagna.cli.config_checks import check_nulls, parts_start_anew
 from lasagna.cli.configs import DEFAULTS
-from lasagna.cli.entry import import_from_working_directory
+from lasagna.cli.entry import import_from_working_directory, is_input_error
 from lasagna.cli.file_errors import read_config, typed_files
 from lasagna.cli.jobs import (
     EVALUATIONS,
@@ -31,6 +31,7 @@ from lasagna.cli.jobs import (
     STORED_KINDS,
     TRAININGS,
     JobTrainer,
+    SameCheckpoint,
     check_trained,
     checkpoint_config,
     find_checkpoint,
@@ -47,7 +48,8 @@ from lasagna.cli.lightning_parts import (
 )
 from lasagna.cli.list_items import named_items
 from lasagna.cli.parse_errors import ConfigParser, constructor_errors, recorded_errors
-from lasagna.cli.train import ABOUT, JOBS
+from lasagna.cli.processes import STOPPED, ProcessWatch
+from lasagna.cli.train import ABOUT, JOBS, short_message
 from lasagna.core.foreign import Foreign
 from lasagna.core.seeding import check_seed
 from lasagna.core.storage import check_output
@@ -200,23 +202,37 @@ class TrainingCLI(LightningCLI):
             read_checkpoint(path)
 
     def _run_subcommand(self, subcommand: str) -> None:
+        watch = ProcessWatch(self.trainer)
         try:
             with sole_training(self.trainer) if subcommand in TRAININGS else nullcontext():
                 super()._run_subcommand(subcommand)
+            watch.finish()
         except SIGTERMException as stop:
+            watch.fail(stop, STOPPED)
             raise SystemExit(stopped(subcommand, self.trainer, SIGTERM)) from stop
         except (SystemExit, Exception) as stop:
-            if isinstance(stop, RuntimeError) and (monitor := _UNMONITORED.match(str(stop))):
-                reason = missing_score(monitor[1], list(self.trainer.callback_metrics))
-                raise ConfigError(f"trainer.callbacks.EarlyStopping.{reason}") from stop
             # Lightning exits by itself, and whoever was writing a file complains that it is incomplete
-            if not interrupted(stop):
-                raise
-            raise SystemExit(stopped(subcommand, self.trainer, SIGINT)) from stop
+            if interrupted(stop):
+                watch.fail(stop, STOPPED)
+                raise SystemExit(stopped(subcommand, self.trainer, SIGINT)) from stop
+            error = self._explained(stop)
+            if not watch.fail(error, short_message(error) if is_input_error(error) else ""):
+                raise SystemExit(2) from error
+            raise error from (stop.__cause__ if error is stop else stop)
+
+    def _explained(self, error: BaseException) -> BaseException:
+        """Return an error in words of one's own where Lightning's do not say what to do."""
+        monitor = _UNMONITORED.match(str(error)) if isinstance(error, RuntimeError) else None
+        if monitor is None:
+            return error
+        reason = missing_score(monitor[1], list(self.trainer.callback_metrics))
+        return ConfigError(f"trainer.callbacks.EarlyStopping.{reason}")
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand) | {"weights_only": True}
         kwargs["ckpt_path"] = find_checkpoint(kwargs.get("ckpt_path"), subcommand, self.trainer)
+        if self.trainer.world_size > 1:
+            vars(self.trainer)["callbacks"].append(SameCheckpoint(kwargs["ckpt_path"]))
         if kwargs["ckpt_path"] is None and getattr(self.model, "warm_start", None) is None:
             check_trained(subcommand, self.trainer)
         continue_logs(self.trainer, subcommand not in EVALUATIONS, kwargs["ckpt_path"] is not None)

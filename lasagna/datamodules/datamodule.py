@@ -101,8 +101,9 @@ class ShardDataModule(LightningDataModule):
 
         Raises:
             ShardError: If a manifest or shard is missing, empty or truncated; names all of them.
-            ConfigError: If there are no sources, two have the same name, an epoch is shorter than a batch, or the
-                trainer expects another number of processes than were started.
+            ConfigError: If there are no sources, two have the same name, one to evaluate has fewer records than there
+                are processes, an epoch is shorter than a batch, or the trainer expects another number of processes than
+                were started.
         """
         self._check_processes()
         self._check_sources("train" if stage == "fit" else _SPLITS[stage][0])
@@ -116,6 +117,7 @@ class ShardDataModule(LightningDataModule):
             raise ShardError("\n".join(dict.fromkeys(errors)))
         for split in _SPLITS[stage]:
             self._check_names(split)
+            self._check_shares(split)
         if stage == "fit":
             self._batches()
 
@@ -297,6 +299,17 @@ class ShardDataModule(LightningDataModule):
     def _check_sources(self, split: str) -> None:
         if not self.sources[split]:
             raise ConfigError(f"data.{split}: there are no sources; list at least one")
+
+    def _check_shares(self, split: str) -> None:
+        """Check that each process has records to evaluate, since the processes combine what each one found."""
+        _, world_size = rank_and_world_size()
+        for source in self.sources[split]:
+            records = source.shard_set.records
+            if split != "train" and records < world_size:
+                raise ConfigError(
+                    f"data.{split}: source {source.label} has fewer records ({records}) than there are processes "
+                    f"({world_size}); start at most {records}, or remove the source"
+                )
 
     def _check_names(self, split: str) -> None:
         names = [source.label for source in self.sources[split]]

@@ -256,7 +256,8 @@ class AssistantTraining(LightningModule):
             name = getattr(self.loss, "__name__", type(self.loss).__name__)
             raise ConfigError(f"model.loss: {name} must return a dict with the sum to minimise as 'loss', got {found}")
         for name, value in losses.items():
-            self.log(f"train/{name}", value.detach(), prog_bar=name == "loss", batch_size=len(batch.geometries))
+            prog_bar, size = name == "loss", len(batch.geometries)
+            self.log(f"train/{name}", value.detach(), prog_bar=prog_bar, batch_size=size, sync_dist=True)
         loss: Tensor = losses["loss"]
         return loss
 
@@ -345,4 +346,5 @@ class AssistantTraining(LightningModule):
 
     def _log_scores(self, stage: str) -> None:
         scores = self._evaluation(stage).compute()
-        self.log_dict({f"{stage}/{name}": value.float() for name, value in scores.items()})
+        # they are the same in all processes already, and without `sync_dist` Lightning warns that they might not be
+        self.log_dict({f"{stage}/{name}": value.float() for name, value in scores.items()}, sync_dist=True)

@@ -1,0 +1,118 @@
+"""Two processes train, end and go on together."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.helpers.tiny_run import write_config, write_scenes
+
+TRAIN = Path(__file__).parents[2] / "train.py"
+PATIENCE = 30
+"""Seconds within which all processes end after one has."""
+
+STARTED = 120
+"""Seconds within which the first step is done."""
+
+# one that is killed once, and one whose data are broken
+CALLBACKS = """
+import os, signal
+from lightning import Callback
+from lasagna.errors import RecordError
+
+class Killer(Callback):
+    def __init__(self, rank: int): self.rank = rank
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        first = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
+        if trainer.global_step == 5 and trainer.global_rank == self.rank and first:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+class Broken(Callback):
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if trainer.global_step == 3 and trainer.global_rank == 1:
+            raise RecordError("record 7: the image is broken")
+"""
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("processes")
+    write_config(folder, write_scenes(folder / "scenes"))
+    (folder / "faults.py").write_text(CALLBACKS)
+    return folder
+
+
+def command(run, *words):
+    options = ["--config=tiny.yaml", f"--trainer.default_root_dir={run}", "--trainer.strategy=ddp"]
+    return [str(TRAIN), "fit", *options, "--trainer.devices=2", "--trainer.max_steps=8", *words]
+
+
+def start(words, folder):
+    # without it, torch's gloo does not find its peers again after a restart
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    return subprocess.Popen(
+        words, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def errors(text):
+    return [line for line in text.splitlines() if "error" in line.lower() or "Traceback" in line]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_other_process_says_which_one_was_killed(rank, folder):
+    killer = f'{{"class_path": "faults.Killer", "init_args": {{"rank": {rank}}}}}'
+    process = start([sys.executable, *command(f"killed_{rank}", f"--trainer.callbacks+={killer}")], folder)
+    _, said = process.communicate(timeout=STARTED + PATIENCE)
+    (line,) = errors(said)
+    assert line.startswith(f"error: process {rank} of 2 (number ")
+    assert "as if killed or out of memory; all processes end, at step 5; go on by the same command" in line
+    assert f"--ckpt_path last (killed_{rank}/checkpoints/last.ckpt)" in line
+
+
+def test_data_that_are_broken_for_one_process_are_one_line(folder):
+    process = start([sys.executable, *command("broken", "--trainer.callbacks+=faults.Broken")], folder)
+    _, said = process.communicate(timeout=STARTED + PATIENCE)
+    assert process.returncode
+    assert errors(said) == ["error: record 7: the image is broken"]
+
+
+def test_a_signal_to_one_process_stops_both_with_a_checkpoint(folder):
+    process = start([sys.executable, *command("stopped", "--trainer.max_steps=100000")], folder)
+    began = time.monotonic()
+    while not (folder / "stopped" / "metrics.csv").is_file() and time.monotonic() - began < STARTED:
+        time.sleep(0.2)
+    (other,) = subprocess.run(
+        ["pgrep", "-P", str(process.pid), "-f", "train.py"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    os.kill(int(other), signal.SIGTERM)
+    _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert said.count("with --ckpt_path last") == 1
+    assert not errors(said)
+    saved = torch.load(folder / "stopped" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert f"stopped at step {saved['global_step']}" in said
+
+
+def test_torchrun_goes_on_to_the_same_weights(folder):
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=2"]
+    weights = {}
+    for run, words in (
+        ("whole", []),
+        ("cut", ['--trainer.callbacks+={"class_path": "faults.Killer", "init_args": {"rank": 1}}']),
+    ):
+        process = start([*launcher, *command(run, "--ckpt_path=last", *words)], folder)
+        _, said = process.communicate(timeout=2 * STARTED)
+        assert process.returncode == 0, said[-2000:]
+        assert ("Restoring states" in said) is (run == "cut")
+        saved = torch.load(folder / run / "checkpoints" / "last.ckpt", weights_only=True)
+        assert saved["global_step"] == 8
+        weights[run] = saved["state_dict"]
+    assert all(torch.equal(value, weights["whole"][name]) for name, value in weights["cut"].items())
