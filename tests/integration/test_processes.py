@@ -112,6 +112,7 @@ def test_torchrun_goes_on_to_the_same_weights(folder):
         _, said = process.communicate(timeout=2 * STARTED)
         assert process.returncode == 0, said[-2000:]
         assert ("Restoring states" in said) is (run == "cut")
+        assert "sync_dist" not in said
         saved = torch.load(folder / run / "checkpoints" / "last.ckpt", weights_only=True)
         assert saved["global_step"] == 8
         weights[run] = saved["state_dict"]
