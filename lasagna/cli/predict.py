@@ -56,8 +56,8 @@ def predict(
         explain: A description as for ``reason``, answered by a mask and the reason in words, by models that learned
             explanations (ReasonSeg); always decoded freely.
         ask: A question to answer in words, e.g. "how many balls are there".
-        own: Queries of other kinds: "instances" for every object of names, or the path of a ``QueryKind`` of your own,
-            and its text, e.g. {instances: 'car, dog'} or {my_kinds.COUNTING: birds}.
+        own: Queries of other kinds: "instances" or "panoptic" for every object of names, or the path of a
+            ``QueryKind`` of your own, and its text, e.g. {instances: 'car, dog'} or {my_kinds.COUNTING: birds}.
         out: Folder for one JSON file per image and one PNG file per query.
         decoding: "ordered" decides on each name in the order of the query, "free" lets the model write.
         threshold: Score in [0, 1] from which ordered decoding calls a name present; by default the one that ``lasagna
@@ -145,10 +145,10 @@ def _own_kind(path: str) -> "QueryKind":
     Raises:
         QueryError: If there is none of this name or at this path.
     """
-    from lasagna.core.query_kind import INSTANCES, QueryKind
+    from lasagna.core.query_kind import KINDS, QueryKind
 
-    if path == INSTANCES:
-        return INSTANCES
+    if path in KINDS and KINDS[path].objects:
+        return KINDS[path]
     module, _, name = path.rpartition(".")
     try:
         kind = getattr(import_module(module), name)

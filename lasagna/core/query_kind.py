@@ -60,9 +60,11 @@ REASONING = QueryKind("reasoning")
 REASONING_WITH_EXPLANATION = QueryKind("reasoning_with_explanation", words=True)
 QUESTION = QueryKind("question", masks=False, words=True)
 INSTANCES = QueryKind("instances", many=True, objects=True)
+PANOPTIC = QueryKind("panoptic", many=True, objects=True)
 
 KINDS: dict[str, QueryKind] = {
-    kind: kind for kind in (CATEGORY_LIST, REFERRING, REASONING, REASONING_WITH_EXPLANATION, QUESTION, INSTANCES)
+    kind: kind
+    for kind in (CATEGORY_LIST, REFERRING, REASONING, REASONING_WITH_EXPLANATION, QUESTION, INSTANCES, PANOPTIC)
 }
 """The kinds of the package by name."""
 

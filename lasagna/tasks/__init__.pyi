@@ -14,9 +14,11 @@ from .metrics.base import DialogueMetric, collect
 from .metrics.concept_f1 import ConceptF1
 from .metrics.mean_iou import MeanIoU
 from .metrics.order import AnswerOrder
+from .metrics.panoptic_quality import PanopticQuality
 from .metrics.phrase_iou import PhraseIoU, ReasoningIoU, ReferringIoU, TeacherForcedIoU
 from .metrics.presence import Presence, PresenceByLength
 from .metrics.reference_iou import MMSegMeanIoU, ReferenceMeanIoU
+from .panoptic import Panoptic
 from .reasoning import Reasoning
 from .referring import Referring
 from .semantic import Semantic
@@ -44,6 +46,8 @@ __all__ = [
     "MonitorCheck",
     "ObjectCount",
     "Optimiser",
+    "Panoptic",
+    "PanopticQuality",
     "PartsTable",
     "PhraseIoU",
     "PredictionSheet",

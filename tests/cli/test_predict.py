@@ -11,6 +11,7 @@ def test_every_object_is_asked_for_by_name():
     query, objects = read_queries("sky, sea", own={"instances": "car, boat"})
     assert (query.kind, query.names) == ("categories", ("sky", "sea"))
     assert (objects.kind, objects.names) == (INSTANCES, ("car", "boat"))
+    assert read_queries(own={"panoptic": "car, sea"})[0].kind == "panoptic"
     assert read_queries(own={"lasagna.core.query_kind.INSTANCES": "car"})[0].kind is INSTANCES
 
 

@@ -5,6 +5,7 @@ from .concept_f1 import ConceptF1
 from .mean_iou import MeanIoU
 from .names import PROTOCOLS, QUANTITIES, Quantity, quantity_of, score_key
 from .order import AnswerOrder
+from .panoptic_quality import PanopticQuality
 from .phrase_iou import PhraseIoU, ReasoningIoU, ReferringIoU, TeacherForcedIoU
 from .presence import Presence, PresenceByLength
 from .reference_iou import MMSegMeanIoU, ReferenceMeanIoU
@@ -20,6 +21,7 @@ __all__ = [
     "MMSegMeanIoU",
     "MeanIoU",
     "ObjectCount",
+    "PanopticQuality",
     "PhraseIoU",
     "Presence",
     "PresenceByLength",

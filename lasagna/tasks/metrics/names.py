@@ -19,6 +19,7 @@ PROTOCOLS: dict[str, str] = {
     "lasagna-v1": "This package's own rules, which the docstring of each metric states in full.",
     "grefcoco": "Generalised referring segmentation: phrases may fit nothing (Liu et al., GRES, arXiv 2306.00968).",
     "coco": "Instance segmentation as COCO counts it, by its own code (Lin et al., ECCV 2014; pycocotools).",
+    "coco-panoptic": "Panoptic segmentation as COCO counts it (Kirillov et al., CVPR 2019; panopticapi).",
     "sa-co": "Objects of a name where the name may fit nothing, as SA-Co counts them (SAM 3, arXiv 2511.16719).",
     "mmseg": "Mean IoU over labelled pixels only, as the toolbox MMSegmentation counts it.",
     "reference": "Mean IoU as LaSagnA's released script counts it: unassigned pixels belong to the first category.",
