@@ -196,11 +196,15 @@ class StepCounts:
         masks: Masks to learn.
         divisor: Number by which the trainer divides the sum of their gradients: batches that it accumulates times
             processes.
+        apart: Names whose objects are told apart.
+        objects: Their objects.
     """
 
     tokens: int
     masks: int
     divisor: int
+    apart: int = 0
+    objects: int = 0
 
 
 class Batch(SmallTensors):
@@ -276,6 +280,13 @@ class Batch(SmallTensors):
     def small_masks(self) -> int:
         """Number of masks that are smaller than a pixel of the input, and learned as one."""
         return sum(masks.small for masks in self._mask_targets if isinstance(masks, PackedMasks))
+
+    @property
+    def object_counts(self) -> tuple[int, int]:
+        """Number of names whose objects are told apart, and of their objects, in queries that ask for objects."""
+        asked = [sample.dialogue for sample in self.samples if sample.dialogue.kind.objects]
+        counts = [len(entry.masks) for dialogue in asked for entry in dialogue.entries if entry.masks]
+        return len(counts), sum(counts)
 
     @cached_property
     def tower_pixels(self) -> Tensor | None:

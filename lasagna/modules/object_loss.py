@@ -19,7 +19,7 @@ from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.geometry import IGNORE_PIXEL, Geometry, cell_of, fit_mask
 from lasagna.core.masks import UnionMask
 from lasagna.modules.base import SURE, MaskPrediction
-from lasagna.modules.losses import AssistantOutput, SegmentationLoss, mask_terms
+from lasagna.modules.losses import AssistantOutput, SegmentationLoss, mask_terms, scale_gradient
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,9 @@ class ObjectLoss(SegmentationLoss):
     """The ordinary losses, and those of the objects where a query asks for them and the head draws several masks.
 
     The objects of a name are assigned to its masks so that the weighted costs are least (Hungarian matching; DETR,
-    arXiv 2005.12872). Assigned masks learn their object by BCE and Dice losses, means over all objects of the batch;
-    scores learn whether their mask is assigned. Ignored pixels and those of crowds do not count.
+    arXiv 2005.12872). Assigned masks learn their object by BCE and Dice losses, means over objects; scores learn
+    whether their mask is assigned, a mean over names. Gradients are those of means over the optimiser step or the
+    batch, as ``mean_over`` says. Ignored pixels and those of crowds do not count.
 
     Args:
         object_bce: Weight of the binary cross entropy of assigned masks.
@@ -54,11 +55,13 @@ class ObjectLoss(SegmentationLoss):
         losses = super().__call__(output, batch)
         if output.masks is None or output.masks.logits.shape[1] == 1:
             return losses
-        means = self._means(output.masks, list(object_targets(batch)))
+        means = self._means(output.masks, list(object_targets(batch)), batch)
         own = sum(getattr(self, name) * mean for name, mean in means.items())
         return losses | {"loss": losses["loss"] + own} | means
 
-    def _means(self, prediction: MaskPrediction, asked: Sequence[tuple[int, Tensor]]) -> dict[str, Tensor]:
+    def _means(
+        self, prediction: MaskPrediction, asked: Sequence[tuple[int, Tensor]], batch: Batch
+    ) -> dict[str, Tensor]:
         """Return the losses of the objects of some prompts, each with its place."""
         logits, scores = prediction.logits.float(), prediction.scores.float()
         if not asked:
@@ -76,7 +79,15 @@ class ObjectLoss(SegmentationLoss):
         wanted[places, masks] = 1
         rows = torch.tensor([place for place, _ in asked])
         score = binary_cross_entropy(scores[rows].clamp(SURE, 1 - SURE), wanted[rows])
-        return {"object_bce": bce.mean(), "object_dice": dice.mean(), "object_score": score}
+        objects, names = 1.0, 1.0
+        if self.mean_over == "step" and (step := batch.step) is not None:
+            objects = step.divisor * len(places) / max(1, step.objects)
+            names = step.divisor * len(rows) / max(1, step.apart)
+        return {
+            "object_bce": scale_gradient(bce.mean(), objects),
+            "object_dice": scale_gradient(dice.mean(), objects),
+            "object_score": scale_gradient(score, names),
+        }
 
     def _assigned(self, logits: Tensor, scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the masks and the objects assigned to each other, both long ``[min(k, o)]``."""

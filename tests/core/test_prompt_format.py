@@ -259,7 +259,9 @@ def test_faults_of_explained_answers(text, faults):
 
 
 def test_formats_without_explanations_say_so():
-    with pytest.raises(QueryError, match=r"kind: 'reasoning_with_explanation' is not in .*instances, panoptic; add a line"):
+    with pytest.raises(
+        QueryError, match=r"kind: 'reasoning_with_explanation' is not in .*instances, panoptic; add a line"
+    ):
         TINY.check("reasoning_with_explanation", ["it"])
     with pytest.raises(QueryError, match=r"answer: .*<SEG>"):
         PAPER.answer(Dialogue("reasoning_with_explanation", ("it",), (Entry("it", True),), text="a <SEG>"))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy
 
-from lasagna.core.batch import Batch, Sample
+from lasagna.core.batch import Batch, Sample, StepCounts
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.geometry import Geometry
 from lasagna.core.masks import RLEMask, UnionMask
@@ -121,6 +121,22 @@ def test_the_losses_are_those_of_the_assigned_pairs():
     ordinary = SegmentationLoss()(output, batch)["loss"]
     parts = 5 * losses["object_bce"] + 2 * losses["object_dice"] + losses["object_score"]
     torch.testing.assert_close(losses["loss"], ordinary + parts)
+
+
+def test_gradients_are_those_of_means_over_the_step():
+    """Two batches of unequal numbers of objects have, averaged as the trainer does, the gradients of the joint one."""
+    other = Dialogue("panoptic", ("cat",), (entry("cat", BIRDS[1:2]),))
+    first, second, joint = batch_of(ASKED), batch_of(other), batch_of(ASKED, other)
+    assert [batch.object_counts for batch in (first, second, joint)] == [(2, 4), (1, 1), (3, 5)]
+    loss, whole = ObjectLoss(ce=0), random_output(3)
+    loss(whole, joint)["loss"].backward()
+    step = StepCounts(tokens=2, masks=3, divisor=2, apart=3, objects=5)
+    logits, scores = (part.detach().requires_grad_() for part in (whole.masks.logits, whole.masks.scores))
+    for batch, rows in ((first, slice(2)), (second, slice(2, 3))):
+        batch.step = step
+        (loss(output_of(logits[rows], scores[rows]), batch)["loss"] / 2).backward()
+    torch.testing.assert_close(logits.grad, whole.masks.logits.grad)
+    torch.testing.assert_close(scores.grad, whole.masks.scores.grad)
 
 
 def test_more_objects_than_masks_leave_some_objects_out():

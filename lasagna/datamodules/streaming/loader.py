@@ -135,10 +135,13 @@ class TrainingLoader:
         )
         loaded = iter(self._load(stream, generator=_own_generator()))
         while step := list(islice(loaded, self._left_of_step())):
+            apart, objects = map(sum, zip(*(positioned.batch.object_counts for positioned in step), strict=True))
             counts = StepCounts(
                 tokens=sum(int(positioned.batch.supervised.sum()) for positioned in step),
                 masks=sum(len(positioned.batch.mask_rows) for positioned in step),
                 divisor=self._batches_per_step,
+                apart=apart,
+                objects=objects,
             )
             for positioned in step:
                 self._progress = self._progress.after(positioned)

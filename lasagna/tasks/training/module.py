@@ -325,8 +325,10 @@ class AssistantTraining(LightningModule):
         if own is not self._own_counts:
             self._own_counts = self._step_counts = own
             if own is not None and self.trainer.world_size > 1:
-                tokens, masks = sum_over_processes((own.tokens, own.masks), self.device)
-                self._step_counts = StepCounts(tokens, masks, own.divisor * self.trainer.world_size)
+                own_sums = (own.tokens, own.masks, own.apart, own.objects)
+                tokens, masks, apart, objects = sum_over_processes(own_sums, self.device)
+                divisor = own.divisor * self.trainer.world_size
+                self._step_counts = StepCounts(tokens, masks, divisor, apart, objects)
         return self._step_counts
 
     @property
