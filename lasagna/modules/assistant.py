@@ -53,6 +53,8 @@ class Assistant(Configurable, LightningModule):
         presence_threshold: Presence score from which ordered decoding says "present".
         mask_threshold: Probability from which a pixel belongs to a mask.
         object_threshold: Score from which one of several masks of a name is an object.
+        object_overlap: IoU from which one of several masks of a name is left out as a repetition of one with a higher
+            score; above 1 for none.
         presence_temperature: Divisor of the presence logits before they become scores; found by ``lasagna calibrate``.
         empty_masks: What a name is that the language model calls present and whose mask has no pixel: "present", with
             an empty mask, or "absent"; its score and the text of the answer stay the language model's.
@@ -74,6 +76,7 @@ class Assistant(Configurable, LightningModule):
         empty_masks: Literal["present", "absent"] = "present",
         max_new_tokens: int | None = None,
         object_threshold: float = 0.5,
+        object_overlap: float = 0.5,
     ) -> None:
         super().__init__()
         check_counts(max_new_tokens=max_new_tokens)
@@ -89,6 +92,7 @@ class Assistant(Configurable, LightningModule):
         self.empty_masks = empty_masks
         self.max_new_tokens = max_new_tokens
         self.object_threshold = object_threshold
+        self.object_overlap = object_overlap
         self.feature_cache: FeatureCache | None = None
         self._built = False
         self._checked = False
@@ -334,6 +338,7 @@ class Assistant(Configurable, LightningModule):
             make_answer,
             threshold=self.mask_threshold,
             object_threshold=self.object_threshold,
+            object_overlap=self.object_overlap,
             keep_empty=self.empty_masks == "present",
             probabilities=probabilities,
         )

@@ -22,11 +22,11 @@ LOGITS = torch.tensor(
 SCORES = torch.tensor([[0.6, 0.9, 0.1], [0.9, 0.4, 0.3]])
 
 
-def answered(kind, **settings):
+def answered(kind, logits=LOGITS, **settings):
     names = ("bird", "cat")
     entries = tuple(ParsedEntry(name, True, rank) for rank, name in enumerate(names))
     decoded = DecodedAnswer("", entries, (), (True, True), torch.tensor([0.5, 1.0]), torch.zeros(2, 1), 1)
-    prediction = MaskPrediction(LOGITS, SCORES)
+    prediction = MaskPrediction(logits, SCORES)
     return make_answer(Query(0, kind, names), decoded, prediction, GEOMETRY, threshold=0.5, **settings)
 
 
@@ -55,6 +55,14 @@ def test_a_query_for_objects_is_answered_by_each_mask_of_a_sufficient_score():
     assert (cats.present, cats.empty, cats.masks) == (True, True, ())
     assert [entry.present for entry in answered("instances", keep_empty=False).entries] == [True, False]
     assert [len(entry.masks) for entry in answered("instances", object_threshold=0.05).entries] == [3, 1]
+
+
+def test_a_mask_that_repeats_one_with_a_higher_score_is_no_object():
+    logits = LOGITS.clone()
+    logits[0, 0] = torch.tensor([[-9, 5.0, 5], [6, -9, -9]])  # IoU 2/3 with the better one
+    assert [len(answered("instances", logits).entries[0].masks)] == [1]
+    assert answered("instances", logits).entries[0].mask.tolist() == [[False, True, True], [False, False, False]]
+    assert len(answered("instances", logits, object_overlap=0.7).entries[0].masks) == 2
 
 
 def test_other_queries_are_answered_by_the_union():

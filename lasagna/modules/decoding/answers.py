@@ -61,6 +61,7 @@ def make_answer(
     *,
     threshold: float,
     object_threshold: float = 0.5,
+    object_overlap: float = 0.5,
     keep_empty: bool = True,
     probabilities: bool = False,
 ) -> Answer:
@@ -76,6 +77,7 @@ def make_answer(
         geometry: How the image was fitted.
         threshold: Probability from which a pixel belongs to a mask.
         object_threshold: Score from which a mask is an object, where the query asks for objects.
+        object_overlap: IoU from which a mask is left out as a repetition of one with a higher score.
         keep_empty: Whether names whose mask has no pixel stay present; otherwise they become absent.
         probabilities: Whether present entries get the probability of each pixel.
 
@@ -87,7 +89,7 @@ def make_answer(
     scores, top = decoded.scores.tolist(), OverlapMap(geometry.original) if query.kind.many else None
     prediction = masks if isinstance(masks, MaskPrediction) else MaskPrediction.single(masks)
     if query.kind.objects:
-        found = _objects(prediction, geometry, cut, object_threshold)
+        found = _objects(prediction, geometry, cut, object_threshold, object_overlap)
     else:
         found = ((restored, (), ()) for restored in _at_image_size(prediction.union, geometry))
     entries = []
@@ -120,16 +122,25 @@ Found = tuple[Tensor, tuple[BoolMask, ...], tuple[float, ...]]
 """Logits of a name, float32 ``[H, W]``, and where objects are asked for, their masks and scores."""
 
 
-def _objects(prediction: MaskPrediction, geometry: Geometry, cut: float, object_threshold: float) -> Iterator[Found]:
+def _objects(
+    prediction: MaskPrediction, geometry: Geometry, cut: float, object_threshold: float, object_overlap: float
+) -> Iterator[Found]:
     """Yield for each prompt the highest logits of its objects, with their masks and scores, highest score first."""
     for logits, scores in zip(prediction.logits, prediction.scores.float(), strict=True):
         kept = (scores >= object_threshold).nonzero()[:, 0]
         kept = kept[scores[kept].argsort(descending=True, stable=True)]
-        restored = list(_at_image_size(logits[kept], geometry))
-        highest = torch.stack(restored).amax(0) if restored else torch.full(geometry.original, -torch.inf)
-        drawn = [(logit.numpy() >= cut, score) for logit, score in zip(restored, scores[kept].tolist(), strict=True)]
-        shown = [(mask, score) for mask, score in drawn if mask.any()]
+        highest, shown = torch.full(geometry.original, -torch.inf), list[tuple[BoolMask, float]]()
+        for logit, score in zip(_at_image_size(logits[kept], geometry), scores[kept].tolist(), strict=True):
+            mask = logit.numpy() >= cut
+            if all(_iou(mask, other) < object_overlap for other, _ in shown):
+                highest = torch.maximum(highest, logit)
+                shown += [(mask, score)] if mask.any() else []
         yield highest, tuple(mask for mask, _ in shown), tuple(score for _, score in shown)
+
+
+def _iou(mask: BoolMask, other: BoolMask) -> float:
+    """Return the IoU of two masks, of which one has a pixel."""
+    return float((mask & other).sum() / (mask | other).sum())
 
 
 def _at_image_size(logits: Tensor, geometry: Geometry) -> Iterator[Tensor]:
