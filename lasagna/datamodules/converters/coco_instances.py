@@ -6,6 +6,7 @@ Source: Lin et al. (ECCV 2014); the format page of cocodataset.org.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -15,12 +16,16 @@ from lasagna.datamodules.converters.common.base import Converter, LazySplits, Sp
 from lasagna.datamodules.converters.common.coco import read_coco
 from lasagna.datamodules.converters.common.coco_regions import regions_split
 from lasagna.datamodules.converters.common.entries import ID
-from lasagna.datamodules.converters.common.files import LayoutError, first_folder, shorten
+from lasagna.datamodules.converters.common.exported_names import exported_file, grouping_categories
+from lasagna.datamodules.converters.common.files import Exif, LayoutError, first_folder, shorten
 from lasagna.datamodules.converters.common.names import other_labels, spoken_labels
 
 EXPECTED = """
   annotations/instances_{train,val}2017.json with {train,val}2017/<image>.jpg,
-  or `--annotations FILE` with `--images FOLDER` for an export of your own"""
+  or `--annotations FILE` with `--images FOLDER` for an export of your own,
+  or {train,valid,val,test}/_annotations.coco.json (or another file of JSON) with the images beside it"""
+
+SPLITS = ("train", "valid", "val", "test")
 
 
 class CocoInstances(Converter):
@@ -33,12 +38,16 @@ class CocoInstances(Converter):
 
     Args:
         source: The folder that holds ``annotations`` and the folders of images; for an export, the root of its paths.
-        annotations: One annotation file, which becomes the split "train"; by default all files
-            ``annotations/instances_*.json``.
+        annotations: One annotation file, which becomes the split of ``split``; by default all files
+            ``annotations/instances_*.json``, else one in each of the folders "train", "valid", "val" and "test".
         images: The folder that file names are relative to, if that is another folder.
         unannotated: What it means that a category is not annotated on an image: it is "absent", or it is "unknown"
             whether it is there.
         name: Name of the data set.
+        split: Name of the split of ``annotations``; by default that of its folder or file if it is one of "train",
+            "valid", "val" and "test", else "train".
+        exif: How images of an export were annotated whose EXIF tag turns them, where the stated size does not tell: as
+            they are "stored", or as they are "seen"; "ask" stops at the first of them. COCO's own are "stored".
     """
 
     def __init__(
@@ -48,12 +57,16 @@ class CocoInstances(Converter):
         images: Path | None = None,
         unannotated: Literal["absent", "unknown"] = "absent",
         name: str = "coco-instances",
+        split: str | None = None,
+        exif: Exif = "ask",
     ) -> None:
         self.source = source
         self.annotations = annotations
         self.images = images
         self.unannotated = unannotated
         self.name = name
+        self.split = split
+        self.exif: Exif = exif
 
     def splits(self) -> Mapping[str, Split]:
         """Return the splits whose annotation files exist.
@@ -62,22 +75,37 @@ class CocoInstances(Converter):
             LayoutError: If there is no annotation file; later, if one is broken or a folder is missing.
         """
         if self.annotations is not None:
-            return LazySplits({"train": partial(self._split, self.annotations, [self.images or self.source])})
+            name = self.split or _split_of(self.annotations)
+            return LazySplits({name: partial(self._split, self.annotations, [self.images or self.source], self.exif)})
+        if self.split is not None:
+            raise LayoutError(
+                f"split: {self.split!r} names the split of `--annotations`, which is not given; choose one"
+            )
         files = sorted((self.source / "annotations").glob("instances_*.json"))
+        exported = {part: path for part in SPLITS if (path := _file_of(self.source / part))}
+        if not files and exported:
+            return LazySplits(
+                {
+                    part: partial(self._split, path, [(self.images or self.source) / part], self.exif)
+                    for part, path in exported.items()
+                }
+            )
         if not files:
             raise LayoutError(f"source: {self.source} holds no annotations/instances_*.json; expected{EXPECTED}")
         parts = {path.stem.removeprefix("instances_"): path for path in files}
         roots = [self.images] if self.images else [self.source, self.source / "images"]
         return LazySplits(
             {
-                part.removesuffix("2017"): partial(self._split, path, [root / part for root in roots])
+                part.removesuffix("2017"): partial(self._split, path, [root / part for root in roots], "stored")
                 for part, path in parts.items()
             }
         )
 
-    def _split(self, path: Path, places: list[Path]) -> Split:
-        folder, content = first_folder(places, EXPECTED), read_coco(path, annotation={"category_id": ID})
-        released = {number: str(category["name"]) for number, category in content.categories.items()}
+    def _split(self, path: Path, places: list[Path], exif: Exif) -> Split:
+        folder = first_folder(places, EXPECTED)
+        content = read_coco(path, annotation={"category_id": ID}, inner=False)
+        groups = grouping_categories(content.content)
+        released = {number: str(one["name"]) for number, one in content.categories.items() if number not in groups}
         if nameless := [str(number) for number, name in released.items() if not name.strip()]:
             raise LayoutError(f"{path}: the categories {shorten(nameless)} have no name; give them one")
         said = spoken_labels(released.values())
@@ -90,4 +118,24 @@ class CocoInstances(Converter):
             licence="as its source states; COCO: annotations CC BY 4.0, images under the terms of Flickr",
             aliases=other_labels(said),
         )
-        return regions_split(manifest, content, names, lambda image: folder / image["file_name"])
+        split = regions_split(
+            manifest,
+            content,
+            names,
+            lambda image: exported_file(folder, image["file_name"], f"{path}: image {image['id']}"),
+            exif=exif,
+        )
+        note = f"{shorten(list(groups.values()))} only groups other categories and is not one itself"
+        return replace(split, notes=[*split.notes, note]) if groups else split
+
+
+def _split_of(path: Path) -> str:
+    """Return the split that the folder or the name of an annotation file states, else "train"."""
+    words = (path.resolve().parent.name, path.stem.removesuffix("2017").rpartition("_")[2])
+    return next((word for word in words if word in SPLITS), SPLITS[0])
+
+
+def _file_of(folder: Path) -> Path | None:
+    """Return the annotation file of a folder of an export, or None."""
+    found = sorted(folder.glob("*.json"))
+    return next((path for path in found if path.name == "_annotations.coco.json"), found[0] if found else None)

@@ -22,6 +22,7 @@ from lasagna.core.masks import Mask, reaches_beyond
 from lasagna.core.prompt_formats import PROMPT_FORMATS
 from lasagna.core.record import Record
 from lasagna.datamodules.converters.common.conversion import coco_number
+from lasagna.datamodules.converters.common.files import is_turned
 from lasagna.datamodules.shards.codec import decode_record
 from lasagna.datamodules.shards.folder import Shard
 from lasagna.datamodules.shards.manifest import ShardSet
@@ -43,6 +44,10 @@ MEANINGS = {
     "broken shards": "shards that are missing or differ from what was written; copy or convert them again",
     "broken records": "records that cannot be read; convert again, or skip them with `--data.broken skip`",
     "wrong sizes": "records that state another size than their image has; convert them again",
+    "turned images": (
+        "images whose EXIF tag turns them, though masks belong to the pixels as stored; if masks were drawn on the "
+        "image as viewers show it, convert again (`--exif seen`), else remove the tag"
+    ),
     "empty masks": "annotations without a single pixel, which no query asks for; draw them again, or remove them",
     "masks outside the image": "masks that extend beyond the image and are cropped; check that they belong to it",
     "present and absent": "names that are both annotated and listed as absent on the same image; remove one of the two",
@@ -212,6 +217,8 @@ def survey_record(record: Record) -> Survey:
     image = record.image()
     if image.shape[:2] != record.size:
         found.findings.append(Finding("wrong sizes", f"{record.key}: says {record.size}, is {image.shape[:2]}"))
+    if is_turned(record.image_bytes):
+        found.findings.append(Finding("turned images", record.key))
     found.sizes[record.size] += 1
     pixels = {name: int(mask.decode().sum()) for name, mask in record.category_masks().items()}
     found.images.update({name: 1 for name, count in pixels.items() if count})

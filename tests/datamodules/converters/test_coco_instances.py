@@ -10,6 +10,7 @@ from pycocotools import mask as coco
 from lasagna.datamodules.converters import LayoutError, convert
 from lasagna.datamodules.converters.coco_instances import CocoInstances
 from lasagna.datamodules.converters.pascal_part import PascalPart
+from lasagna.datamodules.inspection.survey import by_kind, survey_record
 from lasagna.datamodules.strategies import NegativeInjection
 from lasagna.errors import RecordError
 from lasagna.tasks import Semantic
@@ -109,15 +110,57 @@ def test_photographs_of_another_size_than_their_annotations_say_are_named_or_cou
     assert (written.records, written.tally.left_out) == (1, {"missing or broken files": 1})
 
 
-@pytest.mark.parametrize(("said", "stored"), [(SIZE, "upright"), (SIZE[::-1], "as it is"), ((0, 0), "as it is")])
-def test_photographs_on_their_side_are_stored_as_they_were_annotated(tmp_path, said, stored):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(np.full((*SIZE[::-1], 3), 70, np.uint8)).save(tmp_path / "one.jpg", exif=exif)
+@pytest.mark.parametrize(
+    ("said", "exif", "stored"),
+    [
+        (SIZE, "ask", "upright"),
+        (SIZE[::-1], "ask", None),
+        ((0, 0), "ask", None),
+        (SIZE[::-1], "seen", "upright"),
+        (SIZE[::-1], "stored", "as it is"),
+    ],
+)
+def test_photographs_on_their_side_are_stored_as_they_were_annotated(tmp_path, said, exif, stored):
+    tag = Image.Exif()
+    tag[0x0112] = 6
+    Image.fromarray(np.full((*SIZE[::-1], 3), 70, np.uint8)).save(tmp_path / "one.jpg", exif=tag)
     write(tmp_path / "mine.json", [sized(5, "one.jpg", said)], [category(3, "mug")], [(5, 3, [TRIANGLE])])
-    (record,) = CocoInstances(tmp_path, tmp_path / "mine.json").splits()["train"].records()
+    split = CocoInstances(tmp_path, tmp_path / "mine.json", exif=exif).splits()["train"]
+    if stored is None:
+        with pytest.raises(RecordError, match=r"one\.jpg: its EXIF tag turns .* `--exif seen` .* `--exif stored`"):
+            list(split.records())
+        return
+    (record,) = split.records()
     assert (record.image_bytes == (tmp_path / "one.jpg").read_bytes()) == (stored == "as it is")
     assert record.size == record.image().shape[:2] == (SIZE if stored == "upright" else SIZE[::-1])
+    assert ("turned images" in by_kind(survey_record(record).findings)) == (stored == "as it is")
+
+
+def test_an_export_in_folders_of_splits_with_a_root_category(tmp_path):
+    categories = [category(0, "things", supercategory="none"), category(1, "mug", supercategory="things")]
+    for part in ("train", "valid"):
+        draw(tmp_path / part / "one.jpg")
+        images = [{"id": 5, "file_name": "one.jpg"}]
+        write(tmp_path / part / "_annotations.coco.json", images, categories, [(5, 1, [TRIANGLE])])
+    splits = CocoInstances(tmp_path).splits()
+    assert {name: split.manifest.categories for name, split in splits.items()} == {"train": ("mug",), "valid": ("mug",)}
+    assert "things only groups" in splits["train"].notes[0]
+    file = tmp_path / "valid" / "_annotations.coco.json"
+    assert list(CocoInstances(tmp_path / "valid", file).splits()) == ["valid"]
+    assert list(CocoInstances(tmp_path / "valid", file, split="test").splits()) == ["test"]
+
+
+@pytest.mark.parametrize(
+    "name", ["images\\my cup.jpg", "my%20cup.jpg", "/data/upload/1/my cup.jpg", "C:\\a\\my cup.jpg"]
+)
+def test_names_of_windows_addresses_and_servers_are_found_in_the_folder(tmp_path, name):
+    path = draw(tmp_path / "images" / "my cup.jpg")
+    write(tmp_path / "mine.json", [{"id": 5, "file_name": name}], [category(1, "mug")], [])
+    folder = tmp_path if name.startswith("images") else tmp_path / "images"
+    assert [item.image for item in CocoInstances(folder, tmp_path / "mine.json").splits()["train"].items] == [path]
+    write(tmp_path / "mine.json", [{"id": 5, "file_name": "../mine.json/x.jpg"}], [category(1, "mug")], [])
+    with pytest.raises(LayoutError, match=r"leads out of the folder .* or put x\.jpg into .*, or give `--images`"):
+        CocoInstances(folder, tmp_path / "mine.json").splits()["train"]
 
 
 def test_two_images_of_one_file_are_named_with_their_ids(tmp_path):

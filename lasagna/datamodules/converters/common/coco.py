@@ -49,13 +49,14 @@ class CocoFile:
     content: Mapping[str, Any]
 
 
-def read_coco(path: Path, image: Kinds = IMAGE, annotation: Kinds = ANNOTATION) -> CocoFile:
+def read_coco(path: Path, image: Kinds = IMAGE, annotation: Kinds = ANNOTATION, inner: bool = True) -> CocoFile:
     """Read an annotation file in COCO's format.
 
     Args:
         path: Where it is.
         image: Fields that each image must have besides its id.
         annotation: Fields that each annotation must have besides the id of its image.
+        inner: Whether to refuse file names that lead out of their folder; else the caller does.
 
     Raises:
         LayoutError: If it is missing or has another format, two images or categories share an id, an annotation names
@@ -72,7 +73,8 @@ def read_coco(path: Path, image: Kinds = IMAGE, annotation: Kinds = ANNOTATION) 
         raise LayoutError(f"{path}: not an annotation file in COCO's format ({reason})")
     for part, kinds in needed.items():
         check_entries(content[part], kinds, f"{path}: {part}")
-        check_inner_names(content[part], "file_name", f"{path}: {part}")
+        if inner:
+            check_inner_names(content[part], "file_name", f"{path}: {part}")
     images, categories = (_by_id(content[part], part, path) for part in ("images", "categories"))
     annotations: list[Mapping[str, Any]] = content["annotations"]
     for one in annotations if "segments_info" in annotation else ():

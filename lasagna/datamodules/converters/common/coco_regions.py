@@ -14,7 +14,7 @@ from lasagna.core.record import Manifest, Record, Region
 from lasagna.datamodules.converters.common.base import Split
 from lasagna.datamodules.converters.common.coco import CocoFile, lost_parts, read_mask, stated_size
 from lasagna.datamodules.converters.common.entries import ID, check_lists
-from lasagna.datamodules.converters.common.files import LayoutError, read_annotated_image_file, shorten
+from lasagna.datamodules.converters.common.files import Exif, LayoutError, read_annotated_image_file, shorten
 from lasagna.datamodules.shards.tally import ReadResult, Skipped
 
 NEGATIVE, PARTIAL = "neg_category_ids", "not_exhaustive_category_ids"
@@ -53,10 +53,12 @@ class ReadRegions:
     Args:
         manifest: What holds for all records.
         file: Name of the annotation file, for messages.
+        exif: How images were annotated that an EXIF tag turns.
     """
 
     manifest: Manifest
     file: str
+    exif: Exif = "stored"
 
     def __call__(self, item: RegionItem) -> ReadResult:
         """Read the image and the objects of each category; a category that lacks masks is recorded as unclear.
@@ -65,7 +67,7 @@ class ReadRegions:
             RecordError: If the image is broken or has another size than stated, or a mask is invalid or of another
                 size.
         """
-        data, size = read_annotated_image_file(item.image, item.stated)
+        data, size = read_annotated_image_file(item.image, item.stated, self.exif)
         masks: dict[str, tuple[list[Mask], list[Mask]]] = {}  # objects and crowds
         left, unclear = [], dict.fromkeys(item.incomplete)
         for name, coding, number, crowd in item.parts:
@@ -98,6 +100,7 @@ def regions_split(
     place: Place,
     federated: bool = False,
     parts: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    exif: Exif = "stored",
 ) -> Split:
     """Return the split of an annotation file: all its images, including those without annotations.
 
@@ -109,6 +112,7 @@ def regions_split(
         federated: Whether images list which categories are absent and which are incomplete (``neg_category_ids`` and
             ``not_exhaustive_category_ids``), as in LVIS.
         parts: Names of the parts of each kind of object; if a kind is incomplete on an image, so are its parts.
+        exif: How images were annotated that an EXIF tag turns.
 
     Raises:
         LayoutError: If one of these fields is not a list of ids, or two images are the same file.
@@ -134,7 +138,7 @@ def regions_split(
         named = {one for image in content.images.values() for one in image.get(field, ())}
         if unknown := [str(one) for one in sorted(named - set(names), key=str)]:
             notes.append(f"{len(unknown)} ids of `{field}` belong to no category and are ignored ({shorten(unknown)})")
-    read = ReadRegions(manifest, content.path.name)
+    read = ReadRegions(manifest, content.path.name, exif)
     return Split(manifest, items, read, paths, notes, annotations=(content.path,))
 
 

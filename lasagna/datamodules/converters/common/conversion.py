@@ -132,7 +132,7 @@ def _write(
         split=f"{split.manifest.name} {folder.name}",
         records_per_shard=usual if records_per_shard is None else records_per_shard,
         bytes_per_shard=bytes_per_shard,
-        settings={"converter": type(converter).__name__, **settings, **converter.settings()},
+        settings={**converter.settings(), "converter": type(converter).__name__, **settings},
         # the files of single items are checked by ``Split.stamp``
         reads={**converter.places(), **annotations, "items": f"{len(split)} items, sha256 {split.digest()}"},
         stamp=split.stamp,

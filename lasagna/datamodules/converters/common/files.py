@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,10 @@ MOST_LISTED = 5
 
 ORIENTATION = 0x0112
 """The EXIF tag that says how a picture must be turned."""
+
+
+Exif = Literal["ask", "stored", "seen"]
+"""How an image with an EXIF turn was annotated: as its pixels are stored, as viewers show it, or ask the user."""
 
 
 class LayoutError(LasagnaError, OSError):
@@ -109,7 +114,9 @@ def read_upright_image_file(path: Path, window: Window | None = None) -> tuple[b
     return png_of(pixels[..., 0]), (pixels.shape[0], pixels.shape[1])
 
 
-def read_annotated_image_file(path: Path, stated: tuple[int, int] | None) -> tuple[bytes, tuple[int, int]]:
+def read_annotated_image_file(
+    path: Path, stated: tuple[int, int] | None, exif: Exif = "stored"
+) -> tuple[bytes, tuple[int, int]]:
     """Return an image file of the size that its annotations state, and its height and width.
 
     A file of this size stays as it is. A file that has this size only after its EXIF tag is applied was annotated
@@ -118,13 +125,22 @@ def read_annotated_image_file(path: Path, stated: tuple[int, int] | None) -> tup
     Args:
         path: The file.
         stated: Height and width that the annotations state, or None if they state no size.
+        exif: How an image was annotated whose EXIF tag turns it and whose stated size does not tell.
 
     Raises:
-        RecordError: If it is missing, cannot be decoded, or has another size.
+        RecordError: If it is missing, cannot be decoded, or has another size; with "ask", if the size does not tell.
     """
     data, size = read_image_file(path)
     if stated is None or size == stated:
-        return data, size
+        if exif == "stored" or not is_turned(data):
+            return data, size
+        if exif == "ask":
+            raise RecordError(
+                f"{path}: its EXIF tag turns the image, and the annotation file does not tell whether masks were drawn "
+                "on it as viewers show it or as it is stored; convert into a new folder with `--exif seen` (Label "
+                "Studio, CVAT, Supervisely and all tools in a browser) or `--exif stored`"
+            )
+        return upright(data, size)
     turned = upright(data, size)
     if turned[1] != stated:
         raise RecordError(
@@ -144,18 +160,23 @@ def upright(data: bytes, size: tuple[int, int]) -> tuple[bytes, tuple[int, int]]
     Returns:
         The file, and its height and width.
     """
+    if not is_turned(data):
+        return data, size
     with Image.open(BytesIO(data)) as image:
-        try:
-            turned = image.getexif().get(ORIENTATION, 1) != 1
-        except BROKEN_IMAGE:
-            turned = False
-        if not turned:
-            return data, size
         kind, picture, buffer = image.format, ImageOps.exif_transpose(image), BytesIO()
     Image.fromarray(to_rgb(picture)).save(
         buffer, "JPEG" if kind == "JPEG" else "PNG", quality=95, subsampling=0, exif=b""
     )
     return buffer.getvalue(), (picture.height, picture.width)
+
+
+def is_turned(data: bytes) -> bool:
+    """Return whether an EXIF tag turns or mirrors an image file, which can be decoded."""
+    try:
+        with Image.open(BytesIO(data)) as image:
+            return image.getexif().get(ORIENTATION, 1) in range(2, 9)
+    except BROKEN_IMAGE:
+        return False
 
 
 def read_label_file(path: Path, mode: str | None = None) -> NDArray[np.uint8]:

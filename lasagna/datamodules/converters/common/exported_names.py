@@ -1,0 +1,56 @@
+"""Names of images in exports of annotation tools: from Windows, quoted as in addresses, or on a server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path, PureWindowsPath
+from typing import Any
+from urllib.parse import unquote
+
+from lasagna.datamodules.converters.common.entries import check_inner
+from lasagna.datamodules.converters.common.files import LayoutError
+
+
+def exported_file(folder: Path, name: str, where: str) -> Path:
+    """Return the file of an export that a name means: the longest ending of its path that exists in the folder.
+
+    Args:
+        folder: The folder that names are relative to.
+        name: E.g. "a.jpg", of Windows, "my%20cup.jpg" or "/data/upload/1/a.jpg".
+        where: What names it, for the message.
+
+    Returns:
+        The file; one that does not exist where no ending of the name does.
+
+    Raises:
+        LayoutError: If the name leads out of the folder, and no ending of it exists there.
+    """
+    for spelled in dict.fromkeys((name, unquote(name.rpartition("?d=")[2]))):
+        path = PureWindowsPath(spelled)
+        parts = path.parts[bool(path.anchor) :]
+        inner = parts[len(parts) - parts[::-1].index("..") :] if ".." in parts else parts
+        for first in range(len(inner)):
+            if (found := folder.joinpath(*inner[first:])).is_file():
+                return found
+    try:
+        return folder / check_inner(name, where)
+    except LayoutError as error:
+        raise LayoutError(f"{error}, or put {PureWindowsPath(name).name} into {folder}, or give `--images`") from error
+
+
+def grouping_categories(content: Mapping[str, Any]) -> dict[Any, str]:
+    """Return the ids and names of categories that only group others, as the root of Roboflow's exports does.
+
+    Such a category has the supercategory "none" and no annotation, and others have its name as their supercategory.
+
+    Args:
+        content: An annotation file in COCO's format.
+    """
+    used = {one["category_id"] for one in content["annotations"]}
+    above = {str(one.get("supercategory")).casefold() for one in content["categories"]}
+    return {
+        one["id"]: one["name"]
+        for one in content["categories"]
+        if str(one.get("supercategory")).casefold() == "none" and one["id"] not in used
+        if one["name"].casefold() in above
+    }
