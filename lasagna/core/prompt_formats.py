@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lasagna.core.prompt_format import PromptFormat
+from lasagna.errors import QueryError
 
 _SEGMENT = ("Segment {}.", "Please segment {}.", "Can you segment {}?")
 _OUTPUTS = (
@@ -197,3 +198,17 @@ PROMPT_FORMATS: dict[str, PromptFormat] = {
     "released": RELEASED,
     "tiny": TINY,
 }
+
+
+def name_error(name: str) -> str:
+    """Return why a category cannot be asked for in one of the named prompt formats, or an empty text if it can.
+
+    Args:
+        name: The name.
+    """
+    try:
+        for prompt_format in PROMPT_FORMATS.values():
+            prompt_format.check("categories", [name])
+    except QueryError as error:
+        return str(error).removeprefix("query: ")
+    return ""

@@ -14,11 +14,11 @@ from typing import Any
 
 from lasagna.core.images import Window, check_window
 from lasagna.core.prompt_format import normalise
-from lasagna.core.prompt_formats import PROMPT_FORMATS
+from lasagna.core.prompt_formats import name_error
 from lasagna.core.record import Manifest
 from lasagna.datamodules.converters.common.entries import is_folder_name, read_json
 from lasagna.datamodules.converters.common.files import LayoutError
-from lasagna.errors import QueryError, RecordError
+from lasagna.errors import RecordError
 
 _KINDS: dict[type, str] = {dict: "an object", list: "a list", str: "a text", object: "a mask"}
 
@@ -288,8 +288,5 @@ def _check_name(name: str, where: str) -> None:
         raise RecordError(
             f"{where}: categories: expected names, got {str(name)[:60]!r}; the line of an image must have 'image'"
         )
-    try:
-        for prompt_format in PROMPT_FORMATS.values():
-            prompt_format.check("categories", [name])
-    except QueryError as error:
-        raise RecordError(f"{where}: {str(error).removeprefix('query: ')}; choose another name") from error
+    if error := name_error(name):
+        raise RecordError(f"{where}: {error}; choose another name")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from itertools import combinations
 
 from lasagna.core.prompt_format import normalise
+from lasagna.core.prompt_formats import name_error
 from lasagna.core.record import Manifest
 from lasagna.datamodules.inspection.survey import Finding, Survey
 from lasagna.datamodules.shards.folder import ShardFolder
@@ -38,6 +39,7 @@ def audit_names(manifest: Manifest, survey: Survey) -> list[Finding]:
         for alias in others
         if normalise(alias) in own - {normalise(name)}
     ]
+    findings += [Finding("names that cannot be asked for", name) for name in manifest.categories if name_error(name)]
     return findings + [Finding("unused names", name) for name in manifest.categories if not survey.images[name]]
 
 

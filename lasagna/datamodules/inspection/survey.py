@@ -61,6 +61,9 @@ MEANINGS = {
     ),
     "doubled images": "the same image file under two keys of one split; merge the records, or remove one",
     "unused names": "names of the manifest that occur on no image; they can only be absent",
+    "names that cannot be asked for": (
+        "names with a separator or token of a prompt format, such as a comma; rename them and convert again"
+    ),
     "clashing names": (
         "names that differ only by case, hyphens or an ending, so that answers cannot tell them apart; rename one, or "
         "merge them"

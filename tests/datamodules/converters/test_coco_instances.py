@@ -12,7 +12,7 @@ from lasagna.datamodules.converters.coco_instances import CocoInstances
 from lasagna.datamodules.converters.pascal_part import PascalPart
 from lasagna.datamodules.inspection.survey import by_kind, survey_record
 from lasagna.datamodules.strategies import NegativeInjection
-from lasagna.errors import RecordError
+from lasagna.errors import LasagnaError, RecordError
 from lasagna.tasks import Semantic
 from tests.helpers.coco_files import SIZE, SQUARE, TRIANGLE, category, crowd, draw, polygon, rle, sized, write
 from tests.helpers.converter_contract import ConverterContract, Expected, read_records
@@ -161,6 +161,25 @@ def test_names_of_windows_addresses_and_servers_are_found_in_the_folder(tmp_path
     write(tmp_path / "mine.json", [{"id": 5, "file_name": "../mine.json/x.jpg"}], [category(1, "mug")], [])
     with pytest.raises(LayoutError, match=r"leads out of the folder .* or put x\.jpg into .*, or give `--images`"):
         CocoInstances(folder, tmp_path / "mine.json").splits()["train"]
+
+
+@pytest.mark.parametrize(
+    ("name", "coding", "message"),
+    [
+        ("mug", [[0.1, 0.1, 0.5, 0.1, 0.5, 0.5]], r"points are fractions .* the width 30 and y by the height 20"),
+        ("mug", [[5, 5], [25, 5], [25, 15]], "points are pairs .* write each polygon as one list"),
+        ("mug", [], "its 1 annotations are boxes without a mask; draw masks"),
+        ("mug, blue", [TRIANGLE], "the category 'mug, blue' cannot be asked for .*; rename it"),
+    ],
+)
+def test_masks_and_names_of_no_use_are_named_with_the_way_out(tmp_path, name, coding, message):
+    draw(tmp_path / "one.jpg")
+    one = {"image_id": 5, "category_id": 1, "segmentation": coding, "bbox": [1, 1, 5, 5]}
+    images = [{"id": 5, "file_name": "one.jpg"}]
+    content = {"images": images, "categories": [category(1, name)], "annotations": [one]}
+    (tmp_path / "mine.json").write_text(json.dumps(content))
+    with pytest.raises(LasagnaError, match=message):
+        convert(CocoInstances(tmp_path, tmp_path / "mine.json"), tmp_path / "shards", processes=0)
 
 
 def test_two_images_of_one_file_are_named_with_their_ids(tmp_path):

@@ -262,6 +262,7 @@ def test_a_wrong_line_is_named_before_anything_is_written(tmp_path, line, messag
             {"categories": [{"name": "cup", "mask": "small.png"}]},
             r"small\.png has size \(2, 3\), the image has \(20, 30\)",
         ),
+        ({"ignore": "lossy.jpg"}, r"lossy\.jpg: masks and labels stored as JPEG .* export them as PNG"),
         ({"ignore": [[1, "x"] * 3]}, r"jsonl:1: ignore\[0\]"),
         ({"ignore": {"png": "small.png", "value": "1"}}, "a value must be a whole number"),
         ({"phrases": [{"text": "x", "masks": ["clear.png"]}]}, r"phrases\[0\]: .*transparency"),
@@ -272,6 +273,7 @@ def test_a_wrong_line_is_named_before_anything_is_written(tmp_path, line, messag
 def test_a_wrong_file_or_mask_is_named_with_its_line(tmp_path, line, message):
     data = image(tmp_path / "a.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(data[:90])
+    mask(tmp_path / "lossy.jpg", np.ones(SIZE))
     mask(tmp_path / "small.png", np.ones((2, 3)))
     mask(tmp_path / "clear.png", np.ones((*SIZE, 4)))
     write(tmp_path, {"image": "a.png"} | line)

@@ -9,3 +9,8 @@ def test_names_that_only_look_alike_are_apart():
     manifest = Manifest("made", ("glass", "glasses", "bus", "buses", "dress", "address"))
     assert "clashing names" not in by_kind(audit_names(manifest, Survey()))
     assert audit_overlap({}) == []
+
+
+def test_names_that_no_prompt_format_takes_are_found():
+    found = by_kind(audit_names(Manifest("made", ("cup, blue", "fork")), Survey()))
+    assert found["names that cannot be asked for"] == ["cup, blue"]

@@ -129,10 +129,11 @@ def read_mask(segmentation: Any, size: tuple[int, int], where: str) -> Mask | Sk
         far to be drawn, or no pixel.
 
     Raises:
-        RecordError: If the encoding is invalid or of another size.
+        RecordError: If the encoding is invalid or of another size, or its polygons are pairs or fractions.
     """
     if not segmentation or (isinstance(segmentation, Mapping) and not segmentation.get("counts")):
         return Skipped("empty segmentation", where)
+    _check_polygons(segmentation, size, where)
     if isinstance(segmentation, list) and any(map(too_long, segmentation)):
         return Skipped(FAR, where)
     try:
@@ -142,6 +143,27 @@ def read_mask(segmentation: Any, size: tuple[int, int], where: str) -> Mask | Sk
     if mask is None:
         return Skipped(FEW_POINTS, where)
     return Skipped("mask without a pixel", where) if not coco.area(mask.to_json()) else mask
+
+
+def _check_polygons(segmentation: Any, size: tuple[int, int], where: str) -> None:  # noqa: ANN401
+    """Refuse polygons whose points are pairs, and those in fractions of the image, which would be a single pixel."""
+    if not isinstance(segmentation, list) or not all(isinstance(part, list) for part in segmentation):
+        return
+    if len(segmentation) >= POINTS and all(len(part) == 2 for part in segmentation):
+        raise RecordError(
+            f"{where}: mask: its points are pairs ({str(segmentation)[:40]} ...); write each polygon as one list "
+            "[x0, y0, x1, y1, ...] within a list"
+        )
+    numbers = [number for part in segmentation for number in part]
+    if (
+        len(numbers) >= 2 * POINTS
+        and all(type(number) in (int, float) and 0 <= number <= 1 for number in numbers)
+        and any(0 < number < 1 for number in numbers)
+    ):
+        raise RecordError(
+            f"{where}: mask: its points are fractions of the image ({str(segmentation)[:40]} ...); multiply x by the "
+            f"width {size[1]} and y by the height {size[0]}"
+        )
 
 
 def _decode(segmentation: Any, size: tuple[int, int]) -> RLEMask | None:  # noqa: ANN401

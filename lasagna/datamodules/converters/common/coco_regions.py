@@ -115,8 +115,15 @@ def regions_split(
         exif: How images were annotated that an EXIF tag turns.
 
     Raises:
-        LayoutError: If one of these fields is not a list of ids, or two images are the same file.
+        LayoutError: If one of these fields is not a list of ids, two images are the same file, or no annotation has a
+            mask.
     """
+    everything = [one for part in content.annotations.values() for one in part]
+    if everything and all(not one.get("segmentation") and one.get("bbox") for one in everything):
+        raise LayoutError(
+            f"{content.path}: its {len(everything)} annotations are boxes without a mask; draw masks (for example with "
+            "a segmentation tool prompted by the boxes), and export polygons or RLE"
+        )
     fields = (NEGATIVE, PARTIAL) if federated else ()
     for field in fields:
         check_lists(content.content["images"], field, ID, f"{content.path}: images")

@@ -187,10 +187,12 @@ def read_label_file(path: Path, mode: str | None = None) -> NDArray[np.uint8]:
         mode: E.g. "RGB"; None keeps the stored values (a palette is not applied).
 
     Raises:
-        RecordError: If it cannot be decoded.
+        RecordError: If it cannot be decoded, or is stored as JPEG, which changes pixels.
     """
     try:
         with Image.open(path) as image:
+            if image.format in ("JPEG", "MPO"):
+                raise RecordError(f"{path}: masks and labels stored as JPEG have wrong pixels; export them as PNG")
             return np.asarray(image if mode is None else image.convert(mode))
     except BROKEN_IMAGE as error:
         raise RecordError(f"{path}: the label file cannot be decoded ({image_fault(error)})") from error

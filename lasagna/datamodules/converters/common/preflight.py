@@ -8,6 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from lasagna.core.prompt_formats import name_error
 from lasagna.core.storage import check_output
 from lasagna.datamodules.converters.common.base import Converter, Split
 from lasagna.datamodules.converters.common.entries import is_folder_name
@@ -73,6 +74,7 @@ def choose_splits(
         try:
             split = parts[name]
             _check_keys(name, split)
+            check_names(split)
         except LayoutError as error:
             if broken == "stop":
                 hint = f".\nOr convert some of the splits ({', '.join(parts)}) by `--splits`"
@@ -108,6 +110,17 @@ def _check_keys(name: str, split: Split) -> None:
             f"source: in the split {name!r} {len(doubled)} images are listed several times ({shorten(doubled)}); keep "
             "one entry of each"
         )
+
+
+def check_names(split: Split) -> None:
+    """Check that every category can be asked for in every prompt format.
+
+    Raises:
+        LayoutError: If a name has a separator or a token of one.
+    """
+    for name in split.manifest.categories:
+        if error := name_error(name):
+            raise LayoutError(f"source: the category {name!r} cannot be asked for ({error}); rename it in the source")
 
 
 def _check_same(folder: Path, name: str) -> None:
