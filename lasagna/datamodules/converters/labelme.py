@@ -47,8 +47,13 @@ def draw_shape(shape: Mapping[str, Any], size: tuple[int, int]) -> BoolMask:
     kind = shape_kind(shape)
     try:
         points = [(float(x), float(y)) for x, y in shape["points"]]
-        if len(points) < POINTS[kind] or not all(map(math.isfinite, sum(points, ()))):
+        flat = [side for point in points for side in point]
+        if len(points) < POINTS[kind] or not all(map(math.isfinite, flat)):
             raise ValueError(f"{len(points)} points, at least {POINTS[kind]} are needed")
+        if min(size) > 1 and all(0 <= side <= 1 for side in flat) and any(0 < side < 1 for side in flat):
+            raise ValueError(
+                f"its points are fractions; multiply x by the width {size[1]} and y by the height {size[0]}"
+            )
         return _pasted(shape["mask"], points[0], size) if kind == "mask" else _drawn(kind, points, size)
     except (KeyError, TypeError, *BROKEN_IMAGE) as error:
         raise RecordError(f"shape {shape['label']!r}: a {kind} that cannot be drawn ({image_fault(error)})") from error

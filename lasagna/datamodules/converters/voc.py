@@ -52,11 +52,17 @@ class VOC(Converter):
         """Return train and val as listed, or "trainval" if that is the only list.
 
         Raises:
-            LayoutError: If the folder does not have the expected layout, or no image is listed.
+            LayoutError: If the folder does not have the expected layout, has classes of its own (the ``labelmap.txt``
+                of CVAT), or no image is listed.
         """
         inner = [path for path in sorted(self.source.glob("VOC*")) if path.is_dir()]
         roots = [self.source, *inner, *sorted(self.source.glob("VOCdevkit/VOC*"))]
         root = first_folder([folder / "JPEGImages" for folder in roots], EXPECTED).parent
+        if (own := root / "labelmap.txt").is_file():
+            raise LayoutError(
+                f"{own}: this folder has classes of its own, and `voc` knows only those of PASCAL VOC; export it in "
+                "COCO's form and convert that with `coco_instances`"
+            )
         folder = "SegmentationClassAug" if self.augmented else "SegmentationClass"
         labels = files_by_key(first_folder([root / folder], EXPECTED), (".png",))
         images = files_by_key(root / "JPEGImages", (".jpg",))

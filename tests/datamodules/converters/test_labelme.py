@@ -8,7 +8,7 @@ from PIL import Image
 
 from lasagna.datamodules.converters import convert
 from lasagna.datamodules.converters.common.files import LayoutError
-from lasagna.datamodules.converters.labelme import LabelMe
+from lasagna.datamodules.converters.labelme import LabelMe, draw_shape
 from lasagna.errors import RecordError
 from tests.helpers.converter_contract import ConverterContract, Expected
 
@@ -175,3 +175,8 @@ def test_images_that_are_not_there_are_named_before_anything_is_written(tmp_path
     with pytest.raises(LayoutError, match=r"1 of the 2 files that the split 'train' needs.*gone\.jpg"):
         convert(LabelMe(tmp_path / "mine"), tmp_path / "shards", processes=0)
     assert not (tmp_path / "shards").exists()
+
+
+def test_points_in_fractions_are_named_with_the_way_out():
+    with pytest.raises(RecordError, match=r"its points are fractions; multiply x by the width 30"):
+        draw_shape(shape("cup", [[0.1, 0.1], [0.5, 0.1], [0.5, 0.5]]), (20, 30))

@@ -85,3 +85,10 @@ def test_voc_samples(tmp_path):
         labels = np.asarray(Image.open(next(SHARED.glob(f"voc/VOCdevkit/*/SegmentationClass/{key}.png"))))
         assert np.array_equal(record.label_map.pixels, labels)
         assert set(record.objects()) == set(record.category_masks())
+
+
+def test_a_folder_in_this_form_with_classes_of_its_own_is_refused(tmp_path):
+    (tmp_path / "JPEGImages").mkdir()
+    (tmp_path / "labelmap.txt").write_text("cup:128,0,0::\n")
+    with pytest.raises(LayoutError, match=r"labelmap\.txt: this folder has classes of its own"):
+        VOC(tmp_path).splits()
