@@ -196,7 +196,9 @@ def _survey_shard(shard_set: ShardSet, shard: Shard) -> Survey:
 
 def _beyond(record: Record, fields: Mapping[str, Any]) -> list[Finding]:
     """Return a finding for each mask that is stored as polygons and extends beyond the image."""
-    codes = [(part["name"], part["mask"]) for part in fields.get("regions", ())]
+    regions = fields.get("regions", ())
+    codes = [(part["name"], part["mask"]) for part in regions if "mask" in part]
+    codes += [(part["name"], code) for part in regions for of in ("masks", "crowds") for code in part.get(of, ())]
     asked = [*fields.get("phrases", ()), *fields.get("questions", ())]
     codes += [(part["text"], code) for part in asked for code in part.get("masks") or ()]
     codes.append(("ignore", fields.get("ignore")))

@@ -42,10 +42,20 @@ def test_several_conversations_about_an_image_are_no_doubled_images(tmp_path):
     assert found.photographs == {"000000000139": "000000000139~2"}
 
 
+BEYOND, WITHIN = [[0, 0, 30, 0, 30, 9]], [[0, 0, 3, 0, 3, 3]]
+
+
 def test_polygons_in_shards_that_reach_beyond_the_image_are_found(tmp_path):
     shard = write(tmp_path, [record("a", 1)]).shards[0]
     path = tmp_path / shard.file
-    fields = {"key": "a", "size": SIZE, "regions": [{"name": "sky", "mask": [[0, 0, 30, 0, 30, 9]]}]}
+    fields = {
+        "key": "a",
+        "size": SIZE,
+        "regions": [
+            {"name": "sky", "mask": BEYOND},
+            {"name": "dog", "masks": [BEYOND, WITHIN], "crowds": [BEYOND]},
+        ],
+    }
     with tarfile.open(path, "w") as tar:
         for name, data in (("a.png", png(1)), ("a.json", json.dumps(fields).encode())):
             info = tarfile.TarInfo(name)
@@ -55,7 +65,9 @@ def test_polygons_in_shards_that_reach_beyond_the_image_are_found(tmp_path):
     data = path.read_bytes()
     content["shards"][0] |= {"bytes": len(data), "sha256": sha256(data).hexdigest()}
     (tmp_path / "manifest.json").write_text(json.dumps(content))
-    assert by_kind(survey(read_manifest(tmp_path), 0).findings) == {"masks outside the image": ["a: sky"]}
+    assert by_kind(survey(read_manifest(tmp_path), 0).findings) == {
+        "masks outside the image": ["a: sky", "a: dog", "a: dog"]
+    }
 
 
 def test_texts_that_no_assistant_can_read_are_found():

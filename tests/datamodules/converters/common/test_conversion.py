@@ -15,7 +15,7 @@ from lasagna.datamodules.converters.common.files import LayoutError
 from lasagna.datamodules.converters.reasonseg import ReasonSeg
 from lasagna.datamodules.shards.manifest import UNFINISHED_FILE, read_manifest
 from lasagna.datamodules.shards.tally import ReadResult, Skipped
-from lasagna.errors import ConfigError, LasagnaError, NoRecordsError, RecordError, ShardError
+from lasagna.errors import ConfigError, LasagnaError, NoRecordsError, OutputError, RecordError, ShardError
 
 MANIFEST = Manifest("dots", ("dot",), aliases={"dot": ("point", "spot")})
 
@@ -218,9 +218,7 @@ def test_images_that_are_listed_twice_are_named_before_anything_is_written(tmp_p
 
 def test_a_target_that_cannot_be_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(
-        ShardError, match=r"file/train: the folder cannot be created \(Not a directory\); choose another"
-    ):
+    with pytest.raises(OutputError, match=r"target: .*file is not a folder; choose another folder"):
         convert(Dots(), tmp_path / "file", processes=0)
 
 
