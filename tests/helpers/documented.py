@@ -128,7 +128,7 @@ def broken_links(page):
 
 
 def _run_of_a_sweep(command, log, lock, environment, stops):
-    train([*command[2:], *SMALL])
+    train([*command[command.index("train") + 1 :], *SMALL])
     return os.EX_OK
 
 
