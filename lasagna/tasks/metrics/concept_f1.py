@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +17,6 @@ from lasagna.core.dialogue import Answer, Decoding, Dialogue, Entry
 from lasagna.core.masks import Mask, RLEMask
 from lasagna.core.prompt_format import normalise
 from lasagna.tasks.metrics.base import DialogueMetric, answered_by_name, entries_by_name, ratio
-from lasagna.tasks.metrics.names import Quantity
 from lasagna.tasks.metrics.presence import matthews
 
 THRESHOLDS = np.arange(50, 100, 5) / 100
@@ -85,10 +84,6 @@ class ConceptF1(DialogueMetric):
     """
 
     protocol = "sa-co"
-    quantities: ClassVar[Mapping[str, Quantity]] = {
-        "cgf1": Quantity("100 times the product of image-level Matthews correlation and F1 of objects", upper=100.0),
-        "pmf1": Quantity("micro F1 of objects on images that have some, mean over IoU thresholds from 0.5 to 0.95"),
-    }
     higher_is_better = True
     outcomes: Tensor
     objects: Tensor

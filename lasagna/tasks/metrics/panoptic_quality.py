@@ -5,9 +5,8 @@ Notation: H, W: height and width of the image in pixels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -18,7 +17,6 @@ from lasagna.core.dialogue import Answer, Decoding, Dialogue
 from lasagna.core.masks import BoolMask
 from lasagna.core.prompt_format import normalise
 from lasagna.tasks.metrics.base import DialogueMetric, image_size
-from lasagna.tasks.metrics.names import Quantity
 
 VOID = 0
 """Number of the pixels that belong to no segment."""
@@ -122,11 +120,6 @@ class PanopticQuality(DialogueMetric):
     """
 
     protocol = "coco-panoptic"
-    quantities: ClassVar[Mapping[str, Quantity]] = {
-        "pq": Quantity("panoptic quality: product of segmentation and recognition quality, mean over categories"),
-        "sq": Quantity("segmentation quality: mean IoU of matched segments, mean over categories"),
-        "rq": Quantity("recognition quality: F1 of segments, mean over categories"),
-    }
     higher_is_better = True
     plot_upper_bound = 1.0
     iou: Tensor
