@@ -1,6 +1,7 @@
 """SA-Co's scores equal those of lmms-eval's scorer, and count what a record tells apart."""
 
 import json
+import os
 import subprocess
 import sys
 import sysconfig
@@ -43,7 +44,7 @@ def test_the_cases_are_not_all_alike():
 @pytest.mark.slow
 def test_the_cases_are_those_of_the_installed_scorer(tmp_path):
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "env"], check=True)
-    python = next((tmp_path / "env").glob("*/python*"))
+    python = tmp_path / "env" / ("Scripts" if os.name == "nt" else "bin") / "python"
     packages = ["--no-deps", "lmms-eval==0.7.3", "loguru"]
     subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
     site = next((tmp_path / "env").rglob("site-packages"))
