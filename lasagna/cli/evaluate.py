@@ -61,7 +61,7 @@ def evaluate(
         batch_size: Images that are answered together; by default that of the data.
         threshold: Score from which ordered decoding calls a name present, in [0, 1]; by default the one that ``lasagna
             calibrate`` found for a data set, or else the checkpoint's.
-        seed: Seed of the questions; by default that of the data config or, for a folder of shards, of the training.
+        seed: Seed of the questions; by default that of the data config or, if it states none, of the training.
         device: Where to compute: "cpu", "cuda", ...; "auto" for an accelerator if there is one.
         frozen_check: Whether the frozen weights must be those that the checkpoint was trained with.
 

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
 
 from lasagna.errors import check_counts
 from lasagna.tasks.callbacks.checkpoint import ANY_SCORE
@@ -19,6 +20,9 @@ class RunValidation(Callback):
     Lightning validates at the end of epochs, and many runs end before their first one. Validations that
     ``trainer.val_check_interval`` and ``check_val_every_n_epoch`` ask for remain. A run without a known number of steps
     has only those.
+
+    An ``EarlyStopping`` that is listed after this callback and monitors a score of the validation looks at each
+    validation, unless its ``check_on_train_epoch_end`` is set.
 
     Args:
         times: Number of validations.
@@ -39,7 +43,12 @@ class RunValidation(Callback):
         self._usual: dict[str, Any] | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Limit the validations of a training."""
+        """Limit the validations of a training, and let early stopping look at each."""
+        for callback in vars(trainer)["callbacks"]:
+            # by its own choice, which looks only at the trainer's schedule, it waits for the end of the epoch
+            if isinstance(callback, EarlyStopping) and callback.monitor.startswith("val/"):
+                settings = vars(callback)
+                settings["_check_on_train_epoch_end"] = bool(settings["_check_on_train_epoch_end"])
         # the number 1 is one batch, the fraction 1.0 all of them
         unlimited = isinstance(trainer.limit_val_batches, float) and trainer.limit_val_batches == 1.0
         self._limited = stage == "fit" and self.batches is not None and unlimited

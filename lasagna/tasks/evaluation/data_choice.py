@@ -76,8 +76,8 @@ def choose_data(data: str | None, split: str, trained: Config | None) -> DataCho
             with one such folder for each split, or the address of a folder of shards; None for the data of the
             training.
         split: Which split.
-        trained: The config that the checkpoint was trained with, or None. Its seed is also used for shards that come
-            without a config.
+        trained: The config that the checkpoint was trained with, or None. Its seed is also used for shards without a
+            config, and for a config without a seed.
 
     Raises:
         ConfigError: If there is no such file, folder or split, nothing says what the data is, or the training's would
@@ -89,9 +89,10 @@ def choose_data(data: str | None, split: str, trained: Config | None) -> DataCho
             raise ConfigError("data: the checkpoint does not say what it was trained on; give --data")
         return DataChoice(config, split, Foreign("the checkpoint", "name the data with --data"))
     path = Path(data).expanduser()
-    if not is_remote(data) and path.is_file():
-        return DataChoice(_read(path), split)
     seed = ((config or {}).get("init_args") or {}).get("seed", 0)
+    if not is_remote(data) and path.is_file():
+        given = _read(path)
+        return DataChoice({**given, "init_args": {"seed": seed, **given["init_args"]}}, split)
     return _shards(data if is_remote(data) else _folder(path, split), seed)
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from torch.utils.data import DataLoader
 
 from lasagna.errors import ConfigError
@@ -68,6 +68,14 @@ def test_a_run_validates_evenly_and_at_its_end(options, validated, batches, tmp_
     trainer, toy = train(tmp_path, RunValidation(times=3, batches=2), RunCheckpoint(), **options)
     assert (toy.validated, toy.batches) == (validated, batches)
     assert trainer.limit_val_batches == options.get("limit_val_batches", 1.0)
+
+
+@pytest.mark.parametrize(("chosen", "steps"), [(None, 3), (True, 7)])
+def test_early_stopping_looks_at_each_validation(chosen, steps, tmp_path):
+    settings = {"mode": "max", "patience": 1, "check_on_train_epoch_end": chosen}
+    stopping = EarlyStopping("val/toy/miou/lasagna-v1", **settings)
+    trainer, _ = train(tmp_path, RunValidation(times=7), stopping, RunCheckpoint())
+    assert trainer.global_step == steps
 
 
 def test_a_run_without_an_end_validates_as_the_trainer_does(tmp_path):
