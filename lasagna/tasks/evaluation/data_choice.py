@@ -92,7 +92,9 @@ def choose_data(data: str | None, split: str, trained: Config | None) -> DataCho
     seed = ((config or {}).get("init_args") or {}).get("seed", 0)
     if not is_remote(data) and path.is_file():
         given = _read(path)
-        return DataChoice({**given, "init_args": {"seed": seed, **given["init_args"]}}, split)
+        # a class of the user's own need not take a seed
+        default = {"seed": seed} if given["class_path"].endswith(ShardDataModule.__name__) else {}
+        return DataChoice({**given, "init_args": default | given["init_args"]}, split)
     return _shards(data if is_remote(data) else _folder(path, split), seed)
 
 
