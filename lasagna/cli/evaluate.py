@@ -37,6 +37,7 @@ def evaluate(
     seed: int | None = None,
     device: str = "auto",
     frozen_check: bool = True,
+    coco: bool = False,
 ) -> None:
     """Answer all sources of a data set, score the answers by every protocol, and write a report.
 
@@ -64,6 +65,8 @@ def evaluate(
         seed: Seed of the questions; by default that of the data config or, if it states none, of the training.
         device: Where to compute: "cpu", "cuda", ...; "auto" for an accelerator if there is one.
         frozen_check: Whether the frozen weights must be those that the checkpoint was trained with.
+        coco: Whether to write answers and truth in COCO's formats too, in "coco" below ``out``; for tasks that ask for
+            objects.
 
     Raises:
         LasagnaError: If the checkpoint, the data or the folder cannot be used; says what to do.
@@ -76,6 +79,7 @@ def evaluate(
     check_output(out or predictions or Path("evaluation"))
     from lasagna.datamodules.streaming.distributed import rank_and_world_size
     from lasagna.tasks.evaluation.answering import Job
+    from lasagna.tasks.evaluation.coco_files import FOLDER, check_coco_files, write_coco_files
     from lasagna.tasks.evaluation.report import write_report
     from lasagna.tasks.evaluation.scoring import score_runs
 
@@ -96,9 +100,15 @@ def evaluate(
             teacher_forced=teacher_forced,
             frozen_check=frozen_check,
         )
+        if coco:
+            check_coco_files(job.runs()[0])
         header = _answer(job, processes)
     if rank_and_world_size()[0] == 0:
-        write_report(score_runs(job.runs()[0], job.out), header, out or job.out, job.out)
+        runs = job.runs()[0]
+        write_report(score_runs(runs, job.out), header, out or job.out, job.out)
+        if coco:
+            for folder in write_coco_files(runs, job.out, (out or job.out) / FOLDER):
+                print(f"written to {folder}: annotations and results in COCO's formats")
 
 
 def _choose_data(ckpt: Any, data: str | None, split: str) -> "DataChoice":  # noqa: ANN401

@@ -198,3 +198,12 @@ def test_a_metric_of_a_task_of_ones_own_has_its_arrow_and_description_in_the_rep
     evaluate(place, data, tmp_path / "out", "--controls", "[]")
     rows = [row for row in (tmp_path / "out" / "report.md").read_text().splitlines() if "names_a_list" in row]
     assert rows == ["| names_a_list ↓ | mine-v1 | 24.000 | mean number of names |"]
+
+
+def test_cocos_files_are_refused_before_anything_is_answered_where_nothing_asks_for_objects(
+    place, records, tmp_path, capsys
+):
+    data = write_data(tmp_path, records)
+    message = error_of(capsys, lambda: evaluate(place, data, tmp_path / "out", "--coco", "true"))
+    assert "coco: no source asks for objects" in message
+    assert not (tmp_path / "out").exists()

@@ -51,22 +51,7 @@ class AveragePrecision(DialogueMetric):
 
     def update(self, dialogue: Dialogue, answer: Answer) -> None:
         """Keep the true and the answered masks of one image."""
-        truth, answered = entries_by_name(dialogue.entries), answered_by_name(answer)
-        true, found = [], []
-        for name in filter(self.ids.__contains__, map(normalise, dialogue.query)):
-            number, entry = self.ids[name], truth.get(name)
-            crowds = [] if dialogue.ignore is None else [dialogue.ignore]
-            if entry is not None:
-                true += [_annotation(number, mask, crowd=False) for mask in entry.masks]
-                crowds += entry.crowds
-            true += [_annotation(number, mask, crowd=True) for mask in crowds]
-            claim = answered.get(name)
-            if claim is not None and claim.present:
-                codes = [RLEMask.from_array(mask).to_json() for mask in claim.masks]
-                found += [
-                    {"category_id": number, "segmentation": code, "score": score}
-                    for code, score in zip(codes, claim.scores, strict=True)
-                ]
+        true, found = image_annotations(dialogue, answer, self.ids)
         line = json.dumps({"true": true, "found": found}).encode() + b"\n"
         assert isinstance(self.images, list)
         self.images.append(torch.frombuffer(bytearray(line), dtype=torch.uint8).to(self.device))
@@ -113,6 +98,40 @@ class AveragePrecision(DialogueMetric):
         }
         made.createIndex()
         return made
+
+
+def image_annotations(
+    dialogue: Dialogue, answer: Answer, ids: Mapping[str, int]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the true and the answered masks of an image in COCO's form.
+
+    Ignored pixels are a crowd of each name that was asked for, so that no mask in them counts.
+
+    Args:
+        dialogue: The query and the truth.
+        answer: The answer.
+        ids: Normalised name of a category to its id; other names are left out.
+
+    Returns:
+        Annotations ("category_id", "segmentation", "iscrowd"), and results ("category_id", "segmentation", "score").
+    """
+    truth, answered = entries_by_name(dialogue.entries), answered_by_name(answer)
+    true, found = [], []
+    for name in filter(ids.__contains__, map(normalise, dialogue.query)):
+        number, entry = ids[name], truth.get(name)
+        crowds = [] if dialogue.ignore is None else [dialogue.ignore]
+        if entry is not None:
+            true += [_annotation(number, mask, crowd=False) for mask in entry.masks]
+            crowds += entry.crowds
+        true += [_annotation(number, mask, crowd=True) for mask in crowds]
+        claim = answered.get(name)
+        if claim is not None and claim.present:
+            codes = [RLEMask.from_array(mask).to_json() for mask in claim.masks]
+            found += [
+                {"category_id": number, "segmentation": code, "score": score}
+                for code, score in zip(codes, claim.scores, strict=True)
+            ]
+    return true, found
 
 
 def _no_image(device: torch.device) -> list[Tensor]:
