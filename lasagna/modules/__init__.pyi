@@ -11,7 +11,7 @@ from .language_models.pretrained import Quantization
 from .language_models.smollm2 import SmolLM2
 from .language_models.text_processor import TokenizerTextProcessor
 from .llava.language_model import LlavaV1
-from .losses import AssistantOutput, SegmentationLoss, TrainingLoss
+from .losses import AssistantOutput, MaskLoss, MaskTerm, SegmentationLoss, TrainingLoss
 from .mask_heads.dot import DotMaskHead
 from .mask_heads.objects import ObjectMaskHead
 from .object_loss import ObjectLoss
@@ -47,7 +47,9 @@ __all__ = [
     "LlavaV1",
     "LoRA",
     "MaskHead",
+    "MaskLoss",
     "MaskPrediction",
+    "MaskTerm",
     "ObjectLoss",
     "ObjectMaskHead",
     "PadImageProcessor",

@@ -27,7 +27,15 @@ from lasagna.core.prompt_formats import PROMPT_FORMATS
 from lasagna.core.query_kind import CATEGORY_LIST, kind_of
 from lasagna.errors import ConfigError, QueryError, check_counts
 from lasagna.modules.base import EncodedImages, LanguageModel, MaskHead, MaskPrediction, VisionEncoder
-from lasagna.modules.contract import check_image, check_maps, check_queries, check_states, check_vectors, predict_masks
+from lasagna.modules.contract import (
+    check_image,
+    check_maps,
+    check_queries,
+    check_states,
+    check_vectors,
+    decision_ids,
+    predict_masks,
+)
 from lasagna.modules.decoding.answers import make_answer
 from lasagna.modules.decoding.cache import ChatHistory, row_positions
 from lasagna.modules.decoding.chat import Chat
@@ -197,6 +205,7 @@ class Assistant(Configurable, LightningModule):
             masks=masks,
             token_logits=self.language_model.logits(hidden[:, :-1][supervised]),
             token_labels=batch.labels[:, 1:][supervised],
+            decision_ids=decision_ids(self.language_model, self.format),
         )
 
     def answer(

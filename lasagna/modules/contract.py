@@ -117,16 +117,28 @@ def check_presence(model: LanguageModel, prompt_format: PromptFormat) -> None:
         ConfigError: If their logits are equal for any hidden state, and no parameter of theirs is trained.
     """
     present, absent = prompt_format.special_tokens[:2]
-    ids = [model.text_processor.answer_ids(token)[0] for token in (present, absent)]
+    ids = decision_ids(model, prompt_format)
     tokens = torch.tensor([ids], device=model.device)
     words = model.embed(tokens, torch.empty(1, 0, model.hidden_size, device=model.device))
-    logits = model.logits(torch.linspace(-1, 1, model.hidden_size).to(words)[None])[0, ids]
+    logits = model.logits(torch.linspace(-1, 1, model.hidden_size).to(words)[None])[0, list(ids)]
     if not logits.requires_grad and bool(logits[0] == logits[1]):
         raise ConfigError(
             f"language_model: {type(model).__name__} has equal rows for {present!r} and {absent!r} in its output "
             "layer, which is not trained, so that every score of presence would be 0.5 for ever; train the layer "
             "(adapter.embeddings: true, model.trainable), or let the rows start apart (new_tokens: random)"
         )
+
+
+def decision_ids(model: LanguageModel, prompt_format: PromptFormat) -> tuple[int, int]:
+    """Return the ids of present and absent token.
+
+    Args:
+        model: The language model.
+        prompt_format: The format that names the tokens.
+    """
+    present, absent = prompt_format.special_tokens[:2]
+    answer_ids = model.text_processor.answer_ids
+    return answer_ids(present)[0], answer_ids(absent)[0]
 
 
 def check_wording(model: LanguageModel, prompt_format: PromptFormat) -> None:

@@ -6,21 +6,21 @@ output size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from lasagna.core.batch import Batch
 from lasagna.core.dialogue import Dialogue
 from lasagna.core.geometry import IGNORE_PIXEL
+from lasagna.errors import ConfigError
 from lasagna.modules.base import MaskPrediction
+from lasagna.modules.mask_terms import mask_terms
 from lasagna.modules.resampling import resample
 
 Ignored = Literal["left_out", "background"]
@@ -86,92 +86,6 @@ def _own_targets(dialogue: Dialogue, ignored: Ignored) -> list[NDArray[np.uint8]
     return targets
 
 
-SCALE = 1000.0
-"""Divisor of sums of pixels in the Dice loss (LISA, arXiv 2308.00692)."""
-
-EPSILON = 1e-6
-"""Added to numerator and denominator of the Dice coefficient (LISA, arXiv 2308.00692)."""
-
-CHUNK_PIXELS = 2**18
-"""Pixels that are computed at once, unless a single mask has more."""
-
-
-def mask_terms(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute the BCE and Dice losses of each mask.
-
-    Args:
-        logits: Float ``[n, H, W]``.
-        targets: uint8 ``[n, H, W]``: 0, 1, or 255 for pixels that do not count.
-
-    Returns:
-        Both losses, each ``[n]`` in float32 or wider.
-    """
-    terms: tuple[Tensor, Tensor] = _MaskTerms.apply(logits.flatten(1), targets.flatten(1))
-    return terms
-
-
-class _MaskTerms(Function):
-    """Both losses of logits and targets ``[n, P]``, computed chunk by chunk to save memory."""
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN401
-        sums = [_sums(*chunk) for chunk in _chunks(logits, targets)]
-        wide = torch.promote_types(logits.dtype, torch.float32)
-        entropy, overlap, mass, count = torch.cat(sums, 1) if sums else logits.new_zeros(4, 0, dtype=wide)
-        count = count.clamp(min=1)
-        ctx.save_for_backward(logits, targets, overlap, mass, count)
-        return entropy / count, 1 - (2 * overlap + EPSILON) / (mass + EPSILON)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, of_bce: Tensor, of_dice: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
-        logits, targets, overlap, mass, count = ctx.saved_tensors
-        # derivative of the Dice loss by a pixel's probability: `rise` outside of the mask, `rise - fall` inside
-        fall = 2 * of_dice / (mass + EPSILON) / SCALE
-        rise = of_dice * (2 * overlap + EPSILON) / (mass + EPSILON).square() / SCALE
-        gradient = torch.empty_like(logits)
-        for part, *chunk in _chunks(gradient, logits, targets, of_bce / count, rise, fall):
-            part.copy_(_gradient(*chunk))
-        return gradient, None
-
-
-def _chunks(*tensors: Tensor) -> list[tuple[Tensor, ...]]:
-    """Split tensors of ``n`` rows, the first ``[n, P]``, into chunks of a few rows."""
-    rows = max(1, CHUNK_PIXELS // max(1, tensors[0].shape[1]))
-    return list(zip(*(tensor.split(rows) for tensor in tensors), strict=True)) if len(tensors[0]) else []
-
-
-def _sums(logits: Tensor, targets: Tensor) -> Tensor:
-    """Sum cross entropy, scaled overlap, scaled mass and count over the pixels of each mask, ``[4, n]``."""
-    logits, truth, counted = _wide(logits, targets)
-    entropy = torch.addcmul(torch.nn.functional.softplus(logits), logits, truth, value=-1)
-    probability = logits.sigmoid()
-    if counted is not None:
-        entropy, probability = entropy * counted, probability * counted
-    overlap, mass = (probability * truth).sum(1), probability.sum(1) + truth.sum(1)
-    count = torch.full_like(mass, logits.shape[1]) if counted is None else counted.sum(1)
-    return torch.stack([entropy.sum(1), overlap / SCALE, mass / SCALE, count])
-
-
-def _gradient(logits: Tensor, targets: Tensor, of_bce: Tensor, rise: Tensor, fall: Tensor) -> Tensor:
-    """Return the gradient of masks' logits, given the gradients of both losses, each ``[n]``."""
-    logits, truth, counted = _wide(logits, targets)
-    probability = logits.sigmoid()
-    slope = torch.addcmul(probability, probability, probability, value=-1)
-    of_probability = torch.addcmul(rise[:, None], truth, fall[:, None], value=-1)
-    gradient = (probability - truth).mul_(of_bce[:, None]).addcmul_(slope, of_probability)
-    return gradient if counted is None else gradient.mul_(counted)
-
-
-def _wide(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return logits, truth, and 1 for pixels that count (None if all do), in float32 or wider."""
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    ignored = targets == IGNORE_PIXEL
-    if not ignored.any():
-        return logits, targets.to(logits.dtype), None
-    return logits, targets.masked_fill(ignored, 0).to(logits.dtype), (~ignored).to(logits.dtype)
-
-
 @dataclass(frozen=True)
 class AssistantOutput:
     """The assistant's output for a batch.
@@ -181,16 +95,36 @@ class AssistantOutput:
         token_labels: Tokens to predict there, long ``[m]``.
         mask_logits: Logits of the masks, float ``[n, h', w']``; of several masks of a prompt, their union.
         masks: All masks of the prompts, with their scores.
+        decision_ids: Token ids of present and absent.
     """
 
     token_logits: Tensor
     token_labels: Tensor
     mask_logits: Tensor
     masks: MaskPrediction | None = None
+    decision_ids: tuple[int, int] | None = None
 
 
 TrainingLoss = Callable[[AssistantOutput, Batch], dict[str, Tensor]]
 """A loss: from the assistant's output and the batch, it computes the sum "loss", and its parts, which are logged."""
+
+
+MaskLoss = Callable[[Tensor, Tensor], Any]
+"""A loss of masks: from logits, float ``[n, H, W]``, and targets, uint8 ``[n, H, W]`` (0, 1, or 255 for pixels that do
+not count), it computes the loss of each mask, ``[n]``, or their mean."""
+
+
+@dataclass(frozen=True)
+class MaskTerm:
+    """A further loss of masks in the sum.
+
+    Args:
+        loss: The loss, a function or an object that is called.
+        weight: Its weight.
+    """
+
+    loss: MaskLoss
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -211,6 +145,9 @@ class SegmentationLoss:
         mean_over: Whether gradients are those of means over all tokens and masks of an optimiser "step", so that they
             depend neither on ``accumulate_grad_batches`` nor on the number of processes, or are averages of those of
             each "batch", where a mask in a batch of few masks counts more than others. Values are those of the batch.
+        decision: Weight of the tokens that call a name present or absent, among the other tokens of the answer.
+        absent: Weight of the decisions that a name is absent, among all decisions.
+        mask_losses: Further losses of masks by the names under which they are logged.
     """
 
     ce: float = 1.0
@@ -219,6 +156,9 @@ class SegmentationLoss:
     resolution: Literal["input", "image"] = "input"
     ignored: Ignored = "left_out"
     mean_over: Literal["step", "batch"] = "step"
+    decision: float = 1.0
+    absent: float = 1.0
+    mask_losses: Mapping[str, MaskTerm] = field(default_factory=dict)
 
     def __call__(self, output: AssistantOutput, batch: Batch) -> dict[str, Tensor]:
         """Compute the losses.
@@ -228,19 +168,52 @@ class SegmentationLoss:
             batch: The batch, with the masks to learn.
 
         Returns:
-            The weighted sum "loss", and its unweighted parts "ce", "bce" and "dice".
+            The weighted sum "loss", and its unweighted parts: "ce", "bce", "dice" and those of ``mask_losses``. Tokens
+            are weighted in "ce".
         """
-        ce = nn.functional.cross_entropy(output.token_logits.float(), output.token_labels)
         groups = {"input": at_input, "image": at_image}[self.resolution]
-        terms = [mask_terms(*group) for group in groups(output.mask_logits, batch, self.ignored)]
+        terms = [self._mask_terms(*group) for group in groups(output.mask_logits, batch, self.ignored)]
         # without masks, a zero that still depends on the logits, so that every parameter gets a gradient (of zeros)
         zero = output.mask_logits.float().sum() * 0
-        bce, dice = (torch.cat(parts).mean() for parts in zip(*terms, strict=True)) if terms else (zero, zero)
+        weights = {"bce": self.bce, "dice": self.dice} | {name: term.weight for name, term in self.mask_losses.items()}
+        losses = {"ce": self._token_loss(output)}
+        losses |= {name: torch.cat([part[name] for part in terms]).mean() if terms else zero for name in weights}
         if self.mean_over == "step" and (step := batch.step) is not None:
-            ce = scale_gradient(ce, step.divisor * len(output.token_labels) / max(1, step.tokens))
+            tokens = step.divisor * len(output.token_labels) / max(1, step.tokens)
             masks = step.divisor * len(output.mask_logits) / max(1, step.masks)
-            bce, dice = scale_gradient(bce, masks), scale_gradient(dice, masks)
-        return {"loss": self.ce * ce + self.bce * bce + self.dice * dice, "ce": ce, "bce": bce, "dice": dice}
+            losses = {name: scale_gradient(value, tokens if name == "ce" else masks) for name, value in losses.items()}
+        total = self.ce * losses["ce"]
+        for name, weight in weights.items():
+            total = total + weight * losses[name]
+        return {"loss": total, **losses}
+
+    def _token_loss(self, output: AssistantOutput) -> Tensor:
+        """Return the mean cross entropy of the tokens, each multiplied by its weight."""
+        logits, labels = output.token_logits.float(), output.token_labels
+        if self.decision == self.absent == 1:
+            return nn.functional.cross_entropy(logits, labels)
+        if output.decision_ids is None:
+            raise ConfigError(
+                "decision, absent: the output does not name these tokens; set `decision_ids`, or leave 1.0"
+            )
+        present, absent = (labels == token for token in output.decision_ids)
+        weights = torch.ones_like(logits[:, 0]).masked_fill(present, self.decision)
+        weights = weights.masked_fill(absent, self.decision * self.absent)
+        return (nn.functional.cross_entropy(logits, labels, reduction="none") * weights).mean()
+
+    def _mask_terms(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Return the losses of each mask of a group, ``[n]``."""
+        bce, dice = mask_terms(logits, targets)
+        further = {name: term.loss(logits.float(), targets) for name, term in self.mask_losses.items()}
+        # libraries return means
+        each = {name: value.expand(len(logits)) if value.ndim == 0 else value for name, value in further.items()}
+        for name, value in each.items():
+            if value.shape != bce.shape:
+                raise ConfigError(
+                    f"mask_losses.{name}: expected a loss for each of {len(logits)} masks, or their mean, got a tensor "
+                    f"of shape {list(value.shape)}"
+                )
+        return {"bce": bce, "dice": dice, **each}
 
 
 def scale_gradient(value: Tensor, factor: float) -> Tensor:

@@ -175,8 +175,23 @@ def test_a_loss_of_ones_own_is_named_by_its_path(tmp_path, monkeypatch):
     assert (loss.class_path, loss.init_args.as_dict()) == ("own_loss.Loss", {"weight": 2.0, "dice": 9.0})
 
 
-def test_the_weights_of_the_default_loss_are_settings(tmp_path):
-    file = written(tmp_path, "mine.yaml", {"model": {"init_args": {"loss": {"bce": 4.0}}}})
+MASK_LOSS = """
+class Square:
+    def __init__(self, power: int = 2):
+        self.power = power
+
+    def __call__(self, logits, targets):
+        return (logits.sigmoid() - targets).abs().pow(self.power).mean((1, 2))
+"""
+
+
+def test_the_weights_of_the_default_loss_are_settings(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mask_loss.py").write_text(MASK_LOSS)
+    further = {"square": {"loss": {"class_path": "mask_loss.Square", "init_args": {"power": 3}}, "weight": 2.0}}
+    file = written(tmp_path, "mine.yaml", {"model": {"init_args": {"loss": {"bce": 4.0, "mask_losses": further}}}})
     loss = config_of(file, "--model.loss=SegmentationLoss", "--model.loss.dice=3").loss
+    square = loss.init_args.mask_losses["square"]
+    assert (square.weight, square.loss.class_path, square.loss.init_args.power) == (2.0, "mask_loss.Square", 3)
     assert loss.class_path == "lasagna.modules.SegmentationLoss"
     assert (loss.init_args.bce, loss.init_args.dice, loss.init_args.ce) == (4.0, 3.0, 1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from lasagna.core.batch import Batch, Sample
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.geometry import Geometry, fit_mask
 from lasagna.core.masks import RLEMask
-from lasagna.modules.losses import AssistantOutput, SegmentationLoss, mask_terms
+from lasagna.errors import ConfigError
+from lasagna.modules.losses import AssistantOutput, MaskTerm, SegmentationLoss
+from lasagna.modules.mask_terms import mask_terms
 from lasagna.modules.resampling import resample
 
 
@@ -103,7 +106,7 @@ def targets_of(ignored, size=(5, 6, 7)):
 @pytest.mark.parametrize("ignored", [False, True])
 @pytest.mark.parametrize("pixels", [1, 84, 2**18])
 def test_gradients_of_mask_terms_are_those_of_plain_operators(monkeypatch, ignored, pixels):
-    monkeypatch.setattr("lasagna.modules.losses.CHUNK_PIXELS", pixels)
+    monkeypatch.setattr("lasagna.modules.mask_terms.CHUNK_PIXELS", pixels)
     targets = targets_of(ignored)
     logits = (3 * torch.randn(5, 6, 7, dtype=torch.float64)).requires_grad_()
     worth = torch.rand(2, 5, dtype=torch.float64)
@@ -196,6 +199,37 @@ def test_weights():
     losses = SegmentationLoss(ce=0.3, bce=1.7, dice=0.9)(output_of(batch), batch)
     parts = 0.3 * losses["ce"] + 1.7 * losses["bce"] + 0.9 * losses["dice"]
     assert losses["loss"].item() == pytest.approx(parts.item())
+
+
+def test_decisions_and_absent_names_have_weights_among_the_tokens():
+    batch, _ = batch_of([(4, 4)], [1])
+    labels = torch.tensor([5, 6, 2, 6])
+    output = replace(output_of(batch), token_logits=torch.randn(4, 8), token_labels=labels, decision_ids=(5, 6))
+    each = torch.nn.functional.cross_entropy(output.token_logits, labels, reduction="none")
+    losses = SegmentationLoss(decision=3.0, absent=0.5)(output, batch)
+    assert losses["ce"].item() == pytest.approx((each @ torch.tensor([3.0, 1.5, 1.0, 1.5])).item() / 4)
+    with pytest.raises(ConfigError, match="decision, absent: the output does not name these tokens"):
+        SegmentationLoss(absent=0.5)(replace(output, decision_ids=None), batch)
+
+
+@pytest.mark.parametrize("resolution", ["input", "image"])
+def test_further_losses_of_masks_count_with_their_weight(resolution):
+    batch, _ = batch_of([(4, 4), (4, 6)], [2, 1])
+    output = output_of(batch)
+
+    def each(logits, targets):
+        return (logits.sigmoid() - targets).square().mean((1, 2))
+
+    terms = {"each": MaskTerm(each, 2.0), "mean": MaskTerm(lambda *masks: each(*masks).mean())}
+    losses = SegmentationLoss(resolution=resolution, mask_losses=terms)(output, batch)
+    assert losses["each"].item() == pytest.approx(losses["mean"].item()) and losses["each"] > 0
+    known = SegmentationLoss(resolution=resolution)(output, batch)
+    assert losses["loss"].item() == pytest.approx((known["loss"] + 3 * losses["each"]).item())
+    empty, _ = batch_of([(4, 4)], [0])
+    assert SegmentationLoss(mask_losses=terms)(output_of(empty), empty)["each"] == 0
+    wrong = SegmentationLoss(mask_losses={"wide": MaskTerm(lambda logits, targets: logits)})
+    with pytest.raises(ConfigError, match=r"mask_losses.wide: expected a loss for each of 3 masks, or their mean"):
+        wrong(output, batch)
 
 
 def test_padding_counts_nowhere():

@@ -12,7 +12,7 @@ from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.geometry import Geometry
 from lasagna.core.masks import RLEMask, UnionMask
 from lasagna.modules import AssistantOutput, MaskPrediction, ObjectLoss, SegmentationLoss
-from lasagna.modules.losses import mask_terms
+from lasagna.modules.mask_terms import mask_terms
 from lasagna.modules.object_loss import object_targets
 
 SIZE = (6, 8)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lasagna.core.geometry import IGNORE_PIXEL
 from lasagna.datamodules.scenes import CATEGORIES, COLOURS, THINGS, VOID, Scene
-from lasagna.modules.losses import mask_terms
+from lasagna.modules.mask_terms import mask_terms
 from lasagna.modules.tiny.mask_head import TinyMaskHead
 from lasagna.modules.tiny.vision_encoder import TinyVisionEncoder
 from lasagna.tasks.pretrain.stage import ScenePool, Stage
