@@ -15,9 +15,10 @@ from torch import Tensor
 from lasagna.core.batch import IGNORE_LABEL
 from lasagna.core.dialogue import Dialogue
 from lasagna.core.geometry import Geometry
+from lasagna.core.image_files import decode_image
 from lasagna.core.processors import FittedImage, Processors, prepare
 from lasagna.core.prompt_format import shortened
-from lasagna.core.record import Record, Turn, decode_image
+from lasagna.core.record import Record, Turn
 from lasagna.errors import QueryError
 
 

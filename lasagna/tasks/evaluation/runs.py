@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lasagna.core.dialogue import Decoding, Dialogue
+from lasagna.core.image_files import decode_image
 from lasagna.core.processors import Processors
 from lasagna.core.prompt_format import normalise
-from lasagna.core.record import Record, decode_image
+from lasagna.core.record import Record
 from lasagna.core.seeding import generator
 from lasagna.datamodules import DataWithSources, PreparedSample, RecordSource, prepare_sample
 from lasagna.datamodules.protocols import contents, read_records

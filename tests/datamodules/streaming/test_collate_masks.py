@@ -8,10 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lasagna.core.batch import PackedMasks, mask_targets
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.geometry import Geometry, fit_mask
 from lasagna.core.masks import LabelMap, RLEMask, UnionMask
+from lasagna.core.packed_masks import PackedMasks, mask_targets
 from lasagna.datamodules.streaming.collate import FULL, MaskStack, stack_masks
 from lasagna.datamodules.streaming.preparation import PreparedSample, Row
 
