@@ -29,7 +29,7 @@ from lasagna.tasks.evaluation.calibration import (
     scaled,
 )
 from lasagna.tasks.semantic import Semantic
-from lasagna.tasks.training.module import answer
+from lasagna.tasks.training.source_scores import answer
 
 if TYPE_CHECKING:
     from lasagna.modules.assistant import Assistant

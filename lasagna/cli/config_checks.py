@@ -12,6 +12,7 @@ from typing import Any, get_args
 from unittest.mock import patch
 
 from jsonargparse import Namespace, _typehints
+from lightning import LightningDataModule
 
 from lasagna.core.foreign import parameters_of
 from lasagna.errors import ConfigError
@@ -98,7 +99,7 @@ def parts_start_anew() -> Iterator[None]:
 
 def _discard(parser_or_action: Any, before: Any, after: Any) -> None:  # noqa: ANN401 - as the parser calls it
     kinds = [_class(spec) for spec in (before, after)]
-    is_swap = all(map(_is_part, kinds)) or _is_default_loss(kinds[0])
+    is_swap = all(map(_is_part, kinds)) or _is_default_loss(kinds[0]) or _is_other_data(*kinds)
     if is_swap and kinds[0] is not kinds[1] and "init_args" in before:
         before["init_args"] = type(before["init_args"])()
     else:
@@ -125,6 +126,12 @@ def _class(spec: Any) -> object:  # noqa: ANN401
 def _is_default_loss(kind: object) -> bool:
     # a loss of one's own has no base class, and its weights must not become those of the default's
     return isinstance(kind, type) and issubclass(kind, SegmentationLoss)
+
+
+def _is_other_data(before: object, after: object) -> bool:
+    # what a data module of one's own calls `train` or `batch_size` need not mean the same
+    kinds = [kind for kind in (before, after) if isinstance(kind, type) and issubclass(kind, LightningDataModule)]
+    return len(kinds) == 2 and not issubclass(kinds[1], kinds[0])
 
 
 def _is_part(kind: object) -> bool:

@@ -18,12 +18,12 @@ from lightning.pytorch.loggers import Logger
 
 from lasagna.cli.arguments import typed_options
 from lasagna.cli.lightning_parts import FOLDERS
+from lasagna.cli.preflight import PreflightCheck
 from lasagna.cli.processes import last_checkpoint
 from lasagna.core.config import Configurable
 from lasagna.core.foreign import Foreign
 from lasagna.core.locks import locked_folder
 from lasagna.core.storage import writing
-from lasagna.datamodules import ShardDataModule
 from lasagna.datamodules.streaming.distributed import gather
 from lasagna.errors import CheckpointError
 from lasagna.modules.checkpoints.load import check_job, read_checkpoint
@@ -31,7 +31,6 @@ from lasagna.modules.checkpoints.weights import CONFIG
 from lasagna.tasks.callbacks.checkpoint import BEST, checkpoint_folder
 from lasagna.tasks.callbacks.run_facts import run_folder
 from lasagna.tasks.evaluation.data_choice import KINDS, without_writers
-from lasagna.tasks.training.module import Evaluation
 
 EVALUATIONS = ("validate", "test", "predict")
 """Jobs that need a trained assistant."""
@@ -287,23 +286,6 @@ def _identity(path: str | None) -> tuple[int | None, int | None]:
 def _told(found: tuple[str, str | None, int | None, int | None]) -> str:
     host, path, step, size = found
     return f"on {host} has {'none' if path is None else f'{path} of step {step} ({size} bytes)'}"
-
-
-class PreflightCheck(Callback):
-    """Checks before training what the test after it needs, so that errors come early."""
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Check that the shards of the test are there and that its tasks can be scored."""
-        data = getattr(trainer, "datamodule", None)
-        if stage == "fit" and isinstance(data, ShardDataModule):
-            data.setup("test")
-            Evaluation(data.sources["test"])
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Prepare a few records of each test source, now that the data are connected to the assistant."""
-        data = getattr(trainer, "datamodule", None)
-        if isinstance(data, ShardDataModule):
-            data.dry_run("test")
 
 
 class JobTrainer(Trainer):

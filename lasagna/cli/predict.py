@@ -198,7 +198,7 @@ def answer_images(
     """
     from rich.progress import track
 
-    from lasagna.core.record import decode_image
+    from lasagna.core.image_files import decode_image
     from lasagna.modules.contract import check_queries
 
     check_queries(assistant.format, queries, decoding)

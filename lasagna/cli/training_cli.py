@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from jsonargparse import namespace_to_dict, set_parsing_settings
-from lightning import Callback, Trainer
+from lightning import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.strategies import SingleDeviceStrategy
@@ -53,7 +53,7 @@ from lasagna.cli.train import ABOUT, JOBS, short_message
 from lasagna.core.foreign import Foreign
 from lasagna.core.seeding import check_seed
 from lasagna.core.storage import check_output
-from lasagna.datamodules import ShardDataModule
+from lasagna.datamodules.protocols import check_sources
 from lasagna.errors import ConfigError, LasagnaError, check_counts
 from lasagna.modules.checkpoints.load import read_checkpoint
 from lasagna.tasks import RunSummary
@@ -160,6 +160,7 @@ class TrainingCLI(LightningCLI):
         if self.subcommand is None:
             return
         check_strategy(self.trainer.strategy)
+        check_sources(self.datamodule)
         if "://" not in (root := str(self.trainer.default_root_dir)):
             check_output(Path(root), "trainer.default_root_dir")
         whole = {"skip_link_targets": False, "skip_unset": False}
@@ -312,7 +313,7 @@ def command_line(argv: list[str], *, run: bool = True) -> dict[str, Any]:
     return {
         "parser_kwargs": jobs | {name: dict(job) for name in JOBS} if run else job,
         "model_class": AssistantTraining,
-        "datamodule_class": ShardDataModule,
+        "datamodule_class": LightningDataModule,
         "subclass_mode_model": True,
         "subclass_mode_data": True,
         "trainer_class": JobTrainer,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,14 +10,11 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from lasagna.core.images import Window, to_rgb
+from lasagna.core.image_files import BROKEN_IMAGE, check_header, decode_image, image_fault
 from lasagna.core.masks import LabelMap, Mask, UnionMask
 from lasagna.errors import RecordError
-
-BROKEN_IMAGE = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
-"""Errors that Pillow raises on files that are truncated, damaged, or claim an impossible size."""
 
 
 @dataclass(frozen=True)
@@ -246,47 +242,6 @@ def _joined(name: str, regions: list[Region]) -> Region:
     return Region.of_objects(name, masks, crowds)
 
 
-def image_fault(error: Exception) -> str:
-    """Return what is wrong with an image, without the memory address that Pillow writes, which differs in every run.
-
-    Args:
-        error: One of ``BROKEN_IMAGE``.
-    """
-    return "not an image that Pillow reads" if isinstance(error, UnidentifiedImageError) else str(error)
-
-
-def decode_image(
-    data: bytes,
-    key: str,
-    upright: bool = False,
-    size: tuple[int, int] | None = None,
-    window: Window | None = None,
-) -> NDArray[np.uint8]:
-    """Return the pixels of an encoded image of any mode (see ``images.to_rgb``), uint8 ``[H, W, 3]``.
-
-    Annotations of data sets refer to the pixels as stored, so records are never rotated; photographs of users should
-    be.
-
-    Args:
-        data: The image file.
-        key: Its name, for error messages.
-        upright: Whether to rotate it as its EXIF tag says.
-        size: Height and width that its header must state, or None; compared before the pixels are decoded.
-        window: Values that become black and white if the image has more than 8 bits; None for those of all 16 bits.
-
-    Raises:
-        RecordError: If it cannot be decoded or has another size.
-    """
-    try:
-        with Image.open(BytesIO(data)) as image:
-            _check_size(image, key, size)
-            return to_rgb(ImageOps.exif_transpose(image) if upright else image, window)
-    except RecordError:
-        raise
-    except BROKEN_IMAGE as error:
-        raise RecordError(f"record {key}: the image cannot be decoded ({image_fault(error)})") from error
-
-
 def check_size(record: Record) -> None:
     """Check that the image's header states the size of the annotations; no pixels are decoded.
 
@@ -298,17 +253,11 @@ def check_size(record: Record) -> None:
     """
     try:
         with Image.open(BytesIO(record.image_bytes)) as image:
-            _check_size(image, record.key, record.size)
+            check_header(image, record.key, record.size)
     except RecordError:
         raise
     except BROKEN_IMAGE as error:
         raise RecordError(f"record {record.key}: the image cannot be decoded ({image_fault(error)})") from error
-
-
-def _check_size(image: Image.Image, key: str, size: tuple[int, int] | None) -> None:
-    found = (image.height, image.width)
-    if size is not None and found != size:
-        raise RecordError(f"record {key}: the image has size {found}, its annotations have {size}; convert it again")
 
 
 def _decode_labels(data: bytes, key: str) -> NDArray[np.integer]:

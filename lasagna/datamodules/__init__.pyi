@@ -1,5 +1,6 @@
 from .converters.common.base import Converter
 from .datamodule import ShardDataModule
+from .protocols import DataWithSources, RecordSource
 from .scenes.writer import SceneWriter
 from .shards.manifest import ShardSet, read_manifest
 from .shards.transport import RemoteOptions, RemoteWarning
@@ -7,7 +8,7 @@ from .shards.writer import write_parallel, write_shards
 from .source import Source
 from .strategies import AnswerSampling, ClassSampling, NegativeInjection, OrderRandomization, RandomWording, Strategy
 from .streaming.collate import collate
-from .streaming.sample import PreparedSample, prepare_sample
+from .streaming.preparation import PreparedSample, prepare_record, prepare_sample
 from .streaming.skipped import SkippedRecordWarning
 from .transforms import ColourJitter, HorizontalFlip, RandomCrop, RecordTransform
 from .writers import DataWriter
@@ -17,6 +18,7 @@ __all__ = [
     "ClassSampling",
     "ColourJitter",
     "Converter",
+    "DataWithSources",
     "DataWriter",
     "HorizontalFlip",
     "NegativeInjection",
@@ -24,6 +26,7 @@ __all__ = [
     "PreparedSample",
     "RandomCrop",
     "RandomWording",
+    "RecordSource",
     "RecordTransform",
     "RemoteOptions",
     "RemoteWarning",
@@ -34,6 +37,7 @@ __all__ = [
     "Source",
     "Strategy",
     "collate",
+    "prepare_record",
     "prepare_sample",
     "read_manifest",
     "write_parallel",

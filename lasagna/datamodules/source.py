@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from lasagna.core.dialogue import DialogueMaker
-from lasagna.core.record import Manifest
+from lasagna.core.record import Manifest, Record
+from lasagna.datamodules.shards.codec import decode_record
 from lasagna.datamodules.shards.folder import ShardFolder
 from lasagna.datamodules.shards.manifest import ShardSet, read_shard_set
+from lasagna.datamodules.shards.reader import ShardSplit, read_share
 from lasagna.datamodules.shards.remote import is_remote, open_folder
 from lasagna.datamodules.shards.transport import RemoteOptions
 from lasagna.datamodules.strategies import Strategy
@@ -77,6 +80,16 @@ class Source:
             ShardError: If the manifest is missing or cannot be read.
         """
         return self.shard_set.manifest
+
+    def records(self) -> Iterator[Record]:
+        """Yield the records, decoded, without the transforms.
+
+        Raises:
+            ShardError: If a shard is missing or broken.
+            RecordError: If a record cannot be decoded.
+        """
+        raws = read_share(self.shard_set, self.shard_set.shards, ShardSplit())
+        return (decode_record(raw, self.manifest) for raw in raws)
 
     @property
     def label(self) -> str:

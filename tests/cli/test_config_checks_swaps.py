@@ -7,9 +7,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from jsonargparse import _typehints
+from jsonargparse import Namespace, _typehints
 from omegaconf import OmegaConf
 
+from lasagna.cli.config_checks import parts_start_anew
 from lasagna.cli.training_cli import TrainingCLI, command_line
 from lasagna.modules import TinyLanguageModel
 from lasagna.modules.language_models.causal import CausalLanguageModel
@@ -112,6 +113,14 @@ def test_what_is_no_part_keeps_what_both_accept(tmp_path, monkeypatch):
     cli = TrainingCLI(**command_line(["--data=own.OwnData", "--trainer.accelerator=cpu"], run=False), run=False)
     assert cli.config.data.class_path == "own.OwnData"
     assert cli.config.data.init_args.batch_size == 12  # that of configs/default.yaml
+
+
+def test_a_data_module_of_another_kind_starts_anew():
+    path = "lightning.pytorch.demos.boring_classes.BoringDataModule"
+    before = Namespace(class_path="lasagna.datamodules.ShardDataModule", init_args=Namespace(batch_size=12))
+    with parts_start_anew():
+        _typehints.discard_init_args_on_class_path_change(None, before, Namespace(class_path=path))
+    assert before.init_args == Namespace()
 
 
 def test_the_private_function_that_is_replaced_is_as_in_version_4_53():

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lasagna.core.batch import Batch, PackedMasks, mask_targets
+from lasagna.core.batch import Batch
 from lasagna.core.geometry import IGNORE_PIXEL, UNSEEN_LOGIT, Geometry, fit_mask, restore_logits
+from lasagna.core.packed_masks import PackedMasks, mask_targets
 from lasagna.core.processors import FittedImage, Normalisation, normalise
 from lasagna.modules.resampling import resample
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from lasagna.cli.predict import answer_images
 from lasagna.core.batch import Query
+from lasagna.core.image_files import decode_image
 from lasagna.core.images import DeepImageWarning, to_rgb
-from lasagna.core.record import decode_image
 from lasagna.errors import RecordError
 from lasagna.modules import Assistant, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
 from lasagna.modules.image_processors import (

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from lasagna.core.image_files import decode_image
 from lasagna.core.masks import RLEMask
-from lasagna.core.record import Manifest, Record, Region, check_size, decode_image
+from lasagna.core.record import Manifest, Record, Region, check_size
 from lasagna.errors import RecordError
 
 MANIFEST = Manifest("tiny", ("sky", "grass", "ball"), labels={0: "sky", 1: "grass", 2: "ball", 3: "ball"}, void=(255,))

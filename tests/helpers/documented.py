@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import yaml
 from PIL import Image
 
 import lasagna.cli.sweeps.run
@@ -84,7 +85,7 @@ def run(words):
     """Run one command."""
     words = [PLACES.get(word, word) for word in words]
     if words[:2] in (["python", "train.py"], ["lasagna", "train"]):
-        train([*words[2:], *SMALL])
+        train([*words[2:], *(option for option in SMALL if not (_has_own_data(words) and "--data." in option))])
     elif words[:2] == ["lasagna", "sweep"]:
         command([*words[1:], "--seeds=[0]"])
     elif words[0] == "lasagna":
@@ -98,6 +99,12 @@ def run(words):
             sys.argv = old
     else:
         assert words[:2] == ["pip", "install"] or words == ["pytest"], f"no test knows how to run {words}"
+
+
+def _has_own_data(words):
+    """Whether a config of the command names a data module of its own, which takes other options."""
+    configs = [yaml.safe_load(Path(word).read_text(encoding="utf-8")) for word in words if word.endswith(".yaml")]
+    return any("class_path" in config.get("data", {}) for config in configs)
 
 
 def write_named(page, folder):

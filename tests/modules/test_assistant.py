@@ -12,7 +12,7 @@ from lasagna.core.geometry import restore_logits
 from lasagna.core.masks import RLEMask
 from lasagna.core.prompt_format import ParsedEntry
 from lasagna.datamodules.streaming.collate import collate
-from lasagna.datamodules.streaming.sample import prepare_sample
+from lasagna.datamodules.streaming.preparation import prepare_sample
 from lasagna.errors import ConfigError, QueryError, RecordError
 from lasagna.modules import Assistant
 from lasagna.modules.decoding.answers import DecodedAnswer

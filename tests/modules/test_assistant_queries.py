@@ -9,9 +9,9 @@ from lasagna.core.batch import Query
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.prompt_format import PromptFormat
 from lasagna.datamodules.streaming.collate import collate
-from lasagna.datamodules.streaming.sample import prepare_sample
+from lasagna.datamodules.streaming.preparation import prepare_sample
 from lasagna.errors import QueryError
-from lasagna.tasks.training.module import answer as answer_in_evaluation
+from lasagna.tasks.training.source_scores import answer as answer_in_evaluation
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (40, 56, 3), dtype=np.uint8)
 

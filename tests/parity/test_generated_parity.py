@@ -16,7 +16,7 @@ from lasagna.core.masks import RLEMask
 from lasagna.core.prompt_formats import RELEASED
 from lasagna.core.record import Turn
 from lasagna.datamodules.streaming.collate import collate
-from lasagna.datamodules.streaming.sample import prepare_sample
+from lasagna.datamodules.streaming.preparation import prepare_sample
 from lasagna.modules.checkpoints.released.adapters import to_released
 from lasagna.modules.checkpoints.released.importing import import_assistant
 from lasagna.modules.llava.text_processor import LlavaTextProcessor

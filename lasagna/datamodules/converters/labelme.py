@@ -18,8 +18,9 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image, ImageDraw
 
+from lasagna.core.image_files import BROKEN_IMAGE, decode_image, image_fault
 from lasagna.core.masks import BoolMask, Mask, RLEMask, UnionMask, reaches_beyond
-from lasagna.core.record import BROKEN_IMAGE, Manifest, Record, Region, decode_image, image_fault
+from lasagna.core.record import Manifest, Record, Region
 from lasagna.datamodules.converters.common.base import Converter, Split
 from lasagna.datamodules.converters.common.entries import leads_out
 from lasagna.datamodules.converters.common.files import LayoutError, read_upright_image_file, upright

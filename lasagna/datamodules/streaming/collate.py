@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lasagna.core.batch import IGNORE_LABEL, Batch, PackedMasks, Place, Sample, small_cells
+from lasagna.core.batch import IGNORE_LABEL, Batch, Sample
 from lasagna.core.masks import BoolMask, LabelMask, Mask
+from lasagna.core.packed_masks import PackedMasks, Place, small_cells
 from lasagna.core.processors import FittedImage, Processors
-from lasagna.datamodules.streaming.sample import PreparedSample
+from lasagna.datamodules.streaming.preparation import PreparedSample
 
 FULL = 255
 """Maximum number of masks in a layer; the value 0 marks pixels without a mask."""

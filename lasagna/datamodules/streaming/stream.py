@@ -21,7 +21,8 @@ from lasagna.core.seeding import generator
 from lasagna.datamodules.shards.reader import RawSample, ShardSplit, read_share
 from lasagna.datamodules.streaming.collate import collate
 from lasagna.datamodules.streaming.distributed import worker_index
-from lasagna.datamodules.streaming.sample import PreparedSample, SampleMaker
+from lasagna.datamodules.streaming.preparation import PreparedSample
+from lasagna.datamodules.streaming.sample import SampleMaker
 from lasagna.errors import RecordError
 
 FRUITLESS_PASSES = 3

@@ -14,7 +14,6 @@ from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
 from rich.table import Table
 
-from lasagna.datamodules import ShardDataModule
 from lasagna.tasks.callbacks.prediction_sheet import PredictionSheet
 from lasagna.tasks.callbacks.run_facts import machine, run_folder, seeds, versions, write_json
 from lasagna.tasks.metrics.names import ScoreName
@@ -81,8 +80,8 @@ class RunSummary(Callback):
     def _finish(self, trainer: Trainer, folder: Path, stage: str) -> dict[str, float | int]:
         seconds = time.monotonic() - self._started
         scores = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
-        data = getattr(trainer, "datamodule", None)
-        records = data.counts(stage) if isinstance(data, ShardDataModule) else {}
+        data: Any = getattr(trainer, "datamodule", None)
+        records = data.counts(stage) if hasattr(data, "counts") else {}
         if trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):
             finite = {name: value if math.isfinite(value) else None for name, value in scores.items()}
             result = {"scores": finite, "seconds": round(seconds, 2), "steps": trainer.global_step}

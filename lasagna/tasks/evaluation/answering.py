@@ -18,6 +18,7 @@ from lasagna.core.device import find_device
 from lasagna.core.dialogue import Decoding
 from lasagna.core.storage import json_text, writing
 from lasagna.datamodules import PreparedSample, SkippedRecordWarning, collate
+from lasagna.datamodules.protocols import batch_size_of
 from lasagna.datamodules.shards.codec import record_key
 from lasagna.datamodules.shards.reader import ShardSplit
 from lasagna.errors import ConfigError, QueryError, RecordError
@@ -36,7 +37,7 @@ from lasagna.tasks.evaluation.predictions import (
     to_json,
 )
 from lasagna.tasks.evaluation.runs import EvaluationRun, make_runs
-from lasagna.tasks.training.module import answer, queries_of
+from lasagna.tasks.training.source_scores import answer, queries_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,7 @@ class Job:
             limit=self.limit,
             teacher_forced=self.teacher_forced,
         )
-        return runs, self.batch_size or data.evaluation_batch_size
+        return runs, self.batch_size or batch_size_of(data)
 
     def assistant(self) -> Assistant:
         """Load the assistant onto the device."""

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lightning import LightningDataModule
+
 from lasagna.core.config import Config, build
 from lasagna.core.dialogue import DialogueMaker
 from lasagna.core.foreign import Foreign
-from lasagna.datamodules import DataWriter, RecordTransform, ShardDataModule, Strategy
+from lasagna.datamodules import DataWithSources, DataWriter, RecordTransform, ShardDataModule, Source, Strategy
+from lasagna.datamodules.protocols import check_sources
 from lasagna.datamodules.shards.manifest import MANIFEST_FILE
 from lasagna.datamodules.shards.remote import is_remote
 from lasagna.errors import CheckpointError, ConfigError, ShardError
@@ -18,7 +21,7 @@ from lasagna.errors import CheckpointError, ConfigError, ShardError
 TASKS = ("Semantic", "Referring", "Reasoning", "VQA")
 """Tasks for a folder of shards; those that find nothing in it drop out."""
 
-KINDS = (ShardDataModule, DialogueMaker, Strategy, RecordTransform, DataWriter)
+KINDS = (LightningDataModule, DialogueMaker, Strategy, RecordTransform, DataWriter)
 """Base classes of what the config of a data set can name."""
 
 _CLASS = "lasagna.datamodules.ShardDataModule"
@@ -38,7 +41,7 @@ class DataChoice:
     split: str
     foreign: Foreign | None = None
 
-    def build(self) -> ShardDataModule:
+    def build(self) -> DataWithSources:
         """Build the datamodule, write the shards that it can write, and check those of the split.
 
         Raises:
@@ -50,14 +53,16 @@ class DataChoice:
             self.foreign.check_stored(config)
             config = without_writers(config)
         try:
-            data = build(config, ShardDataModule, KINDS, self.foreign)
+            module: LightningDataModule = build(config, LightningDataModule, KINDS, self.foreign)
         except CheckpointError as error:
             raise ConfigError(f"data: {error}") from error
+        data = check_sources(module)
         if not data.sources.get(self.split):
             known = [split for split, sources in data.sources.items() if sources]
             raise ConfigError(f"split: the data has no {self.split!r}; choose one of {', '.join(known) or 'none'}")
-        data.prepare_data()
-        if errors := [error for source in data.sources[self.split] for error in source.shard_set.errors()]:
+        module.prepare_data()
+        shards = [source.shard_set for source in data.sources[self.split] if isinstance(source, Source)]
+        if errors := [error for shard_set in shards for error in shard_set.errors()]:
             raise ShardError("\n".join(dict.fromkeys(errors)))
         return data
 
@@ -65,7 +70,9 @@ class DataChoice:
 def without_writers(config: Config) -> Config:
     """Return the config of a datamodule without its writers, which might overwrite shards of the user."""
     arguments = config.get("init_args")
-    return {**config, "init_args": {**arguments, "writers": []}} if isinstance(arguments, dict) else config
+    if not isinstance(arguments, dict) or "writers" not in arguments:
+        return config
+    return {**config, "init_args": {**arguments, "writers": []}}
 
 
 def choose_data(data: str | None, split: str, trained: Config | None) -> DataChoice:

@@ -13,13 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lasagna.core.dialogue import Decoding, Dialogue
+from lasagna.core.image_files import decode_image
 from lasagna.core.processors import Processors
 from lasagna.core.prompt_format import normalise
-from lasagna.core.record import Record, decode_image
+from lasagna.core.record import Record
 from lasagna.core.seeding import generator
-from lasagna.datamodules import PreparedSample, ShardDataModule, Source, prepare_sample
+from lasagna.datamodules import DataWithSources, PreparedSample, RecordSource, prepare_sample
+from lasagna.datamodules.protocols import contents, read_records
 from lasagna.datamodules.shards.codec import decode_record
-from lasagna.datamodules.shards.reader import RawSample, ShardSplit, read_share
+from lasagna.datamodules.shards.reader import RawSample, ShardSplit
 from lasagna.datamodules.strategies import Strategy
 from lasagna.datamodules.streaming.sample import ask_record, naming
 from lasagna.errors import ConfigError, RecordError
@@ -115,7 +117,7 @@ class EvaluationRun:
         limit: Maximum number of records; None for all.
     """
 
-    source: Source
+    source: RecordSource
     task: Task
     strategies: tuple[Strategy, ...]
     seed: int
@@ -136,10 +138,9 @@ class EvaluationRun:
 
     def raw(self, share: ShardSplit = ShardSplit()) -> Iterator[RawSample]:  # noqa: B008 - frozen
         """Yield a share of the records, undecoded."""
-        shard_set = self.source.shard_set
         if self.limit is None:
-            return read_share(shard_set, shard_set.shards, share)
-        first = islice(read_share(shard_set, shard_set.shards, ShardSplit()), self.limit)
+            return read_records(self.source, share)
+        first = islice(read_records(self.source), self.limit)
         return islice(first, share.part, None, share.parts)
 
     def ask(self, raw: RawSample) -> EvaluationSample | None:
@@ -183,15 +184,14 @@ class EvaluationRun:
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies the questions and images, as plain data."""
-        shard_set = self.source.shard_set
         return {
             "name": self.name,
-            "data_set": shard_set.manifest.name,
+            "data_set": self.source.manifest.name,
             "task": type(self.task).__name__,
             "names": self.names,
             "blind": "blind" in self.controls,
             "decodings": list(self.decodings),
-            "shards": [shard.sha256[:16] for shard in shard_set.shards],
+            "shards": contents(self.source),
         }
 
     def _ask(self, raw: RawSample) -> EvaluationSample | None:
@@ -207,10 +207,10 @@ class EvaluationRun:
 
     @cached_property
     def _co_occurrence(self) -> CoOccurrence:
-        shard_set, counts = self.source.shard_set, CoOccurrence()
-        for raw in read_share(shard_set, shard_set.shards, ShardSplit()):
+        counts = CoOccurrence()
+        for raw in read_records(self.source):
             try:
-                counts.add(decode_record(raw, shard_set.manifest))
+                counts.add(decode_record(raw, self.source.manifest))
             except RecordError as error:
                 # where broken records are skipped, the run reports them as it reaches them
                 if self.broken == "error":
@@ -222,7 +222,7 @@ class EvaluationRun:
 
 
 def make_runs(
-    data: ShardDataModule,
+    data: DataWithSources,
     split: str,
     *,
     seed: int | None,
@@ -249,7 +249,8 @@ def make_runs(
     for source in data.sources[split]:
         if not isinstance(source.task, Task):
             raise ConfigError(f"source {source.label}: its task cannot score answers; give a subclass of Task")
-        chosen = data.evaluation_strategies if source.strategies is None else source.strategies
+        own = getattr(source, "strategies", None)
+        chosen = getattr(data, "evaluation_strategies", ()) if own is None else own
         strategies = tuple(strategy.for_manifest(source.manifest) for strategy in chosen)
         ways = tuple(decodings or source.task.decoding)
         if teacher_forced and isinstance(source.task, Referring | Reasoning) and "teacher_forced" not in ways:
@@ -259,10 +260,10 @@ def make_runs(
                 source,
                 source.task,
                 strategies,
-                data.seed if seed is None else seed,
+                getattr(data, "seed", 0) if seed is None else seed,
                 ways[:1] if combined else ways,
                 combined,
-                data.broken,
+                getattr(data, "broken", "error"),
                 limit,
             )
             for combined in _combinations(source.task, controls)

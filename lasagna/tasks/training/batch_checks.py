@@ -10,13 +10,26 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from lasagna.core.batch import Batch
-from lasagna.errors import TrainingError
+from lasagna.errors import ConfigError, TrainingError
 
 NAMED_RECORDS = 16
 """Number of records of a batch that an error names."""
 
 MASKS = 1000
 """Number of masks after which small ones are reported."""
+
+
+def check_batch(batch: object) -> None:
+    """Check that a loader has yielded a batch, as those of a data module of one's own may not.
+
+    Raises:
+        ConfigError: If it is anything else.
+    """
+    if not isinstance(batch, Batch):
+        raise ConfigError(
+            f"data: a loader yields {type(batch).__name__} objects; make batches of its samples "
+            "(collate_fn=functools.partial(lasagna.datamodules.collate, processors=...))"
+        )
 
 
 class FiniteLoss(Callback):

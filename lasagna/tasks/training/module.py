@@ -2,119 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 from lightning import Callback, LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
 
 from lasagna.core.answer_json import answer_json
-from lasagna.core.batch import Batch, Query, StepCounts
+from lasagna.core.batch import Batch, StepCounts
 from lasagna.core.config import Config
-from lasagna.core.dialogue import Answer, Decoding
 from lasagna.core.seeding import seeded
-from lasagna.datamodules import ShardDataModule, Source
+from lasagna.datamodules.protocols import DataWithSources, check_sources
 from lasagna.datamodules.streaming.distributed import sum_over_processes
 from lasagna.datamodules.streaming.loader import TrainingLoader
 from lasagna.errors import ConfigError
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.checkpoints.weights import CONFIG, OPTIMISED, assistant_weights, check_finite, fingerprint
-from lasagna.modules.contract import check_decoding, check_presence, check_wording
+from lasagna.modules.contract import check_presence, check_wording
 from lasagna.modules.losses import SegmentationLoss, TrainingLoss
 from lasagna.modules.vision_encoders.feature_cache import FeatureCache
-from lasagna.tasks.base import Task
-from lasagna.tasks.training.batch_checks import FiniteLoss, SmallMasks
+from lasagna.tasks.training.batch_checks import FiniteLoss, SmallMasks, check_batch
 from lasagna.tasks.training.checkpointing import assistant_config, load_trained, restore, store
 from lasagna.tasks.training.ema import WeightAverage
 from lasagna.tasks.training.float32_copies import float32_weights
 from lasagna.tasks.training.optimiser import Optimiser
+from lasagna.tasks.training.source_scores import Evaluation, answer, queries_of
 from lasagna.tasks.training.strategies import check_strategy
 from lasagna.tasks.training.trainable import check_factors, freeze_others, set_modes, trainable_sets, trained_state
-
-
-class Evaluation(nn.Module):
-    """The metrics of some sources.
-
-    Args:
-        sources: Where the records come from, with the tasks that score them.
-
-    Raises:
-        ConfigError: If a source's task cannot score answers.
-    """
-
-    def __init__(self, sources: Sequence[Source]) -> None:
-        super().__init__()
-        self.names = [source.label for source in sources]
-        self.tasks = [_task(source) for source in sources]
-        self.metrics = nn.ModuleList(
-            task.metrics(source.manifest.categories) for source, task in zip(sources, self.tasks, strict=True)
-        )
-
-    def step(self, assistant: Assistant, batch: Batch, index: int) -> dict[str, Any]:
-        """Answer a batch and update the metrics.
-
-        Args:
-            assistant: The assistant.
-            batch: The batch.
-            index: Position of its source.
-
-        Returns:
-            What callbacks draw: "samples", "answers" (of the first decoding) and "images".
-        """
-        task, metrics = self.tasks[index], self.metrics[index]
-        assert isinstance(metrics, MetricCollection)
-        answers = answer(assistant, batch, task.decoding)
-        for decoding, given in answers.items():
-            task.score(metrics, batch.samples, given, decoding)
-        return {"samples": batch.samples, "answers": next(iter(answers.values())), "images": batch.images}
-
-    def compute(self) -> dict[str, Tensor]:
-        """Return all scores under source/key, and reset the metrics."""
-        scores: dict[str, Tensor] = {}
-        for name, metrics in zip(self.names, self.metrics, strict=True):
-            assert isinstance(metrics, MetricCollection)
-            scores |= {f"{name}/{key}": value for key, value in metrics.compute().items()}
-            metrics.reset()
-        return scores
-
-
-def answer(assistant: Assistant, batch: Batch, decodings: Sequence[Decoding]) -> dict[Decoding, list[Answer]]:
-    """Answer a batch in one or more ways of decoding; the images are encoded once.
-
-    Args:
-        assistant: The assistant that answers.
-        batch: The batch; its queries were checked when its samples were prepared.
-        decodings: The ways of decoding, those of the task that made the batch.
-
-    Returns:
-        Decoding to one answer for each sample.
-
-    Raises:
-        QueryError: If a query cannot be decoded in one of these ways.
-    """
-    queries = queries_of(batch)
-    for decoding in decodings:
-        check_decoding(queries, decoding)
-    with assistant.answering():
-        encoded = assistant.encode(batch.pixels, batch.tower_pixels)
-    return {decoding: assistant.answer_batch(encoded, batch.geometries, queries, decoding) for decoding in decodings}
-
-
-def queries_of(batch: Batch) -> list[Query]:
-    """Return the queries of a batch, one for each sample."""
-    return [Query(sample.image, sample.dialogue.kind, sample.dialogue.query) for sample in batch.samples]
-
-
-def _task(source: Source) -> Task:
-    if not isinstance(source.task, Task):
-        raise ConfigError(
-            f"source {source.label}: its task {type(source.task).__name__} cannot score answers; give a subclass of "
-            "lasagna.tasks.Task"
-        )
-    return source.task
 
 
 class AssistantTraining(LightningModule):
@@ -210,7 +125,7 @@ class AssistantTraining(LightningModule):
     def setup(self, stage: str) -> None:
         """Create the metrics of each source that is scored."""
         for split in {"fit": ("val",), "validate": ("val",), "test": ("test",)}.get(stage, ()):
-            self.evaluations[split] = Evaluation(self._data.sources[split])
+            self.evaluations[split] = Evaluation(self._data.sources.get(split, ()))
 
     def train(self, mode: bool = True) -> AssistantTraining:
         """Set the mode of trained modules; frozen ones stay in evaluation mode."""
@@ -244,6 +159,10 @@ class AssistantTraining(LightningModule):
         loader = self.trainer.train_dataloader
         if isinstance(loader, TrainingLoader):
             loader.set_steps(self.trainer.accumulate_grad_batches, int(self.trainer.num_training_batches))
+
+    def on_train_batch_start(self, batch: object, batch_idx: int) -> None:
+        """Check that the loader yields batches."""
+        check_batch(batch)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
@@ -332,14 +251,8 @@ class AssistantTraining(LightningModule):
         return self._step_counts
 
     @property
-    def _data(self) -> ShardDataModule:
-        data = getattr(self.trainer, "datamodule", None)
-        if not isinstance(data, ShardDataModule):
-            raise ConfigError(
-                f"data: expected a ShardDataModule, which knows sources and tasks, got {type(data).__name__}; "
-                "give it as trainer.fit(model, datamodule=...)"
-            )
-        return data
+    def _data(self) -> DataWithSources:
+        return check_sources(getattr(self.trainer, "datamodule", None))
 
     def _evaluation(self, stage: str) -> Evaluation:
         evaluation = self.evaluations[stage]

@@ -8,12 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lasagna.core.batch import PackedMasks, mask_targets
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.geometry import Geometry, fit_mask
 from lasagna.core.masks import LabelMap, RLEMask, UnionMask
+from lasagna.core.packed_masks import PackedMasks, mask_targets
 from lasagna.datamodules.streaming.collate import FULL, MaskStack, stack_masks
-from lasagna.datamodules.streaming.sample import PreparedSample, Row
+from lasagna.datamodules.streaming.preparation import PreparedSample, Row
 
 SIZE = (6, 7)
 GEOMETRIES = [Geometry(SIZE, SIZE, SIZE), Geometry(SIZE, (12, 14), (14, 14)), Geometry(SIZE, (3, 4), (5, 4))]

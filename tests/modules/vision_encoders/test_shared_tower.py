@@ -14,7 +14,7 @@ from lasagna.core.geometry import fit_mask, restore_logits
 from lasagna.core.masks import RLEMask
 from lasagna.core.prompt_formats import TINY
 from lasagna.datamodules.streaming.collate import collate
-from lasagna.datamodules.streaming.sample import prepare_sample
+from lasagna.datamodules.streaming.preparation import prepare_sample
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules import SegmentationLoss, TinyLanguageModel, TinyMaskHead
 from lasagna.modules.base import VisionEncoder

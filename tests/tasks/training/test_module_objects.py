@@ -6,7 +6,7 @@ import torch
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.masks import RLEMask, UnionMask
 from lasagna.datamodules.streaming.collate import collate
-from lasagna.datamodules.streaming.sample import prepare_sample
+from lasagna.datamodules.streaming.preparation import prepare_sample
 from lasagna.modules import (
     ObjectLoss,
     ObjectMaskHead,

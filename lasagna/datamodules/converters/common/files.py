@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from lasagna.core.image_files import BROKEN_IMAGE, decode_image, image_fault
 from lasagna.core.images import Window, is_deep, to_rgb
-from lasagna.core.record import BROKEN_IMAGE, decode_image, image_fault
 from lasagna.datamodules.shards.codec import image_extension
 from lasagna.errors import LasagnaError, RecordError
 

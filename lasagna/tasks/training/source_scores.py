@@ -1,0 +1,109 @@
+"""Answers to the batches of validation and test, and the scores of each source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+
+from lasagna.core.batch import Batch, Query
+from lasagna.core.dialogue import Answer, Decoding
+from lasagna.datamodules.protocols import RecordSource
+from lasagna.errors import ConfigError
+from lasagna.modules.assistant import Assistant
+from lasagna.modules.contract import check_decoding
+from lasagna.tasks.base import Task
+from lasagna.tasks.training.batch_checks import check_batch
+
+
+class Evaluation(nn.Module):
+    """The metrics of some sources.
+
+    Args:
+        sources: Where the records come from, with the tasks that score them.
+
+    Raises:
+        ConfigError: If a source's task cannot score answers.
+    """
+
+    def __init__(self, sources: Sequence[RecordSource]) -> None:
+        super().__init__()
+        self.names = [source.label for source in sources]
+        self.tasks = [_task(source) for source in sources]
+        self.metrics = nn.ModuleList(
+            task.metrics(source.manifest.categories) for source, task in zip(sources, self.tasks, strict=True)
+        )
+
+    def step(self, assistant: Assistant, batch: Batch, index: int) -> dict[str, Any]:
+        """Answer a batch and update the metrics.
+
+        Args:
+            assistant: The assistant.
+            batch: The batch.
+            index: Position of its source.
+
+        Returns:
+            What callbacks draw: "samples", "answers" (of the first decoding) and "images".
+
+        Raises:
+            ConfigError: If a loader of one's own yields something else than batches, or has no source.
+        """
+        check_batch(batch)
+        if index >= len(self.tasks):
+            raise ConfigError(
+                f"data: there is a loader {index} and only {len(self.tasks)} sources; give one loader for each of the "
+                "`sources` of the split, in their order"
+            )
+        task, metrics = self.tasks[index], self.metrics[index]
+        assert isinstance(metrics, MetricCollection)
+        answers = answer(assistant, batch, task.decoding)
+        for decoding, given in answers.items():
+            task.score(metrics, batch.samples, given, decoding)
+        return {"samples": batch.samples, "answers": next(iter(answers.values())), "images": batch.images}
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return all scores under source/key, and reset the metrics."""
+        scores: dict[str, Tensor] = {}
+        for name, metrics in zip(self.names, self.metrics, strict=True):
+            assert isinstance(metrics, MetricCollection)
+            scores |= {f"{name}/{key}": value for key, value in metrics.compute().items()}
+            metrics.reset()
+        return scores
+
+
+def answer(assistant: Assistant, batch: Batch, decodings: Sequence[Decoding]) -> dict[Decoding, list[Answer]]:
+    """Answer a batch in one or more ways of decoding; the images are encoded once.
+
+    Args:
+        assistant: The assistant that answers.
+        batch: The batch; its queries were checked when its samples were prepared.
+        decodings: The ways of decoding, those of the task that made the batch.
+
+    Returns:
+        Decoding to one answer for each sample.
+
+    Raises:
+        QueryError: If a query cannot be decoded in one of these ways.
+    """
+    queries = queries_of(batch)
+    for decoding in decodings:
+        check_decoding(queries, decoding)
+    with assistant.answering():
+        encoded = assistant.encode(batch.pixels, batch.tower_pixels)
+    return {decoding: assistant.answer_batch(encoded, batch.geometries, queries, decoding) for decoding in decodings}
+
+
+def queries_of(batch: Batch) -> list[Query]:
+    """Return the queries of a batch, one for each sample."""
+    return [Query(sample.image, sample.dialogue.kind, sample.dialogue.query) for sample in batch.samples]
+
+
+def _task(source: RecordSource) -> Task:
+    if not isinstance(source.task, Task):
+        raise ConfigError(
+            f"source {source.label}: its task {type(source.task).__name__} cannot score answers; give a subclass of "
+            "lasagna.tasks.Task"
+        )
+    return source.task
