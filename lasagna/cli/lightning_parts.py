@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
+from importlib.util import find_spec
 from pydoc import locate
 from typing import Any
 from unittest.mock import patch
@@ -19,13 +20,17 @@ import torch
 import yaml  # type: ignore[import-untyped]
 from jsonargparse import Namespace, _typehints
 from jsonargparse.typing import register_type
-from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import StochasticWeightAveraging
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar, StochasticWeightAveraging
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from lasagna.errors import ConfigError
+from lasagna.tasks.callbacks.continued_logs import ContinuedLogs
+from lasagna.tasks.callbacks.monitors import MonitorCheck
+from lasagna.tasks.callbacks.progress import PartsTable, RunProgress
+from lasagna.tasks.callbacks.validation import RunValidation
 
 
 def register_types() -> None:
@@ -69,8 +74,42 @@ def fill_folders(trainer: Namespace) -> None:
                 spec[f"init_args.{name}"] = str(trainer.get("default_root_dir") or ".")
 
 
+_PACKAGES = {
+    "TensorBoardLogger": ("tensorboard", "tensorboardX"),
+    "WandbLogger": ("wandb",),
+    "MLFlowLogger": ("mlflow",),
+    "CometLogger": ("comet_ml",),
+}
+"""Logger of Lightning to the packages of which it needs one; the first is the one to install."""
+
+
+def check_loggers(trainer: Namespace) -> None:
+    """Check that the packages are installed that loggers of Lightning need.
+
+    Args:
+        trainer: The parsed settings of the trainer.
+
+    Raises:
+        ConfigError: If one is missing.
+    """
+    found = trainer.get("logger")
+    for spec in found if isinstance(found, list) else [found]:
+        for kind in getattr(_class_of(spec), "__mro__", ()):
+            needed = _PACKAGES.get(kind.__name__, ()) if kind.__module__.startswith("lightning.") else ()
+            if needed and not any(map(find_spec, needed)):
+                package = needed[0].replace("_", "-")
+                raise ConfigError(
+                    f"trainer.logger: {kind.__name__} needs the package {package}, which is not installed; "
+                    f"`pip install {package}`, or choose another logger, e.g. CSVLogger"
+                )
+
+
+def _class_of(spec: Any) -> object:  # noqa: ANN401
+    return locate(str(spec["class_path"])) if isinstance(spec, Namespace) else None
+
+
 def _required_folders(spec: Any) -> list[str]:  # noqa: ANN401
-    kind = locate(str(spec["class_path"])) if isinstance(spec, Namespace) else None
+    kind = _class_of(spec)
     parameters = inspect.signature(kind).parameters if isinstance(kind, type) else {}
     return [name for name in FOLDERS if name in parameters and parameters[name].default is inspect.Parameter.empty]
 
@@ -97,6 +136,33 @@ def hyperparameters(config: Any) -> Any:  # noqa: ANN401
     if not all(name.isidentifier() for name in config):
         return json.dumps(config)
     return {name: hyperparameters(part) for name, part in config.items()}
+
+
+def ordered(configured: Callback | list[Callback] | None) -> list[Callback]:
+    """Return callbacks in an order in which each of them works, whatever the order of the config.
+
+    ``RunValidation`` comes first: Lightning's ``EarlyStopping`` decides at its setup when it will look.
+
+    Args:
+        configured: The callbacks of the config.
+    """
+    callbacks = configured if isinstance(configured, list) else [configured] if configured else []
+    return sorted(callbacks, key=lambda callback: not isinstance(callback, RunValidation))
+
+
+def further_callbacks(config: Mapping[str, Any]) -> list[Callback]:
+    """Return the callbacks that every run has besides those of its config.
+
+    Args:
+        config: The settings of the trainer.
+    """
+    has_bar = any(isinstance(callback, ProgressBar) for callback in ordered(config.get("callbacks")))
+    added: list[Callback] = [ContinuedLogs(), MonitorCheck()]
+    if config.get("enable_progress_bar") is not False and not has_bar:
+        added.append(RunProgress())
+    if config.get("enable_model_summary") is not False:
+        added.append(PartsTable())
+    return added
 
 
 def check_weight_averaging(trainer: Trainer) -> None:

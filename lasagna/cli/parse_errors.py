@@ -14,6 +14,7 @@ from unittest.mock import patch
 from jsonargparse import Namespace, _typehints
 from lightning import Callback, LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.loggers import Logger
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from lasagna.cli.class_names import import_exports
@@ -150,6 +151,7 @@ BASES = (
     DialogueMaker,
     LightningDataModule,
     LightningModule,
+    Logger,
     RecordTransform,
     SegmentationLoss,
     Strategy,
@@ -163,6 +165,8 @@ _NOISE = re.compile(
 _GIVEN = re.compile(r"Given value: (.*)")
 _CHOICES = re.compile(r"Expected a typing\.Literal\[(.*?)\](?:\. Got value: (.*))?$")
 _ALSO = re.compile(r"Expected a (dot import path string: \S+|<class '(\w+)'>)$")
+_OTHER_KIND = re.compile(r"Expected a <class '[\w.]+'>")
+"""A line for each other type that the argument takes, which tells nothing beside what is wrong with a class."""
 _STEP = re.compile(r'Parser key "([^"]+)"')
 _WORDS = (
     (re.compile(r"Type collections\.abc\.Callable\[.*?\]\] expects a function or a callable class: "), ""),
@@ -237,6 +241,7 @@ def explain(message: str, files: Iterable[ConfigFile], keys: Iterable[str]) -> s
     lines = [line for line in lines if not line.startswith("Not a valid subclass")] or lines
     given = _GIVEN.search(message)
     choices, reasons = _choices([line for line in lines if line], given[1] if given else "")
+    reasons = [line for line in reasons if not _OTHER_KIND.fullmatch(line)] or reasons
     for pattern, words in _WORDS:
         reasons = [pattern.sub(words, line) for line in reasons]
     reason = "\n  ".join(dict.fromkeys(reasons))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import warnings
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Any
 import torch
 from jsonargparse import namespace_to_dict, set_parsing_settings
 from lightning import Callback, LightningDataModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -41,9 +39,12 @@ from lasagna.cli.jobs import (
 )
 from lasagna.cli.lightning_parts import (
     RunConfig,
+    check_loggers,
     check_weight_averaging,
     fill_folders,
+    further_callbacks,
     optional_folders,
+    ordered,
     register_types,
 )
 from lasagna.cli.list_items import named_items
@@ -54,12 +55,11 @@ from lasagna.core.foreign import Foreign
 from lasagna.core.seeding import check_seed
 from lasagna.core.storage import check_output
 from lasagna.datamodules.protocols import check_sources
-from lasagna.errors import ConfigError, LasagnaError, check_counts
+from lasagna.errors import LasagnaError, check_counts
 from lasagna.modules.checkpoints.load import read_checkpoint
 from lasagna.tasks import RunSummary
-from lasagna.tasks.callbacks.continued_logs import ContinuedLogs, continue_logs
-from lasagna.tasks.callbacks.progress import PartsTable, RunProgress
-from lasagna.tasks.callbacks.validation import MonitorCheck, missing_score
+from lasagna.tasks.callbacks.continued_logs import continue_logs
+from lasagna.tasks.callbacks.monitors import explained
 from lasagna.tasks.training.module import AssistantTraining
 from lasagna.tasks.training.strategies import check_strategy
 
@@ -79,10 +79,6 @@ _LINES = (
     "Restored all states from",  # said before as `Restoring states from`
 )
 """Parts of log lines, each with the reason why users need not see it."""
-
-
-_UNMONITORED = re.compile(r"Early stopping conditioned on metric `(.*?)` which is not available")
-"""Beginning of what Lightning raises where the score of ``EarlyStopping`` is not there."""
 
 
 def silence_known_warnings() -> None:
@@ -125,6 +121,7 @@ class TrainingCLI(LightningCLI):
         check_counts(threads=job.get("threads"))
         check_seed(job.get("seed_everything"))
         if job.get("trainer") is not None:
+            check_loggers(job.trainer)
             fill_folders(job.trainer)
         check_nulls(job)
         if self.stored_in is not None:
@@ -184,15 +181,8 @@ class TrainingCLI(LightningCLI):
     before_run = before_validate = before_test = before_predict = before_fit
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
-        configured = config.get("callbacks") or []
-        configured = configured if isinstance(configured, list) else [configured]
-        has_bar = any(isinstance(callback, ProgressBar) for callback in configured)
-        added: list[Callback] = [ContinuedLogs(), MonitorCheck()]
-        if config.get("enable_progress_bar") is not False and not has_bar:
-            added.append(RunProgress())
-        if config.get("enable_model_summary") is not False:
-            added.append(PartsTable())
-        trainer: Trainer = super()._instantiate_trainer(config | {"enable_model_summary": False}, [*callbacks, *added])
+        settings = config | {"callbacks": ordered(config.get("callbacks")), "enable_model_summary": False}
+        trainer: Trainer = super()._instantiate_trainer(settings, [*callbacks, *further_callbacks(config)])
         return trainer
 
     def _parse_ckpt_path(self) -> None:
@@ -216,18 +206,10 @@ class TrainingCLI(LightningCLI):
             if interrupted(stop):
                 watch.fail(stop, STOPPED)
                 raise SystemExit(stopped(subcommand, self.trainer, SIGINT)) from stop
-            error = self._explained(stop)
+            error = explained(stop, self.trainer)
             if not watch.fail(error, short_message(error) if is_input_error(error) else ""):
                 raise SystemExit(2) from error
             raise error from (stop.__cause__ if error is stop else stop)
-
-    def _explained(self, error: BaseException) -> BaseException:
-        """Return an error in words of one's own where Lightning's do not say what to do."""
-        monitor = _UNMONITORED.match(str(error)) if isinstance(error, RuntimeError) else None
-        if monitor is None:
-            return error
-        reason = missing_score(monitor[1], list(self.trainer.callback_metrics))
-        return ConfigError(f"trainer.callbacks.EarlyStopping.{reason}")
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand) | {"weights_only": True}

@@ -3,10 +3,11 @@ from .callbacks.answer_writer import AnswerWriter
 from .callbacks.checkpoint import BestCheckpoint, RunCheckpoint
 from .callbacks.continued_logs import ContinuedLogs
 from .callbacks.csv_logger import RunLogger
+from .callbacks.monitors import MonitorCheck
 from .callbacks.prediction_sheet import PredictionSheet
 from .callbacks.progress import PartsTable, RunProgress
 from .callbacks.summary import RunSummary
-from .callbacks.validation import MonitorCheck, RunValidation
+from .callbacks.validation import RunValidation
 from .instances import Instances
 from .metrics.answer_accuracy import AnswerAccuracy
 from .metrics.average_precision import AveragePrecision, ObjectCount

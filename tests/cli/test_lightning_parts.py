@@ -7,25 +7,31 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from lightning import Callback
-from lightning.pytorch.callbacks import ModelCheckpoint, StochasticWeightAveraging
+from lightning.pytorch import loggers
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, StochasticWeightAveraging
 from lightning.pytorch.loggers import CSVLogger, Logger
 
+from lasagna.cli import lightning_parts
 from lasagna.cli.jobs import JobTrainer
 from lasagna.cli.lightning_parts import (
     RunConfig,
+    check_loggers,
     check_weight_averaging,
     fill_folders,
     hyperparameters,
     optional_folders,
+    ordered,
     register_types,
 )
 from lasagna.cli.list_items import named_items
-from lasagna.cli.parse_errors import recorded_errors
+from lasagna.cli.parse_errors import explain, recorded_errors
 from lasagna.errors import ConfigError
 from lasagna.tasks.callbacks.checkpoint import RunCheckpoint
 from lasagna.tasks.callbacks.run_facts import run_folder
+from lasagna.tasks.callbacks.validation import RunValidation
+from tests.helpers.toy_training import train
 
 QUIET = {"accelerator": "cpu", "devices": 1, "enable_progress_bar": False}
 
@@ -79,6 +85,13 @@ def test_the_error_of_a_constructor_is_found_where_one_object_or_several_are_tak
     assert str(errors[-1]) == "its library is not installed"
 
 
+def test_a_logger_that_is_not_there_is_refused_without_the_other_kinds_that_the_argument_takes(parser):
+    with named_items(), pytest.raises(ArgumentError) as raised:
+        parser.parse_args(["--logger=WanbLogger"])
+    near = "did you mean WandbLogger (lightning.pytorch.loggers.WandbLogger)?"
+    assert explain(str(raised.value), (), ()).split("\n  ") == ["logger: no class is called 'WanbLogger'", near]
+
+
 def test_each_logger_gets_the_config_once(tmp_path):
     received = []
     loggers = [SimpleNamespace(log_hyperparams=received.append) for _ in range(2)]
@@ -105,3 +118,21 @@ def test_weights_are_averaged_by_epochs_only(options, tmp_path):
     trainer = JobTrainer(default_root_dir=str(tmp_path), callbacks=callbacks, **options, **QUIET)
     with pytest.raises(ConfigError, match=r"averages once an epoch.* --model.ema_decay"):
         check_weight_averaging(trainer)
+
+
+def test_early_stopping_looks_at_each_validation_wherever_it_is_listed(tmp_path):
+    stopping = EarlyStopping("val/toy/miou/lasagna-v1", mode="max", patience=1)
+    trainer, _ = train(tmp_path, *ordered([stopping, RunValidation(times=7)]), RunCheckpoint())
+    assert trainer.global_step == 3
+    assert ordered(None) == []
+    assert ordered(stopping) == [stopping]
+
+
+# Lightning's LitLogger is none of its loggers by class, so that no config can name it
+@pytest.mark.parametrize("kind", sorted({*loggers.__all__} - {"Logger", "CSVLogger", "LitLogger"}))
+def test_a_logger_whose_package_is_missing_is_refused_on_one_line(kind, parser, monkeypatch):
+    monkeypatch.setattr(lightning_parts, "find_spec", lambda name: None)
+    with named_items(), optional_folders():
+        config = parser.parse_args(["--logger=CSVLogger", f"--logger+=lightning.pytorch.loggers.{kind}"])
+    with pytest.raises(ConfigError, match=rf"^trainer.logger: {kind} needs the package ([\w-]+), .*`pip install \1`"):
+        check_loggers(config)

@@ -139,7 +139,7 @@ def test_the_best_checkpoint_is_scored(finished, resumed):
 def test_training_does_not_wait_for_a_score_that_never_comes(resumed, capsys):
     stopping = [f"--trainer.callbacks+={EARLY_STOPPING}", "--trainer.callbacks.EarlyStopping.monitor=val/miou"]
     error = fails(capsys, main, ["fit", *resumed, *stopping, "--trainer.max_steps=1"])
-    assert "error: trainer.callbacks.EarlyStopping.monitor: there was no score 'val/miou'; there were" in error
+    assert f"EarlyStopping.monitor: there is no score 'val/miou'; did you mean {SCORE!r}? there are {SCORE}, " in error
 
 
 def test_training_continues_longer_and_files_are_whole(resumed, ckpt):

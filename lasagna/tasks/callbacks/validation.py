@@ -1,17 +1,13 @@
-"""When a run validates, and a warning about scores that a callback waited for in vain."""
+"""When a run validates."""
 
 from __future__ import annotations
 
-import warnings
-from difflib import get_close_matches
-from fnmatch import fnmatchcase
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 
 from lasagna.errors import check_counts
-from lasagna.tasks.callbacks.checkpoint import ANY_SCORE
 
 
 class RunValidation(Callback):
@@ -21,8 +17,9 @@ class RunValidation(Callback):
     ``trainer.val_check_interval`` and ``check_val_every_n_epoch`` ask for remain. A run without a known number of steps
     has only those.
 
-    An ``EarlyStopping`` that is listed after this callback and monitors a score of the validation looks at each
-    validation, unless its ``check_on_train_epoch_end`` is set.
+    An ``EarlyStopping`` that monitors a score of the validation looks at each validation, unless its
+    ``check_on_train_epoch_end`` is set. The command line calls this callback before all others for that; to a
+    ``Trainer`` of your own, give it first.
 
     Args:
         times: Number of validations.
@@ -98,31 +95,3 @@ class RunValidation(Callback):
         if self._usual is not None:
             vars(trainer).update(self._usual)
             self._usual = None
-
-
-class MonitorCheck(Callback):
-    """Warns after training about callbacks whose ``monitor`` never came, and which therefore did nothing."""
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Warn."""
-        known = list(trainer.callback_metrics)
-        has_validation = sum(trainer.num_val_batches) > 0
-        for callback in vars(trainer)["callbacks"]:
-            monitor = getattr(callback, "monitor", None)
-            if monitor == ANY_SCORE and not has_validation:
-                continue  # the default, for runs without data to validate on
-            if isinstance(monitor, str) and not any(fnmatchcase(name, monitor) for name in known):
-                warnings.warn(f"{type(callback).__name__}: {missing_score(monitor, known)}", stacklevel=2)
-
-
-def missing_score(monitor: str, known: list[str]) -> str:
-    """Return what is wrong with the name of a score that never came.
-
-    Args:
-        monitor: The name.
-        known: The scores that came.
-    """
-    near = get_close_matches(monitor, known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    scores = [name for name in known if not name.startswith("train/")] or known
-    return f"monitor: there was no score {monitor!r}; {hint}there were {', '.join(scores) or 'none'}"

@@ -1,54 +1,19 @@
-"""When a run validates, what it keeps of it, and what it says of scores that never come."""
+"""When a run validates, and what it keeps of it."""
 
 import pytest
 import torch
-from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
-from torch.utils.data import DataLoader
+from lightning import Callback
+from lightning.pytorch.callbacks import EarlyStopping
 
 from lasagna.errors import ConfigError
 from lasagna.tasks import BestCheckpoint, RunCheckpoint, RunValidation
-from lasagna.tasks.callbacks.validation import MonitorCheck
-
-SCORES = {"val/toy/miou/lasagna-v1": [0.25, 0.75, 0.5], "val/toy/faults/lasagna-v1": [4.0, 2.0, 3.0]}
-
-
-class Toy(LightningModule):
-    def __init__(self):
-        super().__init__()
-        self.layer = torch.nn.Linear(1, 1)
-        self.validated = []
-        self.batches = 0
-
-    def training_step(self, batch):
-        return self.layer(batch).square().mean()
-
-    def validation_step(self, batch, batch_idx):
-        self.batches += 1
-
-    def on_validation_epoch_end(self):
-        for name, values in SCORES.items():
-            self.log(name, values[len(self.validated) % 3])
-        self.validated.append(self.global_step)
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.1)
+from tests.helpers.toy_training import Toy, train
 
 
 class Cut(Callback):
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         if trainer.global_step == 5:
             raise InterruptedError
-
-
-def train(folder, *callbacks, toy=None, ckpt_path=None, **options):
-    data = DataLoader(torch.ones(10, 1))
-    quiet = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False, "logger": False}
-    options = {"max_steps": 7, "num_sanity_val_steps": 0} | options
-    trainer = Trainer(default_root_dir=folder, callbacks=list(callbacks), **quiet, **options)
-    toy = toy or Toy()
-    trainer.fit(toy, data, data, ckpt_path=ckpt_path, weights_only=True)
-    return trainer, toy
 
 
 @pytest.mark.parametrize(
@@ -103,15 +68,3 @@ def test_the_best_checkpoint_is_kept_also_by_a_run_that_resumes(monitor, mode, b
     train(tmp_path, *callbacks(), toy=toy, ckpt_path=tmp_path / "checkpoints" / "last.ckpt")
     assert toy.validated == [2, 4, 7]
     assert torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)["global_step"] == best
-
-
-@pytest.mark.parametrize(
-    ("callback", "options", "said"),
-    [
-        (ModelCheckpoint, {"limit_val_batches": 0}, "ModelCheckpoint: .*no score 'test/miou'; there were none"),
-        (BestCheckpoint, {}, "BestCheckpoint: .*no score 'test/miou'; there were val/toy/miou/lasagna-v1, val"),
-    ],
-)
-def test_a_score_that_never_came_is_named(callback, options, said, tmp_path):
-    with pytest.warns(UserWarning, match=said):
-        train(tmp_path, RunValidation(), callback(monitor="test/miou"), MonitorCheck(), **options)
