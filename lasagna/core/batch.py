@@ -19,6 +19,7 @@ from lasagna.core.dialogue import Dialogue
 from lasagna.core.geometry import IGNORE_PIXEL, Geometry, cell_of
 from lasagna.core.processors import FittedImage, SmallTensors, normalise
 from lasagna.core.query_kind import QueryKind, kind_of
+from lasagna.core.visual_prompt import VisualPrompt
 
 Place = tuple[int, int]
 """Location of a mask: the layer, and the value of its pixels in it."""
@@ -159,11 +160,13 @@ class Query:
         image: Position of the image in the batch.
         kind: Kind of the query, or the name of one of the package's.
         names: Names asked for, in order.
+        visual: Points, boxes or an earlier mask that say where the one name is, or None.
     """
 
     image: int
     kind: QueryKind
     names: tuple[str, ...]
+    visual: VisualPrompt | None = None
 
     def __post_init__(self) -> None:
         """Turn the name of a kind into the kind."""

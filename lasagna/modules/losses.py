@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 from lasagna.core.batch import Batch
 from lasagna.core.dialogue import Dialogue
 from lasagna.core.geometry import IGNORE_PIXEL
-from lasagna.modules.base import MaskPrediction
+from lasagna.modules.mask_prediction import MaskPrediction
 from lasagna.modules.resampling import resample
 
 Ignored = Literal["left_out", "background"]
