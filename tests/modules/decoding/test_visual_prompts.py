@@ -12,12 +12,8 @@ from lasagna.core.batch import Query
 from lasagna.core.geometry import restore_logits
 from lasagna.core.visual_prompt import VisualPrompt
 from lasagna.errors import QueryError
-from lasagna.modules import TinyLanguageModel
-from lasagna.modules.sam.mask_head import SamMaskHead
-from lasagna.modules.sam.vision_encoder import SamVisionEncoder
 from tests.helpers.assistants import random_assistant
-from tests.helpers.parts import joined
-from tests.modules.sam.test_mask_head import HEAD, SMALL
+from tests.helpers.parts import sam_assistant
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
 CLICK = VisualPrompt([(10, 20), (40, 5, "negative")])
@@ -25,8 +21,7 @@ CLICK = VisualPrompt([(10, 20), (40, 5, "negative")])
 
 @pytest.fixture(scope="module")
 def assistant():
-    words = TinyLanguageModel(weights="random", projector="random", image_grid=(2, 2), max_length=256)
-    return joined(SamVisionEncoder(SMALL), words, SamMaskHead(size=HEAD))
+    return sam_assistant()
 
 
 def drawn(assistant, words, visual):
