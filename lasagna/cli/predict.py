@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from lasagna.cli.visual_prompts import with_pointing
 from lasagna.core.storage import check_output, whole_file, write_json
 from lasagna.errors import LasagnaError, QueryError, RecordError, check_counts
 
@@ -32,6 +33,9 @@ def predict(
     explain: str | None = None,
     ask: str | None = None,
     own: dict[str, str] | None = None,
+    points: list[list[float | str]] | None = None,
+    boxes: list[tuple[float, float, float, float]] | None = None,
+    mask: Path | None = None,
     out: Path = Path("predictions"),
     decoding: Literal["ordered", "free"] = "ordered",
     threshold: float | None = None,
@@ -58,6 +62,10 @@ def predict(
         ask: A question to answer in words, e.g. "how many balls are there".
         own: Queries of other kinds: "instances" or "panoptic" for every object of names, or the path of a
             ``QueryKind`` of your own, and its text, e.g. {instances: 'car, dog'} or {my_kinds.COUNTING: birds}.
+        points: Points that say where the one thing is, for mask heads that take them, in pixels of the image from its
+            left and top, e.g. "[[120, 80], [30, 40, negative]]"; those without a label are positive.
+        boxes: Boxes around it, each left, top, width and height, e.g. "[[100, 60, 50, 40]]".
+        mask: An earlier mask of it, to be mended: a JSON file that this command wrote, or an image that is not 0 in it.
         out: Folder for one JSON file per image and one PNG file per query.
         decoding: "ordered" decides on each name in the order of the query, "free" lets the model write.
         threshold: Score in [0, 1] from which ordered decoding calls a name present; by default the one that ``lasagna
@@ -72,13 +80,13 @@ def predict(
         frozen_check: Whether to require the frozen weights that the checkpoint was trained with.
 
     Raises:
-        QueryError: If there is no query, one is empty, or one is longer than the model takes.
-        RecordError: If there is no such image, or none can be read.
+        QueryError: If there is no query, one is empty, one is longer than the model takes, or points at nothing.
+        RecordError: If there is no such image, or none can be read, or no such mask.
         CheckpointError: If the checkpoint cannot be used.
         LasagnaError: If the threshold, the window or the device cannot be used.
         OutputError: If the answers cannot be written.
     """
-    queries = read_queries(query, refer, reason, ask, explain, own)
+    queries = with_pointing(read_queries(query, refer, reason, ask, explain, own), image, points, boxes, mask)
     images = find_images(image)
     if threshold is not None and not 0 <= threshold <= 1:
         raise LasagnaError(f"threshold: expected a number in [0, 1], got {threshold}")
@@ -200,6 +208,7 @@ def answer_images(
 
     from lasagna.core.image_files import decode_image
     from lasagna.modules.contract import check_queries
+    from lasagna.modules.decoding.visual_prompts import check_visual
 
     check_queries(assistant.format, queries, decoding)
     failed = []
@@ -210,6 +219,7 @@ def answer_images(
         except (RecordError, OSError) as error:
             failed.append(RecordError(str(error)))
             continue
+        check_visual(assistant.mask_head, queries, [(pixels.shape[0], pixels.shape[1])])
         answers = _ask(assistant, pixels, queries, decoding)
         _write(out, path.stem if stems.count(path.stem) == 1 else path.name, path, pixels, queries, answers)
     return failed

@@ -20,6 +20,7 @@ from lasagna.core.geometry import Geometry
 from lasagna.core.packed_masks import PackedMasks, mask_targets
 from lasagna.core.processors import FittedImage, SmallTensors, normalise
 from lasagna.core.query_kind import QueryKind, kind_of
+from lasagna.core.visual_prompt import VisualPrompt
 
 IGNORE_LABEL = -100
 """Label of tokens without supervision, as in ``torch.nn.functional.cross_entropy``."""
@@ -33,11 +34,13 @@ class Query:
         image: Position of the image in the batch.
         kind: Kind of the query, or the name of one of the package's.
         names: Names asked for, in order.
+        visual: Points, boxes or an earlier mask that say where the one name is, or None.
     """
 
     image: int
     kind: QueryKind
     names: tuple[str, ...]
+    visual: VisualPrompt | None = None
 
     def __post_init__(self) -> None:
         """Turn the name of a kind into the kind."""

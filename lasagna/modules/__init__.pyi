@@ -1,5 +1,5 @@
 from .assistant import Assistant
-from .base import EncodedImages, FeatureSpec, LanguageModel, MaskHead, MaskPrediction, VisionEncoder, VisualTower
+from .base import EncodedImages, FeatureSpec, LanguageModel, MaskHead, VisionEncoder, VisualTower
 from .decoding.chat import Chat, ChatTurn
 from .image_processors import CropImageProcessor, PadImageProcessor, SamImageProcessor, SquashImageProcessor
 from .image_text.families import Family
@@ -14,6 +14,7 @@ from .llava.language_model import LlavaV1
 from .losses import AssistantOutput, MaskLoss, MaskTerm, SegmentationLoss, TrainingLoss
 from .mask_heads.dot import DotMaskHead
 from .mask_heads.objects import ObjectMaskHead
+from .mask_prediction import MaskPrediction
 from .object_loss import ObjectLoss
 from .sam.mask_head import SamMaskHead
 from .sam.sizes import SamHeadSize, SamSize

@@ -25,23 +25,18 @@ from lasagna.core.processors import Processors
 from lasagna.core.prompt_format import PromptFormat
 from lasagna.core.prompt_formats import PROMPT_FORMATS
 from lasagna.core.query_kind import CATEGORY_LIST, kind_of
+from lasagna.core.visual_prompt import VisualPrompt
 from lasagna.errors import ConfigError, QueryError, check_counts
-from lasagna.modules.base import EncodedImages, LanguageModel, MaskHead, MaskPrediction, VisionEncoder
-from lasagna.modules.contract import (
-    check_image,
-    check_maps,
-    check_queries,
-    check_states,
-    check_vectors,
-    decision_ids,
-    predict_masks,
-)
+from lasagna.modules import contract
+from lasagna.modules.base import EncodedImages, LanguageModel, MaskHead, VisionEncoder, precision_of
 from lasagna.modules.decoding.answers import make_answer
 from lasagna.modules.decoding.cache import ChatHistory, row_positions
 from lasagna.modules.decoding.chat import Chat
 from lasagna.modules.decoding.decoder import Decoder
 from lasagna.modules.decoding.long_lists import join_answers, split_query
+from lasagna.modules.decoding.visual_prompts import Asked, check_visual, with_visual
 from lasagna.modules.losses import AssistantOutput
+from lasagna.modules.mask_prediction import MaskPrediction
 from lasagna.modules.vision_encoders.feature_cache import FeatureCache
 from lasagna.modules.vision_encoders.shared_tower import NO_MAPS, SharedTower
 
@@ -114,15 +109,8 @@ class Assistant(Configurable, LightningModule):
         """
         if self._built:
             return
-        try:
+        with contract.enough_memory():
             self._build()
-        except (MemoryError, RuntimeError) as error:
-            if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
-                raise
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ConfigError(
-                f"assistant: its parts do not fit into the memory ({reason[:200]}); choose smaller sizes or parts"
-            ) from error
         self._built = True
 
     def _build(self) -> None:
@@ -172,21 +160,21 @@ class Assistant(Configurable, LightningModule):
         Raises:
             ConfigError: If a part's output does not match what it states; checked for the first images only.
         """
-        pixels = pixels.to(_precision(self.vision_encoder))
+        pixels = pixels.to(precision_of(self.vision_encoder))
         cache = self.feature_cache
         features = self.vision_encoder(pixels) if cache is None else cache(self.vision_encoder, pixels)
         if not self._checked:
-            check_maps(self.vision_encoder, features, pixels)
+            contract.check_maps(self.vision_encoder, features, pixels)
         # the parts may have different precisions
         if isinstance(self.vision_encoder, SharedTower):
             vectors = self.language_model.embed_map(features[0])
-            features = [maps.to(_precision(self.mask_head)) for maps in features]
+            features = [maps.to(precision_of(self.mask_head)) for maps in features]
         elif tower_pixels is None:
             vectors = self.language_model.embed_image(features)
         else:
-            vectors = self.language_model.embed_image([tower_pixels.to(_precision(self.language_model))])
+            vectors = self.language_model.embed_image([tower_pixels.to(precision_of(self.language_model))])
         if not self._checked:
-            check_vectors(self.language_model, self.format, vectors)
+            contract.check_vectors(self.language_model, self.format, vectors)
             self._checked = True
         return EncodedImages(features, vectors)
 
@@ -205,7 +193,7 @@ class Assistant(Configurable, LightningModule):
             masks=masks,
             token_logits=self.language_model.logits(hidden[:, :-1][supervised]),
             token_labels=batch.labels[:, 1:][supervised],
-            decision_ids=decision_ids(self.language_model, self.format),
+            decision_ids=contract.decision_ids(self.language_model, self.format),
         )
 
     def answer(
@@ -216,6 +204,7 @@ class Assistant(Configurable, LightningModule):
         decoding: Decoding = "ordered",
         *,
         probabilities: bool = False,
+        visual: VisualPrompt | None = None,
     ) -> Answer:
         """Answer one query about one image.
 
@@ -226,6 +215,7 @@ class Assistant(Configurable, LightningModule):
                 "reasoning_with_explanation" (decode it freely) or "question".
             decoding: "ordered", "free" or "teacher_forced", as in ``answer_batch``.
             probabilities: Whether present entries get the probability of each pixel, as saliency scores need it.
+            visual: Points, boxes or an earlier mask that say where the one name is, for mask heads that take them.
 
         Returns:
             The answer.
@@ -236,7 +226,8 @@ class Assistant(Configurable, LightningModule):
         """
         if isinstance(names, str):
             raise QueryError(f"names: expected a list of names such as {[names]}, got the text {names!r}")
-        return self.answers(image, [Query(0, kind_of(kind), tuple(names))], decoding, probabilities=probabilities)[0]
+        query = Query(0, kind_of(kind), tuple(names), visual)
+        return self.answers(image, [query], decoding, probabilities=probabilities)[0]
 
     def answers(
         self,
@@ -262,7 +253,8 @@ class Assistant(Configurable, LightningModule):
             QueryError: If a query cannot be asked or is longer than the language model takes.
         """
         self.configure_model()
-        check_queries(self.format, queries, decoding)
+        contract.check_queries(self.format, queries, decoding)
+        check_visual(self.mask_head, queries, [np.shape(image)[:2]])
         encoded, geometry = self.encode_image(image)
         return self.answer_batch(encoded, [geometry], queries, decoding, probabilities=probabilities)
 
@@ -295,7 +287,7 @@ class Assistant(Configurable, LightningModule):
         Raises:
             RecordError: If the image is not an array of the expected form.
         """
-        check_image(image)
+        contract.check_image(image)
         self.configure_model()
         processors = self.processors
         tower = None if processors.tower is None else processors.tower.pixels(image)[None].to(self.device)
@@ -330,8 +322,9 @@ class Assistant(Configurable, LightningModule):
             One answer for each query.
 
         Raises:
-            QueryError: If a query is longer than the language model takes.
+            QueryError: If a query is longer than the language model takes, or points at what is not there.
         """
+        check_visual(self.mask_head, queries, [geometry.original for geometry in geometries])
         decoder = self.decoder
         parts = [split_query(query, decoder.fits) if history is None else [query] for query in queries]
         asked = [part for split in parts for part in split]
@@ -342,7 +335,9 @@ class Assistant(Configurable, LightningModule):
             states = [one.mask_states for one in decoded]
             counts = [len(state) for state in states]
             images = torch.tensor([part.image for part in asked]).repeat_interleave(torch.tensor(counts))
-            masks = self._predict_masks(encoded, torch.cat(states), images.to(encoded.image_vectors.device))
+            fitted = [(part, geometries[part.image]) for part in asked]
+            each = [one for one, count in zip(fitted, counts, strict=True) for _ in range(count)]
+            masks = self._predict_masks(encoded, torch.cat(states), images.to(encoded.image_vectors.device), each)
         make = partial(
             make_answer,
             threshold=self.mask_threshold,
@@ -366,14 +361,12 @@ class Assistant(Configurable, LightningModule):
             for module, mode in modes:
                 module.training = mode
 
-    def _predict_masks(self, encoded: EncodedImages, states: Tensor, image_index: Tensor) -> MaskPrediction:
+    def _predict_masks(
+        self, encoded: EncodedImages, states: Tensor, image_index: Tensor, asked: Sequence[Asked] = ()
+    ) -> MaskPrediction:
         """Predict the masks for each hidden state ``[n, d]`` about its image, long ``[n]``."""
-        check_states(self.language_model, states)
+        contract.check_states(self.language_model, states)
         # a language model may have another precision than the other parts
-        prompts = self.prompt_projection(states.to(_precision(self.prompt_projection)))
-        return predict_masks(self.mask_head, encoded.features, prompts, image_index)
-
-
-def _precision(part: nn.Module) -> torch.dtype:
-    """Return the precision of a part's weights; the integers of quantized weights do not count."""
-    return next((value.dtype for value in part.parameters() if value.is_floating_point()), torch.float32)
+        prompts = self.prompt_projection(states.to(precision_of(self.prompt_projection)))
+        masks = contract.predict_masks(self.mask_head, encoded.features, prompts, image_index)
+        return with_visual(masks, self.mask_head, encoded.features, prompts, asked)

@@ -4,7 +4,7 @@ Each part states its contract as attributes, brings its own preprocessing and ne
 cheap: they only store settings. ``build`` makes the layers and loads weights once the assistant knows the other parts.
 
 Notation: b: images; r: rows (dialogues); t: tokens; i: image tokens; d: hidden size; w: width of embeddings; n: mask
-prompts; k: masks of a prompt; for maps, c, h, w: channels, height, width.
+prompts; for maps, c, h, w: channels, height, width.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from torch import Tensor, nn
 from lasagna.core.config import Configurable, config_of
 from lasagna.core.processors import ImageProcessor, TextProcessor
 from lasagna.core.prompt_format import PromptFormat
+from lasagna.core.visual_prompt import FittedPrompt
 from lasagna.errors import ConfigError
+from lasagna.modules.mask_prediction import MaskPrediction
 
 
 @dataclass(frozen=True)
@@ -242,50 +244,11 @@ class LanguageModel(Configurable, LightningModule):
         """Return an empty key-value cache with ``crop(-count)``, which removes the last tokens."""
 
 
-SURE = 1e-6
-"""How close to 0 and 1 a score counts as sure."""
-
-
-@dataclass(frozen=True)
-class MaskPrediction:
-    """Any number of masks for each prompt, with a score each.
-
-    Args:
-        logits: Mask logits over the whole padded input, float ``[n, k, h', w']``.
-        scores: Probability that each mask is one of the objects that its prompt asks for, float ``[n, k]``.
-    """
-
-    logits: Tensor
-    scores: Tensor
-
-    @classmethod
-    def single(cls, logits: Tensor) -> MaskPrediction:
-        """Return the prediction of one mask for each prompt, logits ``[n, h', w']``, whose score is 1."""
-        return cls(logits[:, None], logits.new_ones((len(logits), 1)))
-
-    @property
-    def union(self) -> Tensor:
-        """Logits of all that a prompt asks for, float ``[n, h', w']``: the highest of its masks at each pixel.
-
-        A mask counts no more than its score, so that one that is no object adds nothing.
-        """
-        if self.logits.shape[1] == 1:
-            return self.logits[:, 0]
-        most = self.scores.float().logit(SURE)[:, :, None, None]
-        return torch.minimum(self.logits, most.to(self.logits.dtype)).amax(1)
-
-    def split(self, counts: Sequence[int]) -> list[MaskPrediction]:
-        """Return the predictions of groups of prompts.
-
-        Args:
-            counts: Number of prompts of each group, in order.
-        """
-        parts = zip(self.logits.split(list(counts)), self.scores.split(list(counts)), strict=True)
-        return [MaskPrediction(*part) for part in parts]
-
-
 class MaskHead(Configurable, LightningModule):
     """Turns feature maps and prompts into masks: one for each prompt, or several with scores."""
+
+    takes_visual_prompts = False
+    """Whether ``draw`` takes points, boxes and masks."""
 
     @property
     @abstractmethod
@@ -311,6 +274,19 @@ class MaskHead(Configurable, LightningModule):
             distributed training expects.
         """
 
+    def draw(self, features: Sequence[Tensor], words: Tensor | None, visual: FittedPrompt) -> Tensor:
+        """Predict one mask from points, a box and an earlier mask; heads that do so set ``takes_visual_prompts``.
+
+        Args:
+            features: The vision encoder's maps of one image, each float ``[1, c, h, w]``.
+            words: The prompt of the language model that stands beside them, float ``[prompt_dim]``, or None.
+            visual: Points, box and mask.
+
+        Returns:
+            Mask logits over the whole padded input, float ``[h', w']``.
+        """
+        raise NotImplementedError(f"{type(self).__name__} takes no points, boxes or masks")
+
 
 @dataclass(frozen=True)
 class EncodedImages:
@@ -323,3 +299,8 @@ class EncodedImages:
 
     features: list[Tensor]
     image_vectors: Tensor
+
+
+def precision_of(part: nn.Module) -> torch.dtype:
+    """Return the precision of a part's weights; the integers of quantized weights do not count."""
+    return next((value.dtype for value in part.parameters() if value.is_floating_point()), torch.float32)

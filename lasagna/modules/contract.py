@@ -8,7 +8,8 @@ Notation: b: images; i: image tokens; d: hidden size; n: prompts; t: tokens; c, 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -19,7 +20,26 @@ from lasagna.core.prompt_format import PromptFormat
 from lasagna.core.prompt_formats import TINY
 from lasagna.core.query_kind import CATEGORY_LIST
 from lasagna.errors import ConfigError, QueryError, RecordError
-from lasagna.modules.base import LanguageModel, MaskHead, MaskPrediction, VisionEncoder
+from lasagna.modules.base import LanguageModel, MaskHead, VisionEncoder
+from lasagna.modules.mask_prediction import MaskPrediction
+
+
+@contextmanager
+def enough_memory() -> Iterator[None]:
+    """Explain why parts cannot be built, if it is for want of memory.
+
+    Raises:
+        ConfigError: If they do not fit into the memory.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(
+            f"assistant: its parts do not fit into the memory ({reason[:200]}); choose smaller sizes or parts"
+        ) from error
 
 
 def check_maps(encoder: VisionEncoder, maps: Sequence[Tensor], pixels: Tensor) -> None:

@@ -19,7 +19,7 @@ from lasagna.core.batch import Batch
 from lasagna.core.dialogue import Dialogue
 from lasagna.core.geometry import IGNORE_PIXEL
 from lasagna.errors import ConfigError
-from lasagna.modules.base import MaskPrediction
+from lasagna.modules.mask_prediction import MaskPrediction
 from lasagna.modules.mask_terms import mask_terms
 from lasagna.modules.resampling import resample
 

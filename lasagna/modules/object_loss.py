@@ -18,8 +18,8 @@ from lasagna.core.batch import Batch
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.geometry import IGNORE_PIXEL, Geometry, cell_of, fit_mask
 from lasagna.core.masks import UnionMask
-from lasagna.modules.base import SURE, MaskPrediction
 from lasagna.modules.losses import AssistantOutput, SegmentationLoss, scale_gradient
+from lasagna.modules.mask_prediction import SURE, MaskPrediction
 from lasagna.modules.mask_terms import mask_terms
 
 

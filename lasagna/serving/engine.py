@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from queue import Empty, Full, Queue
 from threading import Thread
 
@@ -183,9 +184,7 @@ class Engine:
         vectors = torch.cat([image.encoded.image_vectors for image in distinct])
         encoded = EncodedImages([torch.cat(maps) for maps in levels], vectors)
         rows = {image: row for row, image in enumerate(distinct)}
-        queries = [
-            Query(rows[image], one.query.kind, one.query.names) for image, one in zip(images, asked, strict=True)
-        ]
+        queries = [replace(one.query, image=rows[image]) for image, one in zip(images, asked, strict=True)]
         decoding = "free" if queries[0].kind.words else asked[0].decoding
         with self._threshold(asked[0].threshold):
             return self.assistant.answer_batch(encoded, [image.geometry for image in distinct], queries, decoding)

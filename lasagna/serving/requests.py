@@ -9,11 +9,14 @@ from pydantic import ValidationError
 from starlette.requests import Request
 
 from lasagna.core.batch import Query
+from lasagna.core.masks import RLEMask
 from lasagna.core.query_kind import QUESTION, kind_of
 from lasagna.core.record import Turn
+from lasagna.core.visual_prompt import VisualPrompt
+from lasagna.errors import QueryError, RecordError
 from lasagna.serving.jobs import AskedQuery
 from lasagna.serving.limits import Limits, RequestError
-from lasagna.serving.schemas import Body, ChatBody, PredictBody
+from lasagna.serving.schemas import Body, ChatBody, PredictBody, QueryBody
 from lasagna.serving.uploads import read_body, read_form
 
 B = TypeVar("B", bound=Body)
@@ -60,7 +63,7 @@ def read_queries(body: PredictBody, limits: Limits) -> list[AskedQuery]:
 
     Raises:
         RequestError: If there are too many, or one has too many or too long names.
-        QueryError: If there is no such kind.
+        QueryError: If there is no such kind, or no such mask.
     """
     if len(body.queries) > limits.queries:
         raise RequestError(422, f"queries: {len(body.queries)} are too many; ask at most {limits.queries} at a time")
@@ -70,12 +73,26 @@ def read_queries(body: PredictBody, limits: Limits) -> list[AskedQuery]:
     check_texts([name for query in body.queries for name in query.names], limits)
     return [
         AskedQuery(
-            Query(0, kind_of(query.kind), tuple(query.names)),
+            Query(0, kind_of(query.kind), tuple(query.names), _visual(query)),
             body.threshold if query.threshold is None else query.threshold,
             body.decoding,
         )
         for query in body.queries
     ]
+
+
+def _visual(query: QueryBody) -> VisualPrompt | None:
+    if not query.points and not query.boxes and query.mask is None:
+        return None
+    points = [(point.x, point.y, point.label) for point in query.points]
+    boxes = [(left, top, width, height) for left, top, width, height in query.boxes]
+    if query.mask is None:
+        return VisualPrompt(points, boxes)
+    height, width = query.mask.size
+    try:
+        return VisualPrompt(points, boxes, RLEMask.from_json(query.mask.model_dump(), (height, width)))
+    except RecordError as error:
+        raise QueryError(str(error)) from error
 
 
 def read_chat(body: ChatBody, limits: Limits) -> tuple[Query, list[Turn]]:

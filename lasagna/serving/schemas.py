@@ -26,6 +26,21 @@ class ImageBody(Body):
     image_id: Text | None = Field(None, description="Id of an image that `POST /v1/images` has encoded.")
 
 
+class PointBody(Body):
+    """A pixel of the image."""
+
+    x: float = Field(description="Column, from 0 at the left.")
+    y: float = Field(description="Row, from 0 at the top.")
+    label: Literal["positive", "negative"] = Field("positive", description="Whether the thing is here, or is not.")
+
+
+class MaskBody(Body):
+    """A mask as COCO's compressed RLE, as answers have it."""
+
+    size: list[int] = Field(min_length=2, max_length=2, description="Height and width.")
+    counts: Text
+
+
 class QueryBody(Body):
     """One query."""
 
@@ -34,6 +49,11 @@ class QueryBody(Body):
     )
     names: list[Text] = Field(min_length=1, description="The names of a list, or the one phrase or question.")
     threshold: float | None = Field(None, ge=0, le=1, description="As `threshold` of the request, for this query.")
+    points: list[PointBody] = Field([], max_length=64, description="Where the one thing is, if the model takes points.")
+    boxes: list[Annotated[list[float], Field(min_length=4, max_length=4)]] = Field(
+        [], max_length=8, description="Boxes around it, each left, top, width, height in pixels."
+    )
+    mask: MaskBody | None = Field(None, description="An earlier mask of it, to be mended.")
 
 
 class PredictBody(ImageBody):
@@ -120,6 +140,7 @@ class ModelAnswer(BaseModel):
     parts: dict[str, str] = Field(description="Class of each part.")
     kinds: list[str] = Field(description="Kinds of queries that can be asked.")
     threshold: float
+    points: bool = Field(description="Whether queries can have points, boxes and masks.")
     remembers: bool = Field(description="Whether questions can follow a history.")
 
 

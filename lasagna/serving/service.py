@@ -17,6 +17,7 @@ from anyio.to_thread import run_sync
 from lasagna.core.query_kind import KINDS
 from lasagna.errors import QueryError, RecordError
 from lasagna.modules.contract import check_queries
+from lasagna.modules.decoding.visual_prompts import check_visual
 from lasagna.serving.answer_masks import with_coding
 from lasagna.serving.engine import Engine, busy
 from lasagna.serving.jobs import Conversation, Job, JobResult, PreparedImage, StoredImage, read_turns
@@ -83,6 +84,8 @@ class Service:
         queries = read_queries(body, self.limits)
         check_queries(self.engine.assistant.format, [asked.query for asked in queries], body.decoding)
         job = Job(await self._image(body, file), queries)
+        asked = [one.query for one in queries]
+        check_visual(self.engine.assistant.mask_head, asked, [job.image.geometry.original])
         if job.mask_pixels > self.limits.mask_pixels:
             raise RequestError(
                 413,
@@ -192,6 +195,7 @@ class Service:
                 "parts": {part: type(getattr(assistant, part)).__name__ for part in parts},
                 "kinds": [str(kind) for kind in KINDS if kind in assistant.format.prompts],
                 "threshold": assistant.presence_threshold,
+                "points": assistant.mask_head.takes_visual_prompts,
                 "remembers": assistant.format.next_turn is not None,
             }
         ]

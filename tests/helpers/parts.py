@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from lasagna.modules import Assistant
+from lasagna.modules import Assistant, SamHeadSize, SamMaskHead, SamSize, SamVisionEncoder, TinyLanguageModel
 
 
 def built(part, *arguments, seed=0):
@@ -22,6 +22,14 @@ def joined(encoder, language_model, mask_head, prompt_format="tiny"):
         assistant = Assistant(encoder, language_model, mask_head, prompt_format)
         assistant.configure_model()
     return assistant.eval()
+
+
+def sam_assistant():
+    """Return a tiny assistant with the mask head of SAM, which takes points, boxes and masks."""
+    size = SamSize(24, 3, 2, (1,), 40, window=3, image_size=64, patch=8, out_channels=32)
+    head = SamMaskHead(size=SamHeadSize(32, 2, 4, 48, mask_channels=8, iou_dim=24, iou_depth=2))
+    words = TinyLanguageModel(weights="random", projector="random", image_grid=(2, 2), max_length=256)
+    return joined(SamVisionEncoder(size), words, head)
 
 
 def maps_of(spec, count, seed=1):

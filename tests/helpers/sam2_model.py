@@ -78,7 +78,10 @@ def vision_config(size=SMALL):
 
 def image_model():
     """Return a tiny image model whose weights are all large enough to matter."""
-    return _lively(Sam2Model(Sam2Config(vision_config=vision_config(), **_SHARED)))
+    model = _lively(Sam2Model(Sam2Config(vision_config=vision_config(), **_SHARED)))
+    # of points as of cells, as in all published weights
+    model.prompt_encoder.shared_embedding.load_state_dict(model.shared_image_embedding.state_dict())
+    return model
 
 
 def video_model():

@@ -11,6 +11,8 @@ from PIL import Image
 import lasagna
 from lasagna.core.batch import Query
 from lasagna.core.masks import RLEMask
+from lasagna.core.visual_prompt import VisualPrompt
+from tests.helpers.parts import sam_assistant
 from tests.helpers.served import GOOD, SCENE, need_server, picture, served
 
 need_server()
@@ -99,6 +101,28 @@ def test_a_question_is_answered_in_whole_and_piece_by_piece(client):
     assert later.status_code == 422 and "history" in later.json()["error"]
 
 
+def test_what_is_pointed_at_is_drawn_as_in_python(scene):
+    assistant = sam_assistant()
+    visual = VisualPrompt([(20, 30), (5, 6, "negative")], [(10, 10, 50, 40)])
+    asked = {"kind": "referring", "names": ["the kite"]}
+    shown = {"points": [{"x": 20, "y": 30}, {"x": 5, "y": 6, "label": "negative"}], "boxes": [[10, 10, 50, 40]]}
+    with served(assistant) as client:
+        assert client.get("/v1/models").json()["models"][0]["points"]
+        first = client.post("/v1/predict", json={**GOOD, "queries": [{**asked, **shown}]}).json()
+        mask = first["answers"][0]["entries"][0]["mask"]
+        again = client.post("/v1/predict", json={**GOOD, "queries": [{**asked, "mask": mask}, asked]}).json()
+        wrong = RLEMask.from_array(np.ones((3, 4))).to_json()
+        refused = client.post("/v1/predict", json={**GOOD, "queries": [{**asked, "mask": wrong}]})
+    size = scene.shape[:2]
+    expected = assistant.answer(scene, ["the kite"], "referring", visual=visual).entries[0]
+    drawn = RLEMask.from_json(mask, size).decode()
+    assert np.array_equal(drawn, expected.mask)
+    mended = assistant.answer(scene, ["the kite"], "referring", visual=VisualPrompt(mask=drawn)).entries[0]
+    found = again["answers"][0]["entries"][0]
+    assert np.array_equal(RLEMask.from_json(found["mask"], size).decode(), mended.mask)
+    assert refused.status_code == 422
+
+
 @pytest.mark.parametrize(
     ("change", "status", "words"),
     [
@@ -113,6 +137,8 @@ def test_a_question_is_answered_in_whole_and_piece_by_piece(client):
         ({"image": "aGVsbG8="}, 422, "not an image"),
         ({"queries": [{"names": [f"name {rank}" for rank in range(40)]}]}, 413, "at most 300000"),
         ({"more": 1}, 422, "more: Extra inputs"),
+        ({"queries": [{"names": ["sky"], "points": [{"x": 1, "y": 1}]}]}, 422, "takes no points"),
+        ({"queries": [{"names": ["sky"], "points": [{"x": 1, "y": 1, "label": "no"}]}]}, 422, "label"),
     ],
 )
 def test_what_is_beyond_a_limit_is_refused_in_words(client, change, status, words):

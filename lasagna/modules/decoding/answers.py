@@ -19,7 +19,7 @@ from lasagna.core.geometry import Geometry, restore_logits
 from lasagna.core.masks import BoolMask
 from lasagna.core.overlaps import OverlapMap
 from lasagna.core.prompt_format import Fault, ParsedEntry
-from lasagna.modules.base import MaskPrediction
+from lasagna.modules.mask_prediction import MaskPrediction
 
 _PIXELS_HELD = 1 << 20
 

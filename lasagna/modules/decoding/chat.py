@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lasagna.core.batch import Query
-from lasagna.core.dialogue import Answer
-from lasagna.core.query_kind import QUESTION, QueryKind, kind_of
+from lasagna.core.dialogue import Answer, AnsweredEntry
+from lasagna.core.query_kind import QUESTION, REFERRING, QueryKind, kind_of
+from lasagna.core.visual_prompt import Box, Point, VisualPrompt
+from lasagna.errors import QueryError
 from lasagna.modules.contract import check_queries
 from lasagna.modules.decoding.cache import ChatHistory
+from lasagna.modules.decoding.visual_prompts import check_visual, segment
 
 if TYPE_CHECKING:
     from lasagna.modules.assistant import Assistant
@@ -27,11 +30,13 @@ class ChatTurn:
         kind: Kind of the query.
         names: What was asked for: the names of a list, or the one phrase or question.
         answer: The text and, for each name, presence, score, mask and confidence.
+        visual: What was pointed at for which name.
     """
 
     kind: QueryKind
     names: tuple[str, ...]
     answer: Answer
+    visual: Mapping[str, VisualPrompt] = field(default_factory=dict)
 
 
 class Chat:
@@ -63,7 +68,11 @@ class Chat:
         self.turns: list[ChatTurn] = []
 
     def ask(
-        self, text: str | Sequence[str], kind: str = QUESTION, decoding: Literal["ordered", "free"] = "ordered"
+        self,
+        text: str | Sequence[str],
+        kind: str = QUESTION,
+        decoding: Literal["ordered", "free"] = "ordered",
+        visual: VisualPrompt | None = None,
     ) -> ChatTurn:
         """Ask a query and add the turn to the conversation.
 
@@ -72,6 +81,7 @@ class Chat:
             kind: A kind of query, or the name of one of the package's: "question", "referring", "reasoning",
                 "reasoning_with_explanation" (decode it freely) or "categories".
             decoding: "ordered" or "free"; kinds without masks are always answered freely.
+            visual: Points, boxes or an earlier mask that say where the one name is, for mask heads that take them.
 
         Returns:
             The turn.
@@ -79,12 +89,74 @@ class Chat:
         Raises:
             QueryError: If the query cannot be asked or is longer than the language model takes.
         """
-        query = self._checked_query(text, kind, decoding)
+        query = replace(self._checked_query(text, kind, decoding), visual=visual)
+        check_visual(self.assistant.mask_head, [query], [self.geometry.original])
         [answer] = self.assistant.answer_batch(
             self.encoded, [self.geometry], [query], decoding=decoding, history=self.history
         )
-        self.turns.append(ChatTurn(query.kind, query.names, answer))
+        self.turns.append(ChatTurn(query.kind, query.names, answer, {} if visual is None else {query.names[0]: visual}))
         return self.turns[-1]
+
+    def segment(self, visual: VisualPrompt, name: str = "object") -> ChatTurn:
+        """Draw the mask of what is pointed at, without words, and add the turn to the conversation.
+
+        Args:
+            visual: Points, boxes or a mask in pixels of the image.
+            name: Name of the entry.
+
+        Returns:
+            The turn. The language model has no part in it and does not remember it.
+
+        Raises:
+            QueryError: If the mask head takes no points and boxes, or something lies outside the image.
+        """
+        entry = segment(self.assistant, self.encoded, self.geometry, visual, name)
+        self.turns.append(ChatTurn(REFERRING, (name,), Answer("", (entry,)), {name: visual}))
+        return self.turns[-1]
+
+    def mend(self, points: Sequence[Point] = (), boxes: Sequence[Box] = (), name: str | None = None) -> ChatTurn:
+        """Mend a mask of the last answer with names by points and boxes, and add the mended answer as a turn.
+
+        The mask head gets the mask, the points and boxes, and those that were given for this mask before, as SAM is
+        used interactively. The language model has no part in it and does not remember it.
+
+        Args:
+            points: Points in the image, each ``(x, y)`` or ``(x, y, "negative")``: column and row, counted from 0.
+            boxes: Boxes that take the place of those before, each left, top, width and height.
+            name: The entry whose mask is mended; may be left out if the answer has only one present entry.
+
+        Returns:
+            The turn: the answer with this entry present and its mask drawn anew.
+
+        Raises:
+            QueryError: If there are neither points nor boxes, or there is no such entry; if the mask head takes none,
+                or something lies outside the image.
+        """
+        if not len(points) and not len(boxes):
+            raise QueryError("points: there are none, and no boxes; point at what is wrong with the mask")
+        last, entry = self._to_mend(name)
+        before = last.visual.get(entry.name)
+        if before is not None:
+            points, boxes = (*before.points, *points), boxes or before.boxes
+        mask = None if entry.mask is None or entry.empty else entry.mask
+        visual = VisualPrompt(points, boxes, mask if entry.probability is None else entry.probability)
+        drawn = segment(self.assistant, self.encoded, self.geometry, visual, entry.name, entry.score)
+        entries = tuple(drawn if one is entry else one for one in last.answer.entries)
+        answer = replace(last.answer, entries=entries, top=None)
+        self.turns.append(replace(last, answer=answer, visual={**last.visual, entry.name: visual}))
+        return self.turns[-1]
+
+    def _to_mend(self, name: str | None) -> tuple[ChatTurn, AnsweredEntry]:
+        last = next((turn for turn in reversed(self.turns) if turn.answer.entries), None)
+        if last is None:
+            raise QueryError("name: there is no mask to mend yet; ask for a thing first, or use segment")
+        entries = last.answer.entries
+        named = [entry for entry in entries if (entry.present if name is None else entry.name == name)]
+        if len(named) != 1:
+            raise QueryError(
+                f"name: {name!r} is not one entry of the last answer; give one of {[entry.name for entry in entries]}"
+            )
+        return last, named[0]
 
     def stream(self, text: str) -> Iterator[str]:
         """Ask a question, yield the answer piece by piece as it is written, then add the turn to the conversation.

@@ -96,6 +96,8 @@ class Decoder:
     ) -> list[DecodedAnswer]:
         """Decide on every name of each query, in the order asked; no words behind them are written.
 
+        What a query points at (``Query.visual``) is present whatever its score.
+
         Args:
             image_vectors: The images as the language model reads them, float ``[b, i, d]``.
             queries: The queries, each of a kind with masks.
@@ -111,13 +113,14 @@ class Decoder:
         prompts, cached = self._read_prompts(image_vectors, queries, absent, history)
         tails = [prompt[-1:] + answer for prompt, answer in zip(prompts, absent, strict=True)]
         places = [self._decision_places(tail) for tail in tails]
-        draft = Draft(tails, places, present_id=self.present_id, absent_id=self.absent_id, threshold=self.threshold)
+        cuts = [self.threshold if query.visual is None else 0.0 for query in queries]
+        draft = Draft(tails, places, present_id=self.present_id, absent_id=self.absent_id, thresholds=cuts)
         scores, states, forwards = refine(cached, draft, self._scores)
         if history is not None:
             history.close([*prompts[0][:-1], *tails[0], self.text.end_token_id], cached)
         answers = []
-        for query, score, state in zip(queries, scores, states, strict=True):
-            present = tuple((score >= self.threshold).tolist())
+        for query, score, state, cut in zip(queries, scores, states, cuts, strict=True):
+            present = tuple((score >= cut).tolist())
             decisions = list(zip(query.names, present, strict=True))
             entries = tuple(ParsedEntry(name, there, rank) for rank, (name, there) in enumerate(decisions))
             text = self.format.render(query.kind, decisions)

@@ -23,14 +23,14 @@ class Draft:
         places: Positions of the decision tokens in each row, ascending.
         present_id: The present token.
         absent_id: The absent token.
-        threshold: Presence score from which a decision is the present token.
+        thresholds: Presence score from which the decisions of each row are the present token.
     """
 
     tails: Sequence[list[int]]
     places: Sequence[list[int]]
     present_id: int
     absent_id: int
-    threshold: float
+    thresholds: Sequence[float]
 
     def decide(self, scores: Sequence[Tensor]) -> int | None:
         """Update all decisions from their scores.
@@ -42,8 +42,8 @@ class Draft:
             The first position of any row that changed, or None if nothing changed.
         """
         changed = []
-        for tail, places, score in zip(self.tails, self.places, scores, strict=True):
-            for place, present in zip(places, (score >= self.threshold).tolist(), strict=True):
+        for tail, places, score, cut in zip(self.tails, self.places, scores, self.thresholds, strict=True):
+            for place, present in zip(places, (score >= cut).tolist(), strict=True):
                 token = self.present_id if present else self.absent_id
                 if tail[place] != token:
                     changed.append(place)

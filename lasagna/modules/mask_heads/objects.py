@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from lasagna.errors import ConfigError, check_counts
-from lasagna.modules.base import FeatureSpec, MaskHead, MaskPrediction
+from lasagna.modules.base import FeatureSpec, MaskHead
 from lasagna.modules.language_models.projector import grid_waves
+from lasagna.modules.mask_prediction import MaskPrediction
 
 HEADS = 4
 

@@ -1,6 +1,6 @@
 """SAM's mask decoder, restricted to one mask per prompt.
 
-Notation: n: prompts; p: cells of the map; d: width; h, w: cells of the main map.
+Notation: n: prompts; k: vectors of a prompt; p: cells of the map; d: width; h, w: cells of the main map.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ class MaskDecoder(nn.Module):
         Args:
             image: The image's main map, float ``[d, h, w]``.
             positions: Positions of its cells, float ``[p, d]``.
-            prompts: Float ``[n, d]``.
+            prompts: Vectors of each prompt, float ``[n, k, d]``.
             finer: No maps, or two finer ones in the layout of doubled cells, float ``[p, 4, d/4]`` and
                 ``[p, 4, 4, d/8]``.
 
@@ -185,7 +185,7 @@ class MaskDecoder(nn.Module):
         """
         before = torch.cat([token.weight for token in self.tokens_before])
         own = torch.cat([before, self.mask_tokens.weight]).to(prompts)
-        tokens = torch.cat([own.expand(len(prompts), -1, -1), prompts[:, None]], 1)  # [n, t, d]
+        tokens = torch.cat([own.expand(len(prompts), -1, -1), prompts], 1)  # [n, t, d]
         arguments = (tokens, image.flatten(1).T[None], positions, len(before))
         if self.recompute and torch.is_grad_enabled():
             token, cells = checkpoint(self.transformer, *arguments, use_reentrant=False)

@@ -1,4 +1,4 @@
-"""SAM's prompt encoder and mask decoder as a mask head, prompted by vectors."""
+"""SAM's prompt encoder and mask decoder as a mask head, prompted by vectors, and by points, boxes and masks."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from lasagna.core.visual_prompt import FittedPrompt
 from lasagna.errors import ConfigError
 from lasagna.modules.base import FeatureSpec, MaskHead
 from lasagna.modules.sam.mask_decoder import MaskDecoder, SamMaskDecoder
-from lasagna.modules.sam.prompt_encoder import DensePromptEncoder, PromptEncoder
+from lasagna.modules.sam.prompt_encoder import PromptEncoder
 from lasagna.modules.sam.sizes import SamHeadSize, head_size
 from lasagna.modules.sam.weights import made_with, read_sam
 
@@ -42,7 +43,7 @@ def draw_by_image(draw: Callable[[int, Tensor], Tensor], image_index: Tensor, im
 class PromptedMaskHead(MaskHead):
     """A mask decoder that is prompted by vectors, as SAM's and SAM 2's mask heads are.
 
-    The parts of the prompt encoder that stand for other prompts are not trained.
+    In answers it takes points, boxes and an earlier mask as well (``draw``). The prompt encoder is not trained.
 
     Args:
         size: Custom sizes, or None for those of the weights.
@@ -53,8 +54,10 @@ class PromptedMaskHead(MaskHead):
         ConfigError: If ``chunk`` is below 1.
     """
 
-    prompt_encoder: DensePromptEncoder
+    takes_visual_prompts = True
+    prompt_encoder: PromptEncoder
     mask_decoder: MaskDecoder
+    image_size: tuple[int, int]
 
     def __init__(self, size: SamHeadSize | None, chunk: int, recompute: bool) -> None:
         super().__init__()
@@ -87,10 +90,20 @@ class PromptedMaskHead(MaskHead):
 
         def draw(image: int, places: Tensor) -> Tensor:
             own = [cells[image] for cells in finer]
-            masks: Tensor = self.mask_decoder(images[image], positions, prompts[places], own)
+            masks: Tensor = self.mask_decoder(images[image], positions, prompts[places][:, None], own)
             return masks
 
         return draw_by_image(draw, image_index, len(images), self.chunk)
+
+    def draw(self, features: Sequence[Tensor], words: Tensor | None, visual: FittedPrompt) -> Tensor:
+        """Draw one mask from points, a box and an earlier mask, with or without words, logits ``[4h, 4w]``."""
+        [image] = self.prompt_encoder.with_mask(features[0], visual.mask)
+        positions = self.prompt_encoder.positions(*image.shape[1:]).to(image)
+        vectors = self.prompt_encoder.vectors(visual, self.image_size).to(image)
+        prompt = vectors if words is None else torch.cat([words[None].to(image), vectors])
+        [mask] = self.mask_decoder(image, positions, prompt[None], [cells[0] for cells in self.finer_cells(features)])
+        drawn: Tensor = mask
+        return drawn
 
     def finer_cells(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
         """Return the finer maps that the decoder adds, in the layout of doubled cells; by default none."""
@@ -106,7 +119,7 @@ class SamMaskHead(PromptedMaskHead):
 
     See arXiv 2304.02643, and LISA (arXiv 2308.00692) for the prompts. The state dict has the names of the original
     checkpoints (``prompt_encoder.*``, ``mask_decoder.*``). Masks are the first of SAM's four, up to rounding; the
-    others are not computed. The prompt encoder is not trained.
+    others are not computed.
 
     Args:
         weights_file: Checkpoint of SAM in its original names, or of a model that contains one, such as a LaSagnA
@@ -147,6 +160,7 @@ class SamMaskHead(PromptedMaskHead):
                 f"mask_head: SamMaskHead with prompts of width {self.prompt_dim} needs a main map of as many channels, "
                 f"but the vision encoder gives {features.channels[0]}; {self._way_out(features.channels[0])}"
             )
+        self.image_size = features.image_size
         state = None if self.weights_file is None else read_sam(self.weights_file)
         self.prompt_encoder = made_with(lambda: PromptEncoder(self.sizes), state, "prompt_encoder.", self.weights_file)
         self.mask_decoder = made_with(

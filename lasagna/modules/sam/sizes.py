@@ -65,7 +65,7 @@ class SamHeadSize:
         heads: Attention heads of a block, which no tensor shape reveals.
         mlp_dim: Hidden width of a block's MLP.
         masks: Number of mask tokens; the first one draws the mask.
-        mask_channels: Widest map of the (unused) encoder of mask prompts.
+        mask_channels: Widest map of the encoder of mask prompts, but for its output.
         iou_dim: Hidden width of the (unused) predictor of mask quality.
         iou_depth: Layers of that predictor.
     """

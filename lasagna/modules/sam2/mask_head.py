@@ -1,4 +1,4 @@
-"""SAM 2's mask decoder as a mask head, prompted by vectors."""
+"""SAM 2's mask decoder as a mask head, prompted by vectors, and by points, boxes and masks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lasagna.errors import ConfigError
 from lasagna.modules.base import FeatureSpec
 from lasagna.modules.sam.cell_attention import once_doubled, twice_doubled
 from lasagna.modules.sam.mask_head import PromptedMaskHead
-from lasagna.modules.sam.prompt_encoder import DensePromptEncoder
+from lasagna.modules.sam.prompt_encoder import PromptEncoder
 from lasagna.modules.sam.sizes import SamHeadSize
 from lasagna.modules.sam2.networks import Sam2MaskDecoder
 from lasagna.modules.sam2.weights import read_decoder_size, read_sam2
@@ -21,14 +21,14 @@ class Sam2MaskHead(PromptedMaskHead):
 
     See arXiv 2408.00714, and LISA (arXiv 2308.00692) for the prompts. Masks are the first of SAM 2's four, which SAM 2
     is trained to return when a single mask is requested; the others are not computed. In evaluation SAM 2 replaces an
-    unstable first mask by one of the others, which is left out here. Positions and the embedding of "no mask given" are
-    not trained.
+    unstable first mask by one of the others, which is left out here.
 
     Args:
         checkpoint: Folder in transformers' layout, of an image or a video model; an original checkpoint
             (``sam2.1_hiera_tiny.pt``), or a file of a model that contains one; or a name on the hub. None for
             random weights.
-        size: Custom sizes, of which SAM 2 reads the first five; None for those of ``checkpoint``, or the published.
+        size: Custom sizes, of which SAM 2 reads all but those of mask quality; None for those of ``checkpoint``, or
+            the published.
         chunk: Most prompts of one image that are decoded at once, which bounds the memory.
         recompute: Whether the backward pass recomputes the two-way transformer, to save memory.
         download: Whether missing files may be downloaded from the hub.
@@ -62,12 +62,13 @@ class Sam2MaskHead(PromptedMaskHead):
             CheckpointError: If ``checkpoint`` is unreadable, incomplete or of other sizes.
         """
         self._check(features)
+        self.image_size = features.image_size
 
         def decoder() -> Sam2MaskDecoder:
             return Sam2MaskDecoder(self.sizes, self.recompute)
 
-        def prompts() -> DensePromptEncoder:
-            return DensePromptEncoder(self.prompt_dim)
+        def prompts() -> PromptEncoder:
+            return PromptEncoder(self.sizes, always_padded=True)
 
         if self.checkpoint is None:
             self.mask_decoder, self.prompt_encoder = decoder(), prompts()

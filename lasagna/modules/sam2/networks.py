@@ -1,6 +1,6 @@
 """SAM 2's networks, and how their tensors are named in transformers' folders and original checkpoints.
 
-The networks name the image encoder's tensors as transformers does, and the mask decoder's as SAM does.
+The networks name the image encoder's tensors as transformers does, and those of the other two as SAM does.
 """
 
 from __future__ import annotations
@@ -22,6 +22,11 @@ Rules = tuple[tuple[str, str], ...]
 _FROM_TRANSFORMERS: Rules = (
     (r"^mask_decoder\.(conv_s[01])\.", r"\1."),
     (r"^shared_image_embedding\.positional_embedding$", "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"),
+    (r"^prompt_encoder\.mask_embed\.conv1\.", "prompt_encoder.mask_downscaling.0."),
+    (r"^prompt_encoder\.mask_embed\.layer_norm1\.", "prompt_encoder.mask_downscaling.1."),
+    (r"^prompt_encoder\.mask_embed\.conv2\.", "prompt_encoder.mask_downscaling.3."),
+    (r"^prompt_encoder\.mask_embed\.layer_norm2\.", "prompt_encoder.mask_downscaling.4."),
+    (r"^prompt_encoder\.mask_embed\.conv3\.", "prompt_encoder.mask_downscaling.6."),
     (r"^mask_decoder\.upscale_conv1\.", "mask_decoder.output_upscaling.0."),
     (r"^mask_decoder\.upscale_layer_norm\.", "mask_decoder.output_upscaling.1."),
     (r"^mask_decoder\.upscale_conv2\.", "mask_decoder.output_upscaling.3."),
@@ -55,7 +60,7 @@ _ORIGINAL = re.compile(
 _UNUSED = (
     (r"^memory_|^no_memory_pos|^maskmem_|^no_mem_pos|^no_obj|^obj_ptr|^mask_downsample", "memory of a video"),
     (r"^object_pointer|^no_object|^occlusion_|^temporal_positional", "memory of a video"),
-    (r"^prompt_encoder\.(point_|not_a_point|mask_|shared_embedding)", "prompts by points, boxes or masks"),
+    (r"^prompt_encoder\.shared_embedding", "positions, which stand under another name as well"),
     (r"^mask_decoder\.(iou_prediction|pred_obj_score)", "scores of masks"),
     (r"^mask_decoder\.output_hypernetworks_mlps\.[1-9]", "second and later masks"),
 )

@@ -117,4 +117,5 @@ def decoder_size(shapes: Shapes) -> SamHeadSize:
         raise CheckpointError(f"checkpoint: there is no mask decoder of SAM 2, since {missing[0]} is missing")
     masks, prompt_dim = shapes[names[0]]
     blocks = {name.split(".")[3] for name in shapes if name.startswith(f"{root}transformer.layers.")}
-    return SamHeadSize(prompt_dim, len(blocks), mlp_dim=shapes[names[1]][0], masks=masks)
+    narrow = shapes.get("prompt_encoder.mask_downscaling.3.weight", (SamHeadSize.mask_channels,))[0]
+    return SamHeadSize(prompt_dim, len(blocks), mlp_dim=shapes[names[1]][0], masks=masks, mask_channels=narrow)

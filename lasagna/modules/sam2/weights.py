@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from transformers import Sam2MaskDecoderConfig, Sam2VisionConfig
+from transformers import Sam2MaskDecoderConfig, Sam2PromptEncoderConfig, Sam2VisionConfig
 
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules.checkpoints.files import fill, read_state
@@ -104,9 +104,12 @@ def read_decoder_size(checkpoint: str, download: bool = False) -> SamHeadSize:
     if Path(checkpoint).is_file():
         return decoder_size(_original(checkpoint).shapes)
     # as an image model's settings, since those of a video model lose their defaults in some releases of transformers
-    found = Sam2MaskDecoderConfig.from_dict(_config(checkpoint, download).mask_decoder_config.to_dict())
-    masks = found.num_multimask_outputs + 1
-    return SamHeadSize(found.hidden_size, found.num_hidden_layers, found.num_attention_heads, found.mlp_dim, masks)
+    config = _config(checkpoint, download)
+    found = Sam2MaskDecoderConfig.from_dict(config.mask_decoder_config.to_dict())
+    prompts = Sam2PromptEncoderConfig.from_dict(config.prompt_encoder_config.to_dict())
+    masks, narrow = found.num_multimask_outputs + 1, prompts.mask_input_channels
+    sizes = (found.hidden_size, found.num_hidden_layers, found.num_attention_heads, found.mlp_dim, masks, narrow)
+    return SamHeadSize(*sizes)
 
 
 def _config(checkpoint: str, download: bool) -> Any:  # noqa: ANN401
@@ -139,6 +142,9 @@ def _sorted(checkpoint: str, state: dict[str, Tensor], names: dict[str, str]) ->
             "checkpoint of only a SAM 2"
         )
     used = {own: state[name] for name, own in names.items() if reasons[name] is None}
+    # transformers keeps in one table what the original has in four
+    table = used.pop("prompt_encoder.point_embed.weight", torch.empty(0))
+    used |= {f"prompt_encoder.point_embeddings.{kind}.weight": row[None] for kind, row in enumerate(table)}
     return Sam2Weights(checkpoint, used, {name: reason for name, reason in reasons.items() if reason is not None})
 
 

@@ -6,8 +6,8 @@ import torch
 from lasagna.core.answer_parser import ParsedEntry
 from lasagna.core.batch import Query
 from lasagna.core.geometry import Geometry
-from lasagna.modules.base import MaskPrediction
 from lasagna.modules.decoding.answers import DecodedAnswer, make_answer
+from lasagna.modules.mask_prediction import MaskPrediction
 
 SIZE = (2, 3)
 GEOMETRY = Geometry(SIZE, SIZE, SIZE)

@@ -1,0 +1,109 @@
+"""Queries with points, boxes and masks, answered by an assistant with SAM's mask head."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from lasagna.core.batch import Query
+from lasagna.core.geometry import restore_logits
+from lasagna.core.visual_prompt import VisualPrompt
+from lasagna.errors import QueryError
+from tests.helpers.assistants import random_assistant
+from tests.helpers.parts import sam_assistant
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+CLICK = VisualPrompt([(10, 20), (40, 5, "negative")])
+
+
+@pytest.fixture(scope="module")
+def assistant():
+    return sam_assistant()
+
+
+def drawn(assistant, words, visual):
+    """Return the mask that the head draws, by hand."""
+    encoded, geometry = assistant.encode_image(IMAGE)
+    fitted = visual.fit(geometry)
+    with torch.no_grad():
+        logits = torch.stack([assistant.mask_head.draw(encoded.features, words, one) for one in fitted]).amax(0)
+    return restore_logits(logits[None], geometry)[0].numpy() >= 0
+
+
+def test_a_query_with_clicks_is_answered_by_its_words_and_them(assistant):
+    boxes = replace(CLICK, boxes=[(5, 5, 20, 20), (20, 10, 30, 30)])
+    queries = [Query(0, "referring", ("the dog",), visual) for visual in (None, CLICK, boxes)]
+    plain, clicked, boxed = assistant.answers(IMAGE, queries, "teacher_forced")
+    [alone] = assistant.answers(IMAGE, queries[:1], "teacher_forced")
+    assert np.array_equal(plain.entries[0].mask, alone.entries[0].mask)
+    encoded, _ = assistant.encode_image(IMAGE)
+    [decoded] = assistant.decoder.teacher_forced(encoded.image_vectors, queries[:1])
+    with torch.no_grad():
+        [words] = assistant.prompt_projection(decoded.mask_states)
+    for answer, visual in ((clicked, CLICK), (boxed, boxes)):
+        assert np.array_equal(answer.entries[0].mask, drawn(assistant, words, visual))
+        assert not np.array_equal(answer.entries[0].mask, plain.entries[0].mask)
+
+
+def test_what_is_pointed_at_is_present_whatever_its_score(assistant, monkeypatch):
+    monkeypatch.setattr(assistant, "presence_threshold", 1.0)
+    plain = assistant.answer(IMAGE, ["dog"]).entries[0]
+    pointed = assistant.answer(IMAGE, ["dog"], visual=CLICK)
+    assert (plain.present, pointed.entries[0].present) == (False, True)
+    assert pointed.entries[0].score == pytest.approx(plain.score)
+    assert assistant.format.present_token in pointed.text
+
+
+def test_a_named_mask_is_mended_by_clicks_one_after_the_other(assistant, monkeypatch):
+    monkeypatch.setattr(assistant, "presence_threshold", 0.0)
+    chat = assistant.chat(IMAGE)
+    first = chat.ask(["dog", "sun"], kind="categories")
+    once = chat.mend([(10, 20)], name="dog")
+    dog, sun = once.answer.entries
+    assert np.array_equal(dog.mask, drawn(assistant, None, VisualPrompt([(10, 20)], mask=first.answer.entries[0].mask)))
+    assert sun is first.answer.entries[1]
+    assert (once.kind, once.names, once.answer.text) == (first.kind, first.names, first.answer.text)
+    twice = chat.mend([(40, 5, "negative")], [(5, 5, 20, 20)], name="dog")
+    both = VisualPrompt([(10, 20), (40, 5, "negative")], [(5, 5, 20, 20)], dog.probability)
+    assert np.array_equal(twice.answer.entries[0].mask, drawn(assistant, None, both))
+    assert chat.turns == [first, once, twice]
+
+
+def test_clicks_alone_need_no_words(assistant):
+    chat = assistant.chat(IMAGE)
+    turn = chat.segment(CLICK, "it")
+    assert np.array_equal(turn.answer.entries[0].mask, drawn(assistant, None, CLICK))
+    assert chat.mend([(3, 3)]).visual["it"].points == (*CLICK.points, (3.0, 3.0, "positive"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "names", "visual", "message"),
+    [
+        ("categories", ["dog", "sun"], CLICK, "are for one thing with a mask; the query is for 2 names"),
+        ("question", ["what is it"], CLICK, "the query is for a question, which has no mask"),
+        ("referring", ["dog"], VisualPrompt([(50, 3)]), r"points: \(50, 3\) lies outside the image"),
+    ],
+)
+def test_what_cannot_be_pointed_at(assistant, monkeypatch, kind, names, visual, message):
+    monkeypatch.setattr(assistant, "encode_image", None)  # before anything is computed
+    with pytest.raises(QueryError, match=message):
+        assistant.answer(IMAGE, names, kind, visual=visual)
+
+
+def test_what_cannot_be_mended(assistant):
+    chat = assistant.chat(IMAGE)
+    with pytest.raises(QueryError, match="there is no mask to mend yet; ask for a thing first"):
+        chat.mend([(1, 1)])
+    chat.ask(["dog", "sun"], kind="categories")
+    with pytest.raises(QueryError, match=r"name: 'cat' is not one entry of the last answer; give one of \['dog', 'su"):
+        chat.mend([(1, 1)], name="cat")
+    with pytest.raises(QueryError, match="point at what is wrong with the mask"):
+        chat.mend(name="dog")
+
+
+def test_a_head_that_takes_no_points_says_so():
+    with pytest.raises(QueryError, match="TinyMaskHead takes no points, boxes or masks; leave them out, or ask an ass"):
+        random_assistant().answer(IMAGE, ["dog"], visual=CLICK)
