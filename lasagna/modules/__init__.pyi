@@ -29,6 +29,7 @@ from .vision_encoders.efficientnet_lite import EfficientNetLite0
 from .vision_encoders.feature_cache import FeatureCache
 from .vision_encoders.shared_tower import SharedTower
 from .vision_encoders.timm import TimmEncoder
+from .vision_encoders.transformers_backbone import TransformersEncoder
 
 __all__ = [
     "Assistant",
@@ -74,6 +75,7 @@ __all__ = [
     "TinyVisionEncoder",
     "TokenizerTextProcessor",
     "TrainingLoss",
+    "TransformersEncoder",
     "TransformersLanguageModel",
     "VisionEncoder",
     "VisualTower",

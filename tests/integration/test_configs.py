@@ -20,6 +20,13 @@ PARTS = {
     "data": "--data",
 }
 """Folder to the option whose value its files are; files of other folders are given as --config."""
+SIBLINGS = {"sam_vit_l", "sam_vit_h", "sam2_hiera_small", "sam2_hiera_base_plus", "sam2_hiera_large", "dinov3_convnext"}
+"""Encoders whose files differ from another one only in sizes, and run with -m slow."""
+INSTANTIATED = [
+    pytest.param(file, marks=pytest.mark.slow if file.stem in SIBLINGS else ())
+    for file in FILES
+    if file.parent.name != "sweeps"
+]
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +42,7 @@ def test_config_opens_with_what_it_does_what_it_needs_the_command_and_an_overrid
         assert part in head[0], part
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if file.parent.name != "sweeps"], ids=str)
+@pytest.mark.parametrize("file", INSTANTIATED, ids=str)
 def test_config_instantiates(file):
     cli = TrainingCLI(**command_line([*option(file), "--trainer.accelerator=cpu"], run=False), run=False)
     assert isinstance(cli.model, AssistantTraining)

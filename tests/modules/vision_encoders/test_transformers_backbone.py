@@ -1,0 +1,127 @@
+"""Backbones of transformers give the numbers of transformers' own models, above all DINOv3's, at small random sizes."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModel
+
+from lasagna.errors import CheckpointError, ConfigError
+from lasagna.modules import FeatureSpec, TransformersEncoder
+from tests.modules.test_vision_encoders import VisionEncoderContract
+
+VIT = {
+    "model_type": "dinov3_vit",
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "num_register_tokens": 2,
+}
+CONVNEXT = {"model_type": "dinov3_convnext", "hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 2, 1]}
+SIZE = (64, 96)
+
+
+class TestDinov3(VisionEncoderContract):
+    pytestmark = pytest.mark.slow
+
+    def make(self, frozen):
+        return TransformersEncoder(VIT, SIZE, frozen=frozen, resize="pad")
+
+    def test_gradients_flow_unless_frozen(self):
+        encoder = self.build(frozen=False).train()
+        encoder(self.inputs(encoder))[0].square().mean().backward()
+        untrained = [name for name, parameter in encoder.named_parameters() if parameter.grad is None]
+        assert untrained == ["network.embeddings.mask_token"]
+        assert not encoder.network.embeddings.mask_token.requires_grad
+
+
+class TestDinov3ConvNext(TestDinov3):
+    def make(self, frozen):
+        return TransformersEncoder(CONVNEXT, SIZE, frozen=frozen)
+
+    def test_gradients_flow_unless_frozen(self):
+        encoder = self.build(frozen=False).train()
+        sum(features.square().mean() for features in encoder(self.inputs(encoder))).backward()
+        trained = {name: parameter.requires_grad for name, parameter in encoder.named_parameters()}
+        assert all((parameter.grad is not None) == trained[name] for name, parameter in encoder.named_parameters())
+        assert {name.split(".")[3] for name, learns in trained.items() if not learns} == {"3"}  # the stage at stride 32
+
+
+def model_of(settings, folder):
+    torch.manual_seed(0)
+    model = AutoModel.from_config(AutoConfig.for_model(**settings)).eval()
+    model.save_pretrained(folder)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("settings", "spec"),
+    [(VIT, FeatureSpec((32,), (16,), SIZE)), (CONVNEXT, FeatureSpec((24, 16, 8), (16, 8, 4), SIZE))],
+    ids=["dinov3_vit", "dinov3_convnext"],
+)
+def test_maps_are_those_of_the_whole_model(settings, spec, tmp_path):
+    model = model_of(settings, tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text(
+        json.dumps({"image_mean": [0.1, 0.2, 0.3], "image_std": [1, 2, 3]}), encoding="utf-8"
+    )
+    encoder = TransformersEncoder(str(tmp_path), SIZE)
+    encoder.build()
+    assert encoder.spec == spec
+    assert encoder.frozen
+    assert (encoder.image_processor.mean, encoder.image_processor.std) == ((0.1, 0.2, 0.3), (1, 2, 3))
+    pixels = torch.randn(2, 3, *SIZE, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = model(pixels, output_hidden_states=True)
+    if settings is VIT:
+        wanted = [expected.last_hidden_state[:, 3:].transpose(1, 2).unflatten(2, (4, 6))]
+    else:
+        wanted = [expected.hidden_states[place] for place in (3, 2, 1)]
+    torch.testing.assert_close(encoder(pixels), wanted)
+
+
+def test_blocks_computed_twice_give_the_same_gradients():
+    found = []
+    for recompute in (False, True):
+        torch.manual_seed(0)
+        encoder = TransformersEncoder(VIT, SIZE, recompute=recompute)
+        encoder.build()
+        torch.manual_seed(0)  # positions are scaled at random in training
+        encoder.train()(torch.linspace(0, 1, 3 * 64 * 96).view(1, 3, *SIZE))[0].square().sum().backward()
+        found.append([parameter.grad for parameter in encoder.parameters() if parameter.grad is not None])
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"model": {"model_type": "llama"}}, "'llama' is no backbone of transformers"),
+        (
+            {"model": VIT, "image_size": (90, 64)},
+            r"image_size: \(90, 64\) must be multiples of the strides of 'dinov3_vit'",
+        ),
+        ({"model": VIT, "out_indices": (2, 3)}, r"have the strides \(16, 16\); choose one map per stride"),
+        ({"model": VIT, "out_indices": (9,)}, r"out_indices: \(9,\) must be from 0 to 3"),
+        ({"model": "no such folder"}, "neither a local folder nor in the hub's local cache.*download: true"),
+    ],
+)
+def test_what_is_refused(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        TransformersEncoder(**{"image_size": SIZE} | arguments).build()
+
+
+def test_folders_with_other_weights_are_refused(tmp_path):
+    model_of(VIT, tmp_path)
+    path = tmp_path / "model.safetensors"
+    state = load_file(path)
+    cut = {name: value for name, value in state.items() if "norm1" not in name}
+    save_file(cut, path, {"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"lacks 6 tensors of a DINOv3ViTBackbone.*complete checkpoint"):
+        TransformersEncoder(str(tmp_path), SIZE).build()
+    save_file({name: value.flatten()[:1] for name, value in state.items()}, path, {"format": "pt"})
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        TransformersEncoder(str(tmp_path), SIZE).build()
+    path.unlink()
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        TransformersEncoder(str(tmp_path), SIZE).build()
