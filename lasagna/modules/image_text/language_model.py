@@ -15,6 +15,7 @@ from transformers import AutoModelForImageTextToText, ImageProcessingMixin, PreT
 from lasagna.core.processors import ImageProcessor
 from lasagna.errors import ConfigError
 from lasagna.modules.base import FeatureSpec, VisualTower
+from lasagna.modules.decoding.recurrent import check_recurrent
 from lasagna.modules.image_processors import SquashImageProcessor
 from lasagna.modules.image_text.families import Family, check_config, family_of
 from lasagna.modules.image_text.text import PREFIX_END, ImageFirst, PrefixFirst, decoder_input, prefix_of
@@ -176,6 +177,7 @@ class ImageTextModel(PretrainedLanguageModel):
     def check(self, config: Any) -> None:  # noqa: ANN401
         """Check family, sizes and adapters before weights are read."""
         check_config(config, self.image_size, self.max_length)
+        check_recurrent(config.get_text_config())
         if self.adapter is not None:
             self.adapter.check(_decoder(outline(self.auto_class, config, self.model)))
 

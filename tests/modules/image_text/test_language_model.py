@@ -350,3 +350,6 @@ def test_what_is_refused():
         built("qwen2_5_vl", image_size=30)
     with pytest.raises(ConfigError, match="quantization"):
         built("llava", quantization="8bit")
+    mamba = {"model_type": "mamba", "hidden_size": 32, "state_size": 4, "num_hidden_layers": 2, "vocab_size": 60}
+    with pytest.raises(ConfigError, match="model: some layers of a 'mamba' keep no attention keys and values"):
+        ImageTextModel(CONFIGS["llava"] | {"text_config": mamba}, "words").build(FEATURES, TINY.special_tokens)
