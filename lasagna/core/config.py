@@ -42,6 +42,8 @@ def config_of(instance: object) -> Config:
     kind = type(instance)
     if not isinstance(instance, Configurable):
         raise CheckpointError(f"{kind.__name__}: a checkpoint cannot store its config; derive it from Configurable")
+    if kind.__init__ is object.__init__:
+        return {"class_path": public_path(kind), "init_args": {}}
     args, kwargs = instance.given
     bound = inspect.signature(kind).bind(*args, **kwargs)
     bound.apply_defaults()

@@ -2,7 +2,7 @@ from .assistant import Assistant
 from .base import EncodedImages, FeatureSpec, LanguageModel, MaskHead, VisionEncoder, VisualTower
 from .decoding.chat import Chat, ChatTurn
 from .image_processors import CropImageProcessor, PadImageProcessor, SamImageProcessor, SquashImageProcessor
-from .image_text.families import Family
+from .image_text.family import Family
 from .image_text.language_model import ImageTextModel
 from .language_models.base import PretrainedLanguageModel, TransformersLanguageModel
 from .language_models.causal import CausalLanguageModel

@@ -28,8 +28,10 @@ from lasagna.modules import (
     TinyVisionEncoder,
 )
 from lasagna.modules.base import LanguageModel
-from lasagna.modules.decoding.cache import ChatHistory, left_pad, row_positions
+from lasagna.modules.decoding import recurrent
+from lasagna.modules.decoding.cache import CachedPrompts, ChatHistory, left_pad, row_positions
 from lasagna.modules.decoding.decoder import Decoder
+from lasagna.modules.decoding.recurrent import PROVEN, SINCE, version
 from lasagna.modules.language_models import base
 from lasagna.modules.language_models.causal import CausalLanguageModel
 from tests.helpers import parts
@@ -88,6 +90,20 @@ WINDOW = {
     "sliding_window": 16,
 }
 """Sizes of models that look back 16 tokens, fewer than most queries here have with their answers."""
+GATED = {
+    "num_hidden_layers": 3,
+    "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 8,
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+}
+RECURRENT_SIZES = {
+    "lfm2": {"num_hidden_layers": 3, "conv_L_cache": 3, "layer_types": ["conv", "full_attention", "conv"]},
+    "qwen3_next": {**GATED, "mlp_only_layers": [0, 1, 2]},
+    "qwen3_5_text": GATED,
+}
+"""Sizes of models in which most layers keep a state in place of keys and values."""
 WINDOWED = {
     "mistral": {},
     "qwen2": {"use_sliding_window": True, "max_window_layers": 1},
@@ -155,28 +171,32 @@ class LanguageModelContract:
         assert torch.equal(embedded[ids != image], other[ids != image])
 
     def test_the_cache_gives_the_hidden_states_of_one_forward(self):
+        """Of rows of unequal lengths, of whose tokens some are dropped and read again, and one of which ends first."""
         model = self.build()
-        ids = torch.tensor([self.prompt(model) + model.text_processor.answer_ids("sun <SEG> dog <NEG>")])
-        vectors, mask = self.vectors(model), torch.ones_like(ids)
-        whole = self.hidden(model, ids, mask, vectors)
-        cache, cut = model.new_cache(), len(self.prompt(model))
-        first = self.hidden(model, ids[:, :cut], mask[:, :cut], vectors, cache)
-        second = self.hidden(model, ids[:, cut:], mask, vectors[:, :0], cache, past=cut)
-        torch.testing.assert_close(torch.cat([first, second], 1), whole, atol=1e-5, rtol=1e-4)
-        cache.crop(-2)
-        third = self.hidden(model, ids[:, -2:], mask, vectors[:, :0], cache, past=ids.shape[1] - 2)
-        torch.testing.assert_close(third, whole[:, -2:], atol=1e-5, rtol=1e-4)
+        vectors, prompts = self.vectors(model, 2).detach(), [self.prompt(model), self.prompt(model, ("red ball", "a"))]
+        tails = [
+            model.text_processor.answer_ids(text) for text in ("sun <SEG> dog <NEG>", "car <NEG> red ball <SEG> a")
+        ]
+        assert len(tails[0]) < len(tails[1])
+        with torch.no_grad():
+            cached = CachedPrompts(model, prompts, vectors)
+            pieces = [cached.read(tails)[:, :2]]
+            cached.commit(2)
+            pieces.append(cached.extend([tail[2:3] for tail in tails], keep=True))
+            pieces.append(cached.extend([tail[3 : len(tails[0])] for tail in tails], keep=True))
+            pieces.append(cached.extend([[], tails[1][len(tails[0]) :]], keep=True))
+            found = torch.cat(pieces, 1)
+            for row, (prompt, tail) in enumerate(zip(prompts, tails, strict=True)):
+                ids = torch.tensor([prompt + tail])
+                whole = self.hidden(model, ids, torch.ones_like(ids), vectors[row : row + 1])[0, len(prompt) :]
+                torch.testing.assert_close(found[row, : len(tail)], whole, atol=1e-5, rtol=1e-4)
 
     def test_a_forward_with_cache_warns_of_nothing(self):
         model = self.build()
-        ids = torch.tensor([self.prompt(model)])
         with warnings.catch_warnings():
             warnings.simplefilter("error", FutureWarning)
-            cache = model.new_cache()
-            self.hidden(model, ids, torch.ones_like(ids), self.vectors(model), cache)
-            cache.crop(-2)
-            tail = self.vectors(model)[:, :0]
-            self.hidden(model, ids[:, -2:], torch.ones_like(ids), tail, cache, past=ids.shape[1] - 2)
+            cached = CachedPrompts(model, [self.prompt(model)], self.vectors(model))
+            cached.extend([model.text_processor.answer_ids("sun <SEG>")], keep=False)
 
     def test_rows_that_are_padded_at_the_left_are_those_that_stand_alone(self):
         model = self.build()
@@ -322,28 +342,22 @@ class TestMistral(TestLlama):
     kind = "mistral"
 
     def make(self, **settings):
-        sizes = {"model_type": self.kind, **WINDOW, **WINDOWED[self.kind]}
+        sizes = {"model_type": self.kind, **WINDOW, **(WINDOWED | RECURRENT_SIZES)[self.kind]}
         return CausalLanguageModel(sizes, "words", **{"image_grid": (2, 2), "max_length": 256} | settings)
 
 
-@pytest.mark.parametrize("kind", WINDOWED)
-class TestWindows:
-    """Models some layers of which look back fewer tokens than a row has, against whole forwards without a cache."""
+class DecodingAgainstWholeForwards:
+    """Models some layers of which do not attend to all tokens before, against whole forwards without a cache."""
 
-    def build(self, kind):
+    def contract(self, kind):
         contract = TestMistral()
         contract.kind = kind
+        return contract
+
+    def build(self, kind):
+        contract = self.contract(kind)
         model = contract.lively(contract.build())
         return model, contract.vectors(model, 2).detach()
-
-    def test_the_window_is_looked_through(self, kind):
-        """Where it is as long as the row, the model answers otherwise."""
-        model, vectors = self.build(kind)
-        row = model.text_processor.prompt_ids(TINY.prompt("categories", QUERIES[4].names))
-        narrow, config = plain_logits(model, row, vectors[0]), model.llm.config
-        assert len(row) >= 2 * config.sliding_window
-        config.sliding_window = 256
-        assert not torch.allclose(narrow, plain_logits(model, row, vectors[0]), atol=1e-3)
 
     def test_ordered_decoding_is_greedy_under_the_grammar(self, kind):
         model, vectors = self.build(kind)
@@ -366,6 +380,36 @@ class TestWindows:
             assert answers[0].present == answers[1].present
             torch.testing.assert_close(answers[0].hidden, answers[1].hidden, atol=1e-3, rtol=1e-3)
             histories[1]._cached = None
+
+
+@pytest.mark.parametrize("kind", WINDOWED)
+class TestWindows(DecodingAgainstWholeForwards):
+    """Layers look back fewer tokens than a row has."""
+
+    def test_the_window_is_looked_through(self, kind):
+        """Where it is as long as the row, the model answers otherwise."""
+        model, vectors = self.build(kind)
+        row = model.text_processor.prompt_ids(TINY.prompt("categories", QUERIES[4].names))
+        narrow, config = plain_logits(model, row, vectors[0]), model.llm.config
+        assert len(row) >= 2 * config.sliding_window
+        config.sliding_window = 256
+        assert not torch.allclose(narrow, plain_logits(model, row, vectors[0]), atol=1e-3)
+
+
+@pytest.mark.skipif(version() < SINCE, reason="older layers cannot go on from their state with several tokens")
+@pytest.mark.parametrize("kind", RECURRENT_SIZES)
+class TestStates(DecodingAgainstWholeForwards):
+    """Layers keep a state in place of keys and values."""
+
+    def test_tokens_are_dropped_from_a_state(self, kind):
+        self.contract(kind).test_the_cache_gives_the_hidden_states_of_one_forward()
+
+    def test_padding_leaves_no_trace_in_a_state(self, kind):
+        self.contract(kind).test_rows_that_are_padded_at_the_left_are_those_that_stand_alone()
+
+
+def test_every_model_with_a_state_is_proven():
+    assert RECURRENT_SIZES.keys() == PROVEN
 
 
 def greedy(model, vectors, query, most):
@@ -567,26 +611,22 @@ STATEFUL = {
         "vocab_size": 60,
         "use_mamba_kernels": False,
     },
-    "lfm2": {
-        "hidden_size": 32,
-        "intermediate_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 2,
-        "vocab_size": 60,
-        "full_attn_idxs": [1],
-    },
 }
 
 
 @pytest.mark.parametrize("kind", STATEFUL)
 def test_models_that_cannot_forget_the_last_tokens_are_refused(kind):
     settings = {"model_type": kind, **STATEFUL[kind]}
-    reason = (
-        rf"^model: some layers of a '{kind}' keep no attention keys and values, .*; take a model in which every layer"
-    )
+    reason = rf"^model: some layers of a '{kind}' keep no attention keys and values, .*; take one of lfm2, qwen3_5_text"
     with pytest.raises(ConfigError, match=reason):
         CausalLanguageModel(settings, "words").build(FEATURES, TINY.special_tokens)
+
+
+def test_versions_in_which_states_cannot_go_on_are_refused(monkeypatch):
+    monkeypatch.setattr(recurrent, "version", lambda: (5, 5))
+    model = CausalLanguageModel({"model_type": "lfm2", **WINDOW, **RECURRENT_SIZES["lfm2"]}, "words")
+    with pytest.raises(ConfigError, match=r"^model: a 'lfm2' needs transformers 5\.15, .* got 5\.5; upgrade it"):
+        model.build(FEATURES, TINY.special_tokens)
 
 
 def test_what_the_constructor_refuses():

@@ -1,4 +1,4 @@
-"""Prompts of unequal lengths in a key-value cache, and the history of a conversation.
+"""Prompts of unequal lengths in a cache of keys, values and states, and the history of a conversation.
 
 Notation: r: rows; t: tokens; i: image tokens; d: hidden size.
 """
@@ -15,6 +15,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from lasagna.modules.base import LanguageModel
 from lasagna.modules.contract import check_states
+from lasagna.modules.decoding.recurrent import RecurrentStates, behind
 
 
 def right_pad(rows: Sequence[Sequence[int]], padding: int, device: torch.device | str) -> tuple[Tensor, Tensor]:
@@ -39,6 +40,8 @@ def row_positions(mask: Tensor) -> Tensor:
 class CachedPrompts:
     """Prompts in a language model's cache.
 
+    Tokens that are kept, but that a layer with a state cannot keep, are read again with the next ones.
+
     Args:
         model: The language model.
         prompts: Token ids of each row.
@@ -52,11 +55,13 @@ class CachedPrompts:
         self.cache = model.new_cache()
         check_states(model, model(model.embed(ids, vectors), self.mask, row_positions(self.mask), self.cache))
         self.no_vectors = vectors[:, :0]
+        self.states = RecurrentStates(self.cache)
+        self.early: list[list[int]] = [[] for _ in prompts]
 
     @property
     def length(self) -> int:
-        """Number of cached tokens of each row, padding included."""
-        return self.mask.shape[1]
+        """Number of tokens of each row that are kept, padding included."""
+        return self.mask.shape[1] + max(map(len, self.early))
 
     def extend(self, tails: Sequence[Sequence[int]], keep: bool) -> Tensor:
         """Read tokens that follow the prompts.
@@ -81,11 +86,14 @@ class CachedPrompts:
         Returns:
             Their hidden states, float ``[r, t, d]``.
         """
-        ids, self.tail_mask = right_pad(tails, self.padding, self.mask.device)
+        self.tails = [list(tail) for tail in tails]
+        rows = [early + tail for early, tail in zip(self.early, self.tails, strict=True)]
+        ids, self.tail_mask = right_pad(rows, self.padding, self.mask.device)
         mask = torch.cat([self.mask, self.tail_mask], 1)
         positions = row_positions(mask)[:, -ids.shape[1] :]
+        self.states.save()
         hidden: Tensor = self.model(self.model.embed(ids, self.no_vectors), mask, positions, self.cache)
-        return hidden
+        return behind(hidden, self.early, max(map(len, tails))) if any(self.early) else hidden
 
     def commit(self, count: int) -> None:
         """Keep the first tokens that ``read`` has read, and drop the others from the cache.
@@ -93,10 +101,27 @@ class CachedPrompts:
         Args:
             count: Number of tokens of each row to keep.
         """
+        if self.states:
+            self._commit_whole_rows(count)
+            return
         dropped = self.tail_mask.shape[1] - count
         if dropped:
             self.cache.crop(-dropped)
         self.mask = torch.cat([self.mask, self.tail_mask[:, :count]], 1)
+
+    def _commit_whole_rows(self, count: int) -> None:
+        """Keep the rows of which all is kept, without padding, and read what is kept of others again next time."""
+        width = self.tail_mask.shape[1]
+        lengths = zip(self.early, self.tails, strict=True)
+        whole = [len(tail) <= count and len(early) + len(tail) == width for early, tail in lengths]
+        if any(whole):
+            kept = torch.tensor(whole, device=self.mask.device)
+            self.mask = torch.cat([self.mask, self.tail_mask * kept[:, None]], 1)
+        else:
+            self.states.crop(width)
+        self.states.restore(torch.tensor([not row for row in whole], device=self.mask.device))
+        for early, tail, row in zip(self.early, self.tails, whole, strict=True):
+            early[:] = [] if row else [*early, *tail[:count]]
 
 
 class ChatHistory:

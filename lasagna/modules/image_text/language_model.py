@@ -15,9 +15,12 @@ from transformers import AutoModelForImageTextToText, ImageProcessingMixin, PreT
 from lasagna.core.processors import ImageProcessor
 from lasagna.errors import ConfigError
 from lasagna.modules.base import FeatureSpec, VisualTower
+from lasagna.modules.decoding.recurrent import check_recurrent
 from lasagna.modules.image_processors import SquashImageProcessor
-from lasagna.modules.image_text.families import Family, check_config, family_of
-from lasagna.modules.image_text.text import PREFIX_END, ImageFirst, PrefixFirst, decoder_input, prefix_of
+from lasagna.modules.image_text.families import check_config, family_of
+from lasagna.modules.image_text.family import Family
+from lasagna.modules.image_text.inputs import ImagePlace, decoder_input
+from lasagna.modules.image_text.text import PREFIX_END, ImageFirst, PrefixFirst, prefix_of
 from lasagna.modules.image_text.towers import Tower
 from lasagna.modules.language_models.base import PretrainedLanguageModel
 from lasagna.modules.language_models.chat_template import ChatTemplate, processor_template
@@ -32,9 +35,6 @@ MEAN: Channels = (0.48145466, 0.4578275, 0.40821073)
 
 DEVIATION: Channels = (0.26862954, 0.26130258, 0.27577711)
 """CLIP's standard deviation of red, green and blue, for models that name no other."""
-
-_PROJECTOR = ("multi_modal_projector", "image_newline", "connector", "visual.merger", "visual.deepstack_merger_list")
-"""Parts of the names of the weights between tower and language layers."""
 
 
 class ImageTextModel(PretrainedLanguageModel):
@@ -58,6 +58,7 @@ class ImageTextModel(PretrainedLanguageModel):
         quantization: Whether linear layers are held in 4 or 8 bits; needs a CUDA device and bitsandbytes.
         recompute: Whether training recomputes the activations of each block in the backward pass, to save memory.
         download: Whether missing files may be downloaded from the hub.
+        family: A family of your own, or None for the one that ``FAMILIES`` has for the model.
     """
 
     auto_class = AutoModelForImageTextToText
@@ -78,10 +79,12 @@ class ImageTextModel(PretrainedLanguageModel):
         quantization: Quantization | None = None,
         recompute: bool = False,
         download: bool = False,
+        family: Family | None = None,
     ) -> None:
         super().__init__(
             model, tokenizer, adapter, frozen, max_length, new_tokens, dtype, quantization, recompute, download
         )
+        self.family = family
         self.train_projector = train_projector
         self.image_size = image_size
 
@@ -93,7 +96,7 @@ class ImageTextModel(PretrainedLanguageModel):
     @property
     def decoder(self) -> Any:  # noqa: ANN401
         """The language layers."""
-        return _decoder(self.vlm)
+        return self._decoder(self.vlm)
 
     @property
     def adapted(self) -> nn.Module:
@@ -123,7 +126,7 @@ class ImageTextModel(PretrainedLanguageModel):
 
     @property
     def _family(self) -> Family:
-        return family_of(self.vlm.config)
+        return family_of(self.vlm.config, self.family)
 
     def build(self, features: FeatureSpec, special_tokens: Sequence[str]) -> None:
         """Make the layers, load pretrained weights and add tokens.
@@ -157,7 +160,7 @@ class ImageTextModel(PretrainedLanguageModel):
             ConfigError: If the family reads a prefix, in which there are no turns.
         """
         config, name = read_config(self.source, self.download), self.tokenizer_source
-        family = family_of(config)
+        family = family_of(config, self.family)
         if family.prefix:
             raise ConfigError(
                 f"prompt_format: {family.name} reads one question and has no chat template; set `prompt_format: paper`"
@@ -175,23 +178,24 @@ class ImageTextModel(PretrainedLanguageModel):
 
     def check(self, config: Any) -> None:  # noqa: ANN401
         """Check family, sizes and adapters before weights are read."""
-        check_config(config, self.image_size, self.max_length)
+        check_config(config, family_of(config, self.family), self.image_size, self.max_length)
+        check_recurrent(config.get_text_config())
         if self.adapter is not None:
-            self.adapter.check(_decoder(outline(self.auto_class, config, self.model)))
+            self.adapter.check(self._decoder(outline(self.auto_class, config, self.model)))
 
     def own_tokens(self, config: Any, tokenizer: Any) -> Sequence[str]:  # noqa: ANN401
         """Return the token that ends a prefix, where the family reads one and the tokeniser has none."""
-        return unknown([PREFIX_END], tokenizer) if family_of(config).prefix else []
+        return unknown([PREFIX_END], tokenizer) if family_of(config, self.family).prefix else []
 
     def freeze_network(self) -> None:
         """Freeze the tower, and what is not to be trained of the projector and the language layers."""
-        head = self.vlm.get_output_embeddings()
+        head, projector = self.vlm.get_output_embeddings(), self._family.projector
         language = {id(parameter) for part in (self.decoder, head) for parameter in part.parameters()}
         for name, parameter in self.vlm.named_parameters():
             if id(parameter) in language:
                 parameter.requires_grad_(not self.frozen and self.quantization is None)
             else:
-                parameter.requires_grad_(self.train_projector and any(part in name for part in _PROJECTOR))
+                parameter.requires_grad_(self.train_projector and any(part in name for part in projector))
 
     def train(self, mode: bool = True) -> ImageTextModel:
         """Set the mode; tower and projector stay in evaluation mode unless the projector is trained."""
@@ -238,18 +242,16 @@ class ImageTextModel(PretrainedLanguageModel):
 
     def decoder_arguments(self, embeddings: Tensor, attention_mask: Tensor, position_ids: Tensor) -> dict[str, Any]:
         """Return what the language layers read, by transformers' names."""
-        image = self._text_processor.first, self.grid
+        image = ImagePlace(self._text_processor.first, self._text_processor.image_tokens, self.grid)
         return decoder_input(self._family, self.decoder.config, embeddings, attention_mask, position_ids, image)
+
+    def _decoder(self, vlm: Any) -> nn.Module:  # noqa: ANN401
+        decoder: nn.Module = vlm.model.get_submodule(family_of(vlm.config, self.family).language_layers)
+        return decoder
 
     def _marked(self, vectors: Tensor) -> Tensor:
         """Mark image vectors as part of the prefix, in families that read one."""
         return nn.functional.pad(vectors, (0, 1), value=1.0) if self._family.prefix else vectors
-
-
-def _decoder(vlm: Any) -> nn.Module:  # noqa: ANN401
-    inner = vlm.model
-    decoder: nn.Module = inner.language_model if hasattr(inner, "language_model") else inner.text_model
-    return decoder
 
 
 def tower_normalisation(model: str | dict[str, Any], download: bool) -> tuple[Channels, Channels]:

@@ -1,14 +1,11 @@
-"""Prompts that put the image first, and the language layers' inputs for them: embeddings, positions, masks."""
+"""Prompts that put the image first."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import torch
 from torch import Tensor
 
-from lasagna.modules.image_text.families import Family, grid_positions
 from lasagna.modules.language_models.text_processor import TokenizerTextProcessor
 
 PREFIX_END = "\n"
@@ -73,60 +70,3 @@ def prefix_of(input_ids: Tensor, end: int) -> Tensor:
     """
     ends = (input_ids == end).long()
     return ends.cumsum(1) - ends == 0
-
-
-def prefix_mask(attention_mask: Tensor, prefix: Tensor) -> Tensor:
-    """Return which tokens attend to which, bool ``[r, 1, t, past + t]``.
-
-    Args:
-        attention_mask: 1 for real tokens, long ``[r, past + t]``.
-        prefix: Which of the last tokens belong to the prefix, bool ``[r, t]``.
-    """
-    places = torch.arange(attention_mask.shape[1], device=attention_mask.device)
-    asking = places[-prefix.shape[1] :, None]
-    keys_in_prefix = torch.nn.functional.pad(prefix, (len(places) - prefix.shape[1], 0))
-    seen = (places <= asking) | (prefix[:, :, None] & keys_in_prefix[:, None])
-    # padding attends to itself, since a softmax over an empty set is not a number
-    return ((seen & attention_mask[:, None].bool()) | (places == asking))[:, None]
-
-
-Arguments = dict[str, Any]
-
-
-def decoder_input(
-    family: Family,
-    config: Any,  # noqa: ANN401
-    embeddings: Tensor,
-    attention_mask: Tensor,
-    position_ids: Tensor,
-    image: tuple[int, int],
-) -> Arguments:
-    """Return the arguments of the language layers.
-
-    Args:
-        family: The model's family.
-        config: Config of the language layers.
-        embeddings: Float ``[r, t, k*d]``. In a family that reads a prefix in both directions ``[r, t, d+1]``, where the
-            last channel is 1 in the prefix, or ``[r, t, d]`` for rows that continue after it.
-        attention_mask: 1 for real tokens, long ``[r, past + t]``.
-        position_ids: Long ``[r, t]``.
-        image: Position of the image's first token, and image tokens along a side.
-    """
-    words, *further = embeddings.split(config.hidden_size, -1)
-    if family.prefix:
-        prefix = further[0][..., 0] > 0 if further else words.new_zeros(words.shape[:2], dtype=torch.bool)
-        mask: Any = prefix_mask(attention_mask, prefix)
-        if config._attn_implementation == "eager":
-            mask = torch.zeros(mask.shape, dtype=words.dtype, device=mask.device).masked_fill(
-                ~mask, torch.finfo(words.dtype).min
-            )
-        if getattr(config, "sliding_window", None) is not None:  # rows are never longer than a window
-            mask = {"full_attention": mask, "sliding_attention": mask}
-        return {"inputs_embeds": words, "attention_mask": mask, "position_ids": position_ids + 1}
-    positions = grid_positions(position_ids, *image) if family.axes else position_ids
-    arguments: Arguments = {"inputs_embeds": words, "attention_mask": attention_mask, "position_ids": positions}
-    if further:  # they are added after the first, the second and further layers
-        everywhere = torch.ones(words.shape[:2], dtype=torch.bool, device=words.device)
-        arguments["visual_pos_masks"] = everywhere
-        arguments["deepstack_visual_embeds"] = [part.flatten(0, 1) for part in further]
-    return arguments

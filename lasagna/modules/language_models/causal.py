@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from inspect import signature
 from typing import Any, Literal
 
 from transformers import AutoModelForCausalLM
 
 from lasagna.errors import ConfigError
 from lasagna.modules.base import FeatureSpec
+from lasagna.modules.decoding.recurrent import check_recurrent
 from lasagna.modules.language_models.base import PretrainedLanguageModel
 from lasagna.modules.language_models.lora import LoRA
 from lasagna.modules.language_models.pretrained import Quantization, outline
@@ -20,8 +20,9 @@ class CausalLanguageModel(PretrainedLanguageModel):
     """Teaches a language model that has never seen an image to read the vision encoder's main map.
 
     Tested with Llama (SmolLM2), Qwen2, GPT-NeoX, GPT-2 and OPT, and, where layers attend to a sliding window, with
-    Mistral, Qwen2, Gemma 2, Gemma 3 and Cohere 2. Others that take ``inputs_embeds`` and ``position_ids`` should work
-    too. Models with a recurrent state, such as Mamba and its hybrids, are refused.
+    Mistral, Qwen2, Gemma 2, Gemma 3 and Cohere 2; where layers keep a state in place of keys and values, with LFM2,
+    Qwen3-Next and Qwen3.5. Others that take ``inputs_embeds`` and ``position_ids`` should work too. Other models with a
+    state, such as Mamba and its hybrids, are refused.
 
     Args:
         model: Folder in transformers' layout, a name on the hub, or settings ("model_type" and sizes) of one with
@@ -75,8 +76,8 @@ class CausalLanguageModel(PretrainedLanguageModel):
             special_tokens: Present, absent and image token, then the prompt format's markers.
 
         Raises:
-            ConfigError: If the model or tokeniser is missing, does not fit or cannot be quantized, or if some layers
-                of the model have no key-value cache.
+            ConfigError: If the model or tokeniser is missing, does not fit or cannot be quantized, or if decoding
+                cannot go back in the cache of some layers.
         """
         self.llm, tokenizer = self.read(special_tokens)
         self.projector = ImageProjector(features.channels[0], self.hidden_size, self.image_grid)
@@ -87,22 +88,9 @@ class CausalLanguageModel(PretrainedLanguageModel):
     def check(self, config: Any) -> None:  # noqa: ANN401
         """Check cache, length and adapters before weights are read."""
         layers = outline(self.auto_class, config, self.source)
-        _check_cache(layers)
+        check_recurrent(config.get_text_config())
         longest = getattr(config.get_text_config(), "max_position_embeddings", None) or self.max_length
         if self.max_length > longest:
             raise ConfigError(f"max_length: the model takes rows of at most {longest} tokens, got {self.max_length}")
         if self.adapter is not None:
             self.adapter.check(layers)
-
-
-def _check_cache(model: Any) -> None:  # noqa: ANN401
-    """Check that decoding can remove the last tokens from the cache of a model."""
-    config = model.config.get_text_config()
-    recurrent = {"conv", "linear_attention"} & set(getattr(config, "layer_types", None) or ())
-    arguments = signature(type(model.base_model).forward).parameters
-    if recurrent or getattr(model, "_is_stateful", False) or "past_key_values" not in arguments:
-        raise ConfigError(
-            f"model: some layers of a {config.model_type!r} keep no attention keys and values, but decoding must be "
-            "able to remove tokens from the cache; take a model in which every layer attends, such as a Llama or a "
-            "Qwen2"
-        )

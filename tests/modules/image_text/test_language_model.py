@@ -5,19 +5,25 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import yaml
 from transformers import Qwen2VLImageProcessor
 
 from lasagna.core.batch import Query
+from lasagna.core.config import build as rebuild
+from lasagna.core.config import config_of
 from lasagna.core.prompt_formats import CHAT, PAPER, TINY
 from lasagna.errors import ConfigError
 from lasagna.modules import Assistant, LoRA, TinyMaskHead, TinyVisionEncoder
+from lasagna.modules.base import LanguageModel
 from lasagna.modules.decoding.decoder import Decoder
-from lasagna.modules.image_text.families import FAMILIES, grid_positions
+from lasagna.modules.image_text.families import FAMILIES
+from lasagna.modules.image_text.inputs import grid_positions
 from lasagna.modules.image_text.language_model import ImageTextModel
 from lasagna.modules.language_models import base
 from tests.helpers import parts
 from tests.helpers.assistants import greedy_under_grammar
 from tests.helpers.chat_processors import PROCESSORS, VICUNA, chat_model, own_ids
+from tests.helpers.documented import ROOT, write_named
 from tests.helpers.image_text_models import CONFIGS, FEATURES, SETTINGS, SIDES, built, made
 from tests.modules.test_language_models import LanguageModelContract
 
@@ -350,3 +356,38 @@ def test_what_is_refused():
         built("qwen2_5_vl", image_size=30)
     with pytest.raises(ConfigError, match="quantization"):
         built("llava", quantization="8bit")
+    mamba = {"model_type": "mamba", "hidden_size": 32, "state_size": 4, "num_hidden_layers": 2, "vocab_size": 60}
+    with pytest.raises(ConfigError, match="model: some layers of a 'mamba' keep no attention keys and values"):
+        ImageTextModel(CONFIGS["llava"] | {"text_config": mamba}, "words").build(FEATURES, TINY.special_tokens)
+
+
+class TestFamilyOfOnesOwn:
+    """The file that the page shows, which a config names."""
+
+    @pytest.fixture
+    def model(self, tmp_path, monkeypatch):
+        write_named(ROOT / "docs" / "how_to" / "image_text.md", tmp_path)
+        monkeypatch.syspath_prepend(tmp_path)
+        settings = yaml.safe_load((tmp_path / "vip_llava.yaml").read_text(encoding="utf-8"))
+        config = settings["model"]["init_args"]["assistant"]["init_args"]["language_model"]
+        model = rebuild(config, LanguageModel)
+        again = config_of(model)["init_args"]
+        assert again["family"] == {"class_path": "vip_llava.VipLlava", "init_args": {}}
+        return parts.built(model, FEATURES, TINY.special_tokens)
+
+    def test_logits_are_those_of_the_model_itself(self, model):
+        ids = torch.tensor([model.text_processor.prompt_ids(TINY.prompt("categories", ("sun", "dog")))])
+        pixels = torch.randn(1, 3, 84, 84, generator=torch.Generator().manual_seed(1))
+        model.vlm.config.image_token_index = 2999
+        with torch.no_grad():
+            hidden = model(
+                model.embed(ids, model.embed_image([pixels])), torch.ones_like(ids), torch.arange(ids.shape[1])[None]
+            )
+            own = TestLlava().own_arguments(model, ids, pixels)
+            torch.testing.assert_close(model.logits(hidden), model.vlm(**own).logits, atol=1e-5, rtol=1e-4)
+            apart = model.embed_map(model.tower(pixels))
+        torch.testing.assert_close(apart, model.embed_image([pixels]))
+
+    def test_without_its_name_the_model_is_not_known(self, model):
+        with pytest.raises(ConfigError, match=r"a 'vipllava' is not supported; .* or give a `family` of your own"):
+            ImageTextModel(model.model, "words").build(FEATURES, TINY.special_tokens)
