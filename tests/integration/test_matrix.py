@@ -97,7 +97,7 @@ ALWAYS = {
 }
 """Combinations that hold each part once at least; the others run with -m slow."""
 ELSEWHERE = {"tiny", "sam", "dinov3_convnext"}
-"""Encoders that only slow combinations hold: the tiny one is in all other tests, and SAM's mask head here without it."""
+"""Encoders that only slow combinations hold: the tiny one is in all other tests, and SAM's mask head needs none."""
 
 COMBINATIONS = [pytest.param(*parts, marks=() if parts in ALWAYS else pytest.mark.slow) for parts in FITTING]
 
