@@ -74,10 +74,15 @@ def training_trace(told: Any) -> Trace:
         name.removeprefix("base_model.model."): value
         for path, value in numbers(told)
         for name in path
-        if name.endswith((".weight", ".bias")) and "norm" in " ".join(path) and "grad" not in " ".join(path)
+        if name.endswith((".weight", ".bias")) and _is_norm([key for key in path if key != name])
     }
     rates = rates or [RATE]
     return Trace(losses, norms, rates * STEPS if len(set(rates)) == 1 else rates, after)
+
+
+def _is_norm(keys: list[str]) -> bool:
+    """Say whether the keys around a tensor's name, which may itself be that of a norm, mean the norm of its values."""
+    return "norm" in " ".join(keys) and "grad" not in " ".join(keys)
 
 
 def numbers(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:
@@ -177,5 +182,5 @@ def trace(plain, rows):
         torch.nn.utils.clip_grad_norm_(named.values(), 1.0)
         optimiser.step()
     after = {f"base_model.model.{name}": value.detach().double() for name, value in named.items()}
-    sizes = {name: {"sum": value.sum().item(), "norm": value.norm().item()} for name, value in after.items()}
+    sizes = {name: {"norm": value.norm().item(), "sum": value.sum().item()} for name, value in after.items()}
     return {"steps": steps, "trainable_after": sizes}

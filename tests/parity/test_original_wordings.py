@@ -83,6 +83,7 @@ def single(kind, text, words=""):
 
 
 def test_complex_dialogues(grammar):
+    assert grammar["semantic"]
     for record in grammar["semantic"]:
         names = record["question"].partition("<cat_start> ")[2].removesuffix(" <cat_end>").split(", ")
         parts = record["answer"].replace("<no_ins>", "<no_ins>\n").replace("<ins>", "<ins>\n").split("\n")[:-1]
@@ -94,13 +95,16 @@ def test_complex_dialogues(grammar):
 
 
 def test_referring_dialogues(stored):
+    assert any(record["conversations"] for record in stored["referring"]["records"])
     for record in stored["referring"]["records"]:
         for sentence, written in zip(record["sampled_sentences"], record["conversations"], strict=True):
             check(written, [single("referring", sentence.strip().lower())])  # the original writes phrases small
 
 
 def test_dialogues_of_the_validation(grammar):
-    for written in chain.from_iterable(record["conversations"] for record in grammar["validation"]):
+    dialogues = list(chain.from_iterable(record["conversations"] for record in grammar["validation"]))
+    assert dialogues
+    for written in dialogues:
         asked = written.partition("<image>\n ")[2].partition(" Please output segmentation mask.")[0]
         phrase = asked.removeprefix("What is ").removesuffix(" in this image?")
         kind = "referring" if asked == f"What is {phrase} in this image?" else "reasoning"
@@ -115,6 +119,7 @@ def test_reasoning_dialogues(stored):
         single("reasoning_with_explanation", told["query"], told["outputs"]),
         Dialogue("question", (told["query"],), text=told["outputs"]),
     ]
+    assert stored["reasoning"]["records"]
     for record in stored["reasoning"]["records"]:
         [written] = record["conversations"]
         check(written, possible)
@@ -125,5 +130,6 @@ def test_conversations(stored, tmp_path):
     [split] = LlavaInstruct(tmp_path / "llava.json", tmp_path).splits().values()
     talks = [conversation.turns for conversation in split.items]
     possible = [Dialogue("question", (first.question,), text=first.answer, later=later) for first, *later in talks]
+    assert stored["vqa"]["records"]
     for record in stored["vqa"]["records"]:
         check(record["conversation"], possible)

@@ -75,4 +75,6 @@ def test_greedy_ids_at_these_sizes(golden, checkpoints, plain, monkeypatch):
     assistant.decoder.free(encoded.image_vectors, queries, max_new_tokens=12)
     for query in queries:
         prompt = plain.prompt_ids(assistant.format.prompt(query.kind, query.names))
-        assert plain.write(prompt, image, most=12) in written
+        told = plain.write(prompt, image, most=12)
+        assert told
+        assert told in written
