@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Collection, Iterator
+from copy import deepcopy
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any, cast
 
 from lightning import Callback, LightningModule, Trainer
+from torchmetrics import MetricCollection
 
 from lasagna.errors import ConfigError
 from lasagna.tasks.callbacks.checkpoint import ANY_SCORE
@@ -81,12 +83,19 @@ def validation_scores(evaluation: Evaluation) -> list[str] | None:
     Returns:
         The names, or None if there are metrics of one's own, which tell only afterwards.
     """
-    metrics = [metric for part in evaluation.metrics for metric in part.children()]
-    if not all(map(_is_ours, metrics)):
-        return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torchmetrics warns that there is nothing to measure yet
-        return [f"val/{name}" for name in evaluation.compute()]
+    scores = []
+    for source, metrics in zip(evaluation.names, evaluation.metrics, strict=True):
+        # a copy, which other processes are not asked about
+        copy = deepcopy(metrics)
+        if not all(map(_is_ours, copy.children())):
+            return None
+        for metric in copy.children():
+            vars(metric)["sync_on_compute"] = False
+        assert isinstance(copy, MetricCollection)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torchmetrics warns that there is nothing to measure yet
+            scores += [f"val/{source}/{key}" for key in copy.compute()]
+    return scores
 
 
 def missing_score(monitor: str, known: Collection[str]) -> str:
