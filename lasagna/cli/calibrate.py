@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from rich.console import Console
@@ -13,7 +13,7 @@ from rich.progress import track
 from lasagna.core.device import find_device
 from lasagna.core.storage import check_output
 from lasagna.datamodules import NegativeInjection, OrderRandomization, ShardDataModule, Source
-from lasagna.errors import ConfigError, check_counts
+from lasagna.errors import ConfigError, RecordError, check_counts
 from lasagna.modules.checkpoints.calibration import ALL, Calibration, calibration_file, checksum, write_calibration
 from lasagna.modules.checkpoints.load import load
 from lasagna.tasks.evaluation.calibration import (
@@ -46,6 +46,7 @@ def calibrate(
     device: str = "auto",
     seed: int = 0,
     frozen_check: bool = True,
+    broken: Literal["error", "skip"] = "error",
 ) -> None:
     """Fit the temperature of presence scores and a threshold for each data set, and store them with the checkpoint.
 
@@ -61,10 +62,12 @@ def calibrate(
         device: Where to compute: "cpu", "cuda", ...; "auto" for an accelerator if there is one.
         seed: Seed of the order of names.
         frozen_check: Whether the frozen weights must be those that the checkpoint was trained with.
+        broken: Whether a record that cannot be used is an error, or is skipped and reported.
 
     Raises:
         CheckpointError: If the checkpoint cannot be used.
         ShardError: If a folder has no shards.
+        RecordError: If a record cannot be used and ``broken`` is "error".
         ConfigError: If a number is below 1, or the data does not suffice: too few decisions, or only present or only
             absent names.
         LasagnaError: If the device cannot be used.
@@ -76,7 +79,7 @@ def calibrate(
     assistant = load(ckpt, calibrated=False, frozen_check=frozen_check).to(find_device(device))
     found: dict[str, tuple[Scores, Truth]] = {}
     for name, source in zip(sets, sources, strict=True):
-        scores, present = collect(assistant, source, limit, batch_size, seed)
+        scores, present = collect(assistant, source, limit, batch_size, seed, broken)
         before = found.get(name, (np.zeros(0), np.zeros(0, bool)))
         found[name] = (np.concatenate([before[0], scores]), np.concatenate([before[1], present]))
     calibration = fit(found, checksum(ckpt))
@@ -92,7 +95,14 @@ def calibrate(
     Console().print("\n".join([*lines, f"written to {path} and {picture.name}"]), highlight=False, soft_wrap=True)
 
 
-def collect(assistant: Assistant, source: Source, limit: int, batch_size: int, seed: int) -> tuple[Scores, Truth]:
+def collect(
+    assistant: Assistant,
+    source: Source,
+    limit: int,
+    batch_size: int,
+    seed: int,
+    broken: Literal["error", "skip"],
+) -> tuple[Scores, Truth]:
     """Ask for all names of a data set; return the score of each decision, and whether the name is present.
 
     Args:
@@ -101,6 +111,10 @@ def collect(assistant: Assistant, source: Source, limit: int, batch_size: int, s
         limit: Maximum number of records.
         batch_size: Images that are answered together.
         seed: Seed of the order of names.
+        broken: Whether a record that cannot be used is an error, or is skipped and reported.
+
+    Raises:
+        RecordError: If a record cannot be used and ``broken`` is "error".
     """
     strategies = [NegativeInjection(), OrderRandomization()]
     data = ShardDataModule(
@@ -109,9 +123,20 @@ def collect(assistant: Assistant, source: Source, limit: int, batch_size: int, s
         evaluation_batch_size=min(batch_size, limit),
         num_workers=0,
         seed=seed,
+        broken=broken,
     )
     data.setup("test")
     data.connect(assistant.processors)
+    try:
+        found = _decisions(assistant, source, data, limit)
+    except RecordError as error:
+        raise RecordError(f"{error}; repair the data, or leave such records out by --broken skip") from error
+    for name, count in data.tallies["test"].broken.items():
+        print(f"{name}: {count} broken records were skipped")
+    return found
+
+
+def _decisions(assistant: Assistant, source: Source, data: ShardDataModule, limit: int) -> tuple[Scores, Truth]:
     scores: list[float] = []
     present: list[bool] = []
     size = data.evaluation_batch_size

@@ -69,7 +69,7 @@ def _is_file(value: str) -> bool:
 
 
 _UNREADABLE = ("Unexpected config:", "Problems parsing config:")
-_ROOTS = re.compile(r"Config file loop detected: (.+?) -> ")
+_LOOP = re.compile(r"Config file loop detected: (.+?) -> .*")
 _PATH = re.compile(r"Expected a path but (\S+\.ya?ml) either not accessible")
 _CONTENT = re.compile(r"Invalid content in sub-config file (.+?): (.*?)(?=\n\s*- |\n\s*Given |\Z)", re.DOTALL)
 _UNKNOWN = re.compile(r"[Oo]ption '(?:class_path|init_args|dict_kwargs)")
@@ -93,9 +93,30 @@ def file_error(message: str, files: Iterable[ConfigFile]) -> str | None:
     absent = _PATH.search(message)
     if absent is not None and not Path(absent[1]).is_file():
         return f"there is no file {absent[1]!r}; `lasagna configs` lists those that come with the package"
-    # a file of settings in the place of a part is read as one more config, which then includes itself
-    found = _ROOTS.search(message)
-    return None if found is None else f"{found[1]}: it holds settings from the root; give it as --config {found[1]}"
+    loop = _LOOP.search(message)
+    file = None if loop is None else next((file for file in files if file.name == loop[1]), None)
+    return (
+        None
+        if file is None or not _is_whole(file)
+        else (f"{file.name}: it holds settings from the root; give it as --config {file.name}")
+    )
+
+
+def without_loop(message: str, error: BaseException | None) -> str:
+    """Return a message with the reason why the file of a part cannot be used.
+
+    After any mistake in such a file the parser tries its name as a class, reads it again, and says that it includes
+    itself.
+
+    Args:
+        message: What the parser said.
+        error: The error that the message comes from.
+    """
+    while error is not None and not _LOOP.match(str(error)):
+        error = error.__cause__ or error.__context__
+    reason = None if error is None else error.__context__
+    # nothing of it was typed, so that its line can be told
+    return message if reason is None else _LOOP.sub(lambda _: str(reason), message).replace("NestedArg(", "")
 
 
 _PLACE = re.compile(r'^ *in "<[^>]*>", line (\d+).*$', re.MULTILINE)
@@ -131,6 +152,11 @@ def _single_part(file: ConfigFile) -> str | None:
         f"{file.name}: it describes one part ({content['class_path']}), but --config takes settings from the root; "
         "give it to the part's own option (--model.assistant.vision_encoder, --data and so on)"
     )
+
+
+def _is_whole(file: ConfigFile) -> bool:
+    content = yaml.safe_load(file.text)
+    return isinstance(content, dict) and not {"class_path", "init_args"} & content.keys()
 
 
 def line_of(word: str, place: Key, files: Iterable[ConfigFile]) -> str | None:

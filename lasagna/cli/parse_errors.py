@@ -18,7 +18,7 @@ from lightning.pytorch.loggers import Logger
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from lasagna.cli.class_names import import_exports
-from lasagna.cli.file_errors import ConfigFile, file_error, line_of, without_empty_sections
+from lasagna.cli.file_errors import ConfigFile, file_error, line_of, without_empty_sections, without_loop
 from lasagna.cli.list_items import LISTED
 from lasagna.core.config import public_path
 from lasagna.core.dialogue import DialogueMaker
@@ -210,7 +210,7 @@ class ConfigParser(LightningArgumentParser):
         keys = list(parser.get_defaults(skip_validation=True).keys())
         if job is not None:
             message = f"Option '{_unknown_part(job[2], keys)}' is not accepted"
-        return self.exit(2, f"error: {explain(message, self.files, keys)}\n")
+        return self.exit(2, f"error: {explain(message, self.files, keys, ex)}\n")
 
 
 _JOB = re.compile(r"Subcommand '(\w+)' does not accept option '([^']+)'$")
@@ -223,17 +223,19 @@ def _unknown_part(key: str, known: Iterable[str]) -> str:
     return next((part for part in parts if not any(name.startswith(f"{part}.") for name in keys)), key)
 
 
-def explain(message: str, files: Iterable[ConfigFile], keys: Iterable[str]) -> str:
+def explain(message: str, files: Iterable[ConfigFile], keys: Iterable[str], error: BaseException | None = None) -> str:
     """Return what is wrong at which key, with the file and line and the nearest match.
 
     Args:
         message: What the parser said: the keys from the outermost to the innermost, then the error.
         files: The config files that were read.
         keys: Keys that the config knows.
+        error: The error that the message comes from.
     """
     wrong_file = file_error(message, files)
     if wrong_file is not None:
         return wrong_file
+    message = without_loop(message, error)
     path = ".".join(_STEP.findall(message))
     lines = [_STEP_TEXT.sub("", line).strip(" -") for line in message.splitlines() if not _NOISE.search(line)]
     # the other types of a union know nothing of the list's items
@@ -286,7 +288,7 @@ def _choices(lines: list[str], given: str) -> tuple[tuple[str, list[str]] | None
         return None, lines
     value = found[0][2] or given
     others = [line for line in lines if not _CHOICES.search(line) and not _ALSO.search(line)]
-    if value.startswith("{") and others:
+    if value.startswith(("{", "Namespace(")) and others:
         # a mapping stands for an object; what is wrong with that is in the other lines
         return None, others
     allowed = list({word.strip("'\""): word for match in found for word in match[1].split(", ")}.items())

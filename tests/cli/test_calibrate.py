@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,10 @@ import lasagna
 from lasagna.__main__ import main
 from lasagna.cli import calibrate as command
 from lasagna.cli.train import main as train
+from lasagna.datamodules import SkippedRecordWarning, write_shards
+from lasagna.datamodules.shards.codec import decode_record
+from lasagna.datamodules.shards.manifest import read_manifest
+from lasagna.datamodules.shards.reader import ShardSplit, read_share
 from lasagna.errors import CheckpointError
 from lasagna.modules.checkpoints.calibration import calibration_file, checksum
 from tests.helpers.tiny_run import write_config, write_scenes
@@ -72,6 +77,24 @@ def test_a_limit_counts_records(place, monkeypatch):
     for batch_size in (2, 8):
         calibrate(ckpt, scenes / "val", limit=3, batch_size=batch_size)
     assert seen == [3 * 24] * 2
+
+
+def test_a_broken_image_is_skipped_and_told_where_one_says_so(place, tmp_path, monkeypatch, capsys):
+    ckpt, scenes = place
+    shard_set = read_manifest(scenes / "val")
+    share = read_share(shard_set, shard_set.shards, ShardSplit())
+    records = [decode_record(raw, shard_set.manifest) for raw in share]
+    broken = replace(records[1], image_bytes=records[1].image_bytes[:200])
+    write_shards([records[0], broken, *records[2:]], tmp_path / "shards", shard_set.manifest)
+    with pytest.raises(SystemExit):
+        calibrate(ckpt, tmp_path / "shards")
+    assert f"record {broken.key}" in (told := capsys.readouterr().err) and "--broken skip" in told
+    seen = []
+    monkeypatch.setattr(command, "draw_reliability", lambda found, *_: seen.append(len(found["scenes"][0])))
+    with pytest.warns(SkippedRecordWarning, match=f"skipped a broken record: .*record {broken.key}"):
+        calibrate(ckpt, tmp_path / "shards", broken="skip", batch_size=2)
+    assert seen == [3 * 24]
+    assert "scenes-semantic: 1 broken records were skipped" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("name", "value"), [("limit", -5), ("limit", 0), ("batch_size", 0)])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lasagna.__main__ import main as command
-from lasagna.cli.parse_errors import RENAMED
+from lasagna.cli.parse_errors import RENAMED, explain
 from lasagna.cli.train import main
 from lasagna.core.prompt_format import PromptFormat
 from lasagna.tasks import VQA
@@ -119,6 +119,24 @@ def test_what_is_typed_wrongly_is_said_with_the_way_out(option, said, capsys):
     for name, file in files.items():
         option, said = option.replace(name, file), said.replace(name, file)
     assert said in fails(capsys, main, "fit", option)
+
+
+def test_a_mistake_in_the_file_of_a_part_is_said(capsys, tmp_path):
+    file = tmp_path / "part.yaml"
+    file.write_text("class_path: TinyVisionEncoder\ninit_args: {image_sise: [32, 32]}\n")
+    error = fails(capsys, main, "fit", f"{PART}.vision_encoder={file}")
+    assert f"there is no option 'image_sise'\n  in {file}, line 2\n  did you mean 'image_size'?" in error
+
+
+def test_a_format_without_a_token_is_no_unknown_word():
+    message = """Parser key "prompt_format":
+      Does not validate against any of the Union subtypes
+      Errors:
+        - Expected a typing.Literal['chat', 'tiny']
+        - Problem with given class_path 'lasagna.core.prompt_format.PromptFormat':
+            the following arguments are required: absent_token
+      Given value: Namespace(class_path='lasagna.core.prompt_format.PromptFormat')"""
+    assert explain(message, [], []) == "prompt_format: the following arguments are required: absent_token"
 
 
 def test_pretrained_weights_that_do_not_fit_name_their_own_argument(capsys, tmp_path):

@@ -527,6 +527,9 @@ def test_a_checkpoint_nearby_is_named_once(whole, tmp_path, monkeypatch):
     with pytest.raises(CheckpointError) as refused:
         lasagna.load(wrong)
     assert str(refused.value).count("last.ckpt") == 1
+    monkeypatch.chdir("runs/x/checkpoints")
+    with pytest.raises(CheckpointError, match=r"there is no file '.*runs/x'; there are .*/checkpoints/last\.ckpt$"):
+        lasagna.load(tmp_path / "runs" / "x")
 
 
 def test_warm_start_takes_what_fits(ckpt, config, tmp_path):

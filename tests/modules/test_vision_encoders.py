@@ -200,6 +200,7 @@ def test_weights_come_from_a_file(tmp_path, suffix):
         ({"model": "resnett50"}, r"no 'resnett50'; near it are .*'resnet50'"),
         ({"model": "resnet18.nonsense"}, r"no weights 'nonsense' of 'resnet18'; it has .*'resnet18.a1_in1k'"),
         ({"model": "test_resnet", "image_size": (90, 64)}, r"multiples of 16.*nearest is \(96, 64\)"),
+        ({"model": "test_vit", "image_size": (-14, 28)}, r"image_size: expected height and width .*got \(-14, 28\)"),
         ({"model": "test_resnet", "out_indices": (9,)}, r"out_indices \(9,\)"),
         ({"model": "test_vit", "out_indices": (3, 4), "image_size": (64, 64)}, "choose one map per stride"),
     ],

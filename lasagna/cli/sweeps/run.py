@@ -69,7 +69,8 @@ def sweep(
         grid: Config key to values, e.g. ``{"model.init_args.optimiser.lr": [1e-4, 3e-4]}``; every combination is run.
         seeds: Seeds of each combination; by default only 0.
         script: Script that starts a run; by default the command ``lasagna train``, which needs no file.
-        baseline: Variant that the report compares the others with; by default no report is written.
+        baseline: Variant that the report compares the others with; by default no report is written. With a grid, a
+            variant is called by its name and values, e.g. ``full,lr=0.0003``.
         claims: Expected differences of variants from the baseline; the report says which ones hold.
         jobs: Number of runs at the same time; the visible GPUs are divided among them.
 
@@ -77,9 +78,11 @@ def sweep(
         SweepError: If the sweep cannot start, or if runs failed.
         SystemExit: After SIGTERM, once the runs' processes have ended.
     """
-    if baseline is not None and baseline not in (variants or {}):
-        raise SweepError(f"baseline: expected one of the variants {sorted(variants or {})}, got {baseline!r}")
     plan = SweepPlan(base, variants or {"base": []}, grid or {}, [0] if seeds is None else seeds, script)
+    plan.check()
+    known = list(dict.fromkeys(run.variant for run in plan.runs(out)))
+    if baseline is not None and baseline not in known:
+        raise SweepError(f"baseline: expected one of the variants {known}, got {baseline!r}")
     try:
         with terminable():
             results = run_sweep(plan, out, jobs)

@@ -214,7 +214,8 @@ def _apply_calibration(assistant: Assistant, path: Path, wanted: bool | str | No
 
 
 def _nearby(path: Path) -> str:
-    beside = sorted(file for pattern in ("*.ckpt", "checkpoints/*.ckpt") for file in path.parent.glob(pattern))
+    patterns, folders = ("*.ckpt", "checkpoints/*.ckpt"), (path, path.parent)
+    beside = [file for folder in folders for pattern in patterns for file in sorted(folder.glob(pattern))]
     files = [*beside, *sorted(Path().glob("runs/*/checkpoints/*.ckpt"))]
     # a file beside the path may also be one of the runs, with its path spelled differently
     found = list({file.resolve(): str(file) for file in reversed(files)}.values())[::-1]

@@ -96,6 +96,8 @@ class TimmEncoder(VisionEncoder):
         except RuntimeError as error:
             known = timm.list_pretrained(f"{architecture}.*")
             raise ConfigError(f"model: timm has no weights {weights!r} of {architecture!r}; it has {known}") from error
+        if len(image_size) != 2 or min(image_size) < 1:
+            raise ConfigError(f"image_size: expected height and width in pixels, such as (224, 224), got {image_size}")
         self.model = model
         self.pretrained = pretrained
         self.weights_file = weights_file

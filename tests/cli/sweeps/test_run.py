@@ -211,6 +211,13 @@ def test_two_sweeps_share_the_runs_and_both_end_well(plan):
     assert "(4)" in Path("out/report.md").read_text()
 
 
+def test_a_baseline_that_no_run_has_is_refused_before_any_run(plan):
+    given = {"variants": {"base": [], "other": []}, "grid": {"lr": [1, 2]}, "script": "fake.py"}
+    with pytest.raises(SweepError, match=r"baseline: expected one of .*'base,lr=1'.*, got 'base'"):
+        sweep(["base.yaml"], Path("out"), **given, baseline="base")
+    assert not Path("calls.txt").exists()
+
+
 def test_what_failed_meanwhile_in_another_process_is_not_tried_again(plan):
     plan = replace(plan, grid={"lr": [13]}, variants={"full": []}, seeds=[0])
     [failed] = run_sweep(plan, Path("out"))
