@@ -22,6 +22,9 @@ from .sam.vision_encoder import SamVisionEncoder
 from .sam2.mask_head import Sam2MaskHead
 from .sam2.sizes import Sam2Size
 from .sam2.vision_encoder import Sam2VisionEncoder
+from .sam3.mask_head import Sam3MaskHead
+from .sam3.sizes import Sam3HeadSize, Sam3Size
+from .sam3.vision_encoder import Sam3VisionEncoder
 from .tiny.language_model import TinyLanguageModel
 from .tiny.mask_head import TinyMaskHead
 from .tiny.vision_encoder import TinyVisionEncoder
@@ -60,6 +63,10 @@ __all__ = [
     "Sam2MaskHead",
     "Sam2Size",
     "Sam2VisionEncoder",
+    "Sam3HeadSize",
+    "Sam3MaskHead",
+    "Sam3Size",
+    "Sam3VisionEncoder",
     "SamHeadSize",
     "SamImageProcessor",
     "SamMaskHead",

@@ -32,7 +32,7 @@ class FeatureSpec:
 
     Args:
         channels: Channels of each map.
-        strides: Input pixels per cell of each map.
+        strides: Input pixels per cell of each map, whole numbers for most encoders.
         image_size: Height and width of the encoder's input in pixels.
 
     Raises:
@@ -40,7 +40,7 @@ class FeatureSpec:
     """
 
     channels: tuple[int, ...]
-    strides: tuple[int, ...]
+    strides: tuple[float, ...]
     image_size: tuple[int, int]
 
     def __post_init__(self) -> None:
@@ -53,7 +53,7 @@ class FeatureSpec:
     @property
     def grid(self) -> tuple[int, int]:
         """Height and width of the main map in cells."""
-        return self.image_size[0] // self.strides[0], self.image_size[1] // self.strides[0]
+        return int(self.image_size[0] // self.strides[0]), int(self.image_size[1] // self.strides[0])
 
 
 class VisionEncoder(Configurable, LightningModule):
@@ -70,7 +70,7 @@ class VisionEncoder(Configurable, LightningModule):
         """The resize, padding and normalisation that the encoder expects; safe to send to a worker process."""
 
     @property
-    def stride(self) -> int:
+    def stride(self) -> float:
         """Input pixels per cell of the main map."""
         return self.spec.strides[0]
 

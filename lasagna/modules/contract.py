@@ -58,7 +58,7 @@ def check_maps(encoder: VisionEncoder, maps: Sequence[Tensor], pixels: Tensor) -
         raise ConfigError(f"{name}: its forward returns one tensor; return a list of maps, even of a single one")
     height, width = spec.image_size
     stated = [
-        (channels, height // stride, width // stride)
+        (channels, int(height // stride), int(width // stride))
         for channels, stride in zip(spec.channels, spec.strides, strict=True)
     ]
     returned = [tuple(features.shape[1:]) for features in maps]

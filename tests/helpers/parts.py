@@ -36,6 +36,6 @@ def maps_of(spec, count, seed=1):
     """Return random feature maps of some images, as a vision encoder with a spec gives them."""
     generator = torch.Generator().manual_seed(seed)
     return [
-        torch.randn(count, channels, spec.image_size[0] // stride, spec.image_size[1] // stride, generator=generator)
+        torch.randn(count, channels, *(int(side // stride) for side in spec.image_size), generator=generator)
         for channels, stride in zip(spec.channels, spec.strides, strict=True)
     ]

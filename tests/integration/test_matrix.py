@@ -33,6 +33,7 @@ SMOLLM2 = {**TEXT, "num_key_value_heads": 1, "tie_word_embeddings": True}
 
 SAM = {"embed_dim": 16, "depth": 2, "heads": 2, "global_blocks": [1], "mlp_dim": 32, "window": 2, "image_size": 32}
 SAM2 = {"embed_dim": 16, "blocks": [1, 1, 1, 1], "windows": [2, 2, 2, 1], "global_blocks": [], "out_channels": 32}
+SAM3 = {"width": 16, "depth": 2, "heads": 2, "mlp_dim": 16, "window": 2, "global_blocks": [1], "out_channels": 32}
 DINOV3 = {
     "model_type": "dinov3_vit",
     "hidden_size": 32,
@@ -51,6 +52,7 @@ ENCODERS = {
     ),
     "sam": ("lasagna.modules.SamVisionEncoder", {"size": SAM | {"patch": 8, "out_channels": 32}, "frozen": False}),
     "sam2": ("lasagna.modules.Sam2VisionEncoder", {"size": SAM2, "image_size": [32, 32], "frozen": False}),
+    "sam3": ("lasagna.modules.Sam3VisionEncoder", {"size": SAM3, "image_size": 56, "frozen": False}),
     "dinov3": ("lasagna.modules.TransformersEncoder", {"model": DINOV3, "image_size": [32, 32]}),
     "dinov3_convnext": ("lasagna.modules.TransformersEncoder", {"model": CONVNEXT, "image_size": [32, 64]}),
     "shared": ("lasagna.modules.SharedTower", {}),
@@ -79,7 +81,22 @@ HEADS = {
         {"size": {"prompt_dim": 32, "heads": 4, "mlp_dim": 32, "iou_dim": 16, "mask_channels": 8}},
     ),
     "sam2": ("lasagna.modules.Sam2MaskHead", {"size": {"prompt_dim": 32, "heads": 4, "mlp_dim": 32}}),
+    "sam3": (
+        "lasagna.modules.Sam3MaskHead",
+        {"size": {"prompt_dim": 32, "encoder_layers": 1, "decoder_layers": 2, "heads": 2, "mlp_dim": 32, "masks": 4}},
+    ),
 }
+ALWAYS = {
+    ("dinov3", "causal", "dot"),
+    ("timm", "image_text", "tiny"),
+    ("efficientnet_lite0", "tiny", "dot"),
+    ("sam2", "llava_v1", "sam2"),
+    ("sam3", "tiny", "sam3"),
+    ("shared", "image_text", "sam"),
+}
+"""Combinations that hold each part once at least; the others run with -m slow."""
+RECENT = {"dinov3", "dinov3_convnext", "sam3"}
+"""Parts that, outside the default run, are joined with the tiny language model only, to bound the time."""
 FITTING = [
     (encoder, model, head)
     for encoder, model, head in product(ENCODERS, MODELS, HEADS)
@@ -87,17 +104,10 @@ FITTING = [
     # LLaVA v1 is not, SAM 2's the finer maps of its own encoder as well, and a tower is shared by a model that has one
     if (not head.startswith("sam") or encoder == head or (encoder, model, head) == ("shared", "image_text", "sam"))
     and (encoder != "shared" or model in ("image_text", "llava_v1"))
+    and (model == "tiny" or not RECENT & {encoder, head} or (encoder, model, head) in ALWAYS)
 ]
-ALWAYS = {
-    ("dinov3", "causal", "dot"),
-    ("timm", "image_text", "tiny"),
-    ("efficientnet_lite0", "tiny", "dot"),
-    ("sam2", "llava_v1", "sam2"),
-    ("shared", "image_text", "sam"),
-}
-"""Combinations that hold each part once at least; the others run with -m slow."""
 ELSEWHERE = {"tiny", "sam", "dinov3_convnext"}
-"""Encoders that only slow combinations hold: the tiny one is in all other tests, and SAM's mask head needs none."""
+"""Encoders that only slow combinations hold; the tiny one is in all other tests."""
 
 COMBINATIONS = [pytest.param(*parts, marks=() if parts in ALWAYS else pytest.mark.slow) for parts in FITTING]
 

@@ -68,8 +68,8 @@ class DotMaskHead(MaskHead):
 
 def _place(features: FeatureSpec, doublings: int) -> int | None:
     """Return the index of the map that has the main map's size after some doublings, or None."""
-    stride, rest = divmod(features.strides[0], 2**doublings)
-    return features.strides.index(stride) if rest == 0 and stride in features.strides else None
+    stride = features.strides[0] / 2**doublings
+    return features.strides.index(stride) if stride in features.strides else None
 
 
 class _Doubling(nn.Module):

@@ -108,7 +108,7 @@ class Sam2ImageEncoder(nn.Module):
         super().__init__()
         width = config.fpn_hidden_size
         self.vision_encoder = Sam2VisionModel(config)
-        self.vision_encoder.neck.position_encoding = _NoPositions()
+        self.vision_encoder.neck.position_encoding = NoPositions()
         self.no_memory_embedding = nn.Parameter(torch.zeros(1, 1, width))
         self.conv_s1 = nn.Conv2d(width, width // 4, 1)
         self.conv_s0 = nn.Conv2d(width, width // 8, 1)
@@ -123,9 +123,11 @@ class Sam2ImageEncoder(nn.Module):
         return [main + self.no_memory_embedding[0, 0, :, None, None], self.conv_s1(finer), self.conv_s0(finest)]
 
 
-class _NoPositions(nn.Module):
-    # only the memory of a video needs the positions, which are as large as the maps of the pyramid
+class NoPositions(nn.Module):
+    """Takes the place of the pyramid's positions, which are as large as its maps, where nothing reads them."""
+
     def forward(self, *unread: Any) -> Tensor:  # noqa: ANN401
+        """Return an empty tensor."""
         return torch.empty(0)
 
 

@@ -52,7 +52,7 @@ class TinyMaskHead(MaskHead):
         self.mask_token = nn.Parameter(0.1 * torch.randn(WIDTH))
         self.blocks = nn.ModuleList([_TwoWayBlock(WIDTH) for _ in range(2)])
         self.refine = nn.ModuleList([_Doubling(WIDTH, FINE), _Doubling(FINE, FINEST)])
-        wanted = ((features.strides[0] // 2, FINE), (features.strides[0] // 4, FINEST))
+        wanted = ((features.strides[0] / 2, FINE), (features.strides[0] / 4, FINEST))
         self.skips = nn.ModuleList(
             [nn.Conv2d(finer[stride], width, 1) if stride in finer else nn.Identity() for stride, width in wanted]
         )
