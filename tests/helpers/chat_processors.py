@@ -31,6 +31,12 @@ QWEN = (
     "{% elif 'text' in content %}{{ content['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+GEMMA3 = (
+    "{{ bos_token }}{% for message in messages %}{% set role = 'model' if message['role'] == 'assistant' else 'user' %}"
+    "{{ '<start_of_turn>' + role + '\n' }}{% for item in message['content'] %}{% if item['type'] == 'image' %}"
+    "{{ '<start_of_image>' }}{% else %}{{ item['text'] | trim }}{% endif %}{% endfor %}{{ '<end_of_turn>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
+)
 VISION = {"patch_size": 7, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}
 CROPPED = {"size": {"shortest_edge": 28}, "crop_size": {"height": 28, "width": 28}}
 WHOLE = {"size": {"longest_edge": 28}, "max_image_size": {"longest_edge": 28}, "do_image_splitting": False}
@@ -84,6 +90,30 @@ def smolvlm():
     return transformers.SmolVLMProcessor(images, _idefics(), videos, image_seq_len=4, chat_template=IDEFICS)
 
 
+def gemma3():
+    """Gemma's template writes one token for an image, in place of which the processor puts others."""
+    names = {"boi": "<start_of_image>", "eoi": "<end_of_image>", "image": "<image_soft_token>"}
+    special = (*names.values(), "<start_of_turn>", "<end_of_turn>")
+    tokenizer = blank_tokenizer(GEMMA3, special, bos="<bos>", eos="<eos>", prepends="never")
+    for name, token in names.items():
+        setattr(tokenizer, f"{name}_token", token)
+        setattr(tokenizer, f"{name}_token_id", tokenizer.convert_tokens_to_ids(token))
+    images = transformers.Gemma3ImageProcessor(size=SQUARE)
+    return transformers.Gemma3Processor(images, tokenizer, chat_template=GEMMA3, image_seq_length=4)
+
+
+def lfm2_vl():
+    special = ("<image>", "<|image_start|>", "<|image_end|>", "<|img_thumbnail|>", "<|im_start|>", "<|im_end|>")
+    template = "{{ bos_token }}" + QWEN.replace("IMAGE", "<image>")
+    tokenizer = byte_tokenizer(template, special, bos="<|startoftext|>", eos="<|im_end|>")
+    return transformers.Lfm2VlProcessor(lfm2_vl_images(), tokenizer, chat_template=template)
+
+
+def lfm2_vl_images(**settings):
+    sizes = {"encoder_patch_size": 7, "tile_size": 28, "min_image_tokens": 1, "max_image_tokens": 64}
+    return transformers.Lfm2VlImageProcessor(**sizes, do_image_splitting=False, **settings)
+
+
 def qwen(name="Qwen2VL", video="Qwen2VL"):
     tokens = ("<|vision_start|>", "<|image_pad|>", "<|vision_end|>", "<|video_pad|>")
     tokenizer = _chatml("<|vision_start|><|image_pad|><|vision_end|>", *tokens)
@@ -112,6 +142,9 @@ PROCESSORS = {
     "qwen2_vl": qwen,
     "qwen2_5_vl": lambda: qwen("Qwen2_5_VL"),
     "qwen3_vl": lambda: qwen("Qwen3VL", "Qwen3VL"),
+    "qwen3_5": lambda: qwen("Qwen3VL", "Qwen3VL"),
+    "gemma3": gemma3,
+    "lfm2_vl": lfm2_vl,
 }
 
 
@@ -119,7 +152,8 @@ def chat_model(kind, processor, folder):
     """Return an image-text model that reads tokeniser and chat template from a folder, which is written here."""
     processor.tokenizer.save_pretrained(folder)
     (folder / "chat_template.jinja").write_text(processor.chat_template)
-    tokens = {"image": processor.image_token, "vision_start": "<|vision_start|>", "vision_end": "<|vision_end|>"}
+    image = getattr(processor.tokenizer, "image_token", None) or processor.image_token
+    tokens = {"image": image, "vision_start": "<|vision_start|>", "vision_end": "<|vision_end|>"}
     settings = dict(SETTINGS[kind])
     for name, token in tokens.items():
         for key in {f"{name}_token_id", f"{name}_token_index"} & settings.keys():

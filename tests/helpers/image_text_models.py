@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
+from transformers import CONFIG_MAPPING
 
 from lasagna.core.prompt_formats import TINY
 from lasagna.modules import FeatureSpec
+from lasagna.modules.decoding.recurrent import SINCE, version
 from lasagna.modules.image_text.language_model import ImageTextModel
 from tests.helpers import parts
 
@@ -113,6 +116,61 @@ CONFIGS = {
 }
 
 
+CONFIGS |= {
+    "gemma3": {
+        "model_type": "gemma3",
+        "vision_config": CONFIGS["paligemma"]["vision_config"],
+        "text_config": TEXT
+        | {
+            "model_type": "gemma3_text",
+            "head_dim": 8,
+            "query_pre_attn_scalar": 8,
+            "sliding_window": 12,
+            "layer_types": ["sliding_attention", "full_attention"],
+        },
+        "image_token_index": 2999,
+        "boi_token_index": 2998,
+        "eoi_token_index": 2997,
+        "mm_tokens_per_image": 4,
+    },
+    "qwen3_5": CONFIGS["qwen3_vl"]
+    | {
+        "model_type": "qwen3_5",
+        "vision_config": QWEN_VISION
+        | {"hidden_size": 32, "intermediate_size": 48, "out_hidden_size": 32, "num_position_embeddings": 36},
+        "text_config": TEXT
+        | {
+            "rope_parameters": {
+                "rope_type": "default",
+                "mrope_section": [1, 1, 2],
+                "rope_theta": 10000.0,
+                "partial_rotary_factor": 1.0,
+            },
+            "head_dim": 8,
+            "num_hidden_layers": 3,
+            "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+            "linear_key_head_dim": 8,
+            "linear_value_head_dim": 8,
+            "linear_num_key_heads": 2,
+            "linear_num_value_heads": 4,
+        },
+    },
+    "lfm2_vl": {
+        "model_type": "lfm2_vl",
+        "vision_config": VISION | {"model_type": "siglip2_vision_model", "patch_size": 7, "num_patches": 16},
+        "text_config": TEXT
+        | {
+            "model_type": "lfm2",
+            "num_hidden_layers": 3,
+            "conv_L_cache": 3,
+            "layer_types": ["conv", "full_attention", "conv"],
+        },
+        "image_token_id": 2999,
+        "downsample_factor": 2,
+        "projector_hidden_size": 32,
+    },
+}
+
 SECOND = {"model_type": "gemma2", "head_dim": 8, "sliding_window": 600, "final_logit_softcapping": None}
 MISTRAL = TEXT | {"model_type": "mistral", "head_dim": 8, "sliding_window": 16}
 WINDOWED = QWEN_TEXT | {"use_sliding_window": True, "sliding_window": 16, "max_window_layers": 1}
@@ -122,6 +180,13 @@ SETTINGS = CONFIGS | {
     "llava_mistral": CONFIGS["llava"] | {"text_config": MISTRAL},
     "qwen2_vl_windowed": CONFIGS["qwen2_vl"] | {"text_config": WINDOWED},
 }
+
+
+def needs(kind):
+    """Return a mark that skips the tests of a family where the installed transformers lacks what it needs."""
+    missing = kind not in CONFIG_MAPPING
+    stale = kind in ("qwen3_5", "lfm2_vl") and version() < SINCE
+    return pytest.mark.skipif(missing or stale, reason=f"the installed transformers lacks what {kind} needs")
 
 
 SIDES = (None, 56, 98)
@@ -145,8 +210,18 @@ def resized(model, side):
 def built(kind, side=None, **settings):
     model = made(kind, **settings)
     parts.built(model if side is None else resized(model, side), FEATURES, TINY.special_tokens)
+    fill_unset(model.vlm)
     # fresh projections are so small that a wrong image would go unnoticed
     with torch.no_grad():
         for value in model.vlm.parameters():
             value.copy_(value * 3)
     return model
+
+
+def fill_unset(network):
+    """Give values to projections that are zero in a fresh model, as Gemma 3's is."""
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for value in network.parameters():
+            if value.dim() > 1 and not value.any():
+                value.copy_(torch.randn(value.shape, generator=generator) / 10)

@@ -8,6 +8,7 @@ from itertools import product
 import pytest
 
 from lasagna.cli.train import main
+from tests.helpers.image_text_models import CONFIGS, needs
 from tests.helpers.tiny_run import write_config, write_scenes
 
 TEXT = {
@@ -142,6 +143,18 @@ def test_fits_tests_and_predicts(encoder, model, head, config, tmp_path, request
     language_model = part(*MODELS[model])
     if model == "llava_v1":
         language_model = language_model.replace("LLAVA", str(request.getfixturevalue("llava")))
+    fit_test_and_predict(encoder, language_model, head, config, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=needs(kind)) for kind in CONFIGS])
+def test_every_image_text_family_fits_tests_and_predicts(kind, config, tmp_path):
+    arguments = {"model": CONFIGS[kind], "tokenizer": "words", "image_size": 56, "max_length": 1024}
+    fit_test_and_predict("shared", part("lasagna.modules.ImageTextModel", arguments), "dot", config, tmp_path)
+
+
+def fit_test_and_predict(encoder, language_model, head, config, tmp_path):
+    """Run the package's commands with three parts, the second as a config."""
     options = [
         f"--config={config}",
         f"--trainer.default_root_dir={tmp_path}",

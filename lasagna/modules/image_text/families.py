@@ -6,6 +6,7 @@ from typing import Any
 
 from lasagna.errors import ConfigError
 from lasagna.modules.image_text.family import Family
+from lasagna.modules.image_text.patch_towers import FlexibleTower
 from lasagna.modules.image_text.qwen_towers import MergedTower, StackedTower, WindowedTower
 from lasagna.modules.image_text.towers import (
     ConnectedTower,
@@ -83,6 +84,47 @@ class PaliGemma(Family):
     prefix = True
 
 
+class Gemma3(Family):
+    """Gemma 3, which averages groups of patches."""
+
+    name = "Gemma 3"
+    tower = FinalTower()
+    enclosing = (("\n\n", "<start_of_image>"), ("<end_of_image>", "\n\n"))
+    placeholder = "<start_of_image>"
+    mutual = True
+
+    def unit(self, config: Any) -> int:  # noqa: ANN401
+        """Return the pixels along a side of an image token.
+
+        Raises:
+            ConfigError: If there are more image tokens than patches.
+        """
+        patch, tokens = patch_side(config), round(config.mm_tokens_per_image**0.5)
+        patches = (self.side(config) or 0) // patch
+        if patches < tokens:
+            raise ConfigError(
+                f"model: {patches} patches along a side cannot be joined to {tokens} image tokens; give a larger "
+                "image_size or fewer mm_tokens_per_image in the model's settings"
+            )
+        return int(patches // tokens * patch)
+
+
+class Lfm2VL(Family):
+    """LFM2-VL, which can also read an image in parts; here it reads it as a whole."""
+
+    name = "LFM2-VL"
+    tower = FlexibleTower()
+    enclosing = (("<|image_start|>",), ("<|image_end|>",))
+
+    def side(self, config: Any) -> int | None:  # noqa: ANN401
+        """Return None, since any input will do."""
+        return None
+
+    def unit(self, config: Any) -> int:  # noqa: ANN401
+        """Return the pixels along a side of an image token."""
+        return int(patch_side(config) * config.downsample_factor)
+
+
 class Qwen2VL(Family):
     """Qwen2-VL."""
 
@@ -115,6 +157,12 @@ class Qwen3VL(Qwen2VL):
     tower = StackedTower()
 
 
+class Qwen35(Qwen2VL):
+    """Qwen3.5."""
+
+    name = "Qwen3.5"
+
+
 FAMILIES: dict[str, Family] = {
     "llava": Llava(),
     "llava_next": LlavaNext(),
@@ -126,6 +174,9 @@ FAMILIES: dict[str, Family] = {
     "qwen2_vl": Qwen2VL(),
     "qwen2_5_vl": Qwen25VL(),
     "qwen3_vl": Qwen3VL(),
+    "qwen3_5": Qwen35(),
+    "gemma3": Gemma3(),
+    "lfm2_vl": Lfm2VL(),
 }
 """Transformers' model type to its family; a test compares each with transformers' own forward."""
 

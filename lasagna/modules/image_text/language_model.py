@@ -167,7 +167,8 @@ class ImageTextModel(PretrainedLanguageModel):
             )
         template = None if name == WORDS else processor_template(name, self.download)
         enclosing = family.enclosing_text(tokenizer.get_vocab())
-        return ChatTemplate(name, tokenizer, template, family.image_token(config, tokenizer), enclosing)
+        image_token = family.image_token(config, tokenizer)
+        return ChatTemplate(name, tokenizer, template, image_token, enclosing, family.placeholder)
 
     def chat_arguments(self, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
         """Return the arguments of the text processor; as processors do, add a start token that a template lacks."""

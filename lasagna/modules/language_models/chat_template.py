@@ -55,6 +55,7 @@ class ChatTemplate:
         image_token: Token that the template puts in the place of an image; None for a model that has never seen an
             image, whose messages hold the image token of the prompt format as text.
         enclosing: Tokens around the image, which the text processor adds.
+        placeholder: What the template writes for an image, if it is another token.
     """
 
     name: str
@@ -62,6 +63,7 @@ class ChatTemplate:
     template: str | None = None
     image_token: str | None = None
     enclosing: tuple[str, str] = ("", "")
+    placeholder: str | None = None
 
     def render(self, prompt_format: PromptFormat) -> ChatFormat:
         """Render the prompts of a format, each as the message of a user.
@@ -90,7 +92,7 @@ class ChatTemplate:
     def _prompt(self, text: str, prompt_format: PromptFormat) -> str:
         prompt = self._rendered([self._asked(text, prompt_format)])
         image = self.image_token or prompt_format.image_token
-        prompt = prompt.replace(image.join(self.enclosing), image)
+        prompt = prompt.replace(self.placeholder or image.join(self.enclosing), image)
         if prompt.count(image) != 1 or prompt.count("{query}") != 1:
             raise self._unusable(f"a prompt must hold {image!r} and the question once, it renders {prompt!r}")
         return prompt

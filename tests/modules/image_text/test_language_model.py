@@ -22,9 +22,9 @@ from lasagna.modules.image_text.language_model import ImageTextModel
 from lasagna.modules.language_models import base
 from tests.helpers import parts
 from tests.helpers.assistants import greedy_under_grammar
-from tests.helpers.chat_processors import PROCESSORS, VICUNA, chat_model, own_ids
+from tests.helpers.chat_processors import PROCESSORS, VICUNA, chat_model, lfm2_vl_images, own_ids
 from tests.helpers.documented import ROOT, write_named
-from tests.helpers.image_text_models import CONFIGS, FEATURES, SETTINGS, SIDES, built, made
+from tests.helpers.image_text_models import CONFIGS, FEATURES, SETTINGS, SIDES, built, made, needs
 from tests.modules.test_language_models import LanguageModelContract
 
 
@@ -84,7 +84,8 @@ class TestLlava(LanguageModelContract):
             assert found.count(model.image_token_id) == text.image_tokens
             assert self.without_tiles(found, model) == self.without_tiles(own, model)
         assert text.first == found.index(model.image_token_id)
-        assert all(token in form.reserved_tokens for tokens in FAMILIES[self.kind].enclosing for token in tokens)
+        special = {token for tokens in FAMILIES[self.kind].enclosing for token in tokens if not token.isspace()}
+        assert special <= {*form.reserved_tokens}
         turns = [("user", "A?"), ("assistant", "It is."), ("user", "dog")]
         turns = [{"role": role, "content": [{"type": "text", "text": words}]} for role, words in turns]
         whole = processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
@@ -253,7 +254,7 @@ class TestPaliGemma2(TestPaliGemma):
             built(self.kind, max_length=601)
 
 
-@pytest.mark.parametrize("kind", ["llava_mistral", "qwen2_vl_windowed", "paligemma2_short"])
+@pytest.mark.parametrize("kind", ["llava_mistral", "qwen2_vl_windowed", "paligemma2_short", "gemma3"])
 def test_layers_that_look_back_a_window_decode_as_one_forward_does(kind):
     """Rows that pass the window; PaliGemma's do so with their padding alone."""
     window = SETTINGS[kind]["text_config"]["sliding_window"]
@@ -315,6 +316,28 @@ class TestQwen3VL(TestQwen2VL):
             assert (self.hidden(model, ids, torch.ones_like(ids), fewer) - whole).abs().max() > 0.01
 
 
+class TestGemma3(TestLlava):
+    kind = "gemma3"
+
+    def own_arguments(self, model, ids, pixels):
+        places = (ids == model.image_token_id).long()
+        return super().own_arguments(model, ids, pixels) | {"token_type_ids": places}
+
+
+@needs("qwen3_5")
+class TestQwen35(TestQwen2VL):
+    kind = "qwen3_5"
+
+
+@needs("lfm2_vl")
+class TestLfm2VL(TestLlava):
+    kind = "lfm2_vl"
+
+    def own_image(self, places, pixels):
+        """Cut images by transformers' own processor."""
+        return dict(lfm2_vl_images(do_rescale=False, do_normalize=False)(images=list(pixels), return_tensors="pt"))
+
+
 def test_every_family_is_proven():
     assert FAMILIES.keys() == CONFIGS.keys()
 
@@ -350,10 +373,12 @@ def test_no_weight_is_read_for_what_cannot_be(settings, reason, monkeypatch):
 
 
 def test_what_is_refused():
-    with pytest.raises(ConfigError, match=r"a 'gemma3' is not supported; choose one of llava \(LLaVA 1.5\)"):
-        ImageTextModel({"model_type": "gemma3"}, "words").build(FEATURES, TINY.special_tokens)
+    with pytest.raises(ConfigError, match=r"a 'vipllava' is not supported; choose one of llava \(LLaVA 1.5\)"):
+        ImageTextModel({"model_type": "vipllava"}, "words").build(FEATURES, TINY.special_tokens)
     with pytest.raises(ConfigError, match="image_size: 30 is not a multiple of 14"):
         built("qwen2_5_vl", image_size=30)
+    with pytest.raises(ConfigError, match="model: 4 patches along a side cannot be joined to 16 image tokens"):
+        ImageTextModel(CONFIGS["gemma3"] | {"mm_tokens_per_image": 256}, "words").build(FEATURES, TINY.special_tokens)
     with pytest.raises(ConfigError, match="quantization"):
         built("llava", quantization="8bit")
     mamba = {"model_type": "mamba", "hidden_size": 32, "state_size": 4, "num_hidden_layers": 2, "vocab_size": 60}

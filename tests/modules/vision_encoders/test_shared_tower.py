@@ -25,7 +25,7 @@ from lasagna.modules.sam.sizes import SamHeadSize
 from lasagna.modules.vision_encoders.feature_cache import FeatureCache
 from lasagna.modules.vision_encoders.shared_tower import SharedTower
 from tests.helpers import parts
-from tests.helpers.image_text_models import CONFIGS, FEATURES, made
+from tests.helpers.image_text_models import CONFIGS, FEATURES, fill_unset, made, needs
 from tests.modules.test_vision_encoders import VisionEncoderContract
 
 SIDE = 70
@@ -52,7 +52,7 @@ def folder(tmp_path_factory):
 
 def joined(model):
     """Build a language model, and return it with the encoder that shares its tower."""
-    parts.built(model, FEATURES, TINY.special_tokens)
+    fill_unset(parts.built(model, FEATURES, TINY.special_tokens))
     encoder = SharedTower()
     encoder.join(model)
     return model, encoder.eval()
@@ -159,6 +159,20 @@ class TestQwen25VLTower(TestLlavaTower):
 
 class TestQwen3VLTower(TestLlavaTower):
     kind = "qwen3_vl"
+
+
+class TestGemma3Tower(TestLlavaTower):
+    kind = "gemma3"
+
+
+@needs("qwen3_5")
+class TestQwen35Tower(TestLlavaTower):
+    kind = "qwen3_5"
+
+
+@needs("lfm2_vl")
+class TestLfm2VLTower(TestLlavaTower):
+    kind = "lfm2_vl"
 
 
 class TestLlavaV1Tower(TestLlavaTower):
