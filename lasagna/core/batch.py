@@ -73,7 +73,7 @@ class StepCounts:
         masks: Masks to learn.
         divisor: Number by which the trainer divides the sum of their gradients: batches that it accumulates times
             processes.
-        apart: Names whose objects are told apart.
+        apart: Names that prompt a set of masks.
         objects: Their objects.
     """
 
@@ -160,8 +160,8 @@ class Batch(SmallTensors):
 
     @property
     def object_counts(self) -> tuple[int, int]:
-        """Number of names whose objects are told apart, and of their objects, in queries that ask for objects."""
-        asked = [sample.dialogue for sample in self.samples if sample.dialogue.kind.objects]
+        """Number of names that prompt a set of masks, and of their objects."""
+        asked = [sample.dialogue for sample in self.samples if sample.dialogue.kind.is_set]
         counts = [len(entry.masks) for dialogue in asked for entry in dialogue.entries if entry.masks]
         return len(counts), sum(counts)
 

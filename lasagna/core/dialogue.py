@@ -8,13 +8,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lasagna.core.answer_parser import normalise
-from lasagna.core.masks import BoolMask, Mask
+from lasagna.core.masks import BoolMask, Mask, UnionMask
+from lasagna.core.object_order import objects_in_order
 from lasagna.core.overlaps import OverlapMap
 from lasagna.core.query_kind import QUESTION, QueryKind, kind_of
 from lasagna.core.record import Record, Turn
@@ -44,6 +46,10 @@ class Entry:
     mask: Mask | None = None
     masks: tuple[Mask, ...] = ()
     crowds: tuple[Mask, ...] = ()
+
+
+Target = tuple[Mask, Mask | None]
+"""A mask to learn, and the pixels that do not count for it, or None if all count."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,25 @@ class Dialogue:
         """Turn the name of a kind into the kind."""
         object.__setattr__(self, "kind", kind_of(self.kind))
 
+    @cached_property
+    def targets(self) -> tuple[tuple[Target | None, ...], ...]:
+        """The mask of each present token, or None without one, for each entry; absent entries have none.
+
+        Where each object has a token, these are its objects in their order (``objects_in_order``), for which pixels of
+        crowds do not count. An entry without such an object has one token, for all its pixels.
+        """
+        if self.kind.tokens:
+            return tuple(self._objects(entry) if entry.present else () for entry in self.entries)
+        return tuple(_whole(entry, self.ignore) if entry.present else () for entry in self.entries)
+
+    def _objects(self, entry: Entry) -> tuple[Target | None, ...]:
+        if not entry.masks:
+            return _whole(entry, self.ignore)
+        parts = (*entry.crowds, *(() if self.ignore is None else (self.ignore,)))
+        ignore = UnionMask(parts, shape=entry.masks[0].size) if entry.crowds else self.ignore
+        masks = objects_in_order(entry.masks, None if ignore is None else ignore.decode(), self.kind.tokens)
+        return tuple((mask, ignore) for mask in masks) or _whole(entry, self.ignore)
+
     def with_answer(self, query: Sequence[str], entries: Sequence[Entry]) -> Dialogue:
         """Return a copy with another query and other entries."""
         return replace(self, query=tuple(query), entries=tuple(entries))
@@ -87,6 +112,10 @@ class Dialogue:
         if not self.later:
             return [self]
         return [replace(self, later=()), *(Dialogue(QUESTION, (t.question,), text=t.answer) for t in self.later)]
+
+
+def _whole(entry: Entry, ignore: Mask | None) -> tuple[Target | None, ...]:
+    return (None if entry.mask is None else (entry.mask, ignore),)
 
 
 class DialogueMaker(ABC):

@@ -9,15 +9,24 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from itertools import repeat
 
-from lasagna.core.answer_parser import Fault, ParsedEntry, Piece, normalise, read_entries, read_single, split_text
+from lasagna.core.answer_parser import (
+    Fault,
+    ParsedEntry,
+    Piece,
+    normalise,
+    read_entries,
+    read_single,
+    split_text,
+    token_runs,
+)
 from lasagna.core.dialogue import Dialogue
-from lasagna.core.query_kind import KINDS, QUESTION, RENAMED_KINDS, QueryKind, kind_of, renamed
+from lasagna.core.prompt_format_checks import format_errors
+from lasagna.core.query_kind import QUESTION, QueryKind, kind_of
 from lasagna.core.record import Turn
 from lasagna.errors import ConfigError, QueryError
 
@@ -79,7 +88,7 @@ class PromptFormat:
 
     def __post_init__(self) -> None:
         """Check that answers can be written and read in this format."""
-        if errors := [*_token_errors(self), *_prompt_errors(self), *_joint_errors(self)]:
+        if errors := format_errors(self):
             raise ConfigError(f"prompt_format: {'; '.join(errors)}")
 
     @property
@@ -183,7 +192,7 @@ class PromptFormat:
         """
         if not dialogue.kind.masks:
             return self._words(dialogue.text)
-        decisions = [(entry.name, entry.present) for entry in dialogue.entries]
+        decisions = [(entry.name, len(found)) for entry, found in zip(dialogue.entries, dialogue.targets, strict=True)]
         decided = self.render(dialogue.kind, decisions, dialogue.wording[1])
         has_words = dialogue.kind.words and dialogue.text
         return f"{decided} {self._words(dialogue.text)}" if has_words else decided
@@ -205,19 +214,21 @@ class PromptFormat:
             raise QueryError(f"answer: {shortened(text)!r} contains {reserved}, which must not appear among words")
         return text
 
-    def render(self, kind: str, decisions: Sequence[tuple[str, bool]], wording: int = 0) -> str:
+    def render(self, kind: str, decisions: Sequence[tuple[str, int]], wording: int = 0) -> str:
         """Return the answer that decides for each name whether it is present, without words behind it.
 
         Args:
             kind: Kind of the query.
-            decisions: Names and whether they are present; one unless the kind lists names.
+            decisions: Names and their numbers of present tokens, or whether they are present; one unless the kind lists
+                names.
             wording: Number of the wording, modulo the count of wordings.
         """
-        tokens = {True: self.present_token, False: self.absent_token}
+        present_token, absent_token = self.present_token, self.absent_token
         if not kind_of(kind).many:
             single = self._singles[wording % len(self._singles)]
-            return "".join(single.replace("{token}", tokens[present]) for _, present in decisions)
-        entries = (_single_spaced(name) + self.token_gap + tokens[present] for name, present in decisions)
+            return "".join(single.replace("{token}", present_token * count or absent_token) for _, count in decisions)
+        lead = self.token_gap
+        entries = (_single_spaced(name) + lead + (present_token * count or absent_token) for name, count in decisions)
         return self.entry_separator.join(entries) + self.tail
 
     def teacher_forced(self) -> str:
@@ -262,12 +273,17 @@ class PromptFormat:
         kind = kind_of(kind)
         if not kind.masks and not pieces:
             return (), ()
+        runs, more = token_runs(pieces, kind.tokens)
         if kind.many:
             separator = spelling(self.entry_separator)
-            written = [(spelling(lead).removeprefix(separator).strip(), present) for lead, present in pieces]
+            written = [
+                (spelling(lead).removeprefix(separator).strip(), present, place, count)
+                for lead, present, place, count in runs
+            ]
             entries, faults = read_entries(query, [spelling(name) for name in query], written)
         else:
-            entries, faults = read_single(query[0], pieces)
+            entries, faults = read_single(query[0], runs)
+        faults += more
         ends = kind.many or (pieces and kind.masks)
         faults += ["trailing"] if ends and not self._is_end(kind, spelling(rest), spelling) else []
         return entries, tuple(faults)
@@ -296,54 +312,3 @@ def _name_error(name: str, reserved: tuple[str, ...], separators: tuple[str, ...
         return f"the name {name!r} is blank; every name needs a visible character"
     found = [text for text in (*reserved, *separators) if text in name]
     return f"the name {shortened(name)!r} contains {found}, which this prompt format uses itself" if found else None
-
-
-def _token_errors(form: PromptFormat) -> list[str]:
-    names = ("present_token", "absent_token", "image_token")
-    empty = [name for name in names if not getattr(form, name).strip()]
-    errors = [f"{name}: it is empty; give a token such as '<SEG>'" for name in empty]
-    for rank, name in enumerate(names):
-        for other in () if empty else names[:rank]:
-            one, two = getattr(form, other), getattr(form, name)
-            if one in two or two in one:
-                errors.append(f"{other} {one!r} and {name} {two!r}: neither may contain the other")
-    return errors
-
-
-def _prompt_errors(form: PromptFormat) -> list[str]:
-    given: dict[str, Iterable[str]] = {"prompts": form.prompts, "further_prompts": form.further_prompts}
-    if former := [f"{place}: {renamed(k)}" for place, kinds in given.items() for k in kinds if k in RENAMED_KINDS]:
-        return former
-    if not form.prompts:
-        return [f"prompts: there is none; give one for each kind of query that is asked, such as {', '.join(KINDS)}"]
-    missing = [kind for kind in KINDS if kind not in form.prompts]
-    misspelt = {kind: near for kind in form.prompts if kind not in KINDS for near in _near(kind, missing)}
-    if misspelt:
-        return [f"prompts: there is no kind {kind!r}; did you mean {near!r}?" for kind, near in misspelt.items()]
-    strange = sorted(form.further_prompts.keys() - form.prompts.keys())
-    errors = [f"further_prompts: {strange} have no first prompt in `prompts`"] if strange else []
-    places = [(f"prompts.{kind}", prompt) for kind, prompt in form.prompts.items()]
-    places += [(f"further_prompts.{kind}", prompt) for kind, more in form.further_prompts.items() for prompt in more]
-    for place, prompt in places:
-        if form.image_token and prompt.count(form.image_token) != 1:
-            errors.append(f"{place}: {prompt!r} must contain {form.image_token!r} once")
-        if "{query}" not in prompt:
-            errors.append(f"{place}: {prompt!r} must contain {{query}}, the place of the names")
-    return errors
-
-
-def _near(kind: str, missing: Sequence[str]) -> list[str]:
-    """Return the kind of the package that a key of the prompts probably means, if there is one."""
-    return get_close_matches(kind, missing, n=1, cutoff=0.8)
-
-
-def _joint_errors(form: PromptFormat) -> list[str]:
-    joints = ("name_separator", "entry_separator", "token_gap", "lead_in", "given_lead_in", "tail", "next_turn")
-    errors = [] if form.name_separator else ["name_separator: it is empty, so that names would run together"]
-    for joint in joints:
-        text = getattr(form, joint) or ""
-        errors += [f"{joint}: {text!r} contains {token!r}" for token in form.special_tokens if token and token in text]
-    for answer in form.single_answers:
-        if answer.count("{token}") != 1 or any(token and token in answer for token in form.special_tokens):
-            errors.append(f"single_answers: {answer!r} must contain {{token}} once, and no token itself")
-    return errors

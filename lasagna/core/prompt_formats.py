@@ -96,6 +96,12 @@ PAPER = PromptFormat(
         "question": "USER: <image>\n{query} ASSISTANT: ",
         "instances": "USER: <image>\nPlease segment each object of the following categories: {query}. ASSISTANT: ",
         "panoptic": "USER: <image>\nPlease segment everything of the following categories: {query}. ASSISTANT: ",
+        "instances_by_token": (
+            "USER: <image>\nPlease segment the objects of the following categories one by one: {query}. ASSISTANT: "
+        ),
+        "panoptic_by_token": (
+            "USER: <image>\nPlease segment everything of the following categories one by one: {query}. ASSISTANT: "
+        ),
     },
     lead_in="Sure, it is ",
     tail=".",
@@ -185,6 +191,8 @@ TINY = PromptFormat(
         "question": "<image> say {query} answer ",
         "instances": "<image> find all {query} answer ",
         "panoptic": "<image> list all {query} answer ",
+        "instances_by_token": "<image> find one by one {query} answer ",
+        "panoptic_by_token": "<image> list one by one {query} answer ",
     },
     name_separator=" ",
     entry_separator=" ",

@@ -20,6 +20,8 @@ class QueryKind(str):
         masks: Whether the answer decides which names are present, and present ones have a mask.
         words: Whether the answer has words: alone, or behind the decision about a phrase.
         objects: Whether present names have a mask for each of their objects, rather than one for all.
+        tokens: Most objects of a name, where each has a present token of its own that prompts its mask; 0 if one token
+            prompts the masks of all objects.
 
     Raises:
         ConfigError: If the name is no identifier, or there are no answers of this form.
@@ -29,9 +31,17 @@ class QueryKind(str):
     masks: bool
     words: bool
     objects: bool
+    tokens: int
 
     def __new__(
-        cls, name: str, *, many: bool = False, masks: bool = True, words: bool = False, objects: bool = False
+        cls,
+        name: str,
+        *,
+        many: bool = False,
+        masks: bool = True,
+        words: bool = False,
+        objects: bool = False,
+        tokens: int = 0,
     ) -> QueryKind:
         """Check the form, and make the text."""
         if not name.isidentifier():
@@ -44,9 +54,20 @@ class QueryKind(str):
             raise ConfigError(f"{name}: a list of names is answered by decisions; set `masks`, or leave out `many`")
         if objects and not masks:
             raise ConfigError(f"{name}: objects are told apart by masks; set `masks`, or leave out `objects`")
+        if tokens < 0 or (tokens and (not objects or words)):
+            raise ConfigError(
+                f"{name}: tokens={tokens} is the most objects of a name in an answer without words; set `objects`, and "
+                "leave out `words`, or leave out `tokens`"
+            )
         kind = super().__new__(cls, name)
         kind.many, kind.masks, kind.words, kind.objects = many, masks, words, objects
+        kind.tokens = tokens
         return kind
+
+    @property
+    def is_set(self) -> bool:
+        """Whether one token prompts a set of masks."""
+        return self.objects and not self.tokens
 
     @property
     def is_phrase(self) -> bool:
@@ -62,9 +83,25 @@ QUESTION = QueryKind("question", masks=False, words=True)
 INSTANCES = QueryKind("instances", many=True, objects=True)
 PANOPTIC = QueryKind("panoptic", many=True, objects=True)
 
+TOKENS = 16
+"""Most objects of a name in the package's kinds with a token for each."""
+
+INSTANCES_BY_TOKEN = QueryKind("instances_by_token", many=True, objects=True, tokens=TOKENS)
+PANOPTIC_BY_TOKEN = QueryKind("panoptic_by_token", many=True, objects=True, tokens=TOKENS)
+
 KINDS: dict[str, QueryKind] = {
     kind: kind
-    for kind in (CATEGORY_LIST, REFERRING, REASONING, REASONING_WITH_EXPLANATION, QUESTION, INSTANCES, PANOPTIC)
+    for kind in (
+        CATEGORY_LIST,
+        REFERRING,
+        REASONING,
+        REASONING_WITH_EXPLANATION,
+        QUESTION,
+        INSTANCES,
+        PANOPTIC,
+        INSTANCES_BY_TOKEN,
+        PANOPTIC_BY_TOKEN,
+    )
 }
 """The kinds of the package by name."""
 

@@ -55,7 +55,7 @@ class Assistant(Configurable, LightningModule):
             in the language model's own chat template.
         presence_threshold: Presence score from which ordered decoding says "present".
         mask_threshold: Probability from which a pixel belongs to a mask.
-        object_threshold: Score from which one of several masks of a name is an object.
+        object_threshold: Score from which one of several masks of a name is an object, or has another token.
         object_overlap: IoU from which one of several masks of a name is left out as a repetition of one with a higher
             score; above 1 for none.
         presence_temperature: Divisor of the presence logits before they become scores; found by ``lasagna calibrate``.
@@ -145,7 +145,7 @@ class Assistant(Configurable, LightningModule):
     def decoder(self) -> Decoder:
         """What decodes answers with the language model; known once the model is configured."""
         cut, divisor = self.presence_threshold, self.presence_temperature
-        return Decoder(self.language_model, self.format, cut, divisor, self.max_new_tokens)
+        return Decoder(self.language_model, self.format, cut, divisor, self.max_new_tokens, self.object_threshold)
 
     def encode(self, pixels: Tensor, tower_pixels: Tensor | None = None) -> EncodedImages:
         """Encode images, once for everything that is asked about them.

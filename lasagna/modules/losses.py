@@ -77,12 +77,13 @@ def at_image(logits: Tensor, batch: Batch, ignored: Ignored) -> Iterator[MaskGro
 
 def _own_targets(dialogue: Dialogue, ignored: Ignored) -> list[NDArray[np.uint8]]:
     """Return the target masks of a dialogue at the image's own size, each uint8 ``[h, w]``."""
-    masks = [entry.mask.decode() for entry in dialogue.entries if entry.present and entry.mask is not None]
-    targets = [mask.astype(np.uint8) for mask in masks]
-    if targets and ignored == "left_out" and dialogue.ignore is not None:
-        void = dialogue.ignore.decode()
-        for target in targets:
-            target[void] = IGNORE_PIXEL
+    targets, voids = list[NDArray[np.uint8]](), dict[int, NDArray[np.bool_]]()
+    for mask, ignore in (target for found in dialogue.targets for target in found if target is not None):
+        targets.append(mask.decode().astype(np.uint8))
+        if ignored == "left_out" and ignore is not None:
+            if id(ignore) not in voids:
+                voids[id(ignore)] = ignore.decode()
+            targets[-1][voids[id(ignore)]] = IGNORE_PIXEL
     return targets
 
 

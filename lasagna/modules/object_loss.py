@@ -65,6 +65,7 @@ class ObjectLoss(SegmentationLoss):
     ) -> dict[str, Tensor]:
         """Return the losses of the objects of some prompts, each with its place."""
         logits, scores = prediction.logits.float(), prediction.scores.float()
+        asked = [(place, _largest(truth, logits.shape[1])) for place, truth in asked]
         if not asked:
             zero = (logits.sum() + scores.sum()) * 0
             return {"object_bce": zero, "object_dice": zero, "object_score": zero}
@@ -108,12 +109,19 @@ class ObjectLoss(SegmentationLoss):
         return self.object_bce * bce + self.object_dice * dice - self.object_score * scores[:, None]
 
 
+def _largest(targets: Tensor, most: int) -> Tensor:
+    """Return the largest objects of ``[o, H, W]``, in their order; ``ManyObjects`` counts the others."""
+    if len(targets) <= most:
+        return targets
+    return targets[(targets == 1).flatten(1).sum(1).argsort(descending=True, stable=True)[:most].sort().values]
+
+
 def _area(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     return interpolate(pixels[:, None], size=size, mode="area").flatten(1)
 
 
 def object_targets(batch: Batch) -> Iterator[tuple[int, Tensor]]:
-    """Yield the objects of each mask of a batch whose query asks for objects.
+    """Yield the objects of each mask of a batch whose query asks for a set of objects by one token.
 
     Args:
         batch: The batch.
@@ -124,7 +132,7 @@ def object_targets(batch: Batch) -> Iterator[tuple[int, Tensor]]:
     """
     rows = batch.mask_rows.tolist()
     for row, sample in enumerate(batch.samples):
-        if not sample.dialogue.kind.objects:
+        if not sample.dialogue.kind.is_set:
             continue
         places = [place for place, of in enumerate(rows) if of == row]
         entries = [entry for entry in sample.dialogue.entries if entry.present and entry.mask is not None]

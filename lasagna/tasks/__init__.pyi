@@ -23,7 +23,7 @@ from .panoptic import Panoptic
 from .reasoning import Reasoning
 from .referring import Referring
 from .semantic import Semantic
-from .training.batch_checks import FiniteLoss, SmallMasks
+from .training.batch_checks import FiniteLoss, ManyObjects, SmallMasks
 from .training.ema import WeightAverage
 from .training.module import AssistantTraining
 from .training.optimiser import Optimiser
@@ -43,6 +43,7 @@ __all__ = [
     "FiniteLoss",
     "Instances",
     "MMSegMeanIoU",
+    "ManyObjects",
     "MeanIoU",
     "MonitorCheck",
     "ObjectCount",

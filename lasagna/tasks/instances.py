@@ -7,7 +7,7 @@ from torchmetrics import MetricCollection
 
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.prompt_format import normalise
-from lasagna.core.query_kind import INSTANCES
+from lasagna.core.query_kind import INSTANCES, INSTANCES_BY_TOKEN
 from lasagna.core.record import Record
 from lasagna.tasks.base import Task
 from lasagna.tasks.metrics import AveragePrecision, ConceptF1, DialogueMetric, ObjectCount, Presence, collect
@@ -27,9 +27,12 @@ class Instances(Task):
 
     Args:
         free_decoding: Whether answers are also decoded and scored freely, besides the known order.
+        by_token: Whether each object has a token of its own in the answer, which prompts its mask. This takes a mask
+            head with one mask for each prompt, and the ordinary loss.
     """
 
-    def __init__(self, free_decoding: bool = False) -> None:
+    def __init__(self, free_decoding: bool = False, by_token: bool = False) -> None:
+        self.kind = INSTANCES_BY_TOKEN if by_token else INSTANCES
         self.decoding = ("ordered", "free") if free_decoding else ("ordered",)
 
     def dialogues(self, record: Record, rng: np.random.Generator) -> list[Dialogue]:
@@ -45,7 +48,7 @@ class Instances(Task):
             for name in query
             if name in present
         ]
-        return [Dialogue(INSTANCES, tuple(query), tuple(entries), ignore=ignore)] if query else []
+        return [Dialogue(self.kind, tuple(query), tuple(entries), ignore=ignore)] if query else []
 
     def metrics(self, categories: tuple[str, ...]) -> MetricCollection:
         """Return AP and AR, counts, SA-Co's scores and presence for each decoding."""

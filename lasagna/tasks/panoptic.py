@@ -10,7 +10,7 @@ from torchmetrics import MetricCollection
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.masks import Mask
 from lasagna.core.prompt_format import normalise
-from lasagna.core.query_kind import PANOPTIC
+from lasagna.core.query_kind import PANOPTIC, PANOPTIC_BY_TOKEN
 from lasagna.core.record import Record, Region
 from lasagna.errors import ConfigError
 from lasagna.tasks.base import Task
@@ -30,9 +30,12 @@ class Panoptic(Task):
     Args:
         stuff: Categories whose objects are not told apart, such as sky; all others are things.
         free_decoding: Whether answers are also decoded and scored freely, besides the known order.
+        by_token: Whether each object has a token of its own in the answer, which prompts its mask. This takes a mask
+            head with one mask for each prompt, and the ordinary loss.
     """
 
-    def __init__(self, stuff: Sequence[str] = (), free_decoding: bool = False) -> None:
+    def __init__(self, stuff: Sequence[str] = (), free_decoding: bool = False, by_token: bool = False) -> None:
+        self.kind = PANOPTIC_BY_TOKEN if by_token else PANOPTIC
         self.stuff = tuple(stuff)
         self._forms = frozenset(map(normalise, stuff))
         self.decoding = ("ordered", "free") if free_decoding else ("ordered",)
@@ -46,7 +49,7 @@ class Panoptic(Task):
         present = [name for name in masks if normalise(name) not in hidden]
         query = [name for name in askable_names(record, present) if normalise(name) not in hidden]
         entries = [self._entry(name, masks[name], objects.get(name)) for name in query if name in present]
-        return [Dialogue(PANOPTIC, tuple(query), tuple(entries), ignore=ignore)] if query else []
+        return [Dialogue(self.kind, tuple(query), tuple(entries), ignore=ignore)] if query else []
 
     def _entry(self, name: str, mask: Mask, region: Region | None) -> Entry:
         if normalise(name) in self._forms:

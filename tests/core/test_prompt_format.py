@@ -10,9 +10,12 @@ from jsonargparse import ArgumentParser
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.prompt_format import ParsedEntry, PromptFormat, normalise
 from lasagna.core.prompt_formats import CHAT, PAPER, PROMPT_FORMATS, RELEASED, TINY
+from lasagna.core.query_kind import INSTANCES_BY_TOKEN, QueryKind
 from lasagna.errors import ConfigError, QueryError
 
 FORMATS = sorted(PROMPT_FORMATS)
+FEW = QueryKind("few", many=True, objects=True, tokens=2)
+THEM = QueryKind("them", objects=True, tokens=4)
 TRICKY = [
     ".",
     "-",
@@ -60,6 +63,45 @@ def test_parse_reads_what_render_wrote(name, decisions):
     entries, faults = form.parse("categories", query, form.render("categories", decisions))
     assert faults == ()
     assert entries == tuple(ParsedEntry(name, present, k) for k, (name, present) in enumerate(decisions))
+
+
+@given(st.sampled_from(FORMATS), st.lists(st.tuples(names, st.integers(0, 4)), min_size=1, max_size=6))
+@example("released", [("a<no_", 2), ("b", 0), ("ins>", 3)])
+def test_parse_reads_a_token_for_each_object(name, decisions):
+    form = PROMPT_FORMATS[name]
+    query = [name for name, _ in decisions]
+    try:
+        form.check("categories", query)
+    except QueryError:
+        assume(False)
+    text = form.render(INSTANCES_BY_TOKEN, decisions)
+    entries, faults = form.parse(INSTANCES_BY_TOKEN, query, text)
+    assert faults == ()
+    assert [(entry.name, entry.count * entry.present) for entry in entries] == decisions
+    places = [entry.decision for entry in entries]
+    assert places == [sum(max(1, count) for _, count in decisions[:rank]) for rank in range(len(decisions))]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "found", "faults"),
+    [
+        (INSTANCES_BY_TOKEN, "sky <SEG> <SEG>, dog <NEG>.", [("sky", 2), ("dog", 0)], ()),
+        (INSTANCES_BY_TOKEN, "sky <SEG><NEG><SEG>, dog <SEG>.", [("sky", 1), ("dog", 1)], ("unknown", "unknown")),
+        (INSTANCES_BY_TOKEN, "cat <SEG><SEG>, dog <SEG>.", [("dog", 1)], ("unknown", "missing")),
+        (FEW, "sky <SEG><SEG><SEG><SEG>, dog <SEG>.", [("sky", 2), ("dog", 1)], ("repeated", "repeated")),
+        ("categories", "sky <SEG><SEG>, dog <SEG>.", [("sky", 1), ("dog", 1)], ("unknown",)),
+    ],
+)
+def test_tokens_that_follow_one_another_belong_to_one_name(kind, text, found, faults):
+    entries, wrong = PAPER.parse(kind, ["sky", "dog"], text)
+    assert [(entry.name, entry.count * entry.present) for entry in entries] == found
+    assert wrong == faults
+
+
+def test_a_phrase_can_have_a_token_for_each_object():
+    assert PAPER.render(THEM, [("birds", 3)]) == "Sure, it is <SEG><SEG><SEG>."
+    entries, faults = PAPER.parse(THEM, ["birds"], "Sure, it is <SEG><SEG><SEG>.")
+    assert (entries, faults) == ((ParsedEntry("birds", True, 0, 3),), ())
 
 
 @given(st.sampled_from(FORMATS), st.sampled_from(["referring", "reasoning"]), names, st.booleans())
@@ -260,7 +302,7 @@ def test_faults_of_explained_answers(text, faults):
 
 def test_formats_without_explanations_say_so():
     with pytest.raises(
-        QueryError, match=r"kind: 'reasoning_with_explanation' is not in .*instances, panoptic; add a line"
+        QueryError, match=r"kind: 'reasoning_with_explanation' is not in .*instances, panoptic, .*; add a line"
     ):
         TINY.check("reasoning_with_explanation", ["it"])
     with pytest.raises(QueryError, match=r"answer: .*<SEG>"):

@@ -29,6 +29,9 @@ def test_only_forms_that_can_be_answered_exist():
     assert allowed == {(kind.many, kind.masks, kind.words) for kind in KINDS.values()}
     with pytest.raises(ConfigError, match="objects are told apart by masks"):
         QueryKind("own", masks=False, words=True, objects=True)
+    for form in ({"tokens": 2}, {"objects": True, "tokens": -1}, {"objects": True, "words": True, "tokens": 2}):
+        with pytest.raises(ConfigError, match="is the most objects of a name"):
+            QueryKind("own", **form)
     with pytest.raises(ConfigError, match="identifier"):
         QueryKind("two words")
 

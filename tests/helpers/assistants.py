@@ -41,6 +41,37 @@ def greedy_under_grammar(model, prompt_format, vectors, query):
     return tuple(decisions)
 
 
+def greedy_tokens(model, prompt_format, vectors, query):
+    """Count the tokens of each name, one token at a time over the whole sequence, where each object has a token."""
+    text = model.text_processor
+    present, absent = (text.answer_ids(token)[0] for token in (prompt_format.present_token, prompt_format.absent_token))
+    skeleton = text.answer_ids(prompt_format.render(query.kind, [(name, 0) for name in query.names]))
+    tokens = text.prompt_ids(prompt_format.prompt(query.kind, query.names))
+    room, counts = text.max_length - len(tokens) - len(skeleton) - 1, []
+    for token, coming in zip(skeleton, [*skeleton[1:], text.end_token_id], strict=True):
+        if token != absent:
+            tokens.append(token)
+            continue
+        logits, count = plain_logits(model, tokens, vectors[query.image]), 0
+        while (
+            count < query.kind.tokens
+            and logits[present] >= logits[coming if count else absent]
+            and (room > 0 or not count)
+        ):
+            room -= count > 0
+            count += 1
+            tokens.append(present)
+            logits = plain_logits(model, tokens, vectors[query.image])
+        counts.append(count)
+        tokens += [] if count else [absent]
+    return counts
+
+
+def token_counts(answer):
+    """Return the number of present tokens of each name of a decoded answer."""
+    return [entry.count if entry.present else 0 for entry in answer.entries]
+
+
 def plain_logits(model, tokens, vectors):
     """Return the logits behind a row of tokens, computed over all of it."""
     ids = torch.tensor([tokens])

@@ -19,6 +19,7 @@ from lasagna.core.batch import Query
 from lasagna.core.config import build as rebuild
 from lasagna.core.config import config_of
 from lasagna.core.prompt_formats import RELEASED, TINY
+from lasagna.core.query_kind import QueryKind
 from lasagna.errors import ConfigError
 from lasagna.modules import (
     FeatureSpec,
@@ -35,7 +36,7 @@ from lasagna.modules.decoding.recurrent import PROVEN, SINCE, version
 from lasagna.modules.language_models import base
 from lasagna.modules.language_models.causal import CausalLanguageModel
 from tests.helpers import parts
-from tests.helpers.assistants import greedy_under_grammar, plain_logits
+from tests.helpers.assistants import greedy_tokens, greedy_under_grammar, plain_logits, token_counts
 
 FEATURES = FeatureSpec((24,), (8,), (32, 32))
 CONFIGS = {
@@ -123,6 +124,10 @@ QUERIES = [
 ]
 """Names of unequal numbers of tokens, alone and in lists, some of which begin or end as others do; and enough
 of them that drafts of most families are revised."""
+
+
+BY_TOKEN = Query(0, QueryKind("instances_by_token", many=True, objects=True, tokens=4), ("sun", "red ball", "dog"))
+"""A query whose answer has a token for each object."""
 
 
 class LanguageModelContract:
@@ -241,6 +246,19 @@ class LanguageModelContract:
         wanted = [greedy_under_grammar(model, TINY, vectors, query) for query in QUERIES]
         assert [answer.present for answer in decoded] == wanted
         assert weights == "trained" or {True, False} == {there for answer in wanted for there in answer}
+        [answer] = Decoder(model, TINY).decode(vectors, [BY_TOKEN])
+        counts = greedy_tokens(model, TINY, vectors, BY_TOKEN)
+        assert token_counts(answer) == counts
+        self.is_written_so(model, BY_TOKEN, counts)
+
+    def is_written_so(self, model, query, counts):
+        """Check that the answer to learn has the tokens of the answer with one token a name, and those between."""
+        text = model.text_processor
+        [present], [absent] = map(text.answer_ids, (TINY.present_token, TINY.absent_token))
+        left, tokens = iter(counts), []
+        for token in text.answer_ids(TINY.render(query.kind, [(name, 0) for name in query.names])):
+            tokens += [present] * next(left) or [absent] if token == absent else [token]
+        assert text.answer_ids(TINY.render(query.kind, list(zip(query.names, counts, strict=True)))) == tokens
 
     def test_ordered_decoding_in_half_precision_decides_as_its_own_answer_says(self):
         """Rounding may turn a decision near the threshold; no other one differs from that of one whole forward."""
@@ -365,6 +383,8 @@ class DecodingAgainstWholeForwards:
         wanted = [greedy_under_grammar(model, TINY, vectors, query) for query in QUERIES]
         assert [answer.present for answer in decoded] == wanted
         assert {True, False} == {there for answer in wanted for there in answer}
+        [answer] = Decoder(model, TINY).decode(vectors, [BY_TOKEN])
+        assert token_counts(answer) == greedy_tokens(model, TINY, vectors, BY_TOKEN)
 
     def test_free_decoding_is_greedy(self, kind):
         model, vectors = self.build(kind)

@@ -65,6 +65,23 @@ def test_a_mask_that_repeats_one_with_a_higher_score_is_no_object():
     assert len(answered("instances", logits, object_overlap=0.7).entries[0].masks) == 2
 
 
+def test_where_each_object_has_a_token_its_mask_and_probability_are_those_of_its_token():
+    entries = (ParsedEntry("bird", True, 0, 3), ParsedEntry("sun", False, 3), ParsedEntry("cat", True, 4))
+    scores = torch.tensor([0.8, 0.5, 0.9, 0.3, 0.6])
+    decoded = DecodedAnswer("", entries, (), (True, True, True, False, True), scores, torch.eye(5), 1)
+    assert decoded.mask_states.argmax(1).tolist() == [0, 1, 2, 4]
+    query = Query(0, "instances_by_token", ("bird", "sun", "cat"))
+    logits = LOGITS.flatten(0, 1)[[0, 1, 0, 5]]  # the third bird repeats the first
+    birds, sun, cat = make_answer(query, decoded, logits, GEOMETRY, threshold=0.5).entries
+    assert [mask.tolist() for mask in birds.masks] == [(LOGITS[0, rank] > 0).tolist() for rank in (0, 1)]
+    assert birds.scores == pytest.approx((0.8, 0.4))
+    assert birds.mask.sum() == 3
+    assert (sun.present, cat.scores) == (False, pytest.approx((0.6,)))
+    assert [int(mask.sum()) for mask in cat.masks] == [3]
+    several = make_answer(query, decoded, logits, GEOMETRY, threshold=0.5, object_overlap=2.0).entries[0]
+    assert several.scores == pytest.approx((0.8, 0.4, 0.36))
+
+
 def test_other_queries_are_answered_by_the_union():
     birds, _ = answered("categories").entries
     assert (birds.apart, birds.scores) == (False, (0.5,))

@@ -139,9 +139,14 @@ def test_gradients_are_those_of_means_over_the_step():
     torch.testing.assert_close(scores.grad, whole.masks.scores.grad)
 
 
-def test_more_objects_than_masks_leave_some_objects_out():
-    losses = LOSS(random_output(2, masks=2), batch_of(ASKED))
-    assert torch.isfinite(losses["loss"])
+def test_more_objects_than_masks_leave_the_smallest_out():
+    small = np.zeros(SIZE, dtype=bool)
+    small[5, 7] = True
+    crowded, largest = (
+        batch_of(Dialogue("instances", ("bird",), (entry("bird", m),))) for m in ([small, *BIRDS[:2]], BIRDS[:2])
+    )
+    output = random_output(1, masks=2)
+    torch.testing.assert_close(LOSS(output, crowded), LOSS(output, largest))
 
 
 def test_heads_with_one_mask_and_batches_without_objects_have_the_ordinary_losses():

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from lasagna.core.prompt_formats import TINY
 from lasagna.core.record import Region
 from lasagna.tasks import Instances
 from tests.helpers.made_records import manifest, mask, record
@@ -44,6 +45,12 @@ def test_the_label_map_has_the_pixels_of_objects():
     (dialogue,) = asked(record([[3, 3, 1, 1], [2, 2, 1, 255]], regions=(dog,)))
     assert dialogue.query == ("dog", "cat")  # the sky and the sea are there, and not told apart
     assert dialogue.entries[0].mask.decode().sum() == 2
+
+
+def test_each_object_can_have_a_token():
+    dog = Region.of_objects("dog", [mask("#...", "...."), mask("..##", "....")])
+    (dialogue,) = Instances(by_token=True).dialogues(record(regions=(dog,)), np.random.default_rng(0))
+    assert (dialogue.query, TINY.answer(dialogue)) == (("sky", "sea", "dog", "cat"), "dog <SEG><SEG>")
 
 
 def test_its_scores_are_named():

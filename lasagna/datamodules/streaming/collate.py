@@ -24,13 +24,13 @@ FULL = 255
 
 
 def stack_masks(sample: PreparedSample) -> PackedMasks:
-    """Pack the masks of a sample's rows, row by row, within a row in the order of its entries."""
+    """Pack the masks of a sample's rows, row by row, within a row in the order of its tokens."""
     stack, places, ignored = MaskStack(sample.geometry.original), list[Place](), list[Place | None]()
     for row in sample.rows:
-        count, ignore = len(row.mask_positions), row.dialogue.ignore
-        masks = [entry.mask for entry in row.dialogue.entries if entry.present and entry.mask is not None]
-        places += map(stack.place, masks[:count])
-        ignored += [stack.place(ignore) if count and ignore is not None else None] * count
+        targets = [target for found in row.dialogue.targets for target in found if target is not None]
+        for mask, ignore in targets[: len(row.mask_positions)]:
+            places.append(stack.place(mask))
+            ignored.append(None if ignore is None else stack.place(ignore))
     packed = PackedMasks(torch.from_numpy(stack.layers()), places, ignored, sample.geometry)
     return replace(packed, cells=small_cells(packed))
 

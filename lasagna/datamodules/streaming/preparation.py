@@ -177,11 +177,11 @@ def _check_length(dialogue: Dialogue, prompt: int, answer: int, limit: int) -> N
 
 
 def _present_positions(dialogue: Dialogue, answer: list[int], processors: Processors) -> list[int]:
-    """Return the positions of the present tokens whose entries have masks; each present entry must have a token."""
+    """Return the positions of the present tokens that have masks; each present entry must have its tokens."""
     if not dialogue.kind.masks:
         return []
     [token] = processors.text.answer_ids(processors.prompt_format.present_token)
     places = [place for place, token_id in enumerate(answer) if token_id == token]
-    present = [entry for entry in dialogue.entries if entry.present]
-    assert len(places) == len(present), f"{len(places)} present tokens for {len(present)} present entries"
-    return [place for place, entry in zip(places, present, strict=True) if entry.mask is not None]
+    targets = [target for found in dialogue.targets for target in found]
+    assert len(places) == len(targets), f"{len(places)} present tokens for {len(targets)} masks of present entries"
+    return [place for place, target in zip(places, targets, strict=True) if target is not None]

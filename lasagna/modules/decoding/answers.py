@@ -6,7 +6,7 @@ Notation: k: decisions of one answer; n: masks; d: hidden size; h', w': size of 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +33,8 @@ class DecodedAnswer:
         entries: What the text says about which names; empty for a question.
         faults: What is wrong with the text.
         present: For each decision token, in the order written, whether it is the present token.
-        scores: Probability of the present token against the absent token at each decision, float ``[k]``.
+        scores: Probability of the present token at each decision, float ``[k]``: against the absent token or, where
+            each object has a token, behind the first one against what else may follow.
         hidden: Hidden state that predicted each decision token, float ``[k, d]``.
         forwards: Number of forward passes after the prompt.
     """
@@ -48,8 +49,8 @@ class DecodedAnswer:
 
     @property
     def mask_states(self) -> Tensor:
-        """Hidden states that prompt masks, one for each present entry in the order written, float ``[n, d]``."""
-        places = [entry.decision for entry in self.entries if entry.present]
+        """Hidden states that prompt masks, one for each token of the present entries, float ``[n, d]``."""
+        places = [entry.decision + rank for entry in self.entries if entry.present for rank in range(entry.count)]
         return self.hidden[torch.tensor(places, dtype=torch.long, device=self.hidden.device)]
 
 
@@ -88,8 +89,11 @@ def make_answer(
     places = {name: place for place, name in enumerate(query.names)}
     scores, top = decoded.scores.tolist(), OverlapMap(geometry.original) if query.kind.many else None
     prediction = masks if isinstance(masks, MaskPrediction) else MaskPrediction.single(masks)
-    if query.kind.objects:
-        found = _objects(prediction, geometry, cut, object_threshold, object_overlap)
+    if query.kind.tokens:
+        found = _objects(_by_token(decoded, prediction.union), geometry, cut, 0.0, object_overlap)
+    elif query.kind.objects:
+        sets = zip(prediction.logits, prediction.scores.float(), strict=True)
+        found = _objects(sets, geometry, cut, object_threshold, object_overlap)
     else:
         found = ((restored, (), ()) for restored in _at_image_size(prediction.union, geometry))
     entries = []
@@ -122,11 +126,26 @@ Found = tuple[Tensor, tuple[BoolMask, ...], tuple[float, ...]]
 """Logits of a name, float32 ``[H, W]``, and where objects are asked for, their masks and scores."""
 
 
+def _by_token(decoded: DecodedAnswer, logits: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield for each present entry the logits of its tokens, and their probabilities if the name is present at all."""
+    first = 0
+    for entry in decoded.entries:
+        if entry.present:
+            certain = decoded.scores[entry.decision : entry.decision + entry.count].float().clone()
+            certain[0] = 1
+            yield logits[first : first + entry.count], certain.cumprod(0)
+            first += entry.count
+
+
 def _objects(
-    prediction: MaskPrediction, geometry: Geometry, cut: float, object_threshold: float, object_overlap: float
+    sets: Iterable[tuple[Tensor, Tensor]],
+    geometry: Geometry,
+    cut: float,
+    object_threshold: float,
+    object_overlap: float,
 ) -> Iterator[Found]:
-    """Yield for each prompt the highest logits of its objects, with their masks and scores, highest score first."""
-    for logits, scores in zip(prediction.logits, prediction.scores.float(), strict=True):
+    """Yield for each set of masks the highest logits of its objects, with masks and scores, highest score first."""
+    for logits, scores in sets:
         kept = (scores >= object_threshold).nonzero()[:, 0]
         kept = kept[scores[kept].argsort(descending=True, stable=True)]
         highest, shown = torch.full(geometry.original, -torch.inf), list[tuple[BoolMask, float]]()

@@ -2,7 +2,8 @@
 
 The answer to a list of categories has a known skeleton. Ordered decoding drafts all decisions, checks them in one
 forward pass over the cached prompt, takes all new ones, and repeats until nothing changes. Each decision is then the
-best one given all decisions before it: greedy decoding under the answer's grammar.
+best one given all decisions before it: greedy decoding under the answer's grammar. Where each object has a token, their
+numbers are decided in the same way (``object_tokens``).
 
 Notation: r: rows (queries); t: tokens; k: decisions of one row; d: hidden size; b: images; i: image tokens.
 """
@@ -15,16 +16,17 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from lasagna.core.answer_parser import Piece
 from lasagna.core.batch import Query
 from lasagna.core.dialogue import Decoding
 from lasagna.core.processors import TextProcessor
-from lasagna.core.prompt_format import Fault, ParsedEntry, PromptFormat, normalise
+from lasagna.core.prompt_format import ParsedEntry, PromptFormat
 from lasagna.errors import QueryError
 from lasagna.modules.base import LanguageModel
 from lasagna.modules.decoding.answers import DecodedAnswer
+from lasagna.modules.decoding.by_token import decode_by_token
 from lasagna.modules.decoding.cache import CachedPrompts, ChatHistory
 from lasagna.modules.decoding.draft import Draft, refine
+from lasagna.modules.decoding.reading import read_answer
 
 
 class Decoder:
@@ -39,6 +41,7 @@ class Decoder:
         threshold: Presence score from which ordered decoding says "present"; 0.5 is greedy.
         temperature: Divisor of the logits before they become presence scores; decisions at 0.5 do not change.
         max_new_tokens: Most tokens of a free answer; None for the number that ``free`` states.
+        object_threshold: Score from which ordered decoding tells another object of a name; 0.5 is greedy.
     """
 
     def __init__(
@@ -48,12 +51,14 @@ class Decoder:
         threshold: float = 0.5,
         temperature: float = 1.0,
         max_new_tokens: int | None = None,
+        object_threshold: float = 0.5,
     ) -> None:
         self.model = model
         self.format = prompt_format
         self.threshold = threshold
         self.temperature = temperature
         self.max_new_tokens = max_new_tokens
+        self.object_threshold = object_threshold
         self.text: TextProcessor = model.text_processor
         self.present_id = self.text.answer_ids(prompt_format.present_token)[0]
         self.absent_id = self.text.answer_ids(prompt_format.absent_token)[0]
@@ -80,14 +85,18 @@ class Decoder:
         Raises:
             QueryError: If a query is longer than the language model takes.
         """
-        free = [rank for rank, query in enumerate(queries) if decoding == "free" or not query.kind.masks]
-        decided = [rank for rank in range(len(queries)) if rank not in set(free)]
+        ways: dict[str, list[int]] = {}
+        for rank, query in enumerate(queries):
+            way = "ordered" if query.kind.masks and decoding != "free" else "free"
+            ways.setdefault("by_token" if way == decoding and query.kind.tokens else way, []).append(rank)
+        decoders = {
+            "free": partial(self.free, history=history),
+            "ordered": self.teacher_forced if decoding == "teacher_forced" else partial(self.ordered, history=history),
+            "by_token": partial(decode_by_token, self, history=history),
+        }
         answers: dict[int, DecodedAnswer] = {}
-        decide = self.teacher_forced if decoding == "teacher_forced" else partial(self.ordered, history=history)
-        for ranks, decode in ((free, partial(self.free, history=history)), (decided, decide)):
-            if ranks:
-                found = decode(image_vectors, [queries[rank] for rank in ranks])
-                answers.update(zip(ranks, found, strict=True))
+        for way, ranks in ways.items():
+            answers.update(zip(ranks, decoders[way](image_vectors, [queries[rank] for rank in ranks]), strict=True))
         return [answers[rank] for rank in range(len(queries))]
 
     @torch.no_grad()
@@ -100,7 +109,7 @@ class Decoder:
 
         Args:
             image_vectors: The images as the language model reads them, float ``[b, i, d]``.
-            queries: The queries, each of a kind with masks.
+            queries: The queries, each of a kind with masks, where a present name has one token.
             history: Previous turns of the conversation that the one query continues, or None.
 
         Returns:
@@ -109,13 +118,13 @@ class Decoder:
         Raises:
             QueryError: If a query is longer than the language model takes.
         """
-        absent = [self._absent_answer(query) for query in queries]
-        prompts, cached = self._read_prompts(image_vectors, queries, absent, history)
+        absent = [self.absent_answer(query) for query in queries]
+        prompts, cached = self.read_prompts(image_vectors, queries, absent, history)
         tails = [prompt[-1:] + answer for prompt, answer in zip(prompts, absent, strict=True)]
-        places = [self._decision_places(tail) for tail in tails]
+        places = [self.decision_places(tail) for tail in tails]
         cuts = [self.threshold if query.visual is None else 0.0 for query in queries]
         draft = Draft(tails, places, present_id=self.present_id, absent_id=self.absent_id, thresholds=cuts)
-        scores, states, forwards = refine(cached, draft, self._scores)
+        scores, states, forwards = refine(cached, draft, self.scores)
         if history is not None:
             history.close([*prompts[0][:-1], *tails[0], self.text.end_token_id], cached)
         answers = []
@@ -151,7 +160,7 @@ class Decoder:
         Raises:
             QueryError: If a query is longer than the language model takes.
         """
-        prompts, cached = self._read_prompts(image_vectors, queries, [[]] * len(queries), history)
+        prompts, cached = self.read_prompts(image_vectors, queries, [[]] * len(queries), history)
         limits = [self._limit(query, prompt, max_new_tokens) for query, prompt in zip(queries, prompts, strict=True)]
         written: list[list[int]] = [[] for _ in queries]
         states: list[list[Tensor]] = [[] for _ in queries]
@@ -164,7 +173,7 @@ class Decoder:
             history.close([*prompts[0], *self._with_end(written[0])], cached)
         nothing = image_vectors.new_zeros(0, self.model.hidden_size)
         return [
-            self._parse(query, tokens, torch.stack(state) if state else nothing)
+            read_answer(self, query, tokens, torch.stack(state) if state else nothing)
             for query, tokens, state in zip(queries, written, states, strict=True)
         ]
 
@@ -183,7 +192,7 @@ class Decoder:
         Raises:
             QueryError: If the query is longer than the language model takes.
         """
-        prompts, cached = self._read_prompts(image_vectors, [query], [[]], history)
+        prompts, cached = self.read_prompts(image_vectors, [query], [[]], history)
         limit, written, yielded = self._limit(query, prompts[0], None), list[int](), ""
         for tokens, _ in self._write(cached, prompts, [limit]):
             written.append(tokens[0])
@@ -211,21 +220,23 @@ class Decoder:
         """
         text = self.format.teacher_forced()
         answer = self.text.answer_ids(text)
-        prompts, cached = self._read_prompts(image_vectors, queries, [answer] * len(queries))
+        prompts, cached = self.read_prompts(image_vectors, queries, [answer] * len(queries))
         hidden = cached.read([prompt[-1:] + answer[:-1] for prompt in prompts])[:, -1:]
         text += self.format.tail
         return [
             DecodedAnswer(text, (ParsedEntry(query.names[0], True, 0),), (), (True,), score, state, 1)
-            for query, score, state in zip(queries, self._scores(list(hidden)), hidden, strict=True)
+            for query, score, state in zip(queries, self.scores(list(hidden)), hidden, strict=True)
         ]
 
     def fits(self, query: Query) -> bool:
         """Return whether a query and its complete answer fit into the language model."""
         prompt = self.text.prompt_ids(self.format.prompt(query.kind, query.names))
-        answer = self._absent_answer(query) if query.kind.masks else []
-        return len(prompt) + len(answer) + 1 <= self.text.max_length
+        answer = self.absent_answer(query) if query.kind.masks else []
+        # room for a second object of each name, and for all of one name
+        more = max(len(query.names), query.kind.tokens) if query.kind.tokens else 0
+        return len(prompt) + len(answer) + more + 1 <= self.text.max_length
 
-    def _read_prompts(
+    def read_prompts(
         self,
         image_vectors: Tensor,
         queries: Sequence[Query],
@@ -237,8 +248,17 @@ class Decoder:
         The last token of each prompt is not read yet: it is read together with the answer, since it may already predict
         a decision.
 
+        Args:
+            image_vectors: The images as the language model reads them, float ``[b, i, d]``.
+            queries: The queries.
+            answers: Token ids of their answers, as far as they are known.
+            history: Previous turns of the conversation that the one query continues, or None.
+
         Returns:
             Token ids of everything before each answer, previous turns included, and the cache.
+
+        Raises:
+            QueryError: If a query is longer than the language model takes.
         """
         if history is not None and history.ids:
             [query] = queries
@@ -286,42 +306,30 @@ class Decoder:
             max_new_tokens = 64
         elif max_new_tokens is None:
             wordings = 1 if query.kind.many else max(1, len(self.format.single_answers))
-            longest = max(len(self._absent_answer(query, wording)) for wording in range(wordings))
-            max_new_tokens = 2 * longest + 8 + (64 if query.kind.words else 0)
+            longest = max(len(self.absent_answer(query, wording)) for wording in range(wordings))
+            max_new_tokens = 2 * longest + 8 + query.kind.tokens * len(query.names) + (64 if query.kind.words else 0)
         return min(self.text.max_length - len(prompt), max_new_tokens)
 
-    def _absent_answer(self, query: Query, wording: int = 0) -> list[int]:
+    def absent_answer(self, query: Query, wording: int = 0) -> list[int]:
         """Return the token ids of the answer that nothing is present."""
         return self.text.answer_ids(self.format.render(query.kind, [(name, False) for name in query.names], wording))
 
     def _with_end(self, tokens: list[int]) -> list[int]:
         return tokens if tokens[-1:] == [self.text.end_token_id] else [*tokens, self.text.end_token_id]
 
-    def _decision_places(self, tokens: Sequence[int]) -> list[int]:
+    def decision_places(self, tokens: Sequence[int]) -> list[int]:
+        """Return the positions of the present and absent tokens among token ids."""
         return [place for place, token in enumerate(tokens) if token in (self.present_id, self.absent_id)]
 
-    def _scores(self, states: Sequence[Tensor]) -> list[Tensor]:
-        """Turn the hidden states ``[k, d]`` of each row's decisions into presence scores ``[k]``."""
+    def scores(self, states: Sequence[Tensor]) -> list[Tensor]:
+        """Return the probability of the present token against the absent one.
+
+        Args:
+            states: Hidden states of each row's decisions, float ``[k, d]``.
+
+        Returns:
+            The scores of each row, ``[k]``.
+        """
         logits = self.model.logits(torch.cat(list(states)))[:, [self.absent_id, self.present_id]]
         scores = (logits.float() / self.temperature).softmax(-1)[:, 1]
         return list(scores.split([len(state) for state in states]))
-
-    def _parse(self, query: Query, tokens: Sequence[int], hidden: Tensor) -> DecodedAnswer:
-        """Read a free answer back, split at its decision tokens; words that only look like them do not count."""
-        pieces, start = list[Piece](), 0
-        for place in self._decision_places(tokens):
-            pieces.append((self.text.text(tokens[start:place]), tokens[place] == self.present_id))
-            start = place + 1
-        entries: tuple[ParsedEntry, ...] = ()
-        faults: tuple[Fault, ...] = ()
-        if query.kind.masks:
-
-            def spelling(text: str) -> str:
-                # names are compared as the tokeniser can write them
-                return normalise(self.text.text(self.text.answer_ids(text)))
-
-            rest = self.text.text(tokens[start:])
-            entries, faults = self.format.read(query.kind, query.names, pieces, rest, spelling)
-        present = tuple(there for _, there in pieces)
-        [scores] = self._scores([hidden])
-        return DecodedAnswer(self.text.text(tokens), entries, faults, present, scores, hidden, len(tokens))

@@ -46,8 +46,9 @@ def check_visual(head: MaskHead, queries: Sequence[Query], sizes: Sequence[tuple
         if query.visual is None:
             continue
         check_head(head)
-        if not query.kind.masks or len(query.names) != 1:
-            asked = f"{len(query.names)} names" if query.kind.masks else f"a {query.kind}, which has no mask"
+        if not query.kind.masks or query.kind.tokens or len(query.names) != 1:
+            masks = "objects one by one" if query.kind.tokens else f"{len(query.names)} names"
+            asked = masks if query.kind.masks else f"a {query.kind}, which has no mask"
             raise QueryError(
                 f"visual: points, boxes and a mask are for one thing with a mask; the query is for {asked}"
             )

@@ -1,4 +1,4 @@
-"""What training watches its batches for: losses that are not finite, and masks too small for the encoder's input."""
+"""What training watches its batches for: losses that are not finite, masks too small, too many objects of a name."""
 
 from __future__ import annotations
 
@@ -118,5 +118,51 @@ class SmallMasks(Callback):
                 "`image_size` higher, crop with `transforms` (RandomCrop), or compare masks at the images' own size "
                 "(`loss.resolution: image`)",
                 SmallMaskWarning,
+                stacklevel=2,
+            )
+
+
+OBJECTS = 1000
+"""Number of objects after which those that are left out are reported."""
+
+
+class ManyObjectsWarning(UserWarning):
+    """A name has more objects than an answer can tell."""
+
+
+class ManyObjects(Callback):
+    """Counts the objects that have neither a token nor a mask, the smallest of a name, and says so once a run."""
+
+    def __init__(self) -> None:
+        """Start counting."""
+        self.objects = 0
+        self.left_out = 0
+        self._said = False
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ANN401
+        """Count the objects of a batch."""
+        if self._said or not isinstance(batch, Batch):
+            return
+        masks = getattr(getattr(getattr(pl_module, "assistant", None), "mask_head", None), "masks", 1)
+        for dialogue in (sample.dialogue for sample in batch.samples if sample.dialogue.kind.objects):
+            counts = [len(entry.masks) for entry in dialogue.entries]
+            self.objects += sum(counts)
+            self.left_out += sum(max(0, count - (dialogue.kind.tokens or masks)) for count in counts)
+        if self.objects >= OBJECTS:
+            self._report(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report the objects of a run with few of them."""
+        if not self._said:
+            self._report(trainer)
+
+    def _report(self, trainer: Trainer) -> None:
+        self._said = True
+        if self.left_out and trainer.is_global_zero:
+            warnings.warn(
+                f"{self.left_out} of the first {self.objects} objects ({self.left_out / self.objects:.1%}) are not "
+                "learned, the smallest of names that have more objects than an answer tells: raise `masks` of the mask "
+                "head, or ask a kind of query with more `tokens`",
+                ManyObjectsWarning,
                 stacklevel=2,
             )

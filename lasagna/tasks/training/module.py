@@ -22,7 +22,7 @@ from lasagna.modules.checkpoints.weights import CONFIG, OPTIMISED, assistant_wei
 from lasagna.modules.contract import check_presence, check_wording
 from lasagna.modules.losses import SegmentationLoss, TrainingLoss
 from lasagna.modules.vision_encoders.feature_cache import FeatureCache
-from lasagna.tasks.training.batch_checks import FiniteLoss, SmallMasks, check_batch
+from lasagna.tasks.training.batch_checks import FiniteLoss, ManyObjects, SmallMasks, check_batch
 from lasagna.tasks.training.checkpointing import assistant_config, load_trained, restore, store
 from lasagna.tasks.training.ema import WeightAverage
 from lasagna.tasks.training.float32_copies import float32_weights
@@ -92,7 +92,7 @@ class AssistantTraining(LightningModule):
         """
         if self._trainer is not None:
             check_strategy(self._trainer.strategy)
-        watch: list[Callback] = [FiniteLoss()]
+        watch: list[Callback] = [FiniteLoss(), ManyObjects()]
         # at the images' own size no mask loses its pixels
         if getattr(self.loss, "resolution", "input") == "input":
             watch.append(SmallMasks())

@@ -14,6 +14,7 @@ from lasagna.core.geometry import IGNORE_PIXEL, fit_mask
 from lasagna.core.masks import RLEMask, UnionMask
 from lasagna.datamodules import NegativeInjection, OrderRandomization, collate, prepare_sample
 from lasagna.errors import QueryError
+from lasagna.modules.losses import at_image, at_input
 from tests.helpers.data_fakes import END, PADDING, FakeImage, Listing, processors, record
 
 PROCESSORS = processors()
@@ -75,6 +76,27 @@ def test_masks_stand_at_the_present_tokens_in_the_order_of_the_entries():
             plain[fit_mask(ignore.decode(), geometry) == 1] = IGNORE_PIXEL
         assert torch.equal(target, plain)
         assert (target[:, 12:] == IGNORE_PIXEL).all()
+
+
+@pytest.mark.parametrize("loss", [at_input, at_image])
+def test_where_each_object_has_a_token_its_mask_stands_there(loss):
+    masks = np.zeros((4, 16, 12), dtype=bool)
+    masks[0, :3, :3], masks[1, 5:9, 2:8], masks[2, 12:, :2], masks[3, 12:, 8:] = True, True, True, True
+    one, two, three, void = map(RLEMask.from_array, masks)
+    balls = Entry("ball", True, UnionMask((one, two, three), shape=(16, 12)), (one, two), (three,))
+    entries = (balls, Entry("oak", False), Entry("sky", True, three, (three,)))
+    dialogue = Dialogue("instances_by_token", ("ball", "oak", "sky"), entries, ignore=void)
+    image = np.zeros((16, 12, 3), np.uint8)
+    batch = collate([prepare_sample(image, [dialogue], PROCESSORS, source="s", key="k")], PROCESSORS)
+    assert PROCESSORS.text.text(batch.input_ids[0].tolist()[-40:]).endswith("ball <SEG><SEG> oak <NEG> sky <SEG>")
+    assert (batch.input_ids[0, batch.mask_positions] == SEG).all()
+    assert batch.mask_positions.tolist() == sorted(set(batch.mask_positions.tolist()))
+    [(_, targets)] = loss(torch.zeros(3, 16, 16), batch, "left_out")
+    found = targets[:, :, :12].numpy()
+    for target, mask, ignored in zip(found, masks[[1, 0, 2]], (masks[2] | masks[3],) * 2 + (masks[3],), strict=True):
+        assert np.array_equal(target == 1, mask)
+        assert np.array_equal(target == IGNORE_PIXEL, ignored)
+    assert batch.object_counts == (0, 0)
 
 
 def test_rows_know_their_image():

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from lasagna.core.batch import Query
+from lasagna.core.query_kind import QueryKind, kind_of
 from lasagna.errors import QueryError
 from lasagna.modules import Assistant, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
 from lasagna.modules.decoding.decoder import Decoder
 from lasagna.modules.tiny.weights import packaged_words
-from tests.helpers.assistants import dictate, greedy_under_grammar, plain_logits, random_assistant
+from tests.helpers.assistants import (
+    dictate,
+    greedy_tokens,
+    greedy_under_grammar,
+    plain_logits,
+    random_assistant,
+    token_counts,
+)
 
 NAMES = packaged_words()[10:60]
+SOME = QueryKind("instances_by_token", many=True, objects=True, tokens=5)
 
 
 def queries_of(kind, count, seed):
     generator = torch.Generator().manual_seed(seed)
-    lengths = torch.randint(1, 13 if kind == "categories" else 2, (count,), generator=generator).tolist()
+    lengths = torch.randint(1, 13 if kind_of(kind).many else 2, (count,), generator=generator).tolist()
     return [
         Query(
             rank % 3, kind, tuple(NAMES[k] for k in torch.randperm(len(NAMES), generator=generator)[:length].tolist())
@@ -38,6 +49,62 @@ def test_ordered_is_greedy_under_the_grammar(prompt_format, seed):
         assert [answer.present for answer in decoded] == [
             greedy_under_grammar(assistant.language_model, assistant.format, vectors, query) for query in queries
         ]
+
+
+@pytest.mark.parametrize(("prompt_format", "seed"), [("tiny", 1), ("tiny", 4), ("paper", 0)])
+def test_tokens_of_objects_are_greedy_under_the_grammar(prompt_format, seed):
+    """In one batch with ordinary lists; some names have several objects, and one all that may be told."""
+    assistant = random_assistant(seed, prompt_format)
+    vectors = torch.randn(3, 4, 128, generator=torch.Generator().manual_seed(seed))
+    decoder = Decoder(assistant.language_model, assistant.format)
+    queries = [*queries_of(SOME, 4, seed), *queries_of("categories", 2, seed), *queries_of(SOME, 1, seed + 9)]
+    decoded, found = decoder.decode(vectors, queries), []
+    for query, answer in zip(queries, decoded, strict=True):
+        if not query.kind.tokens:
+            assert answer.present == greedy_under_grammar(assistant.language_model, assistant.format, vectors, query)
+            continue
+        counts = greedy_tokens(assistant.language_model, assistant.format, vectors, query)
+        assert token_counts(answer) == counts
+        assert answer.text == assistant.format.render(query.kind, list(zip(query.names, counts, strict=True)))
+        assert len(answer.scores) == len(answer.hidden) == len(answer.present) == sum(max(1, one) for one in counts)
+        assert answer.mask_states.shape == (sum(counts), 128)
+        found += counts
+    assert {0, 1, 2, SOME.tokens} <= set(found)
+
+
+def test_tokens_of_objects_have_the_states_of_one_forward(assistant):
+    vectors = torch.randn(1, 4, 128, generator=torch.Generator().manual_seed(5))
+    model, text = assistant.language_model, assistant.processors.text
+    decoder = Decoder(model, assistant.format, object_threshold=0.2)
+    query = Query(0, SOME, NAMES[:6])
+    [answer] = decoder.decode(vectors, [query])
+    prompt = text.prompt_ids(assistant.format.prompt(query.kind, query.names))
+    row = torch.tensor([prompt + text.answer_ids(answer.text)])
+    states = model(model.embed(row, vectors), torch.ones_like(row), torch.arange(row.shape[1])[None])[0]
+    places = [place for place in decoder.decision_places(row[0].tolist()) if place >= len(prompt)]
+    torch.testing.assert_close(answer.hidden, states[[place - 1 for place in places]], atol=1e-4, rtol=1e-4)
+    assert max(entry.count for entry in answer.entries) > 1
+    assert min(answer.scores[entry.decision + 1] for entry in answer.entries if entry.count > 1) >= 0.2
+
+
+def test_no_more_tokens_are_told_than_there_is_room_for():
+    assistant = random_assistant(3)
+    text, names = assistant.processors.text, NAMES[:5]
+    query, form = Query(0, "instances_by_token", names), assistant.format
+    absent = text.answer_ids(form.render(query.kind, [(name, 0) for name in names]))
+    least = len(text.prompt_ids(form.prompt(query.kind, names))) + len(absent) + 1
+    always = Decoder(assistant.language_model, form, threshold=0.0, object_threshold=0.0)
+    assert always.fits(query)
+    text = replace(text, max_length=least + 20)
+    assistant.language_model._text_processor = always.text = text
+    [answer] = always.decode(torch.zeros(1, 4, 128), [query])
+    assert (token_counts(answer), answer.forwards) == ([16, 6, 1, 1, 1], 17)  # one more than the largest count
+    assert always.fits(query)
+    always.text = replace(text, max_length=least + 15)
+    assert not always.fits(query)
+    greedy = Decoder(assistant.language_model, form)
+    [answer] = greedy.decode(torch.randn(1, 4, 128), [query])
+    assert len(text.answer_ids(answer.text)) <= len(absent) + 20
 
 
 def test_ordered_is_greedy_with_trained_weights():
@@ -189,6 +256,17 @@ def test_ordered_ends_though_the_model_wavers(assistant, monkeypatch):
     answer = decoder.ordered(torch.zeros(1, 4, 128), [Query(0, "categories", NAMES[:4])])[0]
     assert answer.forwards <= 5
     assert [entry.present for entry in answer.entries] == list(answer.present)
+
+
+def test_free_reads_tokens_of_objects(monkeypatch):
+    assistant = random_assistant(prompt_format="paper")
+    text = assistant.processors.text
+    dictate(monkeypatch, assistant.language_model, text.answer_ids("dog <SEG><SEG><SEG>, sun <NEG>, car <SEG>."))
+    decoder = Decoder(assistant.language_model, assistant.format)
+    answer = decoder.free(torch.zeros(1, 4, 128), [Query(0, "instances_by_token", ("dog", "sun", "car"))])[0]
+    assert [entry.name for entry in answer.entries] == ["dog", "sun", "car"]
+    assert (token_counts(answer), answer.faults) == ([3, 0, 1], ())
+    assert (len(answer.scores), len(answer.mask_states)) == (5, 4)
 
 
 def test_free_never_writes_an_image(monkeypatch):

@@ -7,6 +7,7 @@ import pickle
 import shutil
 import sys
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from lasagna.modules.decoding.cache import CachedPrompts
 from lasagna.modules.decoding.decoder import Decoder
 from lasagna.modules.llava.language_model import LlavaV1
 from lasagna.modules.llava.settings import llama_config
-from tests.helpers.assistants import greedy_under_grammar
+from tests.helpers.assistants import greedy_tokens, greedy_under_grammar, token_counts
 
 pytest.importorskip("sentencepiece")
 from tests.helpers.tiny_llava import ADDED, HIDDEN, write_json, write_llava
@@ -196,6 +197,10 @@ def test_ordered_decoding_is_greedy_under_the_grammar(model):
     wanted = [greedy_under_grammar(model, RELEASED, vectors, query) for query in queries]
     assert [answer.present for answer in decoded] == wanted
     assert {True, False} == {there for answer in wanted for there in answer}
+    form = replace(RELEASED, prompts=RELEASED.prompts | {"instances_by_token": RELEASED.prompts["categories"]})
+    query = Query(0, "instances_by_token", names)
+    [answer] = Decoder(model, form).decode(vectors, [query])
+    assert token_counts(answer) == greedy_tokens(model, form, vectors, query)
 
 
 def test_new_tokens_get_fresh_rows_and_old_ones_keep_theirs(base, model):

@@ -10,9 +10,16 @@ import pytest
 import torch
 from lightning import LightningModule, Trainer
 
+from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.datamodules import ShardDataModule, Source
 from lasagna.errors import TrainingError
-from lasagna.tasks.training.batch_checks import FiniteLoss, SmallMasks, SmallMaskWarning
+from lasagna.tasks.training.batch_checks import (
+    FiniteLoss,
+    ManyObjects,
+    ManyObjectsWarning,
+    SmallMasks,
+    SmallMaskWarning,
+)
 from tests.helpers.data_fakes import Listing, processors, write
 
 
@@ -73,6 +80,22 @@ def test_small_masks_are_counted_and_told_once(monkeypatch, batches):
             watch.on_train_batch_start(trainer, None, batch, index)
         watch.on_train_end(trainer, None)
     assert len(told) == 1
+
+
+@pytest.mark.parametrize(("kind", "batches"), [("instances", 3), ("instances_by_token", 90)])
+def test_objects_that_no_answer_tells_are_counted_and_told_once(monkeypatch, kind, batches):
+    monkeypatch.setattr("lasagna.tasks.training.batch_checks.Batch", SimpleNamespace)
+    head = SimpleNamespace(assistant=SimpleNamespace(mask_head=SimpleNamespace(masks=3)))
+    entries = (Entry("bird", True, None, (None,) * 19), Entry("cat", True, None, (None,) * 3))
+    dialogues = [Dialogue(kind, ("bird", "cat"), entries), Dialogue("categories", ("bird",), entries)]
+    batch = SimpleNamespace(samples=[SimpleNamespace(dialogue=dialogue) for dialogue in dialogues])
+    trainer, watch = SimpleNamespace(is_global_zero=True), ManyObjects()
+    with pytest.warns(ManyObjectsWarning, match=r"of the first \d+ objects .* `masks` of the mask head") as told:
+        for index in range(batches):
+            watch.on_train_batch_start(trainer, head, batch, index)
+        watch.on_train_end(trainer, None)
+    assert len(told) == 1
+    assert watch.left_out == (3 * 16 if kind == "instances" else 46 * 3)
 
 
 def test_masks_that_are_large_enough_are_no_news(monkeypatch):

@@ -26,13 +26,13 @@ def assistant():
     return joined(encoder, language_model, ObjectMaskHead(TinyMaskHead(weights="random"), masks=3))
 
 
-def batch_of(model):
+def batch_of(model, kind="instances"):
     masks = np.zeros((2, *SIZE), dtype=bool)
     masks[0, 2:12, 2:12], masks[1, 18:30, 15:28] = True, True
     objects = tuple(map(RLEMask.from_array, masks))
     bird = Entry("bird", True, UnionMask(objects, shape=SIZE), objects)
     dialogues = [
-        Dialogue("instances", ("bird", "cat"), (bird, Entry("cat", False))),
+        Dialogue(kind, ("bird", "cat"), (bird, Entry("cat", False))),
         Dialogue("categories", ("bird",), (Entry("bird", True, objects[0]),)),
     ]
     image = np.random.default_rng(0).integers(0, 255, (*SIZE, 3), dtype=np.uint8)
@@ -51,6 +51,21 @@ def test_training_has_the_losses_of_objects_besides_the_ordinary_ones():
     assert float(losses["object_bce"].detach()) > 0
     trained = [weight for weight in model.mask_head.parameters() if weight.requires_grad]
     assert all(weight.grad is not None and torch.isfinite(weight.grad).all() for weight in trained)
+
+
+def test_a_token_for_each_object_takes_the_ordinary_loss_and_a_head_with_one_mask():
+    model = assistant()
+    model.mask_head = model.mask_head.head
+    batch, image = batch_of(model, "instances_by_token")
+    output = model.train()(batch)
+    assert output.mask_logits.shape[0] == 3
+    losses = AssistantTraining(model, ObjectLoss()).loss(output, batch)
+    assert losses.keys() == {"loss", "ce", "bce", "dice"}
+    losses["loss"].backward()
+    model.presence_threshold, model.object_threshold, model.mask_threshold, model.object_overlap = 0.0, 0.0, 1e-6, 2.0
+    (objects,) = model.answer(image, ["bird"], "instances_by_token").entries
+    assert (len(objects.masks), objects.scores[0]) == (16, objects.score)
+    assert list(objects.scores) == sorted(objects.scores, reverse=True)
 
 
 def test_both_kinds_of_queries_are_answered():

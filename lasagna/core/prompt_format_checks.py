@@ -1,0 +1,72 @@
+"""Checks of a prompt format: that answers can be written and read in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from lasagna.core.query_kind import KINDS, RENAMED_KINDS, renamed
+
+if TYPE_CHECKING:
+    from lasagna.core.prompt_format import PromptFormat
+
+
+def format_errors(form: PromptFormat) -> list[str]:
+    """Return what is wrong with a prompt format: missing texts, and those that cannot be told apart.
+
+    Args:
+        form: The format.
+    """
+    return [*_token_errors(form), *_prompt_errors(form), *_joint_errors(form)]
+
+
+def _token_errors(form: PromptFormat) -> list[str]:
+    names = ("present_token", "absent_token", "image_token")
+    empty = [name for name in names if not getattr(form, name).strip()]
+    errors = [f"{name}: it is empty; give a token such as '<SEG>'" for name in empty]
+    for rank, name in enumerate(names):
+        for other in () if empty else names[:rank]:
+            one, two = getattr(form, other), getattr(form, name)
+            if one in two or two in one:
+                errors.append(f"{other} {one!r} and {name} {two!r}: neither may contain the other")
+    return errors
+
+
+def _prompt_errors(form: PromptFormat) -> list[str]:
+    given: dict[str, Iterable[str]] = {"prompts": form.prompts, "further_prompts": form.further_prompts}
+    if former := [f"{place}: {renamed(k)}" for place, kinds in given.items() for k in kinds if k in RENAMED_KINDS]:
+        return former
+    if not form.prompts:
+        return [f"prompts: there is none; give one for each kind of query that is asked, such as {', '.join(KINDS)}"]
+    missing = [kind for kind in KINDS if kind not in form.prompts]
+    misspelt = {kind: near for kind in form.prompts if kind not in KINDS for near in _near(kind, missing)}
+    if misspelt:
+        return [f"prompts: there is no kind {kind!r}; did you mean {near!r}?" for kind, near in misspelt.items()]
+    strange = sorted(form.further_prompts.keys() - form.prompts.keys())
+    errors = [f"further_prompts: {strange} have no first prompt in `prompts`"] if strange else []
+    places = [(f"prompts.{kind}", prompt) for kind, prompt in form.prompts.items()]
+    places += [(f"further_prompts.{kind}", prompt) for kind, more in form.further_prompts.items() for prompt in more]
+    for place, prompt in places:
+        if form.image_token and prompt.count(form.image_token) != 1:
+            errors.append(f"{place}: {prompt!r} must contain {form.image_token!r} once")
+        if "{query}" not in prompt:
+            errors.append(f"{place}: {prompt!r} must contain {{query}}, the place of the names")
+    return errors
+
+
+def _near(kind: str, missing: Sequence[str]) -> list[str]:
+    """Return the kind of the package that a key of the prompts probably means, if there is one."""
+    return get_close_matches(kind, missing, n=1, cutoff=0.8)
+
+
+def _joint_errors(form: PromptFormat) -> list[str]:
+    joints = ("name_separator", "entry_separator", "token_gap", "lead_in", "given_lead_in", "tail", "next_turn")
+    errors = [] if form.name_separator else ["name_separator: it is empty, so that names would run together"]
+    for joint in joints:
+        text = getattr(form, joint) or ""
+        errors += [f"{joint}: {text!r} contains {token!r}" for token in form.special_tokens if token and token in text]
+    for answer in form.single_answers:
+        if answer.count("{token}") != 1 or any(token and token in answer for token in form.special_tokens):
+            errors.append(f"single_answers: {answer!r} must contain {{token}} once, and no token itself")
+    return errors
