@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,14 +37,18 @@ def within(content: Any) -> Iterator[Any]:
         yield from within(part)
 
 
-def written_answers(report: dict[str, Any]) -> dict[str, tuple[list[int], list[int]]]:
-    """Return the ids of the prompt and those written behind it, for each case of a report.
+def written_answers(content: Any, cases: Collection[str], case: str = "") -> dict[str, tuple[list[int], list[int]]]:
+    """Return the ids of the prompt and those written behind it, for each case of a report, at any depth.
 
-    The written ids may be stored alone or behind the prompt, as one row or as a batch of one.
+    The written ids may be stored alone or behind the prompt, as one row or as a batch of one. The case is the innermost
+    key around them that is the name of one, with or without words around it.
     """
-    found = {}
-    for case, told in report["evaluate"].items():
-        rows = [_row(value) for key, value in told.items() if "ids" in key]
+    found: dict[str, tuple[list[int], list[int]]] = {}
+    for key, part in content.items() if isinstance(content, dict) else ():
+        named = [name for name in cases if name in key]
+        found |= written_answers(part, cases, max(named, key=len, default=case))
+    rows = [_row(part) for key, part in content.items() if "ids" in key] if isinstance(content, dict) else []
+    if len(rows) > 1:
         prompt, written = sorted(rows, key=lambda row: (IMAGE not in row, len(row)))
         found[case] = prompt, written[len(prompt) :] if written[: len(prompt)] == prompt else written
     return found
@@ -121,7 +125,8 @@ def write_golden(folder):
     prompts = {"complex": rows[0], "refer": rows[1]}
     for weights, whole in (("random", False), ("fit", True)):
         report = {name: evaluated(plain, row, whole) for name, row in prompts.items()}
-        told = {"two_image": {"seg_positions_spliced": places}, "evaluate": report}
+        told = {"two_image": {"seg_positions_spliced": places}}
+        told |= {"evaluate": report} if whole else {f"evaluate_{name}": part for name, part in report.items()}
         (outputs / f"{weights}.json").write_text(json.dumps(told))
     trained = PlainLasagna(release, checkpoints / "clip", SAM_SIZES, state, (8, 16.0, ("q_proj", "v_proj")))
     (outputs / "train_trace.json").write_text(json.dumps(trace(trained, rows)))

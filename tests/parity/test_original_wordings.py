@@ -21,8 +21,11 @@ MADE = {
     # what only some of the original's data sets hold: capitals, and questions that are sentences
     "semantic": [
         {
-            "conversation": RELEASED.prompts["categories"].replace("{query}", "toilet paper, human eye")
-            + " human eye<ins>toilet paper<no_ins></s>",
+            "conversation": (
+                "A chat between a curious human and an artificial intelligence assistant. The assistant gives helpful, "
+                "detailed, and polite answers to the human's questions. USER: <image>\n<semantic>Segment this image."
+                "<cat_start> toilet paper, human eye <cat_end> ASSISTANT: human eye<ins>toilet paper<no_ins></s>"
+            ),
             "question": "<image>\n<semantic>Segment this image.<cat_start> toilet paper, human eye <cat_end>",
             "answer": "human eye<ins>toilet paper<no_ins>",
             "positive_classes": ["Human eye"],

@@ -55,11 +55,12 @@ class LlavaTextProcessor:
     def prompt_ids(self, text: str) -> list[int]:
         """Turn a prompt into token ids: ``<s>``, then the text with the image tokens.
 
-        Blanks at the end are removed, because the first word of an answer brings its own; a line break stays.
+        Blanks at the end of a prompt with an image are removed, because the first word of an answer brings its own; a
+        line break stays, as does everything in a text without an image.
         """
-        before, image, after = text.rstrip(" ").partition(self.image_token)
+        before, image, after = text.partition(self.image_token)
         if image:
-            start, end = before.removesuffix(IMAGE_START), after.removeprefix(IMAGE_END)
+            start, end = before.removesuffix(IMAGE_START), after.removeprefix(IMAGE_END).rstrip(" ")
             before, after = start + IMAGE_START, IMAGE_END + end
         vectors = [self.image_token_id] * self.image_tokens if image else []
         return [int(self.tokenizer.pieces.bos_id()), *self.tokenizer.ids(before), *vectors, *self.tokenizer.ids(after)]

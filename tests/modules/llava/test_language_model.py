@@ -98,7 +98,12 @@ def test_an_image_costs_as_many_tokens_as_the_tower_has_patches_between_start_an
 def test_prompt_and_answer_are_tokenised_as_their_text_is(model):
     text = model.text_processor
     assert text.prompt_ids("ASSISTANT:\n") == [*text.prompt_ids("ASSISTANT:"), text.tokenizer.ids("\n")[-1]]
-    assert text.prompt_ids("ASSISTANT: ") + text.answer_ids("the sky") == text.prompt_ids("ASSISTANT: the sky")
+    said = text.prompt_ids("<image> ASSISTANT: ") + text.answer_ids("the sky")
+    assert said == text.prompt_ids("<image> ASSISTANT: the sky")
+    # a text without an image is read as the original reads any
+    assert all(
+        text.prompt_ids(plain)[1:] == text.answer_ids(plain) for plain in ("the ", " sky  ", "sky<ins> ", "sky \n")
+    )
 
 
 def test_texts_come_back(model):

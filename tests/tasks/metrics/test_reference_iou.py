@@ -69,6 +69,7 @@ def test_index_maps_give_the_numbers_of_the_original(golden, case, kind):
     told, arrays = golden[0][case], golden[1]
     names = [f"class {rank}" for rank in range(told["num_classes"])]
     metric = kind(names)
+    assert kind is not ReferenceMeanIoU or not (arrays[f"{case}.target"] == 255).any()
     for target, pred in zip(arrays[f"{case}.target"], arrays[f"{case}.pred"], strict=True):
         masks = {names[value]: pred == value for value in np.unique(pred) if value != 255}
         metric.update(truth_of(target, names), answer(masks))
