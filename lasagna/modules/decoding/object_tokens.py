@@ -1,9 +1,9 @@
 """Ordered decoding of answers in which each object has a token: how many tokens follow a name is decided too.
 
 Behind each present token the grammar allows another one, or what comes next in the answer. As with one token a name,
-everything is drafted, checked in one forward pass over the cached prompt, and all new decisions are taken. A draft has
-one more token of a name than the pass before found, so that an answer takes about as many passes as the largest number
-of objects. The result is greedy decoding under this grammar.
+everything is drafted, checked in one forward pass over the cached prompt, and all new decisions are taken. A name that
+is not at its end gets more tokens in the next draft, so that an answer takes no more passes than the largest number of
+objects, or a few more where decisions change others. The result is greedy decoding under this grammar.
 
 Notation: k: decisions of one row; d: hidden size.
 """
@@ -18,6 +18,9 @@ import torch
 from torch import Tensor
 
 from lasagna.modules.decoding.cache import CachedPrompts
+
+STEPS = 4
+"""Number of tokens of a name up to which drafts grow by one; longer ones are doubled."""
 
 Decision = tuple[float, Tensor]
 """Probability of the present token, and the state ``[d]`` that predicts it."""
@@ -100,9 +103,11 @@ class TokenDraft:
         counts, room = list[int](), self.room
         for start, drafted in zip(self.starts, self.counts, strict=True):
             count = int(decided[start][0] >= self.grammar.threshold)
-            most = min(drafted + 1, self.grammar.most, 1 + room)
-            while 0 < count < most and decided[start + count][0] >= self.grammar.object_threshold:
+            while 0 < count <= drafted and decided[start + count][0] >= self.grammar.object_threshold:
                 count += 1
+            if count > drafted:  # none of its tokens is the last one
+                count = drafted + 1 if drafted < STEPS else 2 * drafted
+            count = min(count, self.grammar.most, 1 + room)
             room -= max(0, count - 1)
             counts.append(count)
         return replace(self, counts=tuple(counts))

@@ -83,6 +83,7 @@ def test_clicks_alone_need_no_words(assistant):
     ("kind", "names", "visual", "message"),
     [
         ("categories", ["dog", "sun"], CLICK, "are for one thing with a mask; the query is for 2 names"),
+        ("instances_by_token", ["dog"], CLICK, "the query is for objects one by one"),
         ("question", ["what is it"], CLICK, "the query is for a question, which has no mask"),
         ("referring", ["dog"], VisualPrompt([(50, 3)]), r"points: \(50, 3\) lies outside the image"),
     ],
