@@ -12,6 +12,8 @@ from .language_models.smollm2 import SmolLM2
 from .language_models.text_processor import TokenizerTextProcessor
 from .llava.language_model import LlavaV1
 from .losses import AssistantOutput, MaskLoss, MaskTerm, SegmentationLoss, TrainingLoss
+from .mask2former.mask_head import Mask2FormerHead
+from .mask2former.sizes import Mask2FormerSize
 from .mask_heads.dot import DotMaskHead
 from .mask_heads.objects import ObjectMaskHead
 from .mask_prediction import MaskPrediction
@@ -51,6 +53,8 @@ __all__ = [
     "LanguageModel",
     "LlavaV1",
     "LoRA",
+    "Mask2FormerHead",
+    "Mask2FormerSize",
     "MaskHead",
     "MaskLoss",
     "MaskPrediction",

@@ -86,17 +86,31 @@ HEADS = {
         "lasagna.modules.Sam3MaskHead",
         {"size": {"prompt_dim": 32, "encoder_layers": 1, "decoder_layers": 2, "heads": 2, "mlp_dim": 32, "masks": 4}},
     ),
+    "mask2former": (
+        "lasagna.modules.Mask2FormerHead",
+        {
+            "size": {
+                "width": 32,
+                "pixel_layers": 1,
+                "layers": 3,
+                "heads": 2,
+                "pixel_mlp_dim": 32,
+                "mlp_dim": 32,
+                "masks": 4,
+            }
+        },
+    ),
 }
 ALWAYS = {
     ("dinov3", "causal", "dot"),
     ("timm", "image_text", "tiny"),
-    ("efficientnet_lite0", "tiny", "dot"),
+    ("efficientnet_lite0", "tiny", "mask2former"),
     ("sam2", "llava_v1", "sam2"),
     ("sam3", "tiny", "sam3"),
     ("shared", "image_text", "sam"),
 }
 """Combinations that hold each part once at least; the others run with -m slow."""
-RECENT = {"dinov3", "dinov3_convnext", "sam3"}
+RECENT = {"dinov3", "dinov3_convnext", "sam3", "mask2former"}
 """Parts that, outside the default run, are joined with the tiny language model only, to bound the time."""
 FITTING = [
     (encoder, model, head)

@@ -11,9 +11,20 @@ from lasagna.core.batch import Batch, Sample, StepCounts
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.geometry import Geometry
 from lasagna.core.masks import RLEMask, UnionMask
-from lasagna.modules import AssistantOutput, MaskPrediction, ObjectLoss, SegmentationLoss
+from lasagna.modules import (
+    AssistantOutput,
+    FeatureSpec,
+    Mask2FormerHead,
+    MaskPrediction,
+    ObjectLoss,
+    Sam3MaskHead,
+    SegmentationLoss,
+)
 from lasagna.modules.mask_terms import mask_terms
 from lasagna.modules.object_loss import object_targets
+from tests.helpers.parts import built, maps_of
+from tests.helpers.sam3_model import HEAD
+from tests.modules.mask2former.test_mask_head import SIZE as DECODERS
 
 SIZE = (6, 8)
 GEOMETRY = Geometry(SIZE, SIZE, (8, 8))
@@ -158,3 +169,28 @@ def test_heads_with_one_mask_and_batches_without_objects_have_the_ordinary_losse
     assert float(losses["object_bce"].detach()) == 0
     losses["loss"].backward()
     assert output.masks.logits.grad is not None and output.masks.scores.grad is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("head", "spec"),
+    [
+        (Sam3MaskHead(size=HEAD), FeatureSpec((16, 16, 16), (2, 1, 0.5), (8, 8))),
+        (Mask2FormerHead(size=DECODERS), FeatureSpec((16,), (2,), (8, 8))),
+    ],
+    ids=["sam3", "mask2former"],
+)
+def test_heads_with_several_masks_learn_how_many_objects_a_name_has(head, spec):
+    head, maps, batch = built(head, spec).train(), maps_of(spec, 1), batch_of(ASKED)
+    torch.manual_seed(0)
+    prompts = torch.randn(2, head.prompt_dim, requires_grad=True)
+    optimiser = torch.optim.Adam([prompts, *(value for value in head.parameters() if value.requires_grad)], lr=3e-3)
+    for _ in range(60):
+        found = head(maps, prompts, torch.zeros(2, dtype=torch.long))
+        losses = LOSS(output_of(found.logits, found.scores), batch)
+        optimiser.zero_grad()
+        # the batch has no target for the union
+        (5 * losses["object_bce"] + 2 * losses["object_dice"] + losses["object_score"]).backward()
+        optimiser.step()
+    assert (found.scores > 0.5).sum(1).tolist() == [3, 1]
+    assert float(losses["object_bce"].detach()) < 0.3  # 0.69 at the start

@@ -44,7 +44,7 @@ def random(*shape):
 
 
 @pytest.mark.parametrize("kind", ["image model", "video model"])
-def test_masks_scores_and_maps_are_those_of_the_whole_model(kind, model, folder, tmp_path):
+def test_masks_scores_and_maps_are_those_of_the_whole_model(kind, model, folder, tmp_path, monkeypatch):
     if kind == "video model":
         video_folder(model, tmp_path)
         folder = tmp_path
@@ -55,7 +55,8 @@ def test_masks_scores_and_maps_are_those_of_the_whole_model(kind, model, folder,
     pixels, prompts = random(2, 3, SIDE, SIDE), random(3, 48)
     with torch.no_grad():
         words = BaseModelOutputWithPooling(pooler_output=prompts.unflatten(1, (3, 16)))
-        expected = model(pixel_values=pixels[INDEX], text_embeds=words)
+        monkeypatch.setattr(model, "get_text_features", lambda **_: words)
+        expected = model(pixel_values=pixels[INDEX], input_ids=torch.zeros(3, 3, dtype=torch.long))
         maps = encoder(pixels)
         found = head(maps, prompts, INDEX)
         pyramid = model.vision_encoder(pixels).fpn_hidden_states[2::-1]
