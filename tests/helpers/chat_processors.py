@@ -114,6 +114,22 @@ def lfm2_vl_images(**settings):
     return transformers.Lfm2VlImageProcessor(**sizes, do_image_splitting=False, **settings)
 
 
+VIEWS = ("<im_start>", "<im_end>", "<im_patch>", "<im_col>", "<low_res_im_start>")
+
+
+def molmo2():
+    """Its processor puts the end token before prompts of a tokeniser without a start token."""
+    special = ("<|image|>", "<|video|>", *VIEWS, "<frame_start>", "<frame_end>", "<im_low>")
+    tokenizer = _chatml("<|image|>", *special)
+    videos = transformers.Molmo2VideoProcessor()
+    return transformers.Molmo2Processor(molmo2_images(35), videos, tokenizer, chat_template=tokenizer.chat_template)
+
+
+def molmo2_images(side, **settings):
+    sizes = {"size": {"height": side, "width": side}, "patch_size": 7, "max_crops": 1, "overlap_margins": [1, 1]}
+    return transformers.Molmo2ImageProcessor(**sizes, **settings)
+
+
 def qwen(name="Qwen2VL", video="Qwen2VL"):
     tokens = ("<|vision_start|>", "<|image_pad|>", "<|vision_end|>", "<|video_pad|>")
     tokenizer = _chatml("<|vision_start|><|image_pad|><|vision_end|>", *tokens)
@@ -145,6 +161,7 @@ PROCESSORS = {
     "qwen3_5": lambda: qwen("Qwen3VL", "Qwen3VL"),
     "gemma3": gemma3,
     "lfm2_vl": lfm2_vl,
+    "molmo2": molmo2,
 }
 
 
@@ -153,11 +170,12 @@ def chat_model(kind, processor, folder):
     processor.tokenizer.save_pretrained(folder)
     (folder / "chat_template.jinja").write_text(processor.chat_template)
     image = getattr(processor.tokenizer, "image_token", None) or processor.image_token
-    tokens = {"image": image, "vision_start": "<|vision_start|>", "vision_end": "<|vision_end|>"}
-    settings = dict(SETTINGS[kind])
-    for name, token in tokens.items():
-        for key in {f"{name}_token_id", f"{name}_token_index"} & settings.keys():
-            settings[key] = processor.tokenizer.convert_tokens_to_ids(token)
+    tokens = {"image_token_id": image, "image_token_index": image}
+    tokens |= {"vision_start_token_id": "<|vision_start|>", "vision_end_token_id": "<|vision_end|>"}
+    tokens |= {"image_start_token_id": "<im_start>", "image_end_token_id": "<im_end>", "image_patch_id": "<im_patch>"}
+    tokens |= {"image_col_id": "<im_col>", "low_res_image_start_token_id": "<low_res_im_start>"}
+    numbers = {key: processor.tokenizer.convert_tokens_to_ids(token) for key, token in tokens.items()}
+    settings = {key: numbers.get(key, value) for key, value in SETTINGS[kind].items()}
     return ImageTextModel(settings, str(folder), image_size=28, max_length=512)
 
 

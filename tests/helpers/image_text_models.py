@@ -169,6 +169,32 @@ CONFIGS |= {
         "downsample_factor": 2,
         "projector_hidden_size": 32,
     },
+    "molmo2": {
+        "model_type": "molmo2",
+        "vision_config": VISION
+        | {"num_hidden_layers": 3, "num_key_value_heads": 2, "head_dim": 12, "image_size": [35, 35], "patch_size": 7},
+        "adapter_config": {
+            "vision_feature_layer": [2, -3],
+            "hidden_size": 24,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "head_dim": 12,
+            "intermediate_size": 48,
+            "text_hidden_size": 32,
+            "initializer_range": 0.3,
+        },
+        "text_config": TEXT
+        | {
+            "head_dim": 8,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
+            "additional_vocab_size": 8,
+        },
+        "image_start_token_id": 3000,
+        "image_end_token_id": 3001,
+        "image_patch_id": 3002,
+        "image_col_id": 3003,
+        "low_res_image_start_token_id": 3004,
+    },
 }
 
 SECOND = {"model_type": "gemma2", "head_dim": 8, "sliding_window": 600, "final_logit_softcapping": None}

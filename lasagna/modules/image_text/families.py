@@ -6,7 +6,7 @@ from typing import Any
 
 from lasagna.errors import ConfigError
 from lasagna.modules.image_text.family import Family
-from lasagna.modules.image_text.patch_towers import FlexibleTower
+from lasagna.modules.image_text.patch_towers import POOLED, FlexibleTower, PooledTower, view_tokens
 from lasagna.modules.image_text.qwen_towers import MergedTower, StackedTower, WindowedTower
 from lasagna.modules.image_text.towers import (
     ConnectedTower,
@@ -163,6 +163,31 @@ class Qwen35(Qwen2VL):
     name = "Qwen3.5"
 
 
+class Molmo2(Family):
+    """Molmo 2, which is shown an image as a whole and in parts; here the only part is all of it."""
+
+    name = "Molmo 2"
+    tower = PooledTower()
+    placeholder = "<|image|>"
+    mutual = True
+    starts = True
+
+    def unit(self, config: Any) -> int:  # noqa: ANN401
+        """Return the pixels along a side of an image token."""
+        return patch_side(config) * POOLED
+
+    def grid(self, config: Any, image_size: int) -> int:  # noqa: ANN401
+        """Return the number of image tokens along a side, of which the last may stand for fewer patches."""
+        return -(-(self.input_side(config, image_size) // patch_side(config)) // POOLED)
+
+    def image_tokens(self, config: Any, image_size: int) -> int:  # noqa: ANN401
+        """Return the number of tokens that stand for an image, in both views."""
+        return len(view_tokens(config, self.grid(config, image_size)))
+
+    def check(self, config: Any, image_size: int) -> None:  # noqa: ANN401
+        """Check nothing, since groups of patches need not be full."""
+
+
 FAMILIES: dict[str, Family] = {
     "llava": Llava(),
     "llava_next": LlavaNext(),
@@ -177,6 +202,7 @@ FAMILIES: dict[str, Family] = {
     "qwen3_5": Qwen35(),
     "gemma3": Gemma3(),
     "lfm2_vl": Lfm2VL(),
+    "molmo2": Molmo2(),
 }
 """Transformers' model type to its family; a test compares each with transformers' own forward."""
 

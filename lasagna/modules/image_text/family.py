@@ -24,6 +24,7 @@ class Family(Configurable):
         axes: Whether positions have three axes (time, row, column), as in M-RoPE.
         prefix: Whether image and question attend to each other in both directions, with positions from 1.
         mutual: Whether the tokens of an image attend to each other in both directions.
+        starts: Whether its processor puts the start token before each prompt, or else the end token.
     """
 
     name: ClassVar[str]
@@ -35,6 +36,7 @@ class Family(Configurable):
     axes: ClassVar[bool] = False
     prefix: ClassVar[bool] = False
     mutual: ClassVar[bool] = False
+    starts: ClassVar[bool] = False
 
     def side(self, config: Any) -> int | None:  # noqa: ANN401
         """Return the fixed height and width of the tower's input in pixels, or None if any will do."""

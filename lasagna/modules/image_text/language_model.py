@@ -172,9 +172,11 @@ class ImageTextModel(PretrainedLanguageModel):
 
     def chat_arguments(self, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
         """Return the arguments of the text processor; as processors do, add a start token that a template lacks."""
-        arguments, start = super().chat_arguments(tokenizer), tokenizer.bos_token
+        arguments, always = super().chat_arguments(tokenizer), self._family.starts
+        start = tokenizer.bos_token or (tokenizer.eos_token if always else None)
         if arguments and start is not None and not arguments["sample"].startswith(start):
-            arguments["starts"] = tokenizer("a").input_ids[0] == tokenizer.bos_token_id
+            number = tokenizer.convert_tokens_to_ids(start)
+            arguments["start_ids"] = (number,) if always or tokenizer("a").input_ids[0] == number else ()
         return arguments
 
     def check(self, config: Any) -> None:  # noqa: ANN401

@@ -41,6 +41,11 @@ class TowerReading(ABC):
             ConfigError: If they do not.
         """
 
+    def cache_key(self, config: Any) -> str:  # noqa: ANN401
+        """Return what the map depends on besides weights and pixels."""
+        layer = getattr(config, "vision_feature_layer", None)
+        return f"{config.model_type} {layer} {config.vision_config.to_dict()}"
+
     @abstractmethod
     def patches(self, network: nn.Module, pixels: Tensor, config: Any) -> Tensor:  # noqa: ANN401
         """Encode images ``[b, 3, H, W]`` to their patches, row by row, float ``[b, h*w, c]``."""
@@ -81,8 +86,7 @@ class Tower(VisualTower):
         patch = patch_side(config)
         covered = side // patch * patch
         spec = FeatureSpec((reading.channels(config),), (patch,), (covered, covered))
-        layer = getattr(config, "vision_feature_layer", None)
-        super().__init__(spec, image_processor, f"{config.model_type} {layer} {config.vision_config.to_dict()}")
+        super().__init__(spec, image_processor, reading.cache_key(config))
         self.reading = reading
         self.config = config
         self.network = reading.network(model)

@@ -169,12 +169,16 @@ def grow_tables(model: PreTrainedModel, tokenizer: Any, fresh: Sequence[str], st
         fresh: The tokens that were added; the rows of all others stay.
         start: Initial values of new rows: the mean of all others, or random as in a new layer.
     """
-    rows = model.get_input_embeddings().weight.shape[0]
+    words, written = (table.weight.shape[0] for table in _layers(model))
+    rows = min(words, written)
     if len(tokenizer) > rows:
-        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        model.resize_token_embeddings(max(len(tokenizer), words), mean_resizing=False)
+        if written < words:  # a model need not be able to write all the words that it reads
+            _to_mean(model.get_output_embeddings().weight, range(written, words))
     ids = [tokenizer.convert_tokens_to_ids(token) for token in fresh]
     if start == "mean":
-        _to_mean(model, ids)
+        for table in _tables(model):
+            _to_mean(table, ids)
     else:
         # rows that pad the vocabulary may all be equal; those that were added just now are random already
         _to_random(model, [number for number in ids if number < rows])
@@ -231,11 +235,10 @@ def recompute_activations(network: PreTrainedModel) -> None:
 
 
 @torch.no_grad()
-def _to_mean(model: PreTrainedModel, fresh: Sequence[int]) -> None:
-    for table in _tables(model):
-        kept = torch.ones(len(table), dtype=torch.bool, device=table.device)
-        kept[list(fresh)] = False
-        table[list(fresh)] = table[kept].float().mean(0).to(table.dtype)
+def _to_mean(table: Tensor, fresh: Sequence[int]) -> None:
+    kept = torch.ones(len(table), dtype=torch.bool, device=table.device)
+    kept[list(fresh)] = False
+    table[list(fresh)] = table[kept].float().mean(0).to(table.dtype)
 
 
 @torch.no_grad()
@@ -247,8 +250,12 @@ def _to_random(model: PreTrainedModel, fresh: Sequence[int]) -> None:
 
 def _tables(model: PreTrainedModel) -> list[Tensor]:
     """Return word embedding and output layer, or the one table that both share."""
-    layers = (model.get_input_embeddings(), model.get_output_embeddings())
-    return list({layer.weight.data_ptr(): layer.weight for layer in layers}.values())
+    return list({layer.weight.data_ptr(): layer.weight for layer in _layers(model)}.values())
+
+
+def _layers(model: PreTrainedModel) -> tuple[Any, Any]:
+    """Return word embedding and output layer."""
+    return model.get_input_embeddings(), model.get_output_embeddings()
 
 
 def _unusable(kind: str, model: str | dict[str, Any], model_type: str, error: Exception) -> str:

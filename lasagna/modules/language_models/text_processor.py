@@ -62,12 +62,12 @@ class ChatTextProcessor(TokenizerTextProcessor):
 
     Args:
         sample: A prompt.
-        starts: Whether a start token is missing from the prompts, which the tokeniser adds.
+        start_ids: The start token, if it is missing from the prompts.
         enclosing: Tokens around the image.
     """
 
     sample: str
-    starts: bool = False
+    start_ids: tuple[int, ...] = ()
     enclosing: tuple[str, str] = ("", "")
 
     @cached_property
@@ -81,8 +81,7 @@ class ChatTextProcessor(TokenizerTextProcessor):
         ids = self._ids(text.replace(self.image_token, self.image_token.join(self.enclosing)))
         [image] = self._ids(self.image_token)
         place = ids.index(image)
-        start = [self.tokenizer.bos_token_id] if self.starts else []
-        return [*start, *ids[:place], *[image] * self.image_tokens, *ids[place + 1 :]]
+        return [*self.start_ids, *ids[:place], *[image] * self.image_tokens, *ids[place + 1 :]]
 
     def further_ids(self, text: str) -> list[int]:
         """Turn the prompt of a later turn of a conversation into token ids, as they are behind an answer's end."""

@@ -19,10 +19,11 @@ from lasagna.modules.decoding.decoder import Decoder
 from lasagna.modules.image_text.families import FAMILIES
 from lasagna.modules.image_text.inputs import grid_positions
 from lasagna.modules.image_text.language_model import ImageTextModel
+from lasagna.modules.image_text.patch_towers import view_tokens
 from lasagna.modules.language_models import base
 from tests.helpers import parts
 from tests.helpers.assistants import greedy_under_grammar
-from tests.helpers.chat_processors import PROCESSORS, VICUNA, chat_model, lfm2_vl_images, own_ids
+from tests.helpers.chat_processors import PROCESSORS, VICUNA, VIEWS, chat_model, lfm2_vl_images, molmo2_images, own_ids
 from tests.helpers.documented import ROOT, write_named
 from tests.helpers.image_text_models import CONFIGS, FEATURES, SETTINGS, SIDES, built, made, needs
 from tests.modules.test_language_models import LanguageModelContract
@@ -336,6 +337,42 @@ class TestLfm2VL(TestLlava):
     def own_image(self, places, pixels):
         """Cut images by transformers' own processor."""
         return dict(lfm2_vl_images(do_rescale=False, do_normalize=False)(images=list(pixels), return_tensors="pt"))
+
+
+@needs("molmo2")
+class TestMolmo2(TestLlava):
+    kind = "molmo2"
+
+    def vectors(self, model, count=1):
+        pixels = torch.randn(count, 3, 35, 35, generator=torch.Generator().manual_seed(1))
+        return model.embed_image([pixels]).detach()
+
+    def own_arguments(self, model, ids, pixels):
+        """Write both views and cut the image as transformers' own processor does."""
+        images = molmo2_images(pixels.shape[2], do_rescale=False, do_normalize=False)
+        cut = dict(images(images=list(pixels), return_tensors="pt"))
+        views, config = view_tokens(model.vlm.config, model.grid), model.vlm.config
+        places = ids == model.image_token_id
+        own = ids.masked_scatter(places, torch.tensor(views))
+        assert len(views) == places.sum()
+        assert (own == config.image_patch_id).sum() == cut["image_token_pooling"].shape[0]
+        return {"input_ids": own, "attention_mask": torch.ones_like(ids), "mm_token_type_ids": places.long(), **cut}
+
+    def without_tiles(self, ids, model):
+        """Compare both views with the processor's, and take one token for all of theirs."""
+        views = set(model.text_processor.tokenizer.convert_tokens_to_ids(list(VIEWS)))
+        shown = [token for token in ids if token in views]
+        assert shown in (view_tokens(model.vlm.config, model.grid), [model.image_token_id] * len(shown))
+        return [model.image_token_id if token in views else token for token in ids]
+
+    def test_tied_embeddings_grow_together(self):
+        """They are not tied; and the output layer is shorter than the word embeddings, and grows to their length."""
+        text = SETTINGS[self.kind]["text_config"] | {"vocab_size": 60}
+        model = ImageTextModel(SETTINGS[self.kind] | {"text_config": text}, "words", image_size=28, max_length=512)
+        model.build(FEATURES, TINY.special_tokens)
+        words, output = model.vlm.get_input_embeddings().weight, model.vlm.get_output_embeddings().weight
+        assert len(words) == len(output) == len(model.text_processor.tokenizer)
+        assert torch.equal(output[60:68], output[60].expand(8, -1))
 
 
 def test_every_family_is_proven():

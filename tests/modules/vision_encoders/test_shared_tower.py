@@ -175,6 +175,11 @@ class TestLfm2VLTower(TestLlavaTower):
     kind = "lfm2_vl"
 
 
+@needs("molmo2")
+class TestMolmo2Tower(TestLlavaTower):
+    kind = "molmo2"
+
+
 class TestLlavaV1Tower(TestLlavaTower):
     centre_crop = False
 
