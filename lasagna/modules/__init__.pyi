@@ -27,6 +27,7 @@ from .tiny.mask_head import TinyMaskHead
 from .tiny.vision_encoder import TinyVisionEncoder
 from .vision_encoders.efficientnet_lite import EfficientNetLite0
 from .vision_encoders.feature_cache import FeatureCache
+from .vision_encoders.lora import VisionLoRA
 from .vision_encoders.shared_tower import SharedTower
 from .vision_encoders.timm import TimmEncoder
 
@@ -74,5 +75,6 @@ __all__ = [
     "TrainingLoss",
     "TransformersLanguageModel",
     "VisionEncoder",
+    "VisionLoRA",
     "VisualTower",
 ]

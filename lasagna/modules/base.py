@@ -30,6 +30,8 @@ from lasagna.modules.mask_prediction import MaskPrediction
 class FeatureSpec:
     """The feature maps that a vision encoder returns: the main one first, then finer ones for sharp masks, if any.
 
+    Several maps may have one stride, as those of several layers of a transformer; mask heads use the first of them.
+
     Args:
         channels: Channels of each map.
         strides: Input pixels per cell of each map.

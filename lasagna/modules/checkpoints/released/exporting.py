@@ -90,8 +90,13 @@ def check_parts(assistant: Assistant) -> LlavaV1:
                 f"layout: the released one holds a {kind.__name__}, but this assistant has a {type(part).__name__}; "
                 "export it with --layout adapter"
             )
-    model = assistant.language_model
+    model, encoder = assistant.language_model, assistant.vision_encoder
     assert isinstance(model, LlavaV1)
+    assert isinstance(encoder, SamVisionEncoder)
+    if encoder.adapter is not None:
+        raise CheckpointError(
+            "layout: the released one holds no adapters of a vision encoder; export it with --layout adapter"
+        )
     if model.quantization is not None:
         raise CheckpointError(
             f"layout: the released one holds full weights, but this assistant's are quantized ({model.quantization}); "
