@@ -28,6 +28,7 @@ from .tiny.vision_encoder import TinyVisionEncoder
 from .vision_encoders.efficientnet_lite import EfficientNetLite0
 from .vision_encoders.feature_cache import FeatureCache
 from .vision_encoders.lora import VisionLoRA
+from .vision_encoders.pyramid import FeaturePyramid
 from .vision_encoders.shared_tower import SharedTower
 from .vision_encoders.timm import TimmEncoder
 
@@ -43,6 +44,7 @@ __all__ = [
     "EncodedImages",
     "Family",
     "FeatureCache",
+    "FeaturePyramid",
     "FeatureSpec",
     "ImageTextModel",
     "LanguageModel",

@@ -57,6 +57,13 @@ class FeatureSpec:
         """Height and width of the main map in cells."""
         return self.image_size[0] // self.strides[0], self.image_size[1] // self.strides[0]
 
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        """Each map in words: channels, height and width in cells, and stride."""
+        rows, columns = self.image_size
+        parts = zip(self.channels, self.strides, strict=True)
+        return tuple(f"{width} x {rows // step} x {columns // step}, stride {step}" for width, step in parts)
+
 
 class VisionEncoder(Configurable, LightningModule):
     """Turns prepared images into feature maps."""

@@ -22,6 +22,10 @@ PARTS = {
 """Folder to the option whose value its files are; files of other folders are given as --config."""
 
 
+SIZES = ("sam_vit_l", "sam_vit_h", "sam2_hiera_small", "sam2_hiera_base_plus", "sam2_hiera_large")
+"""Configs that differ from another one only by a size; each takes seconds to parse."""
+
+
 @pytest.fixture(autouse=True)
 def root(monkeypatch):
     monkeypatch.chdir(ROOT)
@@ -35,7 +39,15 @@ def test_config_opens_with_what_it_does_what_it_needs_the_command_and_an_overrid
         assert part in head[0], part
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if file.parent.name != "sweeps"], ids=str)
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param(file, marks=pytest.mark.slow if file.stem in SIZES else ())
+        for file in FILES
+        if file.parent.name != "sweeps"
+    ],
+    ids=str,
+)
 def test_config_instantiates(file):
     cli = TrainingCLI(**command_line([*option(file), "--trainer.accelerator=cpu"], run=False), run=False)
     assert isinstance(cli.model, AssistantTraining)
