@@ -32,6 +32,8 @@ from .tiny.mask_head import TinyMaskHead
 from .tiny.vision_encoder import TinyVisionEncoder
 from .vision_encoders.efficientnet_lite import EfficientNetLite0
 from .vision_encoders.feature_cache import FeatureCache
+from .vision_encoders.lora import VisionLoRA
+from .vision_encoders.pyramid import FeaturePyramid
 from .vision_encoders.shared_tower import SharedTower
 from .vision_encoders.timm import TimmEncoder
 from .vision_encoders.transformers_backbone import TransformersEncoder
@@ -48,6 +50,7 @@ __all__ = [
     "EncodedImages",
     "Family",
     "FeatureCache",
+    "FeaturePyramid",
     "FeatureSpec",
     "ImageTextModel",
     "LanguageModel",
@@ -89,5 +92,6 @@ __all__ = [
     "TransformersEncoder",
     "TransformersLanguageModel",
     "VisionEncoder",
+    "VisionLoRA",
     "VisualTower",
 ]

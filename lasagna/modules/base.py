@@ -30,6 +30,8 @@ from lasagna.modules.mask_prediction import MaskPrediction
 class FeatureSpec:
     """The feature maps that a vision encoder returns: the main one first, then finer ones for sharp masks, if any.
 
+    Several maps may have one stride, as those of several layers of a transformer; mask heads use the first of them.
+
     Args:
         channels: Channels of each map.
         strides: Input pixels per cell of each map, whole numbers for most encoders.
@@ -54,6 +56,13 @@ class FeatureSpec:
     def grid(self) -> tuple[int, int]:
         """Height and width of the main map in cells."""
         return int(self.image_size[0] // self.strides[0]), int(self.image_size[1] // self.strides[0])
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        """Each map in words: channels, height and width in cells, and stride."""
+        rows, columns = self.image_size
+        parts = zip(self.channels, self.strides, strict=True)
+        return tuple(f"{width} x {rows // step} x {columns // step}, stride {step}" for width, step in parts)
 
 
 class VisionEncoder(Configurable, LightningModule):

@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from transformers import SamImageProcessor as SamImages
+from transformers import SamProcessor
 
 from lasagna.core.geometry import Geometry
 from lasagna.core.masks import RLEMask
 from lasagna.core.visual_prompt import SURE, VisualPrompt
 from lasagna.errors import QueryError
+from lasagna.modules import SamImageProcessor
 
 SIZE = (20, 40)
 PADDED = Geometry(SIZE, (32, 64), (64, 64))
@@ -28,6 +31,14 @@ def test_points_and_boxes_are_where_the_pixels_of_the_image_went(geometry, point
     assert tuple(fitted.points[0].tolist()) == point
     assert fitted.positive.tolist() == [True, False]
     assert fitted.box.tolist() == box
+
+
+@pytest.mark.parametrize("size", [(375, 500), (1025, 2048), (61, 83)])
+def test_points_are_scaled_as_by_the_processor_of_sam(size):
+    points = [(0, 0), (size[1] - 1, size[0] - 1), (17.5, 40)]
+    scaled = SamProcessor(SamImages())._normalize_coordinates(1024, np.array(points, float), size)
+    [fitted] = VisualPrompt(points).fit(SamImageProcessor(1024).geometry(size))
+    assert fitted.points.numpy() == pytest.approx(np.asarray(scaled), rel=1e-6)
 
 
 @pytest.mark.parametrize("geometry", [PADDED, SQUASHED, CROPPED])

@@ -148,6 +148,25 @@ class TestSam2MaskHead(MaskHeadContract):
         return Sam2MaskHead(size=SamHeadSize(32, 2, 4, 48))
 
 
+class TestSam2MaskHeadWithNeck(MaskHeadContract):
+    specs = (FeatureSpec((40, 24), (8, 4), (96, 96)), FeatureSpec((40,), (14,), (112, 112)))
+
+    def make(self):
+        return Sam2MaskHead(size=SamHeadSize(32, 2, 4, 48), neck=True)
+
+
+def test_a_neck_fits_any_encoder_to_the_decoder_of_sam():
+    spec = FeatureSpec((40, 24), (8, 4), (64, 96))
+    head = built(SamMaskHead(size=SamHeadSize(32, 2, 4, 48, 4, 8, 24, 2), neck=True), spec)
+    maps, prompts, index = maps_of(spec, 2), torch.randn(3, 32), torch.tensor([0, 1, 1])
+    fitted = head.neck(maps)
+    assert [level.shape for level in fitted] == [(2, 32, 4, 6)]
+    plain = SamMaskHead(size=head.size)
+    plain.build(head.neck.spec)
+    plain.load_state_dict({name: value for name, value in head.state_dict().items() if not name.startswith("neck.")})
+    torch.testing.assert_close(head(maps, prompts, index), plain.eval()(fitted, prompts, index))
+
+
 @pytest.mark.parametrize(
     ("contract", "spec"),
     [(TestDotMaskHead, FeatureSpec((96, 48, 32), (8, 4, 2), (96, 96))), (TestSam2MaskHead, TestSam2MaskHead.specs[1])],

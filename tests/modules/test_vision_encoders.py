@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from lasagna.core.geometry import fit_mask
 from lasagna.errors import CheckpointError, ConfigError, LasagnaError
+from lasagna.modules import FeatureSpec
 from lasagna.modules.image_processors import PadImageProcessor
 from lasagna.modules.sam2.vision_encoder import Sam2VisionEncoder
 from lasagna.modules.tiny.vision_encoder import TinyVisionEncoder
@@ -118,6 +119,18 @@ class TestTransformer(VisionEncoderContract):
         assert encoder.network.model.patch_embed.proj.weight.grad.abs().sum() > 0
 
 
+def test_layers_of_a_transformer_are_maps_of_one_stride_the_deepest_first():
+    encoders = [TimmEncoder("test_vit", image_size=(64, 96), layers=layers) for layers in ((1, 3, 5), (5,), (1,))]
+    for encoder in encoders:
+        torch.manual_seed(0)
+        encoder.build()
+    several, deepest, shallow = (encoder.eval()(torch.ones(1, 3, 64, 96)) for encoder in encoders)
+    assert encoders[0].spec == FeatureSpec((64, 64, 64), (16, 16, 16), (64, 96))
+    torch.testing.assert_close(several[0], deepest[0])
+    torch.testing.assert_close(several[2], shallow[0])
+    assert not torch.allclose(several[1], several[0])
+
+
 class TestHieraOfTimm(VisionEncoderContract):
     def make(self, frozen):
         return TimmEncoder("sam2_hiera_tiny", image_size=(64, 96), frozen=frozen)
@@ -202,7 +215,12 @@ def test_weights_come_from_a_file(tmp_path, suffix):
         ({"model": "test_resnet", "image_size": (90, 64)}, r"multiples of 16.*nearest is \(96, 64\)"),
         ({"model": "test_vit", "image_size": (-14, 28)}, r"image_size: expected height and width .*got \(-14, 28\)"),
         ({"model": "test_resnet", "out_indices": (9,)}, r"out_indices \(9,\)"),
-        ({"model": "test_vit", "out_indices": (3, 4), "image_size": (64, 64)}, "choose one map per stride"),
+        (
+            {"model": "test_vit", "out_indices": (3, 4), "image_size": (64, 64)},
+            "one map per stride, or name them as `la",
+        ),
+        ({"model": "test_vit", "layers": (3, 9), "image_size": (64, 64)}, r"layers \(3, 9\) or image_size"),
+        ({"model": "test_vit", "out_indices": (3,), "layers": (3,)}, "leave one of them out"),
     ],
 )
 def test_what_a_timm_encoder_refuses(arguments, message):

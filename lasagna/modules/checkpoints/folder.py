@@ -258,16 +258,17 @@ _THEIRS = re.compile(r"\.(lora_[A-Za-z_]+)(?=\.|$)")
 
 
 def adapted_model(assistant: nn.Module) -> tuple[str, Any] | None:
-    """Find the model that carries adapters.
+    """Find the model that carries adapters; if several do, the language model.
 
     Returns:
         Prefix of its weights' names, including the dot, and its peft config; None without adapters.
     """
+    found = list[tuple[str, Any]]()
     for name, module in assistant.named_modules():
         configs = getattr(module, "peft_config", None)
         if isinstance(configs, Mapping) and "default" in configs:
-            return f"{name}.", configs["default"]
-    return None
+            found.append((f"{name}.", configs["default"]))
+    return min(found, key=lambda one: not one[0].startswith("language_model."), default=None)
 
 
 def to_peft(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from lasagna.core.visual_prompt import FittedPrompt
 from lasagna.errors import ConfigError
 from lasagna.modules.base import FeatureSpec, MaskHead
 from lasagna.modules.sam.mask_decoder import MaskDecoder, SamMaskDecoder
+from lasagna.modules.sam.neck import Neck
 from lasagna.modules.sam.prompt_encoder import PromptEncoder
 from lasagna.modules.sam.sizes import SamHeadSize, head_size
 from lasagna.modules.sam.weights import made_with, read_sam
@@ -49,6 +50,7 @@ class PromptedMaskHead(MaskHead):
         size: Custom sizes, or None for those of the weights.
         chunk: Most prompts of one image that are decoded at once, which bounds the memory.
         recompute: Whether the backward pass recomputes the two-way transformer, to save memory.
+        neck: Whether layers before the decoder fit the maps of any encoder to it.
 
     Raises:
         ConfigError: If ``chunk`` is below 1.
@@ -59,13 +61,15 @@ class PromptedMaskHead(MaskHead):
     mask_decoder: MaskDecoder
     image_size: tuple[int, int]
 
-    def __init__(self, size: SamHeadSize | None, chunk: int, recompute: bool) -> None:
+    def __init__(self, size: SamHeadSize | None, chunk: int, recompute: bool, neck: bool) -> None:
         super().__init__()
         if chunk < 1:
             raise ConfigError(f"chunk: expected at least 1 prompt at once, got {chunk}")
         self.size = size
         self.chunk = chunk
         self.recompute = recompute
+        self.has_neck = neck
+        self.neck: Neck | None = None
 
     @cached_property
     def sizes(self) -> SamHeadSize:
@@ -83,6 +87,7 @@ class PromptedMaskHead(MaskHead):
 
     def forward(self, features: Sequence[Tensor], prompts: Tensor, image_index: Tensor) -> Tensor:
         """Draw one mask for each prompt ``[n, d]``, logits ``[n, 4h, 4w]``."""
+        features = features if self.neck is None else self.neck(features)
         images = self.prompt_encoder(features[0])
         height, width = images.shape[2:]
         positions = self.prompt_encoder.positions(height, width).to(images)
@@ -97,6 +102,7 @@ class PromptedMaskHead(MaskHead):
 
     def draw(self, features: Sequence[Tensor], words: Tensor | None, visual: FittedPrompt) -> Tensor:
         """Draw one mask from points, a box and an earlier mask, with or without words, logits ``[4h, 4w]``."""
+        features = features if self.neck is None else self.neck(features)
         [image] = self.prompt_encoder.with_mask(features[0], visual.mask)
         positions = self.prompt_encoder.positions(*image.shape[1:]).to(image)
         vectors = self.prompt_encoder.vectors(visual, self.image_size).to(image)
@@ -104,6 +110,19 @@ class PromptedMaskHead(MaskHead):
         [mask] = self.mask_decoder(image, positions, prompt[None], [cells[0] for cells in self.finer_cells(features)])
         drawn: Tensor = mask
         return drawn
+
+    def fit_encoder(self, features: FeatureSpec, channels: Sequence[int]) -> FeatureSpec:
+        """Make the neck, if there is one, and return the maps that the decoder gets.
+
+        Args:
+            features: The vision encoder's maps.
+            channels: Channels of the maps that the decoder reads, the main one first.
+        """
+        self.image_size = features.image_size
+        if not self.has_neck:
+            return features
+        self.neck = Neck(features, channels)
+        return self.neck.spec
 
     def finer_cells(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
         """Return the finer maps that the decoder adds, in the layout of doubled cells; by default none."""
@@ -127,6 +146,7 @@ class SamMaskHead(PromptedMaskHead):
         size: Custom sizes; None for those of ``weights_file``, or the published ones.
         chunk: Most prompts of one image that are decoded at once, which bounds the memory.
         recompute: Whether the backward pass recomputes the two-way transformer, to save memory.
+        neck: Whether trained convolutions fit the main map of any encoder to the decoder's channels and to stride 16.
     """
 
     def __init__(
@@ -135,8 +155,9 @@ class SamMaskHead(PromptedMaskHead):
         size: SamHeadSize | None = None,
         chunk: int = 16,
         recompute: bool = False,
+        neck: bool = False,
     ) -> None:
-        super().__init__(size, chunk, recompute)
+        super().__init__(size, chunk, recompute, neck)
         self.weights_file = weights_file
 
     def stored_sizes(self) -> SamHeadSize | None:
@@ -149,18 +170,18 @@ class SamMaskHead(PromptedMaskHead):
         """Make the layers and load the weights.
 
         Args:
-            features: The vision encoder's maps; the main one must have as many channels as a prompt.
+            features: The vision encoder's maps; without a neck, the main one must have as many channels as a prompt.
 
         Raises:
             ConfigError: If the main map has another number of channels.
             CheckpointError: If ``weights_file`` is missing, unreadable, incomplete or of other sizes.
         """
+        features = self.fit_encoder(features, (self.prompt_dim,))
         if features.channels[0] != self.prompt_dim:
             raise ConfigError(
                 f"mask_head: SamMaskHead with prompts of width {self.prompt_dim} needs a main map of as many channels, "
                 f"but the vision encoder gives {features.channels[0]}; {self._way_out(features.channels[0])}"
             )
-        self.image_size = features.image_size
         state = None if self.weights_file is None else read_sam(self.weights_file)
         self.prompt_encoder = made_with(lambda: PromptEncoder(self.sizes), state, "prompt_encoder.", self.weights_file)
         self.mask_decoder = made_with(
@@ -170,9 +191,9 @@ class SamMaskHead(PromptedMaskHead):
 
     def _way_out(self, channels: int) -> str:
         if self.weights_file is not None or channels % 8:
-            return f"take a vision encoder with {self.prompt_dim} channels, or a DotMaskHead"
+            return f"take a vision encoder with {self.prompt_dim} channels, or a DotMaskHead, or mask_head.neck: true"
         heads = f" and .heads: {HEADS}" if channels % (2 * self.sizes.heads) else ""
         return (
             f"set mask_head.size.prompt_dim: {channels}{heads}, or take an encoder with {self.prompt_dim} channels, as "
-            "SamVisionEncoder has"
+            "SamVisionEncoder has, or mask_head.neck: true"
         )

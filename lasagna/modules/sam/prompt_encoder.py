@@ -89,7 +89,8 @@ class PromptEncoder(nn.Module):
 
     def _placed(self, points: Tensor, image_size: tuple[int, int]) -> Tensor:
         """Return the positions of points ``[p, 2]`` (column and row) whose pixels' middle is meant, ``[p, d]``."""
-        columns, rows = ((points.to(self.no_mask_embed.weight.device) + 0.5) / points.new_tensor(image_size[::-1])).T
+        points = points.to(self.no_mask_embed.weight.device)
+        columns, rows = ((points + 0.5) / points.new_tensor(image_size[::-1])).T
         waves: Tensor = self.pe_layer.at(rows, columns)
         return waves
 

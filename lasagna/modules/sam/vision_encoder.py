@@ -15,6 +15,7 @@ from lasagna.modules.image_processors import SamImageProcessor
 from lasagna.modules.sam.image_encoder import ImageEncoderViT
 from lasagna.modules.sam.sizes import PRESETS, SamSize, encoder_size
 from lasagna.modules.sam.weights import made_with, read_sam
+from lasagna.modules.vision_encoders.lora import VisionLoRA
 
 
 class SamVisionEncoder(VisionEncoder):
@@ -29,6 +30,7 @@ class SamVisionEncoder(VisionEncoder):
             that holds one, such as a LaSagnA release; ``.safetensors`` or PyTorch. None for random weights.
         frozen: Whether the encoder keeps its weights in training.
         recompute: Whether training recomputes the activations of each block in the backward pass, to save memory.
+        adapter: Low-rank adapters, which are trained while all other weights are frozen; None for none.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class SamVisionEncoder(VisionEncoder):
         weights_file: str | None = None,
         frozen: bool = True,
         recompute: bool = False,
+        adapter: VisionLoRA | None = None,
     ) -> None:
         super().__init__()
         if isinstance(size, str) and size not in PRESETS:
@@ -45,6 +48,8 @@ class SamVisionEncoder(VisionEncoder):
         self.weights_file = weights_file
         self.frozen = frozen
         self.recompute = recompute
+        self.adapter = adapter
+        self.learns = adapter is not None or not frozen
 
     @cached_property
     def sizes(self) -> SamSize:
@@ -71,20 +76,23 @@ class SamVisionEncoder(VisionEncoder):
         """Make the layers and load the weights.
 
         Raises:
+            ConfigError: If there are no layers for the adapter.
             CheckpointError: If ``weights_file`` is missing, unreadable, incomplete or of other sizes.
         """
         state = None if self.weights_file is None else read_sam(self.weights_file)
         self.image_encoder = made_with(
             lambda: ImageEncoderViT(self.sizes, self.recompute), state, "image_encoder.", self.weights_file
         )
-        if self.frozen:
+        if self.adapter is not None:
+            self.adapter.inject(self.image_encoder)
+        elif self.frozen:
             self.freeze()
 
     def train(self, mode: bool = True) -> SamVisionEncoder:
         """Set the mode; a frozen encoder stays in evaluation mode."""
-        return super().train(mode and not self.frozen)
+        return super().train(mode and self.learns)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """Encode images ``[b, 3, H, W]`` into one map ``[b, c, h, w]``."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.learns):
             return [self.image_encoder(pixels)]

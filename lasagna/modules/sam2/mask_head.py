@@ -32,6 +32,8 @@ class Sam2MaskHead(PromptedMaskHead):
         chunk: Most prompts of one image that are decoded at once, which bounds the memory.
         recompute: Whether the backward pass recomputes the two-way transformer, to save memory.
         download: Whether missing files may be downloaded from the hub.
+        neck: Whether trained convolutions fit the maps of any encoder to the decoder's channels and to strides 16, 8
+            and 4.
     """
 
     def __init__(
@@ -41,8 +43,9 @@ class Sam2MaskHead(PromptedMaskHead):
         chunk: int = 16,
         recompute: bool = False,
         download: bool = False,
+        neck: bool = False,
     ) -> None:
-        super().__init__(size, chunk, recompute)
+        super().__init__(size, chunk, recompute, neck)
         self.checkpoint = checkpoint
         self.download = download
 
@@ -54,15 +57,15 @@ class Sam2MaskHead(PromptedMaskHead):
         """Make the layers and load the weights.
 
         Args:
-            features: The vision encoder's maps: a main one with as many channels as a prompt, one of twice its size
-                with a quarter of the channels, and one of four times its size with an eighth.
+            features: The vision encoder's maps; without a neck, a main one with as many channels as a prompt, one of
+                twice its size with a quarter of the channels, and one of four times its size with an eighth.
 
         Raises:
             ConfigError: If the maps do not fit, or if ``checkpoint`` is missing or of another kind of model.
             CheckpointError: If ``checkpoint`` is unreadable, incomplete or of other sizes.
         """
-        self._check(features)
-        self.image_size = features.image_size
+        width = self.prompt_dim
+        self._check(self.fit_encoder(features, (width, width // 4, width // 8)))
 
         def decoder() -> Sam2MaskDecoder:
             return Sam2MaskDecoder(self.sizes, self.recompute)
@@ -89,5 +92,6 @@ class Sam2MaskHead(PromptedMaskHead):
             raise ConfigError(
                 f"mask_head: Sam2MaskHead with prompts of width {width} needs maps of {channels} channels, the second "
                 f"twice and the third four times as large as the main one, but the vision encoder gives "
-                f"{features.channels} at strides {features.strides}; take a Sam2VisionEncoder, or another mask head"
+                f"{features.channels} at strides {features.strides}; take a Sam2VisionEncoder, or another mask head, "
+                "or mask_head.neck: true"
             )

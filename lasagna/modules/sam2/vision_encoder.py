@@ -17,6 +17,7 @@ from lasagna.modules.image_processors import SquashImageProcessor
 from lasagna.modules.sam2.networks import Sam2ImageEncoder
 from lasagna.modules.sam2.sizes import PRESETS, Name, Sam2Size
 from lasagna.modules.sam2.weights import read_sam2, read_vision_config
+from lasagna.modules.vision_encoders.lora import VisionLoRA
 
 STRIDES = (16, 8, 4)
 
@@ -36,6 +37,7 @@ class Sam2VisionEncoder(VisionEncoder):
         frozen: Whether the encoder keeps its weights in training.
         recompute: Whether training recomputes the activations of each block in the backward pass, to save memory.
         download: Whether missing files may be downloaded from the hub.
+        adapter: Low-rank adapters, which are trained while all other weights are frozen; None for none.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Sam2VisionEncoder(VisionEncoder):
         frozen: bool = True,
         recompute: bool = False,
         download: bool = False,
+        adapter: VisionLoRA | None = None,
     ) -> None:
         super().__init__()
         if isinstance(size, str) and size not in PRESETS:
@@ -55,6 +58,8 @@ class Sam2VisionEncoder(VisionEncoder):
         self.image_size = image_size
         self.frozen = frozen
         self.recompute = recompute
+        self.adapter = adapter
+        self.learns = adapter is not None or not frozen
         self.download = download
 
     @cached_property
@@ -97,7 +102,7 @@ class Sam2VisionEncoder(VisionEncoder):
         """Make the layers and load the weights.
 
         Raises:
-            ConfigError: If ``checkpoint`` is missing or of another kind of model.
+            ConfigError: If ``checkpoint`` is missing or of another kind of model, or has no layers for the adapter.
             CheckpointError: If ``checkpoint`` is unreadable, incomplete or of other sizes.
         """
 
@@ -108,15 +113,17 @@ class Sam2VisionEncoder(VisionEncoder):
             self.image_encoder = network()
         else:
             self.image_encoder = read_sam2(self.checkpoint, self.download).made_with(network)
-        if self.frozen:
+        if self.adapter is not None:
+            self.adapter.inject(self.image_encoder)
+        elif self.frozen:
             self.freeze()
 
     def train(self, mode: bool = True) -> Sam2VisionEncoder:
         """Set the mode; a frozen encoder stays in evaluation mode."""
-        return super().train(mode and not self.frozen)
+        return super().train(mode and self.learns)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """Encode images ``[b, 3, H, W]`` into the maps that ``spec`` announces."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.learns):
             maps: list[Tensor] = self.image_encoder(pixels)
         return maps

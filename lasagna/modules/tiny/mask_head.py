@@ -45,7 +45,7 @@ class TinyMaskHead(MaskHead):
 
     def build(self, features: FeatureSpec) -> None:
         """Make the layers for the vision encoder's maps and load pretrained weights."""
-        finer = dict(zip(features.strides[1:], features.channels[1:], strict=True))
+        finer = dict(zip(features.strides[:0:-1], features.channels[:0:-1], strict=True))  # the first of each stride
         self.grid = features.grid
         self.image_projection = nn.Conv2d(features.channels[0], WIDTH, 1)
         self.position = nn.Linear(grid_waves((1, 1)).shape[1], WIDTH)

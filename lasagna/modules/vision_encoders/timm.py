@@ -23,6 +23,7 @@ from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules.base import FeatureSpec, VisionEncoder
 from lasagna.modules.checkpoints.files import why_unreadable
 from lasagna.modules.image_processors import PadImageProcessor, SquashImageProcessor
+from lasagna.modules.vision_encoders.lora import VisionLoRA
 
 
 def recompute_blocks(network: nn.Module, name: str) -> None:
@@ -73,6 +74,12 @@ class TimmEncoder(VisionEncoder):
         resize: "squash" to the input size, or keep the aspect ratio and "pad" at the right and the bottom.
         recompute: Whether training recomputes the activations of each block, or stage, in the backward pass, to save
             memory. Not for models with batch norms.
+        layers: Blocks whose outputs are the maps, in place of ``out_indices``, e.g. (5, 11) of a transformer of 12
+            blocks: several maps of one stride, the deepest first.
+        adapter: Low-rank adapters, which are trained while all other weights are frozen; None for none.
+
+    Raises:
+        ConfigError: If there is no such model, or both ``layers`` and ``out_indices`` are given.
     """
 
     def __init__(
@@ -85,8 +92,12 @@ class TimmEncoder(VisionEncoder):
         frozen: bool | None = None,
         resize: Literal["squash", "pad"] = "squash",
         recompute: bool = False,
+        layers: tuple[int, ...] | None = None,
+        adapter: VisionLoRA | None = None,
     ) -> None:
         super().__init__()
+        if layers is not None and out_indices is not None:
+            raise ConfigError(f"layers: {layers} and out_indices {out_indices} both name maps; leave one of them out")
         architecture, _, weights = model.partition(".")
         if not timm.is_model(architecture):
             near = get_close_matches(model, timm.list_models(), n=5, cutoff=0.5)
@@ -102,15 +113,18 @@ class TimmEncoder(VisionEncoder):
         self.pretrained = pretrained
         self.weights_file = weights_file
         self.image_size = image_size
-        self.out_indices = out_indices
+        self.out_indices = out_indices if layers is None else layers
+        self.layers = layers
         self.frozen = (pretrained or weights_file is not None) if frozen is None else frozen
+        self.adapter = adapter
+        self.learns = adapter is not None or not self.frozen
         self.resize = resize
         self.recompute = recompute
         self._spec: FeatureSpec | None = None
 
     @property
     def spec(self) -> FeatureSpec:
-        """The chosen maps, coarsest first."""
+        """The chosen maps, coarsest first, and of one stride the deepest first."""
         if self._spec is None:
             raise RuntimeError(f"spec: the maps of {self.model!r} are known after build(); call build() first")
         return self._spec
@@ -127,7 +141,8 @@ class TimmEncoder(VisionEncoder):
 
         Raises:
             ConfigError: If ``out_indices`` or ``image_size`` do not suit the model.
-            ConfigError: If pretrained weights are not available, or the model cannot recompute activations.
+            ConfigError: If pretrained weights are not available, or the model cannot recompute activations or has no
+                layers for the adapter.
             CheckpointError: If ``weights_file`` is missing, unreadable or of another model.
         """
         with torch.device("meta"):
@@ -135,21 +150,24 @@ class TimmEncoder(VisionEncoder):
             strides = self._create(out_indices=indices).feature_info.reduction()
         self._check(indices, strides)
         self.network = self._with_weights(indices)
-        self.order = sorted(range(len(strides)), key=lambda position: -strides[position])
+        self.order = sorted(range(len(strides)), key=lambda position: (-strides[position], -position))
         channels = self.network.feature_info.channels()
         self._spec = FeatureSpec(
             tuple(channels[position] for position in self.order),
             tuple(strides[position] for position in self.order),
             self.image_size,
         )
-        if self.frozen:
+        if self.adapter is not None:
+            self.adapter.inject(self.network)
+            self.adapter.check_called(self.network, torch.zeros(1, 3, *self.image_size), self.model)
+        if not self.learns:
             self.freeze()
         elif self.recompute:
             recompute_blocks(self.network, self.model)
 
     def train(self, mode: bool = True) -> TimmEncoder:
         """Set the mode; a frozen encoder stays in evaluation mode, so that its norm statistics do not change."""
-        return super().train(mode and not self.frozen)
+        return super().train(mode and self.learns)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """Encode images.
@@ -160,7 +178,7 @@ class TimmEncoder(VisionEncoder):
         Returns:
             The maps that ``spec`` announces, each float ``[b, c, h, w]``.
         """
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.learns):
             maps = self.network(pixels.contiguous(memory_format=torch.channels_last))
         if str(getattr(getattr(self.network, "output_fmt", None), "value", "")) == "NHWC":
             maps = [features.permute(0, 3, 1, 2) for features in maps]  # [b, h, w, c] -> [b, c, h, w]
@@ -172,9 +190,10 @@ class TimmEncoder(VisionEncoder):
         try:
             return timm.create_model(self.model, features_only=True, **options)
         except (AssertionError, IndexError) as error:
+            named = "out_indices" if self.layers is None else "layers"
             raise ConfigError(
-                f"out_indices {self.out_indices} or image_size {self.image_size} do not suit {self.model!r} ({error}); "
-                "leave out_indices unset, and take a multiple of 32 for each side"
+                f"{named} {self.out_indices} or image_size {self.image_size} do not suit {self.model!r} ({error}); "
+                f"leave {named} unset, and take a multiple of 32 for each side"
             ) from error
 
     def _with_weights(self, indices: Sequence[int]) -> Any:  # noqa: ANN401
@@ -192,10 +211,10 @@ class TimmEncoder(VisionEncoder):
             ) from error
 
     def _check(self, indices: Sequence[int], strides: Sequence[int]) -> None:
-        if len(set(strides)) != len(strides):
+        if self.layers is None and len(set(strides)) != len(strides):
             raise ConfigError(
                 f"out_indices: the maps {tuple(indices)} of {self.model!r} have the strides {tuple(strides)}; choose "
-                "one map per stride"
+                "one map per stride, or name them as `layers`, for several of one stride"
             )
         coarsest = max(strides)
         if any(side % coarsest for side in self.image_size):

@@ -19,6 +19,8 @@ from rich.progress import (
 from rich.table import Table
 from torch import nn
 
+from lasagna.modules import VisionEncoder
+
 
 class RunProgress(ProgressBar):
     """Shows the optimiser steps of the entire run; Lightning's progress bars count batches within an epoch.
@@ -133,7 +135,7 @@ class RunProgress(ProgressBar):
 
 
 class PartsTable(Callback):
-    """Prints the parts of the assistant before training, with class, parameters and trained parameters.
+    """Prints the parts of the assistant before training, with class, maps, parameters and trained parameters.
 
     Lightning's model summary does not show the trained parameters of each part.
     """
@@ -145,18 +147,20 @@ class PartsTable(Callback):
 
 
 def parts_table(module: nn.Module) -> Table:
-    """Return a row for each direct part that has parameters.
+    """Return a row for each direct part that has parameters, or maps.
 
     Args:
-        module: The assistant, built.
+        module: The assistant, built. Maps are those of its vision encoder: channels, height and width in cells, and
+            stride in pixels of the input.
     """
-    table = Table("part", "class")
+    table = Table("part", "class", "maps")
     for title in ("parameters", "trained"):
         table.add_column(title, justify="right")
     for name, part in module.named_children():
         parameters = list(part.parameters())
-        if parameters:
+        maps = part.spec.sizes if isinstance(part, VisionEncoder) else ()
+        if parameters or maps:
             trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
             total = sum(parameter.numel() for parameter in parameters)
-            table.add_row(name, type(part).__name__, f"{total:,}", f"{trained:,}")
+            table.add_row(name, type(part).__name__, "\n".join(maps), f"{total:,}", f"{trained:,}")
     return table

@@ -90,8 +90,13 @@ def check_parts(assistant: Assistant) -> LlavaV1:
                 f"layout: the released one holds a {kind.__name__}, but this assistant has a {type(part).__name__}; "
                 "export it with --layout adapter"
             )
-    model = assistant.language_model
+    encoder, model, head = parts
+    assert isinstance(encoder, SamVisionEncoder)
     assert isinstance(model, LlavaV1)
+    assert isinstance(head, SamMaskHead)
+    for found, words in ((encoder.adapter, "adapters of a vision encoder"), (head.has_neck, "neck before a mask head")):
+        if found:
+            raise CheckpointError(f"layout: the released one holds no {words}; export it with --layout adapter")
     if model.quantization is not None:
         raise CheckpointError(
             f"layout: the released one holds full weights, but this assistant's are quantized ({model.quantization}); "

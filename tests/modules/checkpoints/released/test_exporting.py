@@ -14,8 +14,9 @@ import lasagna
 from lasagna.cli.export import export
 from lasagna.core.config import config_of
 from lasagna.errors import CheckpointError, ConfigError
-from lasagna.modules import Assistant
+from lasagna.modules import Assistant, VisionLoRA
 from lasagna.modules.checkpoints.calibration import Calibration, checksum, write_calibration
+from lasagna.modules.checkpoints.released.exporting import check_parts
 from lasagna.modules.checkpoints.released.importing import import_assistant
 from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, PREFIX
 from lasagna.modules.llava.language_model import LlavaV1
@@ -51,6 +52,19 @@ def lisa(root):
     state |= {name: state[name][: words + 1].clone() for name in WORDS}
     torch.save(state, folder / "pytorch_model.bin")
     return folder
+
+
+@pytest.mark.parametrize(
+    ("encoder", "head", "message"),
+    [
+        ({"adapter": VisionLoRA()}, {}, "holds no adapters of a vision encoder; export it with --layout adapter"),
+        ({}, {"neck": True}, "holds no neck before a mask head"),
+    ],
+)
+def test_what_the_released_layout_has_no_place_for(root, encoder, head, message):
+    parts = SamVisionEncoder("vit_b", **encoder), LlavaV1(str(root / "llava")), SamMaskHead(**head)
+    with pytest.raises(CheckpointError, match=message):
+        check_parts(Assistant(*parts))
 
 
 def tensors(folder):
