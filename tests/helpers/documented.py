@@ -15,6 +15,7 @@ import lasagna.cli.sweeps.run
 from lasagna.__main__ import main as command
 from lasagna.cli.train import main as train
 from lasagna.datamodules import SceneWriter
+from tests.helpers.exports import write_yolo
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.S | re.M)
@@ -35,7 +36,12 @@ SMALL = [
 ]
 """What every training command gets besides."""
 
-PLACES = {"CAMVID_FOLDER": "camvid", "COCO_FOLDER": "coco", "LASAGNA_FOLDER": "weights/release"}
+PLACES = {
+    "CAMVID_FOLDER": "camvid",
+    "COCO_FOLDER": "coco",
+    "LASAGNA_FOLDER": "weights/release",
+    "YOLO_FOLDER": "exports/yolo",
+}
 """What stands for a user's folder, and the folder in the place for running."""
 
 NAMED = re.compile(r"# (\w+\.(?:py|yaml))\n")
@@ -69,6 +75,7 @@ def make_place(folder):
             _save(np.random.default_rng(seed).integers(0, 256, (48, 64, 3)), folder / "camvid" / split / f"{frame}.png")
             _save(np.arange(48 * 64).reshape(48, 64) // 300, folder / "camvid" / f"{split}annot" / f"{frame}.png")
     _write_coco(folder / "coco")
+    write_yolo(folder / "exports" / "yolo")
     return folder
 
 

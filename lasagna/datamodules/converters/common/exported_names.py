@@ -11,13 +11,14 @@ from lasagna.datamodules.converters.common.entries import check_inner
 from lasagna.datamodules.converters.common.files import LayoutError
 
 
-def exported_file(folder: Path, name: str, where: str) -> Path:
+def exported_file(folder: Path, name: str, where: str, hint: str = ", or give `--images`") -> Path:
     """Return the file of an export that a name means: the longest ending of its path that exists in the folder.
 
     Args:
         folder: The folder that names are relative to.
         name: E.g. "a.jpg", of Windows, "my%20cup.jpg" or "/data/upload/1/a.jpg".
         where: What names it, for the message.
+        hint: A way out besides, for the message.
 
     Returns:
         The file; one that does not exist where no ending of the name does.
@@ -35,7 +36,7 @@ def exported_file(folder: Path, name: str, where: str) -> Path:
     try:
         return folder / check_inner(name, where)
     except LayoutError as error:
-        raise LayoutError(f"{error}, or put {PureWindowsPath(name).name} into {folder}, or give `--images`") from error
+        raise LayoutError(f"{error}, or put {PureWindowsPath(name).name} into {folder}{hint}") from error
 
 
 def grouping_categories(content: Mapping[str, Any]) -> dict[Any, str]:

@@ -1,0 +1,46 @@
+"""Exports of labelling tools, made here with the quirks that these tools have."""
+
+import numpy as np
+from PIL import Image
+
+SIZE = (20, 30)
+
+
+def photograph(path, size=SIZE, **options):
+    """Write an image of noise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(len(path.name)).integers(0, 256, (*size, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+def yolo_line(number, *points, size=SIZE):
+    """Return a line of a label file, of points in pixels."""
+    fractions = (f"{x / size[1]:.6f} {y / size[0]:.6f}" for x, y in points)
+    return f"{number} {' '.join(fractions)}\n"
+
+
+def box_points(left, top, right, bottom):
+    """Return the corners of a rectangle."""
+    return [(left, top), (right, top), (right, bottom), (left, bottom)]
+
+
+def write_yolo(folder):
+    """Write an export as Roboflow makes them: paths that begin with "..", the split "val" in "valid", empty files."""
+    (folder / "data.yaml").parent.mkdir(parents=True, exist_ok=True)
+    (folder / "data.yaml").write_text(
+        "train: ../train/images\nval: ../valid/images\nnc: 3\nnames: ['traffic_light', 'cup', 'fork']\n"
+        "roboflow:\n  license: CC BY 4.0\n"
+    )
+    lights = [yolo_line(0, *box_points(2, 3, 9, 8)), yolo_line(0, *box_points(12, 3, 15, 8))]
+    texts = {
+        "train/one.rf.1": "".join(lights) + yolo_line(1, (20, 4), (29, 4), (20, 14)) + lights[0],
+        "train/two.rf.2": "",
+        "valid/three.rf.3": yolo_line(2, *box_points(5, 5, 40, 15)),
+    }
+    for place, text in texts.items():
+        part, name = place.split("/")
+        photograph(folder / part / "images" / f"{name}.jpg")
+        path = folder / part / "labels" / f"{name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
