@@ -48,7 +48,7 @@ class Neck(nn.Module):
         return [projection(_resized(features[source], size)) for projection, source, size in parts]
 
 
-def _nearest(strides: Sequence[int], wanted: int) -> int:
+def _nearest(strides: Sequence[float], wanted: float) -> int:
     distances = [abs(math.log2(stride / wanted)) for stride in strides]
     return distances.index(min(distances))
 

@@ -5,6 +5,7 @@ Notation: b: images; H, W: input height and width in pixels; c, h, w: channels, 
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 
 from torch import Tensor, nn
@@ -47,7 +48,7 @@ class FeaturePyramid(VisionEncoder):
         self.finest = finest
 
     @property
-    def strides(self) -> tuple[int, ...]:
+    def strides(self) -> tuple[float, ...]:
         """Strides of the levels, coarsest first."""
         levels = [self.encoder.spec.strides[0]]
         while levels[-1] % 2 == 0 and levels[-1] // 2 >= self.finest:
@@ -84,8 +85,8 @@ class FeaturePyramid(VisionEncoder):
 
 def _source(spec: FeatureSpec, stride: int) -> tuple[int, int]:
     """Return the index of the map that a level comes from, and how often its resolution is doubled."""
-    coarser = [one for one in spec.strides if one >= stride and (one // stride).bit_count() == 1 and one % stride == 0]
-    doublings = (min(coarser) // stride).bit_length() - 1
+    coarser = [one for one in spec.strides if one >= stride and math.log2(one / stride).is_integer()]
+    doublings = int(math.log2(min(coarser) / stride))
     alike = [place for place, one in enumerate(spec.strides) if one == min(coarser)]
     return alike[min(doublings, len(alike) - 1)], doublings
 
