@@ -83,7 +83,7 @@ class FeaturePyramid(VisionEncoder):
         return list(joined.values())[::-1]
 
 
-def _source(spec: FeatureSpec, stride: int) -> tuple[int, int]:
+def _source(spec: FeatureSpec, stride: float) -> tuple[int, int]:
     """Return the index of the map that a level comes from, and how often its resolution is doubled."""
     coarser = [one for one in spec.strides if one >= stride and math.log2(one / stride).is_integer()]
     doublings = int(math.log2(min(coarser) / stride))
