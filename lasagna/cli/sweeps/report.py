@@ -164,7 +164,7 @@ def _findings(
     found = differences(values, baseline, confidence)
     text = describe(found, claims, baseline, confidence)
     if apart := sorted(set(variants) - {baseline} - {one.variant for one in found}):
-        text += f"\nNot compared, since they share neither a seed nor a score with {baseline}: {', '.join(apart)}.\n"
+        text += f"\nNot compared, since no seed of theirs has a score in common with {baseline}: {', '.join(apart)}.\n"
     return text + "\n## Scores\n\n"
 
 

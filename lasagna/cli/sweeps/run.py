@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from lasagna.cli.sweeps.devices import VISIBLE, device_shares, visible_devices
+from lasagna.cli.sweeps.devices import VISIBLE, command_number, device_shares, visible_devices
 from lasagna.cli.sweeps.findings import Claim
 from lasagna.cli.sweeps.plan import MARKER, GridValue, Run, SweepError, SweepPlan, check_configs
 from lasagna.core.locks import BusyError, Terminated, call, locked, terminable
@@ -60,7 +60,8 @@ def sweep(
     """Run a grid of config values and seeds, one process per run; with a baseline, also write the report.
 
     Started again, it skips finished runs and resumes interrupted ones from their last checkpoint. Started several times
-    at once, the commands share the runs; each ends when all runs have ended.
+    at once, the commands share the runs, each on a GPU of its own where there are several; each ends when all runs have
+    ended.
 
     Args:
         base: Config files of every run.
@@ -126,9 +127,10 @@ def run_sweep(plan: SweepPlan, out: Path, jobs: int = 1) -> list[RunResult]:
     _check_folders(runs, plan)
     check_configs([run for run in runs if (read_marker(run.folder) or {}).get("status") != "finished"], plan)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console()) as progress:
+    out.mkdir(parents=True, exist_ok=True)
+    with command_number(out) as command, Progress(*columns, console=Console()) as progress:
         execution = _Execution(plan, progress)
-        for share in device_shares(visible_devices() if jobs > 1 else [], jobs):
+        for share in device_shares(visible_devices() if jobs > 1 or command else [], jobs, command):
             execution.shares.put(share)
         try:
             execution.run_all(runs, jobs)

@@ -153,7 +153,7 @@ def test_runs_without_seed_folders_are_compared(tmp_path, seeds):
     text = (tmp_path / "report.md").read_text()
     assert "### other" in text
     assert "+0.250 in one seed" in text
-    assert "share neither a seed nor a score with mine: third." in text
+    assert "no seed of theirs has a score in common with mine: third." in text
 
 
 def test_a_run_folder_itself(tmp_path):

@@ -12,7 +12,7 @@ from threading import Timer
 import pytest
 from jsonargparse import auto_cli
 
-from lasagna.cli.sweeps.devices import device_shares, visible_devices
+from lasagna.cli.sweeps.devices import command_number, device_shares, visible_devices
 from lasagna.cli.sweeps.plan import SweepError, SweepPlan, variant_name
 from lasagna.cli.sweeps.run import run_sweep, sweep
 from lasagna.core.locks import BusyError, locked
@@ -225,6 +225,16 @@ def test_what_failed_meanwhile_in_another_process_is_not_tried_again(plan):
     os.utime(failed.run.folder / "sweep_run.json", (later, later))
     assert [status for _, status in statuses(run_sweep(plan, Path("out")))] == ["failed"]
     assert len(calls()) == 1
+
+
+def test_commands_that_share_a_sweep_begin_with_gpus_of_their_own(tmp_path):
+    with command_number(tmp_path) as first, command_number(tmp_path) as second:
+        assert (first, second) == (0, 1)
+    with command_number(tmp_path) as again:
+        assert again == 0
+    assert [device_shares("012", 1, command) for command in range(4)] == [[None], ["1,2,0"], ["2,0,1"], ["0,1,2"]]
+    assert [device_shares("0123", 2, command) for command in range(2)] == [["0,2", "1,3"], ["2,0", "3,1"]]
+    assert device_shares("0", 1, 1) == [None]
 
 
 def test_jobs_run_at_the_same_time_each_with_gpus_of_its_own(plan, monkeypatch):
