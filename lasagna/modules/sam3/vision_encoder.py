@@ -77,9 +77,9 @@ class Sam3VisionEncoder(VisionEncoder):
     def spec(self) -> FeatureSpec:
         """The main map at the size of the patches, and two finer ones, all equally wide."""
         patch, side = self.config.backbone_config.patch_size, self.config.backbone_config.image_size
-        whole = patch % 4 == 0
-        strides = (patch, patch // 2, patch // 4) if whole else (patch, patch / 2, patch / 4)
-        return FeatureSpec((self.config.fpn_hidden_size,) * len(FINER), strides, (side, side))
+        strides = (patch / factor for factor in reversed(FINER))
+        whole = tuple(int(stride) if stride.is_integer() else stride for stride in strides)
+        return FeatureSpec((self.config.fpn_hidden_size,) * len(FINER), whole, (side, side))
 
     @property
     def image_processor(self) -> ImageProcessor:

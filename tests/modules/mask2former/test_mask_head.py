@@ -10,8 +10,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 
-from lasagna.core.config import build as rebuild
-from lasagna.core.config import config_of
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules import FeatureSpec
 from lasagna.modules.mask2former.mask_head import Mask2FormerHead
@@ -141,11 +139,6 @@ def test_what_is_refused(folder, model, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "sam3"}), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"is a 'sam3', not a Mask2Former \(mask2former\)"):
         Mask2FormerHead(str(tmp_path)).build(SPEC)
-
-
-def test_a_checkpoint_can_say_how_to_make_it():
-    head = rebuild(config_of(Mask2FormerHead(size=SIZE, chunk=3)), Mask2FormerHead)
-    assert (head.size, head.chunk, head.prompt_dim) == (SIZE, 3, 32)
 
 
 def test_the_published_sizes_are_the_defaults():

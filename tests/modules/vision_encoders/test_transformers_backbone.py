@@ -81,6 +81,7 @@ def test_maps_are_those_of_the_whole_model(settings, spec, tmp_path):
     torch.testing.assert_close(encoder(pixels), wanted)
 
 
+@pytest.mark.slow
 def test_blocks_computed_twice_give_the_same_gradients():
     found = []
     for recompute in (False, True):
