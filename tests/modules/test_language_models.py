@@ -556,7 +556,12 @@ def test_settings_that_cannot_be_met(settings, reason):
             "words",
             r"model: 'nobody/nothing' is neither a local folder nor in the hub.*download: true",
         ),
-        ({"model_type": "nonsense"}, "words", "these settings are not a valid config"),
+        (
+            {"model_type": "nonsense"},
+            "words",
+            r"these settings are not a valid config \(transformers [\d.]+ has no model_type 'nonsense'\); upgrade",
+        ),
+        ({"model_type": "llama", "hidden_size": "x"}, "words", r"not a valid config \(.*'hidden_size' expected int"),
     ],
 )
 def test_models_that_are_not_here(model, tokenizer, reason, monkeypatch):
@@ -600,6 +605,12 @@ def test_a_look_at_the_layers_leaves_fresh_weights_as_they_are():
     adapted.make = lambda: TestLlama().make(adapter=LoRA(rank=2, targets=("q_proj",)))
     words = [model.llm.get_input_embeddings().weight for model in (plain, adapted.build())]
     assert torch.equal(*words)
+
+
+def test_a_folder_whose_model_transformers_does_not_have(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "nonsense"}', encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"^model: that of .* is not a valid config \(.* no model_type 'nonsense'\)"):
+        CausalLanguageModel(str(tmp_path), "words").build(FEATURES, TINY.special_tokens)
 
 
 @pytest.mark.parametrize("in_folder", [False, True])
