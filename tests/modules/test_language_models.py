@@ -653,6 +653,13 @@ def test_models_that_cannot_forget_the_last_tokens_are_refused(kind):
         CausalLanguageModel(settings, "words").build(FEATURES, TINY.special_tokens)
 
 
+@pytest.mark.parametrize("kind", ["conv", "linear_attention", "hybrid", "hybrid_sliding"])
+def test_layers_with_a_state_of_unknown_models_are_refused(kind):
+    """Transformers says so of some models only by the names of their layers."""
+    with pytest.raises(ConfigError, match="model: some layers of a 'unheard_of' keep no attention keys and values"):
+        recurrent.check_recurrent(SimpleNamespace(model_type="unheard_of", layer_types=["full_attention", kind]))
+
+
 def test_versions_in_which_states_cannot_go_on_are_refused(monkeypatch):
     monkeypatch.setattr(recurrent, "version", lambda: (5, 5))
     model = CausalLanguageModel({"model_type": "lfm2", **WINDOW, **RECURRENT_SIZES["lfm2"]}, "words")
