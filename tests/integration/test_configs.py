@@ -9,7 +9,11 @@ from omegaconf import OmegaConf
 from lasagna.cli.sweeps.findings import Claim
 from lasagna.cli.sweeps.plan import SweepPlan
 from lasagna.cli.training_cli import TrainingCLI, command_line
+from lasagna.core.config import build
+from lasagna.core.prompt_formats import TINY
+from lasagna.modules import FeatureSpec, LanguageModel
 from lasagna.tasks import AssistantTraining
+from tests.helpers.image_text_models import CONFIGS, needs
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(path.relative_to(ROOT) for path in (ROOT / "configs").rglob("*.yaml"))
@@ -48,6 +52,16 @@ def test_config_instantiates(file):
     assert isinstance(cli.model, AssistantTraining)
     assert cli.datamodule.sources["train"]
     assert cli.datamodule.sources["test"]
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(file.stem, marks=needs(file.stem)) for file in FILES if file.stem in CONFIGS]
+)
+def test_config_of_a_family_builds_its_model(kind):
+    config = OmegaConf.to_container(OmegaConf.load(ROOT / "configs" / "language_model" / f"{kind}.yaml"))
+    model = build(config, LanguageModel)
+    model.build(FeatureSpec((1,), (1,), (1, 1)), TINY.special_tokens)
+    assert model.network.config.model_type == kind
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if file.parent.name == "sweeps"], ids=str)

@@ -556,7 +556,12 @@ def test_settings_that_cannot_be_met(settings, reason):
             "words",
             r"model: 'nobody/nothing' is neither a local folder nor in the hub.*download: true",
         ),
-        ({"model_type": "nonsense"}, "words", "these settings are not a valid config"),
+        (
+            {"model_type": "nonsense"},
+            "words",
+            r"these settings are not a valid config \(transformers [\d.]+ has no model_type 'nonsense'\); upgrade",
+        ),
+        ({"model_type": "llama", "hidden_size": "x"}, "words", r"not a valid config \(.*'hidden_size' expected int"),
     ],
 )
 def test_models_that_are_not_here(model, tokenizer, reason, monkeypatch):
@@ -602,6 +607,12 @@ def test_a_look_at_the_layers_leaves_fresh_weights_as_they_are():
     assert torch.equal(*words)
 
 
+def test_a_folder_whose_model_transformers_does_not_have(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "nonsense"}', encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"^model: that of .* is not a valid config \(.* no model_type 'nonsense'\)"):
+        CausalLanguageModel(str(tmp_path), "words").build(FEATURES, TINY.special_tokens)
+
+
 @pytest.mark.parametrize("in_folder", [False, True])
 def test_a_model_of_another_kind_is_called_so(in_folder, tmp_path):
     """T5 reads and writes with two halves, and is no causal language model."""
@@ -640,6 +651,13 @@ def test_models_that_cannot_forget_the_last_tokens_are_refused(kind):
     reason = rf"^model: some layers of a '{kind}' keep no attention keys and values, .*; take one of lfm2, qwen3_5_text"
     with pytest.raises(ConfigError, match=reason):
         CausalLanguageModel(settings, "words").build(FEATURES, TINY.special_tokens)
+
+
+@pytest.mark.parametrize("kind", ["conv", "linear_attention", "hybrid", "hybrid_sliding"])
+def test_layers_with_a_state_of_unknown_models_are_refused(kind):
+    """Transformers says so of some models only by the names of their layers."""
+    with pytest.raises(ConfigError, match="model: some layers of a 'unheard_of' keep no attention keys and values"):
+        recurrent.check_recurrent(SimpleNamespace(model_type="unheard_of", layer_types=["full_attention", kind]))
 
 
 def test_versions_in_which_states_cannot_go_on_are_refused(monkeypatch):

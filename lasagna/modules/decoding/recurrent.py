@@ -18,8 +18,8 @@ from transformers import MODEL_MAPPING
 
 from lasagna.errors import ConfigError
 
-RECURRENT = frozenset({"conv", "linear_attention"})
-"""Transformers' names for layers that keep a state in place of keys and values."""
+RECURRENT = frozenset({"conv", "linear_attention", "hybrid", "hybrid_sliding"})
+"""Transformers' names for layers that keep a state, in place of keys and values or beside them."""
 
 PROVEN = frozenset({"lfm2", "qwen3_next", "qwen3_5_text"})
 """Models with such layers that decode as one forward pass does; tests compare them."""

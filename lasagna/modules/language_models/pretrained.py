@@ -8,9 +8,19 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
+import transformers
 from huggingface_hub import snapshot_download
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
-from transformers import AutoConfig, AutoTokenizer, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from lasagna.errors import ConfigError
 from lasagna.modules.tiny.tokenizer import build_tokenizer
@@ -31,19 +41,14 @@ def read_config(model: str | dict[str, Any], download: bool = False, argument: s
         argument: The setting that names the model, for messages.
 
     Raises:
-        ConfigError: If the model is not found, or its type is unknown.
+        ConfigError: If the model is not found, or its type or a value is not one that transformers knows.
     """
-    if isinstance(model, dict):
-        try:
-            return AutoConfig.for_model(**model)
-        except (ValueError, TypeError, KeyError) as error:
-            raise ConfigError(
-                f"{argument}: these settings are not a valid config ({_short(error)}); give a model_type"
-            ) from error
     try:
+        if isinstance(model, dict):
+            return AutoConfig.for_model(**model)
         return AutoConfig.from_pretrained(model, local_files_only=not download)
-    except (OSError, ValueError) as error:
-        raise ConfigError(_absent(argument, model, error)) from error
+    except (OSError, ValueError, TypeError, KeyError, StrictDataclassError) as error:
+        raise ConfigError(_unreadable(argument, model, error)) from error
 
 
 def find_folder(model: str, download: bool = False, argument: str = "model") -> Path:
@@ -265,6 +270,24 @@ def _unusable(kind: str, model: str | dict[str, Any], model_type: str, error: Ex
     if isinstance(model, dict):
         return f"model: these settings make no valid model ({_short(error)}); give consistent sizes"
     return _absent("model", model, error)
+
+
+def _unreadable(argument: str, model: str | dict[str, Any], error: Exception) -> str:
+    if isinstance(model, dict):
+        settings, whose = model, "these settings are"
+    elif isinstance(error, OSError):
+        return _absent(argument, model, error)
+    else:
+        settings, _ = PreTrainedConfig.get_config_dict(model, local_files_only=True)
+        whose = f"that of {model!r} is"
+    kind = settings.get("model_type")
+    if kind is None and isinstance(model, str):
+        return _absent(argument, model, error)
+    if kind is not None and kind not in CONFIG_MAPPING:
+        reason = f"transformers {transformers.__version__} has no model_type {kind!r}"
+        return f"{argument}: {whose} not a valid config ({reason}); upgrade transformers, or give another model"
+    reason = " ".join(str(error).split())[:160]
+    return f"{argument}: {whose} not a valid config ({reason}); give a model_type and values that fit it"
 
 
 def _absent(argument: str, name: str, error: Exception) -> str:
