@@ -62,7 +62,7 @@ class FeatureSpec:
         """Each map in words: channels, height and width in cells, and stride."""
         rows, columns = self.image_size
         parts = zip(self.channels, self.strides, strict=True)
-        return tuple(f"{width} x {rows // step} x {columns // step}, stride {step}" for width, step in parts)
+        return tuple(f"{width} x {rows // step:g} x {columns // step:g}, stride {step:g}" for width, step in parts)
 
 
 class VisionEncoder(Configurable, LightningModule):

@@ -15,6 +15,7 @@ from lasagna.modules.image_processors import SquashImageProcessor
 from lasagna.modules.sam2.networks import NoPositions
 from lasagna.modules.sam3.sizes import FINER, Sam3Size
 from lasagna.modules.sam3.weights import read_settings, vision_model
+from lasagna.modules.vision_encoders.lora import VisionLoRA
 from lasagna.modules.vision_encoders.timm import recompute_blocks
 
 MIDDLE = (0.5, 0.5, 0.5)
@@ -34,6 +35,7 @@ class Sam3VisionEncoder(VisionEncoder):
         frozen: Whether the encoder keeps its weights in training.
         recompute: Whether training recomputes the activations of each block in the backward pass, to save memory.
         download: Whether missing files may be downloaded from the hub.
+        adapter: Low-rank adapters, which are trained while all other weights are frozen; None for none.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Sam3VisionEncoder(VisionEncoder):
         frozen: bool = True,
         recompute: bool = False,
         download: bool = False,
+        adapter: VisionLoRA | None = None,
     ) -> None:
         super().__init__()
         self.size = size
@@ -52,6 +55,8 @@ class Sam3VisionEncoder(VisionEncoder):
         self.frozen = frozen
         self.recompute = recompute
         self.download = download
+        self.adapter = adapter
+        self.learns = adapter is not None or not frozen
 
     @cached_property
     def config(self) -> Sam3VisionConfig:
@@ -90,7 +95,7 @@ class Sam3VisionEncoder(VisionEncoder):
         """Make the layers and load the weights.
 
         Raises:
-            ConfigError: If ``checkpoint`` is missing or of another kind of model.
+            ConfigError: If ``checkpoint`` is missing or of another kind of model, or has no layers for the adapter.
             CheckpointError: If ``checkpoint`` is unreadable, incomplete or of other sizes.
         """
         if self.checkpoint is None:
@@ -98,16 +103,18 @@ class Sam3VisionEncoder(VisionEncoder):
         else:
             self.network = vision_model(self.config, self.checkpoint, self.download)
         self.network.neck.position_encoding = NoPositions()
-        if self.frozen:
+        if self.adapter is not None:
+            self.adapter.inject(self.network)
+        if not self.learns:
             self.freeze()
         elif self.recompute:
             recompute_blocks(self.network.backbone, "sam3")
 
     def train(self, mode: bool = True) -> Sam3VisionEncoder:
         """Set the mode; a frozen encoder stays in evaluation mode."""
-        return super().train(mode and not self.frozen)
+        return super().train(mode and self.learns)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """Encode images ``[b, 3, H, W]`` into the maps that ``spec`` announces."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.learns):
             return list(reversed(self.network(pixels).fpn_hidden_states))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from peft import inject_adapter_in_model
@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from lasagna.errors import ConfigError
 from lasagna.modules.low_rank import LowRankAdapters
+
+ATTENTION = ("qkv", "q_proj", "k_proj", "v_proj", "query", "key", "value")
+"""Names of the layers that make queries, keys and values; a model has some of them."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +24,8 @@ class VisionLoRA(LowRankAdapters):
         rank: Rank of the update.
         alpha: Scale of the update, before it is divided by the rank.
         dropout: Dropout before the update.
-        targets: Last parts of the names of the linear layers to adapt; "qkv" are the queries, keys and values of the
-            image encoders of SAM and SAM 2 and of timm's transformers.
+        targets: Last parts of the names of the linear layers to adapt. By default those of queries, keys and values, by
+            the names that they have in SAM, timm and transformers.
 
     Raises:
         ConfigError: If rank, dropout or targets are invalid.
@@ -30,7 +33,7 @@ class VisionLoRA(LowRankAdapters):
 
     rank: int = 8
     alpha: float = 16.0
-    targets: Sequence[str] = ("qkv",)
+    targets: Sequence[str] = ATTENTION
 
     def inject(self, network: nn.Module) -> None:
         """Add adapters to a network, in place, and freeze everything else in it.
@@ -38,8 +41,11 @@ class VisionLoRA(LowRankAdapters):
         Raises:
             ConfigError: If a target matches no layer.
         """
-        self.check(network)
-        inject_adapter_in_model(self.config, network)
+        linear = {name.rpartition(".")[2] for name, part in network.named_modules() if isinstance(part, nn.Linear)}
+        usual = [name for name in ATTENTION if name in linear]
+        settings = replace(self, targets=usual) if tuple(self.targets) == ATTENTION and usual else self
+        settings.check(network)
+        inject_adapter_in_model(settings.config, network)
 
     @torch.no_grad()
     def check_called(self, network: nn.Module, pixels: Tensor, name: str) -> None:

@@ -20,6 +20,7 @@ from lasagna.modules.base import FeatureSpec, VisionEncoder
 from lasagna.modules.checkpoints.files import read_json
 from lasagna.modules.image_processors import PadImageProcessor, SquashImageProcessor
 from lasagna.modules.language_models.pretrained import find_folder, read_config
+from lasagna.modules.vision_encoders.lora import VisionLoRA
 from lasagna.modules.vision_encoders.timm import FINEST_STRIDE, MAIN_STRIDE, recompute_blocks
 
 
@@ -40,6 +41,12 @@ class TransformersEncoder(VisionEncoder):
         recompute: Whether training recomputes the activations of each block, or stage, in the backward pass, to save
             memory. Not for models with batch norms.
         download: Whether missing files may be downloaded from the hub.
+        layers: Blocks or stages whose outputs are the maps, counted from 0, in place of ``out_indices``, e.g. (5, 11)
+            of a transformer of 12 blocks: several maps of one stride, the deepest first.
+        adapter: Low-rank adapters, which are trained while all other weights are frozen; None for none.
+
+    Raises:
+        ConfigError: If both ``layers`` and ``out_indices`` are given.
     """
 
     def __init__(
@@ -51,8 +58,12 @@ class TransformersEncoder(VisionEncoder):
         resize: Literal["squash", "pad"] = "squash",
         recompute: bool = False,
         download: bool = False,
+        layers: tuple[int, ...] | None = None,
+        adapter: VisionLoRA | None = None,
     ) -> None:
         super().__init__()
+        if layers is not None and out_indices is not None:
+            raise ConfigError(f"layers: {layers} and out_indices {out_indices} both name maps; leave one of them out")
         self.model = model
         self.image_size = image_size
         self.out_indices = out_indices
@@ -60,6 +71,9 @@ class TransformersEncoder(VisionEncoder):
         self.resize = resize
         self.recompute = recompute
         self.download = download
+        self.layers = layers
+        self.adapter = adapter
+        self.learns = adapter is not None or not self.frozen
         self._spec: FeatureSpec | None = None
 
     @cached_property
@@ -69,7 +83,7 @@ class TransformersEncoder(VisionEncoder):
 
     @property
     def spec(self) -> FeatureSpec:
-        """The chosen maps, coarsest first."""
+        """The chosen maps, coarsest first, and of one stride the deepest first."""
         if self._spec is None:
             raise RuntimeError(f"spec: the maps of {self._name} are known after build(); call build() first")
         return self._spec
@@ -84,7 +98,8 @@ class TransformersEncoder(VisionEncoder):
         """Make the layers and load pretrained weights.
 
         Raises:
-            ConfigError: If the model is missing or no backbone, or ``out_indices`` or ``image_size`` do not suit it.
+            ConfigError: If the model is missing or no backbone, ``out_indices`` or ``image_size`` do not suit it, or it
+                has no layers for the adapter.
             CheckpointError: If weights of the folder are missing or unreadable.
         """
         network, every = self._outline()
@@ -92,7 +107,7 @@ class TransformersEncoder(VisionEncoder):
         maps = [every[place] for place in indices]
         unread = _unread(network, maps)
         strides = [self._stride(features.shape) for features in maps]
-        self.order = sorted(range(len(strides)), key=lambda position: -strides[position])
+        self.order = sorted(range(len(strides)), key=lambda position: (-strides[position], -position))
         self._spec = FeatureSpec(
             tuple(maps[position].shape[1] for position in self.order),
             tuple(strides[position] for position in self.order),
@@ -100,20 +115,24 @@ class TransformersEncoder(VisionEncoder):
         )
         self.config.out_indices = list(indices)
         self.network = self._with_weights(type(network))
+        if self.adapter is not None:
+            self.adapter.inject(self.network)
         for name, parameter in self.network.named_parameters():
-            parameter.requires_grad_(name not in unread)
-        if self.frozen:
+            layer, of_adapter, _ = name.partition(".lora_")
+            if (f"{layer}.weight" if of_adapter else name.replace(".base_layer.", ".")) in unread:
+                parameter.requires_grad_(False)
+        if not self.learns:
             self.freeze()
         elif self.recompute:
             recompute_blocks(self.network, self._name)
 
     def train(self, mode: bool = True) -> TransformersEncoder:
         """Set the mode; a frozen encoder stays in evaluation mode, so that its norm statistics do not change."""
-        return super().train(mode and not self.frozen)
+        return super().train(mode and self.learns)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """Encode images ``[b, 3, H, W]`` into the maps that ``spec`` announces, each float ``[b, c, h, w]``."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.learns):
             maps = self.network(pixels).feature_maps
         return [maps[position] for position in self.order]
 
@@ -159,6 +178,11 @@ class TransformersEncoder(VisionEncoder):
 
     def _chosen(self, strides: Sequence[int]) -> tuple[int, ...]:
         """Return the maps to use, given the stride of each."""
+        if self.layers is not None:
+            chosen = tuple(layer + 1 for layer in sorted(self.layers))  # the first map is that of the stem
+            if not chosen or not 1 <= chosen[0] <= chosen[-1] < len(strides):
+                raise ConfigError(f"layers: {self.layers} must be from 0 to {len(strides) - 2}, those of {self._name}")
+            return chosen
         if self.out_indices is None:
             last = {stride: place for place, stride in enumerate(strides)}
             usual = [stride for stride in sorted(last) if FINEST_STRIDE <= stride <= MAIN_STRIDE] or [min(last)]
@@ -169,7 +193,8 @@ class TransformersEncoder(VisionEncoder):
         own = tuple(strides[place] for place in chosen)
         if len(set(own)) != len(own):
             raise ConfigError(
-                f"out_indices: the maps {chosen} of {self._name} have the strides {own}; choose one map per stride"
+                f"out_indices: the maps {chosen} of {self._name} have the strides {own}; choose one map per "
+                "stride, or name them as `layers`, for several of one stride"
             )
         return chosen
 

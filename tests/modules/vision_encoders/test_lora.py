@@ -9,15 +9,19 @@ from lasagna import load
 from lasagna.core.config import config_of
 from lasagna.core.seeding import seeded
 from lasagna.errors import ConfigError
-from lasagna.modules import Assistant, DotMaskHead, LoRA, TinyLanguageModel, VisionLoRA
+from lasagna.modules import Assistant, DotMaskHead, LoRA, TinyLanguageModel, TransformersEncoder, VisionLoRA
 from lasagna.modules.checkpoints.folder import write_assistant
 from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, FROZEN, PREFIX, SEED, fingerprint
 from lasagna.modules.sam.sizes import SamSize
 from lasagna.modules.sam.vision_encoder import SamVisionEncoder
 from lasagna.modules.sam2.vision_encoder import Sam2VisionEncoder
+from lasagna.modules.sam3.vision_encoder import Sam3VisionEncoder
 from lasagna.modules.vision_encoders.timm import TimmEncoder
 from tests.helpers.parts import built
 from tests.helpers.sam2_model import SMALL as SAM2
+from tests.helpers.sam3_model import SIDE
+from tests.helpers.sam3_model import SMALL as SAM3
+from tests.modules.vision_encoders.test_transformers_backbone import VIT
 
 SAM = SamSize(24, 2, 2, (1,), 40, window=3, image_size=64, patch=16, out_channels=32)
 ENCODERS = {
@@ -25,6 +29,8 @@ ENCODERS = {
     "sam, computed twice": lambda adapter: SamVisionEncoder(SAM, adapter=adapter, recompute=True),
     "sam2": lambda adapter: Sam2VisionEncoder(SAM2, image_size=(64, 64), adapter=adapter),
     "timm": lambda adapter, **more: TimmEncoder("test_vit", image_size=(64, 64), adapter=adapter, **more),
+    "dinov3": lambda adapter: TransformersEncoder(VIT, (64, 64), layers=(0, 1), adapter=adapter),
+    "sam3": lambda adapter: Sam3VisionEncoder(SAM3, image_size=SIDE, adapter=adapter),
     "timm, computed twice": lambda adapter: ENCODERS["timm"](adapter, recompute=True),
 }
 ADAPTER = VisionLoRA(rank=2, alpha=4, dropout=0.5)
@@ -43,8 +49,8 @@ class PassedOver(torch.nn.Module):
 
 @pytest.mark.parametrize("kind", ENCODERS)
 def test_adapters_begin_as_nothing_and_are_all_that_learns(kind):
-    pixels = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     encoder = built(ENCODERS[kind](ADAPTER))
+    pixels = torch.randn(1, 3, *encoder.spec.image_size, generator=torch.Generator().manual_seed(0))
     plain = built(ENCODERS[kind](None))
     torch.testing.assert_close(encoder(pixels), plain(pixels))
     encoder.train()

@@ -9,6 +9,7 @@ from transformers import AutoConfig, AutoModel
 
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules import FeatureSpec, TransformersEncoder
+from tests.helpers.parts import built
 from tests.modules.test_vision_encoders import VisionEncoderContract
 
 VIT = {
@@ -81,6 +82,13 @@ def test_maps_are_those_of_the_whole_model(settings, spec, tmp_path):
     torch.testing.assert_close(encoder(pixels), wanted)
 
 
+def test_layers_are_maps_of_one_stride_the_deepest_first():
+    several, deepest, shallow = (built(TransformersEncoder(VIT, SIZE, layers=one)) for one in ((0, 2), (2,), (0,)))
+    pixels = torch.linspace(0, 1, 3 * 64 * 96).view(1, 3, *SIZE)
+    assert several.spec == FeatureSpec((32, 32), (16, 16), SIZE)
+    torch.testing.assert_close(several(pixels), [*deepest(pixels), *shallow(pixels)])
+
+
 @pytest.mark.slow
 def test_blocks_computed_twice_give_the_same_gradients():
     found = []
@@ -103,6 +111,8 @@ def test_blocks_computed_twice_give_the_same_gradients():
             r"image_size: \(90, 64\) must be multiples of the strides of 'dinov3_vit'",
         ),
         ({"model": VIT, "out_indices": (2, 3)}, r"have the strides \(16, 16\); choose one map per stride"),
+        ({"model": VIT, "layers": (1, 3)}, r"layers: \(1, 3\) must be from 0 to 2, those of 'dinov3_vit'"),
+        ({"model": VIT, "layers": (1,), "out_indices": (2,)}, "both name maps; leave one of them out"),
         ({"model": VIT, "out_indices": (9,)}, r"out_indices: \(9,\) must be from 0 to 3"),
         ({"model": "no such folder"}, "neither a local folder nor in the hub's local cache.*download: true"),
     ],
