@@ -15,7 +15,7 @@ import lasagna.cli.sweeps.run
 from lasagna.__main__ import main as command
 from lasagna.cli.train import main as train
 from lasagna.datamodules import SceneWriter
-from tests.helpers.exports import write_yolo
+from tests.helpers.exports import write_cvat_masks, write_yolo
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.S | re.M)
@@ -40,6 +40,7 @@ PLACES = {
     "CAMVID_FOLDER": "camvid",
     "COCO_FOLDER": "coco",
     "LASAGNA_FOLDER": "weights/release",
+    "MASKS_FOLDER": "exports/masks",
     "YOLO_FOLDER": "exports/yolo",
 }
 """What stands for a user's folder, and the folder in the place for running."""
@@ -76,6 +77,7 @@ def make_place(folder):
             _save(np.arange(48 * 64).reshape(48, 64) // 300, folder / "camvid" / f"{split}annot" / f"{frame}.png")
     _write_coco(folder / "coco")
     write_yolo(folder / "exports" / "yolo")
+    write_cvat_masks(folder / "exports" / "masks")
     return folder
 
 

@@ -9,7 +9,7 @@ SIZE = (20, 30)
 def photograph(path, size=SIZE, **options):
     """Write an image of noise."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(len(path.name)).integers(0, 256, (*size, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(list(path.name.encode())).integers(0, 256, (*size, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path, **options)
     return path
 
@@ -44,3 +44,21 @@ def write_yolo(folder):
         path = folder / part / "labels" / f"{name}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+
+
+def write_cvat_masks(folder):
+    """Write CVAT's "Segmentation mask 1.1": colours of its own, three channels, one list called "default"."""
+    (folder / "ImageSets" / "Segmentation").mkdir(parents=True, exist_ok=True)
+    (folder / "ImageSets" / "Segmentation" / "default.txt").write_text("one\ntwo\n")
+    rows = ["# label:color_rgb:parts:actions", "background:0,0,0::", "cup:128,0,0::", "fork_and_knife:0,128,0::"]
+    (folder / "labelmap.txt").write_text("\n".join(rows) + "\n")
+    boxes = {"one": [((128, 0, 0), 2, 3, 9, 9), ((128, 0, 0), 12, 3, 16, 9), ((0, 128, 0), 20, 10, 28, 18)], "two": []}
+    for name, parts in boxes.items():
+        photograph(folder / "JPEGImages" / f"{name}.jpg")
+        classes, objects = np.zeros((2, *SIZE, 3), np.uint8)
+        for number, (colour, left, top, right, bottom) in enumerate(parts, 1):
+            classes[top:bottom, left:right] = colour
+            objects[top:bottom, left:right] = (number * 64, 0, 0)
+        for part, pixels in (("SegmentationClass", classes), ("SegmentationObject", objects)):
+            (folder / part).mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(folder / part / f"{name}.png")

@@ -34,6 +34,7 @@ CONVERTERS = {
     "reasonseg": ("reasonseg:ReasonSeg", "photographs with questions that a mask answers"),
     "llava_instruct": ("llava_instruct:LlavaInstruct", "conversations about photographs of COCO"),
     "folder": ("folder:Folder", "your own images with a file of JSON lines"),
+    "label_images": ("label_images:LabelImages", "your own images, with label images and a file of classes"),
     "yolo": ("yolo:Yolo", "your own images, with polygons in YOLO's form"),
     "labelme": ("labelme:LabelMe", "your own images, annotated with LabelMe"),
 }

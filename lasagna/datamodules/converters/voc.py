@@ -5,6 +5,7 @@ Source: Everingham et al. (IJCV 2010 and 2015), the development kit's layout.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +15,16 @@ import numpy as np
 
 from lasagna.core.record import Manifest, Region
 from lasagna.datamodules.converters.common.base import Converter, Split
-from lasagna.datamodules.converters.common.files import LayoutError, first_folder, read_file, text_lines
+from lasagna.datamodules.converters.common.files import LayoutError, first_folder, read_file, shorten, text_lines
 from lasagna.datamodules.converters.common.label_maps import files_by_key, labelled_split, listed_pairs, with_objects
 from lasagna.datamodules.converters.common.names import named_manifest, packaged_names
-from lasagna.datamodules.converters.common.object_maps import object_regions, read_numbers
+from lasagna.datamodules.converters.common.object_maps import majority_regions, read_numbers
 from lasagna.errors import RecordError
 
 BACKGROUND, BORDER = 0, 255
+RELEASED = re.compile(r"(\d{4}_)?\d{6}")
+"""Names of the images of PASCAL VOC, those of 2007 without a year."""
+
 EXPECTED = """
   JPEGImages/<image>.jpg
   SegmentationClass/<image>.png (or SegmentationClassAug with --augmented true)
@@ -52,16 +56,16 @@ class VOC(Converter):
         """Return train and val as listed, or "trainval" if that is the only list.
 
         Raises:
-            LayoutError: If the folder does not have the expected layout, has classes of its own (the ``labelmap.txt``
-                of CVAT), or no image is listed.
+            LayoutError: If the folder does not have the expected layout, has classes of its own, or no image is
+                listed.
         """
         inner = [path for path in sorted(self.source.glob("VOC*")) if path.is_dir()]
         roots = [self.source, *inner, *sorted(self.source.glob("VOCdevkit/VOC*"))]
         root = first_folder([folder / "JPEGImages" for folder in roots], EXPECTED).parent
-        if (own := root / "labelmap.txt").is_file():
+        if own := next((root / name for name in ("labelmap.txt", "class_names.txt") if (root / name).is_file()), None):
             raise LayoutError(
-                f"{own}: this folder has classes of its own, and `voc` knows only those of PASCAL VOC; export it in "
-                "COCO's form and convert that with `coco_instances`"
+                f"{own}: this folder has classes of its own, and `voc` knows only those of PASCAL VOC; convert it with "
+                "`label_images`"
             )
         folder = "SegmentationClassAug" if self.augmented else "SegmentationClass"
         labels = files_by_key(first_folder([root / folder], EXPECTED), (".png",))
@@ -69,6 +73,11 @@ class VOC(Converter):
         lists = self._lists(root / "ImageSets" / "Segmentation", sorted(labels))
         if not any(lists.values()):
             raise LayoutError(f"source: {root} has no list of the images of a split; expected{EXPECTED}")
+        if other := [key for keys in lists.values() for key in keys if not RELEASED.fullmatch(key)]:
+            raise LayoutError(
+                f"source: {len(other)} images of {root} are none of PASCAL VOC ({shorten(other)}), whose values 1 to "
+                "20 are aeroplane, bicycle and so on; convert a folder with classes of its own with `label_images`"
+            )
         manifest = voc_manifest(self.background)
         things = root / "SegmentationObject"
         objects = files_by_key(things, (".png",)) if things.is_dir() and not self.augmented else {}
@@ -101,13 +110,7 @@ def read_things(label: Path, path: Path) -> tuple[Region, ...]:
     numbers, labels, names = read_numbers(path), read_numbers(label), voc_manifest().labels
     if numbers.shape != labels.shape:
         raise RecordError(f"{path}: it has size {numbers.shape}, {label} has {labels.shape}; both must agree")
-    things, drawn = {}, np.isin(labels, list(names))
-    for number in sorted({*np.unique(numbers[drawn]).tolist()} - {BACKGROUND, BORDER}):
-        thing = drawn & (numbers == number)
-        value = int(np.bincount(labels[thing]).argmax())
-        things[number] = names[value]
-        numbers[thing & (labels != value)] = BACKGROUND
-    return object_regions(np.where(drawn, numbers, BACKGROUND), things, {})
+    return majority_regions(np.where(numbers == BORDER, BACKGROUND, numbers), labels, names)
 
 
 def voc_manifest(background: str = "ignored") -> Manifest:

@@ -88,7 +88,12 @@ def test_voc_samples(tmp_path):
 
 
 def test_a_folder_in_this_form_with_classes_of_its_own_is_refused(tmp_path):
-    (tmp_path / "JPEGImages").mkdir()
-    (tmp_path / "labelmap.txt").write_text("cup:128,0,0::\n")
-    with pytest.raises(LayoutError, match=r"labelmap\.txt: this folder has classes of its own"):
+    TestVOC().release(tmp_path)
+    root = tmp_path / "VOCdevkit" / "VOC2012"
+    (root / "labelmap.txt").write_text("cup:128,0,0::\n")
+    with pytest.raises(LayoutError, match=r"labelmap\.txt: this folder has classes of its own.*`label_images`"):
+        VOC(tmp_path).splits()
+    (root / "labelmap.txt").unlink()
+    (root / "ImageSets" / "Segmentation" / "val.txt").write_text("IMG_1\n2007_000003\n")
+    with pytest.raises(LayoutError, match=r"1 images of .* are none of PASCAL VOC \(IMG_1\), whose .*`label_images`"):
         VOC(tmp_path).splits()

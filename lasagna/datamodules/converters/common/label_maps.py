@@ -201,13 +201,18 @@ class ColourLabels:
 
     Args:
         values: Label value of each colour (red, green, blue).
+        way_out: What to do about other colours, for the message.
     """
 
-    def __init__(self, values: Mapping[Colour, int]) -> None:
-        codes = np.array([_code(np.array(colour)) for colour in values])
+    def __init__(
+        self, values: Mapping[Colour, int], way_out: str = "repair the file, or remove it with its image"
+    ) -> None:
+        self.way_out = way_out
+        codes = np.array([colour_codes(np.array(colour)) for colour in values])
         order = np.argsort(codes)
         self.codes = codes[order]
-        self.values = np.array(list(values.values()), dtype=np.uint8)[order]
+        kind = np.uint8 if max(values.values()) < 1 << 8 else np.uint16
+        self.values = np.array(list(values.values()), dtype=kind)[order]
 
     def __call__(self, path: Path) -> bytes:
         """Return the label map of a label file as PNG of one channel.
@@ -215,15 +220,24 @@ class ColourLabels:
         Raises:
             RecordError: If the file cannot be decoded or has a colour of no class.
         """
-        codes = _code(read_label_file(path, "RGB"))
+        return png_of(self.values_of(path))
+
+    def values_of(self, path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        """Return the label map of a label file, ``[H, W]``.
+
+        Raises:
+            RecordError: If the file cannot be decoded or has a colour of no class.
+        """
+        codes = colour_codes(read_label_file(path, "RGB"))
         place = np.searchsorted(self.codes, codes).clip(max=len(self.codes) - 1)
         unknown = self.codes[place] != codes
         if unknown.any():
-            raise RecordError(f"{path}: {_describe(codes[unknown])}; repair the file, or remove it with its image")
-        return png_of(self.values[place])
+            raise RecordError(f"{path}: {_describe(codes[unknown])}; {self.way_out}")
+        found: NDArray[np.uint8] | NDArray[np.uint16] = self.values[place]
+        return found
 
 
-def _code(pixels: NDArray[np.integer]) -> NDArray[np.int64]:
+def colour_codes(pixels: NDArray[np.integer]) -> NDArray[np.int64]:
     """Return colours ``[..., 3]`` as one number each ``[...]``."""
     wide = pixels.astype(np.int64)
     return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]

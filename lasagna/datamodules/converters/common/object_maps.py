@@ -45,6 +45,23 @@ def object_regions(numbers: Numbers, objects: Mapping[int, str], crowds: Mapping
     return tuple(Region.of_objects(name, *parts) for name, parts in masks.items() if any(parts))
 
 
+def majority_regions(numbers: Numbers, labels: Numbers, names: Mapping[int, str]) -> tuple[Region, ...]:
+    """Return the categories with their objects, each with its most frequent class; pixels of other classes are not its.
+
+    Args:
+        numbers: The map of objects, 0 where there is none.
+        labels: The label map, integer ``[H, W]``.
+        names: Category of each label value; pixels of other values belong to no object.
+    """
+    numbers, objects = np.where(np.isin(labels, list(names)), numbers, 0), {}
+    for number in np.unique(numbers[numbers != 0]).tolist():
+        pixels = numbers == number
+        value = int(np.bincount(labels[pixels]).argmax())
+        objects[number] = names[value]
+        numbers[pixels & (labels != value)] = 0
+    return object_regions(numbers, objects, {})
+
+
 def _masks(numbers: Numbers, named: Mapping[int, str], name: str) -> list[Mask]:
     codes = (RLEMask.from_array(numbers == number) for number in _of(named, name))
     return [code for code in codes if code.any()]
