@@ -92,10 +92,7 @@ def predict(
         OutputError: If the answers cannot be written.
     """
     queries = read_queries(query, refer, reason, ask, explain, own)
-    if isinstance(image, list):
-        images = [find_shown(image)]
-    else:
-        images = [[file] for file in find_images(image)]
+    images = [find_shown(image)] if isinstance(image, list) else [[file] for file in find_images(image)]
     place_of(masks_on, len(images[0]), "image")
     pointed = images[0][masks_on] if isinstance(image, list) else image
     queries = with_pointing(queries, pointed, points, boxes, mask)

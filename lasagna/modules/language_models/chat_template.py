@@ -108,7 +108,7 @@ class ChatTemplate:
             two = self._rendered([{**message, "content": [{"type": "image"}, *message["content"]]}])
         except ConfigError:
             return None
-        image = self.image_token.join(self.enclosing)
+        image = self.placeholder or self.image_token.join(self.enclosing)
         image = image if image in one else self.image_token
         before, _, behind = one.partition(image)
         between = two.removeprefix(before + image).removesuffix(image + behind)

@@ -273,7 +273,7 @@ def test_layers_that_look_back_a_window_decode_as_one_forward_does(kind):
         assert decoded.present == greedy_under_grammar(model, TINY, vectors, query)
 
 
-@pytest.mark.parametrize("kind", ["llava", "qwen2_vl", "qwen3_vl"])
+@pytest.mark.parametrize("kind", ["llava", "gemma3", "qwen3_vl"])
 def test_several_images_decode_as_one_forward_does(kind):
     """Beside a row of one image, whose vectors are filled up."""
     model = built(kind, new_tokens="random")
