@@ -38,6 +38,9 @@ POSITIONAL = {"import": "source", "verify": "shards"}
 POSITIONAL_LISTS = {"calibrate": "shards", "inspect": "shards"}
 """Command to the argument that may be given several times without its flag, before all others."""
 
+REPEATED = {"predict": "image"}
+"""Command to the argument that may be given several times with its flag."""
+
 OWN_OPTIONS = ("configs", "convert", "train")
 """Commands that parse their own command line."""
 
@@ -113,7 +116,20 @@ def _with_flags(name: str, argv: Sequence[str]) -> list[str]:
         argv = [f"--{POSITIONAL_LISTS[name]}={json.dumps(argv[:first])}", *argv[first:]]
     elif name in POSITIONAL and first:
         argv = [f"--{POSITIONAL[name]}={argv[0]}", *argv[1:]]
-    return configs_first(argv)
+    return configs_first(_joined(f"--{REPEATED[name]}", argv) if name in REPEATED else argv)
+
+
+def _joined(flag: str, argv: Sequence[str]) -> list[str]:
+    """Return a command line in which the values of a flag that is given several times are one list."""
+    kept, values, words = list[str](), list[str](), iter(argv)
+    for word in words:
+        if word == flag:
+            values += [value for value in [next(words, None)] if value is not None]
+        elif word.startswith(f"{flag}="):
+            values.append(word.partition("=")[2])
+        else:
+            kept.append(word)
+    return [*kept, f"{flag}={json.dumps(values)}"] if len(values) > 1 else list(argv)
 
 
 def _with_config_path(word: str) -> str:

@@ -61,3 +61,6 @@ def test_arguments_without_a_flag_replace_those_of_a_config(tmp_path):
         "true",
     ]
     assert _with_flags("verify", ["b", *config]) == [*config, "--shards=b"]
+    shown = ["--image", "a.png", "--ask", "what is new", "--image=b.png", *config]
+    assert _with_flags("predict", shown) == [*config, "--ask", "what is new", '--image=["a.png", "b.png"]']
+    assert _with_flags("predict", shown[:4]) == shown[:4]

@@ -3,11 +3,13 @@
 # without `from __future__ import annotations`, whose texts the parser resolves by running the imports for type checkers
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lasagna.cli.visual_prompts import with_pointing
+from lasagna.core.image_places import place_of
 from lasagna.core.storage import check_output, whole_file, write_json
 from lasagna.errors import LasagnaError, QueryError, RecordError, check_counts
 
@@ -25,7 +27,7 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".
 
 
 def predict(
-    image: Path,
+    image: list[Path] | Path,
     ckpt: Path | None = None,
     query: str | None = None,
     refer: str | None = None,
@@ -45,13 +47,15 @@ def predict(
     max_new_tokens: int | None = None,
     device: str = "auto",
     frozen_check: bool = True,
+    masks_on: int = -1,
 ) -> None:
-    """Answer queries about an image, or about each image of a folder.
+    """Answer queries about an image, about several that are shown together, or about each image of a folder.
 
     Several kinds of queries can be asked together; each image is encoded once for all of them.
 
     Args:
-        image: An image file, or a folder of images.
+        image: An image file, or a folder of images that are asked about one by one. Given several times, the image
+            files that are shown together, in order.
         ckpt: A checkpoint of training, or a folder that `lasagna export` wrote. Without it, the small assistant of the
             package answers, which knows drawn scenes only.
         query: Names to look for, separated by commas, e.g. "sun, dog, house".
@@ -78,6 +82,7 @@ def predict(
         max_new_tokens: Most tokens of an answer that the model writes freely; by default as the checkpoint says.
         device: Device to compute on: "cpu", "cuda", ...; "auto" for an accelerator if there is one.
         frozen_check: Whether to require the frozen weights that the checkpoint was trained with.
+        masks_on: Position of the image, among those shown together, that the masks belong to: by default the last.
 
     Raises:
         QueryError: If there is no query, one is empty, one is longer than the model takes, or points at nothing.
@@ -86,8 +91,11 @@ def predict(
         LasagnaError: If the threshold, the window or the device cannot be used.
         OutputError: If the answers cannot be written.
     """
-    queries = with_pointing(read_queries(query, refer, reason, ask, explain, own), image, points, boxes, mask)
-    images = find_images(image)
+    queries = read_queries(query, refer, reason, ask, explain, own)
+    images = [find_shown(image)] if isinstance(image, list) else [[file] for file in find_images(image)]
+    place_of(masks_on, len(images[0]), "image")
+    pointed = images[0][masks_on] if isinstance(image, list) else image
+    queries = with_pointing(queries, pointed, points, boxes, mask)
     if threshold is not None and not 0 <= threshold <= 1:
         raise LasagnaError(f"threshold: expected a number in [0, 1], got {threshold}")
     check_counts(max_new_tokens=max_new_tokens)
@@ -107,12 +115,12 @@ def predict(
         assistant.presence_threshold = threshold
     assistant.empty_masks = empty_masks or assistant.empty_masks
     assistant.max_new_tokens = max_new_tokens or assistant.max_new_tokens
-    failed = answer_images(assistant, images, queries, out, decoding, window)
+    failed = answer_images(assistant, images, queries, out, decoding, window, masks_on)
     print(f"{len(images) - len(failed)} of {len(images)} images answered in {out}")
     for error in failed:
         print(f"skipped: {error}", file=sys.stderr)
     if len(failed) == len(images):
-        raise RecordError(f"image: none of {len(images)} files could be read, the first because: {failed[0]}")
+        raise RecordError(f"image: none of {len(images)} could be read, the first because: {failed[0]}")
 
 
 def read_queries(
@@ -183,23 +191,38 @@ def find_images(image: Path) -> list[Path]:
     return images
 
 
+def find_shown(images: Sequence[Path]) -> list[Path]:
+    """Return image files that are shown together.
+
+    Raises:
+        RecordError: If there is none, or one is no file.
+    """
+    if not images:
+        raise RecordError("image: the list is empty; give at least one file")
+    if missing := [image for image in images if not image.is_file()]:
+        raise RecordError(f"image: there is no file {str(missing[0])!r}; several images must be files, not folders")
+    return list(images)
+
+
 def answer_images(
     assistant: "Assistant",
-    images: Sequence[Path],
+    images: Sequence[Sequence[Path]],
     queries: "Sequence[Query]",
     out: Path,
     decoding: Literal["ordered", "free"],
     window: tuple[float, float] | None = None,
+    masks_on: int = -1,
 ) -> list[RecordError]:
     """Answer all queries about each image and write the answers.
 
     Args:
         assistant: The assistant.
-        images: Image files.
+        images: Image files; those of one list are shown together.
         queries: The queries.
         out: Folder of the answers.
         decoding: How to decode.
         window: Values of images of more than 8 bits that become black and white; None for those of all 16 bits.
+        masks_on: Position of the image that masks belong to.
 
     Returns:
         The errors of the images that could not be read.
@@ -212,27 +235,31 @@ def answer_images(
 
     check_queries(assistant.format, queries, decoding)
     failed = []
-    stems = [path.stem for path in images]
-    for path in track(images, "Answering", disable=len(images) == 1):
+    stems = [paths[masks_on].stem for paths in images]
+    for paths in track(images, "Answering", disable=len(images) == 1):
+        path = paths[masks_on]
         try:
-            pixels = decode_image(path.read_bytes(), str(path), upright=True, window=window)
+            shown = [decode_image(each.read_bytes(), str(each), upright=True, window=window) for each in paths]
         except (RecordError, OSError) as error:
             failed.append(RecordError(str(error)))
             continue
-        check_visual(assistant.mask_head, queries, [(pixels.shape[0], pixels.shape[1])])
-        answers = _ask(assistant, pixels, queries, decoding)
-        _write(out, path.stem if stems.count(path.stem) == 1 else path.name, path, pixels, queries, answers)
+        check_visual(assistant.mask_head, queries, [shown[masks_on].shape[:2]])
+        answers = _ask(assistant, shown, queries, decoding, masks_on)
+        name = path.stem if stems.count(path.stem) == 1 else path.name
+        _write(out, name, [path, *paths], shown[masks_on], queries, answers)
     return failed
 
 
 def _ask(
     assistant: "Assistant",
-    pixels: "NDArray[np.uint8]",
+    shown: "Sequence[NDArray[np.uint8]]",
     queries: "Sequence[Query]",
     decoding: Literal["ordered", "free"],
+    masks_on: int,
 ) -> "list[Answer]":
-    """Answer all queries about an image, encoded once; words are always decoded freely."""
-    encoded, geometry = assistant.encode_image(pixels)
+    """Answer all queries about images, encoded once; words are always decoded freely."""
+    encoded, geometry = assistant.encode_image(shown, masks_on)
+    queries = [replace(query, images=len(shown)) for query in queries]
     explained = [query for query in queries if query.kind.words]
     others = [query for query in queries if not query.kind.words]
     answers = dict(zip(others, assistant.answer_batch(encoded, [geometry], others, decoding), strict=True))
@@ -243,7 +270,7 @@ def _ask(
 def _write(
     out: Path,
     name: str,
-    path: Path,
+    paths: Sequence[Path],
     pixels: "NDArray[np.uint8]",
     queries: "Sequence[Query]",
     answers: "Sequence[Answer]",
@@ -256,5 +283,7 @@ def _write(
         with whole_file(out / f"{name}-{query.kind}.png") as draft:
             draw_answer(pixels, ", ".join(query.names), answer.entries, text=text).save(draft, "PNG")
     parts = [answer_json(query, answer) for query, answer in zip(queries, answers, strict=True)]
-    content = {"image": path.name, "size": list(pixels.shape[:2]), "answers": parts}
+    path, *shown = paths
+    together = {"images": [each.name for each in shown]} if len(shown) > 1 else {}
+    content = {"image": path.name, **together, "size": list(pixels.shape[:2]), "answers": parts}
     write_json(out / f"{name}.json", content, indent=2)

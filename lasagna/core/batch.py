@@ -31,16 +31,18 @@ class Query:
     """One query to the assistant about one image of a batch.
 
     Args:
-        image: Position of the image in the batch.
+        image: Position of the image in the batch; of several, the one that the masks belong to.
         kind: Kind of the query, or the name of one of the package's.
         names: Names asked for, in order.
         visual: Points, boxes or an earlier mask that say where the one name is, or None.
+        images: Number of images that are shown with it.
     """
 
     image: int
     kind: QueryKind
     names: tuple[str, ...]
     visual: VisualPrompt | None = None
+    images: int = 1
 
     def __post_init__(self) -> None:
         """Turn the name of a kind into the kind."""
@@ -56,12 +58,14 @@ class Sample:
         key: Key of the record.
         image: Position of the image in the batch.
         dialogue: The dialogue, with masks of the image's own size.
+        images: Number of images that are shown with it.
     """
 
     source: str
     key: str
     image: int
     dialogue: Dialogue
+    images: int = 1
 
 
 @dataclass(frozen=True)
@@ -87,13 +91,17 @@ class StepCounts:
 class Batch(SmallTensors):
     """A batch of dialogues about the same number of images or fewer.
 
+    Where several images are shown together, only the one that the masks belong to counts among the ``b`` images; the
+    others follow behind these in the input of what the language model reads.
+
     This is not a dataclass, since Lightning would move the fields of one separately, and geometries are frozen.
 
     Workers send images before normalisation and masks before resizing. ``pixels``, ``mask_targets`` and
     ``tower_pixels`` are computed from them at first access, on the device of the batch, and can be assigned.
 
     Args:
-        pixels: Input of the vision encoder, float ``[b, 3, H, W]``, or the resized images that become it.
+        pixels: Input of the vision encoder, float ``[b, 3, H, W]``, or the resized images that become it. The other
+            images follow, unless ``tower_pixels`` has them.
         geometries: Geometry of each image, ``b`` of them.
         input_ids: Prompts and answers, long ``[r, t]``, padded at the right.
         labels: ``input_ids`` where supervised (answers and their end tokens), elsewhere -100, long ``[r, t]``.
@@ -107,6 +115,8 @@ class Batch(SmallTensors):
         images: Original images, uint8 ``[h, w, 3]``, ``b`` of them; empty in training.
         tower_pixels: Input of the language model's own visual tower, or the resized images that become it, or None.
         step: What all batches of its optimiser step hold, or None if it is a step by itself.
+        shown: Positions of each image's images in the order in which they are shown, filled up at the end, long
+            ``[b, k]``; None if each is shown alone.
     """
 
     def __init__(
@@ -124,6 +134,7 @@ class Batch(SmallTensors):
         images: list[NDArray[np.uint8]],
         tower_pixels: Tensor | Sequence[FittedImage] | None = None,
         step: StepCounts | None = None,
+        shown: Tensor | None = None,
     ) -> None:
         self._pixels, self._mask_targets, self._tower_pixels = pixels, mask_targets, tower_pixels
         self.geometries = geometries
@@ -136,6 +147,7 @@ class Batch(SmallTensors):
         self.samples = samples
         self.images = images
         self.step = step
+        self.shown = shown
 
     @property
     def supervised(self) -> Tensor:

@@ -45,7 +45,7 @@ class PromptFormat:
     Args:
         present_token: Token that says that a name is in the image, and prompts its mask.
         absent_token: Token that says that a name is not in the image.
-        image_token: Place of the image in a prompt.
+        image_token: Place of the image in a prompt, or of the first of several.
         prompts: Prompt for each kind of query, by its name; ``{query}`` is replaced by the names or the phrase. Kinds
             that are left out cannot be asked.
         name_separator: Text between the names of a list.
@@ -64,6 +64,7 @@ class PromptFormat:
             first. Empty for the one made of ``lead_in`` and ``tail``.
         chat_template: Whether the prompts are a user's messages, which the assistant turns into prompts by the chat
             template of its language model; ``next_turn`` and the end of an answer then come from there too.
+        image_separator: Text between the images where several are shown; None if a prompt takes one.
 
     Raises:
         ConfigError: If a token, a prompt or a separator is missing, or two of them cannot be told apart.
@@ -85,6 +86,7 @@ class PromptFormat:
     further_prompts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     single_answers: tuple[str, ...] = ()
     chat_template: bool = False
+    image_separator: str | None = " "
 
     def __post_init__(self) -> None:
         """Check that answers can be written and read in this format."""

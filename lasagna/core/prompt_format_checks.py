@@ -61,7 +61,8 @@ def _near(kind: str, missing: Sequence[str]) -> list[str]:
 
 
 def _joint_errors(form: PromptFormat) -> list[str]:
-    joints = ("name_separator", "entry_separator", "token_gap", "lead_in", "given_lead_in", "tail", "next_turn")
+    separators = ("name_separator", "entry_separator", "image_separator")
+    joints = (*separators, "token_gap", "lead_in", "given_lead_in", "tail", "next_turn")
     errors = [] if form.name_separator else ["name_separator: it is empty, so that names would run together"]
     for joint in joints:
         text = getattr(form, joint) or ""

@@ -106,6 +106,7 @@ PAPER = PromptFormat(
     lead_in="Sure, it is ",
     tail=".",
     next_turn="USER: ",
+    image_separator="\n",
 )
 """The paper's spelling (arXiv 2404.08506, section 3): one entry per category, in the query's order."""
 
@@ -151,6 +152,7 @@ RELEASED = PromptFormat(
         for kind, questions in _FURTHER.items()
     },
     single_answers=ANSWERS,
+    image_separator="\n",
 )
 """The spelling of the released code and weights: LLaVA v1's conversation, category markers, no entry separator.
 
@@ -175,6 +177,7 @@ LISA = PromptFormat(
     given_lead_in="",
     tail=".",
     next_turn="USER: ",
+    image_separator="\n",
 )
 """The spelling of LISA's weights (arXiv 2308.00692), which have only the present token and know no lists.
 

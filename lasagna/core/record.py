@@ -1,4 +1,4 @@
-"""The record format: an encoded image, its annotations, and the manifest of its data set."""
+"""The record format: an encoded image or several, annotations, and the manifest of its data set."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lasagna.core.image_files import BROKEN_IMAGE, check_header, decode_image, image_fault
+from lasagna.core.image_places import LAST, place_of
 from lasagna.core.masks import LabelMap, Mask, UnionMask
 from lasagna.errors import RecordError
 
@@ -131,7 +132,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Record:
-    """One image with its annotations.
+    """One image with its annotations, perhaps shown together with others, as the images of a pair or a film are.
 
     Args:
         key: Name of the record, unique within its shards.
@@ -147,6 +148,9 @@ class Record:
         ignore: Pixels that count in no loss and no score, or None.
         label_bytes: A label map as PNG, or None.
         unclear: Annotated names whose masks are missing or incomplete; no query asks for them.
+        others: Further image files that are shown too, in order. They may have other sizes.
+        masks_on: Position among all images of the one that ``image_bytes`` holds and all masks belong to; by default
+            the last.
     """
 
     key: str
@@ -161,6 +165,17 @@ class Record:
     ignore: Mask | None = None
     label_bytes: bytes | None = None
     unclear: tuple[str, ...] = ()
+    others: tuple[bytes, ...] = ()
+    masks_on: int = LAST
+
+    def other_images(self) -> list[NDArray[np.uint8]]:
+        """Return the pixels of the further images, each uint8 ``[H, W, 3]``.
+
+        Raises:
+            RecordError: If one cannot be decoded, or ``masks_on`` is no position among the images.
+        """
+        place_of(self.masks_on, len(self.others) + 1, f"record {self.key}")
+        return [decode_image(data, f"{self.key}, others[{rank}]") for rank, data in enumerate(self.others)]
 
     def image(self) -> NDArray[np.uint8]:
         """Return the pixels, uint8 ``[H, W, 3]``.

@@ -109,7 +109,9 @@ def contents(source: RecordSource) -> list[str]:
         return [shard.sha256[:16] for shard in source.shard_set.shards]
     digest = blake2b(digest_size=8)
     for record in source.records():
-        digest.update(record.key.encode() + blake2b(record.image_bytes, digest_size=8).digest())
+        digest.update(record.key.encode())
+        for image in (record.image_bytes, *record.others):
+            digest.update(blake2b(image, digest_size=8).digest())
     return [digest.hexdigest()]
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from lasagna.core.masks import Mask, RLEMask
 from lasagna.core.record import Phrase, Record, Region
+from lasagna.errors import RecordError
 
 
 class RecordTransform(ABC):
@@ -35,7 +36,7 @@ PixelEdit = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 def edit_record(record: Record, edit: PixelEdit) -> Record:
-    """Move or crop the pixels of a record: image, label map, regions, phrases, questions and ignored pixels together.
+    """Move or crop the pixels of a record: images, label map, regions, phrases, questions and ignored pixels together.
 
     A category that loses all its pixels is no longer annotated; if "not annotated" means unknown, it is listed as
     absent. One whose mask was empty before is listed as unclear. Phrases, questions and conversation stay, with edited
@@ -46,7 +47,7 @@ def edit_record(record: Record, edit: PixelEdit) -> Record:
         edit: The change to the pixels.
 
     Returns:
-        The new record, with image and label map encoded losslessly.
+        The new record, with images and label map encoded losslessly.
     """
     image = edit(record.image())
     labels = None if record.label_map is None else encode_labels(edit(record.label_map.pixels))
@@ -55,6 +56,7 @@ def edit_record(record: Record, edit: PixelEdit) -> Record:
     edited = replace(
         record,
         image_bytes=encode_image(image),
+        others=tuple(encode_image(edit(other)) for other in record.other_images()),
         size=(image.shape[0], image.shape[1]),
         label_bytes=labels,
         regions=tuple(region for region in regions if region is not None),
@@ -116,7 +118,7 @@ Slices = tuple[slice, slice]
 
 
 class RandomCrop(RecordTransform):
-    """Crops the image and all its masks to a random rectangle.
+    """Crops the image and all its masks to a random rectangle; other images of the record to the same one.
 
     A category without a pixel in the crop is absent from it. Words about the full image may be wrong for a part of it
     (sides, counts, relations, "the biggest"), so questions and conversation are removed, and so are phrases unless
@@ -157,6 +159,11 @@ class RandomCrop(RecordTransform):
         is_full = all(span.stop - span.start == side for span, side in zip(box, record.size, strict=True))
         if not crop or is_full:
             return record
+        if sizes := [other.shape[:2] for other in record.other_images() if other.shape[:2] != record.size]:
+            raise RecordError(
+                f"record {record.key}: RandomCrop takes images of one size, got {record.size} and {sizes[0]}; resize "
+                "them, or leave it out"
+            )
         phrases = tuple(phrase for phrase in record.phrases if self.phrases == "whole" and _is_inside(phrase, box))
         return edit_record(replace(record, phrases=phrases, questions=(), conversation=()), lambda pixels: pixels[box])
 
@@ -173,7 +180,7 @@ class RandomCrop(RecordTransform):
 
 
 class HorizontalFlip(RecordTransform):
-    """Mirrors the image and all its masks.
+    """Mirrors the image and all its masks, with all other images of the record.
 
     A mirrored record loses the phrases, questions and conversation that mention "left" or "right"; all others still
     hold.
@@ -206,6 +213,8 @@ class HorizontalFlip(RecordTransform):
 class ColourJitter(RecordTransform):
     """Changes brightness, contrast and saturation slightly; hues stay, so that names of colours still hold.
 
+    All images of a record are changed alike, each pixel as the same one of the annotated image would be.
+
     Args:
         brightness: Largest relative change of the brightness.
         contrast: Largest relative change of the contrast.
@@ -224,10 +233,15 @@ class ColourJitter(RecordTransform):
     def __call__(self, record: Record, rng: np.random.Generator) -> Record:
         """Return the record with changed colours."""
         brightness, contrast, saturation = (1 + self.limits * rng.uniform(-1, 1, size=3)).astype(np.float32)
-        pixels = brightness * record.image().astype(np.float32)
-        pixels = _blend(pixels, (pixels @ GREY).mean(), contrast)
-        pixels = _blend(pixels, (pixels @ GREY)[..., None], saturation)
-        return replace(record, image_bytes=encode_image(pixels.round().clip(0, 255).astype(np.uint8)))
+        image = record.image()
+        mean = (brightness * image.astype(np.float32) @ GREY).mean()
+
+        def changed(image: NDArray[np.uint8]) -> bytes:
+            pixels = _blend(brightness * image.astype(np.float32), mean, contrast)
+            pixels = _blend(pixels, (pixels @ GREY)[..., None], saturation)
+            return encode_image(pixels.round().clip(0, 255).astype(np.uint8))
+
+        return replace(record, image_bytes=changed(image), others=tuple(map(changed, record.other_images())))
 
 
 def _blend(

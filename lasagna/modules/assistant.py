@@ -5,22 +5,21 @@ Notation: b: images; r: rows (dialogues or queries); t: tokens; n: masks; d: hid
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from typing import Literal
 
-import numpy as np
 import torch
 from lightning import LightningModule
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lasagna.core.batch import Batch, Query
 from lasagna.core.config import Configurable
 from lasagna.core.dialogue import Answer, Decoding
 from lasagna.core.geometry import Geometry
+from lasagna.core.image_places import LAST
 from lasagna.core.processors import Processors
 from lasagna.core.prompt_format import PromptFormat
 from lasagna.core.prompt_formats import PROMPT_FORMATS
@@ -37,6 +36,8 @@ from lasagna.modules.decoding.long_lists import join_answers, split_query
 from lasagna.modules.decoding.visual_prompts import Asked, check_visual, with_visual
 from lasagna.modules.losses import AssistantOutput
 from lasagna.modules.mask_prediction import MaskPrediction
+from lasagna.modules.shown_images import Images, image_count, image_size, join_images, prepare_images
+from lasagna.modules.state import evaluation_mode
 from lasagna.modules.vision_encoders.feature_cache import FeatureCache
 from lasagna.modules.vision_encoders.shared_tower import NO_MAPS, SharedTower
 
@@ -147,12 +148,13 @@ class Assistant(Configurable, LightningModule):
         cut, divisor = self.presence_threshold, self.presence_temperature
         return Decoder(self.language_model, self.format, cut, divisor, self.max_new_tokens, self.object_threshold)
 
-    def encode(self, pixels: Tensor, tower_pixels: Tensor | None = None) -> EncodedImages:
+    def encode(self, pixels: Tensor, tower_pixels: Tensor | None = None, shown: Tensor | None = None) -> EncodedImages:
         """Encode images, once for everything that is asked about them.
 
         Args:
             pixels: Input of the vision encoder, float ``[b, 3, H, W]``.
             tower_pixels: Input of the language model's own visual tower, if it has one that is not shared.
+            shown: Positions of the images that are shown together, as of ``Batch``; None if each is shown alone.
 
         Returns:
             The encoded images.
@@ -176,11 +178,11 @@ class Assistant(Configurable, LightningModule):
         if not self._checked:
             contract.check_vectors(self.language_model, self.format, vectors)
             self._checked = True
-        return EncodedImages(features, vectors)
+        return join_images(features, vectors, shown)
 
     def forward(self, batch: Batch) -> AssistantOutput:
         """Compute what the losses need: logits at supervised positions, and one mask for each present entry."""
-        encoded = self.encode(batch.pixels, batch.tower_pixels)
+        encoded = self.encode(batch.pixels, batch.tower_pixels, batch.shown)
         places = torch.arange(batch.input_ids.shape[1], device=batch.input_ids.device)
         mask = (places < batch.lengths[:, None]).long()
         embeddings = self.language_model.embed(batch.input_ids, encoded.image_vectors[batch.image_index])
@@ -198,24 +200,26 @@ class Assistant(Configurable, LightningModule):
 
     def answer(
         self,
-        image: NDArray[np.uint8],
+        image: Images,
         names: Sequence[str],
         kind: str = CATEGORY_LIST,
         decoding: Decoding = "ordered",
         *,
         probabilities: bool = False,
         visual: VisualPrompt | None = None,
+        masks_on: int = LAST,
     ) -> Answer:
-        """Answer one query about one image.
+        """Answer one query about one image, or about several that are shown together.
 
         Args:
-            image: The image, uint8 ``[H, W, 3]``.
+            image: The image, uint8 ``[H, W, 3]``, or several in order.
             names: The categories to look for; a single phrase or question for other kinds.
             kind: A kind of query, or the name of one of the package's: "categories", "referring", "reasoning",
                 "reasoning_with_explanation" (decode it freely) or "question".
             decoding: "ordered", "free" or "teacher_forced", as in ``answer_batch``.
             probabilities: Whether present entries get the probability of each pixel, as saliency scores need it.
             visual: Points, boxes or an earlier mask that say where the one name is, for mask heads that take them.
+            masks_on: Position of the image that masks belong to.
 
         Returns:
             The answer.
@@ -227,23 +231,25 @@ class Assistant(Configurable, LightningModule):
         if isinstance(names, str):
             raise QueryError(f"names: expected a list of names such as {[names]}, got the text {names!r}")
         query = Query(0, kind_of(kind), tuple(names), visual)
-        return self.answers(image, [query], decoding, probabilities=probabilities)[0]
+        return self.answers(image, [query], decoding, probabilities=probabilities, masks_on=masks_on)[0]
 
     def answers(
         self,
-        image: NDArray[np.uint8],
+        image: Images,
         queries: Sequence[Query],
         decoding: Decoding = "ordered",
         *,
         probabilities: bool = False,
+        masks_on: int = LAST,
     ) -> list[Answer]:
-        """Answer queries about one image, which is encoded once for all of them.
+        """Answer queries about one image or several, encoded once for all of them.
 
         Args:
-            image: The image, uint8 ``[H, W, 3]``.
+            image: The image, uint8 ``[H, W, 3]``, or several in order.
             queries: What is asked.
             decoding: "ordered", "free" or "teacher_forced", as in ``answer_batch``.
             probabilities: Whether present entries get the probability of each pixel.
+            masks_on: Position of the image that masks belong to.
 
         Returns:
             One answer for each query.
@@ -254,17 +260,19 @@ class Assistant(Configurable, LightningModule):
         """
         self.configure_model()
         contract.check_queries(self.format, queries, decoding)
-        check_visual(self.mask_head, queries, [np.shape(image)[:2]])
-        encoded, geometry = self.encode_image(image)
+        queries = [replace(query, images=image_count(image)) for query in queries]
+        check_visual(self.mask_head, queries, [image_size(image, masks_on)])
+        encoded, geometry = self.encode_image(image, masks_on)
         return self.answer_batch(encoded, [geometry], queries, decoding, probabilities=probabilities)
 
-    def chat(self, image: NDArray[np.uint8], remember: bool = False) -> Chat:
-        """Begin a conversation about one image, which is encoded once for all turns.
+    def chat(self, image: Images, remember: bool = False, masks_on: int = LAST) -> Chat:
+        """Begin a conversation about one image, or several shown together, encoded once for all turns.
 
         Args:
-            image: The image, uint8 ``[H, W, 3]``.
+            image: The image, uint8 ``[H, W, 3]``, or several in order.
             remember: Whether the language model reads the previous turns before it answers the next one; for weights
                 that were trained on conversations of several turns, such as those of LLaVA v1, LISA and LaSagnA.
+            masks_on: Position of the image that masks belong to.
 
         Returns:
             The conversation.
@@ -273,13 +281,14 @@ class Assistant(Configurable, LightningModule):
             RecordError: If the image is not an array of the expected form.
             QueryError: If ``remember`` is set and the prompt format has no further turns.
         """
-        return Chat(self, image, remember)
+        return Chat(self, image, remember, masks_on)
 
-    def encode_image(self, image: NDArray[np.uint8]) -> tuple[EncodedImages, Geometry]:
-        """Prepare and encode one image, once for everything that is asked about it.
+    def encode_image(self, image: Images, masks_on: int = LAST) -> tuple[EncodedImages, Geometry]:
+        """Prepare and encode one image, or several shown together, once for everything that is asked about them.
 
         Args:
-            image: The image, uint8 ``[H, W, 3]``.
+            image: The image, uint8 ``[H, W, 3]``, or several in order.
+            masks_on: Position of the image that masks belong to.
 
         Returns:
             The encoded image, and how it was fitted.
@@ -287,13 +296,10 @@ class Assistant(Configurable, LightningModule):
         Raises:
             RecordError: If the image is not an array of the expected form.
         """
-        contract.check_image(image)
         self.configure_model()
-        processors = self.processors
-        tower = None if processors.tower is None else processors.tower.pixels(image)[None].to(self.device)
+        prepared, geometry = prepare_images(self.processors, image, masks_on, self.device)
         with torch.no_grad(), self.answering():
-            encoded = self.encode(processors.image.pixels(image)[None].to(self.device), tower)
-        return encoded, processors.image.geometry((image.shape[0], image.shape[1]))
+            return self.encode(*prepared), geometry
 
     @torch.no_grad()
     def answer_batch(
@@ -350,16 +356,9 @@ class Assistant(Configurable, LightningModule):
         answers = (make(part, one, logits, geometries[part.image]) for part, one, logits in found)
         return [join_answers([next(answers) for _ in split]) for split in parts]
 
-    @contextmanager
-    def answering(self) -> Iterator[None]:
+    def answering(self) -> AbstractContextManager[None]:
         """Be in evaluation mode, as answers need it after training too; afterwards each module has its mode again."""
-        modes = [(module, module.training) for module in self.modules()]
-        self.eval()
-        try:
-            yield
-        finally:
-            for module, mode in modes:
-                module.training = mode
+        return evaluation_mode(self)
 
     def _predict_masks(
         self, encoded: EncodedImages, states: Tensor, image_index: Tensor, asked: Sequence[Asked] = ()

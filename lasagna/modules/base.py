@@ -217,8 +217,9 @@ class LanguageModel(Configurable, LightningModule):
 
         Args:
             input_ids: Long ``[r, t]``.
-            image_vectors: What ``embed_image`` returned for the image of each row, float ``[r, i, w]``; empty,
-                ``[r, 0, w]``, for rows that continue after their image.
+            image_vectors: What ``embed_image`` returned for the image of each row, or for its images one after the
+                other, filled up at the end, float ``[r, i, w]``; empty, ``[r, 0, w]``, for rows that continue after
+                their image.
 
         Returns:
             Float ``[r, t, w]``; ``[r, t, d]`` for rows that continue after their image.
@@ -303,7 +304,8 @@ class EncodedImages:
 
     Args:
         features: The vision encoder's maps, each float ``[b, c, h, w]``.
-        image_vectors: The images as the language model reads them, float ``[b, i, d]``.
+        image_vectors: The images as the language model reads them, float ``[b, i, d]``; where several are shown
+            together, their vectors follow one another.
     """
 
     features: list[Tensor]

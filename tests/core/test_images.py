@@ -139,13 +139,17 @@ def assistant():
 
 def test_predict_answers_about_the_turned_photograph(assistant, tmp_path):
     (tmp_path / "side.png").write_bytes(rotated())
-    assert (
-        answer_images(
-            assistant, [tmp_path / "side.png"], [Query(0, "categories", ("sun",))], tmp_path / "out", "ordered"
-        )
-        == []
-    )
-    assert json.loads((tmp_path / "out" / "side.json").read_text())["size"] == [20, 12]
+    Image.new("RGB", (9, 8)).save(tmp_path / "other.png")
+    shown, query = [tmp_path / "side.png", tmp_path / "other.png"], Query(0, "categories", ("sun",))
+    assert answer_images(assistant, [shown[:1]], [query], tmp_path / "out", "ordered") == []
+    answer = json.loads((tmp_path / "out" / "side.json").read_text())
+    assert answer["size"] == [20, 12]
+    assert "images" not in answer
+    assert answer_images(assistant, [shown], [query], tmp_path / "out", "ordered", masks_on=0) == []
+    together = json.loads((tmp_path / "out" / "side.json").read_text())
+    assert together["images"] == ["side.png", "other.png"]
+    assert together["size"] == [20, 12]
+    assert together["answers"][0]["entries"][0]["score"] != answer["answers"][0]["entries"][0]["score"]
     assert Image.open(tmp_path / "out" / "side-categories.png").height > 0
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 from lasagna.core.masks import RLEMask
 from lasagna.core.record import Manifest, Phrase, Question, Record, Region, Turn
 from lasagna.datamodules.transforms import ColourJitter, HorizontalFlip, RandomCrop, edit_record
+from lasagna.errors import RecordError
 
 NAMES = ("sky", "road", "tree", "car")
 
@@ -233,3 +234,22 @@ def test_wide_label_values_survive():
     manifest = replace(record.manifest, labels={300: "sky"})
     wide = replace(record, manifest=manifest, label_bytes=encoded(labels, "PNG"))
     assert HorizontalFlip(1.0)(wide, np.random.default_rng(0)).label_map.values == (300,)
+
+
+@pytest.mark.parametrize("transform", [RandomCrop(), HorizontalFlip(1.0), ColourJitter(0.3, 0.3, 0.3)])
+def test_the_images_of_a_record_are_changed_alike(transform):
+    alone = make_record()
+    darker = encoded(alone.image() // 2, "PNG")
+    several = transform(replace(alone, others=(alone.image_bytes, darker)), np.random.default_rng(3))
+    same, other = several.other_images()
+    assert np.array_equal(several.image(), transform(alone, np.random.default_rng(3)).image())
+    assert np.array_equal(several.image(), same)
+    assert other.shape == same.shape
+    assert (other < same).any()
+
+
+def test_a_crop_of_images_of_several_sizes_is_refused():
+    several = replace(make_record(), others=(make_record(height=8).image_bytes,))
+    assert HorizontalFlip(1.0)(several, np.random.default_rng(0)).other_images()[0].shape == (8, 23, 3)
+    with pytest.raises(RecordError, match=r"frame: RandomCrop takes images of one size, got \(19, 23\) and \(8, 23\)"):
+        RandomCrop(scale=(0.2, 0.3))(several, np.random.default_rng(0))

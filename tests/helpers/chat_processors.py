@@ -179,9 +179,9 @@ def chat_model(kind, processor, folder):
     return ImageTextModel(settings, str(folder), image_size=28, max_length=512)
 
 
-def own_ids(processor, request):
-    """Return the ids of a processor for a request about a picture."""
-    content = [{"type": "image", "image": PICTURE}, {"type": "text", "text": request}]
+def own_ids(processor, request, images=1):
+    """Return the ids of a processor for a request about one picture or several."""
+    content = [*[{"type": "image", "image": PICTURE}] * images, {"type": "text", "text": request}]
     asked = processor.apply_chat_template(
         [{"role": "user", "content": content}], tokenize=True, add_generation_prompt=True, return_dict=True
     )

@@ -82,7 +82,7 @@ def test_pictures_of_any_mode_and_shape_get_masks_of_their_size(encoder, folder,
         assistant = Assistant(ENCODERS[encoder](), model, DotMaskHead(16), "paper", presence_threshold=0.0).eval()
         assistant.configure_model()
     pictures, query = sorted(folder.iterdir()), Query(0, "categories", ("sun", "dog"))
-    assert answer_images(assistant, pictures, [query], tmp_path / "out", "ordered") == []
+    assert answer_images(assistant, [[file] for file in pictures], [query], tmp_path / "out", "ordered") == []
     for picture in pictures:
         answer = json.loads((tmp_path / "out" / f"{picture.stem}.json").read_text(encoding="utf-8"))
         size = SIZES.get(picture.stem, [12, 20])

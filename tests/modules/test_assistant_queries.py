@@ -53,7 +53,7 @@ def computes_nothing(assistant, monkeypatch):
     encoded = assistant.encode_image(IMAGE)
     for part in (assistant.vision_encoder, assistant.language_model, assistant.mask_head):
         monkeypatch.setattr(part, "forward", lambda *_: pytest.fail("computed"))
-    return assistant, lambda: monkeypatch.setattr(assistant, "encode_image", lambda _: encoded)
+    return assistant, lambda: monkeypatch.setattr(assistant, "encode_image", lambda *_: encoded)
 
 
 @pytest.mark.parametrize(("names", "kind", "decoding", "message"), BAD, ids=range(len(BAD)))

@@ -1,7 +1,8 @@
 """Records as samples of WebDataset shards, and back.
 
 A sample has the original image file (``jpg``, ``png``, ``bmp`` or ``webp``), ``labels.png`` if the record has a label
-map, and ``json`` with these fields, all optional except the first two:
+map, ``0.jpg``, ``1.png`` and so on for further images that are shown too, and ``json`` with these fields, all optional
+except the first two:
 
 - ``key``: the record's key, any text. In file names within the shard, everything but letters, digits, ``-``, ``_`` and
   ``~`` is percent-encoded, because a dot would end the key and a slash would create folders;
@@ -13,7 +14,9 @@ map, and ``json`` with these fields, all optional except the first two:
 - ``conversation``: ``[{"question": str, "answer": str}]``;
 - ``absent``: ``[str]``, names verified to be absent;
 - ``unclear``: ``[str]``, names annotated without a usable mask, or with an incomplete one;
-- ``ignore``: MASK or null.
+- ``ignore``: MASK or null;
+- ``others``: ``[str]``, extensions of the files of further images, in the order in which they are shown;
+- ``masks_on``: position of the annotated image among all, from 0; by default the last.
 
 A MASK is in one of COCO's encodings: ``{"size": [H, W], "counts": str or [int]}`` or a list of polygons. This package
 writes compressed RLE. Masks are decoded only when their pixels are needed.
@@ -26,6 +29,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
+from lasagna.core.image_places import LAST, place_of
 from lasagna.core.masks import Mask, RLEMask
 from lasagna.core.record import Manifest, Phrase, Question, Record, Region, Turn
 from lasagna.errors import RecordError
@@ -33,7 +37,7 @@ from lasagna.errors import RecordError
 T = TypeVar("T")
 
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "bmp", "webp")
-_KINDS: dict[type, str] = {dict: "an object", list: "a list", str: "a text"}
+_KINDS: dict[type, str] = {dict: "an object", list: "a list", str: "a text", int: "a whole number"}
 _MAGIC = {b"\xff\xd8\xff": "jpg", b"\x89PNG": "png", b"BM": "bmp", b"RIFF": "webp"}
 
 
@@ -58,6 +62,7 @@ def check_storable(record: Record) -> None:
     if empty := [field for field, text in _texts(record) if not text.strip()]:
         raise RecordError(f"record {record.key}: {empty[0]} is empty; leave it out or give it words")
     image_extension(record.image_bytes, f"record {record.key}")
+    place_of(record.masks_on, len(record.others) + 1, f"record {record.key}")
 
 
 def image_extension(data: bytes, where: str) -> str:
@@ -87,7 +92,15 @@ def encode_record(record: Record) -> dict[str, bytes]:
     files = {extension: record.image_bytes}
     if record.label_bytes is not None:
         files["labels.png"] = record.label_bytes
-    files["json"] = json.dumps(_annotations(record), ensure_ascii=False, separators=(",", ":")).encode()
+    others = {
+        f"{rank}.{image_extension(data, f'record {record.key}, others[{rank}]')}": data
+        for rank, data in enumerate(record.others)
+    }
+    fields = _annotations(record) | ({"others": list(others)} if others else {})
+    if others and record.masks_on % (len(others) + 1) != len(others):
+        fields["masks_on"] = record.masks_on % (len(others) + 1)
+    files |= others
+    files["json"] = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
     return files
 
 
@@ -111,7 +124,7 @@ def decode_record(sample: Mapping[str, Any], manifest: Manifest) -> Record:
         fields = json.loads(sample["json"])
     except ValueError as error:
         raise RecordError(f"record {key}: {key}.json is not JSON ({error})") from error
-    return _Reader(key, fields, manifest).record(image, sample.get("labels.png"))
+    return _Reader(key, fields, manifest).record(image, sample)
 
 
 def _texts(record: Record) -> Iterator[tuple[str, str]]:
@@ -164,7 +177,12 @@ class _Reader:
         self.key = self._words(self.fields.get("key", key), "key")
         self.size = self._size(self.fields.get("size"))
 
-    def record(self, image: bytes, labels: bytes | None) -> Record:
+    def record(self, image: bytes, files: Mapping[str, Any]) -> Record:
+        others = self._each("others", self._words)
+        if missing := [name for name in others if name not in files]:
+            raise RecordError(f"record {self.key}: {self.key}.{missing[0]} is missing; write the shard again")
+        masks_on = self._as(int, self.fields.get("masks_on", LAST), "masks_on")
+        place_of(masks_on, len(others) + 1, f"record {self.key}")
         return Record(
             key=self.key,
             image_bytes=image,
@@ -178,7 +196,9 @@ class _Reader:
             absent=self._each("absent", self._words),
             unclear=self._each("unclear", self._words),
             ignore=None if self.fields.get("ignore") is None else self._mask(self.fields["ignore"], "ignore"),
-            label_bytes=labels,
+            label_bytes=files.get("labels.png"),
+            others=tuple(files[name] for name in others),
+            masks_on=masks_on,
         )
 
     def _size(self, value: Any) -> tuple[int, int]:  # noqa: ANN401

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lasagna.core.batch import IGNORE_LABEL, Batch, Sample
+from lasagna.core.dialogue import Dialogue
+from lasagna.core.image_places import in_order
 from lasagna.core.masks import BoolMask, LabelMask, Mask
 from lasagna.core.packed_masks import PackedMasks, Place, small_cells
 from lasagna.core.processors import FittedImage, Processors
@@ -96,9 +98,11 @@ def collate(samples: Sequence[PreparedSample], processors: Processors) -> Batch:
         The batch; masks are ordered by row, within a row by entry.
     """
     rows = [(image, row) for image, sample in enumerate(samples) for row in sample.rows]
+    pixels = [sample.pixels for sample in samples]
     towers = [sample.tower_pixels for sample in samples if sample.tower_pixels is not None]
+    (towers or pixels).extend(other for sample in samples for other in sample.others)
     return Batch(
-        pixels=_join([sample.pixels for sample in samples]),
+        pixels=_join(pixels),
         geometries=[sample.geometry for sample in samples],
         input_ids=_pad([row.input_ids for _, row in rows], processors.text.padding_token_id),
         labels=_pad([row.labels for _, row in rows], IGNORE_LABEL),
@@ -107,10 +111,26 @@ def collate(samples: Sequence[PreparedSample], processors: Processors) -> Batch:
         mask_targets=[stack_masks(sample) for sample in samples],
         mask_rows=_integers(rank for rank, (_, row) in enumerate(rows) for _ in row.mask_positions),
         mask_positions=_integers(place for _, row in rows for place in row.mask_positions),
-        samples=[Sample(samples[image].source, samples[image].key, image, row.dialogue) for image, row in rows],
+        samples=[_origin(samples[image], image, row.dialogue) for image, row in rows],
         images=[sample.image for sample in samples if sample.image is not None],
         tower_pixels=_join(towers) if towers else None,
+        shown=_shown(samples),
     )
+
+
+def _origin(sample: PreparedSample, image: int, dialogue: Dialogue) -> Sample:
+    return Sample(sample.source, sample.key, image, dialogue, len(sample.others) + 1)
+
+
+def _shown(samples: Sequence[PreparedSample]) -> Tensor | None:
+    """Return the positions of the images of each sample, of which the annotated ones come first in a batch."""
+    if not any(sample.others for sample in samples):
+        return None
+    positions, end = [], len(samples)
+    for rank, sample in enumerate(samples):
+        others = range(end, end := end + len(sample.others))
+        positions.append(in_order(rank, others, sample.place))
+    return _pad(positions, 0)
 
 
 def _pad(sequences: Sequence[Sequence[int]], value: int) -> Tensor:

@@ -16,6 +16,8 @@ from lasagna.core.batch import IGNORE_LABEL
 from lasagna.core.dialogue import Dialogue
 from lasagna.core.geometry import Geometry
 from lasagna.core.image_files import decode_image
+from lasagna.core.image_places import LAST, place_of
+from lasagna.core.image_prompts import prompt_ids
 from lasagna.core.processors import FittedImage, Processors, prepare
 from lasagna.core.prompt_format import shortened
 from lasagna.core.record import Record, Turn
@@ -52,6 +54,9 @@ class PreparedSample:
         rows: The dialogues.
         tower_pixels: Input of the language model's own vision tower in the same form, or None.
         image: The original image, uint8 ``[h, w, 3]``, if scores and pictures need it, else None.
+        others: Further images that are shown with it, as the input of what the language model reads: its own tower, or
+            else the vision encoder.
+        place: Position of the image among all.
     """
 
     source: str
@@ -61,6 +66,8 @@ class PreparedSample:
     rows: tuple[Row, ...]
     tower_pixels: Tensor | FittedImage | None = None
     image: NDArray[np.uint8] | None = None
+    others: tuple[Tensor | FittedImage, ...] = ()
+    place: int = 0
 
 
 def prepare_sample(
@@ -72,6 +79,8 @@ def prepare_sample(
     key: str = "",
     keep_image: bool = False,
     in_parts: bool = False,
+    others: Sequence[NDArray[np.uint8]] = (),
+    masks_on: int = LAST,
 ) -> PreparedSample:
     """Turn an image and its dialogues into tensors.
 
@@ -84,19 +93,25 @@ def prepare_sample(
         keep_image: Whether to keep the original image.
         in_parts: Whether lists and their answers may exceed the language model's context: they are answered in parts,
             and cannot be used for training.
+        others: Further images that are shown with it, in order.
+        masks_on: Position of the image among all.
 
     Raises:
-        QueryError: If a query is invalid or too long. A list in parts is too long if one of its names alone is.
+        RecordError: If ``masks_on`` is no position among the images.
+        QueryError: If a query is invalid or too long, or the assistant takes one image and there are several. A list in
+            parts is too long if one of its names alone is.
     """
-    geometry = processors.image.geometry((image.shape[0], image.shape[1]))
+    geometry, count = processors.image.geometry((image.shape[0], image.shape[1])), len(others) + 1
     return PreparedSample(
         source=source,
         key=key,
         pixels=prepare(processors.image, image),
         geometry=geometry,
-        rows=tuple(_row(dialogue, processors, in_parts) for dialogue in dialogues),
+        rows=tuple(_row(dialogue, processors, in_parts, count) for dialogue in dialogues),
         tower_pixels=None if processors.tower is None else prepare(processors.tower, image),
         image=image if keep_image else None,
+        others=tuple(prepare(processors.tower or processors.image, other) for other in others),
+        place=place_of(masks_on, count, key),
     )
 
 
@@ -108,7 +123,7 @@ def prepare_record(
     source: str = "",
     evaluates: bool = False,
 ) -> PreparedSample:
-    """Turn a record and its dialogues into tensors.
+    """Turn a record, with all its images, and its dialogues into tensors.
 
     Args:
         record: The record.
@@ -124,20 +139,28 @@ def prepare_record(
     """
     image = decode_image(record.image_bytes, record.key, size=record.size)
     return prepare_sample(
-        image, dialogues, processors, source=source, key=record.key, keep_image=evaluates, in_parts=evaluates
+        image,
+        dialogues,
+        processors,
+        source=source,
+        key=record.key,
+        keep_image=evaluates,
+        in_parts=evaluates,
+        others=record.other_images(),
+        masks_on=record.masks_on,
     )
 
 
-def _row(dialogue: Dialogue, processors: Processors, in_parts: bool) -> Row:
+def _row(dialogue: Dialogue, processors: Processors, in_parts: bool, images: int) -> Row:
     prompt_format, text = processors.prompt_format, processors.text
     prompt_format.check(dialogue.kind, dialogue.query)
-    prompt = text.prompt_ids(prompt_format.prompt(dialogue.kind, dialogue.query, dialogue.wording[0]))
+    prompt = prompt_ids(text, prompt_format, dialogue.kind, dialogue.query, dialogue.wording[0], images)
     answer = [*text.answer_ids(prompt_format.answer(dialogue)), text.end_token_id]
     if in_parts and len(dialogue.query) > 1 and len(prompt) + len(answer) > text.max_length:
         # a list can be divided down to single names, each of which must fit
         for name in dialogue.query:
             entries = [entry for entry in dialogue.entries if entry.name == name]
-            _row(dialogue.with_answer([name], entries), processors, in_parts=False)
+            _row(dialogue.with_answer([name], entries), processors, in_parts=False, images=images)
     else:
         _check_length(dialogue, len(prompt), len(answer), text.max_length)
     row = Row(

@@ -1,4 +1,4 @@
-"""A conversation about one image, which is encoded once for all turns."""
+"""A conversation about one image, or several shown together, encoded once for all turns."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lasagna.core.batch import Query
 from lasagna.core.dialogue import Answer, AnsweredEntry
+from lasagna.core.image_places import LAST
 from lasagna.core.query_kind import QUESTION, REFERRING, QueryKind, kind_of
 from lasagna.core.visual_prompt import Box, Point, VisualPrompt
 from lasagna.errors import QueryError
 from lasagna.modules.contract import check_queries
 from lasagna.modules.decoding.cache import ChatHistory
 from lasagna.modules.decoding.visual_prompts import check_visual, segment
+from lasagna.modules.shown_images import Images, image_count
 
 if TYPE_CHECKING:
     from lasagna.modules.assistant import Assistant
@@ -40,15 +39,16 @@ class ChatTurn:
 
 
 class Chat:
-    """Asks an assistant about one image, turn after turn.
+    """Asks an assistant about one image, or several shown together, turn after turn.
 
     Args:
         assistant: The assistant that answers.
-        image: The image, uint8 ``[H, W, 3]``; encoded here, once.
+        image: The image, uint8 ``[H, W, 3]``, or several in order; encoded here, once.
         remember: Whether the language model reads the previous turns before it answers the next one. If not, each turn
             is asked by itself, as in this package's own training. With it, everything read stays in the key-value
             cache, so that earlier turns add no cost to a turn; a list that does not fit after them is refused instead
             of being split.
+        masks_on: Position of the image that masks belong to.
 
     Attributes:
         turns: What was asked and answered so far.
@@ -58,13 +58,14 @@ class Chat:
         QueryError: If ``remember`` is set and the prompt format has no further turns.
     """
 
-    def __init__(self, assistant: Assistant, image: NDArray[np.uint8], remember: bool = False) -> None:
+    def __init__(self, assistant: Assistant, image: Images, remember: bool = False, masks_on: int = LAST) -> None:
         if remember:
             assistant.configure_model()  # which may make the format
             assistant.format.further_prompt(QUESTION, ["?"])
         self.assistant = assistant
         self.history = ChatHistory() if remember else None
-        self.encoded, self.geometry = assistant.encode_image(image)
+        self.encoded, self.geometry = assistant.encode_image(image, masks_on)
+        self.images = image_count(image)
         self.turns: list[ChatTurn] = []
 
     def ask(
@@ -183,6 +184,6 @@ class Chat:
         self.turns.append(ChatTurn(QUESTION, query.names, Answer(answer)))
 
     def _checked_query(self, text: str | Sequence[str], kind: str, decoding: str) -> Query:
-        query = Query(0, kind_of(kind), (text,) if isinstance(text, str) else tuple(text))
+        query = Query(0, kind_of(kind), (text,) if isinstance(text, str) else tuple(text), images=self.images)
         check_queries(self.assistant.format, [query], decoding)
         return query

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lasagna.core.batch import Query
 from lasagna.core.dialogue import Decoding
+from lasagna.core.image_prompts import prompt_ids
 from lasagna.core.processors import TextProcessor
 from lasagna.core.prompt_format import ParsedEntry, PromptFormat
 from lasagna.errors import QueryError
@@ -230,7 +231,7 @@ class Decoder:
 
     def fits(self, query: Query) -> bool:
         """Return whether a query and its complete answer fit into the language model."""
-        prompt = self.text.prompt_ids(self.format.prompt(query.kind, query.names))
+        prompt = self._prompt(query)
         answer = self.absent_answer(query) if query.kind.masks else []
         # room for a second object of each name, and for all of one name
         more = max(len(query.names), query.kind.tokens) if query.kind.tokens else 0
@@ -265,7 +266,7 @@ class Decoder:
             further = self.text.further_ids(self.format.further_prompt(query.kind, query.names))
             prompts = [[*history.ids, *further]]
         else:
-            prompts = [self.text.prompt_ids(self.format.prompt(query.kind, query.names)) for query in queries]
+            prompts = [self._prompt(query) for query in queries]
         for query, prompt, answer in zip(queries, prompts, answers, strict=True):
             length = len(prompt) + len(answer) + 1
             if length > self.text.max_length:
@@ -313,6 +314,9 @@ class Decoder:
     def absent_answer(self, query: Query, wording: int = 0) -> list[int]:
         """Return the token ids of the answer that nothing is present."""
         return self.text.answer_ids(self.format.render(query.kind, [(name, False) for name in query.names], wording))
+
+    def _prompt(self, query: Query) -> list[int]:
+        return prompt_ids(self.text, self.format, query.kind, query.names, images=query.images)
 
     def _with_end(self, tokens: list[int]) -> list[int]:
         return tokens if tokens[-1:] == [self.text.end_token_id] else [*tokens, self.text.end_token_id]

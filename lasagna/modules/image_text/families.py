@@ -170,6 +170,7 @@ class Molmo2(Family):
     tower = PooledTower()
     placeholder = "<|image|>"
     mutual = True
+    across = True
     starts = True
 
     def unit(self, config: Any) -> int:  # noqa: ANN401

@@ -24,6 +24,7 @@ class Family(Configurable):
         axes: Whether positions have three axes (time, row, column), as in M-RoPE.
         prefix: Whether image and question attend to each other in both directions, with positions from 1.
         mutual: Whether the tokens of an image attend to each other in both directions.
+        across: Whether those of several images do so too.
         starts: Whether its processor puts the start token before each prompt, or else the end token.
     """
 
@@ -36,6 +37,7 @@ class Family(Configurable):
     axes: ClassVar[bool] = False
     prefix: ClassVar[bool] = False
     mutual: ClassVar[bool] = False
+    across: ClassVar[bool] = False
     starts: ClassVar[bool] = False
 
     def side(self, config: Any) -> int | None:  # noqa: ANN401

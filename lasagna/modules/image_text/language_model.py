@@ -19,7 +19,7 @@ from lasagna.modules.decoding.recurrent import check_recurrent
 from lasagna.modules.image_processors import SquashImageProcessor
 from lasagna.modules.image_text.families import check_config, family_of
 from lasagna.modules.image_text.family import Family
-from lasagna.modules.image_text.inputs import ImagePlace, decoder_input
+from lasagna.modules.image_text.inputs import ImagePlace, decoder_input, numbered, shifted_positions, with_numbers
 from lasagna.modules.image_text.text import PREFIX_END, ImageFirst, PrefixFirst, prefix_of
 from lasagna.modules.image_text.towers import Tower
 from lasagna.modules.language_models.base import PretrainedLanguageModel
@@ -229,9 +229,12 @@ class ImageTextModel(PretrainedLanguageModel):
         """Embed rows of tokens ``[r, t]``, with the image's vectors at their image tokens.
 
         Where k vectors of an image token enter as many layers, they lie side by side, ``[r, t, k*d]``, and words are
-        padded with zeros. Where a prefix is read in both directions, a last channel is 1 in it, ``[r, t, d+1]``.
+        padded with zeros. Where a prefix is read in both directions, a last channel is 1 in it, ``[r, t, d+1]``. Where
+        several images are shown, and positions or attention depend on them, a last channel numbers them.
         """
-        embedded = super().embed(input_ids, image_vectors)
+        embedded, tokens = super().embed(input_ids, image_vectors), self._text_processor.image_tokens
+        if (self._family.axes or self._family.mutual) and image_vectors.shape[1] > tokens:
+            return with_numbers(embedded, input_ids == self.image_token_id, tokens)
         if isinstance(self._text_processor, PrefixFirst) and image_vectors.shape[1]:
             embedded[..., -1] = prefix_of(input_ids, self._text_processor.prefix_end_id).to(embedded.dtype)
         return embedded
@@ -242,6 +245,19 @@ class ImageTextModel(PretrainedLanguageModel):
         if image_vectors.shape[1]:
             words = nn.functional.pad(words, (0, image_vectors.shape[2] - words.shape[2]))
         return words
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        attention_mask: Tensor,
+        position_ids: Tensor,
+        cache: Any = None,  # noqa: ANN401
+    ) -> Tensor:
+        """Compute hidden states ``[r, t, d]`` after the final norm; the cache keeps how far several images shift."""
+        if self._family.axes:
+            _, numbers = numbered(embeddings, self.hidden_size)
+            position_ids = shifted_positions(position_ids, numbers, self.grid, cache)
+        return super().forward(embeddings, attention_mask, position_ids, cache)
 
     def decoder_arguments(self, embeddings: Tensor, attention_mask: Tensor, position_ids: Tensor) -> dict[str, Any]:
         """Return what the language layers read, by transformers' names."""

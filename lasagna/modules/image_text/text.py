@@ -32,8 +32,8 @@ class ImageFirst(TokenizerTextProcessor):
 
     def prompt_ids(self, text: str) -> list[int]:
         """Turn a prompt into token ids, with the image tokens first."""
-        before, image, after = text.partition(self.image_token)
-        return super().prompt_ids(f"{self.enclosing[0]}{image}{self.enclosing[1]}{before.strip()}{after}")
+        images, words = divided(text, self.image_token)
+        return super().prompt_ids(self.image_token.join(self.enclosing) * images + words)
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,20 @@ class PrefixFirst(ImageFirst):
 
     def prompt_ids(self, text: str) -> list[int]:
         """Turn a prompt into token ids, with the image tokens first."""
-        before, image, after = text.partition(self.image_token)
+        images, words = divided(text, self.image_token)
         start = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
-        *asked, last = self.answer_ids(f"{before.strip()}{after}")
-        return [*self._ids(image) * self.image_tokens, *start, *asked, *self._ids(PREFIX_END), last]
+        *asked, last = self.answer_ids(words)
+        return [*self._ids(self.image_token) * self.image_tokens * images, *start, *asked, *self._ids(PREFIX_END), last]
 
     def answer_ids(self, text: str) -> list[int]:
         """Turn an answer into token ids, without end token; also a part of one that ends with a special token."""
         return self._ids(text.replace(PREFIX_END, " "))
+
+
+def divided(text: str, image_token: str) -> tuple[int, str]:
+    """Return the number of images in a prompt, and its words without them and what stands between them."""
+    before, *behind = text.split(image_token)
+    return len(behind), before.strip() + "".join(behind[-1:])
 
 
 def prefix_of(input_ids: Tensor, end: int) -> Tensor:

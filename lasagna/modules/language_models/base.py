@@ -110,11 +110,12 @@ class TransformersLanguageModel(LanguageModel):
         return vectors
 
     def embed(self, input_ids: Tensor, image_vectors: Tensor) -> Tensor:
-        """Embed rows of tokens ``[r, t]``, with ``[r, i, w]`` at their image tokens."""
+        """Embed rows of tokens ``[r, t]``, with the first of ``[r, i, w]`` at their image tokens."""
         places = input_ids == self.image_token_id
         # the image token may have no row of its own
         words = self.embed_words(input_ids.masked_fill(places, 0), image_vectors)
-        return words.masked_scatter(places[..., None], image_vectors.to(words.dtype)[places.any(1)])
+        ranks = torch.arange(image_vectors.shape[1], device=places.device)
+        return words.masked_scatter(places[..., None], image_vectors.to(words.dtype)[ranks < places.sum(1)[:, None]])
 
     def embed_words(self, input_ids: Tensor, image_vectors: Tensor) -> Tensor:
         """Embed rows of words ``[r, t]`` that are to hold image vectors ``[r, i, w]``, as wide as these."""

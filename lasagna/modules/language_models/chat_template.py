@@ -86,6 +86,7 @@ class ChatTemplate:
             next_turn=next_turn,
             reserved_tokens=(*prompt_format.reserved_tokens, *self._own_tokens(written, rendered)),
             chat_template=False,
+            image_separator=self._separator(prompt_format),
         )
         return ChatFormat(form, end_token)
 
@@ -96,6 +97,22 @@ class ChatTemplate:
         if prompt.count(image) != 1 or prompt.count("{query}") != 1:
             raise self._unusable(f"a prompt must hold {image!r} and the question once, it renders {prompt!r}")
         return prompt
+
+    def _separator(self, prompt_format: PromptFormat) -> str | None:
+        """Return what stands between two images, or None if the template takes only one."""
+        if self.image_token is None:
+            return prompt_format.image_separator
+        message = self._asked(prompt_format.image_token + _ASKED, prompt_format)
+        try:
+            one = self._rendered([message])
+            two = self._rendered([{**message, "content": [{"type": "image"}, *message["content"]]}])
+        except ConfigError:
+            return None
+        image = self.placeholder or self.image_token.join(self.enclosing)
+        image = image if image in one else self.image_token
+        before, _, behind = one.partition(image)
+        between = two.removeprefix(before + image).removesuffix(image + behind)
+        return between if two == before + image + between + image + behind else None
 
     def _turns(self, prompt_format: PromptFormat) -> tuple[str | None, str | None]:
         """Return the token that ends an answer, and what stands between it and the next question, if there is one."""

@@ -34,10 +34,13 @@ class TokenizerTextProcessor:
         return tuple(self.tokenizer.all_special_tokens)
 
     def prompt_ids(self, text: str) -> list[int]:
-        """Turn a prompt into token ids; the image token is repeated ``image_tokens`` times."""
-        before, image, after = text.partition(self.image_token)
-        start = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
-        return start + self._ids(before) + self._ids(image) * self.image_tokens + self._ids(after)
+        """Turn a prompt into token ids; each image token is repeated ``image_tokens`` times."""
+        before, *behind = text.split(self.image_token)
+        ids = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
+        ids += self._ids(before)
+        for words in behind:
+            ids += self._ids(self.image_token) * self.image_tokens + self._ids(words)
+        return ids
 
     def further_ids(self, text: str) -> list[int]:
         """Turn the prompt of a later turn of a conversation into token ids, without start token and image."""
@@ -76,12 +79,12 @@ class ChatTextProcessor(TokenizerTextProcessor):
         return self.prompt_ids(self.sample).index(self._ids(self.image_token)[0])
 
     def prompt_ids(self, text: str) -> list[int]:
-        """Turn a prompt into token ids; the image token is repeated ``image_tokens`` times."""
+        """Turn a prompt into token ids; each image token is repeated ``image_tokens`` times."""
         # in one piece, since some tokenisers treat the beginning of a text in another way
         ids = self._ids(text.replace(self.image_token, self.image_token.join(self.enclosing)))
         [image] = self._ids(self.image_token)
-        place = ids.index(image)
-        return [*self.start_ids, *ids[:place], *[image] * self.image_tokens, *ids[place + 1 :]]
+        repeated = ([token] * (self.image_tokens if token == image else 1) for token in ids)
+        return [*self.start_ids, *(token for tokens in repeated for token in tokens)]
 
     def further_ids(self, text: str) -> list[int]:
         """Turn the prompt of a later turn of a conversation into token ids, as they are behind an answer's end."""

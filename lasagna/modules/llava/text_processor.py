@@ -58,12 +58,16 @@ class LlavaTextProcessor:
         Blanks at the end of a prompt with an image are removed, because the first word of an answer brings its own; a
         line break stays, as does everything in a text without an image.
         """
-        before, image, after = text.partition(self.image_token)
-        if image:
-            start, end = before.removesuffix(IMAGE_START), after.removeprefix(IMAGE_END).rstrip(" ")
-            before, after = start + IMAGE_START, IMAGE_END + end
-        vectors = [self.image_token_id] * self.image_tokens if image else []
-        return [int(self.tokenizer.pieces.bos_id()), *self.tokenizer.ids(before), *vectors, *self.tokenizer.ids(after)]
+        parts = text.split(self.image_token)
+        parts[-1] = parts[-1].rstrip(" ") if len(parts) > 1 else text
+        ids = [int(self.tokenizer.pieces.bos_id())]
+        for rank, part in enumerate(parts):
+            if rank:
+                ids += [self.image_token_id] * self.image_tokens
+                part = IMAGE_END + part.removeprefix(IMAGE_END)
+            part = part.removesuffix(IMAGE_START) + IMAGE_START if rank < len(parts) - 1 else part
+            ids += self.tokenizer.ids(part)
+        return ids
 
     def further_ids(self, text: str) -> list[int]:
         """Turn the prompt of a later turn of a conversation into token ids, without start token and image."""

@@ -170,8 +170,17 @@ class EvaluationRun:
             sample = self._ask(raw)
             if sample is None:
                 return None
-            image, key = self.image(sample.record), sample.record.key
-            return prepare_sample(image, sample.dialogues, processors, source=self.name, key=key, in_parts=True)
+            record = sample.record
+            return prepare_sample(
+                self.image(record),
+                sample.dialogues,
+                processors,
+                source=self.name,
+                key=record.key,
+                in_parts=True,
+                others=self._others(record),
+                masks_on=record.masks_on,
+            )
 
     def image(self, record: Record) -> NDArray[np.uint8]:
         """Return the image that the assistant sees, uint8 ``[H, W, 3]``.
@@ -181,6 +190,13 @@ class EvaluationRun:
         """
         image = decode_image(record.image_bytes, record.key, size=record.size)
         return noise(image, generator(self.seed, 0, f"blind/{record.key}")) if "blind" in self.controls else image
+
+    def _others(self, record: Record) -> list[NDArray[np.uint8]]:
+        others = record.other_images()
+        if "blind" not in self.controls:
+            return others
+        rng = generator(self.seed, 0, f"blind/{record.key}/others")
+        return [noise(other, rng) for other in others]
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies the questions and images, as plain data."""

@@ -91,13 +91,16 @@ def answer(assistant: Assistant, batch: Batch, decodings: Sequence[Decoding]) ->
     for decoding in decodings:
         check_decoding(queries, decoding)
     with assistant.answering():
-        encoded = assistant.encode(batch.pixels, batch.tower_pixels)
+        encoded = assistant.encode(batch.pixels, batch.tower_pixels, batch.shown)
     return {decoding: assistant.answer_batch(encoded, batch.geometries, queries, decoding) for decoding in decodings}
 
 
 def queries_of(batch: Batch) -> list[Query]:
     """Return the queries of a batch, one for each sample."""
-    return [Query(sample.image, sample.dialogue.kind, sample.dialogue.query) for sample in batch.samples]
+    return [
+        Query(sample.image, sample.dialogue.kind, sample.dialogue.query, images=sample.images)
+        for sample in batch.samples
+    ]
 
 
 def _task(source: RecordSource) -> Task:

@@ -22,6 +22,7 @@ from tests.helpers.data_fakes import MANIFEST, NAMES, png, record
 SIZE = (6, 7)
 ALL = ShardSplit()
 IMAGE = png(np.zeros((*SIZE, 3), dtype=np.uint8))
+JPEG = png(np.ones((3, 4, 3), dtype=np.uint8), "JPEG")
 texts = st.text(max_size=20)
 words = texts.filter(str.strip)
 masks = st.lists(st.booleans(), min_size=42, max_size=42).map(
@@ -41,7 +42,11 @@ regions = st.sampled_from(NAMES).flatmap(
 
 @st.composite
 def records(draw):
+    others = draw(st.lists(st.sampled_from([IMAGE, JPEG]), max_size=2).map(tuple))
     return Record(
+        others=others,
+        # the last may be called so in two ways
+        masks_on=draw(st.integers(0, len(others) - 1)) if others and draw(st.booleans()) else -1,
         key=draw(st.text(min_size=1, max_size=12).filter(lambda key: key.isprintable() and key.strip())),
         image_bytes=IMAGE,
         size=SIZE,
@@ -215,3 +220,21 @@ def test_without_categories_in_the_manifest_any_name_will_do():
     fields = {"key": "k", "size": [6, 7], "regions": [{"name": "comet", "mask": GOOD}]}
     found = decode_record({"__key__": "k", "png": IMAGE, "json": json.dumps(fields).encode()}, Manifest("free"))
     assert found.regions[0].name == "comet"
+
+
+def test_only_a_record_of_several_images_says_so():
+    """A record of one image is written to the byte as before there were others."""
+    assert set(json.loads(encode_record(record(0))["json"])) == {"key", "size"}
+    files = encode_record(replace(record(0), others=(JPEG, IMAGE), masks_on=0))
+    assert list(files) == ["png", "labels.png", "0.jpg", "1.png", "json"]
+    assert json.loads(files["json"]) | {"others": ["0.jpg", "1.png"], "masks_on": 0} == json.loads(files["json"])
+    raw = {"__key__": "r-0", **files}
+    del raw["0.jpg"]
+    with pytest.raises(RecordError, match=r"record r-0: r-0.0.jpg is missing"):
+        decode_record(raw, MANIFEST)
+    for masks_on, message in ((3, "expected -3 to 2 for 3 images"), ("first", "expected a whole number")):
+        raw = {"__key__": "r-0", **files, "json": json.dumps(json.loads(files["json"]) | {"masks_on": masks_on})}
+        with pytest.raises(RecordError, match=message):
+            decode_record(raw, MANIFEST)
+    with pytest.raises(RecordError, match="`masks_on` is 1, expected -1 to 0 for 1 images"):
+        encode_record(replace(record(0), masks_on=1))

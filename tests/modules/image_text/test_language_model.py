@@ -11,6 +11,7 @@ from transformers import Qwen2VLImageProcessor
 from lasagna.core.batch import Query
 from lasagna.core.config import build as rebuild
 from lasagna.core.config import config_of
+from lasagna.core.image_prompts import prompt_ids
 from lasagna.core.prompt_formats import CHAT, PAPER, TINY
 from lasagna.errors import ConfigError
 from lasagna.modules import Assistant, LoRA, TinyMaskHead, TinyVisionEncoder
@@ -50,14 +51,18 @@ class TestLlava(LanguageModelContract):
 
     @pytest.mark.parametrize("side", SIDES)
     def test_logits_are_those_of_the_model_itself(self, side):
-        """Run transformers' own forward on the same ids and pixels, which counts and places the image by itself."""
-        model = built(self.kind, side)
+        """Run transformers' own forward on the same ids and pixels, which counts and places the images by itself."""
+        model, images = built(self.kind, side), 2 if side == SIDES[1] else 1
         names = ("sun", "dog", "house")
-        ids = torch.tensor([model.text_processor.prompt_ids(TINY.prompt("categories", names))])
-        picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
-        pixels = model.tower_processor.pixels(picture)[None]
+        tokens = prompt_ids(model.text_processor, TINY, "categories", names, images=images)
+        if images > 1:  # some families tell images apart by what is between them
+            tokens.insert(tokens.index(model.image_token_id) + model.text_processor.image_tokens, 9)
+        ids = torch.tensor([tokens])
+        pictures = np.random.default_rng(0).integers(0, 256, (images, 40, 50, 3), dtype=np.uint8)
+        pixels = torch.stack([model.tower_processor.pixels(picture) for picture in pictures])
         with torch.no_grad():
-            hidden = self.hidden(model, ids, torch.ones_like(ids), model.embed_image([pixels]))
+            vectors = model.embed_image([pixels]).flatten(0, 1)[None]
+            hidden = self.hidden(model, ids, torch.ones_like(ids), vectors)
             found = model.logits(hidden)
             own = model.vlm(**self.own_arguments(model, ids, pixels)).logits
             blind = model.vlm(**self.own_arguments(model, ids, pixels * 0 + 0.5)).logits
@@ -79,10 +84,10 @@ class TestLlava(LanguageModelContract):
         form = model.adopt(CHAT)
         model.build(FEATURES, form.special_tokens)
         text = model.text_processor
-        for kind in ("categories", "question"):
-            found = text.prompt_ids(form.prompt(kind, ("dog",)))
-            own = own_ids(processor, CHAT.prompt(kind, ("dog",)).removeprefix("<image>").strip())
-            assert found.count(model.image_token_id) == text.image_tokens
+        for kind, images in (("categories", 1), ("question", 2)):
+            found = prompt_ids(text, form, kind, ("dog",), images=images)
+            own = own_ids(processor, CHAT.prompt(kind, ("dog",)).removeprefix("<image>").strip(), images)
+            assert found.count(model.image_token_id) == images * text.image_tokens
             assert self.without_tiles(found, model) == self.without_tiles(own, model)
         assert text.first == found.index(model.image_token_id)
         special = {token for tokens in FAMILIES[self.kind].enclosing for token in tokens if not token.isspace()}
@@ -152,7 +157,7 @@ class TestLlavaNext(TestLlava):
         return [token for place, token in enumerate(ids) if token != model.image_token_id or ids[place - 1] != token]
 
     def own_image(self, places, pixels):
-        return {"pixel_values": pixels, "image_sizes": torch.tensor([pixels.shape[2:]])}
+        return {"pixel_values": pixels, "image_sizes": torch.tensor([pixels.shape[2:]] * len(pixels))}
 
     @pytest.mark.parametrize("side", SIDES)
     def test_logits_are_those_of_the_model_itself(self, side, monkeypatch):
@@ -174,7 +179,7 @@ class TestLlavaOneVision(TestLlavaNext):
     def own_image(self, places, pixels):
         # an image is not cut into tiles where there are several
         several = torch.tensor([2])
-        return {"pixel_values": pixels, "image_sizes": torch.tensor([pixels.shape[2:]]), "batch_num_images": several}
+        return {**super().own_image(places, pixels), "batch_num_images": several}
 
 
 class TestInternVL(TestLlava):
@@ -185,7 +190,7 @@ class TestSmolVLM(TestLlava):
     kind = "smolvlm"
 
     def own_image(self, places, pixels):
-        return {"pixel_values": pixels[:, None]}
+        return {"pixel_values": pixels[None]}
 
 
 class TestIdefics3(TestSmolVLM):
@@ -267,6 +272,22 @@ def test_layers_that_look_back_a_window_decode_as_one_forward_does(kind):
     assert max(map(len, prompts)) + len(answer) > window
     for decoded, query in zip(Decoder(model, TINY).ordered(vectors, queries), queries, strict=True):
         assert decoded.present == greedy_under_grammar(model, TINY, vectors, query)
+
+
+@pytest.mark.parametrize("kind", ["llava", "gemma3", "qwen3_vl"])
+def test_several_images_decode_as_one_forward_does(kind):
+    """Beside a row of one image, whose vectors are filled up."""
+    model = built(kind, new_tokens="random")
+    vectors = model.embed_image([torch.randn(4, 3, 28, 28, generator=torch.Generator().manual_seed(1))]).detach()
+    queries = [Query(0, "categories", tuple("abcde"), images=2), Query(1, "categories", ("sun", "dog", "cat"))]
+    shown = vectors[torch.tensor([[0, 1], [2, 3]])].flatten(1, 2)
+    decoded = Decoder(model, TINY).ordered(shown, queries)
+    for one, query in zip(decoded, queries, strict=True):
+        assert one.present == greedy_under_grammar(model, TINY, shown, query)
+    [alone] = Decoder(model, TINY).ordered(vectors[2:3], [Query(0, "categories", ("sun", "dog", "cat"))])
+    torch.testing.assert_close(decoded[1].scores, alone.scores, atol=1e-4, rtol=1e-4)
+    [other] = Decoder(model, TINY).ordered(vectors[torch.tensor([[1, 0]])].flatten(1, 2), queries[:1])
+    assert (decoded[0].scores - other.scores).abs().max() > 1e-3
 
 
 class TestQwen2VL(TestLlava):
@@ -353,8 +374,8 @@ class TestMolmo2(TestLlava):
         cut = dict(images(images=list(pixels), return_tensors="pt"))
         views, config = view_tokens(model.vlm.config, model.grid), model.vlm.config
         places = ids == model.image_token_id
-        own = ids.masked_scatter(places, torch.tensor(views))
-        assert len(views) == places.sum()
+        own = ids.masked_scatter(places, torch.tensor(views * pixels.shape[0]))
+        assert len(views) * pixels.shape[0] == places.sum()
         assert (own == config.image_patch_id).sum() == cut["image_token_pooling"].shape[0]
         return {"input_ids": own, "attention_mask": torch.ones_like(ids), "mm_token_type_ids": places.long(), **cut}
 
@@ -362,7 +383,8 @@ class TestMolmo2(TestLlava):
         """Compare both views with the processor's, and take one token for all of theirs."""
         views = set(model.text_processor.tokenizer.convert_tokens_to_ids(list(VIEWS)))
         shown = [token for token in ids if token in views]
-        assert shown in (view_tokens(model.vlm.config, model.grid), [model.image_token_id] * len(shown))
+        one = view_tokens(model.vlm.config, model.grid)
+        assert shown in (one * (len(shown) // len(one)), [model.image_token_id] * len(shown))
         return [model.image_token_id if token in views else token for token in ids]
 
     def test_tied_embeddings_grow_together(self):

@@ -93,6 +93,8 @@ def test_an_image_costs_as_many_tokens_as_the_tower_has_patches_between_start_an
     ids = text.prompt_ids("USER: <image>\nthe sky")
     assert ids == [1, *text.answer_ids("USER:"), start, *[image] * PATCHES, end, *text.answer_ids("the sky")]
     assert text.prompt_ids("USER: <im_start><image><im_end>\nthe sky") == ids
+    first, several = ids.index(start), [start, *[image] * PATCHES, end]
+    assert text.prompt_ids("USER: <image>\n<image>\nthe sky") == [*ids[:first], *several, *ids[first:]]
 
 
 def test_prompt_and_answer_are_tokenised_as_their_text_is(model):
