@@ -36,7 +36,7 @@ def predict(
     ask: str | None = None,
     own: dict[str, str] | None = None,
     points: list[list[float | str]] | None = None,
-    boxes: list[tuple[float, float, float, float]] | None = None,
+    boxes: list[list[float]] | None = None,
     mask: Path | None = None,
     out: Path = Path("predictions"),
     decoding: Literal["ordered", "free"] = "ordered",

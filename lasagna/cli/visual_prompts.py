@@ -20,7 +20,7 @@ def with_pointing(
     queries: "list[Query]",
     image: Path,
     points: Sequence[Sequence[float | str]] | None,
-    boxes: Sequence[tuple[float, float, float, float]] | None,
+    boxes: Sequence[Sequence[float]] | None,
     mask: Path | None,
 ) -> "list[Query]":
     """Return the queries of a command line, of which the one takes what is pointed at.
@@ -48,7 +48,12 @@ def with_pointing(
             'one name, e.g. --refer "the dog"'
         )
     earlier = None if mask is None else read_mask(mask, queries[0].names[0])
-    visual = VisualPrompt([tuple(point) for point in points or ()], boxes or (), earlier)  # type: ignore[misc]
+    # lengths are checked by the class
+    visual = VisualPrompt(
+        [tuple(point) for point in points or ()],  # type: ignore[misc]
+        [tuple(box) for box in boxes or ()],  # type: ignore[misc]
+        earlier,
+    )
     return [replace(queries[0], visual=visual)]
 
 

@@ -24,10 +24,10 @@ def joined(encoder, language_model, mask_head, prompt_format="tiny"):
     return assistant.eval()
 
 
-def sam_assistant():
-    """Return a tiny assistant with the mask head of SAM, which takes points, boxes and masks."""
+def sam_assistant(weights_file=None):
+    """Return a tiny assistant with the mask head of SAM, which takes points, boxes and masks; from a file or random."""
     size = SamSize(24, 3, 2, (1,), 40, window=3, image_size=64, patch=8, out_channels=32)
-    head = SamMaskHead(size=SamHeadSize(32, 2, 4, 48, mask_channels=8, iou_dim=24, iou_depth=2))
+    head = SamMaskHead(weights_file, SamHeadSize(32, 2, 4, 48, mask_channels=8, iou_dim=24))
     words = TinyLanguageModel(weights="random", projector="random", image_grid=(2, 2), max_length=256)
     return joined(SamVisionEncoder(size), words, head)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from transformers import SamImageProcessor, SamProcessor
 
 from lasagna.core.batch import Query
 from lasagna.core.geometry import restore_logits
@@ -14,6 +15,7 @@ from lasagna.core.visual_prompt import VisualPrompt
 from lasagna.errors import QueryError
 from tests.helpers.assistants import random_assistant
 from tests.helpers.parts import sam_assistant
+from tests.helpers.sam_model import SIDE, sam_model, sam_state
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
 CLICK = VisualPrompt([(10, 20), (40, 5, "negative")])
@@ -70,6 +72,29 @@ def test_a_named_mask_is_mended_by_clicks_one_after_the_other(assistant, monkeyp
     both = VisualPrompt([(10, 20), (40, 5, "negative")], [(5, 5, 20, 20)], dog.probability)
     assert np.array_equal(twice.answer.entries[0].mask, drawn(assistant, None, both))
     assert chat.turns == [first, once, twice]
+
+
+def test_clicks_alone_give_the_masks_of_transformers_from_the_image_on(tmp_path):
+    pad_size = {"height": SIDE, "width": SIDE}
+    model, processor = sam_model(), SamProcessor(SamImageProcessor(size={"longest_edge": SIDE}, pad_size=pad_size))
+    torch.save(sam_state(model), tmp_path / "sam.pth")
+    chat = sam_assistant(str(tmp_path / "sam.pth")).chat(IMAGE)
+    points, box = [[[10, 20], [40, 5]]], [[[5.0, 5.0, 45.0, 30.0]]]
+    given = processor(IMAGE, input_points=points, input_labels=[[1, 0]], input_boxes=box, return_tensors="pt")
+    prompts = {name: given[name].float() for name in ("input_points", "input_boxes")}
+    with torch.no_grad():
+        found = model(
+            image_embeddings=chat.encoded.features[0],
+            input_labels=given["input_labels"],
+            multimask_output=False,
+            **prompts,
+        )
+    sized = given["original_sizes"], given["reshaped_input_sizes"]
+    [expected] = processor.image_processor.post_process_masks(found.pred_masks, *sized, pad_size=pad_size)
+    turn = chat.segment(VisualPrompt([(10, 20), (40, 5, "negative")], [(5, 5, 40, 25)]))
+    mask = turn.answer.entries[0].mask
+    assert 0.02 < mask.mean() < 0.98
+    assert (mask != expected[0, 0].numpy()).mean() < 0.002
 
 
 def test_clicks_alone_need_no_words(assistant):

@@ -47,7 +47,9 @@ class PassedOver(torch.nn.Module):
         return torch.nn.functional.linear(pixels, self.qkv.weight)
 
 
-@pytest.mark.parametrize("kind", ENCODERS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.slow if "twice" in kind else ()) for kind in ENCODERS]
+)
 def test_adapters_begin_as_nothing_and_are_all_that_learns(kind):
     encoder = built(ENCODERS[kind](ADAPTER))
     pixels = torch.randn(1, 3, *encoder.spec.image_size, generator=torch.Generator().manual_seed(0))
