@@ -80,6 +80,7 @@ def sweep(
         SystemExit: After SIGTERM, once the runs' processes have ended.
     """
     plan = SweepPlan(base, variants or {"base": []}, grid or {}, [0] if seeds is None else seeds, script)
+    check_output(out)
     plan.check()
     known = list(dict.fromkeys(run.variant for run in plan.runs(out)))
     if baseline is not None and baseline not in known:
