@@ -317,6 +317,7 @@ class TestQwen3VL(TestQwen2VL):
             assert (self.hidden(model, ids, torch.ones_like(ids), fewer) - whole).abs().max() > 0.01
 
 
+@pytest.mark.slow
 class TestGemma3(TestLlava):
     kind = "gemma3"
 
@@ -325,11 +326,13 @@ class TestGemma3(TestLlava):
         return super().own_arguments(model, ids, pixels) | {"token_type_ids": places}
 
 
+@pytest.mark.slow
 @needs("qwen3_5")
 class TestQwen35(TestQwen2VL):
     kind = "qwen3_5"
 
 
+@pytest.mark.slow
 @needs("lfm2_vl")
 class TestLfm2VL(TestLlava):
     kind = "lfm2_vl"
@@ -339,6 +342,7 @@ class TestLfm2VL(TestLlava):
         return dict(lfm2_vl_images(do_rescale=False, do_normalize=False)(images=list(pixels), return_tensors="pt"))
 
 
+@pytest.mark.slow
 @needs("molmo2")
 class TestMolmo2(TestLlava):
     kind = "molmo2"
@@ -373,6 +377,23 @@ class TestMolmo2(TestLlava):
         words, output = model.vlm.get_input_embeddings().weight, model.vlm.get_output_embeddings().weight
         assert len(words) == len(output) == len(model.text_processor.tokenizer)
         assert torch.equal(output[60:68], output[60].expand(8, -1))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.kind, marks=needs(case.kind))
+        for case in (TestGemma3, TestQwen35, TestLfm2VL, TestMolmo2)
+    ],
+)
+def test_the_most_of_a_family(case, tmp_path):
+    """All of its contract is among the slow tests."""
+    contract = case()
+    contract.test_logits_are_those_of_the_model_itself(None)
+    contract.test_a_chat_prompt_has_the_ids_of_the_processor(tmp_path)
+    contract.test_ordered_decoding_is_greedy_under_the_grammar("lively")
+    contract.test_the_cache_gives_the_hidden_states_of_one_forward()
+    contract.test_rows_that_are_padded_at_the_left_are_those_that_stand_alone()
 
 
 def test_every_family_is_proven():
