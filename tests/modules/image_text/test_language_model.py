@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from lasagna.core.batch import Query
 from lasagna.core.config import build as rebuild
 from lasagna.core.config import config_of
 from lasagna.core.prompt_formats import CHAT, PAPER, TINY
-from lasagna.errors import ConfigError
+from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules import Assistant, LoRA, TinyMaskHead, TinyVisionEncoder
 from lasagna.modules.base import LanguageModel
 from lasagna.modules.decoding.decoder import Decoder
@@ -470,6 +472,14 @@ class TestFamilyOfOnesOwn:
             torch.testing.assert_close(model.logits(hidden), model.vlm(**own).logits, atol=1e-5, rtol=1e-4)
             apart = model.embed_map(model.tower(pixels))
         torch.testing.assert_close(apart, model.embed_image([pixels]))
+
+    def test_elsewhere_its_file_is_missed(self, model, monkeypatch):
+        monkeypatch.delitem(sys.modules, "vip_llava")
+        monkeypatch.setattr(sys, "path", [])
+        with pytest.raises(
+            CheckpointError, match=r"^\w+: 'vip_llava.VipLlava' is no class .* from the folder that [^\n]*$"
+        ):
+            rebuild(config_of(model), LanguageModel)
 
     def test_without_its_name_the_model_is_not_known(self, model):
         with pytest.raises(ConfigError, match=r"a 'vipllava' is not supported; .* or give a `family` of your own"):
