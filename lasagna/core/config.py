@@ -9,7 +9,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from lasagna.core.foreign import Foreign
+from lasagna.core.foreign import Foreign, absent_class
 from lasagna.errors import CheckpointError, ConfigError
 
 Config = dict[str, Any]
@@ -88,6 +88,12 @@ def build(
         raise CheckpointError(
             f"{kind.__name__}: a config with class_path and init_args is needed to build it, got a "
             f"{type(config).__name__}: {str(config)[:80]!r}"
+        )
+    absent = absent_class(config)
+    if absent is not None:
+        raise CheckpointError(
+            f"{kind.__name__}: {absent!r} is no class that can be imported here; if it is your own, run from the "
+            "folder that contains its file"
         )
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(kind, "built", fail_untyped=False)

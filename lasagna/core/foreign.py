@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from pydoc import locate
+from pydoc import ErrorDuringImport, locate
 from typing import Any, get_args, get_origin
 
 from lasagna.errors import ConfigError, without_secrets
@@ -41,6 +41,19 @@ def check_classes(config: Any, kinds: tuple[type, ...], typed: Iterable[str] = (
                 f"config: {path!r} is no class of a part, task, strategy, transform or anything else that a config can "
                 "name here; remove it"
             )
+
+
+def absent_class(config: Any) -> str | None:  # noqa: ANN401
+    """Return the first path of a class in a config that leads nowhere here, or None.
+
+    Args:
+        config: Plain data; what it names without a dot is not looked for.
+    """
+    try:
+        absent = (path for path, _, _ in _described(config, ()) if "." in path and locate(path) is None)
+        return next(absent, None)
+    except ErrorDuringImport:  # whoever imports it says what is wrong in its file
+        return None
 
 
 def _words(typed: Iterable[str]) -> set[str]:

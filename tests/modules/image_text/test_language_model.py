@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from lasagna.core.config import build as rebuild
 from lasagna.core.config import config_of
 from lasagna.core.image_prompts import prompt_ids
 from lasagna.core.prompt_formats import CHAT, PAPER, TINY
-from lasagna.errors import ConfigError
+from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules import Assistant, LoRA, TinyMaskHead, TinyVisionEncoder
 from lasagna.modules.base import LanguageModel
 from lasagna.modules.decoding.decoder import Decoder
@@ -338,6 +340,7 @@ class TestQwen3VL(TestQwen2VL):
             assert (self.hidden(model, ids, torch.ones_like(ids), fewer) - whole).abs().max() > 0.01
 
 
+@pytest.mark.slow
 class TestGemma3(TestLlava):
     kind = "gemma3"
 
@@ -346,11 +349,13 @@ class TestGemma3(TestLlava):
         return super().own_arguments(model, ids, pixels) | {"token_type_ids": places}
 
 
+@pytest.mark.slow
 @needs("qwen3_5")
 class TestQwen35(TestQwen2VL):
     kind = "qwen3_5"
 
 
+@pytest.mark.slow
 @needs("lfm2_vl")
 class TestLfm2VL(TestLlava):
     kind = "lfm2_vl"
@@ -360,6 +365,7 @@ class TestLfm2VL(TestLlava):
         return dict(lfm2_vl_images(do_rescale=False, do_normalize=False)(images=list(pixels), return_tensors="pt"))
 
 
+@pytest.mark.slow
 @needs("molmo2")
 class TestMolmo2(TestLlava):
     kind = "molmo2"
@@ -395,6 +401,23 @@ class TestMolmo2(TestLlava):
         words, output = model.vlm.get_input_embeddings().weight, model.vlm.get_output_embeddings().weight
         assert len(words) == len(output) == len(model.text_processor.tokenizer)
         assert torch.equal(output[60:68], output[60].expand(8, -1))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.kind, marks=needs(case.kind))
+        for case in (TestGemma3, TestQwen35, TestLfm2VL, TestMolmo2)
+    ],
+)
+def test_the_most_of_a_family(case, tmp_path):
+    """All of its contract is among the slow tests."""
+    contract = case()
+    contract.test_logits_are_those_of_the_model_itself(None)
+    contract.test_a_chat_prompt_has_the_ids_of_the_processor(tmp_path)
+    contract.test_ordered_decoding_is_greedy_under_the_grammar("lively")
+    contract.test_the_cache_gives_the_hidden_states_of_one_forward()
+    contract.test_rows_that_are_padded_at_the_left_are_those_that_stand_alone()
 
 
 def test_every_family_is_proven():
@@ -471,6 +494,14 @@ class TestFamilyOfOnesOwn:
             torch.testing.assert_close(model.logits(hidden), model.vlm(**own).logits, atol=1e-5, rtol=1e-4)
             apart = model.embed_map(model.tower(pixels))
         torch.testing.assert_close(apart, model.embed_image([pixels]))
+
+    def test_elsewhere_its_file_is_missed(self, model, monkeypatch):
+        monkeypatch.delitem(sys.modules, "vip_llava")
+        monkeypatch.setattr(sys, "path", [])
+        with pytest.raises(
+            CheckpointError, match=r"^\w+: 'vip_llava.VipLlava' is no class .* from the folder that [^\n]*$"
+        ):
+            rebuild(config_of(model), LanguageModel)
 
     def test_without_its_name_the_model_is_not_known(self, model):
         with pytest.raises(ConfigError, match=r"a 'vipllava' is not supported; .* or give a `family` of your own"):

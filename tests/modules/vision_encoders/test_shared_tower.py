@@ -161,20 +161,24 @@ class TestQwen3VLTower(TestLlavaTower):
     kind = "qwen3_vl"
 
 
+@pytest.mark.slow
 class TestGemma3Tower(TestLlavaTower):
     kind = "gemma3"
 
 
+@pytest.mark.slow
 @needs("qwen3_5")
 class TestQwen35Tower(TestLlavaTower):
     kind = "qwen3_5"
 
 
+@pytest.mark.slow
 @needs("lfm2_vl")
 class TestLfm2VLTower(TestLlavaTower):
     kind = "lfm2_vl"
 
 
+@pytest.mark.slow
 @needs("molmo2")
 class TestMolmo2Tower(TestLlavaTower):
     kind = "molmo2"
@@ -198,6 +202,18 @@ class TestLlavaV1CroppedTower(TestLlavaV1Tower):
         geometry = self.make(True).image_processor.geometry((20, 50))
         assert geometry.seen == (0, 15, 20, 20)
         assert (fit_mask(np.ones((20, 50), bool), geometry) == 1).all()
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.kind, marks=needs(case.kind))
+        for case in (TestGemma3Tower, TestQwen35Tower, TestLfm2VLTower, TestMolmo2Tower)
+    ],
+)
+def test_the_most_of_a_tower(case):
+    """All of its contract is among the slow tests."""
+    case().test_the_map_leads_to_the_vectors_of_the_model_itself()
 
 
 def test_every_family_shares_its_tower():
