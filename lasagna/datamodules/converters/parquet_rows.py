@@ -17,12 +17,12 @@ from lasagna.datamodules.converters.common.files import (
     Exif,
     LayoutError,
     annotated_image,
-    label_pixels,
     png_of,
     read_file,
     shorten,
 )
 from lasagna.datamodules.converters.common.label_scheme import LabelScheme
+from lasagna.datamodules.converters.common.object_maps import mask_pixels
 from lasagna.datamodules.converters.parquet_files import RowItem, cells
 from lasagna.datamodules.shards.tally import ReadResult, Skipped
 from lasagna.errors import RecordError
@@ -163,7 +163,7 @@ class RowObjects:
     def _mask(self, code: Any, where: str) -> Mask | None:  # noqa: ANN401
         """Return a mask, or None if it is left out."""
         if isinstance(code, bytes) or (isinstance(code, Mapping) and "counts" not in code):
-            pixels = label_pixels(BytesIO(file_content(code, self.folder, where)), where, "L") != 0
+            pixels = mask_pixels(BytesIO(file_content(code, self.folder, where)), where)
             if pixels.shape != self.size:
                 raise RecordError(f"{where}: it has size {pixels.shape}, the image {self.size}; both must agree")
             mask: Mask | Skipped = (

@@ -301,7 +301,7 @@ def test_a_wrong_head_is_named(tmp_path, dataset, message):
 def test_what_cannot_be_stored_is_counted_where_broken_files_are_skipped(tmp_path):
     image(tmp_path / "a.png")
     image(tmp_path / "b.gif")
-    write(tmp_path, {"image": "a.png"}, {"image": "b.gif"}, {"image": "a.png", "key": " "})
+    write(tmp_path, {"image": "a.png", "absent": ["cup"]}, {"image": "b.gif"}, {"image": "a.png", "key": " "})
     with pytest.raises(LayoutError, match=r"1 images .* cannot hold \(.*b\.gif\); store them as PNG"):
         convert(Folder(tmp_path), tmp_path / "shards", processes=0)
     assert not (tmp_path / "shards").exists()
