@@ -262,7 +262,10 @@ def test_a_wrong_line_is_named_before_anything_is_written(tmp_path, line, messag
             {"categories": [{"name": "cup", "mask": "small.png"}]},
             r"small\.png has size \(2, 3\), the image has \(20, 30\)",
         ),
-        ({"ignore": "lossy.jpg"}, r"lossy\.jpg: masks and labels stored as JPEG .* export them as PNG"),
+        (
+            {"ignore": "lossy.jpg"},
+            r"ignore\[0\]: [^ ]*lossy\.jpg: masks and labels stored as JPEG .* export them as PNG",
+        ),
         ({"ignore": [[1, "x"] * 3]}, r"jsonl:1: ignore\[0\]"),
         ({"ignore": {"png": "small.png", "value": "1"}}, "a value must be a whole number"),
         ({"phrases": [{"text": "x", "masks": ["clear.png"]}]}, r"phrases\[0\]: .*transparency"),

@@ -226,11 +226,12 @@ def label_pixels(source: Path | BytesIO, where: str, mode: str | None = None) ->
     """
     try:
         with Image.open(source) as image:
-            if image.format in ("JPEG", "MPO"):
-                raise RecordError(f"{where}: masks and labels stored as JPEG have wrong pixels; export them as PNG")
-            return np.asarray(image if mode is None else image.convert(mode))
+            kind, pixels = image.format, np.asarray(image if mode is None else image.convert(mode))
     except BROKEN_IMAGE as error:
         raise RecordError(f"{where}: the label file cannot be decoded ({image_fault(error)})") from error
+    if kind in ("JPEG", "MPO"):
+        raise RecordError(f"{where}: masks and labels stored as JPEG have wrong pixels; export them as PNG")
+    return pixels
 
 
 def png_of(labels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
