@@ -1,5 +1,7 @@
 """Exports of labelling tools, made here with the quirks that these tools have."""
 
+import json
+
 import numpy as np
 from PIL import Image
 
@@ -62,3 +64,25 @@ def write_cvat_masks(folder):
         for part, pixels in (("SegmentationClass", classes), ("SegmentationObject", objects)):
             (folder / part).mkdir(exist_ok=True)
             Image.fromarray(pixels).save(folder / part / f"{name}.png")
+
+
+def write_datasets(folder):
+    """Write a data set as Hugging Face ``datasets`` does: content of images, numbers of classes with their names."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = photograph(folder / "one.jpg")
+    image = {"bytes": path.read_bytes(), "path": "one.jpg"}
+    path.unlink()
+    square, wide = (
+        [float(side) for point in box_points(*box) for side in point] for box in ((2, 3, 9, 8), (12, 3, 40, 8))
+    )
+    objects = {"category": [1, 0], "segmentation": [[square], [wide]], "bbox": [[2.0, 3.0, 7.0, 5.0], None]}
+    noted = {"category": {"feature": {"names": ["traffic_light", "cup"], "_type": "ClassLabel"}, "_type": "Sequence"}}
+    features = {"image": {"_type": "Image"}, "objects": noted}
+    table = pa.Table.from_pylist([{"image": image, "objects": objects}])
+    noted_text = json.dumps({"info": {"features": features}})
+    (folder / "data").mkdir(exist_ok=True)
+    pq.write_table(
+        table.replace_schema_metadata({"huggingface": noted_text}), folder / "data/train-00000-of-00001.parquet"
+    )

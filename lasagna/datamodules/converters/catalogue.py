@@ -35,6 +35,7 @@ CONVERTERS = {
     "llava_instruct": ("llava_instruct:LlavaInstruct", "conversations about photographs of COCO"),
     "folder": ("folder:Folder", "your own images with a file of JSON lines"),
     "label_images": ("label_images:LabelImages", "your own images, with label images and a file of classes"),
+    "parquet": ("parquet:Parquet", "tables of images, Parquet or `datasets` of Hugging Face"),
     "yolo": ("yolo:Yolo", "your own images, with polygons in YOLO's form"),
     "labelme": ("labelme:LabelMe", "your own images, annotated with LabelMe"),
 }

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lasagna.core.images import Window
-from lasagna.core.masks import BoolMask, Mask, RLEMask
+from lasagna.core.masks import Mask, RLEMask
 from lasagna.core.record import Manifest, Phrase, Question, Record, Region, Turn
 from lasagna.datamodules.converters.common.base import Converter, Split
 from lasagna.datamodules.converters.common.coco import lost_parts, read_mask
 from lasagna.datamodules.converters.common.entries import check_inner
-from lasagna.datamodules.converters.common.files import LayoutError, read_label_file, read_upright_image_file
+from lasagna.datamodules.converters.common.files import LayoutError, read_upright_image_file
+from lasagna.datamodules.converters.common.object_maps import mask_pixels
 from lasagna.datamodules.converters.folder_lines import (
     Line,
     check_line,
@@ -227,7 +226,9 @@ def read_own_mask(code: Any, root: Path, size: tuple[int, int], where: str) -> M
             raise RecordError(f"{where}: expected a mask ({FORMS}), got {str(code)[:60]!r}")
         return read_mask(code, size, where)
     try:
-        pixels = _pixels(root / name, code[VALUE] if isinstance(code, Mapping) and VALUE in code else None)
+        pixels = mask_pixels(
+            root / name, str(root / name), code[VALUE] if isinstance(code, Mapping) and VALUE in code else None
+        )
     except RecordError as error:
         raise RecordError(f"{where}: {error}") from error
     if pixels.shape != size:
@@ -249,16 +250,3 @@ def mask_files(fields: Mapping[str, Any]) -> Iterator[str]:
         codes += [code for part in fields.get(field) or () for code in part.get("masks") or ()]
     codes.append(fields.get("ignore"))
     yield from (name for code in codes if (name := mask_file(code)) is not None)
-
-
-def _pixels(path: Path, value: Any) -> BoolMask:  # noqa: ANN401
-    pixels = read_label_file(path)
-    if value is not None:
-        if pixels.ndim != 2 or type(value) is not int:
-            raise RecordError(f"{path}: a value must be a whole number in a file of one channel, got {value!r}")
-        return np.asarray(pixels == value)
-    if pixels.ndim == 2:
-        return np.asarray(pixels != 0)
-    if pixels.shape[2] == 3:
-        return np.asarray((pixels != 0).any(-1))
-    raise RecordError(f"{path}: a mask is black and white, but this file has transparency; store it without")

@@ -14,9 +14,7 @@ from typing import Any
 from lasagna.datamodules.converters.common.entries import read_json
 from lasagna.datamodules.converters.common.files import LayoutError, shorten, text_lines
 from lasagna.datamodules.converters.common.label_maps import Colour
-
-Code = int | Colour
-"""How label images show a class: a value in one channel, or a colour (red, green, blue)."""
+from lasagna.datamodules.converters.common.label_scheme import Code
 
 USUAL = (
     "labelmap.txt",
@@ -39,6 +37,25 @@ FORMS = """
   text: a name on each line (0, 1, 2, ...), "3 cup", "128 0 0 cup", or CVAT's "cup:128,0,0::"
   CSV with a header: name and value, name and colour, or name, r, g, b
   JSON: a list of names, {"3": "cup"}, {"cup": 3}, {"cup": [128, 0, 0]}, or a list of {"name": ..., "colour": ...}"""
+
+
+def find_classes(source: Path, splits: Iterable[str]) -> Path:
+    """Return the file of classes in a folder, or in the folder of a split.
+
+    Args:
+        source: The folder.
+        splits: Names of splits.
+
+    Raises:
+        LayoutError: If there is none of a usual name.
+    """
+    folders = [source, *(source / split for split in splits)]
+    if found := next((folder / name for folder in folders for name in USUAL if (folder / name).is_file()), None):
+        return found
+    raise LayoutError(
+        f"source: there is no file of classes in {source} ({', '.join(USUAL)}); give one by `--classes`: {FORMS}"
+    )
+
 
 _MAPPED = re.compile(r"(?P<name>[^:]+):(?P<colour>[\d,\s]*):[^:]*:[^:]*$")
 _COLOURED = re.compile(r"(\d+)[\s,]+(\d+)[\s,]+(\d+)[\s,:]+(?=\D)(.+)$")

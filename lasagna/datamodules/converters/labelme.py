@@ -22,8 +22,9 @@ from lasagna.core.image_files import BROKEN_IMAGE, decode_image, image_fault
 from lasagna.core.masks import BoolMask, Mask, RLEMask, UnionMask, reaches_beyond
 from lasagna.core.record import Manifest, Record, Region
 from lasagna.datamodules.converters.common.base import Converter, Split
+from lasagna.datamodules.converters.common.coco import check_no_fractions
 from lasagna.datamodules.converters.common.entries import leads_out
-from lasagna.datamodules.converters.common.files import LayoutError, read_upright_image_file, upright
+from lasagna.datamodules.converters.common.files import LayoutError, label_pixels, read_upright_image_file, upright
 from lasagna.datamodules.converters.common.names import other_labels, spoken_labels
 from lasagna.datamodules.shards.tally import BEYOND, ReadResult, Skipped
 from lasagna.errors import RecordError
@@ -51,13 +52,11 @@ def draw_shape(shape: Mapping[str, Any], size: tuple[int, int]) -> BoolMask:
         flat = [side for point in points for side in point]
         if len(points) < POINTS[kind] or not all(map(math.isfinite, flat)):
             raise ValueError(f"{len(points)} points, at least {POINTS[kind]} are needed")
-        if min(size) > 1 and all(0 <= side <= 1 for side in flat) and any(0 < side < 1 for side in flat):
-            raise ValueError(
-                f"its points are fractions; multiply x by the width {size[1]} and y by the height {size[0]}"
-            )
-        return _pasted(shape["mask"], points[0], size) if kind == "mask" else _drawn(kind, points, size)
+        drawn = _pasted(shape["mask"], points[0], size) if kind == "mask" else _drawn(kind, points, size)
     except (KeyError, TypeError, *BROKEN_IMAGE) as error:
         raise RecordError(f"shape {shape['label']!r}: a {kind} that cannot be drawn ({image_fault(error)})") from error
+    check_no_fractions(flat, size, f"shape {shape['label']!r}")
+    return drawn
 
 
 def shape_kind(shape: Mapping[str, Any]) -> str:
@@ -81,8 +80,7 @@ def _drawn(kind: str, points: list[tuple[float, float]], size: tuple[int, int]) 
 
 def _pasted(code: str, corner: tuple[float, float], size: tuple[int, int]) -> BoolMask:
     """Return a mask that the file stores as an image, at its place; what lies outside of the image is cut off."""
-    with Image.open(BytesIO(b64decode(code))) as image:
-        part = np.asarray(image.convert("L")) != 0
+    part = label_pixels(BytesIO(b64decode(code)), "its mask", "L") != 0
     canvas = Image.new("1", (size[1], size[0]))
     canvas.paste(Image.fromarray(part), (int(corner[0]), int(corner[1])))
     return np.asarray(canvas, dtype=bool)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lasagna.core.masks import RLEMask
 from lasagna.core.record import Manifest, Question, Record
 from lasagna.datamodules.converters.common.base import Converter, LazySplits, Split
-from lasagna.datamodules.converters.common.coco import POINTS
+from lasagna.datamodules.converters.common.coco import POINTS, check_no_fractions
 from lasagna.datamodules.converters.common.entries import read_json
 from lasagna.datamodules.converters.common.files import LayoutError, read_upright_image_file
 from lasagna.datamodules.converters.common.label_maps import files_by_key, pair_up
@@ -120,6 +120,9 @@ def _areas(
     polygons = [shape for shape in kept if len(shape["points"]) >= POINTS]
     left_out = [Skipped(f"polygon of fewer than {POINTS} points", where)] * (len(kept) - len(polygons))
     try:
+        for shape in polygons:
+            points = [point for point in shape["points"] if isinstance(point, list)]
+            check_no_fractions([side for point in points for side in point], size, where)
         drawn = [(fill_polygon(shape["points"], size), shape["label"].lower()) for shape in polygons]
     except RecordError as error:
         raise RecordError(f"{where}: {error}") from error

@@ -16,6 +16,9 @@ EXAMPLES = 3
 BEYOND = "part of a mask outside of the image"
 """Reason for the parts of masks that are cut off."""
 
+UNCLEAR = "names without a usable or complete mask"
+"""Kind of entries that no query asks for."""
+
 
 @dataclass(frozen=True)
 class Skipped:
@@ -84,6 +87,11 @@ class WriteStats:
         ]
         return [", ".join(entries) or "no entries", *reasons]
 
+    @property
+    def is_bare(self) -> bool:
+        """Whether there is nothing to ask for: no mask, phrase, question or conversation, and no absent name."""
+        return not any(count for kind, count in self.entries.items() if kind != UNCLEAR)
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> WriteStats:
         """Return the counts that ``dataclasses.asdict`` turned into plain data."""
@@ -101,7 +109,7 @@ def count_entries(record: Record) -> dict[str, int]:
         "questions": len(record.questions),
         "turns of conversations": len(record.conversation),
         "names known to be absent": len(record.absent),
-        "names without a usable or complete mask": len(record.unclear),
+        UNCLEAR: len(record.unclear),
     }
 
 

@@ -167,7 +167,10 @@ def test_names_of_windows_addresses_and_servers_are_found_in_the_folder(tmp_path
     ("name", "coding", "message"),
     [
         ("mug", [[0.1, 0.1, 0.5, 0.1, 0.5, 0.5]], r"points are fractions .* the width 30 and y by the height 20"),
+        ("mug", [[0.1, 0.1, 1.002, 0.1, 0.5, 0.5]], r"points are fractions .* the width 30"),
         ("mug", [[5, 5], [25, 5], [25, 15]], "points are pairs .* write each polygon as one list"),
+        ("mug", [[[5, 5], [25, 5], [25, 15]]], "points are pairs .* write each polygon as one list"),
+        ("mug", [5, 5, 25, 5, 25, 15], "it is a single polygon .*; put it into a list"),
         ("mug", [], "its 1 annotations are boxes without a mask; draw masks"),
         ("mug, blue", [TRIANGLE], "the category 'mug, blue' cannot be asked for .*; rename it"),
     ],
@@ -201,7 +204,7 @@ def test_broken_images_are_reported_in_the_same_words_each_time(tmp_path):
     (tmp_path / "one.jpg").write_bytes(b"no image")
     draw(tmp_path / "two.jpg")
     images = [{"id": 5, "file_name": "one.jpg"}, {"id": 6, "file_name": "two.jpg"}]
-    write(tmp_path / "mine.json", images, [category(1, "mug")], [])
+    write(tmp_path / "mine.json", images, [category(1, "mug")], [(6, 1, [TRIANGLE])])
     convert(CocoInstances(tmp_path, tmp_path / "mine.json"), tmp_path / "shards", broken="skip", processes=0)
     text = (tmp_path / "shards" / "train" / "manifest.json").read_text()
     assert "one.jpg: the image cannot be decoded (not an image that Pillow reads)" in text

@@ -262,7 +262,10 @@ def test_a_wrong_line_is_named_before_anything_is_written(tmp_path, line, messag
             {"categories": [{"name": "cup", "mask": "small.png"}]},
             r"small\.png has size \(2, 3\), the image has \(20, 30\)",
         ),
-        ({"ignore": "lossy.jpg"}, r"lossy\.jpg: masks and labels stored as JPEG .* export them as PNG"),
+        (
+            {"ignore": "lossy.jpg"},
+            r"ignore\[0\]: [^ ]*lossy\.jpg: masks and labels stored as JPEG .* export them as PNG",
+        ),
         ({"ignore": [[1, "x"] * 3]}, r"jsonl:1: ignore\[0\]"),
         ({"ignore": {"png": "small.png", "value": "1"}}, "a value must be a whole number"),
         ({"phrases": [{"text": "x", "masks": ["clear.png"]}]}, r"phrases\[0\]: .*transparency"),
@@ -301,7 +304,7 @@ def test_a_wrong_head_is_named(tmp_path, dataset, message):
 def test_what_cannot_be_stored_is_counted_where_broken_files_are_skipped(tmp_path):
     image(tmp_path / "a.png")
     image(tmp_path / "b.gif")
-    write(tmp_path, {"image": "a.png"}, {"image": "b.gif"}, {"image": "a.png", "key": " "})
+    write(tmp_path, {"image": "a.png", "absent": ["cup"]}, {"image": "b.gif"}, {"image": "a.png", "key": " "})
     with pytest.raises(LayoutError, match=r"1 images .* cannot hold \(.*b\.gif\); store them as PNG"):
         convert(Folder(tmp_path), tmp_path / "shards", processes=0)
     assert not (tmp_path / "shards").exists()

@@ -14,6 +14,9 @@ from tests.helpers.converter_contract import ConverterContract, Expected
 
 SIZE = (20, 30)
 ROWS, COLUMNS = np.indices(SIZE)
+BUFFER = BytesIO()
+Image.fromarray(np.eye(8, dtype=bool)).convert("L").save(BUFFER, "JPEG")
+JPEG = base64.b64encode(BUFFER.getvalue()).decode()
 
 
 def picture(path, **options):
@@ -151,6 +154,10 @@ def test_absence_is_known_where_it_is_said_and_labels_of_one_name_are_its_aliase
         ({"shapes": [{"label": 5, "points": []}]}, r"a\.json: not a LabelMe file"),
         ({"shapes": [shape("x", [[1, 1], [2, 2]])]}, r"a\.json: shape 'x': a polygon that cannot be drawn \(2 points"),
         ({"shapes": [shape("x", [[1, 1], [2, 2]], "mask", mask="AAAA")]}, "a mask that cannot be drawn"),
+        (
+            {"shapes": [shape("x", [[1, 1], [9, 9]], "mask", mask=JPEG)]},
+            "masks and labels stored as JPEG have wrong pix",
+        ),
         ({"imageHeight": 25}, r"drawn on an image of size \(25, 30\), but the image has size \(20, 30\)"),
         ({"imagePath": "gone.jpg"}, r"gone\.jpg: the file cannot be read"),
         ({"imagePath": "gone.jpg", "imageData": "AAAA"}, r"a\.json: the image cannot be decoded"),
@@ -178,5 +185,5 @@ def test_images_that_are_not_there_are_named_before_anything_is_written(tmp_path
 
 
 def test_points_in_fractions_are_named_with_the_way_out():
-    with pytest.raises(RecordError, match=r"its points are fractions; multiply x by the width 30"):
+    with pytest.raises(RecordError, match=r"shape 'cup': its points are fractions .*; multiply x by the width 30"):
         draw_shape(shape("cup", [[0.1, 0.1], [0.5, 0.1], [0.5, 0.5]]), (20, 30))

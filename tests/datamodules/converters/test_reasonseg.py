@@ -131,6 +131,9 @@ def test_broken_and_missing_files_are_named(tmp_path):
     example(tmp_path / "val", "a", [{"label": "target", "points": [[0, 0], [5, 5], [1e9, 0]]}])
     with pytest.raises(RecordError, match=r"a\.json: polygon: a point is far outside"):
         only(tmp_path)
+    example(tmp_path / "val", "a", [{"label": "target", "points": [[0.1, 0.1], [0.5, 0.1], [0.5, 0.9]]}])
+    with pytest.raises(RecordError, match=r"a\.json: its points are fractions .*; multiply x by the width 60"):
+        only(tmp_path)
     (tmp_path / "val" / "b.json").touch()
     with pytest.raises(LayoutError, match=r"1 of the 4 files that .* needs are missing \(.*b\.jpg\).*--broken skip"):
         convert(ReasonSeg(tmp_path), tmp_path / "shards", processes=0)

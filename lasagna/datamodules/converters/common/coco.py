@@ -22,6 +22,9 @@ from lasagna.errors import RecordError
 POINTS = 3
 """Fewest points of a polygon that has an inside."""
 
+SLACK = 0.05
+"""How far fractions of the image may lie beyond it, since annotation tools round."""
+
 FEW_POINTS = f"polygon of fewer than {POINTS} points"
 ODD_NUMBERS = "last number of a polygon with an x and no y"
 FAR = "polygon that reaches too far beyond the image to be drawn"
@@ -145,25 +148,48 @@ def read_mask(segmentation: Any, size: tuple[int, int], where: str) -> Mask | Sk
     return Skipped("mask without a pixel", where) if not coco.area(mask.to_json()) else mask
 
 
+def check_no_fractions(numbers: Sequence[Any], size: tuple[int, int], where: str) -> None:
+    """Refuse coordinates in fractions of the image, which would be a mask of a single pixel.
+
+    Args:
+        numbers: The coordinates of the corners.
+        size: Height and width of the image.
+        where: Whose they are, for the message.
+
+    Raises:
+        RecordError: If all of them are from 0 to about 1, and not only 0 and 1.
+    """
+    if (
+        min(size) > 1
+        and all(type(number) in (int, float) and -SLACK <= number <= 1 + SLACK for number in numbers)
+        and any(0 < number < 1 for number in numbers)
+    ):
+        raise RecordError(
+            f"{where}: its points are fractions of the image ({str(list(numbers))[:40]} ...); multiply x by the width "
+            f"{size[1]} and y by the height {size[0]}"
+        )
+
+
 def _check_polygons(segmentation: Any, size: tuple[int, int], where: str) -> None:  # noqa: ANN401
-    """Refuse polygons whose points are pairs, and those in fractions of the image, which would be a single pixel."""
-    if not isinstance(segmentation, list) or not all(isinstance(part, list) for part in segmentation):
+    """Refuse polygons whose points are pairs, and those in fractions of the image."""
+    if not isinstance(segmentation, list):
         return
-    if len(segmentation) >= POINTS and all(len(part) == 2 for part in segmentation):
+    if all(type(part) in (int, float) for part in segmentation):
+        raise RecordError(
+            f"{where}: mask: it is a single polygon ({str(segmentation)[:40]} ...); put it into a list, since a mask "
+            "may have several"
+        )
+    if not all(isinstance(part, list) for part in segmentation):
+        return
+    are_pairs = len(segmentation) >= POINTS and all(len(part) == 2 for part in segmentation)
+    if are_pairs or any(isinstance(point, list) for part in segmentation for point in part):
         raise RecordError(
             f"{where}: mask: its points are pairs ({str(segmentation)[:40]} ...); write each polygon as one list "
             "[x0, y0, x1, y1, ...] within a list"
         )
     numbers = [number for part in segmentation for number in part]
-    if (
-        len(numbers) >= 2 * POINTS
-        and all(type(number) in (int, float) and 0 <= number <= 1 for number in numbers)
-        and any(0 < number < 1 for number in numbers)
-    ):
-        raise RecordError(
-            f"{where}: mask: its points are fractions of the image ({str(segmentation)[:40]} ...); multiply x by the "
-            f"width {size[1]} and y by the height {size[0]}"
-        )
+    if len(numbers) >= 2 * POINTS:
+        check_no_fractions(numbers, size, f"{where}: mask")
 
 
 def _decode(segmentation: Any, size: tuple[int, int]) -> RLEMask | None:  # noqa: ANN401

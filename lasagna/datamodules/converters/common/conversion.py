@@ -17,15 +17,17 @@ from lasagna.datamodules.converters.common.base import Converter, Split
 from lasagna.datamodules.converters.common.files import LayoutError
 from lasagna.datamodules.converters.common.preflight import check_files, check_unpacked, choose_splits, packed
 from lasagna.datamodules.shards.codec import check_storable
-from lasagna.datamodules.shards.manifest import ShardSet, read_manifest
-from lasagna.datamodules.shards.tally import ReadResult, Skipped, content_stamp
+from lasagna.datamodules.shards.manifest import MANIFEST_FILE, ShardSet, read_manifest
+from lasagna.datamodules.shards.tally import UNCLEAR, ReadResult, Skipped, WriteStats, content_stamp
 from lasagna.datamodules.shards.writer import BYTES_PER_SHARD, write_parallel
-from lasagna.errors import ConfigError, NoRecordsError, RecordError, ShardError
+from lasagna.errors import ConfigError, LasagnaError, NoRecordsError, RecordError, ShardError
 
 FEWEST, MOST, SHARDS = 50, 500, 64
 """Bounds of the records in a shard; within them, the number that makes about ``SHARDS`` shards."""
 
 REASON = "photograph that other shards have (`--without`)"
+
+BROKEN = "missing or broken files"
 
 _NUMBER = re.compile(r"(?:^|[_/])(\d{12})(?:$|_|~)")
 
@@ -63,7 +65,8 @@ def convert(
     Raises:
         LayoutError: If the source does not have the expected layout, or files that belong together do not pair up.
         RecordError: If a file cannot be used.
-        NoRecordsError: If a split has no records left; the others are written before.
+        NoRecordsError: If a split has no records left, or images without any mask, phrase or question; the others are
+            written before.
         ShardError: If ``target`` holds anything but finished or unfinished shards of the same splits of the same data
             set, or an unfinished conversion of another source or of this one before it changed; or ``without`` names
             folders without shards.
@@ -86,10 +89,41 @@ def convert(
             written[name] = _write(converter, split, folder, settings, processes, records_per_shard, bytes_per_shard)
         except NoRecordsError as error:
             errors[name] = error
+    errors.update(_withdraw_bare(written, target))
     if errors:
         done = f"{', '.join(written)} were written, " if written else ""
         raise NoRecordsError("\n".join([*map(str, errors.values()), f"{done}{', '.join(errors)} were not"]))
     return written
+
+
+def _withdraw_bare(written: dict[str, ShardSet], target: Path) -> dict[str, LasagnaError]:
+    """Take back splits that have nothing to ask for, unless it is that names are absent which other splits have.
+
+    Args:
+        written: The splits that were written; those taken back are removed.
+        target: The folder of the splits; the manifests of those taken back are removed.
+
+    Returns:
+        Why each of them was taken back.
+    """
+    bare = {name: part for name, part in written.items() if part.tally.is_bare}
+    if len(bare) < len(written):
+        bare = {name: part for name, part in bare.items() if _lost(part.tally)}
+    errors: dict[str, LasagnaError] = {}
+    for name, part in bare.items():
+        why = "; ".join(part.tally.lines()[1:]) or "nothing is annotated on them"
+        errors[name] = NoRecordsError(
+            f"{target / name}: none of its {part.records} images has a mask, a phrase or a question; {why}; boxes and "
+            "points are no masks: draw masks, for example with a segmentation tool that boxes prompt"
+        )
+        (target / name / MANIFEST_FILE).unlink()
+        del written[name]
+    return errors
+
+
+def _lost(tally: WriteStats) -> bool:
+    """Return whether there were annotations without a mask, rather than images without annotations."""
+    return bool(tally.entries.get(UNCLEAR) or tally.left_out.keys() - {BROKEN, REASON})
 
 
 def _listed(names: Sequence[str] | str) -> list[str]:
@@ -109,7 +143,7 @@ class _Lenient:
                 check_storable(reading.record)
             return reading
         except RecordError as error:
-            return ReadResult(None, (Skipped("missing or broken files", str(error)),))
+            return ReadResult(None, (Skipped(BROKEN, str(error)),))
 
 
 def _write(

@@ -86,9 +86,13 @@ def read_image_file(path: Path) -> tuple[bytes, tuple[int, int]]:
         RecordError: If it is missing, cannot be decoded, or has a format that shards cannot hold.
     """
     data = read_file(path)
-    height, width = decode_image(data, str(path)).shape[:2]
-    image_extension(data, str(path))
-    return data, (height, width)
+    return data, _size(data, str(path))
+
+
+def _size(data: bytes, where: str) -> tuple[int, int]:
+    height, width = decode_image(data, where).shape[:2]
+    image_extension(data, where)
+    return height, width
 
 
 def read_upright_image_file(path: Path, window: Window | None = None) -> tuple[bytes, tuple[int, int]]:
@@ -130,22 +134,39 @@ def read_annotated_image_file(
     Raises:
         RecordError: If it is missing, cannot be decoded, or has another size; with "ask", if the size does not tell.
     """
-    data, size = read_image_file(path)
+    return annotated_image(read_file(path), str(path), stated, exif)
+
+
+def annotated_image(
+    data: bytes, where: str, stated: tuple[int, int] | None, exif: Exif = "stored"
+) -> tuple[bytes, tuple[int, int]]:
+    """Return an image of the size that its annotations state, as ``read_annotated_image_file`` does.
+
+    Args:
+        data: The image file.
+        where: What it is, for messages.
+        stated: Height and width that the annotations state, or None if they state no size.
+        exif: How an image was annotated whose EXIF tag turns it and whose stated size does not tell.
+
+    Raises:
+        RecordError: If it cannot be decoded, or has another size; with "ask", if the size does not tell.
+    """
+    size = _size(data, where)
     if stated is None or size == stated:
         if exif == "stored" or not is_turned(data):
             return data, size
         if exif == "ask":
             raise RecordError(
-                f"{path}: its EXIF tag turns the image, and the annotation file does not tell whether masks were drawn "
-                "on it as viewers show it or as it is stored; convert into a new folder with `--exif seen` (Label "
-                "Studio, CVAT, Supervisely and all tools in a browser) or `--exif stored`"
+                f"{where}: its EXIF tag turns the image, and the annotation file does not tell whether masks were "
+                "drawn on it as viewers show it or as it is stored; convert into a new folder with `--exif seen` "
+                "(Label Studio, CVAT, Supervisely and all tools in a browser) or `--exif stored`"
             )
         return upright(data, size)
     turned = upright(data, size)
     if turned[1] != stated:
         raise RecordError(
-            f"{path}: the image has height and width {size}, but its annotations were made for {stated}; replace it by "
-            "the image that was annotated, or correct the size in the annotation file"
+            f"{where}: the image has height and width {size}, but its annotations were made for {stated}; replace it "
+            "by the image that was annotated, or correct the size in the annotation file"
         )
     return turned
 
@@ -189,13 +210,28 @@ def read_label_file(path: Path, mode: str | None = None) -> NDArray[np.uint8]:
     Raises:
         RecordError: If it cannot be decoded, or is stored as JPEG, which changes pixels.
     """
+    return label_pixels(path, str(path), mode)
+
+
+def label_pixels(source: Path | BytesIO, where: str, mode: str | None = None) -> NDArray[np.uint8]:
+    """Return the pixels of a label file as ``read_label_file`` does.
+
+    Args:
+        source: The file, or its content.
+        where: What it is, for messages.
+        mode: E.g. "RGB"; None keeps the stored values (a palette is not applied).
+
+    Raises:
+        RecordError: If it cannot be decoded, or is stored as JPEG, which changes pixels.
+    """
     try:
-        with Image.open(path) as image:
-            if image.format in ("JPEG", "MPO"):
-                raise RecordError(f"{path}: masks and labels stored as JPEG have wrong pixels; export them as PNG")
-            return np.asarray(image if mode is None else image.convert(mode))
+        with Image.open(source) as image:
+            kind, pixels = image.format, np.asarray(image if mode is None else image.convert(mode))
     except BROKEN_IMAGE as error:
-        raise RecordError(f"{path}: the label file cannot be decoded ({image_fault(error)})") from error
+        raise RecordError(f"{where}: the label file cannot be decoded ({image_fault(error)})") from error
+    if kind in ("JPEG", "MPO"):
+        raise RecordError(f"{where}: masks and labels stored as JPEG have wrong pixels; export them as PNG")
+    return pixels
 
 
 def png_of(labels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:

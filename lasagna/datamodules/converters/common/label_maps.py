@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,9 @@ from lasagna.datamodules.converters.common.base import Split
 from lasagna.datamodules.converters.common.files import (
     MOST_LISTED,
     LayoutError,
+    label_pixels,
     png_of,
     read_image_file,
-    read_label_file,
     shorten,
 )
 from lasagna.datamodules.converters.common.object_maps import ReadObjects
@@ -220,19 +221,23 @@ class ColourLabels:
         Raises:
             RecordError: If the file cannot be decoded or has a colour of no class.
         """
-        return png_of(self.values_of(path))
+        return png_of(self.values_of(path, str(path)))
 
-    def values_of(self, path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    def values_of(self, source: Path | BytesIO, where: str) -> NDArray[np.uint8] | NDArray[np.uint16]:
         """Return the label map of a label file, ``[H, W]``.
+
+        Args:
+            source: The file, or its content.
+            where: What it is, for messages.
 
         Raises:
             RecordError: If the file cannot be decoded or has a colour of no class.
         """
-        codes = colour_codes(read_label_file(path, "RGB"))
+        codes = colour_codes(label_pixels(source, where, "RGB"))
         place = np.searchsorted(self.codes, codes).clip(max=len(self.codes) - 1)
         unknown = self.codes[place] != codes
         if unknown.any():
-            raise RecordError(f"{path}: {_describe(codes[unknown])}; {self.way_out}")
+            raise RecordError(f"{where}: {_describe(codes[unknown])}; {self.way_out}")
         found: NDArray[np.uint8] | NDArray[np.uint16] = self.values[place]
         return found
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lasagna.core.masks import Mask, RLEMask
+from lasagna.core.masks import BoolMask, Mask, RLEMask
 from lasagna.core.record import Region
-from lasagna.datamodules.converters.common.files import read_label_file
+from lasagna.datamodules.converters.common.files import label_pixels, read_label_file
 from lasagna.errors import RecordError
 
 Numbers = NDArray[np.integer]
@@ -18,6 +20,29 @@ Numbers = NDArray[np.integer]
 
 ReadObjects = Callable[[Path, Path], tuple[Region, ...]]
 """Takes the paths of a label file and of its map of objects and returns the categories with their objects."""
+
+
+def mask_pixels(source: Path | BytesIO, where: str, value: Any = None) -> BoolMask:  # noqa: ANN401
+    """Return the pixels of a mask that is a file of its own, bool ``[H, W]``.
+
+    Args:
+        source: The file, or its content.
+        where: What it is, for messages.
+        value: The value of the mask's pixels; None for all that are not zero.
+
+    Raises:
+        RecordError: If the file cannot be decoded, is JPEG, has transparency, or has no single value for each pixel.
+    """
+    pixels = label_pixels(source, where)
+    if value is not None:
+        if pixels.ndim != 2 or type(value) is not int:
+            raise RecordError(f"{where}: a value must be a whole number in a file of one channel, got {value!r}")
+        return np.asarray(pixels == value)
+    if pixels.ndim == 2:
+        return np.asarray(pixels != 0)
+    if pixels.shape[2] == 3:
+        return np.asarray((pixels != 0).any(-1))
+    raise RecordError(f"{where}: a mask is black and white, but this file has transparency; store it without")
 
 
 def read_numbers(path: Path) -> Numbers:

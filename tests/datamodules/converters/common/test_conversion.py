@@ -347,3 +347,40 @@ def test_the_list_of_data_sets(capsys):
         main(["convert", "--help"])
     assert stopped.value.code == 0
     assert "camvid" in capsys.readouterr().out
+
+
+class Bare(Dots):
+    """Images without annotations in one split; in the other, an annotation without a mask, or what dots have."""
+
+    def __init__(self, has_dots=False):
+        super().__init__()
+        self.has_dots = has_dots
+
+    def splits(self):
+        boxed = Split(MANIFEST, [1], ReadBare((Skipped("box without a mask", "dot 1"),)))
+        return {
+            "val": Split(MANIFEST, [1], ReadBare(())),
+            "train": super().splits()["train"] if self.has_dots else boxed,
+        }
+
+
+class ReadBare:
+    def __init__(self, left):
+        self.left = left
+
+    def __call__(self, item):
+        return ReadResult(
+            Record(f"dot-{item}", png(item), (4, 6), MANIFEST, unclear=("dot",) * len(self.left)), self.left
+        )
+
+
+def test_images_without_any_annotation_are_no_data_set(tmp_path):
+    message = (
+        r"train: none of its 1 images has a mask.* left out: 1 x box without a mask \(e\.g\. dot 1\); .* draw masks"
+        r"(.|\n)*\nval, train were not"
+    )
+    with pytest.raises(NoRecordsError, match=message):
+        convert(Bare(), tmp_path / "shards", processes=0)
+    assert not list(tmp_path.glob("shards/*/manifest.json"))
+    # a split that has nothing on its images is one of absent names
+    assert set(convert(Bare(has_dots=True), tmp_path / "shards", processes=0)) == {"train", "val"}
