@@ -56,6 +56,10 @@ ENCODERS = {
     "sam3": ("lasagna.modules.Sam3VisionEncoder", {"size": SAM3, "image_size": 56, "frozen": False}),
     "dinov3": ("lasagna.modules.TransformersEncoder", {"model": DINOV3, "image_size": [32, 32]}),
     "dinov3_convnext": ("lasagna.modules.TransformersEncoder", {"model": CONVNEXT, "image_size": [32, 64]}),
+    "dinov3_timm": (
+        "lasagna.modules.TimmEncoder",
+        {"model": "vit_tiny_patch16_dinov3_qkvb", "image_size": [32, 32]},
+    ),
     "shared": ("lasagna.modules.SharedTower", {}),
 }
 MODELS = {
@@ -110,7 +114,7 @@ ALWAYS = {
     ("shared", "image_text", "sam"),
 }
 """Combinations that hold each part once at least; the others run with -m slow."""
-RECENT = {"dinov3", "dinov3_convnext", "sam3", "mask2former"}
+RECENT = {"dinov3", "dinov3_convnext", "dinov3_timm", "sam3", "mask2former"}
 """Parts that, outside the default run, are joined with the tiny language model only, to bound the time."""
 FITTING = [
     (encoder, model, head)
@@ -121,7 +125,7 @@ FITTING = [
     and (encoder != "shared" or model in ("image_text", "llava_v1"))
     and (model == "tiny" or not RECENT & {encoder, head} or (encoder, model, head) in ALWAYS)
 ]
-ELSEWHERE = {"tiny", "sam", "dinov3_convnext"}
+ELSEWHERE = {"tiny", "sam", "dinov3_convnext", "dinov3_timm"}
 """Encoders that only slow combinations hold; the tiny one is in all other tests."""
 
 COMBINATIONS = [pytest.param(*parts, marks=() if parts in ALWAYS else pytest.mark.slow) for parts in FITTING]

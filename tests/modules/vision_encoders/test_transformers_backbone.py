@@ -1,6 +1,8 @@
 """Backbones of transformers give the numbers of transformers' own models, above all DINOv3's, at small random sizes."""
 
 import json
+import re
+from functools import reduce
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel
 
 from lasagna.errors import CheckpointError, ConfigError
-from lasagna.modules import FeatureSpec, TransformersEncoder
+from lasagna.modules import FeatureSpec, TimmEncoder, TransformersEncoder
 from tests.helpers.parts import built
 from tests.modules.test_vision_encoders import VisionEncoderContract
 
@@ -136,3 +138,42 @@ def test_folders_with_other_weights_are_refused(tmp_path):
     path.unlink()
     with pytest.raises(CheckpointError, match="cannot be read"):
         TransformersEncoder(str(tmp_path), SIZE).build()
+
+
+TIMM = (
+    (r"embeddings\.register_tokens", "reg_token"),
+    (r"embeddings\.patch_embeddings", "patch_embed.proj"),
+    (r"embeddings\.", ""),
+    (r"model\.layer\.", "blocks."),
+    (r"attention\.o_proj", "attn.proj"),
+    (r"attention\.([qv])_proj\.bias", r"attn.\1_bias"),
+    (r"layer_scale(\d)\.lambda1", r"gamma_\1"),
+    (r"up_proj", "fc1"),
+    (r"down_proj", "fc2"),
+)
+"""Names of tensors of transformers' DINOv3, and those of timm's."""
+
+
+@pytest.mark.slow
+def test_timm_gives_the_same_map_of_the_same_weights(tmp_path):
+    """Whoever has DINOv3's weights can take either implementation."""
+    sizes = {"hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 12, "num_attention_heads": 3}
+    model = model_of(VIT | sizes | {"num_register_tokens": 4}, tmp_path)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))
+    state = dict(model.state_dict())
+    state.pop("embeddings.mask_token")
+    for block in range(12):
+        root = f"model.layer.{block}.attention."
+        joined = torch.cat([state.pop(f"{root}{kind}_proj.weight") for kind in "qkv"])
+        state[f"blocks.{block}.attn.qkv.weight"] = joined
+    renamed = {reduce(lambda name, rule: re.sub(*rule, name), TIMM, name): value for name, value in state.items()}
+    torch.save(renamed, tmp_path / "timm.pt")
+    encoder = TimmEncoder("vit_tiny_patch16_dinov3_qkvb", weights_file=str(tmp_path / "timm.pt"), image_size=SIZE)
+    encoder.build()
+    pixels = torch.randn(2, 3, *SIZE, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        # timm's maps come before the last norm
+        last = model(pixels, output_hidden_states=True).hidden_states[-1]
+    torch.testing.assert_close(encoder(pixels)[0].flatten(2).transpose(1, 2), last[:, 5:], atol=1e-3, rtol=1e-4)
