@@ -24,6 +24,7 @@ from .reasoning import Reasoning
 from .referring import Referring
 from .semantic import Semantic
 from .training.batch_checks import FiniteLoss, ManyObjects, SmallMasks
+from .training.compiling import CompiledParts
 from .training.ema import WeightAverage
 from .training.module import AssistantTraining
 from .training.optimiser import Optimiser
@@ -37,6 +38,7 @@ __all__ = [
     "AssistantTraining",
     "AveragePrecision",
     "BestCheckpoint",
+    "CompiledParts",
     "ConceptF1",
     "ContinuedLogs",
     "DialogueMetric",
