@@ -117,6 +117,8 @@ class Batch(SmallTensors):
         step: What all batches of its optimiser step hold, or None if it is a step by itself.
         shown: Positions of each image's images in the order in which they are shown, filled up at the end, long
             ``[b, k]``; None if each is shown alone.
+        objects: The objects of names that prompt a set of masks, for each image; empty in evaluation.
+        object_masks: Position of each object's mask, that of all its name's pixels, among the ``n``.
     """
 
     def __init__(
@@ -135,6 +137,8 @@ class Batch(SmallTensors):
         tower_pixels: Tensor | Sequence[FittedImage] | None = None,
         step: StepCounts | None = None,
         shown: Tensor | None = None,
+        objects: list[PackedMasks] | None = None,
+        object_masks: list[int] | None = None,
     ) -> None:
         self._pixels, self._mask_targets, self._tower_pixels = pixels, mask_targets, tower_pixels
         self.geometries = geometries
@@ -148,6 +152,8 @@ class Batch(SmallTensors):
         self.images = images
         self.step = step
         self.shown = shown
+        self.objects = objects
+        self.object_masks = object_masks
 
     @property
     def supervised(self) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -15,9 +16,8 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy, interpolate, softplus
 
 from lasagna.core.batch import Batch
-from lasagna.core.dialogue import Dialogue, Entry
-from lasagna.core.geometry import IGNORE_PIXEL, Geometry, cell_of, fit_mask
-from lasagna.core.masks import UnionMask
+from lasagna.core.geometry import IGNORE_PIXEL
+from lasagna.core.packed_masks import mask_targets
 from lasagna.modules.losses import AssistantOutput, SegmentationLoss, scale_gradient
 from lasagna.modules.mask_prediction import SURE, MaskPrediction
 from lasagna.modules.mask_terms import mask_terms
@@ -128,32 +128,13 @@ def object_targets(batch: Batch) -> Iterator[tuple[int, Tensor]]:
 
     Yields:
         Position of the mask among those of the batch, and its objects at the size of the encoder's input, uint8
-        ``[o, H, W]``: 0, 1, or 255 for pixels that do not count.
+        ``[o, H, W]``: 0, 1, or 255 for pixels that do not count. Objects that the input does not show are left out; one
+        that is too small for it has one pixel.
     """
-    rows = batch.mask_rows.tolist()
-    for row, sample in enumerate(batch.samples):
-        if not sample.dialogue.kind.is_set:
-            continue
-        places = [place for place, of in enumerate(rows) if of == row]
-        entries = [entry for entry in sample.dialogue.entries if entry.present and entry.mask is not None]
-        for place, entry in zip(places, entries, strict=False):  # a row that was cut has fewer masks than entries
-            if entry.masks and (targets := _targets(entry, sample.dialogue, batch.geometries[sample.image])):
-                yield place, torch.stack(targets).to(batch.mask_rows.device)
-
-
-def _targets(entry: Entry, dialogue: Dialogue, geometry: Geometry) -> list[Tensor]:
-    """Return the objects that count and that the input shows; one that is too small for it has one pixel."""
-    void = UnionMask(
-        (*entry.crowds, *(() if dialogue.ignore is None else (dialogue.ignore,))), shape=entry.masks[0].size
-    ).decode()
-    left_out, targets = fit_mask(void, geometry) == 1, []
-    for mask in entry.masks:
-        pixels = mask.decode() & ~void
-        target = fit_mask(pixels, geometry)
-        target[left_out] = IGNORE_PIXEL
-        cell = None if (target == 1).any() else cell_of(pixels, geometry)
-        if cell is not None:
-            target[cell] = 1
-        if (target == 1).any():
-            targets.append(target)
-    return targets
+    if not batch.objects or not batch.object_masks:
+        return
+    targets = mask_targets(batch.objects)
+    visible: list[bool] = (targets == 1).flatten(1).any(1).tolist()
+    for place, ranks in groupby(range(len(visible)), batch.object_masks.__getitem__):
+        if kept := [rank for rank in ranks if visible[rank]]:
+            yield place, targets[kept]

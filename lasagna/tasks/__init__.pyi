@@ -26,6 +26,7 @@ from .reasoning import Reasoning
 from .referring import Referring
 from .semantic import Semantic
 from .training.batch_checks import FiniteLoss, ManyObjects, SmallMasks
+from .training.compiling import CompiledParts
 from .training.ema import WeightAverage
 from .training.module import AssistantTraining
 from .training.optimiser import Optimiser
@@ -40,6 +41,7 @@ __all__ = [
     "AveragePrecision",
     "BestCheckpoint",
     "CaptionBLEU",
+    "CompiledParts",
     "ConceptF1",
     "ContinuedLogs",
     "DialogueMetric",

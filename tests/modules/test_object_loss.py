@@ -11,6 +11,8 @@ from lasagna.core.batch import Batch, Sample, StepCounts
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.geometry import Geometry
 from lasagna.core.masks import RLEMask, UnionMask
+from lasagna.datamodules.streaming.mask_stack import stack_objects
+from lasagna.datamodules.streaming.preparation import Row
 from lasagna.modules import (
     AssistantOutput,
     FeatureSpec,
@@ -42,12 +44,14 @@ def entry(name, masks, crowds=()):
     return Entry(name, True, UnionMask((*codes, *groups), shape=SIZE), codes, groups)
 
 
-def batch_of(*dialogues):
+def batch_of(*dialogues, geometry=GEOMETRY):
     samples = [Sample("s", "k", 0, dialogue) for dialogue in dialogues]
     rows = [row for row, dialogue in enumerate(dialogues) for one in dialogue.entries if one.present]
+    made = [Row(dialogue, [], [], [0] * rows.count(row)) for row, dialogue in enumerate(dialogues)]
+    objects, owners = stack_objects(made, geometry)
     return Batch(
         pixels=torch.zeros(1, 3, 8, 8),
-        geometries=[GEOMETRY],
+        geometries=[geometry],
         input_ids=torch.zeros(len(dialogues), 1, dtype=torch.long),
         labels=torch.zeros(len(dialogues), 1, dtype=torch.long),
         lengths=torch.ones(len(dialogues), dtype=torch.long),
@@ -57,6 +61,8 @@ def batch_of(*dialogues):
         mask_positions=torch.zeros(len(rows), dtype=torch.long),
         samples=samples,
         images=[],
+        objects=[objects],
+        object_masks=owners,
     )
 
 
@@ -97,8 +103,8 @@ def test_objects_too_small_for_the_input_keep_a_pixel_and_those_that_are_ignored
     dot[13, 17] = True
     codes = (RLEMask.from_array(dot), RLEMask.from_array(~dot))
     whole = Entry("bird", True, UnionMask(codes, shape=dot.shape), codes)
-    batch = batch_of(Dialogue("instances", ("bird",), (whole,), ignore=RLEMask.from_array(~dot)))
-    batch.geometries = [Geometry(dot.shape, (8, 8), (8, 8))]
+    asked = Dialogue("instances", ("bird",), (whole,), ignore=RLEMask.from_array(~dot))
+    batch = batch_of(asked, geometry=Geometry(dot.shape, (8, 8), (8, 8)))
     ((_, targets),) = object_targets(batch)
     assert (targets == 1).flatten(1).sum(1).tolist() == [1]
     assert targets[0, 2, 3] == 1

@@ -24,6 +24,7 @@ from lasagna.modules.losses import SegmentationLoss, TrainingLoss
 from lasagna.modules.vision_encoders.feature_cache import FeatureCache
 from lasagna.tasks.training.batch_checks import FiniteLoss, ManyObjects, SmallMasks, check_batch
 from lasagna.tasks.training.checkpointing import assistant_config, load_trained, restore, store
+from lasagna.tasks.training.compiling import CompiledParts
 from lasagna.tasks.training.ema import WeightAverage
 from lasagna.tasks.training.float32_copies import float32_weights
 from lasagna.tasks.training.optimiser import Optimiser
@@ -50,6 +51,8 @@ class AssistantTraining(LightningModule):
             was trained with.
         feature_cache: Cache on disk for the features of a frozen vision encoder, or None to compute them each time.
         seed: Seed of fresh weights and of dropout, which depends on the seed, the step and the process.
+        compile: Backend of ``torch.compile`` for the parts in training, such as "inductor", or None to train them as
+            they are.
     """
 
     def __init__(
@@ -63,9 +66,11 @@ class AssistantTraining(LightningModule):
         frozen_check: bool = True,
         feature_cache: FeatureCache | None = None,
         seed: int = 0,
+        compile: str | None = None,
     ) -> None:
         super().__init__()
         self.assistant = assistant
+        self.compiled = None if compile is None else CompiledParts(compile)
         self.loss: TrainingLoss = SegmentationLoss() if loss is None else loss
         self.optimiser = optimiser
         self.trainable = {"*": 1.0} if trainable is None else trainable
@@ -96,7 +101,7 @@ class AssistantTraining(LightningModule):
         # at the images' own size no mask loses its pixels
         if getattr(self.loss, "resolution", "input") == "input":
             watch.append(SmallMasks())
-        watch += [] if self.average is None else [self.average]
+        watch += [callback for callback in (self.average, self.compiled) if callback is not None]
         # a second job of the same trainer asks again, and Lightning would say that it replaces the callbacks
         attached = (
             [] if self._trainer is None else [type(callback) for callback in getattr(self.trainer, "callbacks", ())]

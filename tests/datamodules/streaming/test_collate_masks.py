@@ -12,7 +12,7 @@ from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.geometry import Geometry, fit_mask
 from lasagna.core.masks import LabelMap, RLEMask, UnionMask
 from lasagna.core.packed_masks import PackedMasks, mask_targets
-from lasagna.datamodules.streaming.collate import FULL, MaskStack, stack_masks
+from lasagna.datamodules.streaming.mask_stack import FULL, MaskStack, stack_masks
 from lasagna.datamodules.streaming.preparation import PreparedSample, Row
 
 SIZE = (6, 7)
