@@ -159,6 +159,8 @@ PROCESSORS = {
     "qwen2_5_vl": lambda: qwen("Qwen2_5_VL"),
     "qwen3_vl": lambda: qwen("Qwen3VL", "Qwen3VL"),
     "qwen3_5": lambda: qwen("Qwen3VL", "Qwen3VL"),
+    "qwen3_vl_moe": lambda: qwen("Qwen3VL", "Qwen3VL"),
+    "qwen3_5_moe": lambda: qwen("Qwen3VL", "Qwen3VL"),
     "gemma3": gemma3,
     "lfm2_vl": lfm2_vl,
     "molmo2": molmo2,

@@ -197,6 +197,13 @@ CONFIGS |= {
     },
 }
 
+EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+CONFIGS |= {
+    f"{kind}_moe": CONFIGS[kind]
+    | {"model_type": f"{kind}_moe", "text_config": CONFIGS[kind]["text_config"] | EXPERTS | more}
+    for kind, more in (("qwen3_vl", {}), ("qwen3_5", {"shared_expert_intermediate_size": 16}))
+}
+
 SECOND = {"model_type": "gemma2", "head_dim": 8, "sliding_window": 600, "final_logit_softcapping": None}
 MISTRAL = TEXT | {"model_type": "mistral", "head_dim": 8, "sliding_window": 16}
 WINDOWED = QWEN_TEXT | {"use_sliding_window": True, "sliding_window": 16, "max_window_layers": 1}
@@ -211,7 +218,7 @@ SETTINGS = CONFIGS | {
 def needs(kind):
     """Return a mark that skips the tests of a family where the installed transformers lacks what it needs."""
     missing = kind not in CONFIG_MAPPING
-    stale = kind in ("qwen3_5", "lfm2_vl") and version() < SINCE
+    stale = kind in ("qwen3_5", "qwen3_5_moe", "lfm2_vl") and version() < SINCE
     return pytest.mark.skipif(missing or stale, reason=f"the installed transformers lacks what {kind} needs")
 
 

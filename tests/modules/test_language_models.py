@@ -99,10 +99,19 @@ GATED = {
     "linear_num_key_heads": 2,
     "linear_num_value_heads": 4,
 }
+EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
 RECURRENT_SIZES = {
     "lfm2": {"num_hidden_layers": 3, "conv_L_cache": 3, "layer_types": ["conv", "full_attention", "conv"]},
+    "lfm2_moe": {
+        "num_hidden_layers": 3,
+        "conv_L_cache": 3,
+        "layer_types": ["conv", "full_attention", "conv"],
+        "num_dense_layers": 1,
+        **EXPERTS,
+    },
     "qwen3_next": {**GATED, "mlp_only_layers": [0, 1, 2]},
     "qwen3_5_text": GATED,
+    "qwen3_5_moe_text": {**GATED, **EXPERTS, "shared_expert_intermediate_size": 16},
 }
 """Sizes of models in which most layers keep a state in place of keys and values."""
 WINDOWED = {
@@ -417,7 +426,13 @@ class TestWindows(DecodingAgainstWholeForwards):
 
 
 @pytest.mark.skipif(version() < SINCE, reason="older layers cannot go on from their state with several tokens")
-@pytest.mark.parametrize("kind", ["lfm2", "qwen3_5_text", pytest.param("qwen3_next", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=() if kind in ("lfm2", "qwen3_5_text") else pytest.mark.slow)
+        for kind in RECURRENT_SIZES
+    ],
+)
 class TestStates(DecodingAgainstWholeForwards):
     """Layers keep a state in place of keys and values."""
 
@@ -648,7 +663,9 @@ STATEFUL = {
 @pytest.mark.parametrize("kind", STATEFUL)
 def test_models_that_cannot_forget_the_last_tokens_are_refused(kind):
     settings = {"model_type": kind, **STATEFUL[kind]}
-    reason = rf"^model: some layers of a '{kind}' keep no attention keys and values, .*; take one of lfm2, qwen3_5_text"
+    reason = (
+        rf"^model: some layers of a '{kind}' keep no attention keys and values, .*; take one of lfm2, lfm2_moe, qwen3_5"
+    )
     with pytest.raises(ConfigError, match=reason):
         CausalLanguageModel(settings, "words").build(FEATURES, TINY.special_tokens)
 

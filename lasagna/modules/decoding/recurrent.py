@@ -21,7 +21,7 @@ from lasagna.errors import ConfigError
 RECURRENT = frozenset({"conv", "linear_attention", "hybrid", "hybrid_sliding"})
 """Transformers' names for layers that keep a state, in place of keys and values or beside them."""
 
-PROVEN = frozenset({"lfm2", "qwen3_next", "qwen3_5_text"})
+PROVEN = frozenset({"lfm2", "lfm2_moe", "qwen3_next", "qwen3_5_text", "qwen3_5_moe_text"})
 """Models with such layers that decode as one forward pass does; tests compare them."""
 
 SINCE = (5, 15)

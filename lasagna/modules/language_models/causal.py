@@ -21,8 +21,8 @@ class CausalLanguageModel(PretrainedLanguageModel):
 
     Tested with Llama (SmolLM2), Qwen2, GPT-NeoX, GPT-2 and OPT, and, where layers attend to a sliding window, with
     Mistral, Qwen2, Gemma 2, Gemma 3 and Cohere 2; where layers keep a state in place of keys and values, with LFM2,
-    Qwen3-Next and Qwen3.5. Others that take ``inputs_embeds`` and ``position_ids`` should work too. Other models with a
-    state, such as Mamba and its hybrids, are refused.
+    Qwen3-Next and Qwen3.5, also with experts. Others that take ``inputs_embeds`` and ``position_ids`` should work too.
+    Other models with a state, such as Mamba and its hybrids, are refused.
 
     Args:
         model: Folder in transformers' layout, a name on the hub, or settings ("model_type" and sizes) of one with

@@ -356,6 +356,17 @@ class TestQwen35(TestQwen2VL):
 
 
 @pytest.mark.slow
+class TestQwen3VLMoE(TestQwen3VL):
+    kind = "qwen3_vl_moe"
+
+
+@pytest.mark.slow
+@needs("qwen3_5_moe")
+class TestQwen35MoE(TestQwen35):
+    kind = "qwen3_5_moe"
+
+
+@pytest.mark.slow
 @needs("lfm2_vl")
 class TestLfm2VL(TestLlava):
     kind = "lfm2_vl"

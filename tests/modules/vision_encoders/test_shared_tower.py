@@ -173,6 +173,17 @@ class TestQwen35Tower(TestLlavaTower):
 
 
 @pytest.mark.slow
+class TestQwen3VLMoETower(TestLlavaTower):
+    kind = "qwen3_vl_moe"
+
+
+@pytest.mark.slow
+@needs("qwen3_5_moe")
+class TestQwen35MoETower(TestLlavaTower):
+    kind = "qwen3_5_moe"
+
+
+@pytest.mark.slow
 @needs("lfm2_vl")
 class TestLfm2VLTower(TestLlavaTower):
     kind = "lfm2_vl"
