@@ -19,6 +19,10 @@ COMMANDS = {
     "calibrate": ("lasagna.cli.calibrate:calibrate", "calibrate presence scores: calibrate SHARDS ..."),
     "configs": ("lasagna.cli.configs:run", "list the configs of the package, or copy one to edit"),
     "convert": ("lasagna.cli.convert:run", "write a data set as shards: convert NAME ..."),
+    "index": (
+        "lasagna.datamodules.converters.existing_shards:index",
+        "write a manifest over WebDataset shards that are there already",
+    ),
     "verify": ("lasagna.datamodules.shards.verify:verify", "compare shards with their checksums: verify SHARDS"),
     "inspect": ("lasagna.cli.inspect:inspect", "count, draw and audit what shards hold: inspect SHARDS ..."),
     "export": ("lasagna.cli.export:export", "write an assistant as a folder: adapters and heads, or as released"),

@@ -15,7 +15,7 @@ import lasagna.cli.sweeps.run
 from lasagna.__main__ import main as command
 from lasagna.cli.train import main as train
 from lasagna.datamodules import SceneWriter
-from tests.helpers.exports import write_cvat_masks, write_datasets, write_yolo
+from tests.helpers.exports import write_cvat_masks, write_datasets, write_webdataset, write_yolo
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.S | re.M)
@@ -41,6 +41,7 @@ PLACES = {
     "COCO_FOLDER": "coco",
     "LASAGNA_FOLDER": "weights/release",
     "MASKS_FOLDER": "exports/masks",
+    "SHARDS_FOLDER": "exports/shards",
     "TABLES_FOLDER": "exports/tables",
     "YOLO_FOLDER": "exports/yolo",
 }
@@ -80,6 +81,7 @@ def make_place(folder):
     write_yolo(folder / "exports" / "yolo")
     write_cvat_masks(folder / "exports" / "masks")
     write_datasets(folder / "exports" / "tables")
+    write_webdataset(folder / "exports" / "shards")
     return folder
 
 

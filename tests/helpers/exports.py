@@ -1,6 +1,8 @@
 """Exports of labelling tools, made here with the quirks that these tools have."""
 
 import json
+import tarfile
+from io import BytesIO
 
 import numpy as np
 from PIL import Image
@@ -86,3 +88,28 @@ def write_datasets(folder):
     pq.write_table(
         table.replace_schema_metadata({"huggingface": noted_text}), folder / "data/train-00000-of-00001.parquet"
     )
+
+
+def write_webdataset(folder):
+    """Write shards as other projects do: any names, keys that begin anew in each shard, annotations in JSON."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for shard in range(2):
+        with tarfile.open(folder / f"train-{shard}.tar", "w") as tar:
+            for number in range(2):
+                pixels = np.random.default_rng(2 * shard + number).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+                square = [float(side) for point in box_points(5, 4, 20, 12) for side in point]
+                objects = [{"category": "coffee_cup", "mask": [square]}, {"category": "fork", "mask": []}]
+                labels = np.zeros(SIZE, np.uint8)
+                labels[4:12, 5:20] = number + 1
+                files = {"PNG": png(pixels), "seg.png": png(labels), "json": json.dumps({"objects": objects}).encode()}
+                for extension, content in files.items():
+                    info = tarfile.TarInfo(f"images/{number:04d}.{extension}")
+                    info.size = len(content)
+                    tar.addfile(info, BytesIO(content))
+
+
+def png(pixels):
+    """Return an image as PNG."""
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()

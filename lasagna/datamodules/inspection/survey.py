@@ -23,7 +23,7 @@ from lasagna.core.prompt_formats import PROMPT_FORMATS
 from lasagna.core.record import Record
 from lasagna.datamodules.converters.common.conversion import coco_number
 from lasagna.datamodules.converters.common.files import is_turned
-from lasagna.datamodules.shards.codec import decode_record
+from lasagna.datamodules.shards.codec import decode_record, own_sample
 from lasagna.datamodules.shards.folder import Shard
 from lasagna.datamodules.shards.manifest import ShardSet
 from lasagna.datamodules.shards.reader import read_shard
@@ -185,6 +185,7 @@ def _survey_shard(shard_set: ShardSet, shard: Shard) -> Survey:
     try:
         for sample in read_shard(shard_set, shard):
             try:
+                sample = own_sample(sample)
                 record = decode_record(sample, shard_set.manifest)
                 found.add(survey_record(record))
                 found.findings += _beyond(record, json.loads(sample["json"]))

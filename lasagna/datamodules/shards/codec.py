@@ -34,6 +34,7 @@ from urllib.parse import quote, unquote
 from lasagna.core.image_places import LAST, place_of
 from lasagna.core.masks import Mask, RLEMask
 from lasagna.core.record import Caption, CaptionPhrase, Manifest, Phrase, Question, Record, Region, Turn
+from lasagna.datamodules.shards.members import MEMBERS
 from lasagna.errors import RecordError
 
 T = TypeVar("T")
@@ -116,6 +117,7 @@ def decode_record(sample: Mapping[str, Any], manifest: Manifest) -> Record:
     Raises:
         RecordError: If a file is missing or a field is invalid; names record and field.
     """
+    sample = own_sample(sample)
     key = str(sample["__key__"])
     if "json" not in sample:
         raise RecordError(f"record {key}: {key}.json is missing; write the shard again")
@@ -127,6 +129,15 @@ def decode_record(sample: Mapping[str, Any], manifest: Manifest) -> Record:
     except ValueError as error:
         raise RecordError(f"record {key}: {key}.json is not JSON ({error})") from error
     return _Reader(key, fields, manifest).record(image, sample)
+
+
+def own_sample(sample: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a sample in the form of this package; shards that others have written have another one.
+
+    Raises:
+        RecordError: If a file of a sample of others is missing or broken.
+    """
+    return sample[MEMBERS].sample(sample) if MEMBERS in sample else dict(sample)
 
 
 def _texts(record: Record) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@
 - ``records``: number of records in all shards;
 - ``shards``: one object per shard with ``file``, ``records``, ``bytes`` and ``sha256``, in order;
 - ``settings``: the writer's settings, which tell whether to write again;
+- ``members``: for shards that others have written (``lasagna index``), the fields of ``Members``;
 - ``tally``: number of items examined, number of annotations of each kind written, and what was left out and why.
 
 The manifest is written last: a folder without one is incomplete. Until then ``unfinished.json`` lists the complete
@@ -25,6 +26,7 @@ from typing import Any
 from lasagna.core.prompt_format import normalise
 from lasagna.core.record import Manifest
 from lasagna.datamodules.shards.folder import LocalFolder, Shard, ShardFolder
+from lasagna.datamodules.shards.members import Members
 from lasagna.datamodules.shards.tally import WriteStats
 from lasagna.errors import ShardError
 
@@ -49,6 +51,7 @@ class ShardSet:
         tally: Counts of what was written and what was left out.
         reads: Inputs of an unfinished write, so that it is not continued from other inputs.
         format: Version of the layout.
+        members: Which files of the samples are which part of a record, if others have written the shards.
     """
 
     folder: ShardFolder
@@ -58,6 +61,7 @@ class ShardSet:
     tally: WriteStats = field(default_factory=WriteStats)
     reads: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
+    members: Members | None = None
 
     @property
     def records(self) -> int:
@@ -202,6 +206,7 @@ def _to_json(shard_set: ShardSet) -> dict[str, Any]:
         "records": shard_set.records,
         "settings": dict(shard_set.settings),
         "tally": asdict(shard_set.tally),
+        **({"members": asdict(shard_set.members)} if shard_set.members else {}),
         **({"reads": dict(shard_set.reads)} if shard_set.reads else {}),
         "shards": [asdict(shard) for shard in shard_set.shards],
     }
@@ -228,7 +233,8 @@ def _from_json(data: dict[str, Any], folder: ShardFolder) -> ShardSet:
         raise ValueError(f"shards outside of the folder: {outside}")
     tally = WriteStats.from_json(data["tally"]) if "tally" in data else WriteStats()
     settings, reads = data.get("settings", {}), data.get("reads", {})
-    return ShardSet(folder, manifest, shards, settings, tally, reads, data["format"])
+    members = Members(**data["members"]) if "members" in data else None
+    return ShardSet(folder, manifest, shards, settings, tally, reads, data["format"], members)
 
 
 def _raise_all(errors: list[str]) -> None:

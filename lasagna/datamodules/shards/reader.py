@@ -93,9 +93,9 @@ def read_shard(shard_set: ShardSet, shard: Shard) -> Iterator[RawSample]:
     location, found = shard_set.folder.location(shard.file), 0
     try:
         with shard_set.folder.open(shard) as stream:
-            for sample in _samples(stream, location):
+            for sample in read_samples(stream, location):
                 found += 1
-                yield sample
+                yield sample if shard_set.members is None else shard_set.members.marked(sample)
             # the zeros after the last record are part of the checksum of a remote shard
             while stream.read(BLOCK):
                 pass
@@ -107,8 +107,16 @@ def read_shard(shard_set: ShardSet, shard: Shard) -> Iterator[RawSample]:
         )
 
 
-def _samples(stream: BinaryIO, location: str) -> Iterator[RawSample]:
-    """Group the files of a tar into samples by webdataset's rules; the library itself would import PyTorch."""
+def read_samples(stream: BinaryIO, location: str) -> Iterator[RawSample]:
+    """Group the files of a tar into samples by webdataset's rules; the library itself would import PyTorch.
+
+    Args:
+        stream: The tar file.
+        location: Its path or address.
+
+    Raises:
+        ValueError: If a file occurs twice in a sample.
+    """
     sample: RawSample = {}
     with tarfile.open(fileobj=stream, mode="r|*") as tar:
         for member in tar:

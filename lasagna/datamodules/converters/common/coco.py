@@ -13,6 +13,7 @@ from typing import Any
 
 from pycocotools import mask as coco
 
+from lasagna.core.coordinates import are_fractions
 from lasagna.core.masks import Mask, RLEMask, reaches_beyond, too_long
 from lasagna.datamodules.converters.common.entries import ID, Kinds, check_entries, check_inner_names, read_json
 from lasagna.datamodules.converters.common.files import LayoutError, shorten
@@ -21,9 +22,6 @@ from lasagna.errors import RecordError
 
 POINTS = 3
 """Fewest points of a polygon that has an inside."""
-
-SLACK = 0.05
-"""How far fractions of the image may lie beyond it, since annotation tools round."""
 
 FEW_POINTS = f"polygon of fewer than {POINTS} points"
 ODD_NUMBERS = "last number of a polygon with an x and no y"
@@ -159,11 +157,7 @@ def check_no_fractions(numbers: Sequence[Any], size: tuple[int, int], where: str
     Raises:
         RecordError: If all of them are from 0 to about 1, and not only 0 and 1.
     """
-    if (
-        min(size) > 1
-        and all(type(number) in (int, float) and -SLACK <= number <= 1 + SLACK for number in numbers)
-        and any(0 < number < 1 for number in numbers)
-    ):
+    if are_fractions(numbers, size):
         raise RecordError(
             f"{where}: its points are fractions of the image ({str(list(numbers))[:40]} ...); multiply x by the width "
             f"{size[1]} and y by the height {size[0]}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from lasagna.core.prompt_formats import name_error
+from lasagna.core.record import Manifest
 from lasagna.core.storage import check_output
 from lasagna.datamodules.converters.common.base import Converter, Split
 from lasagna.datamodules.converters.common.entries import is_folder_name
@@ -74,7 +75,7 @@ def choose_splits(
         try:
             split = parts[name]
             _check_keys(name, split)
-            check_names(split)
+            check_names(split.manifest)
         except LayoutError as error:
             if broken == "stop":
                 hint = f".\nOr convert some of the splits ({', '.join(parts)}) by `--splits`"
@@ -112,13 +113,13 @@ def _check_keys(name: str, split: Split) -> None:
         )
 
 
-def check_names(split: Split) -> None:
+def check_names(manifest: Manifest) -> None:
     """Check that every category can be asked for in every prompt format.
 
     Raises:
         LayoutError: If a name has a separator or a token of one.
     """
-    for name in split.manifest.categories:
+    for name in manifest.categories:
         if error := name_error(name):
             raise LayoutError(f"source: the category {name!r} cannot be asked for ({error}); rename it in the source")
 
