@@ -13,6 +13,7 @@ from rich.progress import track
 from lasagna.core.device import find_device
 from lasagna.core.storage import check_output
 from lasagna.datamodules import NegativeInjection, OrderRandomization, ShardDataModule, Source
+from lasagna.datamodules.streaming.sample import not_skipped
 from lasagna.errors import ConfigError, RecordError, check_counts
 from lasagna.modules.checkpoints.calibration import ALL, Calibration, calibration_file, checksum, write_calibration
 from lasagna.modules.checkpoints.load import load
@@ -130,7 +131,7 @@ def collect(
     try:
         found = _decisions(assistant, source, data, limit)
     except RecordError as error:
-        raise RecordError(f"{error}; repair the data, or leave such records out by --broken skip") from error
+        raise not_skipped(error, "--broken skip") from error
     for name, count in data.tallies["test"].broken.items():
         print(f"{name}: {count} broken records were skipped")
     return found

@@ -33,6 +33,7 @@ def serve(
     device: str = "auto",
     token: str | None = None,
     calibrated_for: str | None = None,
+    window: tuple[float, float] | None = None,
     frozen_check: bool = True,
     limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> None:
@@ -48,20 +49,25 @@ def serve(
         token: What clients must send as `Authorization: Bearer TOKEN`, at least 16 characters; by default the value of
             the variable LASAGNA_TOKEN, if it is set.
         calibrated_for: Data set whose calibrated threshold is used; None for that of all data sets.
+        window: Values of images of more than 8 bits that become black and white, e.g. "[0, 4095]"; by default those
+            of all 16 bits.
         frozen_check: Whether to require the frozen weights that the checkpoint was trained with.
         limits: What clients may ask at most.
 
     Raises:
         ConfigError: If the extra is not installed, or the address needs a token.
-        LasagnaError: If the address or the device cannot be used.
+        LasagnaError: If the address, the window or the device cannot be used.
         CheckpointError: If the checkpoint cannot be used.
     """
     check_extra()
     token = token or os.environ.get(TOKEN) or None
     check_access(host, token)
     from lasagna.core.device import find_device
+    from lasagna.core.images import check_window
     from lasagna.modules.checkpoints.load import load
 
+    if window is not None:
+        check_window(window)
     target = find_device(device)
     with listener(host, port) as listening:
         if ckpt is None:
@@ -69,7 +75,7 @@ def serve(
                 "The small assistant of the package answers; it knows drawn scenes only. Name another one with --ckpt."
             )
         assistant = load(ckpt, calibrated=calibrated_for, frozen_check=frozen_check).to(target)
-        app = make_app(assistant, "scenes" if ckpt is None else ckpt.stem, host, token, limits)
+        app = make_app(assistant, "scenes" if ckpt is None else ckpt.stem, host, token, limits, window)
         shown = f"[{host}]" if ":" in host else host
         print(f"http://{shown}:{listening.getsockname()[1]}/v1 answers; Ctrl-C ends it", flush=True)
         make_server(app, limits).run(sockets=[listening])
@@ -122,7 +128,14 @@ def listener(host: str, port: int) -> socket.socket:
     return opened
 
 
-def make_app(assistant: Assistant, name: str, host: str, token: str | None, limits: Limits) -> FastAPI:
+def make_app(
+    assistant: Assistant,
+    name: str,
+    host: str,
+    token: str | None,
+    limits: Limits,
+    window: tuple[float, float] | None = None,
+) -> FastAPI:
     """Return the app of an assistant.
 
     Args:
@@ -131,6 +144,7 @@ def make_app(assistant: Assistant, name: str, host: str, token: str | None, limi
         host: Address that the server listens on.
         token: The token that requests must have, or None.
         limits: What clients may ask at most.
+        window: Values of images of more than 8 bits that become black and white; None for those of all 16 bits.
     """
     from lasagna.serving.app import create_app
     from lasagna.serving.engine import Engine
@@ -139,7 +153,7 @@ def make_app(assistant: Assistant, name: str, host: str, token: str | None, limi
     from lasagna.serving.service import Service
 
     metrics = Metrics()
-    service = Service(Engine(assistant, limits, metrics), limits, metrics, name)
+    service = Service(Engine(assistant, limits, metrics), limits, metrics, name, window)
     names = tuple(dict.fromkeys((*LOOPBACK, host)))
     return create_app(service, token, names if is_loopback(host) else None)
 

@@ -93,7 +93,8 @@ def _full_window(values: NDArray[np.number]) -> Window:
         # the same text for all images, so that Python shows it once
         warnings.warn(
             "image: the values of an image of 16 bits span a quarter of their range or less, so that few of the 256 "
-            "greys are left; give its window (low, high) as `window` of own data, `lasagna predict` or decode_image",
+            "greys are left; give its window (low, high) as `window` of own data, `lasagna predict`, `lasagna serve` "
+            "or decode_image",
             DeepImageWarning,
             stacklevel=3,
         )

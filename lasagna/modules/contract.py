@@ -7,6 +7,7 @@ Notation: b: images; i: image tokens; d: hidden size; n: prompts; t: tokens; c, 
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -144,9 +145,16 @@ def check_presence(model: LanguageModel, prompt_format: PromptFormat) -> None:
     if not logits.requires_grad and bool(logits[0] == logits[1]):
         raise ConfigError(
             f"language_model: {type(model).__name__} has equal rows for {present!r} and {absent!r} in its output "
-            "layer, which is not trained, so that every score of presence would be 0.5 for ever; train the layer "
-            "(adapter.embeddings: true, model.trainable), or let the rows start apart (new_tokens: random)"
+            f"layer, which is not trained, so that every score of presence would be 0.5 for ever; {_ways_apart(model)}"
         )
+
+
+def _ways_apart(model: LanguageModel) -> str:
+    """Return how a class of language models can tell present and absent token apart, by settings that it has."""
+    settings = inspect.signature(type(model)).parameters
+    trained = ["adapter.embeddings: true"] if "adapter" in settings else []
+    ways = f"train the layer ({', '.join([*trained, 'model.trainable'])})"
+    return f"{ways}, or let the rows start apart (new_tokens: random)" if "new_tokens" in settings else ways
 
 
 def decision_ids(model: LanguageModel, prompt_format: PromptFormat) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from typing import Any
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 
+from lasagna.core.images import Window
 from lasagna.core.query_kind import KINDS
 from lasagna.errors import QueryError, RecordError
 from lasagna.modules.contract import check_queries
@@ -39,13 +40,17 @@ class Service:
         limits: What clients may ask.
         metrics: Where requests are counted.
         name: The assistant's name.
+        window: Values of images of more than 8 bits that become black and white; None for those of all 16 bits.
     """
 
-    def __init__(self, engine: Engine, limits: Limits, metrics: Metrics, name: str) -> None:
+    def __init__(
+        self, engine: Engine, limits: Limits, metrics: Metrics, name: str, window: Window | None = None
+    ) -> None:
         self.engine = engine
         self.limits = limits
         self.metrics = metrics
         self.name = name
+        self.window = window
         self._images: OrderedDict[str, StoredImage] = OrderedDict()
         self._places = BoundedSemaphore(limits.requests)
         self._threads = CapacityLimiter(_DECODED_TOGETHER)
@@ -231,7 +236,7 @@ class Service:
 
         def prepared() -> PreparedImage:
             data = read_base64(text) if file is None and text is not None else file or b""
-            return self.engine.prepare(read_image(data, self.limits))
+            return self.engine.prepare(read_image(data, self.limits, self.window))
 
         try:
             return await run_sync(prepared, limiter=self._threads)

@@ -19,7 +19,7 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from lasagna.core.images import to_rgb
+from lasagna.core.images import Window, to_rgb
 from lasagna.serving.limits import Limits, RequestError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
@@ -108,8 +108,13 @@ def read_base64(text: str) -> bytes:
         raise RequestError(422, "image: expected an image file in base64; addresses and paths are not read") from error
 
 
-def read_image(data: bytes, limits: Limits) -> NDArray[np.uint8]:
+def read_image(data: bytes, limits: Limits, window: Window | None = None) -> NDArray[np.uint8]:
     """Return the pixels of an image file, rotated as its EXIF tag says, uint8 ``[H, W, 3]``.
+
+    Args:
+        data: The file.
+        limits: How many pixels it may have.
+        window: Values that become black and white if the image has more than 8 bits; None for those of all 16 bits.
 
     Raises:
         RequestError: If it has too many pixels or cannot be read.
@@ -117,7 +122,7 @@ def read_image(data: bytes, limits: Limits) -> NDArray[np.uint8]:
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height <= limits.pixels:
-                return to_rgb(ImageOps.exif_transpose(image))
+                return to_rgb(ImageOps.exif_transpose(image), window)
     except Image.DecompressionBombError:
         pass
     except Exception as error:

@@ -89,6 +89,7 @@ def test_a_broken_image_is_skipped_and_told_where_one_says_so(place, tmp_path, m
     with pytest.raises(SystemExit):
         calibrate(ckpt, tmp_path / "shards")
     assert f"record {broken.key}" in (told := capsys.readouterr().err) and "--broken skip" in told
+    assert "data.broken" not in told
     seen = []
     monkeypatch.setattr(command, "draw_reliability", lambda found, *_: seen.append(len(found["scenes"][0])))
     with pytest.warns(SkippedRecordWarning, match=f"skipped a broken record: .*record {broken.key}"):

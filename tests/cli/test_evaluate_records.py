@@ -139,6 +139,7 @@ def test_a_broken_record_ends_an_evaluation_by_default_and_is_named(place, recor
     controls = ["--controls", "[]"]
     error = error_of(capsys, lambda: evaluate(place, data, tmp_path / "out", *controls))
     assert f"000000.tar: record {records[1].key}: the label map cannot be decoded" in error
+    assert "leave such records out by `data.broken: skip`" in error
     controls = ["--controls", '["co-occurring"]', "--limit", 1]
     error = error_of(capsys, lambda: evaluate(place, data, tmp_path / "other", *controls))
     assert f"controls: 'co-occurring' counts the categories of all records; {tmp_path}" in error

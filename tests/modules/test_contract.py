@@ -17,11 +17,12 @@ from lasagna.modules import (
     CausalLanguageModel,
     FeatureSpec,
     MaskPrediction,
+    SmolLM2,
     TinyLanguageModel,
     TinyMaskHead,
     VisionEncoder,
 )
-from lasagna.modules.contract import check_wording
+from lasagna.modules.contract import check_presence, check_wording
 from lasagna.modules.image_processors import SquashImageProcessor
 from tests.helpers.assistants import random_assistant
 from tests.helpers.tiny_run import write_config, write_scenes
@@ -211,3 +212,28 @@ def test_the_command_line_shows_no_traceback(tmp_path, capsys):
     error = capsys.readouterr().err
     assert "error: vision_encoder: StatedEncoder states maps of 48 x 4 x 4" in error
     assert "Traceback" not in error
+
+
+class FewSettings(TinyModel):
+    """Has neither adapters nor a choice of new rows."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (FewSettings, ["train the layer (model.trainable)"]),
+        (TinyLanguageModel, ["train the layer (adapter.embeddings: true, model.trainable)"]),
+        (SmolLM2, ["train the layer (adapter.embeddings: true, model.trainable)"]),
+        (CausalLanguageModel, ["adapter.embeddings: true", "new_tokens: random"]),
+    ],
+)
+def test_equal_rows_are_refused_with_settings_that_the_class_has(kind, said):
+    model = TinyModel()
+    assistant_of(model=model)
+    network = model.network.requires_grad_(False)
+    network.get_output_embeddings().weight.data.fill_(0.0)
+    model.__class__ = type(kind.__name__, (TinyModel,), {"__init__": kind.__init__})
+    with pytest.raises(ConfigError, match="equal rows") as refused:
+        check_presence(model, TINY)
+    assert all(words in str(refused.value) for words in said)
+    assert ("new_tokens" in str(refused.value)) == ("new_tokens: random" in said)

@@ -51,6 +51,12 @@ def test_photographs_are_turned_upright_and_other_formats_refused():
         read_image(picture(20, 30), Limits(pixels=599))
 
 
+def test_a_window_scales_images_of_more_than_8_bits():
+    stream = BytesIO()
+    Image.fromarray(np.array([[0, 1000], [2000, 4095]], np.uint16)).save(stream, "PNG")
+    assert read_image(stream.getvalue(), Limits(), (1000, 2000))[..., 0].tolist() == [[0, 0], [255, 255]]
+
+
 def test_base64_may_have_line_breaks_and_nothing_else():
     assert read_base64("aGVs\r\nbG8=\n") == b"hello"
     for text in ("aGVsbG8", "data:image/png;base64,aGVsbG8=", "aGVs-G8=", "é"):

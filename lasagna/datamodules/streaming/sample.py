@@ -23,6 +23,9 @@ from lasagna.datamodules.streaming.preparation import PreparedSample, prepare_re
 from lasagna.datamodules.streaming.skipped import RecordCounts
 from lasagna.errors import QueryError, RecordError
 
+SKIP = "`data.broken: skip`"
+"""The setting that skips records that cannot be used."""
+
 
 @dataclass(frozen=True)
 class SampleMaker:
@@ -64,7 +67,7 @@ class SampleMaker:
                 sample = self._make(raw, epoch, visit)
         except (RecordError, QueryError) as error:
             if self.broken == "error":
-                raise
+                raise not_skipped(error) from error
             self.tally.add_broken(self.source.label, worker_index(), error)
             return None
         count = self.tally.add_empty if sample is None else self.tally.add_used
@@ -90,7 +93,7 @@ class SampleMaker:
                     self._make(raw, epoch=0, visit=0)
             except (RecordError, QueryError) as error:
                 if self.broken == "error":
-                    raise
+                    raise not_skipped(error) from error
                 misfits += [error] if isinstance(error, QueryError) else []
         if misfits and len(misfits) == tried:
             raise misfits[0]
@@ -107,6 +110,22 @@ class SampleMaker:
         for strategy in self.strategies:
             dialogue = strategy(dialogue, rng)
         return dialogue
+
+
+def not_skipped(error: RecordError | QueryError, option: str = SKIP) -> RecordError | QueryError:
+    """Return the error of a record that is not to be skipped, with the way to skip it.
+
+    Args:
+        error: The error; one of a query has its own way out.
+        option: What skips such records; takes the place of ``SKIP``, if the error names that already.
+    """
+    if isinstance(error, QueryError):
+        return error
+    return RecordError(f"{str(error).removesuffix(_way_out(SKIP))}{_way_out(option)}")
+
+
+def _way_out(option: str) -> str:
+    return f"; repair the data, or leave such records out by {option}"
 
 
 @contextmanager

@@ -146,8 +146,7 @@ def _samples(
         try:
             sample = run.prepare(raw, assistant.processors)
         except (RecordError, QueryError) as error:
-            if run.broken == "error":
-                raise
+            run.check_skipped(error)
             # named by the source, so that its other runs do not repeat the warning
             warnings.warn(f"{run.source.label}: skipped a broken record: {error}", SkippedRecordWarning, stacklevel=2)
             _store([{"run": run.name, "key": key, "skipped": str(error)}], stream)

@@ -105,9 +105,8 @@ def _wait_for_answers(job: Job, runs: Sequence[EvaluationRun]) -> None:
 def _is_asked(run: EvaluationRun, raw: RawSample) -> bool:
     try:
         return run.ask(raw) is not None
-    except RecordError:
-        if run.broken == "error":
-            raise
+    except RecordError as error:
+        run.check_skipped(error)
         return False
 
 

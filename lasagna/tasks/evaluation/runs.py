@@ -23,8 +23,8 @@ from lasagna.datamodules.protocols import contents, read_records
 from lasagna.datamodules.shards.codec import decode_record
 from lasagna.datamodules.shards.reader import RawSample, ShardSplit
 from lasagna.datamodules.strategies import Strategy
-from lasagna.datamodules.streaming.sample import ask_record, naming
-from lasagna.errors import ConfigError, RecordError
+from lasagna.datamodules.streaming.sample import ask_record, naming, not_skipped
+from lasagna.errors import ConfigError, QueryError, RecordError
 from lasagna.tasks import Reasoning, Referring, Semantic, Task
 from lasagna.tasks.evaluation import Control
 
@@ -220,6 +220,19 @@ class EvaluationRun:
         for strategy in self.strategies:
             dialogue = strategy(dialogue, rng)
         return dialogue
+
+    def check_skipped(self, error: RecordError | QueryError) -> None:
+        """Raise the error of a record, with the way out, unless such records are skipped.
+
+        Args:
+            error: The error.
+
+        Raises:
+            RecordError: If ``broken`` is "error".
+            QueryError: If ``broken`` is "error", and the error is one.
+        """
+        if self.broken == "error":
+            raise not_skipped(error) from error
 
     @cached_property
     def _co_occurrence(self) -> CoOccurrence:

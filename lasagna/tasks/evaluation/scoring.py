@@ -188,8 +188,7 @@ def stored_rows(
         try:
             sample = run.ask(raw)
         except RecordError as error:
-            if run.broken == "error":
-                raise
+            run.check_skipped(error)
             skipped[key] = str(error)
             continue
         if sample is None:
