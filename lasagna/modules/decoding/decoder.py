@@ -27,7 +27,7 @@ from lasagna.modules.decoding.answers import DecodedAnswer
 from lasagna.modules.decoding.by_token import decode_by_token
 from lasagna.modules.decoding.cache import CachedPrompts, ChatHistory
 from lasagna.modules.decoding.draft import Draft, refine
-from lasagna.modules.decoding.reading import read_answer
+from lasagna.modules.decoding.reading import presence_scores, read_answer
 
 
 class Decoder:
@@ -125,7 +125,7 @@ class Decoder:
         places = [self.decision_places(tail) for tail in tails]
         cuts = [self.threshold if query.visual is None else 0.0 for query in queries]
         draft = Draft(tails, places, present_id=self.present_id, absent_id=self.absent_id, thresholds=cuts)
-        scores, states, forwards = refine(cached, draft, self.scores)
+        scores, states, forwards = refine(cached, draft, partial(presence_scores, self))
         if history is not None:
             history.close([*prompts[0][:-1], *tails[0], self.text.end_token_id], cached)
         answers = []
@@ -226,7 +226,7 @@ class Decoder:
         text += self.format.tail
         return [
             DecodedAnswer(text, (ParsedEntry(query.names[0], True, 0),), (), (True,), score, state, 1)
-            for query, score, state in zip(queries, self.scores(list(hidden)), hidden, strict=True)
+            for query, score, state in zip(queries, presence_scores(self, list(hidden)), hidden, strict=True)
         ]
 
     def fits(self, query: Query) -> bool:
@@ -324,16 +324,3 @@ class Decoder:
     def decision_places(self, tokens: Sequence[int]) -> list[int]:
         """Return the positions of the present and absent tokens among token ids."""
         return [place for place, token in enumerate(tokens) if token in (self.present_id, self.absent_id)]
-
-    def scores(self, states: Sequence[Tensor]) -> list[Tensor]:
-        """Return the probability of the present token against the absent one.
-
-        Args:
-            states: Hidden states of each row's decisions, float ``[k, d]``.
-
-        Returns:
-            The scores of each row, ``[k]``.
-        """
-        logits = self.model.logits(torch.cat(list(states)))[:, [self.absent_id, self.present_id]]
-        scores = (logits.float() / self.temperature).softmax(-1)[:, 1]
-        return list(scores.split([len(state) for state in states]))

@@ -1,4 +1,4 @@
-"""Reading of answers that a decoder wrote freely.
+"""Scores of decisions, and reading of answers that a decoder wrote freely.
 
 Notation: k: decisions; d: hidden size.
 """
@@ -49,11 +49,26 @@ def read_answer(decoder: Decoder, query: Query, tokens: Sequence[int], hidden: T
             query.kind, query.names, pieces, rest, lambda name: normalise(as_written(name))
         )
     present = tuple(there for _, there in pieces)
-    [scores] = decoder.scores([hidden])
+    [scores] = presence_scores(decoder, [hidden])
     further = [entry.decision + rank for entry in entries for rank in range(1, entry.count)]
     if further:
         scores[further] = scores_against(decoder, hidden[further])
     return DecodedAnswer(text.text(tokens), entries, faults, present, scores, hidden, len(tokens), words)
+
+
+def presence_scores(decoder: Decoder, states: Sequence[Tensor]) -> list[Tensor]:
+    """Return the probability of the present token against the absent one.
+
+    Args:
+        decoder: The decoder.
+        states: Hidden states of each row's decisions, float ``[k, d]``.
+
+    Returns:
+        The scores of each row, ``[k]``.
+    """
+    logits = decoder.model.logits(torch.cat(list(states)))[:, [decoder.absent_id, decoder.present_id]]
+    scores = (logits.float() / decoder.temperature).softmax(-1)[:, 1]
+    return list(scores.split([len(state) for state in states]))
 
 
 def scores_against(decoder: Decoder, states: Tensor, others: Tensor | None = None) -> Tensor:
