@@ -22,15 +22,17 @@ def answer_json(query: Query, answer: Answer) -> dict[str, Any]:
         answer: The assistant's answer.
 
     Returns:
-        "kind", "query" (the names asked for), "text" and "faults" of the answer, and its "entries" in order.
+        "kind", "query" (the names asked for), "text" and "faults" of the answer, and its "entries" in order. Where
+        masks stand among words, also "words", the text without marks and tokens.
     """
-    return {
+    plain = {
         "kind": query.kind,
         "query": list(query.names),
         "text": answer.text,
         "faults": list(answer.faults),
         "entries": [entry_json(entry) for entry in answer.entries],
     }
+    return plain | ({"words": answer.words} if query.kind.grounded else {})
 
 
 def entry_json(entry: AnsweredEntry) -> dict[str, Any]:
@@ -43,7 +45,8 @@ def entry_json(entry: AnsweredEntry) -> dict[str, Any]:
         "name", "present", "score" (probability of presence), "confidence" (mean probability inside the mask), "empty"
         (called present, but the mask has no pixel), "mask" (COCO RLE) and "box" (left, top, width, height in pixels).
         Mask and box are None for absent names, and the box is None for an empty mask too. Where objects are told apart,
-        also "objects": "mask", "box" and "score" of each.
+        also "objects": "mask", "box" and "score" of each. Where masks stand among words, also "span": begin and end of
+        the name in the words.
     """
     mask = None if entry.mask is None else RLEMask.from_array(entry.mask)
     coded = list(zip(map(RLEMask.from_array, entry.masks), entry.scores, strict=True)) if entry.apart else []
@@ -57,7 +60,8 @@ def entry_json(entry: AnsweredEntry) -> dict[str, Any]:
         "mask": None if mask is None else mask.to_json(),
         "box": None if mask is None or entry.box is None else list(mask.box()),
     }
-    return plain | ({"objects": objects} if objects else {})
+    spans = {} if entry.span is None else {"span": list(entry.span)}
+    return plain | ({"objects": objects} if objects else {}) | spans
 
 
 def _rounded(value: float) -> float | None:

@@ -24,12 +24,14 @@ class ParsedEntry:
         present: Whether the present token followed it.
         decision: Position of its first token among the decision tokens of the answer, from 0.
         count: Number of its tokens, which follow one another.
+        span: Begin and end of the phrase in the words of an answer that has masks among them, or None.
     """
 
     name: str
     present: bool
     decision: int
     count: int = 1
+    span: tuple[int, int] | None = None
 
 
 @lru_cache(maxsize=1 << 16)  # every query repeats the names of a data set

@@ -39,6 +39,7 @@ class Entry:
         mask: Its pixels, or None if it is absent.
         masks: One mask per object, where the query asks for objects.
         crowds: Groups of objects that are not told apart; they count neither for nor against an answer.
+        span: Begin and end of the phrase in the dialogue's text, where masks stand among words; the end is exclusive.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Entry:
     mask: Mask | None = None
     masks: tuple[Mask, ...] = ()
     crowds: tuple[Mask, ...] = ()
+    span: tuple[int, int] | None = None
 
 
 Target = tuple[Mask, Mask | None]
@@ -56,8 +58,9 @@ Target = tuple[Mask, Mask | None]
 class Dialogue:
     """A query about one image and the answer to learn.
 
-    The kind says whether the query lists names or is one phrase, and what answers it: entries with masks, words, or
-    words behind the mask. Listed names without an entry are absent and left out of the answer.
+    The kind says whether the query lists names or is one phrase, and what answers it: entries with masks, words, words
+    behind the mask, or words with masks among them, whose entries are phrases of the answer. Listed names without an
+    entry are absent and left out of the answer.
 
     Args:
         kind: Kind of the query, or the name of one of the package's: "categories" (a list of names), "referring" and
@@ -65,7 +68,7 @@ class Dialogue:
             (answered in words). The training strategies apply to lists of names only.
         query: Names asked for, in order.
         entries: Entries of the answer, in order.
-        text: Answer in words, or the words after the mask.
+        text: Answer in words, the words after the mask, or those that have masks among them, without marks.
         ignore: Pixels that count in no loss and no score, or None.
         wording: Numbers of the wordings of query and answer among those of the prompt format, modulo their count.
             Evaluation asks in the first ones, (0, 0).
@@ -146,6 +149,7 @@ class AnsweredEntry:
             (``Assistant.answer(..., probabilities=True)``).
         masks: One mask per object, each bool ``[H, W]`` with a pixel. By default the one mask, or none if it is empty.
         scores: Probability that each of ``masks`` is an object of the name, in [0, 1]; by default ``score``.
+        span: Begin and end of the name in the answer's ``words``, where masks stand among words.
 
     Raises:
         QueryError: If there is not one score for each of several masks.
@@ -159,6 +163,7 @@ class AnsweredEntry:
     probability: NDArray[np.float16] | None = None
     masks: tuple[BoolMask, ...] = ()
     scores: tuple[float, ...] = ()
+    span: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         """Set the union of several masks, or the masks of an entry that has one."""
@@ -212,12 +217,14 @@ class Answer:
         top: Which entry's mask lies on top at each pixel, ranks being positions in ``entries``: the one with the
             highest logit, of equal ones the one asked for first. None for answers that do not say; those of the
             assistant to lists of categories do.
+        words: The text without marks and tokens, where masks stand among words.
     """
 
     text: str
     entries: tuple[AnsweredEntry, ...] = ()
     faults: tuple[str, ...] = ()
     top: OverlapMap | None = None
+    words: str = ""
 
     def __repr__(self) -> str:
         """Return the text, and one line for each entry."""

@@ -7,7 +7,6 @@ them apart again.
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +24,8 @@ from lasagna.core.answer_parser import (
     token_runs,
 )
 from lasagna.core.dialogue import Dialogue
-from lasagna.core.prompt_format_checks import format_errors
+from lasagna.core.grounded_text import mark_phrases, read_caption
+from lasagna.core.prompt_format_checks import format_errors, name_error, shortened
 from lasagna.core.query_kind import QUESTION, QueryKind, kind_of
 from lasagna.core.record import Turn
 from lasagna.errors import ConfigError, QueryError
@@ -33,9 +33,6 @@ from lasagna.errors import ConfigError, QueryError
 __all__ = ["Fault", "ParsedEntry", "PromptFormat", "normalise", "shortened"]
 
 _CACHED_NAMES = 1 << 16
-
-_SHOWN = 80
-"""Number of characters of a text that a message shows."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +59,8 @@ class PromptFormat:
         further_prompts: Further wordings of the prompts by kind, which training can draw from (``RandomWording``).
         single_answers: Wordings of the answer to a phrase; ``{token}`` is replaced by its token. Evaluation uses the
             first. Empty for the one made of ``lead_in`` and ``tail``.
+        phrase_marks: Texts before and behind a phrase that has a mask, where masks stand among words; the present token
+            follows them. List them in ``markers`` too if the language model should read each as one token.
         chat_template: Whether the prompts are a user's messages, which the assistant turns into prompts by the chat
             template of its language model; ``next_turn`` and the end of an answer then come from there too.
         image_separator: Text between the images where several are shown; None if a prompt takes one.
@@ -86,6 +85,7 @@ class PromptFormat:
     further_prompts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     single_answers: tuple[str, ...] = ()
     chat_template: bool = False
+    phrase_marks: tuple[str, str] = ("<p>", "</p>")
     image_separator: str | None = " "
 
     def __post_init__(self) -> None:
@@ -124,7 +124,7 @@ class PromptFormat:
         if not kind.many and len(query) > 1:
             raise QueryError(f"query: kind {str(kind)!r} takes one name, got {len(query)}; ask one query for each")
         separators = self._separators if kind.many else ()
-        if error := next(filter(None, map(_name_error, query, repeat(self._all_reserved), repeat(separators))), None):
+        if error := next(filter(None, map(name_error, query, repeat(self._all_reserved), repeat(separators))), None):
             raise QueryError(f"query: {error}")
         if len(set(map(normalise, query))) < len(query):
             doubled = sorted(name for name, count in Counter(map(normalise, query)).items() if count > 1)
@@ -194,6 +194,10 @@ class PromptFormat:
         """
         if not dialogue.kind.masks:
             return self._words(dialogue.text)
+        if dialogue.kind.grounded:
+            before, behind = self.phrase_marks
+            words, spans = self._words(dialogue.text, self.phrase_marks), [entry.span for entry in dialogue.entries]
+            return mark_phrases(words, spans, before, f"{behind}{self.token_gap}{self.present_token}")
         decisions = [(entry.name, len(found)) for entry, found in zip(dialogue.entries, dialogue.targets, strict=True)]
         decided = self.render(dialogue.kind, decisions, dialogue.wording[1])
         has_words = dialogue.kind.words and dialogue.text
@@ -211,8 +215,8 @@ class PromptFormat:
         self.check(QUESTION, (turn.question,))
         return self.further_prompt(QUESTION, (turn.question,)), self._words(turn.answer)
 
-    def _words(self, text: str) -> str:
-        if reserved := [token for token in self._all_reserved if token in text]:
+    def _words(self, text: str, marks: Sequence[str] = ()) -> str:
+        if reserved := [token for token in (*self._all_reserved, *marks) if token in text]:
             raise QueryError(f"answer: {shortened(text)!r} contains {reserved}, which must not appear among words")
         return text
 
@@ -275,6 +279,9 @@ class PromptFormat:
         kind = kind_of(kind)
         if not kind.masks and not pieces:
             return (), ()
+        if kind.grounded:
+            caption = read_caption(pieces, rest, list(map(spelling, self.phrase_marks)))
+            return caption.entries, caption.faults
         runs, more = token_runs(pieces, kind.tokens)
         if kind.many:
             separator = spelling(self.entry_separator)
@@ -296,21 +303,7 @@ class PromptFormat:
         return any(map(rest.startswith, tails)) if kind.words else rest in tails
 
 
-def shortened(text: str) -> str:
-    """Return the beginning of a long text, for messages."""
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
-
-
 @lru_cache(maxsize=_CACHED_NAMES)
 def _single_spaced(name: str) -> str:
     """Return a name as prompts and answers spell it: no blanks around it, and single ones within."""
     return " ".join(name.split())
-
-
-@lru_cache(maxsize=_CACHED_NAMES)
-def _name_error(name: str, reserved: tuple[str, ...], separators: tuple[str, ...]) -> str | None:
-    """Return why a name cannot be asked for, or None if it can."""
-    if all(unicodedata.category(character)[0] in "CZ" for character in name):
-        return f"the name {name!r} is blank; every name needs a visible character"
-    found = [text for text in (*reserved, *separators) if text in name]
-    return f"the name {shortened(name)!r} contains {found}, which this prompt format uses itself" if found else None

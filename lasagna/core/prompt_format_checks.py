@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from lasagna.core.query_kind import KINDS, RENAMED_KINDS, renamed
 
 if TYPE_CHECKING:
     from lasagna.core.prompt_format import PromptFormat
+
+
+_SHOWN = 80
+"""Number of characters of a text that a message shows."""
 
 
 def format_errors(form: PromptFormat) -> list[str]:
@@ -70,4 +76,27 @@ def _joint_errors(form: PromptFormat) -> list[str]:
     for answer in form.single_answers:
         if answer.count("{token}") != 1 or any(token and token in answer for token in form.special_tokens):
             errors.append(f"single_answers: {answer!r} must contain {{token}} once, and no token itself")
+    before, behind = form.phrase_marks
+    if not before.strip() or not behind.strip() or before in behind or behind in before:
+        errors.append(f"phrase_marks: {before!r} and {behind!r} cannot be told apart; give two such as <p> and </p>")
     return errors
+
+
+def shortened(text: str) -> str:
+    """Return the beginning of a long text, for messages."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
+
+
+@lru_cache(maxsize=1 << 16)
+def name_error(name: str, reserved: tuple[str, ...], separators: tuple[str, ...]) -> str | None:
+    """Return why a name cannot be asked for, or None if it can.
+
+    Args:
+        name: The name.
+        reserved: Tokens of the format and its language model.
+        separators: What stands between names.
+    """
+    if all(unicodedata.category(character)[0] in "CZ" for character in name):
+        return f"the name {name!r} is blank; every name needs a visible character"
+    found = [text for text in (*reserved, *separators) if text in name]
+    return f"the name {shortened(name)!r} contains {found}, which this prompt format uses itself" if found else None

@@ -102,6 +102,7 @@ PAPER = PromptFormat(
         "panoptic_by_token": (
             "USER: <image>\nPlease segment everything of the following categories one by one: {query}. ASSISTANT: "
         ),
+        "grounded_caption": "USER: <image>\nPlease describe {query}, and segment what you mention. ASSISTANT: ",
     },
     lead_in="Sure, it is ",
     tail=".",
@@ -196,11 +197,15 @@ TINY = PromptFormat(
         "panoptic": "<image> list all {query} answer ",
         "instances_by_token": "<image> find one by one {query} answer ",
         "panoptic_by_token": "<image> list one by one {query} answer ",
+        "grounded_caption": "<image> say all {query} answer ",
     },
     name_separator=" ",
     entry_separator=" ",
+    phrase_marks=("[", "]"),
 )
-"""For tiny language models: without commas, so that each token directly follows the last word of its name."""
+"""For tiny language models: without commas, so that each token directly follows the last word of its name.
+
+The marks of phrases are brackets, each of which is a token of the tiny tokeniser."""
 
 PROMPT_FORMATS: dict[str, PromptFormat] = {
     "chat": CHAT,

@@ -22,6 +22,7 @@ class QueryKind(str):
         objects: Whether present names have a mask for each of their objects, rather than one for all.
         tokens: Most objects of a name, where each has a present token of its own that prompts its mask; 0 if one token
             prompts the masks of all objects.
+        grounded: Whether masks stand among the words, each behind the phrase that it shows, rather than before them.
 
     Raises:
         ConfigError: If the name is no identifier, or there are no answers of this form.
@@ -32,6 +33,7 @@ class QueryKind(str):
     words: bool
     objects: bool
     tokens: int
+    grounded: bool
 
     def __new__(
         cls,
@@ -42,6 +44,7 @@ class QueryKind(str):
         words: bool = False,
         objects: bool = False,
         tokens: int = 0,
+        grounded: bool = False,
     ) -> QueryKind:
         """Check the form, and make the text."""
         if not name.isidentifier():
@@ -59,9 +62,11 @@ class QueryKind(str):
                 f"{name}: tokens={tokens} is the most objects of a name in an answer without words; set `objects`, and "
                 "leave out `words`, or leave out `tokens`"
             )
+        if grounded and not (masks and words):
+            raise ConfigError(f"{name}: grounded words have masks among them; set `masks` and `words`")
         kind = super().__new__(cls, name)
         kind.many, kind.masks, kind.words, kind.objects = many, masks, words, objects
-        kind.tokens = tokens
+        kind.tokens, kind.grounded = tokens, grounded
         return kind
 
     @property
@@ -72,7 +77,12 @@ class QueryKind(str):
     @property
     def is_phrase(self) -> bool:
         """Whether one phrase is asked for, and answered by a mask or as absent."""
-        return self.masks and not self.many
+        return self.masks and not self.many and not self.grounded
+
+    @property
+    def is_free(self) -> bool:
+        """Whether answers are always written freely, since none of their text is known before."""
+        return not self.masks or self.grounded
 
 
 CATEGORY_LIST = QueryKind("categories", many=True)
@@ -82,6 +92,7 @@ REASONING_WITH_EXPLANATION = QueryKind("reasoning_with_explanation", words=True)
 QUESTION = QueryKind("question", masks=False, words=True)
 INSTANCES = QueryKind("instances", many=True, objects=True)
 PANOPTIC = QueryKind("panoptic", many=True, objects=True)
+GROUNDED_CAPTION = QueryKind("grounded_caption", words=True, grounded=True)
 
 TOKENS = 16
 """Most objects of a name in the package's kinds with a token for each."""
@@ -101,6 +112,7 @@ KINDS: dict[str, QueryKind] = {
         PANOPTIC,
         INSTANCES_BY_TOKEN,
         PANOPTIC_BY_TOKEN,
+        GROUNDED_CAPTION,
     )
 }
 """The kinds of the package by name."""

@@ -302,7 +302,7 @@ def test_faults_of_explained_answers(text, faults):
 
 def test_formats_without_explanations_say_so():
     with pytest.raises(
-        QueryError, match=r"kind: 'reasoning_with_explanation' is not in .*instances, panoptic, .*; add a line"
+        QueryError, match=r"kind: 'reasoning_with_explanation' is not in .*panoptic, .*grounded_caption; add a line"
     ):
         TINY.check("reasoning_with_explanation", ["it"])
     with pytest.raises(QueryError, match=r"answer: .*<SEG>"):

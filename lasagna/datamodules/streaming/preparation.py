@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lasagna.core.answer_checks import check_answer
 from lasagna.core.batch import IGNORE_LABEL
 from lasagna.core.dialogue import Dialogue
 from lasagna.core.geometry import Geometry
@@ -154,6 +155,7 @@ def prepare_record(
 def _row(dialogue: Dialogue, processors: Processors, in_parts: bool, images: int) -> Row:
     prompt_format, text = processors.prompt_format, processors.text
     prompt_format.check(dialogue.kind, dialogue.query)
+    check_answer(dialogue)
     prompt = prompt_ids(text, prompt_format, dialogue.kind, dialogue.query, dialogue.wording[0], images)
     answer = [*text.answer_ids(prompt_format.answer(dialogue)), text.end_token_id]
     if in_parts and len(dialogue.query) > 1 and len(prompt) + len(answer) > text.max_length:

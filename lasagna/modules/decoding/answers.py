@@ -37,6 +37,7 @@ class DecodedAnswer:
             each object has a token, behind the first one against what else may follow.
         hidden: Hidden state that predicted each decision token, float ``[k, d]``.
         forwards: Number of forward passes after the prompt.
+        words: The text without marks and tokens, where masks stand among words.
     """
 
     text: str
@@ -46,6 +47,7 @@ class DecodedAnswer:
     scores: Tensor
     hidden: Tensor
     forwards: int
+    words: str = ""
 
     @property
     def mask_states(self) -> Tensor:
@@ -100,26 +102,27 @@ def make_answer(
     for entry in decoded.entries:
         score = scores[entry.decision]
         if not entry.present:
-            entries.append(AnsweredEntry(entry.name, False, score))
+            entries.append(AnsweredEntry(entry.name, False, score, span=entry.span))
             continue
         restored, parts, certain = next(found)
         logit = restored.numpy()
         mask = logit >= cut
         inside = torch.from_numpy(logit[mask]).sigmoid()
         if not len(inside) and not keep_empty:
-            entries.append(AnsweredEntry(entry.name, False, score))
+            entries.append(AnsweredEntry(entry.name, False, score, span=entry.span))
             continue
         confidence = float(inside.mean()) if len(inside) else 0.0
         probability = restored.sigmoid().half().numpy() if probabilities else None
         weighed = tuple(score * one for one in certain)
-        entries.append(AnsweredEntry(entry.name, True, score, mask, confidence, probability, parts, weighed))
+        found_entry = AnsweredEntry(entry.name, True, score, mask, confidence, probability, parts, weighed, entry.span)
+        entries.append(found_entry)
         if top is not None:
             top.add(places[entry.name], mask, logit)
     if top is not None:
         ranks = np.zeros(len(places), dtype=np.int64)
         ranks[[places[entry.name] for entry in entries]] = np.arange(len(entries))
         top = top.renumbered(ranks)
-    return Answer(decoded.text, tuple(entries), decoded.faults, top)
+    return Answer(decoded.text, tuple(entries), decoded.faults, top, decoded.words)
 
 
 Found = tuple[Tensor, tuple[BoolMask, ...], tuple[float, ...]]

@@ -76,7 +76,7 @@ class Decoder:
 
         Args:
             image_vectors: The images as the language model reads them, float ``[b, i, d]``.
-            queries: What is asked; what is answered in words alone is always decoded freely.
+            queries: What is asked; words, also those with masks among them, are always decoded freely.
             decoding: "ordered", "free" or "teacher_forced", which cannot follow a history.
             history: Previous turns of the conversation that the one query continues, or None.
 
@@ -88,7 +88,7 @@ class Decoder:
         """
         ways: dict[str, list[int]] = {}
         for rank, query in enumerate(queries):
-            way = "ordered" if query.kind.masks and decoding != "free" else "free"
+            way = "free" if query.kind.is_free or decoding == "free" else "ordered"
             ways.setdefault("by_token" if way == decoding and query.kind.tokens else way, []).append(rank)
         decoders = {
             "free": partial(self.free, history=history),
@@ -110,7 +110,7 @@ class Decoder:
 
         Args:
             image_vectors: The images as the language model reads them, float ``[b, i, d]``.
-            queries: The queries, each of a kind with masks, where a present name has one token.
+            queries: The queries, each of a kind whose answers are decisions, where a present name has one token.
             history: Previous turns of the conversation that the one query continues, or None.
 
         Returns:
@@ -151,8 +151,8 @@ class Decoder:
             image_vectors: The images as the language model reads them, float ``[b, i, d]``.
             queries: The queries.
             max_new_tokens: Most tokens to write. None for the decoder's own number, or else for 64 for an answer in
-                words alone, and otherwise twice a complete answer in its longest wording, plus 64 for the words behind
-                it. A row never exceeds the language model's longest.
+                words alone, 256 for words with masks among them, and otherwise twice a complete answer in its
+                longest wording, plus 64 for the words behind it. A row never exceeds the language model's longest.
             history: Previous turns of the conversation that the one query continues, or None.
 
         Returns:
@@ -232,7 +232,7 @@ class Decoder:
     def fits(self, query: Query) -> bool:
         """Return whether a query and its complete answer fit into the language model."""
         prompt = self._prompt(query)
-        answer = self.absent_answer(query) if query.kind.masks else []
+        answer = [] if query.kind.is_free else self.absent_answer(query)
         # room for a second object of each name, and for all of one name
         more = max(len(query.names), query.kind.tokens) if query.kind.tokens else 0
         return len(prompt) + len(answer) + more + 1 <= self.text.max_length
@@ -303,8 +303,8 @@ class Decoder:
 
     def _limit(self, query: Query, prompt: Sequence[int], max_new_tokens: int | None) -> int:
         max_new_tokens = max_new_tokens or self.max_new_tokens
-        if max_new_tokens is None and not query.kind.masks:
-            max_new_tokens = 64
+        if max_new_tokens is None and query.kind.is_free:
+            max_new_tokens = 256 if query.kind.grounded else 64
         elif max_new_tokens is None:
             wordings = 1 if query.kind.many else max(1, len(self.format.single_answers))
             longest = max(len(self.absent_answer(query, wording)) for wording in range(wordings))

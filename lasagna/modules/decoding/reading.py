@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lasagna.core.answer_parser import Piece
 from lasagna.core.batch import Query
+from lasagna.core.grounded_text import read_caption
 from lasagna.core.prompt_format import Fault, ParsedEntry, normalise
 from lasagna.modules.decoding.answers import DecodedAnswer
 
@@ -35,20 +36,24 @@ def read_answer(decoder: Decoder, query: Query, tokens: Sequence[int], hidden: T
         start = place + 1
     entries: tuple[ParsedEntry, ...] = ()
     faults: tuple[Fault, ...] = ()
-    if query.kind.masks:
+    rest, words = text.text(tokens[start:]), ""
 
-        def spelling(written: str) -> str:
-            # names are compared as the tokeniser can write them
-            return normalise(text.text(text.answer_ids(written)))
+    def as_written(part: str) -> str:
+        return text.text(text.answer_ids(part))  # what the tokeniser leaves of it
 
-        rest = text.text(tokens[start:])
-        entries, faults = decoder.format.read(query.kind, query.names, pieces, rest, spelling)
+    if query.kind.grounded:
+        caption = read_caption(pieces, rest, list(map(as_written, decoder.format.phrase_marks)))
+        words, entries, faults = caption.words, caption.entries, caption.faults
+    elif query.kind.masks:
+        entries, faults = decoder.format.read(
+            query.kind, query.names, pieces, rest, lambda name: normalise(as_written(name))
+        )
     present = tuple(there for _, there in pieces)
     [scores] = decoder.scores([hidden])
     further = [entry.decision + rank for entry in entries for rank in range(1, entry.count)]
     if further:
         scores[further] = scores_against(decoder, hidden[further])
-    return DecodedAnswer(text.text(tokens), entries, faults, present, scores, hidden, len(tokens))
+    return DecodedAnswer(text.text(tokens), entries, faults, present, scores, hidden, len(tokens), words)
 
 
 def scores_against(decoder: Decoder, states: Tensor, others: Tensor | None = None) -> Tensor:
