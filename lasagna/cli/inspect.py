@@ -13,7 +13,7 @@ from rich.console import Console
 from lasagna.core.dialogue import AnsweredEntry
 from lasagna.core.masks import BoolMask, Mask, UnionMask
 from lasagna.core.pages import to_page
-from lasagna.core.record import Record, Region
+from lasagna.core.record import Caption, Record, Region
 from lasagna.core.seeding import generator
 from lasagna.core.storage import check_output, write_json, write_text, writing
 from lasagna.datamodules.inspection.audit import audit_names, audit_overlap, audit_tally
@@ -87,6 +87,8 @@ def _record_examples(record: Record, rng: np.random.Generator) -> list[Example]:
             examples.append(_words(record, question.text, question.answer))
         else:
             examples.append(_phrase(record, question.text, question.masks))
+    if record.captions:
+        examples.append(_caption(record, record.captions[rng.integers(len(record.captions))]))
     if record.conversation:
         examples.append(_words(record, record.conversation[0].question, record.conversation[0].answer))
     return [examples[rank] for rank in rng.permutation(len(examples))]
@@ -112,6 +114,15 @@ def _phrase(record: Record, text: str, masks: Sequence[Mask]) -> Example:
     pixels = UnionMask(tuple(masks), shape=record.size).decode() if masks else None
     entry = AnsweredEntry(text, bool(masks), 1.0, pixels)
     return Example(record.image(), text, [entry], note=record.key, annotated=True)
+
+
+def _caption(record: Record, caption: Caption) -> Example:
+    union = [UnionMask(phrase.masks, shape=record.size).decode() for phrase in caption.phrases]
+    entries = [
+        AnsweredEntry(caption.words_of(phrase), True, 1.0, mask, span=phrase.span)
+        for phrase, mask in zip(caption.phrases, union, strict=True)
+    ]
+    return Example(record.image(), "", entries, text=caption.text, note=record.key, annotated=True)
 
 
 def _words(record: Record, question: str, answer: str) -> Example:

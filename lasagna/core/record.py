@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
@@ -12,85 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lasagna.core.annotations import Caption, CaptionPhrase, Phrase, Question, Region, Turn
 from lasagna.core.image_files import BROKEN_IMAGE, check_header, decode_image, image_fault
 from lasagna.core.image_places import LAST, place_of
 from lasagna.core.masks import LabelMap, Mask, UnionMask
 from lasagna.errors import RecordError
 
-
-@dataclass(frozen=True)
-class Region:
-    """A category, its pixels, and its objects where the data set tells them apart.
-
-    Args:
-        name: The category's name, one of the manifest's.
-        mask: All pixels of the category.
-        masks: One mask per object, or None if objects are not told apart, as for stuff. See ``of_objects``.
-        crowds: Groups of objects that are not told apart, where others of the category are.
-    """
-
-    name: str
-    mask: Mask
-    masks: tuple[Mask, ...] | None = None
-    crowds: tuple[Mask, ...] = ()
-
-    @classmethod
-    def of_objects(cls, name: str, masks: Sequence[Mask], crowds: Sequence[Mask] = ()) -> Region:
-        """Return the region of objects, whose pixels are those of all objects and crowds.
-
-        Args:
-            name: The category's name.
-            masks: One mask per object.
-            crowds: Groups of objects that are not told apart.
-
-        Raises:
-            RecordError: If there is no mask at all.
-        """
-        parts = (*masks, *crowds)
-        if not parts:
-            raise RecordError(f"masks: {name!r} has neither an object nor a crowd; leave it out, or list it as absent")
-        mask = parts[0] if len(parts) == 1 else UnionMask(parts, shape=parts[0].size)
-        return cls(name, mask, tuple(masks), tuple(crowds))
-
-
-@dataclass(frozen=True)
-class Phrase:
-    """A referring expression and the objects it refers to.
-
-    Args:
-        text: The expression, e.g. "the man in red".
-        masks: One mask per object: none, one or many.
-        kind: Kind of the expression in the data set's own terms, for scores by kind.
-    """
-
-    text: str
-    masks: tuple[Mask, ...]
-    kind: str = ""
-
-
-@dataclass(frozen=True)
-class Question:
-    """A question with an answer in words, or in masks if ``masks`` is given.
-
-    Args:
-        text: The question.
-        answer: Answer in words; the explanation if there are masks.
-        masks: One mask per object that answers it (reasoning segmentation), or None for an answer only in words.
-        kind: Kind of the question in the data set's own terms, for scores by kind.
-    """
-
-    text: str
-    answer: str = ""
-    masks: tuple[Mask, ...] | None = None
-    kind: str = ""
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One turn of a conversation: a question and the assistant's answer."""
-
-    question: str
-    answer: str
+__all__ = [
+    "Caption",
+    "CaptionPhrase",
+    "Manifest",
+    "Phrase",
+    "Question",
+    "Record",
+    "Region",
+    "Turn",
+    "check_size",
+]
 
 
 @dataclass(frozen=True)
@@ -148,6 +86,7 @@ class Record:
         ignore: Pixels that count in no loss and no score, or None.
         label_bytes: A label map as PNG, or None.
         unclear: Annotated names whose masks are missing or incomplete; no query asks for them.
+        captions: Descriptions of the image with masks for their phrases.
         others: Further image files that are shown too, in order. They may have other sizes.
         masks_on: Position among all images of the one that ``image_bytes`` holds and all masks belong to; by default
             the last.
@@ -165,6 +104,7 @@ class Record:
     ignore: Mask | None = None
     label_bytes: bytes | None = None
     unclear: tuple[str, ...] = ()
+    captions: tuple[Caption, ...] = ()
     others: tuple[bytes, ...] = ()
     masks_on: int = LAST
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lasagna.core.masks import Mask, RLEMask
-from lasagna.core.record import Phrase, Record, Region
+from lasagna.core.record import Caption, Phrase, Record, Region
 from lasagna.errors import RecordError
 
 
@@ -36,11 +36,11 @@ PixelEdit = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 def edit_record(record: Record, edit: PixelEdit) -> Record:
-    """Move or crop the pixels of a record: images, label map, regions, phrases, questions and ignored pixels together.
+    """Move or crop all pixels of a record together: images, label map and the masks of all annotations.
 
     A category that loses all its pixels is no longer annotated; if "not annotated" means unknown, it is listed as
-    absent. One whose mask was empty before is listed as unclear. Phrases, questions and conversation stay, with edited
-    masks; the caller decides whether their words still hold.
+    absent. One whose mask was empty before is listed as unclear. Phrases, questions, captions and conversation stay,
+    with edited masks; the caller decides whether their words still hold.
 
     Args:
         record: The record.
@@ -65,6 +65,7 @@ def edit_record(record: Record, edit: PixelEdit) -> Record:
             question if question.masks is None else replace(question, masks=_edit_masks(question.masks, edit))
             for question in record.questions
         ),
+        captions=tuple(_edit_caption(caption, edit) for caption in record.captions),
         ignore=None if record.ignore is None else edit_mask(record.ignore, edit),
         unclear=tuple(dict.fromkeys((*record.unclear, *empty))),
     )
@@ -82,6 +83,11 @@ def _edit_region(region: Region, edit: PixelEdit) -> Region | None:
         return Region(region.name, mask) if mask.any() else None
     masks, crowds = ([mask for mask in _edit_masks(part, edit) if mask.any()] for part in (region.masks, region.crowds))
     return Region.of_objects(region.name, masks, crowds) if masks or crowds else None
+
+
+def _edit_caption(caption: Caption, edit: PixelEdit) -> Caption:
+    phrases = tuple(replace(phrase, masks=_edit_masks(phrase.masks, edit)) for phrase in caption.phrases)
+    return replace(caption, phrases=phrases)
 
 
 def edit_mask(mask: Mask, edit: PixelEdit) -> RLEMask:
@@ -121,8 +127,8 @@ class RandomCrop(RecordTransform):
     """Crops the image and all its masks to a random rectangle; other images of the record to the same one.
 
     A category without a pixel in the crop is absent from it. Words about the full image may be wrong for a part of it
-    (sides, counts, relations, "the biggest"), so questions and conversation are removed, and so are phrases unless
-    ``phrases`` is "whole". A crop of the full image leaves the record unchanged.
+    (sides, counts, relations, "the biggest"), so questions, captions and conversation are removed, and so are phrases
+    unless ``phrases`` is "whole". A crop of the full image leaves the record unchanged.
 
     Args:
         scale: Smallest and largest area of the crop, relative to the image's.
@@ -165,7 +171,8 @@ class RandomCrop(RecordTransform):
                 "them, or leave it out"
             )
         phrases = tuple(phrase for phrase in record.phrases if self.phrases == "whole" and _is_inside(phrase, box))
-        return edit_record(replace(record, phrases=phrases, questions=(), conversation=()), lambda pixels: pixels[box])
+        kept = replace(record, phrases=phrases, questions=(), captions=(), conversation=())
+        return edit_record(kept, lambda pixels: pixels[box])
 
     def _box(self, size: tuple[int, int], rng: np.random.Generator) -> Slices:
         area = rng.uniform(*self.scale)
@@ -182,8 +189,8 @@ class RandomCrop(RecordTransform):
 class HorizontalFlip(RecordTransform):
     """Mirrors the image and all its masks, with all other images of the record.
 
-    A mirrored record loses the phrases, questions and conversation that mention "left" or "right"; all others still
-    hold.
+    A mirrored record loses the phrases, questions, captions and conversation that mention "left" or "right"; all others
+    still hold.
 
     Args:
         probability: Probability of mirroring.
@@ -205,6 +212,7 @@ class HorizontalFlip(RecordTransform):
             record,
             phrases=tuple(phrase for phrase in record.phrases if not SIDES.search(phrase.text)),
             questions=tuple(item for item in record.questions if not SIDES.search(f"{item.text} {item.answer}")),
+            captions=tuple(caption for caption in record.captions if not SIDES.search(caption.text)),
             conversation=() if has_sides else record.conversation,
         )
         return edit_record(sideless, lambda pixels: pixels[:, ::-1])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lasagna.core.masks import RLEMask
-from lasagna.core.record import Manifest, Phrase, Question, Record, Region, Turn
+from lasagna.core.record import Caption, CaptionPhrase, Manifest, Phrase, Question, Record, Region, Turn
 from lasagna.datamodules.transforms import ColourJitter, HorizontalFlip, RandomCrop, edit_record
 from lasagna.errors import RecordError
 
@@ -44,6 +44,10 @@ def make_record(seed=0, height=19, width=23, unannotated="absent"):
             Question("on which side is the car", "Left"),
         ),
         conversation=(Turn("what is it", "a street"),),
+        captions=(
+            Caption("a red car", (CaptionPhrase((2, 9), (RLEMask.from_array(blob),)),)),
+            Caption("a car on the left"),
+        ),
         ignore=RLEMask.from_array(ignore),
         label_bytes=encoded(labels, "PNG"),
     )
@@ -149,7 +153,7 @@ def test_a_mask_without_a_pixel_is_unclear_after_a_change():
 
 def test_what_was_said_about_the_whole_picture_does_not_survive_a_crop():
     cropped = RandomCrop((0.2, 0.5))(make_record(), np.random.default_rng(0))
-    assert (cropped.phrases, cropped.questions, cropped.conversation) == ((), (), ())
+    assert (cropped.phrases, cropped.questions, cropped.captions, cropped.conversation) == ((), (), (), ())
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -188,6 +192,10 @@ def test_a_flip_keeps_what_does_not_speak_of_sides():
     assert np.array_equal(flipped.phrases[0].masks[0].decode(), record.phrases[1].masks[0].decode()[:, ::-1])
     assert [question.text for question in flipped.questions] == ["how many cars", "what could one drive"]
     assert np.array_equal(flipped.questions[1].masks[0].decode(), record.questions[1].masks[0].decode()[:, ::-1])
+    [caption] = flipped.captions
+    [mask] = caption.phrases[0].masks
+    assert caption.text == "a red car"
+    assert np.array_equal(mask.decode(), record.captions[0].phrases[0].masks[0].decode()[:, ::-1])
     assert flipped.conversation == record.conversation
     sided = replace(record, conversation=(Turn("where", "at the leftmost edge"),))
     assert HorizontalFlip(1.0)(sided, np.random.default_rng(0)).conversation == ()

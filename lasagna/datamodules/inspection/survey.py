@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from lasagna.core.masks import Mask, reaches_beyond
+from lasagna.core.masks import BoolMask, Mask, reaches_beyond
 from lasagna.core.prompt_formats import PROMPT_FORMATS
 from lasagna.core.record import Record
 from lasagna.datamodules.converters.common.conversion import coco_number
@@ -76,11 +76,12 @@ MEANINGS = {
     "photographs in several splits": (
         "the same COCO photograph, by number, in a training and an evaluation split; remove it from one of them"
     ),
+    "equal masks": "names of one image that have the same pixels; synonyms, or two names for one thing: check them",
     "shared images": "images that two training splits have in common, or two evaluation splits",
 }
 """Kinds of findings: what they mean, and what to do about them."""
 
-NOTES = ("unused names", "shared images")
+NOTES = ("unused names", "equal masks", "shared images")
 """Kinds that are good to know but not errors: every part of a data set has some."""
 
 
@@ -201,6 +202,8 @@ def _beyond(record: Record, fields: Mapping[str, Any]) -> list[Finding]:
     codes += [(part["name"], code) for part in regions for of in ("masks", "crowds") for code in part.get(of, ())]
     asked = [*fields.get("phrases", ()), *fields.get("questions", ())]
     codes += [(part["text"], code) for part in asked for code in part.get("masks") or ()]
+    parts = [part for caption in fields.get("captions", ()) for part in caption.get("phrases", ())]
+    codes += [("caption", code) for part in parts for code in part["masks"]]
     codes.append(("ignore", fields.get("ignore")))
     return [
         Finding("masks outside the image", f"{record.key}: {name}")
@@ -225,7 +228,8 @@ def survey_record(record: Record) -> Survey:
     if is_turned(record.image_bytes):
         found.findings.append(Finding("turned images", record.key))
     found.sizes[record.size] += 1
-    pixels = {name: int(mask.decode().sum()) for name, mask in record.category_masks().items()}
+    masks = {name: mask.decode() for name, mask in record.category_masks().items()}
+    pixels = {name: int(mask.sum()) for name, mask in masks.items()}
     found.images.update({name: 1 for name, count in pixels.items() if count})
     found.pixels.update(pixels)
     found.entries[sum(count > 0 for count in pixels.values())] += 1
@@ -237,10 +241,20 @@ def survey_record(record: Record) -> Survey:
         Finding("present and absent", f"{record.key}: {name}") for name in record.absent if pixels.get(name)
     ]
     found.findings += _texts(record)
+    found.findings += [Finding("equal masks", f"{record.key}: {', '.join(names)}") for names in _alike(masks)]
     found.contents[sha256(record.image_bytes).hexdigest()] = record.key
     if number := coco_number(record.key):
         found.photographs[number] = record.key
     return found
+
+
+def _alike(masks: Mapping[str, BoolMask]) -> list[list[str]]:
+    """Return the names that have equal masks with pixels, group by group."""
+    groups: dict[bytes, list[str]] = {}
+    for name, mask in masks.items():
+        if mask.any():
+            groups.setdefault(np.packbits(mask).tobytes(), []).append(name)
+    return [names for names in groups.values() if len(names) > 1]
 
 
 def _texts(record: Record) -> list[Finding]:
@@ -249,6 +263,7 @@ def _texts(record: Record) -> list[Finding]:
     pairs = [(text, "") for text in dict.fromkeys(texts)]
     pairs += [(question.text, question.answer) for question in record.questions]
     pairs += [(turn.question, turn.answer) for turn in record.conversation]
+    pairs += [(caption.text, "") for caption in record.captions]
     findings = []
     for text, answer in pairs:
         where = f"{record.key}: {shorten(text, 60, placeholder=' ...')}"
@@ -267,6 +282,8 @@ def _annotations(record: Record) -> dict[str, int]:
         "questions answered in words": sum(question.masks is None for question in record.questions),
         "questions answered by masks": sum(question.masks is not None for question in record.questions),
         "turns of conversations": len(record.conversation),
+        "captions": len(record.captions),
+        "phrases of captions": sum(len(caption.phrases) for caption in record.captions),
         "names known to be absent": len(record.absent),
         "names without a usable or complete mask": len(record.unclear),
         "images with ignored pixels": int(record.ignored() is not None),
@@ -274,8 +291,10 @@ def _annotations(record: Record) -> dict[str, int]:
 
 
 def _asked_masks(record: Record) -> Iterator[tuple[str, Mask]]:
-    """Yield the masks of phrases and questions with their texts."""
+    """Yield the masks of phrases, questions and captions with their texts."""
     for phrase in record.phrases:
         yield from ((phrase.text, mask) for mask in phrase.masks)
     for question in record.questions:
         yield from ((question.text, mask) for mask in question.masks or ())
+    for caption in record.captions:
+        yield from ((caption.words_of(phrase), mask) for phrase in caption.phrases for mask in phrase.masks)

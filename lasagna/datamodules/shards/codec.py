@@ -12,6 +12,8 @@ except the first two:
 - ``phrases``: ``[{"text": str, "masks": [MASK], "kind": str}]``, without masks if a phrase matches nothing;
 - ``questions``: ``[{"text": str, "answer": str, "masks": [MASK] or null, "kind": str}]``;
 - ``conversation``: ``[{"question": str, "answer": str}]``;
+- ``captions``: ``[{"text": str, "phrases": [{"span": [int, int], "masks": [MASK]}]}]``, phrases by begin and end in the
+  text, in order and without overlaps;
 - ``absent``: ``[str]``, names verified to be absent;
 - ``unclear``: ``[str]``, names annotated without a usable mask, or with an incomplete one;
 - ``ignore``: MASK or null;
@@ -31,7 +33,7 @@ from urllib.parse import quote, unquote
 
 from lasagna.core.image_places import LAST, place_of
 from lasagna.core.masks import Mask, RLEMask
-from lasagna.core.record import Manifest, Phrase, Question, Record, Region, Turn
+from lasagna.core.record import Caption, CaptionPhrase, Manifest, Phrase, Question, Record, Region, Turn
 from lasagna.errors import RecordError
 
 T = TypeVar("T")
@@ -132,6 +134,7 @@ def _texts(record: Record) -> Iterator[tuple[str, str]]:
     yield from ((f"regions[{rank}].name", region.name) for rank, region in enumerate(record.regions))
     yield from ((f"phrases[{rank}].text", phrase.text) for rank, phrase in enumerate(record.phrases))
     yield from ((f"questions[{rank}].text", question.text) for rank, question in enumerate(record.questions))
+    yield from ((f"captions[{rank}].text", caption.text) for rank, caption in enumerate(record.captions))
     yield from ((f"absent[{rank}]", name) for rank, name in enumerate(record.absent))
     yield from ((f"unclear[{rank}]", name) for rank, name in enumerate(record.unclear))
 
@@ -145,6 +148,7 @@ def _annotations(record: Record) -> dict[str, Any]:
         ],
         "questions": [_question(question) for question in record.questions],
         "conversation": [{"question": turn.question, "answer": turn.answer} for turn in record.conversation],
+        "captions": [_caption(caption) for caption in record.captions],
         "absent": list(record.absent),
         "unclear": list(record.unclear),
         "ignore": None if record.ignore is None else _mask(record.ignore),
@@ -162,6 +166,13 @@ def _region(region: Region) -> dict[str, Any]:
 def _question(question: Question) -> dict[str, Any]:
     masks = None if question.masks is None else [_mask(mask) for mask in question.masks]
     return {"text": question.text, "answer": question.answer, "masks": masks, "kind": question.kind}
+
+
+def _caption(caption: Caption) -> dict[str, Any]:
+    phrases = [
+        {"span": list(phrase.span), "masks": [_mask(mask) for mask in phrase.masks]} for phrase in caption.phrases
+    ]
+    return {"text": caption.text, "phrases": phrases}
 
 
 def _mask(mask: Mask) -> dict[str, Any]:
@@ -193,6 +204,7 @@ class _Reader:
             questions=self._each("questions", self._question),
             # shards of format 1 say "talk"
             conversation=self._each("talk" if "talk" in self.fields else "conversation", self._turn),
+            captions=self._each("captions", self._caption),
             absent=self._each("absent", self._words),
             unclear=self._each("unclear", self._words),
             ignore=None if self.fields.get("ignore") is None else self._mask(self.fields["ignore"], "ignore"),
@@ -235,6 +247,21 @@ class _Reader:
 
     def _turn(self, value: Any, field: str) -> Turn:  # noqa: ANN401
         return Turn(self._text(value, "question", field), self._text(value, "answer", field))
+
+    def _caption(self, value: Any, field: str) -> Caption:  # noqa: ANN401
+        text = self._words(self._text(value, "text", field), f"{field}.text")
+        phrases = self._as(list, value.get("phrases", []), f"{field}.phrases")
+        read = [self._caption_phrase(part, f"{field}.phrases[{rank}]") for rank, part in enumerate(phrases)]
+        try:
+            return Caption(text, tuple(read))
+        except RecordError as error:
+            raise RecordError(f"record {self.key}: {field}: {str(error).removeprefix('caption: ')}") from error
+
+    def _caption_phrase(self, value: Any, field: str) -> CaptionPhrase:  # noqa: ANN401
+        span = self._as(dict, value, field).get("span")
+        if not (isinstance(span, list) and len(span) == 2 and all(type(place) is int for place in span)):
+            raise self._error(f"{field}.span", "[begin, end] in the text", span)
+        return CaptionPhrase((span[0], span[1]), self._masks(value.get("masks", []), f"{field}.masks"))
 
     def _text(self, value: Any, name: str, field: str) -> str:  # noqa: ANN401
         return self._as(str, self._as(dict, value, field).get(name), f"{field}.{name}")

@@ -102,6 +102,7 @@ class WriteStats:
 
 def count_entries(record: Record) -> dict[str, int]:
     """Return the number of annotations of a record, by kind."""
+    captions = {"captions": len(record.captions)} if record.captions else {}
     return {
         "categories": len(record.category_masks()),
         "objects": sum(len(region.masks or ()) for region in record.regions),
@@ -110,6 +111,7 @@ def count_entries(record: Record) -> dict[str, int]:
         "turns of conversations": len(record.conversation),
         "names known to be absent": len(record.absent),
         UNCLEAR: len(record.unclear),
+        **captions,
     }
 
 

@@ -9,7 +9,7 @@ from io import BytesIO
 
 import pytest
 
-from lasagna.core.record import Phrase, Question, Turn
+from lasagna.core.record import Phrase, Question, Region, Turn
 from lasagna.datamodules.inspection.survey import (
     LONG,
     MEANINGS,
@@ -19,7 +19,7 @@ from lasagna.datamodules.inspection.survey import (
     survey_record,
 )
 from lasagna.datamodules.shards.manifest import read_manifest
-from tests.helpers.inspected_shards import SIZE, png, record, write, write_faulty
+from tests.helpers.inspected_shards import SIZE, mask, png, record, write, write_faulty
 
 
 @pytest.fixture
@@ -80,11 +80,17 @@ def test_texts_that_no_assistant_can_read_are_found():
     assert not {"tokens in texts", "long texts"} & set(NOTES)
 
 
+def test_names_with_the_same_pixels_are_noted():
+    regions = tuple(Region(name, mask()) for name in ("sky", "dog"))
+    found = survey_record(record("a", 1, regions=regions))
+    assert by_kind(found.findings) == {"equal masks": ["a: sky, dog"]} and "equal masks" in NOTES
+
+
 def test_every_meaning_but_those_of_notes_says_the_way_out():
     assert [kind for kind, meaning in MEANINGS.items() if ";" not in meaning] == ["shared images"]
 
 
 def test_a_good_record_has_no_findings():
     assert survey_record(record("a", 1)).findings == []
-    assert len(MEANINGS) == 17
+    assert len(MEANINGS) == 18
     assert set(NOTES) <= set(MEANINGS)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lasagna.core.masks import RLEMask
-from lasagna.core.record import Manifest, Phrase, Question, Record, Region, Turn
+from lasagna.core.record import Caption, CaptionPhrase, Manifest, Phrase, Question, Record, Region, Turn
 from lasagna.datamodules import read_manifest
 from lasagna.datamodules.shards.codec import decode_record, encode_record, sample_key
 from lasagna.datamodules.shards.reader import ShardSplit, read_share
@@ -41,6 +41,14 @@ regions = st.sampled_from(NAMES).flatmap(
 
 
 @st.composite
+def captions(draw):
+    text = draw(st.text("ab", min_size=4, max_size=12))
+    places = sorted(draw(st.sets(st.integers(0, len(text)), max_size=6)))
+    spans = list(zip(places[::2], places[1::2], strict=False))
+    return Caption(text, tuple(CaptionPhrase(span, tuple(draw(many))) for span in spans))
+
+
+@st.composite
 def records(draw):
     others = draw(st.lists(st.sampled_from([IMAGE, JPEG]), max_size=2).map(tuple))
     return Record(
@@ -64,6 +72,7 @@ def records(draw):
             )
         ),
         conversation=tuple(draw(st.lists(st.builds(Turn, texts, texts), max_size=2))),
+        captions=tuple(draw(st.lists(captions(), max_size=2))),
         absent=tuple(draw(st.lists(words, max_size=3))),
         unclear=tuple(draw(st.lists(st.sampled_from(NAMES), max_size=2))),
         ignore=draw(st.none() | masks),
@@ -129,6 +138,7 @@ def test_the_image_keeps_its_own_extension():
         ({"unclear": ("",)}, r"unclear\[0\]"),
         ({"phrases": (Phrase(" ", ()),)}, r"phrases\[0\]\.text"),
         ({"questions": (Question("", "yes"),)}, r"questions\[0\]\.text"),
+        ({"captions": (Caption(""),)}, r"captions\[0\]\.text"),
         ({"regions": (Region("", RLEMask.from_array(np.eye(6, 7))),)}, r"regions\[0\]\.name"),
     ],
 )
@@ -172,6 +182,13 @@ GOOD = RLEMask.from_array(np.eye(6, 7)).to_json()
         ({"questions": [{"text": "a"}, {"answer": "b"}]}, r"questions\[1\].text: expected a text"),
         ({"talk": [{"question": "a"}]}, r"talk\[0\].answer: expected a text"),
         ({"conversation": [{"answer": "a"}]}, r"conversation\[0\].question: expected a text"),
+        ({"captions": [{"text": " "}]}, r"captions\[0\].text: expected a text that is not empty"),
+        ({"captions": [{"text": "a", "phrases": [{}]}]}, r"captions\[0\].phrases\[0\].span: expected \[begin, end\]"),
+        ({"captions": [{"text": "a", "phrases": [{"span": [0, 1]}]}]}, r"captions\[0\]: \['a'\] have no mask"),
+        (
+            {"captions": [{"text": "a", "phrases": [{"span": [0, 2], "masks": [GOOD]}]}]},
+            r"captions\[0\]: the span \[0, 2\] holds no words of 'a'",
+        ),
         ({"absent": [1]}, r"absent\[0\]: expected a text"),
         ({"absent": ["sky", " "]}, r"absent\[1\]: expected a text that is not empty, got ' '"),
         ({"unclear": [""]}, r"unclear\[0\]: expected a text that is not empty"),
