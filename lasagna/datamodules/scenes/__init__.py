@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lasagna.datamodules.scenes.captions import SceneCaption, caption
 from lasagna.datamodules.scenes.draw import draw_scene, least_visible
 from lasagna.datamodules.scenes.phrases import Phrase, describe
 from lasagna.datamodules.scenes.questions import RULES, WORDS, Question, Riddle, ask, riddles
@@ -34,8 +35,10 @@ __all__ = [
     "Question",
     "Riddle",
     "Scene",
+    "SceneCaption",
     "Thing",
     "ask",
+    "caption",
     "describe",
     "draw_scene",
     "least_visible",

@@ -7,13 +7,14 @@ from functools import partial
 from io import BytesIO
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from lasagna.core.masks import RLEMask
-from lasagna.core.record import Manifest, Phrase, Question, Record, Region
+from lasagna.core.record import Caption, CaptionPhrase, Manifest, Phrase, Question, Record, Region
 from lasagna.core.seeding import generator
 from lasagna.core.storage import check_output
 from lasagna.datamodules.scenes import (
@@ -23,6 +24,7 @@ from lasagna.datamodules.scenes import (
     VOID,
     Scene,
     ask,
+    caption,
     describe,
     draw_scene,
     long_labels,
@@ -55,6 +57,7 @@ class SceneSettings:
         riddles: Indirect descriptions for each scene.
         questions: Visual questions for each scene.
         version: Version of this writer.
+        captions: Whether each scene has a caption with masks; the rest of it is the same without.
     """
 
     seed: int
@@ -66,6 +69,11 @@ class SceneSettings:
     riddles: int = 4
     questions: int = 8
     version: int = VERSION
+    captions: bool = False
+
+    def stored(self) -> dict[str, Any]:
+        """Return the settings as they stand in manifests; scenes without captions have those from before captions."""
+        return {name: value for name, value in asdict(self).items() if name != "captions" or value}
 
     def manifest(self) -> Manifest:
         """Return the manifest of the scenes."""
@@ -92,6 +100,7 @@ class SceneWriter(DataWriter):
         seed: Seed of the scenes; different splits have different scenes.
         size: Width and height in pixels.
         long_names: Whether things are named by side, colour and category (189 names) instead of 24 categories.
+        captions: Whether each scene has a caption with masks, for ``GroundedCaption``.
         processes: Number of processes that draw; None for one per core.
 
     Raises:
@@ -108,12 +117,13 @@ class SceneWriter(DataWriter):
         size: int = 96,
         long_names: bool = False,
         processes: int | None = None,
+        captions: bool = False,
     ) -> None:
         self.folder = Path(folder).expanduser()
         counts = {"train": train, "val": val, "test": test}
         _check_numbers({**counts, "processes": processes or 0, "size": size}, least={"size": SMALLEST})
         self.splits = [
-            SceneSettings(seed=seed, split=split, count=count, size=size, long_names=long_names)
+            SceneSettings(seed=seed, split=split, count=count, size=size, long_names=long_names, captions=captions)
             for split, count in counts.items()
             if count
         ]
@@ -145,7 +155,7 @@ def write_scenes(folder: Path, settings: SceneSettings, processes: int | None = 
         settings.manifest(),
         processes=processes,
         split=f"{settings.split} scenes",
-        settings=asdict(settings),
+        settings=settings.stored(),
     )
 
 
@@ -181,6 +191,7 @@ def scene_record(settings: SceneSettings, index: int) -> Record:
         questions=riddles + questions,
         ignore=RLEMask.from_array(void) if settings.long_names and void.any() else None,
         label_bytes=None if settings.long_names else _png(scene.labels),
+        captions=(_caption(scene),) if settings.captions else (),
     )
 
 
@@ -200,7 +211,7 @@ def _is_written(folder: Path, settings: SceneSettings) -> bool:
         shard_set = read_manifest(folder)
     except ShardError:
         return False
-    return dict(shard_set.settings) == asdict(settings) and not shard_set.errors()
+    return dict(shard_set.settings) == settings.stored() and not shard_set.errors()
 
 
 def _regions(scene: Scene, long_names: bool) -> tuple[Region, ...]:
@@ -211,6 +222,12 @@ def _regions(scene: Scene, long_names: bool) -> tuple[Region, ...]:
         for name, indices in members(scene, long_names).items()
     ]
     return (*(Region(name, RLEMask.from_array(mask)) for name, mask in stuff if name in STUFF), *things)
+
+
+def _caption(scene: Scene) -> Caption:
+    made = caption(scene)
+    phrases = [CaptionPhrase(span, tuple(map(RLEMask.from_array, masks))) for span, masks in made.phrases]
+    return Caption(made.text, tuple(phrases))
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -114,3 +116,11 @@ def test_long_names_are_regions_and_every_pixel_has_one_or_is_ignored(tmp_path):
 def test_numbers_out_of_range_are_named(tmp_path, settings, told):
     with pytest.raises(ConfigError, match=f"SceneWriter: {told}"):
         SceneWriter(str(tmp_path), **settings)
+
+
+def test_captions_are_added_to_scenes_that_stay_the_same():
+    plain, told = (SceneSettings(seed=1, split="train", count=1, captions=captions) for captions in (False, True))
+    assert "captions" not in plain.stored() and told.stored() == {**plain.stored(), "captions": True}
+    record = scene_record(told, 0)
+    [caption] = record.captions
+    assert caption.phrases and scene_record(plain, 0) == replace(record, captions=())
