@@ -64,8 +64,9 @@ def predict(
         explain: A description as for ``reason``, answered by a mask and the reason in words, by models that learned
             explanations (ReasonSeg); always decoded freely.
         ask: A question to answer in words, e.g. "how many balls are there".
-        own: Queries of other kinds: "instances" or "panoptic" for every object of names, or the path of a
-            ``QueryKind`` of your own, and its text, e.g. {instances: 'car, dog'} or {my_kinds.COUNTING: birds}.
+        own: Queries of other kinds: "instances" or "panoptic" for every object of names, "grounded_caption" for a
+            description with masks, or the path of a ``QueryKind`` of your own, and its text, e.g. {instances: 'car,
+            dog'}, {grounded_caption: the picture} or {my_kinds.COUNTING: birds}.
         points: Points that say where the one thing is, for mask heads that take them, in pixels of the image from its
             left and top, e.g. "[[120, 80], [30, 40, negative]]"; those without a label are positive.
         boxes: Boxes around it, each left, top, width and height, e.g. "[[100, 60, 50, 40]]".
@@ -163,7 +164,7 @@ def _own_kind(path: str) -> "QueryKind":
     """
     from lasagna.core.query_kind import KINDS, QueryKind
 
-    if path in KINDS and KINDS[path].objects:
+    if path in KINDS and (KINDS[path].objects or KINDS[path].grounded):
         return KINDS[path]
     module, _, name = path.rpartition(".")
     try:
@@ -279,7 +280,7 @@ def _write(
     from lasagna.tasks.visualization.answer import draw_answer
 
     for query, answer in zip(queries, answers, strict=True):
-        text = answer.text if query.kind.words else ""
+        text = answer.words if query.kind.grounded else answer.text if query.kind.words else ""
         with whole_file(out / f"{name}-{query.kind}.png") as draft:
             draw_answer(pixels, ", ".join(query.names), answer.entries, text=text).save(draft, "PNG")
     parts = [answer_json(query, answer) for query, answer in zip(queries, answers, strict=True)]

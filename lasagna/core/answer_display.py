@@ -86,8 +86,9 @@ def plot_answer(answer: Answer, image: NDArray[np.uint8], axes: Axes | None = No
         )
         for text in legend.get_texts():
             text.set_parse_math(False)  # a name may hold dollars
-    # answers in words have no entries
-    axes.set_title("" if answer.entries else fill(answer.text, _CHARACTERS), fontsize="medium", parse_math=False)
+    # answers in words have no entries, and captions have both
+    title = answer.words if answer.words or answer.entries else answer.text
+    axes.set_title(fill(title, _CHARACTERS), fontsize="medium", parse_math=False)
     axes.set_xlabel(_absent(answer), color="grey", parse_math=False)
     return axes
 

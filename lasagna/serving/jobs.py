@@ -18,7 +18,7 @@ from lasagna.core.record import Turn
 from lasagna.modules.base import EncodedImages
 
 OBJECTS = 8
-"""Masks that a name counts as if its objects are told apart; as many as ``ObjectMaskHead`` predicts by default."""
+"""Masks that a name whose objects are told apart, and a caption, count as; ``ObjectMaskHead`` predicts as many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,9 +110,10 @@ class Job:
 
     @property
     def mask_pixels(self) -> int:
-        """Most pixels of all masks of the answers together; for objects that are told apart, an estimate."""
+        """Most pixels of all masks of the answers together; for several masks a name or captions, an estimate."""
         height, width = self.image.geometry.original
-        counts = (len(asked.query.names) * (OBJECTS if asked.query.kind.objects else 1) for asked in self.queries)
+        kinds = [(asked.query.kind, len(asked.query.names)) for asked in self.queries]
+        counts = (count * (OBJECTS if kind.objects or kind.grounded else 1) for kind, count in kinds)
         return height * width * sum(counts)
 
 

@@ -107,6 +107,7 @@ class EntryAnswer(BaseModel):
     objects: list[dict[str, Any]] | None = Field(
         None, description='"mask", "box" and "score" of each object, where the query asks for objects.'
     )
+    span: list[int] | None = Field(None, description="Begin and end of the name in the words of a caption.")
 
 
 class QueryAnswer(BaseModel):
@@ -117,6 +118,7 @@ class QueryAnswer(BaseModel):
     text: str
     faults: list[str]
     entries: list[EntryAnswer]
+    words: str | None = Field(None, description="The text without marks and tokens, where masks stand among words.")
 
 
 class PredictAnswer(BaseModel):

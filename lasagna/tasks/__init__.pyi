@@ -8,11 +8,13 @@ from .callbacks.prediction_sheet import PredictionSheet
 from .callbacks.progress import PartsTable, RunProgress
 from .callbacks.summary import RunSummary
 from .callbacks.validation import RunValidation
+from .grounded_caption import GroundedCaption
 from .instances import Instances
 from .metrics.answer_accuracy import AnswerAccuracy
 from .metrics.average_precision import AveragePrecision, ObjectCount
 from .metrics.base import DialogueMetric, collect
 from .metrics.concept_f1 import ConceptF1
+from .metrics.grounding import CaptionBLEU, MaskRecall, MatchedIoU, PhrasePrecision
 from .metrics.mean_iou import MeanIoU
 from .metrics.order import AnswerOrder
 from .metrics.panoptic_quality import PanopticQuality
@@ -37,13 +39,17 @@ __all__ = [
     "AssistantTraining",
     "AveragePrecision",
     "BestCheckpoint",
+    "CaptionBLEU",
     "ConceptF1",
     "ContinuedLogs",
     "DialogueMetric",
     "FiniteLoss",
+    "GroundedCaption",
     "Instances",
     "MMSegMeanIoU",
     "ManyObjects",
+    "MaskRecall",
+    "MatchedIoU",
     "MeanIoU",
     "MonitorCheck",
     "ObjectCount",
@@ -52,6 +58,7 @@ __all__ = [
     "PanopticQuality",
     "PartsTable",
     "PhraseIoU",
+    "PhrasePrecision",
     "PredictionSheet",
     "Presence",
     "PresenceByLength",

@@ -191,8 +191,10 @@ def to_json(answer: Answer) -> dict[str, Any]:
         mask = None if entry.mask is None else RLEMask.from_array(entry.mask).to_json()
         plain = {"name": entry.name, "present": entry.present, "score": entry.score, "confidence": entry.confidence}
         plain |= {"masks": _encoded(entry.masks), "scores": list(entry.scores)} if entry.apart else {}
+        plain |= {} if entry.span is None else {"span": list(entry.span)}
         entries.append(plain | {"mask": mask} | ({"top": tops[rank].to_json()} if rank in tops else {}))
-    return {"text": answer.text, "faults": list(answer.faults), "entries": entries}
+    words = {"words": answer.words} if answer.words else {}
+    return {"text": answer.text, "faults": list(answer.faults), "entries": entries} | words
 
 
 def from_json(stored: Mapping[str, Any], size: tuple[int, int]) -> Answer:
@@ -212,11 +214,13 @@ def from_json(stored: Mapping[str, Any], size: tuple[int, int]) -> Answer:
         score, confidence = float(entry["score"]), float(entry["confidence"])
         masks = tuple(RLEMask.from_json(code, size).decode() for code in entry.get("masks", ()))
         scores = tuple(map(float, entry.get("scores", ())))
-        entries.append(AnsweredEntry(str(entry["name"]), present, score, mask, confidence, masks=masks, scores=scores))
+        name, span = str(entry["name"]), _span(entry.get("span"))
+        entries.append(AnsweredEntry(name, present, score, mask, confidence, masks=masks, scores=scores, span=span))
         visible = mask if entry.get("top") is None else _decoded(entry["top"], size)
         if visible is not None and present:
             top.add_whole(rank, visible, 0)
-    return Answer(str(stored["text"]), tuple(entries), tuple(map(str, stored["faults"])), top)
+    words = str(stored.get("words", ""))
+    return Answer(str(stored["text"]), tuple(entries), tuple(map(str, stored["faults"])), top, words)
 
 
 def _tops(answer: Answer) -> dict[int, RLEMask]:
@@ -232,6 +236,13 @@ def _tops(answer: Answer) -> dict[int, RLEMask]:
         return {}
     ranks = top_of(answer, contested.shape).ranks()
     return {rank: RLEMask.from_array(ranks == rank) for rank, mask in masks if (mask & contested).any()}
+
+
+def _span(stored: Sequence[int] | None) -> tuple[int, int] | None:
+    if stored is None:
+        return None
+    begin, end = stored
+    return int(begin), int(end)
 
 
 def _encoded(masks: Sequence[BoolMask]) -> list[dict[str, Any]]:

@@ -31,6 +31,7 @@ from lasagna.tasks.metrics import (
 )
 from lasagna.tasks.metrics.answer_accuracy import normalise_answer
 from lasagna.tasks.metrics.base import answered_by_name, answered_mask, entries_by_name, image_size
+from lasagna.tasks.metrics.grounding import caption_quality
 from lasagna.tasks.metrics.mean_iou import iou_by_category
 from lasagna.tasks.metrics.phrase_iou import grefcoco_iou, overlap
 
@@ -39,8 +40,10 @@ def quality(dialogue: Dialogue, answer: Answer) -> float:
     """Return how good an answer is, in [0, 1].
 
     An answer in words alone is right or wrong. Otherwise the quality is the mean IoU over the names that are present or
-    called present; it is 1 if no name is either.
+    called present; it is 1 if no name is either. Phrases of a caption are matched by their masks.
     """
+    if dialogue.kind.grounded:
+        return caption_quality(dialogue, answer)
     if not dialogue.kind.masks:
         return float(normalise_answer(answer.text) == normalise_answer(dialogue.text))
     truth, answered = entries_by_name(dialogue.entries), answered_by_name(answer)
@@ -260,7 +263,9 @@ def rows_of(run: EvaluationRun, sample: EvaluationSample, line: dict[str, Any], 
 
 
 def _checked(answer: Answer, dialogue: Dialogue, place: str) -> Answer:
-    """Check that an answer has no names beside those of its query."""
+    """Check that an answer has no names beside those of its query, unless its words are free."""
+    if dialogue.kind.grounded:
+        return answer
     query = {normalise(name) for name in dialogue.query}
     unknown = [entry.name for entry in answer.entries if normalise(entry.name) not in query]
     if unknown:

@@ -2,6 +2,7 @@ from .answer_accuracy import AnswerAccuracy
 from .average_precision import AveragePrecision, ObjectCount
 from .base import DialogueMetric, collect
 from .concept_f1 import ConceptF1
+from .grounding import CaptionBLEU, MaskRecall, MatchedIoU, PhrasePrecision
 from .mean_iou import MeanIoU
 from .names import PROTOCOLS, QUANTITIES, Quantity, quantity_of, score_key
 from .order import AnswerOrder
@@ -16,13 +17,17 @@ __all__ = [
     "AnswerAccuracy",
     "AnswerOrder",
     "AveragePrecision",
+    "CaptionBLEU",
     "ConceptF1",
     "DialogueMetric",
     "MMSegMeanIoU",
+    "MaskRecall",
+    "MatchedIoU",
     "MeanIoU",
     "ObjectCount",
     "PanopticQuality",
     "PhraseIoU",
+    "PhrasePrecision",
     "Presence",
     "PresenceByLength",
     "Quantity",

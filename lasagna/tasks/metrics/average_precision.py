@@ -51,7 +51,15 @@ class AveragePrecision(DialogueMetric):
 
     def update(self, dialogue: Dialogue, answer: Answer) -> None:
         """Keep the true and the answered masks of one image."""
-        true, found = image_annotations(dialogue, answer, self.ids)
+        self.keep(*image_annotations(dialogue, answer, self.ids))
+
+    def keep(self, true: Sequence[Mapping[str, Any]], found: Sequence[Mapping[str, Any]]) -> None:
+        """Keep the masks of one image in COCO's form.
+
+        Args:
+            true: Annotations, as of ``image_annotations``.
+            found: Results, as of ``image_annotations``.
+        """
         line = json.dumps({"true": true, "found": found}).encode() + b"\n"
         assert isinstance(self.images, list)
         self.images.append(torch.frombuffer(bytearray(line), dtype=torch.uint8).to(self.device))
@@ -121,9 +129,9 @@ def image_annotations(
         number, entry = ids[name], truth.get(name)
         crowds = [] if dialogue.ignore is None else [dialogue.ignore]
         if entry is not None:
-            true += [_annotation(number, mask, crowd=False) for mask in entry.masks]
+            true += [annotation(number, mask, crowd=False) for mask in entry.masks]
             crowds += entry.crowds
-        true += [_annotation(number, mask, crowd=True) for mask in crowds]
+        true += [annotation(number, mask, crowd=True) for mask in crowds]
         claim = answered.get(name)
         if claim is not None and claim.present:
             codes = [RLEMask.from_array(mask).to_json() for mask in claim.masks]
@@ -143,7 +151,14 @@ def _size(image: Mapping[str, Any]) -> tuple[int, int]:
     return (sizes[0][0], sizes[0][1]) if sizes else (1, 1)
 
 
-def _annotation(category: int, mask: Mask, *, crowd: bool) -> dict[str, Any]:
+def annotation(category: int, mask: Mask, *, crowd: bool) -> dict[str, Any]:
+    """Return a true mask as one of COCO's annotations.
+
+    Args:
+        category: Number of its category.
+        mask: The mask.
+        crowd: Whether masks that lie in it count neither for nor against.
+    """
     code = mask if isinstance(mask, RLEMask) else RLEMask.from_array(mask.decode())
     return {"category_id": category, "segmentation": code.to_json(), "iscrowd": int(crowd)}
 

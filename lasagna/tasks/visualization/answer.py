@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lasagna.core.dialogue import AnsweredEntry, Dialogue
+from lasagna.core.dialogue import Answer, AnsweredEntry, Dialogue, Entry
+from lasagna.core.query_kind import QueryKind
+from lasagna.tasks.visualization.caption import caption_block
 from lasagna.tasks.visualization.legend import INK, QUIET, WHITE, Legend, text_block, wrap
 from lasagna.tasks.visualization.overlay import RGB, name_colours, overlay
 
@@ -17,6 +19,7 @@ SMALLEST_SIDE = 448
 
 _WIDE = 1.5
 _TITLE_LINES = 2
+_CAPTION_LINES = 8
 
 
 def draw_answer(
@@ -38,7 +41,7 @@ def draw_answer(
         image: uint8 ``[H, W, 3]``.
         query: The query or question, written above the image.
         entries: The entries of the answer, in its order.
-        text: An answer in words, written below the question.
+        text: An answer in words, written below the question; phrases of it that have masks are coloured.
         colours: Colour of each present name, to share between images; None for ``name_colours``.
         scores: Whether to show scores.
         side: Longer side of the drawn image in pixels; None for that of the image, enlarged if it is small.
@@ -51,11 +54,24 @@ def draw_answer(
     picture = overlay(image, entries, colours, side=side)
     size = max(13, round(side / 30))
     body = _join(picture, Legend(entries, colours, size, scores), size) if entries else picture
-    title = text_block(title_lines(query, text, max(body.width, side), size), max(body.width, side), size)
+    width, grounded = max(body.width, side), any(entry.span is not None for entry in entries)
+    title = text_block(title_lines(query, "" if grounded else text, width, size), width, size)
+    if grounded:
+        title = _stack(title, caption_block(text, entries, colours, width, size, _CAPTION_LINES), gap=size // 4)
     content = _stack(title, body, gap=size // 2)
     framed = Image.new("RGB", (content.width + 2 * size, content.height + 2 * size), WHITE)
     framed.paste(content, (size, size))
     return framed
+
+
+def shown_words(kind: QueryKind, answer: Answer) -> str:
+    """Return the words of an answer that are drawn beside or instead of its names.
+
+    Args:
+        kind: Kind of the query.
+        answer: The answer.
+    """
+    return answer.words if kind.grounded else "" if kind.masks else answer.text
 
 
 def present_names(entries: Sequence[AnsweredEntry]) -> list[str]:
@@ -67,10 +83,13 @@ def truth_entries(dialogue: Dialogue) -> list[AnsweredEntry]:
     """Return the entries of the right answer, to draw beside those of the assistant.
 
     Args:
-        dialogue: The dialogue with its masks; names of its query without an entry are absent.
+        dialogue: The dialogue with its masks; names of its query without an entry are absent, unless the answer is a
+            caption, which has the phrases that it mentions.
     """
     if not dialogue.kind.masks:
         return []
+    if dialogue.kind.grounded:
+        return [_true_phrase(entry) for entry in dialogue.entries]
     known = {entry.name: entry for entry in dialogue.entries}
     entries = []
     for name in dialogue.query:
@@ -81,6 +100,11 @@ def truth_entries(dialogue: Dialogue) -> list[AnsweredEntry]:
         scores = (1.0,) * len(masks)
         entries.append(AnsweredEntry(name, present, float(present), mask, masks=masks, scores=scores))
     return entries
+
+
+def _true_phrase(entry: Entry) -> AnsweredEntry:
+    mask = None if entry.mask is None else entry.mask.decode()
+    return AnsweredEntry(entry.name, True, 1.0, mask, span=entry.span)
 
 
 def title_lines(query: str, text: str, width: int, size: int) -> list[tuple[str, tuple[int, int, int]]]:

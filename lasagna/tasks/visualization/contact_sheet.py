@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from lasagna.core.dialogue import AnsweredEntry
 from lasagna.tasks.visualization.answer import present_names
+from lasagna.tasks.visualization.caption import caption_block
 from lasagna.tasks.visualization.legend import (
     FAINT,
     INK,
@@ -34,9 +35,9 @@ class Example:
         image: uint8 ``[H, W, 3]``.
         query: The query or question.
         entries: The entries of the answer, in its order.
-        text: The answer in words (questions).
+        text: The answer in words (questions, captions).
         truth: The right entries, or None if they are not known.
-        truth_text: The right answer in words (questions).
+        truth_text: The right answer in words (questions, captions).
         note: A remark beside the query, e.g. the origin of the image.
         annotated: Whether the entries are annotations rather than an answer, and have no probabilities.
     """
@@ -49,6 +50,11 @@ class Example:
     truth_text: str = ""
     note: str = ""
     annotated: bool = False
+
+    @property
+    def is_caption(self) -> bool:
+        """Whether masks stand among its words."""
+        return any(entry.span is not None for entry in (*self.entries, *(self.truth or ())))
 
     def wrong(self) -> set[str]:
         """Return the names with a wrong presence decision."""
@@ -128,11 +134,26 @@ class ExamplePanel:
         return row
 
     def _answer(self, room: int) -> Image.Image:
+        if self.example.is_caption:
+            return self._captions(room)
         if not self.example.entries:
             return text_block(self._words(room), room, SIZE)
         size = SIZE if len(self.example.entries) == 1 else SMALL
         legend = Legend(self.example.entries, self.colours, size, not self.example.annotated, self.example.wrong())
         return legend.across(room, _LEGEND_LINES)
+
+    def _captions(self, room: int) -> Image.Image:
+        """Draw the caption, and the true one below it, with coloured phrases."""
+        example, parts = self.example, list[Image.Image]()
+        parts.append(caption_block(example.text or "(no words)", example.entries, self.colours, room, SIZE, 5))
+        if example.truth is not None:
+            parts.append(text_block([("truth", FAINT)], room, SMALL))
+            parts.append(caption_block(example.truth_text, example.truth, self.colours, room, SIZE, 5))
+        block, top = Image.new("RGB", (room, sum(part.height for part in parts)), WHITE), 0
+        for part in parts:
+            block.paste(part, (0, top))
+            top += part.height
+        return block
 
     def _words(self, room: int) -> Lines:
         example = self.example
