@@ -9,12 +9,13 @@ from typing import Any
 
 from lasagna.core.images import Window
 from lasagna.core.masks import Mask, RLEMask
-from lasagna.core.record import Manifest, Phrase, Question, Record, Region, Turn
+from lasagna.core.record import Caption, CaptionPhrase, Manifest, Phrase, Question, Record, Region, Turn
 from lasagna.datamodules.converters.common.base import Converter, Split
 from lasagna.datamodules.converters.common.coco import lost_parts, read_mask
 from lasagna.datamodules.converters.common.entries import check_inner
 from lasagna.datamodules.converters.common.files import LayoutError, read_upright_image_file
 from lasagna.datamodules.converters.common.object_maps import mask_pixels
+from lasagna.datamodules.converters.folder_captions import caption_spans
 from lasagna.datamodules.converters.folder_lines import (
     Line,
     check_line,
@@ -150,6 +151,7 @@ class _Annotations:
             "phrases": tuple(self._phrases()),
             "questions": tuple(self._questions()),
             "conversation": tuple(Turn(part["question"], part["answer"]) for _, part in self._parts("conversation")),
+            "captions": tuple(self._caption(part, rank) for rank, part in self._parts("captions")),
             "absent": tuple(self.line.fields.get("absent") or ()),
             "ignore": ignored[0] if ignored else None,
             "unclear": tuple(dict.fromkeys(unclear)),
@@ -177,6 +179,13 @@ class _Annotations:
             if coded is None or masks is not None:
                 questions.append(Question(part["text"], answer, masks, part.get("kind") or ""))
         return questions
+
+    def _caption(self, part: Mapping[str, Any], rank: int) -> Caption:
+        """Return a caption; a phrase of which a mask is left out keeps its words only."""
+        told = part.get("phrases") or ()
+        spans = caption_spans(part["text"], [phrase["text"] for phrase in told], self.line.where)
+        found = [(span, self._masks(one["masks"], "captions", rank)) for span, one in zip(spans, told, strict=True)]
+        return Caption(part["text"], tuple(CaptionPhrase(span, masks) for span, masks in found if masks))
 
     def _masks(self, codes: Sequence[Any], field: str, rank: int) -> tuple[Mask, ...] | None:
         """Return the masks, or None if one of them is left out, since the others alone would be incomplete."""
@@ -246,6 +255,8 @@ def mask_files(fields: Mapping[str, Any]) -> Iterator[str]:
     """Return the names of the files of all masks in a line."""
     codes = [part.get("mask") for part in fields.get("categories") or ()]
     codes += [code for part in fields.get("categories") or () for code in part.get("crowds") or ()]
+    told = [phrase for part in fields.get("captions") or () for phrase in part.get("phrases") or ()]
+    codes += [code for phrase in told for code in phrase["masks"]]
     for field in ("categories", "phrases", "questions"):
         codes += [code for part in fields.get(field) or () for code in part.get("masks") or ()]
     codes.append(fields.get("ignore"))

@@ -18,6 +18,7 @@ from lasagna.core.prompt_formats import name_error
 from lasagna.core.record import Manifest
 from lasagna.datamodules.converters.common.entries import is_folder_name, read_json
 from lasagna.datamodules.converters.common.files import LayoutError
+from lasagna.datamodules.converters.folder_captions import caption_spans
 from lasagna.errors import RecordError
 
 _KINDS: dict[type, str] = {dict: "an object", list: "a list", str: "a text", object: "a mask"}
@@ -32,6 +33,7 @@ LINE = {
     "phrases": list,
     "questions": list,
     "conversation": list,
+    "captions": list,
     "ignore": object,
     "window": list,
 }
@@ -42,8 +44,12 @@ PARTS: dict[str, tuple[dict[str, type], tuple[str, ...]]] = {
     "phrases": ({"text": str, "masks": list, "kind": str}, ("text", "masks")),
     "questions": ({"text": str, "answer": str, "masks": list, "kind": str}, ("text",)),
     "conversation": ({"question": str, "answer": str}, ("question", "answer")),
+    "captions": ({"text": str, "phrases": list}, ("text",)),
 }
 """For each list of objects, their fields and the required ones."""
+
+CAPTION_PHRASE: dict[str, type] = {"text": str, "masks": list}
+"""Fields of a phrase of a caption, all required."""
 
 NAME_LISTS = ("absent", "unclear")
 """Fields that list names."""
@@ -135,6 +141,8 @@ def check_line(line: Line) -> None:
             check_fields(part, kinds, needed, place)
             if field == "categories":
                 _check_masks(part, place)
+            if field == "captions":
+                _check_phrases(part, place)
     for field in NAME_LISTS:
         for rank, name in enumerate(line.fields.get(field) or ()):
             if not isinstance(name, str) or not name.strip():
@@ -147,6 +155,15 @@ def check_line(line: Line) -> None:
             )
     if not is_folder_name(line.fields.get("split") or "train"):
         raise RecordError(f"{line.where}: split: expected a name that a folder can have, got {line.fields['split']!r}")
+
+
+def _check_phrases(part: Mapping[str, Any], place: str) -> None:
+    phrases = part.get("phrases") or ()
+    for rank, phrase in enumerate(phrases):
+        if not isinstance(phrase, dict):
+            raise RecordError(f"{place}: phrases[{rank}]: expected an object, got {str(phrase)[:60]!r}")
+        check_fields(phrase, CAPTION_PHRASE, tuple(CAPTION_PHRASE), f"{place}: phrases[{rank}]")
+    caption_spans(part["text"], [phrase["text"] for phrase in phrases], place)
 
 
 def _check_masks(part: Mapping[str, Any], place: str) -> None:

@@ -153,8 +153,14 @@ def test_several_masks_of_one_name_are_one_category_and_empty_ones_are_counted(t
     ]
     questions = [{"text": "lost?", "masks": ["none.png"]}, {"text": "nothing?", "masks": []}]
     categories = [{"name": "cup", "mask": code} for code in codes] + [{"name": "fork", "mask": "none.png"}]
-    write(tmp_path, {"image": "a.png", "categories": categories, "phrases": phrases, "questions": questions})
+    told = [{"text": "a cup", "masks": codes[:2]}, {"text": "fork", "masks": ["none.png"]}]
+    captions = [{"text": "a cup beside a fork", "phrases": told}]
+    parts = {"categories": categories, "phrases": phrases, "questions": questions, "captions": captions}
+    write(tmp_path, {"image": "a.png", **parts})
     found = reading(tmp_path)
+    [caption] = found.record.captions
+    assert [caption.words_of(phrase) for phrase in caption.phrases] == ["a cup"]
+    assert np.array_equal(caption.phrases[0].masks[1].decode(), TOP)
     masks = found.record.category_masks()
     assert list(masks) == ["cup"]
     assert found.record.unclear == ("cup", "fork")
@@ -162,7 +168,7 @@ def test_several_masks_of_one_name_are_one_category_and_empty_ones_are_counted(t
     assert [phrase.text for phrase in found.record.phrases] == ["both"]
     assert [question.text for question in found.record.questions] == ["nothing?"]
     reasons = [part.reason for part in found.left_out]
-    assert (reasons.count("mask without a pixel"), reasons.count("empty segmentation")) == (5, 2)
+    assert (reasons.count("mask without a pixel"), reasons.count("empty segmentation")) == (6, 2)
     assert [reason for reason in reasons if reason.startswith("one of")] == [
         "one of the phrases, since a mask of it is left out",
         "one of the phrases, since a mask of it is left out",
@@ -231,6 +237,11 @@ FAULTS = [
     ),
     ({"image": "b.png", "absent": 5}, ":2: absent: expected a list, got '5'"),
     ({"image": "b.png", "phrases": [{"text": "x", "masks": POLYGON[0][0]}]}, r"phrases\[0\]: masks: expected a list"),
+    ({"image": "b.png", "captions": [{"text": "x", "phrases": [5]}]}, r"captions\[0\]: phrases\[0\]: expected an obj"),
+    (
+        {"image": "b.png", "captions": [{"text": "a b", "phrases": [{"text": t, "masks": []} for t in "ba"]}]},
+        r"captions\[0\]: phrases\[1\]: 'a' does not stand in 'a b' behind 'b'",
+    ),
     ({"image": "b.png", "conversation": [{"question": "x"}]}, r"conversation\[0\]: 'answer' is missing"),
     ({"image": "b.png", "window": [9, 2]}, r":2: window: expected \(low, high\)"),
     ({"image": "b.png", "window": ["0", 2]}, r":2: window: expected \(low, high\)"),
