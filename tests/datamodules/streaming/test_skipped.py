@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 
+from lasagna.core.dialogue import Dialogue, DialogueMaker, Entry
+from lasagna.core.masks import RLEMask
+from lasagna.core.query_kind import QUESTION, QueryKind
 from lasagna.core.record import Question
 from lasagna.datamodules import ShardDataModule, Source, write_shards
 from lasagna.datamodules.streaming.skipped import SkippedRecordWarning
@@ -66,4 +70,30 @@ def test_settings_that_fit_no_record_are_an_error_also_where_records_are_skipped
     data = ShardDataModule([Source(str(tmp_path), Listing())], broken="skip", batch_size=2)
     data.connect(processors(max_length=40))
     with pytest.raises(QueryError, match=r"record r-0: query: 5 names .* at most 40"):
+        data.train_dataloader()
+
+
+@dataclass
+class OneAnswer(DialogueMaker):
+    """Asks every record the same, whatever it shows."""
+
+    dialogue: Dialogue
+
+    def dialogues(self, record, rng):
+        return [self.dialogue]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (QueryKind("counting", words=True), "kind: 'counting' is not in this prompt format, .*; add a line"),
+        (QUESTION, "answer: 'sky' has a mask, and answers of kind 'question' have none; leave it out"),
+    ],
+)
+def test_tasks_whose_dialogues_have_no_form_end_before_the_run(tmp_path, kind, message):
+    write_shards([record(index) for index in range(4)], tmp_path, MANIFEST)
+    task = OneAnswer(Dialogue(kind, ("sky",), (Entry("sky", True, RLEMask.from_array(np.eye(9, 12))),), text="blue"))
+    data = ShardDataModule([Source(str(tmp_path), task)], broken="skip", batch_size=2)
+    data.connect(processors())
+    with pytest.raises(QueryError, match=rf"000000\.tar: record r-\d: {message}"):
         data.train_dataloader()
