@@ -1,6 +1,8 @@
 """Captions of records become words with masks among them, and are scored by their masks and their words."""
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +14,9 @@ from lasagna.core.query_kind import GROUNDED_CAPTION
 from lasagna.core.record import Caption, CaptionPhrase
 from lasagna.datamodules import prepare_sample
 from lasagna.tasks import GroundedCaption
-from lasagna.tasks.evaluation.predictions import from_json, to_json
-from lasagna.tasks.evaluation.scoring import quality
+from lasagna.tasks.evaluation.predictions import to_json
+from lasagna.tasks.evaluation.scoring import quality, rows_of
+from lasagna.tasks.visualization.answer import truth_entries
 from tests.helpers.assistants import dictate, random_assistant
 from tests.helpers.made_records import mask, record
 
@@ -109,5 +112,14 @@ def test_a_caption_is_learned_answered_and_stored(monkeypatch):
         ("a red boat", (0, 10), (20, 24)),
         ("sea", (18, 21), (20, 24)),
     ]
-    back = from_json(json.loads(json.dumps(to_json(answer))), (20, 24))
+    stored = {"kind": "grounded_caption", "query": ["the picture"], "answers": {"ordered": to_json(answer)}}
+    line = json.loads(json.dumps({"size": [20, 24], "dialogues": [stored]}))
+    run = SimpleNamespace(name="captions", decodings=("ordered",))
+    sample = SimpleNamespace(record=SimpleNamespace(key="one", size=(20, 24)), dialogues=(dialogue,))
+    [(_, answers)] = rows_of(run, sample, line, Path("here"))
+    back = answers["ordered"]
     assert (back.words, [entry.span for entry in back.entries]) == (answer.words, [(0, 10), (18, 21)])
+    assert [(entry.name, entry.span) for entry in truth_entries(dialogue)] == [
+        ("a red boat", (0, 10)),
+        ("sea", (18, 21)),
+    ]
