@@ -85,6 +85,7 @@ class PromptFormat:
     further_prompts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     single_answers: tuple[str, ...] = ()
     chat_template: bool = False
+    phrase_marks: tuple[str, str] = ("<p>", "</p>")
     image_separator: str | None = " "
     phrase_marks: tuple[str, str] = ("<p>", "</p>")
 

@@ -86,6 +86,7 @@ class Record:
         ignore: Pixels that count in no loss and no score, or None.
         label_bytes: A label map as PNG, or None.
         unclear: Annotated names whose masks are missing or incomplete; no query asks for them.
+        captions: Descriptions of the image with masks for their phrases.
         others: Further image files that are shown too, in order. They may have other sizes.
         masks_on: Position among all images of the one that ``image_bytes`` holds and all masks belong to; by default
             the last.
@@ -104,6 +105,7 @@ class Record:
     ignore: Mask | None = None
     label_bytes: bytes | None = None
     unclear: tuple[str, ...] = ()
+    captions: tuple[Caption, ...] = ()
     others: tuple[bytes, ...] = ()
     masks_on: int = LAST
     captions: tuple[Caption, ...] = ()

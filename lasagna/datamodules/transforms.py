@@ -36,7 +36,7 @@ PixelEdit = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 def edit_record(record: Record, edit: PixelEdit) -> Record:
-    """Move or crop all pixels of a record together: image, label map and the masks of all annotations.
+    """Move or crop all pixels of a record together: images, label map and the masks of all annotations.
 
     A category that loses all its pixels is no longer annotated; if "not annotated" means unknown, it is listed as
     absent. One whose mask was empty before is listed as unclear. Phrases, questions, captions and conversation stay,
