@@ -87,7 +87,6 @@ class PromptFormat:
     chat_template: bool = False
     phrase_marks: tuple[str, str] = ("<p>", "</p>")
     image_separator: str | None = " "
-    phrase_marks: tuple[str, str] = ("<p>", "</p>")
 
     def __post_init__(self) -> None:
         """Check that answers can be written and read in this format."""

@@ -90,7 +90,6 @@ class Record:
         others: Further image files that are shown too, in order. They may have other sizes.
         masks_on: Position among all images of the one that ``image_bytes`` holds and all masks belong to; by default
             the last.
-        captions: Descriptions of the image with masks for their phrases.
     """
 
     key: str
@@ -108,7 +107,6 @@ class Record:
     captions: tuple[Caption, ...] = ()
     others: tuple[bytes, ...] = ()
     masks_on: int = LAST
-    captions: tuple[Caption, ...] = ()
 
     def other_images(self) -> list[NDArray[np.uint8]]:
         """Return the pixels of the further images, each uint8 ``[H, W, 3]``.
