@@ -115,7 +115,9 @@ def test_items_are_changed_by_name(data, tmp_path):
         (["--data.strategies+=ClassSampling", "--data.strategies.ClassSampling.limit=8"], ["2 items", "whole list"]),
     ],
 )
-def test_an_item_that_is_not_named_or_not_there_is_refused(data, words, reasons, capsys):
+def test_an_item_that_is_not_named_or_not_there_is_refused(data, words, reasons, capsys, monkeypatch, tmp_path):
+    # shards that are not there yet have no name
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
         data(*words)
     error = capsys.readouterr().err

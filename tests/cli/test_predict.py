@@ -25,7 +25,7 @@ def test_captions_are_written_with_their_spans_and_drawn(tmp_path, monkeypatch):
     Image.fromarray(np.zeros((20, 24, 3), np.uint8)).save(image)
     text = assistant.processors.text
     dictate(monkeypatch, assistant.language_model, text.answer_ids("a [red boat] <SEG> on the sea"))
-    assert answer_images(assistant, [image], read_queries(own={"grounded_caption": "it"}), tmp_path, "ordered") == []
+    assert answer_images(assistant, [[image]], read_queries(own={"grounded_caption": "it"}), tmp_path, "ordered") == []
     [answer] = json.loads((tmp_path / "black.json").read_text())["answers"]
     assert (answer["kind"], answer["words"]) == ("grounded_caption", "a red boat on the sea")
     [entry] = answer["entries"]

@@ -29,7 +29,7 @@ if __name__ == "__main__":
     samples = [b"x" * 100_000] * 1000
     loader = DataLoader(samples, num_workers=2, worker_init_fn=serve_parent, collate_fn=list)
     batches = iter(loader)
-    next(batches)
+    next(batches), next(batches)  # one from each worker: both have begun
     print(*[worker.pid for worker in multiprocessing.active_children()], flush=True)
     time.sleep(600)
 """
@@ -49,14 +49,16 @@ def test_workers_end_with_a_parent_that_was_killed(code, tmp_path):
     with subprocess.Popen(
         [sys.executable, tmp_path / "parent.py"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as parent:
-        workers = [int(word) for word in parent.stdout.readline().split()]
-        assert workers
-        assert all(map(is_there, workers))
-        if code is LOADER:
-            os.kill(workers[0], signal.SIGINT)
-            time.sleep(0.5)
-            assert is_there(workers[0])
-        parent.kill()
+        try:
+            workers = [int(word) for word in parent.stdout.readline().split()]
+            assert workers
+            assert all(map(is_there, workers))
+            if code is LOADER:
+                os.kill(workers[0], signal.SIGINT)
+                time.sleep(0.5)
+                assert is_there(workers[0])
+        finally:
+            parent.kill()
     end = time.monotonic() + 30
     while any(map(is_there, workers)) and time.monotonic() < end:
         time.sleep(0.05)

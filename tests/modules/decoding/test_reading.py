@@ -34,8 +34,10 @@ def test_captions_survive_every_kind_of_tokeniser(make, markers):
         text=text,
         format=form,
         present_id=present,
+        absent_id=absent,
+        temperature=1.0,
+        model=SimpleNamespace(logits=lambda states: torch.zeros(len(states), len(tokenizer))),
         decision_places=lambda ids: [place for place, token in enumerate(ids) if token in (present, absent)],
-        scores=lambda states: [torch.ones(len(states[0]))],
     )
     answer = read_answer(decoder, Query(0, GROUNDED_CAPTION, ("it",)), [*tokens, text.end_token_id], torch.zeros(4, 2))
     assert [entry.name for entry in answer.entries] == list(PHRASES) and answer.faults == ()

@@ -171,10 +171,14 @@ def test_assistant_is_described_and_made_again():
 
 
 @pytest.mark.parametrize(
-    "config", [{"class_path": "nowhere.Assistant"}, {"class_path": "lasagna.modules.Assistant", "init_args": {"a": 1}}]
+    ("config", "reason"),
+    [
+        ({"class_path": "nowhere.Assistant"}, "is no class that can be imported here"),
+        ({"class_path": "lasagna.modules.Assistant", "init_args": {"a": 1}}, "cannot be built"),
+    ],
 )
-def test_description_that_makes_nothing(config):
-    with pytest.raises(CheckpointError, match="cannot be built"):
+def test_description_that_makes_nothing(config, reason):
+    with pytest.raises(CheckpointError, match=reason):
         build(config, Assistant)
 
 
