@@ -57,8 +57,8 @@ class Assistant(Configurable, LightningModule):
         presence_threshold: Presence score from which ordered decoding says "present".
         mask_threshold: Probability from which a pixel belongs to a mask.
         object_threshold: Score from which one of several masks of a name is an object, or has another token.
-        object_overlap: IoU from which one of several masks of a name is left out as a repetition of one with a higher
-            score; above 1 for none.
+        object_overlap: Share of the smaller of two masks of a name that lies in the other, from which the one with the
+            lower score is left out as a repetition; above 1 for none.
         presence_temperature: Divisor of the presence logits before they become scores; found by ``lasagna calibrate``.
         empty_masks: What a name is that the language model calls present and whose mask has no pixel: "present", with
             an empty mask, or "absent"; its score and the text of the answer stay the language model's.
@@ -80,7 +80,7 @@ class Assistant(Configurable, LightningModule):
         empty_masks: Literal["present", "absent"] = "present",
         max_new_tokens: int | None = None,
         object_threshold: float = 0.5,
-        object_overlap: float = 0.5,
+        object_overlap: float = 0.6,
     ) -> None:
         super().__init__()
         check_counts(max_new_tokens=max_new_tokens)

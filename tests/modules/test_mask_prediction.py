@@ -1,5 +1,7 @@
 """Predictions of several masks, and how they become answers."""
 
+import math
+
 import pytest
 import torch
 
@@ -20,6 +22,10 @@ LOGITS = torch.tensor(
 """Two names with three masks each."""
 
 SCORES = torch.tensor([[0.6, 0.9, 0.1], [0.9, 0.4, 0.3]])
+
+
+def sigmoid(logit):
+    return 1 / (1 + math.exp(-logit))
 
 
 def answered(kind, logits=LOGITS, **settings):
@@ -50,7 +56,8 @@ def test_a_query_for_objects_is_answered_by_each_mask_of_a_sufficient_score():
         [[False, True, True], [False, False, False]],
         [[True, False, False], [False, False, False]],
     ]
-    assert birds.scores == pytest.approx((0.45, 0.3))  # times the probability that there are birds
+    # times the probability that there are birds, and the mean probability of the mask's pixels
+    assert birds.scores == pytest.approx((0.45 * sigmoid(4), 0.3 * sigmoid(9)))
     assert birds.mask.tolist() == [[True, True, True], [False, False, False]]
     assert (cats.present, cats.empty, cats.masks) == (True, True, ())
     assert [entry.present for entry in answered("instances", keep_empty=False).entries] == [True, False]
@@ -59,10 +66,13 @@ def test_a_query_for_objects_is_answered_by_each_mask_of_a_sufficient_score():
 
 def test_a_mask_that_repeats_one_with_a_higher_score_is_no_object():
     logits = LOGITS.clone()
-    logits[0, 0] = torch.tensor([[-9, 5.0, 5], [6, -9, -9]])  # IoU 2/3 with the better one
-    assert [len(answered("instances", logits).entries[0].masks)] == [1]
-    assert answered("instances", logits).entries[0].mask.tolist() == [[False, True, True], [False, False, False]]
-    assert len(answered("instances", logits, object_overlap=0.7).entries[0].masks) == 2
+    logits[0, 0] = torch.tensor([[-9, 5.0, -9], [6, -9, -9]])  # half of it lies in the better one
+    assert len(answered("instances", logits).entries[0].masks) == 2
+    (mask,) = answered("instances", logits, object_overlap=0.5).entries[0].masks
+    assert mask.tolist() == [[False, True, True], [False, False, False]]
+    logits[0, 0, 1] = 3.0  # the better one lies in it
+    assert len(answered("instances", logits).entries[0].masks) == 2
+    assert len(answered("instances", logits, object_overlap=0.45).entries[0].masks) == 1
 
 
 def test_where_each_object_has_a_token_its_mask_and_probability_are_those_of_its_token():
@@ -74,12 +84,12 @@ def test_where_each_object_has_a_token_its_mask_and_probability_are_those_of_its
     logits = LOGITS.flatten(0, 1)[[0, 1, 0, 5]]  # the third bird repeats the first
     birds, sun, cat = make_answer(query, decoded, logits, GEOMETRY, threshold=0.5).entries
     assert [mask.tolist() for mask in birds.masks] == [(LOGITS[0, rank] > 0).tolist() for rank in (0, 1)]
-    assert birds.scores == pytest.approx((0.8, 0.4))
+    assert birds.scores == pytest.approx((0.8 * sigmoid(9), 0.4 * sigmoid(4)))
     assert birds.mask.sum() == 3
-    assert (sun.present, cat.scores) == (False, pytest.approx((0.6,)))
+    assert (sun.present, cat.scores) == (False, pytest.approx((0.6 * sigmoid(9),)))
     assert [int(mask.sum()) for mask in cat.masks] == [3]
     several = make_answer(query, decoded, logits, GEOMETRY, threshold=0.5, object_overlap=2.0).entries[0]
-    assert several.scores == pytest.approx((0.8, 0.4, 0.36))
+    assert several.scores == pytest.approx((0.8 * sigmoid(9), 0.4 * sigmoid(4), 0.36 * sigmoid(9)), rel=1e-4)
 
 
 def test_other_queries_are_answered_by_the_union():

@@ -64,7 +64,7 @@ def make_answer(
     *,
     threshold: float,
     object_threshold: float = 0.5,
-    object_overlap: float = 0.5,
+    object_overlap: float = 0.6,
     keep_empty: bool = True,
     probabilities: bool = False,
 ) -> Answer:
@@ -80,7 +80,8 @@ def make_answer(
         geometry: How the image was fitted.
         threshold: Probability from which a pixel belongs to a mask.
         object_threshold: Score from which a mask is an object, where the query asks for objects.
-        object_overlap: IoU from which a mask is left out as a repetition of one with a higher score.
+        object_overlap: Share of the smaller of two masks that lies in the other, from which the one with the lower
+            score is left out as a repetition.
         keep_empty: Whether names whose mask has no pixel stay present; otherwise they become absent.
         probabilities: Whether present entries get the probability of each pixel.
 
@@ -150,19 +151,26 @@ def _objects(
     """Yield for each set of masks the highest logits of its objects, with masks and scores, highest score first."""
     for logits, scores in sets:
         kept = (scores >= object_threshold).nonzero()[:, 0]
-        kept = kept[scores[kept].argsort(descending=True, stable=True)]
+        scores = scores[kept] * _confidence(logits[kept], cut)
+        order = scores.argsort(descending=True, stable=True)
         highest, shown = torch.full(geometry.original, -torch.inf), list[tuple[BoolMask, float]]()
-        for logit, score in zip(_at_image_size(logits[kept], geometry), scores[kept].tolist(), strict=True):
+        for logit, score in zip(_at_image_size(logits[kept[order]], geometry), scores[order].tolist(), strict=True):
             mask = logit.numpy() >= cut
-            if all(_iou(mask, other) < object_overlap for other, _ in shown):
+            if all(_share(mask, other) < object_overlap for other, _ in shown):
                 highest = torch.maximum(highest, logit)
                 shown += [(mask, score)] if mask.any() else []
         yield highest, tuple(mask for mask, _ in shown), tuple(score for _, score in shown)
 
 
-def _iou(mask: BoolMask, other: BoolMask) -> float:
-    """Return the IoU of two masks, of which one has a pixel."""
-    return float((mask & other).sum() / (mask | other).sum())
+def _confidence(logits: Tensor, cut: float) -> Tensor:
+    """Return the mean probability of the pixels inside each mask of ``[k, h', w']``, 0 for empty ones, ``[k]``."""
+    inside = (logits >= cut).float()
+    return (logits.float().sigmoid() * inside).sum((1, 2)) / inside.sum((1, 2)).clamp(min=1)
+
+
+def _share(mask: BoolMask, other: BoolMask) -> float:
+    """Return the share of the smaller of two masks that lies in the larger one."""
+    return float((mask & other).sum() / max(1, min(mask.sum(), other.sum())))
 
 
 def _at_image_size(logits: Tensor, geometry: Geometry) -> Iterator[Tensor]:

@@ -17,13 +17,18 @@ from lasagna.modules.mask_prediction import MaskPrediction
 
 HEADS = 4
 
+EMPTY = 1e-3
+"""Least area of a mask in cells when the cells under it are averaged."""
+
 
 class ObjectMaskHead(MaskHead):
     """Turns each prompt into prompts of objects, for which a head with one mask a prompt draws the masks.
 
     Learned queries, to which the prompt is added, attend to the image and to one another (DETR, arXiv 2005.12872). Each
-    becomes a prompt of its own, and the probability that it is one of the objects that are asked for. The cells of the
-    image know their position, so that objects of one look can be told apart. Train it with ``ObjectLoss``.
+    becomes a prompt of its own. The cells of the image know their position, so that objects of one look can be told
+    apart. A last round of attention reads the mean of the cells under each mask that was drawn, and gives the
+    probability that it is one of the objects, so that a mask that repeats another one can be told. Train it with
+    ``ObjectLoss``.
 
     Args:
         head: Draws the masks; every head with one mask a prompt does.
@@ -58,6 +63,8 @@ class ObjectMaskHead(MaskHead):
         self.queries = nn.Parameter(torch.randn(self.masks, width))
         self.blocks = nn.ModuleList([_Block(width) for _ in range(self.layers)])
         self.move = nn.Linear(width, width)
+        self.drawn = nn.Linear(width, width)
+        self.judge = _Block(width)
         self.score = nn.Linear(width, 1)
 
     def forward(self, features: Sequence[Tensor], prompts: Tensor, image_index: Tensor) -> MaskPrediction:
@@ -69,7 +76,15 @@ class ObjectMaskHead(MaskHead):
             tokens = block(tokens, cells)
         of_objects = prompts[:, None] + self.move(tokens)
         logits = self.head(features, of_objects.flatten(0, 1), image_index.repeat_interleave(self.masks))
-        return MaskPrediction(logits.unflatten(0, (-1, self.masks)), self.score(tokens)[..., 0].float().sigmoid())
+        logits = logits.unflatten(0, (-1, self.masks))
+        # scores are not to change what is drawn
+        judged = self.judge(tokens + self.drawn(self._pooled(cells, logits.detach())), cells)
+        return MaskPrediction(logits, self.score(judged)[..., 0].float().sigmoid())
+
+    def _pooled(self, cells: Tensor, logits: Tensor) -> Tensor:
+        """Return the mean of the cells ``[n, h*w, d]`` under each mask of ``[n, k, h', w']``, ``[n, k, d]``."""
+        shares = nn.functional.adaptive_avg_pool2d(logits.sigmoid(), self.grid).flatten(2)
+        return (shares / shares.sum(2, keepdim=True).clamp(min=EMPTY)).to(cells) @ cells
 
 
 class _Block(nn.Module):
