@@ -15,7 +15,7 @@ import lasagna.cli.sweeps.run
 from lasagna.__main__ import main as command
 from lasagna.cli.train import main as train
 from lasagna.datamodules import SceneWriter
-from tests.helpers.exports import write_cvat_masks, write_datasets, write_webdataset, write_yolo
+from tests.helpers.exports import write_exports
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.S | re.M)
@@ -39,6 +39,8 @@ SMALL = [
 PLACES = {
     "CAMVID_FOLDER": "camvid",
     "COCO_FOLDER": "coco",
+    "EXPORT_FOLDER": "exports/coco",
+    "LABELME_FOLDER": "exports/labelme",
     "LASAGNA_FOLDER": "weights/release",
     "MASKS_FOLDER": "exports/masks",
     "SHARDS_FOLDER": "exports/shards",
@@ -78,10 +80,7 @@ def make_place(folder):
             _save(np.random.default_rng(seed).integers(0, 256, (48, 64, 3)), folder / "camvid" / split / f"{frame}.png")
             _save(np.arange(48 * 64).reshape(48, 64) // 300, folder / "camvid" / f"{split}annot" / f"{frame}.png")
     _write_coco(folder / "coco")
-    write_yolo(folder / "exports" / "yolo")
-    write_cvat_masks(folder / "exports" / "masks")
-    write_datasets(folder / "exports" / "tables")
-    write_webdataset(folder / "exports" / "shards")
+    write_exports(folder / "exports")
     return folder
 
 

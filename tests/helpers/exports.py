@@ -2,6 +2,7 @@
 
 import json
 import tarfile
+from importlib.util import find_spec
 from io import BytesIO
 
 import numpy as np
@@ -113,3 +114,45 @@ def png(pixels):
     buffer = BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def write_coco_export(folder):
+    """Write an export in COCO's form as Roboflow and Label Studio do: a root category, paths of Windows and servers."""
+    categories = [{"id": 0, "name": "things", "supercategory": "none"}]
+    categories += [{"id": 1, "name": "coffee_cup", "supercategory": "things"}]
+    square = [float(side) for point in box_points(5, 4, 20, 12) for side in point]
+    for part, name in (("train", "images\\my cup.jpg"), ("valid", "/data/upload/1/one%20cup.jpg")):
+        stem = name.replace("\\", "/").rpartition("/")[2].replace("%20", " ")
+        photograph(folder / part / ("images" if "images" in name else "") / stem)
+        image = {"id": 7, "file_name": name, "height": SIZE[0], "width": SIZE[1]}
+        annotation = {"id": 1, "image_id": 7, "category_id": 1, "segmentation": [square], "iscrowd": 0}
+        content = {"images": [image], "categories": categories, "annotations": [annotation]}
+        (folder / part / "_annotations.coco.json").write_text(json.dumps(content))
+
+
+def write_labelme(folder):
+    """Write files of LabelMe: a polygon, a rectangle from its lower right corner, and a line, which has no inside."""
+    photograph(folder / "one.jpg")
+    shapes = [("cup", box_points(5, 4, 20, 12), "polygon"), ("fork", [(29, 18), (22, 2)], "rectangle")]
+    shapes += [("way", [(0, 0), (9, 9)], "linestrip")]
+    entries = [
+        {"label": label, "points": points, "shape_type": kind, "group_id": None} for label, points, kind in shapes
+    ]
+    content = {
+        "shapes": entries,
+        "imagePath": "one.jpg",
+        "imageData": None,
+        "imageHeight": SIZE[0],
+        "imageWidth": SIZE[1],
+    }
+    (folder / "one.json").write_text(json.dumps(content))
+
+
+def write_exports(folder):
+    """Write all of these, each into a folder of its own; tables only where pyarrow is installed."""
+    writers = {"yolo": write_yolo, "masks": write_cvat_masks, "shards": write_webdataset}
+    writers |= {"coco": write_coco_export, "labelme": write_labelme}
+    if find_spec("pyarrow"):
+        writers["tables"] = write_datasets
+    for name, write in writers.items():
+        write(folder / name)

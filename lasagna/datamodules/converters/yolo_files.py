@@ -6,6 +6,7 @@ Source: the data set pages of docs.ultralytics.com, and the pages of CVAT, Label
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
@@ -77,7 +78,8 @@ def _described(source: Path, path: Path) -> YoloLayout:
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise LayoutError(f"{path}: the file cannot be read as YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
-        raise LayoutError(f"{path}: expected `names`, `train` and `val`, got {str(content)[:60]!r}")
+        raise LayoutError(f"{path}: expected `names`, `train` and `val`, got {reprlib.repr(content)}")
+    # values are shown by reprlib, since aliases in YAML can stand for lists of any size
     if "kpt_shape" in content:
         raise LayoutError(f"{path}: `kpt_shape` says that its labels are key points; export polygons instead")
     names = _checked_names(content.get("names"), path)
@@ -85,12 +87,14 @@ def _described(source: Path, path: Path) -> YoloLayout:
         raise LayoutError(f"{path}: `nc` is {count}, but `names` has {len(names)}; correct one of them")
     places = {}
     for split in SPLITS:
-        named = content.get(split) or []
+        named, root = content.get(split) or [], content.get("path")
         for place in (values := named if isinstance(named, list) else [named]):
             if not isinstance(place, str):
-                raise LayoutError(f"{path}: {split}: expected a folder or a list of images, got {str(place)[:60]!r}")
+                raise LayoutError(f"{path}: {split}: expected a folder or a list of images, got {reprlib.repr(place)}")
         if values:
-            places[split] = [_place(source, str(content.get("path") or ""), value, path, split) for value in values]
+            places[split] = [
+                _place(source, root if isinstance(root, str) else "", value, path, split) for value in values
+            ]
     if not places:
         raise LayoutError(f"{path}: it names no images; expected `train`, `val` or `test` with a folder")
     return YoloLayout(path, names, places)
@@ -100,13 +104,15 @@ def _checked_names(names: Any, path: Path) -> dict[int, str]:  # noqa: ANN401
     """Return the classes of a list or a mapping."""
     pairs = dict(enumerate(names)) if isinstance(names, list) else names
     if not isinstance(pairs, dict) or not pairs:
-        raise LayoutError(f"{path}: names: expected a list, or a mapping of number to name, got {str(names)[:60]!r}")
+        raise LayoutError(f"{path}: names: expected a list, or a mapping of number to name, got {reprlib.repr(names)}")
     for number, name in pairs.items():
         if not str(number).isdecimal():
             raise LayoutError(f"{path}: names: expected the number of a class, got {number!r}")
         # YAML reads no, off and null as other things than texts
         if isinstance(name, bool) or not isinstance(name, (str, int)) or not str(name).strip():
-            raise LayoutError(f"{path}: names: {number}: expected a text, got {name!r}; put the name in quotes")
+            raise LayoutError(
+                f"{path}: names: {number}: expected a text, got {reprlib.repr(name)}; put the name in quotes"
+            )
     return {int(number): str(name).strip() for number, name in pairs.items()}
 
 

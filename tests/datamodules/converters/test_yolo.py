@@ -112,6 +112,10 @@ def test_lines_of_another_kind_are_named_with_the_way_out(tmp_path, text, messag
         reading(write(tmp_path, text))
 
 
+BOMB = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60)) + "names: [*a59]"
+"""A list of 2 to the power of 59 texts."""
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -124,6 +128,7 @@ def test_lines_of_another_kind_are_named_with_the_way_out(tmp_path, text, messag
         ("names: [cup]\ntrain: {a: b}", r"train: expected a folder or a list of images, got"),
         ("names: [cup]", "it names no images"),
         ("names: [cup\n", "cannot be read as YAML"),
+        (BOMB, r"names: 0: expected a text, got \[\["),
         ("names: ['cup, blue']\ntrain: images", "'cup, blue' cannot be asked for"),
         ("names: [cup]\ntrain: labels", "there are no images in"),
     ],

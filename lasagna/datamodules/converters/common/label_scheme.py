@@ -105,8 +105,8 @@ class LabelScheme:
             )
         labels: Labels = pixels.astype(np.uint8) if pixels.max(initial=0) < 1 << 8 else pixels.astype(np.uint16)
         known = self.names.keys() | self.void | self.background
-        found, counts = np.unique(labels, return_counts=True)
-        unknown = {v: count for v, count in zip(found.tolist(), counts.tolist(), strict=True) if v not in known}
+        counts = np.bincount(labels.ravel())
+        unknown = {value: int(counts[value]) for value in np.flatnonzero(counts).tolist() if value not in known}
         if unknown:
             shown = ", ".join(f"{value} ({count} pixels)" for value, count in [*unknown.items()][:MOST_LISTED])
             listed = ",".join(map(str, unknown))
