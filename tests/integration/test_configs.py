@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from lasagna.__main__ import main
 from lasagna.cli.sweeps.findings import Claim
-from lasagna.cli.sweeps.plan import SweepPlan
 from lasagna.cli.training_cli import TrainingCLI, command_line
 from lasagna.core.config import build
 from lasagna.core.prompt_formats import TINY
@@ -65,11 +65,18 @@ def test_config_of_a_family_builds_its_model(kind):
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if file.parent.name == "sweeps"], ids=str)
-def test_sweep_can_start(file):
-    content = OmegaConf.to_container(OmegaConf.load(file))
-    baseline, claims = content.pop("baseline", None), content.pop("claims", [])
-    plan = SweepPlan(**content)
-    plan.check()
+def test_sweep_can_start(file, monkeypatch):
+    plans, content = [], OmegaConf.to_container(OmegaConf.load(file))
+
+    def record(plan, out, jobs):
+        plans.append(plan)
+        raise SystemExit(0)
+
+    monkeypatch.setattr("lasagna.cli.sweeps.run.run_sweep", record)
+    with pytest.raises(SystemExit):
+        main(["sweep", "--config", str(file)])
+    [plan] = plans
+    baseline, claims = content.get("baseline"), content.get("claims", [])
     assert plan.runs(Path("runs"))
     assert {baseline, *(Claim(**claim).variant for claim in claims)} - {None} <= set(plan.variants)
 

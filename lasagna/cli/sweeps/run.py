@@ -47,7 +47,7 @@ class RunResult:
 
 
 def sweep(
-    base: list[str],
+    base: list[str] | None = None,
     out: Path = Path("runs/sweep"),
     variants: dict[str, list[str]] | None = None,
     grid: dict[str, list[GridValue]] | None = None,
@@ -64,7 +64,7 @@ def sweep(
     ended.
 
     Args:
-        base: Config files of every run.
+        base: Config files of every run; none where the variants have all.
         out: Folder of the sweep; each run gets ``<variant>/seed_<n>`` in it.
         variants: Name of each variant to its further config files.
         grid: Config key to values, e.g. ``{"model.init_args.optimiser.lr": [1e-4, 3e-4]}``; every combination is run.
@@ -79,7 +79,7 @@ def sweep(
         SweepError: If the sweep cannot start, or if runs failed.
         SystemExit: After SIGTERM, once the runs' processes have ended.
     """
-    plan = SweepPlan(base, variants or {"base": []}, grid or {}, [0] if seeds is None else seeds, script)
+    plan = SweepPlan(base or [], variants or {"base": []}, grid or {}, [0] if seeds is None else seeds, script)
     check_output(out)
     plan.check()
     known = list(dict.fromkeys(run.variant for run in plan.runs(out)))
