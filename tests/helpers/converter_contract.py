@@ -265,3 +265,13 @@ class ConverterContract:
         (tmp_path / "empty").mkdir()
         with pytest.raises(OSError, match=r"(?s)(expected|missing|there is no)"):
             self.converter(tmp_path / "empty").splits()
+
+
+class QuickConverterContract(ConverterContract):
+    """The same with damaged files among the slow tests, for converters that read files by the functions of others."""
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("broken", ["stop", "skip"])
+    @pytest.mark.parametrize("damage", DAMAGES)
+    def test_damaged_files_are_named_or_counted(self, expected, tmp_path, damage, broken):
+        super().test_damaged_files_are_named_or_counted(expected, tmp_path, damage, broken)

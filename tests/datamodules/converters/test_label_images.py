@@ -6,7 +6,7 @@ from lasagna.datamodules.converters import LayoutError, convert
 from lasagna.datamodules.converters.label_classes import read_classes
 from lasagna.datamodules.converters.label_images import LabelImages
 from lasagna.errors import ConfigError, LasagnaError, RecordError
-from tests.helpers.converter_contract import ConverterContract, Expected
+from tests.helpers.converter_contract import Expected, QuickConverterContract
 from tests.helpers.exports import SIZE, photograph, write_cvat_masks
 
 ROWS, COLUMNS = np.indices(SIZE)
@@ -16,7 +16,7 @@ def inside(left, top, right, bottom):
     return (left <= COLUMNS) & (right > COLUMNS) & (top <= ROWS) & (bottom > ROWS)
 
 
-class TestLabelImagesContract(ConverterContract):
+class TestLabelImagesContract(QuickConverterContract):
     def release(self, folder):
         write_cvat_masks(folder)
         one, two = (folder / "JPEGImages" / f"{name}.jpg" for name in ("one", "two"))

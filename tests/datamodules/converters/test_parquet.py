@@ -10,7 +10,7 @@ from lasagna.datamodules.converters import LayoutError, convert
 from lasagna.datamodules.converters.parquet import Parquet
 from lasagna.datamodules.shards.tally import BEYOND
 from lasagna.errors import ConfigError, LasagnaError, RecordError
-from tests.helpers.converter_contract import ConverterContract, Expected
+from tests.helpers.converter_contract import Expected, QuickConverterContract
 from tests.helpers.exports import SIZE, box_points, photograph, write_datasets
 
 pa = pytest.importorskip("pyarrow", reason="tables are read with pyarrow")
@@ -36,7 +36,7 @@ def reading(folder, columns=PLAIN, **settings):
     return Parquet(folder, columns, **settings).splits()["train"].reading(0)
 
 
-class TestParquetContract(ConverterContract):
+class TestParquetContract(QuickConverterContract):
     def release(self, folder):
         one, two = photograph(folder / "one.jpg"), photograph(folder / "two.jpg")
         cup = {"name": "coffee_cup", "mask": [FLAT]}

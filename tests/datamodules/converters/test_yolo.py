@@ -7,7 +7,7 @@ from lasagna.datamodules.converters import LayoutError, convert
 from lasagna.datamodules.converters.yolo import Yolo
 from lasagna.datamodules.shards.tally import BEYOND
 from lasagna.errors import RecordError
-from tests.helpers.converter_contract import ConverterContract, Expected
+from tests.helpers.converter_contract import Expected, QuickConverterContract
 from tests.helpers.exports import SIZE, box_points, photograph, write_yolo, yolo_line
 
 SQUARE = box_points(5, 4, 20, 12)
@@ -18,7 +18,7 @@ def drawn(*points):
     return coco.decode(coco.merge(runs)).astype(bool)
 
 
-class TestYoloContract(ConverterContract):
+class TestYoloContract(QuickConverterContract):
     def release(self, folder):
         write_yolo(folder)
         one, two = (folder / "train" / "images" / f"{name}.jpg" for name in ("one.rf.1", "two.rf.2"))
