@@ -44,14 +44,15 @@ def audit_names(manifest: Manifest, survey: Survey) -> list[Finding]:
 
 
 def audit_tally(tally: WriteStats) -> list[Finding]:
-    """Return a finding about the masks that the conversion cropped, which the shards no longer show.
+    """Return findings about masks that the conversion cropped, which the shards no longer show, and about no masks.
 
     Args:
         tally: The counts of the conversion.
     """
     count = tally.left_out.get(BEYOND, 0)
     where = f"{count} in the conversion (e.g. {'; '.join(tally.examples.get(BEYOND, ()))})"
-    return [Finding("masks outside the image", where, count)] if count else []
+    bare = [Finding("nothing to ask for", f"{tally.taken} images")] if tally.taken and tally.is_bare else []
+    return bare + ([Finding("masks outside the image", where, count)] if count else [])
 
 
 def audit_overlap(surveys: Mapping[ShardFolder, Survey]) -> list[Finding]:

@@ -77,11 +77,12 @@ MEANINGS = {
         "the same COCO photograph, by number, in a training and an evaluation split; remove it from one of them"
     ),
     "equal masks": "names of one image that have the same pixels; synonyms, or two names for one thing: check them",
+    "nothing to ask for": "no image has a mask, a phrase or a question; boxes are none: draw masks, or drop the split",
     "shared images": "images that two training splits have in common, or two evaluation splits",
 }
 """Kinds of findings: what they mean, and what to do about them."""
 
-NOTES = ("unused names", "equal masks", "shared images")
+NOTES = ("unused names", "equal masks", "nothing to ask for", "shared images")
 """Kinds that are good to know but not errors: every part of a data set has some."""
 
 
