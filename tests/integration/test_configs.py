@@ -1,6 +1,7 @@
 """Every config in the folder is parsed, instantiated, and says what it is for."""
 
 import re
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -26,11 +27,18 @@ PARTS = {
 """Folder to the option whose value its files are; files of other folders are given as --config."""
 SIBLINGS = {"sam_vit_l", "sam_vit_h", "sam2_hiera_small", "sam2_hiera_base_plus", "sam2_hiera_large", "dinov3_convnext"}
 """Encoders whose files differ from another one only in sizes, and run with -m slow."""
-INSTANTIATED = [
-    pytest.param(file, marks=pytest.mark.slow if file.stem in SIBLINGS else ())
-    for file in FILES
-    if file.parent.name != "sweeps"
-]
+
+
+def instantiated():
+    """The files of each test: parts together, since they are parsed on their own, and all others one by one."""
+    parts = ("vision_encoder", "language_model", "mask_head")
+    fast = [file for file in FILES if file.stem not in SIBLINGS and file.parent.name != "sweeps"]
+    columns = [[file for file in fast if file.parent.name == name] for name in parts]
+    together = [[file for file in row if file is not None] for row in zip_longest(*columns)]
+    alone = [[file] for file in fast if file.parent.name not in parts]
+    groups = [pytest.param(group, id="+".join(map(str, group))) for group in (*together, *alone)]
+    slow = [file for file in FILES if file.stem in SIBLINGS]
+    return groups + [pytest.param([file], id=str(file), marks=pytest.mark.slow) for file in slow]
 
 
 @pytest.fixture(autouse=True)
@@ -46,9 +54,10 @@ def test_config_opens_with_what_it_does_what_it_needs_the_command_and_an_overrid
         assert part in head[0], part
 
 
-@pytest.mark.parametrize("file", INSTANTIATED, ids=str)
-def test_config_instantiates(file):
-    cli = TrainingCLI(**command_line([*option(file), "--trainer.accelerator=cpu"], run=False), run=False)
+@pytest.mark.parametrize("files", instantiated())
+def test_config_instantiates(files):
+    options = [word for file in files for word in option(file)]
+    cli = TrainingCLI(**command_line([*options, "--trainer.accelerator=cpu"], run=False), run=False)
     assert isinstance(cli.model, AssistantTraining)
     assert cli.datamodule.sources["train"]
     assert cli.datamodule.sources["test"]
