@@ -35,9 +35,9 @@ def cost(call: Callable[[], object], runs: int, device: torch.device) -> Cost:
         runs: How often to call it.
         device: The device that it computes on.
     """
-    before = _in_use(device)
+    before = in_use(device)
     call()
-    _reset(device)
+    reset(device)
     times = []
     for _ in range(runs):
         _wait(device)
@@ -45,7 +45,7 @@ def cost(call: Callable[[], object], runs: int, device: torch.device) -> Cost:
         call()
         _wait(device)
         times.append(time.perf_counter() - began)
-    return Cost(statistics.median(times), min(times), _peak(device) - before)
+    return Cost(statistics.median(times), min(times), peak(device) - before)
 
 
 def _wait(device: torch.device) -> None:
@@ -53,18 +53,21 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _reset(device: torch.device) -> None:
+def reset(device: torch.device) -> None:
+    """Start the peak anew."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif (marks := Path("/proc/self/clear_refs")).exists():
         marks.write_text("5")  # Linux then starts the high-water mark anew
 
 
-def _in_use(device: torch.device) -> float:
+def in_use(device: torch.device) -> float:
+    """Return the memory in use, in MiB."""
     return torch.cuda.memory_allocated(device) / 2**20 if device.type == "cuda" else _status("VmRSS")
 
 
-def _peak(device: torch.device) -> float:
+def peak(device: torch.device) -> float:
+    """Return the most memory in use since ``reset``, in MiB."""
     return torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else _status("VmHWM")
 
 

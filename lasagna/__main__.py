@@ -13,6 +13,7 @@ from lasagna.cli.entry import errors_on_one_line, import_from_working_directory,
 
 COMMANDS = {
     "train": ("lasagna.cli.train:main", "train and test an assistant: train [JOB] ..."),
+    "plan": ("lasagna.cli.plan:run", "say what a training takes, without weights: plan --config ..."),
     "predict": ("lasagna.cli.predict:predict", "answer queries about an image or a folder of images"),
     "serve": ("lasagna.cli.serve:serve", "answer queries about images over HTTP"),
     "evaluate": ("lasagna.cli.evaluate:evaluate", "answer a data set, score the answers and write a report"),
@@ -45,7 +46,7 @@ POSITIONAL_LISTS = {"calibrate": "shards", "inspect": "shards"}
 REPEATED = {"predict": "image"}
 """Command to the argument that may be given several times with its flag."""
 
-OWN_OPTIONS = ("configs", "convert", "train")
+OWN_OPTIONS = ("configs", "convert", "plan", "train")
 """Commands that parse their own command line."""
 
 

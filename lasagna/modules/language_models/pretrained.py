@@ -22,6 +22,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from lasagna.core.weights import reads_weights
 from lasagna.errors import ConfigError
 from lasagna.modules.tiny.tokenizer import build_tokenizer
 from lasagna.modules.tiny.weights import packaged_words
@@ -93,7 +94,7 @@ def read_model(
     check_quantization(quantization, model)
     config = read_config(model, download)
     try:
-        if isinstance(model, dict):
+        if isinstance(model, dict) or not reads_weights():
             return kind.from_config(config, dtype=dtype)
         extra = {} if quantization is None else {"quantization_config": bits(quantization)}
         return kind.from_pretrained(model, dtype=dtype, local_files_only=not download, **extra)

@@ -108,15 +108,19 @@ class AssistantTraining(LightningModule):
         )
         return [callback for callback in watch if type(callback) not in attached]
 
+    def build_assistant(self) -> None:
+        """Build the assistant, and freeze what is not trained."""
+        check_wording(self.assistant.language_model, self.assistant.format)
+        with seeded(self.seed, "fresh weights", self.device):
+            self.assistant.configure_model()
+        self.factors = trainable_sets(self.assistant.named_parameters(), self.trainable)
+        freeze_others(self.assistant, self.factors)
+        self.trained = trained_state(self.assistant)
+
     def configure_model(self) -> None:
         """Build the assistant, freeze what is not trained, and give the datamodule its processors."""
         if not self.factors:
-            check_wording(self.assistant.language_model, self.assistant.format)
-            with seeded(self.seed, "fresh weights", self.device):
-                self.assistant.configure_model()
-            self.factors = trainable_sets(self.assistant.named_parameters(), self.trainable)
-            freeze_others(self.assistant, self.factors)
-            self.trained = trained_state(self.assistant)
+            self.build_assistant()
             if self.warm_start is not None:
                 load_trained(self.assistant, self.warm_start, frozen_check=self.frozen_check)
             check_presence(self.assistant.language_model, self.assistant.format)

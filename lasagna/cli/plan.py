@@ -1,0 +1,168 @@
+"""``lasagna plan``: what a training takes, without weights and before a GPU is rented."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.strategies import StrategyRegistry
+
+from lasagna.cli.entry import errors_on_one_line
+from lasagna.cli.train import short_message
+from lasagna.cli.training_cli import TrainingCLI, command_line
+from lasagna.errors import ConfigError
+from lasagna.tasks.planning.plan import Plan, make_plan
+from lasagna.tasks.training.module import AssistantTraining
+from lasagna.tasks.training.strategies import SHARDING
+
+ABOUT = (
+    "Say what a training takes, without its weights: parameters, memory, operations, hours, disk, and what would make "
+    "it fit. Takes the config files and options of `lasagna train`."
+)
+
+
+class PlanCLI(TrainingCLI):
+    """The command line of training, whose training is planned and not run."""
+
+    settings: dict[str, Any]
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add what a plan needs to know about the GPU."""
+        super().add_arguments_to_parser(parser)
+        parser.add_argument("--gpu_memory", type=float, default=24.0, help="Memory of a GPU in GiB.")
+        parser.add_argument("--peak", type=float | None, default=None, help="Peak of a GPU in TFLOPS, for the hours.")
+        parser.add_argument("--share", type=float, default=0.4, help="Part of the peak that is reached.")
+
+    def instantiate_trainer(self, **kwargs: Any) -> Any:  # noqa: ANN401
+        """Keep the settings of the trainer, whose devices need not be here."""
+        self.settings = dict(self._get(self.config_init, "trainer", default={}))
+        return None
+
+    def after_instantiate_classes(self) -> None:
+        """Leave everything alone."""
+
+
+def run(argv: list[str]) -> None:
+    """Plan a training.
+
+    Args:
+        argv: The command line after ``lasagna plan``.
+
+    Raises:
+        SystemExit: After help, or if the input is wrong; the reason has been printed.
+    """
+    with errors_on_one_line(short_message):
+        options = command_line(argv, run=False)
+        options["parser_kwargs"] |= {"prog": "lasagna plan", "description": ABOUT}
+        cli = PlanCLI(**options, run=False)
+        memory, peak, share = (cli.config[name] for name in ("gpu_memory", "peak", "share"))
+        check_numbers(memory, peak, share)
+        check_planned_strategy(cli.settings.get("strategy"))
+        if not isinstance(cli.model, AssistantTraining):
+            raise ConfigError(f"model: {type(cli.model).__name__} cannot be planned; give an AssistantTraining")
+        plan = make_plan(cli.model, cli.datamodule, cli.settings)
+        print("\n".join(lines_of(plan, memory, peak, share, processes_of(cli.settings))), file=sys.stdout)
+
+
+def check_numbers(memory: float, peak: float | None, share: float) -> None:
+    """Check what is said about the GPU.
+
+    Raises:
+        ConfigError: If a number is out of range.
+    """
+    for name, value in (("gpu_memory", memory), ("peak", peak)):
+        if value is not None and not value > 0:
+            raise ConfigError(f"{name}: expected a number above 0, got {value}")
+    if not 0 < share <= 1:
+        raise ConfigError(f"share: expected a number above 0 and up to 1, got {share}")
+
+
+def check_planned_strategy(strategy: Any) -> None:  # noqa: ANN401
+    """Refuse strategies that training refuses.
+
+    Raises:
+        ConfigError: If the strategy divides the weights among devices.
+    """
+    kind = StrategyRegistry.get(strategy)["strategy"] if strategy in StrategyRegistry else type(strategy)
+    if issubclass(kind, SHARDING):
+        raise ConfigError(
+            f"trainer.strategy: {kind.__name__} divides the weights among devices, which the assistant does not "
+            "support, so that it is not planned; choose auto or ddp"
+        )
+
+
+def processes_of(trainer: dict[str, Any]) -> int:
+    """Return the number of processes of a trainer; 1 if it is found only on the machine that trains."""
+    devices, nodes = trainer.get("devices"), int(trainer.get("num_nodes") or 1)
+    count = len(devices) if isinstance(devices, list) else int(str(devices)) if str(devices).isdigit() else 1
+    return max(1, count) * nodes
+
+
+def lines_of(plan: Plan, memory: float, peak: float | None, share: float, processes: int) -> list[str]:
+    """Return a plan in words.
+
+    Args:
+        plan: The plan.
+        memory: Memory of a GPU in GiB.
+        peak: Peak of a GPU in TFLOPS, or None.
+        share: Part of the peak that is reached.
+        processes: Number of processes of the config.
+    """
+    return [
+        *_parameters(plan),
+        "",
+        *_memory(plan, memory, processes),
+        "",
+        *_work(plan, peak, share, processes),
+        "",
+        *_disk(plan),
+    ]
+
+
+def _parameters(plan: Plan) -> list[str]:
+    parts = plan.parts | {"together": tuple(map(sum, zip(*plan.parts.values(), strict=True)))}
+    lines = [f"  {name:<18} {held / 1e6:>10.2f} {trained / 1e6:>10.2f}" for name, (held, trained) in parts.items()]
+    return [f"{'parameters, million':<20} {'all':>10} {'trained':>10}", *lines]
+
+
+def _memory(plan: Plan, memory: float, processes: int) -> list[str]:
+    head = f"{'GiB on each device':<32}" + "".join(
+        f"{name:>12}" for name in ("weights", "gradients", "optimiser", "activations", "one device", "ddp")
+    )
+    lines = [head]
+    for (precision, recompute), cost in plan.costs.items():
+        words = {True: ", recomputed", False: ", nothing recomputed", None: ""}[recompute]
+        name = f"{'* ' if (precision, recompute) == plan.own else '  '}{precision}{words}"
+        values = (cost.weights, cost.gradients, cost.optimiser, cost.activations, cost.peak, cost.peak + cost.gradients)
+        fits = "" if plan.fits(cost, memory, processes) else f"  does not fit into {memory:g}"
+        lines.append(f"{name:<32}" + "".join(f"{value / 2**30:>12.2f}" for value in values) + fits)
+    lines.append("* this config")
+    lines.append("  fsdp, deepspeed: refused by this project, which does not divide weights among devices")
+    if not plan.fits(plan.costs[plan.own], memory, processes):
+        lines.append(f"to fit into {memory:g} GiB: {plan.way_out(memory, processes)}")
+    return lines
+
+
+def _work(plan: Plan, peak: float | None, share: float, processes: int) -> list[str]:
+    means = {name: plan.batches.mean(name) * plan.accumulate for name in ("images", "rows", "tokens", "masks")}
+    counts = ", ".join(f"{value:,.0f} {name}" for name, value in means.items())
+    hours = None if peak is None else plan.hours(peak, share)
+    time = "hours: give --peak, the TFLOPS of a GPU, and trainer.max_steps"
+    if hours is not None:
+        time = f"hours: {hours:.2g} for {plan.steps:,} steps at {share:.0%} of {peak:g} TFLOPS, without validation"
+    return [
+        f"a step on each of {processes} device(s): {counts}",
+        f"  {plan.flops / 1e12:.4g} TFLOP, what is recomputed included",
+        f"  batches: {plan.batches.origin}",
+        time,
+    ]
+
+
+def _disk(plan: Plan) -> list[str]:
+    each, images = plan.features
+    whole = "" if images is None else f", {each * images / 1e9:.3g} GB for {images:,} images"
+    return [
+        f"disk: a checkpoint {plan.checkpoint / 1e9:.3g} GB",
+        f"  a feature cache {each / 1e6:.3g} MB an image{whole}",
+    ]

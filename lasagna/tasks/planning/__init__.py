@@ -1,0 +1,1 @@
+"""What a training takes, computed without weights: memory, floating-point operations, hours and disk."""

@@ -1,0 +1,63 @@
+"""A step without weights holds the bytes, and takes the operations, of the step with weights."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from lasagna.core.prompt_formats import TINY
+from lasagna.errors import ConfigError
+from lasagna.modules import Assistant, LoRA, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
+from lasagna.tasks import AssistantTraining
+from lasagna.tasks.planning.batches import drawn_batch
+from lasagna.tasks.planning.step import checkpoint_bytes, cost_of, outline, parameters_of
+
+
+def training():
+    model = TinyLanguageModel("random", "random", adapter=LoRA(rank=4), image_grid=(2, 2))
+    return AssistantTraining(
+        Assistant(TinyVisionEncoder(weights="random"), model, TinyMaskHead(weights="random"), TINY)
+    )
+
+
+def test_a_step_without_weights_is_that_of_a_training():
+    outlined, real = outline(training(), "32-true"), training()
+    built, spec = outlined.training, outlined.training.assistant.vision_encoder.spec
+    assert all(parameter.is_meta for parameter in built.parameters())
+    batch, names = drawn_batch(built.assistant.processors, 2, 8, spec.image_size)
+    real.build_assistant()
+    assert parameters_of(built) == parameters_of(real)
+    trained = [parameter for parameter in real.parameters() if parameter.requires_grad]
+    optimiser = real.optimiser.build(real.factors, real.assistant.named_parameters())
+    saved = {}
+
+    def pack(tensor):
+        saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(pack, lambda kept: kept):
+        real.loss(real.assistant(batch), batch)["loss"].backward()
+    optimiser.step()
+    checkpoint = checkpoint_bytes(built, 0)
+    cost = cost_of(outlined, batch)
+    assert (names, len(batch.mask_rows)) == (8, 8)
+    assert cost.weights == sum(value.nbytes for value in [*real.parameters(), *real.buffers()] if value.nbytes)
+    assert cost.gradients == checkpoint == sum(parameter.nbytes for parameter in trained)
+    states = [value for state in optimiser.state.values() for value in state.values()]
+    assert cost.optimiser == sum(value.nbytes for value in states)
+    assert cost.flops == counter.get_total_flops()
+    held = {parameter.data_ptr() for parameter in real.parameters()}
+    kept = sum(size for place, size in saved.items() if place not in held)
+    assert kept <= cost.activations <= 2 * kept
+
+
+@pytest.mark.slow
+def test_half_precision_has_float32_copies_and_an_unknown_one_is_refused():
+    outlined = outline(training(), "bf16-true")
+    assistant = outlined.training.assistant
+    batch, _ = drawn_batch(assistant.processors, 1, 4, assistant.vision_encoder.spec.image_size)
+    cost = cost_of(outlined, batch, count=False)
+    trained = parameters_of(outlined.training)[1]
+    assert cost.gradients == 2 * trained
+    assert 12 * trained <= cost.optimiser <= 12.1 * trained
+    with pytest.raises(ConfigError, match=r"trainer.precision: '64-true' cannot be planned"):
+        outline(training(), "64-true")
