@@ -84,7 +84,7 @@ def check_planned_strategy(strategy: Any) -> None:  # noqa: ANN401
     Raises:
         ConfigError: If the strategy divides the weights among devices.
     """
-    kind = StrategyRegistry.get(strategy)["strategy"] if strategy in StrategyRegistry else type(strategy)
+    kind = StrategyRegistry[strategy]["strategy"] if strategy in StrategyRegistry else type(strategy)
     if issubclass(kind, SHARDING):
         raise ConfigError(
             f"trainer.strategy: {kind.__name__} divides the weights among devices, which the assistant does not "

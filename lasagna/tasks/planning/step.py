@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import inspect
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -94,7 +95,8 @@ def outline(training: AssistantTraining, precision: str, recompute: bool | None 
 
 def recomputing_parts(training: AssistantTraining) -> tuple[str, ...]:
     """Return the parts of an assistant that can recompute blocks."""
-    return tuple(name for name in PARTS if isinstance(vars(getattr(training.assistant, name)).get("recompute"), bool))
+    classes = {name: type(getattr(training.assistant, name)) for name in PARTS}
+    return tuple(name for name, kind in classes.items() if "recompute" in inspect.signature(kind).parameters)
 
 
 def cost_of(outlined: Outline, batch: Batch, accumulate: int = 1, count: bool = True) -> StepCost:
