@@ -89,7 +89,7 @@ class Decoder:
         ways: dict[str, list[int]] = {}
         for rank, query in enumerate(queries):
             way = "free" if query.kind.is_free or decoding == "free" else "ordered"
-            ways.setdefault("by_token" if way == decoding and query.kind.tokens else way, []).append(rank)
+            ways.setdefault("by_token" if decoding == "ordered" and query.kind.tokens else way, []).append(rank)
         decoders = {
             "free": partial(self.free, history=history),
             "ordered": self.teacher_forced if decoding == "teacher_forced" else partial(self.ordered, history=history),
