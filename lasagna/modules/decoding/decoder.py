@@ -272,8 +272,8 @@ class Decoder:
             if length > self.text.max_length:
                 raise QueryError(
                     f"query: {len(query.names)} names need {length} tokens with their answer and everything before it, "
-                    f"the language model takes {self.text.max_length}; ask for fewer names at a time, or begin a new "
-                    "conversation"
+                    f"the language model takes {self.text.max_length}; ask for fewer names at a time, show fewer "
+                    "images, or begin a new conversation"
                 )
         vectors = image_vectors[torch.tensor([query.image for query in queries], device=image_vectors.device)]
         if history is not None:
