@@ -32,7 +32,7 @@ def main_scores(results: Sequence[EvaluationResult]) -> list[str]:
     for result in results:
         # the key of ordered decoding, or that of free decoding if there is no other
         found = {key: known for key in MAIN for known in (f"{key}/free", key) if known in result.scores}
-        found = found or {key: key for key in _whole(result.scores)}
+        found = found or _own_scores(result.scores)
         row = [result.run.name, str(result.records), *(number(result.scores[known]) for known in found.values())]
         groups.setdefault(tuple(found), []).append(row)
     lines: list[str] = []
@@ -42,9 +42,10 @@ def main_scores(results: Sequence[EvaluationResult]) -> list[str]:
     return lines
 
 
-def _whole(scores: Mapping[str, float]) -> list[str]:
-    """Return the scores of a task of one's own that are no part of another, by one way of decoding."""
-    return [key for key in scores if key.count("/") == 1 and not key.startswith("faults/")]
+def _own_scores(scores: Mapping[str, float]) -> dict[str, str]:
+    """Return the scores of a task of one's own that are no part of another, and their keys by the first decoding."""
+    whole = {key: key.removesuffix("/free") for key in scores if not key.startswith("faults/")}
+    return {name: name if name in scores else key for key, name in whole.items() if name.count("/") == 1}
 
 
 def all_scores(result: EvaluationResult) -> list[str]:
