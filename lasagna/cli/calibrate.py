@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,10 +12,13 @@ from rich.console import Console
 from rich.progress import track
 
 from lasagna.core.device import find_device
+from lasagna.core.dialogue import Dialogue
+from lasagna.core.query_kind import kind_of
 from lasagna.core.storage import check_output
 from lasagna.datamodules import NegativeInjection, OrderRandomization, ShardDataModule, Source
+from lasagna.datamodules.strategies import Strategy
 from lasagna.datamodules.streaming.sample import not_skipped
-from lasagna.errors import ConfigError, RecordError, check_counts
+from lasagna.errors import ConfigError, QueryError, RecordError, check_counts
 from lasagna.modules.checkpoints.calibration import ALL, Calibration, calibration_file, checksum, write_calibration
 from lasagna.modules.checkpoints.load import load
 from lasagna.tasks.evaluation.calibration import (
@@ -48,6 +52,7 @@ def calibrate(
     seed: int = 0,
     frozen_check: bool = True,
     broken: Literal["error", "skip"] = "error",
+    kind: str = "categories",
 ) -> None:
     """Fit the temperature of presence scores and a threshold for each data set, and store them with the checkpoint.
 
@@ -64,6 +69,8 @@ def calibrate(
         seed: Seed of the order of names.
         frozen_check: Whether the frozen weights must be those that the checkpoint was trained with.
         broken: Whether a record that cannot be used is an error, or is skipped and reported.
+        kind: The kind of query that the names are asked by: "categories", or "instances", "panoptic",
+            "instances_by_token" or "panoptic_by_token" for assistants that learned it.
 
     Raises:
         CheckpointError: If the checkpoint cannot be used.
@@ -71,16 +78,19 @@ def calibrate(
         RecordError: If a record cannot be used and ``broken`` is "error".
         ConfigError: If a number is below 1, or the data does not suffice: too few decisions, or only present or only
             absent names.
+        QueryError: If there is no such kind, it is no list of names, or the assistant's prompt format does not have it.
         LasagnaError: If the device cannot be used.
     """
     check_counts(limit=limit, batch_size=batch_size)
+    asked_as = _AskedAs(kind)
     check_output(calibration_file(ckpt).parent, "ckpt")
     sources = [Source(folder, Semantic()) for folder in shards]
     sets = [source.manifest.name for source in sources]
     assistant = load(ckpt, calibrated=False, frozen_check=frozen_check).to(find_device(device))
+    assistant.format.check(asked_as.kind, ["name"])
     found: dict[str, tuple[Scores, Truth]] = {}
     for name, source in zip(sets, sources, strict=True):
-        scores, present = collect(assistant, source, limit, batch_size, seed, broken)
+        scores, present = collect(assistant, source, limit, batch_size, seed, broken, asked_as)
         before = found.get(name, (np.zeros(0), np.zeros(0, bool)))
         found[name] = (np.concatenate([before[0], scores]), np.concatenate([before[1], present]))
     calibration = fit(found, checksum(ckpt))
@@ -96,6 +106,26 @@ def calibrate(
     Console().print("\n".join([*lines, f"written to {path} and {picture.name}"]), highlight=False, soft_wrap=True)
 
 
+class _AskedAs(Strategy):
+    """Lists of names, asked by another kind of query.
+
+    Args:
+        kind: Name of the kind.
+
+    Raises:
+        QueryError: If there is no such kind, or it is no list of names.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind_of(kind)
+        if not self.kind.many:
+            raise QueryError(f"kind: {kind!r} cannot be calibrated, since it is no list of names; choose 'categories'")
+
+    def __call__(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
+        """Return the dialogue with the other kind."""
+        return replace(dialogue, kind=self.kind)
+
+
 def collect(
     assistant: Assistant,
     source: Source,
@@ -103,6 +133,7 @@ def collect(
     batch_size: int,
     seed: int,
     broken: Literal["error", "skip"],
+    asked_as: Strategy,
 ) -> tuple[Scores, Truth]:
     """Ask for all names of a data set; return the score of each decision, and whether the name is present.
 
@@ -113,11 +144,12 @@ def collect(
         batch_size: Images that are answered together.
         seed: Seed of the order of names.
         broken: Whether a record that cannot be used is an error, or is skipped and reported.
+        asked_as: Sets the kind of query.
 
     Raises:
         RecordError: If a record cannot be used and ``broken`` is "error".
     """
-    strategies = [NegativeInjection(), OrderRandomization()]
+    strategies = [asked_as, NegativeInjection(), OrderRandomization()]
     data = ShardDataModule(
         test=[source],
         evaluation_strategies=strategies,

@@ -64,9 +64,10 @@ def predict(
         explain: A description as for ``reason``, answered by a mask and the reason in words, by models that learned
             explanations (ReasonSeg); always decoded freely.
         ask: A question to answer in words, e.g. "how many balls are there".
-        own: Queries of other kinds: "instances" or "panoptic" for every object of names, "grounded_caption" for a
-            description with masks, or the path of a ``QueryKind`` of your own, and its text, e.g. {instances: 'car,
-            dog'}, {grounded_caption: the picture} or {my_kinds.COUNTING: birds}.
+        own: Queries of other kinds: "instances" or "panoptic" for every object of names, or "instances_by_token" or
+            "panoptic_by_token" where the model learned these; "grounded_caption" for a description with masks; or the
+            path of a ``QueryKind`` of your own; and its text, e.g. {instances: 'car, dog'}, {grounded_caption: the
+            picture} or {my_kinds.COUNTING: birds}.
         points: Points that say where the one thing is, for mask heads that take them, in pixels of the image from its
             left and top, e.g. "[[120, 80], [30, 40, negative]]"; those without a label are positive.
         boxes: Boxes around it, each left, top, width and height, e.g. "[[100, 60, 50, 40]]".
@@ -164,9 +165,12 @@ def _own_kind(path: str) -> "QueryKind":
     """
     from lasagna.core.query_kind import KINDS, QueryKind
 
-    if path in KINDS and (KINDS[path].objects or KINDS[path].grounded):
-        return KINDS[path]
+    known = {name: kind for name, kind in KINDS.items() if kind.objects or kind.grounded}
+    if path in known:
+        return known[path]
     module, _, name = path.rpartition(".")
+    if not module:
+        raise QueryError(f"own: {path!r} is none of {', '.join(known)}; give one, or FILE.NAME of a kind of your own")
     try:
         kind = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:

@@ -79,6 +79,9 @@ def _joint_errors(form: PromptFormat) -> list[str]:
     before, behind = form.phrase_marks
     if not before.strip() or not behind.strip() or before in behind or behind in before:
         errors.append(f"phrase_marks: {before!r} and {behind!r} cannot be told apart; give two such as <p> and </p>")
+    tokens, marks = (form.present_token, form.absent_token, form.image_token), list(filter(None, form.phrase_marks))
+    if found := [token for token in tokens if token and any(token in mark or mark in token for mark in marks)]:
+        errors.append(f"phrase_marks: {before!r} and {behind!r} cannot be told from {found}; give other marks")
     return errors
 
 

@@ -27,7 +27,7 @@ from lasagna.core.query_kind import CATEGORY_LIST, kind_of
 from lasagna.core.visual_prompt import VisualPrompt
 from lasagna.errors import ConfigError, QueryError, check_counts
 from lasagna.modules import contract
-from lasagna.modules.base import EncodedImages, LanguageModel, MaskHead, VisionEncoder, precision_of
+from lasagna.modules.base import EncodedImages, LanguageModel, MaskHead, VisionEncoder
 from lasagna.modules.decoding.answers import make_answer
 from lasagna.modules.decoding.cache import ChatHistory, row_positions
 from lasagna.modules.decoding.chat import Chat
@@ -37,7 +37,7 @@ from lasagna.modules.decoding.visual_prompts import Asked, check_visual, with_vi
 from lasagna.modules.losses import AssistantOutput
 from lasagna.modules.mask_prediction import MaskPrediction
 from lasagna.modules.shown_images import Images, image_count, image_size, join_images, prepare_images
-from lasagna.modules.state import evaluation_mode
+from lasagna.modules.state import evaluation_mode, precision_of
 from lasagna.modules.vision_encoders.feature_cache import FeatureCache
 from lasagna.modules.vision_encoders.shared_tower import NO_MAPS, SharedTower
 

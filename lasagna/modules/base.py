@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 
@@ -261,6 +260,11 @@ class MaskHead(Configurable, LightningModule):
     """Whether ``draw`` takes points, boxes and masks."""
 
     @property
+    def most_masks(self) -> int:
+        """Most masks of a prompt; training says how many objects are left out by it."""
+        return 1
+
+    @property
     @abstractmethod
     def prompt_dim(self) -> int:
         """Width of a prompt."""
@@ -310,8 +314,3 @@ class EncodedImages:
 
     features: list[Tensor]
     image_vectors: Tensor
-
-
-def precision_of(part: nn.Module) -> torch.dtype:
-    """Return the precision of a part's weights; the integers of quantized weights do not count."""
-    return next((value.dtype for value in part.parameters() if value.is_floating_point()), torch.float32)

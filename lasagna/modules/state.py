@@ -1,10 +1,11 @@
-"""The mode that a part is in."""
+"""The mode that a part is in, and its precision."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
 
@@ -18,3 +19,8 @@ def evaluation_mode(part: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def precision_of(part: nn.Module) -> torch.dtype:
+    """Return the precision of a part's weights; the integers of quantized weights do not count."""
+    return next((value.dtype for value in part.parameters() if value.is_floating_point()), torch.float32)

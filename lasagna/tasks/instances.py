@@ -11,7 +11,7 @@ from lasagna.core.query_kind import INSTANCES, INSTANCES_BY_TOKEN
 from lasagna.core.record import Record
 from lasagna.tasks.base import Task
 from lasagna.tasks.metrics import AveragePrecision, ConceptF1, DialogueMetric, ObjectCount, Presence, collect
-from lasagna.tasks.targets import are_visible, askable_names
+from lasagna.tasks.targets import askable_names, visible_objects
 
 
 class Instances(Task):
@@ -19,11 +19,10 @@ class Instances(Task):
 
     The query lists the categories whose objects are told apart, and those that are known to be absent, as ``Semantic``
     does. Categories of which the record has only pixels or crowds, such as stuff, are left out, and so are those that
-    are unclear or have only ignored pixels.
+    are unclear, and objects that are empty or have only ignored pixels.
 
     Give the assistant a mask head with several masks for each prompt, such as ``ObjectMaskHead``, and train it by
-    ``ObjectLoss``. Scores: COCO's AP and AR, counts, those of
-    SA-Co, and presence.
+    ``ObjectLoss``. Scores: COCO's AP and AR, counts, those of SA-Co, and presence.
 
     Args:
         free_decoding: Whether answers are also decoded and scored freely, besides the known order.
@@ -38,15 +37,13 @@ class Instances(Task):
     def dialogues(self, record: Record, rng: np.random.Generator) -> list[Dialogue]:
         """Return one list of categories, or none if there is nothing to ask for."""
         ignore, masks = record.ignored(), record.category_masks()
-        objects = {name: region for name, region in record.objects().items() if region.masks}
-        visible = are_visible({name: masks[name] for name in objects}, ignore)
-        present = [name for name in objects if visible[name] and name not in record.unclear]
+        regions = record.objects()
+        objects = {name: visible_objects(region, ignore) for name, region in regions.items()}
+        present = [name for name in objects if objects[name] and name not in record.unclear]
         hidden = {normalise(name) for name in (*masks, *record.unclear) if name not in present}
         query = [name for name in askable_names(record, present) if normalise(name) not in hidden]
         entries = [
-            Entry(name, True, masks[name], objects[name].masks or (), objects[name].crowds)
-            for name in query
-            if name in present
+            Entry(name, True, masks[name], objects[name], regions[name].crowds) for name in query if name in present
         ]
         return [Dialogue(self.kind, tuple(query), tuple(entries), ignore=ignore)] if query else []
 

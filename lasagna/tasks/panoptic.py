@@ -15,7 +15,7 @@ from lasagna.core.record import Record, Region
 from lasagna.errors import ConfigError
 from lasagna.tasks.base import Task
 from lasagna.tasks.metrics import DialogueMetric, MeanIoU, PanopticQuality, Presence, collect
-from lasagna.tasks.targets import are_visible, askable_names
+from lasagna.tasks.targets import are_visible, askable_names, visible_objects
 
 
 class Panoptic(Task):
@@ -48,15 +48,16 @@ class Panoptic(Task):
         hidden |= set(map(normalise, record.unclear))
         present = [name for name in masks if normalise(name) not in hidden]
         query = [name for name in askable_names(record, present) if normalise(name) not in hidden]
-        entries = [self._entry(name, masks[name], objects.get(name)) for name in query if name in present]
+        entries = [self._entry(name, masks[name], objects.get(name), ignore) for name in query if name in present]
         return [Dialogue(self.kind, tuple(query), tuple(entries), ignore=ignore)] if query else []
 
-    def _entry(self, name: str, mask: Mask, region: Region | None) -> Entry:
+    def _entry(self, name: str, mask: Mask, region: Region | None, ignore: Mask | None) -> Entry:
         if normalise(name) in self._forms:
             return Entry(name, True, mask, (mask,))
-        if region is None or not region.masks:
+        objects = () if region is None else visible_objects(region, ignore)
+        if region is None or not objects:
             return Entry(name, True, mask, (), (mask,))
-        return Entry(name, True, mask, region.masks, region.crowds)
+        return Entry(name, True, mask, objects, region.crowds)
 
     def metrics(self, categories: tuple[str, ...]) -> MetricCollection:
         """Return PQ, SQ and RQ, mean IoU and presence for each decoding.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
+from itertools import count
 from typing import TypeVar
 
 import numpy as np
@@ -12,7 +13,7 @@ from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.masks import BoolMask, LabelMask, Mask, UnionMask
 from lasagna.core.prompt_format import normalise
 from lasagna.core.query_kind import kind_of
-from lasagna.core.record import Record
+from lasagna.core.record import Record, Region
 
 T = TypeVar("T")
 
@@ -46,6 +47,18 @@ def are_visible(masks: Mapping[str, Mask], ignore: Mask | None) -> dict[str, boo
         else:
             visible[name] = is_visible(mask, decoded())
     return visible
+
+
+def visible_objects(region: Region, ignore: Mask | None) -> tuple[Mask, ...]:
+    """Return the objects of a region that have a pixel which is not ignored, in their order.
+
+    Args:
+        region: The region.
+        ignore: Ignored pixels, or None for none.
+    """
+    objects = dict(zip(map(str, count()), region.masks or (), strict=False))
+    visible = are_visible(objects, ignore)
+    return tuple(mask for rank, mask in objects.items() if visible[rank])
 
 
 def _share_label_map(mask: LabelMask, other: Mask) -> bool:

@@ -17,7 +17,7 @@ from lasagna.datamodules import SkippedRecordWarning, write_shards
 from lasagna.datamodules.shards.codec import decode_record
 from lasagna.datamodules.shards.manifest import read_manifest
 from lasagna.datamodules.shards.reader import ShardSplit, read_share
-from lasagna.errors import CheckpointError
+from lasagna.errors import CheckpointError, LasagnaError
 from lasagna.modules.checkpoints.calibration import calibration_file, checksum
 from tests.helpers.tiny_run import write_config, write_scenes
 
@@ -67,6 +67,23 @@ def test_scores_are_scaled_where_the_checkpoint_is_used(place, tmp_path, capsys)
     assert lasagna.load(ckpt, calibrated="scenes").presence_threshold == found["thresholds"]["scenes"]
     with pytest.raises(CheckpointError, match="'other' was not calibrated; choose one of all, scenes"):
         lasagna.load(ckpt, calibrated="other")
+
+
+def test_lists_can_be_asked_as_another_kind(place, monkeypatch):
+    ckpt, scenes = place
+    asked = []
+
+    def given(assistant, batch, ways):
+        asked.extend(sample.dialogue.kind for sample in batch.samples)
+        return answer(assistant, batch, ways)
+
+    answer = command.answer
+    monkeypatch.setattr(command, "answer", given)
+    command.calibrate(ckpt, [str(scenes / "val")], limit=2, device="cpu", kind="instances_by_token")
+    assert asked == ["instances_by_token"] * 2 and asked[0].tokens
+    for kind, wrong in (("referring", "it is no list of names"), ("lists", "'lists' is none of the package's")):
+        with pytest.raises(LasagnaError, match=wrong):
+            command.calibrate(ckpt, [str(scenes / "val")], kind=kind)
 
 
 def test_a_limit_counts_records(place, monkeypatch):

@@ -93,6 +93,8 @@ def test_marks_and_tokens_may_not_stand_among_the_words():
         PAPER.answer(grounded("a <p> boat", []))
     with pytest.raises(ConfigError, match="phrase_marks: '' and ']' cannot be told apart"):
         replace(TINY, phrase_marks=("", "]"))
+    with pytest.raises(ConfigError, match=r"phrase_marks: '<SEG>' and ']' cannot be told from \['<SEG>'\]; give other"):
+        replace(TINY, phrase_marks=("<SEG>", "]"))
 
 
 def test_grounded_kinds_need_words_and_masks():

@@ -125,7 +125,7 @@ class TestObjectMaskHead(MaskHeadContract):
         spec = self.specs[0]
         head = built(ObjectMaskHead(DotMaskHead(width=32), masks=3), spec)
         found = head(maps_of(spec, 2), self.prompts(head, 5), torch.tensor([0, 1, 1, 0, 1]))
-        assert found.logits.shape == (5, 3, 48, 48)
+        assert found.logits.shape == (5, head.most_masks, 48, 48) == (5, 3, 48, 48)
         assert found.scores.shape == (5, 3)
         assert ((found.scores > 0) & (found.scores < 1)).all()
 

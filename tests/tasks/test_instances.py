@@ -1,10 +1,11 @@
 """Instances asks for what is told apart, and for what is absent."""
 
 import numpy as np
+import pytest
 
 from lasagna.core.prompt_formats import TINY
 from lasagna.core.record import Region
-from lasagna.tasks import Instances
+from lasagna.tasks import Instances, Panoptic
 from tests.helpers.made_records import manifest, mask, record
 
 
@@ -30,6 +31,16 @@ def test_crowds_alone_unclear_and_ignored_names_are_left_out():
     assert unclear.query == ("sky", "sea")
     (ignored,) = asked(record(regions=(dog,), ignore=mask("#...", "....")))
     assert "dog" not in ignored.query and not ignored.entries
+
+
+@pytest.mark.parametrize("task", [Instances(), Panoptic()])
+def test_objects_without_a_pixel_that_counts_are_none(task):
+    one, hidden, empty = mask("##..", "...."), mask("...#", "...."), mask("....", "....")
+    dogs, cats = Region.of_objects("dog", [hidden, one, empty]), Region.of_objects("cat", [empty])
+    item = record(regions=(dogs, cats), ignore=mask("..##", "...."))
+    (dialogue,) = task.dialogues(item, np.random.default_rng(0))
+    assert [(entry.name, entry.masks) for entry in dialogue.entries] == [("dog", (one,))]
+    assert "cat" not in dialogue.query
 
 
 def test_where_not_annotated_means_unknown_only_known_names_are_asked_for():

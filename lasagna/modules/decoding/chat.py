@@ -130,8 +130,8 @@ class Chat:
             The turn: the answer with this entry present and its mask drawn anew.
 
         Raises:
-            QueryError: If there are neither points nor boxes, or there is no such entry; if the mask head takes none,
-                or something lies outside the image.
+            QueryError: If there are neither points nor boxes, or there is no such entry, or it has several masks; if
+                the mask head takes none, or something lies outside the image.
         """
         if not len(points) and not len(boxes):
             raise QueryError("points: there are none, and no boxes; point at what is wrong with the mask")
@@ -142,6 +142,7 @@ class Chat:
         mask = None if entry.mask is None or entry.empty else entry.mask
         visual = VisualPrompt(points, boxes, mask if entry.probability is None else entry.probability)
         drawn = segment(self.assistant, self.encoded, self.geometry, visual, entry.name, entry.score)
+        drawn = replace(drawn, span=entry.span)
         entries = tuple(drawn if one is entry else one for one in last.answer.entries)
         answer = replace(last.answer, entries=entries, top=None)
         self.turns.append(replace(last, answer=answer, visual={**last.visual, entry.name: visual}))
@@ -157,7 +158,13 @@ class Chat:
             raise QueryError(
                 f"name: {name!r} is not one entry of the last answer; give one of {[entry.name for entry in entries]}"
             )
-        return last, named[0]
+        [entry] = named
+        if len(entry.masks) > 1:
+            raise QueryError(
+                f"name: {entry.name!r} has {len(entry.masks)} masks, and mending draws one; mend one of its objects by "
+                "segment(VisualPrompt(points, mask=entry.masks[0]), name)"
+            )
+        return last, entry
 
     def stream(self, text: str) -> Iterator[str]:
         """Ask a question, yield the answer piece by piece as it is written, then add the turn to the conversation.

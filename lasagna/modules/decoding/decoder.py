@@ -89,7 +89,7 @@ class Decoder:
         ways: dict[str, list[int]] = {}
         for rank, query in enumerate(queries):
             way = "free" if query.kind.is_free or decoding == "free" else "ordered"
-            ways.setdefault("by_token" if way == decoding and query.kind.tokens else way, []).append(rank)
+            ways.setdefault("by_token" if decoding == "ordered" and query.kind.tokens else way, []).append(rank)
         decoders = {
             "free": partial(self.free, history=history),
             "ordered": self.teacher_forced if decoding == "teacher_forced" else partial(self.ordered, history=history),
@@ -272,8 +272,8 @@ class Decoder:
             if length > self.text.max_length:
                 raise QueryError(
                     f"query: {len(query.names)} names need {length} tokens with their answer and everything before it, "
-                    f"the language model takes {self.text.max_length}; ask for fewer names at a time, or begin a new "
-                    "conversation"
+                    f"the language model takes {self.text.max_length}; ask for fewer names at a time, show fewer "
+                    "images, or begin a new conversation"
                 )
         vectors = image_vectors[torch.tensor([query.image for query in queries], device=image_vectors.device)]
         if history is not None:

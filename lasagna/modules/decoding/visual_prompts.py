@@ -39,20 +39,29 @@ def check_visual(head: MaskHead, queries: Sequence[Query], sizes: Sequence[tuple
         sizes: Height and width of each image.
 
     Raises:
-        QueryError: If the head takes none, a query asks for several names or for words alone, or something lies outside
-            its image.
+        QueryError: If the head takes none, a query asks for several names, for a caption or for words alone, or
+            something lies outside its image.
     """
     for query in queries:
         if query.visual is None:
             continue
         check_head(head)
-        if not query.kind.masks or query.kind.tokens or len(query.names) != 1:
-            masks = "objects one by one" if query.kind.tokens else f"{len(query.names)} names"
-            asked = masks if query.kind.masks else f"a {query.kind}, which has no mask"
+        if asked := _not_one_thing(query):
             raise QueryError(
                 f"visual: points, boxes and a mask are for one thing with a mask; the query is for {asked}"
             )
         query.visual.check(sizes[query.image])
+
+
+def _not_one_thing(query: Query) -> str:
+    """Return what a query is for if that is not one thing with a mask."""
+    if not query.kind.masks:
+        return f"a {query.kind}, which has no mask"
+    if query.kind.grounded:
+        return "a caption, which shows several things"
+    if query.kind.tokens:
+        return "objects one by one"
+    return "" if len(query.names) == 1 else f"{len(query.names)} names"
 
 
 def check_head(head: MaskHead) -> None:

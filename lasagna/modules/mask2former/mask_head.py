@@ -68,6 +68,11 @@ class Mask2FormerHead(MaskHead):
         """Width of a prompt."""
         return int(self.config.hidden_dim)
 
+    @property
+    def most_masks(self) -> int:
+        """Most masks of a prompt: the decoder's queries."""
+        return int(self.config.num_queries)
+
     def build(self, features: FeatureSpec) -> None:
         """Make the layers for the vision encoder's maps and load the weights.
 

@@ -53,6 +53,11 @@ class ObjectMaskHead(MaskHead):
         """Width of a prompt."""
         return self.head.prompt_dim
 
+    @property
+    def most_masks(self) -> int:
+        """Most masks of a prompt."""
+        return self.masks
+
     def build(self, features: FeatureSpec) -> None:
         """Make the layers for the vision encoder's maps, and those of the head."""
         width = self.prompt_dim

@@ -73,6 +73,11 @@ class Sam3MaskHead(MaskHead):
         """Width of a prompt, which is all of its vectors in a row."""
         return self.width * self.prompt_tokens
 
+    @property
+    def most_masks(self) -> int:
+        """Most masks of a prompt: the detector's queries."""
+        return int(self.config.detr_decoder_config.num_queries)
+
     def build(self, features: FeatureSpec) -> None:
         """Make the layers and load the weights.
 

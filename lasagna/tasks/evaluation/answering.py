@@ -194,6 +194,8 @@ def header_of(job: Job, runs: Sequence[EvaluationRun], assistant: Assistant) -> 
             "presence": job.thresholds(runs, assistant),
             "temperature": assistant.presence_temperature,
             "mask": assistant.mask_threshold,
+            "object": assistant.object_threshold,
+            "object_overlap": assistant.object_overlap,
             "empty_masks": assistant.empty_masks,
             "max_new_tokens": assistant.max_new_tokens,
         },

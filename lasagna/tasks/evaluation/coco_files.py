@@ -23,7 +23,7 @@ from lasagna.errors import ConfigError
 from lasagna.tasks.evaluation.predictions import StoredLines, read_lines
 from lasagna.tasks.evaluation.runs import EvaluationRun
 from lasagna.tasks.evaluation.scoring import Answered, stored_rows
-from lasagna.tasks.metrics import AveragePrecision, PanopticQuality
+from lasagna.tasks.metrics import AveragePrecision, PanopticQuality, PhrasePrecision
 from lasagna.tasks.metrics.average_precision import image_annotations
 from lasagna.tasks.metrics.panoptic_quality import Segments, answered_segments, true_segments
 
@@ -100,7 +100,10 @@ def _metrics(run: EvaluationRun) -> list[Any]:
 
 
 def _asks_for_objects(run: EvaluationRun) -> bool:
-    return not run.controls and any(isinstance(metric, AveragePrecision | PanopticQuality) for metric in _metrics(run))
+    return not run.controls and any(
+        isinstance(metric, AveragePrecision | PanopticQuality) and not isinstance(metric, PhrasePrecision)
+        for metric in _metrics(run)
+    )
 
 
 def _rows(

@@ -16,13 +16,14 @@ from lasagna.tasks.evaluation.scoring import EvaluationResult
 from lasagna.tasks.metrics import PROTOCOLS, Quantity, quantity_of
 
 MAIN = (
+    *("ap/coco", "pq/coco-panoptic", "object_count_accuracy/lasagna-v1", "cgf1/sa-co"),
     *("miou/lasagna-v1", "presence_f1/lasagna-v1", "false_positive_rate/lasagna-v1", "giou/grefcoco", "n_acc/grefcoco"),
     *("giou/lisa", "ciou/lisa", "giou/teacher-forced", "ciou/teacher-forced", "vqa_accuracy/lasagna-v1"),
     *("mask_recall/lasagna-v1", "ap50/glamm", "matched_iou/glamm", "bleu/lasagna-v1"),
 )
 """The scores in the first table, in this order."""
 
-_FIRST = ("miou", "giou", "ciou", "presence_f1", "vqa_accuracy")
+_FIRST = ("ap", "pq", "miou", "giou", "ciou", "presence_f1", "vqa_accuracy")
 
 
 def main_scores(results: Sequence[EvaluationResult]) -> list[str]:
@@ -31,6 +32,7 @@ def main_scores(results: Sequence[EvaluationResult]) -> list[str]:
     for result in results:
         # the key of ordered decoding, or that of free decoding if there is no other
         found = {key: known for key in MAIN for known in (f"{key}/free", key) if known in result.scores}
+        found = found or _own_scores(result.scores)
         row = [result.run.name, str(result.records), *(number(result.scores[known]) for known in found.values())]
         groups.setdefault(tuple(found), []).append(row)
     lines: list[str] = []
@@ -38,6 +40,12 @@ def main_scores(results: Sequence[EvaluationResult]) -> list[str]:
         head = ["source", "records", *(f"{key} {arrow(key)}" for key in keys)]
         lines += [*([""] if lines else []), *table(head, rows)]
     return lines
+
+
+def _own_scores(scores: Mapping[str, float]) -> dict[str, str]:
+    """Return the scores of a task of one's own that are no part of another, and their keys by the first decoding."""
+    whole = {key: key.removesuffix("/free") for key in scores if not key.startswith("faults/")}
+    return {name: name if name in scores else key for key, name in whole.items() if name.count("/") == 1}
 
 
 def all_scores(result: EvaluationResult) -> list[str]:

@@ -155,7 +155,8 @@ class PanopticQuality(DialogueMetric):
         matched = same & (common > 0.5 * union)
         void = common[VOID].copy()
         for crowd in true.crowds:
-            void[1:] += common[crowd, 1:] * np.equal(found.names, true.names[crowd - 1])
+            own = [name == true.names[crowd - 1] for name in found.names]
+            void[1:] += common[crowd, 1:] * np.array(own, dtype=bool)
         for row, column in zip(*matched.nonzero(), strict=True):
             self._count(0, true.names[row - 1], float(common[row, column] / union[row, column]))
         for row, name in enumerate(true.names, start=1):

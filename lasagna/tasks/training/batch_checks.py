@@ -143,7 +143,7 @@ class ManyObjects(Callback):
         """Count the objects of a batch."""
         if self._said or not isinstance(batch, Batch):
             return
-        masks = getattr(getattr(getattr(pl_module, "assistant", None), "mask_head", None), "masks", 1)
+        masks = getattr(getattr(getattr(pl_module, "assistant", None), "mask_head", None), "most_masks", 1)
         for dialogue in (sample.dialogue for sample in batch.samples if sample.dialogue.kind.objects):
             counts = [len(entry.masks) for entry in dialogue.entries]
             self.objects += sum(counts)

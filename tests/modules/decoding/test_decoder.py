@@ -263,7 +263,7 @@ def test_free_reads_tokens_of_objects(monkeypatch):
     text = assistant.processors.text
     dictate(monkeypatch, assistant.language_model, text.answer_ids("dog <SEG><SEG><SEG>, sun <NEG>, car <SEG>."))
     decoder = Decoder(assistant.language_model, assistant.format)
-    answer = decoder.free(torch.zeros(1, 4, 128), [Query(0, "instances_by_token", ("dog", "sun", "car"))])[0]
+    [answer] = decoder.decode(torch.zeros(1, 4, 128), [Query(0, "instances_by_token", ("dog", "sun", "car"))], "free")
     assert [entry.name for entry in answer.entries] == ["dog", "sun", "car"]
     assert (token_counts(answer), answer.faults) == ([3, 0, 1], ())
     assert (len(answer.scores), len(answer.mask_states)) == (5, 4)

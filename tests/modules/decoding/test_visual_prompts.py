@@ -10,10 +10,13 @@ import torch
 from transformers import SamImageProcessor, SamProcessor
 
 from lasagna.core.batch import Query
+from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.core.geometry import restore_logits
+from lasagna.core.query_kind import INSTANCES_BY_TOKEN
 from lasagna.core.visual_prompt import VisualPrompt
 from lasagna.errors import QueryError
-from tests.helpers.assistants import random_assistant
+from lasagna.modules.decoding.chat import ChatTurn
+from tests.helpers.assistants import dictate, random_assistant
 from tests.helpers.parts import sam_assistant
 from tests.helpers.sam_model import SIDE, sam_model, sam_state
 
@@ -109,6 +112,7 @@ def test_clicks_alone_need_no_words(assistant):
     [
         ("categories", ["dog", "sun"], CLICK, "are for one thing with a mask; the query is for 2 names"),
         ("instances_by_token", ["dog"], CLICK, "the query is for objects one by one"),
+        ("grounded_caption", ["the picture"], CLICK, "the query is for a caption, which shows several things"),
         ("question", ["what is it"], CLICK, "the query is for a question, which has no mask"),
         ("referring", ["dog"], VisualPrompt([(50, 3)]), r"points: \(50, 3\) lies outside the image"),
     ],
@@ -119,13 +123,28 @@ def test_what_cannot_be_pointed_at(assistant, monkeypatch, kind, names, visual, 
         assistant.answer(IMAGE, names, kind, visual=visual)
 
 
-def test_what_cannot_be_mended(assistant):
+def test_a_mended_phrase_of_a_caption_keeps_its_place_in_the_words(assistant, monkeypatch):
+    chat = assistant.chat(IMAGE)
+    words = "a [ dog ] <SEG> on the [ road ] <SEG>"
+    dictate(monkeypatch, assistant.language_model, assistant.processors.text.answer_ids(words))
+    said = chat.ask("the picture", kind="grounded_caption").answer
+    mended = chat.mend([(10, 20)], name="road").answer
+    assert [entry.span for entry in mended.entries] == [entry.span for entry in said.entries] == [(2, 5), (13, 17)]
+    assert (mended.words, mended.entries[0]) == ("a dog on the road", said.entries[0])
+
+
+def test_what_cannot_be_mended(assistant, monkeypatch):
     chat = assistant.chat(IMAGE)
     with pytest.raises(QueryError, match="there is no mask to mend yet; ask for a thing first"):
         chat.mend([(1, 1)])
     chat.ask(["dog", "sun"], kind="categories")
     with pytest.raises(QueryError, match=r"name: 'cat' is not one entry of the last answer; give one of \['dog', 'su"):
         chat.mend([(1, 1)], name="cat")
+    left, right = np.arange(50) < [[20]] * 40, np.arange(50) > [[30]] * 40
+    dogs = AnsweredEntry("dog", True, 0.9, masks=(left, right), scores=(0.8, 0.7))
+    monkeypatch.setattr(chat, "turns", [ChatTurn(INSTANCES_BY_TOKEN, ("dog",), Answer("", (dogs,)))])
+    with pytest.raises(QueryError, match=r"'dog' has 2 masks.*segment\(VisualPrompt\(points, mask=entry.masks\[0\]\)"):
+        chat.mend([(1, 1)])
     with pytest.raises(QueryError, match="point at what is wrong with the mask"):
         chat.mend(name="dog")
 

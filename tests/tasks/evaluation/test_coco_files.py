@@ -1,6 +1,7 @@
 """The files of COCO's formats give the scores of the report again, by pycocotools and by panopticapi's rule."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from lasagna.core.masks import RLEMask
 from lasagna.core.record import Manifest, Record, Region
 from lasagna.datamodules import Source, write_shards
 from lasagna.errors import ConfigError
-from lasagna.tasks import Instances, Panoptic, Semantic
+from lasagna.tasks import GroundedCaption, Instances, Panoptic, Semantic
 from lasagna.tasks.evaluation.coco_files import category_ids, id_colours, image_ids, write_coco_files
 from lasagna.tasks.evaluation.predictions import begin, opened, predictions_file, read_lines, to_json
 from lasagna.tasks.evaluation.runs import EvaluationRun
@@ -143,8 +144,9 @@ def test_segments_have_the_same_score_by_the_rule_of_panopticapi(tmp_path):
     assert [image["file_name"] for image in content["images"]] == ["c", "a", "b"]
 
 
-def test_data_without_objects_are_refused(tmp_path):
-    run = evaluation(tmp_path, Semantic(), ["a"])
+@pytest.mark.parametrize("task", [Semantic(), GroundedCaption()])
+def test_data_without_objects_are_refused(tmp_path, task):
+    run = replace(evaluation(tmp_path, Semantic(), ["a"]), task=task)
     with pytest.raises(ConfigError, match="coco: no source asks for objects"):
         write_coco_files([run], tmp_path, tmp_path / "coco")
 

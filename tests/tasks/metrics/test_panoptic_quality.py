@@ -87,6 +87,10 @@ def test_iou_must_exceed_a_half_without_void_pixels():
     assert scores([entry("bird", strip(0, 3)), entry("sky", strip(3, 10))], [beyond])["pq"] == 0
 
 
+def test_an_answer_without_segments_misses_all_but_crowds():
+    assert scores([entry("bird", strip(0, 2), crowds=[strip(2, 6)]), entry("sky", strip(6, 10))], [])["pq"] == 0
+
+
 def test_answers_in_void_or_in_a_crowd_of_their_category_do_not_count():
     true = [entry("bird", strip(0, 2), crowds=[strip(2, 6)]), entry("sky", strip(6, 10))]
     sky = claim("sky", strip(6, 10))

@@ -85,7 +85,7 @@ def test_small_masks_are_counted_and_told_once(monkeypatch, batches):
 @pytest.mark.parametrize(("kind", "batches"), [("instances", 3), ("instances_by_token", 90)])
 def test_objects_that_no_answer_tells_are_counted_and_told_once(monkeypatch, kind, batches):
     monkeypatch.setattr("lasagna.tasks.training.batch_checks.Batch", SimpleNamespace)
-    head = SimpleNamespace(assistant=SimpleNamespace(mask_head=SimpleNamespace(masks=3)))
+    head = SimpleNamespace(assistant=SimpleNamespace(mask_head=SimpleNamespace(most_masks=3)))
     entries = (Entry("bird", True, None, (None,) * 19), Entry("cat", True, None, (None,) * 3))
     dialogues = [Dialogue(kind, ("bird", "cat"), entries), Dialogue("categories", ("bird",), entries)]
     batch = SimpleNamespace(samples=[SimpleNamespace(dialogue=dialogue) for dialogue in dialogues])
