@@ -260,6 +260,9 @@ class MaskHead(Configurable, LightningModule):
     takes_visual_prompts = False
     """Whether ``draw`` takes points, boxes and masks."""
 
+    masks: int = 1
+    """Number of masks that ``forward`` returns for each prompt; known at the latest when the head is built."""
+
     @property
     @abstractmethod
     def prompt_dim(self) -> int:

@@ -75,6 +75,7 @@ class Mask2FormerHead(MaskHead):
             ConfigError: If ``checkpoint`` is missing or of another kind of model.
             CheckpointError: If ``checkpoint`` is unreadable, incomplete or of other sizes.
         """
+        self.masks = int(self.config.num_queries)
         self.pyramid = Pyramid(features, self.config.feature_size)
         self.decoders = Mask2FormerDecoders(self.config, self.pyramid.channels)
         self.score = nn.Linear(self.prompt_dim, 1)

@@ -91,6 +91,7 @@ class Sam3MaskHead(MaskHead):
                 f"and the third four times as large as the main one, but the vision encoder gives {features.channels} "
                 f"at strides {features.strides}; take a Sam3VisionEncoder, or another mask head"
             )
+        self.masks = int(self.config.detr_decoder_config.num_queries)
         if self.checkpoint is None:
             self.detector = Sam3Detector(self.config)
         else:

@@ -80,7 +80,7 @@ def test_masks_are_those_of_the_whole_model_with_the_prompt_added_to_its_queries
             score = head.score(head.decoders.transformer_module.decoder.layernorm(state))[0, :, 0].sigmoid()
             torch.testing.assert_close(found.scores[place], score, atol=1e-4, rtol=1e-4)
         queries.copy_(kept)
-    assert found.logits.shape == (3, 4, 16, 24)
+    assert found.logits.shape == (3, head.masks, 16, 24) == (3, 4, 16, 24)
     assert found.scores.std() > 1e-3
 
 

@@ -108,7 +108,7 @@ def test_no_prompts_give_no_masks_but_gradients_of_zeros():
     head = built(Sam3MaskHead(size=HEAD), SPEC).train()
     prompts = torch.zeros(0, 16, requires_grad=True)
     found = head(maps_of(SPEC, 1), prompts, torch.zeros(0, dtype=torch.long))
-    assert (found.logits.shape, found.scores.shape) == ((0, 5, 16, 16), (0, 5))
+    assert (found.logits.shape, found.scores.shape, head.masks) == ((0, 5, 16, 16), (0, 5), 5)
     ((found.logits.sum() + found.scores.sum()) * 0).backward()
     given = [value.grad for value in head.parameters() if value.requires_grad]
     assert all(gradient is not None and not gradient.any() for gradient in given)
