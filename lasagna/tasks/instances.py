@@ -21,8 +21,8 @@ class Instances(Task):
     does. Categories of which the record has only pixels or crowds, such as stuff, are left out, and so are those that
     are unclear or have only ignored pixels.
 
-    Give the assistant a mask head with several masks for each prompt, such as ``ObjectMaskHead``, and train it by
-    ``ObjectLoss``. Scores: COCO's AP and AR, counts, those of
+    Without ``by_token``, give the assistant a mask head with several masks for each prompt, such as
+    ``ObjectMaskHead``, and train it by ``ObjectLoss``. Scores: COCO's AP and AR, counts, those of
     SA-Co, and presence.
 
     Args:
