@@ -53,10 +53,10 @@ def suggestion(
     """
     if choices is not None:
         return _hint(*choices)
-    import_exports()
-    classes = sorted(_subclasses(bases), key=lambda kind: kind.__qualname__)
     if missing := _MODULE.search(message):
         return f"is the package of {missing[1]} installed, or {missing[1]}.py in the current folder?"
+    import_exports()
+    classes = sorted(_subclasses(bases), key=lambda kind: kind.__qualname__)
     named = _CLASS.search(message)
     if named is not None:
         return _class_hint(named[1].rsplit(".", 1)[-1], classes)
