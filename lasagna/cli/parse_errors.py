@@ -36,6 +36,7 @@ _TYPED = "NestedArg("
 _CLASS = re.compile(
     r"(?:Import path|dot import path string:|has no attribute|No module named|No lasagna\.\w+ attribute) '?([\w.]+)'?"
 )
+_MODULE = re.compile(r"No module named '(\w+)'")
 _KEY = re.compile(r"[Oo]ption '([^']+?)\+?'(?: is not accepted|$)|unrecognized arguments: --([\w.]+)|[Kk]ey '([\w.]+)'")
 
 
@@ -52,6 +53,8 @@ def suggestion(
     """
     if choices is not None:
         return _hint(*choices)
+    if missing := _MODULE.search(message):
+        return f"is the package of {missing[1]} installed, or {missing[1]}.py in the current folder?"
     import_exports()
     classes = sorted(_subclasses(bases), key=lambda kind: kind.__qualname__)
     named = _CLASS.search(message)

@@ -35,8 +35,12 @@ class QueryKind(str):
     tokens: int
     grounded: bool
 
-    def __new__(
-        cls,
+    def __new__(cls, name: str, **_form: object) -> QueryKind:
+        """Make the text."""
+        return super().__new__(cls, name)
+
+    def __init__(
+        self,
         name: str,
         *,
         many: bool = False,
@@ -45,8 +49,8 @@ class QueryKind(str):
         objects: bool = False,
         tokens: int = 0,
         grounded: bool = False,
-    ) -> QueryKind:
-        """Check the form, and make the text."""
+    ) -> None:
+        """Check the form."""
         if not name.isidentifier():
             raise ConfigError(f"name: a kind of query is called by an identifier such as 'counting', not {name!r}")
         if not masks and not words:
@@ -64,10 +68,9 @@ class QueryKind(str):
             )
         if grounded and not (masks and words):
             raise ConfigError(f"{name}: grounded words have masks among them; set `masks` and `words`")
-        kind = super().__new__(cls, name)
-        kind.many, kind.masks, kind.words, kind.objects = many, masks, words, objects
-        kind.tokens, kind.grounded = tokens, grounded
-        return kind
+        super().__init__()
+        self.many, self.masks, self.words, self.objects = many, masks, words, objects
+        self.tokens, self.grounded = tokens, grounded
 
     @property
     def is_set(self) -> bool:

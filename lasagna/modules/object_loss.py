@@ -69,7 +69,7 @@ class ObjectLoss(SegmentationLoss):
         if not asked:
             zero = (logits.sum() + scores.sum()) * 0
             return {"object_bce": zero, "object_dice": zero, "object_score": zero}
-        pairs = [self._assigned(logits[place].detach(), scores[place].detach(), truth) for place, truth in asked]
+        pairs = [assigned(self._costs(logits[place].detach(), scores[place].detach(), truth)) for place, truth in asked]
         # all at once, since the gradient of each index is a tensor of the size of all masks
         places = torch.tensor([place for (place, _), (masks, _) in zip(asked, pairs, strict=True) for _ in masks])
         masks = torch.cat([masks for masks, _ in pairs])
@@ -91,11 +91,6 @@ class ObjectLoss(SegmentationLoss):
             "object_score": scale_gradient(score, names),
         }
 
-    def _assigned(self, logits: Tensor, scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the masks and the objects assigned to each other, both long ``[min(k, o)]``."""
-        masks, objects = linear_sum_assignment(self._costs(logits, scores, targets).cpu().numpy())
-        return torch.from_numpy(masks), torch.from_numpy(objects)
-
     def _costs(self, logits: Tensor, scores: Tensor, targets: Tensor) -> Tensor:
         """Return the weighted costs of each mask for each object ``[k, o]``, at the head's resolution."""
         size = (logits.shape[1], logits.shape[2])
@@ -107,6 +102,16 @@ class ObjectLoss(SegmentationLoss):
         bce = ((softplus(logit) * counted).sum(1)[:, None] - logit @ truth.T) / counted.sum().clamp(min=1)
         dice = 1 - (2 * chance @ truth.T + 1) / (chance.sum(1)[:, None] + truth.sum(1) + 1)
         return self.object_bce * bce + self.object_dice * dice - self.object_score * scores[:, None]
+
+
+def assigned(costs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the masks and the objects assigned to each other at the least cost, both long ``[min(k, o)]``.
+
+    Args:
+        costs: Costs of each mask for each object, float ``[k, o]``.
+    """
+    masks, objects = linear_sum_assignment(costs.cpu().numpy())
+    return torch.from_numpy(masks), torch.from_numpy(objects)
 
 
 def _largest(targets: Tensor, most: int) -> Tensor:

@@ -21,8 +21,9 @@ class Instances(Task):
     does. Categories of which the record has only pixels or crowds, such as stuff, are left out, and so are those that
     are unclear, and objects that are empty or have only ignored pixels.
 
-    Give the assistant a mask head with several masks for each prompt, such as ``ObjectMaskHead``, and train it by
-    ``ObjectLoss``. Scores: COCO's AP and AR, counts, those of SA-Co, and presence.
+    Without ``by_token``, give the assistant a mask head with several masks for each prompt, such as
+    ``ObjectMaskHead``, and train it by ``ObjectLoss``. Scores: COCO's AP and AR, counts, those of
+    SA-Co, and presence.
 
     Args:
         free_decoding: Whether answers are also decoded and scored freely, besides the known order.

@@ -24,8 +24,8 @@ class Panoptic(Task):
     The query lists the categories as ``Semantic`` does. Stuff is one object. Things whose objects a record does not
     tell apart are crowds.
 
-    Give the assistant a mask head with several masks for each prompt, such as ``ObjectMaskHead``, and train it by
-    ``ObjectLoss``. Scores: PQ, SQ and RQ, mean IoU and presence.
+    Without ``by_token``, give the assistant a mask head with several masks for each prompt, such as
+    ``ObjectMaskHead``, and train it by ``ObjectLoss``. Scores: PQ, SQ and RQ, mean IoU and presence.
 
     Args:
         stuff: Categories whose objects are not told apart, such as sky; all others are things.

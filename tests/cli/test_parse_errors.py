@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lasagna.__main__ import main as command
-from lasagna.cli.parse_errors import RENAMED, explain
+from lasagna.cli.parse_errors import RENAMED, explain, suggestion
 from lasagna.cli.train import main
 from lasagna.core.prompt_format import PromptFormat
 from lasagna.tasks import VQA
@@ -137,6 +137,12 @@ def test_a_format_without_a_token_is_no_unknown_word():
             the following arguments are required: absent_token
       Given value: Namespace(class_path='lasagna.core.prompt_format.PromptFormat')"""
     assert explain(message, [], []) == "prompt_format: the following arguments are required: absent_token"
+
+
+def test_a_package_that_is_missing_is_no_misspelt_class():
+    """A name such as that of a library of losses once led to "did you mean SegmentationLoss"."""
+    hint = suggestion("loss: No module named 'segmentation_losses'", [], [])
+    assert hint == "is the package of segmentation_losses installed, or segmentation_losses.py in the current folder?"
 
 
 def test_pretrained_weights_that_do_not_fit_name_their_own_argument(capsys, tmp_path):

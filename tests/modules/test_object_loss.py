@@ -23,7 +23,7 @@ from lasagna.modules import (
     SegmentationLoss,
 )
 from lasagna.modules.mask_terms import mask_terms
-from lasagna.modules.object_loss import object_targets
+from lasagna.modules.object_loss import assigned, object_targets
 from tests.helpers.parts import built, maps_of
 from tests.helpers.sam3_model import HEAD
 from tests.modules.mask2former.test_mask_head import SIZE as DECODERS
@@ -115,7 +115,7 @@ def test_the_assignment_is_the_cheapest_of_all():
     place, targets = next(object_targets(batch))
     logits, scores = output.masks.logits[place].detach(), output.masks.scores[place].detach()
     costs = LOSS._costs(logits, scores, targets)
-    masks, objects = LOSS._assigned(logits, scores, targets)
+    masks, objects = assigned(LOSS._costs(logits, scores, targets))
     best = min(sum(costs[mask, rank] for rank, mask in enumerate(chosen)) for chosen in permutations(range(4), 3))
     assert costs[masks, objects].sum() == pytest.approx(float(best))
 
@@ -126,7 +126,9 @@ def test_the_losses_are_those_of_the_assigned_pairs():
     bces, dices, wanted = [], [], torch.zeros(2, 4)
     for place, targets in object_targets(batch):
         logits = output.masks.logits[place].detach()
-        for mask, rank in zip(*LOSS._assigned(logits, output.masks.scores[place].detach(), targets), strict=True):
+        for mask, rank in zip(
+            *assigned(LOSS._costs(logits, output.masks.scores[place].detach(), targets)), strict=True
+        ):
             bce, dice = mask_terms(logits[mask][None], targets[rank][None])
             bces.append(float(bce))
             dices.append(float(dice))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
+from unittest.mock import patch
 
 import torch
 from lightning.pytorch.plugins.precision import HalfPrecision, MixedPrecision, Precision
@@ -20,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lasagna.core.batch import Batch
 from lasagna.core.seeding import seeded
 from lasagna.errors import ConfigError
+from lasagna.modules import object_loss
 from lasagna.modules.base import FeatureSpec, VisionEncoder
 from lasagna.tasks.planning.tracker import MemoryTracker
 from lasagna.tasks.planning.weightless import WholeNumbersOnly, built_without_weights, empty_module
@@ -173,12 +175,20 @@ class _ReadMaps:
 def _pass(outlined: Outline, batch: Batch, optimiser: torch.optim.Optimizer, accumulate: int) -> None:
     """Compute the loss and its gradients, in Lightning's order."""
     training = outlined.training
-    with outlined.precision.forward_context(), seeded(training.seed, "plan", torch.device("cpu")):
+    # costs without content assign nothing, and their number is all that matters
+    pairs = patch.object(object_loss, "assigned", _first_pairs)
+    with pairs, outlined.precision.forward_context(), seeded(training.seed, "plan", torch.device("cpu")):
         loss = training.loss(training.assistant(batch), batch)["loss"]
     if accumulate == 1:
         # the gradients of the step before live until now
         optimiser.zero_grad()
     loss.backward()
+
+
+def _first_pairs(costs: Tensor) -> tuple[Tensor, Tensor]:
+    """Assign the first masks to the first objects, as many as there are of both."""
+    first = torch.arange(min(costs.shape))
+    return first, first
 
 
 def _held(batch: Batch, inputs: Sequence[Tensor | None]) -> list[Tensor]:

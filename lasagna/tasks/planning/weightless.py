@@ -30,6 +30,9 @@ _INDEXED = (
 )
 """Operators whose result has as many rows as a mask of booleans has true ones."""
 
+_ASSUMED = {_aten.all.default: True, _aten.any.default: False}
+"""What is taken as the answer where code asks about the content of a tensor, such as whether all of it is finite."""
+
 
 class WholeNumbersOnly(TorchDispatchMode):
     """Computes whole numbers, and only the shapes of everything else.
@@ -65,6 +68,9 @@ class WholeNumbersOnly(TorchDispatchMode):
         if not any(_is_empty(tensor) for tensor in given):
             with unset_fake_temporarily():
                 return func(*args, **_on(kwargs, "cpu"))
+        if func in _ASSUMED:
+            with unset_fake_temporarily():
+                return torch.tensor(_ASSUMED[func])
         if func in _INDEXED:
             args = (args[0], _places(args[1]), *args[2:])
         args, kwargs = tree_map(self._emptied, (args, kwargs))

@@ -1,22 +1,33 @@
 """A step without weights holds the bytes, and takes the operations, of the step with weights."""
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from lasagna.core.dialogue import Dialogue, Entry
+from lasagna.core.masks import RLEMask
 from lasagna.core.prompt_formats import TINY
+from lasagna.datamodules import collate, prepare_sample
 from lasagna.errors import ConfigError
-from lasagna.modules import Assistant, LoRA, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
+from lasagna.modules import (
+    Assistant,
+    LoRA,
+    ObjectLoss,
+    ObjectMaskHead,
+    TinyLanguageModel,
+    TinyMaskHead,
+    TinyVisionEncoder,
+)
 from lasagna.tasks import AssistantTraining
 from lasagna.tasks.planning.batches import drawn_batch
 from lasagna.tasks.planning.step import checkpoint_bytes, cost_of, outline, parameters_of
 
 
-def training():
+def training(head=None, loss=None):
     model = TinyLanguageModel("random", "random", adapter=LoRA(rank=4), image_grid=(2, 2))
-    return AssistantTraining(
-        Assistant(TinyVisionEncoder(weights="random"), model, TinyMaskHead(weights="random"), TINY)
-    )
+    head = head or TinyMaskHead(weights="random")
+    return AssistantTraining(Assistant(TinyVisionEncoder(weights="random"), model, head, TINY), loss)
 
 
 def test_a_step_without_weights_is_that_of_a_training():
@@ -48,6 +59,25 @@ def test_a_step_without_weights_is_that_of_a_training():
     held = {parameter.data_ptr() for parameter in real.parameters()}
     kept = sum(size for place, size in saved.items() if place not in held)
     assert kept <= cost.activations <= 2 * kept
+
+
+@pytest.mark.slow
+def test_objects_without_content_are_assigned_and_have_the_operations_of_a_training():
+    def made():
+        return training(ObjectMaskHead(TinyMaskHead(weights="random"), masks=3), ObjectLoss())
+
+    outlined, real = outline(made(), "32-true"), made()
+    bands = [RLEMask.from_array(np.arange(96)[:, None] // 48 == np.full(96, rank)) for rank in (0, 1)]
+    entry = Entry("bird", True, RLEMask.from_array(np.ones((96, 96), bool)), tuple(bands))
+    processors = outlined.training.assistant.processors
+    sample = prepare_sample(np.zeros((96, 96, 3), np.uint8), [Dialogue("instances", ("bird",), (entry,))], processors)
+    batch = collate([sample], processors)
+    real.build_assistant()
+    with FlopCounterMode(display=False) as counter:
+        losses = real.loss(real.assistant(batch), batch)
+        losses["loss"].backward()
+    assert "object_dice" in losses
+    assert cost_of(outlined, batch).flops == counter.get_total_flops()
 
 
 @pytest.mark.slow
