@@ -31,6 +31,9 @@ from lasagna.tasks.training.module import AssistantTraining
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true")
 """Precisions that can be planned, by the trainer's names."""
 
+_FAKE = FakeTensorMode()
+"""One mode for all steps, since code may keep tensors, such as SAM 3's positions, and give them to the next step."""
+
 PARTS = ("vision_encoder", "language_model", "mask_head")
 
 
@@ -110,7 +113,7 @@ def cost_of(outlined: Outline, batch: Batch, accumulate: int = 1, count: bool = 
         accumulate: Batches of a step; gradients of earlier ones are there while the others are computed.
         count: Whether to count operations, which takes as long again.
     """
-    training, fake, memory = outlined.training, FakeTensorMode(), MemoryTracker()
+    training, fake, memory = outlined.training, _FAKE, MemoryTracker()
     gc.freeze()  # what is here already need not be searched for cycles
     inputs = (batch.pixels, batch.mask_targets, batch.tower_pixels)  # as bytes they are looked up, which needs content
     empty_module(training, fake)
