@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -15,8 +15,8 @@ from lasagna.errors import ConfigError, TrainingError
 NAMED_RECORDS = 16
 """Number of records of a batch that an error names."""
 
-MASKS = 1000
-"""Number of masks after which small ones are reported."""
+ENOUGH = 1000
+"""Number of masks or objects after which small or surplus ones are reported."""
 
 
 def check_batch(batch: object) -> None:
@@ -82,87 +82,91 @@ def _records(batch: Any) -> str:  # noqa: ANN401
     return ", ".join(names[:NAMED_RECORDS]) + more
 
 
-class SmallMaskWarning(UserWarning):
-    """Masks to learn are smaller than a pixel of the vision encoder's input."""
+class _CountOfRun(Callback):
+    """Counts what batches hold and what of it needs a word, and says so once a run: early, or at its end."""
 
-
-class SmallMasks(Callback):
-    """Counts the masks that are learned as one pixel of the vision encoder's input, and says so once a run."""
+    warning: ClassVar[type[UserWarning]]
 
     def __init__(self) -> None:
         """Start counting."""
-        self.masks = 0
-        self.small = 0
+        self.seen = 0
+        self.told = 0
         self._said = False
 
+    def count(self, batch: Batch, module: LightningModule) -> tuple[int, int]:
+        """Return how many things a batch holds, and how many of them need a word."""
+        raise NotImplementedError(f"{type(self).__name__} counts nothing")
+
+    def message(self) -> str:
+        """Return what is said about the things counted."""
+        raise NotImplementedError(f"{type(self).__name__} has nothing to say")
+
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ANN401
-        """Count the masks of a batch."""
+        """Count the things of a batch."""
         if self._said or not isinstance(batch, Batch):
             return
-        self.masks += len(batch.mask_rows)
-        self.small += batch.small_masks
-        if self.masks >= MASKS:
+        seen, told = self.count(batch, pl_module)
+        self.seen += seen
+        self.told += told
+        if self.seen >= ENOUGH:
             self._report(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report the small masks of a run with few masks."""
+        """Report those of a run that held few."""
         if not self._said:
             self._report(trainer)
 
     def _report(self, trainer: Trainer) -> None:
         self._said = True
-        if self.small and trainer.is_global_zero:
-            warnings.warn(
-                f"{self.small} of the first {self.masks} masks ({self.small / self.masks:.1%}) are smaller than a "
-                "pixel of the vision encoder's input, and each is learned as one pixel of it; set the encoder's "
-                "`image_size` higher, crop with `transforms` (RandomCrop), or compare masks at the images' own size "
-                "(`loss.resolution: image`)",
-                SmallMaskWarning,
-                stacklevel=2,
-            )
+        if self.told and trainer.is_global_zero:
+            warnings.warn(self.message(), self.warning, stacklevel=2)
 
 
-OBJECTS = 1000
-"""Number of objects after which those that are left out are reported."""
+class SmallMaskWarning(UserWarning):
+    """Masks to learn are smaller than a pixel of the vision encoder's input."""
+
+
+class SmallMasks(_CountOfRun):
+    """Counts the masks that are learned as one pixel of the vision encoder's input, and says so once a run."""
+
+    warning = SmallMaskWarning
+
+    def count(self, batch: Batch, module: LightningModule) -> tuple[int, int]:
+        """Return the number of masks, and of those smaller than a pixel."""
+        return len(batch.mask_rows), batch.small_masks
+
+    def message(self) -> str:
+        """Return what to do about small masks."""
+        return (
+            f"{self.told} of the first {self.seen} masks ({self.told / self.seen:.1%}) are smaller than a pixel of the "
+            "vision encoder's input, and each is learned as one pixel of it; set the encoder's `image_size` higher, "
+            "crop with `transforms` (RandomCrop), or compare masks at the images' own size (`loss.resolution: image`)"
+        )
 
 
 class ManyObjectsWarning(UserWarning):
     """A name has more objects than an answer can tell."""
 
 
-class ManyObjects(Callback):
+class ManyObjects(_CountOfRun):
     """Counts the objects that have neither a token nor a mask, the smallest of a name, and says so once a run."""
 
-    def __init__(self) -> None:
-        """Start counting."""
-        self.objects = 0
-        self.left_out = 0
-        self._said = False
+    warning = ManyObjectsWarning
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ANN401
-        """Count the objects of a batch."""
-        if self._said or not isinstance(batch, Batch):
-            return
-        masks = getattr(getattr(getattr(pl_module, "assistant", None), "mask_head", None), "most_masks", 1)
+    def count(self, batch: Batch, module: LightningModule) -> tuple[int, int]:
+        """Return the number of objects, and of those beyond the most that an answer tells."""
+        masks = getattr(getattr(getattr(module, "assistant", None), "mask_head", None), "most_masks", 1)
+        seen = told = 0
         for dialogue in (sample.dialogue for sample in batch.samples if sample.dialogue.kind.objects):
             counts = [len(entry.masks) for entry in dialogue.entries]
-            self.objects += sum(counts)
-            self.left_out += sum(max(0, count - (dialogue.kind.tokens or masks)) for count in counts)
-        if self.objects >= OBJECTS:
-            self._report(trainer)
+            seen += sum(counts)
+            told += sum(max(0, count - (dialogue.kind.tokens or masks)) for count in counts)
+        return seen, told
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report the objects of a run with few of them."""
-        if not self._said:
-            self._report(trainer)
-
-    def _report(self, trainer: Trainer) -> None:
-        self._said = True
-        if self.left_out and trainer.is_global_zero:
-            warnings.warn(
-                f"{self.left_out} of the first {self.objects} objects ({self.left_out / self.objects:.1%}) are not "
-                "learned, the smallest of names that have more objects than an answer tells: raise `masks` of the mask "
-                "head, or ask a kind of query with more `tokens`",
-                ManyObjectsWarning,
-                stacklevel=2,
-            )
+    def message(self) -> str:
+        """Return what to do about objects that are left out."""
+        return (
+            f"{self.told} of the first {self.seen} objects ({self.told / self.seen:.1%}) are not learned, the smallest "
+            "of names that have more objects than an answer tells: raise `masks` of the mask head, or ask a kind of "
+            "query with more `tokens`"
+        )

@@ -95,7 +95,7 @@ def test_objects_that_no_answer_tells_are_counted_and_told_once(monkeypatch, kin
             watch.on_train_batch_start(trainer, head, batch, index)
         watch.on_train_end(trainer, None)
     assert len(told) == 1
-    assert watch.left_out == (3 * 16 if kind == "instances" else 46 * 3)
+    assert watch.told == (3 * 16 if kind == "instances" else 46 * 3)
 
 
 def test_masks_that_are_large_enough_are_no_news(monkeypatch):
@@ -105,4 +105,4 @@ def test_masks_that_are_large_enough_are_no_news(monkeypatch):
         warnings.simplefilter("error")
         watch.on_train_batch_start(None, None, SimpleNamespace(mask_rows=range(5), small_masks=0), 0)
         watch.on_train_end(SimpleNamespace(is_global_zero=True), None)
-    assert watch.masks == 5
+    assert watch.seen == 5
