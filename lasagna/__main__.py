@@ -15,6 +15,7 @@ COMMANDS = {
     "train": ("lasagna.cli.train:main", "train and test an assistant: train [JOB] ..."),
     "plan": ("lasagna.cli.plan:run", "say what a training takes, without weights: plan --config ..."),
     "predict": ("lasagna.cli.predict:predict", "answer queries about an image or a folder of images"),
+    "label": ("lasagna.cli.label:label", "label a folder of images by typing names: label FOLDER --names FILE"),
     "serve": ("lasagna.cli.serve:serve", "answer queries about images over HTTP"),
     "evaluate": ("lasagna.cli.evaluate:evaluate", "answer a data set, score the answers and write a report"),
     "calibrate": ("lasagna.cli.calibrate:calibrate", "calibrate presence scores: calibrate SHARDS ..."),
@@ -37,7 +38,7 @@ COMMANDS = {
 }
 """Command to its function and what it does."""
 
-POSITIONAL = {"import": "source", "verify": "shards"}
+POSITIONAL = {"import": "source", "label": "folder", "verify": "shards"}
 """Command to the argument that may come first without its flag."""
 
 POSITIONAL_LISTS = {"calibrate": "shards", "inspect": "shards"}

@@ -2,6 +2,7 @@
 
 # without `from __future__ import annotations`, whose texts the parser resolves by running the imports for type checkers
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from lasagna.core.batch import Query
     from lasagna.core.dialogue import Answer
     from lasagna.core.query_kind import QueryKind
+    from lasagna.integrations.label_files import LabelFiles
     from lasagna.modules.assistant import Assistant
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -48,6 +50,7 @@ def predict(
     device: str = "auto",
     frozen_check: bool = True,
     masks_on: int = -1,
+    format: str | None = None,
 ) -> None:
     """Answer queries about an image, about several that are shown together, or about each image of a folder.
 
@@ -85,6 +88,8 @@ def predict(
         device: Device to compute on: "cpu", "cuda", ...; "auto" for an accelerator if there is one.
         frozen_check: Whether to require the frozen weights that the checkpoint was trained with.
         masks_on: Position of the image, among those shown together, that the masks belong to: by default the last.
+        format: Forms of files of labels that are written as well, separated by commas: "coco", "labelme", "yolo" or
+            "png".
 
     Raises:
         QueryError: If there is no query, one is empty, one is longer than the model takes, or points at nothing.
@@ -98,31 +103,49 @@ def predict(
     place_of(masks_on, len(images[0]), "image")
     pointed = images[0][masks_on] if isinstance(image, list) else image
     queries = with_pointing(queries, pointed, points, boxes, mask)
+    check_counts(max_new_tokens=max_new_tokens)
+    files = None if format is None else _label_files(format, out, queries)
+    check_output(out)
+    assistant = load_assistant(ckpt, threshold, calibrated_for, window, device, frozen_check)
+    assistant.empty_masks = empty_masks or assistant.empty_masks
+    assistant.max_new_tokens = max_new_tokens or assistant.max_new_tokens
+    failed = answer_images(assistant, images, queries, out, decoding, window, masks_on, files)
+    print(f"{len(images) - len(failed)} of {len(images)} images answered in {out}")
+    for error in failed:
+        print(f"skipped: {error}", file=sys.stderr)
+    if len(failed) == len(images):
+        raise RecordError(f"image: none of {len(images)} could be read, the first because: {failed[0]}")
+
+
+def load_assistant(
+    ckpt: Path | None,
+    threshold: float | None,
+    calibrated_for: str | None,
+    window: tuple[float, float] | None,
+    device: str,
+    frozen_check: bool,
+) -> "Assistant":
+    """Load the assistant of a command line, and check what else concerns all its answers.
+
+    Raises:
+        CheckpointError: If the checkpoint cannot be used.
+        LasagnaError: If the threshold, the window or the device cannot be used.
+    """
     if threshold is not None and not 0 <= threshold <= 1:
         raise LasagnaError(f"threshold: expected a number in [0, 1], got {threshold}")
-    check_counts(max_new_tokens=max_new_tokens)
-    check_output(out)
     from lasagna.core.device import find_device
     from lasagna.core.images import check_window
     from lasagna.modules.checkpoints.load import load
 
     if window is not None:
         check_window(window)
-
     target = find_device(device)
     if ckpt is None:
         print("The small assistant of the package answers; it knows drawn scenes only. Name another one with --ckpt.")
     assistant = load(ckpt, calibrated=calibrated_for, frozen_check=frozen_check).to(target)
     if threshold is not None:
         assistant.presence_threshold = threshold
-    assistant.empty_masks = empty_masks or assistant.empty_masks
-    assistant.max_new_tokens = max_new_tokens or assistant.max_new_tokens
-    failed = answer_images(assistant, images, queries, out, decoding, window, masks_on)
-    print(f"{len(images) - len(failed)} of {len(images)} images answered in {out}")
-    for error in failed:
-        print(f"skipped: {error}", file=sys.stderr)
-    if len(failed) == len(images):
-        raise RecordError(f"image: none of {len(images)} could be read, the first because: {failed[0]}")
+    return assistant
 
 
 def read_queries(
@@ -151,6 +174,20 @@ def read_queries(
         if asked.kind in PAPER.prompts:
             PAPER.check(asked.kind, asked.names)
     return queries
+
+
+def _label_files(text: str, out: Path, queries: "Sequence[Query]") -> "LabelFiles":
+    """Return what writes files of labels in the forms that a text names.
+
+    Raises:
+        QueryError: If a form is not known or cannot hold all names, or nothing is asked that masks of a name answer.
+    """
+    from lasagna.integrations.label_files import LabelFiles, read_formats
+
+    names = [name for query in queries if query.kind.masks and not query.kind.grounded for name in query.names]
+    if not names:
+        raise QueryError("format: files of labels need names, and none is asked for; add --query or --refer")
+    return LabelFiles(out, read_formats(text), names)
 
 
 def _names(kind: "QueryKind", text: str) -> tuple[str, ...]:
@@ -217,6 +254,8 @@ def answer_images(
     decoding: Literal["ordered", "free"],
     window: tuple[float, float] | None = None,
     masks_on: int = -1,
+    files: "LabelFiles | None" = None,
+    stems: Mapping[Path, str] | None = None,
 ) -> list[RecordError]:
     """Answer all queries about each image and write the answers.
 
@@ -228,6 +267,8 @@ def answer_images(
         decoding: How to decode.
         window: Values of images of more than 8 bits that become black and white; None for those of all 16 bits.
         masks_on: Position of the image that masks belong to.
+        files: What writes files of labels as well.
+        stems: Name of each image's files, for images that are some of more; by default ``output_stems`` of these.
 
     Returns:
         The errors of the images that could not be read.
@@ -239,9 +280,9 @@ def answer_images(
     from lasagna.modules.decoding.visual_prompts import check_visual
 
     check_queries(assistant.format, queries, decoding)
-    failed = []
-    stems = [paths[masks_on].stem for paths in images]
-    for paths in track(images, "Answering", disable=len(images) == 1):
+    failed, written = [], []
+    names = stems or output_stems([paths[masks_on] for paths in images])
+    for paths in track(images, "Answering", disable=len(images) < 2):
         path = paths[masks_on]
         try:
             shown = [decode_image(each.read_bytes(), str(each), upright=True, window=window) for each in paths]
@@ -250,9 +291,19 @@ def answer_images(
             continue
         check_visual(assistant.mask_head, queries, [shown[masks_on].shape[:2]])
         answers = _ask(assistant, shown, queries, decoding, masks_on)
-        name = path.stem if stems.count(path.stem) == 1 else path.name
-        _write(out, name, [path, *paths], shown[masks_on], queries, answers)
+        name = names[path]
+        if files is not None:
+            files.write(path, name, shown[masks_on].shape[:2], answers)
+        written.append(_write(out, name, [path, *paths], shown[masks_on], queries, answers))
+    if files is not None and written:
+        files.finish(written)
     return failed
+
+
+def output_stems(images: Sequence[Path]) -> dict[Path, str]:
+    """Return the name of each image's files: its stem, or its whole name where several have that stem."""
+    stems = Counter(image.stem for image in images)
+    return {image: image.stem if stems[image.stem] == 1 else image.name for image in images}
 
 
 def _ask(
@@ -279,7 +330,7 @@ def _write(
     pixels: "NDArray[np.uint8]",
     queries: "Sequence[Query]",
     answers: "Sequence[Answer]",
-) -> None:
+) -> Path:
     from lasagna.core.answer_json import answer_json
     from lasagna.tasks.visualization.answer import draw_answer
 
@@ -292,3 +343,4 @@ def _write(
     together = {"images": [each.name for each in shown]} if len(shown) > 1 else {}
     content = {"image": path.name, **together, "size": list(pixels.shape[:2]), "answers": parts}
     write_json(out / f"{name}.json", content, indent=2)
+    return out / f"{name}.json"

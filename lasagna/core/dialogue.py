@@ -24,6 +24,8 @@ from lasagna.errors import QueryError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from PIL import Image
+    from supervision import Detections
 
 Decoding = Literal["ordered", "free", "teacher_forced"]
 """How an answer is decoded: by deciding on each name in the order asked, by writing freely, or by giving the answer."""
@@ -273,6 +275,63 @@ class Answer:
         from lasagna.core.answer_json import coco_results
 
         return coco_results(self, image_id, categories)
+
+    def to_labelme(self, image: str, size: tuple[int, int]) -> dict[str, Any]:
+        """Return the answer as the content of a LabelMe file.
+
+        Each part of a mask is a polygon; those of one object have the same group. The flags of the image say of each
+        name whether it is there, so that absent names stay known.
+
+        Args:
+            image: Path of the image file, as seen from the folder of the LabelMe file.
+            size: Height and width of the image in pixels.
+        """
+        from lasagna.core.answer_formats import labelme_json
+
+        return labelme_json(self, image, size)
+
+    def to_yolo(self, names: Sequence[str]) -> list[str]:
+        """Return one line of YOLO's form for each object: the number of its name, and a polygon in fractions.
+
+        An object of several parts is one polygon, whose outline walks to each further part and back.
+
+        Args:
+            names: All names of the data set, in the order of their numbers.
+
+        Raises:
+            QueryError: If a present name is not among them.
+        """
+        from lasagna.core.answer_formats import yolo_lines
+
+        return yolo_lines(self, names)
+
+    def to_label_image(self, names: Sequence[str] | None = None, size: tuple[int, int] | None = None) -> Image.Image:
+        """Return the labels of the pixels as an image with PASCAL VOC's palette; ``save("labels.png")`` writes it.
+
+        Args:
+            names: The names whose positions, from 1 on, are the labels; by default those of the entries, in order. 0
+                means none of them.
+            size: Height and width of the image in pixels; needed only where no entry has a mask.
+
+        Raises:
+            QueryError: If a present name is not among the names, there are more than 255, or the size is not known.
+        """
+        from lasagna.core.answer_formats import label_image
+
+        return label_image(self, names, size)
+
+    def to_supervision(self, names: Sequence[str] | None = None) -> Detections:
+        """Return the objects of the present names as ``supervision.Detections``, each with mask, box, score and name.
+
+        Args:
+            names: The names whose positions are the numbers of classes; by default those of the entries, in order.
+
+        Raises:
+            QueryError: If supervision is not installed, or a present name is not among the names.
+        """
+        from lasagna.core.answer_formats import supervision_detections
+
+        return supervision_detections(self, names)
 
     def label_map(
         self, names: Sequence[str] | None = None, size: tuple[int, int] | None = None, none: int = -1

@@ -1,7 +1,8 @@
-"""Polygons around masks, which COCO's tools rasterise to the same pixels."""
+"""Polygons around masks, which COCO's tools or Pillow rasterise to the same pixels."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -24,21 +25,39 @@ def polygons_of(mask: BoolMask) -> list[list[float]]:
         Polygons ``[x0, y0, x1, y1, ...]`` in pixels, where the centre of the first pixel is (0.5, 0.5); none if the
         mask is empty.
     """
+    return [[float(place) for place in polygon.ravel()] for polygon in _rings(mask, 0.5)]
+
+
+def border_polygons(mask: BoolMask) -> list[list[float]]:
+    """Return polygons through the outermost pixels of a mask, one for each connected part.
+
+    Tools that draw a polygon with its border, as Pillow and LabelMe do, get the mask back, but for holes of some pixels
+    between parts that touch at a corner.
+
+    Args:
+        mask: Bool ``[H, W]``.
+
+    Returns:
+        Polygons ``[x0, y0, x1, y1, ...]`` in whole pixels, where the centre of the first pixel is (0, 0); none if the
+        mask is empty.
+    """
+    # an outline between the halfway line and the centres, which rounding moves to the centres inside
+    return [[float(place) for place in np.rint(polygon - 0.5).ravel()] for polygon in _rings(mask, 0.75)]
+
+
+def _rings(mask: BoolMask, level: float) -> Iterator[NDArray[np.float64]]:
+    """Yield the outline of each part, ``[points, 2]``, at a level between outside (0) and inside (1)."""
     if not mask.any():
-        return []
+        return
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     top, left = int(rows[0]), int(columns[0])
     # a frame of pixels outside, so that outlines at the border of the image are closed too
     inside = np.pad(mask[top : rows[-1] + 1, left : columns[-1] + 1].astype(np.float32), 1)
-    found = contour_generator(z=inside, fill_type=FillType.OuterOffset).filled(0.5, 2.0)
+    found = contour_generator(z=inside, fill_type=FillType.OuterOffset).filled(level, 2.0)
     shift = np.array([left - 0.5, top - 0.5])
-    polygons = []
     for points, offsets in zip(*found, strict=True):
-        rings = [_corners(points[first:end]) for first, end in pairwise(offsets)]
-        outer, *holes = rings
-        joined = np.concatenate([outer, *(part for hole in holes for part in (hole, outer[:1]))])
-        polygons.append([float(place) for place in (joined + shift).ravel()])
-    return polygons
+        outer, *holes = (_corners(points[first:end]) for first, end in pairwise(offsets))
+        yield np.concatenate([outer, *(part for hole in holes for part in (hole, outer[:1]))]) + shift
 
 
 def _corners(ring: NDArray[np.float64]) -> NDArray[np.float64]:

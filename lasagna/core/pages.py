@@ -83,14 +83,14 @@ def to_page(title: str, markdown: str, pictures: Sequence[str] = (), folder: Pat
 
 def _figure(file: str, caption: str, folder: Path | None) -> str:
     """Return a picture with its caption; nothing if the folder has no such picture."""
-    source = file
+    source, lazy = file, ' loading="lazy"'
     if folder is not None:
         content = (folder / file).read_bytes() if (folder / file).is_file() else b""
         if not content.startswith((_PNG, _JPEG)):
             return ""
-        source = data_uri(content)
+        source, lazy = data_uri(content), ""
     below = "" if caption == file else f"<figcaption>{escape(caption)}</figcaption>"
-    return f'<figure><img src="{escape(source)}" alt="{escape(caption)}">{below}</figure>\n'
+    return f'<figure><img src="{escape(source)}" alt="{escape(caption)}"{lazy}>{below}</figure>\n'
 
 
 _NUMBER = re.compile(r"-?|-?(\d+(\.\d+)?|nan)%?( ± (\d+(\.\d+)?|nan|inf))?( \(\d+\))?")

@@ -71,4 +71,6 @@ def test_names_of_any_kind_come_back_from_the_page():
 
 
 def test_a_picture_stands_by_itself():
-    assert '<img src="a.png" alt="what is seen">' in to_page("t", "\n".join(["text", *figure("a.png", "what is seen")]))
+    assert '<img src="a.png" alt="what is seen" loading="lazy">' in to_page(
+        "t", "\n".join(["text", *figure("a.png", "what is seen")])
+    )

@@ -40,6 +40,7 @@ PLACES = {
     "CAMVID_FOLDER": "camvid",
     "COCO_FOLDER": "coco",
     "EXPORT_FOLDER": "exports/coco",
+    "IMAGES_FOLDER": "coco/val2017",
     "LABELME_FOLDER": "exports/labelme",
     "LASAGNA_FOLDER": "weights/release",
     "MASKS_FOLDER": "exports/masks",
@@ -49,7 +50,7 @@ PLACES = {
 }
 """What stands for a user's folder, and the folder in the place for running."""
 
-NAMED = re.compile(r"# (\w+\.(?:py|yaml))\n")
+NAMED = re.compile(r"# (\w+\.(?:py|txt|yaml))\n")
 """First line of a block that is a file."""
 
 
@@ -122,7 +123,7 @@ def _has_own_data(words):
 def write_named(page, folder):
     """Write the blocks that open with a file's name in a comment; return the names."""
     names = []
-    for kind in ("python", "yaml"):
+    for kind in ("python", "text", "yaml"):
         for text in blocks(page, kind):
             if found := NAMED.match(text):
                 (folder / found[1]).write_text(text, encoding="utf-8")

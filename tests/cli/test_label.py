@@ -1,0 +1,85 @@
+"""``lasagna label``: files of labels, going on, and the page that shows doubtful images first."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lasagna.cli.predict
+from lasagna.__main__ import main
+from lasagna.cli.label import doubt_of, read_names, write_review
+from lasagna.errors import QueryError
+from tests.helpers.assistants import random_assistant
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    assistant = random_assistant()
+    monkeypatch.setattr(lasagna.cli.predict, "load_assistant", lambda *_: assistant)
+    (tmp_path / "images").mkdir()
+    for name in ("a.png", "b.png", "b.jpg"):
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 20, 3), np.uint8)).save(
+            tmp_path / "images" / name
+        )
+    (tmp_path / "names.txt").write_text("# of the park\nsky\n\nsea horse\n")
+    return tmp_path
+
+
+def test_a_folder_is_labelled_and_only_what_is_missing_is_asked_again(folder, capsys, monkeypatch):
+    out = folder / "labels"
+    words = ["label", str(folder / "images"), "--names", str(folder / "names.txt"), "--out", str(out)]
+    main([*words, "--format", "coco, yolo"])
+    coco = json.loads((out / "coco.json").read_text())
+    assert [image["file_name"] for image in coco["images"]] == ["a.png", "b.jpg", "b.png"]
+    assert [category["name"] for category in coco["categories"]] == ["sky", "sea horse"]
+    assert sorted(path.name for path in (out / "yolo" / "labels").iterdir()) == ["a.txt", "b.jpg.txt", "b.png.txt"]
+    assert (out / "review.html").read_text().count("<img") == 3
+
+    (out / "yolo" / "labels" / "a.txt").unlink()
+    (out / "b.png.json").unlink()
+    asked = []
+    answer = lasagna.cli.predict.answer_images
+    monkeypatch.setattr(
+        lasagna.cli.predict, "answer_images", lambda *args, **kwargs: asked.extend(args[1]) or answer(*args, **kwargs)
+    )
+    main([*words, "--format", "coco, yolo"])
+    assert [image.name for [image] in asked] == ["a.png", "b.png"]
+    assert "1 of 3 images are labelled already" in capsys.readouterr().out
+    assert json.loads((out / "coco.json").read_text()) == coco
+
+    with pytest.raises(SystemExit):
+        main([*words[:3], "sky", *words[4:]])
+    assert "out: " in (error := capsys.readouterr().err)
+    assert "holds labels made with other names; choose another folder" in error
+
+
+@pytest.mark.parametrize(
+    ("entry", "doubt"),
+    [
+        ({"present": False, "score": 0.0}, 0.0),
+        ({"present": False, "score": 0.3}, 0.5),
+        ({"present": True, "score": 0.8, "empty": False, "confidence": 0.9}, 0.5),
+        ({"present": True, "score": 1.0, "empty": False, "confidence": 0.7}, 0.3),
+        ({"present": True, "score": 1.0, "empty": True, "confidence": 0.0}, 1.0),
+    ],
+)
+def test_doubt_is_nearness_to_the_threshold_or_lack_of_confidence(entry, doubt):
+    assert doubt_of(entry, 0.6) == pytest.approx(doubt)
+
+
+def test_the_page_begins_with_the_most_doubtful_image(tmp_path):
+    for stem, score in (("sure", 0.01), ("unsure", 0.45), ("fair", 0.2)):
+        entry = {"name": "<dog>", "present": False, "score": score, "mask": None, "empty": False, "confidence": 0.0}
+        content = {"image": f"{stem}.png", "size": [4, 4], "answers": [{"kind": "categories", "entries": [entry]}]}
+        (tmp_path / f"{stem}.json").write_text(json.dumps(content))
+    write_review(tmp_path, sorted(tmp_path.glob("*.json")), 0.5)
+    page = (tmp_path / "review.html").read_text()
+    assert page.index("unsure-categories.png") < page.index("fair-categories.png") < page.index('"sure-categories.png')
+    assert "&lt;dog&gt; absent (0.45)" in page
+
+
+@pytest.mark.parametrize("text", ["nil.txt", " , ", "dog, cat, dog"])
+def test_lists_of_no_use(text):
+    with pytest.raises(QueryError, match=r"names: .*(cannot be read|has no name|has dog twice)"):
+        read_names(text)
