@@ -56,7 +56,7 @@ def evaluate(
             ReasonSeg: the model is given the answer "present", and the scores have a protocol of their own.
         controls: What else to ask: the same with noise instead of images ("blind"), and balanced lists whose absent
             names are random ones of the data set ("same-set") or those that appear most often beside the present ones
-            ("co-occurring"), both for the task Semantic. By default all; [] for none.
+            ("co-occurring"), both for tasks that ask for lists. By default all; [] for none.
         processes: How many processes share the records; omit it under torchrun, whose processes share them anyway.
         limit: Maximum number of records of each source; by default all.
         batch_size: Images that are answered together; by default that of the data.

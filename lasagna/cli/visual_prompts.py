@@ -61,15 +61,20 @@ def read_mask(path: Path, name: str) -> "RLEMask | NDArray[np.bool_]":
     """Read the mask of an earlier answer.
 
     Args:
-        path: A JSON file that ``lasagna predict`` wrote, or an image whose pixels are not 0 in the mask.
+        path: A JSON file that ``lasagna predict`` wrote, or an image whose pixels are not 0 in the mask. ``FILE#1`` is
+            the second of several masks of the name in a JSON file.
         name: The name whose mask is taken from a JSON file.
 
     Raises:
-        RecordError: If the file cannot be read, or holds no mask of this name.
+        RecordError: If the file cannot be read, or holds no mask of this name, or several of which none is chosen.
     """
+    file, _, number = path.name.partition(".json#")
+    if number.isdecimal():
+        path = path.with_name(f"{file}.json")
     try:
         if path.suffix.lower() == ".json":
-            return _answered_mask(path, json.loads(path.read_text(encoding="utf-8")), name)
+            which = int(number) if number.isdecimal() else None
+            return _answered_mask(path, json.loads(path.read_text(encoding="utf-8")), name, which)
         import numpy as np
         from PIL import Image
 
@@ -84,13 +89,16 @@ def read_mask(path: Path, name: str) -> "RLEMask | NDArray[np.bool_]":
         ) from error
 
 
-def _answered_mask(path: Path, content: Any, name: str) -> "RLEMask":  # noqa: ANN401
+def _answered_mask(path: Path, content: Any, name: str, which: int | None) -> "RLEMask":  # noqa: ANN401
     from lasagna.core.masks import RLEMask
 
     entries = [entry for answer in content["answers"] for entry in answer["entries"] if entry["mask"] is not None]
-    found = next((entry["mask"] for entry in entries if entry["name"] == name), None)
-    if found is None:
+    found = [entry["mask"] for entry in entries if entry["name"] == name]
+    if not found:
         names = ", ".join(sorted({repr(entry["name"]) for entry in entries})) or "none"
         raise RecordError(f"mask: {str(path)!r} has no mask of {name!r}; it has masks of {names}")
-    height, width = found["size"]
-    return RLEMask.from_json(found, (height, width))
+    if len(found) > 1 if which is None else which >= len(found):
+        places = f"{path}#0" if len(found) == 1 else f"{path}#0 to {path}#{len(found) - 1}"
+        raise RecordError(f"mask: {str(path)!r} has {len(found)} masks of {name!r}; give {places}")
+    height, width = found[which or 0]["size"]
+    return RLEMask.from_json(found[which or 0], (height, width))

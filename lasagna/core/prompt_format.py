@@ -32,8 +32,6 @@ from lasagna.errors import ConfigError, QueryError
 
 __all__ = ["Fault", "ParsedEntry", "PromptFormat", "normalise", "shortened"]
 
-_CACHED_NAMES = 1 << 16
-
 
 @dataclass(frozen=True)
 class PromptFormat:
@@ -64,6 +62,7 @@ class PromptFormat:
         chat_template: Whether the prompts are a user's messages, which the assistant turns into prompts by the chat
             template of its language model; ``next_turn`` and the end of an answer then come from there too.
         image_separator: Text between the images where several are shown; None if a prompt takes one.
+        own_kinds: Kinds of your own in ``prompts`` whose names are like those of the package.
 
     Raises:
         ConfigError: If a token, a prompt or a separator is missing, or two of them cannot be told apart.
@@ -87,6 +86,7 @@ class PromptFormat:
     chat_template: bool = False
     phrase_marks: tuple[str, str] = ("<p>", "</p>")
     image_separator: str | None = " "
+    own_kinds: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that answers can be written and read in this format."""
@@ -303,7 +303,7 @@ class PromptFormat:
         return any(map(rest.startswith, tails)) if kind.words else rest in tails
 
 
-@lru_cache(maxsize=_CACHED_NAMES)
+@lru_cache(maxsize=1 << 16)
 def _single_spaced(name: str) -> str:
     """Return a name as prompts and answers spell it: no blanks around it, and single ones within."""
     return " ".join(name.split())

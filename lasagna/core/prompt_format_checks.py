@@ -46,9 +46,15 @@ def _prompt_errors(form: PromptFormat) -> list[str]:
     if not form.prompts:
         return [f"prompts: there is none; give one for each kind of query that is asked, such as {', '.join(KINDS)}"]
     missing = [kind for kind in KINDS if kind not in form.prompts]
-    misspelt = {kind: near for kind in form.prompts if kind not in KINDS for near in _near(kind, missing)}
-    if misspelt:
-        return [f"prompts: there is no kind {kind!r}; did you mean {near!r}?" for kind, near in misspelt.items()]
+    others = [kind for kind in form.prompts if kind not in KINDS and kind not in form.own_kinds]
+    if misspelt := {kind: near for kind in others for near in _near(kind, missing)}:
+        return [
+            f"prompts: there is no kind {kind!r}; did you mean {near!r}? If it is a kind of your own, list it in "
+            f"`own_kinds`: [{kind}]"
+            for kind, near in misspelt.items()
+        ]
+    if strange := sorted(set(form.own_kinds) - form.prompts.keys()):
+        return [f"own_kinds: {strange} have no prompt; `prompts` has {', '.join(form.prompts)}"]
     strange = sorted(form.further_prompts.keys() - form.prompts.keys())
     errors = [f"further_prompts: {strange} have no first prompt in `prompts`"] if strange else []
     places = [(f"prompts.{kind}", prompt) for kind, prompt in form.prompts.items()]

@@ -30,10 +30,14 @@ class Strategy(ABC):
 
     Attributes:
         leaves_out_present: Whether the changed query may ask for present names that its answer leaves out. Scores need
-            an answer to every name, and ``NegativeInjection`` would call such names absent.
+            an answer to every name, and a strategy that answers absent names would call such names absent.
+        answers_absent: Whether the changed dialogue answers the names without an entry as absent.
+        longest: Most names of the changed query, from which ``lasagna plan`` tells the length of rows; None for any.
     """
 
     leaves_out_present: ClassVar[bool] = False
+    answers_absent: ClassVar[bool] = False
+    longest: int | None = None
 
     @abstractmethod
     def __call__(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
@@ -69,6 +73,7 @@ class ClassSampling(Strategy):
         if least is not None and not 1 <= least <= limit:
             raise ValueError(f"ClassSampling: `least` must be from 1 to `limit` ({limit}), got {least}")
         self.limit = limit
+        self.longest = limit
         self.least = limit if least is None else least
 
     def __call__(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
@@ -102,6 +107,8 @@ class NegativeInjection(Strategy):
     Raises:
         ValueError: If a count is negative, or ``extra_count`` exceeds the number of extra names.
     """
+
+    answers_absent = True
 
     def __init__(self, count: int | None = None, extra_names: Sequence[str] = (), extra_count: int = 0) -> None:
         if count is not None and count < 0:
@@ -269,7 +276,7 @@ def check_order(strategies: Sequence[Strategy], place: str, *, scored: bool = Fa
         scored: Whether the dialogues are scored.
 
     Raises:
-        ConfigError: If ``NegativeInjection`` or scoring follows a strategy that leaves out present names.
+        ConfigError: If a strategy that answers absent names, or scoring, follows one that leaves out present names.
     """
     for rank, strategy in enumerate(strategies):
         if not strategy.leaves_out_present:
@@ -277,5 +284,5 @@ def check_order(strategies: Sequence[Strategy], place: str, *, scored: bool = Fa
         left_out = f"{place}: {type(strategy).__name__} asks for present names and does not answer them"
         if scored:
             raise ConfigError(f"{left_out}, so that scores would take them for absent; use it only in training")
-        if any(isinstance(later, NegativeInjection) for later in strategies[rank:]):
-            raise ConfigError(f"{left_out}, so that NegativeInjection after it would call them absent; put it before")
+        if absent := next((type(later).__name__ for later in strategies[rank:] if later.answers_absent), None):
+            raise ConfigError(f"{left_out}, so that {absent} after it would call them absent; put it before")

@@ -28,6 +28,7 @@ from .semantic import Semantic
 from .training.batch_checks import FiniteLoss, ManyObjects, SmallMasks
 from .training.compiling import CompiledParts
 from .training.ema import WeightAverage
+from .training.mixed_optimizer import OtherOptimiser
 from .training.module import AssistantTraining
 from .training.optimiser import Optimiser
 from .vqa import VQA
@@ -56,6 +57,7 @@ __all__ = [
     "MonitorCheck",
     "ObjectCount",
     "Optimiser",
+    "OtherOptimiser",
     "Panoptic",
     "PanopticQuality",
     "PartsTable",

@@ -10,7 +10,9 @@ from torchmetrics import MetricCollection
 
 from lasagna.core.batch import Sample
 from lasagna.core.dialogue import Answer, Decoding, Dialogue, DialogueMaker
+from lasagna.core.query_kind import QueryKind
 from lasagna.core.record import Record
+from lasagna.tasks.metrics import DialogueMetric, list_metrics, phrase_metrics
 
 
 class Task(DialogueMaker):
@@ -21,9 +23,13 @@ class Task(DialogueMaker):
 
     Attributes:
         decoding: How answers are decoded and scored in evaluation.
+        kinds: The kinds of query that its dialogues have. ``lasagna evaluate`` asks lists of names again with the
+            controls that choose names, gives the answer to phrases where ``--teacher_forced`` is set, and scores both
+            by further protocols. A task that states none is asked with all controls, and scored by its own metrics.
     """
 
     decoding: tuple[Decoding, ...] = ("ordered",)
+    kinds: tuple[QueryKind, ...] = ()
 
     @abstractmethod
     def dialogues(self, record: Record, rng: np.random.Generator) -> list[Dialogue]:
@@ -41,6 +47,23 @@ class Task(DialogueMaker):
         Args:
             categories: The categories of the data set.
         """
+
+    def further_metrics(self, categories: tuple[str, ...], decoding: Decoding) -> Sequence[DialogueMetric]:
+        """Return new metrics of other protocols, which ``lasagna evaluate`` adds to those of ``metrics``.
+
+        By default they follow from ``kinds``: mean IoU by each protocol and presence for lists of names with one mask
+        each, cIoU and gIoU by each protocol for phrases, and none for others or where both are asked.
+
+        Args:
+            categories: The categories of the data set.
+            decoding: How the answers are decoded.
+        """
+        masked = [kind for kind in self.kinds if kind.masks]
+        if masked and all(kind.is_phrase for kind in masked):
+            return phrase_metrics(decoding)
+        if masked and categories and all(kind.many and not kind.objects for kind in self.kinds):
+            return list_metrics(categories, decoding)
+        return []
 
     def score(
         self,

@@ -26,6 +26,8 @@ class GroundedCaption(Task):
         query: What is to be described, as the prompt words it.
     """
 
+    kinds = (GROUNDED_CAPTION,)
+
     def __init__(self, captions: int = 1, query: str = "the picture") -> None:
         self.captions = captions
         self.query = query

@@ -33,6 +33,7 @@ class Instances(Task):
 
     def __init__(self, free_decoding: bool = False, by_token: bool = False) -> None:
         self.kind = INSTANCES_BY_TOKEN if by_token else INSTANCES
+        self.kinds = (self.kind,)
         self.decoding = ("ordered", "free") if free_decoding else ("ordered",)
 
     def dialogues(self, record: Record, rng: np.random.Generator) -> list[Dialogue]:

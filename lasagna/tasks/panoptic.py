@@ -36,6 +36,7 @@ class Panoptic(Task):
 
     def __init__(self, stuff: Sequence[str] = (), free_decoding: bool = False, by_token: bool = False) -> None:
         self.kind = PANOPTIC_BY_TOKEN if by_token else PANOPTIC
+        self.kinds = (self.kind,)
         self.stuff = tuple(stuff)
         self._forms = frozenset(map(normalise, stuff))
         self.decoding = ("ordered", "free") if free_decoding else ("ordered",)

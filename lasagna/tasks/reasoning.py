@@ -55,6 +55,8 @@ class Reasoning(Task):
         self.explained = explained
         self.in_words = in_words
         self.phrase_kind = phrase_kind
+        used = {REASONING: True, REFERRING: phrase_kind, REASONING_WITH_EXPLANATION: explained, QUESTION: in_words}
+        self.kinds = tuple(kind for kind, asked in used.items() if asked)
 
     def dialogues(self, record: Record, rng: np.random.Generator) -> list[Dialogue]:
         """Return a dialogue for each chosen question."""

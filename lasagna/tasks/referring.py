@@ -25,6 +25,8 @@ class Referring(Task):
             results.
     """
 
+    kinds = (REFERRING,)
+
     def __init__(self, phrases: int = 3, teacher_forced: bool = False) -> None:
         self.decoding = ("ordered", "teacher_forced") if teacher_forced else ("ordered",)
         self.phrases = phrases

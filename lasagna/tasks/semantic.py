@@ -32,6 +32,8 @@ class Semantic(Task):
             e.g. [4, 8, 16].
     """
 
+    kinds = (CATEGORY_LIST,)
+
     def __init__(self, free_decoding: bool = False, lengths: Sequence[int] = ()) -> None:
         self.decoding = ("ordered", "free") if free_decoding else ("ordered",)
         self.lengths = tuple(lengths)

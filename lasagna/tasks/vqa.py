@@ -34,6 +34,8 @@ class VQA(Task):
         ValueError: If `turns` has another value.
     """
 
+    kinds = (QUESTION,)
+
     def __init__(self, questions: int = 3, conversation: bool = True, turns: Turns = "together") -> None:
         if turns not in get_args(Turns):
             raise ValueError(f"VQA: `turns` must be 'together' or 'apart', got {turns!r}")

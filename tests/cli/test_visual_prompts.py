@@ -47,6 +47,18 @@ def test_points_are_for_one_thing_in_one_image(asked, tmp_path):
             with_pointing(queries, image, [[1.0, 2.0]], None, None)
 
 
+def test_of_several_masks_of_a_name_one_is_chosen(earlier):
+    [query] = read_queries("dog")
+    masks = [MASK, ~MASK]
+    entries = [AnsweredEntry("dog", True, 0.9, mask, 0.8, span=(rank, rank + 1)) for rank, mask in enumerate(masks)]
+    (earlier / "scene.json").write_text(json.dumps({"answers": [answer_json(query, Answer("", tuple(entries)))]}))
+    for rank, mask in enumerate(masks):
+        assert np.array_equal(read_mask(earlier / f"scene.json#{rank}", "dog").decode(), mask)
+    for file in ("scene.json", "scene.json#2"):
+        with pytest.raises(LasagnaError, match=r"2 masks of 'dog'; give \S*scene.json#0 to \S*scene.json#1"):
+            read_mask(earlier / file, "dog")
+
+
 def test_masks_that_are_not_there_are_named(earlier):
     (earlier / "list.json").write_text("[]", encoding="utf-8")
     for file, name, message in (

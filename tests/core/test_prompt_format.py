@@ -384,7 +384,7 @@ def test_tokens_of_the_language_model_are_reserved():
         ({"image_token": "<NEG>"}, "absent_token.*image_token"),
         (
             {"prompts": {"categories": "<image> {query}", "refering": "<image> {query}"}},
-            "prompts: there is no kind 'refering'; did you mean 'referring'",
+            r"prompts: there is no kind 'refering'; did you mean 'referring'\? .* list it in `own_kinds`: \[refering\]",
         ),
         ({"prompts": {**PAPER.prompts, "complex": "<image> {query}"}}, "prompts: 'complex' is called 'categories'"),
         (
@@ -394,6 +394,7 @@ def test_tokens_of_the_language_model_are_reserved():
         ({"prompts": {**PAPER.prompts, "question": "{query}"}}, "prompts.question: .*'<image>'"),
         ({"prompts": {**PAPER.prompts, "question": "<image><image>{query}"}}, "prompts.question: .*'<image>'"),
         ({"prompts": {**PAPER.prompts, "categories": "<image>"}}, "prompts.categories: .*{query}"),
+        ({"own_kinds": ("refering",)}, r"own_kinds: \['refering'\] have no prompt"),
         ({"name_separator": ""}, "name_separator: it is empty"),
         ({"entry_separator": "<SEG>"}, "entry_separator: '<SEG>' contains"),
         ({"tail": " <NEG>"}, "tail: ' <NEG>' contains"),
@@ -408,6 +409,13 @@ def test_tokens_of_the_language_model_are_reserved():
 def test_formats_that_cannot_work(changed, message):
     with pytest.raises(ConfigError, match=message):
         replace(PAPER, **changed)
+
+
+def test_a_kind_of_ones_own_may_be_called_like_one_of_the_package():
+    kind = QueryKind("instance", many=True, objects=True)
+    own = replace(PAPER, prompts={"instance": "<image> {query}"}, own_kinds=("instance",))
+    own.check(kind, ["dog"])
+    assert own.prompt(kind, ["dog", "cat"]) == "<image> dog, cat"
 
 
 def test_a_config_with_a_former_kind_names_the_new_one():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.masks import LabelMap
-from lasagna.datamodules import AnswerSampling, NegativeInjection, OrderRandomization, ShardDataModule, Source
+from lasagna.datamodules import AnswerSampling, NegativeInjection, OrderRandomization, ShardDataModule, Source, Strategy
 from lasagna.errors import ConfigError
 from lasagna.tasks import Semantic
 
@@ -124,12 +124,25 @@ def test_the_same_numbers_as_the_original(source, request):
             assert places != sorted(places)
 
 
+class OwnNegatives(Strategy):
+    """A strategy of a user's own that answers absent names."""
+
+    answers_absent = True
+
+    def __call__(self, dialogue, rng):
+        return dialogue
+
+
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
         (
             {"strategies": [AnswerSampling(4), NegativeInjection()]},
             r"data.strategies: .* after it would call them absent",
+        ),
+        (
+            {"strategies": [AnswerSampling(4), OwnNegatives()]},
+            "OwnNegatives after it would call them absent",
         ),
         ({"evaluation_strategies": ORIGINAL}, "data.evaluation_strategies: .* scores would take them for absent"),
         (

@@ -29,7 +29,7 @@ class ChatTurn:
         kind: Kind of the query.
         names: What was asked for: the names of a list, or the one phrase or question.
         answer: The text and, for each name, presence, score, mask and confidence.
-        visual: What was pointed at for which name.
+        visual: What was pointed at for which name; the second entry of a name, as captions may have, is "dog#1".
     """
 
     kind: QueryKind
@@ -115,7 +115,13 @@ class Chat:
         self.turns.append(ChatTurn(REFERRING, (name,), Answer("", (entry,)), {name: visual}))
         return self.turns[-1]
 
-    def mend(self, points: Sequence[Point] = (), boxes: Sequence[Box] = (), name: str | None = None) -> ChatTurn:
+    def mend(
+        self,
+        points: Sequence[Point] = (),
+        boxes: Sequence[Box] = (),
+        name: str | None = None,
+        which: int | None = None,
+    ) -> ChatTurn:
         """Mend a mask of the last answer with names by points and boxes, and add the mended answer as a turn.
 
         The mask head gets the mask, the points and boxes, and those that were given for this mask before, as SAM is
@@ -125,6 +131,8 @@ class Chat:
             points: Points in the image, each ``(x, y)`` or ``(x, y, "negative")``: column and row, counted from 0.
             boxes: Boxes that take the place of those before, each left, top, width and height.
             name: The entry whose mask is mended; may be left out if the answer has only one present entry.
+            which: Which of several entries of this name or, without a name, of the present ones, counted from 0 in the
+                order of the answer; may be left out if there is one.
 
         Returns:
             The turn: the answer with this entry present and its mask drawn anew.
@@ -135,8 +143,11 @@ class Chat:
         """
         if not len(points) and not len(boxes):
             raise QueryError("points: there are none, and no boxes; point at what is wrong with the mask")
-        last, entry = self._to_mend(name)
-        before = last.visual.get(entry.name)
+        last, entry = self._to_mend(name, which)
+        same = [one for one in last.answer.entries if one.name == entry.name]
+        rank = next(rank for rank, one in enumerate(same) if one is entry)
+        key = f"{entry.name}#{rank}" if rank else entry.name
+        before = last.visual.get(key)
         if before is not None:
             points, boxes = (*before.points, *points), boxes or before.boxes
         mask = None if entry.mask is None or entry.empty else entry.mask
@@ -145,20 +156,28 @@ class Chat:
         drawn = replace(drawn, span=entry.span)
         entries = tuple(drawn if one is entry else one for one in last.answer.entries)
         answer = replace(last.answer, entries=entries, top=None)
-        self.turns.append(replace(last, answer=answer, visual={**last.visual, entry.name: visual}))
+        self.turns.append(replace(last, answer=answer, visual={**last.visual, key: visual}))
         return self.turns[-1]
 
-    def _to_mend(self, name: str | None) -> tuple[ChatTurn, AnsweredEntry]:
+    def _to_mend(self, name: str | None, which: int | None) -> tuple[ChatTurn, AnsweredEntry]:
         last = next((turn for turn in reversed(self.turns) if turn.answer.entries), None)
         if last is None:
             raise QueryError("name: there is no mask to mend yet; ask for a thing first, or use segment")
         entries = last.answer.entries
         named = [entry for entry in entries if (entry.present if name is None else entry.name == name)]
-        if len(named) != 1:
+        if not named:
             raise QueryError(
                 f"name: {name!r} is not one entry of the last answer; give one of {[entry.name for entry in entries]}"
             )
-        [entry] = named
+        if which is None and len(named) > 1 and len({entry.name for entry in named}) > 1:
+            raise QueryError(f"name: several things are present; give one of {[entry.name for entry in named]}")
+        if not (0 <= which < len(named) if which is not None else len(named) == 1):
+            asked = f"which: got {which}, but " if which is not None else "name: "
+            raise QueryError(
+                f"{asked}the last answer has {len(named)} entries called {[entry.name for entry in named]}; say which "
+                f"by a number from 0 to {len(named) - 1}, such as which=0"
+            )
+        entry = named[which or 0]
         if len(entry.masks) > 1:
             raise QueryError(
                 f"name: {entry.name!r} has {len(entry.masks)} masks, and mending draws one; mend one of its objects by "

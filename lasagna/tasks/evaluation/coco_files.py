@@ -23,7 +23,6 @@ from lasagna.errors import ConfigError
 from lasagna.tasks.evaluation.predictions import StoredLines, read_lines
 from lasagna.tasks.evaluation.runs import EvaluationRun
 from lasagna.tasks.evaluation.scoring import Answered, stored_rows
-from lasagna.tasks.metrics import AveragePrecision, PanopticQuality, PhrasePrecision
 from lasagna.tasks.metrics.average_precision import image_annotations
 from lasagna.tasks.metrics.panoptic_quality import Segments, answered_segments, true_segments
 
@@ -34,9 +33,9 @@ FOLDER = "coco"
 def write_coco_files(runs: Sequence[EvaluationRun], folder: Path, out: Path) -> list[Path]:
     """Write the answers of all runs that ask for objects, and their truth with the same ids.
 
-    A run whose task is scored by ``AveragePrecision`` has ``annotations.json``, which ``pycocotools.coco.COCO`` reads,
-    and ``results.json`` for its ``loadRes``. One that is scored by ``PanopticQuality`` has both, each beside a folder
-    of PNG files, as ``panopticapi`` reads them. Controls are left out.
+    A run with a metric whose ``coco_format`` is "instances" has ``annotations.json``, which ``pycocotools.coco.COCO``
+    reads, and ``results.json`` for its ``loadRes``. One with "panoptic" has both, each beside a folder of PNG files, as
+    ``panopticapi`` reads them. Controls are left out.
 
     Args:
         runs: The runs of the evaluation.
@@ -52,10 +51,10 @@ def write_coco_files(runs: Sequence[EvaluationRun], folder: Path, out: Path) -> 
     """
     check_coco_files(runs)
     lines, written = read_lines(folder), []
-    for run in filter(_asks_for_objects, runs):
-        place, metrics = out / run.name, _metrics(run)
-        if panoptic := [metric for metric in metrics if isinstance(metric, PanopticQuality)]:
-            _write_panoptic(run, lines, folder, place, panoptic[0].stuff)
+    for run in filter(_formats, runs):
+        place, formats = out / run.name, _formats(run)
+        if "panoptic" in formats:
+            _write_panoptic(run, lines, folder, place, frozenset(getattr(formats["panoptic"], "stuff", ())))
         else:
             _write_instances(run, lines, folder, place)
         written.append(place)
@@ -68,10 +67,10 @@ def check_coco_files(runs: Sequence[EvaluationRun]) -> None:
     Raises:
         ConfigError: If none does.
     """
-    if not any(map(_asks_for_objects, runs)):
+    if not any(map(_formats, runs)):
         raise ConfigError(
             "coco: no source asks for objects, whose masks COCO's files hold; choose data with the task Instances or "
-            "Panoptic, or leave --coco out"
+            "Panoptic, or one of your own with a metric that states its `coco_format`, or leave --coco out"
         )
 
 
@@ -95,15 +94,11 @@ def image_ids(keys: Sequence[str]) -> dict[str, int]:
     return {key: number for number, key in enumerate(keys, start=1)}
 
 
-def _metrics(run: EvaluationRun) -> list[Any]:
-    return list(run.task.metrics(run.source.manifest.categories).values())
-
-
-def _asks_for_objects(run: EvaluationRun) -> bool:
-    return not run.controls and any(
-        isinstance(metric, AveragePrecision | PanopticQuality) and not isinstance(metric, PhrasePrecision)
-        for metric in _metrics(run)
-    )
+def _formats(run: EvaluationRun) -> dict[str, Any]:
+    """Return the first metric for each of COCO's formats in which a run's answers are written."""
+    metrics = [] if run.controls else reversed(list(run.task.metrics(run.source.manifest.categories).values()))
+    found = {getattr(metric, "coco_format", ""): metric for metric in metrics}
+    return {name: metric for name, metric in found.items() if name}
 
 
 def _rows(

@@ -14,6 +14,7 @@ from lasagna.tasks.callbacks.summary import SCORES, print_scores
 from lasagna.tasks.evaluation.figures import Figures, draw_figures, presence_rates
 from lasagna.tasks.evaluation.scoring import EvaluationResult
 from lasagna.tasks.metrics import PROTOCOLS, Quantity, quantity_of
+from lasagna.tasks.metrics.names import PACKAGE_QUANTITIES
 
 MAIN = (
     *("ap/coco", "pq/coco-panoptic", "object_count_accuracy/lasagna-v1", "cgf1/sa-co"),
@@ -32,7 +33,7 @@ def main_scores(results: Sequence[EvaluationResult]) -> list[str]:
     for result in results:
         # the key of ordered decoding, or that of free decoding if there is no other
         found = {key: known for key in MAIN for known in (f"{key}/free", key) if known in result.scores}
-        found = found or _own_scores(result.scores)
+        found |= _own_scores(result.scores, every=not found)
         row = [result.run.name, str(result.records), *(number(result.scores[known]) for known in found.values())]
         groups.setdefault(tuple(found), []).append(row)
     lines: list[str] = []
@@ -42,10 +43,11 @@ def main_scores(results: Sequence[EvaluationResult]) -> list[str]:
     return lines
 
 
-def _own_scores(scores: Mapping[str, float]) -> dict[str, str]:
-    """Return the scores of a task of one's own that are no part of another, and their keys by the first decoding."""
+def _own_scores(scores: Mapping[str, float], *, every: bool) -> dict[str, str]:
+    """Return the scores of own metrics, or all, that are no part of another, and their keys by the first decoding."""
     whole = {key: key.removesuffix("/free") for key in scores if not key.startswith("faults/")}
-    return {name: name if name in scores else key for key, name in whole.items() if name.count("/") == 1}
+    own = {key: name for key, name in whole.items() if every or key.split("/")[0] not in PACKAGE_QUANTITIES}
+    return {name: name if name in scores else key for key, name in own.items() if name.count("/") == 1}
 
 
 def all_scores(result: EvaluationResult) -> list[str]:

@@ -25,7 +25,7 @@ from lasagna.datamodules.shards.reader import RawSample, ShardSplit
 from lasagna.datamodules.strategies import Strategy
 from lasagna.datamodules.streaming.sample import ask_record, naming, not_skipped
 from lasagna.errors import ConfigError, QueryError, RecordError
-from lasagna.tasks import Reasoning, Referring, Semantic, Task
+from lasagna.tasks import Task
 from lasagna.tasks.evaluation import Control
 
 
@@ -216,6 +216,8 @@ class EvaluationRun:
 
     def _change(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue | None:
         if self.names != "asked":
+            if not dialogue.kind.many:
+                return None
             return balanced(dialogue, rng, self._co_occurrence if self.names == "co-occurring" else None)
         for strategy in self.strategies:
             dialogue = strategy(dialogue, rng)
@@ -267,7 +269,7 @@ def make_runs(
         split: Which of its splits.
         seed: Seed of the dialogues; None for the datamodule's own, as tests have it.
         decodings: How answers are decoded; None for the decodings of each task. Controls use only the first one.
-        controls: Which controls to run; "same-set" and "co-occurring" apply to lists of categories.
+        controls: Which controls to run; "same-set" and "co-occurring" apply to lists of names.
         limit: Maximum number of records of a source; None for all.
         teacher_forced: Whether phrases are also scored with the answer given to the model.
 
@@ -282,7 +284,8 @@ def make_runs(
         chosen = getattr(data, "evaluation_strategies", ()) if own is None else own
         strategies = tuple(strategy.for_manifest(source.manifest) for strategy in chosen)
         ways = tuple(decodings or source.task.decoding)
-        if teacher_forced and isinstance(source.task, Referring | Reasoning) and "teacher_forced" not in ways:
+        forced = teacher_forced and any(kind.is_phrase and not kind.words for kind in source.task.kinds)
+        if forced and "teacher_forced" not in ways:
             ways += ("teacher_forced",)
         runs += [
             EvaluationRun(
@@ -306,6 +309,6 @@ def make_runs(
 def _combinations(task: Task, controls: Sequence[Control]) -> list[tuple[Control, ...]]:
     """Return the controls of each run: none, then each one that chooses names, each with the image and blind."""
     lists: list[tuple[Control, ...]] = [()]
-    if isinstance(task, Semantic):
+    if not task.kinds or any(kind.many for kind in task.kinds):
         lists += [(control,) for control in get_args(Control)[1:] if control in controls]
     return [names + blind for names in lists for blind in (((), ("blind",)) if "blind" in controls else ((),))]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 from torchmetrics import MetricCollection
 
 from lasagna.core.batch import Sample
@@ -17,22 +16,12 @@ from lasagna.core.dialogue import Answer, Decoding, Dialogue
 from lasagna.core.prompt_format import normalise
 from lasagna.datamodules.shards.codec import record_key
 from lasagna.errors import ConfigError, RecordError
-from lasagna.tasks import Reasoning, Referring, Semantic, Task
 from lasagna.tasks.evaluation.predictions import StoredLines, from_json, read_lines
 from lasagna.tasks.evaluation.runs import EvaluationRun, EvaluationSample
-from lasagna.tasks.metrics import (
-    DialogueMetric,
-    MeanIoU,
-    MMSegMeanIoU,
-    ReasoningIoU,
-    ReferenceMeanIoU,
-    ReferringIoU,
-    TeacherForcedIoU,
-)
+from lasagna.tasks.metrics import for_decoding
 from lasagna.tasks.metrics.answer_accuracy import normalise_answer
 from lasagna.tasks.metrics.base import answered_by_name, answered_mask, entries_by_name, image_size
 from lasagna.tasks.metrics.grounding import caption_quality
-from lasagna.tasks.metrics.mean_iou import iou_by_category
 from lasagna.tasks.metrics.phrase_iou import grefcoco_iou, overlap
 
 
@@ -207,25 +196,15 @@ def stored_rows(
 def metrics_for(run: EvaluationRun) -> MetricCollection:
     """Return the metrics of a run: those of its task, and those of further protocols."""
     categories = run.source.manifest.categories
-    metrics = list(run.task.metrics(categories).values())
-    known = {(type(metric), getattr(metric, "decoding", "ordered")) for metric in metrics}
-    further = [metric for decoding in run.decodings for metric in _further(run.task, categories, decoding)]
-    metrics += [metric for metric in further if (type(metric), metric.decoding) not in known]
+    own = list(run.task.metrics(categories).values())
+    metrics = own.copy()
+    for decoding in run.decodings:
+        further = [*for_decoding(own, run.task.decoding[0], decoding), *run.task.further_metrics(categories, decoding)]
+        known = {(type(metric), getattr(metric, "decoding", "ordered")) for metric in metrics}
+        metrics += [metric for metric in further if (type(metric), metric.decoding) not in known]
     kept = [metric for metric in metrics if getattr(metric, "decoding", "ordered") in run.decodings]
     named: dict[str, Any] = {f"{type(metric).__name__}_{rank}": metric for rank, metric in enumerate(kept)}
     return MetricCollection(named, compute_groups=False)
-
-
-def _further(task: Task, categories: tuple[str, ...], decoding: Decoding) -> list[DialogueMetric]:
-    if isinstance(task, Semantic):
-        all_metrics = Semantic(free_decoding=True).metrics(categories).values()
-        ours = [metric for metric in all_metrics if isinstance(metric, DialogueMetric) and metric.decoding == decoding]
-        return [*ours, ReferenceMeanIoU(categories, decoding), MMSegMeanIoU(categories, decoding)]
-    if decoding == "teacher_forced":
-        return [TeacherForcedIoU()]
-    if isinstance(task, Referring | Reasoning):
-        return [ReferringIoU(decoding), ReasoningIoU(decoding)]
-    return []
 
 
 def rows_of(run: EvaluationRun, sample: EvaluationSample, line: dict[str, Any], folder: Path) -> list[Answered]:
@@ -307,8 +286,6 @@ def _count_presence(result: EvaluationResult, dialogue: Dialogue, answer: Answer
 
 
 def _by_category(metrics: MetricCollection) -> dict[str, float]:
-    for metric in metrics.values():
-        if type(metric) is MeanIoU:
-            values: Tensor = iou_by_category(metric.confusion)
-            return {name: float(value) for name, value in zip(metric.categories, values, strict=True)}
-    return {}
+    """Return the scores by category of the first metric that has them."""
+    found = (getattr(metric, "by_category", None) for metric in metrics.values())
+    return next((by_category() for by_category in found if by_category is not None), {})

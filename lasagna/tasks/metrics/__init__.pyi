@@ -2,6 +2,7 @@ from .answer_accuracy import AnswerAccuracy
 from .average_precision import AveragePrecision, ObjectCount
 from .base import DialogueMetric, collect
 from .concept_f1 import ConceptF1
+from .further import for_decoding, list_metrics, phrase_metrics
 from .grounding import CaptionBLEU, MaskRecall, MatchedIoU, PhrasePrecision
 from .mean_iou import MeanIoU
 from .names import PROTOCOLS, QUANTITIES, Quantity, quantity_of, score_key
@@ -36,6 +37,9 @@ __all__ = [
     "ReferringIoU",
     "TeacherForcedIoU",
     "collect",
+    "for_decoding",
+    "list_metrics",
+    "phrase_metrics",
     "quantity_of",
     "score_key",
 ]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pycocotools import mask as coco
@@ -18,7 +18,7 @@ from torchmetrics.utilities import dim_zero_cat
 from lasagna.core.dialogue import Answer, Decoding, Dialogue
 from lasagna.core.masks import Mask, RLEMask
 from lasagna.core.prompt_format import normalise
-from lasagna.tasks.metrics.base import DialogueMetric, answered_by_name, entries_by_name, ratio
+from lasagna.tasks.metrics.base import CocoFormat, DialogueMetric, answered_by_name, entries_by_name, ratio
 
 SHOWN = {"ap": 0, "ap50": 1, "ap75": 2, "ar": 8}
 """Quantities, and their places in the summary of ``COCOeval``."""
@@ -38,6 +38,7 @@ class AveragePrecision(DialogueMetric):
     """
 
     protocol = "coco"
+    coco_format: ClassVar[CocoFormat] = "instances"
     higher_is_better = True
     plot_upper_bound = 1.0
     images: list[Tensor] | Tensor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ from lasagna.core.dialogue import Answer, AnsweredEntry, Decoding, Dialogue, Ent
 from lasagna.core.masks import BoolMask
 from lasagna.core.prompt_format import normalise
 from lasagna.tasks.metrics.names import Quantity, register_quantity, score_key
+
+CocoFormat = Literal["", "instances", "panoptic"]
+"""One of COCO's formats, or none."""
 
 
 class DialogueMetric(Metric):
@@ -32,11 +35,15 @@ class DialogueMetric(Metric):
         decodings: Allowed values of ``decoding``.
         quantities: What the metric measures besides the quantities of the package: name to description and direction.
             They are registered when the class is defined, so that keys, reports and curves know them.
+        coco_format: In which of COCO's formats ``lasagna evaluate --coco`` writes the answers that it scores: objects
+            as "instances", or segments as "panoptic", for which the metric has ``stuff``, the normalised names whose
+            objects are not told apart; "" for none.
     """
 
     protocol: ClassVar[str] = "lasagna-v1"
     decodings: ClassVar[tuple[Decoding, ...]] = ("ordered", "free")
     quantities: ClassVar[Mapping[str, Quantity]] = {}
+    coco_format: ClassVar[CocoFormat] = ""
     is_differentiable = False
     full_state_update = False
     plot_lower_bound = 0.0

@@ -97,6 +97,7 @@ class PhrasePrecision(AveragePrecision):
     """
 
     protocol = "glamm"
+    coco_format = ""
 
     def __init__(self, decoding: Decoding = "ordered") -> None:
         super().__init__(("phrase",), decoding)

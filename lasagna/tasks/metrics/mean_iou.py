@@ -150,6 +150,10 @@ class MeanIoU(DialogueMetric):
         """Return the mean IoU; NaN if no category occurs."""
         return {self.key("miou"): iou_by_category(self.confusion).nanmean()}
 
+    def by_category(self) -> dict[str, float]:
+        """Return the IoU of each category; NaN for those that occur nowhere."""
+        return dict(zip(self.categories, map(float, iou_by_category(self.confusion)), strict=True))
+
     def _labels(
         self, dialogue: Dialogue, answer: Answer, size: tuple[int, int]
     ) -> tuple[Labels, Labels, BoolMask | None] | None:

@@ -77,7 +77,8 @@ QUANTITIES: dict[str, Quantity] = {
 }
 """Every quantity with its direction and range; those of further metrics are added by ``register_quantity``."""
 
-_OF_THE_PACKAGE = frozenset(QUANTITIES)
+PACKAGE_QUANTITIES = frozenset(QUANTITIES)
+"""Names of the quantities of the package; further metrics bring others."""
 
 
 def register_quantity(name: str, quantity: Quantity) -> None:
@@ -92,7 +93,7 @@ def register_quantity(name: str, quantity: Quantity) -> None:
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise ValueError(f"quantities: {name!r} must be lower-case letters, digits and underscores")
-    if name in _OF_THE_PACKAGE and QUANTITIES[name] != quantity:
+    if name in PACKAGE_QUANTITIES and QUANTITIES[name] != quantity:
         raise ValueError(f"quantities: {name!r} is a quantity of the package ({QUANTITIES[name].text}); choose another")
     QUANTITIES[name] = quantity
 

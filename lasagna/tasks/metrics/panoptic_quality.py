@@ -120,6 +120,7 @@ class PanopticQuality(DialogueMetric):
     """
 
     protocol = "coco-panoptic"
+    coco_format = "panoptic"
     higher_is_better = True
     plot_upper_bound = 1.0
     iou: Tensor

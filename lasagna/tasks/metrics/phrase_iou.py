@@ -96,11 +96,13 @@ class PhraseIoU(DialogueMetric):
         """Return the IoU of one phrase, in [0, 1]."""
 
     def update(self, dialogue: Dialogue, answer: Answer) -> None:
-        """Count the phrases of one query.
+        """Count the phrase of a query; one that is answered in words alone does not count.
 
         Raises:
             ValueError: If masks differ in size.
         """
+        if not dialogue.kind.masks:
+            return
         truth, answered = entries_by_name(dialogue.entries), answered_by_name(answer)
         size = image_size(dialogue, answer) or (0, 0)
         ignore = None if dialogue.ignore is None else dialogue.ignore.decode()

@@ -13,7 +13,7 @@ from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.masks import RLEMask
 from lasagna.core.processors import Processors
 from lasagna.core.query_kind import CATEGORY_LIST
-from lasagna.datamodules import ClassSampling, collate, prepare_sample
+from lasagna.datamodules import collate, prepare_sample
 from lasagna.errors import LasagnaError, QueryError
 
 LOOKED_AT = 4
@@ -107,5 +107,5 @@ def drawn_batch(processors: Processors, images: int, names: int, size: tuple[int
 
 
 def _names(data: object) -> int:
-    limits = [strategy.limit for strategy in getattr(data, "strategies", ()) if isinstance(strategy, ClassSampling)]
+    limits = [strategy.longest for strategy in getattr(data, "strategies", ())]
     return min([limit for limit in limits if limit], default=NAMES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau, S
 from lasagna.core.config import plain
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.tasks.training.float32_copies import with_copies
+from lasagna.tasks.training.mixed_optimizer import MixedOptimizer, OtherOptimiser
 from lasagna.tasks.training.torch_classes import check_options, find_class
 
 WAY_OUT = (
@@ -47,6 +48,8 @@ class Optimiser:
             "bitsandbytes.optim.AdamW8bit".
         algorithm_options: Further arguments of the algorithm, e.g. ``{"momentum": 0.9}``.
         schedule_options: Arguments of a schedule that is a class, e.g. ``{"T_0": 100}``.
+        others: A second optimiser for the trained parameters that are not matrices, where the algorithm takes only
+            matrices, as Muon does, and for those that it names; None to train all by the first.
 
     Raises:
         ConfigError: If a number is out of range, there is no such schedule or algorithm, or it does not take its
@@ -63,6 +66,7 @@ class Optimiser:
     algorithm: str = "AdamW"
     algorithm_options: dict[str, Any] | None = None
     schedule_options: dict[str, Any] | None = None
+    others: OtherOptimiser | None = None
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -101,13 +105,7 @@ class Optimiser:
 
     @cached_property
     def _algorithm(self) -> type[Optimizer]:
-        kind = find_class("algorithm", self.algorithm, "torch.optim", Optimizer)
-        if inspect.signature(kind.step).parameters["closure"].default is inspect.Parameter.empty:
-            raise ConfigError(
-                f"optimiser.algorithm: {self.algorithm!r} computes the loss several times a step, which training does "
-                "not; choose another, e.g. 'AdamW'"
-            )
-        return kind
+        return _algorithm("algorithm", self.algorithm)
 
     @cached_property
     def _schedule(self) -> type[LRScheduler] | None:
@@ -123,6 +121,9 @@ class Optimiser:
 
     def _check_algorithm(self) -> None:
         check_options("algorithm_options", self._algorithm, self.algorithm_options or {})
+        if self.others is not None:
+            kind = _algorithm("others.algorithm", self.others.algorithm)
+            check_options("others.algorithm_options", kind, self.others.algorithm_options or {})
 
     def _check_schedule(self) -> None:
         if self._schedule is not None:
@@ -136,12 +137,38 @@ class Optimiser:
             parameters: All parameters with their names.
 
         Raises:
-            ConfigError: If the algorithm refuses its options or the parameters.
+            ConfigError: If an algorithm refuses its options or the parameters, or there is nothing for one of both.
         """
+        trained = {name: parameter for name, parameter in parameters if name in sets}
+        if self.others is None:
+            return self._made(with_copies(self._algorithm), sets, trained)
+        others = self.others.chosen(trained)
+        rest = replace(
+            self,
+            algorithm=self.others.algorithm,
+            algorithm_options=self.others.algorithm_options,
+            lr=self.lr if self.others.lr is None else self.others.lr,
+            others=None,
+        )
+        first = {name: parameter for name, parameter in trained.items() if name not in others}
+        kind: Any = with_copies(MixedOptimizer)
+        parts = (
+            self._made(self._algorithm, sets, first),
+            rest._made(rest._algorithm, sets, others, "others.algorithm"),
+        )
+        mixed: Optimizer = kind(parts)
+        return mixed
+
+    def _made(
+        self,
+        kind: type[Optimizer],
+        sets: Mapping[str, float],
+        parameters: Mapping[str, nn.Parameter],
+        argument: str = "algorithm",
+    ) -> Optimizer:
         groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
-        for name, parameter in parameters:
-            if name in sets:
-                groups.setdefault((sets[name], parameter.ndim > 1), []).append(parameter)
+        for name, parameter in parameters.items():
+            groups.setdefault((sets[name], parameter.ndim > 1), []).append(parameter)
         taken = inspect.signature(self._algorithm).parameters
         decay = self.weight_decay if "weight_decay" in taken else 0.0
         options = [
@@ -150,12 +177,17 @@ class Optimiser:
             for (factor, decays), members in groups.items()
         ]
         shared: dict[str, Any] = {"lr": self.lr} | ({"betas": self.betas} if "betas" in taken else {})
-        kind: Any = with_copies(self._algorithm)
         try:
-            built: Optimizer = kind(options, **shared | (self.algorithm_options or {}))
+            made: Any = kind
+            built: Optimizer = made(options, **shared | (self.algorithm_options or {}))
         except (TypeError, ValueError, RuntimeError) as error:
+            # torch says "only supports 2D parameters", and has no error class of its own for it
+            way_out = (
+                "; train the others by a second one, optimiser.others: {algorithm: AdamW}" if "2D" in str(error) else ""
+            )
             raise ConfigError(
-                f"optimiser.algorithm: {self.algorithm!r} refuses its options or the trained parameters: {error}"
+                f"optimiser.{argument}: {self.algorithm!r} refuses its options or the trained parameters: "
+                f"{error}{way_out}"
             ) from error
         return built
 
@@ -218,6 +250,16 @@ class Optimiser:
         ]
         if changed:
             raise CheckpointError(f"the checkpoint was trained with {'; '.join(changed)}; {WAY_OUT}")
+
+
+def _algorithm(argument: str, path: str) -> type[Optimizer]:
+    kind = find_class(argument, path, "torch.optim", Optimizer)
+    if inspect.signature(kind.step).parameters["closure"].default is inspect.Parameter.empty:
+        raise ConfigError(
+            f"optimiser.{argument}: {path!r} computes the loss several times a step, which training does not; choose "
+            "another, e.g. 'AdamW'"
+        )
+    return kind
 
 
 def schedule(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
 
 from torch import nn
 
 from lasagna.errors import CheckpointError, ConfigError
+from lasagna.tasks.training.mixed_optimizer import matches
 from lasagna.tasks.training.optimiser import WAY_OUT
 
 
@@ -31,13 +31,13 @@ def trainable_sets(parameters: Iterable[tuple[str, nn.Parameter]], patterns: Map
     for pattern, factor in patterns.items():
         if factor < 0:
             raise ConfigError(f"trainable: the factor of {pattern!r} is {factor}; it must be 0 (frozen) or more")
-        if not any(_matches(pattern, name) for name in (names if factor else can_be_trained)):
-            frozen = any(_matches(pattern, name) for name in can_be_trained)
+        if not any(matches(pattern, name) for name in (names if factor else can_be_trained)):
+            frozen = any(matches(pattern, name) for name in can_be_trained)
             reason = "fits only parameters that their part keeps frozen" if frozen else "fits no parameter"
             raise ConfigError(f"trainable: {pattern!r} {reason}; trainable parameters are in {_overview(names)}")
     factors = dict.fromkeys(names, 0.0)
     for pattern, factor in patterns.items():
-        factors |= {name: float(factor) for name in names if _matches(pattern, name)}
+        factors |= {name: float(factor) for name in names if matches(pattern, name)}
     trained = {name: factor for name, factor in factors.items() if factor > 0}
     if not trained:
         raise ConfigError(f"trainable: nothing would be trained; name at least one of {_overview(names)}")
@@ -100,10 +100,6 @@ def trained_state(module: nn.Module) -> frozenset[str]:
         for name, _ in child.named_buffers(recurse=False)
     }
     return frozenset(parameters | (moving & state))
-
-
-def _matches(pattern: str, name: str) -> bool:
-    return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
 
 
 def _overview(names: Iterable[str]) -> str:

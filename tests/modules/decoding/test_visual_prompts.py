@@ -133,6 +133,27 @@ def test_a_mended_phrase_of_a_caption_keeps_its_place_in_the_words(assistant, mo
     assert (mended.words, mended.entries[0]) == ("a dog on the road", said.entries[0])
 
 
+def test_of_two_equal_phrases_either_can_be_mended(assistant, monkeypatch):
+    chat = assistant.chat(IMAGE)
+    words = "a [ dog ] <SEG> on the [ dog ] <SEG>"
+    dictate(monkeypatch, assistant.language_model, assistant.processors.text.answer_ids(words))
+    first, second = chat.ask("the picture", kind="grounded_caption").answer.entries
+    for name in ("dog", None):
+        with pytest.raises(
+            QueryError, match=r"2 entries called \['dog', 'dog'\]; say which by .* from 0 to 1, .* which=0"
+        ):
+            chat.mend([(10, 20)], name=name)
+    with pytest.raises(QueryError, match="which: got 2, but the last answer has 2 entries"):
+        chat.mend([(10, 20)], name="dog", which=2)
+    turn = chat.mend([(10, 20)], name="dog", which=1)
+    assert turn.answer.entries[0] == first
+    assert (turn.answer.entries[1].span, turn.answer.entries[1] is second) == (second.span, False)
+    again = chat.mend([(30, 5)], name="dog", which=1)
+    assert len(again.visual["dog#1"].points) == 2
+    other = chat.mend([(30, 5)], which=0)
+    assert (len(other.visual["dog"].points), other.answer.entries[1]) == (1, again.answer.entries[1])
+
+
 def test_what_cannot_be_mended(assistant, monkeypatch):
     chat = assistant.chat(IMAGE)
     with pytest.raises(QueryError, match="there is no mask to mend yet; ask for a thing first"):

@@ -14,7 +14,7 @@ from lasagna.core.masks import RLEMask
 from lasagna.core.record import Manifest, Record, Region
 from lasagna.datamodules import Source, write_shards
 from lasagna.errors import ConfigError
-from lasagna.tasks import GroundedCaption, Instances, Panoptic, Semantic
+from lasagna.tasks import GroundedCaption, Instances, Panoptic, Presence, Semantic, collect
 from lasagna.tasks.evaluation.coco_files import category_ids, id_colours, image_ids, write_coco_files
 from lasagna.tasks.evaluation.predictions import begin, opened, predictions_file, read_lines, to_json
 from lasagna.tasks.evaluation.runs import EvaluationRun
@@ -149,6 +149,23 @@ def test_data_without_objects_are_refused(tmp_path, task):
     run = replace(evaluation(tmp_path, Semantic(), ["a"]), task=task)
     with pytest.raises(ConfigError, match="coco: no source asks for objects"):
         write_coco_files([run], tmp_path, tmp_path / "coco")
+
+
+class OwnScore(Presence):
+    coco_format = "instances"
+
+
+class OwnObjects(Instances):
+    """A task whose only metric is not the package's."""
+
+    def metrics(self, categories):
+        return collect([OwnScore()])
+
+
+def test_a_metric_of_ones_own_says_that_its_answers_are_written(tmp_path):
+    run = evaluation(tmp_path, OwnObjects(), ["7"])
+    [place] = write_coco_files([run], tmp_path, tmp_path / "coco")
+    assert json.loads((place / "annotations.json").read_text())["annotations"]
 
 
 def test_ids_are_those_of_the_data_set_where_it_has_them():

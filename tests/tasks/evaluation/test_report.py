@@ -51,6 +51,7 @@ def test_objects_have_main_scores_and_so_has_a_task_of_ones_own():
         "instances": {"ap50/coco": 0.9, "ap/coco": 0.5, "object_count_accuracy/lasagna-v1": 0.75},
         "panoptic": {"pq/coco-panoptic": 0.25, "pq/coco-panoptic/stuff": 0.5},
         "mine": {"hits/mine": 0.5, "hits/mine/free": 0.25, "faults/mine": 3.0, "words/mine/free": 1.0},
+        "both": {"hits/mine": 0.5, "miou/lasagna-v1": 0.25, "presence_recall/lasagna-v1": 1.0},
     }
     lines = main_scores([EvaluationResult(SimpleNamespace(name=name), own, records=3) for name, own in found.items()])
     assert lines[0] == "| source | records | ap/coco ↑ | object_count_accuracy/lasagna-v1 ↑ |"
@@ -58,4 +59,5 @@ def test_objects_have_main_scores_and_so_has_a_task_of_ones_own():
         "| instances | 3 | 0.500 | 0.750 |",
         "| panoptic | 3 | 0.250 |",
         "| mine | 3 | 0.500 | 1.000 |",
+        "| both | 3 | 0.250 | 0.500 |",
     ]

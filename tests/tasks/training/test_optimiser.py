@@ -1,11 +1,13 @@
 """Optimisers and schedules of any class: what they are given, and what is said of those that do not fit."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
 from lasagna.errors import CheckpointError, ConfigError
-from lasagna.tasks import Optimiser
+from lasagna.tasks import Optimiser, OtherOptimiser
 
 
 class OwnDescent(torch.optim.Optimizer):
@@ -89,6 +91,21 @@ def test_a_schedule_of_torch_begins_after_warm_up():
         ({"algorithm": "LBFGS"}, ["several times a step"]),
         ({"algorithm_options": {"momentum": 1}}, ["AdamW takes lr, betas", "there is no 'momentum'"]),
         ({"algorithm": "SGD", "algorithm_options": {"momentum": -1}}, ["'SGD' refuses its options", "momentum"]),
+        ({"algorithm": "Muon"}, ["only supports 2D parameters", "optimiser.others: {algorithm: AdamW}"]),
+        ({"others": OtherOptimiser("AdmW")}, ["optimiser.others.algorithm: ", "did you mean 'AdamW'?"]),
+        (
+            {"others": OtherOptimiser(algorithm_options={"x": 1})},
+            ["optimiser.others.algorithm_options: AdamW takes lr"],
+        ),
+        (
+            {"others": OtherOptimiser(parameters=("b*", "x"))},
+            ["'x' fits no trained parameter; there are those of bias"],
+        ),
+        (
+            {"others": OtherOptimiser(parameters=("weight",))},
+            ["it would train 2 of 2 parameters, those of bias, weight"],
+        ),
+        ({"others": OtherOptimiser("SGD", {"momentum": -1})}, ["optimiser.others.algorithm: 'SGD' refuses its opt"]),
         ({"schedule": "cosin"}, ["optimiser.schedule: expected 'cosine', 'linear'", "did you mean 'cosine'?"]),
         ({"schedule": "ReduceLROnPlateau"}, ["waits for a score"]),
         ({"schedule": "StepLR"}, ["'step_size' must be given"]),
@@ -99,6 +116,53 @@ def test_what_does_not_fit_is_said(settings, reasons):
     with pytest.raises(ConfigError) as error:
         built(**settings)
     assert all(reason in str(error.value) for reason in reasons), error.value
+
+
+def trained_by(optimizers, scheduler, model, steps):
+    """Take steps with losses of their own; return the weights."""
+    for step in range(steps):
+        model(torch.full((1, 2), 1.0 + step, dtype=model.weight.dtype)).pow(2).sum().backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        scheduler.step()
+    return [weight.detach().clone() for weight in model.parameters()]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_matrices_and_all_else_have_optimisers_of_their_own(dtype):
+    settings = {"lr": 0.1, "algorithm": "Muon", "others": OtherOptimiser("SGD", {"momentum": 0.9}, lr=0.2)}
+    torch.manual_seed(0)
+    model, optimizer, scheduler = built(dtype, **settings)
+    assert [group["initial_lr"] for group in optimizer.param_groups] == [0.1, 0.1]  # 0.2 by the factor 0.5
+    begun = {name: value.clone() for name, value in model.state_dict().items()}
+    through = trained_by([optimizer], scheduler, model, 4)
+    if dtype == torch.float32:  # the same as by hand
+        by_hand = nn.Linear(2, 2)
+        by_hand.load_state_dict(begun)
+        muon = torch.optim.Muon([by_hand.weight], lr=0.1, weight_decay=0.01)
+        sgd = torch.optim.SGD([by_hand.bias], lr=0.1, momentum=0.9)
+        for step, factor in enumerate([1 / 3, 2 / 3, 1.0, 0.5 * (1 + math.cos(math.pi / 8))]):
+            by_hand(torch.full((1, 2), 1.0 + step)).pow(2).sum().backward()
+            for one in (muon, sgd):
+                one.param_groups[0]["lr"] = 0.1 * factor
+                one.step()
+                one.zero_grad()
+        assert torch.allclose(by_hand.weight, through[0])
+        assert torch.allclose(by_hand.bias, through[1])
+    torch.manual_seed(0)
+    half, first, schedule = built(dtype, **settings)
+    trained_by([first], schedule, half, 2)
+    resumed, second, later = built(dtype, **settings)
+    resumed.load_state_dict(half.state_dict())
+    second.load_state_dict(first.state_dict())
+    later.load_state_dict(schedule.state_dict())
+    for step in (2, 3):
+        resumed(torch.full((1, 2), 1.0 + step, dtype=dtype)).pow(2).sum().backward()
+        second.step()
+        second.zero_grad()
+        later.step()
+    assert all(map(torch.equal, resumed.parameters(), through))
 
 
 def test_a_class_of_another_module_is_imported_only_to_train():
