@@ -57,6 +57,31 @@ def decode_image(
         raise RecordError(f"record {key}: the image cannot be decoded ({image_fault(error)})") from error
 
 
+def checked_size(data: bytes, key: str) -> tuple[int, int]:
+    """Return the height and width of an encoded image, after making sure that ``decode_image`` can decode it.
+
+    JPEG is decoded at an eighth of its size, which reads every byte of it in a third of the time.
+
+    Args:
+        data: The image file.
+        key: Its name, for error messages.
+
+    Raises:
+        RecordError: If it cannot be decoded.
+    """
+    try:
+        with Image.open(BytesIO(data)) as image:
+            size = (image.height, image.width)
+            if image.format in ("JPEG", "MPO"):
+                image.draft("L", (1, 1))
+                image.load()
+                return size
+    except BROKEN_IMAGE as error:
+        raise RecordError(f"record {key}: the image cannot be decoded ({image_fault(error)})") from error
+    height, width = decode_image(data, key).shape[:2]
+    return height, width
+
+
 def check_header(image: Image.Image, key: str, size: tuple[int, int] | None) -> None:
     """Check the size of an image that is open.
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from lasagna.cli.predict import answer_images
 from lasagna.core.batch import Query
-from lasagna.core.image_files import decode_image
+from lasagna.core.image_files import checked_size, decode_image
 from lasagna.core.images import DeepImageWarning, to_rgb
 from lasagna.errors import RecordError
 from lasagna.modules import Assistant, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
@@ -182,3 +182,28 @@ def test_every_preparation_takes_any_shape(processors, shape):
     assert pixels.isfinite().all()
     assert geometry.original == shape
     assert min(geometry.resized) >= 1
+
+
+def test_the_quick_check_of_a_file_refuses_what_decoding_refuses():
+    rng, pixels = np.random.default_rng(0), np.kron(RAMP, np.ones((4, 5), np.uint8))
+    files = [encoded(Image.fromarray(pixels), kind, **options) for kind, options in JPEGS]
+    found = set()
+    for data in [file for file in files for _ in range(40)]:
+        broken = bytearray(data[: rng.integers(2, len(data) + 1)])
+        broken[rng.integers(2, len(broken))] = rng.integers(256)
+        for file in (data, bytes(broken)):
+            sizes = [size_or_error(decode, file) for decode in (checked_size, decode_image)]
+            assert sizes[0] == sizes[1]
+            found.add(type(sizes[0]))
+    assert found == {tuple, str}
+
+
+JPEGS = [("JPEG", {}), ("JPEG", {"progressive": True}), ("PNG", {})]
+
+
+def size_or_error(decode, data):
+    try:
+        found = decode(data, "a")
+    except RecordError as error:
+        return str(error)
+    return found if isinstance(found, tuple) else found.shape[:2]

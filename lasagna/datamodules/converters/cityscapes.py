@@ -16,7 +16,7 @@ from lasagna.datamodules.converters.common.base import Converter, LazySplits, Sp
 from lasagna.datamodules.converters.common.files import LayoutError, png_of, read_file
 from lasagna.datamodules.converters.common.label_maps import labelled_split, pair_up, with_objects
 from lasagna.datamodules.converters.common.names import named_manifest, packaged_names
-from lasagna.datamodules.converters.common.object_maps import object_regions, read_numbers
+from lasagna.datamodules.converters.common.object_maps import Runs, object_regions, read_numbers
 
 IMAGE, LABEL, INSTANCE = "_leftImg8bit.png", "_gtFine_labelIds.png", "_gtFine_instanceIds.png"
 MOST_THINGS = 1000
@@ -101,10 +101,10 @@ def read_things(label: Path, path: Path) -> tuple[Region, ...]:
     Raises:
         RecordError: If the file cannot be decoded, or has more than one channel.
     """
-    numbers, names = read_numbers(path), cityscapes_manifest().labels
-    found = np.unique(numbers).tolist()
+    runs, names = Runs.of(read_numbers(path)), cityscapes_manifest().labels
+    found = list(runs.areas())
     things = {number: names[number // MOST_THINGS] for number in found if number // MOST_THINGS in THINGS}
-    return object_regions(numbers, things, {number: names[number] for number in found if number in THINGS})
+    return object_regions(runs, things, {number: names[number] for number in found if number in THINGS})
 
 
 def cityscapes_manifest() -> Manifest:

@@ -27,7 +27,7 @@ from lasagna.datamodules.converters.common.files import (
 )
 from lasagna.datamodules.converters.common.label_maps import without_labels
 from lasagna.datamodules.converters.common.names import spoken_names
-from lasagna.datamodules.converters.common.object_maps import object_regions
+from lasagna.datamodules.converters.common.object_maps import Runs, object_regions
 from lasagna.datamodules.shards.tally import ReadResult, Skipped
 from lasagna.errors import RecordError
 
@@ -121,37 +121,39 @@ class ReadPanoptic:
         ids = segment_ids(read_label_file(item.label, "RGB"))
         if ids.shape != size:
             raise RecordError(f"{item.label}: the label file has size {ids.shape}, the image {size}; both must agree")
-        labels, drawn = _categories(ids, item)
+        runs = Runs.of(ids)
+        drawn = _checked(runs, item)
+        labels = runs.mapped({UNLABELLED: UNLABELLED, **item.segments})
         empty = [number for number in item.segments if number not in drawn]
         left = tuple(Skipped("segment without a pixel", f"segment {number} of image {item.key}") for number in empty)
         shown = {item.segments[number] for number in item.segments if number in drawn}
         hidden = dict.fromkeys(item.segments[number] for number in empty)
         unclear = tuple(self.manifest.labels[value] for value in hidden if value not in shown)
-        regions = self._objects(ids, item)
+        regions = self._objects(runs, item)
         record = Record(item.key, data, size, self.manifest, regions, label_bytes=png_of(labels), unclear=unclear)
         return ReadResult(record, left)
 
-    def _objects(self, ids: NDArray[np.int32], item: PanopticItem) -> tuple[Region, ...]:
+    def _objects(self, runs: Runs, item: PanopticItem) -> tuple[Region, ...]:
         things = {one: self.manifest.labels[of] for one, of in item.segments.items() if of in self.things}
         crowds = {one: things.pop(one) for one in item.crowds if one in things}
-        return object_regions(ids, things, crowds)
+        return object_regions(runs, things, crowds)
 
 
 def segment_ids(pixels: NDArray[np.uint8]) -> NDArray[np.int32]:
     """Return the ids of segments ``[H, W]`` for colours ``[H, W, 3]``: R + 256 G + 65536 B."""
-    wide = pixels.astype(np.int32)
-    ids: NDArray[np.int32] = wide[..., 0] + 256 * wide[..., 1] + 65536 * wide[..., 2]
+    ids: NDArray[np.int32] = pixels[..., 2].astype(np.int32)
+    for channel in (1, 0):
+        ids <<= 8
+        ids |= pixels[..., channel]
     return ids
 
 
-def _categories(ids: NDArray[np.int32], item: PanopticItem) -> tuple[NDArray[np.uint8], set[int]]:
-    """Return the label map ``[H, W]``, and the ids of the segments that have a pixel."""
-    drawn, places = np.unique(ids, return_inverse=True)
-    known = {UNLABELLED: UNLABELLED, **item.segments}
-    if unknown := [str(number) for number in drawn.tolist() if number not in known]:
+def _checked(runs: Runs, item: PanopticItem) -> frozenset[int]:
+    """Return the ids of the segments that have a pixel, all of which must be listed."""
+    drawn = frozenset(runs.areas())
+    if unknown := [str(number) for number in sorted(drawn - {UNLABELLED, *item.segments})]:
         raise RecordError(f"{item.label}: segments {shorten(unknown)} are not listed in the annotation file")
-    values = np.array([known[number] for number in drawn.tolist()], dtype=np.uint8)
-    return values[places].reshape(ids.shape), set(drawn.tolist())
+    return drawn
 
 
 def _item(content: CocoFile, number: int, images: Path, labels: Path) -> PanopticItem:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image, ImageDraw
 
-from lasagna.core.image_files import BROKEN_IMAGE, decode_image, image_fault
+from lasagna.core.image_files import BROKEN_IMAGE, checked_size, image_fault
 from lasagna.core.masks import BoolMask, Mask, RLEMask, UnionMask, reaches_beyond
 from lasagna.core.record import Manifest, Record, Region
 from lasagna.datamodules.converters.common.base import Converter, Split
@@ -262,5 +262,4 @@ def _stored_image(path: Path, content: Mapping[str, Any]) -> tuple[bytes, tuple[
         data = b64decode(content["imageData"])
     except (TypeError, ValueError) as error:
         raise RecordError(f"{path}: its imageData cannot be decoded ({error})") from error
-    height, width = decode_image(data, str(path)).shape[:2]
-    return upright(data, (height, width))
+    return upright(data, checked_size(data, str(path)))

@@ -12,15 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from lasagna.core.record import Manifest, Region
 from lasagna.datamodules.converters.common.base import Converter, LazySplits, Split
 from lasagna.datamodules.converters.common.entries import read_json
 from lasagna.datamodules.converters.common.files import LayoutError, read_file
 from lasagna.datamodules.converters.common.label_maps import files_by_key, labelled_split, pair_up, with_objects
 from lasagna.datamodules.converters.common.names import Names, named_manifest
-from lasagna.datamodules.converters.common.object_maps import object_regions, read_numbers
+from lasagna.datamodules.converters.common.object_maps import Runs, object_regions, read_numbers
 from lasagna.errors import ConfigError
 
 PARTS = {"train": ("training", "train"), "val": ("validation", "val")}
@@ -108,10 +106,9 @@ class ReadThings:
         Raises:
             RecordError: If the file cannot be decoded, or has more than one channel.
         """
-        numbers = read_numbers(path)
-        found = np.unique(numbers).tolist()
-        things = {number: self.names[number // 256] for number in found if number // 256 in self.names}
-        return object_regions(numbers, things, {})
+        runs = Runs.of(read_numbers(path))
+        things = {number: self.names[number // 256] for number in runs.areas() if number // 256 in self.names}
+        return object_regions(runs, things, {})
 
 
 def mapillary_manifest(config: Any, version: str, path: Path) -> Manifest:  # noqa: ANN401

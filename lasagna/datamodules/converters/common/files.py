@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -11,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from lasagna.core.image_files import BROKEN_IMAGE, decode_image, image_fault
+from lasagna.core.image_files import BROKEN_IMAGE, checked_size, decode_image, image_fault
 from lasagna.core.images import Window, is_deep, to_rgb
 from lasagna.datamodules.shards.codec import image_extension
 from lasagna.errors import LasagnaError, RecordError
@@ -90,9 +92,9 @@ def read_image_file(path: Path) -> tuple[bytes, tuple[int, int]]:
 
 
 def _size(data: bytes, where: str) -> tuple[int, int]:
-    height, width = decode_image(data, where).shape[:2]
+    size = checked_size(data, where)
     image_extension(data, where)
-    return height, width
+    return size
 
 
 def read_upright_image_file(path: Path, window: Window | None = None) -> tuple[bytes, tuple[int, int]]:
@@ -115,7 +117,9 @@ def read_upright_image_file(path: Path, window: Window | None = None) -> tuple[b
     with Image.open(BytesIO(data)) as image:
         if not is_deep(image):
             return upright(*read_image_file(path))
-    return png_of(pixels[..., 0]), (pixels.shape[0], pixels.shape[1])
+    buffer = BytesIO()
+    Image.fromarray(pixels[..., 0]).save(buffer, "PNG")
+    return buffer.getvalue(), (pixels.shape[0], pixels.shape[1])
 
 
 def read_annotated_image_file(
@@ -226,7 +230,7 @@ def label_pixels(source: Path | BytesIO, where: str, mode: str | None = None) ->
     """
     try:
         with Image.open(source) as image:
-            kind, pixels = image.format, np.asarray(image if mode is None else image.convert(mode))
+            kind, pixels = image.format, np.asarray(image if mode in (None, image.mode) else image.convert(mode))
     except BROKEN_IMAGE as error:
         raise RecordError(f"{where}: the label file cannot be decoded ({image_fault(error)})") from error
     if kind in ("JPEG", "MPO"):
@@ -235,7 +239,21 @@ def label_pixels(source: Path | BytesIO, where: str, mode: str | None = None) ->
 
 
 def png_of(labels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
-    """Return a label map ``[H, W]`` as PNG with one channel of 8 or 16 bits."""
-    buffer = BytesIO()
-    Image.fromarray(labels).save(buffer, "PNG")
-    return buffer.getvalue()
+    """Return a label map ``[H, W]`` as PNG with one channel of 8 or 16 bits.
+
+    Pillow filters the rows of every grey image, which suits photographs; labels are smaller without, and are written
+    and read in half of the time.
+    """
+    height, width = labels.shape
+    rows = np.zeros((height, 1 + width * labels.itemsize), np.uint8)  # a byte for the filter, which is none, leads each
+    rows[:, 1:] = np.ascontiguousarray(labels, labels.dtype.newbyteorder(">")).view(np.uint8).reshape(height, -1)
+    head = struct.pack(">IIBBBBB", width, height, 8 * labels.itemsize, 0, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(rows.tobytes(), level=_PNG_LEVEL)), (b"IEND", b""))
+    framed = (
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
+
+
+_PNG_LEVEL = 5
+"""Level of compression of label maps: as small as Pillow's, in half of the time."""
