@@ -7,6 +7,7 @@ because its error output belongs in the message.
 from __future__ import annotations
 
 import os
+import re
 import selectors
 import signal
 from contextlib import suppress
@@ -24,6 +25,14 @@ FILE = "{file}"
 
 NOT_FOUND = (126, 127)
 """Exit statuses with which a shell reports that a program is missing or cannot be run."""
+
+MISSING = re.compile(
+    r"no such (file|key|bucket|object)|nosuch(key|bucket)|does not exist|matched no objects|no urls? matched"
+    r"|(object|key|file|blob|bucket|directory|container) (was )?not found"
+    r"|(error:?|http\S*|status:?|\() ?40[134]\b|access ?denied",
+    re.IGNORECASE,
+)
+"""Last lines of programs that found no such file or may not read it: cat, curl, wget, aws, gsutil, gcloud, rclone."""
 
 ERROR_TAIL = 2000
 """How many bytes at the end of a command's error output are searched for its last line."""
@@ -114,12 +123,12 @@ class CommandStream(RawIOBase):
         timeout: Seconds without data after which the command is killed.
 
     Raises:
-        PermanentError: If there is no such program.
+        PermanentError: If there is no such program; while reading, if the command says that there is no such file.
         OSError: While reading, if the command fails or sends nothing in time; quotes its last line of error output.
     """
 
     def __init__(self, command: str | list[str], timeout: float) -> None:
-        self._timeout = timeout
+        self._timeout, self._received = timeout, 0
         self._errors = TemporaryFile()  # noqa: SIM115 - lives as long as the command
         pipes: dict[str, Any] = {"stdin": DEVNULL, "stdout": PIPE, "stderr": self._errors, "bufsize": 0}
         try:
@@ -143,6 +152,7 @@ class CommandStream(RawIOBase):
             if not selector.select(self._timeout):
                 raise TimeoutError(f"no data for {self._timeout:g} s")
         count = int(self._out.readinto(buffer))  # type: ignore[attr-defined]
+        self._received += count
         if not count:
             self._check_status()
         return count
@@ -163,8 +173,15 @@ class CommandStream(RawIOBase):
             status = self._process.wait(self._timeout)
         except TimeoutExpired as error:
             raise TimeoutError(f"the command did not exit within {self._timeout:g} s after its last byte") from error
+        line = self._last_line()
+        missing = MISSING.search(line) is not None
         if status:
-            self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - ERROR_TAIL))
-            lines = self._errors.read().decode("utf-8", "replace").strip().splitlines() or ["no error output"]
-            kind = PermanentError if status in NOT_FOUND else OSError
-            raise kind(without_secrets(f"the command exited with status {status}: {lines[-1]}"))
+            kind = PermanentError if missing or status in NOT_FOUND else OSError
+            raise kind(without_secrets(f"the command exited with status {status}: {line or 'no error output'}"))
+        if missing and not self._received:  # a pipeline exits with the status of its last program
+            raise PermanentError(without_secrets(f"the command sent nothing: {line}"))
+
+    def _last_line(self) -> str:
+        """Return the last line of the command's error output."""
+        self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - ERROR_TAIL))
+        return (self._errors.read().decode("utf-8", "replace").strip().splitlines() or [""])[-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def test_a_command_that_breaks_off_continues_where_it_was(tmp_path):
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        ("cat nowhere", r"gave up after 4 failed attempts.*status 1: cat: .*No such file"),
+        ("echo the line is dead >&2; exit 4; true", r"gave up after 4 failed attempts.*status 4: the line is dead"),
         ("no-such-program", r"status 127: .*no-such-program"),
         ("sleep 60; true", r"gave up after 4 failed attempts.*no data for 0\.2 s"),
     ],
@@ -48,6 +49,40 @@ def test_commands_that_fail_are_reported(command, told):
     with pytest.raises(ShardError, match=told):
         read(f"pipe:{command}", RemoteOptions(retries=3, wait=0, timeout=0.2 if "sleep" in command else 5))
     assert time.monotonic() - began < 20
+
+
+S3_ERROR = "fatal error: An error occurred (404) when calling the HeadObject operation: Key {} does not exist"
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("cat nowhere", r"status 1: cat: .*No such file"),
+        ("cat nowhere/{file} | cat", r"sent nothing: cat: .*No such file"),
+        ("echo curl: '(22) The requested URL returned error: 404' >&2; exit 22; true", r"status 22: .*404"),
+        ("echo CommandException: No URLs matched: >&2; exit 1; true", r"status 1: .*No URLs matched"),
+        ("echo 'fatal error: (AccessDenied) when calling GetObject' >&2; exit 1; true", r"status 1: .*AccessDenied"),
+    ],
+)
+def test_what_is_missing_behind_a_command_ends_at_once(tmp_path, command, told):
+    write(tmp_path, 12)
+    with warnings.catch_warnings(), pytest.raises(ShardError, match=told) as error:
+        warnings.simplefilter("error")
+        read(f"pipe:{command}")
+    assert "attempts" not in str(error.value)
+    shard = read_shard_set(open_folder(str(tmp_path))).shards[0]
+    with open_folder(f"pipe:{command}", QUICK).open(shard) as stream, pytest.raises(OSError, match=told):
+        stream.read()
+
+
+def test_a_missing_object_in_a_bucket_ends_at_once(tmp_path, monkeypatch):
+    write(tmp_path / "bucket" / "train", 7)
+    (tmp_path / "bucket" / "train" / "000001.tar").unlink()
+    fake_aws(tmp_path, monkeypatch)
+    with warnings.catch_warnings(), pytest.raises(ShardError, match=r"000001\.tar: .*status 1: .*\(404\)"):
+        warnings.simplefilter("error")
+        read("s3://bucket/train")
+    assert len((tmp_path / "asked").read_text().splitlines()) == 3
 
 
 def test_a_command_that_is_no_longer_read_ends(tmp_path):
@@ -65,7 +100,9 @@ def fake_aws(folder, monkeypatch):
     """Put a program ``aws`` first on the path that reads a bucket from a folder and notes what it was asked."""
     script = folder / "bin" / "aws"
     script.parent.mkdir()
-    script.write_text(f'#!/bin/sh\necho "$@" >> {folder}/asked\ncat "{folder}/$(echo "$3" | cut -c6-)"\n')
+    path = f'"{folder}/$(echo "$3" | cut -c6-)"'
+    missing = f'{{ echo "{S3_ERROR.format("$3")}" >&2; exit 1; }}'
+    script.write_text(f'#!/bin/sh\necho "$@" >> {folder}/asked\ntest -e {path} || {missing}\ncat {path}\n')
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{script.parent}:/usr/bin:/bin")
 
