@@ -91,7 +91,7 @@ def read_rle(code: Mapping[str, Any] | Sequence[Sequence[float]], size: tuple[in
         code = {"size": [height, width], "counts": runs.tolist()}
     else:
         counts = counts if isinstance(counts, bytes) else str(counts).encode("ascii")
-        runs = _runs(counts)
+        runs = run_lengths(counts)
     if runs.sum() != height * width or (runs < 0).any():
         raise ValueError(f"its runs cover {runs.sum()} pixels of {height * width}")
     return coco.frPyObjects(code, height, width) if isinstance(counts, list) else {**code, "counts": counts}
@@ -113,10 +113,19 @@ def _polygon(polygon: Sequence[float], size: tuple[int, int]) -> list[float]:
     return [float(point) for point in points]
 
 
-def _runs(counts: bytes) -> NDArray[np.int64]:
+def run_lengths(counts: bytes) -> NDArray[np.int64]:
     """Read compressed run lengths (``rleFrString`` in pycocotools, ``common/maskApi.c``).
 
     pycocotools does not check that the runs cover the mask; it leaves the remaining pixels uninitialised.
+
+    Args:
+        counts: Run lengths in COCO's compressed form.
+
+    Returns:
+        Lengths of the runs column by column, outside and inside in turn, beginning outside.
+
+    Raises:
+        ValueError: If they are not compressed RLE.
     """
     symbols = np.frombuffer(counts, dtype=np.uint8).astype(np.int64) - 48
     ends = np.flatnonzero(symbols & 32 == 0)

@@ -37,6 +37,7 @@ CONVERTERS = {
     "label_images": ("label_images:LabelImages", "your own images, with label images and a file of classes"),
     "parquet": ("parquet:Parquet", "tables of images, Parquet or `datasets` of Hugging Face"),
     "yolo": ("yolo:Yolo", "your own images, with polygons in YOLO's form"),
+    "tiles": ("tiles:ShardTiles", "shards of large pictures, cut into tiles that overlap"),
     "labelme": ("labelme:LabelMe", "your own images, annotated with LabelMe"),
 }
 """Name to "module:class" in this package and a description."""
