@@ -1,9 +1,10 @@
 """Ordered decoding of answers in which each object has a token: how many tokens follow a name is decided too.
 
 Behind each present token the grammar allows another one, or what comes next in the answer. As with one token a name,
-everything is drafted, checked in one forward pass over the cached prompt, and all new decisions are taken. A name that
-is not at its end gets more tokens in the next draft, so that an answer takes no more passes than the largest number of
-objects, or a few more where decisions change others. The result is greedy decoding under this grammar.
+everything is drafted, checked in one forward pass over the cached prompt, and all new decisions are taken. The first
+draft has none present. A name that is not at its end gets several tokens more in the next draft, and loses those that
+are too many in the one after it. So an answer takes three passes if no name has more objects than ``FIRST``, one pass
+more for each doubling, and a few more where decisions change others. The result is greedy decoding under this grammar.
 
 Notation: k: decisions of one row; d: hidden size.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import accumulate
 
 import torch
@@ -19,8 +21,8 @@ from torch import Tensor
 
 from lasagna.modules.decoding.cache import CachedPrompts
 
-STEPS = 4
-"""Number of tokens of a name up to which drafts grow by one; longer ones are doubled."""
+FIRST = 4
+"""Tokens of a name in the first draft in which it is present; while they are too few, each draft has twice as many."""
 
 Decision = tuple[float, Tensor]
 """Probability of the present token, and the state ``[d]`` that predicts it."""
@@ -68,7 +70,7 @@ class TokenDraft:
     room: int
     counts: tuple[int, ...]
 
-    @property
+    @cached_property
     def tokens(self) -> list[int]:
         """Token ids of the draft, the prompt's last one first."""
         row = [self.first]
@@ -77,14 +79,14 @@ class TokenDraft:
             row += [self.grammar.present_id] * count or [self.grammar.absent_id]
         return row + self.end[:-1]
 
-    @property
+    @cached_property
     def starts(self) -> list[int]:
         """Place of the state that decides whether each name is present."""
         lengths = [len(lead) + max(1, count) for lead, count in zip(self.leads, self.counts, strict=True)]
         before = list(accumulate(lengths, initial=0))
         return [place + len(lead) for place, lead in zip(before, self.leads, strict=False)]
 
-    @property
+    @cached_property
     def decisions(self) -> list[tuple[int, int]]:
         """Place of the state of each decision, and the token that stands there if it is not the present one."""
         coming = [*((*lead, self.grammar.absent_id)[0] for lead in self.leads[1:]), self.end[0]]
@@ -106,7 +108,7 @@ class TokenDraft:
             while 0 < count <= drafted and decided[start + count][0] >= self.grammar.object_threshold:
                 count += 1
             if count > drafted:  # none of its tokens is the last one
-                count = drafted + 1 if drafted < STEPS else 2 * drafted
+                count = max(FIRST, 2 * drafted)
             count = min(count, self.grammar.most, 1 + room)
             room -= max(0, count - 1)
             counts.append(count)
