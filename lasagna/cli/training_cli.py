@@ -11,7 +11,7 @@ from signal import SIGINT, SIGTERM
 from typing import Any
 
 import torch
-from jsonargparse import namespace_to_dict, set_parsing_settings
+from jsonargparse import set_parsing_settings
 from lightning import Callback, LightningDataModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.strategies import SingleDeviceStrategy
@@ -126,7 +126,7 @@ class TrainingCLI(LightningCLI):
             fill_folders(job.trainer)
         check_nulls(job)
         if self.stored_in is not None:
-            self.stored_in.check(namespace_to_dict(job), STORED_KINDS)
+            self.stored_in.check(job.clone().as_dict(), STORED_KINDS)
 
     def before_instantiate_classes(self) -> None:
         """Set the threads, and name the saved config after the job."""

@@ -82,7 +82,7 @@ def build(
         CheckpointError: If the class cannot be imported or does not take these arguments.
         ConfigError: If the config comes from elsewhere and names what it must not.
     """
-    from jsonargparse import ArgumentError, ArgumentParser, namespace_to_dict
+    from jsonargparse import ArgumentError, ArgumentParser
 
     if not isinstance(config, Mapping) or not isinstance(config.get("class_path"), str):
         raise CheckpointError(
@@ -100,7 +100,7 @@ def build(
     try:
         parsed = parser.parse_object({"built": config})
         # a config may name files, whose content is known only now
-        settings = namespace_to_dict(parsed)["built"]
+        settings = parsed.clone().as_dict()["built"]
         if foreign is not None:
             foreign.check(settings, kinds)
         built: T = parser.instantiate(parsed).built
