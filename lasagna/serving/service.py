@@ -87,7 +87,7 @@ class Service:
             QueryError: If a query cannot be asked.
         """
         queries = read_queries(body, self.limits)
-        check_queries(self.engine.assistant.format, [asked.query for asked in queries], body.decoding)
+        check_queries(self.engine.assistant, [asked.query for asked in queries], body.decoding)
         job = Job(await self._image(body, file), queries)
         asked = [one.query for one in queries]
         check_visual(self.engine.assistant.mask_head, asked, [job.image.geometry.original])
@@ -146,7 +146,7 @@ class Service:
         """
         try:
             query, turns = read_chat(body, self.limits)
-            check_queries(self.engine.assistant.format, [query], "free")
+            check_queries(self.engine.assistant, [query], "free")
             if turns and self.engine.assistant.format.next_turn is None:
                 raise RequestError(422, "history: this assistant answers each question by itself; leave it out")
             read_turns(self.engine.assistant.format, turns)
