@@ -35,7 +35,10 @@ def own_texts(own: Mapping[str, str], ckpt: Path | None) -> "dict[QueryKind, str
     """
     if name := next((name for name in own if name in OPTIONS), None):
         raise QueryError(f"own: {name!r} has an option of its own; give it as --{OPTIONS[name]}")
-    return {find_kind("own", name, ckpt): text for name, text in own.items()}
+    texts = {find_kind("own", name, ckpt): text for name, text in own.items()}
+    if len(texts) < len(own):
+        raise QueryError(f"own: {', '.join(own)} are the same kind; ask one query of each kind at a time")
+    return texts
 
 
 def find_kind(argument: str, text: str, ckpt: Path | None) -> "QueryKind":
