@@ -11,9 +11,11 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from lasagna.cli.kinds import find_kind
+from lasagna.core.batch import Query
 from lasagna.core.device import find_device
 from lasagna.core.dialogue import Dialogue
-from lasagna.core.query_kind import kind_of
+from lasagna.core.query_kind import QueryKind
 from lasagna.core.storage import check_output
 from lasagna.datamodules import NegativeInjection, OrderRandomization, ShardDataModule, Source
 from lasagna.datamodules.strategies import Strategy
@@ -21,6 +23,7 @@ from lasagna.datamodules.streaming.sample import not_skipped
 from lasagna.errors import ConfigError, QueryError, RecordError, check_counts
 from lasagna.modules.checkpoints.calibration import ALL, Calibration, calibration_file, checksum, write_calibration
 from lasagna.modules.checkpoints.load import load
+from lasagna.modules.contract import check_queries
 from lasagna.tasks.evaluation.calibration import (
     Scores,
     Truth,
@@ -70,7 +73,8 @@ def calibrate(
         frozen_check: Whether the frozen weights must be those that the checkpoint was trained with.
         broken: Whether a record that cannot be used is an error, or is skipped and reported.
         kind: The kind of query that the names are asked by: "categories", or "instances", "panoptic",
-            "instances_by_token" or "panoptic_by_token" for assistants that learned it.
+            "instances_by_token" or "panoptic_by_token" for assistants that learned it; or a list of your own, by its
+            name if the checkpoint learned it, or by the path of its ``QueryKind``.
 
     Raises:
         CheckpointError: If the checkpoint cannot be used.
@@ -82,12 +86,12 @@ def calibrate(
         LasagnaError: If the device cannot be used.
     """
     check_counts(limit=limit, batch_size=batch_size)
-    asked_as = _AskedAs(kind)
+    asked_as = _AskedAs(find_kind("kind", kind, ckpt))
     check_output(calibration_file(ckpt).parent, "ckpt")
     sources = [Source(folder, Semantic()) for folder in shards]
     sets = [source.manifest.name for source in sources]
     assistant = load(ckpt, calibrated=False, frozen_check=frozen_check).to(find_device(device))
-    assistant.format.check(asked_as.kind, ["name"])
+    check_queries(assistant, [Query(0, asked_as.kind, ("name",))], "ordered")
     found: dict[str, tuple[Scores, Truth]] = {}
     for name, source in zip(sets, sources, strict=True):
         scores, present = collect(assistant, source, limit, batch_size, seed, broken, asked_as)
@@ -110,16 +114,18 @@ class _AskedAs(Strategy):
     """Lists of names, asked by another kind of query.
 
     Args:
-        kind: Name of the kind.
+        kind: The kind.
 
     Raises:
-        QueryError: If there is no such kind, or it is no list of names.
+        QueryError: If it is no list of names.
     """
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind_of(kind)
-        if not self.kind.many:
-            raise QueryError(f"kind: {kind!r} cannot be calibrated, since it is no list of names; choose 'categories'")
+    def __init__(self, kind: QueryKind) -> None:
+        self.kind = kind
+        if not kind.many:
+            raise QueryError(
+                f"kind: {str(kind)!r} cannot be calibrated, since it is no list of names; choose 'categories'"
+            )
 
     def __call__(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
         """Return the dialogue with the other kind."""

@@ -2,13 +2,14 @@
 
 # without `from __future__ import annotations`, whose texts the parser resolves by running the imports for type checkers
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from lasagna.cli.kinds import own_texts
 from lasagna.cli.visual_prompts import with_pointing
 from lasagna.core.image_places import place_of
 from lasagna.core.storage import check_output, whole_file, write_json
@@ -68,9 +69,10 @@ def predict(
             explanations (ReasonSeg); always decoded freely.
         ask: A question to answer in words, e.g. "how many balls are there".
         own: Queries of other kinds: "instances" or "panoptic" for every object of names, or "instances_by_token" or
-            "panoptic_by_token" where the model learned these; "grounded_caption" for a description with masks; or the
-            path of a ``QueryKind`` of your own; and its text, e.g. {instances: 'car, dog'}, {grounded_caption: the
-            picture} or {my_kinds.COUNTING: birds}.
+            "panoptic_by_token" where the model learned these; "grounded_caption" for a description with masks; or a
+            kind of your own, by its name if the model learned it, or by the path of its ``QueryKind``; and its text,
+            e.g. {instances: 'car, dog'}, {grounded_caption: the picture}, {counting: birds} or {my_kinds.COUNTING:
+            birds}.
         points: Points that say where the one thing is, for mask heads that take them, in pixels of the image from its
             left and top, e.g. "[[120, 80], [30, 40, negative]]"; those without a label are positive.
         boxes: Boxes around it, each left, top, width and height, e.g. "[[100, 60, 50, 40]]".
@@ -99,7 +101,7 @@ def predict(
         LasagnaError: If the threshold, the window or the device cannot be used.
         OutputError: If the answers cannot be written.
     """
-    queries = read_queries(query, refer, reason, ask, explain, own)
+    queries = read_queries(query, refer, reason, ask, explain, own, ckpt)
     images = [find_shown(image)] if isinstance(image, list) else [[file] for file in find_images(image)]
     place_of(masks_on, len(images[0]), "image")
     pointed = images[0][masks_on] if isinstance(image, list) else image
@@ -156,18 +158,22 @@ def read_queries(
     ask: str | None = None,
     explain: str | None = None,
     own: Mapping[str, str] | None = None,
+    ckpt: Path | None = None,
 ) -> "list[Query]":
     """Return the queries of a command line, checked as far as is possible without the model.
 
+    The arguments are those of ``predict``.
+
     Raises:
         QueryError: If there is no query, one is empty, or one names something twice.
+        CheckpointError: If a kind is called by its name, and the checkpoint cannot be read for it.
     """
     from lasagna.core.batch import Query
     from lasagna.core.prompt_formats import PAPER
     from lasagna.core.query_kind import CATEGORY_LIST, QUESTION, REASONING, REASONING_WITH_EXPLANATION, REFERRING
 
     texts = {CATEGORY_LIST: query, REFERRING: refer, REASONING: reason, QUESTION: ask}
-    texts |= {REASONING_WITH_EXPLANATION: explain, **{_own_kind(path): text for path, text in (own or {}).items()}}
+    texts |= {REASONING_WITH_EXPLANATION: explain, **own_texts(own or {}, ckpt)}
     queries = [Query(0, kind, _names(kind, text)) for kind, text in texts.items() if text is not None]
     if not queries:
         raise QueryError("query: nothing is asked; give --query, --refer, --reason, --explain, --ask or --own")
@@ -193,29 +199,6 @@ def _label_files(text: str, out: Path, queries: "Sequence[Query]") -> "LabelFile
 
 def _names(kind: "QueryKind", text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",")) if kind.many else (text.strip(),)
-
-
-def _own_kind(path: str) -> "QueryKind":
-    """Return the package's kind that has no option of its own by its name, or import a kind of query by its path.
-
-    Raises:
-        QueryError: If there is none of this name or at this path.
-    """
-    from lasagna.core.query_kind import KINDS, QueryKind
-
-    known = {name: kind for name, kind in KINDS.items() if kind.objects or kind.grounded}
-    if path in known:
-        return known[path]
-    module, _, name = path.rpartition(".")
-    if not module:
-        raise QueryError(f"own: {path!r} is none of {', '.join(known)}; give one, or FILE.NAME of a kind of your own")
-    try:
-        kind = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise QueryError(f"own: there is no kind of query at {path!r} ({error}); give FILE.NAME") from error
-    if not isinstance(kind, QueryKind):
-        raise QueryError(f"own: {path} is a {type(kind).__name__}, not a lasagna.core.query_kind.QueryKind")
-    return kind
 
 
 def find_images(image: Path) -> list[Path]:
@@ -280,7 +263,10 @@ def answer_images(
     from lasagna.modules.contract import check_queries
     from lasagna.modules.decoding.visual_prompts import check_visual
 
-    check_queries(assistant.format, queries, decoding)
+    with warnings.catch_warnings(record=True) as told:
+        check_queries(assistant, queries, decoding)
+    for warning in told:
+        print(f"warning: {warning.message}", file=sys.stderr)
     failed, written = [], []
     names = stems or output_stems([paths[masks_on] for paths in images])
     for paths in track(images, "Answering", disable=len(images) < 2):

@@ -19,7 +19,7 @@ from lasagna.core.dialogue import Dialogue
 from lasagna.core.geometry import Geometry
 from lasagna.core.packed_masks import PackedMasks, mask_targets
 from lasagna.core.processors import FittedImage, SmallTensors, normalise
-from lasagna.core.query_kind import QueryKind, kind_of
+from lasagna.core.query_kind import QUESTION, QueryKind, kind_of
 from lasagna.core.visual_prompt import VisualPrompt
 
 IGNORE_LABEL = -100
@@ -159,6 +159,19 @@ class Batch(SmallTensors):
     def supervised(self) -> Tensor:
         """Whether each token but the first is predicted in training, bool ``[r, t - 1]``."""
         return self.labels[:, 1:] != IGNORE_LABEL
+
+    @property
+    def attention_mask(self) -> Tensor:
+        """1 for each token of a row and 0 for its padding, long ``[r, t]``."""
+        places = torch.arange(self.input_ids.shape[1], device=self.input_ids.device)
+        return (places < self.lengths[:, None]).long()
+
+    @property
+    def kinds(self) -> dict[str, QueryKind]:
+        """The kinds of query that the rows have, by name."""
+        dialogues = [sample.dialogue for sample in self.samples]
+        found = {str(dialogue.kind): dialogue.kind for dialogue in dialogues}
+        return found | ({str(QUESTION): QUESTION} if any(dialogue.later for dialogue in dialogues) else {})
 
     @cached_property
     def pixels(self) -> Tensor:

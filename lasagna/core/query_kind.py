@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
 from lasagna.errors import ConfigError, QueryError
 
 RENAMED_KINDS = {"complex": "categories", "explained": "reasoning_with_explanation"}
 """Former names of kinds, to point out the present ones."""
+
+
+USUAL: dict[str, bool | int] = {
+    "many": False,
+    "masks": True,
+    "words": False,
+    "objects": False,
+    "tokens": 0,
+    "grounded": False,
+}
+"""What a kind is unless it says otherwise: one phrase, answered by a mask."""
 
 
 class QueryKind(str):
@@ -73,6 +88,11 @@ class QueryKind(str):
         self.tokens, self.grounded = tokens, grounded
 
     @property
+    def form(self) -> dict[str, bool | int]:
+        """The arguments that differ from their defaults, as plain data."""
+        return {name: getattr(self, name) for name, usual in USUAL.items() if getattr(self, name) != usual}
+
+    @property
     def is_set(self) -> bool:
         """Whether one token prompts a set of masks."""
         return self.objects and not self.tokens
@@ -121,24 +141,44 @@ KINDS: dict[str, QueryKind] = {
 """The kinds of the package by name."""
 
 
-def kind_of(kind: str) -> QueryKind:
-    """Return the kind that a name of the package's kinds stands for; a kind stands for itself.
+def kind_of(kind: str, others: Mapping[str, QueryKind] = MappingProxyType({})) -> QueryKind:
+    """Return the kind that a name stands for; a kind stands for itself.
 
     Args:
-        kind: A kind, or the name of one of ``KINDS``.
+        kind: A kind, or the name of one of ``others`` or ``KINDS``.
+        others: Further kinds by name, such as those that an assistant learned.
 
     Raises:
         QueryError: If it is neither.
     """
     if isinstance(kind, QueryKind):
         return kind
+    if kind in others:
+        return others[kind]
     if kind in RENAMED_KINDS:
         raise QueryError(f"kind: {renamed(kind)}")
     if kind not in KINDS:
         raise QueryError(
-            f"kind: {kind!r} is none of the package's; choose one of {', '.join(KINDS)}, or give your own QueryKind"
+            f"kind: {kind!r} is none of {', '.join({**KINDS, **others})}; choose one, or give your own QueryKind"
         )
     return KINDS[kind]
+
+
+def kinds_of_forms(forms: Mapping[str, Mapping[str, Any]]) -> dict[str, QueryKind]:
+    """Return kinds by name, from their names and forms.
+
+    Args:
+        forms: Name to ``QueryKind.form``.
+
+    Raises:
+        ConfigError: If one is no form.
+    """
+    for name, form in forms.items():
+        given = form.items() if isinstance(form, Mapping) else [("form", form)]
+        odd = [key for key, value in given if key not in USUAL or type(value) is not type(USUAL[key])]
+        if odd or not isinstance(name, str):
+            raise ConfigError(f"kind {name!r}: expected values of {', '.join(USUAL)}, got {form!r}")
+    return {name: QueryKind(name, **form) for name, form in forms.items()}
 
 
 def renamed(kind: str) -> str:

@@ -23,7 +23,7 @@ from lasagna.core.image_places import LAST
 from lasagna.core.processors import Processors
 from lasagna.core.prompt_format import PromptFormat
 from lasagna.core.prompt_formats import PROMPT_FORMATS
-from lasagna.core.query_kind import CATEGORY_LIST, kind_of
+from lasagna.core.query_kind import CATEGORY_LIST, QueryKind, kind_of
 from lasagna.core.visual_prompt import VisualPrompt
 from lasagna.errors import ConfigError, QueryError, check_counts
 from lasagna.modules import contract
@@ -64,6 +64,9 @@ class Assistant(Configurable, LightningModule):
             an empty mask, or "absent"; its score and the text of the answer stay the language model's.
         max_new_tokens: Most tokens of a free answer; None for the number that ``Decoder.free`` states.
 
+    Attributes:
+        learned_kinds: The kinds of query that its trainings had, by name; empty before the first.
+
     Raises:
         ConfigError: If ``empty_masks`` is neither, or ``max_new_tokens`` is smaller than 1.
     """
@@ -98,8 +101,8 @@ class Assistant(Configurable, LightningModule):
         self.object_threshold = object_threshold
         self.object_overlap = object_overlap
         self.feature_cache: FeatureCache | None = None
-        self._built = False
-        self._checked = False
+        self.learned_kinds: dict[str, QueryKind] = {}
+        self._built = self._checked = False
 
     def configure_model(self) -> None:
         """Build the parts and load their weights; does nothing the second time.
@@ -183,8 +186,7 @@ class Assistant(Configurable, LightningModule):
     def forward(self, batch: Batch) -> AssistantOutput:
         """Compute what the losses need: logits at supervised positions, and one mask for each present entry."""
         encoded = self.encode(batch.pixels, batch.tower_pixels, batch.shown)
-        places = torch.arange(batch.input_ids.shape[1], device=batch.input_ids.device)
-        mask = (places < batch.lengths[:, None]).long()
+        mask = batch.attention_mask
         embeddings = self.language_model.embed(batch.input_ids, encoded.image_vectors[batch.image_index])
         hidden: Tensor = self.language_model(embeddings, mask, row_positions(mask))
         supervised = batch.supervised
@@ -214,8 +216,7 @@ class Assistant(Configurable, LightningModule):
         Args:
             image: The image, uint8 ``[H, W, 3]``, or several in order.
             names: The categories to look for; a single phrase or question for other kinds.
-            kind: A kind of query, or the name of one of the package's: "categories", "referring", "reasoning",
-                "reasoning_with_explanation" (decode it freely) or "question".
+            kind: A kind of query, or the name of one of ``KINDS`` or ``learned_kinds``, such as "categories".
             decoding: "ordered", "free" or "teacher_forced", as in ``answer_batch``.
             probabilities: Whether present entries get the probability of each pixel, as saliency scores need it.
             visual: Points, boxes or an earlier mask that say where the one name is, for mask heads that take them.
@@ -230,7 +231,7 @@ class Assistant(Configurable, LightningModule):
         """
         if isinstance(names, str):
             raise QueryError(f"names: expected a list of names such as {[names]}, got the text {names!r}")
-        query = Query(0, kind_of(kind), tuple(names), visual)
+        query = Query(0, kind_of(kind, self.learned_kinds), tuple(names), visual)
         return self.answers(image, [query], decoding, probabilities=probabilities, masks_on=masks_on)[0]
 
     def answers(
@@ -259,7 +260,7 @@ class Assistant(Configurable, LightningModule):
             QueryError: If a query cannot be asked or is longer than the language model takes.
         """
         self.configure_model()
-        contract.check_queries(self.format, queries, decoding)
+        contract.check_queries(self, queries, decoding)
         queries = [replace(query, images=image_count(image)) for query in queries]
         check_visual(self.mask_head, queries, [image_size(image, masks_on)])
         encoded, geometry = self.encode_image(image, masks_on)
@@ -338,12 +339,11 @@ class Assistant(Configurable, LightningModule):
             return []
         with self.answering():
             decoded = decoder.decode(encoded.image_vectors, asked, decoding, history)
-            states = [one.mask_states for one in decoded]
-            counts = [len(state) for state in states]
-            images = torch.tensor([part.image for part in asked]).repeat_interleave(torch.tensor(counts))
-            fitted = [(part, geometries[part.image]) for part in asked]
-            each = [one for one, count in zip(fitted, counts, strict=True) for _ in range(count)]
-            masks = self._predict_masks(encoded, torch.cat(states), images.to(encoded.image_vectors.device), each)
+            states = torch.cat([one.mask_states for one in decoded])
+            counts = [len(one.mask_states) for one in decoded]
+            repeated = [part for part, count in zip(asked, counts, strict=True) for _ in range(count)]
+            images = torch.tensor([part.image for part in repeated], dtype=torch.long, device=states.device)
+            masks = self._predict_masks(encoded, states, images, [(part, geometries[part.image]) for part in repeated])
         make = partial(
             make_answer,
             threshold=self.mask_threshold,

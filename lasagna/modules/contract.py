@@ -11,6 +11,7 @@ import inspect
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ from lasagna.core.query_kind import CATEGORY_LIST
 from lasagna.errors import ConfigError, QueryError, RecordError
 from lasagna.modules.base import LanguageModel, MaskHead, VisionEncoder
 from lasagna.modules.mask_prediction import MaskPrediction
+
+if TYPE_CHECKING:
+    from lasagna.modules.assistant import Assistant
 
 
 @contextmanager
@@ -248,17 +252,31 @@ def check_image(image: object) -> None:
     )
 
 
-def check_queries(prompt_format: PromptFormat, queries: Sequence[Query], decoding: str) -> None:
+class UnlearnedKindWarning(UserWarning):
+    """An assistant is asked a kind of query that its training did not have."""
+
+
+def check_queries(assistant: Assistant, queries: Sequence[Query], decoding: str) -> None:
     """Check queries, and how they are to be decoded, before any image is encoded.
 
-    Queries of a batch were checked when its samples were prepared; for these, ``check_decoding`` is enough.
+    Queries of a batch were checked when its samples were prepared; for these, ``check_decoding`` is enough. A warning
+    names kinds that the assistant's training did not have, as far as that is known.
 
     Raises:
         QueryError: If a query cannot be asked or decoded in this way.
     """
     for query in queries:
-        prompt_format.check(query.kind, query.names)
+        assistant.format.check(query.kind, query.names)
     check_decoding(queries, decoding)
+    learned = assistant.learned_kinds
+    others = [str(kind) for kind in dict.fromkeys(query.kind for query in queries) if kind not in learned]
+    if learned and others:
+        warnings.warn(
+            f"kind: this assistant was never trained on {' or '.join(others)}, only on {', '.join(learned)}, so that "
+            "its answer may mean nothing; train it with a task of this kind",
+            UnlearnedKindWarning,
+            stacklevel=3,
+        )
 
 
 def check_decoding(queries: Sequence[Query], decoding: str) -> None:

@@ -104,11 +104,11 @@ def _add_answers(app: FastAPI, service: Service) -> None:
         """Answer a question in words, in whole or piece by piece."""
         release = service.take_place()
         try:
-            body, file = await read_request(request, ChatBody, service.limits)
+            body, files = await read_request(request, ChatBody, service.limits)
         except BaseException:
             release()
             raise
-        pieces = await service.chat(body, file, release)
+        pieces = await service.chat(body, files, release)
         if body.stream:
             return StreamingResponse(events(pieces), media_type="text/event-stream")
         return JSONResponse({"text": "".join([piece async for piece in pieces])})

@@ -6,22 +6,23 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from queue import Empty, Full, Queue
 from threading import Thread
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from lasagna.core.answer_json import answer_json
 from lasagna.core.batch import Query
 from lasagna.core.dialogue import Answer
+from lasagna.core.image_places import LAST
+from lasagna.core.image_prompts import prompt_ids
 from lasagna.core.query_kind import QUESTION
 from lasagna.errors import LasagnaError
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.base import EncodedImages
-from lasagna.modules.contract import check_image
 from lasagna.modules.decoding.cache import ChatHistory
+from lasagna.modules.shown_images import Images, prepare_images
 from lasagna.serving.jobs import AskedQuery, Conversation, Job, JobResult, PreparedImage, StoredImage, read_turns
 from lasagna.serving.limits import Limits, RequestError
 from lasagna.serving.metrics import Metrics
@@ -67,16 +68,18 @@ class Engine:
         self._queue.put(None)
         self._thread.join()
 
-    def prepare(self, image: NDArray[np.uint8]) -> PreparedImage:
-        """Process an image ``[H, W, 3]``; any thread may do so.
+    def prepare(self, image: Images, masks_on: int = LAST) -> PreparedImage:
+        """Process an image, uint8 ``[H, W, 3]``, or several that are shown together; any thread may do so.
+
+        Args:
+            image: The image, or several in order.
+            masks_on: Position of the image that masks belong to.
 
         Raises:
-            RecordError: If it has no pixels.
+            RecordError: If one has no pixels, or ``masks_on`` is no position among them.
         """
-        check_image(image)
-        tower = None if self.processors.tower is None else self.processors.tower.pixels(image)
-        geometry = self.processors.image.geometry((image.shape[0], image.shape[1]))
-        return PreparedImage(self.processors.image.pixels(image), tower, geometry)
+        (pixels, tower, shown), geometry = prepare_images(self.processors, image, masks_on)
+        return PreparedImage(pixels, tower, geometry, shown)
 
     def submit(self, job: Job) -> None:
         """Let a job wait; its future gets the result.
@@ -150,14 +153,16 @@ class Engine:
         for shapes in dict.fromkeys(image.shapes for image in prepared.values()):
             group = {place: image for place, image in prepared.items() if image.shapes == shapes}
             towers = [image.tower for image in group.values() if image.tower is not None]
-            pixels = torch.stack([image.pixels for image in group.values()]).to(device)
+            pixels = torch.cat([image.pixels for image in group.values()]).to(device)
+            [shown, *_] = [image.shown for image in group.values()]
             with self.assistant.answering():
-                encoded = self.assistant.encode(pixels, torch.stack(towers).to(device) if towers else None)
+                encoded = self.assistant.encode(pixels, torch.cat(towers).to(device) if towers else None, shown)
             for row, (place, image) in enumerate(group.items()):
                 # copies, since a view keeps the images of the whole batch
                 maps = [level[row : row + 1].clone() for level in encoded.features]
                 vectors = encoded.image_vectors[row : row + 1].clone()
-                done[place] = StoredImage(EncodedImages(maps, vectors), image.geometry)
+                count = 1 if image.shown is None else image.shown.shape[1]
+                done[place] = StoredImage(EncodedImages(maps, vectors), image.geometry, count)
         return [done[place] if isinstance(image, PreparedImage) else image for place, image in enumerate(images)]
 
     def _ask(
@@ -184,7 +189,8 @@ class Engine:
         vectors = torch.cat([image.encoded.image_vectors for image in distinct])
         encoded = EncodedImages([torch.cat(maps) for maps in levels], vectors)
         rows = {image: row for row, image in enumerate(distinct)}
-        queries = [replace(one.query, image=rows[image]) for image, one in zip(images, asked, strict=True)]
+        places = [(rows[image], image.images) for image in images]
+        queries = [replace(one.query, image=row, images=count) for (row, count), one in zip(places, asked, strict=True)]
         decoding = "free" if queries[0].kind.words else asked[0].decoding
         with self._threshold(asked[0].threshold):
             return self.assistant.answer_batch(encoded, [image.geometry for image in distinct], queries, decoding)
@@ -200,10 +206,11 @@ class Engine:
 
     def _pieces(self, job: Conversation, image: StoredImage) -> Iterator[str]:
         text, history = self.assistant.language_model.text_processor, ChatHistory()
-        for prompt, answer in read_turns(self.assistant.format, job.turns):
-            ids = text.further_ids(prompt) if history.ids else text.prompt_ids(prompt)
+        for (prompt, answer), turn in zip(read_turns(self.assistant.format, job.turns), job.turns, strict=True):
+            first = partial(prompt_ids, text, self.assistant.format, QUESTION, (turn.question,), images=image.images)
+            ids = text.further_ids(prompt) if history.ids else first()
             history.ids += [*ids, *text.answer_ids(answer), text.end_token_id]
-        query = Query(0, QUESTION, (job.question,))
+        query = Query(0, QUESTION, (job.question,), images=image.images)
         yield from self.assistant.decoder.stream(image.encoded.image_vectors, query, history)
 
     def _write(self) -> None:

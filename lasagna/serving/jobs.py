@@ -23,40 +23,49 @@ OBJECTS = 8
 
 @dataclass(frozen=True, eq=False)
 class PreparedImage:
-    """An image as the input of the assistant's parts.
+    """One image, or several that are shown together, as the input of the assistant's parts.
 
     Args:
-        pixels: Input of the vision encoder, float ``[3, H, W]``.
-        tower: Input of the language model's own visual tower, or None if it has none.
-        geometry: How the image was fitted.
+        pixels: Input of the vision encoder, float ``[k, 3, H, W]``; the image that masks belong to comes first.
+        tower: Input of the language model's own visual tower, float ``[k', ...]``, or None if it has none.
+        geometry: How the image that masks belong to was fitted.
+        shown: Positions of several images in the order in which they are shown, long ``[1, k]``; None for one.
     """
 
     pixels: Tensor
     tower: Tensor | None
     geometry: Geometry
+    shown: Tensor | None = None
 
     @property
-    def shapes(self) -> tuple[torch.Size | None, ...]:
-        """What must be equal for images to be encoded together."""
-        return self.pixels.shape, None if self.tower is None else self.tower.shape
+    def shapes(self) -> tuple[object, ...]:
+        """What must be equal for images to be encoded together; those shown together are encoded by themselves."""
+        own = None if self.shown is None else id(self)
+        return self.pixels.shape, None if self.tower is None else self.tower.shape, own
 
 
 @dataclass(frozen=True, eq=False)
 class StoredImage:
-    """One encoded image.
+    """One encoded image, or several that are shown together.
 
     Args:
         encoded: The image, encoded.
         geometry: How it was fitted.
+        images: Number of images that are shown.
     """
 
     encoded: EncodedImages
     geometry: Geometry
+    images: int = 1
 
     @property
     def shapes(self) -> tuple[torch.Size, ...]:
         """What must be equal for images to be asked about together."""
-        return self.encoded.image_vectors.shape, *(maps.shape for maps in self.encoded.features)
+        return (
+            torch.Size([self.images]),
+            self.encoded.image_vectors.shape,
+            *(maps.shape for maps in self.encoded.features),
+        )
 
     @property
     def size(self) -> int:

@@ -30,7 +30,9 @@ class Limits:
 
     Args:
         body: Bytes of a request (413). Base64 makes an image a third larger.
-        pixels: Pixels of an image, compared with its header before it is decoded (413).
+        pixels: Pixels of an image, or of all that are shown together; those in the header are compared before it is
+            decoded (413).
+        shown: Images that are shown together (422).
         mask_pixels: Pixels of an image times names that are asked for, bytes of memory that the masks of a request or
             of a batch may take (413). A name whose objects are told apart counts as eight.
         queries: Queries of a request (422).
@@ -49,6 +51,7 @@ class Limits:
 
     body: int = 20_000_000
     pixels: int = 32_000_000
+    shown: int = 8
     mask_pixels: int = 2_000_000_000
     queries: int = 8
     names: int = 512

@@ -25,6 +25,7 @@ def _body(model: type[BaseModel], **examples: dict[str, Any]) -> dict[str, Any]:
 PREDICT = _body(
     PredictBody,
     names={"image": IMAGE, "queries": [{"names": ["sky", "dog", "house"]}]},
+    together={"images": [IMAGE, IMAGE], "masks_on": 0, "queries": [{"kind": "referring", "names": ["what is new"]}]},
     phrase={"image": IMAGE, "queries": [{"kind": "referring", "names": ["the ball left of the house"]}]},
     polygons={
         "image": IMAGE,
@@ -59,7 +60,7 @@ def _schema(app: FastAPI, with_token: bool) -> dict[str, Any]:
     for model in BODIES:
         body = model.model_json_schema(ref_template=_SCHEMAS + "{model}")
         schemas.update(body.pop("$defs", {}))
-        file = {"type": "string", "format": "binary", "description": "The image file."}
+        file = {"type": "string", "format": "binary", "description": "The image file; again for each shown with it."}
         schemas[model.__name__] = body
         schemas[f"{model.__name__}Form"] = {**body, "properties": {**body["properties"], "image": file}}
     if with_token:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from lasagna.core.batch import Query
 from lasagna.core.masks import RLEMask
-from lasagna.core.query_kind import QUESTION, kind_of
+from lasagna.core.query_kind import QUESTION, QueryKind, kind_of
 from lasagna.core.record import Turn
 from lasagna.core.visual_prompt import VisualPrompt
 from lasagna.errors import QueryError, RecordError
@@ -24,7 +24,7 @@ B = TypeVar("B", bound=Body)
 _ERRORS_SHOWN = 3
 
 
-async def read_request(request: Request, kind: type[B], limits: Limits) -> tuple[B, bytes | None]:
+async def read_request(request: Request, kind: type[B], limits: Limits) -> tuple[B, list[bytes]]:
     """Read the body of a request as JSON or as a form.
 
     Args:
@@ -33,7 +33,7 @@ async def read_request(request: Request, kind: type[B], limits: Limits) -> tuple
         limits: What is read at most.
 
     Returns:
-        The fields, and the file of a form or None.
+        The fields, and the files of a form.
 
     Raises:
         RequestError: If the body is too large, too slow, or something else.
@@ -44,9 +44,9 @@ async def read_request(request: Request, kind: type[B], limits: Limits) -> tuple
     body = await read_body(request, limits)
     try:
         if content == "application/json":
-            return kind.model_validate_json(body), None
-        fields, file = await read_form(request.headers, body)
-        return kind.model_validate(fields), file
+            return kind.model_validate_json(body), []
+        fields, files = await read_form(request.headers, body, limits.shown)
+        return kind.model_validate(fields), files
     except ValidationError as error:
         raise RequestError(422, f"body: {_reasons(error)}") from error
 
@@ -58,8 +58,13 @@ def _reasons(error: ValidationError) -> str:
     return "; ".join(f"{place}: {text}" if place else text for place, text in places)
 
 
-def read_queries(body: PredictBody, limits: Limits) -> list[AskedQuery]:
+def read_queries(body: PredictBody, limits: Limits, kinds: Mapping[str, QueryKind]) -> list[AskedQuery]:
     """Return the queries of a request.
+
+    Args:
+        body: The request.
+        limits: What is asked at most.
+        kinds: Kinds of query by name, besides those of the package.
 
     Raises:
         RequestError: If there are too many, or one has too many or too long names.
@@ -73,7 +78,7 @@ def read_queries(body: PredictBody, limits: Limits) -> list[AskedQuery]:
     check_texts([name for query in body.queries for name in query.names], limits)
     return [
         AskedQuery(
-            Query(0, kind_of(query.kind), tuple(query.names), _visual(query)),
+            Query(0, kind_of(query.kind, kinds), tuple(query.names), _visual(query)),
             body.threshold if query.threshold is None else query.threshold,
             body.decoding,
         )

@@ -19,10 +19,17 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
-class ImageBody(Body):
-    """Base of the requests about an image, given as a file or by its id."""
+class UploadBody(Body):
+    """An image to keep, or several that are shown together."""
 
     image: Text | None = Field(None, description="An image file in base64; no address and no path.")
+    images: list[Text] | None = Field(None, min_length=1, description="Several that are shown together, in order.")
+    masks_on: int | None = Field(None, description="Position of the one that masks belong to, by default the last.")
+
+
+class ImageBody(UploadBody):
+    """Base of the requests about images, given as files or by their id."""
+
     image_id: Text | None = Field(None, description="Id of an image that `POST /v1/images` has encoded.")
 
 
@@ -65,12 +72,6 @@ class PredictBody(ImageBody):
     decoding: Literal["ordered", "free"] = Field("ordered", description="Decide in the order asked, or write freely.")
 
 
-class UploadBody(Body):
-    """An image to keep."""
-
-    image: Text | None = Field(None, description="An image file in base64; no address and no path.")
-
-
 class TurnBody(Body):
     """An earlier turn of a conversation."""
 
@@ -87,7 +88,7 @@ class ChatBody(ImageBody):
 
 
 class ImageAnswer(BaseModel):
-    """An image that is kept encoded."""
+    """An image that is kept encoded, or several that are shown together."""
 
     image_id: str
     width: int
@@ -141,6 +142,8 @@ class ModelAnswer(BaseModel):
     name: str
     parts: dict[str, str] = Field(description="Class of each part.")
     kinds: list[str] = Field(description="Kinds of queries that can be asked.")
+    learned: list[str] = Field(description="Those that its training had; answers to others may mean nothing.")
+    several_images: bool = Field(description="Whether several images can be shown together.")
     threshold: float
     points: bool = Field(description="Whether queries can have points, boxes and masks.")
     remembers: bool = Field(description="Whether questions can follow a history.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from secrets import token_urlsafe
 from threading import BoundedSemaphore
@@ -14,6 +14,7 @@ from typing import Any
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 
+from lasagna.core.image_places import LAST, place_of
 from lasagna.core.images import Window
 from lasagna.core.query_kind import KINDS
 from lasagna.errors import QueryError, RecordError
@@ -26,7 +27,7 @@ from lasagna.serving.limits import Limits, RequestError
 from lasagna.serving.metrics import Metrics
 from lasagna.serving.requests import read_chat, read_queries
 from lasagna.serving.schemas import ChatBody, ImageBody, PredictBody, UploadBody
-from lasagna.serving.uploads import read_base64, read_image
+from lasagna.serving.uploads import read_base64, read_images
 
 _DECODED_TOGETHER = 2
 """Images that are decoded at a time; each may take memory for all its pixels."""
@@ -79,16 +80,16 @@ class Service:
             raise busy()
         return self._places.release
 
-    async def predict(self, body: PredictBody, file: bytes | None) -> dict[str, Any]:
+    async def predict(self, body: PredictBody, files: Sequence[bytes]) -> dict[str, Any]:
         """Answer queries about an image.
 
         Raises:
             RequestError: If the request is beyond a limit, or its image cannot be read.
             QueryError: If a query cannot be asked.
         """
-        queries = read_queries(body, self.limits)
-        check_queries(self.engine.assistant.format, [asked.query for asked in queries], body.decoding)
-        job = Job(await self._image(body, file), queries)
+        queries = read_queries(body, self.limits, self.engine.assistant.learned_kinds)
+        check_queries(self.engine.assistant, [asked.query for asked in queries], body.decoding)
+        job = Job(await self._image(body, files), queries)
         asked = [one.query for one in queries]
         check_visual(self.engine.assistant.mask_head, asked, [job.image.geometry.original])
         if job.mask_pixels > self.limits.mask_pixels:
@@ -102,13 +103,13 @@ class Service:
         height, width = result.image.geometry.original
         return {"width": width, "height": height, "answers": answers}
 
-    async def keep(self, body: UploadBody, file: bytes | None) -> dict[str, Any]:
-        """Encode an image and keep it; return its id and size.
+    async def keep(self, body: UploadBody, files: Sequence[bytes]) -> dict[str, Any]:
+        """Encode an image, or several that are shown together, and keep it; return its id and size.
 
         Raises:
             RequestError: If the request is beyond a limit, or the image cannot be read.
         """
-        image = (await self._result(Job(await self._decoded(body.image, file)))).image
+        image = (await self._result(Job(await self._decoded(body, files)))).image
         # nobody can guess an id, so that clients reach only their own images
         key = token_urlsafe(16)
         self._images[key] = image
@@ -129,12 +130,12 @@ class Service:
         self._kept(key)
         del self._images[key]
 
-    async def chat(self, body: ChatBody, file: bytes | None, release: Callable[[], None]) -> AsyncIterator[str]:
+    async def chat(self, body: ChatBody, files: Sequence[bytes], release: Callable[[], None]) -> AsyncIterator[str]:
         """Begin to answer a question.
 
         Args:
             body: The question.
-            file: The image of a form, or None.
+            files: The images of a form.
             release: Gives the place of the request back; called when the assistant has done with it.
 
         Returns:
@@ -146,11 +147,11 @@ class Service:
         """
         try:
             query, turns = read_chat(body, self.limits)
-            check_queries(self.engine.assistant.format, [query], "free")
+            check_queries(self.engine.assistant, [query], "free")
             if turns and self.engine.assistant.format.next_turn is None:
                 raise RequestError(422, "history: this assistant answers each question by itself; leave it out")
             read_turns(self.engine.assistant.format, turns)
-            job = Conversation(await self._image(body, file), question=body.question, turns=turns)
+            job = Conversation(await self._image(body, files), question=body.question, turns=turns)
         except BaseException:
             release()
             raise
@@ -193,12 +194,15 @@ class Service:
     def models(self) -> list[dict[str, Any]]:
         """Return what clients may know about the assistant."""
         assistant = self.engine.assistant
+        prompts, learned = assistant.format.prompts, assistant.learned_kinds
         parts = ("vision_encoder", "language_model", "mask_head")
         return [
             {
                 "name": self.name,
                 "parts": {part: type(getattr(assistant, part)).__name__ for part in parts},
-                "kinds": [str(kind) for kind in KINDS if kind in assistant.format.prompts],
+                "kinds": [str(kind) for kind in KINDS | learned if kind in prompts],
+                "learned": [str(kind) for kind in learned if kind in prompts],
+                "several_images": assistant.format.image_separator is not None,
                 "threshold": assistant.presence_threshold,
                 "points": assistant.mask_head.takes_visual_prompts,
                 "remembers": assistant.format.next_turn is not None,
@@ -217,11 +221,13 @@ class Service:
         text = f"answer: it was not ready within {self.limits.seconds:g} s; ask for less at a time, or later"
         return RequestError(408, text)
 
-    async def _image(self, body: ImageBody, file: bytes | None) -> PreparedImage | StoredImage:
+    async def _image(self, body: ImageBody, files: Sequence[bytes]) -> PreparedImage | StoredImage:
         if body.image_id is None:
-            return await self._decoded(body.image, file)
-        if body.image is not None or file is not None:
-            raise RequestError(422, "image: give either `image` or `image_id`")
+            return await self._decoded(body, files)
+        if body.image is not None or body.images is not None or files:
+            raise RequestError(422, "image: give either `image`, `images` or `image_id`")
+        if body.masks_on is not None:
+            raise RequestError(422, "masks_on: it was settled when the images were kept; leave it out")
         return self._kept(body.image_id)
 
     def _kept(self, key: str) -> StoredImage:
@@ -230,13 +236,23 @@ class Service:
         self._images.move_to_end(key)
         return self._images[key]
 
-    async def _decoded(self, text: str | None, file: bytes | None) -> PreparedImage:
-        if (text is None) == (file is None):
-            raise RequestError(422, "image: give one image, as `image` in base64 or as a file of a form")
+    async def _decoded(self, body: UploadBody, files: Sequence[bytes]) -> PreparedImage:
+        texts = [] if body.image is None else [body.image]
+        if bool(texts) + bool(body.images) + bool(files) != 1:
+            raise RequestError(422, "image: give one image, as `image` in base64 or as a file of a form, or `images`")
+        texts += body.images or []
+        count = len(texts) or len(files)
+        if count > self.limits.shown:
+            raise RequestError(422, f"images: {count} are too many; show at most {self.limits.shown} together")
+        masks_on = LAST if body.masks_on is None else body.masks_on
+        try:
+            place_of(masks_on, count, "image")
+        except RecordError as error:
+            raise QueryError(str(error)) from error
 
         def prepared() -> PreparedImage:
-            data = read_base64(text) if file is None and text is not None else file or b""
-            return self.engine.prepare(read_image(data, self.limits, self.window))
+            every = read_images(files or map(read_base64, texts), self.limits, self.window)
+            return self.engine.prepare(every, masks_on)
 
         try:
             return await run_sync(prepared, limiter=self._threads)

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import binascii
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import closing
 from io import BytesIO
 from typing import Any
@@ -25,7 +25,7 @@ from lasagna.serving.limits import Limits, RequestError
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """Formats of images that are read, by Pillow's names; fewer decoders are fewer ways in."""
 
-JSON_FIELDS = ("queries", "threshold", "history", "stream")
+JSON_FIELDS = ("queries", "threshold", "history", "stream", "images", "masks_on")
 """Fields of a form that hold JSON; the others are texts."""
 
 
@@ -59,37 +59,41 @@ async def read_body(request: Request, limits: Limits) -> bytes:
     return bytes(body)
 
 
-async def read_form(headers: Headers, body: bytes) -> tuple[dict[str, Any], bytes | None]:
+async def read_form(headers: Headers, body: bytes, most: int) -> tuple[dict[str, Any], list[bytes]]:
     """Read a form.
 
     Args:
         headers: The headers of its request, which state how its parts are divided.
         body: The body of the request.
+        most: Most files.
 
     Returns:
-        The fields, and the file of the field "image" or None.
+        The fields, and the files of the field "image" in order.
 
     Raises:
-        RequestError: If it is not a form, has a field twice, or has another file.
+        RequestError: If it is not a form, has a field twice, or has another file or too many.
     """
 
     async def once() -> AsyncIterator[bytes]:
         yield body
 
-    parser = MemoryParser(headers, once(), max_files=1, max_fields=16, max_part_size=len(body))  # type: ignore[arg-type]
+    parser = MemoryParser(headers, once(), max_files=most, max_fields=16, max_part_size=len(body))  # type: ignore[arg-type]
     try:
         form = await parser.parse()
-        names = [name for name, _ in form.multi_items()]
+        names = [name for name, value in form.multi_items() if isinstance(value, str)]
         fields = {name: _field(name, value) for name, value in form.multi_items() if isinstance(value, str)}
     except (MultiPartException, ValueError, LookupError) as error:
+        if "Too many files" in str(error):
+            raise RequestError(422, f"image: too many files; show at most {most} together") from error
         raise RequestError(422, "body: it is not a form of multipart/form-data with texts and JSON") from error
-    files = {name: value for name, value in form.multi_items() if isinstance(value, UploadFile)}
-    if len(set(names)) < len(names) or not files.keys() <= {"image"}:
+    files = [(name, value) for name, value in form.multi_items() if isinstance(value, UploadFile)]
+    if len(set(names)) < len(names) or any(name != "image" or name in names for name, _ in files):
         raise RequestError(422, "body: give each field of the form once, and no file but `image`")
-    if "image" not in files:
-        return fields, None
-    with closing(files["image"].file) as file:
-        return fields, file.read()
+    read = []
+    for _, upload in files:
+        with closing(upload.file) as file:
+            read.append(file.read())
+    return fields, read
 
 
 def _field(name: str, value: str) -> Any:  # noqa: ANN401
@@ -108,12 +112,30 @@ def read_base64(text: str) -> bytes:
         raise RequestError(422, "image: expected an image file in base64; addresses and paths are not read") from error
 
 
-def read_image(data: bytes, limits: Limits, window: Window | None = None) -> NDArray[np.uint8]:
+def read_images(files: Iterable[bytes], limits: Limits, window: Window | None = None) -> list[NDArray[np.uint8]]:
+    """Return the pixels of image files that are shown together, each as of ``read_image``.
+
+    Args:
+        files: The files.
+        limits: How many pixels they may have together.
+        window: As of ``read_image``.
+
+    Raises:
+        RequestError: If they have too many pixels or one cannot be read.
+    """
+    read, left = list[NDArray[np.uint8]](), limits.pixels
+    for data in files:
+        read.append(read_image(data, left, window))
+        left -= read[-1].shape[0] * read[-1].shape[1]
+    return read
+
+
+def read_image(data: bytes, pixels: int, window: Window | None = None) -> NDArray[np.uint8]:
     """Return the pixels of an image file, rotated as its EXIF tag says, uint8 ``[H, W, 3]``.
 
     Args:
         data: The file.
-        limits: How many pixels it may have.
+        pixels: Most pixels that it may have.
         window: Values that become black and white if the image has more than 8 bits; None for those of all 16 bits.
 
     Raises:
@@ -121,11 +143,11 @@ def read_image(data: bytes, limits: Limits, window: Window | None = None) -> NDA
     """
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height <= limits.pixels:
+            if image.width * image.height <= pixels:
                 return to_rgb(ImageOps.exif_transpose(image), window)
     except Image.DecompressionBombError:
         pass
     except Exception as error:
         # files that are made to break a decoder raise errors of any kind
         raise RequestError(422, f"image: not an image that can be read; send one of {', '.join(FORMATS)}") from error
-    raise RequestError(413, f"image: at most {limits.pixels} pixels are decoded; send a smaller one")
+    raise RequestError(413, f"image: at most {pixels} pixels are decoded; send a smaller one")

@@ -13,6 +13,7 @@ from .instances import Instances
 from .metrics.answer_accuracy import AnswerAccuracy
 from .metrics.average_precision import AveragePrecision, ObjectCount
 from .metrics.base import DialogueMetric, collect
+from .metrics.cider import CaptionCIDEr
 from .metrics.concept_f1 import ConceptF1
 from .metrics.grounding import CaptionBLEU, MaskRecall, MatchedIoU, PhrasePrecision
 from .metrics.mean_iou import MeanIoU
@@ -42,6 +43,7 @@ __all__ = [
     "AveragePrecision",
     "BestCheckpoint",
     "CaptionBLEU",
+    "CaptionCIDEr",
     "CompiledParts",
     "ConceptF1",
     "ContinuedLogs",

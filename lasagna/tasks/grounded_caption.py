@@ -10,7 +10,7 @@ from lasagna.core.masks import UnionMask
 from lasagna.core.query_kind import GROUNDED_CAPTION
 from lasagna.core.record import Caption, Record
 from lasagna.tasks.base import Task
-from lasagna.tasks.metrics import CaptionBLEU, MaskRecall, MatchedIoU, PhrasePrecision, collect
+from lasagna.tasks.metrics import CaptionBLEU, CaptionCIDEr, MaskRecall, MatchedIoU, PhrasePrecision, collect
 from lasagna.tasks.targets import are_visible, choose
 
 
@@ -19,7 +19,7 @@ class GroundedCaption(Task):
 
     The answer reads ``a <p>red boat</p> <SEG> on the <p>sea</p> <SEG>``; a phrase that means several objects has the
     union of their masks. Phrases of which all pixels are ignored stay in the text without a mask. Answers are always
-    written freely. Scores: mask recall, AP50, mean IoU of matched phrases, and BLEU.
+    written freely. Scores: mask recall, AP50, mean IoU of matched phrases, BLEU and CIDEr-D.
 
     Args:
         captions: Maximum number of captions of a record, chosen at random.
@@ -37,8 +37,8 @@ class GroundedCaption(Task):
         return [self._dialogue(caption, record) for caption in choose(record.captions, self.captions, rng)]
 
     def metrics(self, categories: tuple[str, ...]) -> MetricCollection:
-        """Return mask recall, AP and AR, mean IoU of matched phrases, and BLEU; they need no categories."""
-        return collect([MaskRecall(), PhrasePrecision(), MatchedIoU(), CaptionBLEU()])
+        """Return mask recall, AP and AR, mean IoU of matched phrases, BLEU and CIDEr-D; they need no categories."""
+        return collect([MaskRecall(), PhrasePrecision(), MatchedIoU(), CaptionBLEU(), CaptionCIDEr()])
 
     def _dialogue(self, caption: Caption, record: Record) -> Dialogue:
         ignore = record.ignored()

@@ -81,7 +81,7 @@ def test_lists_can_be_asked_as_another_kind(place, monkeypatch):
     monkeypatch.setattr(command, "answer", given)
     command.calibrate(ckpt, [str(scenes / "val")], limit=2, device="cpu", kind="instances_by_token")
     assert asked == ["instances_by_token"] * 2 and asked[0].tokens
-    for kind, wrong in (("referring", "it is no list of names"), ("lists", "'lists' is none of the package's")):
+    for kind, wrong in (("referring", "it is no list of names"), ("lists", "kind: 'lists' is none of categories")):
         with pytest.raises(LasagnaError, match=wrong):
             command.calibrate(ckpt, [str(scenes / "val")], kind=kind)
 

@@ -35,8 +35,10 @@ def test_captions_are_written_with_their_spans_and_drawn(tmp_path, monkeypatch):
 
 def test_kinds_that_do_not_exist_are_named():
     with pytest.raises(
-        QueryError, match=r"own: 'counting' is none of instances, .*grounded_caption; give one, or FILE"
+        QueryError, match=r"own: 'counting' is none of categories, .*grounded_caption; give one, or FILE"
     ):
         read_queries(own={"counting": "birds"})
+    with pytest.raises(QueryError, match="own: 'referring' has an option of its own; give it as --refer"):
+        read_queries(own={"referring": "a bird"})
     with pytest.raises(QueryError, match=r"own: there is no kind of query at 'no_file\.COUNTING'"):
         read_queries(own={"no_file.COUNTING": "birds"})

@@ -11,7 +11,7 @@ import pytest
 from lasagna.core.batch import Query
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.prompt_formats import PAPER
-from lasagna.core.query_kind import KINDS, QueryKind, kind_of
+from lasagna.core.query_kind import KINDS, QueryKind, kind_of, kinds_of_forms
 from lasagna.errors import ConfigError, QueryError
 
 COUNTING = QueryKind("counting", words=True)
@@ -44,10 +44,20 @@ def test_kinds_keep_their_form_in_copies_and_other_processes(travelled):
     assert json.dumps({"kind": COUNTING}) == '{"kind": "counting"}'
 
 
+def test_a_kind_is_made_again_from_its_name_and_form():
+    forms = {kind: kind.form for kind in (*KINDS.values(), COUNTING)}
+    made = kinds_of_forms(json.loads(json.dumps(forms)))
+    assert {name: vars(kind) for name, kind in made.items()} == {name: vars(name) for name in forms}
+    assert (KINDS["referring"].form, COUNTING.form) == ({}, {"words": True})
+    for form in ({"many": 1}, {"tokens": True}, {"wide": True}, [], {"words": "yes"}):
+        with pytest.raises(ConfigError, match="kind 'own': expected values of many, masks, words"):
+            kinds_of_forms({"own": form})
+
+
 def test_names_of_the_packages_kinds_stand_for_them():
     assert Dialogue("question", ("why",)).kind is KINDS["question"]
     assert Query(0, "categories", ("sky",)).kind.many
-    assert kind_of(COUNTING) is COUNTING
+    assert kind_of(COUNTING) is kind_of("counting", {"counting": COUNTING}) is COUNTING
     with pytest.raises(QueryError, match="'counting' is none of"):
         Dialogue("counting", ("birds",))
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 import lasagna
 from lasagna.core.batch import Query
 from lasagna.core.masks import RLEMask
+from lasagna.core.query_kind import QueryKind
 from lasagna.core.visual_prompt import VisualPrompt
 from tests.helpers.parts import sam_assistant
 from tests.helpers.served import GOOD, SCENE, need_server, picture, served
@@ -53,6 +55,64 @@ def test_answers_are_those_of_python(client, scene):
             assert entry["score"] == pytest.approx(same.score, abs=1e-4)
             if same.mask is not None:
                 assert np.array_equal(RLEMask.from_json(entry["mask"], scene.shape[:2]).decode(), same.mask)
+
+
+def test_several_images_are_shown_together_as_in_python(client, assistant, scene):
+    other = picture(20, 30, seed=3)
+    pixels = np.asarray(Image.open(BytesIO(other)))
+    images = [base64.b64encode(data).decode() for data in (SCENE.read_bytes(), other)]
+    queries, asked = [{"names": ["sky", "dog"]}], [Query(0, "categories", ("sky", "dog"))]
+    found = {}
+    for masks_on in (0, -1):
+        body = {"images": images, "masks_on": masks_on, "queries": queries}
+        found[masks_on] = client.post("/v1/predict", json=body).json()
+        [expected] = assistant.answers([scene, pixels], asked, masks_on=masks_on)
+        [answer] = found[masks_on]["answers"]
+        assert answer["text"] == expected.text
+        for entry, same in zip(answer["entries"], expected.entries, strict=True):
+            assert entry["score"] == pytest.approx(same.score, abs=1e-4)
+    assert [found[place]["height"] for place in (0, -1)] == [scene.shape[0], 20]
+    files = [("image", SCENE.read_bytes()), ("image", other)]
+    assert client.post("/v1/predict", data={"queries": json.dumps(queries)}, files=files).json() == found[-1]
+    kept = client.post("/v1/images", json={"images": images, "masks_on": 0}).json()["image_id"]
+    again = client.post("/v1/predict", json={"image_id": kept, "queries": queries}).json()["answers"][0]
+    assert again["text"] == found[0]["answers"][0]["text"]
+    chat = {"images": images, "question": "what colour is the kite"}
+    text = client.post("/v1/chat", json=chat).json()["text"]
+    assert text == assistant.answer([scene, pixels], [chat["question"]], "question").text
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"images": [GOOD["image"]] * 9}, "images: 9 are too many; show at most 8 together"),
+        ({"images": [GOOD["image"]] * 2, "masks_on": 2}, "`masks_on` is 2, expected -2 to 1 for 2 images"),
+        ({"images": []}, "images"),
+        ({"image": GOOD["image"], "images": [GOOD["image"]]}, "image: give one image"),
+        ({"image_id": "x", "masks_on": 0}, "masks_on: it was settled when the images were kept"),
+        ({"image_id": "x", "images": [GOOD["image"]]}, "give either `image`, `images` or `image_id`"),
+    ],
+)
+def test_images_that_cannot_be_shown_together(client, change, words):
+    response = client.post("/v1/predict", json={"queries": GOOD["queries"], **change})
+    assert response.status_code == 422 and words in response.json()["error"]
+
+
+def test_kinds_that_an_assistant_learned_are_asked_by_name(scene):
+    own = lasagna.load()
+    counting = QueryKind("counting", many=True, objects=True)
+    own.format = replace(own.format, prompts={**own.format.prompts, "counting": "<image> count {query} answer "})
+    own.learned_kinds |= {"counting": counting}
+    query = {"kind": "counting", "names": ["sky", "dog"]}
+    with served(own) as client:
+        [about] = client.get("/v1/models").json()["models"]
+        assert about["kinds"][-1] == about["learned"][-1] == "counting" and about["several_images"]
+        assert "grounded_caption" in about["kinds"] and "grounded_caption" not in about["learned"]
+        [answer] = client.post("/v1/predict", json={**GOOD, "queries": [query]}).json()["answers"]
+        assert answer["text"] == own.answer(scene, ["sky", "dog"], counting).text
+        assert ["objects" in entry for entry in answer["entries"]] == [entry["present"] for entry in answer["entries"]]
+        wrong = client.post("/v1/predict", json={**GOOD, "queries": [{**query, "kind": "pointing"}]})
+        assert wrong.status_code == 422 and "'pointing' is none of categories" in wrong.json()["error"]
 
 
 def test_a_form_asks_the_same_and_each_coding_holds_the_same_mask(client, scene):

@@ -15,7 +15,7 @@ from starlette.datastructures import Headers  # noqa: E402
 from starlette.requests import Request  # noqa: E402
 
 from lasagna.serving.limits import Limits, RequestError  # noqa: E402
-from lasagna.serving.uploads import FORMATS, read_base64, read_body, read_form, read_image  # noqa: E402
+from lasagna.serving.uploads import FORMATS, read_base64, read_body, read_form, read_image, read_images  # noqa: E402
 
 
 @pytest.mark.parametrize(("stops", "status"), [("sleeps", 408), ("leaves", 400)])
@@ -37,24 +37,24 @@ def test_a_client_that_does_not_finish_its_body_is_not_waited_for(stops, status)
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_each_format_is_read(format):
-    assert read_image(picture(20, 30, format), Limits()).shape == (20, 30, 3)
+    assert read_image(picture(20, 30, format), 600).shape == (20, 30, 3)
 
 
 def test_photographs_are_turned_upright_and_other_formats_refused():
     stream, exif = BytesIO(), Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (30, 20)).save(stream, "JPEG", exif=exif)
-    assert read_image(stream.getvalue(), Limits()).shape == (30, 20, 3)
+    assert read_image(stream.getvalue(), 600).shape == (30, 20, 3)
     with pytest.raises(RequestError, match="not an image"):
-        read_image(picture(20, 30, "PCX"), Limits())
+        read_image(picture(20, 30, "PCX"), 600)
     with pytest.raises(RequestError, match="at most 599 pixels"):
-        read_image(picture(20, 30), Limits(pixels=599))
+        read_image(picture(20, 30), 599)
 
 
 def test_a_window_scales_images_of_more_than_8_bits():
     stream = BytesIO()
     Image.fromarray(np.array([[0, 1000], [2000, 4095]], np.uint16)).save(stream, "PNG")
-    assert read_image(stream.getvalue(), Limits(), (1000, 2000))[..., 0].tolist() == [[0, 0], [255, 255]]
+    assert read_image(stream.getvalue(), 4, (1000, 2000))[..., 0].tolist() == [[0, 0], [255, 255]]
 
 
 def test_base64_may_have_line_breaks_and_nothing_else():
@@ -69,5 +69,14 @@ def test_large_files_of_a_form_stay_in_memory(monkeypatch):
     data = np.random.default_rng(0).bytes(3_000_000)
     head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
     headers = Headers({"content-type": "multipart/form-data; boundary=x"})
-    fields, file = asyncio.run(read_form(headers, head + data + b"\r\n--x--\r\n"))
-    assert (fields, file) == ({}, data)
+    fields, files = asyncio.run(read_form(headers, head + data + b"\r\n" + head + b"b\r\n--x--\r\n", 2))
+    assert (fields, files) == ({}, [data, b"b"])
+    with pytest.raises(RequestError, match="image: too many files; show at most 1 together"):
+        asyncio.run(read_form(headers, head + data + b"\r\n" + head + b"b\r\n--x--\r\n", 1))
+
+
+def test_images_that_are_shown_together_share_the_limit():
+    files = [picture(20, 30), picture(20, 30)]
+    assert [image.shape for image in read_images(files, Limits(pixels=1200))] == [(20, 30, 3)] * 2
+    with pytest.raises(RequestError, match="at most 599 pixels"):
+        read_images(files, Limits(pixels=1199))

@@ -32,6 +32,7 @@ CONVERTERS = {
     "refclef": ("refer:RefCLEF", "phrases about photographs of SAIAPR TC-12"),
     "grefcoco": ("grefcoco:GRefCOCO", "phrases that refer to one object, several or nothing"),
     "reasonseg": ("reasonseg:ReasonSeg", "photographs with questions that a mask answers"),
+    "grandf": ("grandf:GranDf", "photographs with captions, whose phrases have masks"),
     "llava_instruct": ("llava_instruct:LlavaInstruct", "conversations about photographs of COCO"),
     "folder": ("folder:Folder", "your own images with a file of JSON lines"),
     "label_images": ("label_images:LabelImages", "your own images, with label images and a file of classes"),

@@ -78,7 +78,7 @@ def write_assistant(folder: Path, assistant: Assistant, checkpoint: Mapping[str,
     Raises:
         CheckpointError: If the folder is not empty, or the checkpoint does not say how to build the assistant.
     """
-    from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, FROZEN, SEED, assistant_weights
+    from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, FROZEN, LEARNED, SEED, assistant_weights
 
     check_empty(folder)
     if checkpoint.get(ASSISTANT_CONFIG) is None:
@@ -87,7 +87,8 @@ def write_assistant(folder: Path, assistant: Assistant, checkpoint: Mapping[str,
     adapted = adapted_model(assistant)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    known = {key: checkpoint[key] for key in (ASSISTANT_CONFIG, SEED, FROZEN) if checkpoint.get(key) is not None}
+    kept = (ASSISTANT_CONFIG, SEED, FROZEN, LEARNED)
+    known = {key: checkpoint[key] for key in kept if checkpoint.get(key) is not None}
     about: dict[str, Any] = {"form": FORM, WEIGHTS: sorted(weights), **known}
     if adapted is not None:
         prefix, config = adapted
@@ -191,7 +192,7 @@ def read_assistant(folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: If files are missing, unreadable, or in a later layout.
     """
-    from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, FROZEN, PREFIX, SEED, check_content
+    from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, FROZEN, LEARNED, PREFIX, SEED, check_content
 
     about = placed(_about(folder), folder)
     weights = _tensors(folder / HEADS)
@@ -201,7 +202,7 @@ def read_assistant(folder: Path) -> dict[str, Any]:
     _check_sums(folder, about.get(SUMS, {}))
     checkpoint = {"state_dict": {PREFIX + name: value for name, value in weights.items()}}
     check_content(checkpoint | about, folder)
-    kept = {key: about[key] for key in (ASSISTANT_CONFIG, SEED, FROZEN) if about.get(key) is not None}
+    kept = {key: about[key] for key in (ASSISTANT_CONFIG, SEED, FROZEN, LEARNED) if about.get(key) is not None}
     return {**checkpoint, **kept}
 
 

@@ -12,6 +12,7 @@ from lasagna.errors import CheckpointError, LasagnaError
 from lasagna.modules.checkpoints.folder import is_assistant_folder, read_assistant
 
 if TYPE_CHECKING:
+    from lasagna.core.query_kind import QueryKind
     from lasagna.modules.assistant import Assistant
 
 
@@ -142,6 +143,7 @@ def load(
         assistant_weights,
         check_frozen,
         check_weights,
+        learned_kinds,
     )
     from lasagna.modules.tiny.weights import ASSISTANT
 
@@ -160,9 +162,25 @@ def load(
     if frozen_check and FROZEN in checkpoint:
         check_frozen(checkpoint[FROZEN], assistant, weights.keys())
     assistant.load_state_dict(weights, strict=False)
+    assistant.learned_kinds = learned_kinds(checkpoint, assistant.format)
     if calibrated is not False:
         _apply_calibration(assistant, Path(path), calibrated)
     return assistant.eval()
+
+
+def stored_kinds(path: str | Path | None = None) -> dict[str, QueryKind]:
+    """Return the kinds of query that an assistant learned, by name, without building it; none if that is not stored.
+
+    Args:
+        path: As of ``load``.
+
+    Raises:
+        CheckpointError: If the checkpoint cannot be read.
+    """
+    from lasagna.modules.checkpoints.weights import learned_kinds
+    from lasagna.modules.tiny.weights import ASSISTANT
+
+    return learned_kinds(read_checkpoint(ASSISTANT if path is None else path))
 
 
 def _build(assistant: Assistant, path: str | Path) -> None:

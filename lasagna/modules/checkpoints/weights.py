@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lasagna.errors import CheckpointError
+from lasagna.core.prompt_format import PromptFormat
+from lasagna.core.query_kind import KINDS, QueryKind, kinds_of_forms
+from lasagna.errors import CheckpointError, ConfigError
 
 PREFIX = "assistant."
 """Prefix of the assistant's weights in a checkpoint's state dict."""
@@ -30,6 +32,9 @@ OPTIMISED = "optimised"
 SEED = "fresh_weights_seed"
 """Key in a checkpoint: seed of the weights that did not come from a pretrained file."""
 
+LEARNED = "learned_kinds"
+"""Key in a checkpoint: name to form of each kind of query that the assistant's trainings had."""
+
 CHUNK = 2**24
 """Number of values that are hashed at once, so that large tensors are not copied."""
 
@@ -47,6 +52,7 @@ _KINDS: dict[str, tuple[type, str]] = {
     FROZEN: (dict, "a fingerprint for each part"),
     OPTIMISED: (dict, "settings and factors"),
     SEED: (int, "a whole number"),
+    LEARNED: (dict, "a form for each kind of query"),
 }
 """Key in a checkpoint to the kind of its value, and what that is in words."""
 
@@ -73,6 +79,27 @@ def check_content(checkpoint: Mapping[str, Any], place: str | Path) -> None:
         raise CheckpointError(
             f"checkpoint: {str(place)!r} has no tensor at {odd[0]!r} of its state_dict; train again, or use another one"
         )
+
+
+def learned_kinds(checkpoint: Mapping[str, Any], prompt_format: PromptFormat | None = None) -> dict[str, QueryKind]:
+    """Return the kinds of query of the trainings before a checkpoint, by name.
+
+    Args:
+        checkpoint: The content of a file, or of a folder. If it does not say, it may have learned all kinds of the
+            package for which its format has a prompt.
+        prompt_format: The assistant's prompt format; None for only those of which the checkpoint says it.
+
+    Raises:
+        CheckpointError: If what it says is no such thing.
+    """
+    try:
+        if checkpoint.get(LEARNED):
+            return kinds_of_forms(checkpoint[LEARNED])
+        return {name: kind for name, kind in KINDS.items() if prompt_format and name in prompt_format.prompts}
+    except ConfigError as error:
+        raise CheckpointError(
+            f"checkpoint: {LEARNED}: {error}; it was changed or is damaged; remove this key, or use another one"
+        ) from error
 
 
 def check_finite(weights: Mapping[str, Tensor], names: Collection[str]) -> None:

@@ -79,8 +79,8 @@ class Chat:
 
         Args:
             text: A question, a phrase, or the names of a list.
-            kind: A kind of query, or the name of one of the package's: "question", "referring", "reasoning",
-                "reasoning_with_explanation" (decode it freely) or "categories".
+            kind: A kind of query, or the name of one of ``KINDS`` or of the assistant's ``learned_kinds``, such as
+                "referring".
             decoding: "ordered" or "free"; kinds without masks are always answered freely.
             visual: Points, boxes or an earlier mask that say where the one name is, for mask heads that take them.
 
@@ -210,6 +210,11 @@ class Chat:
         self.turns.append(ChatTurn(QUESTION, query.names, Answer(answer)))
 
     def _checked_query(self, text: str | Sequence[str], kind: str, decoding: str) -> Query:
-        query = Query(0, kind_of(kind), (text,) if isinstance(text, str) else tuple(text), images=self.images)
-        check_queries(self.assistant.format, [query], decoding)
+        query = Query(
+            0,
+            kind_of(kind, self.assistant.learned_kinds),
+            (text,) if isinstance(text, str) else tuple(text),
+            images=self.images,
+        )
+        check_queries(self.assistant, [query], decoding)
         return query

@@ -20,7 +20,7 @@ MAIN = (
     *("ap/coco", "pq/coco-panoptic", "object_count_accuracy/lasagna-v1", "cgf1/sa-co"),
     *("miou/lasagna-v1", "presence_f1/lasagna-v1", "false_positive_rate/lasagna-v1", "giou/grefcoco", "n_acc/grefcoco"),
     *("giou/lisa", "ciou/lisa", "giou/teacher-forced", "ciou/teacher-forced", "vqa_accuracy/lasagna-v1"),
-    *("mask_recall/lasagna-v1", "ap50/glamm", "matched_iou/glamm", "bleu/lasagna-v1"),
+    *("mask_recall/lasagna-v1", "ap50/glamm", "matched_iou/glamm", "bleu/lasagna-v1", "cider/lasagna-v1"),
 )
 """The scores in the first table, in this order."""
 

@@ -1,6 +1,7 @@
 from .answer_accuracy import AnswerAccuracy
 from .average_precision import AveragePrecision, ObjectCount
 from .base import DialogueMetric, collect
+from .cider import CaptionCIDEr
 from .concept_f1 import ConceptF1
 from .further import for_decoding, list_metrics, phrase_metrics
 from .grounding import CaptionBLEU, MaskRecall, MatchedIoU, PhrasePrecision
@@ -19,6 +20,7 @@ __all__ = [
     "AnswerOrder",
     "AveragePrecision",
     "CaptionBLEU",
+    "CaptionCIDEr",
     "ConceptF1",
     "DialogueMetric",
     "MMSegMeanIoU",

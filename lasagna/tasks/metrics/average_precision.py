@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
@@ -13,18 +12,18 @@ from pycocotools import mask as coco
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import Tensor
-from torchmetrics.utilities import dim_zero_cat
 
 from lasagna.core.dialogue import Answer, Decoding, Dialogue
 from lasagna.core.masks import Mask, RLEMask
 from lasagna.core.prompt_format import normalise
 from lasagna.tasks.metrics.base import CocoFormat, DialogueMetric, answered_by_name, entries_by_name, ratio
+from lasagna.tasks.metrics.kept_lines import KeptLines
 
 SHOWN = {"ap": 0, "ap50": 1, "ap75": 2, "ar": 8}
 """Quantities, and their places in the summary of ``COCOeval``."""
 
 
-class AveragePrecision(DialogueMetric):
+class AveragePrecision(KeptLines):
     """AP and AR of masks, as COCO counts them (Lin et al., ECCV 2014); higher is better, in [0, 1].
 
     Protocol ``coco``: ``pycocotools.cocoeval.COCOeval`` with its usual settings, means over the categories that occur.
@@ -41,14 +40,11 @@ class AveragePrecision(DialogueMetric):
     coco_format: ClassVar[CocoFormat] = "instances"
     higher_is_better = True
     plot_upper_bound = 1.0
-    images: list[Tensor] | Tensor
 
     def __init__(self, categories: Sequence[str], decoding: Decoding = "ordered") -> None:
         super().__init__(decoding)
         self.categories = tuple(categories)
         self.ids = {normalise(name): number for number, name in enumerate(categories, start=1)}
-        # an image is a line of JSON, as bytes: processes can gather only tensors
-        self.add_state("images", [], dist_reduce_fx="cat")
 
     def update(self, dialogue: Dialogue, answer: Answer) -> None:
         """Keep the true and the answered masks of one image."""
@@ -61,25 +57,14 @@ class AveragePrecision(DialogueMetric):
             true: Annotations, as of ``image_annotations``.
             found: Results, as of ``image_annotations``.
         """
-        line = json.dumps({"true": true, "found": found}).encode() + b"\n"
-        assert isinstance(self.images, list)
-        self.images.append(torch.frombuffer(bytearray(line), dtype=torch.uint8).to(self.device))
+        self.keep_line({"true": true, "found": found})
 
     def compute(self) -> dict[str, Tensor]:
         """Return AP (also at IoU 0.5 and 0.75) and AR."""
-        # after processes have exchanged their states, this one is a tensor
-        kept = self.images if isinstance(self.images, Tensor) or self.images else _no_image(self.device)
-        lines = bytes(dim_zero_cat(kept).cpu().numpy()).splitlines()
-        summary = self._summary([json.loads(line) for line in lines])
+        summary = self._summary(self.kept())
         values = {self.key(name): summary[place] for name, place in SHOWN.items()}
         # pycocotools states what there is nothing to measure by -1
         return {key: torch.tensor(value if value >= 0 else torch.nan) for key, value in values.items()}
-
-    def _sync_dist(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        # torchmetrics would gather the state of a process without images as floats
-        if isinstance(self.images, list) and not self.images:
-            self.images = _no_image(self.device)
-        super()._sync_dist(*args, **kwargs)
 
     def _summary(self, images: Sequence[Mapping[str, Any]]) -> Sequence[float]:
         numbered = list(enumerate(images, start=1))
@@ -141,10 +126,6 @@ def image_annotations(
                 for code, score in zip(codes, claim.scores, strict=True)
             ]
     return true, found
-
-
-def _no_image(device: torch.device) -> list[Tensor]:
-    return [torch.zeros(0, dtype=torch.uint8, device=device)]
 
 
 def _size(image: Mapping[str, Any]) -> tuple[int, int]:

@@ -52,6 +52,7 @@ QUANTITIES: dict[str, Quantity] = {
     "ar": Quantity("mean over categories and IoU thresholds from 0.5 to 0.95 of the share of objects that were found"),
     "bleu": Quantity("BLEU of the words of captions, with up to four words in a row"),
     "cgf1": Quantity("100 times the product of image-level Matthews correlation and F1 of objects", upper=100.0),
+    "cider": Quantity("CIDEr-D of the words of captions: groups of words in common, the rarer the more", upper=10.0),
     "ciou": Quantity("cumulative IoU: summed intersection by summed union"),
     "complete_in_order": Quantity("share of answers that name the entire query, in order and without a fault"),
     "false_positive_rate": Quantity("share of absent names that were called present", higher_is_better=False),

@@ -1,4 +1,4 @@
-"""What training watches its batches for: losses that are not finite, masks too small, too many objects of a name."""
+"""What training watches its batches for: losses that are not finite, small masks, surplus objects, kinds of query."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lasagna.core.batch import Batch
 from lasagna.errors import ConfigError, TrainingError
+from lasagna.modules.assistant import Assistant
 
 NAMED_RECORDS = 16
 """Number of records of a batch that an error names."""
@@ -120,6 +121,23 @@ class _CountOfRun(Callback):
         self._said = True
         if self.told and trainer.is_global_zero:
             warnings.warn(self.message(), self.warning, stacklevel=2)
+
+
+class LearnedKinds(Callback):
+    """Notes which kinds of query an assistant is trained on, so that others can be told from them later."""
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,  # noqa: ANN401
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+    ) -> None:
+        """Note those of a batch."""
+        assistant = getattr(pl_module, "assistant", None)
+        if isinstance(batch, Batch) and isinstance(assistant, Assistant):
+            assistant.learned_kinds |= batch.kinds
 
 
 class SmallMaskWarning(UserWarning):

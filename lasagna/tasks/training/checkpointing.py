@@ -9,10 +9,20 @@ from typing import Any
 from torch import Tensor
 
 from lasagna.core.config import Config, config_of
+from lasagna.core.query_kind import QueryKind
 from lasagna.errors import CheckpointError
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.checkpoints.load import read_checkpoint
-from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, FROZEN, PREFIX, SEED, check_frozen, check_weights
+from lasagna.modules.checkpoints.weights import (
+    ASSISTANT_CONFIG,
+    FROZEN,
+    LEARNED,
+    PREFIX,
+    SEED,
+    check_frozen,
+    check_weights,
+    learned_kinds,
+)
 from lasagna.tasks.training.ema import RAW_WEIGHTS
 
 
@@ -38,12 +48,18 @@ def assistant_config(assistant: Assistant, config: Config | None) -> Config | No
 
 
 def store(
-    checkpoint: dict[str, Any], trained: Collection[str], frozen: Mapping[str, str], config: Config | None, seed: int
+    checkpoint: dict[str, Any],
+    kinds: Mapping[str, QueryKind],
+    trained: Collection[str],
+    frozen: Mapping[str, str],
+    config: Config | None,
+    seed: int,
 ) -> None:
     """Keep only trained weights in a checkpoint, and add what is needed to build the rest.
 
     Args:
         checkpoint: The checkpoint that Lightning is about to save.
+        kinds: The kinds of query that the assistant's trainings had.
         trained: Names of the weights that training can change.
         frozen: Fingerprint of all other weights of the assistant.
         config: The assistant's config.
@@ -57,6 +73,7 @@ def store(
     checkpoint[ASSISTANT_CONFIG] = config
     checkpoint[FROZEN] = dict(frozen)
     checkpoint[SEED] = seed
+    checkpoint[LEARNED] = {name: kind.form for name, kind in kinds.items()}
 
 
 def restore(
@@ -77,6 +94,7 @@ def restore(
     if not averaged:
         checkpoint["state_dict"] = {**checkpoint["state_dict"], **checkpoint.get(RAW_WEIGHTS, {})}
     check_weights(assistant_weights(checkpoint), trained, assistant)
+    assistant.learned_kinds = learned_kinds(checkpoint, assistant.format)
     if frozen_check and FROZEN in checkpoint:
         check_frozen(checkpoint[FROZEN], assistant, trained, checkpoint.get(SEED))
 
@@ -99,6 +117,7 @@ def load_trained(assistant: Assistant, path: str, *, frozen_check: bool) -> None
     if frozen_check and FROZEN in checkpoint:
         check_frozen(checkpoint[FROZEN], assistant, weights.keys(), checkpoint.get(SEED))
     assistant.load_state_dict(weights, strict=False)
+    assistant.learned_kinds = learned_kinds(checkpoint, assistant.format)
 
 
 def assistant_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:

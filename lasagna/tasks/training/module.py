@@ -22,7 +22,7 @@ from lasagna.modules.checkpoints.weights import CONFIG, OPTIMISED, assistant_wei
 from lasagna.modules.contract import check_presence, check_wording
 from lasagna.modules.losses import SegmentationLoss, TrainingLoss
 from lasagna.modules.vision_encoders.feature_cache import FeatureCache
-from lasagna.tasks.training.batch_checks import FiniteLoss, ManyObjects, SmallMasks, check_batch
+from lasagna.tasks.training.batch_checks import FiniteLoss, LearnedKinds, ManyObjects, SmallMasks, check_batch
 from lasagna.tasks.training.checkpointing import assistant_config, load_trained, restore, store
 from lasagna.tasks.training.compiling import CompiledParts
 from lasagna.tasks.training.ema import WeightAverage
@@ -97,7 +97,7 @@ class AssistantTraining(LightningModule):
         """
         if self._trainer is not None:
             check_strategy(self._trainer.strategy)
-        watch: list[Callback] = [FiniteLoss(), ManyObjects()]
+        watch: list[Callback] = [FiniteLoss(), ManyObjects(), LearnedKinds()]
         # at the images' own size no mask loses its pixels
         if getattr(self.loss, "resolution", "input") == "input":
             watch.append(SmallMasks())
@@ -229,7 +229,7 @@ class AssistantTraining(LightningModule):
         weights = float32_weights(optimizers, self).items()
         narrow = {name: value for name, value in weights if state[name].dtype != value.dtype}
         checkpoint["state_dict"] = {**state, **narrow}
-        store(checkpoint, self.trained, self.frozen, self.assistant_config, self.seed)
+        store(checkpoint, self.assistant.learned_kinds, self.trained, self.frozen, self.assistant_config, self.seed)
         # before anything is written, so that the checkpoint from before stays
         check_finite(assistant_weights(checkpoint), self.factors.keys())
         checkpoint[CONFIG] = self.config

@@ -2,20 +2,27 @@
 
 import json
 import shutil
+import warnings
+from copy import deepcopy
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import lasagna
 from lasagna.__main__ import main
+from lasagna.cli.predict import predict, read_queries
+from lasagna.core.prompt_formats import TINY
 from lasagna.core.seeding import generator
 from lasagna.datamodules.scenes.writer import SceneSettings, scene_record
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules.checkpoints.folder import ASSISTANT, HEADS, SUMS, write_assistant
-from lasagna.modules.checkpoints.load import read_checkpoint
-from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, CONFIG, FROZEN, OPTIMISED, SEED
+from lasagna.modules.checkpoints.load import read_checkpoint, stored_kinds
+from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, CONFIG, FROZEN, LEARNED, OPTIMISED, SEED
+from lasagna.modules.contract import UnlearnedKindWarning
 from lasagna.modules.tiny.weights import ASSISTANT as PACKAGED
 from lasagna.tasks import Referring, Semantic
 
@@ -53,6 +60,40 @@ def test_predict_asks_the_packaged_assistant_unless_one_is_named(tmp_path, capsy
     assert "small assistant of the package" in capsys.readouterr().out
     entries = json.loads((tmp_path / "scene.json").read_text(encoding="utf-8"))["answers"][0]["entries"]
     assert [(entry["name"], entry["present"]) for entry in entries] == [("sky", True), ("dog", False), ("house", True)]
+
+
+def test_an_answer_of_a_kind_that_was_never_learned_comes_with_a_warning(assistant, tmp_path, capsys):
+    black = np.zeros((20, 24, 3), np.uint8)
+    told = "never trained on grounded_caption, only on categories, question, reasoning, referring"
+    with pytest.warns(UnlearnedKindWarning, match=told):
+        assistant.answer(black, ["it"], "grounded_caption")
+    with pytest.warns(UnlearnedKindWarning, match=told):
+        assistant.chat(black).ask("it", kind="grounded_caption")
+    Image.fromarray(black).save(tmp_path / "black.png")
+    predict(tmp_path / "black.png", query="sky", own={"instances_by_token": "dog"}, out=tmp_path, device="cpu")
+    [line] = [line for line in capsys.readouterr().err.splitlines() if "trained on" in line]
+    assert line.startswith("warning: kind: this assistant was never trained on instances_by_token, only on categories")
+
+
+def test_kinds_that_were_learned_are_known_by_name(tmp_path, checkpoint):
+    config = deepcopy(checkpoint[ASSISTANT_CONFIG])
+    prompts = {"counting": "<image> find {query} answer how many ", "categories": "<image> list {query} answer "}
+    tokens = {"present_token": "<SEG>", "absent_token": "<NEG>", "image_token": "<image>"}
+    config["init_args"]["prompt_format"] = {**tokens, "prompts": prompts, "name_separator": " "}
+    forms = {"counting": {"words": True}}
+    path = saved(tmp_path, checkpoint, **{ASSISTANT_CONFIG: config, LEARNED: forms})
+    [query] = read_queries(own={"counting": "birds"}, ckpt=path)
+    assert (query.kind, query.kind.form, query.names) == ("counting", {"words": True}, ("birds",))
+    own = lasagna.load(path)
+    with warnings.catch_warnings(action="error"):
+        assert own.answer(np.zeros((20, 24, 3), np.uint8), ["birds"], "counting").entries
+    write_assistant(tmp_path / "exported", own, read_checkpoint(path))
+    assert stored_kinds(tmp_path / "exported") == {"counting": query.kind}
+    unknown = {key: value for key, value in checkpoint.items() if key != LEARNED}
+    assert list(lasagna.load(saved(tmp_path, unknown)).learned_kinds) == list(TINY.prompts)
+    assert "learned_kinds: kind 'own': expected values of many" in refused(
+        saved(tmp_path, checkpoint, **{LEARNED: {"own": {"masks": 1}}})
+    )
 
 
 HEAD = "assistant.prompt_projection.0.weight"

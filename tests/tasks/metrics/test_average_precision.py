@@ -120,7 +120,7 @@ def test_states_of_several_processes_are_joined():
     found = AveragePrecision(NAMES)
 
     def gather(state, group=None):
-        own = [torch.cat([*part.images, torch.zeros(0, dtype=torch.uint8)]) for part in parts]
+        own = [torch.cat([*part.lines, torch.zeros(0, dtype=torch.uint8)]) for part in parts]
         assert state.dtype == torch.uint8
         return own
 

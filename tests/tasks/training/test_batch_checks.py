@@ -10,16 +10,21 @@ import pytest
 import torch
 from lightning import LightningModule, Trainer
 
+from lasagna.core.batch import Batch, Sample
 from lasagna.core.dialogue import Dialogue, Entry
+from lasagna.core.query_kind import QUESTION, REASONING, QueryKind
+from lasagna.core.record import Turn
 from lasagna.datamodules import ShardDataModule, Source
 from lasagna.errors import TrainingError
 from lasagna.tasks.training.batch_checks import (
     FiniteLoss,
+    LearnedKinds,
     ManyObjects,
     ManyObjectsWarning,
     SmallMasks,
     SmallMaskWarning,
 )
+from tests.helpers.assistants import random_assistant
 from tests.helpers.data_fakes import Listing, processors, write
 
 
@@ -96,6 +101,17 @@ def test_objects_that_no_answer_tells_are_counted_and_told_once(monkeypatch, kin
         watch.on_train_end(trainer, None)
     assert len(told) == 1
     assert watch.told == (3 * 16 if kind == "instances" else 46 * 3)
+
+
+def test_the_kinds_of_all_batches_and_turns_are_noted():
+    module, own = SimpleNamespace(assistant=random_assistant()), QueryKind("own", many=True)
+    talk = Dialogue("reasoning", ("why",), later=(Turn("how", "so"),))
+    for dialogues in ([Dialogue(own, ("sky",)), talk], [Dialogue(own, ("sea",))]):
+        empty = torch.zeros(0)
+        samples = [Sample("made", "a", 0, dialogue) for dialogue in dialogues]
+        batch = Batch(empty, [], empty, empty, empty, empty, empty, empty, empty, samples, [])
+        LearnedKinds().on_train_batch_end(None, module, None, batch, 0)
+    assert module.assistant.learned_kinds == {"own": own, "reasoning": REASONING, "question": QUESTION}
 
 
 def test_masks_that_are_large_enough_are_no_news(monkeypatch):

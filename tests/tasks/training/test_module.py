@@ -14,6 +14,7 @@ from torch import nn
 
 from lasagna.core.config import build, config_of
 from lasagna.core.prompt_formats import TINY
+from lasagna.core.query_kind import QUESTION
 from lasagna.core.seeding import seeded
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules import Assistant, LoRA, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
@@ -244,10 +245,12 @@ def test_frozen_weights_are_read_once_however_often_a_checkpoint_is_saved(monkey
     )
     training = AssistantTraining(assistant())
     training.configure_model()
+    training.assistant.learned_kinds = {"question": QUESTION}
     for _ in range(3):
         checkpoint = {"state_dict": training.state_dict()}
         training.on_save_checkpoint(checkpoint)
         assert checkpoint["frozen_fingerprint"] == {"part": "print"}
+        assert checkpoint["learned_kinds"] == {"question": {"masks": False, "words": True}}
     assert len(calls) == 1
 
 
