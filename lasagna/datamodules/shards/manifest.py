@@ -7,6 +7,7 @@
 - ``shards``: one object per shard with ``file``, ``records``, ``bytes`` and ``sha256``, in order;
 - ``settings``: the writer's settings, which tell whether to write again;
 - ``members``: for shards that others have written (``lasagna index``), the fields of ``Members``;
+- ``inputs``: checksum over the annotation files, the list of items and names, sizes and times of their files;
 - ``tally``: number of items examined, number of annotations of each kind written, and what was left out and why.
 
 The manifest is written last: a folder without one is incomplete. Until then ``unfinished.json`` lists the complete
@@ -52,6 +53,7 @@ class ShardSet:
         reads: Inputs of an unfinished write, so that it is not continued from other inputs.
         format: Version of the layout.
         members: Which files of the samples are which part of a record, if others have written the shards.
+        inputs: Checksum over the inputs of a finished write, or empty.
     """
 
     folder: ShardFolder
@@ -62,6 +64,7 @@ class ShardSet:
     reads: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
     members: Members | None = None
+    inputs: str = ""
 
     @property
     def records(self) -> int:
@@ -208,6 +211,7 @@ def _to_json(shard_set: ShardSet) -> dict[str, Any]:
         "tally": asdict(shard_set.tally),
         **({"members": asdict(shard_set.members)} if shard_set.members else {}),
         **({"reads": dict(shard_set.reads)} if shard_set.reads else {}),
+        **({"inputs": shard_set.inputs} if shard_set.inputs else {}),
         "shards": [asdict(shard) for shard in shard_set.shards],
     }
 
@@ -234,7 +238,8 @@ def _from_json(data: dict[str, Any], folder: ShardFolder) -> ShardSet:
     tally = WriteStats.from_json(data["tally"]) if "tally" in data else WriteStats()
     settings, reads = data.get("settings", {}), data.get("reads", {})
     members = Members(**data["members"]) if "members" in data else None
-    return ShardSet(folder, manifest, shards, settings, tally, reads, data["format"], members)
+    inputs = str(data.get("inputs", ""))
+    return ShardSet(folder, manifest, shards, settings, tally, reads, data["format"], members, inputs)
 
 
 def _raise_all(errors: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import file_digest, sha256
@@ -124,10 +125,12 @@ class InputFingerprint:
 
     Args:
         stamp: Returns a text that identifies the inputs of an item.
+        contents: Checksums of what the items have in common, such as annotation files.
     """
 
-    def __init__(self, stamp: Stamp) -> None:
+    def __init__(self, stamp: Stamp, contents: Mapping[str, str] | None = None) -> None:
         self.stamp = stamp
+        self.contents = contents or {}
         self.count = 0
         self._digest = sha256()
 
@@ -137,6 +140,10 @@ class InputFingerprint:
             self._digest.update(f"{self.stamp(index)}\n".encode())
         self.count = count
         return self._digest.hexdigest()
+
+    def whole(self, count: int) -> str:
+        """Return one checksum over all inputs, wherever they are; ``count`` is the number of all items."""
+        return sha256(json.dumps([dict(sorted(self.contents.items())), self.up_to(count)]).encode()).hexdigest()
 
 
 def file_stamp(paths: Iterable[Path]) -> str:
