@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import Any
 
 from lasagna.core.record import Record
+from lasagna.datamodules.shards.fields import Fields
 
 EXAMPLES = 3
 """How many examples are kept of each reason to leave something out."""
@@ -83,7 +83,7 @@ class WriteStats:
         """Return the counts as lines of text: the annotations first, then one line per reason."""
         entries = [f"{count} {kind}" for kind, count in self.entries.items() if count]
         reasons = [
-            f"left out: {count} x {reason} (e.g. {'; '.join(self.examples[reason])})"
+            f"left out: {count} x {reason} (e.g. {'; '.join(self.examples.get(reason, ()))})"
             for reason, count in sorted(self.left_out.items())
         ]
         return [", ".join(entries) or "no entries", *reasons]
@@ -94,11 +94,15 @@ class WriteStats:
         return not any(count for kind, count in self.entries.items() if kind != UNCLEAR)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> WriteStats:
-        """Return the counts that ``dataclasses.asdict`` turned into plain data."""
-        counts = {name: {str(key): int(count) for key, count in data[name].items()} for name in ("entries", "left_out")}
-        examples = {str(reason): [str(case) for case in cases] for reason, cases in data["examples"].items()}
-        return cls(int(data["taken"]), **counts, examples=examples)
+    def from_json(cls, data: Fields) -> WriteStats:
+        """Return the counts that ``dataclasses.asdict`` turned into plain data.
+
+        Raises:
+            ValueError: If a field is missing or is not what it must be.
+        """
+        examples = {reason: list(cases) for reason, cases in data.inner("examples").texts_of().items()}
+        counts = {name: data.inner(name).count_of() for name in ("entries", "left_out")}
+        return cls(data.whole("taken", 0), **counts, examples=examples)
 
 
 def count_entries(record: Record) -> dict[str, int]:
