@@ -7,7 +7,6 @@ the weight of the default's first one; and an argument without an item's name wo
 from __future__ import annotations
 
 import inspect
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from unittest.mock import patch
 
 from jsonargparse import Namespace
 
+from lasagna.core.json_text import parse_json
 from lasagna.datamodules.shards.manifest import MANIFEST_FILE
 from lasagna.errors import ConfigError
 
@@ -157,7 +157,7 @@ def _bare(spec: Any) -> str:  # noqa: ANN401
 
 def _data_set(shards: str) -> str:
     try:
-        return str(json.loads((Path(shards) / MANIFEST_FILE).read_text("utf-8"))["name"])
+        return str(parse_json((Path(shards) / MANIFEST_FILE).read_text("utf-8"))["name"])
     except (OSError, ValueError, KeyError, TypeError):
         return _ANY
 

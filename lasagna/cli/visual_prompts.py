@@ -1,11 +1,11 @@
 """Points, boxes and the mask of an earlier answer on the command line."""
 
 # without `from __future__ import annotations`, as `predict` has it
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lasagna.core.json_text import parse_json
 from lasagna.errors import QueryError, RecordError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def read_mask(path: Path, name: str) -> "RLEMask | NDArray[np.bool_]":
     try:
         if path.suffix.lower() == ".json":
             which = int(number) if number.isdecimal() else None
-            return _answered_mask(path, json.loads(path.read_text(encoding="utf-8")), name, which)
+            return _answered_mask(path, parse_json(path.read_text(encoding="utf-8")), name, which)
         import numpy as np
         from PIL import Image
 

@@ -5,13 +5,13 @@ Source: Zhou et al. (CVPR 2017, IJCV 2019), release ``ADE20K_2021_17_01``; ``CSA
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from lasagna.core.json_text import parse_json
 from lasagna.core.masks import Mask, RLEMask
 from lasagna.core.record import Manifest, Record, Region
 from lasagna.datamodules.converters.common.base import Converter, Split
@@ -123,9 +123,9 @@ def _item(path: Path) -> ObjectsItem:
     data = path.read_bytes()
     try:
         try:
-            content = json.loads(data.decode("utf-8"))
+            content = parse_json(data.decode("utf-8"))
         except UnicodeDecodeError:
-            content = json.loads(data.decode("latin-1"))
+            content = parse_json(data.decode("latin-1"))
         whole = [part for part in content["annotation"]["object"] if part["parts"]["part_level"] == 0]
         named = [(str(part["name"]).strip(), str(part["instance_mask"])) for part in whole]
         files = [(name, path.parent / check_inner(file, str(path))) for name, file in named if _first(name)]

@@ -5,7 +5,6 @@ Everything is checked, and every message names the file and the line.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lasagna.core.images import Window, check_window
+from lasagna.core.json_text import parse_json
 from lasagna.core.prompt_format import normalise
 from lasagna.core.prompt_formats import name_error
 from lasagna.core.record import Manifest
@@ -116,7 +116,7 @@ def parse_line(data: bytes, where: str, offset: int) -> Line:
         LayoutError: If it is not a JSON object.
     """
     try:
-        fields = json.loads(data.decode("utf-8-sig"))
+        fields = parse_json(data.decode("utf-8-sig"))
     except ValueError as error:
         raise LayoutError(f"{where}: not JSON ({error}); each image is an object on one line") from error
     if not isinstance(fields, dict):

@@ -5,7 +5,6 @@ Source: ``wkentaro/labelme``, ``utils/shape.py`` (how shapes become pixels) and 
 
 from __future__ import annotations
 
-import json
 import math
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from lasagna.core.image_files import BROKEN_IMAGE, checked_size, image_fault
+from lasagna.core.json_text import parse_json
 from lasagna.core.masks import BoolMask, Mask, RLEMask, UnionMask, reaches_beyond
 from lasagna.core.record import Manifest, Record, Region
 from lasagna.datamodules.converters.common.base import Converter, Split
@@ -229,7 +229,7 @@ def _masks(
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
         if not all(isinstance(shape["label"], str) and shape["points"] is not None for shape in content["shapes"]):
             raise ValueError("a label that is not a text")
         return dict(content)

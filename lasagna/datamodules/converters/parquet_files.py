@@ -5,7 +5,6 @@ Source: the Parquet and IPC pages of arrow.apache.org/docs, and the pages of ``d
 
 from __future__ import annotations
 
-import json
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, overload
 
+from lasagna.core.json_text import parse_json
 from lasagna.datamodules.converters.common.files import LayoutError
 from lasagna.datamodules.shards.tally import file_stamp
 from lasagna.errors import ConfigError, RecordError
@@ -159,7 +159,7 @@ def features(path: Path) -> tuple[Any, Mapping[str, Any]]:
             if path.suffix == ".arrow"
             else arrow().parquet.read_schema(path)
         )
-        noted = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+        noted = parse_json((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
     except KeyError:
         return schema, {}
     except (*FAULTS, TypeError) as error:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from lasagna.core.json_text import parse_json
 from lasagna.core.masks import Mask, RLEMask
 from lasagna.core.record import Manifest, Phrase, Record, Region
 from lasagna.datamodules.converters.common.coco import lost_parts, read_mask
@@ -188,6 +188,6 @@ def _is_one(cell: Any) -> bool:  # noqa: ANN401
 def _parsed(cell: Any) -> Any:  # noqa: ANN401
     """Return the content of a cell, which may be JSON as a text."""
     try:
-        return json.loads(cell) if isinstance(cell, str) and cell.lstrip()[:1] in ("[", "{") else cell
+        return parse_json(cell) if isinstance(cell, str) and cell.lstrip()[:1] in ("[", "{") else cell
     except ValueError:
         return cell

@@ -5,7 +5,6 @@ Source: Lai et al., LISA (arXiv 2308.00692); ``dvlab-research/LISA``, ``utils/da
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lasagna.core.json_text import parse_json
 from lasagna.core.masks import RLEMask
 from lasagna.core.record import Manifest, Question, Record
 from lasagna.datamodules.converters.common.base import Converter, LazySplits, Split
@@ -138,9 +138,9 @@ def _read_annotation(path: Path) -> tuple[list[str], str, list[dict[str, Any]]]:
     try:
         data = path.read_bytes()
         try:
-            content = json.loads(data.decode("utf-8"))
+            content = parse_json(data.decode("utf-8"))
         except UnicodeDecodeError:
-            content = json.loads(data.decode("cp1252"))
+            content = parse_json(data.decode("cp1252"))
         shapes = [{"label": str(shape["label"]), "points": list(shape["points"])} for shape in content["shapes"]]
         said = [content["text"]] if isinstance(content["text"], str) else content["text"]
         texts = [text for text in map(str.strip, said) if text]

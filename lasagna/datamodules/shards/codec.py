@@ -32,6 +32,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
 from lasagna.core.image_places import LAST, place_of
+from lasagna.core.json_text import parse_json
 from lasagna.core.masks import Mask, RLEMask
 from lasagna.core.record import Caption, CaptionPhrase, Manifest, Phrase, Question, Record, Region, Turn
 from lasagna.datamodules.shards.members import MEMBERS
@@ -125,7 +126,7 @@ def decode_record(sample: Mapping[str, Any], manifest: Manifest) -> Record:
     if image is None:
         raise RecordError(f"record {key}: no image; expected {key} with one of the extensions {IMAGE_EXTENSIONS}")
     try:
-        fields = json.loads(sample["json"])
+        fields = parse_json(sample["json"])
     except ValueError as error:
         raise RecordError(f"record {key}: {key}.json is not JSON ({error})") from error
     return _Reader(key, fields, manifest).record(image, sample)

@@ -7,6 +7,7 @@
 - ``shards``: one object per shard with ``file``, ``records``, ``bytes`` and ``sha256``, in order;
 - ``settings``: the writer's settings, which tell whether to write again;
 - ``members``: for shards that others have written (``lasagna index``), the fields of ``Members``;
+- ``inputs``: checksum over the annotation files, the list of items and names, sizes and times of their files;
 - ``tally``: number of items examined, number of annotations of each kind written, and what was left out and why.
 
 The manifest is written last: a folder without one is incomplete. Until then ``unfinished.json`` lists the complete
@@ -23,8 +24,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from lasagna.core.json_text import parse_json
 from lasagna.core.prompt_format import normalise
 from lasagna.core.record import Manifest
+from lasagna.datamodules.shards.fields import Fields
 from lasagna.datamodules.shards.folder import LocalFolder, Shard, ShardFolder
 from lasagna.datamodules.shards.members import Members
 from lasagna.datamodules.shards.tally import WriteStats
@@ -52,6 +55,7 @@ class ShardSet:
         reads: Inputs of an unfinished write, so that it is not continued from other inputs.
         format: Version of the layout.
         members: Which files of the samples are which part of a record, if others have written the shards.
+        inputs: Checksum over the inputs of a finished write, or empty.
     """
 
     folder: ShardFolder
@@ -62,6 +66,7 @@ class ShardSet:
     reads: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
     members: Members | None = None
+    inputs: str = ""
 
     @property
     def records(self) -> int:
@@ -167,9 +172,9 @@ def read_shard_set(folder: ShardFolder, file: str = MANIFEST_FILE) -> ShardSet:
     """
     content, location = folder.manifest(file), folder.location(file)
     try:
-        shard_set = _from_json(json.loads(content.decode("utf-8")), folder)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ShardError(f"{location}: not a manifest of this version ({error!r}); write the shards again") from error
+        shard_set = _from_json(parse_json(content.decode("utf-8")), folder)
+    except ValueError as error:
+        raise ShardError(f"{location}: not a manifest of this version ({error}); write the shards again") from error
     _raise_all([f"{location}: {error}" for error in manifest_errors(shard_set.manifest)])
     return shard_set
 
@@ -208,33 +213,53 @@ def _to_json(shard_set: ShardSet) -> dict[str, Any]:
         "tally": asdict(shard_set.tally),
         **({"members": asdict(shard_set.members)} if shard_set.members else {}),
         **({"reads": dict(shard_set.reads)} if shard_set.reads else {}),
+        **({"inputs": shard_set.inputs} if shard_set.inputs else {}),
         "shards": [asdict(shard) for shard in shard_set.shards],
     }
 
 
-def _from_json(data: dict[str, Any], folder: ShardFolder) -> ShardSet:
-    if data["format"] not in FORMATS:
-        raise ValueError(f"format {data['format']!r}, expected one of {FORMATS}")
-    if data["unannotated"] not in ("absent", "unknown"):
-        raise ValueError(f"unannotated: expected 'absent' or 'unknown', got {data['unannotated']!r}")
-    manifest = Manifest(
-        name=str(data["name"]),
-        categories=tuple(map(str, data["categories"])),
-        labels={int(value): str(name) for value, name in data["labels"].items()},
-        void=tuple(map(int, data["void"])),
-        unannotated=data["unannotated"],
-        origin=str(data["origin"]),
-        licence=str(data["licence"]),
-        background=tuple(map(int, data.get("background", ()))),
-        aliases={str(name): tuple(map(str, others)) for name, others in data.get("aliases", {}).items()},
+def _from_json(content: Any, folder: ShardFolder) -> ShardSet:  # noqa: ANN401
+    data = Fields(content)
+    version = data.choice("format", FORMATS)
+    tally = WriteStats.from_json(data.inner("tally")) if "tally" in data else WriteStats()
+    members = Members.from_json(data.inner("members")) if "members" in data else None
+    settings, reads = data.get("settings", dict, {}), data.get("reads", dict, {})
+    inputs = data.get("inputs", str, "")
+    return ShardSet(folder, _manifest(data), _shards(data), settings, tally, reads, version, members, inputs)
+
+
+def _manifest(data: Fields) -> Manifest:
+    labels = data.inner("labels").text_of()
+    if odd := [value for value in labels if not value.isdecimal()]:
+        raise ValueError(f"labels: expected values of at least 0, got {odd[0]!r}")
+    return Manifest(
+        name=data.get("name", str),
+        categories=data.texts("categories"),
+        labels={int(value): name for value, name in labels.items()},
+        void=data.wholes("void"),
+        unannotated=data.choice("unannotated", ("absent", "unknown")),
+        origin=data.get("origin", str),
+        licence=data.get("licence", str),
+        background=data.wholes("background", required=False),
+        aliases=data.inner("aliases", required=False).texts_of(),
     )
-    shards = tuple(Shard(**shard) for shard in data["shards"])
-    if outside := [shard.file for shard in shards if Path(shard.file).name != shard.file]:
+
+
+def _shards(data: Fields) -> tuple[Shard, ...]:
+    shards = tuple(
+        Shard(part.get("file", str), part.whole("records", 1), part.whole("bytes", 1), part.checksum("sha256"))
+        for part in data.objects("shards")
+    )
+    if not shards:
+        raise ValueError("shards: there are none")
+    names = Counter(shard.file for shard in shards)
+    if outside := [name for name in names if Path(name).name != name]:
         raise ValueError(f"shards outside of the folder: {outside}")
-    tally = WriteStats.from_json(data["tally"]) if "tally" in data else WriteStats()
-    settings, reads = data.get("settings", {}), data.get("reads", {})
-    members = Members(**data["members"]) if "members" in data else None
-    return ShardSet(folder, manifest, shards, settings, tally, reads, data["format"], members)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise ValueError(f"shards: {twice[0]!r} is listed twice")
+    if "records" in data and data.whole("records", 0) != (total := sum(shard.records for shard in shards)):
+        raise ValueError(f"records: it says {data.whole('records', 0)}, and the shards hold {total}")
+    return shards
 
 
 def _raise_all(errors: list[str]) -> None:

@@ -14,7 +14,9 @@ from PIL import Image
 
 from lasagna.core.coordinates import are_fractions
 from lasagna.core.image_files import BROKEN_IMAGE, image_fault
+from lasagna.core.json_text import parse_json
 from lasagna.core.masks import RLEMask
+from lasagna.datamodules.shards.fields import Fields
 from lasagna.errors import RecordError
 
 MEMBERS = "__members__"
@@ -46,6 +48,16 @@ class Members:
     texts: str = ""
     categories: Mapping[str, str] = field(default_factory=dict)
     by_shard: bool = False
+
+    @classmethod
+    def from_json(cls, data: Fields) -> Members:
+        """Return what ``dataclasses.asdict`` turned into plain data.
+
+        Raises:
+            ValueError: If a field is missing or is not what it must be.
+        """
+        texts = {name: data.get(name, str) for name in ("image", "labels", "masks", "names", "texts")}
+        return cls(**texts, categories=data.inner("categories").text_of(), by_shard=data.get("by_shard", bool))
 
     def marked(self, sample: Mapping[str, Any]) -> dict[str, Any]:
         """Return a sample, as it was read, with the key of its record, and with these members to decode it by."""
@@ -119,7 +131,7 @@ class Members:
         extension, _, fields = place.partition(":")
         try:
             text = _file(sample, extension, where).decode("utf-8-sig")
-            found: Any = json.loads(text) if extension.endswith("json") else text.strip()
+            found: Any = parse_json(text) if extension.endswith("json") else text.strip()
             for name in fields.split(".") if fields else ():
                 found = [part[name] for part in found] if isinstance(found, list) else found[name]
         except (ValueError, KeyError, TypeError) as error:

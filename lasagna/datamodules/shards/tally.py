@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import Any
 
 from lasagna.core.record import Record
+from lasagna.datamodules.shards.fields import Fields
 
 EXAMPLES = 3
 """How many examples are kept of each reason to leave something out."""
@@ -82,7 +83,7 @@ class WriteStats:
         """Return the counts as lines of text: the annotations first, then one line per reason."""
         entries = [f"{count} {kind}" for kind, count in self.entries.items() if count]
         reasons = [
-            f"left out: {count} x {reason} (e.g. {'; '.join(self.examples[reason])})"
+            f"left out: {count} x {reason} (e.g. {'; '.join(self.examples.get(reason, ()))})"
             for reason, count in sorted(self.left_out.items())
         ]
         return [", ".join(entries) or "no entries", *reasons]
@@ -93,11 +94,15 @@ class WriteStats:
         return not any(count for kind, count in self.entries.items() if kind != UNCLEAR)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> WriteStats:
-        """Return the counts that ``dataclasses.asdict`` turned into plain data."""
-        counts = {name: {str(key): int(count) for key, count in data[name].items()} for name in ("entries", "left_out")}
-        examples = {str(reason): [str(case) for case in cases] for reason, cases in data["examples"].items()}
-        return cls(int(data["taken"]), **counts, examples=examples)
+    def from_json(cls, data: Fields) -> WriteStats:
+        """Return the counts that ``dataclasses.asdict`` turned into plain data.
+
+        Raises:
+            ValueError: If a field is missing or is not what it must be.
+        """
+        examples = {reason: list(cases) for reason, cases in data.inner("examples").texts_of().items()}
+        counts = {name: data.inner(name).count_of() for name in ("entries", "left_out")}
+        return cls(data.whole("taken", 0), **counts, examples=examples)
 
 
 def count_entries(record: Record) -> dict[str, int]:
@@ -124,10 +129,12 @@ class InputFingerprint:
 
     Args:
         stamp: Returns a text that identifies the inputs of an item.
+        contents: Checksums of what the items have in common, such as annotation files.
     """
 
-    def __init__(self, stamp: Stamp) -> None:
+    def __init__(self, stamp: Stamp, contents: Mapping[str, str] | None = None) -> None:
         self.stamp = stamp
+        self.contents = contents or {}
         self.count = 0
         self._digest = sha256()
 
@@ -137,6 +144,10 @@ class InputFingerprint:
             self._digest.update(f"{self.stamp(index)}\n".encode())
         self.count = count
         return self._digest.hexdigest()
+
+    def whole(self, count: int) -> str:
+        """Return one checksum over all inputs, wherever they are; ``count`` is the number of all items."""
+        return sha256(json.dumps([dict(sorted(self.contents.items())), self.up_to(count)]).encode()).hexdigest()
 
 
 def file_stamp(paths: Iterable[Path]) -> str:

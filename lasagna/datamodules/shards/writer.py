@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from os import cpu_count
 from pathlib import Path
 from typing import Any
@@ -16,41 +15,25 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lasagna.core.locks import locked_folder
 from lasagna.core.record import Manifest, Record
+from lasagna.datamodules.shards.earlier import Limits, stopped_write
 from lasagna.datamodules.shards.encoding import EncodedRecord, Make, encode, encode_parallel
 from lasagna.datamodules.shards.folder import LocalFolder, Shard
 from lasagna.datamodules.shards.manifest import (
     UNFINISHED_FILE,
     ShardSet,
     manifest_errors,
-    read_shard_set,
     shard_file,
     write_manifest,
     written_files,
 )
 from lasagna.datamodules.shards.shard_file import ShardFile
 from lasagna.datamodules.shards.tally import InputFingerprint, ReadResult, Stamp, WriteStats
-from lasagna.errors import ConfigError, NoRecordsError, RecordError, ShardError
+from lasagna.errors import NoRecordsError, RecordError, ShardError
 
 RECORDS_PER_SHARD = 500
 BYTES_PER_SHARD = 512 << 20
 STAMPS = "stamps"
 """Key of the items' fingerprint among the inputs of an unfinished write."""
-
-
-@dataclass(frozen=True)
-class _Limits:
-    """Size at which a shard is full: a number of records or of bytes, whichever is reached first."""
-
-    records: int
-    bytes: int
-
-    def __post_init__(self) -> None:
-        for name, value in (("records_per_shard", self.records), ("bytes_per_shard", self.bytes)):
-            if value < 1:
-                raise ConfigError(f"`{name}` must be at least 1, got {value}")
-
-    def reached(self, records: int, size: int) -> bool:
-        return records >= self.records or size >= self.bytes
 
 
 def write_shards(
@@ -90,7 +73,7 @@ def write_shards(
         ConfigError: If a limit of the shards is not positive.
     """
     start = ShardSet(LocalFolder(folder), manifest, (), settings or {})
-    limits = _Limits(records_per_shard, bytes_per_shard)
+    limits = Limits(records_per_shard, bytes_per_shard)
     _check(manifest, folder)
     with only_writer(folder):
         return _write(map(encode, records), folder, start, total, split, limits)
@@ -128,7 +111,8 @@ def write_parallel(
     records_per_shard: int = RECORDS_PER_SHARD,
     bytes_per_shard: int = BYTES_PER_SHARD,
     settings: Mapping[str, Any] | None = None,
-    reads: Mapping[str, str] | None = None,
+    places: Mapping[str, str] | None = None,
+    contents: Mapping[str, str] | None = None,
     stamp: Stamp = str,
 ) -> ShardSet:
     """Make records in several processes and write them as shards; the result does not depend on their number.
@@ -146,7 +130,8 @@ def write_parallel(
         bytes_per_shard: Bytes at which a shard is full even with fewer records.
         settings: All settings that the records depend on, stored in the manifest; without any, a stopped write starts
             over.
-        reads: Inputs of the records, e.g. folders and a checksum; kept until the write is finished.
+        places: Folders and files that the records are made from; kept until the write is finished.
+        contents: Checksums of inputs of the records; kept as one checksum when the write is finished.
         stamp: Returns a text that identifies the inputs of an index; a fingerprint of those in complete shards is kept.
 
     Returns:
@@ -160,11 +145,12 @@ def write_parallel(
         BusyError: If another process is writing into the folder.
         ConfigError: If a limit of the shards is not positive.
     """
-    limits = _Limits(records_per_shard, bytes_per_shard)
-    wanted = ShardSet(LocalFolder(folder), manifest, (), settings or {}, reads=reads or {})
+    limits = Limits(records_per_shard, bytes_per_shard)
+    reads = {**(places or {}), **(contents or {})}
+    wanted = ShardSet(LocalFolder(folder), manifest, (), settings or {}, reads=reads)
     _check(manifest, folder)
     with only_writer(folder):
-        return _write_parallel(make, count, folder, wanted, processes, split, limits, stamp)
+        return _write_parallel(make, count, folder, wanted, processes, split, limits, InputFingerprint(stamp, contents))
 
 
 def _write_parallel(
@@ -174,13 +160,12 @@ def _write_parallel(
     wanted: ShardSet,
     processes: int | None,
     split: str,
-    limits: _Limits,
-    stamp: Stamp,
+    limits: Limits,
+    inputs: InputFingerprint,
 ) -> ShardSet:
     """Write the records after those of a stopped write."""
-    start = _resume(wanted, limits)
-    stamps = InputFingerprint(stamp)
-    if start.shards and stamps.up_to(start.tally.taken) != start.reads.get(STAMPS):
+    start = stopped_write(wanted, limits)
+    if start.shards and inputs.up_to(start.tally.taken) != start.reads.get(STAMPS):
         raise ShardError(
             f"{folder}: a stopped write is here, and the inputs of its first {start.tally.taken} items have changed "
             "since (size or time of a file); remove the folder or choose another to start over"
@@ -188,31 +173,9 @@ def _write_parallel(
     remaining = range(start.tally.taken, count)
     processes = (cpu_count() or 1) if processes is None else processes
     if processes < 2:
-        return _write(map(encode, map(make, remaining)), folder, start, count, split, limits, stamps)
+        return _write(map(encode, map(make, remaining)), folder, start, count, split, limits, inputs)
     with encode_parallel(make, remaining, processes) as encoded:
-        return _write(encoded, folder, start, count, split, limits, stamps)
-
-
-def _resume(wanted: ShardSet, limits: _Limits) -> ShardSet:
-    """Return the complete shards of a stopped write with the same settings, or the wanted set without any shards."""
-    try:
-        found = read_shard_set(wanted.folder, UNFINISHED_FILE)
-    except ShardError:
-        return wanted
-    is_same = (found.format, found.manifest) == (wanted.format, wanted.manifest)
-    is_same = is_same and found.settings == json.loads(json.dumps(dict(wanted.settings)))
-    is_complete = not found.errors() and all(
-        shard.records <= limits.records and limits.reached(shard.records, shard.bytes) for shard in found.shards
-    )
-    if not (wanted.settings and is_same and is_complete):
-        return wanted
-    if changed := [name for name, value in wanted.reads.items() if found.reads.get(name) != value]:
-        was, now = (", ".join(f"{name} {part.reads.get(name)}" for name in changed) for part in (found, wanted))
-        raise ShardError(
-            f"{wanted.folder}: a stopped write is here that had other inputs: {was}; now they are {now}; use the same "
-            "inputs again, or remove the folder or choose another to start over"
-        )
-    return replace(found, settings=wanted.settings)
+        return _write(encoded, folder, start, count, split, limits, inputs)
 
 
 def _write(
@@ -221,23 +184,26 @@ def _write(
     start: ShardSet,
     total: int | None,
     split: str,
-    limits: _Limits,
-    stamps: InputFingerprint | None = None,
+    limits: Limits,
+    inputs: InputFingerprint | None = None,
 ) -> ShardSet:
     """Write the records as shards after those of ``start``, then the manifest."""
     _clear(folder, start.shards)
     shard_set, keys = start, {key for shard in start.shards for key in _keys(folder / shard.file)}
     stream = _unique(_counted(encoded, total, start.tally, f"writing {split or folder.name}"), keys)
     while shard := _write_shard(stream, folder / shard_file(len(shard_set.shards)), limits):
-        reads = {**shard_set.reads, STAMPS: stamps.up_to(shard_set.tally.taken)} if stamps else {}
+        reads = {**shard_set.reads, STAMPS: inputs.up_to(shard_set.tally.taken)} if inputs else {}
         shard_set = replace(shard_set, shards=(*shard_set.shards, shard), reads=reads)
         write_manifest(shard_set, folder, UNFINISHED_FILE)
     if not shard_set.shards:
         why = "; ".join(shard_set.tally.lines()[1:]) or "check where they come from"
         raise NoRecordsError(f"{folder}: there were no records to write; {why}")
-    write_manifest(replace(shard_set, reads={}), folder)
+    finished = replace(
+        shard_set, reads={}, inputs=inputs.whole(shard_set.tally.taken) if inputs and inputs.contents else ""
+    )
+    write_manifest(finished, folder)
     (folder / UNFINISHED_FILE).unlink()
-    return replace(shard_set, reads={})
+    return finished
 
 
 def _check(manifest: Manifest, folder: Path) -> None:
@@ -284,7 +250,7 @@ def _unique(encoded: Iterable[EncodedRecord], seen: set[str]) -> Iterator[tuple[
         yield item.key, item.files
 
 
-def _write_shard(stream: Iterator[tuple[str, dict[str, bytes]]], path: Path, limits: _Limits) -> Shard | None:
+def _write_shard(stream: Iterator[tuple[str, dict[str, bytes]]], path: Path, limits: Limits) -> Shard | None:
     """Write records until the shard is full; None if there are no records left."""
     first = next(stream, None)
     if first is None:

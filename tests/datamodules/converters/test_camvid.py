@@ -315,7 +315,7 @@ def test_a_folder_without_any_frames(tmp_path, folders):
 
 
 def test_shards_hold_at_least_one_record(tutorial, tmp_path):
-    with pytest.raises(ConfigError, match="`records_per_shard` must be at least 1, got 0"):
+    with pytest.raises(ConfigError, match="records_per_shard: expected a whole number of at least 1, got 0"):
         convert(CamVid(tutorial), tmp_path / "shards", records_per_shard=0)
     assert not (tmp_path / "shards").exists()
 

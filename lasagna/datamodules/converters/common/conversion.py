@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -17,10 +18,19 @@ from lasagna.datamodules.converters.common.base import Converter, Split
 from lasagna.datamodules.converters.common.files import LayoutError
 from lasagna.datamodules.converters.common.preflight import check_files, check_unpacked, choose_splits, packed
 from lasagna.datamodules.shards.codec import check_storable
+from lasagna.datamodules.shards.earlier import Limits, finished_write
+from lasagna.datamodules.shards.folder import LocalFolder
 from lasagna.datamodules.shards.manifest import MANIFEST_FILE, ShardSet, read_manifest
-from lasagna.datamodules.shards.tally import UNCLEAR, ReadResult, Skipped, WriteStats, content_stamp
-from lasagna.datamodules.shards.writer import BYTES_PER_SHARD, write_parallel
-from lasagna.errors import ConfigError, LasagnaError, NoRecordsError, RecordError, ShardError
+from lasagna.datamodules.shards.tally import (
+    UNCLEAR,
+    InputFingerprint,
+    ReadResult,
+    Skipped,
+    WriteStats,
+    content_stamp,
+)
+from lasagna.datamodules.shards.writer import BYTES_PER_SHARD, only_writer, write_parallel
+from lasagna.errors import ConfigError, LasagnaError, NoRecordsError, RecordError, ShardError, check_counts
 
 FEWEST, MOST, SHARDS = 50, 500, 64
 """Bounds of the records in a shard; within them, the number that makes about ``SHARDS`` shards."""
@@ -45,7 +55,8 @@ def convert(
     """Write a data set, as it was released, as shards of records, one folder for each split.
 
     A stopped conversion resumes after its last complete shard when it is run again. It is refused if it reads from
-    another source, or if what it has read so far has changed.
+    another source, or if what it has read so far has changed. Splits that are finished stay as they are; they are
+    refused if their options or inputs have changed.
 
     Args:
         converter: The data set and where it is.
@@ -73,23 +84,29 @@ def convert(
         ConfigError: If a split is unknown, ``without`` names shards of photographs that are not from COCO, or a limit
             of the shards is not positive.
     """
+    check_counts(records_per_shard=records_per_shard, bytes_per_shard=bytes_per_shard)
     check_unpacked(converter)
     others = other_shards(_listed(without))
-    try:
-        chosen, errors = choose_splits(converter, target, _listed(splits), broken)
-        if broken == "stop":
-            check_files(chosen)
-    except LayoutError as error:
-        raise LayoutError(f"{error}{packed(converter)}") from error
-    written = {}
-    for name, part in chosen.items():
+    with ExitStack() as locks:
+        if target.is_dir():
+            locks.enter_context(only_writer(target))
         try:
-            settings = {"split": name, "broken": broken, **others.settings()}
-            split, folder = others.taken_from(part), target / name
-            written[name] = _write(converter, split, folder, settings, processes, records_per_shard, bytes_per_shard)
-        except NoRecordsError as error:
-            errors[name] = error
-    errors.update(_withdraw_bare(written, target))
+            chosen, errors = choose_splits(converter, target, _listed(splits), broken)
+            if broken == "stop":
+                check_files(chosen)
+        except LayoutError as error:
+            raise LayoutError(f"{error}{packed(converter)}") from error
+        # a target that was not there is made only now, after the checks of the source
+        locks.enter_context(only_writer(target))
+        written = {}
+        for name, part in chosen.items():
+            try:
+                settings = {"split": name, "broken": broken, **others.settings()}
+                split, place = others.taken_from(part), target / name
+                written[name] = _write(converter, split, place, settings, processes, records_per_shard, bytes_per_shard)
+            except NoRecordsError as error:
+                errors[name] = error
+        errors.update(_withdraw_bare(written, target))
     if errors:
         done = f"{', '.join(written)} were written, " if written else ""
         raise NoRecordsError("\n".join([*map(str, errors.values()), f"{done}{', '.join(errors)} were not"]))
@@ -155,8 +172,21 @@ def _write(
     records_per_shard: int | None,
     bytes_per_shard: int,
 ) -> ShardSet:
-    usual = min(MOST, max(FEWEST, len(split) // SHARDS))
     annotations = {path.name: content_stamp(path) for path in split.annotations}
+    # the files of single items are checked by ``Split.stamp``
+    contents = {**annotations, "items": f"{len(split)} items, sha256 {split.digest()}"}
+    settings = {**converter.settings(), "converter": type(converter).__name__, **settings}
+    asked = records_per_shard is not None or bytes_per_shard != BYTES_PER_SHARD
+    usual = min(MOST, max(FEWEST, len(split) // SHARDS)) if records_per_shard is None else records_per_shard
+    finished = finished_write(
+        ShardSet(LocalFolder(folder), split.manifest, (), settings),
+        Limits(usual, bytes_per_shard) if asked else None,
+        len(split),
+        InputFingerprint(split.stamp, contents),
+    )
+    if finished is not None:
+        _say(f"{folder}: {finished.records} images, finished before and left as they are", *split.notes)
+        return finished
     written = write_parallel(
         _Lenient(split) if settings["broken"] == "skip" else split.reading,
         len(split),
@@ -164,16 +194,19 @@ def _write(
         split.manifest,
         processes=processes,
         split=f"{split.manifest.name} {folder.name}",
-        records_per_shard=usual if records_per_shard is None else records_per_shard,
+        records_per_shard=usual,
         bytes_per_shard=bytes_per_shard,
-        settings={**converter.settings(), "converter": type(converter).__name__, **settings},
-        # the files of single items are checked by ``Split.stamp``
-        reads={**converter.places(), **annotations, "items": f"{len(split)} items, sha256 {split.digest()}"},
+        settings=settings,
+        places=converter.places(),
+        contents=contents,
         stamp=split.stamp,
     )
-    lines = [f"{folder}: {written.records} images", *written.tally.lines(), *split.notes]
-    Console().print("\n  ".join(lines), markup=False, highlight=False, soft_wrap=True)
+    _say(f"{folder}: {written.records} images", *written.tally.lines(), *split.notes)
     return written
+
+
+def _say(*lines: str) -> None:
+    Console().print("\n  ".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
 def coco_number(key: str) -> str | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from lasagna.core.json_text import parse_json
 from lasagna.datamodules.converters.common.files import LayoutError
 
 ID = (int, str)
@@ -26,7 +26,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401
         LayoutError: If it is missing or is not JSON.
     """
     try:
-        return json.loads(path.read_text("utf-8-sig"))
+        return parse_json(path.read_text("utf-8-sig"))
     except FileNotFoundError as error:
         raise LayoutError(f"{path}: the annotation file is missing; unpack it there, or correct the source") from error
     except (OSError, ValueError) as error:

@@ -1,16 +1,16 @@
 """The layout of REFER, which RefCOCO and gRefCOCO share: its folders, and its files of references.
 
-Files of references are pickles, and Python's own reader can be made to run code. The reader in this file knows only the
-instructions for lists, tuples, dictionaries, texts and numbers, and refuses all others.
+Files of references are pickles, which can be made to run code. The reader in this file finds no classes and functions,
+as the documentation of ``pickle`` advises ("Restricting Globals"), so that only plain data comes out.
 
-Source: ``lichengunc/refer``; the meaning of the instructions as documented in the standard library's ``pickletools``.
+Source: ``lichengunc/refer``.
 """
 
 from __future__ import annotations
 
-import pickletools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from pickle import Unpickler, UnpicklingError
 from typing import Any
 
 from lasagna.core.record import Manifest
@@ -81,34 +81,10 @@ def split_names(split: str) -> list[str]:
     return [f"test{letter}" for letter in letters] if split.startswith("test") and letters else [split]
 
 
-_MARK = object()
-_PLAIN = frozenset(
-    {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING"}
-    | {"SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
-)
-"""Instructions that put their argument on the stack."""
-
-_CONSTANTS: dict[str, Callable[[], Any]] = {
-    "NONE": lambda: None,
-    "NEWTRUE": lambda: True,
-    "NEWFALSE": lambda: False,
-    "EMPTY_LIST": list,
-    "EMPTY_DICT": dict,
-    "EMPTY_TUPLE": tuple,
-    "MARK": lambda: _MARK,
-}
-_GETS, _PUTS = frozenset({"GET", "BINGET", "LONG_BINGET"}), frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
-_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-_MAKERS: dict[str, Callable[[list[Any]], Any]] = {
-    "LIST": list,
-    "TUPLE": tuple,
-    "DICT": lambda parts: dict(zip(parts[::2], parts[1::2], strict=True)),
-}
-_IGNORED = frozenset({"PROTO", "FRAME"})
-
-
 def read_plain_pickle(path: Path) -> Any:  # noqa: ANN401
     """Return the lists, dictionaries, texts and numbers of a pickle without running code.
+
+    Texts of Python 2 are bytes; they are read as UTF-8, or as Latin-1 where they are not.
 
     Args:
         path: The file.
@@ -117,67 +93,36 @@ def read_plain_pickle(path: Path) -> Any:  # noqa: ANN401
         LayoutError: If it is missing, broken, or holds anything but plain data.
     """
     try:
-        return _Machine().run(path.read_bytes())
+        with path.open("rb") as file:
+            return _decoded(_PlainUnpickler(file, encoding="utf-8", errors="surrogateescape").load())
     except FileNotFoundError as error:
         raise LayoutError(f"{path}: the annotation file is missing; unpack it there, or correct the source") from error
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise LayoutError(f"{path}: the annotation file cannot be read ({error}); unpack it again") from error
+    except (LookupError, AttributeError, EOFError, MemoryError, OSError, *_BROKEN) as error:
+        raise LayoutError(f"{path}: the annotation file cannot be read ({error!r}); unpack it again") from error
 
 
-class _Machine:
-    """Executes the instructions for plain data."""
+_BROKEN = (UnpicklingError, ValueError, TypeError, OverflowError, RecursionError)
+"""Errors of damaged pickles, and of those that hold more than plain data."""
 
-    def __init__(self) -> None:
-        self.stack: list[Any] = []
-        self.memory: dict[int, Any] = {}
 
-    def run(self, data: bytes) -> Any:  # noqa: ANN401
-        for code, argument, _ in pickletools.genops(data):
-            if code.name == "STOP":
-                return self.stack.pop()
-            self._do(code.name, argument)
-        raise ValueError("it ends too early")
+class _PlainUnpickler(Unpickler):
+    """Reads plain data: without a class or a function, a pickle can make nothing else and run nothing."""
 
-    def _do(self, name: str, argument: Any) -> None:  # noqa: ANN401
-        if name in _PLAIN:
-            self.stack.append(argument)
-        elif name in _CONSTANTS:
-            self.stack.append(_CONSTANTS[name]())
-        elif name in _GETS:
-            self.stack.append(self.memory[int(argument)])
-        elif name in _PUTS:
-            self.memory[int(argument)] = self.stack[-1]
-        elif name == "MEMOIZE":
-            self.memory[len(self.memory)] = self.stack[-1]
-        elif name in _TUPLES:
-            self.stack.append(tuple(self._take(_TUPLES[name])))
-        elif name not in _IGNORED:
-            self._collect(name)
+    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401
+        raise UnpicklingError(f"it names {module}.{name}, which is not plain data and is not executed")
 
-    def _collect(self, name: str) -> None:
-        """Execute an instruction that takes several objects from the stack."""
-        if name in ("APPEND", "SETITEM"):
-            parts = self._take(1 if name == "APPEND" else 2)
-        elif name in ("APPENDS", "SETITEMS", "LIST", "DICT", "TUPLE"):
-            parts = self._since_mark()
-        else:
-            raise ValueError(f"it holds the instruction {name}, which is not plain data and is not executed")
-        if name in ("APPEND", "APPENDS"):
-            self.stack[-1].extend(parts)
-        elif name in ("SETITEM", "SETITEMS"):
-            self.stack[-1].update(zip(parts[::2], parts[1::2], strict=True))
-        else:
-            self.stack.append(_MAKERS[name](parts))
 
-    def _take(self, count: int) -> list[Any]:
-        taken = self.stack[-count:]
-        del self.stack[-count:]
-        return taken
+def _decoded(value: Any) -> Any:  # noqa: ANN401
+    """Return plain data in which texts that are not UTF-8 are read as Latin-1."""
+    if isinstance(value, str):
+        return value if value.isascii() else _text(value.encode("utf-8", "surrogateescape"))
+    if isinstance(value, dict):
+        return {_decoded(name): _decoded(part) for name, part in value.items()}
+    return type(value)(map(_decoded, value)) if isinstance(value, list | tuple) else value
 
-    def _since_mark(self) -> list[Any]:
-        place = len(self.stack) - 1
-        while self.stack[place] is not _MARK:
-            place -= 1
-        taken = self.stack[place + 1 :]
-        del self.stack[place:]
-        return taken
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
