@@ -93,7 +93,7 @@ def read_progress(state: Mapping[str, Any], config: StreamConfig, *, keep_stream
     """
     if state.get("format") != FORMAT:
         batches = int(state["batches"])
-        fresh = Progress((batches + 1) * (int(state["epoch"]) + 1), int(state["epoch"]), batches)
+        fresh = Progress(batches, int(state["epoch"]), batches)
         return fresh, config.streams, "an earlier version wrote the checkpoint. The rest of the epoch has other samples"
     progress = Progress(
         began=int(state["began"]),
@@ -105,12 +105,15 @@ def read_progress(state: Mapping[str, Any], config: StreamConfig, *, keep_stream
             for stream, (given, places) in state["positions"].items()
         },
     )
-    layout, streams = state["layout"], int(state["layout"]["streams"])
+    streams = int(state["layout"]["streams"])
+    before, now = _flat(state["layout"]), _flat(asdict(config))
     changed = {
-        name: f"{name} was {layout.get(name)}, is {value}"
-        for name, value in asdict(config).items()
-        if layout.get(name) != value and (keep_streams or name != "streams")
+        name: f"{name} was {before[name]}, is {value}"
+        for name, value in now.items()
+        if name in before and before[name] != value
     }
+    if not keep_streams:
+        changed.pop("streams", None)
     _, world_size = rank_and_world_size()
     if streams % world_size:
         changed["streams"] = f"its {streams} streams cannot be divided between {world_size} processes"
@@ -118,3 +121,10 @@ def read_progress(state: Mapping[str, Any], config: StreamConfig, *, keep_stream
         return progress, streams, changed.get("batch_size", "") and f"{changed['batch_size']}. Only the batches differ"
     anew = progress.anew(progress.epoch, progress.batches)
     return anew, config.streams, f"{'; '.join(changed.values())}. The rest of the epoch has other samples"
+
+
+def _flat(layout: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings with one entry for each source, and the sources in order."""
+    single = {name: value for name, value in layout.items() if not isinstance(value, dict)}
+    each = {f"{name} of {source}": value for name in ("weights", "records") for source, value in layout[name].items()}
+    return {**single, "sources": ", ".join(layout["weights"]), **each}

@@ -115,12 +115,22 @@ def test_an_epoch_that_is_cut_short_leaves_the_rest_to_the_next_one(folders):
     assert head + content(made) == whole[0] + whole[1][:3]
 
 
-def test_what_changes_the_order_is_told_and_the_length_stays(folders):
-    first = loader(folders)
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda data: setattr(data, "shuffle_buffer", 7), "shuffle_buffer was 4, is 7"),
+        (lambda data: setattr(data.sources["train"][1], "weight", 3.0), r"weights of b-listing was 1\.0, is 3\.0"),
+        (lambda data: data.sources["train"].reverse(), "sources was a-evenonly, b-listing, is b-listing, a-evenonly"),
+        (lambda data: data.sources["train"].pop(), "sources was a-evenonly, b-listing, is a-evenonly"),
+    ],
+)
+def test_what_changes_the_order_is_told_and_the_length_stays(folders, change, told):
+    first, data = loader(folders), datamodule(folders)
     stream = iter(first)
     next(stream), next(stream)
-    second = loader(folders, shuffle_buffer=7)
-    with pytest.warns(UserWarning, match="cannot be resumed exactly: shuffle_buffer was 4, is 7. The rest of the ep"):
+    change(data)
+    second = data.train_dataloader()
+    with pytest.warns(UserWarning, match=rf"cannot be resumed exactly: {told}\. The rest of the epoch has other"):
         second.load_state_dict(first.state_dict())
     assert len(list(second)) == 3
 
