@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from itertools import islice
 from typing import Literal
+from weakref import ref
 
 from lightning import LightningDataModule
 
 from lasagna.core.processors import Processors
+from lasagna.datamodules import checks
 from lasagna.datamodules.shards.reader import ShardSplit, read_share
 from lasagna.datamodules.source import Source
 from lasagna.datamodules.strategies import Strategy, check_order
@@ -17,7 +19,7 @@ from lasagna.datamodules.streaming.sample import SampleMaker
 from lasagna.datamodules.streaming.skipped import RecordCounts, report
 from lasagna.datamodules.streaming.stream import StreamConfig
 from lasagna.datamodules.writers import DataWriter
-from lasagna.errors import ConfigError, ShardError
+from lasagna.errors import ConfigError
 
 DRY_RUN_RECORDS = 4
 """Number of records of each source that are tried before a stage begins."""
@@ -39,7 +41,10 @@ class ShardDataModule(LightningDataModule):
         evaluation_batch_size: Images in an evaluation batch; None for ``batch_size``.
         samples_per_epoch: Images in an epoch over all processes; None for the number of records of the sources.
         num_workers: Processes that prepare samples for each loader; 0 for none.
-        shuffle_buffer: Size of each source's shuffle buffer in records, in each worker.
+        shuffle_buffer: Largest number of records of each source that are shuffled together, in each stream.
+        shuffle_megabytes: Size of each stream's shuffle buffers over all sources, in 10^6 bytes of undecoded records.
+        streams: Number of streams that samples come from, a multiple of the workers of all processes; runs with the
+            same number have the same batches, whatever reads them. None for one stream for each worker.
         seed: Seed of order and dialogues.
         broken: Whether a record that cannot be used, or one with a text that the assistant cannot read (too long, or
             with a token such as ``<image>`` in it), is an error ("error"), or is skipped, counted and reported
@@ -64,6 +69,8 @@ class ShardDataModule(LightningDataModule):
         samples_per_epoch: int | None = None,
         num_workers: int = 0,
         shuffle_buffer: int = 1000,
+        shuffle_megabytes: float = 128.0,
+        streams: int | None = None,
         seed: int = 0,
         broken: Literal["error", "skip"] = "error",
         writers: list[DataWriter] | None = None,
@@ -77,7 +84,7 @@ class ShardDataModule(LightningDataModule):
         self.evaluation_batch_size = batch_size if evaluation_batch_size is None else evaluation_batch_size
         self.samples_per_epoch = samples_per_epoch
         self.num_workers = num_workers
-        self.shuffle_buffer = shuffle_buffer
+        self.shuffle_buffer, self.shuffle_megabytes, self.streams = shuffle_buffer, shuffle_megabytes, streams
         self.seed = seed
         self.broken = broken
         self.writers = writers or []
@@ -85,7 +92,9 @@ class ShardDataModule(LightningDataModule):
         self.tallies: dict[str, RecordCounts] = {}
         self._processors: Processors | None = None
         self._tried: set[str] = set()
-        self._check_numbers()
+        self._training: ref[TrainingLoader] | None = None
+        names = ("batch_size", "evaluation_batch_size", "num_workers", "shuffle_buffer", "shuffle_megabytes", "streams")
+        checks.check_numbers({name: getattr(self, name) for name in (*names, "samples_per_epoch")}, broken)
         self._check_strategies()
 
     def prepare_data(self) -> None:
@@ -102,24 +111,24 @@ class ShardDataModule(LightningDataModule):
         Raises:
             ShardError: If a manifest or shard is missing, empty or truncated; names all of them.
             ConfigError: If there are no sources, two have the same name, one to evaluate has fewer records than there
-                are processes, an epoch is shorter than a batch, or the trainer expects another number of processes than
-                were started.
+                are processes, an epoch is shorter than a batch, the trainer expects another number of processes than
+                were started, or these cannot read as many streams each.
         """
-        self._check_processes()
-        self._check_sources("train" if stage == "fit" else _SPLITS[stage][0])
+        if self.trainer is not None:
+            checks.check_processes(self.trainer.world_size)
+        checks.check_sources(self.sources[_SPLITS[stage][0]], _SPLITS[stage][0])
         for split in _SPLITS[stage]:
             self.tallies.pop(split, None)
             self._tried.discard(split)
             for source in self.sources[split]:
                 source.forget()
-        errors = [error for split in _SPLITS[stage] for source in self.sources[split] for error in _errors(source)]
-        if errors:
-            raise ShardError("\n".join(dict.fromkeys(errors)))
+        checks.check_shards([source for split in _SPLITS[stage] for source in self.sources[split]])
         for split in _SPLITS[stage]:
-            self._check_names(split)
-            self._check_shares(split)
+            checks.check_names(self.sources[split], split)
+            checks.check_shares(self.sources[split], split)
         if stage == "fit":
             self._batches()
+            checks.check_streams(self.streams, self.num_workers)
 
     def connect(self, processors: Processors) -> None:
         """Set the assistant's processors; the LightningModule calls this in ``setup``.
@@ -179,24 +188,27 @@ class ShardDataModule(LightningDataModule):
         sources = self.sources["train"]
         for split in ("train", "val"):
             self.dry_run(split)
-        makers = self._makers("train")
         config = StreamConfig(
             seed=self.seed,
             batch_size=self.batch_size,
-            batches=self._batches(),
+            streams=checks.check_streams(self.streams, self.num_workers),
             shuffle_buffer=self.shuffle_buffer,
-            workers=max(1, self.num_workers),
-            world_size=rank_and_world_size()[1],
-            sources={source.label: source.weight for source in sources},
+            shuffle_megabytes=self.shuffle_megabytes,
+            weights={source.label: source.weight for source in sources},
+            records={source.label: source.shard_set.records for source in sources},
         )
-        return TrainingLoader(
-            makers,
+        loader = TrainingLoader(
+            self._makers("train"),
             config,
             self._connected(),
+            batches=self._batches(),
             num_workers=self.num_workers,
+            keep_streams=self.streams is not None,
             pin_memory=self.pin_memory,
             fixed=getattr(self.trainer, "overfit_batches", 0) > 0,
         )
+        self._training = ref(loader)
+        return loader
 
     def val_dataloader(self) -> list[EvaluationLoader]:
         """Return one loader per source.
@@ -223,11 +235,13 @@ class ShardDataModule(LightningDataModule):
         return self._evaluation_loaders("predict")
 
     def teardown(self, stage: str) -> None:
-        """Report how many records were skipped, and why.
+        """End the workers of training, and report how many records were skipped, and why.
 
         Args:
             stage: "fit", "validate", "test" or "predict".
         """
+        if stage == "fit" and self._training and (loader := self._training()):
+            loader.close()
         for split in _SPLITS[stage]:
             if split in self.tallies:
                 report(split, self.tallies.pop(split).counts())
@@ -275,7 +289,7 @@ class ShardDataModule(LightningDataModule):
 
     def _batches(self) -> int:
         """Return the number of batches in an epoch of each process."""
-        self._check_sources("train")
+        checks.check_sources(self.sources["train"], "train")
         records = sum(source.shard_set.records for source in self.sources["train"])
         samples = records if self.samples_per_epoch is None else self.samples_per_epoch
         _, world_size = rank_and_world_size()
@@ -287,35 +301,6 @@ class ShardDataModule(LightningDataModule):
             )
         return batches
 
-    def _check_processes(self) -> None:
-        _, started = rank_and_world_size()
-        if self.trainer is not None and self.trainer.world_size != started:
-            raise ConfigError(
-                f"trainer: `devices` times `num_nodes` is {self.trainer.world_size}, but {started} processes were "
-                "started according to RANK and WORLD_SIZE in the environment; make both equal, e.g. with "
-                f"`--trainer.devices {started}`, or start without torchrun"
-            )
-
-    def _check_sources(self, split: str) -> None:
-        if not self.sources[split]:
-            raise ConfigError(f"data.{split}: there are no sources; list at least one")
-
-    def _check_shares(self, split: str) -> None:
-        """Check that each process has records to evaluate, since the processes combine what each one found."""
-        _, world_size = rank_and_world_size()
-        for source in self.sources[split]:
-            records = source.shard_set.records
-            if split != "train" and records < world_size:
-                raise ConfigError(
-                    f"data.{split}: source {source.label} has fewer records ({records}) than there are processes "
-                    f"({world_size}); start at most {records}, or remove the source"
-                )
-
-    def _check_names(self, split: str) -> None:
-        names = [source.label for source in self.sources[split]]
-        if repeated := sorted({name for name in names if names.count(name) > 1}):
-            raise ConfigError(f"data.{split}: several sources are named {repeated}; give each a unique `name`")
-
     def _check_strategies(self) -> None:
         check_order(self.strategies, "data.strategies")
         check_order(self.evaluation_strategies, "data.evaluation_strategies", scored=True)
@@ -323,24 +308,3 @@ class ShardDataModule(LightningDataModule):
             for source in sources:
                 place = f"data.{split}: `strategies` of {source.shards}"
                 check_order(source.strategies or (), place, scored=split != "train")
-
-    def _check_numbers(self) -> None:
-        least = {"batch_size": 1, "evaluation_batch_size": 1, "num_workers": 0, "shuffle_buffer": 0}
-        errors = [
-            f"`{name}` must be at least {bound}, got {getattr(self, name)}"
-            for name, bound in least.items()
-            if getattr(self, name) < bound
-        ]
-        if self.samples_per_epoch is not None and self.samples_per_epoch < 1:
-            errors.append(f"`samples_per_epoch` must be at least 1 or null, got {self.samples_per_epoch}")
-        if self.broken not in ("error", "skip"):
-            errors.append(f"`broken` must be 'error' or 'skip', got {self.broken!r}")
-        if errors:
-            raise ConfigError("data: " + "; ".join(errors))
-
-
-def _errors(source: Source) -> list[str]:
-    try:
-        return source.shard_set.errors()
-    except ShardError as error:
-        return [str(error)]

@@ -319,6 +319,6 @@ def test_the_main_job_checks_its_test_before_it_trains(tmp_path):
 def test_a_source_with_fewer_records_than_processes_is_refused_at_once(tmp_path, monkeypatch):
     write(tmp_path, 2)
     data = connected(test=[Source(str(tmp_path), Listing(), name="made up")])
-    monkeypatch.setattr("lasagna.datamodules.datamodule.rank_and_world_size", lambda: (0, 3))
+    monkeypatch.setattr("lasagna.datamodules.checks.rank_and_world_size", lambda: (0, 3))
     with pytest.raises(ConfigError, match=r"data\.test: source made up has fewer records \(2\) than .* \(3\)"):
         data.setup("test")

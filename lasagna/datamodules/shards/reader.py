@@ -77,12 +77,14 @@ def read_share(shard_set: ShardSet, shards: Sequence[Shard], share: ShardSplit) 
     return share.records(samples, shards)
 
 
-def read_shard(shard_set: ShardSet, shard: Shard) -> Iterator[RawSample]:
-    """Read the samples of one shard.
+def read_shard(shard_set: ShardSet, shard: Shard, first: int = 0, last: int | None = None) -> Iterator[RawSample]:
+    """Read the samples of one shard, or some that follow each other.
 
     Args:
         shard_set: The set that the shard belongs to.
         shard: The shard.
+        first: Number of samples to pass over, which are not read from a file on disk.
+        last: Number of the sample to stop before, so that nothing behind it is read; None to read the shard to its end.
 
     Yields:
         The samples in order.
@@ -90,49 +92,59 @@ def read_shard(shard_set: ShardSet, shard: Shard) -> Iterator[RawSample]:
     Raises:
         ShardError: If it is missing, broken or holds another number of records than its manifest states.
     """
-    location, found = shard_set.folder.location(shard.file), 0
+    location, found = shard_set.folder.location(shard.file), first
+    part = last is not None and last < shard.records
     try:
         with shard_set.folder.open(shard) as stream:
-            for sample in read_samples(stream, location):
+            for sample in read_samples(stream, location, first):
                 found += 1
                 yield sample if shard_set.members is None else shard_set.members.marked(sample)
+                if part and found == last:
+                    return
             # the zeros after the last record are part of the checksum of a remote shard
             while stream.read(BLOCK):
                 pass
     except (OSError, tarfile.TarError, EOFError, ValueError) as error:
         raise ShardError(shard_set.unreadable(shard, error)) from error
     if found != shard.records:
+        held = f"at most {found}" if found == first > 0 else str(found)
         raise ShardError(
-            f"{location}: the shard holds {found} records, its manifest says {shard.records}; {shard_set.folder.remedy}"
+            f"{location}: the shard holds {held} records, its manifest says {shard.records}; {shard_set.folder.remedy}"
         )
 
 
-def read_samples(stream: BinaryIO, location: str) -> Iterator[RawSample]:
+def read_samples(stream: BinaryIO, location: str, first: int = 0) -> Iterator[RawSample]:
     """Group the files of a tar into samples by webdataset's rules; the library itself would import PyTorch.
 
     Args:
         stream: The tar file.
         location: Its path or address.
+        first: Number of samples to pass over.
 
     Raises:
         ValueError: If a file occurs twice in a sample.
     """
     sample: RawSample = {}
-    with tarfile.open(fileobj=stream, mode="r|*") as tar:
+    passed, previous = -1, None
+    # a tar that is read from its start is a stream, also on disk: its checksum and its end are then read as well
+    with tarfile.open(fileobj=stream, mode="r:*" if first and stream.seekable() else "r|*") as tar:
         for member in tar:
+            tar.members = []  # type: ignore[attr-defined]  # drops the headers read so far, which would accumulate
             name = _NAME.fullmatch(member.name)
             if name is None or not member.isreg() or _META.match(member.name):
                 continue
             key, extension = name[1], name[2].lower()
-            if sample and sample["__key__"] != key:
-                yield sample
-                sample = {}
+            if key != previous:
+                if sample:
+                    yield sample
+                sample, previous, passed = {}, key, passed + 1
+            if passed < first:
+                continue
             if extension in sample:
                 raise ValueError(f"its file {member.name!r} occurs twice")
             content = tar.extractfile(member)
             assert content is not None, "regular files have content"
             sample = sample or {"__key__": key, "__url__": location}
             sample[extension] = content.read()
-            tar.members = []  # type: ignore[attr-defined]  # drops the headers read so far, which would accumulate
     if sample:
         yield sample

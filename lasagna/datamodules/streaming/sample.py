@@ -50,13 +50,13 @@ class SampleMaker:
     broken: Literal["error", "skip"] = "error"
     evaluates: bool = False
 
-    def __call__(self, raw: RawSample, epoch: int = 0, visit: int = 0) -> PreparedSample | None:
+    def __call__(self, raw: RawSample, began: int = 0, visit: int = 0) -> PreparedSample | None:
         """Return the sample, or None if the record is skipped.
 
         Args:
             raw: Files of a record by extension, as webdataset returns them.
-            epoch: Number of the epoch.
-            visit: Number of the pass over the source within the epoch.
+            began: Number of batches of the run before the streams began.
+            visit: Number of the pass over the source since then.
 
         Raises:
             RecordError: If the record cannot be used and ``broken`` is "error"; names shard and record.
@@ -64,7 +64,7 @@ class SampleMaker:
         """
         try:
             with naming(raw):
-                sample = self._make(raw, epoch, visit)
+                sample = self._make(raw, began, visit)
         except (RecordError, QueryError) as error:
             if self.broken == "error":
                 raise not_skipped(error) from error
@@ -90,7 +90,7 @@ class SampleMaker:
             tried += 1
             try:
                 with naming(raw):
-                    self._make(raw, epoch=0, visit=0)
+                    self._make(raw, began=0, visit=0)
             except (RecordError, QueryError) as error:
                 if self.broken == "error":
                     raise not_skipped(error) from error
@@ -98,9 +98,9 @@ class SampleMaker:
         if misfits and len(misfits) == tried:
             raise misfits[0]
 
-    def _make(self, raw: RawSample, epoch: int, visit: int) -> PreparedSample | None:
+    def _make(self, raw: RawSample, began: int, visit: int) -> PreparedSample | None:
         record, dialogues = ask_record(
-            raw, self.source, self._change, seed=self.seed, epoch=epoch, visit=visit, each_turn=self.evaluates
+            raw, self.source, self._change, seed=self.seed, began=began, visit=visit, each_turn=self.evaluates
         )
         if not dialogues:
             return None
@@ -149,7 +149,7 @@ def ask_record(
     change: Callable[[Dialogue, np.random.Generator], Dialogue | None],
     *,
     seed: int,
-    epoch: int = 0,
+    began: int = 0,
     visit: int = 0,
     each_turn: bool = False,
 ) -> tuple[Record, list[Dialogue]]:
@@ -160,8 +160,8 @@ def ask_record(
         source: The source, with its transforms and its task.
         change: Changes a dialogue of the task, or drops it by returning None.
         seed: Seed of the run.
-        epoch: Number of the epoch.
-        visit: Number of the pass over the source within the epoch.
+        began: Number of batches of the run before the streams began.
+        visit: Number of the pass over the source since then.
         each_turn: Whether each turn of a conversation becomes a dialogue.
 
     Returns:
@@ -172,7 +172,7 @@ def ask_record(
             checked here before transforms and for records without dialogues, whose image is not decoded afterwards.
     """
     record = decode_record(raw, source.manifest)
-    rng = generator(seed, epoch, f"{source.label}/{record.key}/{visit}")
+    rng = generator(seed, began, f"{source.label}/{record.key}/{visit}")
     transforms = getattr(source, "transforms", None) or ()
     if transforms:
         check_size(record)

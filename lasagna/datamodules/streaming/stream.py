@@ -1,59 +1,114 @@
 """Streams of prepared samples: an endless weighted mixture for training, one finite pass for evaluation.
 
-Samples are shuffled before they are decoded. All randomness is a function of the seed, the epoch, the source's name,
-the number of the pass over it, and either the record's key or the share that is read.
+Samples are shuffled before they are decoded. All randomness is a function of the seed, the number of batches before the
+streams began, the source's name, the number of the pass over it, and either the record's key or the number of the
+stream. It does not depend on which process or worker reads a stream.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count, islice
-from random import Random
+from itertools import count
+from math import ceil
+from typing import NamedTuple
 
 import numpy as np
-import webdataset
 from torch.utils.data import IterableDataset
 
 from lasagna.core.batch import Batch
 from lasagna.core.processors import Processors
 from lasagna.core.seeding import generator
-from lasagna.datamodules.shards.reader import RawSample, ShardSplit, read_share
+from lasagna.datamodules.shards.reader import ShardSplit, read_share
 from lasagna.datamodules.streaming.collate import collate
 from lasagna.datamodules.streaming.distributed import worker_index
+from lasagna.datamodules.streaming.passes import Passes
 from lasagna.datamodules.streaming.preparation import PreparedSample
 from lasagna.datamodules.streaming.sample import SampleMaker
+from lasagna.datamodules.streaming.shuffle import Bounds, Place, ShuffledRecords
 from lasagna.errors import RecordError
+
+FIRST_RECORDS = 100
+"""Number of records that a stream reads before its first batch, divided between the sources by their weights."""
 
 FRUITLESS_PASSES = 3
 """Number of passes over a source without a single dialogue after which a run stops."""
 
-Position = tuple[int, ...]
-"""Position of a worker's mixture: the number of samples yielded, then the number of records drawn from each source."""
+FEW_RECORDS = 1000
+"""Number of records of a source that count as a pass for ``FRUITLESS_PASSES``, if a stream's part of it is smaller."""
+
+
+class Position(NamedTuple):
+    """Position of a stream.
+
+    Args:
+        given: Number of samples that it yielded.
+        places: Where the records of each source stand; None for those of which none was drawn.
+    """
+
+    given: int
+    places: tuple[Place | None, ...]
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    """Everything except the data that the order of training samples depends on.
+
+    Args:
+        seed: Seed of the run.
+        batch_size: Images in a batch.
+        streams: Number of streams; global batch k comes from stream k mod this number.
+        shuffle_buffer: Largest number of records of each source that are shuffled together.
+        shuffle_megabytes: Size of each stream's buffers in 10^6 bytes of undecoded records, over all sources.
+        weights: Names and weights of the sources.
+        records: Names of the sources and their numbers of records.
+    """
+
+    seed: int
+    batch_size: int
+    streams: int
+    shuffle_buffer: int
+    shuffle_megabytes: float
+    weights: dict[str, float]
+    records: dict[str, int]
+
+    def bounds(self, source: str) -> Bounds:
+        """Return the bounds of a source's buffer in each stream: its share, by its weight."""
+        share = self.weights[source] / sum(self.weights.values())
+        return Bounds(
+            records=max(1, self.shuffle_buffer),
+            bytes=int(share * self.shuffle_megabytes * 1e6),
+            first=ceil(share * FIRST_RECORDS),
+        )
 
 
 class EndlessSource(Iterator[PreparedSample]):
-    """One worker's samples of a source, in endless passes, each in another order.
+    """One stream's samples of a source, in endless passes, each in another order.
 
     Args:
         maker: Makes samples of the records.
-        seed: Seed of the run.
-        epoch: Number of the epoch.
-        share: The part of the records to read.
-        buffer: Size of the shuffle buffer in records.
-        drawn: Number of records to skip at the start, undecoded.
+        config: What the order depends on.
+        began: Number of batches of the run before the streams began.
+        stream: Number of the stream.
+        place: Where to continue; None for the beginning.
     """
 
     def __init__(
-        self, maker: SampleMaker, *, seed: int, epoch: int, share: ShardSplit, buffer: int, drawn: int = 0
+        self, maker: SampleMaker, config: StreamConfig, *, began: int = 0, stream: int = 0, place: Place | None = None
     ) -> None:
-        self.maker, self.seed, self.epoch, self.buffer = maker, seed, epoch, buffer
-        # with fewer records than workers, each worker reads all of them, because some would have none otherwise
-        self.share = share if maker.source.shard_set.records >= share.parts else ShardSplit()
-        self.key = f"{share.part}/{share.parts}"
-        self.drawn = drawn
-        self._raw = islice(self._passes(), drawn, None)
-        self._fruitful: int | None = None
+        self.maker, self.began = maker, began
+        shard_set, label = maker.source.shard_set, maker.source.label
+        passes = Passes(shard_set, label, config.seed, began, ShardSplit(stream, config.streams))
+        self._records = ShuffledRecords(passes, config.bounds(label), place)
+        self._begun = place is not None
+        self._fruitless = 0
+        share = ceil(shard_set.records / config.streams)
+        self._patience = FRUITLESS_PASSES * max(share, min(shard_set.records, FEW_RECORDS))
+
+    @property
+    def place(self) -> Place | None:
+        """Where the records stand; None if none was drawn."""
+        return self._records.place if self._begun else None
 
     def __next__(self) -> PreparedSample:
         """Return the next sample; records that give none are skipped.
@@ -61,70 +116,55 @@ class EndlessSource(Iterator[PreparedSample]):
         Raises:
             RecordError: If several passes gave no sample, or a record cannot be used and none may be skipped.
         """
-        for visit, raw in self._raw:
-            self.drawn += 1
-            self._fruitful = visit if self._fruitful is None else self._fruitful
-            sample = self.maker(raw, self.epoch, visit)
+        while self._fruitless < self._patience:
+            visit, raw = next(self._records)
+            self._begun = True
+            sample = self.maker(raw, self.began, visit)
             if sample is not None:
-                self._fruitful = visit
+                self._fruitless = 0
                 return sample
-            if visit - self._fruitful >= FRUITLESS_PASSES:
-                break
+            self._fruitless += 1
         raise RecordError(
             f"source {self.maker.source.label}: {FRUITLESS_PASSES} passes over its records gave no dialogue; "
             f"{self.maker.tally.broken or 'none'} were broken, the others have nothing for this task"
         )
 
-    def _passes(self) -> Iterator[tuple[int, RawSample]]:
-        shard_set, label = self.maker.source.shard_set, self.maker.source.label
-        for visit in count():
-            order = generator(self.seed, self.epoch, f"{label}/shards/{visit}").permutation(len(shard_set.shards))
-            samples = read_share(shard_set, [shard_set.shards[place] for place in order], self.share)
-            rng = generator(self.seed, self.epoch, f"{label}/buffer/{visit}/{self.key}")
-            if self.buffer > 1:
-                order_in_buffer = Random(int(rng.integers(1 << 62)))
-                shuffle = webdataset.filters.shuffle(bufsize=self.buffer, initial=self.buffer, rng=order_in_buffer)
-                samples = iter(shuffle(samples))
-            for raw in samples:
-                yield visit, raw
-
 
 class Mixture(Iterator[PreparedSample]):
-    """One worker's endless mixture of sources in proportion to their weights.
+    """One stream: an endless mixture of sources in proportion to their weights.
 
     Args:
         makers: One for each source.
-        seed: Seed of the run.
-        epoch: Number of the epoch.
-        share: The part of the records to read.
-        buffer: Size of each source's shuffle buffer in records.
+        config: What the order depends on.
+        began: Number of batches of the run before the streams began.
+        stream: Number of the stream.
         position: Where to start; None for the beginning.
     """
 
     def __init__(
         self,
         makers: Sequence[SampleMaker],
+        config: StreamConfig,
         *,
-        seed: int,
-        epoch: int,
-        share: ShardSplit,
-        buffer: int,
+        began: int = 0,
+        stream: int = 0,
         position: Position | None = None,
     ) -> None:
-        self.given, *drawn = position or (0,) * (1 + len(makers))
+        position = position or Position(0, (None,) * len(makers))
+        self.given = position.given
         self.sources = [
-            EndlessSource(maker, seed=seed, epoch=epoch, share=share, buffer=buffer, drawn=start)
-            for maker, start in zip(makers, drawn, strict=True)
+            EndlessSource(maker, config, began=began, stream=stream, place=place)
+            for maker, place in zip(makers, position.places, strict=True)
         ]
         weights = np.array([maker.source.weight for maker in makers])
         self._bounds = np.cumsum(weights) / weights.sum()
-        self._rng = generator(seed, epoch, f"mixture/{share.part}/{share.parts}")
-        self._rng.random(self.given)
+        self._rng = generator(config.seed, began, f"mixture/{stream}/{config.streams}")
+        self._rng.bit_generator.advance(self.given)  # type: ignore[attr-defined]  # one number for each sample
 
     @property
     def position(self) -> Position:
         """Position of the mixture after the last sample that it yielded."""
-        return self.given, *(source.drawn for source in self.sources)
+        return Position(self.given, tuple(source.place for source in self.sources))
 
     def __next__(self) -> PreparedSample:
         """Return the next sample, from a source drawn in proportion to the weights."""
@@ -161,29 +201,6 @@ class EvaluationStream(IterableDataset[PreparedSample]):
             sample = self.maker(raw)
             if sample is not None:
                 yield sample
-
-
-@dataclass(frozen=True)
-class StreamConfig:
-    """Everything except the data that the order of a training stream depends on.
-
-    Args:
-        seed: Seed of the run.
-        batch_size: Images in a batch.
-        batches: Batches in an epoch of each process.
-        shuffle_buffer: Size of each source's shuffle buffer in records.
-        workers: Number of streams that a process reads in turn: one per worker, or 1 without workers.
-        world_size: Number of processes.
-        sources: Names and weights of the sources.
-    """
-
-    seed: int
-    batch_size: int
-    batches: int
-    shuffle_buffer: int
-    workers: int
-    world_size: int
-    sources: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -225,18 +242,20 @@ class Collator:
 
 
 class TrainingStream(IterableDataset[PositionedSample]):
-    """The rest of an epoch after some batches.
+    """The samples of one process after some batches, without end.
 
-    An epoch has one stream per worker, and batch k comes from stream k mod the number of workers. ``DataLoader`` always
-    starts with its first worker, so after k batches worker i reads stream i + k.
+    ``DataLoader`` takes batches from its workers in turn and starts with the first one. Each worker reads the streams
+    of every such batch; the number of streams is a multiple of all workers, so that none needs one of another.
 
     Args:
         makers: One for each source.
         config: What the order depends on.
-        epoch: Number of the epoch.
-        done: Number of its batches that were consumed.
-        positions: Position of each stream after them; None for the beginning.
+        began: Number of batches of the run before the streams began.
+        taken: Number of batches over all processes that were taken since then.
+        positions: Position of the streams after them; the others are at their beginning.
         rank: Rank of this process.
+        world_size: Number of processes.
+        workers: Number of workers of this process, at least 1.
     """
 
     def __init__(
@@ -244,32 +263,27 @@ class TrainingStream(IterableDataset[PositionedSample]):
         makers: Sequence[SampleMaker],
         config: StreamConfig,
         *,
-        epoch: int,
-        done: int = 0,
-        positions: Sequence[Position] | None = None,
+        began: int = 0,
+        taken: int = 0,
+        positions: Mapping[int, Position] | None = None,
         rank: int = 0,
+        world_size: int = 1,
+        workers: int = 1,
     ) -> None:
-        self.makers, self.config, self.epoch, self.done, self.rank = makers, config, epoch, done, rank
-        self.positions = positions or start_positions(config)
+        self.makers, self.config, self.began, self.taken = makers, config, began, taken
+        self.positions = positions or {}
+        self.rank, self.world_size, self.workers = rank, world_size, workers
 
     def __iter__(self) -> Iterator[PositionedSample]:
         """Yield this worker's samples, in complete batches."""
-        config, worker = self.config, worker_index()
-        stream = (worker + self.done) % config.workers
-        mixture = Mixture(
-            self.makers,
-            seed=config.seed,
-            epoch=self.epoch,
-            share=ShardSplit(self.rank + config.world_size * stream, config.world_size * config.workers),
-            buffer=config.shuffle_buffer,
-            position=self.positions[stream],
-        )
-        for _ in range(self.done + worker, config.batches, config.workers):
-            for _ in range(config.batch_size):
-                sample = next(mixture)
-                yield PositionedSample(sample, stream, mixture.position)
-
-
-def start_positions(config: StreamConfig) -> tuple[Position, ...]:
-    """Return the positions of the streams at the start of an epoch."""
-    return ((0,) * (1 + len(config.sources)),) * config.workers
+        mixtures = dict[int, Mixture]()
+        first = self.taken + self.rank + self.world_size * worker_index()
+        for batch in count(first, self.world_size * self.workers):
+            stream = batch % self.config.streams
+            if stream not in mixtures:
+                mixtures[stream] = Mixture(
+                    self.makers, self.config, began=self.began, stream=stream, position=self.positions.get(stream)
+                )
+            for _ in range(self.config.batch_size):
+                sample = next(mixtures[stream])
+                yield PositionedSample(sample, stream, mixtures[stream].position)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tarfile
+from dataclasses import replace
 from io import BytesIO
 
 import pytest
@@ -11,6 +12,7 @@ from webdataset.tariterators import group_by_keys, tar_file_expander
 from lasagna.datamodules.shards.folder import LocalFolder, Shard
 from lasagna.datamodules.shards.manifest import ShardSet
 from lasagna.datamodules.shards.reader import ShardSplit, read_shard, read_share
+from lasagna.datamodules.shards.remote import open_folder
 from lasagna.errors import ShardError
 from tests.helpers.data_fakes import MANIFEST, write
 
@@ -69,3 +71,29 @@ def test_a_shard_missing_while_running_is_named(tmp_path):
     (tmp_path / "000000.tar").unlink()
     with pytest.raises(ShardError, match=r"000000\.tar: the shard cannot be read"):
         list(read_share(shard_set, shard_set.shards, ShardSplit()))
+
+
+@pytest.mark.parametrize("address", ["{folder}", "pipe:cat {folder}/{{file}}"])
+def test_parts_of_a_shard_are_read(tmp_path, address):
+    shard_set = replace(write(tmp_path, 10, per_shard=10), folder=open_folder(address.format(folder=tmp_path)))
+    [shard] = shard_set.shards
+    whole = list(read_shard(shard_set, shard))
+    for first, last in [(0, 1), (0, 3), (2, 4), (3, 10), (9, None)]:
+        assert list(read_shard(shard_set, shard, first, last)) == whole[first:last]
+
+
+def test_nothing_behind_a_part_of_a_shard_on_disk_is_read(tmp_path):
+    shard_set = write(tmp_path, 10, per_shard=10)
+    [shard] = shard_set.shards
+    whole = list(read_shard(shard_set, shard))
+    (tmp_path / "000000.tar").write_bytes((tmp_path / "000000.tar").read_bytes()[: shard.bytes // 2])
+    assert list(read_shard(shard_set, shard, 1, 3)) == whole[1:3]
+    with pytest.raises(ShardError, match=r"000000\.tar: the shard (cannot be read|holds)"):
+        list(read_shard(shard_set, shard, 1))
+
+
+def test_a_part_that_is_not_there_is_an_error(tmp_path):
+    write_tar(tmp_path / "a.tar", ["a.png", "b.png"])
+    shard = Shard("a.tar", 9, 0, "")
+    with pytest.raises(ShardError, match=r"a\.tar: the shard holds at most 4 records, its manifest says 9"):
+        list(read_shard(ShardSet(LocalFolder(tmp_path), MANIFEST, (shard,)), shard, 4, 6))

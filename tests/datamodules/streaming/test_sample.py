@@ -109,21 +109,21 @@ def test_the_answer_follows_the_question(record, limit, seed):
         assert tuple(entry.name for entry in dialogue.entries) == dialogue.query
 
 
-def test_a_dialogue_is_a_function_of_seed_epoch_key_and_pass(tmp_path):
+def test_a_dialogue_is_a_function_of_seed_beginning_key_and_pass(tmp_path):
     source = Source(str(write(tmp_path, 4).folder), Semantic())
     [shard] = source.shard_set.shards
     raws = list(read_shard(source.shard_set, shard))
 
-    def asked(raw, seed=0, epoch=0, visit=0):
+    def asked(raw, seed=0, began=0, visit=0):
         strategies = [ClassSampling(4), NegativeInjection(), OrderRandomization()]
-        sample = SampleMaker(source, strategies, processors(), seed, RecordCounts([source.label], 1))(raw, epoch, visit)
+        sample = SampleMaker(source, strategies, processors(), seed, RecordCounts([source.label], 1))(raw, began, visit)
         return [
             (row.dialogue.query, [(entry.name, entry.present) for entry in row.dialogue.entries]) for row in sample.rows
         ]
 
     first = [asked(raw) for raw in raws]
     assert [asked(raw) for raw in reversed(raws)] == first[::-1]
-    for other in ({"seed": 1}, {"epoch": 1}, {"visit": 1}):
+    for other in ({"seed": 1}, {"began": 1}, {"visit": 1}):
         assert [asked(raw, **other) for raw in raws] != first
     others = [{**raw, "json": raw["json"].replace(b"r-", b"other-")} for raw in raws]
     assert [asked(raw) for raw in others] != first

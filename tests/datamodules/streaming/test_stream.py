@@ -1,4 +1,4 @@
-"""Streams give every record its turn, in an order that depends on nothing but seed, epoch and share."""
+"""Streams give every record its turn, in an order that depends on nothing but the seed and their beginning."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ import pytest
 from lasagna.datamodules import OrderRandomization, RecordTransform, Source, read_manifest
 from lasagna.datamodules.shards.folder import Shard
 from lasagna.datamodules.shards.manifest import write_manifest
-from lasagna.datamodules.shards.reader import ShardSplit
 from lasagna.datamodules.streaming.sample import SampleMaker
 from lasagna.datamodules.streaming.skipped import RecordCounts, SkippedRecordWarning
-from lasagna.datamodules.streaming.stream import EndlessSource, EvaluationStream, Mixture
+from lasagna.datamodules.streaming.stream import EvaluationStream, Mixture, StreamConfig
 from lasagna.errors import RecordError
 from tests.helpers.data_fakes import EvenOnly, Listing, Silent, png, processors, record, write
 
@@ -28,8 +27,15 @@ def maker(folder, task=None, broken="error", seed=0, strategies=(), **kwargs):
     return SampleMaker(source, strategies, processors(), seed, RecordCounts([source.label], 2), broken)
 
 
-def mixture(makers, *, seed=0, epoch=0, share=None, buffer=4, position=None):
-    return Mixture(makers, seed=seed, epoch=epoch, share=share or ShardSplit(), buffer=buffer, position=position)
+def config(makers, *, seed=0, buffer=4, streams=1, megabytes=100.0):
+    sources = [made.source for made in makers]
+    weights = {source.label: source.weight for source in sources}
+    return StreamConfig(seed, 1, streams, buffer, megabytes, weights, dict.fromkeys(weights, 0))
+
+
+def mixture(makers, *, seed=0, began=0, stream=0, streams=1, buffer=4, position=None):
+    made = config(makers, seed=seed, buffer=buffer, streams=streams)
+    return Mixture(makers, made, began=began, stream=stream, position=position)
 
 
 def taken(stream, count):
@@ -67,27 +73,29 @@ def test_evaluation_gives_each_record_once_over_all_nodes_and_workers(tmp_path, 
 
 
 @pytest.mark.parametrize("per_shard", [2, 20])
-def test_one_pass_of_all_shares_gives_each_record_once(tmp_path, per_shard):
+def test_one_pass_of_all_streams_gives_each_record_once(tmp_path, per_shard):
     write(tmp_path, 16, per_shard=per_shard)
-    for epoch in range(3):
-        found = []
-        for part in range(4):
-            stream = EndlessSource(maker(tmp_path), seed=1, epoch=epoch, share=ShardSplit(part, 4), buffer=3)
-            found += taken(stream, 4)
-        assert sorted(found) == sorted(f"r-{index}" for index in range(16))
+    for began in range(3):
+        parts = [mixture([maker(tmp_path)], began=began, stream=part, streams=4, buffer=3) for part in range(4)]
+        for _ in range(2):
+            found = [key for part in parts for key in taken(part, 4)]
+            assert sorted(found) == sorted(f"r-{index}" for index in range(16))
 
 
-def test_a_part_without_records_reads_everything(tmp_path):
+def test_more_streams_than_records_give_each_as_often(tmp_path):
     write(tmp_path, 3)
-    stream = EndlessSource(maker(tmp_path), seed=1, epoch=0, share=ShardSplit(4, 5), buffer=3)
-    assert set(taken(stream, 3)) == {"r-0", "r-1", "r-2"}
+    found = Counter()
+    for part in range(5):
+        found.update(taken(mixture([maker(tmp_path)], stream=part, streams=5), 30))
+    assert set(found) == {"r-0", "r-1", "r-2"}
+    assert max(found.values()) - min(found.values()) < 15
 
 
-def test_orders_repeat_and_differ_between_seeds_epochs_passes_and_shares(tmp_path):
+def test_orders_repeat_and_differ_between_seeds_beginnings_and_passes(tmp_path):
     write(tmp_path, 40)
     orders = [
-        taken(mixture([maker(tmp_path)], seed=seed, epoch=epoch), 80)
-        for seed, epoch in [(0, 0), (0, 0), (1, 0), (0, 1)]
+        taken(mixture([maker(tmp_path)], seed=seed, began=began), 80)
+        for seed, began in [(0, 0), (0, 0), (1, 0), (0, 1)]
     ]
     assert orders[0] == orders[1]
     assert orders[0] != orders[2] != orders[3] != orders[0]
@@ -115,19 +123,19 @@ def test_weights_hold_and_a_small_source_comes_again(tmp_path):
     assert abs(found["b"] - 100) < 30  # a weight is a share of the samples, not of the records drawn
 
 
-def test_the_same_record_gives_the_same_dialogue_in_any_share_and_another_one_in_the_next_pass(tmp_path):
+def test_the_same_record_gives_the_same_dialogue_in_any_stream_and_another_one_in_the_next_pass(tmp_path):
     write(tmp_path, 8, per_shard=4)
     strategies = [OrderRandomization()]
 
-    def queries(share, count, epoch=0):
-        stream = mixture([maker(tmp_path, strategies=strategies)], share=share, epoch=epoch)
+    def queries(part, parts, count, began=0):
+        stream = mixture([maker(tmp_path, strategies=strategies)], stream=part, streams=parts, began=began)
         return [(sample.key, sample.rows[0].dialogue.query) for sample in islice(stream, count)]
 
-    whole = queries(ShardSplit(), 16)
-    parts = queries(ShardSplit(0, 2), 4) + queries(ShardSplit(1, 2), 4)
+    whole = queries(0, 1, 16)
+    parts = queries(0, 2, 4) + queries(1, 2, 4)
     assert dict(parts) == dict(whole[:8])
     assert dict(whole[:8]) != dict(whole[8:])
-    assert dict(queries(ShardSplit(), 8, epoch=1)) != dict(whole[:8])
+    assert dict(queries(0, 1, 8, began=1)) != dict(whole[:8])
 
 
 @pytest.mark.parametrize("given", [0, 1, 7, 23])

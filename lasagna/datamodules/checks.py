@@ -1,0 +1,138 @@
+"""Checks of a datamodule's settings and sources, before anything expensive begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lasagna.datamodules.source import Source
+from lasagna.datamodules.streaming.distributed import rank_and_world_size
+from lasagna.errors import ConfigError, ShardError
+
+
+def check_numbers(numbers: dict[str, float | None], broken: str) -> None:
+    """Check the settings that do not depend on data.
+
+    Args:
+        numbers: Names and values of settings that are numbers; None for those that are derived.
+        broken: What happens to records that cannot be used.
+
+    Raises:
+        ConfigError: If some are out of range; names all of them.
+    """
+    zero = ("num_workers", "shuffle_buffer")
+    errors = []
+    for name, value in numbers.items():
+        least = 0 if name in zero else 1
+        if value is not None and value < least:
+            null = " or null" if name in ("samples_per_epoch", "streams") else ""
+            errors.append(f"`{name}` must be at least {least}{null}, got {value}")
+    if broken not in ("error", "skip"):
+        errors.append(f"`broken` must be 'error' or 'skip', got {broken!r}")
+    if errors:
+        raise ConfigError("data: " + "; ".join(errors))
+
+
+def check_processes(expected: int) -> None:
+    """Check that as many processes were started as the trainer expects.
+
+    Args:
+        expected: Number of the trainer's processes.
+
+    Raises:
+        ConfigError: If there is another number of them.
+    """
+    _, started = rank_and_world_size()
+    if expected != started:
+        raise ConfigError(
+            f"trainer: `devices` times `num_nodes` is {expected}, but {started} processes were "
+            "started according to RANK and WORLD_SIZE in the environment; make both equal, e.g. with "
+            f"`--trainer.devices {started}`, or start without torchrun"
+        )
+
+
+def check_streams(streams: int | None, workers: int) -> int:
+    """Return the number of streams of a training.
+
+    Args:
+        streams: The setting; None for one for each worker.
+        workers: Number of workers of a process, or 0 without.
+
+    Raises:
+        ConfigError: If the workers of all processes cannot read as many streams each.
+    """
+    readers = max(1, workers) * rank_and_world_size()[1]
+    if streams is not None and streams % readers:
+        raise ConfigError(
+            f"data: `streams` must be a multiple of the {readers} workers of all processes, got {streams}; set "
+            f"`streams` to {readers * -(-streams // readers)}, or `num_workers` to a number that divides it"
+        )
+    return readers if streams is None else streams
+
+
+def check_sources(sources: Sequence[Source], split: str) -> None:
+    """Check that a split has sources.
+
+    Args:
+        sources: Its sources.
+        split: Name of the split.
+
+    Raises:
+        ConfigError: If it has none.
+    """
+    if not sources:
+        raise ConfigError(f"data.{split}: there are no sources; list at least one")
+
+
+def check_shards(sources: Sequence[Source]) -> None:
+    """Check that the shards of some sources exist with their full size.
+
+    Args:
+        sources: The sources.
+
+    Raises:
+        ShardError: If a manifest or shard is missing, empty or truncated; names all of them.
+    """
+    if errors := [error for source in sources for error in _errors(source)]:
+        raise ShardError("\n".join(dict.fromkeys(errors)))
+
+
+def check_names(sources: Sequence[Source], split: str) -> None:
+    """Check that no two sources of a split have the same name.
+
+    Args:
+        sources: Its sources, whose manifests can be read.
+        split: Name of the split.
+
+    Raises:
+        ConfigError: If two have; names all names that occur several times.
+    """
+    names = [source.label for source in sources]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"data.{split}: several sources are named {repeated}; give each a unique `name`")
+
+
+def check_shares(sources: Sequence[Source], split: str) -> None:
+    """Check that each process has records to evaluate, since the processes combine what each one found.
+
+    Args:
+        sources: The sources of the split, whose manifests can be read.
+        split: Name of the split; nothing is checked for "train".
+
+    Raises:
+        ConfigError: If a source has fewer records than there are processes.
+    """
+    _, world_size = rank_and_world_size()
+    for source in sources:
+        records = source.shard_set.records
+        if split != "train" and records < world_size:
+            raise ConfigError(
+                f"data.{split}: source {source.label} has fewer records ({records}) than there are processes "
+                f"({world_size}); start at most {records}, or remove the source"
+            )
+
+
+def _errors(source: Source) -> list[str]:
+    try:
+        return source.shard_set.errors()
+    except ShardError as error:
+        return [str(error)]
