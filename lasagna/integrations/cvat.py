@@ -86,7 +86,7 @@ class AssistantFunction:
         self.assistant = assistant
         self.absent = absent
         self.query = Query(0, INSTANCES if objects else CATEGORY_LIST, tuple(names))
-        check_queries(assistant.format, [self.query], "ordered")
+        check_queries(assistant, [self.query], "ordered")
         labels = [cvataa.label_spec(name, number, type="mask") for number, name in enumerate(names)]
         tags = [cvataa.label_spec(f"{ABSENT}{name}", len(names) + n, type="tag") for n, name in enumerate(names)]
         self.spec = cvataa.DetectionFunctionSpec(labels=[*labels, *(tags if absent else [])])
