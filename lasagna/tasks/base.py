@@ -40,6 +40,16 @@ class Task(DialogueMaker):
             rng: The generator of this record in this epoch.
         """
 
+    def asks_all(self, record: Record) -> bool:
+        """Return whether all of a record's annotations for this task are asked about, as benchmarks do.
+
+        ``lasagna evaluate`` gives scores of benchmarks names of their own where this is not so.
+
+        Args:
+            record: The record.
+        """
+        return True
+
     @abstractmethod
     def metrics(self, categories: tuple[str, ...]) -> MetricCollection:
         """Return new metrics for each decoding; their ``compute`` returns every score under its full key.

@@ -87,8 +87,8 @@ def _by_form(names: tuple[str, ...]) -> dict[str, str]:
     return {normalise(name): name for name in names}
 
 
-def choose(items: Sequence[T], count: int, rng: np.random.Generator) -> list[T]:
-    """Return at most ``count`` random items, in their order."""
+def choose(items: Sequence[T], count: int | None, rng: np.random.Generator) -> list[T]:
+    """Return at most ``count`` random items, in their order; with None, all of them."""
     places = rng.permutation(len(items))[:count]
     return [items[place] for place in sorted(places)]
 

@@ -14,7 +14,7 @@ from lasagna.tasks.callbacks.summary import SCORES, print_scores
 from lasagna.tasks.evaluation.figures import Figures, draw_figures, presence_rates
 from lasagna.tasks.evaluation.scoring import EvaluationResult
 from lasagna.tasks.metrics import PROTOCOLS, Quantity, quantity_of
-from lasagna.tasks.metrics.names import PACKAGE_QUANTITIES
+from lasagna.tasks.metrics.names import PACKAGE_QUANTITIES, SOME_ASKED
 
 MAIN = (
     *("ap/coco", "pq/coco-panoptic", "object_count_accuracy/lasagna-v1", "cgf1/sa-co"),
@@ -32,9 +32,11 @@ def main_scores(results: Sequence[EvaluationResult]) -> list[str]:
     groups: dict[tuple[str, ...], list[list[str]]] = {}
     for result in results:
         # the key of ordered decoding, or that of free decoding if there is no other
-        found = {key: known for key in MAIN for known in (f"{key}/free", key) if known in result.scores}
+        ways = ("free", SOME_ASKED, "")
+        known = [f"{key}/{way}".rstrip("/") for key in MAIN for way in ways]
+        found = {key.removesuffix("/free"): key for key in known if key in result.scores}
         found |= _own_scores(result.scores, every=not found)
-        row = [result.run.name, str(result.records), *(number(result.scores[known]) for known in found.values())]
+        row = [result.run.name, str(result.records), *(number(result.scores[key]) for key in found.values())]
         groups.setdefault(tuple(found), []).append(row)
     lines: list[str] = []
     for keys, rows in groups.items():

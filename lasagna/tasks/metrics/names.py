@@ -119,6 +119,20 @@ def score_key(quantity: str, protocol: str, *parts: str) -> str:
     return "/".join((quantity, protocol, *parts))
 
 
+OWN_PROTOCOL = "lasagna-v1"
+SOME_ASKED = "some-asked"
+"""Last part of a benchmark's score if only some of the phrases or questions of a record were asked."""
+
+
+def key_of_some(key: str) -> str:
+    """Return the key of a score for which not everything was asked that its benchmark asks.
+
+    Args:
+        key: The key; those of the package's own protocol stay as they are.
+    """
+    return key if key.split("/")[1:2] == [OWN_PROTOCOL] else f"{key}/{SOME_ASKED}"
+
+
 def quantity_of(key: str) -> Quantity:
     """Return what a key measures; a stage and a source may precede it (``val/scenes/miou/lasagna-v1``).
 
