@@ -34,7 +34,10 @@ class Referring(Task):
     def dialogues(self, record: Record, rng: np.random.Generator) -> list[Dialogue]:
         """Return a referring dialogue for each chosen phrase."""
         chosen = choose(record.phrases, self.phrases, rng)
-        dialogues = [phrase_dialogue(REFERRING, phrase.text, phrase.masks, record) for phrase in chosen]
+        dialogues = [
+            phrase_dialogue(REFERRING, one.text, one.masks, record, group=one.group, annotators=one.annotators)
+            for one in chosen
+        ]
         return [dialogue for dialogue in dialogues if dialogue is not None]
 
     def asks_all(self, record: Record) -> bool:

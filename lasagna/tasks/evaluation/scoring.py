@@ -141,9 +141,11 @@ def score_run(run: EvaluationRun, lines: StoredLines, folder: Path) -> Evaluatio
     for sample, rows in stored_rows(run, lines, folder, result.skipped):
         result.records += 1
         asks_all &= run.task.asks_all(sample.record)
+        samples = [Sample(run.name, sample.record.key, 0, dialogue) for dialogue, _ in rows]
+        for decoding in run.decodings:
+            run.task.score(metrics, samples, [answers[decoding] for _, answers in rows], decoding)
         for row, (dialogue, answers) in enumerate(rows):
             for decoding, answer in answers.items():
-                run.task.score(metrics, [Sample(run.name, sample.record.key, 0, dialogue)], [answer], decoding)
                 result.faults.update((decoding, fault) for fault in answer.faults)
             first = answers[run.decodings[0]]
             result.answers.append(RankedAnswer(quality(dialogue, first), sample.record.key, row))
