@@ -6,6 +6,7 @@ Source: Ren et al. (PixelLM, CVPR 2024), ``MaverickRen/PixelLM``, ``utils/multi_
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -27,6 +28,9 @@ WHERE = ("", "images", "images/mscoco/images", "refer_seg/images/mscoco/images")
 
 TOKEN = "{seg}"
 """Stands in MMR's answers in words for each mask."""
+
+
+_GAP = re.compile(r" (?=[.,;:!?])")
 
 
 class MultiTarget(Converter):
@@ -132,5 +136,5 @@ def _questions(entry: Mapping[str, Any], where: str) -> Iterator[AskedQuestion]:
         )
     for text, targets, word in zip(questions, answers, words, strict=True):
         check_entries(targets, {"segmentation": object}, f"{where}: answers")
-        answer = " ".join(word.replace(TOKEN, " ").split()) if isinstance(word, str) else ""
+        answer = _GAP.sub("", " ".join(word.replace(TOKEN, " ").split())) if isinstance(word, str) else ""
         yield AskedQuestion(text, tuple(target["segmentation"] for target in targets), answer)

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lasagna.core.masks import Mask
+from lasagna.core.masks import Mask, RLEMask
 from lasagna.core.record import Manifest, Question, Record
 from lasagna.datamodules.converters.common.coco import lost_parts, read_mask
 from lasagna.datamodules.converters.common.files import read_annotated_image_file
+from lasagna.datamodules.converters.common.object_maps import mask_pixels
 from lasagna.datamodules.shards.tally import ReadResult, Skipped
+from lasagna.errors import RecordError
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,20 @@ class ReadQuestions:
 
     def _mask(self, coding: Any, size: tuple[int, int], where: str, left: list[Skipped]) -> Mask | None:  # noqa: ANN401
         """Return a mask, or None if it is left out."""
+        if isinstance(coding, Path):
+            return self._drawn(coding, size, left)
         mask = read_mask(coding, size, where)
         if isinstance(mask, Skipped):
             left.append(mask)
             return None
         left += lost_parts(coding, size, where)
         return mask
+
+    def _drawn(self, path: Path, size: tuple[int, int], left: list[Skipped]) -> Mask | None:
+        pixels = mask_pixels(path, str(path))
+        if pixels.shape != size:
+            raise RecordError(f"{path}: it has size {pixels.shape}, the image {size}; both must agree")
+        if not pixels.any():
+            left.append(Skipped("mask without a pixel", str(path)))
+            return None
+        return RLEMask.from_array(pixels)
