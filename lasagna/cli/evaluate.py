@@ -102,6 +102,8 @@ def evaluate(
         )
         if coco:
             check_coco_files(job.runs()[0])
+        for remark in job.data.remarks if rank_and_world_size()[0] == 0 else ():
+            print(remark)
         header = _answer(job, processes)
     if rank_and_world_size()[0] == 0:
         runs = job.runs()[0]

@@ -53,11 +53,15 @@ class Phrase:
         text: The expression, e.g. "the man in red".
         masks: One mask per object: none, one or many.
         kind: Kind of the expression in the data set's own terms, for scores by kind.
+        group: What it is about, unique in the data set, for scores that take the phrases about one thing together.
+        annotators: The objects as each further annotator drew them; they need not agree that there are any.
     """
 
     text: str
     masks: tuple[Mask, ...]
     kind: str = ""
+    group: str = ""
+    annotators: tuple[tuple[Mask, ...], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ class Entry:
         masks: One mask per object, where the query asks for objects.
         crowds: Groups of objects that are not told apart; they count neither for nor against an answer.
         span: Begin and end of the phrase in the dialogue's text, where masks stand among words; the end is exclusive.
+        annotators: The objects as each further annotator drew them, for scores.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Entry:
     masks: tuple[Mask, ...] = ()
     crowds: tuple[Mask, ...] = ()
     span: tuple[int, int] | None = None
+    annotators: tuple[tuple[Mask, ...], ...] = ()
 
 
 Target = tuple[Mask, Mask | None]
@@ -75,6 +77,7 @@ class Dialogue:
         wording: Numbers of the wordings of query and answer among those of the prompt format, modulo their count.
             Evaluation asks in the first ones, (0, 0).
         later: Further turns in words of the same conversation; the assistant learns to answer each after all before.
+        group: What the phrase is about, for scores that take the phrases about one thing together.
     """
 
     kind: QueryKind
@@ -84,6 +87,7 @@ class Dialogue:
     ignore: Mask | None = None
     wording: tuple[int, int] = (0, 0)
     later: tuple[Turn, ...] = ()
+    group: str = ""
 
     def __post_init__(self) -> None:
         """Turn the name of a kind into the kind."""

@@ -60,7 +60,7 @@ def edit_record(record: Record, edit: PixelEdit) -> Record:
         size=(image.shape[0], image.shape[1]),
         label_bytes=labels,
         regions=tuple(region for region in regions if region is not None),
-        phrases=tuple(replace(phrase, masks=_edit_masks(phrase.masks, edit)) for phrase in record.phrases),
+        phrases=tuple(_edit_phrase(phrase, edit) for phrase in record.phrases),
         questions=tuple(
             question if question.masks is None else replace(question, masks=_edit_masks(question.masks, edit))
             for question in record.questions
@@ -108,6 +108,11 @@ def encode_labels(pixels: NDArray[Any]) -> bytes:
     buffer = BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels, dtype=kind)).save(buffer, "PNG", compress_level=0)
     return buffer.getvalue()
+
+
+def _edit_phrase(phrase: Phrase, edit: PixelEdit) -> Phrase:
+    annotators = tuple(_edit_masks(masks, edit) for masks in phrase.annotators)
+    return replace(phrase, masks=_edit_masks(phrase.masks, edit), annotators=annotators)
 
 
 def _edit_masks(masks: Iterable[Mask], edit: PixelEdit) -> tuple[RLEMask, ...]:
@@ -265,5 +270,5 @@ def _check_probability(owner: str, probability: float) -> None:
 
 def _is_inside(phrase: Phrase, box: Slices) -> bool:
     """Return whether all objects of a phrase lie completely in the box, each with at least one pixel."""
-    masks = [mask.decode() for mask in phrase.masks]
+    masks = [mask.decode() for drawn in (phrase.masks, *phrase.annotators) for mask in drawn]
     return all(pixels.any() and pixels[box].sum() == pixels.sum() for pixels in masks)

@@ -10,6 +10,7 @@ from .callbacks.summary import RunSummary
 from .callbacks.validation import RunValidation
 from .grounded_caption import GroundedCaption
 from .instances import Instances
+from .metrics.absent_phrases import FalsePremiseIoU, RobustIoU, ZeroOneManyIoU
 from .metrics.answer_accuracy import AnswerAccuracy
 from .metrics.average_precision import AveragePrecision, ObjectCount
 from .metrics.base import DialogueMetric, collect
@@ -17,6 +18,7 @@ from .metrics.cider import CaptionCIDEr
 from .metrics.concept_f1 import ConceptF1
 from .metrics.grounding import CaptionBLEU, MaskRecall, MatchedIoU, PhrasePrecision
 from .metrics.mean_iou import MeanIoU
+from .metrics.multi_target import MultiTargetIoU
 from .metrics.order import AnswerOrder
 from .metrics.panoptic_quality import PanopticQuality
 from .metrics.phrase_iou import PhraseIoU, ReasoningIoU, ReferringIoU, TeacherForcedIoU
@@ -48,6 +50,7 @@ __all__ = [
     "ConceptF1",
     "ContinuedLogs",
     "DialogueMetric",
+    "FalsePremiseIoU",
     "FiniteLoss",
     "GroundedCaption",
     "Instances",
@@ -57,6 +60,7 @@ __all__ = [
     "MatchedIoU",
     "MeanIoU",
     "MonitorCheck",
+    "MultiTargetIoU",
     "ObjectCount",
     "Optimiser",
     "OtherOptimiser",
@@ -73,6 +77,7 @@ __all__ = [
     "ReferenceMeanIoU",
     "Referring",
     "ReferringIoU",
+    "RobustIoU",
     "RunCheckpoint",
     "RunLogger",
     "RunProgress",
@@ -83,5 +88,6 @@ __all__ = [
     "Task",
     "TeacherForcedIoU",
     "WeightAverage",
+    "ZeroOneManyIoU",
     "collect",
 ]

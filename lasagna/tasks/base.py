@@ -40,6 +40,16 @@ class Task(DialogueMaker):
             rng: The generator of this record in this epoch.
         """
 
+    def asks_all(self, record: Record) -> bool:
+        """Return whether all of a record's annotations for this task are asked about, as benchmarks do.
+
+        ``lasagna evaluate`` gives scores of benchmarks names of their own where this is not so.
+
+        Args:
+            record: The record.
+        """
+        return True
+
     @abstractmethod
     def metrics(self, categories: tuple[str, ...]) -> MetricCollection:
         """Return new metrics for each decoding; their ``compute`` returns every score under its full key.
@@ -74,15 +84,21 @@ class Task(DialogueMaker):
     ) -> None:
         """Update the metrics with answers.
 
-        Calls ``update(dialogue, answer)`` of each metric; override this for metrics that take other arguments.
+        Calls ``update(dialogue, answer)`` of each metric; those that are ``grouped`` get all dialogues of a record with
+        the same group in one call. Override this for metrics that take other arguments.
 
         Args:
             metrics: The metrics that ``metrics`` returned.
-            samples: The queries and the truth.
+            samples: The queries and the truth; either all of a record or none.
             answers: One answer for each sample.
             decoding: How the answers were decoded; metrics of other decodings are not updated.
         """
+        groups: dict[tuple[object, ...], list[tuple[Dialogue, Answer]]] = {}
+        for rank, (sample, answer) in enumerate(zip(samples, answers, strict=True)):
+            place = (sample.key, sample.dialogue.group) if sample.dialogue.group else (rank,)
+            groups.setdefault(place, []).append((sample.dialogue, answer))
+        single = [[(sample.dialogue, answer)] for sample, answer in zip(samples, answers, strict=True)]
         for metric in metrics.values():
             if getattr(metric, "decoding", "ordered") == decoding:
-                for sample, answer in zip(samples, answers, strict=True):
-                    metric.update(sample.dialogue, answer)
+                for (dialogue, answer), *further in groups.values() if getattr(metric, "grouped", False) else single:
+                    metric.update(dialogue, answer, *further)

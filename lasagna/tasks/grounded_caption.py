@@ -22,19 +22,23 @@ class GroundedCaption(Task):
     written freely. Scores: mask recall, AP50, mean IoU of matched phrases, BLEU and CIDEr-D.
 
     Args:
-        captions: Maximum number of captions of a record, chosen at random.
+        captions: Maximum number of captions of a record, chosen at random; None for all.
         query: What is to be described, as the prompt words it.
     """
 
     kinds = (GROUNDED_CAPTION,)
 
-    def __init__(self, captions: int = 1, query: str = "the picture") -> None:
+    def __init__(self, captions: int | None = 1, query: str = "the picture") -> None:
         self.captions = captions
         self.query = query
 
     def dialogues(self, record: Record, rng: np.random.Generator) -> list[Dialogue]:
         """Return a dialogue for each chosen caption."""
         return [self._dialogue(caption, record) for caption in choose(record.captions, self.captions, rng)]
+
+    def asks_all(self, record: Record) -> bool:
+        """Return whether every caption is asked for."""
+        return self.captions is None or len(record.captions) <= self.captions
 
     def metrics(self, categories: tuple[str, ...]) -> MetricCollection:
         """Return mask recall, AP and AR, mean IoU of matched phrases, BLEU and CIDEr-D; they need no categories."""

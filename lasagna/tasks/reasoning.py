@@ -25,7 +25,7 @@ class Reasoning(Task):
     these questions with mask and explanation, and on 10 % with only the words. Scores: cIoU and gIoU of the masks.
 
     Args:
-        questions: Maximum number of questions of a record, chosen at random.
+        questions: Maximum number of questions of a record, chosen at random; None for all, as benchmarks ask.
         explained: Share of the questions with an explanation that are answered by mask and explanation.
         in_words: Share of the questions with an explanation that are answered only by it, without a mask.
         phrase_kind: Kind of the questions that are phrases ("phrase" in ReasonSeg) and are asked as referring
@@ -39,7 +39,7 @@ class Reasoning(Task):
 
     def __init__(
         self,
-        questions: int = 2,
+        questions: int | None = 2,
         explained: float = 0.0,
         in_words: float = 0.0,
         phrase_kind: str = "",
@@ -60,9 +60,13 @@ class Reasoning(Task):
 
     def dialogues(self, record: Record, rng: np.random.Generator) -> list[Dialogue]:
         """Return a dialogue for each chosen question."""
-        chosen = choose([question for question in record.questions if question.masks is not None], self.questions, rng)
+        chosen = choose(_masked(record), self.questions, rng)
         dialogues = [self._dialogue(question, record, rng) for question in chosen]
         return [dialogue for dialogue in dialogues if dialogue is not None]
+
+    def asks_all(self, record: Record) -> bool:
+        """Return whether every question is asked, and for a mask."""
+        return self.in_words == 0 and (self.questions is None or len(_masked(record)) <= self.questions)
 
     def metrics(self, categories: tuple[str, ...]) -> MetricCollection:
         """Return the scores of LISA; they need no categories."""
@@ -97,3 +101,7 @@ class Reasoning(Task):
             if drawn < self.in_words + self.explained:
                 return REASONING_WITH_EXPLANATION
         return REFERRING if self.phrase_kind and question.kind == self.phrase_kind else REASONING
+
+
+def _masked(record: Record) -> list[Question]:
+    return [question for question in record.questions if question.masks is not None]

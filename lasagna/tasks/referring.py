@@ -20,22 +20,29 @@ class Referring(Task):
     out. Scores: cIoU, gIoU, N-acc and T-acc.
 
     Args:
-        phrases: Maximum number of phrases of a record, chosen at random.
+        phrases: Maximum number of phrases of a record, chosen at random; None for all, as benchmarks ask.
         teacher_forced: Whether masks are also scored with the answer "present" given to the model, as in published
             results.
     """
 
     kinds = (REFERRING,)
 
-    def __init__(self, phrases: int = 3, teacher_forced: bool = False) -> None:
+    def __init__(self, phrases: int | None = 3, teacher_forced: bool = False) -> None:
         self.decoding = ("ordered", "teacher_forced") if teacher_forced else ("ordered",)
         self.phrases = phrases
 
     def dialogues(self, record: Record, rng: np.random.Generator) -> list[Dialogue]:
         """Return a referring dialogue for each chosen phrase."""
         chosen = choose(record.phrases, self.phrases, rng)
-        dialogues = [phrase_dialogue(REFERRING, phrase.text, phrase.masks, record) for phrase in chosen]
+        dialogues = [
+            phrase_dialogue(REFERRING, one.text, one.masks, record, group=one.group, annotators=one.annotators)
+            for one in chosen
+        ]
         return [dialogue for dialogue in dialogues if dialogue is not None]
+
+    def asks_all(self, record: Record) -> bool:
+        """Return whether every phrase is asked for."""
+        return self.phrases is None or len(record.phrases) <= self.phrases
 
     def metrics(self, categories: tuple[str, ...]) -> MetricCollection:
         """Return the scores of gRefCOCO; they need no categories."""

@@ -87,13 +87,21 @@ def _by_form(names: tuple[str, ...]) -> dict[str, str]:
     return {normalise(name): name for name in names}
 
 
-def choose(items: Sequence[T], count: int, rng: np.random.Generator) -> list[T]:
-    """Return at most ``count`` random items, in their order."""
+def choose(items: Sequence[T], count: int | None, rng: np.random.Generator) -> list[T]:
+    """Return at most ``count`` random items, in their order; with None, all of them."""
     places = rng.permutation(len(items))[:count]
     return [items[place] for place in sorted(places)]
 
 
-def phrase_dialogue(kind: str, text: str, masks: Sequence[Mask], record: Record) -> Dialogue | None:
+def phrase_dialogue(
+    kind: str,
+    text: str,
+    masks: Sequence[Mask],
+    record: Record,
+    *,
+    group: str = "",
+    annotators: tuple[tuple[Mask, ...], ...] = (),
+) -> Dialogue | None:
     """Return the dialogue that asks for a phrase.
 
     Args:
@@ -101,6 +109,8 @@ def phrase_dialogue(kind: str, text: str, masks: Sequence[Mask], record: Record)
         text: The phrase.
         masks: The masks of the things that the phrase fits: none, one or many.
         record: The record.
+        group: What the phrase is about, for scores that take the phrases about one thing together.
+        annotators: The masks of further annotators, for scores.
 
     Returns:
         A dialogue with one entry: present with the union of the masks or, without masks, absent. None if all pixels of
@@ -110,5 +120,6 @@ def phrase_dialogue(kind: str, text: str, masks: Sequence[Mask], record: Record)
     union = masks[0] if len(masks) == 1 else UnionMask(tuple(masks), shape=record.size)
     if masks and not is_visible(union, None if ignore is None else ignore.decode()):
         return None
-    entry = Entry(text, bool(masks), union if masks else None)
-    return Dialogue(kind_of(kind), (text,), (entry,), ignore=ignore)
+    apart = tuple(masks) if len(masks) > 1 else ()
+    entry = Entry(text, bool(masks), union if masks else None, apart, annotators=annotators)
+    return Dialogue(kind_of(kind), (text,), (entry,), ignore=ignore, group=group)

@@ -23,7 +23,7 @@ class VQA(Task):
     Score: accuracy, over all questions and by type of the answer.
 
     Args:
-        questions: Maximum number of questions of a record, chosen at random.
+        questions: Maximum number of questions of a record, chosen at random; None for all.
         conversation: Whether the record's conversation is used too. Turn it off for data that is scored: long answers
             are hardly ever equal to the letter.
         turns: "together" to train on a conversation as one dialogue with several turns, which counts as one question,
@@ -36,7 +36,7 @@ class VQA(Task):
 
     kinds = (QUESTION,)
 
-    def __init__(self, questions: int = 3, conversation: bool = True, turns: Turns = "together") -> None:
+    def __init__(self, questions: int | None = 3, conversation: bool = True, turns: Turns = "together") -> None:
         if turns not in get_args(Turns):
             raise ValueError(f"VQA: `turns` must be 'together' or 'apart', got {turns!r}")
         self.questions = questions

@@ -15,14 +15,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lasagna import tasks
 from lasagna.core.prompt_format import normalise
 from lasagna.core.prompt_formats import PROMPT_FORMATS
 from lasagna.datamodules.converters import Converter, convert
 from lasagna.datamodules.converters.common.files import LayoutError
 from lasagna.datamodules.shards.codec import decode_record
 from lasagna.datamodules.shards.manifest import read_manifest
-from lasagna.errors import LasagnaError, RecordError, ShardError
+from lasagna.errors import ConfigError, LasagnaError, RecordError, ShardError
 from lasagna.tasks import Semantic
+from lasagna.tasks.evaluation.folder_tasks import folder_tasks
 
 DROPPED = object()
 
@@ -71,6 +73,18 @@ def read_records(folder):
 
 def union(masks, size):
     return np.any([mask.decode() for mask in masks], axis=0) if masks else np.zeros(size, bool)
+
+
+def asked(shard_set, records):
+    """Return how many dialogues each task of an evaluation makes, which can be scored, from records without a model."""
+    counts = {}
+    for config in folder_tasks(shard_set).tasks:
+        task = getattr(tasks, config["class_path"].rpartition(".")[2])(**config["init_args"])
+        task.metrics(shard_set.manifest.categories)
+        assert all(task.asks_all(record) for record in records)
+        rng = np.random.default_rng(0)
+        counts[type(task).__name__] = sum(len(task.dialogues(record, rng)) for record in records)
+    return counts
 
 
 DAMAGES = {
@@ -255,11 +269,22 @@ class ConverterContract:
             other = tmp_path / "again" / path.relative_to(tmp_path / "shards")
             assert path.read_bytes() == other.read_bytes()
 
-    def test_the_tally_counts_what_is_there(self, expected, written, tmp_path):
+    def test_what_is_there_is_counted_and_all_of_it_asked_for_in_an_evaluation(self, expected, written, tmp_path):
         for split, records in expected.items():
-            tally = read_manifest(tmp_path / "shards" / split).tally
-            assert tally.entries["categories"] == sum(len(wanted.masks) for wanted in records.values())
-            assert tally.entries["phrases"] == sum(len(wanted.phrases) for wanted in records.values())
+            shard_set = read_manifest(tmp_path / "shards" / split)
+            entries, wanted = shard_set.tally.entries, records.values()
+            assert entries["categories"] == sum(len(record.masks) for record in wanted)
+            phrases, questions = (sum(len(getattr(one, name)) for one in wanted) for name in ("phrases", "questions"))
+            assert entries["phrases"] == phrases
+            if set(name for name, count in entries.items() if count) <= {"turns of conversations"}:
+                with pytest.raises(ConfigError, match=r"nothing in .* can be scored .* turns of conversations"):
+                    folder_tasks(shard_set)
+                continue
+            counts = asked(shard_set, written[split].values())
+            assert counts.get("Referring", 0) == phrases
+            assert counts.get("Reasoning", 0) + counts.get("VQA", 0) == questions
+            has_lists = entries["categories"] or entries["names known to be absent"]
+            assert ("Semantic" in counts) == bool(has_lists) and all(counts.values())
 
     def test_a_wrong_folder_says_what_was_looked_for(self, tmp_path):
         (tmp_path / "empty").mkdir()

@@ -16,6 +16,7 @@ from lasagna.datamodules.converters.common.files import first_folder
 from lasagna.datamodules.converters.common.phrases import Expression, phrase_splits
 from lasagna.datamodules.converters.common.refer_files import (
     COCO_IMAGES,
+    NOTHING,
     REFERENCE,
     data_folder,
     image_places,
@@ -24,9 +25,6 @@ from lasagna.datamodules.converters.common.refer_files import (
     references_file,
     split_names,
 )
-
-NOTHING = -1
-"""The id that means that there is no target."""
 
 EXPECTED = """
   grefcoco/grefs(unc).json and instances.json
@@ -54,7 +52,7 @@ class GRefCOCO(Converter):
         Raises:
             LayoutError: If the folder does not have the expected layout, or an annotation file is broken.
         """
-        folder = data_folder(self.source, "grefcoco", EXPECTED)
+        folder = data_folder(self.source, ["grefcoco"], EXPECTED)
         images = first_folder([self.images] if self.images else image_places(self.source, COCO_IMAGES), EXPECTED)
         content = read_coco(folder / "instances.json")
         path = references_file(folder, "grefs(unc)")
@@ -62,7 +60,8 @@ class GRefCOCO(Converter):
         several = [one for one in references if isinstance(one["ann_id"], list)]
         check_lists(several, "ann_id", ID, f"{folder}: references of several targets")
         expressions = _expressions(references, content)
-        return phrase_splits(refer_manifest("grefcoco-unc"), content, images, expressions, path)
+        manifest = refer_manifest("grefcoco-unc")
+        return phrase_splits(manifest, content, lambda image: images / image["file_name"], expressions, path)
 
 
 def _expressions(references: Iterable[Mapping[str, Any]], content: CocoFile) -> Iterable[Expression]:

@@ -154,10 +154,7 @@ def _texts(record: Record) -> Iterator[tuple[str, str]]:
 def _annotations(record: Record) -> dict[str, Any]:
     fields = {
         "regions": [_region(region) for region in record.regions],
-        "phrases": [
-            {"text": phrase.text, "masks": [_mask(mask) for mask in phrase.masks], "kind": phrase.kind}
-            for phrase in record.phrases
-        ],
+        "phrases": [_phrase(phrase) for phrase in record.phrases],
         "questions": [_question(question) for question in record.questions],
         "conversation": [{"question": turn.question, "answer": turn.answer} for turn in record.conversation],
         "captions": [_caption(caption) for caption in record.captions],
@@ -173,6 +170,14 @@ def _region(region: Region) -> dict[str, Any]:
         return {"name": region.name, "mask": _mask(region.mask)}
     crowds = {"crowds": [_mask(mask) for mask in region.crowds]} if region.crowds else {}
     return {"name": region.name, "masks": [_mask(mask) for mask in region.masks], **crowds}
+
+
+def _phrase(phrase: Phrase) -> dict[str, Any]:
+    group = {"group": phrase.group} if phrase.group else {}
+    others = [[_mask(mask) for mask in masks] for masks in phrase.annotators]
+    masks = [_mask(mask) for mask in phrase.masks]
+    annotators = {"annotators": others} if others else {}
+    return {"text": phrase.text, "masks": masks, "kind": phrase.kind, **group, **annotators}
 
 
 def _question(question: Question) -> dict[str, Any]:
@@ -248,7 +253,11 @@ class _Reader:
     def _phrase(self, value: Any, field: str) -> Phrase:  # noqa: ANN401
         text = self._words(self._text(value, "text", field), f"{field}.text")
         kind = self._as(str, value.get("kind", ""), f"{field}.kind")
-        return Phrase(text, self._masks(value.get("masks", []), f"{field}.masks"), kind)
+        masks = self._masks(value.get("masks", []), f"{field}.masks")
+        group = self._as(str, value.get("group", ""), f"{field}.group")
+        others = self._as(list, value.get("annotators", []), f"{field}.annotators")
+        drawn = (self._masks(part, f"{field}.annotators[{rank}]") for rank, part in enumerate(others))
+        return Phrase(text, masks, kind, group, tuple(drawn))
 
     def _question(self, value: Any, field: str) -> Question:  # noqa: ANN401
         text = self._words(self._text(value, "text", field), f"{field}.text")

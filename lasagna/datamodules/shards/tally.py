@@ -17,6 +17,9 @@ EXAMPLES = 3
 BEYOND = "part of a mask outside of the image"
 """Reason for the parts of masks that are cut off."""
 
+MASKED_QUESTIONS = "questions answered by masks"
+"""Kind of entries among the questions."""
+
 UNCLEAR = "names without a usable or complete mask"
 """Kind of entries that no query asks for."""
 
@@ -107,7 +110,9 @@ class WriteStats:
 
 def count_entries(record: Record) -> dict[str, int]:
     """Return the number of annotations of a record, by kind."""
-    captions = {"captions": len(record.captions)} if record.captions else {}
+    masked = sum(question.masks is not None for question in record.questions)
+    further = {MASKED_QUESTIONS: masked} if record.questions else {}
+    further |= {"captions": len(record.captions)} if record.captions else {}
     return {
         "categories": len(record.category_masks()),
         "objects": sum(len(region.masks or ()) for region in record.regions),
@@ -116,7 +121,7 @@ def count_entries(record: Record) -> dict[str, int]:
         "turns of conversations": len(record.conversation),
         "names known to be absent": len(record.absent),
         UNCLEAR: len(record.unclear),
-        **captions,
+        **further,
     }
 
 

@@ -36,6 +36,7 @@ from lasagna.tasks.evaluation.predictions import (
     read_lines,
     to_json,
 )
+from lasagna.tasks.evaluation.run_metrics import check_scores
 from lasagna.tasks.evaluation.runs import EvaluationRun, make_runs
 from lasagna.tasks.training.source_scores import answer, queries_of
 
@@ -76,7 +77,11 @@ class Job:
     frozen_check: bool = True
 
     def runs(self) -> tuple[list[EvaluationRun], int]:
-        """Return the runs, and how many images are answered together."""
+        """Return the runs, and how many images are answered together.
+
+        Raises:
+            ConfigError: If the answers of a run cannot be scored.
+        """
         data = self.data.build()
         runs = make_runs(
             data,
@@ -87,6 +92,8 @@ class Job:
             limit=self.limit,
             teacher_forced=self.teacher_forced,
         )
+        for run in runs:
+            check_scores(run)
         return runs, self.batch_size or batch_size_of(data)
 
     def assistant(self) -> Assistant:

@@ -14,12 +14,11 @@ from lasagna.core.dialogue import DialogueMaker
 from lasagna.core.foreign import Foreign
 from lasagna.datamodules import DataWithSources, DataWriter, RecordTransform, ShardDataModule, Source, Strategy
 from lasagna.datamodules.protocols import check_sources
-from lasagna.datamodules.shards.manifest import MANIFEST_FILE
-from lasagna.datamodules.shards.remote import is_remote
+from lasagna.datamodules.shards.manifest import MANIFEST_FILE, read_shard_set
+from lasagna.datamodules.shards.remote import is_remote, open_folder
+from lasagna.datamodules.shards.transport import RemoteOptions
 from lasagna.errors import CheckpointError, ConfigError, ShardError
-
-TASKS = ("Semantic", "Referring", "Reasoning", "VQA")
-"""Tasks for a folder of shards; those that find nothing in it drop out."""
+from lasagna.tasks.evaluation.folder_tasks import folder_tasks
 
 KINDS = (LightningDataModule, DialogueMaker, Strategy, RecordTransform, DataWriter)
 """Base classes of what the config of a data set can name."""
@@ -35,11 +34,13 @@ class DataChoice:
         config: The datamodule: class_path and init_args.
         split: Which of its splits is evaluated.
         foreign: Where the config comes from, if the user has not named it; its writers are left out.
+        remarks: What is asked about shards without a config, and what is not.
     """
 
     config: Config
     split: str
     foreign: Foreign | None = None
+    remarks: tuple[str, ...] = ()
 
     def build(self) -> DataWithSources:
         """Build the datamodule, write the shards that it can write, and check those of the split.
@@ -87,8 +88,9 @@ def choose_data(data: str | None, split: str, trained: Config | None) -> DataCho
             config, and for a config without a seed.
 
     Raises:
-        ConfigError: If there is no such file, folder or split, nothing says what the data is, or the training's would
-            run a command.
+        ConfigError: If there is no such file, folder or split, nothing says what the data is, the training's would
+            run a command, or nothing in the shards can be scored.
+        ShardError: If the manifest of the shards is missing or cannot be read.
     """
     config = (trained or {}).get("data")
     if data is None:
@@ -102,7 +104,7 @@ def choose_data(data: str | None, split: str, trained: Config | None) -> DataCho
         # a class of the user's own need not take a seed
         default = {"seed": seed} if given["class_path"].endswith(ShardDataModule.__name__) else {}
         return DataChoice({**given, "init_args": default | given["init_args"]}, split)
-    return _shards(data if is_remote(data) else _folder(path, split), seed)
+    return _shards(data if is_remote(data) else _folder(path, split), seed, trained)
 
 
 def _folder(data: Path, split: str) -> str:
@@ -118,11 +120,11 @@ def _folder(data: Path, split: str) -> str:
     raise ConfigError(f"split: the folder {str(data)!r} has no {split!r}; {found}")
 
 
-def _shards(shards: str, seed: int) -> DataChoice:
-    sources = [{"shards": shards, "task": {"class_path": f"lasagna.tasks.{task}"}} for task in TASKS]
-    # free answers in conversations hardly ever equal the reference to the letter
-    sources[-1]["task"] = {"class_path": "lasagna.tasks.VQA", "init_args": {"conversation": False}}
-    return DataChoice({"class_path": _CLASS, "init_args": {"test": sources, "seed": seed}}, "test")
+def _shards(shards: str, seed: int, trained: Config | None) -> DataChoice:
+    found = folder_tasks(read_shard_set(open_folder(shards, RemoteOptions())), trained)
+    sources = [{"shards": shards, "task": task} for task in found.tasks]
+    config = {"class_path": _CLASS, "init_args": {"test": sources, "seed": seed}}
+    return DataChoice(config, "test", remarks=found.remarks)
 
 
 def _read(file: Path) -> Config:

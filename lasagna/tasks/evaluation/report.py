@@ -14,11 +14,13 @@ from lasagna.tasks.callbacks.summary import SCORES, print_scores
 from lasagna.tasks.evaluation.figures import Figures, draw_figures, presence_rates
 from lasagna.tasks.evaluation.scoring import EvaluationResult
 from lasagna.tasks.metrics import PROTOCOLS, Quantity, quantity_of
-from lasagna.tasks.metrics.names import PACKAGE_QUANTITIES
+from lasagna.tasks.metrics.names import PACKAGE_QUANTITIES, PUBLISHED, SOME_ASKED
 
 MAIN = (
     *("ap/coco", "pq/coco-panoptic", "object_count_accuracy/lasagna-v1", "cgf1/sa-co"),
     *("miou/lasagna-v1", "presence_f1/lasagna-v1", "false_positive_rate/lasagna-v1", "giou/grefcoco", "n_acc/grefcoco"),
+    *("see/sesame", "ciou/sesame", "riou/r-ris", "rejection/r-ris", "ciou/ref-zom", "giou/ref-zom"),
+    *("image_accuracy/ref-zom", "giou/muse", "ciou/muse"),
     *("giou/lisa", "ciou/lisa", "giou/teacher-forced", "ciou/teacher-forced", "vqa_accuracy/lasagna-v1"),
     *("mask_recall/lasagna-v1", "ap50/glamm", "matched_iou/glamm", "bleu/lasagna-v1", "cider/lasagna-v1"),
 )
@@ -32,9 +34,11 @@ def main_scores(results: Sequence[EvaluationResult]) -> list[str]:
     groups: dict[tuple[str, ...], list[list[str]]] = {}
     for result in results:
         # the key of ordered decoding, or that of free decoding if there is no other
-        found = {key: known for key in MAIN for known in (f"{key}/free", key) if known in result.scores}
+        ways = ("free", SOME_ASKED, "")
+        known = [f"{key}/{way}".rstrip("/") for key in MAIN for way in ways]
+        found = {key.removesuffix("/free"): key for key in known if key in result.scores}
         found |= _own_scores(result.scores, every=not found)
-        row = [result.run.name, str(result.records), *(number(result.scores[known]) for known in found.values())]
+        row = [result.run.name, str(result.records), *(number(result.scores[key]) for key in found.values())]
         groups.setdefault(tuple(found), []).append(row)
     lines: list[str] = []
     for keys, rows in groups.items():
@@ -117,11 +121,27 @@ def to_markdown(results: Sequence[EvaluationResult], header: Mapping[str, Any], 
         parts += _section(result, figures)
     parts += ["", "## Does it look? Presence with and without the image", "", *_presence(results, figures)]
     parts += ["", "## Faults of answers", "", *_faults(results), *_skipped(results)]
-    used = sorted({key.split("/")[1] for result in results for key in result.scores if "/" in key})
-    protocols = [f"- **{name}**: {PROTOCOLS.get(name, 'a rule of the evaluated task')}" for name in used]
-    parts += ["", "## Protocols", "", *protocols]
+    parts += ["", "## Protocols", "", *protocol_table(results)]
     versions = ", ".join(f"{name} {version}" for name, version in sorted(header["versions"].items()))
     return "\n".join([*parts, "", "## Versions", "", f"{one_line(versions)}.", ""])
+
+
+def protocol_table(results: Sequence[EvaluationResult]) -> list[str]:
+    """Return a table of the protocols, with their scores and the published systems that are scored by them."""
+    scores: dict[str, set[str]] = {}
+    for key in (key for result in results for key in result.scores if "/" in key):
+        quantity, protocol, *_ = key.split("/")
+        scores.setdefault(protocol, set()).add(quantity)
+    rows = [
+        [
+            name,
+            ", ".join(sorted(scores[name])),
+            PROTOCOLS.get(name, "a rule of the evaluated task"),
+            PUBLISHED.get(name, "none"),
+        ]
+        for name in sorted(scores)
+    ]
+    return table(["protocol", "scores", "rule", "published systems that are scored by it"], rows)
 
 
 def _facts(header: Mapping[str, Any]) -> list[str]:

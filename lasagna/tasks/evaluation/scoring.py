@@ -17,11 +17,12 @@ from lasagna.core.prompt_format import normalise
 from lasagna.datamodules.shards.codec import record_key
 from lasagna.errors import ConfigError, RecordError
 from lasagna.tasks.evaluation.predictions import StoredLines, from_json, read_lines
+from lasagna.tasks.evaluation.run_metrics import metrics_for
 from lasagna.tasks.evaluation.runs import EvaluationRun, EvaluationSample
-from lasagna.tasks.metrics import for_decoding
 from lasagna.tasks.metrics.answer_accuracy import normalise_answer
 from lasagna.tasks.metrics.base import answered_by_name, answered_mask, entries_by_name, image_size
 from lasagna.tasks.metrics.grounding import caption_quality
+from lasagna.tasks.metrics.names import key_of_some
 from lasagna.tasks.metrics.phrase_iou import grefcoco_iou, overlap
 
 
@@ -136,18 +137,22 @@ def score_run(run: EvaluationRun, lines: StoredLines, folder: Path) -> Evaluatio
     Raises:
         ConfigError: If a record has no answers, or answers to other questions.
     """
-    result, metrics = EvaluationResult(run), metrics_for(run)
+    result, metrics, asks_all = EvaluationResult(run), metrics_for(run), True
     for sample, rows in stored_rows(run, lines, folder, result.skipped):
         result.records += 1
+        asks_all &= run.task.asks_all(sample.record)
+        samples = [Sample(run.name, sample.record.key, 0, dialogue) for dialogue, _ in rows]
+        for decoding in run.decodings:
+            run.task.score(metrics, samples, [answers[decoding] for _, answers in rows], decoding)
         for row, (dialogue, answers) in enumerate(rows):
             for decoding, answer in answers.items():
-                run.task.score(metrics, [Sample(run.name, sample.record.key, 0, dialogue)], [answer], decoding)
                 result.faults.update((decoding, fault) for fault in answer.faults)
             first = answers[run.decodings[0]]
             result.answers.append(RankedAnswer(quality(dialogue, first), sample.record.key, row))
             _count_presence(result, dialogue, first)
     if result.records:
-        result.scores = {key: float(value) for key, value in metrics.compute().items()}
+        computed = {key: float(value) for key, value in metrics.compute().items()}
+        result.scores = computed if asks_all else {key_of_some(key): value for key, value in computed.items()}
         result.categories = _by_category(metrics)
     return result
 
@@ -191,20 +196,6 @@ def stored_rows(
             f"predictions: {str(folder)!r} has no answers about {len(missing)} records of {run.name!r} ({missing[0]}, "
             "...); the evaluation was interrupted: repeat the command with --ckpt, and it goes on"
         )
-
-
-def metrics_for(run: EvaluationRun) -> MetricCollection:
-    """Return the metrics of a run: those of its task, and those of further protocols."""
-    categories = run.source.manifest.categories
-    own = list(run.task.metrics(categories).values())
-    metrics = own.copy()
-    for decoding in run.decodings:
-        further = [*for_decoding(own, run.task.decoding[0], decoding), *run.task.further_metrics(categories, decoding)]
-        known = {(type(metric), getattr(metric, "decoding", "ordered")) for metric in metrics}
-        metrics += [metric for metric in further if (type(metric), metric.decoding) not in known]
-    kept = [metric for metric in metrics if getattr(metric, "decoding", "ordered") in run.decodings]
-    named: dict[str, Any] = {f"{type(metric).__name__}_{rank}": metric for rank, metric in enumerate(kept)}
-    return MetricCollection(named, compute_groups=False)
 
 
 def rows_of(run: EvaluationRun, sample: EvaluationSample, line: dict[str, Any], folder: Path) -> list[Answered]:

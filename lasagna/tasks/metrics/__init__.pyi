@@ -1,3 +1,4 @@
+from .absent_phrases import FalsePremiseIoU, RobustIoU, ZeroOneManyIoU
 from .answer_accuracy import AnswerAccuracy
 from .average_precision import AveragePrecision, ObjectCount
 from .base import DialogueMetric, collect
@@ -6,6 +7,7 @@ from .concept_f1 import ConceptF1
 from .further import for_decoding, list_metrics, phrase_metrics
 from .grounding import CaptionBLEU, MaskRecall, MatchedIoU, PhrasePrecision
 from .mean_iou import MeanIoU
+from .multi_target import MultiTargetIoU
 from .names import PROTOCOLS, QUANTITIES, Quantity, quantity_of, score_key
 from .order import AnswerOrder
 from .panoptic_quality import PanopticQuality
@@ -23,10 +25,12 @@ __all__ = [
     "CaptionCIDEr",
     "ConceptF1",
     "DialogueMetric",
+    "FalsePremiseIoU",
     "MMSegMeanIoU",
     "MaskRecall",
     "MatchedIoU",
     "MeanIoU",
+    "MultiTargetIoU",
     "ObjectCount",
     "PanopticQuality",
     "PhraseIoU",
@@ -37,7 +41,9 @@ __all__ = [
     "ReasoningIoU",
     "ReferenceMeanIoU",
     "ReferringIoU",
+    "RobustIoU",
     "TeacherForcedIoU",
+    "ZeroOneManyIoU",
     "collect",
     "for_decoding",
     "list_metrics",

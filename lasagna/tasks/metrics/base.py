@@ -33,6 +33,7 @@ class DialogueMetric(Metric):
     Attributes:
         protocol: Id of the rule.
         decodings: Allowed values of ``decoding``.
+        grouped: Whether ``update`` takes all phrases of a record with the same ``group`` at once.
         quantities: What the metric measures besides the quantities of the package: name to description and direction.
             They are registered when the class is defined, so that keys, reports and curves know them.
         coco_format: In which of COCO's formats ``lasagna evaluate --coco`` writes the answers that it scores: objects
@@ -42,6 +43,7 @@ class DialogueMetric(Metric):
 
     protocol: ClassVar[str] = "lasagna-v1"
     decodings: ClassVar[tuple[Decoding, ...]] = ("ordered", "free")
+    grouped: ClassVar[bool] = False
     quantities: ClassVar[Mapping[str, Quantity]] = {}
     coco_format: ClassVar[CocoFormat] = ""
     is_differentiable = False

@@ -76,8 +76,9 @@ class ConceptF1(DialogueMetric):
     Protocol ``sa-co``: each name of each query is a question of its own. ``il_mcc`` is the Matthews correlation of
     "there are objects" and "objects were found", in [-1, 1]. ``pmf1`` is the micro F1 of objects on images that have
     some, matched so that the summed IoU is largest, a mean over ten IoU thresholds from 0.5 to 0.95. ``cgf1`` is 100
-    times their product. Higher is better. A name of which a record does not tell objects apart has one: their union.
-    Names with crowds, whose objects cannot be counted, are left out.
+    times their product. Higher is better. Of several annotators, the one who agrees best with an answer counts. A name
+    of which a record does not tell objects apart has one: their union. Names with crowds, whose objects cannot be
+    counted, are left out.
 
     Args:
         decoding: Which answers are scored.
@@ -103,7 +104,8 @@ class ConceptF1(DialogueMetric):
             if entry is not None and entry.crowds:
                 continue
             found = claim.masks if claim is not None and claim.present else ()
-            self.add(concept_counts([_objects(entry)], [RLEMask.from_array(mask) for mask in found]))
+            annotators = [_objects(entry), *(() if entry is None else entry.annotators)]
+            self.add(concept_counts(annotators, [RLEMask.from_array(mask) for mask in found]))
 
     def add(self, counts: ConceptCounts) -> None:
         """Add the counts of one name."""

@@ -18,6 +18,10 @@ from dataclasses import dataclass, replace
 PROTOCOLS: dict[str, str] = {
     "lasagna-v1": "This package's own rules, which the docstring of each metric states in full.",
     "grefcoco": "Generalised referring segmentation: phrases may fit nothing (Liu et al., GRES, arXiv 2306.00968).",
+    "sesame": "Phrases with true and false premises (Wu et al., See, Say, and Segment, arXiv 2312.08366).",
+    "ref-zom": "Phrases that fit no, one or many things (Hu et al., Beyond One-to-One, ICCV 2023).",
+    "r-ris": "True and wrong phrases about each object (Wu et al., Robust Referring Segmentation, arXiv 2209.09554).",
+    "muse": "Questions that several things answer, each with a mask of its own (Ren et al., PixelLM, CVPR 2024).",
     "coco": "Instance segmentation as COCO counts it, by its own code (Lin et al., ECCV 2014; pycocotools).",
     "coco-panoptic": "Panoptic segmentation as COCO counts it (Kirillov et al., CVPR 2019; panopticapi).",
     "sa-co": "Objects of a name where the name may fit nothing, as SA-Co counts them (SAM 3, arXiv 2511.16719).",
@@ -28,6 +32,23 @@ PROTOCOLS: dict[str, str] = {
     "teacher-forced": "As lisa, for masks of answers that are given to the model, not generated (LISA's script).",
 }
 """Every protocol id with what it stands for."""
+
+PUBLISHED: dict[str, str] = {
+    "grefcoco": "ReLA, GSVA, CoHD, UniRES++",
+    "sesame": "SESAME, READ",
+    "ref-zom": "DMMI, CoHD",
+    "r-ris": "RefSegformer, CoHD",
+    "muse": "PixelLM",
+    "coco": "Mask R-CNN, Mask2Former",
+    "coco-panoptic": "Panoptic FPN, Mask2Former",
+    "sa-co": "SAM 3, and in its paper OWLv2, DINO-X, Gemini 2.5",
+    "glamm": "GLaMM, OMG-LLaVA",
+    "mmseg": "SegFormer and others trained with MMSegmentation",
+    "reference": "LaSagnA",
+    "lisa": "LISA, LLM-Seg, READ (the mask token is given to some of them)",
+    "teacher-forced": "LISA, LaSagnA, PixelLM, and M2SA on MMR",
+}
+"""Protocol id to published systems that are scored by it."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +80,12 @@ QUANTITIES: dict[str, Quantity] = {
     "faults": Quantity("number of faults in answers", higher_is_better=False, upper=float("inf")),
     "giou": Quantity("mean IoU over phrases"),
     "il_mcc": Quantity("Matthews correlation of presence and presence decisions, from -1 to 1"),
+    "image_accuracy": Quantity("share of phrases that fit nothing answered without a pixel"),
     "mask_recall": Quantity("share of true phrases that a phrase with a similar mask and similar words finds"),
     "matched_iou": Quantity("mean over images of the mean IoU of phrases matched by their masks"),
     "mean_accuracy": Quantity("mean over categories of the share of their pixels that were recognised"),
     "miou": Quantity("mean IoU over categories"),
+    "miou_objects": Quantity("mean over objects of the mean IoU of the phrases that fit them"),
     "n_acc": Quantity("share of phrases that fit nothing answered with nothing"),
     "object_count_accuracy": Quantity("share of names of which the right number of objects was found"),
     "pixel_accuracy": Quantity("share of pixels of a category that were recognised"),
@@ -71,7 +94,10 @@ QUANTITIES: dict[str, Quantity] = {
     "presence_f1": Quantity("harmonic mean of presence precision and recall"),
     "presence_precision": Quantity("share of names called present that are present"),
     "presence_recall": Quantity("share of present names that were called present"),
+    "rejection": Quantity("mean over objects of the share of wrong phrases about them answered with nothing"),
+    "riou": Quantity("mean over objects of their IoU, to which pixels answered to wrong phrases are added"),
     "rq": Quantity("recognition quality: F1 of segments, mean over categories"),
+    "see": Quantity("share of phrases rightly decided to fit something or nothing"),
     "sq": Quantity("segmentation quality: mean IoU of matched segments, mean over categories"),
     "t_acc": Quantity("share of phrases that fit something answered with something"),
     "vqa_accuracy": Quantity("share of questions answered right"),
@@ -118,6 +144,20 @@ def score_key(quantity: str, protocol: str, *parts: str) -> str:
         if not piece or "/" in piece or "." in piece:
             raise ValueError(f"protocol or part: {piece!r} must not be empty or contain '/' or '.'")
     return "/".join((quantity, protocol, *parts))
+
+
+OWN_PROTOCOL = "lasagna-v1"
+SOME_ASKED = "some-asked"
+"""Last part of a benchmark's score if only some of the phrases or questions of a record were asked."""
+
+
+def key_of_some(key: str) -> str:
+    """Return the key of a score for which not everything was asked that its benchmark asks.
+
+    Args:
+        key: The key; those of the package's own protocol stay as they are.
+    """
+    return key if key.split("/")[1:2] == [OWN_PROTOCOL] else f"{key}/{SOME_ASKED}"
 
 
 def quantity_of(key: str) -> Quantity:

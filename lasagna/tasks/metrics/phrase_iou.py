@@ -6,6 +6,7 @@ Notation: H, W: height and width of the image in pixels.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +71,29 @@ def lisa_iou(pair: Overlap) -> float:
     return pair.intersection / pair.union if pair.union else 1.0
 
 
+def phrase_overlaps(dialogue: Dialogue, answer: Answer) -> Iterator[Overlap]:
+    """Yield how the true and the answered mask of each phrase of a query overlap, unless it is answered in words alone.
+
+    Args:
+        dialogue: The query and the truth.
+        answer: The answer of the assistant.
+
+    Raises:
+        ValueError: If masks differ in size.
+    """
+    if not dialogue.kind.masks:
+        return
+    truth, answered = entries_by_name(dialogue.entries), answered_by_name(answer)
+    size = image_size(dialogue, answer) or (0, 0)
+    ignore = None if dialogue.ignore is None else dialogue.ignore.decode()
+    for name in map(normalise, dialogue.query):
+        entry, nothing = truth.get(name), np.zeros(size, dtype=bool)
+        masks = [None if entry is None or entry.mask is None else entry.mask.decode()]
+        masks += [answered_mask(answered.get(name), size)]
+        target, claim = (nothing if mask is None else mask for mask in masks)
+        yield overlap(target, claim, ignore, target=entry is not None and entry.present)
+
+
 class PhraseIoU(DialogueMetric):
     """Sums over phrases for cIoU and gIoU; a subclass states the protocol and the IoU of a phrase.
 
@@ -101,17 +125,8 @@ class PhraseIoU(DialogueMetric):
         Raises:
             ValueError: If masks differ in size.
         """
-        if not dialogue.kind.masks:
-            return
-        truth, answered = entries_by_name(dialogue.entries), answered_by_name(answer)
-        size = image_size(dialogue, answer) or (0, 0)
-        ignore = None if dialogue.ignore is None else dialogue.ignore.decode()
-        for name in map(normalise, dialogue.query):
-            entry, nothing = truth.get(name), np.zeros(size, dtype=bool)
-            masks = [None if entry is None or entry.mask is None else entry.mask.decode()]
-            masks += [answered_mask(answered.get(name), size)]
-            target, claim = (nothing if mask is None else mask for mask in masks)
-            self._count(overlap(target, claim, ignore, target=entry is not None and entry.present))
+        for pair in phrase_overlaps(dialogue, answer):
+            self._count(pair)
 
     def _count(self, pair: Overlap) -> None:
         kind = int(pair.target)

@@ -3,8 +3,10 @@
 import math
 from types import SimpleNamespace
 
-from lasagna.tasks.evaluation.report import all_scores, main_scores
+from lasagna.tasks.evaluation.report import all_scores, main_scores, protocol_table
 from lasagna.tasks.evaluation.scoring import EvaluationResult
+from lasagna.tasks.metrics import PROTOCOLS
+from lasagna.tasks.metrics.names import PUBLISHED
 
 
 def test_ways_of_decoding_stand_beside_each_other():
@@ -61,3 +63,14 @@ def test_objects_have_main_scores_and_so_has_a_task_of_ones_own():
         "| mine | 3 | 0.500 | 1.000 |",
         "| both | 3 | 0.250 | 0.500 |",
     ]
+
+
+def test_each_protocol_stands_with_its_scores_and_the_systems_that_are_scored_by_it():
+    scores = {"see/sesame": 0.5, "ciou/sesame": 0.25, "sharpness/mine": 2.0}
+    rows = protocol_table([EvaluationResult(SimpleNamespace(name="x"), scores)])[2:]
+    cells = [row.strip("| ").split(" | ") for row in rows]
+    assert [(row[0], row[1], row[3]) for row in cells] == [
+        ("mine", "sharpness", "none"),
+        ("sesame", "ciou, see", "SESAME, READ"),
+    ]
+    assert PUBLISHED.keys() < PROTOCOLS.keys()

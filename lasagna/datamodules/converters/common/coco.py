@@ -44,9 +44,9 @@ class CocoFile:
     """
 
     path: Path
-    images: Mapping[int, Mapping[str, Any]]
+    images: Mapping[Any, Mapping[str, Any]]
     categories: Mapping[int, Mapping[str, Any]]
-    annotations: Mapping[int, Sequence[Mapping[str, Any]]]
+    annotations: Mapping[Any, Sequence[Mapping[str, Any]]]
     content: Mapping[str, Any]
 
 

@@ -12,6 +12,7 @@ from lasagna.core.masks import Mask
 from lasagna.core.record import Manifest, Phrase, Record
 from lasagna.datamodules.converters.common.base import Split
 from lasagna.datamodules.converters.common.coco import CocoFile, lost_parts, read_mask, stated_size
+from lasagna.datamodules.converters.common.coco_regions import Place
 from lasagna.datamodules.converters.common.files import LayoutError, read_annotated_image_file, shorten
 from lasagna.datamodules.shards.tally import ReadResult, Skipped
 
@@ -26,13 +27,17 @@ class Expression:
         text: The phrase.
         targets: Ids of the annotations that it refers to; empty if it refers to nothing.
         lost: Whether no mask of what it refers to can be used, so that it is left out and counted.
+        group: What it is about, for scores that take the phrases about one thing together.
+        annotators: Ids of the annotations of each further annotator.
     """
 
     split: str
-    image: int
+    image: int | str
     text: str
-    targets: tuple[int, ...]
+    targets: tuple[int | str, ...]
     lost: bool = False
+    group: str = ""
+    annotators: tuple[tuple[int | str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,27 +47,27 @@ class PhraseItem:
     Args:
         key: Name of the record, which is that of the image file.
         image: The image file.
-        phrases: Each phrase with the ids of its targets, and whether it is lost.
+        phrases: The phrases.
         segmentations: The encoded mask of each target by its id.
         stated: Height and width of the image as the annotation file states them, if it does.
     """
 
     key: str
     image: Path
-    phrases: tuple[tuple[str, tuple[int, ...], bool], ...]
-    segmentations: Mapping[int, Any]
+    phrases: tuple[Expression, ...]
+    segmentations: Mapping[int | str, Any]
     stated: tuple[int, int] | None = None
 
 
 def phrase_splits(
-    manifest: Manifest, content: CocoFile, images: Path, expressions: Iterable[Expression], references: Path
+    manifest: Manifest, content: CocoFile, place: Place, expressions: Iterable[Expression], references: Path
 ) -> dict[str, Split]:
     """Group phrases by split and image, in the order in which the images first occur.
 
     Args:
         manifest: What holds for all records.
         content: The file with images and annotated objects.
-        images: Folder of the images.
+        place: Where images are.
         expressions: The phrases.
         references: The file that holds the phrases.
 
@@ -71,7 +76,7 @@ def phrase_splits(
             there are no phrases.
     """
     objects = _objects_by_id(content)
-    gathered: dict[str, dict[int, list[Expression]]] = defaultdict(lambda: defaultdict(list))
+    gathered: dict[str, dict[int | str, list[Expression]]] = defaultdict(lambda: defaultdict(list))
     for one in expressions:
         gathered[one.split][one.image].append(one)
     if not gathered:
@@ -79,13 +84,13 @@ def phrase_splits(
     _check(gathered, content, objects)
     splits = {}
     for split, by_image in gathered.items():
-        items = [_item(content, number, part, images, objects) for number, part in by_image.items()]
+        items = [_item(content, number, part, place, objects) for number, part in by_image.items()]
         read, files = ReadPhrases(manifest, content.path.name), [item.image for item in items]
         splits[split] = Split(manifest, items, read, files, annotations=(content.path, references))
     return splits
 
 
-def _objects_by_id(content: CocoFile) -> dict[int, Mapping[str, Any]]:
+def _objects_by_id(content: CocoFile) -> dict[int | str, Mapping[str, Any]]:
     listed = [one for annotations in content.annotations.values() for one in annotations]
     objects = {one["id"]: one for one in listed}
     if doubled := [str(one["id"]) for one in listed if objects[one["id"]] != one]:
@@ -97,7 +102,7 @@ def _objects_by_id(content: CocoFile) -> dict[int, Mapping[str, Any]]:
 
 
 def _check(
-    gathered: Mapping[str, Mapping[int, list[Expression]]], content: CocoFile, objects: Mapping[int, Any]
+    gathered: Mapping[str, Mapping[int | str, list[Expression]]], content: CocoFile, objects: Mapping[int | str, Any]
 ) -> None:
     expressions = [one for by_image in gathered.values() for part in by_image.values() for one in part]
     for what, lost in (
@@ -114,18 +119,21 @@ def _check(
 
 def _item(
     content: CocoFile,
-    number: int,
+    number: int | str,
     expressions: list[Expression],
-    images: Path,
-    objects: Mapping[int, Mapping[str, Any]],
+    place: Place,
+    objects: Mapping[int | str, Mapping[str, Any]],
 ) -> PhraseItem:
     image = content.images[number]
-    name = image["file_name"]
-    key = Path(name).with_suffix("").as_posix().replace("/", "-")
     targets = dict.fromkeys(target for one in expressions for target in one.targets)
     segmentations = {target: objects[target].get("segmentation") for target in targets}
-    phrases = tuple((one.text, one.targets, one.lost) for one in expressions)
-    return PhraseItem(key, images / name, phrases, segmentations, stated_size(image))
+    key = key_of(image["file_name"])
+    return PhraseItem(key, place(image), tuple(expressions), segmentations, stated_size(image))
+
+
+def key_of(name: str) -> str:
+    """Return the key of a record whose image has a name, which may have folders."""
+    return Path(name).with_suffix("").as_posix().replace("/", "-")
 
 
 @dataclass(frozen=True)
@@ -155,13 +163,14 @@ class ReadPhrases:
         for number, mask in masks.items():
             coding = item.segmentations[number] if isinstance(mask, Mask) else None
             left += lost_parts(coding, size, f"{self.file}: annotation {number} of {item.key}")
-        for text, targets, lost in item.phrases:
-            drawn = [mask for number in targets if isinstance(mask := masks[number], Mask)]
-            if text.strip() and not lost and len(drawn) == len(targets):
-                phrases.append(Phrase(text.strip(), tuple(drawn)))
+        for one in item.phrases:
+            text, parts = one.text.strip(), (one.targets, *one.annotators)
+            drawn = [tuple(mask for number in part if isinstance(mask := masks[number], Mask)) for part in parts]
+            if text and not one.lost and list(map(len, drawn)) == list(map(len, parts)):
+                phrases.append(Phrase(text, drawn[0], group=one.group, annotators=tuple(drawn[1:])))
                 continue
-            without = "phrase of several things, one of which has no mask" if drawn else "phrase without a mask"
-            reason = without if text.strip() else "phrase without words"
-            left.append(Skipped(reason, f"{text!r} of {item.key}"))
+            without = "phrase of several things, one of which has no mask" if any(drawn) else "phrase without a mask"
+            reason = without if text else "phrase without words"
+            left.append(Skipped(reason, f"{one.text!r} of {item.key}"))
         record = Record(item.key, data, size, self.manifest, phrases=tuple(phrases)) if phrases else None
         return ReadResult(record, tuple(left))

@@ -8,7 +8,7 @@ Source: ``lichengunc/refer``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pickle import Unpickler, UnpicklingError
 from typing import Any
@@ -19,6 +19,10 @@ from lasagna.datamodules.converters.common.files import LayoutError
 
 REFERENCE: Kinds = {"split": str, "image_id": ID, "ann_id": ID, "sentences": list}
 COCO_IMAGES = Path("images/mscoco/images/train2014")
+
+
+NOTHING = -1
+"""The id of an annotation that means that there is no target."""
 
 
 def refer_manifest(name: str) -> Manifest:
@@ -33,29 +37,30 @@ def refer_manifest(name: str) -> Manifest:
 
 def image_places(source: Path, usual: Path) -> list[Path]:
     """Return where images may be: in the folder that REFER keeps them in, or in one of the same name nearby."""
-    places = (usual, Path("images") / usual.name, Path(usual.name))
+    places = (usual, Path("images/mscoco") / usual.name, Path("images") / usual.name, Path(usual.name))
     return [root / place for place in places for root in (source, source.parent)]
 
 
-def data_folder(source: Path, dataset: str, expected: str) -> Path:
-    """Return the folder of the annotations: the source or its folder with the data set's name.
+def data_folder(source: Path, datasets: Sequence[str], expected: str) -> Path:
+    """Return the folder of the annotations: the source, or its folder with one of the data set's names.
 
     Raises:
-        LayoutError: If neither holds ``instances.json``.
+        LayoutError: If none holds ``instances.json``.
     """
-    for folder in (source / dataset, source):
+    folders = [*(source / dataset for dataset in datasets), source]
+    for folder in folders:
         if (folder / "instances.json").is_file():
             return folder
-    raise LayoutError(f"source: neither {source / dataset} nor {source} holds instances.json; expected{expected}")
+    raise LayoutError(f"source: neither {' nor '.join(map(str, folders))} holds instances.json; expected{expected}")
 
 
-def references_file(folder: Path, name: str) -> Path:
-    """Return the file of references, a pickle or JSON.
+def references_file(folder: Path, *names: str) -> Path:
+    """Return the first file of references that exists, a pickle or JSON.
 
     Raises:
         LayoutError: If there is none.
     """
-    files = [folder / f"{name}{suffix}" for suffix in (".json", ".p")]
+    files = [folder / f"{name}{suffix}" for name in names for suffix in (".json", ".p")]
     if found := next((path for path in files if path.is_file()), None):
         return found
     others = ", ".join(sorted(path.name for path in folder.glob("*refs*"))) or "none"
