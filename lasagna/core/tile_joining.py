@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pycocotools import mask as coco
@@ -15,9 +16,35 @@ from lasagna.core.mask_lines import MaskLines, cut_mask, join_lines
 from lasagna.core.masks import BoolMask, RLEMask
 from lasagna.core.tiled_answers import PackedEntry, TiledAnswer
 from lasagna.core.tiles import Tile, Tiles
+from lasagna.errors import QueryError
+
+if TYPE_CHECKING:
+    from lasagna.core.batch import Query
 
 SAME = 0.5
 """IoU within the overlap of two tiles from which two objects are one."""
+
+
+def check_tiled(queries: Sequence[Query], images: int = 1) -> None:
+    """Check that the answers to queries about tiles can be joined.
+
+    Args:
+        queries: The queries.
+        images: Number of images that are shown together.
+
+    Raises:
+        QueryError: If there are several images, words would have to be joined, or something points at a place.
+    """
+    if images > 1:
+        raise QueryError("tiles: only one image is divided into tiles; ask about one image, or without tiles")
+    for query in queries:
+        if query.kind.words:
+            raise QueryError(
+                f"tiles: the words of answers to a query of kind {query.kind} cannot be joined; ask for names or a "
+                "phrase, or ask without tiles about a smaller copy of the picture"
+            )
+        if query.visual is not None:
+            raise QueryError("tiles: points, boxes and masks are for one place; cut it out, and ask without tiles")
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from lasagna.core.batch import Query
 from lasagna.core.dialogue import Answer, Decoding
-from lasagna.core.tile_joining import TileJoiner
+from lasagna.core.tile_joining import TileJoiner, check_tiled
 from lasagna.core.tiles import Tiles
 from lasagna.errors import QueryError
 from lasagna.modules.contract import check_image, check_queries
-from lasagna.modules.shown_images import Images, prepare_images
+from lasagna.modules.shown_images import Images, image_count, prepare_images
 
 if TYPE_CHECKING:
     from lasagna.modules.assistant import Assistant
@@ -56,39 +56,20 @@ def answer_tiles(
         raise QueryError("probabilities: they are not joined over tiles; leave out `probabilities` or `tiles`")
     assistant.configure_model()
     check_queries(assistant.format, queries, decoding)
-    picture = check_tiled(image, queries)
-    size, keep = (picture.shape[0], picture.shape[1]), assistant.empty_masks == "present"
+    check_tiled(queries, image_count(image))
+    image = image if isinstance(image, np.ndarray) else image[0]
+    check_image(image)
+    size, keep = (image.shape[0], image.shape[1]), assistant.empty_masks == "present"
     joiners = [TileJoiner(query.names, size, tiles, keep, query.kind.objects) for query in queries]
     every = tiles.of(size)
     firsts = range(0, len(every), tiles.batch)
     for first in progress(firsts):
         together = every[first : first + tiles.batch]
-        crops = [np.ascontiguousarray(picture[tile.slices]) for tile in together]
+        crops = [np.ascontiguousarray(image[tile.slices]) for tile in together]
         for rank, answers in enumerate(_answers(assistant, crops, queries, decoding)):
             for joiner, answer in zip(joiners, answers, strict=True):
                 joiner.add(first + rank, answer)
     return [joiner.answer() for joiner in joiners]
-
-
-def check_tiled(image: Images, queries: Sequence[Query]) -> NDArray[np.uint8]:
-    """Check that queries about an image can be answered in tiles; return the image.
-
-    Raises:
-        RecordError: If the image is not an array of the expected form.
-        QueryError: If there are several images, words would have to be joined, or something points at a place.
-    """
-    if not isinstance(image, np.ndarray):
-        raise QueryError("tiles: only one image is divided into tiles; ask about one image, or without tiles")
-    check_image(image)
-    for query in queries:
-        if query.kind.words:
-            raise QueryError(
-                f"tiles: the words of answers to a query of kind {query.kind} cannot be joined; ask for names or a "
-                "phrase, or ask without tiles about a smaller copy of the picture"
-            )
-        if query.visual is not None:
-            raise QueryError("tiles: points, boxes and masks are for one place; cut it out, and ask without tiles")
-    return image
 
 
 @torch.no_grad()
