@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from lasagna.core.storage import check_output
+from lasagna.core.tiles import chosen_tiles
 from lasagna.errors import ConfigError, LasagnaError, check_counts
 from lasagna.tasks.evaluation import Control
 
@@ -38,6 +39,8 @@ def evaluate(
     device: str = "auto",
     frozen_check: bool = True,
     coco: bool = False,
+    tiles: int | None = None,
+    overlap: int | None = None,
 ) -> None:
     """Answer all sources of a data set, score the answers by every protocol, and write a report.
 
@@ -67,6 +70,9 @@ def evaluate(
         frozen_check: Whether the frozen weights must be those that the checkpoint was trained with.
         coco: Whether to write answers and truth in COCO's formats too, in "coco" below ``out``; for tasks that ask for
             objects.
+        tiles: Height and width of the tiles in which large images are answered, in pixels, e.g. 512; by default each
+            image is answered as a whole.
+        overlap: Pixels that neighbouring tiles have in common; by default an eighth of a tile.
 
     Raises:
         LasagnaError: If the checkpoint, the data or the folder cannot be used; says what to do.
@@ -76,12 +82,16 @@ def evaluate(
     check_counts(processes=processes, limit=limit, batch_size=batch_size)
     if threshold is not None and not 0 <= threshold <= 1:
         raise LasagnaError(f"threshold: expected a number in [0, 1], got {threshold}")
+    divided = chosen_tiles(tiles, overlap)
+    if divided is not None and predictions is not None:
+        raise ConfigError("tiles: stored answers are only scored again; leave --tiles out, or answer with --ckpt")
     check_output(out or predictions or Path("evaluation"))
     from lasagna.datamodules.streaming.distributed import rank_and_world_size
     from lasagna.tasks.evaluation.answering import Job
     from lasagna.tasks.evaluation.coco_files import FOLDER, check_coco_files, write_coco_files
     from lasagna.tasks.evaluation.report import write_report
     from lasagna.tasks.evaluation.scoring import score_runs
+    from lasagna.tasks.evaluation.tiled import check_tiled_runs
 
     if predictions is not None:
         job, header = _stored_evaluation(predictions, data, split)
@@ -99,7 +109,10 @@ def evaluate(
             device=device,
             teacher_forced=teacher_forced,
             frozen_check=frozen_check,
+            tiles=divided,
         )
+        if divided is not None:
+            check_tiled_runs(job.runs()[0])
         if coco:
             check_coco_files(job.runs()[0])
         for remark in job.data.remarks if rank_and_world_size()[0] == 0 else ():

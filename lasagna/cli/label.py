@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lasagna.core.images import Window, check_window
 from lasagna.core.storage import check_output, write_json, write_text
 from lasagna.errors import OutputError, QueryError, RecordError
 
@@ -30,7 +31,7 @@ def label(
     objects: bool = False,
     threshold: float | None = None,
     calibrated_for: str | None = None,
-    window: tuple[float, float] | None = None,
+    window: tuple[float | str, float | str] | None = None,
     device: str = "auto",
     frozen_check: bool = True,
 ) -> None:
@@ -51,8 +52,8 @@ def label(
         threshold: Score in [0, 1] from which a name is called present; by default the one that `lasagna calibrate`
             found for the checkpoint, or 0.5.
         calibrated_for: Data set whose calibrated threshold is used; by default that of all data sets together.
-        window: Values of images of more than 8 bits that become black and white, e.g. "[0, 4095]"; by default those
-            of all 16 bits.
+        window: Values of images of more than 8 bits that become black and white, e.g. "[0, 4095]", or percentages of
+            the image's pixels, e.g. "[2%, 98%]"; by default those of all 16 bits.
         device: Device to compute on: "cpu", "cuda", ...; "auto" for an accelerator if there is one.
         frozen_check: Whether to require the frozen weights that the checkpoint was trained with.
 
@@ -64,7 +65,8 @@ def label(
         OutputError: If the labels cannot be written, or the folder holds labels of other names or another assistant.
         BusyError: If another process is labelling into the folder.
     """
-    from lasagna.cli.predict import answer_images, find_images, load_assistant, output_stems
+    from lasagna.cli.answered_images import answer_images, output_stems
+    from lasagna.cli.predict import find_images, load_assistant
     from lasagna.core.batch import Query
     from lasagna.core.locks import locked
     from lasagna.core.prompt_formats import PAPER
@@ -77,8 +79,9 @@ def label(
         PAPER.check(query.kind, asked)
     files = LabelFiles(out, read_formats(format), asked)
     check_output(out)
-    assistant = load_assistant(ckpt, threshold, calibrated_for, window, device, frozen_check)
-    recipe = _recipe(assistant, ckpt, query, window)
+    seen = None if window is None else check_window(window)
+    assistant = load_assistant(ckpt, threshold, calibrated_for, device, frozen_check)
+    recipe = _recipe(assistant, ckpt, query, seen)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
         _check_recipe(out, recipe)
@@ -90,7 +93,7 @@ def label(
         if len(left) < len(images):
             print(f"{len(images) - len(left)} of {len(images)} images are labelled already")
         shown = [[image] for image in left]
-        failed = answer_images(assistant, shown, [query], out, "ordered", window, files=files, stems=stems)
+        failed = answer_images(assistant, shown, [query], out, "ordered", seen, files=files, stems=stems)
         done = [file for file in answered.values() if file.is_file()]
         if not done:
             raise RecordError(f"folder: none of {len(images)} images could be read, the first because: {failed[0]}")
@@ -121,9 +124,7 @@ def read_names(text: str) -> tuple[str, ...]:
     return found
 
 
-def _recipe(
-    assistant: Assistant, ckpt: Path | None, query: Query, window: tuple[float, float] | None
-) -> dict[str, Any]:
+def _recipe(assistant: Assistant, ckpt: Path | None, query: Query, window: Window | None) -> dict[str, Any]:
     """Return what labels depend on, as plain data."""
     from lasagna.modules.checkpoints.calibration import checksum
 

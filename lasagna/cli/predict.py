@@ -2,25 +2,22 @@
 
 # without `from __future__ import annotations`, whose texts the parser resolves by running the imports for type checkers
 import sys
-import warnings
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from lasagna.cli.answered_images import answer_images
 from lasagna.cli.kinds import own_texts
 from lasagna.cli.visual_prompts import with_pointing
 from lasagna.core.image_places import place_of
-from lasagna.core.storage import check_output, whole_file, write_json
+from lasagna.core.images import check_channels, check_window
+from lasagna.core.storage import check_output
+from lasagna.core.tile_joining import check_tiled
+from lasagna.core.tiles import chosen_tiles
 from lasagna.errors import LasagnaError, QueryError, RecordError, check_counts
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from lasagna.core.batch import Query
-    from lasagna.core.dialogue import Answer
     from lasagna.core.query_kind import QueryKind
     from lasagna.integrations.label_files import LabelFiles
     from lasagna.modules.assistant import Assistant
@@ -46,7 +43,11 @@ def predict(
     threshold: float | None = None,
     calibrated_for: str | None = None,
     empty_masks: Literal["present", "absent"] | None = None,
-    window: tuple[float, float] | None = None,
+    window: tuple[float | str, float | str] | None = None,
+    channels: list[int] | None = None,
+    tiles: int | None = None,
+    overlap: int | None = None,
+    geojson: bool = False,
     max_new_tokens: int | None = None,
     device: str = "auto",
     frozen_check: bool = True,
@@ -85,8 +86,15 @@ def predict(
         calibrated_for: Data set whose calibrated threshold is used; by default that of all data sets together.
         empty_masks: What a name counts as that is called present and whose mask has no pixel; by default as the
             checkpoint says, which is "present" unless it was set.
-        window: Values of images of more than 8 bits that become black and white, e.g. "[0, 4095]"; by default those
-            of all 16 bits.
+        window: Values of images of more than 8 bits that become black and white, e.g. "[0, 4095]", or percentages of
+            the image's pixels, e.g. "[2%, 98%]"; by default those of all 16 bits.
+        channels: Channels of images that become red, green and blue, or the one that becomes grey, counted from 0, e.g.
+            "[3, 2, 1]"; needed for images of more than three channels.
+        tiles: Height and width of the tiles in which a large image is answered, in pixels, e.g. 512; by default the
+            image is answered as a whole.
+        overlap: Pixels that neighbouring tiles have in common; by default an eighth of a tile.
+        geojson: Whether to write the masks as GeoJSON too, in map coordinates, for images that say where they lie
+            (GeoTIFF).
         max_new_tokens: Most tokens of an answer that the model writes freely; by default as the checkpoint says.
         device: Device to compute on: "cpu", "cuda", ...; "auto" for an accelerator if there is one.
         frozen_check: Whether to require the frozen weights that the checkpoint was trained with.
@@ -98,7 +106,7 @@ def predict(
         QueryError: If there is no query, one is empty, one is longer than the model takes, or points at nothing.
         RecordError: If there is no such image, or none can be read, or no such mask.
         CheckpointError: If the checkpoint cannot be used.
-        LasagnaError: If the threshold, the window or the device cannot be used.
+        LasagnaError: If the threshold, the window, the channels, the tiles or the device cannot be used.
         OutputError: If the answers cannot be written.
     """
     queries = read_queries(query, refer, reason, ask, explain, own, ckpt)
@@ -107,12 +115,19 @@ def predict(
     pointed = images[0][masks_on] if isinstance(image, list) else image
     queries = with_pointing(queries, pointed, points, boxes, mask)
     check_counts(max_new_tokens=max_new_tokens)
+    divided = chosen_tiles(tiles, overlap)
+    if divided is not None:
+        check_tiled(queries, len(images[0]))
+    seen = None if window is None else check_window(window)
+    chosen = None if channels is None else check_channels(channels)
     files = None if format is None else _label_files(format, out, queries)
     check_output(out)
-    assistant = load_assistant(ckpt, threshold, calibrated_for, window, device, frozen_check)
+    assistant = load_assistant(ckpt, threshold, calibrated_for, device, frozen_check)
     assistant.empty_masks = empty_masks or assistant.empty_masks
     assistant.max_new_tokens = max_new_tokens or assistant.max_new_tokens
-    failed = answer_images(assistant, images, queries, out, decoding, window, masks_on, files)
+    failed = answer_images(
+        assistant, images, queries, out, decoding, seen, masks_on, files, None, chosen, divided, geojson
+    )
     print(f"{len(images) - len(failed)} of {len(images)} images answered in {out}")
     for error in failed:
         print(f"skipped: {error}", file=sys.stderr)
@@ -124,7 +139,6 @@ def load_assistant(
     ckpt: Path | None,
     threshold: float | None,
     calibrated_for: str | None,
-    window: tuple[float, float] | None,
     device: str,
     frozen_check: bool,
 ) -> "Assistant":
@@ -132,16 +146,13 @@ def load_assistant(
 
     Raises:
         CheckpointError: If the checkpoint cannot be used.
-        LasagnaError: If the threshold, the window or the device cannot be used.
+        LasagnaError: If the threshold or the device cannot be used.
     """
     if threshold is not None and not 0 <= threshold <= 1:
         raise LasagnaError(f"threshold: expected a number in [0, 1], got {threshold}")
     from lasagna.core.device import find_device
-    from lasagna.core.images import check_window
     from lasagna.modules.checkpoints.load import load
 
-    if window is not None:
-        check_window(window)
     target = find_device(device)
     if ckpt is None:
         print("The small assistant of the package answers; it knows drawn scenes only. Name another one with --ckpt.")
@@ -228,106 +239,3 @@ def find_shown(images: Sequence[Path]) -> list[Path]:
     if missing := [image for image in images if not image.is_file()]:
         raise RecordError(f"image: there is no file {str(missing[0])!r}; several images must be files, not folders")
     return list(images)
-
-
-def answer_images(
-    assistant: "Assistant",
-    images: Sequence[Sequence[Path]],
-    queries: "Sequence[Query]",
-    out: Path,
-    decoding: Literal["ordered", "free"],
-    window: tuple[float, float] | None = None,
-    masks_on: int = -1,
-    files: "LabelFiles | None" = None,
-    stems: Mapping[Path, str] | None = None,
-) -> list[RecordError]:
-    """Answer all queries about each image and write the answers.
-
-    Args:
-        assistant: The assistant.
-        images: Image files; those of one list are shown together.
-        queries: The queries.
-        out: Folder of the answers.
-        decoding: How to decode.
-        window: Values of images of more than 8 bits that become black and white; None for those of all 16 bits.
-        masks_on: Position of the image that masks belong to.
-        files: What writes files of labels as well.
-        stems: Name of each image's files, for images that are some of more; by default ``output_stems`` of these.
-
-    Returns:
-        The errors of the images that could not be read.
-    """
-    from rich.progress import track
-
-    from lasagna.core.image_files import decode_image
-    from lasagna.modules.contract import check_queries
-    from lasagna.modules.decoding.visual_prompts import check_visual
-
-    with warnings.catch_warnings(record=True) as told:
-        check_queries(assistant, queries, decoding)
-    for warning in told:
-        print(f"warning: {warning.message}", file=sys.stderr)
-    failed, written = [], []
-    names = stems or output_stems([paths[masks_on] for paths in images])
-    for paths in track(images, "Answering", disable=len(images) < 2):
-        path = paths[masks_on]
-        try:
-            shown = [decode_image(each.read_bytes(), str(each), upright=True, window=window) for each in paths]
-        except (RecordError, OSError) as error:
-            failed.append(RecordError(str(error)))
-            continue
-        check_visual(assistant.mask_head, queries, [shown[masks_on].shape[:2]])
-        answers = _ask(assistant, shown, queries, decoding, masks_on)
-        name = names[path]
-        if files is not None:
-            files.write(path, name, shown[masks_on].shape[:2], answers)
-        written.append(_write(out, name, [path, *paths], shown[masks_on], queries, answers))
-    if files is not None and written:
-        files.finish(written)
-    return failed
-
-
-def output_stems(images: Sequence[Path]) -> dict[Path, str]:
-    """Return the name of each image's files: its stem, or its whole name where several have that stem."""
-    stems = Counter(image.stem for image in images)
-    return {image: image.stem if stems[image.stem] == 1 else image.name for image in images}
-
-
-def _ask(
-    assistant: "Assistant",
-    shown: "Sequence[NDArray[np.uint8]]",
-    queries: "Sequence[Query]",
-    decoding: Literal["ordered", "free"],
-    masks_on: int,
-) -> "list[Answer]":
-    """Answer all queries about images, encoded once; words are always decoded freely."""
-    encoded, geometry = assistant.encode_image(shown, masks_on)
-    queries = [replace(query, images=len(shown)) for query in queries]
-    explained = [query for query in queries if query.kind.words]
-    others = [query for query in queries if not query.kind.words]
-    answers = dict(zip(others, assistant.answer_batch(encoded, [geometry], others, decoding), strict=True))
-    answers |= zip(explained, assistant.answer_batch(encoded, [geometry], explained, "free"), strict=True)
-    return [answers[query] for query in queries]
-
-
-def _write(
-    out: Path,
-    name: str,
-    paths: Sequence[Path],
-    pixels: "NDArray[np.uint8]",
-    queries: "Sequence[Query]",
-    answers: "Sequence[Answer]",
-) -> Path:
-    from lasagna.core.answer_json import answer_json
-    from lasagna.tasks.visualization.answer import draw_answer
-
-    for query, answer in zip(queries, answers, strict=True):
-        text = answer.words if query.kind.grounded else answer.text if query.kind.words else ""
-        with whole_file(out / f"{name}-{query.kind}.png") as draft:
-            draw_answer(pixels, ", ".join(query.names), answer.entries, text=text).save(draft, "PNG")
-    parts = [answer_json(query, answer) for query, answer in zip(queries, answers, strict=True)]
-    path, *shown = paths
-    together = {"images": [each.name for each in shown]} if len(shown) > 1 else {}
-    content = {"image": path.name, **together, "size": list(pixels.shape[:2]), "answers": parts}
-    write_json(out / f"{name}.json", content, indent=2)
-    return out / f"{name}.json"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from uvicorn import Server
 
+    from lasagna.core.images import Window
     from lasagna.modules.assistant import Assistant
 
 TOKEN = "LASAGNA_TOKEN"
@@ -33,7 +34,7 @@ def serve(
     device: str = "auto",
     token: str | None = None,
     calibrated_for: str | None = None,
-    window: tuple[float, float] | None = None,
+    window: tuple[float | str, float | str] | None = None,
     frozen_check: bool = True,
     limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> None:
@@ -49,8 +50,8 @@ def serve(
         token: What clients must send as `Authorization: Bearer TOKEN`, at least 16 characters; by default the value of
             the variable LASAGNA_TOKEN, if it is set.
         calibrated_for: Data set whose calibrated threshold is used; None for that of all data sets.
-        window: Values of images of more than 8 bits that become black and white, e.g. "[0, 4095]"; by default those
-            of all 16 bits.
+        window: Values of images of more than 8 bits that become black and white, e.g. "[0, 4095]", or percentages of
+            the image's pixels, e.g. "[2%, 98%]"; by default those of all 16 bits.
         frozen_check: Whether to require the frozen weights that the checkpoint was trained with.
         limits: What clients may ask at most.
 
@@ -66,8 +67,7 @@ def serve(
     from lasagna.core.images import check_window
     from lasagna.modules.checkpoints.load import load
 
-    if window is not None:
-        check_window(window)
+    seen = None if window is None else check_window(window)
     target = find_device(device)
     with listener(host, port) as listening:
         if ckpt is None:
@@ -75,7 +75,7 @@ def serve(
                 "The small assistant of the package answers; it knows drawn scenes only. Name another one with --ckpt."
             )
         assistant = load(ckpt, calibrated=calibrated_for, frozen_check=frozen_check).to(target)
-        app = make_app(assistant, "scenes" if ckpt is None else ckpt.stem, host, token, limits, window)
+        app = make_app(assistant, "scenes" if ckpt is None else ckpt.stem, host, token, limits, seen)
         shown = f"[{host}]" if ":" in host else host
         print(f"http://{shown}:{listening.getsockname()[1]}/v1 answers; Ctrl-C ends it", flush=True)
         make_server(app, limits).run(sockets=[listening])
@@ -134,7 +134,7 @@ def make_app(
     host: str,
     token: str | None,
     limits: Limits,
-    window: tuple[float, float] | None = None,
+    window: Window | None = None,
 ) -> FastAPI:
     """Return the app of an assistant.
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lasagna.core.dialogue import Answer, AnsweredEntry
-from lasagna.core.masks import RLEMask
+from lasagna.core.tiled_answers import PackedEntry, TiledAnswer, packed_mask, packed_masks
 from lasagna.errors import QueryError
 
 if TYPE_CHECKING:
@@ -23,15 +23,18 @@ def answer_json(query: Query, answer: Answer) -> dict[str, Any]:
 
     Returns:
         "kind", "query" (the names asked for), "text" and "faults" of the answer, and its "entries" in order. Where
-        masks stand among words, also "words", the text without marks and tokens.
+        masks stand among words, also "words", the text without marks and tokens. Of an answer in tiles, also "tiles":
+        top, left, height and width of each.
     """
-    plain = {
+    plain: dict[str, Any] = {
         "kind": query.kind,
         "query": list(query.names),
         "text": answer.text,
         "faults": list(answer.faults),
         "entries": [entry_json(entry) for entry in answer.entries],
     }
+    if isinstance(answer, TiledAnswer):
+        plain["tiles"] = [[tile.top, tile.left, tile.height, tile.width] for tile in answer.tiles]
     return plain | ({"words": answer.words} if query.kind.grounded else {})
 
 
@@ -46,10 +49,11 @@ def entry_json(entry: AnsweredEntry) -> dict[str, Any]:
         (called present, but the mask has no pixel), "mask" (COCO RLE) and "box" (left, top, width, height in pixels).
         Mask and box are None for absent names, and the box is None for an empty mask too. Where objects are told apart,
         also "objects": "mask", "box" and "score" of each. Where masks stand among words, also "span": begin and end of
-        the name in the words.
+        the name in the words. Of an answer in tiles, also "tiles", the numbers of those in which the name is present,
+        and "tile_scores", the probability of presence in each.
     """
-    mask = None if entry.mask is None else RLEMask.from_array(entry.mask)
-    coded = list(zip(map(RLEMask.from_array, entry.masks), entry.scores, strict=True)) if entry.apart else []
+    mask = packed_mask(entry)
+    coded = list(zip(packed_masks(entry), entry.scores, strict=True)) if entry.apart else []
     objects = [{"mask": one.to_json(), "box": list(one.box()), "score": round(score, 6)} for one, score in coded]
     plain = {
         "name": entry.name,
@@ -60,8 +64,13 @@ def entry_json(entry: AnsweredEntry) -> dict[str, Any]:
         "mask": None if mask is None else mask.to_json(),
         "box": None if mask is None or entry.box is None else list(mask.box()),
     }
-    spans = {} if entry.span is None else {"span": list(entry.span)}
-    return plain | ({"objects": objects} if objects else {}) | spans
+    more: dict[str, Any] = {"objects": objects} if objects else {}
+    if entry.span is not None:
+        more["span"] = list(entry.span)
+    if isinstance(entry, PackedEntry):
+        more["tiles"] = list(entry.present_tiles)
+        more["tile_scores"] = [_rounded(score) for score in entry.tile_scores]
+    return plain | more
 
 
 def _rounded(value: float) -> float | None:
@@ -79,9 +88,9 @@ def coco_results(answer: Answer, image_id: int, categories: Mapping[str, int]) -
         {
             "image_id": image_id,
             "category_id": categories[entry.name],
-            "segmentation": RLEMask.from_array(mask).to_json(),
+            "segmentation": mask.to_json(),
             "score": score,
         }
         for entry in present
-        for mask, score in zip(entry.masks, entry.scores, strict=True)
+        for mask, score in zip(packed_masks(entry), entry.scores, strict=True)
     ]

@@ -64,6 +64,14 @@ class MaskLines:
         """Return the pixels moved by numbers of rows and columns."""
         return MaskLines(self.columns + columns, self.tops + rows, self.ends + rows)
 
+    def shrunk(self, step: int) -> MaskLines:
+        """Return the pixels of a picture of which each shows a square of pixels, if one of these is in the mask.
+
+        Args:
+            step: Side of the squares.
+        """
+        return MaskLines(self.columns // step, self.tops // step, (self.ends - 1) // step + 1)
+
     def mask(self, size: tuple[int, int]) -> RLEMask:
         """Return the pixels as a mask.
 

@@ -25,7 +25,7 @@ def polygons_of(mask: BoolMask) -> list[list[float]]:
         Polygons ``[x0, y0, x1, y1, ...]`` in pixels, where the centre of the first pixel is (0.5, 0.5); none if the
         mask is empty.
     """
-    return [[float(place) for place in polygon.ravel()] for polygon in _rings(mask, 0.5)]
+    return [[float(place) for place in polygon.ravel()] for polygon in _joined(mask, 0.5)]
 
 
 def border_polygons(mask: BoolMask) -> list[list[float]]:
@@ -42,11 +42,19 @@ def border_polygons(mask: BoolMask) -> list[list[float]]:
         mask is empty.
     """
     # an outline between the halfway line and the centres, which rounding moves to the centres inside
-    return [[float(place) for place in np.rint(polygon - 0.5).ravel()] for polygon in _rings(mask, 0.75)]
+    return [[float(place) for place in np.rint(polygon - 0.5).ravel()] for polygon in _joined(mask, 0.75)]
 
 
-def _rings(mask: BoolMask, level: float) -> Iterator[NDArray[np.float64]]:
-    """Yield the outline of each part, ``[points, 2]``, at a level between outside (0) and inside (1)."""
+def rings_of(mask: BoolMask, level: float = 0.5) -> Iterator[list[NDArray[np.float64]]]:
+    """Yield the closed outlines of each connected part of a mask: its outer one, and then those of its holes.
+
+    Args:
+        mask: Bool ``[H, W]``.
+        level: Where outlines run between the centres of pixels outside (0) and inside (1).
+
+    Yields:
+        Rings of columns and rows, ``[points, 2]``, whose last point is the first.
+    """
     if not mask.any():
         return
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
@@ -56,8 +64,13 @@ def _rings(mask: BoolMask, level: float) -> Iterator[NDArray[np.float64]]:
     found = contour_generator(z=inside, fill_type=FillType.OuterOffset).filled(level, 2.0)
     shift = np.array([left - 0.5, top - 0.5])
     for points, offsets in zip(*found, strict=True):
-        outer, *holes = (_corners(points[first:end]) for first, end in pairwise(offsets))
-        yield np.concatenate([outer, *(part for hole in holes for part in (hole, outer[:1]))]) + shift
+        yield [_corners(points[first:end]) + shift for first, end in pairwise(offsets)]
+
+
+def _joined(mask: BoolMask, level: float) -> Iterator[NDArray[np.float64]]:
+    """Yield the outline of each part, to which holes are joined, ``[points, 2]``."""
+    for outer, *holes in rings_of(mask, level):
+        yield np.concatenate([outer, *(part for hole in holes for part in (hole, outer[:1]))])
 
 
 def _corners(ring: NDArray[np.float64]) -> NDArray[np.float64]:

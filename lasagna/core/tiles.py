@@ -45,6 +45,25 @@ class Tile:
         return Tile(top, left, bottom - top, right - left) if bottom > top and right > left else None
 
 
+def chosen_tiles(size: int | None, overlap: int | None) -> Tiles | None:
+    """Return the tiles of a command line, or None if there are none.
+
+    Args:
+        size: Height and width of a tile, or None.
+        overlap: Pixels that neighbours have in common, or None for an eighth of a tile.
+
+    Raises:
+        ConfigError: If there is only an overlap, or the two do not go together.
+    """
+    if size is None:
+        if overlap is not None:
+            raise ConfigError(
+                f"overlap: got {overlap}, but the picture is not divided; give --tiles too, or leave it out"
+            )
+        return None
+    return Tiles(size, size // 8 if overlap is None else overlap)
+
+
 @dataclass(frozen=True)
 class Tiles:
     """How a picture is divided into tiles that overlap.

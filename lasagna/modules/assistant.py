@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import partial
 from typing import Literal
 
 import torch
@@ -24,15 +23,17 @@ from lasagna.core.processors import Processors
 from lasagna.core.prompt_format import PromptFormat
 from lasagna.core.prompt_formats import PROMPT_FORMATS
 from lasagna.core.query_kind import CATEGORY_LIST, QueryKind, kind_of
+from lasagna.core.tiles import Tiles
 from lasagna.core.visual_prompt import VisualPrompt
 from lasagna.errors import ConfigError, QueryError, check_counts
 from lasagna.modules import contract
 from lasagna.modules.base import EncodedImages, LanguageModel, MaskHead, VisionEncoder
-from lasagna.modules.decoding.answers import make_answer
+from lasagna.modules.decoding.answers import answer_maker
 from lasagna.modules.decoding.cache import ChatHistory, row_positions
 from lasagna.modules.decoding.chat import Chat
 from lasagna.modules.decoding.decoder import Decoder
 from lasagna.modules.decoding.long_lists import join_answers, split_query
+from lasagna.modules.decoding.tiles import answer_tiles
 from lasagna.modules.decoding.visual_prompts import Asked, check_visual, with_visual
 from lasagna.modules.losses import AssistantOutput
 from lasagna.modules.mask_prediction import MaskPrediction
@@ -210,6 +211,7 @@ class Assistant(Configurable, LightningModule):
         probabilities: bool = False,
         visual: VisualPrompt | None = None,
         masks_on: int = LAST,
+        tiles: Tiles | None = None,
     ) -> Answer:
         """Answer one query about one image, or about several that are shown together.
 
@@ -221,9 +223,10 @@ class Assistant(Configurable, LightningModule):
             probabilities: Whether present entries get the probability of each pixel, as saliency scores need it.
             visual: Points, boxes or an earlier mask that say where the one name is, for mask heads that take them.
             masks_on: Position of the image that masks belong to.
+            tiles: How a large picture is divided into tiles that are answered one by one, and whose masks are joined.
 
         Returns:
-            The answer.
+            The answer; with ``tiles``, a ``TiledAnswer``.
 
         Raises:
             RecordError: If the image is not an array of the expected form.
@@ -232,7 +235,7 @@ class Assistant(Configurable, LightningModule):
         if isinstance(names, str):
             raise QueryError(f"names: expected a list of names such as {[names]}, got the text {names!r}")
         query = Query(0, kind_of(kind, self.learned_kinds), tuple(names), visual)
-        return self.answers(image, [query], decoding, probabilities=probabilities, masks_on=masks_on)[0]
+        return self.answers(image, [query], decoding, probabilities=probabilities, masks_on=masks_on, tiles=tiles)[0]
 
     def answers(
         self,
@@ -242,6 +245,7 @@ class Assistant(Configurable, LightningModule):
         *,
         probabilities: bool = False,
         masks_on: int = LAST,
+        tiles: Tiles | None = None,
     ) -> list[Answer]:
         """Answer queries about one image or several, encoded once for all of them.
 
@@ -251,6 +255,7 @@ class Assistant(Configurable, LightningModule):
             decoding: "ordered", "free" or "teacher_forced", as in ``answer_batch``.
             probabilities: Whether present entries get the probability of each pixel.
             masks_on: Position of the image that masks belong to.
+            tiles: How a large picture is divided, as in ``answer``.
 
         Returns:
             One answer for each query.
@@ -259,6 +264,8 @@ class Assistant(Configurable, LightningModule):
             RecordError: If the image is not an array of the expected form.
             QueryError: If a query cannot be asked or is longer than the language model takes.
         """
+        if tiles is not None:
+            return answer_tiles(self, image, queries, tiles, decoding, probabilities=probabilities)
         self.configure_model()
         contract.check_queries(self, queries, decoding)
         queries = [replace(query, images=image_count(image)) for query in queries]
@@ -344,14 +351,7 @@ class Assistant(Configurable, LightningModule):
             repeated = [part for part, count in zip(asked, counts, strict=True) for _ in range(count)]
             images = torch.tensor([part.image for part in repeated], dtype=torch.long, device=states.device)
             masks = self._predict_masks(encoded, states, images, [(part, geometries[part.image]) for part in repeated])
-        make = partial(
-            make_answer,
-            threshold=self.mask_threshold,
-            object_threshold=self.object_threshold,
-            object_overlap=self.object_overlap,
-            keep_empty=self.empty_masks == "present",
-            probabilities=probabilities,
-        )
+        make = answer_maker(self, probabilities)
         found = zip(asked, decoded, masks.split(counts), strict=True)
         answers = (make(part, one, logits, geometries[part.image]) for part, one, logits in found)
         return [join_answers([next(answers) for _ in split]) for split in parts]

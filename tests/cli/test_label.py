@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import lasagna.cli.predict
+import lasagna.cli.answered_images
 from lasagna.__main__ import main
 from lasagna.cli.label import doubt_of, read_names, write_review
 from lasagna.errors import QueryError
@@ -39,9 +39,11 @@ def test_a_folder_is_labelled_and_only_what_is_missing_is_asked_again(folder, ca
     (out / "yolo" / "labels" / "a.txt").unlink()
     (out / "b.png.json").unlink()
     asked = []
-    answer = lasagna.cli.predict.answer_images
+    answer = lasagna.cli.answered_images.answer_images
     monkeypatch.setattr(
-        lasagna.cli.predict, "answer_images", lambda *args, **kwargs: asked.extend(args[1]) or answer(*args, **kwargs)
+        lasagna.cli.answered_images,
+        "answer_images",
+        lambda *args, **kwargs: asked.extend(args[1]) or answer(*args, **kwargs),
     )
     main([*words, "--format", "coco, yolo"])
     assert [image.name for [image] in asked] == ["a.png", "b.png"]

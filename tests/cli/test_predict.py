@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lasagna.cli.predict import answer_images, read_queries
+from lasagna.cli.answered_images import answer_images
+from lasagna.cli.predict import read_queries
 from lasagna.core.query_kind import INSTANCES
+from lasagna.core.tiles import Tiles
 from lasagna.errors import QueryError
 from tests.helpers.assistants import dictate, random_assistant
 
@@ -31,6 +33,32 @@ def test_captions_are_written_with_their_spans_and_drawn(tmp_path, monkeypatch):
     [entry] = answer["entries"]
     assert (entry["name"], entry["span"], entry["mask"]["size"]) == ("red boat", [2, 10], [20, 24])
     assert (tmp_path / "black-grounded_caption.png").is_file()
+
+
+def test_a_geotiff_is_answered_in_tiles_and_keeps_its_place_on_the_map(tmp_path, monkeypatch):
+    tifffile = pytest.importorskip("tifffile", reason="needs the extra `tiff`")
+    assistant, image = random_assistant(), tmp_path / "field.tif"
+    assistant.presence_threshold = 0.0
+    bands = np.random.default_rng(0).integers(0, 3000, (50, 70, 5), dtype=np.uint16)
+    tags = [(33550, 12, 3, (2.0, 2.0, 0.0), True), (33922, 12, 6, (0.0, 0.0, 0.0, 1000.0, 5000.0, 0.0), True)]
+    keys = (34735, 3, 8, (1, 1, 0, 1, 3072, 0, 1, 32633), True)
+    tifffile.imwrite(image, bands, planarconfig="contig", photometric="minisblack", extratags=[*tags, keys])
+    monkeypatch.setattr("lasagna.cli.prediction_files.DRAWN", 30)
+    queries = read_queries("sun, sea", own={"instances": "sun"})
+    options = {"window": ("2%", "98%"), "channels": [3, 2, 1], "tiles": Tiles(32, 8), "geojson": True}
+    assert answer_images(assistant, [[image]], queries, tmp_path, "ordered", **options) == []
+    content = json.loads((tmp_path / "field.json").read_text())
+    assert content["georeference"] == {"transform": [2.0, 0.0, 1000.0, 0.0, -2.0, 5000.0], "crs": "EPSG:32633"}
+    assert content["answers"][0]["tiles"][-1] == [18, 38, 32, 32]
+    assert [entry["present"] for entry in content["answers"][0]["entries"]] == [True, True]
+    assert Image.open(tmp_path / "field-categories.png").width < 1000
+    found = json.loads((tmp_path / "field.geojson").read_text())
+    assert found["crs"]["properties"]["name"] == "urn:ogc:def:crs:EPSG::32633"
+    assert {feature["properties"]["query"] for feature in found["features"]} <= {"categories", "instances"}
+    for feature in found["features"]:
+        points = np.concatenate([np.array(ring) for part in feature["geometry"]["coordinates"] for ring in part])
+        assert (points.min(0) >= (1000, 4900)).all()
+        assert (points.max(0) <= (1140, 5000)).all()
 
 
 def test_kinds_that_do_not_exist_are_named():

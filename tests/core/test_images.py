@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lasagna.cli.predict import answer_images
+from lasagna.cli.answered_images import answer_images
 from lasagna.core.batch import Query
 from lasagna.core.image_files import checked_size, decode_image
 from lasagna.core.images import DeepImageWarning, to_rgb

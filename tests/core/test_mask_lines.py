@@ -30,6 +30,9 @@ def test_masks_are_cut_placed_and_joined_as_arrays_are(seed, size, share):
         placed[tile.slices] = pixels[tile.slices]
         assert place_mask(cut, tile, size) == RLEMask.from_array(placed)
     other = blot(seed + 1, size, 0.5)
+    padded = np.pad(pixels, [(0, -side % 3) for side in size])
+    squares = padded.reshape(padded.shape[0] // 3, 3, padded.shape[1] // 3, 3).any((1, 3))
+    assert MaskLines.of(mask).shrunk(3).mask(squares.shape) == RLEMask.from_array(squares)
     parts = [MaskLines.of(mask), MaskLines.of(RLEMask.from_array(other))]
     assert join_lines(parts, size) == RLEMask.from_array(pixels | other)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lasagna.cli.predict import answer_images
+from lasagna.cli.answered_images import answer_images
 from lasagna.core.batch import Query
 from lasagna.core.masks import RLEMask
 from lasagna.modules import Assistant, TinyLanguageModel, TinyVisionEncoder

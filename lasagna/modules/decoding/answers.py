@@ -6,8 +6,10 @@ Notation: k: decisions of one answer; n: masks; d: hidden size; h', w': size of 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,6 +22,9 @@ from lasagna.core.masks import BoolMask
 from lasagna.core.overlaps import OverlapMap
 from lasagna.core.prompt_format import Fault, ParsedEntry
 from lasagna.modules.mask_prediction import MaskPrediction
+
+if TYPE_CHECKING:
+    from lasagna.modules.assistant import Assistant
 
 _PIXELS_HELD = 1 << 20
 
@@ -124,6 +129,23 @@ def make_answer(
         ranks[[places[entry.name] for entry in entries]] = np.arange(len(entries))
         top = top.renumbered(ranks)
     return Answer(decoded.text, tuple(entries), decoded.faults, top, decoded.words)
+
+
+def answer_maker(assistant: Assistant, probabilities: bool = False) -> Callable[..., Answer]:
+    """Return ``make_answer`` with the thresholds of an assistant.
+
+    Args:
+        assistant: The assistant.
+        probabilities: Whether present entries get the probability of each pixel.
+    """
+    return partial(
+        make_answer,
+        threshold=assistant.mask_threshold,
+        object_threshold=assistant.object_threshold,
+        object_overlap=assistant.object_overlap,
+        keep_empty=assistant.empty_masks == "present",
+        probabilities=probabilities,
+    )
 
 
 Found = tuple[Tensor, tuple[BoolMask, ...], tuple[float, ...]]

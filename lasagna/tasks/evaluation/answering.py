@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 import torch
 from torch import nn
@@ -17,10 +17,11 @@ from torch import nn
 from lasagna.core.device import find_device
 from lasagna.core.dialogue import Decoding
 from lasagna.core.storage import json_text, writing
+from lasagna.core.tiles import Tiles
 from lasagna.datamodules import PreparedSample, SkippedRecordWarning, collate
 from lasagna.datamodules.protocols import batch_size_of
 from lasagna.datamodules.shards.codec import record_key
-from lasagna.datamodules.shards.reader import ShardSplit
+from lasagna.datamodules.shards.reader import RawSample, ShardSplit
 from lasagna.errors import ConfigError, QueryError, RecordError
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.checkpoints.calibration import Calibration, read_calibration
@@ -38,7 +39,10 @@ from lasagna.tasks.evaluation.predictions import (
 )
 from lasagna.tasks.evaluation.run_metrics import check_scores
 from lasagna.tasks.evaluation.runs import EvaluationRun, make_runs
+from lasagna.tasks.evaluation.tiled import answer_tiled, make_tiled
 from lasagna.tasks.training.source_scores import answer, queries_of
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +64,7 @@ class Job:
         teacher_forced: Whether phrases are also scored with the answer given to the model.
         processes: How many processes share the records.
         frozen_check: Whether the frozen weights must be those that the checkpoint was trained with.
+        tiles: How large pictures are divided; None to answer each as a whole.
     """
 
     ckpt: Path
@@ -75,6 +80,7 @@ class Job:
     teacher_forced: bool = False
     processes: int = 1
     frozen_check: bool = True
+    tiles: Tiles | None = None
 
     def runs(self) -> tuple[list[EvaluationRun], int]:
         """Return the runs, and how many images are answered together.
@@ -135,7 +141,13 @@ def answer_all(job: Job, assistant: Assistant | None = None, part: int = 0) -> i
         done = set(read_lines(job.out))
         for run in runs:
             assistant.presence_threshold = thresholds[run.name]
-            samples = _samples(run, share, assistant, done, stream)
+            if job.tiles is not None:
+                open_tiled = partial(make_tiled, run=run, assistant=assistant)
+                for sample in _samples(run, share, open_tiled, done, stream):
+                    _store([answer_tiled(assistant, run, sample, job.tiles)], stream)
+                    count += 1
+                continue
+            samples = _samples(run, share, partial(run.prepare, processors=assistant.processors), done, stream)
             while batch := list(islice(samples, batch_size)):
                 _store(answer_some(assistant, run, batch), stream)
                 count += len(batch)
@@ -143,15 +155,19 @@ def answer_all(job: Job, assistant: Assistant | None = None, part: int = 0) -> i
 
 
 def _samples(
-    run: EvaluationRun, share: ShardSplit, assistant: Assistant, done: Collection[Place], stream: TextIO
-) -> Iterator[PreparedSample]:
+    run: EvaluationRun,
+    share: ShardSplit,
+    make: Callable[[RawSample], T | None],
+    done: Collection[Place],
+    stream: TextIO,
+) -> Iterator[T]:
     """Yield the samples of the records that have no line yet; write a line for each record that is skipped."""
     for raw in run.raw(share):
         key = record_key(raw)
         if (run.name, key) in done:
             continue
         try:
-            sample = run.prepare(raw, assistant.processors)
+            sample = make(raw)
         except (RecordError, QueryError) as error:
             run.check_skipped(error)
             # named by the source, so that its other runs do not repeat the warning
@@ -196,6 +212,7 @@ def header_of(job: Job, runs: Sequence[EvaluationRun], assistant: Assistant) -> 
         "teacher_forced": job.teacher_forced,
         "controls": list(job.controls),
         "limit": job.limit,
+        **({} if job.tiles is None else {"tiles": asdict(job.tiles)}),
         "seed": runs[0].seed,
         "thresholds": {
             "presence": job.thresholds(runs, assistant),

@@ -20,6 +20,7 @@ from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.core.locks import locked_file
 from lasagna.core.masks import BoolMask, RLEMask
 from lasagna.core.overlaps import OverlapMap
+from lasagna.core.tiled_answers import TiledAnswer, packed_mask, packed_masks
 from lasagna.errors import ConfigError
 from lasagna.tasks.callbacks.run_facts import write_json
 from lasagna.tasks.metrics.mean_iou import top_of
@@ -188,9 +189,10 @@ def to_json(answer: Answer) -> dict[str, Any]:
     """Return an answer as plain data."""
     tops, entries = _tops(answer), []
     for rank, entry in enumerate(answer.entries):
-        mask = None if entry.mask is None else RLEMask.from_array(entry.mask).to_json()
+        packed = packed_mask(entry)
+        mask = None if packed is None else packed.to_json()
         plain = {"name": entry.name, "present": entry.present, "score": entry.score, "confidence": entry.confidence}
-        plain |= {"masks": _encoded(entry.masks), "scores": list(entry.scores)} if entry.apart else {}
+        plain |= {"masks": _encoded(entry), "scores": list(entry.scores)} if entry.apart else {}
         plain |= {} if entry.span is None else {"span": list(entry.span)}
         entries.append(plain | {"mask": mask} | ({"top": tops[rank].to_json()} if rank in tops else {}))
     words = {"words": answer.words} if answer.words else {}
@@ -225,6 +227,8 @@ def from_json(stored: Mapping[str, Any], size: tuple[int, int]) -> Answer:
 
 def _tops(answer: Answer) -> dict[int, RLEMask]:
     """Return for each mask that overlaps another the pixels where it is on top."""
+    if isinstance(answer, TiledAnswer):
+        return {rank: seen for rank, seen, mask in answer.visible() if seen != mask}
     masks = [(rank, entry.mask) for rank, entry in enumerate(answer.entries) if entry.mask is not None]
     if len(masks) < 2:
         return {}
@@ -245,8 +249,8 @@ def _span(stored: Sequence[int] | None) -> tuple[int, int] | None:
     return int(begin), int(end)
 
 
-def _encoded(masks: Sequence[BoolMask]) -> list[dict[str, Any]]:
-    return [RLEMask.from_array(mask).to_json() for mask in masks]
+def _encoded(entry: AnsweredEntry) -> list[dict[str, Any]]:
+    return [mask.to_json() for mask in packed_masks(entry)]
 
 
 def _decoded(code: Mapping[str, Any] | Sequence[Any] | None, size: tuple[int, int]) -> BoolMask | None:

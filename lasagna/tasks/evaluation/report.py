@@ -159,6 +159,8 @@ def _facts(header: Mapping[str, Any]) -> list[str]:
         "- Answers are generated; the model is given no part of the right answer"
         + (", except for scores of the protocol teacher-forced." if header.get("teacher_forced") else "."),
     ]
+    if tiles := header.get("tiles"):
+        facts.append(f"- Pictures are answered in tiles of {tiles['size']} pixels that overlap by {tiles['overlap']}")
     return [*map(one_line, facts), ""]
 
 

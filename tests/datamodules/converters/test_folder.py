@@ -324,7 +324,7 @@ def test_what_cannot_be_stored_is_counted_where_broken_files_are_skipped(tmp_pat
 
 
 def test_an_image_of_a_format_that_is_not_kept_is_named_as_it_is_read(tmp_path):
-    image(tmp_path / "b.tiff").rename(tmp_path / "a.png")
+    image(tmp_path / "b.gif").rename(tmp_path / "a.png")
     write(tmp_path, {"image": "a.png"})
     with pytest.raises(RecordError, match=r"jsonl:1: .*a\.png: the image is none of jpg, .*; store it as one of these"):
         reading(tmp_path)

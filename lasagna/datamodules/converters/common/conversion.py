@@ -14,9 +14,11 @@ from urllib.parse import unquote
 
 from rich.console import Console
 
+from lasagna.core.images import check_channels, check_window
 from lasagna.datamodules.converters.common.base import Converter, Split
 from lasagna.datamodules.converters.common.files import LayoutError
 from lasagna.datamodules.converters.common.preflight import check_files, check_unpacked, choose_splits, packed
+from lasagna.datamodules.converters.common.stored_images import with_images
 from lasagna.datamodules.shards.codec import check_storable
 from lasagna.datamodules.shards.earlier import Limits, finished_write
 from lasagna.datamodules.shards.folder import LocalFolder
@@ -51,6 +53,8 @@ def convert(
     records_per_shard: int | None = None,
     bytes_per_shard: int = BYTES_PER_SHARD,
     without: Sequence[str] | str = (),
+    window: tuple[float | str, float | str] | None = None,
+    channels: list[int] | None = None,
 ) -> dict[str, ShardSet]:
     """Write a data set, as it was released, as shards of records, one folder for each split.
 
@@ -69,13 +73,17 @@ def convert(
         bytes_per_shard: Size in bytes at which a shard is full even with fewer records.
         without: Folders of shards, as a list or separated by commas. Photographs of COCO in them are left out and
             counted, so that a model trained on the new shards can be scored on these.
+        window: Values of images of more than 8 bits that become black and white, e.g. "[0, 4095]", or percentages of
+            each image's pixels, e.g. "[2%, 98%]"; by default those of all 16 bits.
+        channels: Channels of images that become red, green and blue, or the one that becomes grey, counted from 0, e.g.
+            "[3, 2, 1]"; needed for images of more than three channels.
 
     Returns:
         What was written, by split.
 
     Raises:
         LayoutError: If the source does not have the expected layout, or files that belong together do not pair up.
-        RecordError: If a file cannot be used.
+        RecordError: If a file cannot be used, or the window or the channels are none.
         NoRecordsError: If a split has no records left, or images without any mask, phrase or question; the others are
             written before.
         ShardError: If ``target`` holds anything but finished or unfinished shards of the same splits of the same data
@@ -86,6 +94,9 @@ def convert(
     """
     check_counts(records_per_shard=records_per_shard, bytes_per_shard=bytes_per_shard)
     check_unpacked(converter)
+    seen = None if window is None else check_window(window), None if channels is None else check_channels(channels)
+    given: dict[str, Any] = {"window": window, "channels": channels}
+    options = {name: list(value) for name, value in given.items() if value is not None}
     others = other_shards(_listed(without))
     with ExitStack() as locks:
         if target.is_dir():
@@ -101,8 +112,8 @@ def convert(
         written = {}
         for name, part in chosen.items():
             try:
-                settings = {"split": name, "broken": broken, **others.settings()}
-                split, place = others.taken_from(part), target / name
+                settings = {"split": name, "broken": broken, **options, **others.settings()}
+                split, place = others.taken_from(with_images(part, *seen)), target / name
                 written[name] = _write(converter, split, place, settings, processes, records_per_shard, bytes_per_shard)
             except NoRecordsError as error:
                 errors[name] = error

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 
 from lasagna.core.image_files import BROKEN_IMAGE, checked_size, decode_image, image_fault
 from lasagna.core.images import Window, is_deep, to_rgb
+from lasagna.core.tiff import is_tiff
 from lasagna.datamodules.shards.codec import image_extension
 from lasagna.errors import LasagnaError, RecordError
 
@@ -92,8 +93,10 @@ def read_image_file(path: Path) -> tuple[bytes, tuple[int, int]]:
 
 
 def _size(data: bytes, where: str) -> tuple[int, int]:
+    # which channels and values are seen is decided when the image is stored
     size = checked_size(data, where)
-    image_extension(data, where)
+    if not is_tiff(data):
+        image_extension(data, where)
     return size
 
 
@@ -114,6 +117,8 @@ def read_upright_image_file(path: Path, window: Window | None = None) -> tuple[b
         return upright(*read_image_file(path))
     data = read_file(path)
     pixels = decode_image(data, str(path), upright=True, window=window)
+    if is_tiff(data):
+        return png_of_pixels(pixels), (pixels.shape[0], pixels.shape[1])
     with Image.open(BytesIO(data)) as image:
         if not is_deep(image):
             return upright(*read_image_file(path))
@@ -236,6 +241,14 @@ def label_pixels(source: Path | BytesIO, where: str, mode: str | None = None) ->
     if kind in ("JPEG", "MPO"):
         raise RecordError(f"{where}: masks and labels stored as JPEG have wrong pixels; export them as PNG")
     return pixels
+
+
+def png_of_pixels(pixels: NDArray[np.uint8]) -> bytes:
+    """Return an image ``[H, W, 3]`` as PNG, of one channel if it is grey."""
+    is_grey = np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(pixels[..., 0], pixels[..., 2])
+    buffer = BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels[..., 0]) if is_grey else pixels).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def png_of(labels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:

@@ -17,8 +17,8 @@ from lasagna.datamodules.converters.common.files import LayoutError, shorten
 from lasagna.datamodules.shards.manifest import MANIFEST_FILE, read_manifest, written_files
 from lasagna.errors import ConfigError, LasagnaError, ShardError
 
-KEPT = ("JPEG", "MPO", "PNG", "BMP", "WEBP")
-"""Formats that shards hold, by Pillow's names (a JPEG file with several pictures is "MPO" there)."""
+KEPT = ("JPEG", "MPO", "PNG", "BMP", "WEBP", "TIFF")
+"""Formats that shards hold, or that are stored as PNG, by Pillow's names ("MPO": JPEG with several pictures)."""
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 

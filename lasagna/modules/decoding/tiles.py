@@ -1,0 +1,88 @@
+"""Answers about pictures that are too large to be seen at once: tile by tile, and joined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lasagna.core.batch import Query
+from lasagna.core.dialogue import Answer, Decoding
+from lasagna.core.tile_joining import TileJoiner, check_tiled
+from lasagna.core.tiles import Tiles
+from lasagna.errors import QueryError
+from lasagna.modules.contract import check_image, check_queries
+from lasagna.modules.shown_images import Images, image_count, prepare_images
+
+if TYPE_CHECKING:
+    from lasagna.modules.assistant import Assistant
+
+
+def answer_tiles(
+    assistant: Assistant,
+    image: Images,
+    queries: Sequence[Query],
+    tiles: Tiles,
+    decoding: Decoding = "ordered",
+    *,
+    probabilities: bool = False,
+    progress: Callable[[Sequence[int]], Iterable[int]] = iter,
+) -> list[Answer]:
+    """Answer queries about a large picture tile by tile, and join the answers.
+
+    The memory does not grow with the number of tiles, except for the run lengths of the masks.
+
+    Args:
+        assistant: The assistant.
+        image: The picture, uint8 ``[H, W, 3]``; an array that is mapped from a file may be larger than the memory.
+        queries: What is asked.
+        tiles: How the picture is divided.
+        decoding: How the answers are decoded.
+        probabilities: Must not be set, since the probabilities of a large picture take too much memory.
+        progress: Passes the numbers of the tiles on, such as ``rich.progress.track``.
+
+    Returns:
+        One ``TiledAnswer`` for each query.
+
+    Raises:
+        RecordError: If the image is not an array of the expected form.
+        QueryError: If a query cannot be asked, or cannot be answered in tiles.
+    """
+    if probabilities:
+        raise QueryError("probabilities: they are not joined over tiles; leave out `probabilities` or `tiles`")
+    assistant.configure_model()
+    check_queries(assistant, queries, decoding)
+    check_tiled(queries, image_count(image))
+    image = image if isinstance(image, np.ndarray) else image[0]
+    check_image(image)
+    size, keep = (image.shape[0], image.shape[1]), assistant.empty_masks == "present"
+    joiners = [TileJoiner(query.names, size, tiles, keep, query.kind.objects) for query in queries]
+    every = tiles.of(size)
+    firsts = range(0, len(every), tiles.batch)
+    for first in progress(firsts):
+        together = every[first : first + tiles.batch]
+        crops = [np.ascontiguousarray(image[tile.slices]) for tile in together]
+        for rank, answers in enumerate(_answers(assistant, crops, queries, decoding)):
+            for joiner, answer in zip(joiners, answers, strict=True):
+                joiner.add(first + rank, answer)
+    return [joiner.answer() for joiner in joiners]
+
+
+@torch.no_grad()
+def _answers(
+    assistant: Assistant, crops: Sequence[NDArray[np.uint8]], queries: Sequence[Query], decoding: Decoding
+) -> Iterator[list[Answer]]:
+    """Yield the answers to all queries for each of some tiles, which are encoded together."""
+    prepared = [prepare_images(assistant.processors, crop, device=assistant.device) for crop in crops]
+    towers = [tower for (_, tower, _), _ in prepared if tower is not None]
+    pixels = torch.cat([pixels for (pixels, _, _), _ in prepared])
+    with assistant.answering():
+        encoded = assistant.encode(pixels, torch.cat(towers) if towers else None)
+    asked = [replace(query, image=image) for image in range(len(crops)) for query in queries]
+    answers = assistant.answer_batch(encoded, [geometry for _, geometry in prepared], asked, decoding)
+    for first in range(0, len(asked), len(queries)):
+        yield answers[first : first + len(queries)]
