@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from lasagna.__main__ import main
-from lasagna.cli.inspect import draw_examples
+from lasagna.cli.record_examples import choose_examples, draw_examples
 from lasagna.core.record import Manifest, Phrase, Question, Turn
 from lasagna.datamodules import write_shards
+from lasagna.datamodules.inspection.survey import survey_shard
 from tests.helpers.inspected_shards import mask, png, record, write, write_faulty
 
 
@@ -155,8 +156,12 @@ def test_no_examples_may_be_asked_for(shards, tmp_path):
 
 def drawn(monkeypatch, shard_set, count, seed=0):
     sheets = []
-    monkeypatch.setattr("lasagna.cli.inspect.contact_sheet", lambda cases, side: sheets.append(cases))
-    draw_examples(shard_set, count, seed)
+    monkeypatch.setattr("lasagna.cli.record_examples.contact_sheet", lambda cases, side: sheets.append(cases))
+    chosen, samples = choose_examples(shard_set, count, seed), {}
+    for shard in shard_set.shards:
+        found = survey_shard(shard_set, shard, chosen.get(shard.file, ()))
+        samples |= {(shard.file, rank): sample for rank, sample in found.examples.items()}
+    draw_examples(shard_set, chosen, samples, count, seed)
     return [(case.note, case.query) for case in sheets[0]]
 
 

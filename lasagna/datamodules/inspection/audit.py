@@ -10,12 +10,11 @@ from itertools import combinations
 from lasagna.core.prompt_format import normalise
 from lasagna.core.prompt_formats import name_error
 from lasagna.core.record import Manifest
-from lasagna.datamodules.inspection.survey import Finding, Survey
+from lasagna.datamodules.inspection.findings import Finding
+from lasagna.datamodules.inspection.store import MOST, Store
+from lasagna.datamodules.inspection.survey import Survey
 from lasagna.datamodules.shards.folder import ShardFolder
 from lasagna.datamodules.shards.tally import BEYOND, WriteStats
-
-MOST = 20
-"""Maximum number of images that two folders share to name."""
 
 EVALUATION = re.compile(r"(mini|hard)?(val|test|dev)", re.IGNORECASE)
 """Start of the names of evaluation splits; all others are for training."""
@@ -55,7 +54,7 @@ def audit_tally(tally: WriteStats) -> list[Finding]:
     return bare + ([Finding("masks outside the image", where, count)] if count else [])
 
 
-def audit_overlap(surveys: Mapping[ShardFolder, Survey]) -> list[Finding]:
+def audit_overlap(store: Store, folders: Mapping[ShardFolder, int]) -> list[Finding]:
     """Return a finding for each pair of folders that share images: the same file, or the same COCO photograph.
 
     An image in a training and an evaluation split is a leak; a folder's name tells which of the two it is. RefCOCO has
@@ -63,20 +62,20 @@ def audit_overlap(surveys: Mapping[ShardFolder, Survey]) -> list[Finding]:
     name is the same.
 
     Args:
-        surveys: Counts of the records of each folder.
+        store: What was found.
+        folders: Number of each folder in the store.
     """
     findings = []
-    for (first, one), (second, other) in combinations(surveys.items(), 2):
-        images = {one.contents[content] for content in set(one.contents) & set(other.contents)}
-        photographs = {one.photographs[number] for number in set(one.photographs) & set(other.photographs)} - images
+    for (first, one), (second, other) in combinations(folders.items(), 2):
+        equal, photographs = (store.shared(column, one, other) for column in ("digest", "photograph"))
         if _is_evaluation(first) == _is_evaluation(second):
-            found = {"shared images": images | photographs}
+            found = {"shared images": (sorted(equal[0] + photographs[0]), equal[1] + photographs[1])}
         else:
-            found = {"images in several splits": images, "photographs in several splits": photographs}
-        for kind, keys in found.items():
-            if keys:
-                shown = ", ".join(sorted(keys)[:MOST]) + (", ..." if len(keys) > MOST else "")
-                findings.append(Finding(kind, f"{len(keys)} of {first} and {second}: {shown}", len(keys)))
+            found = {"images in several splits": equal, "photographs in several splits": photographs}
+        for kind, (keys, count) in found.items():
+            if count:
+                shown = ", ".join(keys[:MOST]) + (", ..." if count > MOST else "")
+                findings.append(Finding(kind, f"{count} of {first} and {second}: {shown}", count))
     return findings
 
 

@@ -1,16 +1,14 @@
-"""The report of an inspection: its Markdown, and the figure of counts."""
+"""The report of an inspection as Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-from matplotlib.ticker import MaxNLocator
 
 from lasagna.core.pages import figure, one_line, table
-from lasagna.core.plotting import new_figure, save, style_axes
-from lasagna.datamodules.inspection.survey import MEANINGS, Finding, Survey, by_kind, totals
+from lasagna.datamodules.inspection.findings import MEANINGS
+from lasagna.datamodules.inspection.store import StoredFindings
+from lasagna.datamodules.inspection.survey import Survey
 from lasagna.datamodules.shards.manifest import ShardSet
 
 SHOWN = 10
@@ -36,12 +34,12 @@ class Inspected:
 
     shard_set: ShardSet
     survey: Survey
-    findings: Sequence[Finding]
+    findings: StoredFindings
     counts: str
     examples: str | None
 
 
-def to_markdown(folders: Sequence[Inspected], shared: Sequence[Finding]) -> str:
+def to_markdown(folders: Sequence[Inspected], shared: StoredFindings) -> str:
     """Return the report: an overview, what folders share, and a section for each folder.
 
     Args:
@@ -57,7 +55,7 @@ def to_markdown(folders: Sequence[Inspected], shared: Sequence[Finding]) -> str:
 def _overview(folders: Sequence[Inspected]) -> list[str]:
     rows = []
     for one in folders:
-        found = ", ".join(f"{count} {kind}" for kind, count in totals(one.findings).items())
+        found = ", ".join(f"{count} {kind}" for kind, count in one.findings.totals().items())
         counts = str(one.survey.records), str(len(one.survey.images)), f"{_present(one.survey):.1f}"
         rows.append([str(one.shard_set.folder), one.shard_set.manifest.name, *counts, found or "nothing"])
     return table(["folder", "data set", "images", "categories", "present on an image", "found"], rows)
@@ -102,40 +100,11 @@ def _present(found: Survey) -> float:
     return sum(number * count for number, count in found.entries.items()) / max(1, found.records)
 
 
-def _findings(title: str, findings: Sequence[Finding]) -> list[str]:
-    counts = totals(findings)
+def _findings(title: str, findings: StoredFindings) -> list[str]:
     lines = []
-    for kind, places in by_kind(findings).items():
-        more = f"; and {len(places) - SHOWN} more in report.json" if len(places) > SHOWN else ""
-        shown = one_line("; ".join(places[:SHOWN]))
-        lines.append(f"- **{kind}** ({counts[kind]}): {MEANINGS[kind]}. {shown}{more}")
+    for kind, count in findings.totals().items():
+        more = findings.number(kind) - SHOWN
+        shown = one_line("; ".join(findings.places(kind, SHOWN)))
+        rest = f"; and {more} more in report.json" if more > 0 else ""
+        lines.append(f"- **{kind}** ({count}): {MEANINGS[kind]}. {shown}{rest}")
     return [f"### {title}", "", *(lines or ["Nothing."]), ""]
-
-
-MOST = 60
-"""Maximum number of categories in the figure."""
-
-
-def draw_counts(survey: Survey, picture: Path) -> None:
-    """Draw a figure of the most frequent categories, the number of categories per image, and the image sizes.
-
-    Args:
-        survey: The counts.
-        picture: Path of the PNG.
-    """
-    names = survey.images.most_common(MOST)
-    figure = new_figure(11, 4 + 0.17 * len(names))
-    grid = figure.add_gridspec(2, 2, height_ratios=[3, max(1.0, 0.17 * len(names))])
-    entries = style_axes(figure.add_subplot(grid[0, 0]), "present categories per image")
-    entries.bar(list(survey.entries), list(survey.entries.values()), color="C0")
-    entries.xaxis.set_major_locator(MaxNLocator(integer=True))
-    sizes = style_axes(figure.add_subplot(grid[0, 1]), "width and height in pixels")
-    heights, widths = zip(*survey.sizes, strict=True) if survey.sizes else ((), ())
-    sizes.scatter(widths, heights, s=[8 + 2 * count**0.5 for count in survey.sizes.values()], alpha=0.5, color="C0")
-    if names:
-        left_out = f", the first {MOST} of {len(survey.images)}" if len(survey.images) > MOST else ""
-        bars = style_axes(figure.add_subplot(grid[1, :]), f"images with each category{left_out}")
-        bars.barh([name for name, _ in names][::-1], [count for _, count in names][::-1], color="C0")
-        bars.tick_params(axis="y", labelsize=8)
-        bars.margins(y=0.01)
-    save(figure, picture)

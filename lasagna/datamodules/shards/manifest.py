@@ -106,7 +106,10 @@ class ShardSet:
                     digest.update(block)
         except OSError as error:
             return self.unreadable(shard, error)
-        found = digest.hexdigest()
+        return self.checksum_error(shard, digest.hexdigest())
+
+    def checksum_error(self, shard: Shard, found: str) -> str:
+        """Return what is wrong with the checksum of all of a shard, hexadecimal; empty if nothing is."""
         if found == shard.sha256:
             return ""
         expected = f"expected sha256 {shard.sha256[:12]}..., found {found[:12]}..."

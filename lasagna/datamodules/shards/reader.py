@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, BinaryIO, TypeVar
+from typing import IO, Any, BinaryIO, Protocol, TypeVar, cast
 
 from lasagna.datamodules.shards.folder import Shard
 from lasagna.datamodules.shards.manifest import ShardSet
@@ -77,7 +77,9 @@ def read_share(shard_set: ShardSet, shards: Sequence[Shard], share: ShardSplit) 
     return share.records(samples, shards)
 
 
-def read_shard(shard_set: ShardSet, shard: Shard, first: int = 0, last: int | None = None) -> Iterator[RawSample]:
+def read_shard(
+    shard_set: ShardSet, shard: Shard, first: int = 0, last: int | None = None, digest: Digest | None = None
+) -> Iterator[RawSample]:
     """Read the samples of one shard, or some that follow each other.
 
     Args:
@@ -85,6 +87,7 @@ def read_shard(shard_set: ShardSet, shard: Shard, first: int = 0, last: int | No
         shard: The shard.
         first: Number of samples to pass over, which are not read from a file on disk.
         last: Number of the sample to stop before, so that nothing behind it is read; None to read the shard to its end.
+        digest: Is fed with the bytes that are read, which are all unless samples are passed over; or None.
 
     Yields:
         The samples in order.
@@ -95,7 +98,8 @@ def read_shard(shard_set: ShardSet, shard: Shard, first: int = 0, last: int | No
     location, found = shard_set.folder.location(shard.file), first
     part = last is not None and last < shard.records
     try:
-        with shard_set.folder.open(shard) as stream:
+        with shard_set.folder.open(shard) as file:
+            stream = file if digest is None else DigestedStream(file, digest)
             for sample in read_samples(stream, location, first):
                 found += 1
                 yield sample if shard_set.members is None else shard_set.members.marked(sample)
@@ -113,7 +117,37 @@ def read_shard(shard_set: ShardSet, shard: Shard, first: int = 0, last: int | No
         )
 
 
-def read_samples(stream: BinaryIO, location: str, first: int = 0) -> Iterator[RawSample]:
+class Digest(Protocol):
+    """A checksum of ``hashlib``."""
+
+    def update(self, data: bytes, /) -> None:
+        """Go on with the next bytes."""
+
+
+class DigestedStream:
+    """A file that is read from its begin to its end, and feeds a checksum meanwhile.
+
+    Args:
+        file: The file.
+        digest: The checksum.
+    """
+
+    def __init__(self, file: BinaryIO, digest: Digest) -> None:
+        self.file = file
+        self.digest = digest
+
+    def seekable(self) -> bool:
+        """Return that no byte can be passed over."""
+        return False
+
+    def read(self, size: int = -1) -> bytes:
+        """Read the next bytes."""
+        data = self.file.read(size)
+        self.digest.update(data)
+        return data
+
+
+def read_samples(stream: BinaryIO | DigestedStream, location: str, first: int = 0) -> Iterator[RawSample]:
     """Group the files of a tar into samples by webdataset's rules; the library itself would import PyTorch.
 
     Args:
@@ -127,7 +161,7 @@ def read_samples(stream: BinaryIO, location: str, first: int = 0) -> Iterator[Ra
     sample: RawSample = {}
     passed, previous = -1, None
     # a tar that is read from its start is a stream, also on disk: its checksum and its end are then read as well
-    with tarfile.open(fileobj=stream, mode="r:*" if first and stream.seekable() else "r|*") as tar:
+    with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r:*" if first and stream.seekable() else "r|*") as tar:
         for member in tar:
             tar.members = []  # type: ignore[attr-defined]  # drops the headers read so far, which would accumulate
             name = _NAME.fullmatch(member.name)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lasagna.datamodules.converters.existing_shards import index
-from lasagna.datamodules.inspection.survey import by_kind, survey
+from lasagna.datamodules.inspection.survey import survey_shard
 from lasagna.datamodules.shards.codec import decode_record, record_key
 from lasagna.datamodules.shards.manifest import read_manifest
 from lasagna.datamodules.shards.reader import read_shard
@@ -53,8 +53,10 @@ def test_shards_of_others_are_read_where_they_are(tmp_path):
         assert record.unclear == ("fork",)
     about = read_manifest(tmp_path / "mine").manifest
     assert (about.categories, about.aliases) == (("coffee cup", "fork"), {"coffee cup": ("coffee_cup",)})
-    inspected = survey(read_manifest(tmp_path / "mine"), processes=0)
-    assert (inspected.records, by_kind(inspected.findings)) == (4, {})
+    shard_set = read_manifest(tmp_path / "mine")
+    inspected = [survey_shard(shard_set, shard) for shard in shard_set.shards]
+    assert sum(part.counts.records for part in inspected) == 4
+    assert not any(part.findings for part in inspected)
 
 
 def test_label_maps_with_a_file_of_classes_and_a_manifest_beside_the_shards(tmp_path):

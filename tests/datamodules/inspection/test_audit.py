@@ -2,14 +2,17 @@
 
 from lasagna.core.record import Manifest
 from lasagna.datamodules.inspection.audit import audit_names, audit_overlap, audit_tally
-from lasagna.datamodules.inspection.survey import Finding, Survey, by_kind
+from lasagna.datamodules.inspection.findings import Finding
+from lasagna.datamodules.inspection.store import Store
+from lasagna.datamodules.inspection.survey import Survey
 from lasagna.datamodules.shards.tally import UNCLEAR, Skipped, WriteStats
+from tests.datamodules.inspection.test_survey import by_kind
 
 
 def test_names_that_only_look_alike_are_apart():
     manifest = Manifest("made", ("glass", "glasses", "bus", "buses", "dress", "address"))
     assert "clashing names" not in by_kind(audit_names(manifest, Survey()))
-    assert audit_overlap({}) == []
+    assert audit_overlap(Store(), {}) == []
 
 
 def test_names_that_no_prompt_format_takes_are_found():

@@ -10,14 +10,10 @@ from io import BytesIO
 import pytest
 
 from lasagna.core.record import Phrase, Question, Region, Turn
-from lasagna.datamodules.inspection.survey import (
-    LONG,
-    MEANINGS,
-    NOTES,
-    by_kind,
-    survey,
-    survey_record,
-)
+from lasagna.datamodules.inspection.findings import LONG, MEANINGS, NOTES
+from lasagna.datamodules.inspection.reading import read_folder
+from lasagna.datamodules.inspection.store import Store, StoredFindings
+from lasagna.datamodules.inspection.survey import survey_record
 from lasagna.datamodules.shards.manifest import read_manifest
 from tests.helpers.inspected_shards import SIZE, mask, png, record, write, write_faulty
 
@@ -27,9 +23,27 @@ def shards(tmp_path):
     return write_faulty(tmp_path)
 
 
+def by_kind(findings):
+    """Return the places of findings by kind; of a folder of shards, after it was read."""
+    if isinstance(findings, StoredFindings):
+        return {kind: list(findings.places(kind)) for kind in findings.totals()}
+    found = {}
+    for finding in findings:
+        found.setdefault(finding.kind, []).append(finding.where)
+    return found
+
+
+def read(folder, processes=0):
+    store = Store()
+    number = read_folder(store, read_manifest(folder), {}, processes)
+    store.note(number, store.doubled(number))
+    return store.counts(number), StoredFindings(store, number)
+
+
 def test_several_processes_count_the_same(shards):
-    shard_set = read_manifest(shards / "train")
-    assert survey(shard_set, 2) == survey(shard_set, 0)
+    (counts, findings), (same, others) = read(shards / "train", 2), read(shards / "train")
+    assert counts == same
+    assert by_kind(findings) == by_kind(others)
 
 
 def test_several_conversations_about_an_image_are_no_doubled_images(tmp_path):
@@ -37,9 +51,8 @@ def test_several_conversations_about_an_image_are_no_doubled_images(tmp_path):
         record(key, 1, conversation=(Turn("what?", "sky"),)) for key in ("000000000139", "000000000139~2", "other")
     ]
     write(tmp_path, talks)
-    found = survey(read_manifest(tmp_path), 0)
-    assert by_kind(found.findings)["doubled images"] == ["other and 000000000139~2"]
-    assert found.photographs == {"000000000139": "000000000139~2"}
+    _, findings = read(tmp_path)
+    assert by_kind(findings) == {"doubled images": ["other and 000000000139~2"]}
 
 
 BEYOND, WITHIN = [[0, 0, 30, 0, 30, 9]], [[0, 0, 3, 0, 3, 3]]
@@ -65,15 +78,13 @@ def test_polygons_in_shards_that_reach_beyond_the_image_are_found(tmp_path):
     data = path.read_bytes()
     content["shards"][0] |= {"bytes": len(data), "sha256": sha256(data).hexdigest()}
     (tmp_path / "manifest.json").write_text(json.dumps(content))
-    assert by_kind(survey(read_manifest(tmp_path), 0).findings) == {
-        "masks outside the image": ["a: sky", "a: dog", "a: dog"]
-    }
+    assert by_kind(read(tmp_path)[1]) == {"masks outside the image": ["a: sky", "a: dog", "a: dog"]}
 
 
 def test_texts_that_no_assistant_can_read_are_found():
     texts = {"phrases": (Phrase("the <SEG> sign", ()),), "conversation": (Turn("what?", "a " * LONG),)}
-    found = survey_record(record("a", 1, questions=(Question("what?", "an <image> of it"),), **texts))
-    assert by_kind(found.findings) == {
+    _, found = survey_record(record("a", 1, questions=(Question("what?", "an <image> of it"),), **texts))
+    assert by_kind(found) == {
         "tokens in texts": ["a: the <SEG> sign: <SEG>", "a: what?: <image>"],
         "long texts": [f"a: what?: {2 * LONG + 5} characters"],
     }
@@ -82,8 +93,8 @@ def test_texts_that_no_assistant_can_read_are_found():
 
 def test_names_with_the_same_pixels_are_noted():
     regions = tuple(Region(name, mask()) for name in ("sky", "dog"))
-    found = survey_record(record("a", 1, regions=regions))
-    assert by_kind(found.findings) == {"equal masks": ["a: sky, dog"]} and "equal masks" in NOTES
+    _, found = survey_record(record("a", 1, regions=regions))
+    assert by_kind(found) == {"equal masks": ["a: sky, dog"]} and "equal masks" in NOTES
 
 
 def test_every_meaning_but_those_of_notes_says_the_way_out():
@@ -91,6 +102,6 @@ def test_every_meaning_but_those_of_notes_says_the_way_out():
 
 
 def test_a_good_record_has_no_findings():
-    assert survey_record(record("a", 1)).findings == []
-    assert len(MEANINGS) == 19
+    assert survey_record(record("a", 1))[1] == []
+    assert len(MEANINGS) == 20
     assert set(NOTES) <= set(MEANINGS)
