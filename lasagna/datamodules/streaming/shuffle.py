@@ -7,7 +7,7 @@ with its pass. A reservoir, whose records may stay for any time, would have to r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -48,19 +48,22 @@ class Place(NamedTuple):
 
 @dataclass
 class _Block:
-    """Records that follow each other, to be shuffled together."""
+    """Records that follow each other, to be shuffled together; ``copies`` are what is drawn."""
 
     limit: int
     visit: int = 0
     offset: int = 0
+    records: int = 0
     bytes: int = 0
-    records: list[RawSample] = field(default_factory=list)
+    copies: list[RawSample] = field(default_factory=list)
 
-    def add(self, visit: int, offset: int, raw: RawSample) -> None:
+    def add(self, visit: int, offset: int, copies: Iterable[RawSample]) -> None:
         if not self.records:
             self.visit, self.offset = visit, offset
-        self.records.append(raw)
-        self.bytes += byte_size(raw)
+        self.records += 1
+        for raw in copies:
+            self.copies.append(raw)
+            self.bytes += byte_size(raw)
 
 
 class ShuffledRecords(Iterator[tuple[int, RawSample]]):
@@ -70,11 +73,19 @@ class ShuffledRecords(Iterator[tuple[int, RawSample]]):
         passes: Reads the records in order.
         bounds: Bounds of the buffer.
         place: Where to continue; None for the beginning.
+        repeat: Returns what is drawn for a record in a pass, perhaps nothing, or several copies; None for the record.
     """
 
-    def __init__(self, passes: Passes, bounds: Bounds, place: Place | None = None) -> None:
+    def __init__(
+        self,
+        passes: Passes,
+        bounds: Bounds,
+        place: Place | None = None,
+        repeat: Callable[[int, RawSample], Iterable[RawSample]] | None = None,
+    ) -> None:
         self.place = place or Place(0, 0, min(bounds.first, bounds.records), 0)
         self._passes, self._bounds = passes, bounds
+        self._repeat = repeat or _once
         self._records = passes.read(self.place.visit, self.place.offset)
         self._left, self._left_bytes = list[RawSample](), 0
         self._ahead = _Block(self.place.limit)
@@ -87,13 +98,11 @@ class ShuffledRecords(Iterator[tuple[int, RawSample]]):
 
     def __next__(self) -> tuple[int, RawSample]:
         """Return the next record, and read some of the next block."""
-        if not self._left:
+        while not self._left:
             self._begin_block()
             for _ in range(self._resumes):
                 self._draw()
             self._resumes = 0
-            if not self._left:
-                return next(self)
         raw = self._draw()
         self.place = self.place._replace(drawn=self.place.drawn + 1)
         self._read_ahead()
@@ -108,25 +117,27 @@ class ShuffledRecords(Iterator[tuple[int, RawSample]]):
         """Read the rest of the next block, and shuffle it."""
         block = self._ahead
         while not self._is_full(block):
-            block.add(*next(self._records))
-        order = self._passes.generator(f"block/{block.visit}/{block.offset}/{self._key}").permutation(
-            len(block.records)
-        )
-        self._left, self._left_bytes = [block.records[rank] for rank in order[::-1]], block.bytes
+            self._read(block)
+        order = self._passes.generator(f"block/{block.visit}/{block.offset}/{self._key}").permutation(len(block.copies))
+        self._left, self._left_bytes = [block.copies[rank] for rank in order[::-1]], block.bytes
         self.place = Place(block.visit, block.offset, block.limit, self._resumes)
-        self._ahead = _Block(min(2 * len(block.records), self._bounds.records))
+        self._ahead = _Block(min(2 * block.records, self._bounds.records))
 
     def _read_ahead(self) -> None:
         block = self._ahead
         # spread over the draws that are left
-        count = -(-(self._size(block) - len(block.records)) // (len(self._left) + 1))
+        count = -(-(self._size(block) - block.records) // (len(self._left) + 1))
         for _ in range(count):
             if self._is_full(block) or self.waiting_bytes >= self._bounds.bytes:
                 return
-            block.add(*next(self._records))
+            self._read(block)
+
+    def _read(self, block: _Block) -> None:
+        visit, offset, raw = next(self._records)
+        block.add(visit, offset, self._repeat(visit, raw))
 
     def _is_full(self, block: _Block) -> bool:
-        return bool(block.records) and (len(block.records) >= self._size(block) or block.bytes >= self._bounds.bytes)
+        return block.records > 0 and (block.records >= self._size(block) or block.bytes >= self._bounds.bytes)
 
     def _size(self, block: _Block) -> int:
         """Return how many records a block has unless it has too many bytes."""
@@ -144,3 +155,7 @@ class ShuffledRecords(Iterator[tuple[int, RawSample]]):
 def byte_size(raw: RawSample) -> int:
     """Return the bytes of a record's files."""
     return sum(len(content) for content in raw.values() if isinstance(content, bytes))
+
+
+def _once(visit: int, raw: RawSample) -> tuple[RawSample]:
+    return (raw,)

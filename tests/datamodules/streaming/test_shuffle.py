@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import islice
 
 import pytest
@@ -82,6 +83,24 @@ def test_it_goes_on_from_a_place_and_reads_no_more_than_its_block_again(done, li
     assert passes.read_records <= 2 * 80 + 3
     assert keys(again, 500) == keys(first, 500)
     assert again.place == first.place
+
+
+@pytest.mark.parametrize("done", [1, 40, 41, 99, 131])
+def test_records_come_as_often_as_they_are_repeated_and_places_hold(done):
+    def repeat(visit, raw):
+        return [raw] * (int(raw["__key__"]) % 3) if visit != 1 else []
+
+    def stream(place=None):
+        return ShuffledRecords(FakePasses([1] * 60), Bounds(16, 10**9, 10), place, repeat)
+
+    first = stream()
+    found = keys(first, done)
+    again = stream(first.place)
+    rest = keys(again, 180 - done)
+    assert rest == keys(first, 180 - done)
+    assert again.place == first.place
+    times = {(visit, number): number % 3 for visit in (0, 2, 3) for number in range(60) if number % 3}
+    assert Counter(found + rest) == times
 
 
 def test_a_buffer_of_one_keeps_the_order():
