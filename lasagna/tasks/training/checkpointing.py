@@ -12,7 +12,15 @@ from lasagna.core.config import Config, config_of
 from lasagna.errors import CheckpointError
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.checkpoints.load import read_checkpoint
-from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, FROZEN, PREFIX, SEED, check_frozen, check_weights
+from lasagna.modules.checkpoints.weights import (
+    ASSISTANT_CONFIG,
+    FROZEN,
+    PREFIX,
+    SEED,
+    check_frozen,
+    check_weights,
+    fingerprint,
+)
 from lasagna.tasks.training.ema import RAW_WEIGHTS
 
 
@@ -60,7 +68,12 @@ def store(
 
 
 def restore(
-    checkpoint: dict[str, Any], assistant: Assistant, trained: Collection[str], *, averaged: bool, frozen_check: bool
+    checkpoint: dict[str, Any],
+    assistant: Assistant,
+    trained: Collection[str],
+    *,
+    averaged: bool,
+    frozen: Mapping[str, str] | None,
 ) -> None:
     """Check that a checkpoint fits an assistant, before its weights are copied.
 
@@ -69,7 +82,7 @@ def restore(
         assistant: The assistant, built.
         trained: Names of the weights that training can change.
         averaged: Whether to use the averaged weights if the checkpoint has them.
-        frozen_check: Whether the frozen weights must be those of the checkpoint.
+        frozen: Fingerprint of the frozen weights, which must be those of the checkpoint; None for no check.
 
     Raises:
         CheckpointError: If it has another architecture, or the frozen weights have changed.
@@ -77,8 +90,8 @@ def restore(
     if not averaged:
         checkpoint["state_dict"] = {**checkpoint["state_dict"], **checkpoint.get(RAW_WEIGHTS, {})}
     check_weights(assistant_weights(checkpoint), trained, assistant)
-    if frozen_check and FROZEN in checkpoint:
-        check_frozen(checkpoint[FROZEN], assistant, trained, checkpoint.get(SEED))
+    if frozen is not None:
+        check_frozen(checkpoint[FROZEN], frozen, checkpoint.get(SEED))
 
 
 def load_trained(assistant: Assistant, path: str, *, frozen_check: bool) -> None:
@@ -97,7 +110,7 @@ def load_trained(assistant: Assistant, path: str, *, frozen_check: bool) -> None
     weights = assistant_weights(checkpoint)
     check_weights(weights, weights.keys(), assistant)
     if frozen_check and FROZEN in checkpoint:
-        check_frozen(checkpoint[FROZEN], assistant, weights.keys(), checkpoint.get(SEED))
+        check_frozen(checkpoint[FROZEN], fingerprint(assistant, weights.keys()), checkpoint.get(SEED))
     assistant.load_state_dict(weights, strict=False)
 
 
