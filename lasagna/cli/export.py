@@ -7,8 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 
-def export(ckpt: str, output: str, layout: Literal["adapter", "released"] = "adapter", shard_size: str = "5GB") -> None:
-    """Write a trained assistant into a folder.
+def export(
+    ckpt: str,
+    output: str,
+    layout: Literal["adapter", "released"] = "adapter",
+    shard_size: str = "5GB",
+    consolidate: bool = False,
+) -> None:
+    """Write a trained assistant into a folder, or a training's checkpoint into a file.
 
     The layout "adapter" holds the trained weights (adapters in peft's format, heads) and a config that names the
     frozen ones. Load it with ``lasagna.load(folder)``, ask it with ``lasagna predict --ckpt folder``, train it with
@@ -16,28 +22,37 @@ def export(ckpt: str, output: str, layout: Literal["adapter", "released"] = "ada
     with merged adapters; load it with ``lasagna.load(folder)``, or train it after ``lasagna import``. Notes are printed
     about whatever it cannot hold. Both layouts include the calibration.
 
+    With ``--consolidate``, the checkpoint folder of a training with divided weights (FSDP2) becomes a file with all
+    that is in it, from which training can be resumed too.
+
     Args:
         ckpt: A checkpoint of training, or a folder of the layout "adapter".
-        output: A new or empty folder.
+        output: A new or empty folder; with ``--consolidate`` a new file, such as "last.ckpt".
         layout: The layout; "released" needs LLaVA v1 with SAM.
         shard_size: Largest size of one file of weights in the released layout, such as "5GB"; larger weights are split
             into several files with an index.
+        consolidate: Whether to write the checkpoint's folder as a file.
 
     Raises:
-        CheckpointError: If the checkpoint cannot be used, or the folder is not empty.
+        CheckpointError: If the checkpoint cannot be used, the folder is not empty, or the file exists.
         ConfigError: If ``shard_size`` is not a size.
     """
     # imports torch, which the help need not wait for
     from lasagna.modules.checkpoints.calibration import checksum, read_calibration, write_calibration
     from lasagna.modules.checkpoints.folder import check_empty, write_assistant
     from lasagna.modules.checkpoints.load import load, read_checkpoint
+    from lasagna.modules.checkpoints.parted import consolidated
 
-    target = Path(output)
-    check_empty(target)
-    if layout == "released":
-        files, notes = _release(ckpt, target, shard_size)
+    target, notes = Path(output), list[str]()
+    if consolidate:
+        consolidated(Path(ckpt), target)
+        files = [target]
     else:
-        files, notes = write_assistant(target, load(ckpt, calibrated=False), read_checkpoint(ckpt)), []
+        check_empty(target)
+        if layout == "released":
+            files, notes = _release(ckpt, target, shard_size)
+        else:
+            files = write_assistant(target, load(ckpt, calibrated=False), read_checkpoint(ckpt))
     calibration = read_calibration(Path(ckpt))
     if calibration is not None:
         files.append(write_calibration(replace(calibration, checkpoint=checksum(target)), target))

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from signal import Signals
-from socket import gethostname
 from typing import Any
 
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
@@ -24,11 +23,10 @@ from lasagna.core.config import Configurable
 from lasagna.core.foreign import Foreign
 from lasagna.core.locks import locked_folder
 from lasagna.core.storage import writing
-from lasagna.datamodules.streaming.distributed import gather
 from lasagna.errors import CheckpointError
 from lasagna.modules.checkpoints.load import check_job, read_checkpoint
 from lasagna.modules.checkpoints.weights import CONFIG
-from lasagna.tasks.callbacks.checkpoint import BEST, checkpoint_folder
+from lasagna.tasks.callbacks.checkpoint import BEST, checkpoint_folder, use_whole_files
 from lasagna.tasks.callbacks.run_facts import run_folder
 from lasagna.tasks.evaluation.data_choice import KINDS, without_writers
 
@@ -80,7 +78,7 @@ def newest_checkpoint(trainer: Trainer) -> str | None:
 def best_checkpoint(trainer: Trainer) -> str | None:
     """Return the best checkpoint in the run's folder, or None if it holds none."""
     file = checkpoint_folder(trainer) / BEST
-    return str(file) if file.is_file() else None
+    return str(file) if file.exists() else None
 
 
 def check_trained(job: str, trainer: Trainer) -> None:
@@ -247,52 +245,12 @@ _KILLED = 5.0
 """Seconds within which the workers of a training that was killed end, which have inherited its lock."""
 
 
-class SameCheckpoint(Callback):
-    """Checks that all processes resume from the same checkpoint, before any of them trains.
-
-    Machines without a common disk may see different files, of which the first process alone writes.
-
-    Args:
-        path: The checkpoint that this process has found, or None.
-    """
-
-    def __init__(self, path: str | None) -> None:
-        self.path = path
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Compare step and size of the checkpoints.
-
-        Raises:
-            CheckpointError: In all processes, if they differ.
-        """
-        found = gather((gethostname(), self.path, *_identity(self.path)))
-        first = found[0]
-        for rank, other in enumerate(found):
-            if other[2:] != first[2:]:
-                raise CheckpointError(
-                    f"ckpt_path: process 0 {_told(first)}, process {rank} {_told(other)}; all machines need the same "
-                    "checkpoint, on a common disk or as a copy of that of process 0 at the same path"
-                )
-
-
-def _identity(path: str | None) -> tuple[int | None, int | None]:
-    """Return step and size in bytes of a checkpoint."""
-    if path is None:
-        return None, None
-    size = None if "://" in path else Path(path).stat().st_size
-    return int(read_checkpoint(path).get("global_step", 0)), size
-
-
-def _told(found: tuple[str, str | None, int | None, int | None]) -> str:
-    host, path, step, size = found
-    return f"on {host} has {'none' if path is None else f'{path} of step {step} ({size} bytes)'}"
-
-
 class JobTrainer(Trainer):
     """Lightning's trainer with the main job, ``run``; whatever logs, the run's files are in ``default_root_dir``."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init__(*args, **kwargs)
+        use_whole_files(self)
         for callback in self.checkpoint_callbacks:
             if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
                 callback.dirpath = str(checkpoint_folder(self))

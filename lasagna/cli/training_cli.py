@@ -29,7 +29,6 @@ from lasagna.cli.jobs import (
     STORED_KINDS,
     TRAININGS,
     JobTrainer,
-    SameCheckpoint,
     check_trained,
     checkpoint_config,
     find_checkpoint,
@@ -50,6 +49,7 @@ from lasagna.cli.lightning_parts import (
 from lasagna.cli.list_items import named_items
 from lasagna.cli.parse_errors import ConfigParser, constructor_errors, recorded_errors
 from lasagna.cli.processes import STOPPED, ProcessWatch
+from lasagna.cli.same_checkpoint import SameCheckpoint
 from lasagna.cli.train import ABOUT, JOBS, short_message
 from lasagna.core.foreign import Foreign
 from lasagna.core.seeding import check_seed

@@ -30,7 +30,9 @@ from .referring import Referring
 from .semantic import Semantic
 from .training.batch_checks import FiniteLoss, ManyObjects, SmallMasks
 from .training.compiling import CompiledParts
+from .training.division import DividedWeights
 from .training.ema import WeightAverage
+from .training.fsdp2 import FSDP2Strategy
 from .training.mixed_optimizer import OtherOptimiser
 from .training.module import AssistantTraining
 from .training.optimiser import Optimiser
@@ -50,6 +52,8 @@ __all__ = [
     "ConceptF1",
     "ContinuedLogs",
     "DialogueMetric",
+    "DividedWeights",
+    "FSDP2Strategy",
     "FalsePremiseIoU",
     "FiniteLoss",
     "GroundedCaption",

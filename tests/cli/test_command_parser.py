@@ -42,7 +42,15 @@ def test_the_flags_of_all_commands_are_known():
         parser = CommandParser()
         parser.add_function_arguments(getattr(import_module(module), function))
         found |= set(parser.flags())
-    assert found == {"--coco", "--frozen_check", "--geojson", "--objects", "--strict", "--teacher_forced"}
+    assert found == {
+        "--coco",
+        "--consolidate",
+        "--frozen_check",
+        "--geojson",
+        "--objects",
+        "--strict",
+        "--teacher_forced",
+    }
 
 
 def test_a_converter_s_flag_needs_no_value_either():

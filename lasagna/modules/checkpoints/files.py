@@ -6,7 +6,9 @@ import json
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -130,6 +132,53 @@ def why_unreadable(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         return error.strerror.lower()
     return "it is truncated, or in another format"
+
+
+def read_plain(path: Path) -> Any:  # noqa: ANN401
+    """Read a file that torch wrote; only plain data and tensors are unpickled, and tensors stay on the disk.
+
+    Args:
+        path: The file; it must exist.
+
+    Raises:
+        CheckpointError: If it cannot be read, or is damaged.
+    """
+    facts = path.stat()
+    check_intact(path, facts.st_mtime_ns, facts.st_size)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        raise CheckpointError(
+            f"checkpoint: {str(path)!r} cannot be read: {why_unreadable(error)}; train again, or use another one"
+        ) from error
+
+
+@lru_cache(maxsize=64)
+def check_intact(path: Path, changed: int, size: int) -> None:
+    """Compare the parts of a checkpoint file with the checksums in it, which torch does not.
+
+    A file is read once in a process, unless it changes. Files in torch's old format have no checksums.
+
+    Args:
+        path: The file.
+        changed: When it was written.
+        size: Its number of bytes.
+
+    Raises:
+        CheckpointError: If a part differs.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as parts:
+        try:
+            broken = parts.testzip()
+        except (zipfile.BadZipFile, EOFError, OSError) as error:
+            broken = str(error)
+    if broken is not None:
+        raise CheckpointError(
+            f"checkpoint: {str(path)!r} is damaged: {broken} differs from its checksum; copy it again, or use "
+            "another one"
+        )
 
 
 def fill(

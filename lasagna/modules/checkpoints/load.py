@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
-from functools import lru_cache
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from lasagna.errors import CheckpointError, LasagnaError
@@ -24,35 +21,28 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint; only plain data and tensors are unpickled.
 
     Args:
-        path: A file that training wrote, a folder that ``lasagna export`` or ``lasagna import`` wrote, or a folder in
-            the layout of LaSagnA's releases.
+        path: A file or folder that training wrote, a folder that ``lasagna export`` or ``lasagna import`` wrote, or a
+            folder in the layout of LaSagnA's releases. Of a training's folder only the weights are read.
 
     Raises:
         CheckpointError: If there is no such file or folder, or it is not a checkpoint of a training run.
     """
-    import torch
-
+    from lasagna.modules.checkpoints.files import read_plain
+    from lasagna.modules.checkpoints.parted import is_parted, read_parted
     from lasagna.modules.checkpoints.weights import check_content
 
     path = Path(path)
     if is_assistant_folder(path):
         return read_assistant(path)
+    if is_parted(path):
+        return read_parted(path, ("state_dict",))
     if (path / "config.json").is_file():
         from lasagna.modules.checkpoints.released.importing import release_checkpoint
 
         return release_checkpoint(path)
     if not path.is_file():
         raise CheckpointError(f"checkpoint: there is no file {str(path)!r}{_nearby(path)}")
-    facts = path.stat()
-    check_intact(path, facts.st_mtime_ns, facts.st_size)
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        from lasagna.modules.checkpoints.files import why_unreadable
-
-        raise CheckpointError(
-            f"checkpoint: {str(path)!r} cannot be read: {why_unreadable(error)}; train again, or use another one"
-        ) from error
+    checkpoint = read_plain(path)
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise CheckpointError(
             f"checkpoint: {str(path)!r} holds no state_dict; give one that `fit` has written, "
@@ -60,34 +50,6 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         )
     check_content(checkpoint, path)
     return checkpoint
-
-
-@lru_cache(maxsize=8)
-def check_intact(path: Path, changed: int, size: int) -> None:
-    """Compare the parts of a checkpoint file with the checksums in it, which torch does not.
-
-    A file is read once in a process, unless it changes. Files in torch's old format have no checksums.
-
-    Args:
-        path: The file.
-        changed: When it was written.
-        size: Its number of bytes.
-
-    Raises:
-        CheckpointError: If a part differs.
-    """
-    if not zipfile.is_zipfile(path):
-        return
-    with zipfile.ZipFile(path) as parts:
-        try:
-            broken = parts.testzip()
-        except (zipfile.BadZipFile, EOFError, OSError) as error:
-            broken = str(error)
-    if broken is not None:
-        raise CheckpointError(
-            f"checkpoint: {str(path)!r} is damaged: {broken} differs from its checksum; copy it again, or use "
-            "another one"
-        )
 
 
 def check_job(checkpoint: dict[str, Any], path: str | Path, *, resumed: bool) -> None:
@@ -143,6 +105,7 @@ def load(
         assistant_weights,
         check_frozen,
         check_weights,
+        fingerprint,
         learned_kinds,
     )
     from lasagna.modules.tiny.weights import ASSISTANT
@@ -160,7 +123,7 @@ def load(
     weights = assistant_weights(checkpoint)
     check_weights(weights, weights.keys(), assistant)
     if frozen_check and FROZEN in checkpoint:
-        check_frozen(checkpoint[FROZEN], assistant, weights.keys())
+        check_frozen(checkpoint[FROZEN], fingerprint(assistant, weights.keys()))
     assistant.load_state_dict(weights, strict=False)
     assistant.learned_kinds = learned_kinds(checkpoint, assistant.format)
     if calibrated is not False:

@@ -106,7 +106,7 @@ def check_finite(weights: Mapping[str, Tensor], names: Collection[str]) -> None:
     """Check that weights are numbers, since answers of others look like "absent".
 
     Args:
-        weights: Name to weight.
+        weights: Name to weight; of one that is divided among processes, each checks its own rows.
         names: Names of the weights that must also not be infinite, as some buffers are on purpose.
 
     Raises:
@@ -115,10 +115,11 @@ def check_finite(weights: Mapping[str, Tensor], names: Collection[str]) -> None:
     for name, value in weights.items():
         if not value.is_floating_point():
             continue
+        rows = value.to_local() if hasattr(value, "to_local") else value
         # in parts, so that a large weight is not copied
         bad = sum(
             int((~torch.isfinite(part) if name in names else torch.isnan(part)).sum())
-            for part in value.detach().flatten().split(CHUNK)
+            for part in rows.detach().flatten().split(CHUNK)
         )
         if bad:
             raise CheckpointError(
@@ -156,19 +157,17 @@ def fingerprint(module: nn.Module, trained: Iterable[str]) -> dict[str, str]:
     return {part: digest.hexdigest()[:32] for part, digest in digests.items()}
 
 
-def check_frozen(stored: Mapping[str, str], module: nn.Module, trained: Iterable[str], seed: int | None = None) -> None:
+def check_frozen(stored: Mapping[str, str], found: Mapping[str, str], seed: int | None = None) -> None:
     """Check that the frozen weights are those that a checkpoint was trained with.
 
     Args:
         stored: The fingerprint in the checkpoint.
-        module: The assistant, built.
-        trained: Names of the weights that are trained.
+        found: The fingerprint of the weights here.
         seed: Seed of the checkpoint's random weights, for the message, where a config might have another.
 
     Raises:
         CheckpointError: If the frozen weights of a part differ.
     """
-    found = fingerprint(module, trained)
     changed = sorted(part for part in stored.keys() | found.keys() if stored.get(part) != found.get(part))
     if changed:
         random = "" if seed is None else f" (random weights there have model.seed: {seed})"

@@ -6,24 +6,23 @@ A crash never leaves a partial file.
 from __future__ import annotations
 
 import math
-import os
 from fnmatch import fnmatchcase
 from pathlib import Path
+from shutil import rmtree
 from typing import Any, Literal
 
-import torch
 from lightning import LightningModule, Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
-from lasagna.core.storage import whole_file
+from lasagna.modules.checkpoints.parted import is_parted, read_parted, write_torch
 from lasagna.tasks.callbacks.run_facts import run_folder
 from lasagna.tasks.callbacks.stopping import StopSignals, before_validation, settle_validation
 from lasagna.tasks.metrics.names import quantity_of
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Writes a checkpoint into a temporary file beside it, and then renames that file.
+    """Writes a checkpoint into a temporary file beside it, and then renames that file; reads files and folders.
 
     Lightning writes into the folder for temporary files. If that is on another file system, the rename is a copy, and a
     run that is killed meanwhile leaves a partial file.
@@ -45,10 +44,38 @@ class WholeFiles(TorchCheckpointIO):
         if storage_options is not None or "://" in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
-        with whole_file(Path(path)) as draft, draft.open("wb") as stream:
-            torch.save(checkpoint, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
+        if is_parted(Path(path)):
+            # the folder of a training with divided weights stays until the file that takes its place is complete
+            draft = Path(f"{path}.new")
+            write_torch(checkpoint, draft)
+            rmtree(path)
+            draft.replace(path)
+        else:
+            write_torch(checkpoint, Path(path))
+
+    def load_checkpoint(
+        self,
+        path: str | Path,
+        map_location: Any | None = None,  # noqa: ANN401
+        weights_only: bool | None = None,
+    ) -> dict[str, Any]:
+        """Read a checkpoint; Lightning reads those that are not folders of a training with divided weights.
+
+        Args:
+            path: The file or folder.
+            map_location: Where tensors are put.
+            weights_only: Whether only plain data and tensors are read, as in folders always.
+        """
+        if is_parted(Path(path)):
+            return read_parted(Path(path))
+        content: dict[str, Any] = super().load_checkpoint(path, map_location, weights_only)
+        return content
+
+
+def use_whole_files(trainer: Trainer) -> None:
+    """Let a trainer read and write by ``WholeFiles``, unless the user has chosen another ``CheckpointIO``."""
+    if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+        trainer.strategy.checkpoint_io = WholeFiles()
 
 
 class RunCheckpoint(ModelCheckpoint):
@@ -74,8 +101,7 @@ class RunCheckpoint(ModelCheckpoint):
         """Write into the run's folder, atomically unless the user has chosen another ``CheckpointIO``."""
         self.dirpath = self.dirpath or str(checkpoint_folder(trainer))
         super().setup(trainer, pl_module, stage)
-        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
-            trainer.strategy.checkpoint_io = WholeFiles()
+        use_whole_files(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note Ctrl-C and SIGTERM from now on."""

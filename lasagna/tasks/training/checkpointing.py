@@ -21,6 +21,7 @@ from lasagna.modules.checkpoints.weights import (
     SEED,
     check_frozen,
     check_weights,
+    fingerprint,
     learned_kinds,
 )
 from lasagna.tasks.training.ema import RAW_WEIGHTS
@@ -73,11 +74,16 @@ def store(
     checkpoint[ASSISTANT_CONFIG] = config
     checkpoint[FROZEN] = dict(frozen)
     checkpoint[SEED] = seed
-    checkpoint[LEARNED] = {name: kind.form for name, kind in kinds.items()}
+    checkpoint[LEARNED] = {str(name): kind.form for name, kind in kinds.items()}
 
 
 def restore(
-    checkpoint: dict[str, Any], assistant: Assistant, trained: Collection[str], *, averaged: bool, frozen_check: bool
+    checkpoint: dict[str, Any],
+    assistant: Assistant,
+    trained: Collection[str],
+    *,
+    averaged: bool,
+    frozen: Mapping[str, str] | None,
 ) -> None:
     """Check that a checkpoint fits an assistant, before its weights are copied.
 
@@ -86,7 +92,7 @@ def restore(
         assistant: The assistant, built.
         trained: Names of the weights that training can change.
         averaged: Whether to use the averaged weights if the checkpoint has them.
-        frozen_check: Whether the frozen weights must be those of the checkpoint.
+        frozen: Fingerprint of the frozen weights, which must be those of the checkpoint; None for no check.
 
     Raises:
         CheckpointError: If it has another architecture, or the frozen weights have changed.
@@ -95,8 +101,8 @@ def restore(
         checkpoint["state_dict"] = {**checkpoint["state_dict"], **checkpoint.get(RAW_WEIGHTS, {})}
     check_weights(assistant_weights(checkpoint), trained, assistant)
     assistant.learned_kinds = learned_kinds(checkpoint, assistant.format)
-    if frozen_check and FROZEN in checkpoint:
-        check_frozen(checkpoint[FROZEN], assistant, trained, checkpoint.get(SEED))
+    if frozen is not None:
+        check_frozen(checkpoint[FROZEN], frozen, checkpoint.get(SEED))
 
 
 def load_trained(assistant: Assistant, path: str, *, frozen_check: bool) -> None:
@@ -115,7 +121,7 @@ def load_trained(assistant: Assistant, path: str, *, frozen_check: bool) -> None
     weights = assistant_weights(checkpoint)
     check_weights(weights, weights.keys(), assistant)
     if frozen_check and FROZEN in checkpoint:
-        check_frozen(checkpoint[FROZEN], assistant, weights.keys(), checkpoint.get(SEED))
+        check_frozen(checkpoint[FROZEN], fingerprint(assistant, weights.keys()), checkpoint.get(SEED))
     assistant.load_state_dict(weights, strict=False)
     assistant.learned_kinds = learned_kinds(checkpoint, assistant.format)
 

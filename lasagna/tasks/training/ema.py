@@ -13,6 +13,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from lasagna.errors import ConfigError
+from lasagna.tasks.training.division import release_weights
 from lasagna.tasks.training.float32_copies import float32_weights
 
 RAW_WEIGHTS = "raw_weights"
@@ -117,5 +118,7 @@ class WeightAverage(Callback):
 
 @torch.no_grad()
 def _write(values: dict[str, Tensor], module: LightningModule) -> None:
+    # the averages of weights that are divided among processes are divided too
+    release_weights(module)
     for name, value in values.items():
         module.get_parameter(name).copy_(value)

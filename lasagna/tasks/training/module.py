@@ -18,15 +18,17 @@ from lasagna.datamodules.streaming.distributed import sum_over_processes
 from lasagna.datamodules.streaming.loader import TrainingLoader
 from lasagna.errors import ConfigError
 from lasagna.modules.assistant import Assistant
-from lasagna.modules.checkpoints.weights import CONFIG, OPTIMISED, assistant_weights, check_finite, fingerprint
+from lasagna.modules.checkpoints.weights import CONFIG, FROZEN, OPTIMISED, assistant_weights, check_finite, fingerprint
 from lasagna.modules.contract import check_presence, check_wording
 from lasagna.modules.losses import SegmentationLoss, TrainingLoss
 from lasagna.modules.vision_encoders.feature_cache import FeatureCache
 from lasagna.tasks.training.batch_checks import FiniteLoss, LearnedKinds, ManyObjects, SmallMasks, check_batch
 from lasagna.tasks.training.checkpointing import assistant_config, load_trained, restore, store
 from lasagna.tasks.training.compiling import CompiledParts
+from lasagna.tasks.training.division import DividedWeights, divide, gather_blocks
 from lasagna.tasks.training.ema import WeightAverage
 from lasagna.tasks.training.float32_copies import float32_weights
+from lasagna.tasks.training.fsdp2 import FSDP2Strategy
 from lasagna.tasks.training.optimiser import Optimiser
 from lasagna.tasks.training.source_scores import Evaluation, answer, queries_of
 from lasagna.tasks.training.strategies import check_strategy
@@ -93,7 +95,8 @@ class AssistantTraining(LightningModule):
         """Return the callbacks that watch the batches, and the one that averages the weights, if there is one.
 
         Raises:
-            ConfigError: If the trainer's strategy divides the weights among devices; nothing comes before this hook.
+            ConfigError: If the trainer's strategy is not supported, or not together with compiled parts; nothing comes
+                before this hook.
         """
         if self._trainer is not None:
             check_strategy(self._trainer.strategy)
@@ -102,6 +105,9 @@ class AssistantTraining(LightningModule):
         if getattr(self.loss, "resolution", "input") == "input":
             watch.append(SmallMasks())
         watch += [callback for callback in (self.average, self.compiled) if callback is not None]
+        if self._trainer is not None and isinstance(self._trainer.strategy, FSDP2Strategy):
+            # after the average, which validation gathers
+            watch.append(DividedWeights(self.compiled is not None))
         # a second job of the same trainer asks again, and Lightning would say that it replaces the callbacks
         attached = (
             [] if self._trainer is None else [type(callback) for callback in getattr(self.trainer, "callbacks", ())]
@@ -128,8 +134,20 @@ class AssistantTraining(LightningModule):
                 self.feature_cache.check(self.assistant.vision_encoder)
                 self.assistant.feature_cache = self.feature_cache
             self.train(self.training)
+            self._divide()
         if self._trainer is not None:
             self._data.connect(self.assistant.processors)
+
+    def _divide(self) -> None:
+        """Divide the weights among processes if the strategy wants it; what needs all of them comes before."""
+        strategy = None if self._trainer is None else self.trainer.strategy
+        if isinstance(strategy, FSDP2Strategy):
+            assert isinstance(self.frozen, dict)
+            divide(self, strategy.processes)
+
+    def gather_weights(self) -> None:
+        """Hold all weights in each process, if they are divided; all processes must call this together."""
+        gather_blocks(self)
 
     def setup(self, stage: str) -> None:
         """Create the metrics of each source that is scored."""
@@ -241,7 +259,8 @@ class AssistantTraining(LightningModule):
             self.optimiser.check_resumed(checkpoint[OPTIMISED]["settings"])
             check_factors(checkpoint[OPTIMISED]["factors"], self.factors)
         averaged = self.average is not None or self.trainer.state.fn != "fit"
-        restore(checkpoint, self.assistant, self.trained, averaged=averaged, frozen_check=self.frozen_check)
+        found = self.frozen if self.frozen_check and FROZEN in checkpoint else None
+        restore(checkpoint, self.assistant, self.trained, averaged=averaged, frozen=found)
 
     @cached_property
     def frozen(self) -> dict[str, str]:

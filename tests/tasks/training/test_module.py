@@ -203,14 +203,14 @@ def test_fingerprint_notices_a_changed_tensor_and_bears_another_precision():
     toy = Toy()
     trained = {"head.0.weight"}
     stored = fingerprint(toy, trained)
-    check_frozen(stored, toy.to(torch.bfloat16), trained)
+    check_frozen(stored, fingerprint(toy.to(torch.bfloat16), trained))
     with torch.no_grad():
         toy.head[0].weight += 1
-    check_frozen(stored, toy, trained)
+    check_frozen(stored, fingerprint(toy, trained))
     with torch.no_grad():
         toy.encoder[0].bias += 1
     with pytest.raises(CheckpointError, match="frozen weights of encoder are not"):
-        check_frozen(stored, toy, trained)
+        check_frozen(stored, fingerprint(toy, trained))
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_fingerprint_notices_whatever_changed(name, place, monkeypatch):
         value = toy.encoder.get_buffer(name) if name == "steps" else toy.encoder.get_parameter(name)
         value[place] += 1
     with pytest.raises(CheckpointError, match="frozen weights of encoder are not"):
-        check_frozen(stored, toy, ())
+        check_frozen(stored, fingerprint(toy, ()))
 
 
 def test_frozen_weights_are_read_once_however_often_a_checkpoint_is_saved(monkeypatch):

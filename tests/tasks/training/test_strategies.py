@@ -9,30 +9,39 @@ from lightning.pytorch.strategies import (
     FSDPStrategy,
     ModelParallelStrategy,
     SingleDeviceStrategy,
+    StrategyRegistry,
 )
 
 from lasagna.errors import ConfigError
-from lasagna.tasks import AssistantTraining
+from lasagna.tasks import AssistantTraining, FSDP2Strategy
 from lasagna.tasks.training.strategies import check_strategy
 from tests.helpers.assistants import random_assistant
 
 
 @pytest.mark.parametrize("kind", [FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy])
-def test_strategies_that_divide_the_weights_are_refused(kind):
+def test_strategies_that_divide_the_weights_in_another_way_are_refused(kind):
     # the constructor of DeepSpeed's needs DeepSpeed
     strategy = kind.__new__(kind)
-    with pytest.raises(ConfigError, match=rf"trainer\.strategy: {kind.__name__} .*choose ddp") as refused:
+    with pytest.raises(ConfigError, match=rf"trainer\.strategy: {kind.__name__} .*choose fsdp2") as refused:
         check_strategy(strategy)
     assert "\n" not in str(refused.value)
 
 
-def test_strategies_with_all_weights_on_each_device_are_not():
+def test_strategies_that_train_rightly_are_not():
     check_strategy(DDPStrategy())
     check_strategy(SingleDeviceStrategy())
+    check_strategy(StrategyRegistry.get("fsdp2"))
 
 
 def test_a_trainer_of_ones_own_is_checked_before_anything_is_built():
     model = AssistantTraining(random_assistant())
     model._trainer = SimpleNamespace(strategy=ModelParallelStrategy())
     with pytest.raises(ConfigError, match="ModelParallelStrategy"):
+        model.configure_callbacks()
+
+
+def test_compiled_parts_are_refused_with_divided_weights():
+    model = AssistantTraining(random_assistant(), compile="eager")
+    model._trainer = SimpleNamespace(strategy=FSDP2Strategy())
+    with pytest.raises(ConfigError, match=r"model\.compile: .*choose ddp"):
         model.configure_callbacks()
