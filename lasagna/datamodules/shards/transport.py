@@ -174,8 +174,8 @@ def describe(error: BaseException) -> str:
 class RetryingStream(RawIOBase):
     """The bytes of a shard, each read once and in order, over as many connections as it takes.
 
-    The checksum is compared before the last bytes are handed out. Servers and programs end connections that wait, as those
-    of a training do; an attempt that fails after such a wait is repeated at once.
+    The checksum is compared before the last bytes are handed out. Servers and programs end connections that wait, as
+    those of a training do; an attempt that fails after such a wait is repeated at once.
 
     Args:
         transport: How to reach the shard.
