@@ -207,6 +207,7 @@ class ShardDataModule(LightningDataModule):
             pin_memory=self.pin_memory,
             fixed=getattr(self.trainer, "overfit_batches", 0) > 0,
         )
+        self._end_training_workers()
         self._training = ref(loader)
         return loader
 
@@ -240,11 +241,15 @@ class ShardDataModule(LightningDataModule):
         Args:
             stage: "fit", "validate", "test" or "predict".
         """
-        if stage == "fit" and self._training and (loader := self._training()):
-            loader.close()
+        if stage == "fit":
+            self._end_training_workers()
         for split in _SPLITS[stage]:
             if split in self.tallies:
                 report(split, self.tallies.pop(split).counts())
+
+    def _end_training_workers(self) -> None:
+        if self._training and (loader := self._training()):
+            loader.close()
 
     def _evaluation_loaders(self, split: str) -> list[EvaluationLoader]:
         self.dry_run(split)

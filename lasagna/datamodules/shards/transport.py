@@ -21,6 +21,9 @@ LONGEST_WAIT = 60.0
 TRANSIENT = (OSError, HTTPException)
 """Errors after which an attempt is repeated, except for ``PermanentError``."""
 
+IDLE = 10.0
+"""Seconds without reading after which a connection that ended does not count as a failed attempt."""
+
 BLOCK = 1 << 16
 
 T = TypeVar("T")
@@ -171,7 +174,8 @@ def describe(error: BaseException) -> str:
 class RetryingStream(RawIOBase):
     """The bytes of a shard, each read once and in order, over as many connections as it takes.
 
-    The checksum is compared before the last bytes are handed out.
+    The checksum is compared before the last bytes are handed out. Servers and programs end connections that wait, as
+    those of a training do; an attempt that fails after such a wait is repeated at once.
 
     Args:
         transport: How to reach the shard.
@@ -188,6 +192,7 @@ class RetryingStream(RawIOBase):
         self._stream: BinaryIO | None = None
         self._position, self._failed = 0, 0
         self._digest = sha256()
+        self._read_at = time.monotonic()
 
     def readable(self) -> bool:
         """Return True."""
@@ -198,11 +203,15 @@ class RetryingStream(RawIOBase):
         view = memoryview(buffer)[: self._shard.bytes - self._position]
         if not view:
             return 0
+        waited = self._stream is not None and time.monotonic() - self._read_at > IDLE
         while True:
             try:
                 count = self._read(view)
             except TRANSIENT as error:
                 self._disconnect()
+                if waited and not isinstance(error, PermanentError):
+                    waited = False
+                    continue
                 self._failed += 1
                 wait_before_retry(error, self._failed, self._location, self._options)
             else:
@@ -224,6 +233,7 @@ class RetryingStream(RawIOBase):
 
     def _update(self, content: memoryview) -> None:
         self._position, self._failed = self._position + len(content), 0
+        self._read_at = time.monotonic()
         self._digest.update(content)
         if self._position == self._shard.bytes and self._digest.hexdigest() != self._shard.sha256:
             raise PermanentError(

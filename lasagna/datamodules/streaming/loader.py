@@ -116,7 +116,7 @@ class TrainingLoader:
                 yield positioned.batch
 
     def close(self) -> None:
-        """End the workers; the next iteration starts others."""
+        """End the workers; where batches are still asked for, others start and go on with the next one."""
         self._loaded = None
         self._waiting.clear()
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+import warnings
 
 import pytest
 
 from lasagna.datamodules import RemoteOptions
 from lasagna.datamodules.shards.manifest import read_shard_set
 from lasagna.datamodules.shards.remote import open_folder
-from lasagna.datamodules.shards.transport import RemoteWarning
+from lasagna.datamodules.shards.transport import RemoteWarning, RetryingStream
 from lasagna.errors import ConfigError, ShardError
 from tests.helpers.remote_shards import QUICK, SHARD, local, plain, read
 
@@ -31,6 +32,24 @@ def test_what_comes_begins_the_count_anew(server, tmp_path):
     with pytest.warns(RemoteWarning):
         assert plain(read(f"{server.address}/train", RemoteOptions(retries=1, wait=0))) == local(tmp_path / "train")
     assert len(server.requests(SHARD)) == 13
+
+
+def test_a_connection_that_ended_while_no_one_read_is_no_failure(server, tmp_path, monkeypatch):
+    server.faults[SHARD] = [("drop", 3000)]
+    folder = open_folder(f"{server.address}/train", RemoteOptions(retries=0))
+    shard, clock = read_shard_set(folder).shards[0], [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    with RetryingStream(folder.transport, shard, folder.options) as stream:
+        found = stream.read(3000)
+        while len(found) < 3000:
+            found += stream.read(3000 - len(found))
+        clock[0] = 60.0
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert found + stream.read() == (tmp_path / "train" / SHARD).read_bytes()
+    server.faults[SHARD] = [("drop", 3000)]
+    with RetryingStream(folder.transport, shard, folder.options) as stream, pytest.raises(OSError, match="gave up"):
+        stream.read()
 
 
 def test_another_shard_of_the_same_size_is_found_by_its_checksum(server, tmp_path):

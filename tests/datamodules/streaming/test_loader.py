@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from multiprocessing import active_children
 
 import pytest
 import torch
@@ -105,6 +106,14 @@ def test_a_state_of_an_epoch_that_ended_goes_on_with_the_next_one(folders):
 def test_streams_live_over_epochs(folders):
     whole = content(loader(folders, samples_per_epoch=3 * 15))
     assert epochs(loader(folders)) == [whole[:5], whole[5:10], whole[10:]]
+
+
+def test_a_loader_that_was_closed_goes_on_with_the_next_batch(folders):
+    made, whole = loader(folders, num_workers=1), content(loader(folders))
+    stream = iter(made)
+    head = content(next(stream) for _ in range(2))
+    made.close()
+    assert head + content(stream) == whole
 
 
 def test_an_epoch_that_is_cut_short_leaves_the_rest_to_the_next_one(folders):
@@ -304,8 +313,10 @@ def run(folders, root, workers, die_at=None, every=1, ckpt=None, **kwargs):
         **({"max_epochs": 3, "num_sanity_val_steps": 0} | kwargs),
     )
     data = datamodule(folders, num_workers=workers)
+    others = active_children()
     if die_at is None:
         trainer.fit(module, data, ckpt_path=ckpt)
+        assert set(active_children()) <= set(others), "workers outlive the training"
     else:
         with pytest.raises(Stop):
             trainer.fit(module, data, ckpt_path=ckpt)
