@@ -17,6 +17,8 @@ CONVERTERS = {
     "voc": ("voc:VOC", "photographs, 20 kinds of things"),
     "pascal_context": ("pascal_context:PascalContext", "photographs, 59 or 459 classes"),
     "openimages": ("openimages:OpenImages", "photographs, 350 kinds of things, few known on each"),
+    "isaid": ("isaid:ISAID", "large aerial pictures, every object of 15 classes"),
+    "loveda": ("loveda:LoveDA", "aerial pictures, 6 kinds of land cover"),
     "camvid": ("camvid:CamVid", "driving scenes, 11 or 32 classes"),
     "coco_panoptic": ("coco_panoptic:CocoPanoptic", "photographs, 80 things and 53 kinds of stuff"),
     "coco_instances": (
