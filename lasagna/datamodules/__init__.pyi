@@ -10,10 +10,15 @@ from .strategies import AnswerSampling, ClassSampling, NegativeInjection, OrderR
 from .streaming.collate import collate
 from .streaming.preparation import PreparedSample, prepare_record, prepare_sample
 from .streaming.skipped import SkippedRecordWarning
-from .transforms import ColourJitter, HorizontalFlip, RandomCrop, RecordTransform
+from .transforms.albumentations import Albumentations
+from .transforms.base import RecordTransform
+from .transforms.colours import ColourJitter
+from .transforms.geometric import HorizontalFlip, LargeScaleJitter, RandomCrop
+from .transforms.torchvision import Torchvision
 from .writers import DataWriter
 
 __all__ = [
+    "Albumentations",
     "AnswerSampling",
     "ClassSampling",
     "ColourJitter",
@@ -21,6 +26,7 @@ __all__ = [
     "DataWithSources",
     "DataWriter",
     "HorizontalFlip",
+    "LargeScaleJitter",
     "NegativeInjection",
     "OrderRandomization",
     "PreparedSample",
@@ -36,6 +42,7 @@ __all__ = [
     "SkippedRecordWarning",
     "Source",
     "Strategy",
+    "Torchvision",
     "collate",
     "prepare_record",
     "prepare_sample",

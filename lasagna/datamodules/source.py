@@ -15,7 +15,7 @@ from lasagna.datamodules.shards.reader import ShardSplit, read_share
 from lasagna.datamodules.shards.remote import is_remote, open_folder
 from lasagna.datamodules.shards.transport import RemoteOptions
 from lasagna.datamodules.strategies import Strategy
-from lasagna.datamodules.transforms import RecordTransform
+from lasagna.datamodules.transforms.base import RecordTransform
 from lasagna.errors import without_secrets
 
 
