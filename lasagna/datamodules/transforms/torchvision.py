@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Number
 from typing import Any
 
 import numpy as np
 import torch
+from jsonargparse.typing import register_type
 from numpy.typing import NDArray
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import Compose, Transform
@@ -14,6 +16,16 @@ from torchvision.transforms.v2 import Compose, Transform
 from lasagna.datamodules.transforms.library import LibraryTransform
 from lasagna.datamodules.transforms.words import PhraseRule
 from lasagna.errors import ConfigError
+
+
+def _number(value: Any) -> int | float:  # noqa: ANN401
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"expected a number, got {value!r}")
+    return value
+
+
+# torchvision states this type for angles and colours; the parser reads it, but cannot store it in a run's config
+register_type(Number, serializer=_number, deserializer=_number, fail_already_registered=False)
 
 
 class Torchvision(LibraryTransform):

@@ -9,10 +9,12 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from lasagna.core.config import build
+from lasagna.core.foreign import Foreign
 from lasagna.core.masks import RLEMask
 from lasagna.core.record import Phrase, Region
-from lasagna.datamodules import Torchvision
-from lasagna.errors import ConfigError, RecordError
+from lasagna.datamodules import RecordTransform, Torchvision
+from lasagna.errors import CheckpointError, ConfigError, RecordError
 from tests.datamodules.transforms.test_geometric import encoded, make_record
 
 GEOMETRIC = [
@@ -147,3 +149,24 @@ def test_an_image_that_the_library_refuses_is_named():
         Torchvision(v2.RandomCrop(40))(make_record(), np.random.default_rng(0))
     with pytest.raises(ConfigError, match="`phrases` must be 'drop' or 'whole', got 'some'"):
         Torchvision(v2.RandomCrop(40), phrases="some")
+
+
+def listed(*transforms):
+    parts = [{"class_path": path, "init_args": arguments} for path, arguments in transforms]
+    return {"class_path": "lasagna.datamodules.Torchvision", "init_args": {"transforms": parts}}
+
+
+def test_a_config_lists_transforms_and_one_from_a_checkpoint_no_other_classes():
+    foreign = Foreign("the checkpoint", "name the data with --data")
+    path = "torchvision.transforms.v2."
+    config = listed((f"{path}RandomRotation", {"degrees": 10}), (f"{path}RandomResizedCrop", {"size": [32, 32]}))
+    transform = build(config, RecordTransform, (RecordTransform,), foreign)
+    assert [type(part) for part in transform.chain.transforms] == [v2.RandomRotation, v2.RandomResizedCrop]
+    for wrong, reason in (
+        (listed((f"{path}RandomFoo", {})), "RandomFoo' is no class"),
+        (listed((f"{path}RandomRotation", {"angle": 3})), "angle"),
+        (listed((f"{path}RandomRotation", {"degrees": "x"})), "expected a number"),
+        (listed((f"{path}Lambda", {"lambd": "json.dumps"})), "a function to call as 'lambd'"),
+    ):
+        with pytest.raises((CheckpointError, ConfigError), match=reason):
+            build(wrong, RecordTransform, (RecordTransform,), foreign)
