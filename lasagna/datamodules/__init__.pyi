@@ -1,6 +1,7 @@
 from .converters.common.base import Converter
 from .datamodule import ShardDataModule
 from .protocols import DataWithSources, RecordSource
+from .samplers import RecordSampler, RepeatFactors
 from .scenes.writer import SceneWriter
 from .shards.manifest import ShardSet, read_manifest
 from .shards.transport import RemoteOptions, RemoteWarning
@@ -32,10 +33,12 @@ __all__ = [
     "PreparedSample",
     "RandomCrop",
     "RandomWording",
+    "RecordSampler",
     "RecordSource",
     "RecordTransform",
     "RemoteOptions",
     "RemoteWarning",
+    "RepeatFactors",
     "SceneWriter",
     "ShardDataModule",
     "ShardSet",

@@ -14,6 +14,7 @@ from lasagna.core.processors import Processors
 from lasagna.core.record import Record, check_size
 from lasagna.core.seeding import generator
 from lasagna.datamodules.protocols import RecordSource
+from lasagna.datamodules.samplers import occurrence
 from lasagna.datamodules.shards.codec import decode_record, record_key
 from lasagna.datamodules.shards.reader import RawSample
 from lasagna.datamodules.source import Source
@@ -172,7 +173,7 @@ def ask_record(
             checked here before transforms and for records without dialogues, whose image is not decoded afterwards.
     """
     record = decode_record(raw, source.manifest)
-    rng = generator(seed, began, f"{source.label}/{record.key}/{visit}")
+    rng = generator(seed, began, f"{source.label}/{record.key}/{visit}{occurrence(raw)}")
     transforms = getattr(source, "transforms", None) or ()
     if transforms:
         check_size(record)
