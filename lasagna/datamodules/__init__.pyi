@@ -1,5 +1,6 @@
 from .converters.common.base import Converter
 from .datamodule import ShardDataModule
+from .hard_negatives import HardNegatives
 from .protocols import DataWithSources, RecordSource
 from .samplers import RecordSampler, RepeatFactors
 from .scenes.writer import SceneWriter
@@ -26,6 +27,7 @@ __all__ = [
     "Converter",
     "DataWithSources",
     "DataWriter",
+    "HardNegatives",
     "HorizontalFlip",
     "LargeScaleJitter",
     "NegativeInjection",

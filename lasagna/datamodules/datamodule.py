@@ -270,7 +270,7 @@ class ShardDataModule(LightningDataModule):
             SampleMaker(
                 source=source,
                 strategies=[
-                    strategy.for_manifest(source.manifest)
+                    strategy.for_source(source)
                     for strategy in (strategies if source.strategies is None else source.strategies)
                 ],
                 processors=self._connected(),
