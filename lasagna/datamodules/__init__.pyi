@@ -15,6 +15,7 @@ from .streaming.skipped import SkippedRecordWarning
 from .transforms.albumentations import Albumentations
 from .transforms.base import RecordTransform
 from .transforms.colours import ColourJitter
+from .transforms.copy_paste import CopyPaste
 from .transforms.geometric import HorizontalFlip, LargeScaleJitter, RandomCrop
 from .transforms.torchvision import Torchvision
 from .writers import DataWriter
@@ -25,6 +26,7 @@ __all__ = [
     "ClassSampling",
     "ColourJitter",
     "Converter",
+    "CopyPaste",
     "DataWithSources",
     "DataWriter",
     "HardNegatives",

@@ -75,7 +75,7 @@ class Source:
 
     def forget(self) -> None:
         """Read the manifest again at its next use, because the shards may have been written meanwhile."""
-        for known in ("shard_set", "index", "weights_of_records"):
+        for known in ("shard_set", "index", "weights_of_records", "bound_transforms"):
             self.__dict__.pop(known, None)
 
     @cached_property
@@ -97,6 +97,15 @@ class Source:
             ShardError: If a shard is missing or broken.
         """
         return {} if self.sampler is None else other_weights(self.sampler, self.index, self.label)
+
+    @cached_property
+    def bound_transforms(self) -> list[RecordTransform]:
+        """The transforms, adapted to this source.
+
+        Raises:
+            ConfigError: If one cannot be used with these records.
+        """
+        return [transform.for_source(self) for transform in self.transforms or ()]
 
     @property
     def manifest(self) -> Manifest:

@@ -29,6 +29,14 @@ class RecordTransform(ABC):
             rng: The random generator of this record in this epoch.
         """
 
+    def for_source(self, source: Any) -> RecordTransform:  # noqa: ANN401
+        """Return the transform adapted to a source of records; most do not depend on it.
+
+        Args:
+            source: The source; one that reads shards has their ``shard_set`` and an ``index`` of its records.
+        """
+        return self
+
 
 PixelEdit = Callable[[NDArray[Any]], NDArray[Any]]
 """Moves or crops pixels: takes ``[H, W]`` or ``[H, W, 3]`` and returns the same in the new size, values unchanged."""
