@@ -69,6 +69,7 @@ _WARNINGS = (
     "Checkpoint directory .* exists and is not empty",  # a run is resumed and tested in its own folder
     ".*LeafSpec.* is deprecated",  # Lightning's own use of torch
     ".*does not have many workers",  # the number of workers is the config's choice
+    "\\s*Dump of a value that does not round-trip",  # tuples of albumentations, which takes lists as well
     "Total length of `list` across ranks is zero",  # `val: []` validates on nothing, on purpose
 )
 """Beginnings of warnings, as regular expressions, each with the reason why users need not see it."""
@@ -151,7 +152,7 @@ class TrainingCLI(LightningCLI):
                 if isinstance(cause, LasagnaError):
                     raise cause from error
                 reasons = [] if errors else constructor_errors(str(error))
-                raise LasagnaError("; ".join(reasons) or str(cause)) from error
+                raise LasagnaError("; ".join(reasons) or " ".join(str(cause).split())) from error
 
     def after_instantiate_classes(self) -> None:
         """Check strategy and folder, and give the model the resolved config, which its checkpoints will hold."""

@@ -1,6 +1,8 @@
 from .converters.common.base import Converter
 from .datamodule import ShardDataModule
+from .hard_negatives import HardNegatives
 from .protocols import DataWithSources, RecordSource
+from .samplers import RecordSampler, RepeatFactors
 from .scenes.writer import SceneWriter
 from .shards.manifest import ShardSet, read_manifest
 from .shards.transport import RemoteOptions, RemoteWarning
@@ -10,32 +12,44 @@ from .strategies import AnswerSampling, ClassSampling, NegativeInjection, OrderR
 from .streaming.collate import collate
 from .streaming.preparation import PreparedSample, prepare_record, prepare_sample
 from .streaming.skipped import SkippedRecordWarning
-from .transforms import ColourJitter, HorizontalFlip, RandomCrop, RecordTransform
+from .transforms.albumentations import Albumentations
+from .transforms.base import RecordTransform
+from .transforms.colours import ColourJitter
+from .transforms.copy_paste import CopyPaste
+from .transforms.geometric import HorizontalFlip, LargeScaleJitter, RandomCrop
+from .transforms.torchvision import Torchvision
 from .writers import DataWriter
 
 __all__ = [
+    "Albumentations",
     "AnswerSampling",
     "ClassSampling",
     "ColourJitter",
     "Converter",
+    "CopyPaste",
     "DataWithSources",
     "DataWriter",
+    "HardNegatives",
     "HorizontalFlip",
+    "LargeScaleJitter",
     "NegativeInjection",
     "OrderRandomization",
     "PreparedSample",
     "RandomCrop",
     "RandomWording",
+    "RecordSampler",
     "RecordSource",
     "RecordTransform",
     "RemoteOptions",
     "RemoteWarning",
+    "RepeatFactors",
     "SceneWriter",
     "ShardDataModule",
     "ShardSet",
     "SkippedRecordWarning",
     "Source",
     "Strategy",
+    "Torchvision",
     "collate",
     "prepare_record",
     "prepare_sample",

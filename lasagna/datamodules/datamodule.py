@@ -188,6 +188,8 @@ class ShardDataModule(LightningDataModule):
         sources = self.sources["train"]
         for split in ("train", "val"):
             self.dry_run(split)
+        for source in sources:
+            _ = source.weights_of_records  # here rather than in each worker
         config = StreamConfig(
             seed=self.seed,
             batch_size=self.batch_size,
@@ -196,6 +198,7 @@ class ShardDataModule(LightningDataModule):
             shuffle_megabytes=self.shuffle_megabytes,
             weights={source.label: source.weight for source in sources},
             records={source.label: source.shard_set.records for source in sources},
+            samplers={source.label: str(source.sampler) for source in sources},
         )
         loader = TrainingLoader(
             self._makers("train"),
@@ -272,7 +275,7 @@ class ShardDataModule(LightningDataModule):
             SampleMaker(
                 source=source,
                 strategies=[
-                    strategy.for_manifest(source.manifest)
+                    strategy.for_source(source)
                     for strategy in (strategies if source.strategies is None else source.strategies)
                 ],
                 processors=self._connected(),

@@ -8,14 +8,16 @@ from functools import cached_property
 
 from lasagna.core.dialogue import DialogueMaker
 from lasagna.core.record import Manifest, Record
+from lasagna.datamodules.samplers import RecordSampler, other_weights
 from lasagna.datamodules.shards.codec import decode_record
 from lasagna.datamodules.shards.folder import ShardFolder
+from lasagna.datamodules.shards.index import ShardIndex, read_index
 from lasagna.datamodules.shards.manifest import ShardSet, read_shard_set
 from lasagna.datamodules.shards.reader import ShardSplit, read_share
 from lasagna.datamodules.shards.remote import is_remote, open_folder
 from lasagna.datamodules.shards.transport import RemoteOptions
 from lasagna.datamodules.strategies import Strategy
-from lasagna.datamodules.transforms import RecordTransform
+from lasagna.datamodules.transforms.base import RecordTransform
 from lasagna.errors import without_secrets
 
 
@@ -31,6 +33,8 @@ class Source:
         name: Unique name in scores and pictures; None for the data set's and the task's.
         strategies: Strategies for this source in place of the datamodule's; None for the datamodule's.
         transforms: Changes to the records before dialogues are made, in order.
+        sampler: How often each record is drawn in training; None for once in each pass. The index of the shards that it
+            takes is made once and kept beside them; evaluation ignores it.
         remote: Retries, timeout and cache for shards that are not on disk.
 
     Raises:
@@ -44,6 +48,7 @@ class Source:
     name: str | None = None
     strategies: list[Strategy] | None = None
     transforms: list[RecordTransform] | None = None
+    sampler: RecordSampler | None = None
     remote: RemoteOptions = field(default_factory=RemoteOptions)
 
     def __post_init__(self) -> None:
@@ -70,7 +75,37 @@ class Source:
 
     def forget(self) -> None:
         """Read the manifest again at its next use, because the shards may have been written meanwhile."""
-        self.__dict__.pop("shard_set", None)
+        for known in ("shard_set", "index", "weights_of_records", "bound_transforms"):
+            self.__dict__.pop(known, None)
+
+    @cached_property
+    def index(self) -> ShardIndex:
+        """The categories of all records, counted once.
+
+        Raises:
+            ConfigError: If the shards are remote and have no cache.
+            ShardError: If a shard is missing or broken.
+        """
+        return read_index(self.shard_set)
+
+    @cached_property
+    def weights_of_records(self) -> dict[str, float]:
+        """How often the sampler draws records in a pass, where that is not once, by the keys of raw samples.
+
+        Raises:
+            ConfigError: If the sampler gives anything but one positive weight for each record, or there is no index.
+            ShardError: If a shard is missing or broken.
+        """
+        return {} if self.sampler is None else other_weights(self.sampler, self.index, self.label)
+
+    @cached_property
+    def bound_transforms(self) -> list[RecordTransform]:
+        """The transforms, adapted to this source.
+
+        Raises:
+            ConfigError: If one cannot be used with these records.
+        """
+        return [transform.for_source(self) for transform in self.transforms or ()]
 
     @property
     def manifest(self) -> Manifest:

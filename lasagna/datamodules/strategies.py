@@ -13,7 +13,7 @@ from copy import copy
 from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
-from typing import ClassVar, Literal, Self, TypeVar
+from typing import ClassVar, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,14 @@ from lasagna.core.record import Manifest
 from lasagna.errors import ConfigError
 
 T = TypeVar("T")
+
+
+class WithRecords(Protocol):
+    """A source of records; one that is read from shards also has an ``index`` of what each record holds."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """Facts about the data set."""
 
 
 class Strategy(ABC):
@@ -51,6 +59,10 @@ class Strategy(ABC):
     def for_manifest(self, manifest: Manifest) -> Strategy:
         """Return the strategy adapted to the names of a data set; most do not depend on them."""
         return self
+
+    def for_source(self, source: WithRecords) -> Strategy:
+        """Return the strategy adapted to a source; most depend on no more than its manifest."""
+        return self.for_manifest(source.manifest)
 
 
 class ClassSampling(Strategy):
@@ -88,9 +100,22 @@ class ClassSampling(Strategy):
         present = [name for name in dialogue.query if name in answered]
         absent = [name for name in dialogue.query if name not in answered]
         chosen = set(sampled(present, limit, rng))
-        chosen |= set(sampled(absent, limit - len(chosen), rng))
+        chosen |= set(self.absent_names(absent, present, limit - len(chosen), rng))
         query = [name for name in dialogue.query if name in chosen]
         return dialogue.with_answer(query, [entry for entry in dialogue.entries if entry.name in chosen])
+
+    def absent_names(
+        self, absent: Sequence[str], present: Sequence[str], count: int, rng: np.random.Generator
+    ) -> list[str]:
+        """Return the absent names to ask for; a subclass may prefer some.
+
+        Args:
+            absent: The absent names of the query.
+            present: Its present names.
+            count: How many to choose; all if there are no more.
+            rng: The random generator of this record in this epoch.
+        """
+        return sampled(absent, count, rng)
 
 
 class NegativeInjection(Strategy):

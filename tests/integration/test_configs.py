@@ -27,6 +27,8 @@ PARTS = {
 """Folder to the option whose value its files are; files of other folders are given as --config."""
 SIBLINGS = {"sam_vit_l", "sam_vit_h", "sam2_hiera_small", "sam2_hiera_base_plus", "sam2_hiera_large", "dinov3_convnext"}
 """Encoders whose files differ from another one only in sizes, and run with -m slow."""
+COMBINED = {"copy_paste", "hard_negatives"}
+"""Files that state different settings, and are parsed as one config."""
 
 
 def instantiated():
@@ -35,7 +37,8 @@ def instantiated():
     fast = [file for file in FILES if file.stem not in SIBLINGS and file.parent.name != "sweeps"]
     columns = [[file for file in fast if file.parent.name == name] for name in parts]
     together = [[file for file in row if file is not None] for row in zip_longest(*columns)]
-    alone = [[file] for file in fast if file.parent.name not in parts]
+    together.append([file for file in fast if file.stem in COMBINED])
+    alone = [[file] for file in fast if file.parent.name not in parts and file.stem not in COMBINED]
     groups = [pytest.param(group, id="+".join(map(str, group))) for group in (*together, *alone)]
     slow = [file for file in FILES if file.stem in SIBLINGS]
     return groups + [pytest.param([file], id=str(file), marks=pytest.mark.slow) for file in slow]

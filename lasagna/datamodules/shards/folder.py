@@ -34,6 +34,11 @@ class ShardFolder(ABC):
     remedy: str
     """What to do about a shard that cannot be read or differs from what was written."""
 
+    @property
+    def place(self) -> Path | None:
+        """A folder on disk for what is computed from the shards, or None if there is none."""
+        return None
+
     @abstractmethod
     def location(self, file: str) -> str:
         """Return the path or address of a file, for messages."""
@@ -73,6 +78,11 @@ class LocalFolder(ShardFolder):
     path: Path
 
     remedy = "copy or write the data again"
+
+    @property
+    def place(self) -> Path:
+        """The folder itself."""
+        return self.path
 
     def __str__(self) -> str:
         """Return the path."""

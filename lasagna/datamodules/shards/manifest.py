@@ -39,6 +39,9 @@ FORMATS = (1, FORMAT)
 
 MANIFEST_FILE = "manifest.json"
 UNFINISHED_FILE = "unfinished.json"
+INDEX_FILE = "index.npz"
+"""Counts of the records, made at their first use (``lasagna.datamodules.shards.index``)."""
+
 _SHARDS = "[0-9]" * 6 + ".tar"
 
 
@@ -133,7 +136,7 @@ def part_of(path: Path) -> Path:
 
 def written_files(folder: Path) -> set[Path]:
     """Return all files in a folder that a shard writer wrote, including what an interrupted one left behind."""
-    names = (_SHARDS, MANIFEST_FILE, UNFINISHED_FILE)
+    names = (_SHARDS, MANIFEST_FILE, UNFINISHED_FILE, INDEX_FILE)
     return {path for name in names for pattern in (name, f"{name}.part") for path in folder.glob(pattern)}
 
 

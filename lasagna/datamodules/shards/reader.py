@@ -20,10 +20,10 @@ BLOCK = 1 << 16
 RawSample = dict[str, Any]
 """A sample as in webdataset: ``__key__``, ``__url__`` and files by extension."""
 
-_NAME = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)")
+NAME = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)")
 """Key and extension of a file; the key ends at the first dot behind the last slash."""
 
-_META = re.compile(r"__[^/]*__($|/)")
+META = re.compile(r"__[^/]*__($|/)")
 """Start of the names of files that belong to no sample."""
 
 
@@ -164,8 +164,8 @@ def read_samples(stream: BinaryIO | DigestedStream, location: str, first: int = 
     with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r:*" if first and stream.seekable() else "r|*") as tar:
         for member in tar:
             tar.members = []  # type: ignore[attr-defined]  # drops the headers read so far, which would accumulate
-            name = _NAME.fullmatch(member.name)
-            if name is None or not member.isreg() or _META.match(member.name):
+            name = NAME.fullmatch(member.name)
+            if name is None or not member.isreg() or META.match(member.name):
                 continue
             key, extension = name[1], name[2].lower()
             if key != previous:

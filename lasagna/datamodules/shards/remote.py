@@ -106,6 +106,11 @@ class CachedFolder(ShardFolder):
 
     remedy = RemoteFolder.remedy
 
+    @property
+    def place(self) -> Path:
+        """The cache."""
+        return self.cache
+
     def __str__(self) -> str:
         """Return the address."""
         return str(self.folder)

@@ -126,5 +126,6 @@ def read_progress(state: Mapping[str, Any], config: StreamConfig, *, keep_stream
 def _flat(layout: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings with one entry for each source, and the sources in order."""
     single = {name: value for name, value in layout.items() if not isinstance(value, dict)}
-    each = {f"{name} of {source}": value for name in ("weights", "records") for source, value in layout[name].items()}
+    per_source = ("weights", "records", "samplers")
+    each = {f"{name} of {source}": value for name in per_source for source, value in layout.get(name, {}).items()}
     return {**single, "sources": ", ".join(layout["weights"]), **each}

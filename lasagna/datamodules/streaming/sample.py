@@ -14,6 +14,7 @@ from lasagna.core.processors import Processors
 from lasagna.core.record import Record, check_size
 from lasagna.core.seeding import generator
 from lasagna.datamodules.protocols import RecordSource
+from lasagna.datamodules.samplers import occurrence
 from lasagna.datamodules.shards.codec import decode_record, record_key
 from lasagna.datamodules.shards.reader import RawSample
 from lasagna.datamodules.source import Source
@@ -21,6 +22,7 @@ from lasagna.datamodules.strategies import Strategy
 from lasagna.datamodules.streaming.distributed import worker_index
 from lasagna.datamodules.streaming.preparation import PreparedSample, prepare_record
 from lasagna.datamodules.streaming.skipped import RecordCounts
+from lasagna.datamodules.transforms.base import RecordTransform
 from lasagna.errors import QueryError, RecordError
 
 SKIP = "`data.broken: skip`"
@@ -172,8 +174,8 @@ def ask_record(
             checked here before transforms and for records without dialogues, whose image is not decoded afterwards.
     """
     record = decode_record(raw, source.manifest)
-    rng = generator(seed, began, f"{source.label}/{record.key}/{visit}")
-    transforms = getattr(source, "transforms", None) or ()
+    rng = generator(seed, began, f"{source.label}/{record.key}/{visit}{occurrence(raw)}")
+    transforms = bound_transforms(source)
     if transforms:
         check_size(record)
     for transform in transforms:
@@ -185,3 +187,14 @@ def ask_record(
     if not dialogues:
         check_size(record)
     return record, dialogues
+
+
+def bound_transforms(source: RecordSource) -> Sequence[RecordTransform]:
+    """Return the transforms of a source, adapted to it.
+
+    Args:
+        source: The source.
+    """
+    if isinstance(source, Source):
+        return source.bound_transforms
+    return [transform.for_source(source) for transform in getattr(source, "transforms", None) or ()]

@@ -8,7 +8,7 @@ stream. It does not depend on which process or worker reads a stream.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from math import ceil
 from typing import NamedTuple
@@ -19,6 +19,7 @@ from torch.utils.data import IterableDataset
 from lasagna.core.batch import Batch
 from lasagna.core.processors import Processors
 from lasagna.core.seeding import generator
+from lasagna.datamodules.samplers import Repeats
 from lasagna.datamodules.shards.reader import ShardSplit, read_share
 from lasagna.datamodules.streaming.collate import collate
 from lasagna.datamodules.streaming.distributed import worker_index
@@ -62,6 +63,7 @@ class StreamConfig:
         shuffle_megabytes: Size of each stream's buffers in 10^6 bytes of undecoded records, over all sources.
         weights: Names and weights of the sources.
         records: Names of the sources and their numbers of records.
+        samplers: Names of the sources and their samplers with all settings, or "None".
     """
 
     seed: int
@@ -71,6 +73,7 @@ class StreamConfig:
     shuffle_megabytes: float
     weights: dict[str, float]
     records: dict[str, int]
+    samplers: dict[str, str] = field(default_factory=dict)
 
     def bounds(self, source: str) -> Bounds:
         """Return the bounds of a source's buffer in each stream: its share, by its weight."""
@@ -99,7 +102,9 @@ class EndlessSource(Iterator[PreparedSample]):
         self.maker, self.began = maker, began
         shard_set, label = maker.source.shard_set, maker.source.label
         passes = Passes(shard_set, label, config.seed, began, ShardSplit(stream, config.streams))
-        self._records = ShuffledRecords(passes, config.bounds(label), place)
+        weights = maker.source.weights_of_records
+        repeats = Repeats(weights, passes.generator) if weights else None
+        self._records = ShuffledRecords(passes, config.bounds(label), place, repeats)
         self._begun = place is not None
         self._fruitless = 0
         share = ceil(shard_set.records / config.streams)

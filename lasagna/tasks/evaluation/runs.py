@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice, permutations
+from itertools import islice
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -19,6 +18,7 @@ from lasagna.core.prompt_format import normalise
 from lasagna.core.record import Record
 from lasagna.core.seeding import generator
 from lasagna.datamodules import DataWithSources, PreparedSample, RecordSource, prepare_sample
+from lasagna.datamodules.co_occurrence import CoOccurrence
 from lasagna.datamodules.protocols import contents, read_records
 from lasagna.datamodules.shards.codec import decode_record
 from lasagna.datamodules.shards.reader import RawSample, ShardSplit
@@ -27,35 +27,6 @@ from lasagna.datamodules.streaming.sample import ask_record, naming, not_skipped
 from lasagna.errors import ConfigError, QueryError, RecordError
 from lasagna.tasks import Task
 from lasagna.tasks.evaluation import Control
-
-
-@dataclass(frozen=True)
-class CoOccurrence:
-    """How often categories appear together.
-
-    Args:
-        images: Category to the number of images that show it.
-        together: Pair of categories to the number of images that show both.
-    """
-
-    images: Counter[str] = field(default_factory=Counter)
-    together: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-    def add(self, record: Record) -> None:
-        """Count the categories of a record.
-
-        Raises:
-            RecordError: If its annotations cannot be decoded.
-        """
-        names = [normalise(name) for name in record.category_masks()]
-        self.images.update(names)
-        self.together.update(permutations(names, 2))
-
-    def likelihood(self, name: str, present: Iterable[str]) -> float:
-        """Return the share of the images with a present category that also show ``name``, averaged over categories."""
-        name, known = normalise(name), [other for other in map(normalise, present) if self.images[other]]
-        shares = [self.together[other, name] / self.images[other] for other in known]
-        return sum(shares) / len(shares) if shares else 0.0
 
 
 def balanced(
@@ -79,7 +50,8 @@ def balanced(
         return None
     absent = [absent[place] for place in rng.permutation(len(absent))]
     if co_occurrence is not None:
-        absent.sort(key=lambda name: -co_occurrence.likelihood(name, present))
+        likely = co_occurrence.likelihoods(absent, present)
+        absent = [absent[place] for place in np.argsort(-likely, kind="stable")]
     names = [*present, *absent[: len(present)]]
     return dialogue.with_answer([names[place] for place in rng.permutation(len(names))], dialogue.entries)
 
@@ -238,10 +210,13 @@ class EvaluationRun:
 
     @cached_property
     def _co_occurrence(self) -> CoOccurrence:
-        counts = CoOccurrence()
+        return CoOccurrence.of_lists(self._shown())
+
+    def _shown(self) -> Iterator[list[str]]:
+        """Yield the categories of each record."""
         for raw in read_records(self.source):
             try:
-                counts.add(decode_record(raw, self.source.manifest))
+                yield list(decode_record(raw, self.source.manifest).category_masks())
             except RecordError as error:
                 # where broken records are skipped, the run reports them as it reaches them
                 if self.broken == "error":
@@ -249,7 +224,6 @@ class EvaluationRun:
                         f"controls: 'co-occurring' counts the categories of all records; {raw['__url__']}: {error}. "
                         "Repair the data, set data.broken to 'skip', or leave this control out"
                     ) from error
-        return counts
 
 
 def make_runs(
@@ -282,7 +256,7 @@ def make_runs(
             raise ConfigError(f"source {source.label}: its task cannot score answers; give a subclass of Task")
         own = getattr(source, "strategies", None)
         chosen = getattr(data, "evaluation_strategies", ()) if own is None else own
-        strategies = tuple(strategy.for_manifest(source.manifest) for strategy in chosen)
+        strategies = tuple(strategy.for_source(source) for strategy in chosen)
         ways = tuple(decodings or source.task.decoding)
         forced = teacher_forced and any(kind.is_phrase and not kind.words for kind in source.task.kinds)
         if forced and "teacher_forced" not in ways:

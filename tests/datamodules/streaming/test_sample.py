@@ -13,7 +13,7 @@ from lasagna.datamodules import AnswerSampling, ClassSampling, NegativeInjection
 from lasagna.datamodules.shards.reader import read_shard
 from lasagna.datamodules.streaming.sample import SampleMaker
 from lasagna.datamodules.streaming.skipped import RecordCounts
-from lasagna.datamodules.transforms import RandomCrop
+from lasagna.datamodules.transforms.geometric import RandomCrop
 from lasagna.tasks import Semantic
 from tests.helpers.data_fakes import png, processors, write
 

@@ -1,12 +1,11 @@
 """Lists that words alone cannot answer."""
 
-from collections import Counter
-
 import numpy as np
 import pytest
 
 from lasagna.core.dialogue import Dialogue, Entry
-from lasagna.tasks.evaluation.runs import CoOccurrence, balanced, noise
+from lasagna.datamodules.co_occurrence import CoOccurrence
+from lasagna.tasks.evaluation.runs import balanced, noise
 
 NAMES = ("sky", "sea", "ship", "dog", "cat", "sofa")
 
@@ -28,11 +27,17 @@ def test_as_many_absent_names_as_present_ones():
 
 
 def test_co_occurring_names_are_the_likeliest_beside_the_present_ones():
-    images = Counter({"sky": 4, "sea": 4})
-    together = Counter({("sky", "ship"): 2, ("sea", "ship"): 3, ("sky", "cat"): 1, ("sky", "dog"): 2})
-    co_occurrence = CoOccurrence(images, together)
-    assert co_occurrence.likelihood("ship", ["sky", "sea"]) == pytest.approx((2 / 4 + 3 / 4) / 2)
-    assert co_occurrence.likelihood("sofa", ["sky", "sea"]) == 0
+    lists = [
+        ["Sky", "Sea", "ship"],
+        ["sky", "sea", "ship", "dog"],
+        ["sea", "ship"],
+        ["sea"],
+        ["sky", "cat"],
+        ["sky", "dog"],
+    ]
+    co_occurrence = CoOccurrence.of_lists(lists)
+    assert co_occurrence.likelihoods(["ship", "sofa"], ["sky", "sea"]) == pytest.approx([(2 / 4 + 3 / 4) / 2, 0])
+    assert co_occurrence.likelihoods(["ship"], ["unheard"]) == [0]
     for seed in range(5):
         assert set(balanced(asked("sky", "sea"), rng(seed), co_occurrence).query) == {"sky", "sea", "ship", "dog"}
 

@@ -9,7 +9,8 @@ from PIL import Image
 
 from lasagna.core.masks import RLEMask
 from lasagna.core.record import Caption, CaptionPhrase, Manifest, Phrase, Question, Record, Region, Turn
-from lasagna.datamodules.transforms import ColourJitter, HorizontalFlip, RandomCrop, edit_record
+from lasagna.datamodules import ColourJitter, HorizontalFlip, LargeScaleJitter, RandomCrop
+from lasagna.datamodules.transforms.base import edit_record
 from lasagna.errors import RecordError
 
 NAMES = ("sky", "road", "tree", "car")
@@ -229,6 +230,9 @@ def test_colours_change_within_limits_and_masks_do_not():
         (lambda: RandomCrop(probability=1.5), "RandomCrop: `probability`"),
         (lambda: HorizontalFlip(-0.1), "HorizontalFlip: `probability`"),
         (lambda: ColourJitter(contrast=2.0), "`contrast`"),
+        (lambda: LargeScaleJitter((2.0, 1.0)), "LargeScaleJitter: `scale`"),
+        (lambda: LargeScaleJitter(size=(0, 3)), "LargeScaleJitter: `size`"),
+        (lambda: LargeScaleJitter(fill=(0, 0, 300)), "LargeScaleJitter: `fill`"),
     ],
 )
 def test_arguments_out_of_range(make, message):
@@ -261,3 +265,39 @@ def test_a_crop_of_images_of_several_sizes_is_refused():
     assert HorizontalFlip(1.0)(several, np.random.default_rng(0)).other_images()[0].shape == (8, 23, 3)
     with pytest.raises(RecordError, match=r"frame: RandomCrop takes images of one size, got \(19, 23\) and \(8, 23\)"):
         RandomCrop(scale=(0.2, 0.3))(several, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("factor", [0.4, 1.0, 1.7])
+def test_jitter_of_scale_shows_the_same_part_in_image_and_masks(factor):
+    record = make_record(height=40, width=60)
+    record = replace(record, label_bytes=encoded(record.label_map.pixels % 2, "PNG"))
+    changed = LargeScaleJitter((factor, factor), size=(48, 64))(record, np.random.default_rng(2))
+    assert changed.size == changed.image().shape[:2] == changed.label_map.size == (48, 64)
+    padding = changed.label_map.pixels == 11
+    rows, columns = np.nonzero(~padding)
+    image, labels = changed.image().astype(int), record.label_map.pixels
+    # red and green of the image are the place of each pixel, which smooth sampling keeps up to a pixel or two
+    near = [
+        labels[np.clip(image[rows, columns, 0] + down, 0, 39), np.clip(image[rows, columns, 1] + across, 0, 59)]
+        for down in (-1, 0, 1)
+        for across in (-1, 0, 1)
+    ]
+    agree = (np.stack(near) == changed.label_map.pixels[rows, columns]).any(0)
+    assert agree.mean() > 0.98
+    assert changed.ignored().decode()[padding].all()
+    assert (image[padding] == (124, 116, 104)).all() or factor > 1
+
+
+def test_what_becomes_too_small_is_unclear_and_what_is_cut_off_absent():
+    record = make_record(height=60, width=60, unannotated="unknown")
+    dot = np.zeros(record.size, bool)
+    dot[31, 31] = True
+    record = replace(record, label_bytes=None, regions=(Region("car", RLEMask.from_array(dot)),))
+    shrunk = [LargeScaleJitter((0.1, 0.1))(record, np.random.default_rng(seed)) for seed in range(5)]
+    assert all((one.unclear, one.absent) == (("car",), ()) for one in shrunk if not one.regions)
+    assert any(not one.regions for one in shrunk)
+    assert [phrase.text for phrase in shrunk[0].phrases][-1:] == ["the blue dog"], "nothing is cut off"
+    grown = [LargeScaleJitter((6.0, 6.0))(record, np.random.default_rng(seed)) for seed in range(20)]
+    gone = [one for one in grown if not one.regions]
+    assert gone
+    assert all((one.unclear, one.absent, one.phrases) == ((), ("car",), ()) for one in gone)
