@@ -28,7 +28,7 @@ from .panoptic import Panoptic
 from .reasoning import Reasoning
 from .referring import Referring
 from .semantic import Semantic
-from .training.batch_checks import FiniteLoss, ManyObjects, SmallMasks
+from .training.batch_checks import EmptyMasks, FiniteLoss, ManyObjects, SmallMasks
 from .training.compiling import CompiledParts
 from .training.ema import WeightAverage
 from .training.mixed_optimizer import OtherOptimiser
@@ -50,6 +50,7 @@ __all__ = [
     "ConceptF1",
     "ContinuedLogs",
     "DialogueMetric",
+    "EmptyMasks",
     "FalsePremiseIoU",
     "FiniteLoss",
     "GroundedCaption",

@@ -22,7 +22,7 @@ from lasagna.modules.checkpoints.weights import CONFIG, OPTIMISED, assistant_wei
 from lasagna.modules.contract import check_presence, check_wording
 from lasagna.modules.losses import SegmentationLoss, TrainingLoss
 from lasagna.modules.vision_encoders.feature_cache import FeatureCache
-from lasagna.tasks.training.batch_checks import FiniteLoss, LearnedKinds, ManyObjects, SmallMasks, check_batch
+from lasagna.tasks.training.batch_checks import check_batch, watches
 from lasagna.tasks.training.checkpointing import assistant_config, load_trained, restore, store
 from lasagna.tasks.training.compiling import CompiledParts
 from lasagna.tasks.training.ema import WeightAverage
@@ -97,10 +97,8 @@ class AssistantTraining(LightningModule):
         """
         if self._trainer is not None:
             check_strategy(self._trainer.strategy)
-        watch: list[Callback] = [FiniteLoss(), ManyObjects(), LearnedKinds()]
         # at the images' own size no mask loses its pixels
-        if getattr(self.loss, "resolution", "input") == "input":
-            watch.append(SmallMasks())
+        watch = watches(getattr(self.loss, "resolution", "input") == "input")
         watch += [callback for callback in (self.average, self.compiled) if callback is not None]
         # a second job of the same trainer asks again, and Lightning would say that it replaces the callbacks
         attached = (
