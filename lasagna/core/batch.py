@@ -190,6 +190,12 @@ class Batch(SmallTensors):
         return sum(masks.small for masks in self._mask_targets if isinstance(masks, PackedMasks))
 
     @property
+    def empty_masks(self) -> int:
+        """Number of masks to learn, of names and of their objects, that have no pixel."""
+        packed = [*self._mask_targets, *(self.objects or ())] if not isinstance(self._mask_targets, Tensor) else []
+        return sum(masks.empty for masks in packed)
+
+    @property
     def object_counts(self) -> tuple[int, int]:
         """Number of names that prompt a set of masks, and of their objects."""
         asked = [sample.dialogue for sample in self.samples if sample.dialogue.kind.is_set]

@@ -47,6 +47,8 @@ def span_error(text: str, spans: Sequence[Span | None]) -> str | None:
         if span is None:
             return f"phrase {rank} has no span; give its begin and end in {text[:60]!r}"
         begin, end = span
+        if not (hasattr(begin, "__index__") and hasattr(end, "__index__")):
+            return f"the span {[begin, end]} must be two whole numbers, begin and end in {text[:60]!r}"
         if not 0 <= begin < end <= len(text) or not text[begin:end].strip():
             return f"the span {[begin, end]} holds no words of {text[:60]!r}, which has {len(text)} characters"
         if begin < last:

@@ -32,6 +32,7 @@ class PackedMasks(SmallTensors):
         geometry: The image's geometry.
         cells: Row and column of the one pixel of the input that shows a mask too small to be met by resizing, else
             None; empty, or ``n`` of them, as ``small_cells`` finds them.
+        empty: Number of masks without a pixel.
     """
 
     layers: Tensor
@@ -39,6 +40,7 @@ class PackedMasks(SmallTensors):
     ignored: Sequence[Place | None]
     geometry: Geometry
     cells: Sequence[tuple[int, int] | None] = ()
+    empty: int = 0
 
     @property
     def small(self) -> int:

@@ -159,7 +159,8 @@ def kind_of(kind: str, others: Mapping[str, QueryKind] = MappingProxyType({})) -
         raise QueryError(f"kind: {renamed(kind)}")
     if kind not in KINDS:
         raise QueryError(
-            f"kind: {kind!r} is none of {', '.join({**KINDS, **others})}; choose one, or give your own QueryKind"
+            f"kind: {kind!r} is none of those known here; choose one of {', '.join({**KINDS, **others})}, or give your "
+            "own QueryKind"
         )
     return KINDS[kind]
 

@@ -28,7 +28,7 @@ from .panoptic import Panoptic
 from .reasoning import Reasoning
 from .referring import Referring
 from .semantic import Semantic
-from .training.batch_checks import FiniteLoss, ManyObjects, SmallMasks
+from .training.batch_checks import EmptyMasks, FiniteLoss, ManyObjects, SmallMasks
 from .training.compiling import CompiledParts
 from .training.division import DividedWeights
 from .training.ema import WeightAverage
@@ -54,6 +54,7 @@ __all__ = [
     "DialogueMetric",
     "DividedWeights",
     "FSDP2Strategy",
+    "EmptyMasks",
     "FalsePremiseIoU",
     "FiniteLoss",
     "GroundedCaption",

@@ -112,7 +112,10 @@ def test_kinds_that_an_assistant_learned_are_asked_by_name(scene):
         assert answer["text"] == own.answer(scene, ["sky", "dog"], counting).text
         assert ["objects" in entry for entry in answer["entries"]] == [entry["present"] for entry in answer["entries"]]
         wrong = client.post("/v1/predict", json={**GOOD, "queries": [{**query, "kind": "pointing"}]})
-        assert wrong.status_code == 422 and "'pointing' is none of categories" in wrong.json()["error"]
+        assert (
+            wrong.status_code == 422
+            and "'pointing' is none of those known here; choose one of categories" in wrong.json()["error"]
+        )
 
 
 def test_a_form_asks_the_same_and_each_coding_holds_the_same_mask(client, scene):

@@ -5,7 +5,7 @@ Notation: m: layers of packed masks; h, w: size of the image in pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -29,7 +29,7 @@ def stack_masks(sample: PreparedSample) -> PackedMasks:
         for mask, ignore in targets[: len(row.mask_positions)]:
             places.append(stack.place(mask))
             ignored.append(None if ignore is None else stack.place(ignore))
-    packed = PackedMasks(torch.from_numpy(stack.layers()), places, ignored, sample.geometry)
+    packed = PackedMasks(torch.from_numpy(stack.layers()), places, ignored, sample.geometry, empty=stack.empty(places))
     return replace(packed, cells=small_cells(packed))
 
 
@@ -53,7 +53,7 @@ def stack_objects(rows: Sequence[Row], geometry: Geometry) -> tuple[PackedMasks,
             ignored += [ignore] * len(masks)
             owners += [first + rank] * len(masks)
         first += len(row.mask_positions)
-    packed = PackedMasks(torch.from_numpy(stack.layers()), places, ignored, geometry)
+    packed = PackedMasks(torch.from_numpy(stack.layers()), places, ignored, geometry, empty=stack.empty(places))
     return replace(packed, cells=small_cells(packed)), owners
 
 
@@ -80,10 +80,15 @@ class MaskStack:
         self._counts: dict[int, int] = {}  # number of masks in each layer that is not a label map
         self._maps: dict[int, int] = {}
         self._places: dict[int, tuple[Mask, Place]] = {}  # keeps the masks, so that no other object gets their ids
+        self._empty: set[Place] = set()
 
     def layers(self) -> NDArray[np.uint8]:
         """Return the layers, uint8 ``[m, h, w]``."""
         return np.stack(self._layers) if self._layers else np.zeros((0, *self.size), np.uint8)
+
+    def empty(self, places: Iterable[Place]) -> int:
+        """Return how many of some places belong to masks without a pixel."""
+        return sum(place in self._empty for place in places)
 
     def place(self, mask: Mask) -> Place:
         """Return the layer and value of a mask; add the mask first if it is new."""
@@ -113,5 +118,7 @@ class MaskStack:
             layer = len(self._layers)
             self._layers.append(np.zeros(self.size, np.uint8))
         self._counts[layer] = self._counts.get(layer, 0) + 1
+        if not pixels.any():
+            self._empty.add((layer, self._counts[layer]))
         self._layers[layer][pixels] = self._counts[layer]
         return layer, self._counts[layer]

@@ -102,13 +102,14 @@ def prepare_sample(
         QueryError: If a query is invalid or too long, or the assistant takes one image and there are several. A list in
             parts is too long if one of its names alone is.
     """
-    geometry, count = processors.image.geometry((image.shape[0], image.shape[1])), len(others) + 1
+    size, count = (image.shape[0], image.shape[1]), len(others) + 1
+    geometry = processors.image.geometry(size)
     return PreparedSample(
         source=source,
         key=key,
         pixels=prepare(processors.image, image),
         geometry=geometry,
-        rows=tuple(_row(dialogue, processors, in_parts, count) for dialogue in dialogues),
+        rows=tuple(_row(dialogue, processors, in_parts, count, size) for dialogue in dialogues),
         tower_pixels=None if processors.tower is None else prepare(processors.tower, image),
         image=image if keep_image else None,
         others=tuple(prepare(processors.tower or processors.image, other) for other in others),
@@ -152,17 +153,17 @@ def prepare_record(
     )
 
 
-def _row(dialogue: Dialogue, processors: Processors, in_parts: bool, images: int) -> Row:
+def _row(dialogue: Dialogue, processors: Processors, in_parts: bool, images: int, size: tuple[int, int]) -> Row:
     prompt_format, text = processors.prompt_format, processors.text
     prompt_format.check(dialogue.kind, dialogue.query)
-    check_answer(dialogue)
+    check_answer(dialogue, size)
     prompt = prompt_ids(text, prompt_format, dialogue.kind, dialogue.query, dialogue.wording[0], images)
     answer = [*text.answer_ids(prompt_format.answer(dialogue)), text.end_token_id]
     if in_parts and len(dialogue.query) > 1 and len(prompt) + len(answer) > text.max_length:
         # a list can be divided down to single names, each of which must fit
         for name in dialogue.query:
             entries = [entry for entry in dialogue.entries if entry.name == name]
-            _row(dialogue.with_answer([name], entries), processors, in_parts=False, images=images)
+            _row(dialogue.with_answer([name], entries), processors, in_parts=False, images=images, size=size)
     else:
         _check_length(dialogue, len(prompt), len(answer), text.max_length)
     row = Row(

@@ -17,7 +17,7 @@ NAMED_RECORDS = 16
 """Number of records of a batch that an error names."""
 
 ENOUGH = 1000
-"""Number of masks or objects after which small or surplus ones are reported."""
+"""Number of masks or objects after which small, empty or surplus ones are reported."""
 
 
 def check_batch(batch: object) -> None:
@@ -69,6 +69,16 @@ class FiniteLoss(Callback):
             "`optimiser.lr` or set `trainer.gradient_clip_val`, take a wider `trainer.precision`, or look at the "
             "records with `lasagna inspect`"
         )
+
+
+def watches(resized: bool) -> list[Callback]:
+    """Return the callbacks that watch the batches of every training.
+
+    Args:
+        resized: Whether masks are compared in the size of the vision encoder's input, where small ones lose their
+            pixels.
+    """
+    return [FiniteLoss(), EmptyMasks(), ManyObjects(), LearnedKinds(), *([SmallMasks()] if resized else [])]
 
 
 def _listed(parts: list[str]) -> str:
@@ -159,6 +169,27 @@ class SmallMasks(_CountOfRun):
             f"{self.told} of the first {self.seen} masks ({self.told / self.seen:.1%}) are smaller than a pixel of the "
             "vision encoder's input, and each is learned as one pixel of it; set the encoder's `image_size` higher, "
             "crop with `transforms` (RandomCrop), or compare masks at the images' own size (`loss.resolution: image`)"
+        )
+
+
+class EmptyMaskWarning(UserWarning):
+    """Names that are called present, or their objects, have masks without a pixel."""
+
+
+class EmptyMasks(_CountOfRun):
+    """Counts the masks to learn that have no pixel, of names and of their objects, and says so once a run."""
+
+    warning = EmptyMaskWarning
+
+    def count(self, batch: Batch, module: LightningModule) -> tuple[int, int]:
+        """Return the number of masks and objects, and of those without a pixel."""
+        return len(batch.mask_rows) + batch.object_counts[1], batch.empty_masks
+
+    def message(self) -> str:
+        """Return what to do about empty masks."""
+        return (
+            f"{self.told} of the first {self.seen} masks ({self.told / self.seen:.1%}) have no pixel, so that a "
+            "present thing is learned to be nowhere; let the task leave them out (lasagna.tasks.targets.is_visible)"
         )
 
 

@@ -22,7 +22,7 @@ from lasagna.modules.checkpoints.weights import CONFIG, FROZEN, OPTIMISED, assis
 from lasagna.modules.contract import check_presence, check_wording
 from lasagna.modules.losses import SegmentationLoss, TrainingLoss
 from lasagna.modules.vision_encoders.feature_cache import FeatureCache
-from lasagna.tasks.training.batch_checks import FiniteLoss, LearnedKinds, ManyObjects, SmallMasks, check_batch
+from lasagna.tasks.training.batch_checks import check_batch, watches
 from lasagna.tasks.training.checkpointing import assistant_config, load_trained, restore, store
 from lasagna.tasks.training.compiling import CompiledParts
 from lasagna.tasks.training.division import DividedWeights, divide, gather_blocks
@@ -100,10 +100,8 @@ class AssistantTraining(LightningModule):
         """
         if self._trainer is not None:
             check_strategy(self._trainer.strategy)
-        watch: list[Callback] = [FiniteLoss(), ManyObjects(), LearnedKinds()]
         # at the images' own size no mask loses its pixels
-        if getattr(self.loss, "resolution", "input") == "input":
-            watch.append(SmallMasks())
+        watch = watches(getattr(self.loss, "resolution", "input") == "input")
         watch += [callback for callback in (self.average, self.compiled) if callback is not None]
         if self._trainer is not None and isinstance(self._trainer.strategy, FSDP2Strategy):
             # after the average, which validation gathers

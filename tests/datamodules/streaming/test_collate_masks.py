@@ -74,6 +74,12 @@ def test_a_layer_that_has_no_number_left_is_followed_by_another():
         assert np.array_equal(layers[layer] == value, mask.decode())
 
 
+def test_masks_without_a_pixel_are_counted():
+    empty, full = (RLEMask.from_array(np.full(SIZE, value)) for value in (False, True))
+    assert stacked([row_of([empty, full]), row_of([empty])], GEOMETRIES[0]).empty == 2
+    assert stacked([row_of([full])], GEOMETRIES[0]).empty == 0
+
+
 def test_masks_of_a_question_answered_in_words_are_not_learnt():
     masks = some_masks(0)
     assert mask_targets([stacked([row_of(masks, counted=0)], GEOMETRIES[0])]).shape == (0, *SIZE)

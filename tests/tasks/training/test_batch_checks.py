@@ -17,6 +17,8 @@ from lasagna.core.record import Turn
 from lasagna.datamodules import ShardDataModule, Source
 from lasagna.errors import TrainingError
 from lasagna.tasks.training.batch_checks import (
+    EmptyMasks,
+    EmptyMaskWarning,
     FiniteLoss,
     LearnedKinds,
     ManyObjects,
@@ -69,6 +71,15 @@ def test_a_loss_that_is_not_finite_stops_before_its_step(tmp_path, value):
     assert all(f"made up {key}" in message for key in model.trained_on[2])
     assert len(model.trained_on) == 3
     assert model.weight.item() == pytest.approx(0.9)
+
+
+def test_empty_masks_of_names_and_objects_are_counted(monkeypatch):
+    monkeypatch.setattr("lasagna.tasks.training.batch_checks.Batch", SimpleNamespace)
+    batch = SimpleNamespace(mask_rows=range(5), object_counts=(3, 15), empty_masks=2)
+    watch = EmptyMasks()
+    watch.on_train_batch_start(SimpleNamespace(is_global_zero=True), None, batch, 0)
+    with pytest.warns(EmptyMaskWarning, match=r"2 of the first 20 masks \(10.0%\) have no pixel.*is_visible"):
+        watch.on_train_end(SimpleNamespace(is_global_zero=True), None)
 
 
 @pytest.mark.parametrize("batches", [2, 40])
