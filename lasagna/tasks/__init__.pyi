@@ -8,6 +8,7 @@ from .callbacks.prediction_sheet import PredictionSheet
 from .callbacks.progress import PartsTable, RunProgress
 from .callbacks.summary import RunSummary
 from .callbacks.validation import RunValidation
+from .concepts import Concepts
 from .grounded_caption import GroundedCaption
 from .instances import Instances
 from .metrics.absent_phrases import FalsePremiseIoU, RobustIoU, ZeroOneManyIoU
@@ -50,6 +51,7 @@ __all__ = [
     "CaptionCIDEr",
     "CompiledParts",
     "ConceptF1",
+    "Concepts",
     "ContinuedLogs",
     "DialogueMetric",
     "DividedWeights",

@@ -14,6 +14,9 @@ from lasagna.errors import ConfigError
 TRAINED = ("Instances", "Panoptic", "GroundedCaption")
 """Tasks whose answers an assistant gives only if it was trained to."""
 
+CONCEPTS = "sa-co"
+"""First letters of data sets whose phrases are noun phrases with all their objects."""
+
 UNKNOWN = "unknown"
 
 
@@ -96,6 +99,8 @@ def _trained(shard_set: ShardSet, trained: Config | None) -> Iterator[tuple[str,
         stuff = set(found.get(name, {}).get("stuff", ()))
         if counts.get("objects") and name in found and stuff <= set(shard_set.manifest.categories):
             yield f"{counts['objects']} objects ({name})", _config(name, **found[name])
+    if counts.get("phrases") and "Instances" in found and shard_set.manifest.name.startswith(CONCEPTS):
+        yield "the objects of each phrase", _config("Concepts", **found["Instances"])
     if counts.get("captions") and "GroundedCaption" in found:
         yield f"all {counts['captions']} captions", _config("GroundedCaption", captions=None)
 

@@ -17,6 +17,9 @@ from lasagna.modules.contract import check_decoding
 from lasagna.tasks.base import Task
 from lasagna.tasks.training.batch_checks import check_batch
 
+MOST_QUERIES = 64
+"""Most queries that are answered together, which bounds the memory."""
+
 
 class Evaluation(nn.Module):
     """The metrics of some sources.
@@ -76,6 +79,8 @@ class Evaluation(nn.Module):
 def answer(assistant: Assistant, batch: Batch, decodings: Sequence[Decoding]) -> dict[Decoding, list[Answer]]:
     """Answer a batch in one or more ways of decoding; the images are encoded once.
 
+    Not all queries are answered together if there are many, as benchmarks have it that ask every phrase of an image.
+
     Args:
         assistant: The assistant that answers.
         batch: The batch; its queries were checked when its samples were prepared.
@@ -92,7 +97,11 @@ def answer(assistant: Assistant, batch: Batch, decodings: Sequence[Decoding]) ->
         check_decoding(queries, decoding)
     with assistant.answering():
         encoded = assistant.encode(batch.pixels, batch.tower_pixels, batch.shown)
-    return {decoding: assistant.answer_batch(encoded, batch.geometries, queries, decoding) for decoding in decodings}
+    parts = [queries[first : first + MOST_QUERIES] for first in range(0, len(queries), MOST_QUERIES)]
+    return {
+        decoding: [one for part in parts for one in assistant.answer_batch(encoded, batch.geometries, part, decoding)]
+        for decoding in decodings
+    }
 
 
 def queries_of(batch: Batch) -> list[Query]:

@@ -62,6 +62,8 @@ def test_objects_and_captions_are_asked_for_if_the_assistant_learned_them():
     }
     assert "union" not in remarks and "not asked" not in remarks
     assert "Panoptic" not in tasks_of(entries, (STUFF,), categories=("dog",))[0]
+    concepts = {"phrases": 4}, learned, {"name": "sa-co-gold-crowded", "categories": ()}
+    assert tasks_of(*concepts[:2], **concepts[2])[0] == {"Referring": {"phrases": None}, "Concepts": {"by_token": True}}
     with pytest.raises(ConfigError, match=r"nothing in 'made' can be scored \(4 captions are not asked for, since"):
         tasks_of({"captions": 4})
 
