@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 
     from lasagna.core.images import Window
     from lasagna.modules.assistant import Assistant
+    from lasagna.serving.label_studio import LabelStudio
 
 TOKEN = "LASAGNA_TOKEN"
 """Variable of the environment that can hold the token; command lines are seen by other users of a machine."""
+
+STUDIO_KEY = "LABEL_STUDIO_API_KEY"
+"""Variable of the environment that holds the token for Label Studio, as its own packages call it."""
 
 SHORTEST_TOKEN = 16
 """Fewest characters of a token."""
@@ -37,6 +41,7 @@ def serve(
     window: tuple[float | str, float | str] | None = None,
     frozen_check: bool = True,
     limits: Limits = Limits(),  # noqa: B008 - frozen
+    label_studio: str | None = None,
 ) -> None:
     """Answer queries about images over HTTP until Ctrl-C; needs the extra `serve`.
 
@@ -54,6 +59,8 @@ def serve(
             the image's pixels, e.g. "[2%, 98%]"; by default those of all 16 bits.
         frozen_check: Whether to require the frozen weights that the checkpoint was trained with.
         limits: What clients may ask at most.
+        label_studio: Address of a Label Studio that calls this server as its backend, e.g. "http://localhost:8080". Its
+            images are read with the token in the variable LABEL_STUDIO_API_KEY, and those of no other address.
 
     Raises:
         ConfigError: If the extra is not installed, or the address needs a token.
@@ -67,6 +74,11 @@ def serve(
     from lasagna.core.images import check_window
     from lasagna.modules.checkpoints.load import load
 
+    studio = None
+    if label_studio is not None:
+        from lasagna.serving.label_studio import LabelStudio
+
+        studio = LabelStudio(label_studio, os.environ.get(STUDIO_KEY))
     seen = None if window is None else check_window(window)
     target = find_device(device)
     with listener(host, port) as listening:
@@ -75,7 +87,7 @@ def serve(
                 "The small assistant of the package answers; it knows drawn scenes only. Name another one with --ckpt."
             )
         assistant = load(ckpt, calibrated=calibrated_for, frozen_check=frozen_check).to(target)
-        app = make_app(assistant, "scenes" if ckpt is None else ckpt.stem, host, token, limits, seen)
+        app = make_app(assistant, "scenes" if ckpt is None else ckpt.stem, host, token, limits, seen, studio)
         shown = f"[{host}]" if ":" in host else host
         print(f"http://{shown}:{listening.getsockname()[1]}/v1 answers; Ctrl-C ends it", flush=True)
         make_server(app, limits).run(sockets=[listening])
@@ -135,6 +147,7 @@ def make_app(
     token: str | None,
     limits: Limits,
     window: Window | None = None,
+    studio: LabelStudio | None = None,
 ) -> FastAPI:
     """Return the app of an assistant.
 
@@ -145,6 +158,7 @@ def make_app(
         token: The token that requests must have, or None.
         limits: What clients may ask at most.
         window: Values of images of more than 8 bits that become black and white; None for those of all 16 bits.
+        studio: The Label Studio that calls the server, or None.
     """
     from lasagna.serving.app import create_app
     from lasagna.serving.engine import Engine
@@ -155,7 +169,7 @@ def make_app(
     metrics = Metrics()
     service = Service(Engine(assistant, limits, metrics), limits, metrics, name, window)
     names = tuple(dict.fromkeys((*LOOPBACK, host)))
-    return create_app(service, token, names if is_loopback(host) else None)
+    return create_app(service, token, names if is_loopback(host) else None, studio)
 
 
 def make_server(app: FastAPI, limits: Limits) -> Server:

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from lasagna import __version__
 from lasagna.errors import QueryError
 from lasagna.serving.guard import Guard
+from lasagna.serving.label_studio import LabelStudio, add_label_studio
 from lasagna.serving.limits import RequestError
 from lasagna.serving.metrics import Measured
 from lasagna.serving.openapi import CHAT, IMAGES, PREDICT, add_schema
@@ -42,13 +43,19 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_app(service: Service, token: str | None = None, hosts: Collection[str] | None = None) -> FastAPI:
+def create_app(
+    service: Service,
+    token: str | None = None,
+    hosts: Collection[str] | None = None,
+    studio: LabelStudio | None = None,
+) -> FastAPI:
     """Return the app of a service; its engine runs as long as the app does.
 
     Args:
         service: What answers.
         token: The token that requests must have, or None.
         hosts: Names that requests may call the server by; None for any.
+        studio: The Label Studio that may call it, or None.
     """
 
     @asynccontextmanager
@@ -73,6 +80,8 @@ def create_app(service: Service, token: str | None = None, hosts: Collection[str
     _add_handlers(app)
     _add_answers(app, service)
     _add_facts(app, service)
+    if studio is not None:
+        add_label_studio(app, service, studio)
     add_schema(app, with_token=token is not None)
     return app
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from lasagna.core.batch import Query
@@ -16,10 +16,10 @@ from lasagna.core.visual_prompt import VisualPrompt
 from lasagna.errors import QueryError, RecordError
 from lasagna.serving.jobs import AskedQuery
 from lasagna.serving.limits import Limits, RequestError
-from lasagna.serving.schemas import Body, ChatBody, PredictBody, QueryBody
+from lasagna.serving.schemas import ChatBody, PredictBody, QueryBody
 from lasagna.serving.uploads import read_body, read_form
 
-B = TypeVar("B", bound=Body)
+B = TypeVar("B", bound=BaseModel)
 
 _ERRORS_SHOWN = 3
 

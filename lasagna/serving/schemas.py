@@ -161,3 +161,22 @@ class ErrorAnswer(BaseModel):
     """Why a request is refused."""
 
     error: str
+
+
+class OtherBody(BaseModel):
+    """Base of the requests that another program makes, which may have more fields than are read."""
+
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+
+
+class SetupBody(OtherBody):
+    """Label Studio connects a project."""
+
+    label_config: str = Field(alias="schema")
+
+
+class TasksBody(OtherBody):
+    """Label Studio asks for predictions."""
+
+    tasks: list[dict[str, Any]] = Field(min_length=1)
+    label_config: str

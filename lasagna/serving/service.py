@@ -22,7 +22,7 @@ from lasagna.modules.contract import check_queries
 from lasagna.modules.decoding.visual_prompts import check_visual
 from lasagna.serving.answer_masks import with_coding
 from lasagna.serving.engine import Engine, busy
-from lasagna.serving.jobs import Conversation, Job, JobResult, PreparedImage, StoredImage, read_turns
+from lasagna.serving.jobs import AskedQuery, Conversation, Job, JobResult, PreparedImage, StoredImage, read_turns
 from lasagna.serving.limits import Limits, RequestError
 from lasagna.serving.metrics import Metrics
 from lasagna.serving.requests import read_chat, read_queries
@@ -92,16 +92,23 @@ class Service:
         job = Job(await self._image(body, files), queries)
         asked = [one.query for one in queries]
         check_visual(self.engine.assistant.mask_head, asked, [job.image.geometry.original])
-        if job.mask_pixels > self.limits.mask_pixels:
-            raise RequestError(
-                413,
-                f"image: its pixels times the names asked for are {job.mask_pixels}; send a smaller image or fewer "
-                f"names, for a product of at most {self.limits.mask_pixels}",
-            )
+        self._check_pixels(job)
         result = await self._result(job)
         answers = await run_sync(with_coding, list(result.answers), body.masks, limiter=self._threads)
         height, width = result.image.geometry.original
         return {"width": width, "height": height, "answers": answers}
+
+    async def answers(self, content: bytes, queries: Sequence[AskedQuery]) -> tuple[dict[str, Any], ...]:
+        """Answer queries about the file of an image; return the answers as plain data.
+
+        Raises:
+            RequestError: If the request is beyond a limit, or the image cannot be read.
+            QueryError: If a query cannot be asked.
+        """
+        check_queries(self.engine.assistant, [asked.query for asked in queries], "ordered")
+        job = Job(await self._decoded(UploadBody(image=None, images=None, masks_on=None), [content]), queries)
+        self._check_pixels(job)
+        return (await self._result(job)).answers
 
     async def keep(self, body: UploadBody, files: Sequence[bytes]) -> dict[str, Any]:
         """Encode an image, or several that are shown together, and keep it; return its id and size.
@@ -216,6 +223,14 @@ class Service:
                 return await asyncio.wrap_future(job.future)
         except TimeoutError as error:
             raise self._late() from error
+
+    def _check_pixels(self, job: Job) -> None:
+        if job.mask_pixels > self.limits.mask_pixels:
+            raise RequestError(
+                413,
+                f"image: its pixels times the names asked for are {job.mask_pixels}; send a smaller image or fewer "
+                f"names, for a product of at most {self.limits.mask_pixels}",
+            )
 
     def _late(self) -> RequestError:
         text = f"answer: it was not ready within {self.limits.seconds:g} s; ask for less at a time, or later"

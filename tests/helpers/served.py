@@ -21,14 +21,14 @@ def need_server():
 
 
 @contextmanager
-def served(assistant, token=None, host="127.0.0.1", running=True, **limits):
+def served(assistant, token=None, host="127.0.0.1", running=True, studio=None, **limits):
     """Yield a client of a server, whose app is ``client.app``; without ``running`` nothing is ever answered."""
     from fastapi.testclient import TestClient
 
     from lasagna.cli.serve import make_app
     from lasagna.serving.limits import Limits
 
-    app = make_app(assistant, "scenes", host, token, Limits(**limits))
+    app = make_app(assistant, "scenes", host, token, Limits(**limits), studio=studio)
     client = TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
     if running:
         with client:
