@@ -89,6 +89,7 @@ def evaluate(
     from lasagna.datamodules.streaming.distributed import rank_and_world_size
     from lasagna.tasks.evaluation.answering import Job
     from lasagna.tasks.evaluation.coco_files import FOLDER, check_coco_files, write_coco_files
+    from lasagna.tasks.evaluation.remarks import remarks
     from lasagna.tasks.evaluation.report import write_report
     from lasagna.tasks.evaluation.scoring import score_runs
     from lasagna.tasks.evaluation.tiled import check_tiled_runs
@@ -115,8 +116,8 @@ def evaluate(
             check_tiled_runs(job.runs()[0])
         if coco:
             check_coco_files(job.runs()[0])
-        for remark in job.data.remarks if rank_and_world_size()[0] == 0 else ():
-            print(remark)
+        if rank_and_world_size()[0] == 0:
+            print(*job.data.remarks, *remarks(job.runs()[0]), sep="\n", end="\n\n")
         header = _answer(job, processes)
     if rank_and_world_size()[0] == 0:
         runs = job.runs()[0]

@@ -339,7 +339,7 @@ def test_answers_that_name_what_was_not_asked_are_refused(place, tmp_path, capsy
         (["--data", "{place}/tiny.yaml", "--device", "none"], "device: 'none' cannot be used"),
         (["--data", "{place}/run/checkpoints"], "holds no manifest.json"),
         (["--data", "{place}/list.yaml"], "has no class_path and init_args"),
-        (["--data", "{place}/empty"], "the manifest lists no records"),
+        (["--data", "{place}/empty"], "shards: there are none"),
     ],
 )
 def test_what_cannot_be_used_is_reported_before_anything_is_written(place, tmp_path, capsys, options, reason):

@@ -144,6 +144,14 @@ def protocol_table(results: Sequence[EvaluationResult]) -> list[str]:
     return table(["protocol", "scores", "rule", "published systems that are scored by it"], rows)
 
 
+def _shards(header: Mapping[str, Any]) -> str:
+    """Return where the shards are, if all sources have the same, as those of a folder have."""
+    arguments = (header.get("data") or {}).get("init_args") or {}
+    sources = arguments.get(header["split"]) or []
+    places = {source.get("shards") for source in sources if isinstance(source, Mapping)}
+    return f" of {places.pop()}" if len(places) == 1 and None not in places else ""
+
+
 def _facts(header: Mapping[str, Any]) -> list[str]:
     limit = "" if header["limit"] is None else f", at most {header['limit']} records of each source"
     cuts = header["thresholds"]
@@ -153,7 +161,7 @@ def _facts(header: Mapping[str, Any]) -> list[str]:
     each = values[0] if len(values) == 1 else ", ".join(f"{name} {presence[name]:.3g}" for name in sorted(presence))
     facts = [
         f"- Checkpoint: {header['checkpoint']}, weights {header['weights']}",
-        f"- Split {header['split']}{limit}; answered on {header['device']}",
+        f"- Split {header['split']}{_shards(header)}{limit}; answered on {header['device']}",
         f"- Seed {header['seed']}; threshold of masks {cuts['mask']}; of presence {each}, at "
         f"temperature {cuts.get('temperature', 1.0):.3g}",
         "- Answers are generated; the model is given no part of the right answer"
