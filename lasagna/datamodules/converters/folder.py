@@ -10,21 +10,21 @@ from typing import Any
 from lasagna.core.images import Window
 from lasagna.core.masks import Mask, RLEMask
 from lasagna.core.record import Caption, CaptionPhrase, Manifest, Phrase, Question, Record, Region, Turn
-from lasagna.datamodules.converters.common.base import Converter, Split
+from lasagna.datamodules.converters.common.base import Converter, ItemFiles, Split
 from lasagna.datamodules.converters.common.coco import lost_parts, read_mask
 from lasagna.datamodules.converters.common.entries import check_inner
 from lasagna.datamodules.converters.common.files import LayoutError, read_upright_image_file
 from lasagna.datamodules.converters.common.object_maps import mask_pixels
+from lasagna.datamodules.converters.common.stored_items import StoredItems
 from lasagna.datamodules.converters.folder_captions import caption_spans
 from lasagna.datamodules.converters.folder_lines import (
-    Line,
+    HEAD,
     check_line,
-    has_head,
-    line_at,
     manifest_of,
-    read_lines,
     window_of,
 )
+from lasagna.datamodules.converters.json_lines import Line, Lines, line_at
+from lasagna.datamodules.shards.key_index import KeyIndex
 from lasagna.datamodules.shards.tally import ReadResult, Skipped
 from lasagna.errors import RecordError
 
@@ -53,31 +53,30 @@ class Folder(Converter):
             RecordError: If a line has an unknown field, lacks a required one, or names a category that is not listed.
         """
         path = self.source / FILE
-        lines = list(read_lines(path))
-        parts: dict[str, dict[str, Line]] = {}
-        for line in lines[1:] if has_head(lines) else lines:
+        lines, keys, parts = Lines(path, HEAD), KeyIndex(), dict[str, None]()
+        for line in lines.images():
             check_line(line)
-            part, key = parts.setdefault(line.fields.get("split") or "train", {}), _key(line)
-            if key in part:
+            part, key = _split_of(line), _key(line)
+            parts[part] = None
+            if (first := keys.add(f"{part}/{key}", line.where)) is not None:
                 raise LayoutError(
-                    f"{line.where}: its key {key!r} is also that of {part[key].where}; write one line for each image, "
+                    f"{line.where}: its key {key!r} is also that of {first}; write one line for each image, "
                     "or give one of them its own 'key'"
                 )
-            part[key] = line
         if not parts:
             raise LayoutError(f"{path}: it names no images; expected a line of JSON for each image")
         manifest = manifest_of(self.source, lines)
         read = ReadLine(path, manifest, window_of(self.source, lines))
-        return {name: self._split(read, list(part.values())) for name, part in parts.items()}
+        return {name: self._split(read, lines, name) for name in parts}
 
-    def _split(self, read: ReadLine, lines: Sequence[Line]) -> Split:
-        items = []
-        for line in lines:
-            names = dict.fromkeys((line.fields["image"], *mask_files(line.fields)))
-            paths = tuple(self.source / check_inner(name, line.where) for name in names)
-            items.append(LineItem(_key(line), line.where, line.offset, paths))
-        files = dict.fromkeys(file for item in items for file in item.files)
-        return Split(read.manifest, items, read, list(files), annotations=(read.path,))
+    def _split(self, read: ReadLine, lines: Lines, name: str) -> Split:
+        items = StoredItems(self._item(line) for line in lines.images() if _split_of(line) == name)
+        return Split(read.manifest, items, read, ItemFiles(items), annotations=(read.path,))
+
+    def _item(self, line: Line) -> LineItem:
+        names = dict.fromkeys((line.fields["image"], *mask_files(line.fields)))
+        paths = tuple(self.source / check_inner(name, line.where) for name in names)
+        return LineItem(_key(line), line.where, line.offset, paths)
 
 
 @dataclass(frozen=True)
@@ -203,6 +202,10 @@ class _Annotations:
 
     def _parts(self, field: str) -> list[tuple[int, Mapping[str, Any]]]:
         return list(enumerate(self.line.fields.get(field) or ()))
+
+
+def _split_of(line: Line) -> str:
+    return line.fields.get("split") or "train"
 
 
 def _key(line: Line) -> str:

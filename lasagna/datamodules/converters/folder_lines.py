@@ -5,20 +5,19 @@ Everything is checked, and every message names the file and the line.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from lasagna.core.images import Window, check_window
-from lasagna.core.json_text import parse_json
 from lasagna.core.prompt_format import normalise
 from lasagna.core.prompt_formats import name_error
 from lasagna.core.record import Manifest
 from lasagna.datamodules.converters.common.entries import is_folder_name, read_json
 from lasagna.datamodules.converters.common.files import LayoutError
 from lasagna.datamodules.converters.folder_captions import caption_spans
+from lasagna.datamodules.converters.json_lines import Line, Lines
 from lasagna.errors import RecordError
 
 _KINDS: dict[type, str] = {dict: "an object", list: "a list", str: "a text", object: "a mask"}
@@ -65,63 +64,6 @@ HEAD = {
     "window": list,
 }
 """Fields of the manifest, in ``dataset.json`` or in the first line."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of the file.
-
-    Args:
-        where: File and number of the line, for messages.
-        offset: Where it begins, in bytes.
-        fields: Its content.
-    """
-
-    where: str
-    offset: int
-    fields: Mapping[str, Any]
-
-
-def read_lines(path: Path) -> Iterator[Line]:
-    """Read all lines that are not empty, in order.
-
-    Raises:
-        LayoutError: If the file is missing, or a line is not a JSON object.
-    """
-    if not path.is_file():
-        raise LayoutError(f"source: there is no {path}; expected a line of JSON for each image there")
-    with path.open("rb") as file:
-        offset = 0
-        for number, data in enumerate(file, start=1):
-            if data.strip():
-                yield parse_line(data, f"{path}:{number}", offset)
-            offset += len(data)
-
-
-def line_at(path: Path, where: str, offset: int) -> Line:
-    """Read one line again.
-
-    Raises:
-        LayoutError: If it is not a JSON object.
-    """
-    with path.open("rb") as file:
-        file.seek(offset)
-        return parse_line(file.readline(), where, offset)
-
-
-def parse_line(data: bytes, where: str, offset: int) -> Line:
-    """Parse the bytes of a line.
-
-    Raises:
-        LayoutError: If it is not a JSON object.
-    """
-    try:
-        fields = parse_json(data.decode("utf-8-sig"))
-    except ValueError as error:
-        raise LayoutError(f"{where}: not JSON ({error}); each image is an object on one line") from error
-    if not isinstance(fields, dict):
-        raise LayoutError(f"{where}: expected an object {{...}}, got {str(fields)[:60]!r}")
-    return Line(where, offset, fields)
 
 
 def check_line(line: Line) -> None:
@@ -202,12 +144,7 @@ def check_fields(fields: Mapping[str, Any], kinds: Mapping[str, type], needed: t
             raise RecordError(f"{where}: {name!r} is missing or empty")
 
 
-def has_head(lines: Sequence[Line]) -> bool:
-    """Return whether the first line is the manifest's rather than an image's."""
-    return bool(lines) and "image" not in lines[0].fields and lines[0].fields.keys() <= HEAD.keys()
-
-
-def manifest_of(root: Path, lines: Sequence[Line]) -> Manifest:
+def manifest_of(root: Path, lines: Lines) -> Manifest:
     """Return the manifest, from ``dataset.json`` or the first line.
 
     If no categories are listed, they are all names of the lines, sorted. Unless stated otherwise, what is not annotated
@@ -229,7 +166,7 @@ def manifest_of(root: Path, lines: Sequence[Line]) -> Manifest:
     listed = head.get("categories") or []
     for name in listed:
         _check_name(name, where)
-    found = _gather(lines[1:] if has_head(lines) else lines, listed)
+    found = _gather(lines.images(), listed)
     return Manifest(
         name=head.get("name") or root.resolve().name,
         categories=tuple(listed or sorted(found)),
@@ -240,7 +177,7 @@ def manifest_of(root: Path, lines: Sequence[Line]) -> Manifest:
     )
 
 
-def window_of(root: Path, lines: Sequence[Line]) -> Window | None:
+def window_of(root: Path, lines: Lines) -> Window | None:
     """Return the window of values of all deep images, from ``dataset.json`` or the first line, or None.
 
     Args:
@@ -261,11 +198,11 @@ def _checked_window(fields: Mapping[str, Any], where: str) -> Window | None:
         raise RecordError(f"{where}: {error}") from error
 
 
-def _head(root: Path, lines: Sequence[Line]) -> tuple[Mapping[str, Any], str]:
-    path = root / HEAD_FILE
-    if path.is_file() and has_head(lines):
-        raise LayoutError(f"{lines[0].where}: this line and {path} both describe the data set; keep one of them")
-    head, where = (lines[0].fields, lines[0].where) if has_head(lines) else ({}, str(path))
+def _head(root: Path, lines: Lines) -> tuple[Mapping[str, Any], str]:
+    path, line = root / HEAD_FILE, lines.head()
+    if path.is_file() and line is not None:
+        raise LayoutError(f"{line.where}: this line and {path} both describe the data set; keep one of them")
+    head, where = ({}, str(path)) if line is None else (line.fields, line.where)
     if path.is_file():
         head = read_json(path)
     if not isinstance(head, dict):
@@ -277,7 +214,7 @@ def _head(root: Path, lines: Sequence[Line]) -> tuple[Mapping[str, Any], str]:
     return head, where
 
 
-def _gather(lines: Sequence[Line], listed: Sequence[str]) -> set[str]:
+def _gather(lines: Iterable[Line], listed: Sequence[str]) -> set[str]:
     """Return the names of all lines; each is checked where it first occurs."""
     known = {normalise(name): (name, "the list of categories") for name in listed}
     for line in lines:

@@ -18,6 +18,7 @@ from lasagna.core.record import Manifest, Record
 from lasagna.datamodules.shards.earlier import Limits, stopped_write
 from lasagna.datamodules.shards.encoding import EncodedRecord, Make, encode, encode_parallel
 from lasagna.datamodules.shards.folder import LocalFolder, Shard
+from lasagna.datamodules.shards.key_index import KeyIndex
 from lasagna.datamodules.shards.manifest import (
     UNFINISHED_FILE,
     ShardSet,
@@ -189,7 +190,10 @@ def _write(
 ) -> ShardSet:
     """Write the records as shards after those of ``start``, then the manifest."""
     _clear(folder, start.shards)
-    shard_set, keys = start, {key for shard in start.shards for key in _keys(folder / shard.file)}
+    shard_set, keys = start, KeyIndex()
+    for written in start.shards:
+        for key in _keys(folder / written.file):
+            keys.add(key)
     stream = _unique(_counted(encoded, total, start.tally, f"writing {split or folder.name}"), keys)
     while shard := _write_shard(stream, folder / shard_file(len(shard_set.shards)), limits):
         reads = {**shard_set.reads, STAMPS: inputs.up_to(shard_set.tally.taken)} if inputs else {}
@@ -237,16 +241,15 @@ def _counted(
             progress.advance(task)
 
 
-def _unique(encoded: Iterable[EncodedRecord], seen: set[str]) -> Iterator[tuple[str, dict[str, bytes]]]:
+def _unique(encoded: Iterable[EncodedRecord], seen: KeyIndex) -> Iterator[tuple[str, dict[str, bytes]]]:
     """Return keys and files of the records that are not left out, and check that no key occurs twice."""
     for item in encoded:
         if item.files is None:
             continue
-        if item.key in seen:
+        if seen.add(item.key) is not None:
             raise RecordError(
                 f"record {unquote(item.key)}: another record has the same key; keys must be unique within a folder"
             )
-        seen.add(item.key)
         yield item.key, item.files
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -19,9 +19,11 @@ class Split:
 
     Args:
         manifest: What holds for all of its records.
-        items: What its records are made from, in the order in which they are written; paths and ids, not pixels.
+        items: What its records are made from, in the order in which they are written; paths and ids, not pixels. Of
+            many, ``StoredItems`` keep memory small.
         read: Makes a record from an item and reports what was left out of it; must be picklable for other processes.
-        files: Files that the items need; checked to exist before anything is written.
+        files: Files that the items need, which can be iterated over repeatedly; checked to exist before anything is
+            written.
         notes: Remarks about the split, printed with the summary.
         annotations: Files that list the items; a stopped conversion does not resume if one of them has changed.
     """
@@ -29,7 +31,7 @@ class Split:
     manifest: Manifest
     items: Sequence[Any]
     read: Callable[[Any], ReadResult]
-    files: Sequence[Path] = ()
+    files: Iterable[Path] = ()
     notes: Sequence[str] = ()
     annotations: Sequence[Path] = ()
 
@@ -65,6 +67,21 @@ class Split:
         for index in range(len(self)):
             if (record := self.reading(index).record) is not None:
                 yield record
+
+
+class ItemFiles:
+    """The files that items name in their fields, without a list of all of them.
+
+    Args:
+        items: The items.
+    """
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self.items = items
+
+    def __iter__(self) -> Iterator[Path]:
+        """Iterate over the files; those of several items occur several times."""
+        return (path for item in self.items for path in _paths_of(item))
 
 
 class LazySplits(Mapping[str, Split]):

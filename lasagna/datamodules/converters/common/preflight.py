@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from lasagna.core.prompt_formats import name_error
@@ -105,12 +108,28 @@ def _check_target(target: Path, splits: Iterable[str]) -> None:
 
 
 def _check_keys(name: str, split: Split) -> None:
-    counts = Counter(item.key for item in split.items if hasattr(item, "key"))
-    if doubled := [str(key) for key, count in counts.items() if count > 1]:
+    if doubled := doubled_keys(split.items):
         raise LayoutError(
             f"source: in the split {name!r} {len(doubled)} images are listed several times ({shorten(doubled)}); keep "
             "one entry of each"
         )
+
+
+def doubled_keys(items: Iterable[Any]) -> list[str]:
+    """Return the keys that several items have; items without a key have none.
+
+    Only a number of each key is in memory, and the keys of equal numbers are read again.
+
+    Args:
+        items: The items, which can be iterated over repeatedly.
+    """
+    numbers = np.fromiter((hash(item.key) for item in items if hasattr(item, "key")), np.int64)
+    numbers.sort()
+    suspects = frozenset(numbers[1:][numbers[1:] == numbers[:-1]].tolist())
+    if not suspects:
+        return []
+    counts = Counter(item.key for item in items if hasattr(item, "key") and hash(item.key) in suspects)
+    return [str(key) for key, count in counts.items() if count > 1]
 
 
 def check_names(manifest: Manifest) -> None:
@@ -144,8 +163,9 @@ def check_files(splits: Mapping[str, Split]) -> None:
     """
     for name, split in splits.items():
         if missing := missing_files(split.files):
+            needed = len({*split.files})
             raise LayoutError(
-                f"source: {len(missing)} of the {len(split.files)} files that the split {name!r} needs are missing "
+                f"source: {len(missing)} of the {needed} files that the split {name!r} needs are missing "
                 f"({shorten(list(map(str, missing)))}); unpack all of them, or go on without them by `--broken skip`"
             )
         images = (image for item in split.items if isinstance(image := getattr(item, "image", None), Path))
@@ -159,13 +179,22 @@ def check_files(splits: Mapping[str, Split]) -> None:
 
 
 def missing_files(files: Iterable[Path]) -> list[Path]:
-    """Return the files that do not exist; lists each folder once, since asking for each file is slow."""
-    known: dict[Path, set[str]] = {}
-    missing = []
+    """Return the files that do not exist; lists each folder once, since asking for each file is slow.
+
+    Only a number of each name is in memory.
+
+    Args:
+        files: The files.
+    """
+    known: dict[Path, NDArray[np.int64]] = {}
+    missing: dict[Path, None] = {}
     for path in files:
         folder = path.parent
         if folder not in known:
-            known[folder] = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
-        if path.name not in known[folder]:
-            missing.append(path)
-    return missing
+            names = (hash(entry.name) for entry in folder.iterdir()) if folder.is_dir() else ()
+            known[folder] = np.sort(np.fromiter(names, np.int64))
+        number, there = hash(path.name), known[folder]
+        place = int(there.searchsorted(number))
+        if place == len(there) or there[place] != number:
+            missing[path] = None
+    return list(missing)
