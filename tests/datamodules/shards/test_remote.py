@@ -46,13 +46,13 @@ def test_a_cache_keeps_nothing_that_is_broken(server, tmp_path):
     assert not list((tmp_path / "cache").iterdir())
 
 
-def loader(address, workers):
+def loader(address, workers=0, samples=24):
     data = ShardDataModule(
         train=[Source(address, Listing(), remote=QUICK)],
         batch_size=2,
         num_workers=workers,
         shuffle_buffer=4,
-        samples_per_epoch=24,
+        samples_per_epoch=samples,
     )
     data.connect(processors())
     return data.train_dataloader()
@@ -60,6 +60,16 @@ def loader(address, workers):
 
 def keys(batches):
     return [[sample.key for sample in batch.samples] for batch in batches]
+
+
+def test_shards_are_fetched_once_in_a_pass_however_short_the_epochs_are(server):
+    made = loader(f"{server.address}/train", samples=4)
+    for epoch in range(9):
+        made.set_epoch(epoch)
+        assert len(list(made)) == 2
+    # the dry run, three passes, and perhaps the beginning of the next one
+    assert 4 <= len(server.requests(SHARD)) <= 5
+    assert 3 <= len(server.requests("000001.tar")) <= 4
 
 
 @pytest.mark.filterwarnings("ignore::lasagna.datamodules.RemoteWarning")

@@ -6,6 +6,7 @@ import json
 import tarfile
 from collections import Counter
 from dataclasses import replace
+from hashlib import sha256
 from io import BytesIO
 from itertools import islice
 
@@ -55,7 +56,8 @@ def replace_file(folder, shard, member, data):
             info.size = len(content)
             tar.addfile(info, BytesIO(content))
     old = read_manifest(folder)
-    shards = [Shard(s.file, s.records, path.stat().st_size, "") if s.file == shard else s for s in old.shards]
+    digest = sha256(path.read_bytes()).hexdigest()
+    shards = [Shard(s.file, s.records, path.stat().st_size, digest) if s.file == shard else s for s in old.shards]
     write_manifest(replace(old, shards=tuple(shards)), folder)
 
 
