@@ -62,7 +62,7 @@ def evaluate(
             ("co-occurring"), both for tasks that ask for lists. By default all; [] for none.
         processes: How many processes share the records; omit it under torchrun, whose processes share them anyway.
         limit: Maximum number of records of each source; by default all.
-        batch_size: Images that are answered together; by default that of the data.
+        batch_size: Images, or tiles of one, that are answered together; by default that of the data.
         threshold: Score from which ordered decoding calls a name present, in [0, 1]; by default the one that ``lasagna
             calibrate`` found for a data set, or else the checkpoint's.
         seed: Seed of the questions; by default that of the data config or, if it states none, of the training.

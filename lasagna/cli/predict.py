@@ -47,6 +47,7 @@ def predict(
     channels: list[int] | None = None,
     tiles: int | None = None,
     overlap: int | None = None,
+    batch_size: int = 1,
     geojson: bool = False,
     max_new_tokens: int | None = None,
     device: str = "auto",
@@ -93,6 +94,7 @@ def predict(
         tiles: Height and width of the tiles in which a large image is answered, in pixels, e.g. 512; by default the
             image is answered as a whole.
         overlap: Pixels that neighbouring tiles have in common; by default an eighth of a tile.
+        batch_size: Tiles of an image that are answered together, which is faster and takes more memory.
         geojson: Whether to write the masks as GeoJSON too, in map coordinates, for images that say where they lie
             (GeoTIFF).
         max_new_tokens: Most tokens of an answer that the model writes freely; by default as the checkpoint says.
@@ -114,8 +116,8 @@ def predict(
     place_of(masks_on, len(images[0]), "image")
     pointed = images[0][masks_on] if isinstance(image, list) else image
     queries = with_pointing(queries, pointed, points, boxes, mask)
-    check_counts(max_new_tokens=max_new_tokens)
-    divided = chosen_tiles(tiles, overlap)
+    check_counts(max_new_tokens=max_new_tokens, batch_size=batch_size)
+    divided = chosen_tiles(tiles, overlap, batch_size)
     if divided is not None:
         check_tiled(queries, len(images[0]))
     seen = None if window is None else check_window(window)

@@ -45,12 +45,13 @@ class Tile:
         return Tile(top, left, bottom - top, right - left) if bottom > top and right > left else None
 
 
-def chosen_tiles(size: int | None, overlap: int | None) -> Tiles | None:
+def chosen_tiles(size: int | None, overlap: int | None, batch: int = 1) -> Tiles | None:
     """Return the tiles of a command line, or None if there are none.
 
     Args:
         size: Height and width of a tile, or None.
         overlap: Pixels that neighbours have in common, or None for an eighth of a tile.
+        batch: Tiles that are answered together.
 
     Raises:
         ConfigError: If there is only an overlap, or the two do not go together.
@@ -61,7 +62,7 @@ def chosen_tiles(size: int | None, overlap: int | None) -> Tiles | None:
                 f"overlap: got {overlap}, but the picture is not divided; give --tiles too, or leave it out"
             )
         return None
-    return Tiles(size, size // 8 if overlap is None else overlap)
+    return Tiles(size, size // 8 if overlap is None else overlap, batch)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from lasagna.core.query_kind import INSTANCES
 from lasagna.core.tiles import Tiles
 from lasagna.errors import QueryError
 from tests.helpers.assistants import dictate, random_assistant
+from tests.helpers.large_pictures import TAGS
 
 
 def test_every_object_is_asked_for_by_name():
@@ -40,9 +41,7 @@ def test_a_geotiff_is_answered_in_tiles_and_keeps_its_place_on_the_map(tmp_path,
     assistant, image = random_assistant(), tmp_path / "field.tif"
     assistant.presence_threshold = 0.0
     bands = np.random.default_rng(0).integers(0, 3000, (50, 70, 5), dtype=np.uint16)
-    tags = [(33550, 12, 3, (2.0, 2.0, 0.0), True), (33922, 12, 6, (0.0, 0.0, 0.0, 1000.0, 5000.0, 0.0), True)]
-    keys = (34735, 3, 8, (1, 1, 0, 1, 3072, 0, 1, 32633), True)
-    tifffile.imwrite(image, bands, planarconfig="contig", photometric="minisblack", extratags=[*tags, keys])
+    tifffile.imwrite(image, bands, planarconfig="contig", photometric="minisblack", extratags=TAGS)
     monkeypatch.setattr("lasagna.cli.prediction_files.DRAWN", 30)
     queries = read_queries("sun, sea", own={"instances": "sun"})
     options = {"window": ("2%", "98%"), "channels": [3, 2, 1], "tiles": Tiles(32, 8), "geojson": True}

@@ -16,6 +16,7 @@ from lasagna.__main__ import main as command
 from lasagna.cli.train import main as train
 from lasagna.datamodules import SceneWriter
 from tests.helpers.exports import write_exports
+from tests.helpers.large_pictures import write_geotiff, write_isaid
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.S | re.M)
@@ -41,7 +42,9 @@ PLACES = {
     "COCO_FOLDER": "coco",
     "EXPORT_FOLDER": "exports/coco",
     "IMAGES_FOLDER": "coco/val2017",
+    "ISAID_FOLDER": "isaid",
     "LABELME_FOLDER": "exports/labelme",
+    "LARGE_PICTURE": "field.tif",
     "LASAGNA_FOLDER": "weights/release",
     "MASKS_FOLDER": "exports/masks",
     "SHARDS_FOLDER": "exports/shards",
@@ -82,6 +85,8 @@ def make_place(folder):
             _save(np.arange(48 * 64).reshape(48, 64) // 300, folder / "camvid" / f"{split}annot" / f"{frame}.png")
     _write_coco(folder / "coco")
     write_exports(folder / "exports")
+    write_isaid(folder / "isaid")
+    write_geotiff(folder / "field.tif")
     return folder
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from hashlib import blake2b
 from itertools import islice
@@ -142,9 +142,10 @@ def answer_all(job: Job, assistant: Assistant | None = None, part: int = 0) -> i
         for run in runs:
             assistant.presence_threshold = thresholds[run.name]
             if job.tiles is not None:
+                tiles = replace(job.tiles, batch=batch_size)
                 open_tiled = partial(make_tiled, run=run, assistant=assistant)
                 for sample in _samples(run, share, open_tiled, done, stream):
-                    _store([answer_tiled(assistant, run, sample, job.tiles)], stream)
+                    _store([answer_tiled(assistant, run, sample, tiles)], stream)
                     count += 1
                 continue
             samples = _samples(run, share, partial(run.prepare, processors=assistant.processors), done, stream)
@@ -212,7 +213,7 @@ def header_of(job: Job, runs: Sequence[EvaluationRun], assistant: Assistant) -> 
         "teacher_forced": job.teacher_forced,
         "controls": list(job.controls),
         "limit": job.limit,
-        **({} if job.tiles is None else {"tiles": asdict(job.tiles)}),
+        **({} if job.tiles is None else {"tiles": {"size": job.tiles.size, "overlap": job.tiles.overlap}}),
         "seed": runs[0].seed,
         "thresholds": {
             "presence": job.thresholds(runs, assistant),
