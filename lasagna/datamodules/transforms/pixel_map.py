@@ -30,6 +30,9 @@ from lasagna.datamodules.transforms.words import (
 CUT = 0.05
 """Share of an image that may be lost, e.g. in the corners when it is turned a little, before it counts as a part."""
 
+LINES = 128
+"""Number of rows or columns that are looked at to tell how far pixels move."""
+
 ALONG = 0.86
 """Least correlation of places before and after, that of a turn by 30 degrees, for which left is still left."""
 
@@ -73,12 +76,18 @@ class PixelMap:
 
     @cached_property
     def _places(self) -> NDArray[np.intp]:
-        return self.rows * self.size[1] + self.columns
+        """Places in the order of columns, in which decoded masks lie in memory, int ``[w, h]``."""
+        return np.ascontiguousarray((self.columns * self.size[0] + self.rows).T)
+
+    @cached_property
+    def _outside(self) -> BoolMask | None:
+        return None if self.inside.all() else ~self.inside
 
     def take(self, pixels: NDArray[Any], outside: int = 0) -> NDArray[Any]:
         """Return the changed form of a mask or label map ``[H, W]``; padding gets the value ``outside``."""
-        moved = pixels.reshape(-1)[self._places]
-        moved[~self.inside] = outside
+        moved: NDArray[Any] = np.ravel(pixels.T)[self._places].T
+        if self._outside is not None:
+            moved[self._outside] = outside
         return moved
 
     @cached_property
@@ -93,11 +102,12 @@ class PixelMap:
         """Return how far a pixel that is between shown ones can be from the next, in pixels along one axis."""
         steps = []
         for axis in (0, 1):
-            both = self.inside.take(range(1, self.inside.shape[axis]), axis) & self.inside.take(
-                range(self.inside.shape[axis] - 1), axis
-            )
-            found = np.abs(np.diff(places, axis=axis))[both]
-            steps.append(float(np.percentile(found, 95)) if found.size else 0.0)
+            # some rows or columns tell enough
+            step = max(1, places.shape[1 - axis] // LINES)
+            line = (slice(None), slice(None, None, step)) if axis == 0 else (slice(None, None, step), slice(None))
+            inside, change = self.inside[line], np.abs(np.diff(places[line], axis=axis))
+            both = inside[1:] & inside[:-1] if axis == 0 else inside[:, 1:] & inside[:, :-1]
+            steps.append(float(np.percentile(change[both], 95)) if both.any() else 0.0)
         is_straight = min(steps) == 0 and max(steps) <= 1
         return 0 if is_straight else max(1, int(np.ceil((max(steps) - 1) / 2)))
 
@@ -112,9 +122,11 @@ class PixelMap:
         return self._along(self.rows, 0)
 
     def _along(self, before: NDArray[np.intp], axis: int) -> bool:
-        after = np.indices(before.shape, sparse=True)[axis] + np.zeros_like(before)
-        pair = [places[self.inside].astype(np.float64) for places in (before, after)]
-        centred = [places - places.mean() for places in pair] if self.inside.any() else pair
+        step = max(1, max(before.shape) // LINES)
+        inside, old = self.inside[::step, ::step], before[::step, ::step]
+        new = np.indices(old.shape)[axis]
+        pair = [places[inside].astype(np.float64) for places in (old, new)]
+        centred = [places - places.mean() for places in pair] if inside.any() else pair
         norm = float(np.linalg.norm(centred[0]) * np.linalg.norm(centred[1]))
         return norm == 0 or float(centred[0] @ centred[1]) / norm >= ALONG
 
@@ -135,12 +147,8 @@ def move_record(
         images: The changed images, the annotated one first, each uint8 ``[h, w, 3]``.
         phrases: Which phrases stay with a part of the image.
     """
-    if not moved.keeps_sides:
-        record = without_words(record, SIDES)
-    if not moved.keeps_heights:
-        record = without_words(record, HEIGHTS)
-    if moved.seen.mean() < 1 - CUT:
-        record = of_a_part(record, whole_phrases(record.phrases, moved.seen) if phrases == "whole" else ())
+    if record.phrases or record.questions or record.captions or record.conversation:
+        record = _still_true(record, moved, phrases)
     outside = 0
     if padding := not moved.inside.all():
         manifest, outside = with_void(record.manifest)
@@ -153,6 +161,16 @@ def move_record(
         return edited
     parts: list[Mask] = [RLEMask.from_array(~moved.inside), *([edited.ignore] if edited.ignore else [])]
     return replace(edited, ignore=RLEMask.from_array(UnionMask(tuple(parts), shape=edited.size).decode()))
+
+
+def _still_true(record: Record, moved: PixelMap, phrases: PhraseRule) -> Record:
+    if not moved.keeps_sides:
+        record = without_words(record, SIDES)
+    if not moved.keeps_heights:
+        record = without_words(record, HEIGHTS)
+    if moved.seen.mean() < 1 - CUT:
+        return of_a_part(record, whole_phrases(record.phrases, moved.seen) if phrases == "whole" else ())
+    return record
 
 
 def _with_unclear(edited: Record, before: Record, moved: PixelMap) -> Record:
