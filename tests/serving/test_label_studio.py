@@ -182,7 +182,7 @@ def test_label_studio_itself_shows_the_predictions(tmp_path):
         port,
         *user,
     ]
-    served = [sys.executable, "-m", "lasagna", "serve", "--port", backend.rpartition(":")[2], "--label_studio", studio]
+    serving = [sys.executable, "-m", "lasagna", "serve", "--port", backend.rpartition(":")[2], "--label_studio", studio]
     with (tmp_path / "log").open("wb") as log:
         processes = [
             subprocess.Popen(started, env=settings, stdout=log, stderr=log),
