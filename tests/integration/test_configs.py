@@ -25,8 +25,11 @@ PARTS = {
     "data": "--data",
 }
 """Folder to the option whose value its files are; files of other folders are given as --config."""
-SIBLINGS = {"sam_vit_l", "sam_vit_h", "sam2_hiera_small", "sam2_hiera_base_plus", "sam2_hiera_large", "dinov3_convnext"}
-"""Encoders whose files differ from another one only in sizes, and run with -m slow."""
+SIBLINGS = {
+    *("sam_vit_l", "sam_vit_h", "sam2_hiera_small", "sam2_hiera_base_plus", "sam2_hiera_large", "dinov3_convnext"),
+    "absent_eval",
+}
+"""Files that differ from another one only in sizes or names, and run with -m slow."""
 COMBINED = {"copy_paste", "hard_negatives"}
 """Files that state different settings, and are parsed as one config."""
 
