@@ -15,7 +15,7 @@ from lasagna.cli.kinds import find_kind
 from lasagna.core.batch import Query
 from lasagna.core.device import find_device
 from lasagna.core.dialogue import Dialogue
-from lasagna.core.query_kind import QueryKind
+from lasagna.core.query_kind import REASONING, QueryKind
 from lasagna.core.storage import check_output
 from lasagna.datamodules import NegativeInjection, OrderRandomization, ShardDataModule, Source
 from lasagna.datamodules.strategies import Strategy
@@ -24,6 +24,7 @@ from lasagna.errors import ConfigError, QueryError, RecordError, check_counts
 from lasagna.modules.checkpoints.calibration import ALL, Calibration, calibration_file, checksum, write_calibration
 from lasagna.modules.checkpoints.load import load
 from lasagna.modules.contract import check_queries
+from lasagna.tasks import Reasoning, Referring, Semantic, Task
 from lasagna.tasks.evaluation.calibration import (
     Scores,
     Truth,
@@ -36,7 +37,6 @@ from lasagna.tasks.evaluation.calibration import (
     negative_log_likelihood,
     scaled,
 )
-from lasagna.tasks.semantic import Semantic
 from lasagna.tasks.training.source_scores import answer
 
 if TYPE_CHECKING:
@@ -59,13 +59,14 @@ def calibrate(
 ) -> None:
     """Fit the temperature of presence scores and a threshold for each data set, and store them with the checkpoint.
 
-    The assistant is asked for all names of each data set, in random order. Use validation data, not the data of the
-    test. ``lasagna predict``, ``lasagna evaluate`` and ``lasagna.load`` read the result; a reliability diagram is drawn
-    next to it.
+    The assistant is asked for all names of each data set, in random order, or for all its phrases. Use validation data,
+    not the data of the test. ``lasagna predict``, ``lasagna evaluate`` and ``lasagna.load`` read the result; a
+    reliability diagram is drawn next to it.
 
     Args:
         ckpt: A checkpoint that training wrote, or a folder that ``lasagna export`` or ``lasagna import`` wrote.
-        shards: Folders of shards with categories, or addresses of such folders, as in the sources of a config.
+        shards: Folders of shards with categories, or with phrases or questions if ``kind`` is one of these; or
+            addresses of such folders, as in the sources of a config.
         limit: Maximum number of records of each folder.
         batch_size: Images that are answered together.
         device: Where to compute: "cpu", "cuda", ...; "auto" for an accelerator if there is one.
@@ -73,8 +74,9 @@ def calibrate(
         frozen_check: Whether the frozen weights must be those that the checkpoint was trained with.
         broken: Whether a record that cannot be used is an error, or is skipped and reported.
         kind: The kind of query that the names are asked by: "categories", or "instances", "panoptic",
-            "instances_by_token" or "panoptic_by_token" for assistants that learned it; or a list of your own, by its
-            name if the checkpoint learned it, or by the path of its ``QueryKind``.
+            "instances_by_token" or "panoptic_by_token" for assistants that learned it; "referring" for the phrases of
+            the data sets, or "reasoning" for the questions that masks answer; or a kind of your own, by its name if the
+            checkpoint learned it, or by the path of its ``QueryKind``.
 
     Raises:
         CheckpointError: If the checkpoint cannot be used.
@@ -82,13 +84,15 @@ def calibrate(
         RecordError: If a record cannot be used and ``broken`` is "error".
         ConfigError: If a number is below 1, or the data does not suffice: too few decisions, or only present or only
             absent names.
-        QueryError: If there is no such kind, it is no list of names, or the assistant's prompt format does not have it.
+        QueryError: If there is no such kind, it decides on nothing, or the assistant's prompt format does not have it.
         LasagnaError: If the device cannot be used.
     """
     check_counts(limit=limit, batch_size=batch_size)
     asked_as = _AskedAs(find_kind("kind", kind, ckpt))
     check_output(calibration_file(ckpt).parent, "ckpt")
-    sources = [Source(folder, Semantic()) for folder in shards]
+    sources = [Source(folder, asked_as.task) for folder in shards]
+    for source in sources:
+        _check_source(source, asked_as.task)
     sets = [source.manifest.name for source in sources]
     assistant = load(ckpt, calibrated=False, frozen_check=frozen_check).to(find_device(device))
     check_queries(assistant, [Query(0, asked_as.kind, ("name",))], "ordered")
@@ -111,25 +115,41 @@ def calibrate(
 
 
 class _AskedAs(Strategy):
-    """Lists of names, asked by another kind of query.
+    """Lists of names or phrases, asked by another kind of query.
 
     Args:
         kind: The kind.
 
     Raises:
-        QueryError: If it is no list of names.
+        QueryError: If it is neither.
     """
 
     def __init__(self, kind: QueryKind) -> None:
         self.kind = kind
-        if not kind.many:
+        if not kind.many and (kind.words or not kind.is_phrase):
             raise QueryError(
-                f"kind: {str(kind)!r} cannot be calibrated, since it is no list of names; choose 'categories'"
+                f"kind: {str(kind)!r} cannot be calibrated, since its answers have words; choose 'categories', a list "
+                "of names, or 'referring'"
             )
+        phrases = Reasoning(questions=None) if kind == REASONING else Referring(phrases=None)
+        self.task: Task = Semantic() if kind.many else phrases
 
     def __call__(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
         """Return the dialogue with the other kind."""
         return replace(dialogue, kind=self.kind)
+
+
+def _check_source(source: Source, task: Task) -> None:
+    """Check by the counts of a folder that it has something to ask, before the assistant is loaded."""
+    counts = source.shard_set.tally.entries
+    needed = {Semantic: "categories", Referring: "phrases", Reasoning: "questions"}[type(task)]
+    listed = isinstance(task, Semantic) and counts.get("names known to be absent")
+    if counts and not counts.get(needed) and not listed:
+        others = {"phrases": "referring", "questions": "reasoning", "categories": "categories"}
+        kinds = [kind for name, kind in others.items() if counts.get(name)] or ["another folder"]
+        raise ConfigError(
+            f"shards: {source.manifest.name!r} has no {needed}; choose --kind {' or '.join(kinds)}, or other shards"
+        )
 
 
 def collect(

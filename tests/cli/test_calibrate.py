@@ -69,7 +69,7 @@ def test_scores_are_scaled_where_the_checkpoint_is_used(place, tmp_path, capsys)
         lasagna.load(ckpt, calibrated="other")
 
 
-def test_lists_can_be_asked_as_another_kind(place, monkeypatch):
+def test_lists_can_be_asked_as_another_kind_and_phrases_too(place, monkeypatch):
     ckpt, scenes = place
     asked = []
 
@@ -81,7 +81,11 @@ def test_lists_can_be_asked_as_another_kind(place, monkeypatch):
     monkeypatch.setattr(command, "answer", given)
     command.calibrate(ckpt, [str(scenes / "val")], limit=2, device="cpu", kind="instances_by_token")
     assert asked == ["instances_by_token"] * 2 and asked[0].tokens
-    for kind, wrong in (("referring", "it is no list of names"), ("lists", "kind: 'lists' is none of categories")):
+    asked.clear()
+    monkeypatch.setattr(command, "FEWEST", 4)
+    command.calibrate(ckpt, [str(scenes / "val")], limit=2, device="cpu", kind="referring")
+    assert set(asked) == {"referring"} and len(asked) > 2
+    for kind, wrong in (("question", "its answers have words"), ("lists", "kind: 'lists' is none of categories")):
         with pytest.raises(LasagnaError, match=wrong):
             command.calibrate(ckpt, [str(scenes / "val")], kind=kind)
 
