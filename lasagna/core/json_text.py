@@ -19,15 +19,23 @@ def parse_json(text: str | bytes) -> Any:  # noqa: ANN401
         content = json.loads(text)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
-    # "\\ud83d" alone is valid JSON, and no text that can be written
-    marks = (b"\\ud", b"\\uD") if isinstance(text, bytes) else ("\\ud", "\\uD")
-    if any(mark in text for mark in marks):  # type: ignore[operator]
-        _check_characters(content)
+    check_characters(content, text)
     return content
 
 
-def _check_characters(content: Any) -> None:  # noqa: ANN401
-    try:
-        json.dumps(content, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"{error.object[error.start]!r} is half of a character in a text") from error
+def check_characters(content: Any, text: str | bytes) -> None:  # noqa: ANN401
+    """Check that no text in JSON has half of a character (a surrogate alone), which is valid and cannot be written.
+
+    Args:
+        content: The content.
+        text: The JSON that it was read from.
+
+    Raises:
+        ValueError: If a text has one.
+    """
+    marks = (b"\\ud", b"\\uD") if isinstance(text, bytes) else ("\\ud", "\\uD")
+    if any(mark in text for mark in marks):  # type: ignore[operator]
+        try:
+            json.dumps(content, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{error.object[error.start]!r} is half of a character in a text") from error

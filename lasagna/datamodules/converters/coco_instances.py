@@ -104,7 +104,7 @@ class CocoInstances(Converter):
     def _split(self, path: Path, places: list[Path], exif: Exif) -> Split:
         folder = first_folder(places, EXPECTED)
         content = read_coco(path, annotation={"category_id": ID}, inner=False)
-        groups = grouping_categories(content.content)
+        groups = grouping_categories(content.categories, content.used)
         released = {number: str(one["name"]) for number, one in content.categories.items() if number not in groups}
         if nameless := [str(number) for number, name in released.items() if not name.strip()]:
             raise LayoutError(f"{path}: the categories {shorten(nameless)} have no name; give them one")

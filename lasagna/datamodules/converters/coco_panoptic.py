@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lasagna.core.record import Manifest, Record, Region
-from lasagna.datamodules.converters.common.base import Converter, LazySplits, Split
+from lasagna.datamodules.converters.common.base import Converter, ItemFiles, LazySplits, Split
 from lasagna.datamodules.converters.common.coco import CocoFile, read_coco
 from lasagna.datamodules.converters.common.files import (
     LayoutError,
@@ -28,6 +28,7 @@ from lasagna.datamodules.converters.common.files import (
 from lasagna.datamodules.converters.common.label_maps import without_labels
 from lasagna.datamodules.converters.common.names import spoken_names
 from lasagna.datamodules.converters.common.object_maps import Runs, object_regions
+from lasagna.datamodules.converters.common.stored_items import StoredItems
 from lasagna.datamodules.shards.tally import ReadResult, Skipped
 from lasagna.errors import RecordError
 
@@ -73,11 +74,11 @@ class CocoPanoptic(Converter):
         labels = first_folder([path.with_suffix(""), self.source / path.stem], EXPECTED)
         content = read_coco(path, annotation={"file_name": str, "segments_info": list})
         manifest = _manifest(content)
-        items = [_item(content, number, images, labels) for number in content.annotations]
-        files = [file for item in items for file in (item.image, item.label)]
+        items = StoredItems(_item(content, number, images, labels) for number in content.annotations)
         bare = [image["file_name"] for number, image in content.images.items() if number not in content.annotations]
         things = frozenset(number for number, category in content.categories.items() if category.get("isthing"))
-        return Split(manifest, items, ReadPanoptic(manifest, things), files, without_labels(bare), annotations=(path,))
+        notes = without_labels(bare)
+        return Split(manifest, items, ReadPanoptic(manifest, things), ItemFiles(items), notes, annotations=(path,))
 
 
 @dataclass(frozen=True)

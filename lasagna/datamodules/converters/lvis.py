@@ -55,7 +55,7 @@ class LVIS(Converter):
 
     def _split(self, path: Path) -> Split:
         content = read_coco(path, image={"coco_url": str})
-        check_lists(content.content["categories"], "synonyms", (str,), f"{path}: categories")
+        check_lists(content.categories.values(), "synonyms", (str,), f"{path}: categories")
         names = spoken_lvis_names({number: category["name"] for number, category in content.categories.items()})
         folder = images_root(self.images or self.source)
         manifest = _manifest(content, names)

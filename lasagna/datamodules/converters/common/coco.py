@@ -5,18 +5,22 @@ Source: the format page of cocodataset.org, and ``cocodataset/cocoapi`` (``pycoc
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pycocotools import mask as coco
 
 from lasagna.core.coordinates import are_fractions
+from lasagna.core.json_text import check_characters
 from lasagna.core.masks import Mask, RLEMask, reaches_beyond, too_long
-from lasagna.datamodules.converters.common.entries import ID, Kinds, check_entries, check_inner_names, read_json
-from lasagna.datamodules.converters.common.files import LayoutError, shorten
+from lasagna.datamodules.converters.common.coco_store import Entry, Id, StoredAnnotations, StoredImages
+from lasagna.datamodules.converters.common.entries import ID, Kinds, check_entries, check_entry, check_inner
+from lasagna.datamodules.converters.common.files import MOST_LISTED, LayoutError, shorten
+from lasagna.datamodules.converters.common.json_stream import JsonStream
 from lasagna.datamodules.shards.tally import BEYOND, Skipped
 from lasagna.errors import RecordError
 
@@ -40,18 +44,18 @@ class CocoFile:
         images: Its images by id, in the file's order.
         categories: Its categories by id, in the file's order.
         annotations: Its annotations by the id of their image, in the file's order.
-        content: All of it, for fields that only some data sets have.
+        used: Ids of the categories that annotations name.
     """
 
     path: Path
-    images: Mapping[Any, Mapping[str, Any]]
-    categories: Mapping[int, Mapping[str, Any]]
-    annotations: Mapping[Any, Sequence[Mapping[str, Any]]]
-    content: Mapping[str, Any]
+    images: StoredImages
+    categories: Mapping[Id, Entry]
+    annotations: StoredAnnotations
+    used: frozenset[Id]
 
 
 def read_coco(path: Path, image: Kinds = IMAGE, annotation: Kinds = ANNOTATION, inner: bool = True) -> CocoFile:
-    """Read an annotation file in COCO's format.
+    """Read an annotation file in COCO's format, of which one entry at a time is in memory.
 
     Args:
         path: Where it is.
@@ -63,50 +67,88 @@ def read_coco(path: Path, image: Kinds = IMAGE, annotation: Kinds = ANNOTATION, 
         LayoutError: If it is missing or has another format, two images or categories share an id, an annotation names
             an image or a category that does not exist, or a file name leads out of its folder.
     """
-    content = read_json(path)
-    needed: dict[str, Kinds] = {
-        "images": {"id": ID, **image},
-        "categories": {"id": ID, "name": str},
-        "annotations": {"image_id": ID, **annotation},
-    }
-    if not isinstance(content, dict) or (missing := [part for part in needed if part not in content]):
-        reason = "it is not an object" if not isinstance(content, dict) else f"missing: {', '.join(map(repr, missing))}"
-        raise LayoutError(f"{path}: not an annotation file in COCO's format ({reason})")
-    for part, kinds in needed.items():
-        check_entries(content[part], kinds, f"{path}: {part}")
-        if inner:
-            check_inner_names(content[part], "file_name", f"{path}: {part}")
-    images, categories = (_by_id(content[part], part, path) for part in ("images", "categories"))
-    annotations: list[Mapping[str, Any]] = content["annotations"]
-    for one in annotations if "segments_info" in annotation else ():
-        check_entries(one["segments_info"], ANNOTATION, f"{path}: segments of image {one['image_id']}")
-    _check_ids(annotations, images, categories, path)
-    by_image: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
-    for one in annotations:
-        by_image[one["image_id"]].append(one)
-    return CocoFile(path, images, categories, by_image, content)
+    reader = _Reader(path, {"images": image, "annotations": annotation}, inner)
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            reader.read(JsonStream(file))
+    except LayoutError:
+        raise
+    except FileNotFoundError as error:
+        raise LayoutError(f"{path}: the annotation file is missing; unpack it there, or correct the source") from error
+    except (OSError, ValueError) as error:
+        raise LayoutError(f"{path}: the annotation file cannot be read ({error}); unpack it again") from error
+    return reader.checked()
 
 
-def _by_id(items: Sequence[Mapping[str, Any]], part: str, path: Path) -> dict[int, Mapping[str, Any]]:
-    found = {item["id"]: item for item in items}
-    if len(found) < len(items):
-        raise LayoutError(f"{path}: {len(items) - len(found)} of its {part} share their id with another one")
-    return found
+class _Reader:
+    """Takes the entries of an annotation file one by one, and checks them."""
 
+    def __init__(self, path: Path, kinds: Mapping[str, Kinds], inner: bool) -> None:
+        self.path = path
+        self.inner = inner
+        self.has_segments = "segments_info" in kinds["annotations"]
+        self.kinds: dict[str, Kinds] = {
+            "images": {"id": ID, **kinds["images"]},
+            "categories": {"id": ID, "name": str},
+            "annotations": {"image_id": ID, **kinds["annotations"]},
+        }
+        self.images, self.annotations = StoredImages(), StoredAnnotations()
+        self.categories: dict[Id, Entry] = {}
+        self.used: set[Id] = set()
+        self.doubled = Counter[str]()
+        self.parts: set[str] = set()
 
-def _check_ids(
-    annotations: Sequence[Mapping[str, Any]], images: Mapping[int, Any], categories: Mapping[int, Any], path: Path
-) -> None:
-    # panoptic annotations name a category for each segment
-    segments = [segment for item in annotations for segment in item.get("segments_info", [item])]
-    named = {
-        "images": {item["image_id"] for item in annotations} - set(images),
-        "categories": {segment["category_id"] for segment in segments} - set(categories),
-    }
-    for part, unknown in named.items():
-        if unknown:
-            shown = shorten(list(map(str, sorted(unknown, key=str))))
-            raise LayoutError(f"{path}: annotations name {part} that do not exist: {shown}")
+    def read(self, stream: JsonStream) -> None:
+        if stream.next() not in ("{", ""):
+            stream.value()
+            raise LayoutError(f"{self.path}: not an annotation file in COCO's format (it is not an object)")
+        for part in stream.members():
+            if part not in self.kinds:
+                stream.value()
+                continue
+            if part in self.parts:
+                raise ValueError(f"it has {part!r} twice")
+            self.parts.add(part)
+            where = f"{self.path}: {part}"
+            if stream.next() != "[":
+                check_entries(stream.value(), {}, where)
+            for rank, (entry, text) in enumerate(stream.elements()):
+                check_entry(entry, self.kinds[part], f"{where}[{rank}]")
+                if self.inner and isinstance(name := entry.get("file_name"), str):
+                    check_inner(name, f"{where}[{rank}]")
+                check_characters(entry, text)
+                getattr(self, f"_{part}")(entry, text)
+
+    def _images(self, entry: Entry, text: str) -> None:
+        self.doubled["images"] += not self.images.add(entry["id"], text)
+
+    def _categories(self, entry: Entry, text: str) -> None:
+        self.doubled["categories"] += entry["id"] in self.categories
+        self.categories[entry["id"]] = entry
+
+    def _annotations(self, entry: Entry, text: str) -> None:
+        if self.has_segments:
+            check_entries(entry["segments_info"], ANNOTATION, f"{self.path}: segments of image {entry['image_id']}")
+        # panoptic annotations name a category for each segment
+        self.used.update(segment["category_id"] for segment in entry.get("segments_info", [entry]))
+        self.annotations.add(entry["image_id"], text)
+
+    def checked(self) -> CocoFile:
+        """Return the file, after what only all of its entries tell was checked."""
+        if missing := [part for part in self.kinds if part not in self.parts]:
+            reason = f"missing: {', '.join(map(repr, missing))}"
+            raise LayoutError(f"{self.path}: not an annotation file in COCO's format ({reason})")
+        for part, count in self.doubled.items():
+            if count:
+                raise LayoutError(f"{self.path}: {count} of its {part} share their id with another one")
+        self.annotations.index()
+        lost = (number for number in self.annotations if number not in self.images)
+        unknown = {"images": list(islice(lost, MOST_LISTED + 1)), "categories": [*self.used - set(self.categories)]}
+        for part, numbers in unknown.items():
+            if numbers:
+                shown = shorten(list(map(str, sorted(numbers, key=str))))
+                raise LayoutError(f"{self.path}: annotations name {part} that do not exist: {shown}")
+        return CocoFile(self.path, self.images, self.categories, self.annotations, frozenset(self.used))
 
 
 def stated_size(image: Mapping[str, Any]) -> tuple[int, int] | None:

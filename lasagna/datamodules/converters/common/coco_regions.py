@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from os.path import commonpath
 from pathlib import Path
 from types import MappingProxyType
@@ -11,10 +12,13 @@ from typing import Any
 
 from lasagna.core.masks import Mask
 from lasagna.core.record import Manifest, Record, Region
-from lasagna.datamodules.converters.common.base import Split
+from lasagna.datamodules.converters.common.base import ItemFiles, Split
 from lasagna.datamodules.converters.common.coco import CocoFile, lost_parts, read_mask, stated_size
+from lasagna.datamodules.converters.common.coco_store import Entry, Id
 from lasagna.datamodules.converters.common.entries import ID, check_lists
 from lasagna.datamodules.converters.common.files import Exif, LayoutError, read_annotated_image_file, shorten
+from lasagna.datamodules.converters.common.stored_items import StoredItems, repeated
+from lasagna.datamodules.shards.key_index import KeyIndex
 from lasagna.datamodules.shards.tally import ReadResult, Skipped
 
 NEGATIVE, PARTIAL = "neg_category_ids", "not_exhaustive_category_ids"
@@ -118,19 +122,21 @@ def regions_split(
         LayoutError: If one of these fields is not a list of ids, two images are the same file, or no annotation has a
             mask.
     """
-    everything = [one for part in content.annotations.values() for one in part]
-    if everything and all(not one.get("segmentation") and one.get("bbox") for one in everything):
+    has_only_boxes = (not one.get("segmentation") and one.get("bbox") for one in content.annotations.all())
+    if content.annotations and all(has_only_boxes):
+        count = sum(1 for _ in content.annotations.all())
         raise LayoutError(
-            f"{content.path}: its {len(everything)} annotations are boxes without a mask; draw masks (for example with "
-            "a segmentation tool prompted by the boxes), and export polygons or RLE"
+            f"{content.path}: its {count} annotations are boxes without a mask; draw masks (for example with a "
+            "segmentation tool prompted by the boxes), and export polygons or RLE"
         )
     fields = (NEGATIVE, PARTIAL) if federated else ()
     for field in fields:
-        check_lists(content.content["images"], field, ID, f"{content.path}: images")
-    paths = [place(image) for image in content.images.values()]
+        check_lists(content.images.values(), field, ID, f"{content.path}: images")
+    paths = StoredItems(place(image) for image in content.images.values())
     _check_paths(content, paths)
-    items = []
-    for (number, image), path, key in zip(content.images.items(), paths, record_keys(paths), strict=True):
+    key_of = key_maker(paths)
+
+    def item_of(number: Id, image: Entry, path: Path) -> RegionItem:
         annotated = tuple(
             (names[one["category_id"]], one.get("segmentation"), one.get("id", rank), bool(one.get("iscrowd")))
             for rank, one in enumerate(content.annotations.get(number, ()))
@@ -138,21 +144,23 @@ def regions_split(
         listed = [tuple(names[one] for one in image.get(field, ()) if one in names) for field in fields]
         absent, incomplete = listed or ((), ())
         incomplete += tuple(part for name in incomplete for part in parts.get(name, ()))
-        size = stated_size(image)
-        items.append(RegionItem(key, path, annotated, absent, tuple(dict.fromkeys(incomplete)), size))
+        unfinished = tuple(dict.fromkeys(incomplete))
+        return RegionItem(key_of(path), path, annotated, absent, unfinished, stated_size(image))
+
+    items = StoredItems(item_of(*image, path) for image, path in zip(content.images.items(), paths, strict=True))
     notes = []
     for field in fields:
         named = {one for image in content.images.values() for one in image.get(field, ())}
         if unknown := [str(one) for one in sorted(named - set(names), key=str)]:
             notes.append(f"{len(unknown)} ids of `{field}` belong to no category and are ignored ({shorten(unknown)})")
     read = ReadRegions(manifest, content.path.name, exif)
-    return Split(manifest, items, read, paths, notes, annotations=(content.path,))
+    return Split(manifest, items, read, ItemFiles(items), notes, annotations=(content.path,))
 
 
-def _check_paths(content: CocoFile, paths: Sequence[Path]) -> None:
-    known: dict[Path, int] = {}
+def _check_paths(content: CocoFile, paths: Iterable[Path]) -> None:
+    known = KeyIndex()
     for number, path in zip(content.images, paths, strict=True):
-        if (other := known.setdefault(path, number)) != number:
+        if (other := known.add(str(path), str(number))) is not None:
             raise LayoutError(
                 f"{content.path}: the images {other} and {number} are both {path.name}; put the annotations of "
                 "both under one of the two"
@@ -161,10 +169,27 @@ def _check_paths(content: CocoFile, paths: Sequence[Path]) -> None:
 
 def record_keys(paths: Sequence[Path]) -> list[str]:
     """Return a key for each file: its stem, or if two share a stem, its path from the folder that holds them all."""
-    stems = [path.stem for path in paths]
-    if len(set(stems)) == len(stems):
-        return stems
-    root = commonpath([path.parent for path in paths])
-    places = [path.relative_to(root) for path in paths]
-    inner = [path.with_suffix("").as_posix() for path in places]
-    return inner if len(set(inner)) == len(inner) else [path.as_posix() for path in places]
+    return list(map(key_maker(paths), paths))
+
+
+def key_maker(paths: Iterable[Path]) -> Callable[[Path], str]:
+    """Return what makes the keys of some files, as ``record_keys`` returns them.
+
+    Args:
+        paths: The files, which can be iterated over repeatedly.
+    """
+
+    def inner(path: Path) -> Path:
+        return path.relative_to(root)
+
+    makers: list[Callable[[Path], str]] = [
+        lambda path: path.stem,
+        lambda path: inner(path).with_suffix("").as_posix(),
+        lambda path: inner(path).as_posix(),
+    ]
+    root = Path()
+    for make in makers[:-1]:
+        if not repeated(lambda make=make: map(make, paths)):  # type: ignore[misc]
+            return make
+        root = Path(reduce(lambda one, other: commonpath([one, other]), (str(path.parent) for path in paths)))
+    return makers[-1]

@@ -47,15 +47,29 @@ def check_entries(entries: Any, kinds: Kinds, where: str) -> None:  # noqa: ANN4
     if not isinstance(entries, list):
         raise LayoutError(f"{where}: expected a list, got {_shown(entries)}")
     for place, entry in enumerate(entries):
-        if not isinstance(entry, dict):
-            raise LayoutError(f"{where}[{place}]: expected an object, got {_shown(entry)}")
-        for field, kind in kinds.items():
-            if field not in entry:
-                there = ", ".join(map(str, entry)) or "nothing"
-                raise LayoutError(f"{where}[{place}]: `{field}` is missing; it has {there}")
-            if not isinstance(entry[field], kind):
-                wanted = _named(kind if isinstance(kind, tuple) else (kind,))
-                raise LayoutError(f"{where}[{place}]: `{field}` must be {wanted}, got {_shown(entry[field])}")
+        check_entry(entry, kinds, f"{where}[{place}]")
+
+
+def check_entry(entry: Any, kinds: Kinds, where: str) -> None:  # noqa: ANN401
+    """Check that an entry is an object with certain fields; it may have others.
+
+    Args:
+        entry: The entry.
+        kinds: Fields that it must have.
+        where: What it is, for messages.
+
+    Raises:
+        LayoutError: If it lacks a field or has a value of another type.
+    """
+    if not isinstance(entry, dict):
+        raise LayoutError(f"{where}: expected an object, got {_shown(entry)}")
+    for field, kind in kinds.items():
+        if field not in entry:
+            there = ", ".join(map(str, entry)) or "nothing"
+            raise LayoutError(f"{where}: `{field}` is missing; it has {there}")
+        if not isinstance(entry[field], kind):
+            wanted = _named(kind if isinstance(kind, tuple) else (kind,))
+            raise LayoutError(f"{where}: `{field}` must be {wanted}, got {_shown(entry[field])}")
 
 
 def check_lists(entries: Iterable[Mapping[str, Any]], field: str, kind: tuple[type, ...], where: str) -> None:

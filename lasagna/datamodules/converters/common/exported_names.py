@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path, PureWindowsPath
 from typing import Any
 from urllib.parse import unquote
@@ -39,19 +39,19 @@ def exported_file(folder: Path, name: str, where: str, hint: str = ", or give `-
         raise LayoutError(f"{error}, or put {PureWindowsPath(name).name} into {folder}{hint}") from error
 
 
-def grouping_categories(content: Mapping[str, Any]) -> dict[Any, str]:
+def grouping_categories(categories: Mapping[Any, Mapping[str, Any]], used: Collection[Any]) -> dict[Any, str]:
     """Return the ids and names of categories that only group others, as the root of Roboflow's exports does.
 
     Such a category has the supercategory "none" and no annotation, and others have its name as their supercategory.
 
     Args:
-        content: An annotation file in COCO's format.
+        categories: The categories of an annotation file in COCO's format, by id.
+        used: Ids of the categories that its annotations name.
     """
-    used = {one["category_id"] for one in content["annotations"]}
-    above = {str(one.get("supercategory")).casefold() for one in content["categories"]}
+    above = {str(one.get("supercategory")).casefold() for one in categories.values()}
     return {
         one["id"]: one["name"]
-        for one in content["categories"]
+        for one in categories.values()
         if str(one.get("supercategory")).casefold() == "none" and one["id"] not in used
         if one["name"].casefold() in above
     }

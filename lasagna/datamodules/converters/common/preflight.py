@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from lasagna.core.storage import check_output
 from lasagna.datamodules.converters.common.base import Converter, Split
 from lasagna.datamodules.converters.common.entries import is_folder_name
 from lasagna.datamodules.converters.common.files import LayoutError, shorten
+from lasagna.datamodules.converters.common.stored_items import repeated
 from lasagna.datamodules.shards.manifest import MANIFEST_FILE, read_manifest, written_files
 from lasagna.errors import ConfigError, LasagnaError, ShardError
 
@@ -118,18 +118,10 @@ def _check_keys(name: str, split: Split) -> None:
 def doubled_keys(items: Iterable[Any]) -> list[str]:
     """Return the keys that several items have; items without a key have none.
 
-    Only a number of each key is in memory, and the keys of equal numbers are read again.
-
     Args:
         items: The items, which can be iterated over repeatedly.
     """
-    numbers = np.fromiter((hash(item.key) for item in items if hasattr(item, "key")), np.int64)
-    numbers.sort()
-    suspects = frozenset(numbers[1:][numbers[1:] == numbers[:-1]].tolist())
-    if not suspects:
-        return []
-    counts = Counter(item.key for item in items if hasattr(item, "key") and hash(item.key) in suspects)
-    return [str(key) for key, count in counts.items() if count > 1]
+    return repeated(lambda: (str(item.key) for item in items if hasattr(item, "key")))
 
 
 def check_names(manifest: Manifest) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import pickle
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import mkstemp
 from typing import Any, Generic, TypeVar, overload
 from weakref import finalize
+
+import numpy as np
 
 T = TypeVar("T")
 
@@ -73,3 +76,20 @@ def _remove(path: Path, process: int) -> None:
     # a forked process has a copy of the object, and not the file
     if os.getpid() == process:
         path.unlink(missing_ok=True)
+
+
+def repeated(values: Callable[[], Iterable[str]]) -> list[str]:
+    """Return the texts that occur several times.
+
+    Only a number of each text is in memory, and the texts of equal numbers are gathered again.
+
+    Args:
+        values: Returns the texts, each time anew.
+    """
+    numbers = np.fromiter(map(hash, values()), np.int64)
+    numbers.sort()
+    suspects = frozenset(numbers[1:][numbers[1:] == numbers[:-1]].tolist())
+    if not suspects:
+        return []
+    counts = Counter(value for value in values() if hash(value) in suspects)
+    return [value for value, count in counts.items() if count > 1]

@@ -9,7 +9,7 @@ import pytest
 
 from lasagna.datamodules.converters.common.base import ItemFiles
 from lasagna.datamodules.converters.common.preflight import doubled_keys, missing_files
-from lasagna.datamodules.converters.common.stored_items import StoredItems
+from lasagna.datamodules.converters.common.stored_items import StoredItems, repeated
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,13 @@ def test_items_come_back_one_by_one_in_order_and_from_a_copy(tmp_path, monkeypat
     assert not list(tmp_path.iterdir())
 
 
-def test_keys_that_occur_twice_are_found_among_keys_of_equal_numbers():
+def test_texts_that_occur_twice_are_found_among_texts_of_equal_numbers():
     class Same(str):
         def __hash__(self):
             return 7
 
-    assert doubled_keys([Item(Same("a")), Item("b"), Item(Same("c"))]) == []
+    assert repeated(lambda: [Same("a"), "b", Same("c")]) == []
+    assert repeated(lambda: [Same("a"), "b", Same("c"), Same("a")]) == ["a"]
     assert doubled_keys([*map(Item, "abcb"), Item("a"), "no key"]) == ["a", "b"]
 
 
