@@ -35,9 +35,9 @@ from lasagna.core.seeding import generator
 from lasagna.datamodules.shards.folder import Shard, ShardFolder
 from lasagna.datamodules.shards.manifest import ShardSet
 from lasagna.datamodules.shards.reader import RawSample, ShardSplit, read_share
+from lasagna.datamodules.streaming.mixture import StreamConfig
 from lasagna.datamodules.streaming.passes import Passes
 from lasagna.datamodules.streaming.shuffle import ShuffledRecords, byte_size
-from lasagna.datamodules.streaming.stream import StreamConfig
 from lasagna.tasks.callbacks.run_facts import versions, write_json
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "streaming.json"

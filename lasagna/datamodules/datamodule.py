@@ -15,9 +15,9 @@ from lasagna.datamodules.source import Source
 from lasagna.datamodules.strategies import Strategy, check_order
 from lasagna.datamodules.streaming.distributed import gather, rank_and_world_size
 from lasagna.datamodules.streaming.loader import EvaluationLoader, TrainingLoader
+from lasagna.datamodules.streaming.mixture import StreamConfig
 from lasagna.datamodules.streaming.sample import SampleMaker
 from lasagna.datamodules.streaming.skipped import RecordCounts, report
-from lasagna.datamodules.streaming.stream import StreamConfig
 from lasagna.datamodules.writers import DataWriter
 from lasagna.errors import ConfigError
 

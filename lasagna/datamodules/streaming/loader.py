@@ -24,13 +24,13 @@ from lasagna.core.processors import Processors
 from lasagna.core.workers import serve_parent
 from lasagna.datamodules.streaming.collate import collate
 from lasagna.datamodules.streaming.distributed import rank_and_world_size
+from lasagna.datamodules.streaming.mixture import StreamConfig
 from lasagna.datamodules.streaming.progress import Progress, read_progress
 from lasagna.datamodules.streaming.sample import SampleMaker
 from lasagna.datamodules.streaming.stream import (
     Collator,
     EvaluationStream,
     PositionedBatch,
-    StreamConfig,
     TrainingStream,
 )
 from lasagna.errors import RecordError

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from lasagna.datamodules.streaming.distributed import gather, rank_and_world_size
+from lasagna.datamodules.streaming.mixture import Position, StreamConfig
 from lasagna.datamodules.streaming.shuffle import Place
-from lasagna.datamodules.streaming.stream import Position, PositionedBatch, StreamConfig
+from lasagna.datamodules.streaming.stream import PositionedBatch
 
 FORMAT = 2
 """Version of the state; in version 1, which has no number, streams began anew with each epoch."""

@@ -10,45 +10,13 @@ import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from lasagna.datamodules import NegativeInjection, OrderRandomization, ShardDataModule, Source
-from lasagna.datamodules.streaming import progress
-from lasagna.errors import ConfigError
-from tests.helpers.data_fakes import EvenOnly, Listing, keys, processors, write
+from lasagna.datamodules import ShardDataModule, Source
+from tests.helpers.data_fakes import Listing, keys, processors, write
+from tests.helpers.streams import content, datamodule, epochs, loader
 
 
 class Stop(Exception):
     """Stands for a process that dies."""
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shards")
-    write(folder / "a", 11, per_shard=3, prefix="a", name="a")
-    write(folder / "b", 5, per_shard=2, prefix="b", name="b")
-    return folder
-
-
-def datamodule(folders, **kwargs):
-    """Two sources, of which one leaves out every second record, so that samples and records are counted apart."""
-    settings = {"batch_size": 3, "samples_per_epoch": 16, "shuffle_buffer": 4, "seed": 5} | kwargs
-    data = ShardDataModule(
-        train=[Source(str(folders / "a"), EvenOnly(), weight=2.0), Source(str(folders / "b"), Listing())],
-        val=[Source(str(folders / "b"), Listing())],
-        strategies=[NegativeInjection(), OrderRandomization()],
-        **settings,
-    )
-    data.connect(processors())
-    return data
-
-
-def loader(folders, epoch=0, **kwargs):
-    made = datamodule(folders, **kwargs).train_dataloader()
-    made.set_epoch(epoch)
-    return made
-
-
-def content(batches):
-    return [(batch.samples[0].key, batch.input_ids.tolist(), batch.pixels.sum().item()) for batch in batches]
 
 
 @pytest.mark.parametrize(
@@ -85,15 +53,6 @@ def test_epochs_differ_and_repeat(folders):
     assert content(made) == first
 
 
-def epochs(made, numbers=range(3)):
-    """Return the batches of some epochs."""
-    found = []
-    for epoch in numbers:
-        made.set_epoch(epoch)
-        found.append(content(made))
-    return found
-
-
 def test_a_state_of_an_epoch_that_ended_goes_on_with_the_next_one(folders):
     whole = epochs(loader(folders))
     first = loader(folders)
@@ -122,137 +81,6 @@ def test_an_epoch_that_is_cut_short_leaves_the_rest_to_the_next_one(folders):
     head = content(next(cut) for _ in range(3))
     made.set_epoch(1)
     assert head + content(made) == whole[0] + whole[1][:3]
-
-
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        (lambda data: setattr(data, "shuffle_buffer", 7), "shuffle_buffer was 4, is 7"),
-        (lambda data: setattr(data.sources["train"][1], "weight", 3.0), r"weights of b-listing was 1\.0, is 3\.0"),
-        (lambda data: data.sources["train"].reverse(), "sources was a-evenonly, b-listing, is b-listing, a-evenonly"),
-        (lambda data: data.sources["train"].pop(), "sources was a-evenonly, b-listing, is a-evenonly"),
-    ],
-)
-def test_what_changes_the_order_is_told_and_the_length_stays(folders, change, told):
-    first, data = loader(folders), datamodule(folders)
-    stream = iter(first)
-    next(stream), next(stream)
-    change(data)
-    second = data.train_dataloader()
-    with pytest.warns(UserWarning, match=rf"cannot be resumed exactly: {told}\. The rest of the epoch has other"):
-        second.load_state_dict(first.state_dict())
-    assert len(list(second)) == 3
-
-
-def test_another_size_of_batches_goes_on_with_the_same_samples(folders):
-    def names(batches):
-        return [sample.key for batch in batches for sample in batch.samples]
-
-    first, whole = loader(folders), names(loader(folders))
-    stream = iter(first)
-    head = names([next(stream), next(stream)])
-    second = loader(folders, batch_size=1)
-    with pytest.warns(UserWarning, match="batch_size was 3, is 1. Only the batches differ"):
-        second.load_state_dict(first.state_dict())
-    assert (head + names(second))[:15] == whole
-
-
-def test_a_state_of_an_earlier_version_is_told_and_keeps_the_length(folders):
-    made = loader(folders, epoch=2)
-    with pytest.warns(UserWarning, match="an earlier version wrote the checkpoint. The rest of the epoch has other"):
-        made.load_state_dict({"epoch": 2, "batches": 3, "positions": [[[9, 7, 2]]], "layout": {"seed": 5}})
-    assert len(list(made)) == 2
-    assert len(epochs(made, [3])[0]) == 5
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_other_workers_go_on_with_the_streams_of_the_checkpoint(folders, workers):
-    whole = epochs(loader(folders, num_workers=2))
-    first = loader(folders, num_workers=2)
-    stream = iter(first)
-    head = content(next(stream) for _ in range(3))
-    second = loader(folders, num_workers=workers)
-    second.load_state_dict(first.state_dict())
-    assert [head + content(second), *epochs(second, (1, 2))] == whole
-
-
-def test_workers_without_a_stream_wait_for_the_next_epoch(folders):
-    whole = content(loader(folders, num_workers=2))
-    first = loader(folders, num_workers=2)
-    stream = iter(first)
-    head = content(next(stream) for _ in range(3))
-    second = loader(folders, num_workers=3)
-    with pytest.warns(UserWarning, match="2 streams of samples, of which 2 of 3 workers take as many each"):
-        second.load_state_dict(first.state_dict())
-    assert head + content(second) == whole
-    assert second.state_dict()["layout"]["streams"] == 2
-    second.set_epoch(1)
-    assert len(content(second)) == 5
-    assert second.state_dict()["layout"]["streams"] == 3
-
-
-def test_the_same_number_of_streams_gives_the_same_batches_to_any_workers(folders):
-    whole = epochs(loader(folders, streams=4))
-    assert epochs(loader(folders, streams=4, num_workers=2)) == whole
-    with pytest.raises(ConfigError, match=r"`streams` must be a multiple of the 3 workers .* 4; set `streams` to 6"):
-        datamodule(folders, streams=4, num_workers=3).setup("fit")
-
-
-class Ranks:
-    """Loaders of several processes in one, whose batches are taken in turn."""
-
-    def __init__(self, monkeypatch, folders, count, **settings):
-        self.monkeypatch, self.count, self.loaders = monkeypatch, count, []
-        for rank in range(count):
-            self._be(rank)
-            self.loaders.append(loader(folders, **settings))
-
-    def _be(self, rank):
-        self.monkeypatch.setenv("RANK", str(rank))
-        self.monkeypatch.setenv("WORLD_SIZE", str(self.count))
-
-    def on_each(self, call):
-        found = []
-        for rank, made in enumerate(self.loaders):
-            self._be(rank)
-            found.append(call(made))
-        return found
-
-    def batches(self, count):
-        """The next batches of all processes, in the order of their global numbers."""
-        if not hasattr(self, "iterators"):
-            self.iterators = dict(zip(map(id, self.loaders), map(iter, self.loaders), strict=True))
-        return [batch for _ in range(count) for batch in self.on_each(lambda made: content([next(self._of(made))])[0])]
-
-    def _of(self, made):
-        return self.iterators[id(made)]
-
-    def state(self):
-        parts = []
-        self.monkeypatch.setattr(progress, "gather", lambda own: parts.append(own) or [own])
-        self.on_each(lambda made: made.state_dict())
-        self.monkeypatch.setattr(progress, "gather", lambda own: parts)
-        return self.on_each(lambda made: made.state_dict())[0]
-
-
-@pytest.mark.parametrize(("before", "after"), [(1, 4), (4, 2), (2, 1)])
-def test_other_processes_go_on_with_the_same_batches(folders, monkeypatch, before, after):
-    settings = {"streams": 4, "samples_per_epoch": 1000}
-    whole = Ranks(monkeypatch, folders, 1, **settings).batches(24)
-    first = Ranks(monkeypatch, folders, before, **settings)
-    assert first.batches(12 // before) == whole[:12]
-    second, state = Ranks(monkeypatch, folders, after, **settings), first.state()
-    second.on_each(lambda made: made.load_state_dict(state))
-    assert second.batches(12 // after) == whole[12:]
-
-
-def test_processes_that_cannot_share_the_streams_begin_anew_and_tell(folders, monkeypatch):
-    first = Ranks(monkeypatch, folders, 2)
-    first.batches(1)
-    state = first.state()
-    second = Ranks(monkeypatch, folders, 3)
-    with pytest.warns(UserWarning, match="exactly: its 2 streams cannot be divided between 3 processes. The rest"):
-        second.on_each(lambda made: made.load_state_dict(state))
 
 
 def test_records_of_a_short_shard_come_as_often_as_all_others(tmp_path):

@@ -16,9 +16,10 @@ import pytest
 from lasagna.datamodules import OrderRandomization, RecordTransform, Source, read_manifest
 from lasagna.datamodules.shards.folder import Shard
 from lasagna.datamodules.shards.manifest import write_manifest
+from lasagna.datamodules.streaming.mixture import Mixture, StreamConfig
 from lasagna.datamodules.streaming.sample import SampleMaker
 from lasagna.datamodules.streaming.skipped import RecordCounts, SkippedRecordWarning
-from lasagna.datamodules.streaming.stream import EvaluationStream, Mixture, StreamConfig
+from lasagna.datamodules.streaming.stream import EvaluationStream
 from lasagna.errors import RecordError
 from tests.helpers.data_fakes import EvenOnly, Listing, Silent, png, processors, record, write
 

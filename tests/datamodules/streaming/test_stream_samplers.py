@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from lasagna.datamodules import OrderRandomization, RecordSampler, RepeatFactors, Source
+from lasagna.datamodules.streaming.mixture import Mixture, StreamConfig
 from lasagna.datamodules.streaming.progress import Progress, read_progress
 from lasagna.datamodules.streaming.sample import SampleMaker
 from lasagna.datamodules.streaming.skipped import RecordCounts
-from lasagna.datamodules.streaming.stream import Mixture, StreamConfig
 from tests.helpers.data_fakes import Listing, processors, write
 
 
