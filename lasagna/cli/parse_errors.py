@@ -23,7 +23,7 @@ from lasagna.cli.list_items import LISTED
 from lasagna.core.config import public_path
 from lasagna.core.dialogue import DialogueMaker
 from lasagna.core.prompt_format import PromptFormat
-from lasagna.datamodules import DataWriter, RecordTransform, Strategy
+from lasagna.datamodules import DataWriter, RecordSampler, RecordTransform, Strategy
 from lasagna.modules.losses import SegmentationLoss
 
 _INNERMOST = re.compile(r"Problem with given class_path '([\w.]+)'")
@@ -155,6 +155,7 @@ BASES = (
     LightningDataModule,
     LightningModule,
     Logger,
+    RecordSampler,
     RecordTransform,
     SegmentationLoss,
     Strategy,

@@ -5,11 +5,13 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from lasagna.core.foreign import Foreign
 from lasagna.core.seeding import generator
 from lasagna.datamodules import RecordSampler, RepeatFactors
 from lasagna.datamodules.samplers import Repeats, occurrence, other_weights
 from lasagna.datamodules.shards.index import ShardIndex
 from lasagna.errors import ConfigError
+from lasagna.tasks.evaluation.data_choice import KINDS
 
 # 4 records: two with a, one of them with b too, one with c, one with nothing
 INDEX = ShardIndex(
@@ -58,3 +60,18 @@ class Wrong(RecordSampler):
 def test_weights_that_cannot_be_used_are_refused(weights):
     with pytest.raises(ConfigError, match="source made: Wrong must give a positive weight for each of 4 records"):
         other_weights(Wrong(weights), INDEX, "made")
+
+
+def test_a_config_from_a_checkpoint_may_name_samplers_and_transforms():
+    albumentations = {
+        "class_path": "albumentations.OneOf",
+        "init_args": {"transforms": [{"class_path": "albumentations.HorizontalFlip"}]},
+    }
+    transforms = [
+        {"class_path": "lasagna.datamodules.CopyPaste"},
+        {"class_path": "lasagna.datamodules.Albumentations", "init_args": {"transforms": [albumentations]}},
+    ]
+    sampler = {"class_path": "lasagna.datamodules.RepeatFactors"}
+    source = {"shards": "data", "sampler": sampler, "transforms": transforms}
+    config = {"class_path": "lasagna.datamodules.ShardDataModule", "init_args": {"train": [source]}}
+    Foreign("the checkpoint", "name the data").check(config, KINDS)

@@ -16,14 +16,14 @@ import lasagna
 from lasagna.cli.class_names import PACKAGES
 from lasagna.core.config import public_path
 from lasagna.core.processors import ImageProcessor, TextProcessor
-from lasagna.datamodules import DataWriter, RecordTransform, Source, Strategy
+from lasagna.datamodules import DataWriter, RecordSampler, RecordTransform, Source, Strategy
 from lasagna.modules import Assistant, LanguageModel, LoRA, MaskHead, SegmentationLoss, VisionEncoder
 from lasagna.tasks import DialogueMetric, Optimiser, Task
 
 BASES = (
     *(VisionEncoder, LanguageModel, MaskHead, Assistant, LoRA, SegmentationLoss),
     *(ImageProcessor, TextProcessor),
-    *(LightningDataModule, Source, Strategy, RecordTransform, DataWriter),
+    *(LightningDataModule, Source, Strategy, RecordTransform, RecordSampler, DataWriter),
     *(LightningModule, Task, DialogueMetric, Optimiser, Callback, Logger),
 )
 """Base classes of what a config can name."""

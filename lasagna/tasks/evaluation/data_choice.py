@@ -12,7 +12,15 @@ from lightning import LightningDataModule
 from lasagna.core.config import Config, build
 from lasagna.core.dialogue import DialogueMaker
 from lasagna.core.foreign import Foreign
-from lasagna.datamodules import DataWithSources, DataWriter, RecordTransform, ShardDataModule, Source, Strategy
+from lasagna.datamodules import (
+    DataWithSources,
+    DataWriter,
+    RecordSampler,
+    RecordTransform,
+    ShardDataModule,
+    Source,
+    Strategy,
+)
 from lasagna.datamodules.protocols import check_sources
 from lasagna.datamodules.shards.manifest import MANIFEST_FILE, read_shard_set
 from lasagna.datamodules.shards.remote import is_remote, open_folder
@@ -20,7 +28,7 @@ from lasagna.datamodules.shards.transport import RemoteOptions
 from lasagna.errors import CheckpointError, ConfigError, ShardError
 from lasagna.tasks.evaluation.folder_tasks import folder_tasks
 
-KINDS = (LightningDataModule, DialogueMaker, Strategy, RecordTransform, DataWriter)
+KINDS = (LightningDataModule, DialogueMaker, Strategy, RecordTransform, RecordSampler, DataWriter)
 """Base classes of what the config of a data set can name."""
 
 _CLASS = "lasagna.datamodules.ShardDataModule"
