@@ -140,7 +140,7 @@ def free_port():
         return opened.getsockname()[1]
 
 
-def wait_for(address, seconds=180):
+def wait_for(address, seconds=600):
     end = time.monotonic() + seconds
     while True:
         try:
@@ -166,7 +166,7 @@ def test_label_studio_itself_shows_the_predictions(tmp_path):
         "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
         "LATEST_VERSION_CHECK": "false",
         "COLLECT_ANALYTICS": "false",
-        "SSRF_PROTECTION_ENABLED": "false",
+        "ML_BLOCK_LOCAL_IP": "false",
         "LABEL_STUDIO_API_KEY": token,
     }
     settings.pop("PYTHONPATH", None)
