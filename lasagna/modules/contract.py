@@ -23,6 +23,7 @@ from lasagna.core.prompt_formats import TINY
 from lasagna.core.query_kind import CATEGORY_LIST
 from lasagna.errors import ConfigError, QueryError, RecordError
 from lasagna.modules.base import LanguageModel, MaskHead, VisionEncoder
+from lasagna.modules.learned_kinds import warn_of_unlearned
 from lasagna.modules.mask_prediction import MaskPrediction
 
 if TYPE_CHECKING:
@@ -252,10 +253,6 @@ def check_image(image: object) -> None:
     )
 
 
-class UnlearnedKindWarning(UserWarning):
-    """An assistant is asked a kind of query that its training did not have."""
-
-
 def check_queries(assistant: Assistant, queries: Sequence[Query], decoding: str) -> None:
     """Check queries, and how they are to be decoded, before any image is encoded.
 
@@ -268,15 +265,7 @@ def check_queries(assistant: Assistant, queries: Sequence[Query], decoding: str)
     for query in queries:
         assistant.format.check(query.kind, query.names)
     check_decoding(queries, decoding)
-    learned = assistant.learned_kinds
-    others = [str(kind) for kind in dict.fromkeys(query.kind for query in queries) if kind not in learned]
-    if learned and others:
-        warnings.warn(
-            f"kind: this assistant was never trained on {' or '.join(others)}, only on {', '.join(learned)}, so that "
-            "its answer may mean nothing; train it with a task of this kind",
-            UnlearnedKindWarning,
-            stacklevel=3,
-        )
+    warn_of_unlearned(assistant, [query.kind for query in queries])
 
 
 def check_decoding(queries: Sequence[Query], decoding: str) -> None:

@@ -23,7 +23,7 @@ from lasagna.datamodules.streaming.distributed import worker_index
 from lasagna.datamodules.streaming.preparation import PreparedSample, prepare_record
 from lasagna.datamodules.streaming.skipped import RecordCounts
 from lasagna.datamodules.transforms.base import RecordTransform
-from lasagna.errors import QueryError, RecordError
+from lasagna.errors import ConfigError, QueryError, RecordError
 
 SKIP = "`data.broken: skip`"
 """The setting that skips records that cannot be used."""
@@ -172,6 +172,7 @@ def ask_record(
     Raises:
         RecordError: If the annotations cannot be decoded, or the image has another size than they state. The size is
             checked here before transforms and for records without dialogues, whose image is not decoded afterwards.
+        ConfigError: If the task returns something else than dialogues.
     """
     record = decode_record(raw, source.manifest)
     rng = generator(seed, began, f"{source.label}/{record.key}/{visit}{occurrence(raw)}")
@@ -180,13 +181,25 @@ def ask_record(
         check_size(record)
     for transform in transforms:
         record = transform(record, rng)
-    changed = [change(dialogue, rng) for dialogue in source.task.dialogues(record, rng)]
+    changed = [change(dialogue, rng) for dialogue in _dialogues(source, record, rng)]
     dialogues = [dialogue for dialogue in changed if dialogue is not None]
     if each_turn:
         dialogues = [turn for dialogue in dialogues for turn in dialogue.apart()]
     if not dialogues:
         check_size(record)
     return record, dialogues
+
+
+def _dialogues(source: RecordSource, record: Record, rng: np.random.Generator) -> Sequence[Dialogue]:
+    """Return what the task of a source asks about a record, which may be a user's own."""
+    returned: object = source.task.dialogues(record, rng)
+    found = list(returned) if isinstance(returned, Iterable) else [returned]
+    if odd := [one for one in found if not isinstance(one, Dialogue)]:
+        raise ConfigError(
+            f"source {source.label}: `dialogues` of {type(source.task).__name__} returned {str(odd[0])[:40]!r}; return "
+            "a list of Dialogue, empty if a record has nothing for the task"
+        )
+    return [one for one in found if isinstance(one, Dialogue)]
 
 
 def bound_transforms(source: RecordSource) -> Sequence[RecordTransform]:

@@ -26,6 +26,7 @@ from lasagna.errors import ConfigError, QueryError, RecordError
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.checkpoints.calibration import Calibration, read_calibration
 from lasagna.modules.checkpoints.load import load
+from lasagna.modules.learned_kinds import warn_of_unlearned
 from lasagna.tasks.callbacks.run_facts import versions
 from lasagna.tasks.evaluation import Control
 from lasagna.tasks.evaluation.data_choice import DataChoice
@@ -135,6 +136,8 @@ def answer_all(job: Job, assistant: Assistant | None = None, part: int = 0) -> i
     runs, batch_size = job.runs()
     assistant = assistant or job.assistant()
     thresholds = job.thresholds(runs, assistant)
+    if part == 0:
+        warn_of_unlearned(assistant, [kind for run in runs for kind in run.task.kinds])
     file, share, count = predictions_file(job.out, part), ShardSplit(part, job.processes), 0
     with opened(file) as stream:
         cut_unfinished_line(file)

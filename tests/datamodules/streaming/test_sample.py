@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,9 +12,10 @@ from lasagna.core.prompt_format import normalise
 from lasagna.core.record import Manifest, Record, Region
 from lasagna.datamodules import AnswerSampling, ClassSampling, NegativeInjection, OrderRandomization, Source
 from lasagna.datamodules.shards.reader import read_shard
-from lasagna.datamodules.streaming.sample import SampleMaker
+from lasagna.datamodules.streaming.sample import SampleMaker, ask_record
 from lasagna.datamodules.streaming.skipped import RecordCounts
 from lasagna.datamodules.transforms.geometric import RandomCrop
+from lasagna.errors import ConfigError
 from lasagna.tasks import Semantic
 from tests.helpers.data_fakes import png, processors, write
 
@@ -107,6 +109,19 @@ def test_only_what_is_known_is_said_of_a_crop(record, strategies, seed):
 def test_the_answer_follows_the_question(record, limit, seed):
     for dialogue in dialogues(record, [ClassSampling(limit), NegativeInjection(), OrderRandomization()], seed):
         assert tuple(entry.name for entry in dialogue.entries) == dialogue.query
+
+
+@pytest.mark.parametrize("returned", [None, "no list", ["no dialogue"], [None]])
+def test_a_task_that_returns_something_else_is_named(tmp_path, returned):
+    class Odd(Semantic):
+        def dialogues(self, record, rng):
+            return returned
+
+    source = Source(str(write(tmp_path, 1).folder), Odd(), name="here")
+    [shard] = source.shard_set.shards
+    [raw] = read_shard(source.shard_set, shard)
+    with pytest.raises(ConfigError, match=r"source here: `dialogues` of Odd returned .*; return a list of Dialogue"):
+        ask_record(raw, source, lambda dialogue, rng: dialogue, seed=0)
 
 
 def test_a_dialogue_is_a_function_of_seed_beginning_key_and_pass(tmp_path):

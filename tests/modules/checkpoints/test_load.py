@@ -22,7 +22,7 @@ from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules.checkpoints.folder import ASSISTANT, HEADS, SUMS, write_assistant
 from lasagna.modules.checkpoints.load import read_checkpoint, stored_kinds
 from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, CONFIG, FROZEN, LEARNED, OPTIMISED, SEED
-from lasagna.modules.contract import UnlearnedKindWarning
+from lasagna.modules.learned_kinds import UnlearnedKindWarning
 from lasagna.modules.tiny.weights import ASSISTANT as PACKAGED
 from lasagna.tasks import Referring, Semantic
 
