@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from torchmetrics import MetricCollection
 from lasagna.core.batch import Sample
 from lasagna.core.dialogue import Answer, Decoding, Dialogue
 from lasagna.core.prompt_format import normalise
+from lasagna.datamodules import Source
 from lasagna.datamodules.shards.codec import record_key
 from lasagna.errors import ConfigError, RecordError
 from lasagna.tasks.evaluation.predictions import StoredLines, from_json, read_lines
@@ -137,7 +139,7 @@ def score_run(run: EvaluationRun, lines: StoredLines, folder: Path) -> Evaluatio
     Raises:
         ConfigError: If a record has no answers, or answers to other questions.
     """
-    result, metrics, asks_all = EvaluationResult(run), metrics_for(run), True
+    result, metrics, asks_all = EvaluationResult(run), metrics_for(run), not _cuts_phrases(run)
     for sample, rows in stored_rows(run, lines, folder, result.skipped):
         result.records += 1
         asks_all &= run.task.asks_all(sample.record)
@@ -155,6 +157,13 @@ def score_run(run: EvaluationRun, lines: StoredLines, folder: Path) -> Evaluatio
         result.scores = computed if asks_all else {key_of_some(key): value for key, value in computed.items()}
         result.categories = _by_category(metrics)
     return result
+
+
+def _cuts_phrases(run: EvaluationRun) -> bool:
+    """Return whether phrases are asked for about some of the records only."""
+    phrases = any(kind.is_phrase for kind in run.task.kinds)
+    records = run.source.shard_set.records if isinstance(run.source, Source) else math.inf
+    return phrases and run.limit is not None and run.limit < records
 
 
 def stored_rows(

@@ -1,10 +1,12 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lasagna.datamodules.converters import LayoutError, convert
 from lasagna.datamodules.converters.lvis import LVIS
+from lasagna.tasks import Instances
 from tests.helpers.coco_files import SQUARE, TRIANGLE, category, draw, polygon, rle, write
 from tests.helpers.converter_contract import ConverterContract, Expected, read_records
 
@@ -42,6 +44,15 @@ def test_lvis_synonyms_are_aliases(tmp_path):
     (tmp_path / "lvis_v0.5_val.json").write_text("{}")
     with pytest.raises(LayoutError, match="several versions of LVIS"):
         LVIS(tmp_path).splits()
+
+
+def test_objects_are_asked_for_where_all_are_drawn_or_none_is_there(tmp_path):
+    TestLVIS().release(tmp_path)
+    [record] = LVIS(tmp_path).splits()["val"].records()
+    [dialogue] = Instances().dialogues(record, np.random.default_rng(0))
+    assert set(dialogue.query) == {"mouse", "fish (food)", "trash can"}
+    [mouse] = dialogue.entries
+    assert mouse.name == "mouse" and (mouse.masks[0].decode() == SQUARE).all()
 
 
 @pytest.mark.shared

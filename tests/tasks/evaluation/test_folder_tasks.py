@@ -1,6 +1,7 @@
 """The tasks of a folder of shards follow from what its records hold, and benchmarks' scores from all of it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,18 +69,23 @@ def test_objects_and_captions_are_asked_for_if_the_assistant_learned_them():
         tasks_of({"captions": 4})
 
 
-def run_of(folder, task):
+def run_of(folder, task, keys=("one",)):
     phrases = [Phrase(f"dog {number}", (mask("#...", "...."),)) for number in range(4)]
     made = Manifest("made", unannotated="unknown")
     question = Question("what barks", masks=(mask("##..", "...."),))
-    record = Record("one", png([[[0] * 3] * 4] * 2), SIZE, made, phrases=tuple(phrases), questions=(question,))
-    write_shards([record], folder / "shards", made)
-    return EvaluationRun(Source(str(folder / "shards"), task), task, (), 0, ("ordered",))
+    record = Record("", png([[[0] * 3] * 4] * 2), SIZE, made, phrases=tuple(phrases), questions=(question,))
+    write_shards([replace(record, key=key) for key in keys], folder / "shards", made)
+    return EvaluationRun(Source(str(folder / "shards"), task), task, (), 0, ("ordered",), limit=1)
 
 
-@pytest.mark.parametrize(("phrases", "part"), [(None, ""), (4, ""), (3, "/some-asked")])
-def test_a_score_bears_the_name_of_a_benchmark_only_if_all_phrases_were_asked(phrases, part, tmp_path):
-    run = run_of(tmp_path, Referring(phrases))
+ONE, TWO = ("one",), ("one", "two")
+
+
+@pytest.mark.parametrize(
+    ("phrases", "keys", "part"), [(None, ONE, ""), (4, ONE, ""), (3, ONE, "/some-asked"), (None, TWO, "/some-asked")]
+)
+def test_a_score_bears_the_name_of_a_benchmark_only_if_all_phrases_were_asked(phrases, keys, part, tmp_path):
+    run = run_of(tmp_path, Referring(phrases), keys)
     [sample] = map(run.ask, run.raw())
     absent = {"text": "", "entries": [], "faults": []}
     rows = [{"kind": one.kind, "query": one.query, "answers": {"ordered": absent}} for one in sample.dialogues]
