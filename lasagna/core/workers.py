@@ -12,6 +12,13 @@ _PAUSE = 0.5
 """Seconds between two looks at the parent."""
 
 
+def usable_cores() -> int:
+    """Return the number of cores that this process may use, which may be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def end_with_parent(worker: int = 0) -> None:
     """End this process soon after its parent has ended; an initializer for workers of ``multiprocessing`` and torch.
 

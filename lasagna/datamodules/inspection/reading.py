@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from hashlib import sha256
 from multiprocessing import Pool
-from os import cpu_count
 
 from rich.progress import track
 
-from lasagna.core.workers import serve_parent
+from lasagna.core.workers import serve_parent, usable_cores
 from lasagna.datamodules.inspection.store import Store
 from lasagna.datamodules.inspection.survey import ShardSurvey, survey_shard
 from lasagna.datamodules.shards.folder import Shard
@@ -40,7 +39,7 @@ def read_folder(store: Store, shard_set: ShardSet, examples: Ranks, processes: i
     folder, done = store.begin(name, sha256(repr(content).encode()).hexdigest())
     left = [shard for shard in shard_set.shards if shard.file not in done]
     tasks = [(shard_set, shard, examples.get(shard.file, ())) for shard in left]
-    processes = min((cpu_count() or 1) if processes is None else processes, len(left))
+    processes = min(usable_cores() if processes is None else processes, len(left))
     with Pool(processes, serve_parent) if processes > 1 else nullcontext() as pool:
         parts = pool.imap(_survey, tasks) if pool else map(_survey, tasks)
         bar = track(parts, f"reading {name}", len(shard_set.shards), completed=len(done))

@@ -6,7 +6,6 @@ import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from os import cpu_count
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -15,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lasagna.core.locks import locked_folder
 from lasagna.core.record import Manifest, Record
+from lasagna.core.workers import usable_cores
 from lasagna.datamodules.shards.earlier import Limits, stopped_write
 from lasagna.datamodules.shards.encoding import EncodedRecord, Make, encode, encode_parallel
 from lasagna.datamodules.shards.folder import LocalFolder, Shard
@@ -172,7 +172,7 @@ def _write_parallel(
             "since (size or time of a file); remove the folder or choose another to start over"
         )
     remaining = range(start.tally.taken, count)
-    processes = (cpu_count() or 1) if processes is None else processes
+    processes = usable_cores() if processes is None else processes
     if processes < 2:
         return _write(map(encode, map(make, remaining)), folder, start, count, split, limits, inputs)
     with encode_parallel(make, remaining, processes) as encoded:
