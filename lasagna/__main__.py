@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -71,6 +72,8 @@ def main(argv: list[str] | None = None) -> None:
         print(unknown_word("command", argv[0], COMMANDS), file=sys.stderr)
         raise SystemExit(2)
     import_from_working_directory()
+    # from half of its limit on; whoever names a file on a command line trusts it
+    warnings.filterwarnings("ignore", r"Image size \(\d+ pixels\) exceeds limit", append=True)
     with errors_on_one_line():
         _run(*argv)
 

@@ -85,7 +85,9 @@ def decode_image(
             return values_to_rgb(values, window, channels, nodata)
         with Image.open(BytesIO(data)) as image:
             check_header(image, key, size)
-            return to_rgb(ImageOps.exif_transpose(image) if upright else image, window, channels)
+            if upright:
+                ImageOps.exif_transpose(image, in_place=True)  # elsewhere it is a copy, also of upright images
+            return to_rgb(image, window, channels)
     except RecordError as error:
         if str(error).startswith("record "):
             raise

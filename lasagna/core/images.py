@@ -28,7 +28,7 @@ _SAMPLED = 1 << 20
 """Number of pixels about which percentiles are computed."""
 
 _AT_ONCE = 1 << 22
-"""Pixels that are scaled at a time, since that takes 16 bytes for each."""
+"""Pixels that are scaled or copied at a time; scaling takes 16 bytes for each."""
 
 
 class DeepImageWarning(UserWarning):
@@ -103,7 +103,19 @@ def to_rgb(image: Image.Image, window: Window | None = None, channels: Channels 
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, _WHITE), layer)
-    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    return _pixels(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """Return the pixels of an image; large ones in parts, since Pillow holds two copies meanwhile."""
+    if image.width * image.height <= _AT_ONCE:
+        return np.asarray(image)
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    rows = max(1, _AT_ONCE // image.width)
+    for first in range(0, image.height, rows):
+        part = pixels[first : first + rows]
+        part[:] = np.asarray(image.crop((0, first, image.width, first + len(part))))
+    return pixels
 
 
 def values_to_rgb(

@@ -12,6 +12,8 @@ from lasagna.core.masks import BoolMask
 
 _RANK_BITS = 31
 _LAST_RANK = (1 << _RANK_BITS) - 1
+_AT_ONCE = 1 << 22
+"""Pixels that are compared at a time, since each takes 8 bytes more meanwhile."""
 
 
 class OverlapMap:
@@ -53,7 +55,8 @@ class OverlapMap:
 
     def ranks(self) -> NDArray[np.int64]:
         """Return the rank of the mask on top, int64 ``[H, W]``; -1 where no mask covers the pixel."""
-        ranks = _LAST_RANK - (self._keys & _LAST_RANK)
+        ranks = self._keys & _LAST_RANK
+        np.subtract(_LAST_RANK, ranks, out=ranks)
         ranks[self._keys == 0] = -1
         return ranks
 
@@ -89,11 +92,17 @@ class OverlapMap:
         return other
 
     def _put(self, rank: int, mask: BoolMask, box: tuple[slice, slice], priority: NDArray[np.int64] | np.int64) -> None:
-        keys = priority  # an array is changed in place
-        keys <<= _RANK_BITS
-        keys |= _LAST_RANK - rank
-        keys *= mask[box]  # [h, w]
-        np.maximum(self._keys[box], keys, out=self._keys[box])
+        rows, columns = box
+        step = max(1, _AT_ONCE // max(1, columns.stop - (columns.start or 0)))
+        for first in range(rows.start or 0, rows.stop, step):
+            part = slice(first, min(first + step, rows.stop)), columns
+            keys = (
+                priority if isinstance(priority, np.int64) else priority[first - rows.start : part[0].stop - rows.start]
+            )
+            keys <<= _RANK_BITS  # an array is changed in place
+            keys |= _LAST_RANK - rank
+            keys *= mask[part]  # [h, w]
+            np.maximum(self._keys[part], keys, out=self._keys[part])
 
 
 def _in_order(bits: NDArray[np.int32] | np.int32) -> NDArray[np.int64] | np.int64:

@@ -76,6 +76,16 @@ def test_grey_black_and_white_and_16_bits():
     ]
 
 
+def test_a_large_picture_is_copied_in_parts(monkeypatch):
+    monkeypatch.setattr("lasagna.core.images._AT_ONCE", 50)
+    colours = np.random.default_rng(0).integers(0, 256, (13, 20, 3), dtype=np.uint8)
+    assert np.array_equal(decode_image(encoded(Image.fromarray(colours)), "a"), colours)
+    scan = np.random.default_rng(0).integers(0, 65536, (13, 20), dtype=np.uint16)
+    assert np.array_equal(
+        decode_image(encoded(Image.fromarray(scan)), "a")[..., 0], np.rint(scan / 257).astype(np.uint8)
+    )
+
+
 def test_palettes_are_applied():
     image = Image.fromarray(RAMP % 3)
     image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])

@@ -77,3 +77,13 @@ def test_a_mask_without_any_probability_is_still_a_mask(probability):
     top = OverlapMap(SIZE)
     top.add(0, np.ones(SIZE, dtype=bool), probability)
     assert (top.ranks() == 0).all()
+
+
+def test_large_maps_are_compared_in_parts(monkeypatch):
+    monkeypatch.setattr("lasagna.core.overlaps._AT_ONCE", 20)
+    masks, probabilities = random_masks(np.random.default_rng(3), 6)
+    assert (settled(masks, probabilities, range(6)).ranks() == stacked(masks, probabilities)).all()
+    top = OverlapMap(SIZE)
+    for rank, mask in enumerate(masks):
+        top.add_whole(rank, mask, 5 - rank)
+    assert (top.ranks() == np.where(masks.any(0), masks.argmax(0), -1)).all()
