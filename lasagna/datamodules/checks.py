@@ -136,3 +136,20 @@ def _errors(source: Source) -> list[str]:
         return source.shard_set.errors()
     except ShardError as error:
         return [str(error)]
+
+
+def check_changes(sources: Sequence[Source], split: str) -> None:
+    """Adapt transforms to the sources and count their records where that is needed, once rather than in each worker.
+
+    Args:
+        sources: The sources.
+        split: Their split; only training draws by samplers.
+
+    Raises:
+        ConfigError: If a transform or a sampler cannot be used with the records of a source.
+        ShardError: If records are counted, and a shard is missing or broken.
+    """
+    for source in sources:
+        _ = source.bound_transforms
+        if split == "train":
+            _ = source.weights_of_records

@@ -126,6 +126,7 @@ class ShardDataModule(LightningDataModule):
         for split in _SPLITS[stage]:
             checks.check_names(self.sources[split], split)
             checks.check_shares(self.sources[split], split)
+            checks.check_changes(self.sources[split], split)
         if stage == "fit":
             self._batches()
             checks.check_streams(self.streams, self.num_workers)
@@ -188,8 +189,6 @@ class ShardDataModule(LightningDataModule):
         sources = self.sources["train"]
         for split in ("train", "val"):
             self.dry_run(split)
-        for source in sources:
-            _ = source.weights_of_records  # here rather than in each worker
         config = StreamConfig(
             seed=self.seed,
             batch_size=self.batch_size,

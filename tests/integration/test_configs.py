@@ -30,8 +30,8 @@ SIBLINGS = {
     "absent_eval",
 }
 """Files that differ from another one only in sizes or names, and run with -m slow."""
-COMBINED = {"copy_paste", "hard_negatives"}
-"""Files that state different settings, and are parsed as one config."""
+COMBINED = {"all", "copy_paste", "hard_negatives"}
+"""Files that are parsed as one config; the last one replaces the strategies of the first, which are the default's."""
 
 
 def instantiated():

@@ -103,6 +103,10 @@ class LocalFolder(ShardFolder):
         """
         path = self.path / file
         if not path.is_file():
+            if splits := sorted(found.parent.name for found in self.path.glob(f"*/{file}")):
+                raise ShardError(
+                    f"{self.path}: the folder has no {file}, but its folders {', '.join(splits)} have; name one of them"
+                )
             state = "has no" if self.path.is_dir() else "does not exist, so there is no"
             raise ShardError(
                 f"{self.path}: the folder {state} {file}; without it the shards are incomplete. Write them again "

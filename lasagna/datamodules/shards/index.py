@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.sparse import csr_array
 
 from lasagna.core.image_files import BROKEN_IMAGE
 from lasagna.core.locks import locked_folder
@@ -66,11 +67,9 @@ class ShardIndex:
     @cached_property
     def together(self) -> NDArray[np.int64]:
         """Number of records that show two categories, int64 ``[names, names]``, with ``images`` on the diagonal."""
-        counts = np.zeros((len(self.names), len(self.names)), dtype=np.int64)
-        ends = np.flatnonzero(np.diff(self.entries[:, 0])) + 1
-        for shown in np.split(self.entries[:, 1], ends):
-            counts[np.ix_(shown, shown)] += 1
-        return counts
+        rows, columns, _ = self.entries.T
+        shows = csr_array((np.ones(len(rows), dtype=np.int64), (rows, columns)), (len(self), len(self.names)))
+        return np.asarray((shows.T @ shows).toarray())
 
 
 def read_index(shard_set: ShardSet) -> ShardIndex:

@@ -44,3 +44,5 @@ def test_a_key_without_a_record_and_a_folder_without_shards_are_told(tmp_path):
         list(lasagna.records(tmp_path / "here", ["r-1", "r-7"]))
     with pytest.raises(ShardError, match=r"does not exist, so there is no manifest\.json"):
         list(lasagna.records(tmp_path / "there"))
+    with pytest.raises(ShardError, match="but its folders here have; name one of them"):
+        list(lasagna.records(tmp_path))

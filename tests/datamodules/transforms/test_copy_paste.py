@@ -12,7 +12,7 @@ from lasagna.datamodules.shards.codec import encode_record
 from lasagna.datamodules.streaming.sample import ask_record
 from lasagna.datamodules.transforms import copy_paste
 from lasagna.datamodules.transforms.copy_paste import Pasted, paste
-from lasagna.errors import ConfigError
+from lasagna.errors import ConfigError, RecordError
 from tests.helpers.data_fakes import Listing, png
 from tests.helpers.made_records import record as made
 
@@ -117,6 +117,18 @@ def test_the_same_record_gets_the_same_objects_in_any_process(sources):
     ]
     assert first == again
     assert first != other
+
+
+def test_a_donor_that_cannot_be_read_gives_nothing(sources, monkeypatch):
+    transform, record = CopyPaste(1.0).for_source(sources[False]), scene(0)
+    monkeypatch.setattr(copy_paste, "decode_record", lambda *_: replace(scene(1), image_bytes=b"broken"))
+    assert transform(record, np.random.default_rng(0)) is record
+
+    def refuse(*_):
+        raise RecordError("broken")
+
+    monkeypatch.setattr(copy_paste, "decode_record", refuse)
+    assert transform(record, np.random.default_rng(0)) is record
 
 
 def test_what_cannot_be_used_is_told(sources):

@@ -12,7 +12,7 @@ from torchvision.transforms import v2
 from lasagna.core.config import build
 from lasagna.core.foreign import Foreign
 from lasagna.core.masks import RLEMask
-from lasagna.core.record import Phrase, Region
+from lasagna.core.record import Caption, CaptionPhrase, Phrase, Question, Region
 from lasagna.datamodules import RecordTransform, Torchvision
 from lasagna.errors import CheckpointError, ConfigError, RecordError
 from tests.datamodules.transforms.test_geometric import encoded, make_record
@@ -97,6 +97,30 @@ def test_words_that_no_longer_hold_are_dropped():
     assert texts(v2.ColorJitter(brightness=(0.7, 0.7))) == everything
     assert texts(v2.Grayscale(3)) == ["the car on the left", "the car at the top"]
     assert texts(v2.RandomErasing(1.0, scale=(0.3, 0.3))) == everything, "the masks stay"
+
+
+def test_nothing_is_said_about_what_was_pushed_over_the_edge():
+    record = make_record(height=60, width=60, unannotated="unknown")
+    edge, middle = np.zeros((2, *record.size), bool)
+    edge[30:33, 59], middle[20:40, 20:40] = True, True
+    masks = RLEMask.from_array(edge), RLEMask.from_array(middle)
+    said = ("the thin post", "the block")
+    changed = Torchvision([v2.Pad([2, 0, 0, 0]), v2.CenterCrop(60)])(
+        replace(
+            record,
+            label_bytes=None,
+            regions=(Region.of_objects("car", [masks[0]]), Region.of_objects("tree", masks)),
+            phrases=tuple(Phrase(text, (mask,)) for text, mask in zip(said, masks, strict=True)),
+            questions=tuple(Question(text, masks=(mask,)) for text, mask in zip(said, masks, strict=True)),
+            captions=tuple(
+                Caption(text, (CaptionPhrase((4, 8), (mask,)),)) for text, mask in zip(said, masks, strict=True)
+            ),
+        ),
+        np.random.default_rng(1),
+    )
+    assert [item.text for item in (*changed.phrases, *changed.questions, *changed.captions)] == ["the block"] * 3
+    assert [len(region.masks) for region in changed.regions] == [1]
+    assert changed.absent == ("car",)
 
 
 def test_phrases_about_whole_objects_may_stay_with_a_part():
