@@ -12,6 +12,7 @@ from .language_models.smollm2 import SmolLM2
 from .language_models.text_processor import TokenizerTextProcessor
 from .llava.language_model import LlavaV1
 from .losses import AssistantOutput, MaskLoss, MaskTerm, SegmentationLoss, TrainingLoss
+from .map_comparison import MapComparison
 from .mask2former.mask_head import Mask2FormerHead
 from .mask2former.sizes import Mask2FormerSize
 from .mask_heads.dot import DotMaskHead
@@ -56,6 +57,7 @@ __all__ = [
     "LanguageModel",
     "LlavaV1",
     "LoRA",
+    "MapComparison",
     "Mask2FormerHead",
     "Mask2FormerSize",
     "MaskHead",

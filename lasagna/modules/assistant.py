@@ -36,8 +36,9 @@ from lasagna.modules.decoding.long_lists import join_answers, split_query
 from lasagna.modules.decoding.tiles import answer_tiles
 from lasagna.modules.decoding.visual_prompts import Asked, check_visual, with_visual
 from lasagna.modules.losses import AssistantOutput
+from lasagna.modules.map_comparison import MapComparison
 from lasagna.modules.mask_prediction import MaskPrediction
-from lasagna.modules.shown_images import Images, image_count, image_size, join_images, prepare_images
+from lasagna.modules.shown_images import Images, image_count, image_size, image_vectors, join_images, prepare_images
 from lasagna.modules.state import evaluation_mode, precision_of
 from lasagna.modules.vision_encoders.feature_cache import FeatureCache
 from lasagna.modules.vision_encoders.shared_tower import NO_MAPS, SharedTower
@@ -64,6 +65,7 @@ class Assistant(Configurable, LightningModule):
         empty_masks: What a name is that the language model calls present and whose mask has no pixel: "present", with
             an empty mask, or "absent"; its score and the text of the answer stay the language model's.
         max_new_tokens: Most tokens of a free answer; None for the number that ``Decoder.free`` states.
+        comparison: Puts into an image's maps how it differs from those shown with it; None to leave them as they are.
 
     Attributes:
         learned_kinds: The kinds of query that its trainings had, by name; empty before the first.
@@ -85,6 +87,7 @@ class Assistant(Configurable, LightningModule):
         max_new_tokens: int | None = None,
         object_threshold: float = 0.5,
         object_overlap: float = 0.6,
+        comparison: MapComparison | None = None,
     ) -> None:
         super().__init__()
         check_counts(max_new_tokens=max_new_tokens)
@@ -101,8 +104,10 @@ class Assistant(Configurable, LightningModule):
         self.max_new_tokens = max_new_tokens
         self.object_threshold = object_threshold
         self.object_overlap = object_overlap
+        self.comparison = comparison
         self.feature_cache: FeatureCache | None = None
         self.learned_kinds: dict[str, QueryKind] = {}
+        self._shared = isinstance(vision_encoder, SharedTower)
         self._built = self._checked = False
 
     def configure_model(self) -> None:
@@ -130,6 +135,8 @@ class Assistant(Configurable, LightningModule):
             encoder.build()
             language_model.build(encoder.spec, tokens)
         self.mask_head.build(encoder.spec)
+        if self.comparison is not None:
+            self.comparison.build(encoder.spec)
         reserved = (*self.format.reserved_tokens, *language_model.text_processor.reserved_tokens)
         self.format = replace(self.format, reserved_tokens=reserved)
         hidden, prompt = language_model.hidden_size, self.mask_head.prompt_dim
@@ -138,12 +145,11 @@ class Assistant(Configurable, LightningModule):
     @property
     def processors(self) -> Processors:
         """What turns images and dialogues into this assistant's input; known once the model is configured."""
-        shared = isinstance(self.vision_encoder, SharedTower)
         return Processors(
             image=self.vision_encoder.image_processor,
             text=self.language_model.text_processor,
             prompt_format=self.format,
-            tower=None if shared else self.language_model.tower_processor,
+            tower=None if self._shared else self.language_model.tower_processor,
         )
 
     @property
@@ -171,14 +177,10 @@ class Assistant(Configurable, LightningModule):
         features = self.vision_encoder(pixels) if cache is None else cache(self.vision_encoder, pixels)
         if not self._checked:
             contract.check_maps(self.vision_encoder, features, pixels)
-        # the parts may have different precisions
-        if isinstance(self.vision_encoder, SharedTower):
-            vectors = self.language_model.embed_map(features[0])
-            features = [maps.to(precision_of(self.mask_head)) for maps in features]
-        elif tower_pixels is None:
-            vectors = self.language_model.embed_image(features)
-        else:
-            vectors = self.language_model.embed_image([tower_pixels.to(precision_of(self.language_model))])
+        if self.comparison is not None and shown is not None:
+            features = self.comparison(features, shown)
+        vectors = image_vectors(self.language_model, features, tower_pixels, self._shared)
+        features = [maps.to(precision_of(self.mask_head)) for maps in features] if self._shared else features
         if not self._checked:
             contract.check_vectors(self.language_model, self.format, vectors)
             self._checked = True

@@ -15,8 +15,9 @@ from torch import Tensor
 from lasagna.core.geometry import Geometry
 from lasagna.core.image_places import LAST, in_order, place_of
 from lasagna.core.processors import Processors
-from lasagna.modules.base import EncodedImages
+from lasagna.modules.base import EncodedImages, LanguageModel
 from lasagna.modules.contract import check_image
+from lasagna.modules.state import precision_of
 
 Images = NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
 """An image, uint8 ``[H, W, 3]``, or several that are shown together, in order."""
@@ -71,6 +72,21 @@ def prepare_images(
     size = annotated.shape[0], annotated.shape[1]
     tower = torch.stack(towers).to(device) if towers else None
     return (torch.stack(pixels).to(device), tower, shown), processors.image.geometry(size)
+
+
+def image_vectors(model: LanguageModel, features: list[Tensor], tower_pixels: Tensor | None, shared: bool) -> Tensor:
+    """Return what the language model reads of each image, float ``[b', i, d]``.
+
+    Args:
+        model: The language model.
+        features: The vision encoder's maps.
+        tower_pixels: Input of the model's own visual tower, if it has one that is not shared.
+        shared: Whether the vision encoder is that tower.
+    """
+    if shared:
+        return model.embed_map(features[0])
+    # the parts may have different precisions
+    return model.embed_image(features if tower_pixels is None else [tower_pixels.to(precision_of(model))])
 
 
 def join_images(features: list[Tensor], vectors: Tensor, shown: Tensor | None) -> EncodedImages:

@@ -94,7 +94,12 @@ def check_parts(assistant: Assistant) -> LlavaV1:
     assert isinstance(encoder, SamVisionEncoder)
     assert isinstance(model, LlavaV1)
     assert isinstance(head, SamMaskHead)
-    for found, words in ((encoder.adapter, "adapters of a vision encoder"), (head.has_neck, "neck before a mask head")):
+    further = {
+        "adapters of a vision encoder": encoder.adapter,
+        "neck before a mask head": head.has_neck,
+        "comparison of images": assistant.comparison,
+    }
+    for words, found in further.items():
         if found:
             raise CheckpointError(f"layout: the released one holds no {words}; export it with --layout adapter")
     if model.quantization is not None:
