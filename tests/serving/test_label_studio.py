@@ -167,6 +167,7 @@ def test_label_studio_itself_shows_the_predictions(tmp_path):
         "LATEST_VERSION_CHECK": "false",
         "COLLECT_ANALYTICS": "false",
         "ML_BLOCK_LOCAL_IP": "false",
+        "USE_DEFAULT_BANNED_SUBNETS": "false",
         "LABEL_STUDIO_API_KEY": token,
     }
     settings.pop("PYTHONPATH", None)

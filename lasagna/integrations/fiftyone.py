@@ -1,0 +1,112 @@
+"""FiftyOne: an assistant as a model that labels data sets, and as a model of the zoo.
+
+Source: ``voxel51/fiftyone``, ``fiftyone/core/models.py`` (what a model is) and ``fiftyone/zoo/models`` (remote models).
+
+Notation: H, W: height and width of the image in pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import numpy as np
+from fiftyone.core.models import Model
+from numpy.typing import NDArray
+
+from lasagna.core.batch import Query
+from lasagna.core.device import find_device
+from lasagna.core.dialogue import Answer
+from lasagna.core.query_kind import CATEGORY_LIST, INSTANCES
+from lasagna.modules.assistant import Assistant
+from lasagna.modules.checkpoints.load import load
+from lasagna.modules.contract import check_queries
+
+
+class AssistantModel(Model):  # type: ignore[misc]
+    """An assistant that is asked for the same names of each image.
+
+    ``dataset.apply_model(model, label_field="lasagna")`` fills three fields: ``lasagna_detections`` with a detection
+    for each mask, ``lasagna_segmentation`` with one label for each pixel (0 for none, else the position of the name
+    from 1 on), and ``lasagna_absent`` with a classification for each absent name, whose confidence is that of its
+    absence.
+
+    Args:
+        assistant: The assistant.
+        names: The names.
+        objects: Whether each object of a name is told apart, by assistants that learned that.
+
+    Raises:
+        QueryError: If there is no name, one is there twice, or the assistant cannot be asked so.
+    """
+
+    def __init__(self, assistant: Assistant, names: Sequence[str], objects: bool = False) -> None:
+        self.assistant = assistant
+        self.query = Query(0, INSTANCES if objects else CATEGORY_LIST, tuple(names))
+        check_queries(assistant, [self.query], "ordered")
+
+    @property
+    def media_type(self) -> str:
+        """What the model labels."""
+        return "image"
+
+    @property
+    def mask_targets(self) -> dict[int, str]:
+        """The name of each label of the segmentation, for ``dataset.mask_targets``."""
+        return dict(enumerate(self.query.names, 1))
+
+    def predict(self, arg: NDArray[np.uint8]) -> dict[str, Any]:
+        """Return the labels of an image.
+
+        Args:
+            arg: Uint8 ``[H, W]``, ``[H, W, 3]`` or ``[H, W, 4]``.
+        """
+        image = np.repeat(arg[:, :, None], 3, axis=2) if arg.ndim == 2 else arg[:, :, :3]
+        (answer,) = self.assistant.answers(np.ascontiguousarray(image), [self.query])
+        labels = answer.label_map(self.query.names, image.shape[:2]) + 1
+        return {
+            "detections": fo.Detections(detections=_detections(answer)),
+            "segmentation": fo.Segmentation(mask=labels.astype(np.uint16)),
+            "absent": fo.Classifications(
+                classifications=[
+                    fo.Classification(label=entry.name, confidence=1 - entry.score)
+                    for entry in answer.entries
+                    if not entry.present
+                ]
+            ),
+        }
+
+
+def _detections(answer: Answer) -> list[Any]:
+    """Return a detection for each mask, which holds the part of the mask in its box."""
+    found = []
+    for entry in answer.entries:
+        for mask, score in zip(entry.masks, entry.scores, strict=True) if entry.present else ():
+            rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+            top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+            height, width = mask.shape
+            box = [left / width, top / height, (right - left) / width, (bottom - top) / height]
+            part = mask[top:bottom, left:right]
+            found.append(fo.Detection(label=entry.name, bounding_box=box, mask=part, confidence=score))
+    return found
+
+
+def load_model(
+    names: Sequence[str], ckpt: str | None = None, objects: bool = False, device: str = "auto"
+) -> AssistantModel:
+    """Load an assistant as a model of FiftyOne.
+
+    Args:
+        names: Names to look for.
+        ckpt: A checkpoint of training, or a folder that ``lasagna export`` wrote; None for the small assistant of the
+            package, which knows drawn scenes only.
+        objects: Whether each object of a name is told apart, by assistants that learned that.
+        device: Device to compute on; "auto" for an accelerator if there is one.
+
+    Raises:
+        QueryError: If there is no name, one is there twice, or the assistant cannot be asked so.
+        CheckpointError: If the checkpoint cannot be used.
+    """
+    return AssistantModel(load(None if ckpt is None else Path(ckpt)).to(find_device(device)), names, objects)
