@@ -1,12 +1,13 @@
 """Dividing the weights of a training among processes with FSDP2, and gathering them to answer.
 
-Each block of a part is gathered when it is used. What remains, with embeddings, projector and heads, is gathered for
-the entire step, since it is used outside of ``forward`` too, and embeddings may be tied to the output layer.
+Each block of the language model and the vision encoder is gathered when it is used, equally often in all processes.
+What remains is gathered for the entire step: embeddings and projector are used outside of ``forward`` too, embeddings
+may be tied to the output layer, and how often a mask head uses a layer depends on the number of masks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -23,20 +24,24 @@ STEPS = ("training_step", "validation_step", "test_step", "predict_step", "gathe
 """Methods of the training before which the weights outside of blocks are gathered."""
 
 
-def divide(training: nn.Module, mesh: DeviceMesh) -> None:
+def divide(training: nn.Module, parts: Iterable[nn.Module], mesh: DeviceMesh) -> None:
     """Divide all parameters of a training among processes, in place; each has the rows of its rank.
 
     Args:
         training: The training, built, with the methods named in ``STEPS``.
+        parts: The parts whose blocks are gathered one by one, since all processes use them equally often.
         mesh: The processes, in one dimension.
 
     Raises:
         ConfigError: If there are weights that cannot be divided.
     """
-    blocks = list(blocks_of(training))
+    blocks = list(dict.fromkeys(block for part in parts for block in blocks_of(part, training)))
     inside = {id(parameter) for block in blocks for parameter in block.parameters()}
     for group in (*(block.parameters() for block in blocks), outside(training, inside)):
         check_group(training, list(group))
+    for parameter in training.parameters():
+        # the tokens of a model that has none, for example, whose gradients cannot be divided
+        parameter.requires_grad_(parameter.requires_grad and parameter.numel() > 0)
     for block in blocks:
         fully_shard(block, mesh=mesh)
     fully_shard(training, mesh=mesh)
@@ -49,7 +54,7 @@ def outside(module: nn.Module, inside: set[int]) -> Iterator[nn.Parameter]:
     return (parameter for parameter in module.parameters() if id(parameter) not in inside)
 
 
-def blocks_of(module: nn.Module) -> Iterator[nn.Module]:
+def blocks_of(module: nn.Module, root: nn.Module) -> Iterator[nn.Module]:
     """Yield the outermost stacked blocks of a module, such as the layers of a transformer.
 
     A stack is a list or sequence of at least two modules of one class that have modules of their own. Stacks that share
@@ -57,9 +62,10 @@ def blocks_of(module: nn.Module) -> Iterator[nn.Module]:
 
     Args:
         module: The module.
+        root: What it is a part of.
     """
     holders: dict[int, set[int]] = {}
-    for part in module.modules():
+    for part in root.modules():
         for parameter in part.parameters(recurse=False):
             holders.setdefault(id(parameter), set()).add(id(part))
     return _blocks(module, holders)

@@ -141,7 +141,9 @@ class AssistantTraining(LightningModule):
         strategy = None if self._trainer is None else self.trainer.strategy
         if isinstance(strategy, FSDP2Strategy):
             assert isinstance(self.frozen, dict)
-            divide(self, strategy.processes)
+            parts = [self.assistant.language_model, self.assistant.vision_encoder]
+            # a cache calls its encoder for images that are missing
+            divide(self, parts if self.feature_cache is None else parts[:1], strategy.processes)
 
     def gather_weights(self) -> None:
         """Hold all weights in each process, if they are divided; all processes must call this together."""
