@@ -130,10 +130,11 @@ def evaluate(
 def _choose_data(ckpt: Any, data: str | None, split: str) -> "DataChoice":  # noqa: ANN401
     """Return the data that was given, or that of the training."""
     from lasagna.modules.checkpoints.load import read_checkpoint
-    from lasagna.modules.checkpoints.weights import CONFIG
+    from lasagna.modules.checkpoints.weights import CONFIG, learned_kinds
     from lasagna.tasks.evaluation.data_choice import choose_data
 
-    return choose_data(data, split, read_checkpoint(ckpt).get(CONFIG))
+    checkpoint = read_checkpoint(ckpt)
+    return choose_data(data, split, checkpoint.get(CONFIG), learned_kinds(checkpoint))
 
 
 def _answer(job: "Job", processes: int) -> dict[str, Any]:

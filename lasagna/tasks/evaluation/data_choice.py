@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,7 @@ def without_writers(config: Config) -> Config:
     return {**config, "init_args": {**arguments, "writers": []}}
 
 
-def choose_data(data: str | None, split: str, trained: Config | None) -> DataChoice:
+def choose_data(data: str | None, split: str, trained: Config | None, learned: Collection[str] = ()) -> DataChoice:
     """Find the data to evaluate on.
 
     Args:
@@ -94,6 +95,7 @@ def choose_data(data: str | None, split: str, trained: Config | None) -> DataCho
         split: Which split.
         trained: The config that the checkpoint was trained with, or None. Its seed is also used for shards without a
             config, and for a config without a seed.
+        learned: The kinds of query that the assistant learned, as far as the checkpoint says.
 
     Raises:
         ConfigError: If there is no such file, folder or split, nothing says what the data is, the training's would
@@ -112,7 +114,7 @@ def choose_data(data: str | None, split: str, trained: Config | None) -> DataCho
         # a class of the user's own need not take a seed
         default = {"seed": seed} if given["class_path"].endswith(ShardDataModule.__name__) else {}
         return DataChoice({**given, "init_args": default | given["init_args"]}, split)
-    return _shards(data if is_remote(data) else _folder(path, split), seed, trained)
+    return _shards(data if is_remote(data) else _folder(path, split), seed, trained, learned)
 
 
 def _folder(data: Path, split: str) -> str:
@@ -128,8 +130,8 @@ def _folder(data: Path, split: str) -> str:
     raise ConfigError(f"split: the folder {str(data)!r} has no {split!r}; {found}")
 
 
-def _shards(shards: str, seed: int, trained: Config | None) -> DataChoice:
-    found = folder_tasks(read_shard_set(open_folder(shards, RemoteOptions())), trained)
+def _shards(shards: str, seed: int, trained: Config | None, learned: Collection[str]) -> DataChoice:
+    found = folder_tasks(read_shard_set(open_folder(shards, RemoteOptions())), trained, learned)
     sources = [{"shards": shards, "task": task} for task in found.tasks]
     config = {"class_path": _CLASS, "init_args": {"test": sources, "seed": seed}}
     return DataChoice(config, "test", remarks=found.remarks)

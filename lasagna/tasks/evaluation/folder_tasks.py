@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,13 @@ TRAINED = ("Instances", "Panoptic", "GroundedCaption")
 
 CONCEPTS = "sa-co"
 """First letters of data sets whose phrases are noun phrases with all their objects."""
+
+BY_KIND: dict[str, tuple[str, Config]] = {
+    "instances": ("Instances", {}),
+    "instances_by_token": ("Instances", {"by_token": True}),
+    "grounded_caption": ("GroundedCaption", {}),
+}
+"""Kind of query to the task that asks it, with its arguments, for assistants that learned it from another task."""
 
 UNKNOWN = "unknown"
 
@@ -33,7 +40,7 @@ class FolderTasks:
     remarks: tuple[str, ...]
 
 
-def folder_tasks(shard_set: ShardSet, trained: Config | None = None) -> FolderTasks:
+def folder_tasks(shard_set: ShardSet, trained: Config | None = None, learned: Collection[str] = ()) -> FolderTasks:
     """Return the tasks that a folder of shards has annotations for.
 
     The counts of its manifest decide; shards without counts are asked by every task that words or masks answer.
@@ -42,12 +49,13 @@ def folder_tasks(shard_set: ShardSet, trained: Config | None = None) -> FolderTa
         shard_set: The shards.
         trained: The config that the assistant was trained with, which says whether it tells objects apart and writes
             captions; None if it is not known.
+        learned: The kinds of query that it learned, also from tasks of a user's own.
 
     Raises:
         ConfigError: If nothing in the records can be scored.
     """
     counts, name = shard_set.tally.entries, shard_set.manifest.name
-    asked = [*_lists(shard_set), *_phrases(counts), *_trained(shard_set, trained)]
+    asked = [*_lists(shard_set), *_phrases(counts), *_trained(shard_set, trained, learned)]
     remarks = [f"{name}: {what} are asked for" for what, _ in asked] + [f"{name}: {part}" for part in _left_out(counts)]
     taught = {config["class_path"].rpartition(".")[2] for _, config in asked}
     if counts.get("objects") and not taught & {"Instances", "Panoptic"}:
@@ -93,8 +101,11 @@ def _phrases(counts: Mapping[str, int]) -> Iterator[tuple[str, Config]]:
         yield f"all {worded or ''} questions that words answer".replace("  ", " "), task
 
 
-def _trained(shard_set: ShardSet, trained: Config | None) -> Iterator[tuple[str, Config]]:
+def _trained(shard_set: ShardSet, trained: Config | None, learned: Collection[str]) -> Iterator[tuple[str, Config]]:
     counts, found = shard_set.tally.entries, dict(_tasks_of(trained))
+    for kind, (name, arguments) in BY_KIND.items():
+        if kind in learned:
+            found.setdefault(name, arguments)
     for name in ("Instances", "Panoptic"):
         stuff = set(found.get(name, {}).get("stuff", ()))
         if counts.get("objects") and name in found and stuff <= set(shard_set.manifest.categories):

@@ -24,10 +24,10 @@ NAMES = ("sky", "dog")
 STUFF = {"class_path": "lasagna.tasks.Panoptic", "init_args": {"stuff": ["sky"], "free_decoding": True}}
 
 
-def tasks_of(entries, trained=(), **manifest):
+def tasks_of(entries, trained=(), learned=(), **manifest):
     made = Manifest(**{"name": "made", "categories": NAMES} | manifest)
     config = {"data": {"init_args": {"seed": 3, "train": [{"shards": "x", "task": task} for task in trained]}}}
-    found = folder_tasks(ShardSet(LocalFolder(Path("x")), made, (), tally=WriteStats(entries=entries)), config)
+    found = folder_tasks(ShardSet(LocalFolder(Path("x")), made, (), tally=WriteStats(entries=entries)), config, learned)
     return {task["class_path"].rpartition(".")[2]: task["init_args"] for task in found.tasks}, " ".join(found.remarks)
 
 
@@ -53,6 +53,8 @@ def test_objects_and_captions_are_asked_for_if_the_assistant_learned_them():
     found, remarks = tasks_of(entries)
     assert list(found) == ["Semantic"]
     assert "7 objects are scored by the union" in remarks and "4 captions are not asked for" in remarks
+    own, _ = tasks_of(entries, learned=("grounded_caption", "instances_by_token"))
+    assert own == {"Semantic": {}, "Instances": {"by_token": True}, "GroundedCaption": {"captions": None}}
     learned = ({"class_path": "Instances", "init_args": {"by_token": True}}, {"class_path": "GroundedCaption"}, STUFF)
     found, remarks = tasks_of(entries, (*learned, {"class_path": "own.Instances"}, "lasagna.tasks.VQA"))
     assert found == {
