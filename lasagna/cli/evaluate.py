@@ -116,8 +116,8 @@ def evaluate(
             check_tiled_runs(job.runs()[0])
         if coco:
             check_coco_files(job.runs()[0])
-        if rank_and_world_size()[0] == 0:
-            print(*job.data.remarks, *remarks(job.runs()[0]), sep="\n", end="\n\n")
+        for line in (*job.data.remarks, *remarks(job.runs()[0])) if rank_and_world_size()[0] == 0 else ():
+            print(line)
         header = _answer(job, processes)
     if rank_and_world_size()[0] == 0:
         runs = job.runs()[0]

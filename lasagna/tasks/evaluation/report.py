@@ -12,6 +12,7 @@ from lasagna.core.storage import write_text, writing
 from lasagna.tasks.callbacks.run_facts import write_json
 from lasagna.tasks.callbacks.summary import SCORES, print_scores
 from lasagna.tasks.evaluation.figures import Figures, draw_figures, presence_rates
+from lasagna.tasks.evaluation.over_all import over_all
 from lasagna.tasks.evaluation.scoring import EvaluationResult
 from lasagna.tasks.metrics import PROTOCOLS, Quantity, quantity_of
 from lasagna.tasks.metrics.names import PACKAGE_QUANTITIES, PUBLISHED, SOME_ASKED
@@ -117,6 +118,9 @@ def to_markdown(results: Sequence[EvaluationResult], header: Mapping[str, Any], 
     """
     plain_results = [result for result in results if not result.run.controls]
     parts = [*_facts(header), "## Scores", "", *main_scores(plain_results)]
+    for name, means in over_all(plain_results).items():
+        rows = [[f"{key} {arrow(key)}", number(value)] for key, value in means.items()]
+        parts += ["", f"Means over the data sets of {name}:", "", *table(["score", "mean"], rows)]
     for result in plain_results:
         parts += _section(result, figures)
     parts += ["", "## Does it look? Presence with and without the image", "", *_presence(results, figures)]
@@ -266,8 +270,9 @@ def write_report(results: Sequence[EvaluationResult], header: Mapping[str, Any],
 
 
 def named_scores(results: Sequence[EvaluationResult], split: str) -> dict[str, float]:
-    """Return all scores under split/run/key."""
-    return {f"{split}/{result.run.name}/{key}": value for result in results for key, value in result.scores.items()}
+    """Return all scores under split/run/key, and those over all data sets of a benchmark."""
+    named = {result.run.name: result.scores for result in results} | over_all(results)
+    return {f"{split}/{name}/{key}": value for name, scores in named.items() for key, value in scores.items()}
 
 
 def _content(
