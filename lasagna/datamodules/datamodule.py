@@ -249,6 +249,14 @@ class ShardDataModule(LightningDataModule):
             if split in self.tallies:
                 report(split, self.tallies.pop(split).counts())
 
+    def on_exception(self, exception: BaseException) -> None:
+        """End the workers of a training that an error stops.
+
+        Args:
+            exception: The error.
+        """
+        self._end_training_workers()
+
     def _end_training_workers(self) -> None:
         if self._training and (loader := self._training()):
             loader.close()
