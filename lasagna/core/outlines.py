@@ -60,7 +60,9 @@ def rings_of(mask: BoolMask, level: float = 0.5) -> Iterator[list[NDArray[np.flo
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     top, left = int(rows[0]), int(columns[0])
     # a frame of pixels outside, so that outlines at the border of the image are closed too
-    inside = np.pad(mask[top : rows[-1] + 1, left : columns[-1] + 1].astype(np.float32), 1)
+    part = mask[top : rows[-1] + 1, left : columns[-1] + 1]
+    inside = np.zeros((part.shape[0] + 2, part.shape[1] + 2))  # contourpy would copy other kinds of numbers
+    inside[1:-1, 1:-1] = part
     found = contour_generator(z=inside, fill_type=FillType.OuterOffset).filled(level, 2.0)
     shift = np.array([left - 0.5, top - 0.5])
     for points, offsets in zip(*found, strict=True):

@@ -53,6 +53,15 @@ def test_a_window_and_a_choice_of_channels_are_options_of_every_conversion(tmp_p
     assert np.array_equal(read_records(tmp_path / "chosen" / "train")["bands"].image(), BANDS[..., [3, 0, 1]])
 
 
+def test_own_data_says_its_window_in_percentages_too(tmp_path):
+    own = write(tmp_path / "own", deep=Image.fromarray(DEEP), tif=Image.fromarray(DEEP))
+    (tmp_path / "own" / "dataset.json").write_text(json.dumps({"window": ["50%", "100%"]}))
+    convert(own, tmp_path / "shards", processes=0)
+    for record in read_records(tmp_path / "shards" / "train").values():
+        assert (record.image()[:3] == 0).all()
+        assert record.image()[-1, -1, 0] == 255
+
+
 def test_wrong_options_end_before_anything_is_read(tmp_path):
     with pytest.raises(RecordError, match="window: expected"):
         convert(Folder(tmp_path / "nowhere"), tmp_path / "shards", window=(5.0, 2.0))
