@@ -23,6 +23,9 @@ MARK = 193
 TRIES = 8
 """Number of seeds that a transform is tried with before it is used."""
 
+REPEATS = 3
+"""Number of these seeds that it is tried with once more."""
+
 SIDES_TRIED = (96, 1024)
 """Sides in pixels of the images that a transform is tried on; the larger one only if it refuses the smaller one."""
 
@@ -122,7 +125,7 @@ class LibraryTransform(RecordTransform):
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    tried = [self._moved([image], seed) for seed in (*range(TRIES), 0)]
+                    tried = [self._moved([image], seed) for seed in (*range(TRIES), *range(REPEATS))]
                 break
             except ConfigError as error:
                 raise ConfigError(f"{owner}: {error}") from None
@@ -132,13 +135,12 @@ class LibraryTransform(RecordTransform):
                         f"{owner}: the transforms fail on a uint8 image with a mask ({_line(error)}); take others. "
                         f"{self.remedy}"
                     ) from None
-        first, again = tried[0][0], tried[-1][0]
         if not all(_follows(changed[0], one.take(image[..., 0])) for changed, one in tried):
             raise ConfigError(
                 f"{owner}: the image moves and its mask does not, so that masks would be wrong; take transforms that "
                 "change both, or leave it out"
             )
-        if not np.array_equal(first[0], again[0]):
+        if any(not np.array_equal(tried[seed][0][0], tried[TRIES + seed][0][0]) for seed in range(REPEATS)):
             raise ConfigError(
                 f"{owner}: the same seed gave two results, so that runs could not be repeated; take transforms that "
                 "draw only from the library's own generator"
