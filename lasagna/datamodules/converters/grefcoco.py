@@ -24,6 +24,7 @@ from lasagna.datamodules.converters.common.refer_files import (
     refer_manifest,
     references_file,
     split_names,
+    words_of,
 )
 
 EXPECTED = """
@@ -73,4 +74,4 @@ def _expressions(references: Iterable[Mapping[str, Any]], content: CocoFile) -> 
         lost = not targets and listed != [NOTHING] and reference.get("no_target") is not True
         for sentence in reference["sentences"]:
             for split in split_names(reference["split"]):
-                yield Expression(split, reference["image_id"], sentence["sent"], targets, lost)
+                yield Expression(split, reference["image_id"], words_of(sentence), targets, lost)

@@ -26,6 +26,7 @@ from lasagna.datamodules.converters.common.refer_files import (
     refer_manifest,
     references_file,
     split_names,
+    words_of,
 )
 
 SAIAPR_IMAGES = Path("images/saiapr_tc-12")
@@ -34,9 +35,9 @@ SAIAPR_IMAGES = Path("images/saiapr_tc-12")
 class ReferLayout(Converter):
     """A data set in REFER's layout: each sentence is a phrase; each image is one record of a split.
 
-    The sentences are the cleaned ones ("sent"), which all methods use. A target with several parts is their union.
-    The split "testAB" belongs to both testA and testB. REFER's files are pickles, of which only plain data is read; the
-    same content as JSON is accepted as well.
+    The sentences are the cleaned ones ("sent"), which all methods use, or those written ("raw") where a release has no
+    others. A target with several parts is their union. The split "testAB" belongs to both testA and testB. REFER's
+    files are pickles, of which only plain data is read; the same content as JSON is accepted as well.
 
     Args:
         source: The folder that holds the data set's folder and ``images``, or the data set's folder itself.
@@ -86,7 +87,7 @@ class ReferLayout(Converter):
             Expression(
                 split,
                 reference["image_id"],
-                sentence["sent"],
+                words_of(sentence),
                 _targets(reference) if self.fits(reference, sentence) else (),
                 group=self.group(reference),
             )

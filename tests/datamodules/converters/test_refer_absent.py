@@ -82,6 +82,14 @@ def test_phrases_about_an_object_are_one_group(tmp_path):
     assert groups == {"val": {"11"}, "testA": {"12"}}
 
 
+def test_sentences_that_were_not_cleaned_are_taken_as_written(tmp_path):
+    test = TestRefZOM()
+    test.references = [reference([1], "test", "A Cow") | {"sentences": [{"raw": "A Cow", "sent_id": 0}]}]
+    test.release(tmp_path)
+    [record] = RefZOM(tmp_path).splits()["test"].records()
+    assert [phrase.text for phrase in record.phrases] == ["A Cow"]
+
+
 def test_images_of_both_years_may_be_in_one_folder_and_other_names_of_files_are_named(tmp_path):
     test = TestRefZOM()
     test.part = "trainval2014"

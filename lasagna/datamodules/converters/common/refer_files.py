@@ -76,8 +76,15 @@ def read_references(path: Path, kinds: Kinds = REFERENCE) -> list[Mapping[str, A
     references = read_json(path) if path.suffix == ".json" else read_plain_pickle(path)
     check_entries(references, kinds, f"{path}: references")
     for place, reference in enumerate(references):
-        check_entries(reference["sentences"], {"sent": str}, f"{path}: references[{place}]: sentences")
+        sentences = reference["sentences"]
+        only_raw = any(isinstance(one, dict) and "raw" in one and "sent" not in one for one in sentences)
+        check_entries(sentences, {"raw" if only_raw else "sent": str}, f"{path}: references[{place}]: sentences")
     return list(references)
+
+
+def words_of(sentence: Mapping[str, Any]) -> str:
+    """Return the cleaned words of a sentence, or those that were written if a release has no others."""
+    return str(sentence["sent"] if "sent" in sentence else sentence["raw"])
 
 
 def split_names(split: str) -> list[str]:
