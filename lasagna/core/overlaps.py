@@ -55,10 +55,7 @@ class OverlapMap:
 
     def ranks(self) -> NDArray[np.int64]:
         """Return the rank of the mask on top, int64 ``[H, W]``; -1 where no mask covers the pixel."""
-        ranks = self._keys & _LAST_RANK
-        np.subtract(_LAST_RANK, ranks, out=ranks)
-        ranks[self._keys == 0] = -1
-        return ranks
+        return _ranks(self._keys)
 
     def labels(self, of_rank: NDArray[np.int32]) -> NDArray[np.int32]:
         """Return a label for each pixel, int32 ``[H, W]``.
@@ -66,7 +63,11 @@ class OverlapMap:
         Args:
             of_rank: Label of each rank, followed by the label of pixels without a mask, int32.
         """
-        return np.asarray(of_rank[self.ranks()])
+        labels = np.empty(self.size, dtype=of_rank.dtype)
+        rows = max(1, _AT_ONCE // max(1, self.size[1]))
+        for first in range(0, self.size[0], rows):
+            labels[first : first + rows] = of_rank[_ranks(self._keys[first : first + rows])]
+        return labels
 
     def joined(self, other: OverlapMap, first: int) -> OverlapMap:
         """Return the map of the masks of both.
@@ -103,6 +104,14 @@ class OverlapMap:
             keys |= _LAST_RANK - rank
             keys *= mask[part]  # [h, w]
             np.maximum(self._keys[part], keys, out=self._keys[part])
+
+
+def _ranks(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the ranks in keys; -1 where no mask covers the pixel."""
+    ranks = keys & _LAST_RANK
+    np.subtract(_LAST_RANK, ranks, out=ranks)
+    ranks[keys == 0] = -1
+    return ranks
 
 
 def _in_order(bits: NDArray[np.int32] | np.int32) -> NDArray[np.int64] | np.int64:

@@ -83,6 +83,8 @@ def test_large_maps_are_compared_in_parts(monkeypatch):
     monkeypatch.setattr("lasagna.core.overlaps._AT_ONCE", 20)
     masks, probabilities = random_masks(np.random.default_rng(3), 6)
     assert (settled(masks, probabilities, range(6)).ranks() == stacked(masks, probabilities)).all()
+    labels = settled(masks, probabilities, range(6)).labels(np.array([*range(6), 9], dtype=np.int32))
+    assert (labels == np.where(masks.any(0), stacked(masks, probabilities), 9)).all()
     top = OverlapMap(SIZE)
     for rank, mask in enumerate(masks):
         top.add_whole(rank, mask, 5 - rank)

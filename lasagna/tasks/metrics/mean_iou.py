@@ -21,6 +21,8 @@ from lasagna.tasks.metrics.base import DialogueMetric, answered_mask, image_size
 
 Labels = NDArray[np.int32]
 _LARGEST = np.iinfo(np.int32).max
+_AT_ONCE = 1 << 22
+"""Pixels that are counted at a time, since each takes 20 bytes more meanwhile."""
 
 
 def paint_truth(layers: Iterable[tuple[int, BoolMask]], size: tuple[int, int], none: int) -> Labels:
@@ -69,11 +71,14 @@ def confusion_matrix(truth: Labels, prediction: Labels, void: BoolMask | None, c
     Returns:
         Counts ``[classes, classes]``, a row for each true label.
     """
-    if void is not None:
-        truth = np.where(void, np.int32(classes), truth)
-    pairs = truth.astype(np.int64) * classes + prediction  # [H, W]
-    counts = np.bincount(pairs.reshape(-1), minlength=classes * classes)
-    return counts[: classes * classes].reshape(classes, classes).astype(np.int64, copy=False)
+    counts = np.zeros(classes * classes, np.int64)
+    rows = max(1, _AT_ONCE // max(1, truth.shape[1]))
+    for first in range(0, len(truth), rows):
+        part = slice(first, first + rows)
+        true = truth[part] if void is None else np.where(void[part], np.int32(classes), truth[part])
+        pairs = true.astype(np.int64) * classes + prediction[part]
+        counts += np.bincount(pairs.reshape(-1), minlength=classes * classes)[: classes * classes]
+    return counts.reshape(classes, classes)
 
 
 def iou_by_category(confusion: Tensor) -> Tensor:

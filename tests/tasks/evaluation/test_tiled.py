@@ -68,7 +68,7 @@ def test_one_tile_gives_the_lines_of_the_whole_picture(run_of, assistant):
 def test_answers_in_tiles_are_stored_and_scored_as_others_are(run_of, assistant):
     for task in (Semantic(), Instances()):
         run = run_of(task)
-        for line in lines_of(run, assistant, Tiles(24, 8)):
+        for line in lines_of(run, assistant, Tiles(40, 16)):
             [dialogue] = line["dialogues"]
             answer = from_json(dialogue["answers"]["ordered"], SIZE)
             assert [entry.name for entry in answer.entries] == list(dialogue["query"])

@@ -241,3 +241,14 @@ def test_equals_the_reference_on_index_maps(case, shared):
     ious = [np.nan if value is None else value for value in expected["iou"]]
     assert iou_by_category(metric.confusion).tolist() == pytest.approx(ious, nan_ok=True)
     assert metric.compute()[KEY].item() == pytest.approx(expected["miou"])
+
+
+def test_large_pictures_are_counted_in_parts(monkeypatch):
+    rng = np.random.default_rng(0)
+    truth, prediction = rng.integers(0, 4, (2, 7, 9), dtype=np.int32)
+    void = rng.random((7, 9)) < 0.3
+    whole = [confusion_matrix(truth, prediction, one, 4) for one in (void, None)]
+    monkeypatch.setattr("lasagna.tasks.metrics.mean_iou._AT_ONCE", 20)
+    for one, counts in zip((void, None), whole, strict=True):
+        assert np.array_equal(confusion_matrix(truth, prediction, one, 4), counts)
+    assert np.array_equal(whole[1], sklearn_confusion(truth.ravel(), prediction.ravel(), labels=range(4)))
