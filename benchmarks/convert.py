@@ -1,10 +1,10 @@
 """Images a second of conversions, beside a plain tar writer and bare decoding, on one core and on two.
 
-``python benchmarks/convert.py`` makes images of 640 x 480 pixels with instances and with panoptic maps in COCO's
-form. It takes turns to copy the image files into a tar file (``tar``), to decode them and do nothing else
-(``decode``), and to convert them (``instances``, ``panoptic``). For each number of ``--processes``, what is measured
-may use that many cores only. Everything of a conversion counts: its start, the annotation file, and checksums.
-``reading_ms`` is the processor time for an image and its annotations without all of that.
+``python benchmarks/convert.py`` makes images of 640 x 480 pixels with instances and with panoptic maps in COCO's form.
+In turns it copies the image files into a tar file (``tar``), decodes them and does nothing else (``decode``), and
+converts them (``instances``, ``panoptic``). For each number of ``--processes``, what is measured may use that many
+cores only. Everything of a conversion counts: its start, the annotation file, and checksums. ``reading_ms`` is the
+processor time for an image and its annotations without all of that.
 
 ``--results`` files the numbers as ``docs/results/convert.json``. Measure on an idle machine.
 """

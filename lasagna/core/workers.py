@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
-from signal import SIG_IGN, SIGINT, signal
+from signal import SIG_DFL, SIG_IGN, SIGINT, SIGTERM, signal
 from threading import Thread
 
 _PAUSE = 0.5
@@ -43,6 +43,15 @@ def serve_parent(worker: int = 0) -> None:
     if parent_process() is not None:
         signal(SIGINT, SIG_IGN)
     end_with_parent(worker)
+
+
+def serve_pool() -> None:
+    """Do the same for a worker of a pool, which its parent ends by SIGTERM.
+
+    A forked worker would have its parent's way to deal with that signal, and might go on.
+    """
+    signal(SIGTERM, SIG_DFL)
+    serve_parent()
 
 
 def _watch(sentinel: int, parent: int) -> None:

@@ -5,9 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import Pool
 from pathlib import Path
 
 import pytest
+
+from lasagna.core.locks import terminable
+from lasagna.core.workers import serve_pool
 
 POOL = """
 import os, time
@@ -63,3 +67,9 @@ def test_workers_end_with_a_parent_that_was_killed(code, tmp_path):
     while any(map(is_there, workers)) and time.monotonic() < end:
         time.sleep(0.05)
     assert not any(map(is_there, workers))
+
+
+def test_workers_of_a_pool_end_at_sigterm_whatever_their_parent_does_at_it():
+    with terminable(), Pool(1, serve_pool) as pool:
+        assert pool.apply(signal.getsignal, (signal.SIGTERM,)) == signal.SIG_DFL
+        assert pool.apply(signal.getsignal, (signal.SIGINT,)) == signal.SIG_IGN

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from hashlib import file_digest
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
@@ -14,19 +15,20 @@ from rich.progress import track
 
 from lasagna.core.record import Manifest
 from lasagna.core.storage import check_output
-from lasagna.datamodules.converters.common.files import LayoutError
+from lasagna.datamodules.converters.common.files import LayoutError, shorten
 from lasagna.datamodules.converters.common.label_scheme import label_scheme
 from lasagna.datamodules.converters.common.names import other_labels, spoken_labels
 from lasagna.datamodules.converters.common.preflight import check_names
 from lasagna.datamodules.converters.label_classes import read_classes
 from lasagna.datamodules.shards.codec import decode_record
 from lasagna.datamodules.shards.folder import LocalFolder, Shard
+from lasagna.datamodules.shards.key_index import KeyIndex
 from lasagna.datamodules.shards.manifest import MANIFEST_FILE, ShardSet, read_manifest, write_manifest
 from lasagna.datamodules.shards.members import Members
-from lasagna.datamodules.shards.reader import RawSample, read_samples, read_shard
+from lasagna.datamodules.shards.reader import BLOCK, DigestedStream, RawSample, read_samples
 from lasagna.datamodules.shards.tally import Skipped, WriteStats, count_entries
 from lasagna.datamodules.shards.writer import only_writer
-from lasagna.errors import ConfigError, NoRecordsError, RecordError, ShardError
+from lasagna.errors import ConfigError, LasagnaError, NoRecordsError, RecordError, ShardError
 
 
 def index(
@@ -46,7 +48,7 @@ def index(
 ) -> None:
     """Write a manifest over WebDataset shards that are there already, so that they can be trained and evaluated on.
 
-    No shard is written again. All are read, so that the manifest has their checksums and counts.
+    No shard is written again. Each is read once, so that the manifest has their checksums and counts.
 
     Args:
         source: The folder of the shards.
@@ -85,33 +87,34 @@ def index(
         raise ShardError(
             f"{folder}: it holds shards that this package has written, with a manifest; choose another folder"
         )
-    scans = [_scan(path, members, classes is None) for path in track(paths, "reading", transient=True)]
-    keys = sum(len(scan.keys) for scan in scans)
-    members = replace(members, by_shard=len({key for scan in scans for key in scan.keys}) < keys)
     manifest = Manifest(source.resolve().name, origin="the user's own WebDataset shards", licence="the user's own")
+    words: dict[str, str] = {}
     if labels and classes:
         manifest = label_scheme(read_classes(classes), str(classes), void, background).manifest(
             manifest.name, unannotated
         )
-    elif names:
-        numbered = read_classes(classes) if classes else {}
-        words = {str(code): name for code, name in numbered.items()} or {w: w for scan in scans for w in scan.words}
+    elif names and classes:
+        words = {str(code): name for code, name in read_classes(classes).items()}
+    reading = _Reading(members, manifest, words, broken)
+    shards = tuple(reading.shard(path) for path in track(paths, "reading", transient=True))
+    members = replace(members, by_shard=reading.has_doubles)
+    if names:
+        words = words or {word: word for word in reading.found}
         said = spoken_labels(sorted(words.values()))
         members = replace(members, categories={word: said[name] for word, name in words.items()})
         categories = tuple(dict.fromkeys(said.values()))
         manifest = replace(manifest, categories=categories, aliases=other_labels(said), unannotated=unannotated)
-    else:
+    elif not labels:
         manifest = replace(manifest, unannotated="unknown")
     check_names(manifest)
+    settings = {"index": pattern}
+    shard_set = ShardSet(LocalFolder(folder), manifest, shards, settings, reading.tally, members=members)
+    if reading.tally.is_bare:
+        why = "; ".join(reading.tally.lines()[1:]) or "nothing is annotated on them"
+        raise NoRecordsError(f"{folder}: none of its {shard_set.records} images has a mask or a phrase; {why}")
     with only_writer(folder):
         if target is not None:
             _link(paths, target)
-        shards = tuple(scan.shard for scan in scans)
-        shard_set = ShardSet(LocalFolder(folder), manifest, shards, {"index": pattern}, members=members)
-        shard_set = replace(shard_set, tally=_tally(shard_set, broken))
-        if shard_set.tally.is_bare:
-            why = "; ".join(shard_set.tally.lines()[1:]) or "nothing is annotated on them"
-            raise NoRecordsError(f"{folder}: none of its {shard_set.records} images has a mask or a phrase; {why}")
         write_manifest(shard_set, folder)
     lines = [f"{folder / MANIFEST_FILE}: {shard_set.records} images in {len(shards)} shards", *shard_set.tally.lines()]
     Console().print("\n  ".join(lines), markup=False, highlight=False, soft_wrap=True)
@@ -130,69 +133,78 @@ def _check_members(members: Members, classes: Path | None) -> None:
         raise ConfigError(f"classes: {classes} names colours, and shards that stay as they are must hold values")
 
 
-@dataclass(frozen=True)
-class _Scan:
-    """What one shard holds.
+class _Reading:
+    """Reads shards once: their checksums and keys, the classes of their masks, and what their records hold.
 
     Args:
-        shard: Its size and checksum.
-        keys: Hashes of the keys of its samples.
-        words: The classes of its masks.
+        members: Which files of the samples are which part of a record.
+        manifest: What is known about the records beforehand.
+        words: The name of each class, if they are known; otherwise they are gathered.
+        broken: What to do about records that cannot be used, "stop" or "skip".
     """
 
-    shard: Shard
-    keys: frozenset[int]
-    words: frozenset[str]
+    def __init__(self, members: Members, manifest: Manifest, words: Mapping[str, str], broken: str) -> None:
+        self.members = members
+        self.manifest = manifest
+        self.words = words
+        self.broken = broken
+        self.tally = WriteStats()
+        self.found: dict[str, None] = {}
+        self.has_doubles = False
+        self._keys = KeyIndex()
 
+    def shard(self, path: Path) -> Shard:
+        keys, digest = Counter[str](), sha256()
+        try:
+            with path.open("rb") as file:
+                stream = DigestedStream(file, digest)
+                for sample in read_samples(stream, str(path)):
+                    keys[sample["__key__"]] += 1
+                    self._count(sample, str(path))
+                while stream.read(BLOCK):
+                    pass
+        except LasagnaError:
+            raise
+        except (OSError, tarfile.TarError, EOFError, ValueError) as error:
+            raise ShardError(f"{path}: the shard cannot be read ({error}); copy it again") from error
+        if doubled := [key for key, count in keys.items() if count > 1]:
+            raise ShardError(
+                f"{path}: {len(doubled)} keys occur twice in it ({shorten(doubled)}); files of a sample must be "
+                "together"
+            )
+        if not keys:
+            raise ShardError(f"{path}: the shard holds no samples; leave it out by `--pattern`")
+        self.has_doubles |= any([self._keys.add(key) is not None for key in keys])
+        return Shard(path.name, len(keys), path.stat().st_size, digest.hexdigest())
 
-def _scan(path: Path, members: Members, gathers: bool) -> _Scan:
-    keys: list[int] = []
-    words: set[str] = set()
-    try:
-        with path.open("rb") as file:
-            for sample in read_samples(file, str(path)):
-                keys.append(hash(sample["__key__"]))
-                words.update(_words(sample, members) if gathers and members.names else ())
-            file.seek(0)
-            digest = file_digest(file, "sha256").hexdigest()
-    except (OSError, tarfile.TarError, EOFError, ValueError) as error:
-        raise ShardError(f"{path}: the shard cannot be read ({error}); copy it again") from error
-    if len(set(keys)) < len(keys):
-        raise ShardError(
-            f"{path}: {len(keys) - len(set(keys))} keys occur twice in it; files of a sample must be together"
-        )
-    if not keys:
-        raise ShardError(f"{path}: the shard holds no samples; leave it out by `--pattern`")
-    return _Scan(Shard(path.name, len(keys), path.stat().st_size, digest), frozenset(keys), frozenset(words))
+    def _count(self, sample: RawSample, where: str) -> None:
+        """Decode a record, and count what it holds."""
+        words = self.words or {word: word for word in self._classes(sample)}
+        self.found |= dict.fromkeys(words)
+        # the spelling of a category depends on the whole set, but not which of the words here mean the same
+        said = spoken_labels(sorted(words.values()))
+        members = replace(self.members, categories={word: said[name] for word, name in words.items()})
+        try:
+            counts = count_entries(decode_record(members.marked(sample), self.manifest))
+        except RecordError as error:
+            if self.broken == "stop":
+                raise RecordError(f"{where}: {error}") from error
+            self.tally.add({}, (Skipped("missing or broken files", str(error)),))
+        else:
+            self.tally.add(counts, ())
 
-
-def _words(sample: RawSample, members: Members) -> Iterator[str]:
-    """Yield the classes of a sample that are texts."""
-    where = f"record {sample['__key__']}"
-    try:
-        found = members.value(sample, members.names, where)
-    except RecordError:
-        return  # counted, or raised, when its record is read
-    for word in found if isinstance(found, list) else [found]:
-        if isinstance(word, str):
-            yield word
-        elif word is not None:
-            raise ConfigError(f"classes: {where} has the class {word!r}; give a file that names the numbers")
-
-
-def _tally(shard_set: ShardSet, broken: str) -> WriteStats:
-    """Decode all records, and count what they hold."""
-    tally = WriteStats()
-    for shard in track(shard_set.shards, "checking", transient=True):
-        for sample in read_shard(shard_set, shard):
-            try:
-                record = decode_record(sample, shard_set.manifest)
-                tally.add(count_entries(record), ())
-            except RecordError as error:
-                if broken == "stop":
-                    raise RecordError(f"{shard_set.folder.location(shard.file)}: {error}") from error
-                tally.add({}, (Skipped("missing or broken files", str(error)),))
-    return tally
+    def _classes(self, sample: RawSample) -> Iterator[str]:
+        """Yield the classes of a sample, which are texts."""
+        where = f"record {sample['__key__']}"
+        try:
+            found = self.members.value(sample, self.members.names, where)
+        except RecordError:
+            return  # counted, or raised, when its record is decoded
+        for word in found if isinstance(found, list) else [found]:
+            if isinstance(word, str):
+                yield word
+            elif word is not None:
+                raise ConfigError(f"classes: {where} has the class {word!r}; give a file that names the numbers")
 
 
 def _link(paths: Sequence[Path], target: Path) -> None:

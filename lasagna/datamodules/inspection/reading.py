@@ -9,7 +9,7 @@ from multiprocessing import Pool
 
 from rich.progress import track
 
-from lasagna.core.workers import serve_parent, usable_cores
+from lasagna.core.workers import serve_pool, usable_cores
 from lasagna.datamodules.inspection.store import Store
 from lasagna.datamodules.inspection.survey import ShardSurvey, survey_shard
 from lasagna.datamodules.shards.folder import Shard
@@ -40,7 +40,7 @@ def read_folder(store: Store, shard_set: ShardSet, examples: Ranks, processes: i
     left = [shard for shard in shard_set.shards if shard.file not in done]
     tasks = [(shard_set, shard, examples.get(shard.file, ())) for shard in left]
     processes = min(usable_cores() if processes is None else processes, len(left))
-    with Pool(processes, serve_parent) if processes > 1 else nullcontext() as pool:
+    with Pool(processes, serve_pool) if processes > 1 else nullcontext() as pool:
         parts = pool.imap(_survey, tasks) if pool else map(_survey, tasks)
         bar = track(parts, f"reading {name}", len(shard_set.shards), completed=len(done))
         for shard, part in zip(left, bar, strict=True):

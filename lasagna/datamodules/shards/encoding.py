@@ -10,7 +10,7 @@ from itertools import islice
 from multiprocessing.pool import Pool
 
 from lasagna.core.record import Record
-from lasagna.core.workers import serve_parent
+from lasagna.core.workers import serve_pool
 from lasagna.datamodules.shards.codec import encode_record, sample_key
 from lasagna.datamodules.shards.tally import ReadResult, Skipped, count_entries
 from lasagna.errors import LasagnaError
@@ -80,7 +80,7 @@ _process_make: list[Make] = []
 
 def _start_process(make: Make) -> None:
     # Ctrl-C reaches all processes; the main process ends the others, which need not report it
-    serve_parent()
+    serve_pool()
     _process_make[:] = [make]
 
 

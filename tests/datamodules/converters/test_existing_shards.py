@@ -1,6 +1,7 @@
 import json
 import tarfile
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,10 +40,16 @@ def write(folder, **files):
     return folder
 
 
-def test_shards_of_others_are_read_where_they_are(tmp_path):
+def test_shards_of_others_are_read_once_and_where_they_are(tmp_path, monkeypatch):
     write_webdataset(tmp_path / "theirs")
     before = {path: path.read_bytes() for path in (tmp_path / "theirs").iterdir()}
+    opened, open_ = [], Path.open
+    monkeypatch.setattr(
+        Path, "open", lambda self, *rest, **more: opened.append(self.name) or open_(self, *rest, **more)
+    )
     index(tmp_path / "theirs", "PNG", **OBJECTS, target=tmp_path / "mine")
+    monkeypatch.undo()
+    assert sorted(name for name in opened if name.endswith(".tar")) == ["train-0.tar", "train-1.tar"]
     assert {path: path.read_bytes() for path in (tmp_path / "theirs").iterdir()} == before
     found = records(tmp_path / "mine")
     assert list(found) == [f"train-{shard}/images/{number:04d}" for shard in (0, 1) for number in (0, 1)]
