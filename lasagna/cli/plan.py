@@ -79,7 +79,7 @@ def check_numbers(memory: float, peak: float | None, share: float) -> None:
 
 
 def check_planned_strategy(strategy: Any) -> None:  # noqa: ANN401
-    """Refuse strategies that training refuses.
+    """Refuse strategies that are not planned.
 
     Raises:
         ConfigError: If the strategy divides the weights among devices.
@@ -87,8 +87,8 @@ def check_planned_strategy(strategy: Any) -> None:  # noqa: ANN401
     kind = StrategyRegistry[strategy]["strategy"] if strategy in StrategyRegistry else type(strategy)
     if issubclass(kind, SHARDING):
         raise ConfigError(
-            f"trainer.strategy: {kind.__name__} divides the weights among devices, which the assistant does not "
-            "support, so that it is not planned; choose auto or ddp"
+            f"trainer.strategy: {kind.__name__} divides the weights among devices, which is not planned; choose auto "
+            "or ddp, and divide weights, gradients and optimiser by the number of processes for fsdp2"
         )
 
 
@@ -138,7 +138,7 @@ def _memory(plan: Plan, memory: float, processes: int) -> list[str]:
         fits = "" if plan.fits(cost, memory, processes) else f"  does not fit into {memory:g}"
         lines.append(f"{name:<32}" + "".join(f"{value / 2**30:>12.2f}" for value in values) + fits)
     lines.append("* this config")
-    lines.append("  fsdp, deepspeed: refused by this project, which does not divide weights among devices")
+    lines.append("  fsdp2, not planned: weights, gradients and optimiser over the processes, and what is gathered")
     if not plan.fits(plan.costs[plan.own], memory, processes):
         lines.append(f"to fit into {memory:g} GiB: {plan.way_out(memory, processes)}")
     return lines

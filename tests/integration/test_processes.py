@@ -1,6 +1,7 @@
 """Two processes train, end and go on together."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,11 +11,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from lasagna.modules.checkpoints.parted import read_parted
 from tests.helpers.tiny_run import write_config, write_scenes
 
 TRAIN = Path(__file__).parents[2] / "train.py"
 PATIENCE = 30
 """Seconds within which all processes end after one has."""
+
+KILLS = 20
+"""Kills of one training that ends as if there had been none."""
 
 STARTED = 120
 """Seconds within which the first step is done."""
@@ -22,6 +27,8 @@ STARTED = 120
 # one that is killed once, and one whose data are broken
 CALLBACKS = """
 import os, signal
+from random import Random
+from threading import Timer
 from lightning import Callback
 from lasagna.errors import RecordError
 
@@ -31,6 +38,16 @@ class Killer(Callback):
         first = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
         if trainer.global_step == 5 and trainer.global_rank == self.rank and first:
             os.kill(os.getpid(), signal.SIGKILL)
+
+# kills one of the processes soon after each start, at a moment that no hook chooses
+class Reaper(Callback):
+    armed = False
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        restart = int(os.environ["TORCHELASTIC_RESTART_COUNT"])
+        chosen = trainer.global_rank == restart % 2 and restart < KILLS
+        if chosen and not self.armed and trainer.global_step > 2 * restart + 2:
+            self.armed = True
+            Timer(Random(restart).random() / 3, os.kill, (os.getpid(), signal.SIGKILL)).start()
 
 class Broken(Callback):
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
@@ -45,7 +62,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="Wind
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("processes")
     write_config(folder, write_scenes(folder / "scenes"))
-    (folder / "faults.py").write_text(CALLBACKS)
+    (folder / "faults.py").write_text(CALLBACKS.replace("KILLS", str(KILLS)))
     return folder
 
 
@@ -84,10 +101,19 @@ def test_data_that_are_broken_for_one_process_are_one_line(folder):
     assert errors(said) == ["error: record 7: the image is broken"]
 
 
-def test_a_signal_to_one_process_stops_both_with_a_checkpoint(folder):
-    process = start([sys.executable, *command("stopped", "--trainer.max_steps=100000")], folder)
+def read(folder, run):
+    """Read the last checkpoint of a run, a file or a folder in parts."""
+    place = folder / run / "checkpoints" / "last.ckpt"
+    return read_parted(place) if place.is_dir() else torch.load(place, weights_only=True)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_a_signal_to_one_process_stops_both_with_a_checkpoint(strategy, folder):
+    run = f"stopped_{strategy}"
+    words = command(run, "--trainer.max_steps=100000", f"--trainer.strategy={strategy}")
+    process = start([sys.executable, *words], folder)
     began = time.monotonic()
-    while not (folder / "stopped" / "metrics.csv").is_file() and time.monotonic() - began < STARTED:
+    while not (folder / run / "metrics.csv").is_file() and time.monotonic() - began < STARTED:
         time.sleep(0.2)
     (other,) = subprocess.run(
         ["pgrep", "-P", str(process.pid), "-f", "train.py"], capture_output=True, text=True, check=True
@@ -97,23 +123,70 @@ def test_a_signal_to_one_process_stops_both_with_a_checkpoint(folder):
     assert process.returncode == 128 + signal.SIGTERM
     assert said.count("with --ckpt_path last") == 1
     assert not errors(said)
-    saved = torch.load(folder / "stopped" / "checkpoints" / "last.ckpt", weights_only=True)
-    assert f"stopped at step {saved['global_step']}" in said
+    assert f"stopped at step {read(folder, run)['global_step']}" in said
+
+
+LAUNCHER = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+
+
+def torchrun(run, folder, *words, restarts=2, patience=2 * STARTED):
+    """Train to the end, and return the last checkpoint and what was said."""
+    launcher = [*LAUNCHER, "--standalone", f"--max-restarts={restarts}"]
+    process = start([*launcher, *command(run, "--ckpt_path=last", *words)], folder)
+    _, said = process.communicate(timeout=patience)
+    assert process.returncode == 0, said[-2000:]
+    return read(folder, run), said
+
+
+def assert_same_weights(first, second, noise=0.0):
+    assert first["global_step"] == second["global_step"]
+    for name, value in second["state_dict"].items():
+        assert (value - first["state_dict"][name]).norm() <= noise * value.norm(), name
 
 
 def test_torchrun_goes_on_to_the_same_weights(folder):
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=2"]
-    weights = {}
-    for run, words in (
-        ("whole", []),
-        ("cut", ['--trainer.callbacks+={"class_path": "faults.Killer", "init_args": {"rank": 1}}']),
-    ):
-        process = start([*launcher, *command(run, "--ckpt_path=last", *words)], folder)
+    whole, said = torchrun("whole", folder)
+    assert "Restoring states" not in said
+    assert whole["global_step"] == 8
+    killer = '--trainer.callbacks+={"class_path": "faults.Killer", "init_args": {"rank": 1}}'
+    cut, said = torchrun("cut", folder, killer)
+    assert "Restoring states" in said
+    assert "sync_dist" not in said
+    assert_same_weights(whole, cut)
+
+
+def test_twenty_kills_end_in_the_weights_of_the_undisturbed_run(folder):
+    steps = f"--trainer.max_steps={2 * KILLS + 10}"
+    whole, _ = torchrun("undisturbed", folder, steps)
+    cut, said = torchrun(
+        "reaped",
+        folder,
+        steps,
+        "--trainer.callbacks+=faults.Reaper",
+        restarts=KILLS + 2,
+        patience=(KILLS + 2) * STARTED,
+    )
+    # a kill that comes before the first checkpoint lets the training begin anew
+    assert said.count("Restoring states") + said.count("training begins") >= KILLS
+    assert_same_weights(whole, cut)
+
+
+def test_divided_weights_go_on_by_any_strategy_and_number_of_processes(folder):
+    # Adam makes noise of gradients that are zero in theory
+    quiet = ['--model.optimiser.algorithm_options={"eps": 0.001}', "--model.optimiser.schedule=constant"]
+
+    def goes_on(run, strategy, steps, devices=2):
+        words = [f"--trainer.strategy={strategy}", f"--trainer.devices={devices}", f"--trainer.max_steps={steps}"]
+        process = start([sys.executable, *command(run, *quiet, "--ckpt_path=last", *words)], folder)
         _, said = process.communicate(timeout=2 * STARTED)
         assert process.returncode == 0, said[-2000:]
-        assert ("Restoring states" in said) is (run == "cut")
-        assert "sync_dist" not in said
-        saved = torch.load(folder / run / "checkpoints" / "last.ckpt", weights_only=True)
-        assert saved["global_step"] == 8
-        weights[run] = saved["state_dict"]
-    assert all(torch.equal(value, weights["whole"][name]) for name, value in weights["cut"].items())
+        return read(folder, run)
+
+    goes_on("divided", "fsdp2", 2)
+    for copy in ("copied", "alone"):
+        shutil.copytree(folder / "divided", folder / copy)
+    assert_same_weights(goes_on("divided", "fsdp2", 4), goes_on("copied", "ddp", 4), 1e-5)
+    assert goes_on("alone", "auto", 4, devices=1)["global_step"] == 4
+    # and from the file that DDP has written
+    shutil.copytree(folder / "copied", folder / "again")
+    assert_same_weights(goes_on("again", "fsdp2", 6), goes_on("copied", "ddp", 6), 1e-5)

@@ -234,11 +234,11 @@ class _Execution:
         command = [sys.executable, *self.plan.command, subcommand, *run.arguments(self.plan)]
         checkpoint = run.folder / self.plan.checkpoint
         if subcommand == self.plan.subcommands[0]:
-            begin = f"resumes from {checkpoint}" if checkpoint.is_file() else "starts"
+            begin = f"resumes from {checkpoint}" if checkpoint.exists() else "starts"
             self.say(f"{run.name}: {begin}" + (f" on GPU {share}" if share else ""))
-        elif not checkpoint.is_file():
+        elif not checkpoint.exists():
             return f"{self.plan.subcommands[0]} left no {checkpoint}"
-        if checkpoint.is_file():
+        if checkpoint.exists():
             command.append(f"--ckpt_path={checkpoint}")
         environment = None if share is None else os.environ | {VISIBLE: share}
         status = call(command, run.folder / LOG, lock, environment, self.stops)
