@@ -48,10 +48,9 @@ class PhraseTable(Converter):
     def __init__(self, source: Path) -> None:
         self.source = source
 
-    @property
     @abstractmethod
-    def manifest(self) -> Manifest:
-        """What holds for all records."""
+    def manifest(self, columns: Sequence[str]) -> Manifest:
+        """Return what holds for all records of files with these columns."""
 
     @abstractmethod
     def columns(self, known: Sequence[str], where: str) -> tuple[str, ...]:
@@ -96,9 +95,10 @@ class PhraseTable(Converter):
             places = [(group, row) for _, group, count in row_groups(path) for row in range(count)]
             rows = zip(places, column(path, columns[0]), self.keeps(path, columns), strict=True)
             items += [RowItem(Path(str(name)).stem, path, *place) for place, name, kept in rows if kept]
+        manifest = self.manifest(columns)
         if not items:
-            raise LayoutError(f"{', '.join(map(str, paths))}: no row has a phrase of {self.manifest.name}")
-        return Split(self.manifest, items, ReadPhraseRow(self.manifest, columns, self.phrases), paths)
+            raise LayoutError(f"{', '.join(map(str, paths))}: no row has a phrase of {manifest.name}")
+        return Split(manifest, items, ReadPhraseRow(manifest, columns, self.phrases), paths)
 
 
 class ReadPhraseRow:
@@ -131,9 +131,8 @@ class ReadPhraseRow:
 class RefCOCOM(PhraseTable):
     """RefCOCO-M: the phrases of RefCOCO's val (UNC) about objects that were drawn again to the pixel."""
 
-    @property
-    def manifest(self) -> Manifest:
-        """What holds for all records."""
+    def manifest(self, columns: Sequence[str]) -> Manifest:
+        """Return what holds for all records."""
         return Manifest(
             name="refcoco-m",
             unannotated="unknown",
@@ -174,11 +173,10 @@ class GroundingME(PhraseTable):
     The other parts of GroundingME have boxes, and no masks.
     """
 
-    @property
-    def manifest(self) -> Manifest:
-        """What holds for all records."""
+    def manifest(self, columns: Sequence[str]) -> Manifest:
+        """Return what holds for all records of one of the two data sets."""
         return Manifest(
-            name="groundingme-rejection",
+            name="refcocog-rej" if MEANINGS[1] in columns else "groundingme-rejection",
             unannotated="unknown",
             origin="GroundingME (lirang04/GroundingME, lirang04/RefCOCOg_rej)",
             licence="as its authors state; images under the terms of SA-1B, HR-Bench and COCO",

@@ -69,6 +69,7 @@ def test_all_rows_of_refcocog_rej_fit_nothing_and_broken_or_other_tables_are_nam
     write(tmp_path / "rej" / "train.parquet", row)
     [record] = GroundingME(tmp_path / "rej").splits()["train"].records()
     assert [(phrase.text, phrase.masks) for phrase in record.phrases] == [("a pot", ())]
+    assert record.manifest.name == "refcocog-rej"
     write(tmp_path / "cut" / "train.parquet", row | {"image": cell | {"bytes": cell["bytes"][:99]}})
     with pytest.raises(RecordError, match=r"train\.parquet: 1: the image cannot be decoded"):
         list(GroundingME(tmp_path / "cut").splits()["train"].records())
