@@ -83,7 +83,8 @@ def test_killed_run_continues_to_the_same_weights(tmp_path, scenes, workers):
     assert any("lora_" in name for name in cut["state_dict"])
     assert any(not torch.equal(cut["state_dict"][name], value) for name, value in whole["state_dict"].items())
 
-    main([*arguments(tmp_path / "cut", config, workers), "--ckpt_path=last"])
+    # one worker reads the streams of two
+    main([*arguments(tmp_path / "cut", config, min(workers, 1)), "--ckpt_path=last"])
     resumed = checkpoint(tmp_path / "cut")
     assert resumed["global_step"] == whole["global_step"] == STEPS
     for part in ("state_dict", "raw_weights"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import count
 
 import numpy as np
@@ -110,9 +111,13 @@ class Passes:
         """Return the generator of what belongs to this source and key, in the run and since the streams began."""
         return generator(self.seed, self.began, f"{self.label}/{key}")
 
+    @cached_property
+    def _records(self) -> int:
+        return self.shard_set.records
+
     def _bounds(self, visit: int) -> tuple[int, int]:
         # with fewer records than streams, another stream goes without in each pass
-        records, part, parts = self.shard_set.records, self.split.part, self.split.parts
+        records, part, parts = self._records, self.split.part, self.split.parts
         slot = (part + visit) % parts
         return records * slot // parts, records * (slot + 1) // parts
 

@@ -39,7 +39,7 @@ def _no_files(monkeypatch):
     monkeypatch.setattr(passes, "read_shard", read_shard)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(SIZES, st.integers(1, 20), st.integers(0, 9))
 def test_each_pass_holds_each_record_once_in_parts_of_one_size(sizes, parts, visit):
     every = streams(sizes, parts)
@@ -51,7 +51,7 @@ def test_each_pass_holds_each_record_once_in_parts_of_one_size(sizes, parts, vis
     assert max(map(len, found)) - min(map(len, found)) <= 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(SIZES, st.integers(1, 3), st.integers(1, 4), st.integers(1, 30))
 def test_every_record_is_drawn_as_often_as_every_other(sizes, ranks, workers, buffer):
     """Streams that are read in turn, as batches are; after as many draws as there are records, all are equal."""
@@ -74,7 +74,7 @@ def test_whole_shards_are_read_by_one_stream_each(parts, least):
     assert sum(last for _, last in opened) <= least * sum(sizes)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(SIZES, st.integers(1, 6), st.integers(0, 40))
 def test_reading_goes_on_from_any_place(sizes, parts, done):
     for stream in streams(sizes, parts):

@@ -50,22 +50,23 @@ def test_a_state_of_an_earlier_version_is_told_and_keeps_the_length(folders):
     assert len(epochs(made, [3])[0]) == 5
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+def stopped(folders):
+    """A loader of two streams that gave three batches, and those."""
+    made = loader(folders, streams=2)
+    stream = iter(made)
+    return made, content(next(stream) for _ in range(3))
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
 def test_other_workers_go_on_with_the_streams_of_the_checkpoint(folders, workers):
-    whole = epochs(loader(folders, num_workers=2))
-    first = loader(folders, num_workers=2)
-    stream = iter(first)
-    head = content(next(stream) for _ in range(3))
+    (first, head), whole = stopped(folders), epochs(loader(folders, streams=2))
     second = loader(folders, num_workers=workers)
     second.load_state_dict(first.state_dict())
     assert [head + content(second), *epochs(second, (1, 2))] == whole
 
 
 def test_workers_without_a_stream_wait_for_the_next_epoch(folders):
-    whole = content(loader(folders, num_workers=2))
-    first = loader(folders, num_workers=2)
-    stream = iter(first)
-    head = content(next(stream) for _ in range(3))
+    (first, head), whole = stopped(folders), content(loader(folders, streams=2))
     second = loader(folders, num_workers=3)
     with pytest.warns(UserWarning, match="2 streams of samples, of which 2 of 3 workers take as many each"):
         second.load_state_dict(first.state_dict())
