@@ -15,7 +15,15 @@ from lasagna.core.images import Channels, Window, to_rgb, values_to_rgb
 from lasagna.core.tiff import is_tiff, needs_tifffile, read_tiff
 from lasagna.errors import ConfigError, RecordError
 
-BROKEN_IMAGE = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
+BROKEN_IMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    OverflowError,
+    struct.error,
+    Image.DecompressionBombError,
+)
 """Errors that Pillow raises on files that are truncated, damaged, or claim an impossible size."""
 
 MOST_PIXELS = "LASAGNA_MAX_PIXELS"

@@ -79,7 +79,7 @@ def read_tags(data: bytes) -> Tags:
         first = start + (8 if big else 2)
         places = [first + rank * entry for rank in range(min(count, len(data) // entry))]
         return dict(tag for place in places if (tag := _tag(data, place, head, order, big)) is not None)
-    except struct.error as error:
+    except (struct.error, OverflowError) as error:
         raise ValueError(f"its tags cannot be read ({error})") from error
 
 
@@ -95,6 +95,17 @@ def _tag(data: bytes, place: int, head: str, order: str, big: bool) -> tuple[int
         raise ValueError(f"its tag {number} lies behind the end of the file")
     values = struct.unpack_from(text, data, value)
     return number, values[0].rstrip(b"\0").decode("latin-1") if kind == 2 else values
+
+
+def _numbers(tags: Tags, tag: int) -> tuple[Any, ...]:
+    """Return the numbers of a tag; none if it is missing, or a text."""
+    values = tags.get(tag)
+    return values if isinstance(values, tuple) else ()
+
+
+def _depth(tags: Tags) -> tuple[int, int]:
+    """Return the number of channels, and the most bits of one."""
+    return max(_numbers(tags, _SAMPLES), default=1), max(_numbers(tags, _BITS), default=1)
 
 
 def read_georeference(data: bytes) -> Georeference | None:
@@ -114,14 +125,14 @@ def read_georeference(data: bytes) -> Georeference | None:
 
 def _geo_keys(tags: Tags) -> dict[int, int]:
     """Return the geographic keys whose values stand in the directory itself."""
-    directory = tags.get(_KEYS, ())
+    directory = _numbers(tags, _KEYS)
     entries = [directory[first : first + 4] for first in range(4, len(directory) - 3, 4)]
     return {key: value for key, location, _, value in entries if location == 0}
 
 
 def _transform(tags: Tags, shift: float) -> tuple[float, float, float, float, float, float] | None:
     """Return the transform of pixels to the map; ``shift`` is where the first pixel's coordinate lies within it."""
-    matrix, scale, tie = (tags.get(tag, ()) for tag in (_MATRIX, _SCALE, _TIE))
+    matrix, scale, tie = (_numbers(tags, tag) for tag in (_MATRIX, _SCALE, _TIE))
     if len(matrix) == 16:
         a, b, c, d, e, f = (matrix[place] for place in (0, 1, 3, 4, 5, 7))
     elif len(scale) >= 2 and len(tie) >= 6:
@@ -146,7 +157,7 @@ def needs_tifffile(data: bytes, last: int = 0) -> bool:
         tags = read_tags(data)
     except ValueError:
         return False
-    samples, bits = tags.get(_SAMPLES, (1,))[0], max(tags.get(_BITS, (1,)))
+    samples, bits = _depth(tags)
     if samples > 4 or (samples > 1 and bits > 8) or (samples == 1 and last):
         return True
     try:
@@ -167,14 +178,14 @@ def read_tiff(data: bytes) -> tuple[NDArray[np.generic], float | None]:
         Image.DecompressionBombError: If it has more pixels than Pillow opens.
     """
     tags = read_tags(data)
-    height, width = (int(tags.get(tag, (0,))[0]) for tag in (_HEIGHT, _WIDTH))
+    height, width = (max(_numbers(tags, tag), default=0) for tag in (_HEIGHT, _WIDTH))
     most = Image.MAX_IMAGE_PIXELS
     if most is not None and height * width > 2 * most:
         raise Image.DecompressionBombError(f"Image size ({height * width} pixels) exceeds limit of {2 * most} pixels")
     try:
         import tifffile
     except ImportError as error:
-        samples, bits = tags.get(_SAMPLES, (1,))[0], max(tags.get(_BITS, (1,)))
+        samples, bits = _depth(tags)
         raise ValueError(
             f"TIFF of {samples} channels of {bits} bits needs tifffile; install it by pip install 'lasagna[tiff]'"
         ) from error

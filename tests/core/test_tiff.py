@@ -165,3 +165,20 @@ def test_files_without_a_place_have_none():
     assert read_georeference(tiff(BANDS)) is None
     assert read_georeference(b"\x89PNG" + bytes(40)) is None
     assert read_georeference(struct.pack("<2sHI", b"II", 42, 8)) is None
+
+
+def test_damaged_files_are_read_or_refused():
+    rng, found = np.random.default_rng(0), set()
+    for data in (tiff(BANDS, extratags=[SCALE, TIE]), tiff((BANDS[..., 0] // 12).astype(np.uint8), bigtiff=True)):
+        for _ in range(150):
+            broken = bytearray(data)
+            for place in rng.integers(0, len(data), 3):
+                broken[place if place % 2 else place % 200] = rng.integers(256)
+            read_georeference(bytes(broken))
+            try:
+                with warnings.catch_warnings(action="ignore"):
+                    found.add(decode_image(bytes(broken), "a", window=(0, 3000), channels=[0]).ndim)
+            except RecordError as error:
+                assert str(error).startswith("record a: ")
+                found.add("refused")
+    assert found == {3, "refused"}
