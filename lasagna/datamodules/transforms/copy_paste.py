@@ -177,14 +177,22 @@ class CopyPaste(RecordTransform):
             return
         for place in rng.permutation(len(found))[:count].tolist():
             name, mask = found[place]
-            pasted = self._placed(name, mask.decode(), image, record.size, rng)
+            pasted = self.placed(name, mask.decode(), image, record.size, rng)
             if SMALLEST <= pasted.mask.sum() <= self.largest * pasted.mask.size:
                 yield pasted
 
-    def _placed(
+    def placed(
         self, name: str, mask: BoolMask, image: NDArray[np.uint8], size: tuple[int, int], rng: np.random.Generator
     ) -> Pasted:
-        """Return an object in a random size and place."""
+        """Return an object in a random size and place.
+
+        Args:
+            name: Its category.
+            mask: Its pixels in its own image, bool ``[h, w]``.
+            image: Its own image, uint8 ``[h, w, 3]``.
+            size: Height and width of the image that it is pasted into.
+            rng: The random generator.
+        """
         factor = np.exp(rng.uniform(*np.log(self.scale))) * min(np.divide(size, mask.shape))
         is_mirrored, (down, across) = rng.random() < self.flip and not SIDES.search(name), rng.random(2)
         shown, drawn = np.zeros(size, dtype=bool), np.zeros((*size, 3), dtype=np.uint8)
