@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lasagna.datamodules.source import Source
+from lasagna.datamodules.strategies import Strategy
 from lasagna.datamodules.streaming.distributed import rank_and_world_size
 from lasagna.errors import ConfigError, ShardError
 
@@ -153,3 +154,45 @@ def check_changes(sources: Sequence[Source], split: str) -> None:
         _ = source.bound_transforms
         if split == "train":
             _ = source.weights_of_records
+
+
+def check_strategies(
+    sources: Mapping[str, Sequence[Source]], training: Sequence[Strategy], evaluation: Sequence[Strategy]
+) -> None:
+    """Check the strategies of a datamodule and those of its sources.
+
+    Args:
+        sources: The sources of each split.
+        training: The strategies in training.
+        evaluation: Those in evaluation.
+
+    Raises:
+        ConfigError: If some are in an invalid order.
+    """
+    _check_order(training, "data.strategies")
+    _check_order(evaluation, "data.evaluation_strategies", scored=True)
+    for split, found in sources.items():
+        for source in found:
+            place = f"data.{split}: `strategies` of {source.shards}"
+            _check_order(source.strategies or (), place, scored=split != "train")
+
+
+def _check_order(strategies: Sequence[Strategy], place: str, *, scored: bool = False) -> None:
+    """Check that neither a strategy nor a score takes present names that an answer leaves out for absent.
+
+    Args:
+        strategies: The strategies, in order.
+        place: Their place in the config, for the message.
+        scored: Whether the dialogues are scored.
+
+    Raises:
+        ConfigError: If a strategy that answers absent names, or scoring, follows one that leaves out present names.
+    """
+    for rank, strategy in enumerate(strategies):
+        if not strategy.leaves_out_present:
+            continue
+        left_out = f"{place}: {type(strategy).__name__} asks for present names and does not answer them"
+        if scored:
+            raise ConfigError(f"{left_out}, so that scores would take them for absent; use it only in training")
+        if absent := next((type(later).__name__ for later in strategies[rank:] if later.answers_absent), None):
+            raise ConfigError(f"{left_out}, so that {absent} after it would call them absent; put it before")

@@ -12,7 +12,7 @@ from lasagna.core.processors import Processors
 from lasagna.datamodules import checks
 from lasagna.datamodules.shards.reader import ShardSplit, read_share
 from lasagna.datamodules.source import Source
-from lasagna.datamodules.strategies import Strategy, check_order
+from lasagna.datamodules.strategies import Strategy
 from lasagna.datamodules.streaming.distributed import gather, rank_and_world_size
 from lasagna.datamodules.streaming.loader import EvaluationLoader, TrainingLoader
 from lasagna.datamodules.streaming.mixture import StreamConfig
@@ -95,7 +95,7 @@ class ShardDataModule(LightningDataModule):
         self._training: ref[TrainingLoader] | None = None
         names = ("batch_size", "evaluation_batch_size", "num_workers", "shuffle_buffer", "shuffle_megabytes", "streams")
         checks.check_numbers({name: getattr(self, name) for name in (*names, "samples_per_epoch")}, broken)
-        self._check_strategies()
+        checks.check_strategies(self.sources, self.strategies, self.evaluation_strategies)
 
     def prepare_data(self) -> None:
         """Write the shards that do not exist yet."""
@@ -315,11 +315,3 @@ class ShardDataModule(LightningDataModule):
                 f"{world_size} processes; set `samples_per_epoch` higher or `batch_size` lower"
             )
         return batches
-
-    def _check_strategies(self) -> None:
-        check_order(self.strategies, "data.strategies")
-        check_order(self.evaluation_strategies, "data.evaluation_strategies", scored=True)
-        for split, sources in self.sources.items():
-            for source in sources:
-                place = f"data.{split}: `strategies` of {source.shards}"
-                check_order(source.strategies or (), place, scored=split != "train")

@@ -20,7 +20,6 @@ import numpy as np
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.prompt_format import normalise
 from lasagna.core.record import Manifest
-from lasagna.errors import ConfigError
 
 T = TypeVar("T")
 
@@ -290,24 +289,3 @@ class RandomWording(Strategy):
         """Return the dialogue with random wordings."""
         question, answer = rng.integers(1 << 31, size=2).tolist()
         return replace(dialogue, wording=(question, answer))
-
-
-def check_order(strategies: Sequence[Strategy], place: str, *, scored: bool = False) -> None:
-    """Check that neither a strategy nor a score takes present names that an answer leaves out for absent.
-
-    Args:
-        strategies: The strategies, in order.
-        place: Their place in the config, for the message.
-        scored: Whether the dialogues are scored.
-
-    Raises:
-        ConfigError: If a strategy that answers absent names, or scoring, follows one that leaves out present names.
-    """
-    for rank, strategy in enumerate(strategies):
-        if not strategy.leaves_out_present:
-            continue
-        left_out = f"{place}: {type(strategy).__name__} asks for present names and does not answer them"
-        if scored:
-            raise ConfigError(f"{left_out}, so that scores would take them for absent; use it only in training")
-        if absent := next((type(later).__name__ for later in strategies[rank:] if later.answers_absent), None):
-            raise ConfigError(f"{left_out}, so that {absent} after it would call them absent; put it before")

@@ -8,12 +8,13 @@ import tarfile
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,17 +89,33 @@ def read_index(shard_set: ShardSet) -> ShardIndex:
             f"{shard_set.folder}: to count its records, all shards are read once; set `remote.cache`, or copy them to "
             "a folder on disk"
         )
-    digest = sha256("".join(shard.sha256 for shard in shard_set.shards).encode()).hexdigest()
-    file = place / (INDEX_FILE if place == getattr(shard_set.folder, "path", None) else f"{digest}.npz")
-    if (index := _load(file, digest)) is not None:
+    digest = _digest(shard_set)
+    if (index := _known.get(digest)) is not None:
         return index
-    place.mkdir(parents=True, exist_ok=True)
-    with locked_folder(place, f"another process counts the records of {shard_set.folder}", PATIENCE):
-        # another process may have made it meanwhile
-        if (index := _load(file, digest)) is None:
-            index = make_index(shard_set)
-            _save(index, file, digest)
+    file = place / (INDEX_FILE if place == getattr(shard_set.folder, "path", None) else f"{digest}.npz")
+    if (index := _load(file, digest)) is None:
+        place.mkdir(parents=True, exist_ok=True)
+        with locked_folder(place, f"another process counts the records of {shard_set.folder}", PATIENCE):
+            # another process may have made it meanwhile
+            if (index := _load(file, digest)) is None:
+                index = make_index(shard_set)
+                _save(index, file, digest)
+    _known[digest] = index
     return index
+
+
+_known: WeakValueDictionary[str, ShardIndex] = WeakValueDictionary()
+"""The indexes in use, which sources of the same shards share."""
+
+
+def _digest(shard_set: ShardSet) -> str:
+    """Return what tells shards with the names of their categories from others."""
+    manifest = shard_set.manifest
+    members = None if shard_set.members is None else asdict(shard_set.members)
+    described = [
+        [shard.sha256 for shard in shard_set.shards], manifest.categories, sorted(manifest.labels.items()), members
+    ]  # fmt: skip
+    return sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
 def make_index(shard_set: ShardSet) -> ShardIndex:

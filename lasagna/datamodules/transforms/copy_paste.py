@@ -17,7 +17,7 @@ from lasagna.datamodules.shards.codec import decode_record
 from lasagna.datamodules.shards.index import ShardIndex, sample_at
 from lasagna.datamodules.shards.manifest import ShardSet
 from lasagna.datamodules.transforms.base import RecordTransform, check_probability, edit_record
-from lasagna.datamodules.transforms.words import of_a_part
+from lasagna.datamodules.transforms.words import SIDES, of_a_part
 from lasagna.errors import ConfigError, RecordError
 
 SMALLEST = 16
@@ -67,7 +67,7 @@ class CopyPaste(RecordTransform):
         probability: Probability of changing a record.
         objects: Smallest and largest number of objects, all from one other record; fewer if that has fewer.
         scale: Smallest and largest factor for their size, relative to the sizes of the two images.
-        flip: Probability of mirroring an object.
+        flip: Probability of mirroring an object; none of a category such as "left arm" is.
         place: "random" for anywhere in the image, "same" for the place that an object had in its own.
         largest: Largest share of the image that an object may cover.
         names: Categories to paste; None for all.
@@ -177,16 +177,24 @@ class CopyPaste(RecordTransform):
             return
         for place in rng.permutation(len(found))[:count].tolist():
             name, mask = found[place]
-            pasted = self._placed(name, mask.decode(), image, record.size, rng)
+            pasted = self.placed(name, mask.decode(), image, record.size, rng)
             if SMALLEST <= pasted.mask.sum() <= self.largest * pasted.mask.size:
                 yield pasted
 
-    def _placed(
+    def placed(
         self, name: str, mask: BoolMask, image: NDArray[np.uint8], size: tuple[int, int], rng: np.random.Generator
     ) -> Pasted:
-        """Return an object in a random size and place."""
+        """Return an object in a random size and place.
+
+        Args:
+            name: Its category.
+            mask: Its pixels in its own image, bool ``[h, w]``.
+            image: Its own image, uint8 ``[h, w, 3]``.
+            size: Height and width of the image that it is pasted into.
+            rng: The random generator.
+        """
         factor = np.exp(rng.uniform(*np.log(self.scale))) * min(np.divide(size, mask.shape))
-        is_mirrored, (down, across) = rng.random() < self.flip, rng.random(2)
+        is_mirrored, (down, across) = rng.random() < self.flip and not SIDES.search(name), rng.random(2)
         shown, drawn = np.zeros(size, dtype=bool), np.zeros((*size, 3), dtype=np.uint8)
         if not mask.any():
             return Pasted(name, shown, drawn)

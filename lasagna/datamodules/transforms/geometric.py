@@ -11,7 +11,7 @@ from PIL import Image
 from lasagna.core.record import Record
 from lasagna.datamodules.transforms.base import RecordTransform, check_probability, edit_record, images_of_one_size
 from lasagna.datamodules.transforms.pixel_map import PixelMap, move_record
-from lasagna.datamodules.transforms.words import SIDES, PhraseRule, of_a_part, whole_phrases, without_words
+from lasagna.datamodules.transforms.words import PhraseRule, of_a_part, whole_phrases, without_sides
 
 Slices = tuple[slice, slice]
 
@@ -80,7 +80,7 @@ class HorizontalFlip(RecordTransform):
     """Mirrors the image and all its masks, with all other images of the record.
 
     A mirrored record loses the phrases, questions, captions and conversation that mention "left" or "right"; all others
-    still hold.
+    still hold. Categories that do, such as "left arm", are unclear: no query asks for them.
 
     Args:
         probability: Probability of mirroring.
@@ -97,7 +97,7 @@ class HorizontalFlip(RecordTransform):
         """Return the mirrored record, or the unchanged one."""
         if rng.random() >= self.probability:
             return record
-        return edit_record(without_words(record, SIDES), lambda pixels: pixels[:, ::-1])
+        return edit_record(without_sides(record), lambda pixels: pixels[:, ::-1])
 
 
 class LargeScaleJitter(RecordTransform):

@@ -19,11 +19,11 @@ from lasagna.core.record import Manifest, Record
 from lasagna.datamodules.transforms.base import edit_record
 from lasagna.datamodules.transforms.words import (
     HEIGHTS,
-    SIDES,
     PhraseRule,
     of_a_part,
     whole_phrases,
     without_lost,
+    without_sides,
     without_words,
 )
 
@@ -138,8 +138,8 @@ def move_record(
 
     Padding counts in no loss and no score. A category that lost all its pixels because it became too small to be drawn,
     and not because it was cut off, is listed as unclear. Words about sides, or about above and below, go if the image
-    was mirrored or turned by more than 30 degrees. If more than a twentieth of it is lost, all words about it go, as
-    for ``RandomCrop``; otherwise those about objects that lost all their pixels.
+    was mirrored or turned by more than 30 degrees (see ``HorizontalFlip``). If more than a twentieth of it is lost, all
+    words about it go, as for ``RandomCrop``; otherwise those about objects that lost all their pixels.
 
     Args:
         record: The record.
@@ -147,6 +147,7 @@ def move_record(
         images: The changed images, the annotated one first, each uint8 ``[h, w, 3]``.
         phrases: Which phrases stay with a part of the image.
     """
+    record = record if moved.keeps_sides else without_sides(record)
     if record.phrases or record.questions or record.captions or record.conversation:
         record = _still_true(record, moved, phrases)
     outside = 0
@@ -164,8 +165,6 @@ def move_record(
 
 
 def _still_true(record: Record, moved: PixelMap, phrases: PhraseRule) -> Record:
-    if not moved.keeps_sides:
-        record = without_words(record, SIDES)
     if not moved.keeps_heights:
         record = without_words(record, HEIGHTS)
     if moved.seen.mean() < 1 - CUT:

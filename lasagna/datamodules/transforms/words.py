@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Literal
 
 from lasagna.core.masks import BoolMask, Mask, RLEMask
@@ -25,7 +26,7 @@ HEIGHTS = re.compile(
 
 COLOURS = re.compile(
     r"\b(red|orange|yellow|green|blue|purple|violet|pink|brown|beige|golden|silver|black|white|gr[ae]y|"
-    r"(?:dark|light|bright|colou?r)(?:er|est|ed|ful)?)(?:ish)?\b",
+    r"colou?r(?:ed|ful|s)?)(?:ish)?\b",
     re.IGNORECASE,
 )
 """Finds words about colours, which other hues contradict."""
@@ -46,6 +47,21 @@ def without_words(record: Record, words: re.Pattern[str]) -> Record:
         captions=tuple(caption for caption in record.captions if not words.search(caption.text)),
         conversation=() if is_said else record.conversation,
     )
+
+
+def without_sides(record: Record) -> Record:
+    """Return a record for a mirrored image: without words about sides, and with categories such as "left arm" unclear.
+
+    Args:
+        record: The record.
+    """
+    names = dict.fromkeys((*_sided(record.manifest.categories), *_sided(tuple(part.name for part in record.regions))))
+    return replace(without_words(record, SIDES), unclear=tuple(dict.fromkeys((*record.unclear, *names))))
+
+
+@lru_cache(maxsize=64)
+def _sided(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in names if SIDES.search(name))
 
 
 def of_a_part(record: Record, phrases: Sequence[Phrase] = ()) -> Record:

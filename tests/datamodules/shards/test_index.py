@@ -1,7 +1,9 @@
 """The index says what each record holds, where it is, and is kept beside the shards."""
 
 import tarfile
+from dataclasses import replace
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from lasagna.datamodules import Source, read_manifest, write_shards
 from lasagna.datamodules.shards import index as module
 from lasagna.datamodules.shards.codec import decode_record
 from lasagna.datamodules.shards.index import make_index, read_index, sample_at
-from lasagna.datamodules.shards.manifest import INDEX_FILE
+from lasagna.datamodules.shards.manifest import INDEX_FILE, write_manifest
 from lasagna.errors import ConfigError, ShardError
 from tests.helpers.data_fakes import Listing, write
 from tests.helpers.made_records import manifest, record
@@ -45,7 +47,10 @@ def test_an_index_is_made_once_and_again_for_other_shards(tmp_path, monkeypatch)
     write(tmp_path, 6)
     made = []
     monkeypatch.setattr(module, "make_index", lambda shard_set: made.append(shard_set) or make_index(shard_set))
-    first, again = (read_index(read_manifest(tmp_path)) for _ in range(2))
+    first = read_index(read_manifest(tmp_path))
+    assert read_index(read_manifest(tmp_path)) is first, "sources of the same shards share it"
+    monkeypatch.setattr(module, "_known", WeakValueDictionary())
+    again = read_index(read_manifest(tmp_path))
     assert len(made) == 1
     assert (again.keys, again.names) == (first.keys, first.names)
     assert np.array_equal(again.entries, first.entries)
@@ -56,6 +61,20 @@ def test_an_index_is_made_once_and_again_for_other_shards(tmp_path, monkeypatch)
     (tmp_path / INDEX_FILE).write_bytes(b"spoilt")
     assert len(read_index(read_manifest(tmp_path))) == 8
     assert len(made) == 3
+
+
+def test_other_names_for_the_same_shards_make_another_index(tmp_path):
+    write(tmp_path, 3)
+    shard_set = read_manifest(tmp_path)
+    names = {name: f"other {name}" for name in shard_set.manifest.categories}
+    renamed = replace(
+        shard_set.manifest,
+        categories=tuple(names.values()),
+        labels={value: names[name] for value, name in shard_set.manifest.labels.items()},
+    )
+    assert read_index(shard_set).names[0] == shard_set.manifest.categories[0]
+    write_manifest(replace(shard_set, manifest=renamed), tmp_path)
+    assert read_index(read_manifest(tmp_path)).names[0] == renamed.categories[0]
 
 
 def test_an_index_that_cannot_be_kept_is_told_and_used(tmp_path, monkeypatch):

@@ -119,6 +119,15 @@ def test_the_same_record_gets_the_same_objects_in_any_process(sources):
     assert first != other
 
 
+@pytest.mark.parametrize("name", ["car", "left arm"])
+def test_objects_are_mirrored_unless_their_names_have_sides(name):
+    mask, image = np.zeros(SIZE, bool), np.zeros((*SIZE, 3), np.uint8)
+    mask[5:25, 5:45], image[:, :25] = True, 200
+    found = [CopyPaste(scale=(1, 1)).placed(name, mask, image, SIZE, np.random.default_rng(seed)) for seed in range(9)]
+    bright_left = {bool(one.image[one.mask][np.nonzero(one.mask)[1].argmin(), 0]) for one in found}
+    assert bright_left == ({True, False} if name == "car" else {True})
+
+
 def test_a_donor_that_cannot_be_read_gives_nothing(sources, monkeypatch):
     transform, record = CopyPaste(1.0).for_source(sources[False]), scene(0)
     monkeypatch.setattr(copy_paste, "decode_record", lambda *_: replace(scene(1), image_bytes=b"broken"))

@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torchvision.transforms import v2
 
 from lasagna.core.masks import RLEMask
 from lasagna.core.record import Caption, CaptionPhrase, Manifest, Phrase, Question, Record, Region, Turn
-from lasagna.datamodules import ColourJitter, HorizontalFlip, LargeScaleJitter, RandomCrop
+from lasagna.datamodules import ColourJitter, HorizontalFlip, LargeScaleJitter, RandomCrop, Torchvision
 from lasagna.datamodules.transforms.base import edit_record
 from lasagna.errors import RecordError
+from lasagna.tasks import Semantic
 
 NAMES = ("sky", "road", "tree", "car")
 
@@ -301,3 +303,22 @@ def test_what_becomes_too_small_is_unclear_and_what_is_cut_off_absent():
     gone = [one for one in grown if not one.regions]
     assert gone
     assert all((one.unclear, one.absent, one.phrases) == ((), ("car",), ()) for one in gone)
+
+
+def test_nobody_asks_a_mirrored_image_for_categories_with_sides():
+    names = ("left arm", "right arm", "sky", "arrow--right")
+    record = make_record()
+    sided = replace(
+        record,
+        manifest=Manifest("made", names, {0: "sky", 1: "left arm", 2: "sky"}, (11,), "unknown"),
+        regions=(Region("arrow--right", record.regions[0].mask),),
+        absent=("right arm",),
+    )
+    for changed in (
+        HorizontalFlip(1.0)(sided, np.random.default_rng(0)),
+        Torchvision(v2.RandomHorizontalFlip(1.0))(replace(sided, phrases=()), np.random.default_rng(0)),
+    ):
+        assert changed.unclear == ("left arm", "right arm", "arrow--right")
+        [dialogue] = Semantic().dialogues(changed, np.random.default_rng(0))
+        assert dialogue.query == ("sky",)
+    assert HorizontalFlip(1.0)(record, np.random.default_rng(0)).unclear == ()
