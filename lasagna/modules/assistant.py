@@ -177,8 +177,7 @@ class Assistant(Configurable, LightningModule):
         features = self.vision_encoder(pixels) if cache is None else cache(self.vision_encoder, pixels)
         if not self._checked:
             contract.check_maps(self.vision_encoder, features, pixels)
-        if self.comparison is not None and shown is not None:
-            features = self.comparison(features, shown)
+        features = features if self.comparison is None or shown is None else self.comparison(features, shown)
         vectors = image_vectors(self.language_model, features, tower_pixels, self._shared)
         features = [maps.to(precision_of(self.mask_head)) for maps in features] if self._shared else features
         if not self._checked:
@@ -367,7 +366,6 @@ class Assistant(Configurable, LightningModule):
     ) -> MaskPrediction:
         """Predict the masks for each hidden state ``[n, d]`` about its image, long ``[n]``."""
         contract.check_states(self.language_model, states)
-        # a language model may have another precision than the other parts
-        prompts = self.prompt_projection(states.to(precision_of(self.prompt_projection)))
+        prompts = self.prompt_projection(states.to(precision_of(self.prompt_projection)))  # precisions may differ
         masks = contract.predict_masks(self.mask_head, encoded.features, prompts, image_index)
         return with_visual(masks, self.mask_head, encoded.features, prompts, asked)

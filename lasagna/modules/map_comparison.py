@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lasagna.core.config import Configurable
 from lasagna.errors import ConfigError
 from lasagna.modules.base import FeatureSpec
+from lasagna.modules.state import precision_of
 
 
 class MapComparison(Configurable, nn.Module):
@@ -58,8 +59,9 @@ class MapComparison(Configurable, nn.Module):
         compared = []
         for single, network in zip(maps, self.networks, strict=True):
             own, others = single[:count], torch.einsum("bk,bkchw->bchw", share.to(single), single[shown])
-            found = network(torch.cat([own, own - others], 1)) * (several > 0).to(single)[:, None, None, None]
-            compared.append(torch.cat([own + found, single[count:]]))
+            # the vision encoder may have another precision
+            found = network(torch.cat([own, own - others], 1).to(precision_of(network))).to(single)
+            compared.append(torch.cat([own + found * (several > 0).to(single)[:, None, None, None], single[count:]]))
         return compared
 
 

@@ -33,6 +33,7 @@ def test_differences_are_those_from_the_mean_of_the_other_images():
             own = single[place]
             expected = own + network(torch.cat([own, own - single[others].mean(0)])[None])[0]
             torch.testing.assert_close(compared[place], expected, atol=1e-4, rtol=1e-4)
+    assert comparison([single.bfloat16() for single in seen], SHOWN)[0].dtype == torch.bfloat16
 
 
 def test_maps_begin_as_they_are_and_differences_can_be_learned():
