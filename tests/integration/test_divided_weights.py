@@ -111,6 +111,10 @@ def run(strategy, folder):
 def read(folder, case, strategy):
     file = folder / str(list(CASES).index(case)) / f"{strategy}.ckpt"
     assert is_parted(file) is (strategy == "fsdp2")
+    if strategy == "fsdp2":
+        sizes = [part.stat().st_size for part in sorted(file.glob("part-*"))]
+        assert len(sizes) == 2
+        assert max(sizes) < 0.6 * file.with_name("one.ckpt").stat().st_size
     return read_parted(file) if is_parted(file) else torch.load(file, weights_only=True)
 
 

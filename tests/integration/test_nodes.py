@@ -101,7 +101,10 @@ def together(folders, words, port):
 def alone(folder):
     """The weights of two processes on one machine."""
     words = [*command("alone", "ddp", 6), "--trainer.devices=2"]
-    subprocess.run([sys.executable, *words], cwd=folder, check=True, capture_output=True, timeout=PATIENCE)
+    ended = subprocess.run(
+        [sys.executable, *words], cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert ended.returncode == 0, ended.stderr[-2000:]
     return torch.load(folder / "alone" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
