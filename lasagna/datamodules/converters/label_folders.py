@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from lasagna.datamodules.converters.common.files import LayoutError, shorten, text_lines
 from lasagna.datamodules.converters.common.label_maps import Pair, files_by_key, listed_pairs, pair_up, with_objects
@@ -96,7 +96,7 @@ def _first(folder: Path, names: Iterable[str]) -> Path | None:
 
 
 def find_pairs(part: Part, ending: str = "") -> list[Pair]:
-    """Return the images of a split with their label images, which have the same stem.
+    """Return the images of a split with their label images, which have the same stem, and lie in the same subfolder.
 
     Args:
         part: Where they are.
@@ -107,13 +107,13 @@ def find_pairs(part: Part, ending: str = "") -> list[Pair]:
     """
     beside = part.images == part.labels
     ending = ending or (BESIDE if beside else "")
-    if lossy := [*files_by_key(part.labels, LOSSY, ending)] if ending or not beside else []:
+    if lossy := [*files_by_key(part.labels, LOSSY, ending, deep=True)] if ending or not beside else []:
         raise LayoutError(
             f"{part.labels}: {len(lossy)} label images are stored as JPEG ({shorten(lossy)}), which changes their "
             "pixels; export them as PNG"
         )
-    labels = files_by_key(part.labels, LOSSLESS, ending)
-    images = files_by_key(part.images, PICTURES)
+    labels = files_by_key(part.labels, LOSSLESS, ending, deep=True)
+    images = files_by_key(part.images, PICTURES, deep=True)
     if beside:
         images = {key: path for key, path in images.items() if not key.endswith(ending)}
     if images and labels and images.keys().isdisjoint(labels):
@@ -125,12 +125,13 @@ def find_pairs(part: Part, ending: str = "") -> list[Pair]:
     if part.listed is None:
         pairs = pair_up(images, labels, str(part.images))
     else:
-        pairs = listed_pairs(images, labels, _listed(part.listed), str(part.listed))
-    objects = files_by_key(part.objects, LOSSLESS) if part.objects and part.objects.is_dir() else {}
+        keys = [key if key in images or key in labels else key.rpartition("/")[2] for key in _listed(part.listed)]
+        pairs = listed_pairs(images, labels, list(dict.fromkeys(keys)), str(part.listed))
+    objects = files_by_key(part.objects, LOSSLESS, deep=True) if part.objects and part.objects.is_dir() else {}
     return with_objects(pairs, objects)
 
 
-def _listed(path: Path) -> Sequence[str]:
-    lines = [line.strip() for line in text_lines(path) if line.strip()]
-    names = [Path(line) for line in lines]
-    return list(dict.fromkeys(name.stem if name.suffix.lower() in PICTURES else name.name for name in names))
+def _listed(path: Path) -> list[str]:
+    """Return the names of images in a list, with their folders and without the suffixes of pictures."""
+    names = [PurePosixPath(line.strip().replace("\\", "/")) for line in text_lines(path) if line.strip()]
+    return [str(name.with_suffix("") if name.suffix.lower() in PICTURES else name) for name in names]

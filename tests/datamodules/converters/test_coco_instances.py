@@ -151,13 +151,21 @@ def test_an_export_in_folders_of_splits_with_a_root_category(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["images\\my cup.jpg", "my%20cup.jpg", "/data/upload/1/my cup.jpg", "C:\\a\\my cup.jpg"]
+    "name",
+    [
+        "images\\my cup.jpg",
+        "my%20cup.jpg",
+        "/data/upload/1/my cup.jpg",
+        "C:\\a\\my cup.jpg",
+        "https://host/1/my%20cup.jpg?token=a",
+        "/data/local-files/?d=images/my%20cup.jpg",
+    ],
 )
 def test_names_of_windows_addresses_and_servers_are_found_in_the_folder(tmp_path, name):
     path = draw(tmp_path / "images" / "my cup.jpg")
     write(tmp_path / "mine.json", [{"id": 5, "file_name": name}], [category(1, "mug")], [])
-    folder = tmp_path if name.startswith("images") else tmp_path / "images"
-    assert [item.image for item in CocoInstances(folder, tmp_path / "mine.json").splits()["train"].items] == [path]
+    for folder in (tmp_path, tmp_path / "images"):
+        assert [item.image for item in CocoInstances(folder, tmp_path / "mine.json").splits()["train"].items] == [path]
     write(tmp_path / "mine.json", [{"id": 5, "file_name": "../mine.json/x.jpg"}], [category(1, "mug")], [])
     with pytest.raises(LayoutError, match=r"leads out of the folder .* or put x\.jpg into .*, or give `--images`"):
         CocoInstances(folder, tmp_path / "mine.json").splits()["train"]

@@ -148,6 +148,23 @@ def test_a_folder_for_each_split_with_label_images_beside_images(tmp_path):
     assert list(next(splits["valid"].records()).category_masks()) == ["cup"]
 
 
+@pytest.mark.parametrize("listed", ["cam 1/one\ntwo\n", "cam 1\\one.jpg\nJPEGImages/two.jpg\n", "one\ntwo\n", None])
+def test_subfolders_of_images_as_cvat_writes_them(tmp_path, listed):
+    write_cvat_masks(tmp_path)
+    for file in [*tmp_path.glob("*/one.*")]:
+        (file.parent / "cam 1").mkdir()
+        file.rename(file.parent / "cam 1" / file.name)
+    file = tmp_path / "ImageSets" / "Segmentation" / "default.txt"
+    file.unlink() if listed is None else file.write_text(listed)
+    if listed == "one\ntwo\n":  # the list must say which "one", of which each folder may have another
+        with pytest.raises(LasagnaError, match=r"2 of the 5 files .* missing \(\S+JPEGImages/one\.jpg, \S+/one\.png\)"):
+            convert(LabelImages(tmp_path), tmp_path / "shards", processes=0)
+        return
+    records = {record.key: record for record in LabelImages(tmp_path).splits()["train"].records()}
+    assert list(records) == ["cam 1/one", "two"]
+    assert len(records["cam 1/one"].objects()["cup"].masks) == 2
+
+
 def test_label_images_with_an_ending_in_folders_of_splits(tmp_path):
     write(tmp_path, VALUES, label="masks/val/a_gt.png")
     (tmp_path / "images" / "val").mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from itertools import product
 from pathlib import Path, PureWindowsPath
 from typing import Any
 from urllib.parse import unquote
@@ -12,7 +13,7 @@ from lasagna.datamodules.converters.common.files import LayoutError
 
 
 def exported_file(folder: Path, name: str, where: str, hint: str = ", or give `--images`") -> Path:
-    """Return the file of an export that a name means: the longest ending of its path that exists in the folder.
+    """Return the file of an export that a name means: the longest ending of its path in the folder or its "images".
 
     Args:
         folder: The folder that names are relative to.
@@ -26,12 +27,14 @@ def exported_file(folder: Path, name: str, where: str, hint: str = ", or give `-
     Raises:
         LayoutError: If the name leads out of the folder, and no ending of it exists there.
     """
-    for spelled in dict.fromkeys((name, unquote(name.rpartition("?d=")[2]))):
+    plain = name.partition("?")[0] if "://" in name else name.rpartition("?d=")[2]
+    places = [place for place in (folder, folder / "images") if place.is_dir()]
+    for spelled in dict.fromkeys((name, plain, unquote(plain))):
         path = PureWindowsPath(spelled)
         parts = path.parts[bool(path.anchor) :]
         inner = parts[len(parts) - parts[::-1].index("..") :] if ".." in parts else parts
-        for first in range(len(inner)):
-            if (found := folder.joinpath(*inner[first:])).is_file():
+        for first, place in product(range(len(inner)), places):
+            if (found := place.joinpath(*inner[first:])).is_file():
                 return found
     try:
         return folder / check_inner(name, where)

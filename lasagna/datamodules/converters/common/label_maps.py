@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lasagna.core.record import Manifest, Record, Region
 from lasagna.datamodules.converters.common.base import Split
+from lasagna.datamodules.converters.common.entries import leads_out
 from lasagna.datamodules.converters.common.files import (
     MOST_LISTED,
     LayoutError,
@@ -42,13 +43,14 @@ class Pair:
     objects: Path | None = None
 
 
-def files_by_key(folder: Path, suffixes: Sequence[str], ending: str = "") -> dict[str, Path]:
+def files_by_key(folder: Path, suffixes: Sequence[str], ending: str = "", deep: bool = False) -> dict[str, Path]:
     """Return the files of a folder by their stem without ``ending``, sorted; hidden files are skipped.
 
     Args:
         folder: Where to look.
         suffixes: File name suffixes to take, lower case with the dot.
         ending: What stems must end in, e.g. "_L".
+        deep: Whether to look into subfolders, whose names with slashes then begin the keys of their files.
 
     Raises:
         LayoutError: If the folder is missing, or two files have the same key.
@@ -56,11 +58,13 @@ def files_by_key(folder: Path, suffixes: Sequence[str], ending: str = "") -> dic
     if not folder.is_dir():
         raise LayoutError(f"{folder}: there is no such folder")
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in suffixes and path.stem.endswith(ending) and not path.name.startswith("."):
-            key = path.stem.removesuffix(ending)
+    for path in sorted(folder.rglob("*") if deep else folder.iterdir()):
+        inner = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in inner.parts)
+        if path.suffix.lower() in suffixes and path.stem.endswith(ending) and not hidden:
+            key = inner.with_suffix("").as_posix().removesuffix(ending)
             if key in found:
-                raise LayoutError(f"{folder}: it holds both {found[key].name} and {path.name}; keep one of them")
+                raise LayoutError(f"{path.parent}: it holds both {found[key].name} and {path.name}; keep one of them")
             found[key] = path
     return found
 
@@ -100,7 +104,7 @@ def listed_pairs(images: Mapping[str, Path], labels: Mapping[str, Path], keys: S
     """
     if keys and not images and not labels:
         raise LayoutError(f"{place}: {len(keys)} images are listed, but none of them exists ({shorten(keys)})")
-    if strange := [key for key in keys if Path(key).name != key]:
+    if strange := [key for key in keys if leads_out(key) or ("/" in key and not any("/" in name for name in images))]:
         raise LayoutError(f"{place}: the list has {shorten(strange)}, which are not file names; correct the list")
     if bool(images) != bool(labels):
         found = f"{len(images)} images" if images else f"{len(labels)} label files"
@@ -114,7 +118,8 @@ def listed_pairs(images: Mapping[str, Path], labels: Mapping[str, Path], keys: S
 def _expected(files: Mapping[str, Path], key: str) -> Path:
     """Return where the file of a key should be, judging by the name of another one."""
     known, path = next(iter(files.items()))
-    return path.with_name(path.name.replace(known, key, 1))
+    root, wanted = path.parents[known.count("/")], PurePosixPath(key)
+    return root / wanted.parent / path.name.replace(PurePosixPath(known).name, wanted.name, 1)
 
 
 def without_labels(names: Sequence[str]) -> tuple[str, ...]:
