@@ -111,7 +111,8 @@ class TrainingLoader:
         progress = self._progress = self._start = self._enter(self._epoch)
         while size := self._left_of_step(progress.batches):
             for positioned in self._step(size, progress):
-                self._waiting.popleft()
+                if self._waiting:  # not after ``close``
+                    self._waiting.popleft()
                 progress = self._progress = progress.after(positioned)
                 yield positioned.batch
 

@@ -68,10 +68,12 @@ def test_streams_live_over_epochs(folders):
     assert epochs(loader(folders)) == [whole[:5], whole[5:10], whole[10:]]
 
 
-def test_a_loader_that_was_closed_goes_on_with_the_next_batch(folders):
-    made, whole = loader(folders, num_workers=1), content(loader(folders))
+@pytest.mark.parametrize("done", [1, 2])
+def test_a_loader_that_was_closed_goes_on_with_the_next_batch(folders, done):
+    made, whole = loader(folders), content(loader(folders))
+    made.set_steps(2, 5)
     stream = iter(made)
-    head = content(next(stream) for _ in range(2))
+    head = content(next(stream) for _ in range(done))
     made.close()
     assert head + content(stream) == whole
 
