@@ -89,7 +89,8 @@ def answer_images(
         if tiles is None:
             answers = _ask(assistant, shown, queries, decoding, masks_on)
         else:
-            progress = partial(track, description=f"Tiles of {path.name}")
+            # only one bar can be shown at a time
+            progress = partial(track, description=f"Tiles of {path.name}", disable=len(images) > 1)
             answers = answer_tiles(assistant, shown[0], queries, tiles, decoding, progress=progress)
         if geojson and place is None:
             print(f"{path}: no GeoJSON, since the file does not say where on a map it lies", file=sys.stderr)

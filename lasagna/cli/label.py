@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lasagna.core.images import Window, check_window
+from lasagna.core.images import Window, check_channels, check_window
 from lasagna.core.storage import check_output, write_json, write_text
+from lasagna.core.tiles import chosen_tiles
 from lasagna.errors import OutputError, QueryError, RecordError
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ def label(
     threshold: float | None = None,
     calibrated_for: str | None = None,
     window: tuple[float | str, float | str] | None = None,
+    channels: list[int] | None = None,
+    tiles: int | None = None,
+    overlap: int | None = None,
     device: str = "auto",
     frozen_check: bool = True,
 ) -> None:
@@ -54,6 +58,11 @@ def label(
         calibrated_for: Data set whose calibrated threshold is used; by default that of all data sets together.
         window: Values of images of more than 8 bits that become black and white, e.g. "[0, 4095]", or percentages of
             the image's pixels, e.g. "[2%, 98%]"; by default those of all 16 bits.
+        channels: Channels of images that become red, green and blue, or the one that becomes grey, counted from 0, e.g.
+            "[3, 2, 1]"; needed for images of more than three channels.
+        tiles: Height and width of the tiles in which large images are answered, in pixels, e.g. 512; by default each
+            image is answered as a whole.
+        overlap: Pixels that neighbouring tiles have in common; by default an eighth of a tile.
         device: Device to compute on: "cpu", "cuda", ...; "auto" for an accelerator if there is one.
         frozen_check: Whether to require the frozen weights that the checkpoint was trained with.
 
@@ -61,7 +70,7 @@ def label(
         QueryError: If the list has no names or names one twice, or a form is not known.
         RecordError: If the folder has no images, or none can be read.
         CheckpointError: If the checkpoint cannot be used.
-        LasagnaError: If the threshold, the window or the device cannot be used.
+        LasagnaError: If the threshold, the window, the channels, the tiles or the device cannot be used.
         OutputError: If the labels cannot be written, or the folder holds labels of other names or another assistant.
         BusyError: If another process is labelling into the folder.
     """
@@ -80,8 +89,12 @@ def label(
     files = LabelFiles(out, read_formats(format), asked)
     check_output(out)
     seen = None if window is None else check_window(window)
+    chosen, divided = None if channels is None else check_channels(channels), chosen_tiles(tiles, overlap)
     assistant = load_assistant(ckpt, threshold, calibrated_for, device, frozen_check)
-    recipe = _recipe(assistant, ckpt, query, seen)
+    recipe = _recipe(assistant, ckpt, query, seen) | {
+        "channels": channels,
+        "tiles": None if divided is None else [divided.size, divided.overlap],
+    }
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
         _check_recipe(out, recipe)
@@ -93,7 +106,9 @@ def label(
         if len(left) < len(images):
             print(f"{len(images) - len(left)} of {len(images)} images are labelled already")
         shown = [[image] for image in left]
-        failed = answer_images(assistant, shown, [query], out, "ordered", seen, files=files, stems=stems)
+        failed = answer_images(
+            assistant, shown, [query], out, "ordered", seen, files=files, stems=stems, channels=chosen, tiles=divided
+        )
         done = [file for file in answered.values() if file.is_file()]
         if not done:
             raise RecordError(f"folder: none of {len(images)} images could be read, the first because: {failed[0]}")

@@ -5,6 +5,7 @@ Sources: TIFF 6.0 (Adobe, 1992), BigTIFF, and OGC GeoTIFF 1.1 (19-008r4).
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -189,6 +190,9 @@ def read_tiff(data: bytes) -> tuple[NDArray[np.generic], float | None]:
         raise ValueError(
             f"TIFF of {samples} channels of {bits} bits needs tifffile; install it by pip install 'lasagna[tiff]'"
         ) from error
+    log = logging.getLogger("tifffile")
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())  # what is wrong is in the error; else it would be printed too
     try:
         with tifffile.TiffFile(BytesIO(data)) as file:
             series = file.series[0]

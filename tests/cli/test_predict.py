@@ -45,7 +45,10 @@ def test_a_geotiff_is_answered_in_tiles_and_keeps_its_place_on_the_map(tmp_path,
     monkeypatch.setattr("lasagna.cli.prediction_files.DRAWN", 30)
     queries = read_queries("sun, sea", own={"instances": "sun"})
     options = {"window": ("2%", "98%"), "channels": [3, 2, 1], "tiles": Tiles(32, 8), "geojson": True}
-    assert answer_images(assistant, [[image]], queries, tmp_path, "ordered", **options) == []
+    other = tmp_path / "meadow.tif"
+    other.write_bytes(image.read_bytes())
+    assert answer_images(assistant, [[image], [other]], queries, tmp_path, "ordered", **options) == []
+    assert (tmp_path / "meadow.geojson").read_bytes() == (tmp_path / "field.geojson").read_bytes()
     content = json.loads((tmp_path / "field.json").read_text())
     assert content["georeference"] == {"transform": [2.0, 0.0, 1000.0, 0.0, -2.0, 5000.0], "crs": "EPSG:32633"}
     assert content["answers"][0]["tiles"][-1] == [18, 38, 32, 32]
