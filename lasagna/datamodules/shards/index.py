@@ -19,7 +19,6 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.sparse import csr_array
 
 from lasagna.core.image_files import BROKEN_IMAGE
 from lasagna.core.locks import locked_folder
@@ -68,6 +67,8 @@ class ShardIndex:
     @cached_property
     def together(self) -> NDArray[np.int64]:
         """Number of records that show two categories, int64 ``[names, names]``, with ``images`` on the diagonal."""
+        from scipy.sparse import csr_array  # here, since most readers of an index do not count pairs
+
         rows, columns, _ = self.entries.T
         shows = csr_array((np.ones(len(rows), dtype=np.int64), (rows, columns)), (len(self), len(self.names)))
         return np.asarray((shows.T @ shows).toarray())

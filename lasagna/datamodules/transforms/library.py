@@ -131,14 +131,15 @@ class LibraryTransform(RecordTransform):
                 raise ConfigError(f"{owner}: {error}") from None
             except Exception as error:  # whatever the library raises
                 if side == SIDES_TRIED[-1]:
+                    reason = _line(error)
+                    remedy = f". {self.remedy}" if "float" in reason else ""
                     raise ConfigError(
-                        f"{owner}: the transforms fail on a uint8 image with a mask ({_line(error)}); take others. "
-                        f"{self.remedy}"
+                        f"{owner}: the transforms fail on a uint8 image with a mask ({reason}); take others{remedy}"
                     ) from None
         if not all(_follows(changed[0], one.take(image[..., 0])) for changed, one in tried):
             raise ConfigError(
-                f"{owner}: the image moves and its mask does not, so that masks would be wrong; take transforms that "
-                "change both, or leave it out"
+                f"{owner}: the image no longer shows its mask: it moves alone, so that masks would be wrong, or "
+                "nothing of it is left; take transforms that move both"
             )
         if any(not np.array_equal(tried[seed][0][0], tried[TRIES + seed][0][0]) for seed in range(REPEATS)):
             raise ConfigError(
