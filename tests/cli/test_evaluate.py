@@ -233,8 +233,9 @@ def test_the_page_has_every_section_and_shows_pictures(whole):
     page, text = (whole / "report.html").read_text(), (whole / "report.md").read_text()
     for part in ("Scores", "Does it look?", "Confusion of presence", "Faults", "Protocols", "Versions", "Seed 0"):
         assert part in page and part in text
+    table = page[page.index("<h2>Protocols</h2>") : page.index("<h2>Versions</h2>")]
     for protocol in ("lasagna-v1", "reference", "mmseg", "grefcoco", "lisa"):
-        assert f"<strong>{protocol}</strong>" in page
+        assert f"<td>{protocol}</td>" in table
     pictures = re.findall(r"!\[(.+)\]\((.+)\)", text)
     assert len(pictures) == 7
     assert "reliability.png" in [name for _, name in pictures]
