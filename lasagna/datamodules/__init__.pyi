@@ -17,6 +17,7 @@ from .transforms.base import RecordTransform
 from .transforms.colours import ColourJitter
 from .transforms.copy_paste import CopyPaste
 from .transforms.geometric import HorizontalFlip, LargeScaleJitter, RandomCrop
+from .transforms.remnants import IgnoreSmall
 from .transforms.torchvision import Torchvision
 from .writers import DataWriter
 
@@ -31,6 +32,7 @@ __all__ = [
     "DataWriter",
     "HardNegatives",
     "HorizontalFlip",
+    "IgnoreSmall",
     "LargeScaleJitter",
     "NegativeInjection",
     "OrderRandomization",
