@@ -106,8 +106,6 @@ class CocoInstances(Converter):
         content = read_coco(path, annotation={"category_id": ID}, inner=False)
         groups = grouping_categories(content.categories, content.used)
         released = {number: str(one["name"]) for number, one in content.categories.items() if number not in groups}
-        if nameless := [str(number) for number, name in released.items() if not name.strip()]:
-            raise LayoutError(f"{path}: the categories {shorten(nameless)} have no name; give them one")
         said = spoken_labels(released.values())
         names = {number: said[name] for number, name in released.items()}
         manifest = Manifest(

@@ -18,6 +18,7 @@ from lasagna.datamodules.converters.common.entries import is_folder_name, read_j
 from lasagna.datamodules.converters.common.files import LayoutError
 from lasagna.datamodules.converters.folder_captions import caption_spans
 from lasagna.datamodules.converters.json_lines import Line, Lines
+from lasagna.datamodules.shards.fields import Fields
 from lasagna.errors import RecordError
 
 _KINDS: dict[type, str] = {dict: "an object", list: "a list", str: "a text", object: "a mask"}
@@ -163,6 +164,10 @@ def manifest_of(root: Path, lines: Lines) -> Manifest:
     unannotated: Any = head.get("unannotated") or "unknown"
     if unannotated not in ("absent", "unknown"):
         raise LayoutError(f"{where}: unannotated: expected 'absent' or 'unknown', got {unannotated!r}")
+    try:
+        aliases = Fields(head.get("aliases") or {}, "aliases").texts_of()
+    except ValueError as error:
+        raise LayoutError(f"{where}: {error}") from error
     listed = head.get("categories") or []
     for name in listed:
         _check_name(name, where)
@@ -173,7 +178,7 @@ def manifest_of(root: Path, lines: Lines) -> Manifest:
         unannotated=unannotated,
         origin=head.get("origin") or "the user's own data",
         licence=head.get("licence") or "the user's own",
-        aliases={str(name): tuple(map(str, others)) for name, others in (head.get("aliases") or {}).items()},
+        aliases=aliases,
     )
 
 

@@ -299,6 +299,8 @@ def test_a_wrong_file_or_mask_is_named_with_its_line(tmp_path, line, message):
     ("dataset", "message"),
     [
         ({"unannotated": "no"}, r"dataset\.json: unannotated: expected 'absent' or 'unknown'"),
+        ({"aliases": {"cup": "mug"}}, r"dataset\.json: aliases\.cup: expected a list, got 'mug'"),
+        ({"aliases": {"cup": [1]}}, r"dataset\.json: aliases\.cup\[0\]: expected a text, got 1"),
         ({"categories": [5]}, "expected names, got '5'"),
         ({"categories": ["cup, red"]}, r"contains \[','\].*choose another name"),
         ({"window": [1]}, r"dataset\.json: window: expected \(low, high\)"),

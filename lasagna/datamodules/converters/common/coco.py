@@ -141,6 +141,8 @@ class _Reader:
         for part, count in self.doubled.items():
             if count:
                 raise LayoutError(f"{self.path}: {count} of its {part} share their id with another one")
+        if nameless := [str(number) for number, one in self.categories.items() if not one["name"].strip()]:
+            raise LayoutError(f"{self.path}: the categories {shorten(nameless)} have no name; give them one")
         self.annotations.index()
         lost = (number for number in self.annotations if number not in self.images)
         unknown = {"images": list(islice(lost, MOST_LISTED + 1)), "categories": [*self.used - set(self.categories)]}
