@@ -29,7 +29,7 @@ from .panoptic import Panoptic
 from .reasoning import Reasoning
 from .referring import Referring
 from .semantic import Semantic
-from .training.batch_checks import EmptyMasks, FiniteLoss, ManyObjects, SmallMasks
+from .training.batch_checks import EmptyMasks, FiniteLoss, LearnedKinds, ManyObjects, SmallMasks
 from .training.compiling import CompiledParts
 from .training.division import DividedWeights
 from .training.ema import WeightAverage
@@ -61,6 +61,7 @@ __all__ = [
     "FiniteLoss",
     "GroundedCaption",
     "Instances",
+    "LearnedKinds",
     "MMSegMeanIoU",
     "ManyObjects",
     "MaskRecall",

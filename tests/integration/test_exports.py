@@ -35,7 +35,8 @@ INTERNAL = ("lasagna.cli.", "lasagna.tasks.pretrain.", "lasagna.modules.sam.mask
 def nameable():
     """Return all classes of the package that a config can name."""
     for module in walk_packages(lasagna.__path__, "lasagna."):
-        if not module.name.endswith("__main__"):
+        # adapters for other tools, which need those tools, are named by no config
+        if not module.name.endswith("__main__") and not module.name.startswith("lasagna.integrations"):
             import_module(module.name)
     left, found = list(BASES), set()
     while left:
