@@ -64,6 +64,9 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 """Settings of language models with random weights; none for the package's own."""
 
+NAMES_OF = {"tiny": (20, 80, 150), "medium": (20, 80)}
+"""Numbers of names that are measured with each."""
+
 PRESENT, FURTHER = 1 / 3, 0.4
 """Share of names that are present, and of objects that another one follows."""
 
@@ -72,13 +75,11 @@ def main(argv: list[str] | None = None) -> None:
     """Measure, print and file."""
     options = _options(argv)
     torch.set_num_threads(options.threads)
-    rows = {size: [passes(count, size, options) for count in options.names] for size in options.sizes}
-    for size, row in ((size, row) for size, some in rows.items() for row in some):
-        print(
-            f"{size}, {row['names']:>3} names, {row['objects']} objects, at most {row['largest']} of a name: token by "
-            f"token {row['cached']:.3f} s, ordered {row['ordered']:.3f} s in {row['forwards']} passes; ordered is "
-            f"{row['cached'] / row['ordered']:.1f} times as fast, of at most {row['cached'] / row['least']:.1f} times"
-        )
+    rows: dict[str, list[dict[str, float]]] = {size: [] for size in options.sizes}
+    for size, some in rows.items():
+        for count in options.names or NAMES_OF[size]:
+            some.append(row := passes(count, size, options))
+            print(_line(size, row), flush=True)
     seconds = objects(options)
     for way, times in seconds.items():
         print(f"{way}: " + ", ".join(f"{n} objects {one * 1000:.0f} ms" for n, one in zip(COUNTS, times, strict=True)))
@@ -86,6 +87,15 @@ def main(argv: list[str] | None = None) -> None:
         facts = {"cores": os.cpu_count(), "threads": options.threads, "versions": versions(), "counts": COUNTS}
         write_json(DOCS / "results" / "objects.json", facts | {"passes": rows, "seconds": seconds})
         _draw(rows, seconds)
+
+
+def _line(size: str, row: dict[str, float]) -> str:
+    most = row["cached"] / row["least"]
+    return (
+        f"{size}, {row['names']:>3} names, {row['objects']} objects, up to {row['largest']} of a name: token by token "
+        f"{row['cached']:.3f} s, ordered {row['ordered']:.3f} s in {row['forwards']} passes; ordered is "
+        f"{row['cached'] / row['ordered']:.1f} times as fast, of at most {most:.1f} times"
+    )
 
 
 @torch.no_grad()
@@ -196,7 +206,7 @@ def _draw(rows: dict[str, list[dict[str, float]]], seconds: dict[str, list[float
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--names", type=int, nargs="+", default=[20, 80, 150])
+    parser.add_argument("--names", type=int, nargs="+")
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
