@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from lasagna.datamodules import SceneWriter
 from lasagna.modules.checkpoints.parted import read_parted
-from tests.helpers.tiny_run import write_config, write_scenes
+from tests.helpers.tiny_run import write_config
 
 TRAIN = Path(__file__).parents[2] / "train.py"
 LATE = 8
@@ -58,7 +59,9 @@ def nodes():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("nodes")
-    write_config(folder, write_scenes(folder / "scenes"))
+    # the first machine validates on two records, the second one on one, each a batch
+    SceneWriter(str(folder / "scenes"), train=16, val=3, test=4, size=32, processes=1).prepare()
+    write_config(folder, folder / "scenes")
     return folder
 
 
@@ -66,13 +69,15 @@ def command(run, strategy, steps):
     options = ["--config=tiny.yaml", f"--trainer.default_root_dir={run}", f"--trainer.strategy={strategy}"]
     # Adam makes noise of gradients that are zero in theory
     options.append('--model.optimiser.algorithm_options={"eps": 0.001}')
+    options.append("--data.evaluation_batch_size=1")
     return [str(TRAIN), "fit", *options, f"--trainer.max_steps={steps}", "--ckpt_path=last"]
 
 
 def start(node, folder, words, port):
     launcher = ["ip", "netns", "exec", NAMES[node], sys.executable, "-m", "torch.distributed.run", "--nnodes=2"]
     launcher += ["--nproc-per-node=1", "--rdzv-backend=c10d", f"--rdzv-endpoint={NETWORK}.1:{port}"]
-    launcher += ["--rdzv-id=lasagna", f"--local-addr={NETWORK}.{node + 1}"]
+    # an address of a namespace is none that the name of the machine leads to
+    launcher += ["--rdzv-id=lasagna", f"--local-addr={NETWORK}.{node + 1}", f"--rdzv-conf=is_host={1 - node}"]
     environment = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": f"lasagna{node}"}
     return subprocess.Popen(
         [*launcher, *words, "--trainer.num_nodes=2", "--trainer.devices=1"],
@@ -112,6 +117,7 @@ def alone(folder):
 def test_two_nodes_train_the_weights_of_one_although_one_comes_late(strategy, nodes, folder, alone):
     status, said = together([folder, folder], command(strategy, strategy, 6), 29500 + len(strategy))
     assert status == [0, 0], said[0][-2000:]
+    assert "val/" in (folder / strategy / "metrics.csv").read_text(encoding="utf-8").splitlines()[0]
     file = folder / strategy / "checkpoints" / "last.ckpt"
     saved = read_parted(file) if file.is_dir() else torch.load(file, weights_only=True)
     assert saved["global_step"] == 6
