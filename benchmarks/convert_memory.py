@@ -29,12 +29,17 @@ SIDE, CORNERS, OBJECTS, NAMES = 32, 12, 3, 40
 def main(argv: list[str] | None = None) -> None:
     """Measure, print and file."""
     options = _options(argv)
+    if options.make:
+        FORMS[options.forms[0]](options.folder, options.records[0])
+        return
     found: dict[str, dict[str, dict[str, float]]] = {}
     for form in options.forms:
         for records in options.records:
             with tempfile.TemporaryDirectory(dir=options.folder) as folder:
                 root = Path(folder)
-                FORMS[form](root / "source", records)
+                # in another process, since the largest set of a new process begins with that of its parent
+                words = ["--make", "--forms", form, "--records", str(records), "--folder", str(root / "source")]
+                subprocess.run([sys.executable, __file__, *words], check=True)
                 found.setdefault(form, {})[str(records)] = measure(form, root, options.processes)
             numbers = found[form][str(records)]
             print(f"{form:15s} {records:8d} records: ", ", ".join(f"{k} {v}" for k, v in numbers.items()), flush=True)
@@ -135,6 +140,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--folder", type=Path, help="where the made sets go meanwhile; by default the usual one")
     parser.add_argument("--results", action="store_true")
+    parser.add_argument("--make", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
 
