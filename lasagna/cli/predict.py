@@ -79,7 +79,7 @@ def predict(
             left and top, e.g. "[[120, 80], [30, 40, negative]]"; those without a label are positive.
         boxes: Boxes around it, each left, top, width and height, e.g. "[[100, 60, 50, 40]]".
         mask: An earlier mask of it, to be mended: a JSON file that this command wrote, or an image that is not 0 in it.
-            FILE.json#1 is the second of several masks of the name in a JSON file.
+            FILE.json#1 is the second of several masks of the name in a JSON file, such as those of objects.
         out: Folder for one JSON file per image and one PNG file per query.
         decoding: "ordered" decides on each name in the order of the query, "free" lets the model write.
         threshold: Score in [0, 1] from which ordered decoding calls a name present; by default the one that ``lasagna

@@ -62,7 +62,7 @@ def read_mask(path: Path, name: str) -> "RLEMask | NDArray[np.bool_]":
 
     Args:
         path: A JSON file that ``lasagna predict`` wrote, or an image whose pixels are not 0 in the mask. ``FILE#1`` is
-            the second of several masks of the name in a JSON file.
+            the second of several masks of the name in a JSON file, such as those of its objects.
         name: The name whose mask is taken from a JSON file.
 
     Raises:
@@ -93,7 +93,7 @@ def _answered_mask(path: Path, content: Any, name: str, which: int | None) -> "R
     from lasagna.core.masks import RLEMask
 
     entries = [entry for answer in content["answers"] for entry in answer["entries"] if entry["mask"] is not None]
-    found = [entry["mask"] for entry in entries if entry["name"] == name]
+    found = [one["mask"] for entry in entries if entry["name"] == name for one in entry.get("objects", [entry])]
     if not found:
         names = ", ".join(sorted({repr(entry["name"]) for entry in entries})) or "none"
         raise RecordError(f"mask: {str(path)!r} has no mask of {name!r}; it has masks of {names}")

@@ -68,6 +68,9 @@ class QueryKind(str):
         """Check the form."""
         if not name.isidentifier():
             raise ConfigError(f"name: a kind of query is called by an identifier such as 'counting', not {name!r}")
+        given = {"many": many, "masks": masks, "words": words, "objects": objects, "grounded": grounded}
+        if odd := [f"{key}={value!r}" for key, value in given.items() if not isinstance(value, bool)]:
+            raise ConfigError(f"{name}: {', '.join(odd)}: expected true or false")
         if not masks and not words:
             raise ConfigError(f"{name}: an answer needs masks or words; set one of them")
         if many and words:

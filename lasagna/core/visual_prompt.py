@@ -70,6 +70,8 @@ class VisualPrompt:
 
     def __post_init__(self) -> None:
         """Check numbers and labels, and give each point its label."""
+        _check_rows("points", "(x, y) or (x, y, label)", self.points)
+        _check_rows("boxes", "boxes (left, top, width, height)", self.boxes)
         if not len(self.points) and not len(self.boxes) and self.mask is None:
             raise QueryError("visual: it is empty; give points, boxes or a mask, or leave it out")
         object.__setattr__(self, "points", tuple(map(_labelled, self.points)))
@@ -107,6 +109,8 @@ class VisualPrompt:
                 f"mask: its height and width are {tuple(found)}, those of the image {tuple(size)}; give a mask of the "
                 "image's own size"
             )
+        if not isinstance(self.mask, Mask):
+            _check_values(np.asarray(self.mask))
 
     def fit(self, geometry: Geometry) -> list[FittedPrompt]:
         """Return what the mask head is to draw: one prompt for each box, or one without a box.
@@ -145,6 +149,21 @@ class VisualPrompt:
         if not bool((cut[2:] > cut[:2]).all()):
             raise QueryError("boxes: one lies where the image is cropped; the encoder does not see it")
         return cut
+
+
+def _check_rows(argument: str, rows: str, given: object) -> None:
+    listed = isinstance(given, Sequence | np.ndarray) and not isinstance(given, str)
+    if not listed or not all(isinstance(row, Sequence | np.ndarray) for row in given):  # type: ignore[attr-defined]
+        raise QueryError(f"{argument}: expected a list of {rows}, got {given}")
+
+
+def _check_values(mask: NDArray[Any]) -> None:
+    """Check that numbers with a fraction are probabilities; whole ones are 0 outside of the mask, as in a picture."""
+    if mask.dtype.kind == "f" and mask.size and not (mask.min() >= 0 and mask.max() <= 1):
+        raise QueryError(
+            f"mask: expected bool or probabilities in [0, 1], got values from {mask.min():g} to {mask.max():g}; turn "
+            "logits into probabilities by a sigmoid"
+        )
 
 
 def _labelled(point: Point) -> tuple[float, float, str]:

@@ -59,6 +59,15 @@ def test_of_several_masks_of_a_name_one_is_chosen(earlier):
             read_mask(earlier / file, "dog")
 
 
+def test_of_several_objects_of_a_name_one_is_chosen(earlier):
+    [query] = read_queries(own={"instances": "dog"})
+    entry = AnsweredEntry("dog", True, 0.9, masks=(MASK, ~MASK), scores=(0.8, 0.7))
+    (earlier / "scene.json").write_text(json.dumps({"answers": [answer_json(query, Answer("", (entry,)))]}))
+    assert np.array_equal(read_mask(earlier / "scene.json#1", "dog").decode(), ~MASK)
+    with pytest.raises(LasagnaError, match=r"2 masks of 'dog'; give \S*scene.json#0"):
+        read_mask(earlier / "scene.json", "dog")
+
+
 def test_masks_that_are_not_there_are_named(earlier):
     (earlier / "list.json").write_text("[]", encoding="utf-8")
     for file, name, message in (

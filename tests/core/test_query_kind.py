@@ -32,6 +32,9 @@ def test_only_forms_that_can_be_answered_exist():
     for form in ({"tokens": 2}, {"objects": True, "tokens": -1}, {"objects": True, "words": True, "tokens": 2}):
         with pytest.raises(ConfigError, match="is the most objects of a name"):
             QueryKind("own", **form)
+    for form in ({"many": "yes"}, {"words": 1}):
+        with pytest.raises(ConfigError, match=f"own: {next(iter(form))}=.*expected true or false"):
+            QueryKind("own", **form)
     with pytest.raises(ConfigError, match="identifier"):
         QueryKind("two words")
 

@@ -149,7 +149,7 @@ class Chat:
         key = f"{entry.name}#{rank}" if rank else entry.name
         before = last.visual.get(key)
         if before is not None:
-            points, boxes = (*before.points, *points), boxes or before.boxes
+            points, boxes = (*before.points, *points), boxes if len(boxes) else before.boxes
         mask = None if entry.mask is None or entry.empty else entry.mask
         visual = VisualPrompt(points, boxes, mask if entry.probability is None else entry.probability)
         drawn = segment(self.assistant, self.encoded, self.geometry, visual, entry.name, entry.score)

@@ -12,6 +12,7 @@ from torch import Tensor
 from lasagna.core.batch import Batch
 from lasagna.errors import ConfigError, TrainingError
 from lasagna.modules.assistant import Assistant
+from lasagna.modules.losses import SegmentationLoss
 
 NAMED_RECORDS = 16
 """Number of records of a batch that an error names."""
@@ -78,7 +79,14 @@ def watches(resized: bool) -> list[Callback]:
         resized: Whether masks are compared in the size of the vision encoder's input, where small ones lose their
             pixels.
     """
-    return [FiniteLoss(), EmptyMasks(), ManyObjects(), LearnedKinds(), *([SmallMasks()] if resized else [])]
+    return [
+        FiniteLoss(),
+        EmptyMasks(),
+        ManyObjects(),
+        ObjectsLearned(),
+        LearnedKinds(),
+        *([SmallMasks()] if resized else []),
+    ]
 
 
 def _listed(parts: list[str]) -> str:
@@ -148,6 +156,30 @@ class LearnedKinds(Callback):
         assistant = getattr(pl_module, "assistant", None)
         if isinstance(batch, Batch) and isinstance(assistant, Assistant):
             assistant.learned_kinds |= batch.kinds
+
+
+class ObjectsLearned(Callback):
+    """Warns once where a head draws several masks for a prompt, and the loss trains only their union."""
+
+    def __init__(self) -> None:
+        """Nothing is said yet."""
+        self._said = False
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ANN401
+        """Look at the kinds of a batch."""
+        head = getattr(getattr(pl_module, "assistant", None), "mask_head", None)
+        plain = type(getattr(pl_module, "loss", None)) is SegmentationLoss and getattr(head, "most_masks", 1) > 1
+        if self._said or not plain or not isinstance(batch, Batch):
+            return
+        if kinds := {str(sample.dialogue.kind) for sample in batch.samples if sample.dialogue.kind.is_set}:
+            self._said = True
+            if trainer.is_global_zero:
+                warnings.warn(
+                    f"model.loss: {type(head).__name__} draws several masks for a prompt, and SegmentationLoss trains "
+                    f"only their union, so that queries of kind {', '.join(map(repr, sorted(kinds)))} learn no "
+                    "objects; set `model.loss: lasagna.modules.ObjectLoss`",
+                    stacklevel=2,
+                )
 
 
 class SmallMaskWarning(UserWarning):

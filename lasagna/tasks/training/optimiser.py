@@ -46,7 +46,8 @@ class Optimiser:
         final: Fraction of the learning rate that is left at the last step of a cosine or a line.
         algorithm: An optimiser of ``torch.optim`` by name, e.g. "SGD", or of another module by path, e.g.
             "bitsandbytes.optim.AdamW8bit".
-        algorithm_options: Further arguments of the algorithm, e.g. ``{"momentum": 0.9}``.
+        algorithm_options: Further arguments of the algorithm, e.g. ``{"momentum": 0.9}``; they go before ``betas`` and
+            ``weight_decay``.
         schedule_options: Arguments of a schedule that is a class, e.g. ``{"T_0": 100}``.
         others: A second optimiser for the trained parameters that are not matrices, where the algorithm takes only
             matrices, as Muon does, and for those that it names; None to train all by the first.
@@ -120,8 +121,10 @@ class Optimiser:
         return kind
 
     def _check_algorithm(self) -> None:
+        _check_rate("", self.algorithm_options)
         check_options("algorithm_options", self._algorithm, self.algorithm_options or {})
         if self.others is not None:
+            _check_rate("others.", self.others.algorithm_options)
             kind = _algorithm("others.algorithm", self.others.algorithm)
             check_options("others.algorithm_options", kind, self.others.algorithm_options or {})
 
@@ -170,7 +173,7 @@ class Optimiser:
         for name, parameter in parameters.items():
             groups.setdefault((sets[name], parameter.ndim > 1), []).append(parameter)
         taken = inspect.signature(self._algorithm).parameters
-        decay = self.weight_decay if "weight_decay" in taken else 0.0
+        decay = (self.algorithm_options or {}).get("weight_decay", self.weight_decay)
         options = [
             {"params": members, "lr": self.lr * factor}
             | ({"weight_decay": decay if decays else 0.0} if "weight_decay" in taken else {})
@@ -200,17 +203,23 @@ class Optimiser:
                 is known only after the data has been set up.
 
         Raises:
-            ConfigError: If the schedule refuses its options.
+            ConfigError: If the schedule refuses its options, or gives all sets of parameters one rate.
         """
         if self._schedule is None:
             factor = schedule(self.schedule, self.warmup_steps, total_steps, self.final, self.warmup_from_zero)
             return LambdaLR(optimizer, factor)
+        rates = [group["lr"] for group in optimizer.param_groups]
         warmup = schedule("constant", self.warmup_steps, total_steps, self.final, self.warmup_from_zero)
         try:
             kind: Any = self._schedule
             parts = [LambdaLR(optimizer, warmup), kind(optimizer, **self.schedule_options or {})]
         except (TypeError, ValueError) as error:
             raise ConfigError(f"optimiser.schedule: {self.schedule!r} refuses its options: {error}") from error
+        if getattr(parts[1], "base_lrs", rates) != rates:
+            raise ConfigError(
+                f"optimiser.schedule: {self.schedule!r} sets the rates itself, so that neither `optimiser.lr` nor the "
+                "factors of `trainable` would count; choose one that changes the rates that there are, e.g. 'cosine'"
+            )
         return SequentialLR(optimizer, parts, [self.warmup_steps])
 
     def check(self, total_steps: float) -> None:
@@ -250,6 +259,14 @@ class Optimiser:
         ]
         if changed:
             raise CheckpointError(f"the checkpoint was trained with {'; '.join(changed)}; {WAY_OUT}")
+
+
+def _check_rate(place: str, options: Mapping[str, Any] | None) -> None:
+    if "lr" in (options or {}):
+        raise ConfigError(
+            f"optimiser.{place}algorithm_options: the learning rate is `optimiser.{place}lr`, to which the factors of "
+            "`trainable` apply; set that, and leave `lr` out of the options"
+        )
 
 
 def _algorithm(argument: str, path: str) -> type[Optimizer]:

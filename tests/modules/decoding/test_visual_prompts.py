@@ -71,7 +71,7 @@ def test_a_named_mask_is_mended_by_clicks_one_after_the_other(assistant, monkeyp
     assert np.array_equal(dog.mask, drawn(assistant, None, VisualPrompt([(10, 20)], mask=first.answer.entries[0].mask)))
     assert sun is first.answer.entries[1]
     assert (once.kind, once.names, once.answer.text) == (first.kind, first.names, first.answer.text)
-    twice = chat.mend([(40, 5, "negative")], [(5, 5, 20, 20)], name="dog")
+    twice = chat.mend([(40, 5, "negative")], np.array([[5, 5, 20, 20]]), name="dog")
     both = VisualPrompt([(10, 20), (40, 5, "negative")], [(5, 5, 20, 20)], dog.probability)
     assert np.array_equal(twice.answer.entries[0].mask, drawn(assistant, None, both))
     assert chat.turns == [first, once, twice]
@@ -168,6 +168,8 @@ def test_what_cannot_be_mended(assistant, monkeypatch):
         chat.mend([(1, 1)])
     with pytest.raises(QueryError, match="point at what is wrong with the mask"):
         chat.mend(name="dog")
+    with pytest.raises(QueryError, match="points: expected a list of"):
+        chat.segment(VisualPrompt((1, 1)))
 
 
 def test_a_head_that_takes_no_points_says_so():

@@ -16,6 +16,7 @@ from lasagna.core.query_kind import QUESTION, REASONING, QueryKind
 from lasagna.core.record import Turn
 from lasagna.datamodules import ShardDataModule, Source
 from lasagna.errors import TrainingError
+from lasagna.modules import ObjectLoss, SegmentationLoss
 from lasagna.tasks.training.batch_checks import (
     EmptyMasks,
     EmptyMaskWarning,
@@ -23,6 +24,7 @@ from lasagna.tasks.training.batch_checks import (
     LearnedKinds,
     ManyObjects,
     ManyObjectsWarning,
+    ObjectsLearned,
     SmallMasks,
     SmallMaskWarning,
 )
@@ -112,6 +114,25 @@ def test_objects_that_no_answer_tells_are_counted_and_told_once(monkeypatch, kin
         watch.on_train_end(trainer, None)
     assert len(told) == 1
     assert watch.told == (3 * 16 if kind == "instances" else 46 * 3)
+
+
+def test_objects_that_no_loss_trains_are_told_once(monkeypatch):
+    monkeypatch.setattr("lasagna.tasks.training.batch_checks.Batch", SimpleNamespace)
+    batches = [
+        SimpleNamespace(samples=[SimpleNamespace(dialogue=Dialogue(kind, ("bird",)))])
+        for kind in ("categories", "instances_by_token", "instances", "instances")
+    ]
+    for masks, loss, count in ((3, SegmentationLoss(), 1), (1, SegmentationLoss(), 0), (3, ObjectLoss(), 0)):
+        head = type("Head", (), {"most_masks": masks})()
+        module, watch = SimpleNamespace(assistant=SimpleNamespace(mask_head=head), loss=loss), ObjectsLearned()
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            for index, batch in enumerate(batches):
+                watch.on_train_batch_start(SimpleNamespace(is_global_zero=True), module, batch, index)
+        assert [str(one.message) for one in told] == [
+            "model.loss: Head draws several masks for a prompt, and SegmentationLoss trains only their union, so that "
+            "queries of kind 'instances' learn no objects; set `model.loss: lasagna.modules.ObjectLoss`"
+        ] * count
 
 
 def test_the_kinds_of_all_batches_and_turns_are_noted():

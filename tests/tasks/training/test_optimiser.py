@@ -64,6 +64,11 @@ def test_any_optimiser_takes_steps_with_the_factors_of_each_set(algorithm, optio
         assert [group["weight_decay"] for group in optimizer.param_groups] == [0.01, 0.0]
 
 
+def test_the_weight_decay_of_the_options_goes_before():
+    _, optimizer, _ = built(algorithm_options={"weight_decay": 0.3})
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.3, 0.0]
+
+
 def test_own_descent_is_that_of_torch():
     found = []
     for algorithm, options in ((f"{__name__}.OwnDescent", {"scale": 1.0}), ("SGD", {})):
@@ -91,6 +96,7 @@ def test_a_schedule_of_torch_begins_after_warm_up():
         ({"algorithm": "LBFGS"}, ["several times a step"]),
         ({"algorithm_options": {"momentum": 1}}, ["AdamW takes lr, betas", "there is no 'momentum'"]),
         ({"algorithm": "SGD", "algorithm_options": {"momentum": -1}}, ["'SGD' refuses its options", "momentum"]),
+        ({"algorithm_options": {"lr": 5.0}}, ["optimiser.algorithm_options: the learning rate is `optimiser.lr`"]),
         ({"algorithm": "Muon"}, ["only supports 2D parameters", "optimiser.others: {algorithm: AdamW}"]),
         ({"others": OtherOptimiser("AdmW")}, ["optimiser.others.algorithm: ", "did you mean 'AdamW'?"]),
         (
@@ -105,9 +111,21 @@ def test_a_schedule_of_torch_begins_after_warm_up():
             {"others": OtherOptimiser(parameters=("weight",))},
             ["it would train 2 of 2 parameters, those of bias, weight"],
         ),
+        (
+            {"others": OtherOptimiser(algorithm_options={"lr": 5.0})},
+            ["optimiser.others.algorithm_options: the learning rate is `optimiser.others.lr`"],
+        ),
         ({"others": OtherOptimiser("SGD", {"momentum": -1})}, ["optimiser.others.algorithm: 'SGD' refuses its opt"]),
         ({"schedule": "cosin"}, ["optimiser.schedule: expected 'cosine', 'linear'", "did you mean 'cosine'?"]),
         ({"schedule": "ReduceLROnPlateau"}, ["waits for a score"]),
+        (
+            {"schedule": "OneCycleLR", "schedule_options": {"max_lr": 0.1, "total_steps": 10}},
+            ["optimiser.schedule: 'OneCycleLR' sets the rates itself", "`trainable`"],
+        ),
+        (
+            {"algorithm": "SGD", "schedule": "CyclicLR", "schedule_options": {"base_lr": 0.1, "max_lr": 0.2}},
+            ["optimiser.schedule: 'CyclicLR' sets the rates itself"],
+        ),
         ({"schedule": "StepLR"}, ["'step_size' must be given"]),
         ({"schedule_options": {"step_size": 1}}, ["'cosine' takes none"]),
     ],
