@@ -10,6 +10,17 @@ from PIL import Image
 
 SIZE = (20, 30)
 
+COCO_EXPORTS = {
+    "Label Studio": ("result.json", "images/1a2b-one cup.jpg", "images\\1a2b-one%20cup.jpg"),
+    "CVAT": ("annotations/instances_default.json", "images/default/day/one.jpg", "day/one.jpg"),
+    "CVAT without subsets": ("annotations/instances_default.json", "images/one.jpg", "one.jpg"),
+    "Roboflow": ("_annotations.coco.json", "one_jpg.rf.1abc.jpg", "one_jpg.rf.1abc.jpg"),
+    "FiftyOne": ("labels.json", "data/one.jpg", "one.jpg"),
+    "Supervisely": ("annotations/instances.json", "images/one.jpg", "one.jpg"),
+    "labelme2coco": ("dataset.json", "pictures/one.jpg", "C:\\Users\\me\\pictures\\one.jpg"),
+}
+"""Tool to the files of its export in COCO's form: annotations, image, and what the annotations call the image."""
+
 
 def photograph(path, size=SIZE, **options):
     """Write an image of noise."""
@@ -128,6 +139,27 @@ def write_coco_export(folder):
         annotation = {"id": 1, "image_id": 7, "category_id": 1, "segmentation": [square], "iscrowd": 0}
         content = {"images": [image], "categories": categories, "annotations": [annotation]}
         (folder / part / "_annotations.coco.json").write_text(json.dumps(content))
+
+
+def write_coco_of(tool, folder):
+    """Write an export as a tool does: pictures of phones with the size as stored, and a root category."""
+    annotations, picture, name = COCO_EXPORTS[tool]
+    turn = Image.Exif()
+    turn[0x0112] = 6
+    photograph(folder / picture, SIZE[::-1], exif=turn)
+    stated = SIZE[::-1] if tool in ("Label Studio", "labelme2coco") else SIZE
+    square = [float(side) for point in box_points(5, 4, 20, 12) for side in point]
+    content = {
+        "info": {},
+        "images": [{"id": 0, "file_name": name, "width": stated[1], "height": stated[0]}],
+        "categories": [{"id": 1, "name": "coffee_cup", "supercategory": None}],
+        "annotations": [{"id": 0, "image_id": 0, "category_id": 1, "segmentation": [square], "bbox": [5, 4, 15, 8]}],
+    }
+    if tool == "Roboflow":
+        content["categories"][0]["supercategory"] = "things"
+        content["categories"].insert(0, {"id": 0, "name": "things", "supercategory": "none"})
+    (folder / annotations).parent.mkdir(exist_ok=True)
+    (folder / annotations).write_text(json.dumps(content))
 
 
 def write_labelme(folder):

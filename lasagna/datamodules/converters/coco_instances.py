@@ -22,10 +22,17 @@ from lasagna.datamodules.converters.common.names import other_labels, spoken_lab
 
 EXPECTED = """
   annotations/instances_{train,val}2017.json with {train,val}2017/<image>.jpg,
-  or `--annotations FILE` with `--images FOLDER` for an export of your own,
-  or {train,valid,val,test}/_annotations.coco.json (or another file of JSON) with the images beside it"""
+  or one file of JSON, also in annotations/, with the images in the folder, images/ or data/ for an export of your own,
+  or {train,valid,val,test}/_annotations.coco.json (or another file of JSON) with the images beside it,
+  or `--annotations FILE` with `--images FOLDER`"""
 
 SPLITS = ("train", "valid", "val", "test")
+
+RELEASES = ("2014", "2017")
+"""Ends of the names of COCO's own splits."""
+
+WHOLE = "instances_default"
+"""Stem of the annotation file of an export without splits, as CVAT writes it."""
 
 
 class CocoInstances(Converter):
@@ -39,7 +46,8 @@ class CocoInstances(Converter):
     Args:
         source: The folder that holds ``annotations`` and the folders of images; for an export, the root of its paths.
         annotations: One annotation file, which becomes the split of ``split``; by default all files
-            ``annotations/instances_*.json``, else one in each of the folders "train", "valid", "val" and "test".
+            ``annotations/instances_*.json``, else one in each of the folders "train", "valid", "val" and "test", else
+            the only one in the folder or in ``annotations``.
         images: The folder that file names are relative to, if that is another folder.
         unannotated: What it means that a category is not annotated on an image: it is "absent", or it is "unknown"
             whether it is there.
@@ -47,7 +55,8 @@ class CocoInstances(Converter):
         split: Name of the split of ``annotations``; by default that of its folder or file if it is one of "train",
             "valid", "val" and "test", else "train".
         exif: How images of an export were annotated whose EXIF tag turns them, where the stated size does not tell: as
-            they are "stored", or as they are "seen"; "ask" stops at the first of them. COCO's own are "stored".
+            they are "stored", or as they are "seen"; "ask" stops at the first of them. COCO's own are "stored" unless
+            you say otherwise.
     """
 
     def __init__(
@@ -74,32 +83,50 @@ class CocoInstances(Converter):
         Raises:
             LayoutError: If there is no annotation file; later, if one is broken or a folder is missing.
         """
-        if self.annotations is not None:
-            name = self.split or _split_of(self.annotations)
-            return LazySplits({name: partial(self._split, self.annotations, [self.images or self.source], self.exif)})
+        files = sorted((self.source / "annotations").glob("instances_*.json"))
+        exported = {part: path for part in SPLITS if (path := _file_of(self.source / part))}
+        if self.annotations is not None or (not exported and [path.stem for path in files] in ([], [WHOLE])):
+            path = self.annotations or self._only_file()
+            name = self.split or _split_of(path)
+            return LazySplits({name: partial(self._split, path, [self.images or self.source], self.exif)})
         if self.split is not None:
             raise LayoutError(
                 f"split: {self.split!r} names the split of `--annotations`, which is not given; choose one"
             )
-        files = sorted((self.source / "annotations").glob("instances_*.json"))
-        exported = {part: path for part in SPLITS if (path := _file_of(self.source / part))}
-        if not files and exported:
+        if not files:
             return LazySplits(
                 {
                     part: partial(self._split, path, [(self.images or self.source) / part], self.exif)
                     for part, path in exported.items()
                 }
             )
-        if not files:
-            raise LayoutError(f"source: {self.source} holds no annotations/instances_*.json; expected{EXPECTED}")
         parts = {path.stem.removeprefix("instances_"): path for path in files}
         roots = [self.images] if self.images else [self.source, self.source / "images"]
         return LazySplits(
             {
-                part.removesuffix("2017"): partial(self._split, path, [root / part for root in roots], "stored")
+                part.removesuffix("2017"): partial(self._split, path, [root / part for root in roots], self._exif(part))
                 for part, path in parts.items()
             }
         )
+
+    def _exif(self, part: str) -> Exif:
+        return "stored" if self.exif == "ask" and part.endswith(RELEASES) else self.exif
+
+    def _only_file(self) -> Path:
+        """Return the annotation file of an export that has one.
+
+        Raises:
+            LayoutError: If there is none, or there are several.
+        """
+        found = sorted(self.source.glob("*.json")) or sorted((self.source / "annotations").glob("*.json"))
+        if len(found) > 1:
+            names = shorten([path.name for path in found])
+            raise LayoutError(
+                f"source: {found[0].parent} holds several files of JSON ({names}); choose one by `--annotations`"
+            )
+        if not found:
+            raise LayoutError(f"source: {self.source} holds no annotations/instances_*.json; expected{EXPECTED}")
+        return found[0]
 
     def _split(self, path: Path, places: list[Path], exif: Exif) -> Split:
         folder = first_folder(places, EXPECTED)

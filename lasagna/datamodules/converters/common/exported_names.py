@@ -11,9 +11,12 @@ from urllib.parse import unquote
 from lasagna.datamodules.converters.common.entries import check_inner
 from lasagna.datamodules.converters.common.files import LayoutError
 
+INNER = ("images", "images/default", "data")
+"""Folders within an export where tools put its images; the second is CVAT's, the third FiftyOne's."""
+
 
 def exported_file(folder: Path, name: str, where: str, hint: str = ", or give `--images`") -> Path:
-    """Return the file of an export that a name means: the longest ending of its path in the folder or its "images".
+    """Return the file of an export that a name means: the longest ending of its path in one of the folders of images.
 
     Args:
         folder: The folder that names are relative to.
@@ -28,7 +31,7 @@ def exported_file(folder: Path, name: str, where: str, hint: str = ", or give `-
         LayoutError: If the name leads out of the folder, and no ending of it exists there.
     """
     plain = name.partition("?")[0] if "://" in name else name.rpartition("?d=")[2]
-    places = [place for place in (folder, folder / "images") if place.is_dir()]
+    places = [place for place in (folder, *(folder / inner for inner in INNER)) if place.is_dir()]
     for spelled in dict.fromkeys((name, plain, unquote(plain))):
         path = PureWindowsPath(spelled)
         parts = path.parts[bool(path.anchor) :]
