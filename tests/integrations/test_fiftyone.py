@@ -55,7 +55,7 @@ def test_the_zoo_loads_an_assistant_whose_labels_are_those_of_python(tmp_path):
     subprocess.run([python, "-m", "pip", "install", "--quiet", "fiftyone"], check=True)
     site = next((tmp_path / "env").rglob("site-packages"))
     (site / "borrowed.pth").write_text(f"{sysconfig.get_paths()['purelib']}\n{ROOT}\n")
-    shutil.copytree(ROOT / "examples" / "fiftyone_zoo", tmp_path / "zoo" / "lasagna")
+    shutil.copytree(ROOT / "examples" / "fiftyone_zoo", tmp_path / "zoo" / "fiftyone_zoo")
     settings = {**os.environ, "FIFTYONE_MODEL_ZOO_DIR": str(tmp_path / "zoo"), "HOME": str(tmp_path)}
     told = subprocess.run(
         [python, "-c", SCRIPT], cwd=ROOT, env=settings, check=True, capture_output=True, text=True, timeout=900
