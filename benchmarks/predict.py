@@ -1,0 +1,120 @@
+"""Images a second of ``lasagna predict`` over a folder, beside a loop that reads, answers and writes in turn.
+
+``python benchmarks/predict.py`` asks the small assistant of the package for 10, 80 and 150 names in the same images of
+640 x 480 pixels, a scene with noise. The ways take turns. *Loop* writes drawings with the usual effort of PNG's
+compression, as the command did before. The answers of both are compared. ``--results`` files the numbers as
+``docs/results/predict.json``. Measure on an idle machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from PIL import Image
+
+import lasagna
+from lasagna.cli import answered_images, prediction_files
+from lasagna.core.batch import Query
+from lasagna.core.query_kind import CATEGORY_LIST
+from lasagna.modules import Assistant
+from lasagna.tasks.callbacks.run_facts import versions, write_json
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+SEEN = ("sky", "sun", "house", "dog", "oak", "bird", "kite", "cat", "boat", "mushroom")
+COUNTS = (10, 80, 150)
+
+
+def loop(assistant: Assistant, images: Sequence[Sequence[Path]], queries: Sequence[Query], out: Path) -> None:
+    """Read, answer and write one image after the other."""
+    with patch.object(prediction_files, "_EFFORT", 6):
+        for paths in images:
+            shown, place = answered_images._read(paths, None, None, -1)
+            answers = answered_images._ask(assistant, shown, queries, "ordered", -1)
+            prediction_files.write_answers(out, paths[0].stem, [paths[0], *paths], shown[0], queries, answers, place)
+
+
+def command(assistant: Assistant, images: Sequence[Sequence[Path]], queries: Sequence[Query], out: Path) -> None:
+    """Answer as the command does."""
+    answered_images.answer_images(assistant, images, queries, out, "ordered")
+
+
+def measure(folder: Path, count: int, repeats: int) -> dict[str, Any]:
+    """Return images a second of both ways at each number of names."""
+    images = [[path] for path in write_images(folder / "images", count)]
+    assistant, found = lasagna.load(), {}
+    for names in COUNTS:
+        others = (f"{name} {number}" for number in range(20) for name in SEEN)
+        asked = (*SEEN, *others)[:names]
+        queries = [Query(0, CATEGORY_LIST, asked)]
+        best = {"loop": float("inf"), "command": float("inf")}
+        for _ in range(repeats):
+            for way in (loop, command):
+                best[way.__name__] = min(best[way.__name__], seconds(way, assistant, images, queries, folder))
+        rates = {way: count / best[way] for way in best}
+        found[str(names)] = rates | {"ratio": rates["command"] / rates["loop"], "same": same(folder)}
+    return found
+
+
+def seconds(
+    way: Callable[..., None],
+    assistant: Assistant,
+    images: Sequence[Sequence[Path]],
+    queries: Sequence[Query],
+    folder: Path,
+) -> float:
+    """Return the seconds that a way takes."""
+    start = time.perf_counter()
+    way(assistant, images, queries, folder / way.__name__)
+    return time.perf_counter() - start
+
+
+def same(folder: Path) -> bool:
+    """Return whether both ways wrote the same answers."""
+    one, other = ({path.name: json.loads(path.read_text()) for path in (folder / way).glob("*.json")} for way in WAYS)
+    return bool(one) and one == other
+
+
+WAYS = ("loop", "command")
+
+
+def write_images(folder: Path, count: int) -> list[Path]:
+    """Write photographs of noise around a scene."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    scene = np.asarray(Image.open(DOCS / "images" / "scene.png").convert("RGB").resize((640, 480)), dtype=np.int16)
+    for number in range(count):
+        pixels = (scene + rng.integers(-8, 8, scene.shape)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:03d}.jpg", quality=90)
+    return sorted(folder.iterdir())
+
+
+def main() -> None:
+    """Measure, print and perhaps file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=40)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--results", action="store_true", help="file the numbers under docs/results")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    with TemporaryDirectory() as folder:
+        found = measure(Path(folder), arguments.images, arguments.repeats)
+    for names, row in found.items():
+        print(f"{names} names: {row}")
+    if arguments.results:
+        facts = {"cores": os.cpu_count(), "threads": arguments.threads, "images": arguments.images}
+        write_json(DOCS / "results" / "predict.json", {**facts, "names": found, "versions": versions()})
+
+
+if __name__ == "__main__":
+    main()
