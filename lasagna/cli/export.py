@@ -40,10 +40,11 @@ def export(
     # imports torch, which the help need not wait for
     from lasagna.modules.checkpoints.calibration import checksum, read_calibration, write_calibration
     from lasagna.modules.checkpoints.folder import check_empty, write_assistant
+    from lasagna.modules.checkpoints.hub import local_copy
     from lasagna.modules.checkpoints.load import load, read_checkpoint
     from lasagna.modules.checkpoints.parted import consolidated
 
-    target, notes = Path(output), list[str]()
+    ckpt, target, notes = str(local_copy(ckpt)), Path(output), list[str]()
     if consolidate:
         consolidated(Path(ckpt), target)
         files = [target]
