@@ -14,8 +14,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 import lasagna
 from lasagna.cli.export import export
+from lasagna.cli.push import push
 from lasagna.cli.train import main
-from lasagna.errors import CheckpointError
+from lasagna.errors import CheckpointError, ConfigError
 from tests.helpers.tiny_run import write_config, write_scenes
 
 LORA = "--model.assistant.language_model.adapter={rank: 4, alpha: 8, embeddings: false}"
@@ -169,3 +170,16 @@ def test_other_random_weights_are_refused_where_training_continues(of_seed_five,
     assert "model.seed: 5" in error
     assert not (tmp_path / "checkpoints").exists()
     train_on(config, of_seed_five, tmp_path, "--model.seed=7", "--model.frozen_check=false")
+
+
+def test_a_checkpoint_is_pushed_with_the_scores_of_its_run(ckpt, capsys):
+    stages = {"validate": {"scores": {"val/scenes/miou/mmseg": 0.25}}}
+    scores = ckpt.parents[1] / "scores.json"
+    scores.write_text(json.dumps({"stages": stages}), encoding="utf-8")
+    push(str(ckpt), "ann/scenes", dry_run=True)
+    out = capsys.readouterr().out
+    assert "| val | scenes | miou/mmseg | 0.2500 |" in out
+    assert "adapter_model.safetensors" in out
+    scores.write_text("[]", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"expected an object with `stages`.*; give the scores.json of a training"):
+        push(str(ckpt), "ann/scenes", dry_run=True)
