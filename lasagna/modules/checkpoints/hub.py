@@ -13,7 +13,10 @@ from typing import Any, cast
 from lasagna.errors import CheckpointError, without_secrets
 
 FILES = ("*.json", "*.safetensors", "*.bin", "*.yaml", "*.txt", "*.model", "README.md")
-"""What is exchanged with the hub: weights, settings, vocabularies and the card; never code."""
+"""What is exchanged with the hub: weights, settings, vocabularies and the card; no code is fetched."""
+
+PUSHED = (*FILES, "modeling_lasagna.py")
+"""What is put on the hub: also the file by which transformers loads an exported folder."""
 
 CARD = "README.md"
 
@@ -131,7 +134,7 @@ def push_files(
     api = HfApi(endpoint=os.environ.get(ENDPOINT), library_name="lasagna")
     with one_line(name, None, True):
         api.create_repo(name, private=private or None, exist_ok=True)
-        there = [file for file in api.list_repo_files(name) if any(fnmatch(file, form) for form in FILES)]
+        there = [file for file in api.list_repo_files(name) if any(fnmatch(file, form) for form in PUSHED)]
         operations: list[Any] = [CommitOperationAdd(place, content) for place, content in files.items()]
         operations += [CommitOperationDelete(file) for file in there if file not in files]
         commit = str(api.create_commit(name, operations, commit_message=message).oid)
@@ -146,7 +149,7 @@ def folder_files(folder: Path) -> dict[str, Path | bytes]:
     return {
         place.as_posix(): file
         for place, file in inside.items()
-        if any(fnmatch(place.name, form) for form in FILES) and not any(part.startswith(".") for part in place.parts)
+        if any(fnmatch(place.name, form) for form in PUSHED) and not any(part.startswith(".") for part in place.parts)
     }
 
 
