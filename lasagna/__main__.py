@@ -29,6 +29,7 @@ COMMANDS = {
     "verify": ("lasagna.datamodules.shards.verify:verify", "compare shards with their checksums: verify SHARDS"),
     "inspect": ("lasagna.cli.inspect:inspect", "count, draw and audit what shards hold: inspect SHARDS ..."),
     "export": ("lasagna.cli.export:export", "write an assistant as a folder: adapters and heads, or as released"),
+    "push": ("lasagna.cli.push:push", "put an assistant on the hub with a model card: push CKPT user/name"),
     "import": (
         "lasagna.modules.checkpoints.released.importing:import_assistant",
         "make an assistant from a released model: import SOURCE ...",
@@ -39,8 +40,8 @@ COMMANDS = {
 }
 """Command to its function and what it does."""
 
-POSITIONAL = {"import": "source", "label": "folder", "verify": "shards"}
-"""Command to the argument that may come first without its flag."""
+POSITIONAL = {"import": ("source",), "label": ("folder",), "push": ("ckpt", "name"), "verify": ("shards",)}
+"""Command to the arguments that may come first without their flags."""
 
 POSITIONAL_LISTS = {"calibrate": "shards", "inspect": "shards"}
 """Command to the argument that may be given several times without its flag, before all others."""
@@ -107,9 +108,10 @@ def _run(name: str, *argv: str) -> None:
 
 def _short_form(name: str) -> str | None:
     """Return how a command is called without the flag of its first argument, for its help."""
-    word = POSITIONAL_LISTS.get(name, POSITIONAL.get(name, "")).upper()
-    more = f" [{word} ...]" if name in POSITIONAL_LISTS else ""
-    return f"Short form: lasagna {name} {word}{more} [OPTION ...]" if word else None
+    words = (POSITIONAL_LISTS[name],) if name in POSITIONAL_LISTS else POSITIONAL.get(name, ())
+    shown = " ".join(words).upper()
+    more = f" [{shown} ...]" if name in POSITIONAL_LISTS else ""
+    return f"Short form: lasagna {name} {shown}{more} [OPTION ...]" if words else None
 
 
 def _with_flags(name: str, argv: Sequence[str]) -> list[str]:
@@ -124,7 +126,8 @@ def _with_flags(name: str, argv: Sequence[str]) -> list[str]:
     if name in POSITIONAL_LISTS and first:
         argv = [f"--{POSITIONAL_LISTS[name]}={json.dumps(argv[:first])}", *argv[first:]]
     elif name in POSITIONAL and first:
-        argv = [f"--{POSITIONAL[name]}={argv[0]}", *argv[1:]]
+        given = list(zip(POSITIONAL[name], argv[:first], strict=False))
+        argv = [*(f"--{flag}={word}" for flag, word in given), *argv[len(given) :]]
     return configs_first(_joined(f"--{REPEATED[name]}", argv) if name in REPEATED else argv)
 
 

@@ -87,6 +87,7 @@ def evaluate(
         raise ConfigError("tiles: stored answers are only scored again; leave --tiles out, or answer with --ckpt")
     check_output(out or predictions or Path("evaluation"))
     from lasagna.datamodules.streaming.distributed import rank_and_world_size
+    from lasagna.modules.checkpoints.hub import local_copy
     from lasagna.tasks.evaluation.answering import Job
     from lasagna.tasks.evaluation.coco_files import FOLDER, check_coco_files, write_coco_files
     from lasagna.tasks.evaluation.remarks import remarks
@@ -98,7 +99,7 @@ def evaluate(
         job, header = _stored_evaluation(predictions, data, split)
     else:
         job = Job(
-            ckpt=Path(ckpt or ""),
+            ckpt=Path(local_copy(ckpt or "")),
             data=_choose_data(ckpt, data, split),
             out=out or Path("evaluation"),
             seed=seed,

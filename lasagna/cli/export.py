@@ -10,7 +10,7 @@ from typing import Literal
 def export(
     ckpt: str,
     output: str,
-    layout: Literal["adapter", "released"] = "adapter",
+    layout: Literal["adapter", "transformers", "released"] = "adapter",
     shard_size: str = "5GB",
     consolidate: bool = False,
 ) -> None:
@@ -20,7 +20,9 @@ def export(
     frozen ones. Load it with ``lasagna.load(folder)``, ask it with ``lasagna predict --ckpt folder``, train it with
     ``python train.py --config folder/config.yaml``. The layout "released" is a complete model for LaSagnA's own code
     with merged adapters; load it with ``lasagna.load(folder)``, or train it after ``lasagna import``. Notes are printed
-    about whatever it cannot hold. Both layouts include the calibration.
+    about whatever it cannot hold. The layout "transformers" is "adapter" with two more files, so that
+    ``AutoModel.from_pretrained(folder, trust_remote_code=True)`` loads it too, where this package is installed. All
+    layouts include the calibration.
 
     With ``--consolidate``, the checkpoint folder of a training with divided weights (FSDP2) becomes a file with all
     that is in it, from which training can be resumed too.
@@ -40,10 +42,11 @@ def export(
     # imports torch, which the help need not wait for
     from lasagna.modules.checkpoints.calibration import checksum, read_calibration, write_calibration
     from lasagna.modules.checkpoints.folder import check_empty, write_assistant
+    from lasagna.modules.checkpoints.hub import local_copy
     from lasagna.modules.checkpoints.load import load, read_checkpoint
     from lasagna.modules.checkpoints.parted import consolidated
 
-    target, notes = Path(output), list[str]()
+    ckpt, target, notes = str(local_copy(ckpt)), Path(output), list[str]()
     if consolidate:
         consolidated(Path(ckpt), target)
         files = [target]
@@ -53,6 +56,8 @@ def export(
             files, notes = _release(ckpt, target, shard_size)
         else:
             files = write_assistant(target, load(ckpt, calibrated=False), read_checkpoint(ckpt))
+        if layout == "transformers":
+            files += _write_auto_model(target)
     calibration = read_calibration(Path(ckpt))
     if calibration is not None:
         files.append(write_calibration(replace(calibration, checkpoint=checksum(target)), target))
@@ -60,6 +65,20 @@ def export(
         print(f"{file}  {file.stat().st_size / 2**20:.2f} MiB")
     for note in notes:
         print(f"note: {note}")
+
+
+def _write_auto_model(folder: Path) -> list[Path]:
+    """Write what ``AutoModel`` needs to find its class, and return the files."""
+    from importlib.resources import files
+
+    from lasagna.core.storage import write_json, write_text
+
+    code = "modeling_lasagna"
+    classes = {"AutoConfig": f"{code}.LasagnaConfig", "AutoModel": f"{code}.LasagnaModel"}
+    content = {"model_type": "lasagna", "architectures": ["LasagnaModel"], "auto_map": classes}
+    write_json(folder / "config.json", content, indent=2)
+    write_text(folder / f"{code}.py", (files("lasagna.integrations") / f"{code}.py").read_text(encoding="utf-8"))
+    return [folder / "config.json", folder / f"{code}.py"]
 
 
 def _release(ckpt: str, target: Path, shard_size: str) -> tuple[list[Path], list[str]]:

@@ -142,11 +142,12 @@ def read_names(text: str) -> tuple[str, ...]:
 def _recipe(assistant: Assistant, ckpt: Path | None, query: Query, window: Window | None) -> dict[str, Any]:
     """Return what labels depend on, as plain data."""
     from lasagna.modules.checkpoints.calibration import checksum
+    from lasagna.modules.checkpoints.hub import local_copy
 
     return {
         "names": list(query.names),
         "kind": str(query.kind),
-        "ckpt": None if ckpt is None else checksum(ckpt),
+        "ckpt": None if ckpt is None else checksum(Path(local_copy(ckpt))),
         "threshold": assistant.presence_threshold,
         "window": None if window is None else list(window),
     }

@@ -45,9 +45,11 @@ def test_the_flags_of_all_commands_are_known():
     assert found == {
         "--coco",
         "--consolidate",
+        "--dry_run",
         "--frozen_check",
         "--geojson",
         "--objects",
+        "--private",
         "--strict",
         "--teacher_forced",
     }

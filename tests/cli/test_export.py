@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import sys
 from shutil import copytree
 
 import numpy as np
 import pytest
 import torch
 from peft import PeftModel
+from PIL import Image
 from safetensors.torch import load_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoModel, LlamaConfig, LlamaForCausalLM
 
 import lasagna
 from lasagna.cli.export import export
+from lasagna.cli.push import push
 from lasagna.cli.train import main
-from lasagna.errors import CheckpointError
+from lasagna.errors import CheckpointError, ConfigError
 from tests.helpers.tiny_run import write_config, write_scenes
 
 LORA = "--model.assistant.language_model.adapter={rank: 4, alpha: 8, embeddings: false}"
@@ -169,3 +172,37 @@ def test_other_random_weights_are_refused_where_training_continues(of_seed_five,
     assert "model.seed: 5" in error
     assert not (tmp_path / "checkpoints").exists()
     train_on(config, of_seed_five, tmp_path, "--model.seed=7", "--model.frozen_check=false")
+
+
+def test_a_checkpoint_is_pushed_with_the_scores_of_its_run(ckpt, capsys):
+    stages = {"validate": {"scores": {"val/scenes/miou/mmseg": 0.25}}}
+    scores = ckpt.parents[1] / "scores.json"
+    scores.write_text(json.dumps({"stages": stages}), encoding="utf-8")
+    push(str(ckpt), "ann/scenes", dry_run=True)
+    out = capsys.readouterr().out
+    assert "| val | scenes | miou/mmseg | 0.2500 |" in out
+    assert "adapter_model.safetensors" in out
+    scores.write_text("[]", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"expected an object with `stages`.*; give the scores.json of a training"):
+        push(str(ckpt), "ann/scenes", dry_run=True)
+
+
+def test_transformers_loads_an_exported_folder(ckpt, tmp_path, monkeypatch):
+    export(str(ckpt), str(tmp_path / "auto"), layout="transformers")
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    model = AutoModel.from_pretrained(tmp_path / "auto", trust_remote_code=True)
+    wanted = lasagna.load(ckpt)
+    for given in (model.predict(picture(), "sun, dog"), model.predict(Image.fromarray(picture()), ["sun", "dog"])):
+        expected = wanted.answer(picture(), ["sun", "dog"])
+        assert given.text == expected.text
+        for entry, same in zip(given.entries, expected.entries, strict=True):
+            assert (entry.name, entry.present, entry.score) == (same.name, same.present, same.score)
+            assert np.array_equal(entry.mask, same.mask)
+    given = model.predict(picture(), "the sun, far away", "referring")
+    assert given.text == wanted.answer(picture(), ["the sun, far away"], "referring").text
+    with pytest.raises(ValueError, match=r"dtype: it is not available here; load the model"):
+        AutoModel.from_pretrained(tmp_path / "auto", trust_remote_code=True, dtype=torch.float16)
+    monkeypatch.setitem(sys.modules, "lasagna", None)
+    with pytest.raises(ImportError, match="needs the package lasagna"):
+        AutoModel.from_pretrained(tmp_path / "auto", trust_remote_code=True)

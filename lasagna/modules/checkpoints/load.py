@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lasagna.errors import CheckpointError, LasagnaError
 from lasagna.modules.checkpoints.folder import is_assistant_folder, read_assistant
+from lasagna.modules.checkpoints.hub import local_copy, missing_hint
 
 if TYPE_CHECKING:
     from lasagna.core.query_kind import QueryKind
@@ -22,7 +23,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
     Args:
         path: A file or folder that training wrote, a folder that ``lasagna export`` or ``lasagna import`` wrote, or a
-            folder in the layout of LaSagnA's releases. Of a training's folder only the weights are read.
+            folder in the layout of LaSagnA's releases, or the name of one in the hub's local cache. Of a training's
+            folder only the weights are read.
 
     Raises:
         CheckpointError: If there is no such file or folder, or it is not a checkpoint of a training run.
@@ -31,7 +33,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     from lasagna.modules.checkpoints.parted import is_parted, read_parted
     from lasagna.modules.checkpoints.weights import check_content
 
-    path = Path(path)
+    path = Path(local_copy(path))
     if is_assistant_folder(path):
         return read_assistant(path)
     if is_parted(path):
@@ -41,7 +43,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
         return release_checkpoint(path)
     if not path.is_file():
-        raise CheckpointError(f"checkpoint: there is no file {str(path)!r}{_nearby(path)}")
+        raise CheckpointError(f"checkpoint: there is no file {str(path)!r}{_nearby(path)}{missing_hint(path)}")
     checkpoint = read_plain(path)
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise CheckpointError(
@@ -78,17 +80,23 @@ def load(
     assistant: Assistant | None = None,
     frozen_check: bool = True,
     calibrated: bool | str | None = None,
+    download: bool = False,
+    revision: str | None = None,
 ) -> Assistant:
     """Load an assistant, ready to answer.
 
     Args:
         path: A checkpoint that training wrote, a folder from ``lasagna export`` or ``lasagna import``, or a folder in
-            the layout of LaSagnA's releases. None for the small assistant that comes with the package; it knows drawn
-            scenes and their 24 categories, and nothing else.
+            the layout of LaSagnA's releases, or the name of one on the hub, "user/name" or "user/name@revision". None
+            for the small assistant that comes with the package; it knows drawn scenes and their 24 categories, and
+            nothing else.
         assistant: The assistant to load into, for checkpoints that do not say how to build it; it is built here.
         frozen_check: Whether the frozen weights must be those that the checkpoint was trained with.
         calibrated: Whether to use the calibration that ``lasagna calibrate`` wrote; the name of a data set uses its
             threshold, None uses a calibration if there is one.
+        download: Whether a name of the hub, and the frozen models that it names, may be fetched from the network;
+            otherwise only the hub's local cache is read.
+        revision: Branch, tag or commit of a name of the hub; a commit never changes.
 
     Returns:
         The assistant on the CPU, in evaluation mode.
@@ -110,14 +118,14 @@ def load(
     )
     from lasagna.modules.tiny.weights import ASSISTANT
 
-    path = ASSISTANT if path is None else path
+    path = local_copy(ASSISTANT if path is None else path, download=download, revision=revision)
     checkpoint = read_checkpoint(path)
     if assistant is None:
         if checkpoint.get(ASSISTANT_CONFIG) is None:
             raise CheckpointError(
                 f"checkpoint: {str(path)!r} does not say how to build its assistant; give it: load(path, assistant=...)"
             )
-        assistant = unbuilt_assistant(checkpoint, path)
+        assistant = unbuilt_assistant(downloading(checkpoint) if download else checkpoint, path)
     with seeded(checkpoint.get(SEED, 0), "fresh weights"):
         _build(assistant, path)
     weights = assistant_weights(checkpoint)
@@ -144,6 +152,20 @@ def stored_kinds(path: str | Path | None = None) -> dict[str, QueryKind]:
     from lasagna.modules.tiny.weights import ASSISTANT
 
     return learned_kinds(read_checkpoint(ASSISTANT if path is None else path))
+
+
+def downloading(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint whose parts may fetch their frozen models from the hub."""
+    from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG
+
+    def allowed(content: Any) -> Any:  # noqa: ANN401
+        if isinstance(content, list):
+            return [allowed(part) for part in content]
+        if not isinstance(content, dict):
+            return content
+        return {key: True if (key, part) == ("download", False) else allowed(part) for key, part in content.items()}
+
+    return {**checkpoint, ASSISTANT_CONFIG: allowed(checkpoint[ASSISTANT_CONFIG])}
 
 
 def _build(assistant: Assistant, path: str | Path) -> None:
