@@ -29,7 +29,7 @@ from .panoptic import Panoptic
 from .reasoning import Reasoning
 from .referring import Referring
 from .semantic import Semantic
-from .training.batch_checks import EmptyMasks, FiniteLoss, LearnedKinds, ManyObjects, SmallMasks
+from .training.batch_checks import EmptyMasks, FiniteLoss, LearnedKinds, ManyObjects, ObjectsLearned, SmallMasks
 from .training.compiling import CompiledParts
 from .training.division import DividedWeights
 from .training.ema import WeightAverage
@@ -70,6 +70,7 @@ __all__ = [
     "MonitorCheck",
     "MultiTargetIoU",
     "ObjectCount",
+    "ObjectsLearned",
     "Optimiser",
     "OtherOptimiser",
     "Panoptic",

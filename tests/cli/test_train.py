@@ -49,6 +49,8 @@ def finished(tmp_path_factory, config):
     words = [f"--config={config}", f"--trainer.default_root_dir={folder}", "--model.ema_decay=0.5"]
     words += [f"--trainer.callbacks+={name}" for name in ("RunValidation", "BestCheckpoint", EARLY_STOPPING)]
     words += [f"--trainer.callbacks.EarlyStopping.monitor={SCORE}", "--trainer.logger+=CSVLogger"]
+    words += [f"--trainer.callbacks+={name}" for name in ("LearningRateMonitor", "ModelCheckpoint")]
+    words += [f"--trainer.callbacks.ModelCheckpoint.{option}" for option in (f"monitor={SCORE}", "filename=highest")]
     main([*words, "--seed_everything=3"])
     return folder
 
@@ -96,7 +98,9 @@ def test_main_job_leaves_everything_in_the_run_folder(finished):
     assert not (finished / "config.yaml").exists()
     logged = finished / "lightning_logs" / "version_0"
     assert "ema_decay: 0.5" in (logged / "hparams.yaml").read_text()
-    assert "test/" in (logged / "metrics.csv").read_text()
+    assert "test/" in (table := (logged / "metrics.csv").read_text())
+    assert "lr-" in table.partition("\n")[0]  # of LearningRateMonitor
+    assert [file.name for file in finished.rglob("highest.ckpt")] == ["highest.ckpt"]
     stages = json.loads((finished / "scores.json").read_text())["stages"]
     assert any("miou" in name for name in stages["test"]["scores"])
     assert SCORE in stages["fit"]["scores"]

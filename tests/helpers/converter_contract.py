@@ -274,6 +274,8 @@ class ConverterContract:
             shard_set = read_manifest(tmp_path / "shards" / split)
             entries, wanted = shard_set.tally.entries, records.values()
             assert entries["categories"] == sum(len(record.masks) for record in wanted)
+            crowds = [groups for record in wanted for _, groups in (record.objects or {}).values()]
+            assert entries.get("crowds", 0) == sum(map(len, crowds))
             phrases, questions = (sum(len(getattr(one, name)) for one in wanted) for name in ("phrases", "questions"))
             assert entries["phrases"] == phrases
             if set(name for name, count in entries.items() if count) <= {"turns of conversations", "captions"}:

@@ -113,6 +113,8 @@ def count_entries(record: Record) -> dict[str, int]:
     masked = sum(question.masks is not None for question in record.questions)
     further = {MASKED_QUESTIONS: masked} if record.questions else {}
     further |= {"captions": len(record.captions)} if record.captions else {}
+    crowds = sum(len(region.crowds) for region in record.regions)
+    further |= {"crowds": crowds} if crowds else {}
     return {
         "categories": len(record.category_masks()),
         "objects": sum(len(region.masks or ()) for region in record.regions),
