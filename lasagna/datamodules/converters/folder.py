@@ -21,6 +21,7 @@ from lasagna.datamodules.converters.folder_lines import (
     HEAD,
     check_line,
     manifest_of,
+    others_of,
     window_of,
 )
 from lasagna.datamodules.converters.json_lines import Line, Lines, line_at
@@ -74,7 +75,7 @@ class Folder(Converter):
         return Split(read.manifest, items, read, ItemFiles(items), annotations=(read.path,))
 
     def _item(self, line: Line) -> LineItem:
-        names = dict.fromkeys((line.fields["image"], *mask_files(line.fields)))
+        names = dict.fromkeys((line.fields["image"], *others_of(line)[0], *mask_files(line.fields)))
         paths = tuple(self.source / check_inner(name, line.where) for name in names)
         return LineItem(_key(line), line.where, line.offset, paths)
 
@@ -87,7 +88,7 @@ class LineItem:
         key: Name of the record.
         where: File and number of the line, for messages.
         offset: Where it begins, in bytes.
-        files: The image and the mask files that it names.
+        files: The image, further images and the mask files that it names.
     """
 
     key: str
@@ -126,10 +127,14 @@ class ReadLine:
         try:
             window = line.fields.get("window") or self.window
             image_bytes, size = read_upright_image_file(self.path.parent / line.fields["image"], window)
+            names, place = others_of(line)
+            others = tuple(read_upright_image_file(self.path.parent / name, window)[0] for name in names)
         except RecordError as error:
             raise RecordError(f"{line.where}: {error}") from error
         annotations = _Annotations(line, self.path.parent, size)
-        record = Record(_key(line), image_bytes, size, self.manifest, **annotations.fields())
+        record = Record(
+            _key(line), image_bytes, size, self.manifest, others=others, masks_on=place, **annotations.fields()
+        )
         return ReadResult(record, tuple(annotations.left_out))
 
 

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from lasagna.core.image_places import LAST, place_of
 from lasagna.core.images import Window, check_window
 from lasagna.core.prompt_format import normalise
 from lasagna.core.prompt_formats import name_error
@@ -21,7 +22,7 @@ from lasagna.datamodules.converters.json_lines import Line, Lines
 from lasagna.datamodules.shards.fields import Fields
 from lasagna.errors import RecordError
 
-_KINDS: dict[type, str] = {dict: "an object", list: "a list", str: "a text", object: "a mask"}
+_KINDS: dict[type, str] = {dict: "an object", list: "a list", str: "a text", int: "a whole number", object: "a mask"}
 
 LINE = {
     "image": str,
@@ -36,6 +37,8 @@ LINE = {
     "captions": list,
     "ignore": object,
     "window": list,
+    "others": list,
+    "masks_on": int,
 }
 """Fields of a line; only the first is required."""
 
@@ -72,9 +75,10 @@ def check_line(line: Line) -> None:
 
     Raises:
         RecordError: If it does not, if it says that a name is both absent and present, if its window is not two
-            numbers, or if its split cannot be the name of a folder.
+            numbers, if it has no image at ``masks_on``, or if its split cannot be the name of a folder.
     """
     check_fields(line.fields, LINE, ("image",), line.where)
+    others_of(line)
     _checked_window(line.fields, line.where)
     for field, (kinds, needed) in PARTS.items():
         for rank, part in enumerate(line.fields.get(field) or ()):
@@ -98,6 +102,21 @@ def check_line(line: Line) -> None:
             )
     if not is_folder_name(line.fields.get("split") or "train"):
         raise RecordError(f"{line.where}: split: expected a name that a folder can have, got {line.fields['split']!r}")
+
+
+def others_of(line: Line) -> tuple[tuple[str, ...], int]:
+    """Return the names of further images that are shown with that of a line, and the position of its own among all.
+
+    Raises:
+        RecordError: If one is not a name, or there is no image at the position.
+    """
+    others, given = line.fields.get("others") or (), line.fields.get("masks_on")
+    place = LAST if given is None else given
+    for rank, name in enumerate(others):
+        if not isinstance(name, str) or not name.strip():
+            raise RecordError(f"{line.where}: others[{rank}]: expected an image file, got {str(name)[:60]!r}")
+    place_of(place, len(others) + 1, line.where)
+    return tuple(others), place
 
 
 def _check_phrases(part: Mapping[str, Any], place: str) -> None:
@@ -137,7 +156,7 @@ def check_fields(fields: Mapping[str, Any], kinds: Mapping[str, type], needed: t
             near = get_close_matches(name, kinds, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(kinds)}"
             raise RecordError(f"{where}: there is no field {name!r}; {hint}")
-        if value is not None and not isinstance(value, kinds[name]):
+        if isinstance(value, bool) or (value is not None and not isinstance(value, kinds[name])):
             raise RecordError(f"{where}: {name}: expected {_KINDS[kinds[name]]}, got {str(value)[:60]!r}")
     for name in needed:
         value = fields.get(name)

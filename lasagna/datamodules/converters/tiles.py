@@ -15,10 +15,11 @@ from lasagna.core.tiles import Tile, Tiles
 from lasagna.datamodules.converters.common.base import Converter, LazySplits, Split
 from lasagna.datamodules.converters.common.cutting import ImageFormat, RecordCutter
 from lasagna.datamodules.converters.common.files import LayoutError
+from lasagna.datamodules.converters.common.stored_items import StoredItems
 from lasagna.datamodules.shards.codec import decode_record
 from lasagna.datamodules.shards.manifest import MANIFEST_FILE, ShardSet, read_manifest
 from lasagna.datamodules.shards.tally import ReadResult, Skipped
-from lasagna.errors import RecordError
+from lasagna.errors import ConfigError, RecordError
 
 EMPTY = "tile in which nothing is annotated"
 """Reason for the tiles that ``empty`` leaves out."""
@@ -66,6 +67,7 @@ class ShardTiles(Converter):
 
         Raises:
             LayoutError: If there are no shards.
+            ConfigError: Later, if others wrote them (``lasagna index``).
         """
         folders = [self.source] if (self.source / MANIFEST_FILE).is_file() else sorted(self.source.glob("*/"))
         found = {folder.resolve().name: folder for folder in folders if (folder / MANIFEST_FILE).is_file()}
@@ -79,12 +81,16 @@ class ShardTiles(Converter):
     def _split(self, folder: Path) -> Split:
         shard_set, tiles = read_manifest(folder), Tiles(self.size, self.overlap)
         if shard_set.members is not None:
-            raise LayoutError(f"source: {folder} holds shards that others wrote; convert them first to cut them")
-        items = [
+            raise ConfigError(
+                f"source: {folder} is an index of shards that others wrote, which are not cut; write them as records, "
+                "in Python by `records = lasagna.records(SOURCE)` and `lasagna.datamodules.write_shards(records, "
+                "FOLDER, records.manifest)`, and cut those"
+            )
+        items = StoredItems(
             TileItem(f"{stored.key}-{tile.top}-{tile.left}", stored, tile)
             for stored in _stored_records(shard_set, folder)
             for tile in tiles.of(stored.size)
-        ]
+        )
         read = ReadTile(shard_set.manifest, self.empty == "drop", self.phrases == "whole", self.image_format)
         shards = [folder / shard.file for shard in shard_set.shards]
         note = f"{shard_set.records} pictures in tiles of {self.size} pixels that overlap by {self.overlap} or more"

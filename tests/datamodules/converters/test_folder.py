@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import lasagna
 from lasagna.core.masks import RLEMask
 from lasagna.datamodules.converters import convert
 from lasagna.datamodules.converters.common.files import LayoutError
@@ -339,3 +340,27 @@ def test_names_spelled_in_two_ways_and_missing_files_are_named(tmp_path):
     write(tmp_path, {"image": "a.png", "ignore": "m.png"})
     with pytest.raises(LayoutError, match=r"2 of the 2 files.*a\.png.*m\.png"):
         convert(Folder(tmp_path), tmp_path / "shards")
+
+
+def test_several_images_of_a_line_are_shown_together(tmp_path):
+    tag = Image.Exif()
+    tag[0x0112] = 6
+    names = [image(tmp_path / name).name for name in ("before.png", "now.png", "part.jpg")]
+    image(tmp_path / "part.jpg", (10, 14), exif=tag)
+    whole = {"image": "now.png", "categories": [{"name": "cup", "mask": POLYGON}]}
+    write(tmp_path, whole | {"others": [names[0], names[2]], "masks_on": 1})
+    convert(Folder(tmp_path), tmp_path / "shards", processes=0)
+    (record,) = lasagna.records(tmp_path / "shards" / "train")
+    assert (record.image_bytes, record.masks_on) == ((tmp_path / "now.png").read_bytes(), 1)
+    assert [other.shape[:2] for other in record.other_images()] == [SIZE, (14, 10)]
+    for faulty, told in (
+        ({"others": [3]}, r"annotations\.jsonl:1: others\[0\]: expected an image file, got '3'"),
+        ({"others": ["../a.png"]}, "leads out of the folder"),
+        ({"others": ["gone.png"]}, r"1 of the 2 files .*gone\.png"),
+        ({"others": [names[0]], "masks_on": 2}, "`masks_on` is 2, expected -2 to 1 for 2 images"),
+        ({"masks_on": "1"}, "masks_on: expected a whole number, got '1'"),
+        ({"others": [names[0]], "masks_on": True}, "masks_on: expected a whole number, got 'True'"),
+    ):
+        write(tmp_path, whole | faulty)
+        with pytest.raises(LasagnaError, match=told):
+            convert(Folder(tmp_path), tmp_path / "faulty", processes=0)

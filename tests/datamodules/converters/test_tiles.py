@@ -8,15 +8,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import lasagna
 from lasagna.core.annotations import Caption, Phrase, Question, Region, Turn
 from lasagna.core.masks import RLEMask
 from lasagna.core.record import Manifest, Record
 from lasagna.core.tiles import Tiles
 from lasagna.datamodules import read_manifest, write_shards
 from lasagna.datamodules.converters import convert
+from lasagna.datamodules.converters.existing_shards import index
 from lasagna.datamodules.converters.tiles import ShardTiles
 from lasagna.errors import ConfigError, LasagnaError
 from tests.helpers.converter_contract import read_records
+from tests.helpers.exports import write_webdataset
 from tests.helpers.made_records import png
 
 SIZE = (30, 44)
@@ -120,3 +123,10 @@ def test_what_cannot_be_cut_says_why(tmp_path):
         ShardTiles(tmp_path).splits()
     with pytest.raises(LasagnaError, match="only records of one image are cut into tiles"):
         tiled(tmp_path, large(others=(png(PICTURE),)))
+    write_webdataset(tmp_path / "theirs")
+    index(tmp_path / "theirs", "PNG", masks="json:objects.mask", names="json:objects.category")
+    with pytest.raises(ConfigError, match=r"theirs is an index of shards that others wrote.* `[\w.]+write_shards\(.*`"):
+        convert(ShardTiles(tmp_path / "theirs"), tmp_path / "tiles", processes=0)
+    records = lasagna.records(tmp_path / "theirs")
+    write_shards(records, tmp_path / "own", records.manifest)
+    assert convert(ShardTiles(tmp_path / "own"), tmp_path / "cut", processes=0)["own"].records == 4

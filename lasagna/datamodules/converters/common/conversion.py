@@ -119,8 +119,8 @@ def convert(
                 errors[name] = error
         errors.update(_withdraw_bare(written, target))
     if errors:
-        done = f"{', '.join(written)} were written, " if written else ""
-        raise NoRecordsError("\n".join([*map(str, errors.values()), f"{done}{', '.join(errors)} were not"]))
+        done = [f"{', '.join(written)} were written, {', '.join(errors)} were not"] if written else []
+        raise NoRecordsError("\n".join([*map(str, errors.values()), *done]))
     return written
 
 
