@@ -357,6 +357,10 @@ def test_several_images_of_a_line_are_shown_together(tmp_path):
         ({"others": [3]}, r"annotations\.jsonl:1: others\[0\]: expected an image file, got '3'"),
         ({"others": ["../a.png"]}, "leads out of the folder"),
         ({"others": ["gone.png"]}, r"1 of the 2 files .*gone\.png"),
+        (
+            {"others": ["part\\gone%20now.png"]},
+            r"gone%20now\.png\); write names .* with / for \\ and without %20, or unpack",
+        ),
         ({"others": [names[0]], "masks_on": 2}, "`masks_on` is 2, expected -2 to 1 for 2 images"),
         ({"masks_on": "1"}, "masks_on: expected a whole number, got '1'"),
         ({"others": [names[0]], "masks_on": True}, "masks_on: expected a whole number, got 'True'"),

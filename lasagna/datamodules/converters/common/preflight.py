@@ -23,6 +23,9 @@ from lasagna.errors import ConfigError, LasagnaError, ShardError
 KEPT = ("JPEG", "MPO", "PNG", "BMP", "WEBP", "TIFF")
 """Formats that shards hold, or that are stored as PNG, by Pillow's names ("MPO": JPEG with several pictures)."""
 
+FOREIGN = ("\\", "%20")
+"""Parts of the names of files that other systems and addresses write in another way."""
+
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 
 
@@ -155,10 +158,12 @@ def check_files(splits: Mapping[str, Split]) -> None:
     """
     for name, split in splits.items():
         if missing := missing_files(split.files):
-            needed = len({*split.files})
+            needed, foreign = len({*split.files}), any(mark in path.name for path in missing for mark in FOREIGN)
+            hint = "write names as they are here, with / for \\ and without %20, or " if foreign else ""
             raise LayoutError(
                 f"source: {len(missing)} of the {needed} files that the split {name!r} needs are missing "
-                f"({shorten(list(map(str, missing)))}); unpack all of them, or go on without them by `--broken skip`"
+                f"({shorten(list(map(str, missing)))}); {hint}unpack all of them, or go on without them by `--broken "
+                "skip`"
             )
         images = (image for item in split.items if isinstance(image := getattr(item, "image", None), Path))
         suffixes = Image.registered_extensions()
