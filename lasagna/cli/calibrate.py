@@ -20,8 +20,9 @@ from lasagna.core.storage import check_output
 from lasagna.datamodules import NegativeInjection, OrderRandomization, ShardDataModule, Source
 from lasagna.datamodules.strategies import Strategy
 from lasagna.datamodules.streaming.sample import not_skipped
-from lasagna.errors import ConfigError, QueryError, RecordError, check_counts
+from lasagna.errors import CheckpointError, ConfigError, QueryError, RecordError, check_counts
 from lasagna.modules.checkpoints.calibration import ALL, Calibration, calibration_file, checksum, write_calibration
+from lasagna.modules.checkpoints.hub import local_copy
 from lasagna.modules.checkpoints.load import load
 from lasagna.modules.contract import check_queries
 from lasagna.tasks import Reasoning, Referring, Semantic, Task
@@ -88,6 +89,7 @@ def calibrate(
         LasagnaError: If the device cannot be used.
     """
     check_counts(limit=limit, batch_size=batch_size)
+    _check_own(ckpt)
     asked_as = _AskedAs(find_kind("kind", kind, ckpt))
     check_output(calibration_file(ckpt).parent, "ckpt")
     sources = [Source(folder, asked_as.task) for folder in shards]
@@ -112,6 +114,15 @@ def calibrate(
         for name, figures in calibration.figures.items()
     ]
     Console().print("\n".join([*lines, f"written to {path} and {picture.name}"]), highlight=False, soft_wrap=True)
+
+
+def _check_own(ckpt: Path) -> None:
+    """Check that a calibration can be written beside a checkpoint, which the hub's cache is not for."""
+    if local_copy(ckpt) != ckpt:
+        raise CheckpointError(
+            f"ckpt: {str(ckpt)!r} is in the hub's local cache, where nothing is written; copy it with `lasagna export "
+            f"--ckpt {ckpt} --output FOLDER`, and calibrate the folder"
+        )
 
 
 class _AskedAs(Strategy):

@@ -27,6 +27,7 @@ class CardFacts:
         calibration: The calibration of its presence scores, if there is one.
         tag: Revision to load.
         licence: Licence of the weights, as the hub names it ("apache-2.0").
+        auto_model: Whether transformers' ``AutoModel`` loads the folder.
     """
 
     name: str
@@ -36,6 +37,7 @@ class CardFacts:
     calibration: Calibration | None = None
     tag: str | None = None
     licence: str | None = None
+    auto_model: bool = False
 
 
 def find_scores(ckpt: Path) -> Path | None:
@@ -84,7 +86,7 @@ def _texts(content: Any) -> Iterator[str]:  # noqa: ANN401
 
 
 def _loading(facts: CardFacts) -> list[str]:
-    pinned = f", revision={facts.tag!r}" if facts.tag else ""
+    pinned = f', revision="{facts.tag}"' if facts.tag else ""
     told = [] if facts.tag else ["", "`revision=` pins a commit of this repository, so that answers stay the same."]
     return [
         "An assistant that answers queries about an image in masks and words: trained weights (adapters and heads) and",
@@ -93,10 +95,27 @@ def _loading(facts: CardFacts) -> list[str]:
         "```python",
         "import lasagna",
         "",
-        f'assistant = lasagna.load("{facts.name}"{pinned.replace(chr(39), chr(34))}, download=True)',
+        f'assistant = lasagna.load("{facts.name}"{pinned}, download=True)',
         'answer = assistant.answer(image, ["dog", "sky"])  # image: uint8 array, height x width x 3',
         "```",
         *told,
+        *(_auto_loading(facts.name, pinned) if facts.auto_model else []),
+    ]
+
+
+def _auto_loading(name: str, pinned: str) -> list[str]:
+    return [
+        "",
+        "The same through transformers, where lasagna is installed:",
+        "",
+        "```python",
+        "from huggingface_hub import snapshot_download",
+        "from transformers import AutoModel",
+        "",
+        f'folder = snapshot_download("{name}"{pinned})',
+        "model = AutoModel.from_pretrained(folder, trust_remote_code=True)",
+        'answer = model.predict(image, "dog, sky")',
+        "```",
     ]
 
 

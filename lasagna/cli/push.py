@@ -86,7 +86,7 @@ def _files(
     """Return the files for the hub by their paths there, with a card if the folder has none."""
     from lasagna.cli.model_card import CardFacts, find_scores, local_paths, read_run_scores, write_card
     from lasagna.modules.checkpoints.calibration import read_calibration
-    from lasagna.modules.checkpoints.hub import CARD, folder_files
+    from lasagna.modules.checkpoints.hub import AUTO_MODEL, CARD, folder_files
     from lasagna.modules.checkpoints.load import read_checkpoint
     from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG, learned_kinds
 
@@ -99,6 +99,7 @@ def _files(
         calibration=read_calibration(folder),
         tag=tag,
         licence=licence,
+        auto_model=(folder / AUTO_MODEL).is_file(),
     )
     if paths := [path for path in local_paths(facts.config) if not Path(path).is_relative_to(folder.resolve())]:
         print(f"note: others do not have {', '.join(paths)}; assistant.json names them", file=sys.stderr)

@@ -2,15 +2,18 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import lasagna
+from lasagna.cli.calibrate import calibrate
 from lasagna.cli.push import push
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules.checkpoints.calibration import Calibration, checksum, write_calibration
-from lasagna.modules.checkpoints.load import read_checkpoint
+from lasagna.modules.checkpoints.load import downloading, read_checkpoint
+from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG
 from lasagna.modules.tiny.weights import ASSISTANT as PACKAGED
 from tests.helpers.hub_server import hub_server
 
@@ -71,12 +74,25 @@ def test_an_assistant_goes_to_the_hub_and_comes_back(hub, folder, capsys):
     for cached in (f"{NAME}@v1", f"{NAME}@{commit}"):
         assert read_checkpoint(cached).keys() == read_checkpoint(folder).keys()
     assert hub.asked == []
+    with pytest.raises(CheckpointError, match=rf"copy it with `lasagna export --ckpt {NAME}@v1 --output FOLDER`"):
+        calibrate(Path(f"{NAME}@v1"), ["shards"])
     (folder / "calibration.json").unlink()
     (folder / "README.md").write_text("My own card.\n", encoding="utf-8")
     push(str(folder), NAME)
     newest = list(hub.commits[NAME].values())[-1]
     assert newest["README.md"] == b"My own card.\n"
     assert "calibration.json" not in newest
+
+
+def test_a_download_includes_the_frozen_models():
+    parts = {"init_args": {"model": "ann/frozen", "download": False, "adapter": None}}
+    config = {"init_args": {"language_model": parts, "others": [parts]}}
+    allowed = {"init_args": parts["init_args"] | {"download": True}}
+    given = downloading({ASSISTANT_CONFIG: config, "state_dict": {}})
+    assert given == {
+        ASSISTANT_CONFIG: {"init_args": {"language_model": allowed, "others": [allowed]}},
+        "state_dict": {},
+    }
 
 
 def test_what_the_hub_lacks_is_one_line(hub, monkeypatch):
@@ -96,12 +112,14 @@ def test_what_the_hub_lacks_is_one_line(hub, monkeypatch):
 
 
 def test_the_card_tells_scores_protocols_data_and_limits(folder, capsys):
+    (folder / "modeling_lasagna.py").write_text("", encoding="utf-8")
     push(str(folder), NAME, dry_run=True, licence="mit", tag="v1")
     out = capsys.readouterr().out
     for line in (
         "library_name: lasagna",
         "license: mit",
         f'assistant = lasagna.load("{NAME}", revision="v1", download=True)',
+        f'folder = snapshot_download("{NAME}", revision="v1")',
         "| vision encoder | `TinyVisionEncoder` (weights: pretrained) |",
         "| kinds of query that it learned | categories, question, reasoning, referring |",
         "| test | scenes | miou/lasagna-v1 | 0.9154 |",

@@ -15,8 +15,11 @@ from lasagna.errors import CheckpointError, without_secrets
 FILES = ("*.json", "*.safetensors", "*.bin", "*.yaml", "*.txt", "*.model", "README.md")
 """What is exchanged with the hub: weights, settings, vocabularies and the card; no code is fetched."""
 
-PUSHED = (*FILES, "modeling_lasagna.py")
-"""What is put on the hub: also the file by which transformers loads an exported folder."""
+AUTO_MODEL = "modeling_lasagna.py"
+"""The file by which transformers loads an exported folder."""
+
+PUSHED = (*FILES, AUTO_MODEL)
+"""What is put on the hub."""
 
 CARD = "README.md"
 
