@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lasagna.core.images import Channels, Window, to_rgb, values_to_rgb
-from lasagna.core.tiff import is_tiff, needs_tifffile, read_tiff
+from lasagna.core.tiff import check_pages, is_tiff, needs_tifffile, read_tiff
 from lasagna.errors import ConfigError, RecordError
 
 BROKEN_IMAGE = (
@@ -84,7 +84,8 @@ def decode_image(
             three channels.
 
     Raises:
-        RecordError: If it cannot be decoded, has another size, or has no such channel.
+        RecordError: If it cannot be decoded, has another size, or has no such channel or
+            several images of one size.
     """
     try:
         if is_tiff(data) and needs_tifffile(data, max(channels or [0])):
@@ -93,6 +94,8 @@ def decode_image(
             return values_to_rgb(values, window, channels, nodata)
         with Image.open(BytesIO(data)) as image:
             check_header(image, key, size)
+            if channels is None and is_tiff(data):
+                check_pages(data)
             if upright:
                 ImageOps.exif_transpose(image, in_place=True)  # elsewhere it is a copy, also of upright images
             return to_rgb(image, window, channels)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -21,6 +22,9 @@ _BIG = 43
 
 _FORMATS = {1: "B", 2: "s", 3: "H", 4: "I", 9: "i", 11: "f", 12: "d", 16: "Q", 17: "q"}
 """Number of a tag's type to the format of its values in ``struct``; other types are passed over."""
+
+_KIND, _NO_PAGE = 254, 0b101
+"""Tag of an image's kind, and its bits for a smaller copy and for a mask."""
 
 _WIDTH, _HEIGHT, _BITS, _SAMPLES = 256, 257, 258, 277
 _SCALE, _TIE, _MATRIX, _KEYS, _NODATA = 33550, 33922, 34264, 34735, 42113
@@ -70,16 +74,24 @@ def read_tags(data: bytes) -> Tags:
     Raises:
         ValueError: If it is broken.
     """
-    order = "<" if data[:2] == b"II" else ">"
+    return next(_directories(data))
+
+
+def _directories(data: bytes) -> Iterator[Tags]:
+    """Yield the tags of each image of a TIFF file."""
+    order, seen = "<" if data[:2] == b"II" else ">", set[int]()
     try:
         (version,) = struct.unpack_from(f"{order}H", data, 2)
         big = version == _BIG
-        (start,) = struct.unpack_from(f"{order}{'Q' if big else 'I'}", data, 8 if big else 4)
-        (count,) = struct.unpack_from(f"{order}{'Q' if big else 'H'}", data, start)
-        entry, head = (20, f"{order}HHQ") if big else (12, f"{order}HHI")
-        first = start + (8 if big else 2)
-        places = [first + rank * entry for rank in range(min(count, len(data) // entry))]
-        return dict(tag for place in places if (tag := _tag(data, place, head, order, big)) is not None)
+        entry, head, word = (20, f"{order}HHQ", "Q") if big else (12, f"{order}HHI", "I")
+        (start,) = struct.unpack_from(f"{order}{word}", data, 8 if big else 4)
+        while not seen or (start and start not in seen):
+            seen.add(start)
+            (count,) = struct.unpack_from(f"{order}{'Q' if big else 'H'}", data, start)
+            first = start + (8 if big else 2)
+            places = [first + rank * entry for rank in range(min(count, len(data) // entry))]
+            yield dict(tag for place in places if (tag := _tag(data, place, head, order, big)) is not None)
+            (start,) = struct.unpack_from(f"{order}{word}", data, first + count * entry)
     except (struct.error, OverflowError) as error:
         raise ValueError(f"its tags cannot be read ({error})") from error
 
@@ -166,6 +178,27 @@ def needs_tifffile(data: bytes, last: int = 0) -> bool:
             return False
     except UnidentifiedImageError:
         return True
+
+
+def check_pages(data: bytes) -> None:
+    """Check that a TIFF file has one image, besides smaller copies, masks, and pages of other sizes.
+
+    Args:
+        data: The file.
+
+    Raises:
+        ValueError: If it has several images of one size.
+    """
+    sizes = []
+    with suppress(ValueError):  # what is broken behind the first image does not matter for it
+        for tags in _directories(data):
+            if not max(_numbers(tags, _KIND), default=0) & _NO_PAGE:
+                sizes.append((_numbers(tags, _WIDTH), _numbers(tags, _HEIGHT)))
+    if (count := sizes.count(sizes[0]) if sizes else 0) > 1:
+        raise ValueError(
+            f"it has {count} images of one size; say which become red, green and blue by `channels`, for example [0] "
+            "for the first alone, or store each in a file of its own"
+        )
 
 
 def read_tiff(data: bytes) -> tuple[NDArray[np.generic], float | None]:

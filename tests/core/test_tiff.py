@@ -182,3 +182,23 @@ def test_damaged_files_are_read_or_refused():
                 assert str(error).startswith("record a: ")
                 found.add("refused")
     assert found == {3, "refused"}
+
+
+def test_several_images_of_one_size_are_not_taken_for_the_first():
+    pages = np.arange(3 * 48, dtype=np.uint8).reshape(3, *SIZE)
+    with pytest.raises(RecordError, match=r"it has 3 images of one size; say which .* `channels`, .* or store each"):
+        decode_image(tiff(pages, planarconfig=None), "a")
+    assert np.array_equal(decode_image(tiff(pages, planarconfig=None), "a", channels=[1])[..., 0], pages[1])
+    buffer = BytesIO()
+    with tifffile.TiffWriter(buffer) as file:
+        file.write(pages[0], photometric="minisblack", metadata=None)
+        file.write(pages[1] > 60, photometric="mask", subfiletype=4, metadata=None)
+        file.write(pages[2, ::2, ::2], photometric="minisblack", subfiletype=1, metadata=None)
+        file.write(pages[2, ::3], photometric="minisblack", metadata=None)
+    assert np.array_equal(decode_image(buffer.getvalue(), "a")[..., 0], pages[0])
+    cut = tiff(pages[0])
+    (start,) = struct.unpack_from("<I", cut, 4)
+    (count,) = struct.unpack_from("<H", cut, start)
+    after = start + 2 + 12 * count
+    beyond = cut[:after] + struct.pack("<I", 1 << 30) + cut[after + 4 :]
+    assert np.array_equal(decode_image(beyond, "a")[..., 0], pages[0])
