@@ -24,9 +24,10 @@ import numpy as np
 import torch
 from measure import Cost, cost
 
+from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.core.answer_parser import ParsedEntry
 from lasagna.core.batch import Query
-from lasagna.core.dialogue import Answer, AnsweredEntry, Dialogue, Entry
+from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.geometry import Geometry, restore_logits
 from lasagna.core.masks import BoolMask, LabelMap
 from lasagna.modules.decoding.answers import DecodedAnswer, make_answer

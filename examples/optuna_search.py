@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.storages.journal import JournalFileBackend
 
 from lasagna.cli.train import main as train
 
@@ -52,7 +53,7 @@ def main() -> None:
     found, words = parser.parse_known_args()
     found.out.mkdir(parents=True, exist_ok=True)
     # a file that several processes append to, unlike a database also on disks of networks
-    backend = optuna.storages.journal.JournalFileBackend(str(found.out / "study.log"))
+    backend = JournalFileBackend(str(found.out / "study.log"))
     storage = optuna.storages.JournalStorage(backend)
     study = optuna.create_study(study_name="search", storage=storage, direction="maximize", load_if_exists=True)
     study.optimize(lambda trial: scored(trial, found.out, found.score, words), n_trials=found.trials)

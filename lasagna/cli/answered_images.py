@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from lasagna.core.answer import Answer
     from lasagna.core.batch import Query
-    from lasagna.core.dialogue import Answer
     from lasagna.core.tiff import Georeference
     from lasagna.integrations.label_files import LabelFiles
     from lasagna.modules.assistant import Assistant

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from lasagna.core.answer import Answer, AnsweredEntry
     from lasagna.core.batch import Query
-    from lasagna.core.dialogue import Answer, AnsweredEntry
     from lasagna.core.tiff import Georeference
 
 DRAWN = 2048
@@ -73,7 +73,7 @@ def write_answers(
 
 def _shrunk(entry: "AnsweredEntry", step: int) -> "AnsweredEntry":
     """Return an entry for a small drawing; masks stay packed until they are small."""
-    from lasagna.core.dialogue import AnsweredEntry
+    from lasagna.core.answer import AnsweredEntry
     from lasagna.core.mask_lines import MaskLines
     from lasagna.core.tiled_answers import packed_mask, packed_masks
 

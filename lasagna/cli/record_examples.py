@@ -8,7 +8,7 @@ from itertools import chain, zip_longest
 import numpy as np
 from PIL import Image
 
-from lasagna.core.dialogue import AnsweredEntry
+from lasagna.core.answer import AnsweredEntry
 from lasagna.core.masks import BoolMask, Mask, UnionMask
 from lasagna.core.record import Caption, Record, Region
 from lasagna.core.seeding import generator

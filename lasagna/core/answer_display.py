@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lasagna.core.dialogue import Answer, AnsweredEntry
+from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.core.pages import data_uri
 from lasagna.errors import QueryError
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.core.answer_parser import normalise
-from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.core.masks import BoolMask
 from lasagna.core.outlines import border_polygons, polygons_of
 from lasagna.errors import QueryError

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lasagna.core.dialogue import Answer, AnsweredEntry
+from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.core.tiled_answers import PackedEntry, TiledAnswer, packed_mask, packed_masks
 from lasagna.errors import QueryError
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lasagna.core.dialogue import Answer
+from lasagna.core.answer import Answer
 from lasagna.core.mask_lines import cut_mask
 from lasagna.core.masks import RLEMask
 from lasagna.core.outlines import rings_of

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pycocotools import mask as coco
 
-from lasagna.core.dialogue import Answer
+from lasagna.core.answer import Answer
 from lasagna.core.mask_lines import MaskLines, cut_mask, join_lines
 from lasagna.core.masks import BoolMask, RLEMask
 from lasagna.core.tiled_answers import PackedEntry, TiledAnswer

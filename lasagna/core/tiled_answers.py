@@ -12,8 +12,8 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.core.answer_parser import normalise
-from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.core.masks import BoolMask, RLEMask
 from lasagna.core.overlaps import OverlapMap
 from lasagna.core.tiles import Tile

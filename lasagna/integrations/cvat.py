@@ -27,7 +27,7 @@ from lasagna.modules.contract import check_queries
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from lasagna.core.dialogue import AnsweredEntry
+    from lasagna.core.answer import AnsweredEntry
     from lasagna.core.masks import BoolMask
 
 ABSENT = "absent: "

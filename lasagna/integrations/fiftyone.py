@@ -16,9 +16,9 @@ import numpy as np
 from fiftyone.core.models import Model
 from numpy.typing import NDArray
 
+from lasagna.core.answer import Answer
 from lasagna.core.batch import Query
 from lasagna.core.device import find_device
-from lasagna.core.dialogue import Answer
 from lasagna.core.query_kind import CATEGORY_LIST, INSTANCES
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.checkpoints.load import load

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import yaml  # type: ignore[import-untyped]
 
+from lasagna.core.answer import Answer
 from lasagna.core.answer_formats import LABELS
 from lasagna.core.answer_parser import normalise
-from lasagna.core.dialogue import Answer
 from lasagna.core.masks import RLEMask
 from lasagna.core.outlines import polygons_of
 from lasagna.core.storage import whole_file, write_json

@@ -14,9 +14,10 @@ import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 
+from lasagna.core.answer import Answer
 from lasagna.core.batch import Batch, Query
 from lasagna.core.config import Configurable
-from lasagna.core.dialogue import Answer, Decoding
+from lasagna.core.dialogue import Decoding
 from lasagna.core.geometry import Geometry
 from lasagna.core.image_places import LAST
 from lasagna.core.processors import Processors

@@ -12,9 +12,9 @@ from threading import Thread
 
 import torch
 
+from lasagna.core.answer import Answer
 from lasagna.core.answer_json import answer_json
 from lasagna.core.batch import Query
-from lasagna.core.dialogue import Answer
 from lasagna.core.image_places import LAST
 from lasagna.core.image_prompts import prompt_ids
 from lasagna.core.query_kind import QUESTION

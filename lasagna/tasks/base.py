@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from torchmetrics import MetricCollection
 
+from lasagna.core.answer import Answer
 from lasagna.core.batch import Sample
-from lasagna.core.dialogue import Answer, Decoding, Dialogue, DialogueMaker
+from lasagna.core.dialogue import Decoding, Dialogue, DialogueMaker
 from lasagna.core.query_kind import QueryKind
 from lasagna.core.record import Record
 from lasagna.tasks.metrics import DialogueMetric, list_metrics, phrase_metrics

@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 from torchmetrics import MetricCollection
 
+from lasagna.core.answer import Answer
 from lasagna.core.batch import Sample
-from lasagna.core.dialogue import Answer, Decoding, Dialogue
+from lasagna.core.dialogue import Decoding, Dialogue
 from lasagna.core.query_kind import QUESTION, REASONING, REASONING_WITH_EXPLANATION, REFERRING, QueryKind
 from lasagna.core.record import Question, Record
 from lasagna.tasks.base import Task

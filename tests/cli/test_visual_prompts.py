@@ -9,8 +9,8 @@ from PIL import Image
 
 from lasagna.cli.predict import read_queries
 from lasagna.cli.visual_prompts import read_mask, with_pointing
+from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.core.answer_json import answer_json
-from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.errors import LasagnaError
 
 MASK = np.zeros((6, 8), bool)

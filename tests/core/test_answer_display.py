@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.core.answer_display import THUMBNAIL
-from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.errors import QueryError
 from tests.helpers.made_answers import answer, pixels
 

@@ -8,8 +8,8 @@ from PIL import Image, ImageDraw
 from pycocotools import mask as coco
 from scipy.ndimage import gaussian_filter
 
+from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.core.answer_formats import voc_palette
-from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.errors import QueryError
 
 SIZE = 40, 60

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from lasagna.core.answer import AnsweredEntry
 from lasagna.core.answer_json import entry_json
-from lasagna.core.dialogue import AnsweredEntry
 from lasagna.core.masks import RLEMask
 
 

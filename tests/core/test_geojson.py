@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.core.batch import Query
-from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.core.geojson import answers_geojson
 from lasagna.core.query_kind import CATEGORY_LIST, INSTANCES
 from lasagna.core.tiff import Georeference

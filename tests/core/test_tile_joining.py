@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.core.answer_json import answer_json, coco_results
 from lasagna.core.batch import Query
-from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.core.masks import RLEMask
 from lasagna.core.overlaps import OverlapMap
 from lasagna.core.query_kind import CATEGORY_LIST

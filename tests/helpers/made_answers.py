@@ -3,9 +3,10 @@
 import numpy as np
 import torch
 
+from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.core.answer_parser import ParsedEntry
 from lasagna.core.batch import Query
-from lasagna.core.dialogue import Answer, AnsweredEntry, Dialogue, Entry
+from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.geometry import Geometry
 from lasagna.core.masks import RLEMask
 from lasagna.modules.decoding.answers import DecodedAnswer, make_answer

@@ -14,7 +14,7 @@ from cvat_sdk.auto_annotation.driver import _AnnotationMapper, _DetectionFunctio
 from cvat_sdk.masks import decode_mask
 from pycocotools import mask as coco
 
-from lasagna.core.dialogue import Answer, AnsweredEntry
+from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.errors import QueryError
 from lasagna.integrations.cvat import AssistantFunction, create
 from tests.helpers.assistants import random_assistant

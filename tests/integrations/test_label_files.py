@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.core.answer_json import answer_json
 from lasagna.core.batch import Query
-from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.core.query_kind import CATEGORY_LIST
 from lasagna.core.storage import write_json
 from lasagna.datamodules.converters.coco_instances import CocoInstances

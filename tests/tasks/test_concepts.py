@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lasagna.core.dialogue import Answer, AnsweredEntry
+from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.core.record import Phrase
 from lasagna.tasks import Concepts
 from tests.helpers.made_records import mask, record

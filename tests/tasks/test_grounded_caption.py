@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from lasagna.core.dialogue import Answer, AnsweredEntry, Dialogue, Entry
+from lasagna.core.answer import Answer, AnsweredEntry
+from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.prompt_formats import PAPER
 from lasagna.core.query_kind import GROUNDED_CAPTION
 from lasagna.core.record import Caption, CaptionPhrase

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.core.batch import Sample
-from lasagna.core.dialogue import Answer, AnsweredEntry, Dialogue
+from lasagna.core.dialogue import Dialogue
 from lasagna.core.record import Question
 from lasagna.tasks import Reasoning
 from tests.helpers.made_records import mask, record

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.core.batch import Sample
-from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.core.record import Phrase
 from lasagna.core.seeding import generator
 from lasagna.tasks import Reasoning, Referring

@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.core.batch import Sample
-from lasagna.core.dialogue import Answer, AnsweredEntry, Dialogue
+from lasagna.core.dialogue import Dialogue
 from lasagna.core.masks import RLEMask
 from lasagna.core.prompt_formats import TINY
 from lasagna.core.record import Region

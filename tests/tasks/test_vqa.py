@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from lasagna.core.answer import Answer
 from lasagna.core.batch import Sample
-from lasagna.core.dialogue import Answer
 from lasagna.core.record import Question, Turn
 from lasagna.tasks import VQA
 from tests.helpers.made_records import mask, record

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.core.batch import Query
-from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.core.geometry import Geometry, restore_logits
 from lasagna.core.masks import BoolMask
 from lasagna.core.overlaps import OverlapMap

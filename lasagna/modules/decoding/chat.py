@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.core.batch import Query
-from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.core.image_places import LAST
 from lasagna.core.query_kind import QUESTION, REFERRING, QueryKind, kind_of
 from lasagna.core.visual_prompt import Box, Point, VisualPrompt

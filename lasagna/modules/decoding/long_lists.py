@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from lasagna.core.answer import Answer
 from lasagna.core.batch import Query
-from lasagna.core.dialogue import Answer
 from lasagna.core.overlaps import OverlapMap
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lasagna.core.answer import Answer
 from lasagna.core.batch import Query
-from lasagna.core.dialogue import Answer, Decoding
+from lasagna.core.dialogue import Decoding
 from lasagna.core.tile_joining import TileJoiner, check_tiled
 from lasagna.core.tiles import Tiles
 from lasagna.errors import QueryError

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from lasagna.core.answer import AnsweredEntry
 from lasagna.core.answer_parser import ParsedEntry
 from lasagna.core.batch import Query
-from lasagna.core.dialogue import AnsweredEntry
 from lasagna.core.geometry import Geometry
 from lasagna.core.query_kind import REFERRING
 from lasagna.core.visual_prompt import FittedPrompt, VisualPrompt

@@ -13,8 +13,9 @@ import numpy as np
 from lightning import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 
+from lasagna.core.answer import Answer
 from lasagna.core.batch import Sample
-from lasagna.core.dialogue import Answer, Dialogue
+from lasagna.core.dialogue import Dialogue
 from lasagna.core.storage import whole_file
 from lasagna.tasks.callbacks.run_facts import run_folder
 from lasagna.tasks.visualization.answer import shown_words, truth_entries

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from lasagna.core.dialogue import Answer, AnsweredEntry
+from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.core.locks import locked_file
 from lasagna.core.masks import BoolMask, RLEMask
 from lasagna.core.overlaps import OverlapMap

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from torchmetrics import MetricCollection
 
+from lasagna.core.answer import Answer
 from lasagna.core.batch import Sample
-from lasagna.core.dialogue import Answer, Decoding, Dialogue
+from lasagna.core.dialogue import Decoding, Dialogue
 from lasagna.core.prompt_format import normalise
 from lasagna.datamodules import Source
 from lasagna.datamodules.shards.codec import record_key

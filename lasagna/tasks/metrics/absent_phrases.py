@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lasagna.core.dialogue import Answer, Decoding, Dialogue
+from lasagna.core.answer import Answer
+from lasagna.core.dialogue import Decoding, Dialogue
 from lasagna.tasks.metrics.base import DialogueMetric, ratio
 from lasagna.tasks.metrics.phrase_iou import Overlap, PhraseIoU, grefcoco_iou, phrase_overlaps
 from lasagna.tasks.metrics.presence import presence_counts

@@ -7,7 +7,8 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
-from lasagna.core.dialogue import Answer, Decoding, Dialogue
+from lasagna.core.answer import Answer
+from lasagna.core.dialogue import Decoding, Dialogue
 from lasagna.tasks.metrics.base import DialogueMetric, ratio
 
 AnswerType = Literal["yes-no", "number", "other"]

@@ -13,7 +13,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
-from lasagna.core.dialogue import Answer, Decoding, Dialogue
+from lasagna.core.answer import Answer
+from lasagna.core.dialogue import Decoding, Dialogue
 from lasagna.core.masks import Mask, RLEMask
 from lasagna.core.prompt_format import normalise
 from lasagna.tasks.metrics.base import CocoFormat, DialogueMetric, answered_by_name, entries_by_name, ratio

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
-from lasagna.core.dialogue import Answer, AnsweredEntry, Decoding, Dialogue, Entry
+from lasagna.core.answer import Answer, AnsweredEntry
+from lasagna.core.dialogue import Decoding, Dialogue, Entry
 from lasagna.core.masks import BoolMask
 from lasagna.core.prompt_format import normalise
 from lasagna.tasks.metrics.names import Quantity, register_quantity, score_key

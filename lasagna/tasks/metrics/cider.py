@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from lasagna.core.dialogue import Answer, Dialogue
+from lasagna.core.answer import Answer
+from lasagna.core.dialogue import Dialogue
 from lasagna.tasks.metrics.grounding import tokens
 from lasagna.tasks.metrics.kept_lines import KeptLines
 

@@ -13,7 +13,8 @@ from pycocotools import mask as coco
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from lasagna.core.dialogue import Answer, Decoding, Dialogue, Entry
+from lasagna.core.answer import Answer
+from lasagna.core.dialogue import Decoding, Dialogue, Entry
 from lasagna.core.masks import Mask, RLEMask
 from lasagna.core.prompt_format import normalise
 from lasagna.tasks.metrics.base import DialogueMetric, answered_by_name, entries_by_name, ratio

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics.text import BLEUScore
 
-from lasagna.core.dialogue import Answer, Decoding, Dialogue
+from lasagna.core.answer import Answer
+from lasagna.core.dialogue import Decoding, Dialogue
 from lasagna.core.masks import BoolMask, RLEMask
 from lasagna.tasks.metrics.average_precision import AveragePrecision, annotation
 from lasagna.tasks.metrics.base import DialogueMetric, answered_mask, image_size, ratio

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lasagna.core.dialogue import Answer, Decoding, Dialogue
+from lasagna.core.answer import Answer
+from lasagna.core.dialogue import Decoding, Dialogue
 from lasagna.core.masks import BoolMask
 from lasagna.core.overlaps import OverlapMap
 from lasagna.core.prompt_format import normalise

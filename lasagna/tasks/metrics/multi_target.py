@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from lasagna.core.dialogue import Answer, Decoding, Dialogue
+from lasagna.core.answer import Answer
+from lasagna.core.dialogue import Decoding, Dialogue
 from lasagna.core.masks import BoolMask
 from lasagna.core.prompt_format import normalise
 from lasagna.tasks.metrics.base import DialogueMetric, answered_by_name, entries_by_name, ratio

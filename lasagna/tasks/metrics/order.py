@@ -8,7 +8,8 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from lasagna.core.dialogue import Answer, Decoding, Dialogue
+from lasagna.core.answer import Answer
+from lasagna.core.dialogue import Decoding, Dialogue
 from lasagna.core.prompt_format import Fault, normalise
 from lasagna.tasks.metrics.base import DialogueMetric, ratio
 

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lasagna.core.dialogue import Answer, Decoding, Dialogue
+from lasagna.core.answer import Answer
+from lasagna.core.dialogue import Decoding, Dialogue
 from lasagna.core.masks import BoolMask
 from lasagna.core.prompt_format import normalise
 from lasagna.tasks.metrics.base import DialogueMetric, image_size

@@ -10,7 +10,8 @@ from dataclasses import replace
 import numpy as np
 from torch import Tensor
 
-from lasagna.core.dialogue import Answer, Dialogue
+from lasagna.core.answer import Answer
+from lasagna.core.dialogue import Dialogue
 from lasagna.core.masks import BoolMask
 from lasagna.core.prompt_format import normalise
 from lasagna.tasks.metrics.base import ratio

@@ -8,8 +8,9 @@ from typing import Any
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
+from lasagna.core.answer import Answer
 from lasagna.core.batch import Batch, Query
-from lasagna.core.dialogue import Answer, Decoding
+from lasagna.core.dialogue import Decoding
 from lasagna.datamodules.protocols import RecordSource
 from lasagna.errors import ConfigError
 from lasagna.modules.assistant import Assistant

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lasagna.core.dialogue import Answer, AnsweredEntry, Dialogue, Entry
+from lasagna.core.answer import Answer, AnsweredEntry
+from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.query_kind import QueryKind
 from lasagna.tasks.visualization.caption import caption_block
 from lasagna.tasks.visualization.legend import INK, QUIET, WHITE, Legend, text_block, wrap

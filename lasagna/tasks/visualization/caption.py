@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
-from lasagna.core.dialogue import AnsweredEntry
+from lasagna.core.answer import AnsweredEntry
 from lasagna.tasks.visualization.legend import INK, WHITE, line_height, shorten, text_width, write
 from lasagna.tasks.visualization.overlay import RGB
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from lasagna.core.dialogue import AnsweredEntry
+from lasagna.core.answer import AnsweredEntry
 from lasagna.tasks.visualization.answer import present_names
 from lasagna.tasks.visualization.caption import caption_block
 from lasagna.tasks.visualization.legend import (

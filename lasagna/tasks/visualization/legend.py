@@ -8,7 +8,7 @@ from functools import cache, cached_property
 
 from PIL import Image, ImageDraw, ImageFont
 
-from lasagna.core.dialogue import AnsweredEntry
+from lasagna.core.answer import AnsweredEntry
 from lasagna.tasks.visualization.overlay import RGB
 
 INK = (28, 30, 36)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lasagna.core.answer import AnsweredEntry
 from lasagna.core.answer_display import shades
-from lasagna.core.dialogue import AnsweredEntry
 from lasagna.core.masks import BoolMask
 from lasagna.core.prompt_format import normalise
 

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.core.batch import Query
-from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.errors import QueryError, RecordError
 from lasagna.modules.decoding.long_lists import join_answers, split_query
 from lasagna.modules.tiny.weights import packaged_words

@@ -9,8 +9,8 @@ import pytest
 import torch
 from transformers import SamImageProcessor, SamProcessor
 
+from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.core.batch import Query
-from lasagna.core.dialogue import Answer, AnsweredEntry
 from lasagna.core.geometry import restore_logits
 from lasagna.core.query_kind import INSTANCES_BY_TOKEN
 from lasagna.core.visual_prompt import VisualPrompt

@@ -9,8 +9,9 @@ from lightning.pytorch.loggers import CSVLogger
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.core.batch import Sample
-from lasagna.core.dialogue import Answer, AnsweredEntry, Dialogue, Entry
+from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.masks import RLEMask
 from lasagna.core.record import Manifest, Record
 from lasagna.datamodules import ShardDataModule, Source, write_shards

@@ -9,7 +9,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from lasagna.core.dialogue import Answer, AnsweredEntry
+from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.core.masks import RLEMask
 from lasagna.core.record import Manifest, Record, Region
 from lasagna.datamodules import Source, write_shards

@@ -8,7 +8,7 @@ from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from lasagna.core.dialogue import Answer, AnsweredEntry
+from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.errors import RecordError
 from lasagna.tasks.evaluation.figures import choose
 from lasagna.tasks.evaluation.predictions import from_json, to_json

@@ -6,7 +6,8 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from lasagna.core.dialogue import Answer, Dialogue, Entry
+from lasagna.core.answer import Answer
+from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.masks import RLEMask
 from lasagna.core.query_kind import QUESTION, QueryKind
 from lasagna.core.record import Manifest

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lasagna.core.answer import Answer
 from lasagna.core.batch import Sample
-from lasagna.core.dialogue import Answer
 from lasagna.tasks import Referring
 from lasagna.tasks.metrics import FalsePremiseIoU, RobustIoU, ZeroOneManyIoU, collect
 from tests.helpers.made_answers import answer, dialogue

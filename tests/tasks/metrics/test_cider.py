@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from lasagna.core.dialogue import Answer, Dialogue
+from lasagna.core.answer import Answer
+from lasagna.core.dialogue import Dialogue
 from lasagna.tasks.metrics import CaptionCIDEr
 from lasagna.tasks.metrics.cider import cider_d
 

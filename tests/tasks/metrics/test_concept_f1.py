@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from lasagna.core.dialogue import Answer, AnsweredEntry, Dialogue, Entry
+from lasagna.core.answer import Answer, AnsweredEntry
+from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.masks import RLEMask, UnionMask
 from lasagna.tasks.metrics import ConceptF1
 from lasagna.tasks.metrics.concept_f1 import concept_counts

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 from torchmetrics.functional.classification import multiclass_jaccard_index
 
-from lasagna.core.dialogue import Answer, AnsweredEntry
+from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.tasks.metrics import MeanIoU, MMSegMeanIoU, ReferenceMeanIoU
 from lasagna.tasks.metrics.mean_iou import confusion_matrix, iou_by_category, paint_truth, top_of
 from tests.helpers.made_answers import answer, dialogue, pixels, random_case

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lasagna.core.dialogue import Answer, AnsweredEntry
+from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.core.prompt_formats import TINY
 from lasagna.tasks.metrics import AnswerOrder
 from lasagna.tasks.metrics.order import FAULTS, count_faults, is_complete

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torchmetrics.detection import PanopticQuality as Reference
 
-from lasagna.core.dialogue import Answer, AnsweredEntry, Dialogue, Entry
+from lasagna.core.answer import Answer, AnsweredEntry
+from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.masks import RLEMask, UnionMask
 from lasagna.tasks.metrics import PanopticQuality
 from lasagna.tasks.metrics.panoptic_quality import Segments, answered_segments, true_segments

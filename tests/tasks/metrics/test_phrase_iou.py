@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lasagna.core.dialogue import Answer
+from lasagna.core.answer import Answer
 from lasagna.tasks.metrics import ReasoningIoU, ReferringIoU, TeacherForcedIoU
 from tests.helpers.made_answers import answer, dialogue, pixels
 

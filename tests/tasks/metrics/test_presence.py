@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, matthews_corrcoef, precision_recall_fscore_support
 
-from lasagna.core.dialogue import Answer, AnsweredEntry
+from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.tasks.metrics import Presence, PresenceByLength
 from lasagna.tasks.metrics.presence import presence_counts, presence_scores
 from tests.helpers.made_answers import answer, dialogue, pixels, random_case

@@ -7,7 +7,8 @@ import pytest
 import torch
 from sklearn.metrics import jaccard_score
 
-from lasagna.core.dialogue import Answer, AnsweredEntry, Dialogue, Entry
+from lasagna.core.answer import Answer, AnsweredEntry
+from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.masks import LabelMap
 from lasagna.core.overlaps import OverlapMap
 from lasagna.tasks.metrics import MeanIoU, MMSegMeanIoU, ReasoningIoU, ReferenceMeanIoU

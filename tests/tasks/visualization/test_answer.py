@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from lasagna.core.dialogue import AnsweredEntry, Dialogue, Entry
+from lasagna.core.answer import AnsweredEntry
+from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.masks import RLEMask
 from lasagna.tasks.visualization.answer import SMALLEST_SIDE, draw_answer, title_lines, truth_entries
 from lasagna.tasks.visualization.legend import Legend, shorten, text_width, wrap

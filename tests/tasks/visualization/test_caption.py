@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lasagna.core.dialogue import AnsweredEntry
+from lasagna.core.answer import AnsweredEntry
 from lasagna.tasks.visualization.answer import draw_answer
 from lasagna.tasks.visualization.caption import GROUND, caption_block
 from lasagna.tasks.visualization.contact_sheet import Example, contact_sheet

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lasagna.core.dialogue import AnsweredEntry
+from lasagna.core.answer import AnsweredEntry
 from lasagna.tasks.visualization.contact_sheet import Example, ExamplePanel, contact_sheet
 from lasagna.tasks.visualization.legend import WRONG
 from lasagna.tasks.visualization.overlay import name_colours
