@@ -62,6 +62,23 @@ def write_yolo(folder):
         path.write_text(text)
 
 
+def write_yolo_of(tool, folder):
+    """Write an export as a tool does: CVAT lists its images with paths of its own, Label Studio has ``classes.txt``."""
+    line = yolo_line(1, *box_points(5, 4, 20, 12))
+    if tool == "CVAT":
+        photograph(folder / "images" / "train" / "day" / "one.jpg")
+        label = folder / "labels" / "train" / "day" / "one.txt"
+        (folder / "data.yaml").write_text("names:\n  0: traffic_light\n  1: cup\npath: .\ntrain: train.txt\n")
+        (folder / "train.txt").write_text("data/images/train/day/one.jpg\n")
+    else:
+        photograph(folder / "images" / "1a2b-one.jpg")
+        label = folder / "labels" / "1a2b-one.txt"
+        (folder / "classes.txt").write_text("traffic_light\ncup\n")
+        (folder / "notes.json").write_text(json.dumps({"categories": [{"id": 0, "name": "traffic_light"}]}))
+    label.parent.mkdir(parents=True)
+    label.write_text(line)
+
+
 def write_cvat_masks(folder):
     """Write CVAT's "Segmentation mask 1.1": colours of its own, three channels, one list called "default"."""
     (folder / "ImageSets" / "Segmentation").mkdir(parents=True, exist_ok=True)

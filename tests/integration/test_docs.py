@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import lasagna
 from lasagna.__main__ import COMMANDS
 from lasagna.cli.train import main
 from lasagna.modules import EfficientNetLite0, Sam2VisionEncoder, Sam3VisionEncoder, SamVisionEncoder, TinyVisionEncoder
@@ -22,6 +23,7 @@ from tests.helpers.documented import (
     run_snippets,
     write_named,
 )
+from tests.helpers.exports import COCO_EXPORTS, write_coco_of, write_yolo_of
 
 DOCS = ROOT / "docs"
 PAGES = sorted(page for page in DOCS.rglob("*.md") if blocks(page, "bash"))
@@ -66,6 +68,30 @@ def test_page_runs_as_written(page, there, monkeypatch, request):
     run_snippets(page)
     lines = [line for block in blocks(page, "bash") for line in commands(block)]
     assert all(any(name in line for line in lines) for name in names if name.endswith(".yaml"))
+
+
+@pytest.mark.docs
+@pytest.mark.parametrize(
+    ("converter", "tool"),
+    [*(("coco_instances", tool) for tool in COCO_EXPORTS), ("yolo", "CVAT"), ("yolo", "Label Studio")],
+)
+def test_the_page_converts_the_export_of_each_tool(converter, tool, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "export").mkdir()
+    write = write_coco_of if converter == "coco_instances" else write_yolo_of
+    write(tool, tmp_path / "export")
+    monkeypatch.setitem(PLACES, "EXPORT_FOLDER", "export")
+    monkeypatch.setitem(PLACES, "YOLO_FOLDER", "export")
+    shown = [block for block in blocks(DOCS / "how_to" / "exports.md", "bash") if f"convert {converter} " in block]
+    lines = [line for block in shown for line in commands(block)]
+    # pictures of phones need the answer that the page names
+    turned = " --exif seen" if converter == "coco_instances" else ""
+    for line in lines:
+        run_block(line + turned * ("convert" in line), monkeypatch)
+    target = next(word for word in lines[0].split() if word.startswith("data/"))
+    (record,) = lasagna.records(tmp_path / target / "train")
+    name = "coffee cup" if converter == "coco_instances" else "cup"
+    assert record.category_masks()[name].decode()[4:12, 5:20].all()
 
 
 @pytest.mark.docs
