@@ -1,0 +1,215 @@
+"""ONNX: image encoder and mask decoder as two graphs, and an assistant whose parts run in ONNX Runtime.
+
+Needs the extra ``onnx``.
+
+Notation: b: images; n: mask prompts; h, w: size of a resized image.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lasagna.core.geometry import Geometry
+from lasagna.core.processors import ByteImageProcessor
+from lasagna.core.storage import write_json
+from lasagna.errors import CheckpointError, ConfigError
+from lasagna.modules.base import FeatureSpec, MaskHead, VisionEncoder
+from lasagna.modules.exported import export_programs
+from lasagna.modules.mask_prediction import MaskPrediction
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch.export import ExportedProgram
+
+    from lasagna.modules.assistant import Assistant
+
+ENCODER, DECODER, FACTS = "image_encoder", "mask_decoder", "onnx.json"
+"""Names of the graphs, and of the file that describes them."""
+
+LARGEST = 1 << 30
+"""Bytes of weights from which they stand beside the graph; a file of ONNX holds at most 2 GiB."""
+
+
+def check_installed() -> None:
+    """Check that the extra is installed.
+
+    Raises:
+        ConfigError: If it is not.
+    """
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        raise ConfigError(f'layout: onnx needs {", ".join(missing)}; install it with `pip install "lasagna[onnx]"`')
+
+
+def write_onnx(assistant: Assistant, folder: Path, int8: bool = False) -> list[Path]:
+    """Write image encoder and mask decoder as ONNX.
+
+    Args:
+        assistant: The assistant, configured, in float32.
+        folder: Where to write.
+        int8: Whether to write both once more with weights of eight bits (dynamic quantisation of ONNX Runtime).
+
+    Returns:
+        The files.
+
+    Raises:
+        ConfigError: If the extra is missing, or a part cannot be exported.
+    """
+    check_installed()
+    programs = export_programs(assistant)
+    maps = [f"map_{place}" for place in range(programs.maps)]
+    folder.mkdir(parents=True, exist_ok=True)
+    files = _write(programs.encoder, folder / f"{ENCODER}.onnx", ["pixels"], maps)
+    files += _write(programs.decoder, folder / f"{DECODER}.onnx", [*maps, "states", "image_index"], ["logits", "scores"])
+    if int8:
+        files += [_quantised(folder / f"{name}.onnx") for name in (ENCODER, DECODER)]
+    write_json(folder / FACTS, _facts(assistant, maps), indent=2)
+    return [*files, folder / FACTS]
+
+
+def _write(program: ExportedProgram, file: Path, inputs: list[str], outputs: list[str]) -> list[Path]:
+    outside = sum(value.nbytes for value in program.state_dict.values()) > LARGEST
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of itself
+        graph = torch.onnx.export(
+            program, input_names=inputs, output_names=outputs, external_data=outside, dynamo=True, verbose=False
+        )
+        assert graph is not None
+        graph.save(file, external_data=outside)
+    return [file, Path(f"{file}.data")] if outside else [file]
+
+
+def _quantised(file: Path) -> Path:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    target = file.with_name(f"{file.stem}_int8.onnx")
+    level = logging.root.level
+    logging.root.setLevel(logging.ERROR)  # it recommends a step of preparation that changes nothing here
+    try:
+        # ConvInteger of ONNX Runtime takes unsigned weights only on CPUs
+        quantize_dynamic(file, target, weight_type=QuantType.QUInt8)
+    finally:
+        logging.root.setLevel(level)
+    return target
+
+
+def _facts(assistant: Assistant, maps: list[str]) -> dict[str, Any]:
+    """Return what a program that reads the graphs needs to know besides."""
+    processor = assistant.vision_encoder.image_processor
+    return {
+        "encoder": f"{ENCODER}.onnx",
+        "decoder": f"{DECODER}.onnx",
+        "image_size": list(processor.geometry((64, 64)).padded),
+        "resize": type(processor).__name__,
+        "maps": maps,
+        "hidden_size": assistant.language_model.hidden_size,
+        "mask_threshold": assistant.mask_threshold,
+    }
+
+
+def with_runtime(assistant: Assistant, folder: str | Path, int8: bool = False, threads: int = 0) -> Assistant:
+    """Return an assistant whose image encoder and mask decoder run in ONNX Runtime; the language model stays live.
+
+    Args:
+        assistant: The assistant that was exported, which stays as it is; they share the language model.
+        folder: What ``write_onnx`` or ``lasagna export --layout onnx`` wrote.
+        int8: Whether to use the graphs with weights of eight bits.
+        threads: Threads of ONNX Runtime; 0 for its own choice.
+
+    Raises:
+        ConfigError: If the extra is missing.
+        CheckpointError: If the folder has no such graphs.
+    """
+    check_installed()
+    sessions = [_session(Path(folder) / f"{name}{'_int8' * int8}.onnx", threads) for name in (ENCODER, DECODER)]
+    assistant.configure_model()
+    other = copy.copy(assistant)
+    other._modules = dict(assistant._modules)  # a copy shares this table
+    other.vision_encoder = _RuntimeEncoder(assistant.vision_encoder, sessions[0])
+    other.prompt_projection = nn.Sequential()
+    other.mask_head = _RuntimeDecoder(assistant, sessions[1])
+    other.feature_cache = None
+    return other
+
+
+def _session(file: Path, threads: int) -> Any:  # noqa: ANN401
+    import onnxruntime
+
+    if not file.is_file():
+        raise CheckpointError(
+            f"folder: there is no file {str(file)!r}; write it with `lasagna export --layout onnx`, and with --int8 for "
+            "weights of eight bits"
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+
+
+class _Bytes:
+    """An image processor that leaves normalisation and padding to the graph."""
+
+    def __init__(self, processor: ByteImageProcessor) -> None:
+        self.processor = processor
+
+    def geometry(self, size: tuple[int, int]) -> Geometry:
+        return self.processor.geometry(size)  # type: ignore[attr-defined,no-any-return]
+
+    def pixels(self, image: NDArray[np.uint8]) -> Tensor:
+        return self.processor.fitted(image).values.contiguous()
+
+
+class _RuntimeEncoder(VisionEncoder):
+    def __init__(self, live: VisionEncoder, session: Any) -> None:  # noqa: ANN401
+        super().__init__()
+        self._spec, self.session = live.spec, session
+        self.processor = _Bytes(live.image_processor)  # type: ignore[arg-type]
+
+    @property
+    def spec(self) -> FeatureSpec:
+        return self._spec
+
+    @property
+    def image_processor(self) -> _Bytes:
+        return self.processor
+
+    def build(self) -> None:
+        """Do nothing."""
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        found = self.session.run(None, {"pixels": pixels.to(torch.uint8).cpu().numpy()})
+        return [torch.from_numpy(maps).to(pixels.device) for maps in found]
+
+
+class _RuntimeDecoder(MaskHead):
+    def __init__(self, live: Assistant, session: Any) -> None:  # noqa: ANN401
+        super().__init__()
+        self.width, self.most, self.session = live.language_model.hidden_size, live.mask_head.most_masks, session
+
+    @property
+    def most_masks(self) -> int:
+        return self.most
+
+    @property
+    def prompt_dim(self) -> int:
+        return self.width
+
+    def build(self, features: FeatureSpec) -> None:
+        """Do nothing."""
+
+    def forward(self, features: Sequence[Tensor], prompts: Tensor, image_index: Tensor) -> MaskPrediction:
+        given = {f"map_{place}": maps.float().cpu().numpy() for place, maps in enumerate(features)}
+        given |= {"states": prompts.float().cpu().numpy(), "image_index": image_index.cpu().numpy()}
+        wanted = {one.name for one in self.session.get_inputs()}
+        logits, scores = self.session.run(None, {name: value for name, value in given.items() if name in wanted})
+        return MaskPrediction(*(torch.from_numpy(part).to(prompts.device) for part in (logits, scores)))

@@ -1,0 +1,171 @@
+"""Image encoder and mask decoder as two programs of ``torch.export``, divided as SAM's users divide them.
+
+The language model stays outside: it writes text step by step, with a cache that grows.
+
+Notation: b: images; n: mask prompts; k: masks of a prompt; h, w: size of a resized image; H, W: the encoder's input size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from lasagna.core.processors import ByteImageProcessor, ImageProcessor
+from lasagna.errors import ConfigError
+from lasagna.modules.assistant import Assistant
+from lasagna.modules.mask_prediction import MaskPrediction
+from lasagna.modules.state import precision_of
+
+MOST_IMAGES = 1024
+"""Most images of a batch that the programs state; the graphs hold for any number."""
+
+
+class PixelEncoder(nn.Module):
+    """A vision encoder that takes the bytes of resized images: normalisation and padding are inside.
+
+    Args:
+        assistant: The assistant, configured.
+
+    Raises:
+        ConfigError: If the encoder's image processor does not resize images as bytes.
+    """
+
+    tables: Tensor
+
+    def __init__(self, assistant: Assistant) -> None:
+        super().__init__()
+        processor = assistant.vision_encoder.image_processor
+        if not isinstance(processor, ByteImageProcessor):
+            raise ConfigError(
+                f"vision_encoder: the image processor of {type(assistant.vision_encoder).__name__} gives no bytes, so "
+                "its normalisation cannot be exported; derive it from ByteImageProcessor"
+            )
+        fitted = processor.fitted(np.zeros((8, 8, 3), dtype=np.uint8))
+        self.encoder = assistant.vision_encoder
+        self.padded = fitted.padded
+        self.register_buffer("tables", torch.from_numpy(fitted.normalisation.tables.copy()))
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """Encode images.
+
+        Args:
+            pixels: Resized images, uint8 ``[b, 3, h, w]``, at most as large as the encoder's input.
+
+        Returns:
+            The encoder's maps, each float ``[b, c, h', w']``.
+        """
+        channels = [self.tables[channel][pixels[:, channel].long()] for channel in range(3)]
+        down, across = self.padded[0] - pixels.shape[2], self.padded[1] - pixels.shape[3]
+        maps: list[Tensor] = self.encoder(nn.functional.pad(torch.stack(channels, 1), (0, across, 0, down)))
+        return maps
+
+
+class StateDecoder(nn.Module):
+    """Projection and mask head: from hidden states of the language model to masks.
+
+    Args:
+        assistant: The assistant, configured.
+    """
+
+    def __init__(self, assistant: Assistant) -> None:
+        super().__init__()
+        self.projection = assistant.prompt_projection
+        self.head = assistant.mask_head
+
+    def forward(self, features: Sequence[Tensor], states: Tensor, image_index: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw masks.
+
+        Args:
+            features: The encoder's maps, each float ``[b, c, h', w']``.
+            states: Hidden states that prompt masks, float ``[n, d]``.
+            image_index: Index of each prompt's image, long ``[n]``.
+
+        Returns:
+            Logits ``[n, k, h'', w'']`` over the padded input, and the score of each mask, ``[n, k]``.
+        """
+        masks = self.head(features, self.projection(states), image_index)
+        if isinstance(masks, MaskPrediction):
+            return masks.logits, masks.scores
+        return masks[:, None], masks.new_ones((masks.shape[0], 1))  # len() would fix the number of prompts
+
+
+@dataclass(frozen=True)
+class Programs:
+    """The exported programs of an assistant.
+
+    Args:
+        encoder: ``PixelEncoder``, for any number of images.
+        decoder: ``StateDecoder``, for any number of images and prompts.
+        maps: Number of maps between them.
+    """
+
+    encoder: ExportedProgram
+    decoder: ExportedProgram
+    maps: int
+
+
+@torch.no_grad()
+def export_programs(assistant: Assistant) -> Programs:
+    """Export image encoder and mask decoder in evaluation mode.
+
+    The number of images and of prompts stays open, and so does the size of resized images where the encoder pads them.
+
+    Args:
+        assistant: The assistant, configured, in float32.
+
+    Raises:
+        ConfigError: If it is in half precision, or ``torch.export`` cannot trace a part.
+    """
+    assistant.configure_model()
+    for name in ("vision_encoder", "prompt_projection", "mask_head"):
+        if (found := precision_of(getattr(assistant, name))) != torch.float32:
+            raise ConfigError(f"{name}: only float32 can be exported, got {found}; call assistant.float() first")
+    encoder, decoder = PixelEncoder(assistant), StateDecoder(assistant)
+    device, images = assistant.device, Dim("images", min=1, max=MOST_IMAGES)
+    with assistant.answering():
+        encoder.to(device).eval()
+        pixels = torch.zeros(2, 3, *_usual_size(encoder), dtype=torch.uint8, device=device)
+        maps = encoder(pixels)
+        sizes = {2 + axis: Dim(name, min=1, max=encoder.padded[axis]) for axis, name in _open_axes(assistant)}
+        first = _traced(encoder, (pixels,), ({0: images} | sizes,), "vision_encoder")
+        states = torch.zeros(3, assistant.language_model.hidden_size, device=device)
+        prompts = Dim("prompts", min=1, max=getattr(assistant.mask_head, "chunk", MOST_IMAGES))
+        index = torch.tensor([0, 1, 1], device=device)
+        shapes = ([{0: images}] * len(maps), {0: prompts}, {0: prompts})
+        second = _traced(decoder, (maps, states, index), shapes, "mask_head")
+    return Programs(first, second, len(maps))
+
+
+def _usual_size(encoder: PixelEncoder) -> tuple[int, int]:
+    """Return the size of the resized images that are traced: somewhat smaller than the input where that may be."""
+    height, width = encoder.padded
+    opened = dict(_axes(encoder.encoder.image_processor))
+    return (math.ceil(height * 0.7) if 0 in opened else height, math.ceil(width * 0.9) if 1 in opened else width)
+
+
+def _open_axes(assistant: Assistant) -> list[tuple[int, str]]:
+    return _axes(assistant.vision_encoder.image_processor)
+
+
+def _axes(processor: ImageProcessor) -> list[tuple[int, str]]:
+    """Return the axes along which resized images are smaller than the input: of wide images, and of tall ones."""
+    wide, tall = processor.geometry((50, 100)), processor.geometry((100, 50))
+    found = ((0, "height", wide), (1, "width", tall))
+    return [(axis, name) for axis, name, fit in found if fit.resized[axis] != fit.padded[axis]]
+
+
+def _traced(module: nn.Module, inputs: tuple[Any, ...], shapes: tuple[Any, ...], name: str) -> ExportedProgram:
+    try:
+        return torch.export.export(module, inputs, dynamic_shapes=shapes)
+    except Exception as error:  # torch has no one class for what cannot be traced
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(
+            f"{name}: torch.export cannot trace it ({reason[:200]}); use `--layout adapter`, or another part"
+        ) from error
