@@ -18,6 +18,7 @@ from lasagna.serving.label_studio import LabelStudio, add_label_studio
 from lasagna.serving.limits import RequestError
 from lasagna.serving.metrics import Measured
 from lasagna.serving.openapi import CHAT, IMAGES, PREDICT, add_schema
+from lasagna.serving.page import add_page
 from lasagna.serving.requests import read_request
 from lasagna.serving.schemas import (
     ChatAnswer,
@@ -83,6 +84,7 @@ def create_app(
     if studio is not None:
         add_label_studio(app, service, studio)
     add_schema(app, with_token=token is not None)
+    add_page(app, service)
     return app
 
 

@@ -87,7 +87,9 @@ class Guard:
         given = sha256(token.strip().encode("utf-8", "surrogateescape")).digest()
         if not hmac.compare_digest(given, self.expected) or scheme.lower() != "bearer":
             way_out = "send the header `Authorization: Bearer TOKEN`"
-            raise RequestError(401, f"token: {way_out}", {"WWW-Authenticate": "Bearer"})
+            # a browser that opens the page asks its reader for a name, which is ignored, and a password
+            scheme = "Bearer" if path.startswith("/v1/") else 'Basic realm="lasagna"'
+            raise RequestError(401, f"token: {way_out}", {"WWW-Authenticate": scheme})
 
 
 def _password(code: str) -> str:
