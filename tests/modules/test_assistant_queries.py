@@ -25,7 +25,8 @@ def by_answers(assistant, names, kind, decoding):
 
 
 def by_evaluation(assistant, names, kind, decoding):
-    dialogue = Dialogue(kind, tuple(names), tuple(Entry(name, False) for name in names))
+    entries = () if kind == "question" else tuple(Entry(name, False) for name in names)
+    dialogue = Dialogue(kind, tuple(names), entries, text="it" if kind == "question" else "")
     sample = prepare_sample(IMAGE, [dialogue], assistant.processors, source="s", key="k", keep_image=False)
     batch = collate([sample], assistant.processors)
     return answer_in_evaluation(assistant, batch, [decoding])[decoding][0]

@@ -102,6 +102,7 @@ def test_pages_hold_headings_lists_tables_and_text():
 
 def test_pages_hold_pictures_where_they_belong_and_bars_within_cells():
     page = to_page("P", "## One\n\n![what <it> shows](one.png)\n\n## Two\n\n| name |\n| --- |\n| left\\|right |\n")
-    assert '<img src="one.png" alt="what &lt;it&gt; shows"><figcaption>what &lt;it&gt; shows</figcaption>' in page
+    picture = '<img src="one.png" alt="what &lt;it&gt; shows" loading="lazy">'
+    assert f"{picture}<figcaption>what &lt;it&gt; shows</figcaption>" in page
     assert page.index("One") < page.index("one.png") < page.index("Two")
     assert "<td>left|right</td>" in page
