@@ -163,6 +163,9 @@ def test_five_steps(trained, plain):
             assert trace.losses[micro] == pytest.approx(found, rel=1e-6, abs=1e-6), micro
             (losses["loss"] / 2).backward()
         assert trace.norms[step] == pytest.approx(norms(named), rel=5e-6), step
+        for parameter in named.values():
+            # DeepSpeed's flat gradients have zeros where no loss reaches, as in a step whose samples are all questions
+            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         torch.nn.utils.clip_grad_norm_(named.values(), 1.0)
         for group in optimiser.param_groups:
             group["lr"] = rate
