@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ from lasagna.modules.exported import export_programs
 from lasagna.modules.mask_prediction import MaskPrediction
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from torch.export import ExportedProgram
 
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 ENCODER, DECODER, FACTS = "image_encoder", "mask_decoder", "onnx.json"
 """Names of the graphs, and of the file that describes them."""
+
+ASKED, DRAWN = ("states", "image_index"), ("logits", "scores")
+"""Inputs of the mask decoder besides the maps, and its outputs."""
 
 LARGEST = 1 << 30
 """Bytes of weights from which they stand beside the graph; a file of ONNX holds at most 2 GiB."""
@@ -71,17 +75,18 @@ def write_onnx(assistant: Assistant, folder: Path, int8: bool = False) -> list[P
     maps = [f"map_{place}" for place in range(programs.maps)]
     folder.mkdir(parents=True, exist_ok=True)
     files = _write(programs.encoder, folder / f"{ENCODER}.onnx", ["pixels"], maps)
-    files += _write(programs.decoder, folder / f"{DECODER}.onnx", [*maps, "states", "image_index"], ["logits", "scores"])
+    files += _write(
+        programs.decoder, folder / f"{DECODER}.onnx", [*maps, "states", "image_index"], ["logits", "scores"]
+    )
     if int8:
-        files += [_quantised(folder / f"{name}.onnx") for name in (ENCODER, DECODER)]
+        files += [part for name in (ENCODER, DECODER) for part in _quantised(folder / f"{name}.onnx")]
     write_json(folder / FACTS, _facts(assistant, maps), indent=2)
     return [*files, folder / FACTS]
 
 
 def _write(program: ExportedProgram, file: Path, inputs: list[str], outputs: list[str]) -> list[Path]:
     outside = sum(value.nbytes for value in program.state_dict.values()) > LARGEST
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns of itself
+    with _quiet():
         graph = torch.onnx.export(
             program, input_names=inputs, output_names=outputs, external_data=outside, dynamo=True, verbose=False
         )
@@ -90,18 +95,27 @@ def _write(program: ExportedProgram, file: Path, inputs: list[str], outputs: lis
     return [file, Path(f"{file}.data")] if outside else [file]
 
 
-def _quantised(file: Path) -> Path:
+def _quantised(file: Path) -> list[Path]:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    target = file.with_name(f"{file.stem}_int8.onnx")
+    target, outside = file.with_name(f"{file.stem}_int8.onnx"), Path(f"{file}.data").is_file()
+    with _quiet():
+        # on CPUs, ConvInteger of ONNX Runtime takes unsigned weights only
+        quantize_dynamic(file, target, weight_type=QuantType.QUInt8, use_external_data_format=outside)
+    return [target, Path(f"{target}.data")] if outside else [target]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what the tools tell of themselves: names that go out of use, and steps that change nothing here."""
     level = logging.root.level
-    logging.root.setLevel(logging.ERROR)  # it recommends a step of preparation that changes nothing here
+    logging.root.setLevel(logging.ERROR)
     try:
-        # ConvInteger of ONNX Runtime takes unsigned weights only on CPUs
-        quantize_dynamic(file, target, weight_type=QuantType.QUInt8)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logging.root.setLevel(level)
-    return target
 
 
 def _facts(assistant: Assistant, maps: list[str]) -> dict[str, Any]:
@@ -132,7 +146,7 @@ def with_runtime(assistant: Assistant, folder: str | Path, int8: bool = False, t
         CheckpointError: If the folder has no such graphs.
     """
     check_installed()
-    sessions = [_session(Path(folder) / f"{name}{'_int8' * int8}.onnx", threads) for name in (ENCODER, DECODER)]
+    sessions = [_session(Path(folder), name, int8, threads) for name in (ENCODER, DECODER)]
     assistant.configure_model()
     other = copy.copy(assistant)
     other._modules = dict(assistant._modules)  # a copy shares this table
@@ -143,13 +157,13 @@ def with_runtime(assistant: Assistant, folder: str | Path, int8: bool = False, t
     return other
 
 
-def _session(file: Path, threads: int) -> Any:  # noqa: ANN401
+def _session(folder: Path, name: str, int8: bool, threads: int) -> Any:  # noqa: ANN401
     import onnxruntime
 
+    file = folder / f"{name}{'_int8' * int8}.onnx"
     if not file.is_file():
         raise CheckpointError(
-            f"folder: there is no file {str(file)!r}; write it with `lasagna export --layout onnx`, and with --int8 for "
-            "weights of eight bits"
+            f"folder: there is no file {str(file)!r}; write it with `lasagna export --layout onnx`{' --int8' * int8}"
         )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

@@ -2,14 +2,17 @@
 
 The language model stays outside: it writes text step by step, with a cache that grows.
 
-Notation: b: images; n: mask prompts; k: masks of a prompt; h, w: size of a resized image; H, W: the encoder's input size.
+Notation: b: images; n: mask prompts; k: masks of a prompt; h, w: size of a resized image.
 """
 
 from __future__ import annotations
 
+import copy
+import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +21,10 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from lasagna.core.processors import ByteImageProcessor, ImageProcessor
-from lasagna.errors import ConfigError
+from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules.assistant import Assistant
+from lasagna.modules.checkpoints.load import load, read_checkpoint, unbuilt_assistant
+from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG
 from lasagna.modules.mask_prediction import MaskPrediction
 from lasagna.modules.state import precision_of
 
@@ -111,6 +116,37 @@ class Programs:
     maps: int
 
 
+def load_resized(path: str | Path, image_size: tuple[int, int] | None) -> Assistant:
+    """Load an assistant whose vision encoder gets another input size than in training.
+
+    Args:
+        path: A checkpoint or folder, as of ``lasagna.load``.
+        image_size: Height and width of the input in pixels; None for those of training.
+
+    Raises:
+        CheckpointError: If the checkpoint cannot be used, or does not say how to build its assistant.
+        ConfigError: If the encoder has no such setting, or does not take this size.
+    """
+    if image_size is None:
+        return load(path)
+    checkpoint = read_checkpoint(path)
+    if checkpoint.get(ASSISTANT_CONFIG) is None:
+        load(path)  # explains what is missing
+    encoder = unbuilt_assistant(checkpoint, path).vision_encoder
+    if "image_size" not in inspect.signature(type(encoder)).parameters:
+        raise ConfigError(f"image_size: {type(encoder).__name__} has one input size, that of its weights; leave it out")
+    changed = copy.deepcopy(checkpoint[ASSISTANT_CONFIG])
+    single = isinstance(getattr(encoder, "image_size", None), int | None)
+    side = image_size[0] if single and image_size[0] == image_size[1] else list(image_size)
+    changed["init_args"]["vision_encoder"].setdefault("init_args", {})["image_size"] = side
+    try:
+        assistant = unbuilt_assistant({**checkpoint, ASSISTANT_CONFIG: changed}, path)
+    except CheckpointError as error:
+        reasons = [line.strip(" -") for line in str(error).splitlines() if "image_size: " in line]
+        raise ConfigError((reasons or [f"image_size: {type(encoder).__name__} does not take {side}"])[0]) from error
+    return load(path, assistant=assistant)
+
+
 @torch.no_grad()
 def export_programs(assistant: Assistant) -> Programs:
     """Export image encoder and mask decoder in evaluation mode.
@@ -131,9 +167,12 @@ def export_programs(assistant: Assistant) -> Programs:
     device, images = assistant.device, Dim("images", min=1, max=MOST_IMAGES)
     with assistant.answering():
         encoder.to(device).eval()
-        pixels = torch.zeros(2, 3, *_usual_size(encoder), dtype=torch.uint8, device=device)
+        axes = _open_axes(assistant.vision_encoder.image_processor)
+        # smaller than the input, so that the padding is traced
+        size = [math.ceil(side * 0.7) if axis in axes else side for axis, side in enumerate(encoder.padded)]
+        pixels = torch.zeros(2, 3, *size, dtype=torch.uint8, device=device)
         maps = encoder(pixels)
-        sizes = {2 + axis: Dim(name, min=1, max=encoder.padded[axis]) for axis, name in _open_axes(assistant)}
+        sizes = {2 + axis: Dim(name, min=1, max=encoder.padded[axis]) for axis, name in axes.items()}
         first = _traced(encoder, (pixels,), ({0: images} | sizes,), "vision_encoder")
         states = torch.zeros(3, assistant.language_model.hidden_size, device=device)
         prompts = Dim("prompts", min=1, max=getattr(assistant.mask_head, "chunk", MOST_IMAGES))
@@ -143,22 +182,11 @@ def export_programs(assistant: Assistant) -> Programs:
     return Programs(first, second, len(maps))
 
 
-def _usual_size(encoder: PixelEncoder) -> tuple[int, int]:
-    """Return the size of the resized images that are traced: somewhat smaller than the input where that may be."""
-    height, width = encoder.padded
-    opened = dict(_axes(encoder.encoder.image_processor))
-    return (math.ceil(height * 0.7) if 0 in opened else height, math.ceil(width * 0.9) if 1 in opened else width)
-
-
-def _open_axes(assistant: Assistant) -> list[tuple[int, str]]:
-    return _axes(assistant.vision_encoder.image_processor)
-
-
-def _axes(processor: ImageProcessor) -> list[tuple[int, str]]:
-    """Return the axes along which resized images are smaller than the input: of wide images, and of tall ones."""
+def _open_axes(processor: ImageProcessor) -> dict[int, str]:
+    """Return the axes along which resized images may be smaller than the input: of wide images, and of tall ones."""
     wide, tall = processor.geometry((50, 100)), processor.geometry((100, 50))
     found = ((0, "height", wide), (1, "width", tall))
-    return [(axis, name) for axis, name, fit in found if fit.resized[axis] != fit.padded[axis]]
+    return {axis: name for axis, name, fit in found if fit.resized[axis] != fit.padded[axis]}
 
 
 def _traced(module: nn.Module, inputs: tuple[Any, ...], shapes: tuple[Any, ...], name: str) -> ExportedProgram:

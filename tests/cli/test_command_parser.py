@@ -48,6 +48,7 @@ def test_the_flags_of_all_commands_are_known():
         "--dry_run",
         "--frozen_check",
         "--geojson",
+        "--int8",
         "--objects",
         "--private",
         "--strict",
