@@ -53,7 +53,7 @@ def check_installed() -> None:
     """
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
     if missing:
-        raise ConfigError(f'layout: onnx needs {", ".join(missing)}; install it with `pip install "lasagna[onnx]"`')
+        raise ConfigError(f'layout: onnx needs {", ".join(missing)}; install the extra: pip install -e ".[onnx]"')
 
 
 def write_onnx(assistant: Assistant, folder: Path, int8: bool = False) -> list[Path]:
