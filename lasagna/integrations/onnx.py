@@ -80,7 +80,7 @@ def write_onnx(assistant: Assistant, folder: Path, int8: bool = False) -> list[P
     )
     if int8:
         files += [part for name in (ENCODER, DECODER) for part in _quantised(folder / f"{name}.onnx")]
-    write_json(folder / FACTS, _facts(assistant, maps), indent=2)
+    write_json(folder / FACTS, _facts(assistant, maps, programs.single), indent=2)
     return [*files, folder / FACTS]
 
 
@@ -118,7 +118,7 @@ def _quiet() -> Iterator[None]:
         logging.root.setLevel(level)
 
 
-def _facts(assistant: Assistant, maps: list[str]) -> dict[str, Any]:
+def _facts(assistant: Assistant, maps: list[str], single: bool) -> dict[str, Any]:
     """Return what a program that reads the graphs needs to know besides."""
     processor = assistant.vision_encoder.image_processor
     return {
@@ -127,6 +127,7 @@ def _facts(assistant: Assistant, maps: list[str]) -> dict[str, Any]:
         "image_size": list(processor.geometry((64, 64)).padded),
         "resize": type(processor).__name__,
         "maps": maps,
+        "decoder_images": 1 if single else "any",
         "hidden_size": assistant.language_model.hidden_size,
         "mask_threshold": assistant.mask_threshold,
     }
@@ -208,6 +209,11 @@ class _RuntimeEncoder(VisionEncoder):
 class _RuntimeDecoder(MaskHead):
     def __init__(self, live: Assistant, session: Any) -> None:  # noqa: ANN401
         super().__init__()
+        shapes = {one.name: one.shape for one in session.get_inputs()}
+        self.wanted, self.single = (
+            set(shapes),
+            any(shape[:1] == [1] for name, shape in shapes.items() if "map_" in name),
+        )
         self.width, self.most, self.session = live.language_model.hidden_size, live.mask_head.most_masks, session
 
     @property
@@ -222,8 +228,19 @@ class _RuntimeDecoder(MaskHead):
         """Do nothing."""
 
     def forward(self, features: Sequence[Tensor], prompts: Tensor, image_index: Tensor) -> MaskPrediction:
-        given = {f"map_{place}": maps.float().cpu().numpy() for place, maps in enumerate(features)}
-        given |= {"states": prompts.float().cpu().numpy(), "image_index": image_index.cpu().numpy()}
-        wanted = {one.name for one in self.session.get_inputs()}
-        logits, scores = self.session.run(None, {name: value for name, value in given.items() if name in wanted})
-        return MaskPrediction(*(torch.from_numpy(part).to(prompts.device) for part in (logits, scores)))
+        if not len(prompts):  # nothing is present
+            return MaskPrediction.single(prompts.new_zeros(0, 1, 1))
+        if self.single and len(features[0]) > 1:
+            order = image_index.argsort(stable=True)
+            parts = [(image, (image_index == image).nonzero()[:, 0]) for image in image_index.unique().tolist()]
+            drawn = [self._run([level[image, None] for level in features], prompts[own]) for image, own in parts]
+            logits, scores = (torch.cat(column)[order.argsort()] for column in zip(*drawn, strict=True))
+            return MaskPrediction(logits, scores)
+        return MaskPrediction(*self._run(features, prompts, image_index))
+
+    def _run(self, features: Sequence[Tensor], prompts: Tensor, image_index: Tensor | None = None) -> list[Tensor]:
+        index = torch.zeros(len(prompts), dtype=torch.long) if image_index is None else image_index
+        given = {f"map_{place}": level for place, level in enumerate(features)}
+        given |= {"states": prompts.float(), "image_index": index}
+        named = {name: value.cpu().contiguous().numpy() for name, value in given.items() if name in self.wanted}
+        return [torch.from_numpy(part).to(prompts.device) for part in self.session.run(None, named)]

@@ -10,7 +10,8 @@ from __future__ import annotations
 import copy
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,11 @@ from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG
 from lasagna.modules.mask_prediction import MaskPrediction
 from lasagna.modules.state import precision_of
 
-MOST_IMAGES = 1024
-"""Most images of a batch that the programs state; the graphs hold for any number."""
+MOST_IMAGES, MOST_PROMPTS = 1024, 4096
+"""Most images and prompts that the programs state; graphs of ONNX hold for any number."""
+
+UNDIVIDED = 2**31 - 1
+"""Value of ``chunk`` with which no number of prompts is divided."""
 
 
 class PixelEncoder(nn.Module):
@@ -107,13 +111,15 @@ class Programs:
 
     Args:
         encoder: ``PixelEncoder``, for any number of images.
-        decoder: ``StateDecoder``, for any number of images and prompts.
+        decoder: ``StateDecoder``, for any number of prompts.
         maps: Number of maps between them.
+        single: Whether the decoder takes the maps of one image, and not of any number.
     """
 
     encoder: ExportedProgram
     decoder: ExportedProgram
     maps: int
+    single: bool
 
 
 def load_resized(path: str | Path, image_size: tuple[int, int] | None) -> Assistant:
@@ -152,6 +158,7 @@ def export_programs(assistant: Assistant) -> Programs:
     """Export image encoder and mask decoder in evaluation mode.
 
     The number of images and of prompts stays open, and so does the size of resized images where the encoder pads them.
+    Mask heads that group prompts by image, as SAM's do, are exported for one image and any number of prompts.
 
     Args:
         assistant: The assistant, configured, in float32.
@@ -163,7 +170,7 @@ def export_programs(assistant: Assistant) -> Programs:
     for name in ("vision_encoder", "prompt_projection", "mask_head"):
         if (found := precision_of(getattr(assistant, name))) != torch.float32:
             raise ConfigError(f"{name}: only float32 can be exported, got {found}; call assistant.float() first")
-    encoder, decoder = PixelEncoder(assistant), StateDecoder(assistant)
+    encoder = PixelEncoder(assistant)
     device, images = assistant.device, Dim("images", min=1, max=MOST_IMAGES)
     with assistant.answering():
         encoder.to(device).eval()
@@ -174,12 +181,37 @@ def export_programs(assistant: Assistant) -> Programs:
         maps = encoder(pixels)
         sizes = {2 + axis: Dim(name, min=1, max=encoder.padded[axis]) for axis, name in axes.items()}
         first = _traced(encoder, (pixels,), ({0: images} | sizes,), "vision_encoder")
-        states = torch.zeros(3, assistant.language_model.hidden_size, device=device)
-        prompts = Dim("prompts", min=1, max=getattr(assistant.mask_head, "chunk", MOST_IMAGES))
-        index = torch.tensor([0, 1, 1], device=device)
+        with _undivided(assistant.mask_head):
+            second, single = _traced_decoder(assistant, maps, images)
+    return Programs(first, second, len(maps), single)
+
+
+@contextmanager
+def _undivided(head: nn.Module) -> Iterator[None]:
+    """Draw all prompts at once; a program that divides them would hold for as many as one part has."""
+    chunks = [(part, part.chunk) for part in head.modules() if isinstance(getattr(part, "chunk", None), int)]
+    for part, _ in chunks:
+        part.chunk = UNDIVIDED  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for part, chunk in chunks:
+            part.chunk = chunk
+
+
+def _traced_decoder(assistant: Assistant, maps: list[Tensor], images: Any) -> tuple[ExportedProgram, bool]:  # noqa: ANN401
+    """Return the decoder for any number of images if that can be traced, else for one, and whether it is for one."""
+    decoder, device = StateDecoder(assistant), assistant.device
+    prompts = Dim("prompts", min=1, max=MOST_PROMPTS)
+    states = torch.zeros(3, assistant.language_model.hidden_size, device=device)
+    index = torch.tensor([0, 1, 1], device=device)
+    try:
         shapes = ([{0: images}] * len(maps), {0: prompts}, {0: prompts})
-        second = _traced(decoder, (maps, states, index), shapes, "mask_head")
-    return Programs(first, second, len(maps))
+        return _traced(decoder, (maps, states, index), shapes, "mask_head"), False
+    except ConfigError:
+        first = [level[:1].contiguous() for level in maps]
+        shapes = ([{}] * len(maps), {0: prompts}, {0: prompts})
+        return _traced(decoder, (first, states, torch.zeros_like(index)), shapes, "mask_head"), True
 
 
 def _open_axes(processor: ImageProcessor) -> dict[int, str]:

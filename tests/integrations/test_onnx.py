@@ -13,15 +13,19 @@ ROOT = Path(__file__).parents[2]
 
 SCRIPT = """
 import json, sys
+from pathlib import Path
+
 import numpy as np
 import torch
 from PIL import Image
 
 from lasagna.cli.export import export
-from lasagna.integrations.onnx import with_runtime
+from lasagna.integrations.onnx import with_runtime, write_onnx
 from lasagna.modules.exported import load_resized
 from lasagna.modules.tiny.weights import ASSISTANT
+from tests.helpers.parts import sam_assistant
 
+sam = sam_assistant()
 folder, names = sys.argv[1], ["sky", "house", "tree", "dog"]
 image = np.asarray(Image.open("docs/images/scene.png").convert("RGB"))
 told = {}
@@ -43,6 +47,13 @@ for size in (None, (128, 160)):
         told[f"{size} {int8}"] = [float(np.mean(ious)), apart, bool(same), len(ious)]
     encoded = other.encode(torch.zeros(3, 3, *live.vision_encoder.image_size, dtype=torch.uint8))
     told["batch"] = len(encoded.features[0])
+write_onnx(sam, Path(folder) / "sam")
+other = with_runtime(sam, f"{folder}/sam")
+with torch.no_grad():
+    encoded = [one.encode(torch.stack([one.processors.image.pixels(image)] * 2)) for one in (sam, other)]
+    states, index = torch.randn(40, sam.language_model.hidden_size), torch.arange(40) % 2
+    drawn = [one._predict_masks(part, states, index).logits for one, part in zip((sam, other), encoded)]
+told["sam"] = float((drawn[0] - drawn[1]).abs().max())
 print(json.dumps(told))
 """
 
@@ -59,6 +70,7 @@ def test_graphs_draw_the_masks_of_the_live_assistant(tmp_path):
     )
     told = json.loads(run.stdout.splitlines()[-1])
     assert told.pop("batch") == 3
+    assert told.pop("sam") < 1e-4
     assert len(told) == 4
     for name, (iou, apart, same, masks) in told.items():
         exact = name.endswith("False")

@@ -88,7 +88,7 @@ class Mask2FormerHead(MaskHead):
 
     def forward(self, features: Sequence[Tensor], prompts: Tensor, image_index: Tensor) -> MaskPrediction:
         """Draw masks for each prompt ``[n, d]``, logits ``[n, k, h, w]`` of the finest map and scores ``[n, k]``."""
-        count = len(prompts)
+        count = prompts.shape[0]
         if not count:
             # a prompt that is not returned, so that each parameter gets a gradient of zeros
             prompts, image_index = torch.cat([prompts, prompts.new_zeros(1, self.prompt_dim)]), image_index.new_zeros(1)

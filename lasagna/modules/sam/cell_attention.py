@@ -128,12 +128,17 @@ def _softmax(scores: Tensor, axis: int) -> Tensor:
 
 def _products(vectors: Tensor, cells: Tensor) -> Tensor:
     """Multiply vectors ``[n, k, d]`` by cells ``[m, p, d]`` to ``[n, k, p]``; shared cells take one product."""
-    return vectors @ (cells[0].T if len(cells) == 1 else cells.transpose(1, 2))
+    return vectors @ (cells[0].T if _are_shared(cells) else cells.transpose(1, 2))
 
 
 def _gather(weights: Tensor, cells: Tensor) -> Tensor:
     """Sum cells ``[m, p, d]`` with weights ``[n, k, p]`` to ``[n, k, d]``."""
-    return weights @ (cells[0] if len(cells) == 1 else cells)
+    return weights @ (cells[0] if _are_shared(cells) else cells)
+
+
+def _are_shared(cells: Tensor) -> bool:
+    """Return whether all prompts share cells ``[m, p, d]``; an exported program must not ask, since m may be open."""
+    return not torch.compiler.is_exporting() and len(cells) == 1
 
 
 def _spread(weights: Tensor, vectors: Tensor, shared: int) -> Tensor:
@@ -172,8 +177,11 @@ def draw(refine: Callable[[Tensor], Tensor], cells: Tensor, weights: Tensor, hei
     Returns:
         One mask per prompt, float ``[n, 4h, 4w]``.
     """
-    parts = zip(cells.split(1), weights.split(1), strict=True)
-    drawn = torch.cat([_drawn(refine, *part) for part in parts])  # [n, p, 4, 4]
+    if torch.compiler.is_exporting():  # the number of prompts stays open
+        drawn = _drawn(refine, cells, weights)
+    else:
+        parts = zip(cells.split(1), weights.split(1), strict=True)
+        drawn = torch.cat([_drawn(refine, *part) for part in parts])  # [n, p, 4, 4]
     # both axes of four are two rows of two: the first of the first doubling, the second of the second one
     squares = drawn.unflatten(3, (2, 2)).unflatten(2, (2, 2)).unflatten(1, (height, width))
     masks: Tensor = squares.permute(0, 1, 3, 5, 2, 4, 6).flatten(4, 6).flatten(1, 3)

@@ -185,7 +185,7 @@ class MaskDecoder(nn.Module):
         """
         before = torch.cat([token.weight for token in self.tokens_before])
         own = torch.cat([before, self.mask_tokens.weight]).to(prompts)
-        tokens = torch.cat([own.expand(len(prompts), -1, -1), prompts], 1)  # [n, t, d]
+        tokens = torch.cat([own.expand(prompts.shape[0], -1, -1), prompts], 1)  # [n, t, d]
         arguments = (tokens, image.flatten(1).T[None], positions, len(before))
         if self.recompute and torch.is_grad_enabled():
             token, cells = checkpoint(self.transformer, *arguments, use_reentrant=False)

@@ -34,6 +34,9 @@ def draw_by_image(draw: Callable[[int, Tensor], Tensor], image_index: Tensor, im
     Returns:
         The masks in the order of the prompts, float ``[n, h, w]``.
     """
+    if images == 1:  # an exported program must not ask how many prompts an image has
+        every = torch.arange(image_index.shape[0], device=image_index.device)
+        return torch.cat([draw(0, part) for part in every.split(chunk)])
     order = image_index.argsort(stable=True)
     own = order.split(image_index.bincount(minlength=images).tolist())
     masks = [draw(image, part) for image, places in enumerate(own) for part in places.split(chunk) if len(part)]
@@ -98,7 +101,7 @@ class PromptedMaskHead(MaskHead):
             masks: Tensor = self.mask_decoder(images[image], positions, prompts[places][:, None], own)
             return masks
 
-        return draw_by_image(draw, image_index, len(images), self.chunk)
+        return draw_by_image(draw, image_index, images.shape[0], self.chunk)
 
     def draw(self, features: Sequence[Tensor], words: Tensor | None, visual: FittedPrompt) -> Tensor:
         """Draw one mask from points, a box and an earlier mask, with or without words, logits ``[4h, 4w]``."""
