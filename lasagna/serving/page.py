@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 
 from lasagna.errors import QueryError
 from lasagna.serving.limits import RequestError
-from lasagna.serving.page_desk import Desk, Shown
+from lasagna.serving.page_desk import DROP_FIRST, Desk, Shown
 from lasagna.serving.page_look import DROP, PICTURE, STYLE
 from lasagna.serving.page_route import PageRoute
 from lasagna.serving.service import Service
@@ -37,6 +37,8 @@ def add_page(app: FastAPI, service: Service) -> None:
         return
     # read when gradio is imported
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    # it sums up the times of so many events at each event
+    os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "16")
     import gradio
 
     blocks = make_blocks(Desk(service))
@@ -88,7 +90,8 @@ def make_blocks(desk: Desk) -> Any:  # noqa: ANN401
 
         async def keep(data: str) -> list[Any]:
             with refusals():
-                return [await desk.keep(data or ""), "", "", "", *([[]] if talk else [])]
+                image, said = await desk.keep(data or "")
+                return [image, "", said, "", *([[]] if talk else [])]
 
         async def answer(image: str, of_kind: str, text: str, threshold: float) -> list[str]:
             with refusals():
@@ -99,8 +102,8 @@ def make_blocks(desk: Desk) -> Any:  # noqa: ANN401
                 return _values(await desk.draw(image, threshold)) if image else ["", "", ""]
 
         picture.upload(keep, picture, [key, *shown, *talk], **private)
-        gradio.on([ask.click], answer, [key, kind, names, cut], shown, **private)
-        cut.release(draw, [key, cut], shown, show_progress="hidden", **private)
+        ask.click(answer, [key, kind, names, cut], shown, **private)
+        cut.input(draw, [key, cut], shown, show_progress="hidden", trigger_mode="always_last", **private)
     return blocks
 
 
@@ -122,6 +125,11 @@ def _add_talk(desk: Desk, key: Any) -> list[Any]:  # noqa: ANN401
                 now = [{"role": "user", "content": text}, {"role": "assistant", "content": written}]
                 yield before + now, ""
 
+    def forget(image: str) -> None:
+        with refusals():
+            desk.turns(image).clear()
+
+    talk.clear(forget, key, None, api_visibility="private")
     question.submit(reply, [key, question], [talk, question], api_visibility="private")
     return [talk]
 
@@ -138,4 +146,5 @@ def refusals() -> Iterator[None]:
     try:
         yield
     except (RequestError, QueryError) as error:
-        raise gradio.Error(str(error), print_exception=False) from error
+        gone = isinstance(error, RequestError) and error.status == 404
+        raise gradio.Error(DROP_FIRST if gone else str(error), print_exception=False) from error

@@ -46,7 +46,9 @@ class ShownAnswer:
     @cached_property
     def _drawn(self) -> list[AnsweredEntry]:
         pairs = zip(self.entries, self.all_masks, strict=True)
-        return [_entry(own if own["mask"] is not None else other, own, self.size) for own, other in pairs]
+        # a name without a score keeps its decision
+        kept = [own if own["score"] is None or own["mask"] is not None else other for own, other in pairs]
+        return [_entry(source, own, self.size) for source, own in zip(kept, self.entries, strict=True)]
 
     def decide(self, threshold: float) -> Answer:
         """Return the answer that has the names of at least a score; nothing is asked again.
@@ -55,8 +57,7 @@ class ShownAnswer:
             threshold: The score, in [0, 1].
         """
         entries = tuple(
-            entry if entry.score >= threshold else AnsweredEntry(entry.name, False, entry.score)
-            for entry in self._drawn
+            AnsweredEntry(entry.name, False, entry.score) if entry.score < threshold else entry for entry in self._drawn
         )
         return Answer("", entries)
 
@@ -118,7 +119,6 @@ class ShownAnswer:
 def _entry(source: Mapping[str, Any], own: Mapping[str, Any], size: tuple[int, int]) -> AnsweredEntry:
     objects = source.get("objects") or []
     mask = None if source["mask"] is None else RLEMask.from_json(source["mask"], size).decode()
-    # an answer that was written freely may leave a name without a score
     score = float("nan") if own["score"] is None else float(own["score"])
     return AnsweredEntry(
         own["name"],
