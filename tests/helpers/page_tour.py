@@ -70,6 +70,5 @@ def draw_page(address, profile, target):
         target.write_bytes(tab.screenshot())
 
 
-
 if __name__ == "__main__":
     draw(sys.argv[1])
