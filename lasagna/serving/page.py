@@ -70,7 +70,8 @@ def make_blocks(desk: Desk) -> Any:  # noqa: ANN401
     import gradio
 
     with gradio.Blocks(title="lasagna", analytics_enabled=False) as blocks:
-        key = gradio.State("")
+        # in the browser, so that it can be emptied there at once
+        key = gradio.Textbox("", visible="hidden")
         with gradio.Row():
             with gradio.Column(scale=3), gradio.Group(elem_id="stage"):
                 picture = gradio.HTML("", html_template=PICTURE, js_on_load=DROP, elem_id="picture")
@@ -101,6 +102,8 @@ def make_blocks(desk: Desk) -> Any:  # noqa: ANN401
             with refusals():
                 return _values(await desk.draw(image, threshold)) if image else ["", "", ""]
 
+        # until a new picture is kept, nothing is asked about the one before
+        picture.upload(None, None, [key, *shown], js="() => ['', '', '', '']", **private)
         picture.upload(keep, picture, [key, *shown, *talk], **private)
         ask.click(answer, [key, kind, names, cut], shown, **private)
         cut.input(draw, [key, cut], shown, show_progress="hidden", trigger_mode="always_last", **private)

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 
 from lasagna.core.query_kind import KINDS, QUESTION, QueryKind
@@ -14,7 +15,8 @@ from lasagna.serving.schemas import ChatBody, PredictBody, TurnBody, UploadBody
 from lasagna.serving.service import Service
 from lasagna.serving.shown_answer import ShownAnswer, data_address
 
-DROP_FIRST = "picture: none is kept here; drop it again"
+DROP_FIRST = "picture: the server keeps none for this page; drop one here"
+"""Said where a picture was never sent, or has gone because others needed its place."""
 
 
 @dataclass
@@ -54,6 +56,8 @@ class Desk:
         self.kinds: dict[str, QueryKind] = {str(kind): kind for kind in kinds if not kind.is_free}
         self.talks = QUESTION in facts["kinds"]
         self._remembers = bool(facts["remembers"])
+        # one at a time, since all masks of an answer are decoded together
+        self._drawing = CapacityLimiter(1)
         self._sheets: OrderedDict[str, _Sheet] = OrderedDict()
 
     async def keep(self, picture: str) -> tuple[str, str]:
@@ -125,7 +129,7 @@ class Desk:
             overlay = data_address(shown.overlay(answer), "image/png")
             return Shown(f'<img alt="masks" src="{overlay}">', shown.legend(answer), shown.downloads(answer, threshold))
 
-        return await run_sync(drawn)
+        return await run_sync(drawn, limiter=self._drawing)
 
     async def talk(self, key: str, question: str) -> AsyncIterator[str]:
         """Answer a question about a picture; yields the answer as far as it is written.

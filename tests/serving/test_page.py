@@ -84,8 +84,15 @@ def test_a_refusal_is_said_on_the_page_and_the_next_question_is_answered(address
     with opened(address, tmp_path / "profile") as tab:
         tab.wait("!!document.querySelector('#ask')")
         tab.run("document.querySelector('#ask').click()")
-        tab.wait("/drop it again/.test(document.body.innerText)")
+        tab.wait("/drop one here/.test(document.body.innerText)")
         ask_for_names(tab)
+        broken = tmp_path / "broken.png"
+        broken.write_bytes(b"no picture")
+        tab.choose("#picture input", broken)
+        tab.wait("/not an image that can be read/.test(document.body.innerText)")
+        assert tab.run("document.querySelector('#overlay img') === null")
+        tab.run("document.querySelector('#ask').click()")
+        tab.wait("(document.body.innerText.match(/drop one here/g) || []).length == 2")
 
 
 def asked(address):
