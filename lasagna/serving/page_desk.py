@@ -52,7 +52,8 @@ class Desk:
         [facts] = service.models()
         self.threshold = float(facts["threshold"])
         known = KINDS | service.engine.assistant.learned_kinds
-        kinds = [known[name] for name in (*facts["learned"], *facts["kinds"]) if name in known]
+        # answers to kinds that were never trained may mean nothing
+        kinds = [known[name] for name in facts["learned"] or facts["kinds"] if name in known]
         self.kinds: dict[str, QueryKind] = {str(kind): kind for kind in kinds if not kind.is_free}
         self.talks = QUESTION in facts["kinds"]
         self._remembers = bool(facts["remembers"])

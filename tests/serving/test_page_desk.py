@@ -68,6 +68,7 @@ def test_what_cannot_be_asked_is_refused_and_pictures_go_when_others_need_their_
             refusals[name] = (caught.value.status, str(caught.value))
         return refusals
 
+    assert [*desk.kinds] == ["categories", "reasoning", "referring"]
     refusals = asyncio.run(visit())
     assert refusals.pop("gone") == (404, DROP_FIRST)
     assert {status for status, _ in refusals.values()} == {422}
