@@ -89,7 +89,9 @@ def serve(
         assistant = load(ckpt, calibrated=calibrated_for, frozen_check=frozen_check).to(target)
         app = make_app(assistant, "scenes" if ckpt is None else ckpt.stem, host, token, limits, seen, studio)
         shown = f"[{host}]" if ":" in host else host
-        print(f"http://{shown}:{listening.getsockname()[1]}/v1 answers; Ctrl-C ends it", flush=True)
+        address = f"http://{shown}:{listening.getsockname()[1]}"
+        page = f"{address}/ shows a page; " if find_spec("gradio") else ""
+        print(f"{address}/v1 answers; {page}Ctrl-C ends it", flush=True)
         make_server(app, limits).run(sockets=[listening])
 
 

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 
 from lasagna.errors import QueryError
 from lasagna.serving.limits import RequestError
-from lasagna.serving.page_desk import Desk, Shown
+from lasagna.serving.page_desk import DROP_FIRST, Desk, Shown
 from lasagna.serving.page_look import DROP, PICTURE, STYLE
 from lasagna.serving.page_route import PageRoute
 from lasagna.serving.service import Service
@@ -37,6 +37,8 @@ def add_page(app: FastAPI, service: Service) -> None:
         return
     # read when gradio is imported
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    # it sums up the times of so many events at each event
+    os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "16")
     import gradio
 
     blocks = make_blocks(Desk(service))
@@ -68,7 +70,8 @@ def make_blocks(desk: Desk) -> Any:  # noqa: ANN401
     import gradio
 
     with gradio.Blocks(title="lasagna", analytics_enabled=False) as blocks:
-        key = gradio.State("")
+        # in the browser, so that it can be emptied there at once
+        key = gradio.Textbox("", visible="hidden")
         with gradio.Row():
             with gradio.Column(scale=3), gradio.Group(elem_id="stage"):
                 picture = gradio.HTML("", html_template=PICTURE, js_on_load=DROP, elem_id="picture")
@@ -88,7 +91,8 @@ def make_blocks(desk: Desk) -> Any:  # noqa: ANN401
 
         async def keep(data: str) -> list[Any]:
             with refusals():
-                return [await desk.keep(data or ""), "", "", "", *([[]] if talk else [])]
+                image, said = await desk.keep(data or "")
+                return [image, "", said, "", *([[]] if talk else [])]
 
         async def answer(image: str, of_kind: str, text: str, threshold: float) -> list[str]:
             with refusals():
@@ -98,9 +102,11 @@ def make_blocks(desk: Desk) -> Any:  # noqa: ANN401
             with refusals():
                 return _values(await desk.draw(image, threshold)) if image else ["", "", ""]
 
+        # until a new picture is kept, nothing is asked about the one before
+        picture.upload(None, None, [key, *shown], js="() => ['', '', '', '']", **private)
         picture.upload(keep, picture, [key, *shown, *talk], **private)
-        gradio.on([ask.click], answer, [key, kind, names, cut], shown, **private)
-        cut.release(draw, [key, cut], shown, show_progress="hidden", **private)
+        ask.click(answer, [key, kind, names, cut], shown, **private)
+        cut.input(draw, [key, cut], shown, show_progress="hidden", trigger_mode="always_last", **private)
     return blocks
 
 
@@ -122,6 +128,11 @@ def _add_talk(desk: Desk, key: Any) -> list[Any]:  # noqa: ANN401
                 now = [{"role": "user", "content": text}, {"role": "assistant", "content": written}]
                 yield before + now, ""
 
+    def forget(image: str) -> None:
+        with refusals():
+            desk.turns(image).clear()
+
+    talk.clear(forget, key, None, api_visibility="private")
     question.submit(reply, [key, question], [talk, question], api_visibility="private")
     return [talk]
 
@@ -138,4 +149,5 @@ def refusals() -> Iterator[None]:
     try:
         yield
     except (RequestError, QueryError) as error:
-        raise gradio.Error(str(error), print_exception=False) from error
+        gone = isinstance(error, RequestError) and error.status == 404
+        raise gradio.Error(DROP_FIRST if gone else str(error), print_exception=False) from error

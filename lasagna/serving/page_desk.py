@@ -6,15 +6,17 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 
 from lasagna.core.query_kind import KINDS, QUESTION, QueryKind
 from lasagna.serving.limits import RequestError
-from lasagna.serving.schemas import ChatBody, PredictBody, QueryBody, TurnBody, UploadBody
+from lasagna.serving.schemas import ChatBody, PredictBody, TurnBody, UploadBody
 from lasagna.serving.service import Service
 from lasagna.serving.shown_answer import ShownAnswer, data_address
 
-DROP_FIRST = "picture: none is kept here; drop it again"
+DROP_FIRST = "picture: the server keeps none for this page; drop one here"
+"""Said where a picture was never sent, or has gone because others needed its place."""
 
 
 @dataclass
@@ -50,14 +52,17 @@ class Desk:
         [facts] = service.models()
         self.threshold = float(facts["threshold"])
         known = KINDS | service.engine.assistant.learned_kinds
-        kinds = [known[name] for name in (*facts["learned"], *facts["kinds"]) if name in known]
+        # answers to kinds that were never trained may mean nothing
+        kinds = [known[name] for name in facts["learned"] or facts["kinds"] if name in known]
         self.kinds: dict[str, QueryKind] = {str(kind): kind for kind in kinds if not kind.is_free}
         self.talks = QUESTION in facts["kinds"]
         self._remembers = bool(facts["remembers"])
+        # one at a time, since all masks of an answer are decoded together
+        self._drawing = CapacityLimiter(1)
         self._sheets: OrderedDict[str, _Sheet] = OrderedDict()
 
-    async def keep(self, picture: str) -> str:
-        """Encode a picture and keep it; return its id.
+    async def keep(self, picture: str) -> tuple[str, str]:
+        """Encode a picture and keep it; return its id, and HTML that says its size.
 
         Args:
             picture: The file as an address that holds it (``data:...;base64,...``), as browsers read it.
@@ -69,12 +74,12 @@ class Desk:
         if not (head.startswith("data:") and head.endswith(";base64") and code):
             raise RequestError(422, "picture: not a file that a browser has read; drop one")
         with self.service.place():
-            kept = await self.service.keep(UploadBody(image=code, images=None, masks_on=None), [])
+            kept = await self.service.keep(UploadBody.model_validate({"image": code}), [])
         key = str(kept["image_id"])
         self._sheets[key] = _Sheet()
         while len(self._sheets) > self.service.limits.images:
             self._sheets.popitem(last=False)
-        return key
+        return key, f'<p class="size">{kept["width"]} × {kept["height"]} pixels</p>'  # noqa: RUF001
 
     async def ask(self, key: str, kind: str, text: str, threshold: float) -> Shown:
         """Ask for names, and show the answer at a threshold.
@@ -97,8 +102,8 @@ class Desk:
         if not names:
             raise RequestError(422, "names: none given; type at least one")
         # the second says which mask a name would have if it were called present
-        queries = [_query(kind, names), _query(kind, names, 0.0)]
-        body = PredictBody(image_id=key, queries=queries, threshold=None, masks="rle", decoding="ordered")
+        queries = [{"kind": kind, "names": names}, {"kind": kind, "names": names, "threshold": 0.0}]
+        body = PredictBody.model_validate({"image_id": key, "queries": queries})
         with self.service.place():
             found = await self.service.predict(body, [])
         own, every = found["answers"]
@@ -125,7 +130,7 @@ class Desk:
             overlay = data_address(shown.overlay(answer), "image/png")
             return Shown(f'<img alt="masks" src="{overlay}">', shown.legend(answer), shown.downloads(answer, threshold))
 
-        return await run_sync(drawn)
+        return await run_sync(drawn, limiter=self._drawing)
 
     async def talk(self, key: str, question: str) -> AsyncIterator[str]:
         """Answer a question about a picture; yields the answer as far as it is written.
@@ -142,7 +147,7 @@ class Desk:
         if not question.strip():
             raise RequestError(422, "question: none given; type one")
         history = sheet.turns[-self.service.limits.turns :] if self._remembers else []
-        body = ChatBody(image_id=key, question=question.strip(), history=history, stream=True)
+        body = ChatBody.model_validate({"image_id": key, "question": question.strip(), "history": history})
         written = ""
         async for piece in await self.service.chat(body, [], self.service.take_place()):
             written += piece
@@ -159,14 +164,10 @@ class Desk:
         Raises:
             RequestError: If there is no such picture.
         """
-        return list(self._sheet(key).turns)
+        return self._sheet(key).turns
 
     def _sheet(self, key: str) -> _Sheet:
         if key not in self._sheets:
             raise RequestError(404, DROP_FIRST)
         self._sheets.move_to_end(key)
         return self._sheets[key]
-
-
-def _query(kind: str, names: list[str], threshold: float | None = None) -> QueryBody:
-    return QueryBody(kind=kind, names=names, threshold=threshold, points=[], boxes=[], mask=None)

@@ -9,7 +9,6 @@ import json
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from html import escape
 from io import BytesIO
 from typing import Any
@@ -43,22 +42,33 @@ class ShownAnswer:
     all_masks: Sequence[Mapping[str, Any]]
     size: tuple[int, int]
 
-    @cached_property
-    def _drawn(self) -> list[AnsweredEntry]:
-        pairs = zip(self.entries, self.all_masks, strict=True)
-        return [_entry(own if own["mask"] is not None else other, own, self.size) for own, other in pairs]
-
     def decide(self, threshold: float) -> Answer:
         """Return the answer that has the names of at least a score; nothing is asked again.
+
+        Masks are decoded at each call, since those of many names take much more memory than their code.
 
         Args:
             threshold: The score, in [0, 1].
         """
-        entries = tuple(
-            entry if entry.score >= threshold else AnsweredEntry(entry.name, False, entry.score)
-            for entry in self._drawn
+        pairs = zip(self.entries, self.all_masks, strict=True)
+        return Answer("", tuple(self._entry(own, other, threshold) for own, other in pairs))
+
+    def _entry(self, own: Mapping[str, Any], other: Mapping[str, Any], threshold: float) -> AnsweredEntry:
+        # a name without a score keeps its decision
+        score = float("nan") if own["score"] is None else float(own["score"])
+        source = own if own["score"] is None or own["mask"] is not None else other
+        if score < threshold or source["mask"] is None:
+            return AnsweredEntry(own["name"], False, score)
+        objects = source.get("objects") or []
+        return AnsweredEntry(
+            own["name"],
+            True,
+            score,
+            RLEMask.from_json(source["mask"], self.size).decode(),
+            float(source["confidence"] or 0),
+            masks=tuple(RLEMask.from_json(one["mask"], self.size).decode() for one in objects),
+            scores=tuple(float(one["score"]) for one in objects),
         )
-        return Answer("", entries)
 
     def overlay(self, answer: Answer) -> bytes:
         """Return the masks as a PNG file ``[H, W]`` that is transparent elsewhere, to be laid over the image."""
@@ -113,22 +123,6 @@ class ShownAnswer:
             "categories": [{"id": number, "name": name} for name, number in numbers.items()],
             "annotations": annotations,
         }
-
-
-def _entry(source: Mapping[str, Any], own: Mapping[str, Any], size: tuple[int, int]) -> AnsweredEntry:
-    objects = source.get("objects") or []
-    mask = None if source["mask"] is None else RLEMask.from_json(source["mask"], size).decode()
-    # an answer that was written freely may leave a name without a score
-    score = float("nan") if own["score"] is None else float(own["score"])
-    return AnsweredEntry(
-        own["name"],
-        mask is not None,
-        score,
-        mask,
-        float(source["confidence"] or 0),
-        masks=tuple(RLEMask.from_json(one["mask"], size).decode() for one in objects),
-        scores=tuple(float(one["score"]) for one in objects),
-    )
 
 
 def _png(image: Image.Image) -> bytes:

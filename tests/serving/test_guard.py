@@ -44,6 +44,14 @@ def test_pages_of_other_sites_are_not_let_in():
         assert client(hosts=LOOPBACK).post("/", headers=header).status_code == 403
 
 
+def test_a_browser_asks_its_reader_for_the_token_of_the_page():
+    guarded = client(TOKEN)
+    assert guarded.get("/v1/models").headers["www-authenticate"] == "Bearer"
+    refused = guarded.get("/")
+    assert (refused.status_code, refused.headers["www-authenticate"]) == (401, 'Basic realm="lasagna"')
+    assert guarded.get("/", auth=("anyone", TOKEN)).status_code != 401
+
+
 def test_a_token_is_compared_in_constant_time(monkeypatch):
     lengths = []
 
