@@ -267,6 +267,7 @@ def renamed(place):
     return place / "renamed"
 
 
+@pytest.mark.slow
 def test_records_are_known_by_their_keys_whatever_these_hold(place, renamed, tmp_path, monkeypatch):
     run(place, tmp_path / "part", "--data", renamed, "--controls", "[]", "--limit", 3)
     run(place, tmp_path / "all", "--data", renamed, "--controls", "[]")

@@ -66,7 +66,8 @@ def checkpoint(folder):
     return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
 def test_killed_run_continues_to_the_same_weights(tmp_path, scenes, workers):
     config = write_config(tmp_path, scenes)
     main(arguments(tmp_path / "whole", config, workers))
@@ -105,8 +106,8 @@ def whole(tmp_path_factory, scenes):
 @pytest.mark.parametrize(
     ("step", "validation", "every", "saved"),
     [
-        pytest.param(6, True, 2, 4, id="in the validation after a step to be saved"),
-        pytest.param(6, False, 2, 6, id="after a validation at the end of an epoch"),
+        pytest.param(6, True, 2, 4, id="in the validation after a step to be saved", marks=pytest.mark.slow),
+        pytest.param(6, False, 2, 6, id="after a validation at the end of an epoch", marks=pytest.mark.slow),
         pytest.param(4, False, 3, 3, id="after a validation within an epoch"),
     ],
 )

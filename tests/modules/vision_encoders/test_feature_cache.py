@@ -49,6 +49,7 @@ def test_each_image_is_encoded_once_and_comes_back_the_same(tmp_path, pixels):
     assert [maps.shape for maps in first] == [maps.shape for maps in expected]
 
 
+@pytest.mark.slow
 def test_an_encoder_in_the_place_of_one_that_is_gone_has_files_of_its_own(tmp_path, pixels):
     cache = FeatureCache(str(tmp_path))
     for seed in range(8):

@@ -27,6 +27,7 @@ class StoredItems(Sequence[T], Generic[T]):
     """
 
     def __init__(self, items: Iterable[T]) -> None:
+        # nobody else can write this file, so that reading its pickles runs no code of others
         descriptor, name = mkstemp(prefix="lasagna-items-")
         self._path = Path(name)
         self._places = array("Q")
