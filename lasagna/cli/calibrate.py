@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,21 +11,20 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from lasagna.cli.calibration_queries import CalibrationQueries
 from lasagna.cli.kinds import find_kind
 from lasagna.core.batch import Query
 from lasagna.core.device import find_device
-from lasagna.core.dialogue import Dialogue
-from lasagna.core.query_kind import REASONING, QueryKind
 from lasagna.core.storage import check_output
-from lasagna.datamodules import NegativeInjection, OrderRandomization, ShardDataModule, Source
+from lasagna.datamodules import ShardDataModule, Source
 from lasagna.datamodules.strategies import Strategy
 from lasagna.datamodules.streaming.sample import not_skipped
-from lasagna.errors import CheckpointError, ConfigError, QueryError, RecordError, check_counts
+from lasagna.errors import CheckpointError, ConfigError, RecordError, check_counts
 from lasagna.modules.checkpoints.calibration import ALL, Calibration, calibration_file, checksum, write_calibration
 from lasagna.modules.checkpoints.hub import local_copy
 from lasagna.modules.checkpoints.load import load
 from lasagna.modules.contract import check_queries
-from lasagna.tasks import Reasoning, Referring, Semantic, Task
+from lasagna.tasks import Task
 from lasagna.tasks.evaluation.calibration import (
     Scores,
     Truth,
@@ -56,7 +55,8 @@ def calibrate(
     seed: int = 0,
     frozen_check: bool = True,
     broken: Literal["error", "skip"] = "error",
-    kind: str = "categories",
+    kind: str | None = None,
+    task: Task | None = None,
 ) -> None:
     """Fit the temperature of presence scores and a threshold for each data set, and store them with the checkpoint.
 
@@ -74,10 +74,12 @@ def calibrate(
         seed: Seed of the order of names.
         frozen_check: Whether the frozen weights must be those that the checkpoint was trained with.
         broken: Whether a record that cannot be used is an error, or is skipped and reported.
-        kind: The kind of query that the names are asked by: "categories", or "instances", "panoptic",
+        kind: The kind of query that the names are asked by: "categories", as by default, or "instances", "panoptic",
             "instances_by_token" or "panoptic_by_token" for assistants that learned it; "referring" for the phrases of
             the data sets, or "reasoning" for the questions that masks answer; or a kind of your own, by its name if the
             checkpoint learned it, or by the path of its ``QueryKind``.
+        task: A task that asks instead, with its own kinds of query, such as that of a user's own file that the
+            checkpoint was trained by, e.g. "counting.Counting".
 
     Raises:
         CheckpointError: If the checkpoint cannot be used.
@@ -85,22 +87,22 @@ def calibrate(
         RecordError: If a record cannot be used and ``broken`` is "error".
         ConfigError: If a number is below 1, or the data does not suffice: too few decisions, or only present or only
             absent names.
-        QueryError: If there is no such kind, it decides on nothing, or the assistant's prompt format does not have it.
+        QueryError: If there is no such kind, it decides on nothing, the assistant's prompt format does not have it, or
+            a task is given too.
         LasagnaError: If the device cannot be used.
     """
     check_counts(limit=limit, batch_size=batch_size)
     _check_own(ckpt)
-    asked_as = _AskedAs(find_kind("kind", kind, ckpt))
+    chosen = "categories" if kind is None and task is None else kind
+    queries = CalibrationQueries(None if chosen is None else find_kind("kind", chosen, ckpt), task)
     check_output(calibration_file(ckpt).parent, "ckpt")
-    sources = [Source(folder, asked_as.task) for folder in shards]
-    for source in sources:
-        _check_source(source, asked_as.task)
+    sources = [queries.source(folder) for folder in shards]
     sets = [source.manifest.name for source in sources]
     assistant = load(ckpt, calibrated=False, frozen_check=frozen_check).to(find_device(device))
-    check_queries(assistant, [Query(0, asked_as.kind, ("name",))], "ordered")
+    check_queries(assistant, [Query(0, asked, ("name",)) for asked in queries.kinds], "ordered")
     found: dict[str, tuple[Scores, Truth]] = {}
     for name, source in zip(sets, sources, strict=True):
-        scores, present = collect(assistant, source, limit, batch_size, seed, broken, asked_as)
+        scores, present = collect(assistant, source, limit, batch_size, seed, broken, queries.strategies)
         before = found.get(name, (np.zeros(0), np.zeros(0, bool)))
         found[name] = (np.concatenate([before[0], scores]), np.concatenate([before[1], present]))
     calibration = fit(found, checksum(ckpt))
@@ -125,44 +127,6 @@ def _check_own(ckpt: Path) -> None:
         )
 
 
-class _AskedAs(Strategy):
-    """Lists of names or phrases, asked by another kind of query.
-
-    Args:
-        kind: The kind.
-
-    Raises:
-        QueryError: If it is neither.
-    """
-
-    def __init__(self, kind: QueryKind) -> None:
-        self.kind = kind
-        if not kind.many and (kind.words or not kind.is_phrase):
-            raise QueryError(
-                f"kind: {str(kind)!r} cannot be calibrated, since its answers have words; choose 'categories', a list "
-                "of names, or 'referring'"
-            )
-        phrases = Reasoning(questions=None) if kind == REASONING else Referring(phrases=None)
-        self.task: Task = Semantic() if kind.many else phrases
-
-    def __call__(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
-        """Return the dialogue with the other kind."""
-        return replace(dialogue, kind=self.kind)
-
-
-def _check_source(source: Source, task: Task) -> None:
-    """Check by the counts of a folder that it has something to ask, before the assistant is loaded."""
-    counts = source.shard_set.tally.entries
-    needed = {Semantic: "categories", Referring: "phrases", Reasoning: "questions"}[type(task)]
-    listed = isinstance(task, Semantic) and counts.get("names known to be absent")
-    if counts and not counts.get(needed) and not listed:
-        others = {"phrases": "referring", "questions": "reasoning", "categories": "categories"}
-        kinds = [kind for name, kind in others.items() if counts.get(name)] or ["another folder"]
-        raise ConfigError(
-            f"shards: {source.manifest.name!r} has no {needed}; choose --kind {' or '.join(kinds)}, or other shards"
-        )
-
-
 def collect(
     assistant: Assistant,
     source: Source,
@@ -170,7 +134,7 @@ def collect(
     batch_size: int,
     seed: int,
     broken: Literal["error", "skip"],
-    asked_as: Strategy,
+    strategies: Sequence[Strategy],
 ) -> tuple[Scores, Truth]:
     """Ask for all names of a data set; return the score of each decision, and whether the name is present.
 
@@ -181,15 +145,14 @@ def collect(
         batch_size: Images that are answered together.
         seed: Seed of the order of names.
         broken: Whether a record that cannot be used is an error, or is skipped and reported.
-        asked_as: Sets the kind of query.
+        strategies: Changes to the dialogues, in order.
 
     Raises:
         RecordError: If a record cannot be used and ``broken`` is "error".
     """
-    strategies = [asked_as, NegativeInjection(), OrderRandomization()]
     data = ShardDataModule(
         test=[source],
-        evaluation_strategies=strategies,
+        evaluation_strategies=list(strategies),
         evaluation_batch_size=min(batch_size, limit),
         num_workers=0,
         seed=seed,
@@ -215,7 +178,7 @@ def _decisions(assistant: Assistant, source: Source, data: ShardDataModule, limi
     for first, batch in track(loader, f"asking about {source.manifest.name}", total=len(firsts)):
         batch = batch.to(assistant.device)
         for sample, given in zip(batch.samples, answer(assistant, batch, ("ordered",))["ordered"], strict=True):
-            if first + sample.image >= limit:
+            if first + sample.image >= limit or sample.dialogue.kind.is_free:
                 continue
             names = {entry.name for entry in sample.dialogue.entries if entry.present}
             scores += [entry.score for entry in given.entries]

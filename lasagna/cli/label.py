@@ -79,18 +79,18 @@ def label(
     from lasagna.core.batch import Query
     from lasagna.core.locks import locked
     from lasagna.core.prompt_formats import PAPER
-    from lasagna.core.query_kind import CATEGORY_LIST, INSTANCES
+    from lasagna.core.query_kind import CATEGORY_LIST
     from lasagna.integrations.label_files import LabelFiles, read_formats
+    from lasagna.modules.learned_kinds import list_kind
 
     images, asked = find_images(folder), read_names(names)
-    query = Query(0, INSTANCES if objects else CATEGORY_LIST, asked)
-    if query.kind in PAPER.prompts:
-        PAPER.check(query.kind, asked)
+    PAPER.check(CATEGORY_LIST, asked)
     files = LabelFiles(out, read_formats(format), asked)
     check_output(out)
     seen = None if window is None else check_window(window)
     chosen, divided = None if channels is None else check_channels(channels), chosen_tiles(tiles, overlap)
     assistant = load_assistant(ckpt, threshold, calibrated_for, device, frozen_check)
+    query = Query(0, list_kind(assistant, objects), asked)
     recipe = _recipe(assistant, ckpt, query, seen) | {
         "channels": channels,
         "tiles": None if divided is None else [divided.size, divided.overlap],

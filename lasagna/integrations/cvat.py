@@ -18,11 +18,11 @@ from cvat_sdk.masks import encode_mask
 
 from lasagna.core.batch import Query
 from lasagna.core.outlines import polygons_of
-from lasagna.core.query_kind import CATEGORY_LIST, INSTANCES
 from lasagna.errors import QueryError
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.checkpoints.load import load
 from lasagna.modules.contract import check_queries
+from lasagna.modules.learned_kinds import list_kind
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -85,7 +85,7 @@ class AssistantFunction:
             raise QueryError("names: there is none; give those of the project's labels, separated by commas")
         self.assistant = assistant
         self.absent = absent
-        self.query = Query(0, INSTANCES if objects else CATEGORY_LIST, tuple(names))
+        self.query = Query(0, list_kind(assistant, objects), tuple(names))
         check_queries(assistant, [self.query], "ordered")
         labels = [cvataa.label_spec(name, number, type="mask") for number, name in enumerate(names)]
         tags = [cvataa.label_spec(f"{ABSENT}{name}", len(names) + n, type="tag") for n, name in enumerate(names)]

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from lasagna.core.answer import Answer
 from lasagna.core.batch import Query
 from lasagna.core.device import find_device
-from lasagna.core.query_kind import CATEGORY_LIST, INSTANCES
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.checkpoints.load import load
 from lasagna.modules.contract import check_queries
+from lasagna.modules.learned_kinds import list_kind
 
 
 class AssistantModel(Model):  # type: ignore[misc]
@@ -44,7 +44,7 @@ class AssistantModel(Model):  # type: ignore[misc]
 
     def __init__(self, assistant: Assistant, names: Sequence[str], objects: bool = False) -> None:
         self.assistant = assistant
-        self.query = Query(0, INSTANCES if objects else CATEGORY_LIST, tuple(names))
+        self.query = Query(0, list_kind(assistant, objects), tuple(names))
         check_queries(assistant, [self.query], "ordered")
 
     @property

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from lasagna.core.query_kind import QueryKind
+from lasagna.core.query_kind import CATEGORY_LIST, INSTANCES, QueryKind
 
 if TYPE_CHECKING:
     from lasagna.modules.assistant import Assistant
@@ -14,6 +14,22 @@ if TYPE_CHECKING:
 
 class UnlearnedKindWarning(UserWarning):
     """An assistant is asked a kind of query that its training did not have."""
+
+
+def list_kind(assistant: Assistant, objects: bool = False) -> QueryKind:
+    """Return the kind of query by which an assistant lists names.
+
+    Args:
+        assistant: The assistant.
+        objects: Whether each object of a name is told apart.
+
+    Returns:
+        "categories" or "instances", unless the assistant learned other kinds of this form instead; then the first one.
+    """
+    usual, learned = INSTANCES if objects else CATEGORY_LIST, assistant.learned_kinds
+    if usual in learned:
+        return usual
+    return next((kind for kind in learned.values() if kind.many and kind.objects == objects), usual)
 
 
 def warn_of_unlearned(assistant: Assistant, kinds: Iterable[QueryKind]) -> None:

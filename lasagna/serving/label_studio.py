@@ -22,9 +22,9 @@ from fastapi import Request as Asked
 from fastapi.responses import JSONResponse, Response
 
 from lasagna.core.batch import Query
-from lasagna.core.query_kind import CATEGORY_LIST, INSTANCES
 from lasagna.errors import ConfigError
 from lasagna.integrations.label_studio import LabellingSetup
+from lasagna.modules.learned_kinds import list_kind
 from lasagna.serving.jobs import AskedQuery
 from lasagna.serving.limits import Limits, RequestError
 from lasagna.serving.requests import check_texts, read_request
@@ -148,8 +148,8 @@ async def _predicted(
         raise RequestError(422, f"tasks: one has no text in its field {found.field!r}, where the setup has the image")
     check_texts(found.labels, service.limits)
     content = await run_sync(studio.read, place, service.limits)
-    learned = service.engine.assistant.learned_kinds
-    kind = INSTANCES if INSTANCES in learned else CATEGORY_LIST
+    assistant = service.engine.assistant
+    kind = list_kind(assistant, any(kind.many and kind.objects for kind in assistant.learned_kinds.values()))
     (answer,) = await service.answers(content, [AskedQuery(Query(0, kind, found.labels))])
     scores = [entry["score"] or 0.0 for entry in answer["entries"]]
     certainty = min((max(score, 1 - score) for score in scores), default=0.0)

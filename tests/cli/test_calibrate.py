@@ -13,12 +13,16 @@ import lasagna
 from lasagna.__main__ import main
 from lasagna.cli import calibrate as command
 from lasagna.cli.train import main as train
+from lasagna.core.prompt_formats import TINY
+from lasagna.core.query_kind import QueryKind
 from lasagna.datamodules import SkippedRecordWarning, write_shards
 from lasagna.datamodules.shards.codec import decode_record
 from lasagna.datamodules.shards.manifest import read_manifest
 from lasagna.datamodules.shards.reader import ShardSplit, read_share
-from lasagna.errors import CheckpointError, LasagnaError
+from lasagna.errors import CheckpointError, LasagnaError, QueryError
 from lasagna.modules.checkpoints.calibration import calibration_file, checksum
+from lasagna.modules.checkpoints.load import load
+from lasagna.tasks import Semantic
 from tests.helpers.tiny_run import write_config, write_scenes
 
 QUERY = ["sky", "house", "sun"]
@@ -69,25 +73,69 @@ def test_scores_are_scaled_where_the_checkpoint_is_used(place, tmp_path, capsys)
         lasagna.load(ckpt, calibrated="other")
 
 
-def test_lists_can_be_asked_as_another_kind_and_phrases_too(place, monkeypatch):
+COUNTING = QueryKind("counting", words=True)
+SHORTEST = QueryKind("shortest", many=True)
+
+
+class Shortest(Semantic):
+    """The two names with the fewest letters, in the order of the data set."""
+
+    kinds = (SHORTEST, QueryKind("caption", words=True, grounded=True))
+
+    def dialogues(self, record, rng):
+        (dialogue,) = super().dialogues(record, rng)
+        names = [name for name in dialogue.query if name in sorted(dialogue.query, key=len)[:2]]
+        entries = [entry for entry in dialogue.entries if entry.name in names]
+        return [replace(dialogue, kind=SHORTEST, query=tuple(names), entries=tuple(entries))]
+
+
+def test_lists_and_phrases_can_be_asked_as_another_kind_and_by_a_task(place, monkeypatch):
     ckpt, scenes = place
     asked = []
 
     def given(assistant, batch, ways):
-        asked.extend(sample.dialogue.kind for sample in batch.samples)
+        asked.extend(sample.dialogue for sample in batch.samples)
         return answer(assistant, batch, ways)
+
+    def calibrated(limit=2, **options):
+        asked.clear()
+        command.calibrate(ckpt, [str(scenes / "val")], limit=limit, device="cpu", **options)
+        return {dialogue.kind for dialogue in asked}
 
     answer = command.answer
     monkeypatch.setattr(command, "answer", given)
-    command.calibrate(ckpt, [str(scenes / "val")], limit=2, device="cpu", kind="instances_by_token")
-    assert asked == ["instances_by_token"] * 2 and asked[0].tokens
-    asked.clear()
     monkeypatch.setattr(command, "FEWEST", 4)
-    command.calibrate(ckpt, [str(scenes / "val")], limit=2, device="cpu", kind="referring")
-    assert set(asked) == {"referring"} and len(asked) > 2
-    for kind, wrong in (("question", "its answers have words"), ("lists", "kind: 'lists' is none of categories")):
-        with pytest.raises(LasagnaError, match=wrong):
-            command.calibrate(ckpt, [str(scenes / "val")], kind=kind)
+    (kind,) = calibrated(kind="instances_by_token")
+    assert (kind, len(asked)) == ("instances_by_token", 2) and kind.tokens
+    assert calibrated(kind="referring") == {"referring"} and len(asked) > 2
+    phrases = {dialogue.query for dialogue in asked}
+    assert calibrated(kind="reasoning") == {"reasoning"} and not phrases & {dialogue.query for dialogue in asked}
+    # kinds of one's own, whose prompts the checkpoint's format would have
+    prompts = TINY.prompts | {"counting": "<image> count {query} ", "shortest": "<image> short {query} "}
+    loaded = load(ckpt, calibrated=False)
+    loaded.format = replace(loaded.format, prompts=prompts)
+    monkeypatch.setattr(command, "load", lambda *_, **__: loaded)
+    monkeypatch.setattr(command, "find_kind", lambda _, kind, __: {"counting": COUNTING, "shortest": SHORTEST}[kind])
+    assert calibrated(kind="counting") == {"counting"} and {dialogue.query for dialogue in asked} == phrases
+    assert calibrated(kind="shortest") == {"shortest"} and all(len(one.query) > 20 for one in asked)
+    with pytest.raises(QueryError, match="'caption' is not in this prompt format"):
+        calibrated(limit=4, task=Shortest())
+    loaded.format = replace(loaded.format, prompts=prompts | {"caption": "<image> tell {query} "})
+    assert calibrated(limit=4, task=Shortest()) == {"shortest"} and len(asked) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        ({"kind": "question"}, "'question' cannot be calibrated, since its answers are words without a decision"),
+        ({"kind": "lists"}, "kind: 'lists' is none of categories"),
+        ({"kind": "referring", "task": Shortest()}, "give either --kind or --task"),
+    ],
+)
+def test_a_kind_that_decides_on_nothing_is_refused_before_the_assistant_is_loaded(place, monkeypatch, options, wrong):
+    monkeypatch.delattr(command, "load")
+    with pytest.raises(LasagnaError, match=wrong):
+        command.calibrate(place[0], [str(place[1] / "val")], **options)
 
 
 def test_a_limit_counts_records(place, monkeypatch):

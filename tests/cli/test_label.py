@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 import lasagna.cli.answered_images
+import lasagna.cli.predict
 from lasagna.__main__ import main
 from lasagna.cli.label import doubt_of, read_names, write_review
 from lasagna.errors import QueryError
