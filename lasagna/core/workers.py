@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import os
-from multiprocessing import parent_process
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from itertools import islice
+from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import wait
 from signal import SIG_DFL, SIG_IGN, SIGINT, SIGTERM, signal
 from threading import Thread
+from typing import Any, TypeVar
+
+from lasagna.errors import LasagnaError
+
+Task = TypeVar("Task")
+Made = TypeVar("Made")
 
 _PAUSE = 0.5
 """Seconds between two looks at the parent."""
@@ -52,6 +64,57 @@ def serve_pool() -> None:
     """
     signal(SIGTERM, SIG_DFL)
     serve_parent()
+
+
+@contextmanager
+def worker_pool(
+    processes: int, start: Callable[..., None] = serve_pool, arguments: tuple[Any, ...] = (), method: str | None = None
+) -> Iterator[Executor]:
+    """Start processes that work for this one and end with the context, also in the middle of their work.
+
+    Args:
+        processes: Number of processes.
+        start: Called in each process before its work.
+        arguments: Arguments of ``start``.
+        method: How processes are started, as ``multiprocessing`` calls it; "spawn" where torch has threads.
+
+    Yields:
+        What takes the work.
+
+    Raises:
+        LasagnaError: If a process was killed, e.g. because memory ran out; ``multiprocessing.Pool`` waits forever then.
+    """
+    others = set(active_children())
+    pool = ProcessPoolExecutor(processes, get_context(method), initializer=start, initargs=arguments)
+    try:
+        yield pool
+    except BrokenProcessPool as error:
+        raise LasagnaError(
+            f"processes: one of {processes} was killed, perhaps because memory ran out; repeat the command with fewer "
+            "processes to go on"
+        ) from error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in set(active_children()) - others:
+            child.terminate()
+            child.join()
+
+
+def made_in_order(pool: Executor, make: Callable[[Task], Made], tasks: Iterable[Task], ahead: int) -> Iterator[Made]:
+    """Yield what a pool makes of tasks, in their order.
+
+    Args:
+        pool: The pool.
+        make: Makes one; must be picklable.
+        tasks: What to make them of, taken only as needed.
+        ahead: Most tasks that are in work or wait to be taken, since what takes them may be slower.
+    """
+    left = iter(tasks)
+    waiting = deque(pool.submit(make, task) for task in islice(left, ahead))
+    while waiting:
+        made = waiting.popleft().result()
+        waiting.extend(pool.submit(make, task) for task in islice(left, 1))
+        yield made
 
 
 def _watch(sentinel: int, parent: int) -> None:

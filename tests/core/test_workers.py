@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lasagna.core.locks import terminable
-from lasagna.core.workers import serve_pool
+from lasagna.core.workers import made_in_order, serve_pool, worker_pool
 
 POOL = """
 import os, time
@@ -73,3 +73,32 @@ def test_workers_of_a_pool_end_at_sigterm_whatever_their_parent_does_at_it():
     with terminable(), Pool(1, serve_pool) as pool:
         assert pool.apply(signal.getsignal, (signal.SIGTERM,)) == signal.SIG_DFL
         assert pool.apply(signal.getsignal, (signal.SIGINT,)) == signal.SIG_IGN
+
+
+class AtOnce:
+    """A pool that does at once what it is asked for, and counts it."""
+
+    def __init__(self):
+        self.made = 0
+
+    def submit(self, make, task):
+        self.made += 1
+        return self
+
+    def result(self):
+        return None
+
+
+def test_tasks_are_done_only_a_little_ahead_of_what_takes_them():
+    pool = AtOnce()
+    for taken, _ in enumerate(made_in_order(pool, str, range(100), 3), start=1):
+        assert pool.made <= taken + 3
+    assert taken == 100
+
+
+def test_a_pool_gives_results_in_order_and_ends_in_the_middle_of_its_work():
+    began = time.monotonic()
+    with worker_pool(2) as pool:
+        assert list(made_in_order(pool, str, range(5), 2)) == ["0", "1", "2", "3", "4"]
+        pool.submit(time.sleep, 600)
+    assert time.monotonic() - began < 60

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
-from multiprocessing.pool import Pool
+from itertools import chain
 
 from lasagna.core.record import Record
-from lasagna.core.workers import serve_pool
+from lasagna.core.workers import made_in_order, serve_pool, worker_pool
 from lasagna.datamodules.shards.codec import encode_record, sample_key
 from lasagna.datamodules.shards.tally import ReadResult, Skipped, count_entries
 from lasagna.errors import LasagnaError
@@ -69,9 +67,14 @@ def encode_parallel(make: Make, indices: range, processes: int) -> Iterator[Iter
 
     Yields:
         An iterator of the encoded records in order. It raises the first error of a process after the records before.
+
+    Raises:
+        LasagnaError: If a process was killed.
     """
-    with Pool(processes, _start_process, (make,)) as pool:
-        yield _in_order(pool, indices, AHEAD * processes)
+    chunks = (indices[start : start + CHUNK] for start in range(0, len(indices), CHUNK))
+    with worker_pool(processes, _start_process, (make,)) as pool:
+        made = made_in_order(pool, _make_chunk, chunks, AHEAD * processes)
+        yield map(_raise_error, chain.from_iterable(made))
 
 
 _process_make: list[Make] = []
@@ -84,17 +87,10 @@ def _start_process(make: Make) -> None:
     _process_make[:] = [make]
 
 
-def _in_order(pool: Pool, indices: range, ahead: int) -> Iterator[EncodedRecord]:
-    """Make records in a pool, at most ``ahead`` chunks before they are consumed, because the disk may be slower."""
-    chunks = (indices[start : start + CHUNK] for start in range(0, len(indices), CHUNK))
-    waiting = deque(pool.apply_async(_make_chunk, (chunk,)) for chunk in islice(chunks, ahead))
-    while waiting:
-        made = waiting.popleft().get()
-        waiting.extend(pool.apply_async(_make_chunk, (chunk,)) for chunk in islice(chunks, 1))
-        for item in made:
-            if isinstance(item, LasagnaError):
-                raise item
-            yield item
+def _raise_error(item: EncodedRecord | LasagnaError) -> EncodedRecord:
+    if isinstance(item, LasagnaError):
+        raise item
+    return item
 
 
 def _make_chunk(indices: range) -> list[EncodedRecord | LasagnaError]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from lasagna.core.seeding import generator
+from lasagna.core.workers import worker_pool
 from lasagna.datamodules.scenes import COLOURS, Scene, draw_scene
 from lasagna.tasks.training.batch_checks import FiniteLoss
 
@@ -140,8 +140,8 @@ def draw_pool(count: int, seed: int, processes: int = 2) -> ScenePool:
         seed: Seed, which no evaluation should use.
         processes: Number of processes.
     """
-    with get_context("spawn").Pool(processes) as workers:
-        drawn = workers.imap(_draw, ((seed, index) for index in range(count)), chunksize=64)
+    with worker_pool(processes, method="spawn") as pool:
+        drawn = pool.map(_draw, ((seed, index) for index in range(count)), chunksize=64)
         return ScenePool(list(track(drawn, description="drawing scenes", total=count)))
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +20,7 @@ from lasagna.core.processors import TextProcessor
 from lasagna.core.prompt_formats import TINY
 from lasagna.core.query_kind import CATEGORY_LIST, QUESTION, REASONING, REFERRING, QueryKind
 from lasagna.core.seeding import generator
+from lasagna.core.workers import worker_pool
 from lasagna.datamodules.scenes import CATEGORIES, COLOURS, THINGS, VOID, Scene, ask, describe, draw_scene, riddles
 from lasagna.modules.tiny.tokenizer import IMAGE, NO, YES
 from lasagna.tasks.pretrain.stage import NO_COLOUR, colour_map
@@ -124,8 +124,8 @@ def make_lessons(count: int, seed: int, processes: int = 2) -> list[Lesson]:
         seed: Seed, which no evaluation should use.
         processes: Number of processes.
     """
-    with get_context("spawn").Pool(processes) as workers:
-        made = workers.imap(_lesson, ((seed, index) for index in range(count)), chunksize=64)
+    with worker_pool(processes, method="spawn") as pool:
+        made = pool.map(_lesson, ((seed, index) for index in range(count)), chunksize=64)
         return list(track(made, description="making lessons", total=count))
 
 

@@ -1,35 +1,29 @@
-"""Processes encode records in order, not far ahead of their writing, and leave an interrupt to the main process."""
+"""Processes encode records, not far ahead of their writing, and leave an interrupt to the main process."""
 
 from __future__ import annotations
 
-from multiprocessing import Pool
-from signal import SIG_IGN, SIGINT, getsignal
+import os
+from signal import SIG_IGN, SIGINT, SIGKILL, getsignal
 
-from lasagna.datamodules.shards.encoding import CHUNK, _in_order, _start_process
+import pytest
 
-
-class HeldBack:
-    """A pool that does at once what it is asked for, and counts it."""
-
-    def __init__(self):
-        self.made = 0
-
-    def apply_async(self, make, arguments):
-        self.made += len(arguments[0])
-        return self
-
-    def get(self):
-        return [None] * CHUNK
+from lasagna.core.workers import worker_pool
+from lasagna.datamodules.shards.encoding import _start_process, encode_parallel
+from lasagna.errors import LasagnaError
 
 
-def test_records_are_made_only_a_little_ahead_of_their_writing():
-    pool = HeldBack()
-    stream = _in_order(pool, range(1000), 3)
-    for taken in range(1, 200):
-        next(stream)
-        assert pool.made <= taken + 4 * CHUNK
+def end_at_once(index):
+    os.kill(os.getpid(), SIGKILL)
 
 
-def test_processes_leave_an_interrupt_to_the_first(tmp_path):
-    with Pool(1, _start_process, (str,)) as pool:
-        assert pool.apply(getsignal, (SIGINT,)) is SIG_IGN
+def test_a_killed_process_is_said_instead_of_waited_for():
+    with (
+        pytest.raises(LasagnaError, match="one of 2 was killed, perhaps because memory ran out"),
+        encode_parallel(end_at_once, range(20), 2) as encoded,
+    ):
+        next(encoded)
+
+
+def test_processes_leave_an_interrupt_to_the_first():
+    with worker_pool(1, _start_process, (str,)) as pool:
+        assert pool.submit(getsignal, SIGINT).result() is SIG_IGN
