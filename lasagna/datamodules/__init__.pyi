@@ -19,6 +19,7 @@ from .transforms.copy_paste import CopyPaste
 from .transforms.geometric import HorizontalFlip, LargeScaleJitter, RandomCrop
 from .transforms.remnants import IgnoreSmall
 from .transforms.torchvision import Torchvision
+from .twin_names import TwinNames
 from .writers import DataWriter
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "Source",
     "Strategy",
     "Torchvision",
+    "TwinNames",
     "collate",
     "prepare_record",
     "prepare_sample",

@@ -10,6 +10,7 @@ from PIL import Image
 from lasagna.datamodules.scenes import sprites
 from lasagna.datamodules.scenes.backdrop import Backdrop, paint_backdrop
 from lasagna.datamodules.scenes.brush import PAINT, TINT, Brush
+from lasagna.datamodules.scenes.hardness import Hardness
 from lasagna.datamodules.scenes.layout import Plan, plan_things
 from lasagna.datamodules.scenes.scene import CATEGORIES, LIGHTS, STUFF, VOID, Scene, Thing
 
@@ -55,6 +56,7 @@ def _gradient(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
     return slope * np.float32(depth / np.sqrt(2)) + np.float32(1)
 
 
+EASY = Hardness()
 _LIGHT_SHARES = (0.56, 0.22, 0.22)
 
 
@@ -67,7 +69,7 @@ def least_visible(size: int) -> int:
     return max(1, round(24 * (size / 96) ** 2))
 
 
-def draw_scene(rng: np.random.Generator, size: int = 96) -> Scene:
+def draw_scene(rng: np.random.Generator, size: int = 96, hardness: Hardness = EASY) -> Scene:
     """Draw a random landscape with exact maps.
 
     If too little of a thing is visible, it is left out and the others are drawn again; stuff of which too little is
@@ -77,10 +79,11 @@ def draw_scene(rng: np.random.Generator, size: int = 96) -> Scene:
     Args:
         rng: Random generator of all choices; the same state gives the same bytes.
         size: Width and height in pixels.
+        hardness: How hard the presence of things is to tell.
     """
     light = str(rng.choice(LIGHTS, p=_LIGHT_SHARES))
     land = paint_backdrop(rng, size, light)
-    plans = plan_things(rng, land)
+    plans = plan_things(rng, land, hardness)
     canvas, codes, plans = _draw_visible(land, plans, size)
     image = light_up(rng, canvas.picture.reduce(2), codes)
     return _assemble(image, codes, plans, light)

@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from functools import partial
 from io import BytesIO
 from math import inf
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from lasagna.core.masks import RLEMask
-from lasagna.core.record import Caption, CaptionPhrase, Manifest, Phrase, Question, Record, Region
+from lasagna.core.record import Caption, CaptionPhrase, Phrase, Question, Record, Region
 from lasagna.core.seeding import generator
 from lasagna.core.storage import check_output
-from lasagna.datamodules.scenes import (
-    CATEGORIES,
-    LONG_NAMES,
-    STUFF,
-    VOID,
-    Scene,
-    ask,
-    caption,
-    describe,
-    draw_scene,
-    long_labels,
-    members,
-)
+from lasagna.datamodules.scenes import STUFF, VOID, Scene, ask, caption, describe, draw_scene, long_labels, members
 from lasagna.datamodules.scenes import riddles as draw_riddles
+from lasagna.datamodules.scenes.settings import SceneSettings
+from lasagna.datamodules.scenes.vocabulary import annotate_as, vocabulary_errors
 from lasagna.datamodules.shards.manifest import ShardSet, read_manifest
 from lasagna.datamodules.shards.writer import only_writer, write_parallel
 from lasagna.datamodules.writers import DataWriter
@@ -38,53 +27,6 @@ from lasagna.errors import ConfigError, ShardError
 
 SMALLEST = 16
 """Smallest size of a scene in pixels; in smaller ones, most parts of things are less than a pixel."""
-
-VERSION = 2
-"""Incremented when scenes of the same settings change, so that old shards are replaced."""
-
-
-@dataclass(frozen=True)
-class SceneSettings:
-    """Everything that the scenes of a split depend on.
-
-    Args:
-        seed: Seed of the scenes; different splits have different scenes.
-        split: Name of the split.
-        count: Number of scenes.
-        size: Width and height in pixels.
-        long_names: Whether things are named by side, colour and category (189 names) instead of 24 categories.
-        phrases: Referring phrases for each scene.
-        riddles: Indirect descriptions for each scene.
-        questions: Visual questions for each scene.
-        version: Version of this writer.
-        captions: Whether each scene has a caption with masks; the rest of it is the same without.
-    """
-
-    seed: int
-    split: str
-    count: int
-    size: int = 96
-    long_names: bool = False
-    phrases: int = 8
-    riddles: int = 4
-    questions: int = 8
-    version: int = VERSION
-    captions: bool = False
-
-    def stored(self) -> dict[str, Any]:
-        """Return the settings as they stand in manifests; scenes without captions have those from before captions."""
-        return {name: value for name, value in asdict(self).items() if name != "captions" or value}
-
-    def manifest(self) -> Manifest:
-        """Return the manifest of the scenes."""
-        return Manifest(
-            name="scenes-long" if self.long_names else "scenes",
-            categories=LONG_NAMES if self.long_names else CATEGORIES,
-            labels={} if self.long_names else dict(enumerate(CATEGORIES)),
-            void=() if self.long_names else (VOID,),
-            origin=f"drawn by lasagna.datamodules.scenes, seed {self.seed}, split {self.split}",
-            licence="CC0-1.0",
-        )
 
 
 class SceneWriter(DataWriter):
@@ -102,9 +44,15 @@ class SceneWriter(DataWriter):
         long_names: Whether things are named by side, colour and category (189 names) instead of 24 categories.
         captions: Whether each scene has a caption with masks, for ``GroundedCaption``.
         processes: Number of processes that draw; None for one per core.
+        together: Probability that a thing of certain pairs (house and fence, boat and bird, ...) brings the other one,
+            on its side and in its colour, so that it is expected where it is missing.
+        twins: Probability that a scene has two things of a category on two sides in two colours.
+        names: Category to the name by which it is annotated, where that is another; several categories may share one,
+            as oak and pine share "tree".
+        unannotated: Name to the share of the scenes on which it is not annotated, though it may be there.
 
     Raises:
-        ConfigError: If numbers are out of their range; names all of them.
+        ConfigError: If numbers are out of their range or names are unknown; names all of them.
     """
 
     def __init__(
@@ -118,15 +66,30 @@ class SceneWriter(DataWriter):
         long_names: bool = False,
         processes: int | None = None,
         captions: bool = False,
+        together: float = 0.0,
+        twins: float = 0.0,
+        names: dict[str, str] | None = None,
+        unannotated: dict[str, float] | None = None,
     ) -> None:
         self.folder = Path(folder).expanduser()
         counts = {"train": train, "val": val, "test": test}
-        _check_numbers({**counts, "processes": processes or 0, "size": size}, least={"size": SMALLEST})
-        self.splits = [
-            SceneSettings(seed=seed, split=split, count=count, size=size, long_names=long_names, captions=captions)
-            for split, count in counts.items()
-            if count
-        ]
+        shares = {"together": together, "twins": twins}
+        _check_numbers({**counts, "processes": processes or 0, "size": size}, shares, least={"size": SMALLEST})
+        whole = SceneSettings(
+            seed=seed,
+            split="",
+            count=0,
+            size=size,
+            long_names=long_names,
+            captions=captions,
+            names=dict(names or {}),
+            unannotated=dict(unannotated or {}),
+            together=together,
+            twins=twins,
+        )
+        if errors := vocabulary_errors(whole):
+            raise ConfigError("SceneWriter: " + "; ".join(errors))
+        self.splits = [replace(whole, split=split, count=count) for split, count in counts.items() if count]
         self.processes = processes
 
     def prepare(self) -> None:
@@ -167,7 +130,7 @@ def scene_record(settings: SceneSettings, index: int) -> Record:
         index: Number of the scene within its split.
     """
     rng = generator(settings.seed, 0, f"{settings.split}/{index}")
-    scene = draw_scene(rng, settings.size)
+    scene = draw_scene(rng, settings.size, settings.hardness)
     phrases = tuple(
         Phrase(phrase.text, tuple(RLEMask.from_array(scene.mask([target])) for target in phrase.targets), phrase.kind)
         for phrase in describe(scene, rng, settings.phrases)
@@ -181,7 +144,7 @@ def scene_record(settings: SceneSettings, index: int) -> Record:
     )
     # without a label map, the pixels of no name must be ignored explicitly
     void = scene.labels == VOID
-    return Record(
+    record = Record(
         key=f"{settings.split}-{index:06d}",
         image_bytes=_png(scene.image),
         size=(settings.size, settings.size),
@@ -193,15 +156,17 @@ def scene_record(settings: SceneSettings, index: int) -> Record:
         label_bytes=None if settings.long_names else _png(scene.labels),
         captions=(_caption(scene),) if settings.captions else (),
     )
+    return annotate_as(record, settings, index) if settings.names or settings.unannotated else record
 
 
-def _check_numbers(numbers: dict[str, int], least: dict[str, int]) -> None:
+def _check_numbers(numbers: dict[str, int], shares: dict[str, float], least: dict[str, int]) -> None:
     bounds = dict.fromkeys(numbers, 0) | least
     errors = [
         f"`{name}` must be at least {bounds[name]}, got {given}"
         for name, given in numbers.items()
         if given < bounds[name]
     ]
+    errors += [f"`{name}` must be in [0, 1], got {share}" for name, share in shares.items() if not 0 <= share <= 1]
     if errors:
         raise ConfigError("SceneWriter: " + "; ".join(errors))
 

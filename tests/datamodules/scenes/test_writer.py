@@ -111,6 +111,7 @@ def test_long_names_are_regions_and_every_pixel_has_one_or_is_ignored(tmp_path):
         ({"val": -1, "test": -2}, "`val` must be at least 0, got -1; `test` must be at least 0, got -2"),
         ({"size": 4}, "`size` must be at least 16, got 4"),
         ({"processes": -1}, "`processes` must be at least 0, got -1"),
+        ({"together": 2, "twins": -1}, r"`together` must be in \[0, 1\], got 2; `twins` must be in \[0, 1\], got -1"),
     ],
 )
 def test_numbers_out_of_range_are_named(tmp_path, settings, told):
