@@ -12,6 +12,7 @@ from lasagna.cli.visual_prompts import with_pointing
 from lasagna.core.image_places import place_of
 from lasagna.core.images import check_channels, check_window
 from lasagna.core.storage import check_output
+from lasagna.core.thresholds import read_thresholds, with_thresholds
 from lasagna.core.tile_joining import check_tiled
 from lasagna.core.tiles import chosen_tiles
 from lasagna.errors import LasagnaError, QueryError, RecordError, check_counts
@@ -41,6 +42,7 @@ def predict(
     out: Path = Path("predictions"),
     decoding: Literal["ordered", "free"] = "ordered",
     threshold: float | None = None,
+    thresholds: dict[str, float] | Path | None = None,
     calibrated_for: str | None = None,
     empty_masks: Literal["present", "absent"] | None = None,
     window: tuple[float | str, float | str] | None = None,
@@ -84,6 +86,8 @@ def predict(
         decoding: "ordered" decides on each name in the order of the query, "free" lets the model write.
         threshold: Score in [0, 1] from which ordered decoding calls a name present; by default the one that ``lasagna
             calibrate`` found for the checkpoint, or 0.5.
+        thresholds: Names with a threshold of their own, e.g. "{dog: 0.7}", or a JSON file with them; for all others it
+            stays as it is.
         calibrated_for: Data set whose calibrated threshold is used; by default that of all data sets together.
         empty_masks: What a name counts as that is called present and whose mask has no pixel; by default as the
             checkpoint says, which is "present" unless it was set.
@@ -116,6 +120,7 @@ def predict(
     place_of(masks_on, len(images[0]), "image")
     pointed = images[0][masks_on] if isinstance(image, list) else image
     queries = with_pointing(queries, pointed, points, boxes, mask)
+    queries = with_thresholds(queries, read_thresholds(thresholds), decoding)
     check_counts(max_new_tokens=max_new_tokens, batch_size=batch_size)
     divided = chosen_tiles(tiles, overlap, batch_size)
     if divided is not None:

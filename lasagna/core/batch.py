@@ -36,6 +36,7 @@ class Query:
         names: Names asked for, in order.
         visual: Points, boxes or an earlier mask that say where the one name is, or None.
         images: Number of images that are shown with it.
+        thresholds: Score from which each name is called present, None for the assistant's; empty if all have that.
     """
 
     image: int
@@ -43,6 +44,7 @@ class Query:
     names: tuple[str, ...]
     visual: VisualPrompt | None = None
     images: int = 1
+    thresholds: tuple[float | None, ...] = ()
 
     def __post_init__(self) -> None:
         """Turn the name of a kind into the kind."""

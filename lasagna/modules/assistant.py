@@ -5,7 +5,7 @@ Notation: b: images; r: rows (dialogues or queries); t: tokens; n: masks; d: hid
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Literal
@@ -24,9 +24,10 @@ from lasagna.core.processors import Processors
 from lasagna.core.prompt_format import PromptFormat
 from lasagna.core.prompt_formats import PROMPT_FORMATS
 from lasagna.core.query_kind import CATEGORY_LIST, QueryKind, kind_of
+from lasagna.core.thresholds import with_thresholds
 from lasagna.core.tiles import Tiles
 from lasagna.core.visual_prompt import VisualPrompt
-from lasagna.errors import ConfigError, QueryError, check_counts
+from lasagna.errors import ConfigError, check_counts
 from lasagna.modules import contract
 from lasagna.modules.base import EncodedImages, LanguageModel, MaskHead, VisionEncoder
 from lasagna.modules.decoding.answers import answer_maker
@@ -118,11 +119,10 @@ class Assistant(Configurable, LightningModule):
             ConfigError: If the parts do not fit one another, or not into the memory.
             CheckpointError: If weights are missing or do not fit.
         """
-        if self._built:
-            return
-        with contract.enough_memory():
-            self._build()
-        self._built = True
+        if not self._built:
+            with contract.enough_memory():
+                self._build()
+            self._built = True
 
     def _build(self) -> None:
         encoder, language_model = self.vision_encoder, self.language_model
@@ -214,6 +214,7 @@ class Assistant(Configurable, LightningModule):
         visual: VisualPrompt | None = None,
         masks_on: int = LAST,
         tiles: Tiles | None = None,
+        thresholds: Mapping[str, float] | None = None,
     ) -> Answer:
         """Answer one query about one image, or about several that are shown together.
 
@@ -226,6 +227,7 @@ class Assistant(Configurable, LightningModule):
             visual: Points, boxes or an earlier mask that say where the one name is, for mask heads that take them.
             masks_on: Position of the image that masks belong to.
             tiles: How a large picture is divided into tiles that are answered one by one, and whose masks are joined.
+            thresholds: Name to the score from which it is present; ``presence_threshold`` holds for all others.
 
         Returns:
             The answer; with ``tiles``, a ``TiledAnswer``.
@@ -234,9 +236,8 @@ class Assistant(Configurable, LightningModule):
             RecordError: If the image is not an array of the expected form.
             QueryError: If the query cannot be asked or is longer than the language model takes.
         """
-        if isinstance(names, str):
-            raise QueryError(f"names: expected a list of names such as {[names]}, got the text {names!r}")
-        query = Query(0, kind_of(kind, self.learned_kinds), tuple(names), visual)
+        query = Query(0, kind_of(kind, self.learned_kinds), contract.names_of(names), visual)
+        query = with_thresholds([query], thresholds, decoding)[0]
         return self.answers(image, [query], decoding, probabilities=probabilities, masks_on=masks_on, tiles=tiles)[0]
 
     def answers(

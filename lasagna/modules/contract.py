@@ -253,6 +253,17 @@ def check_image(image: object) -> None:
     )
 
 
+def names_of(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of a query.
+
+    Raises:
+        QueryError: If they are one text.
+    """
+    if isinstance(names, str):
+        raise QueryError(f"names: expected a list of names such as {[names]}, got the text {names!r}")
+    return tuple(names)
+
+
 def check_queries(assistant: Assistant, queries: Sequence[Query], decoding: str) -> None:
     """Check queries, and how they are to be decoded, before any image is encoded.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from queue import Empty, Full, Queue
@@ -174,7 +173,7 @@ class Engine:
         for image, rank in places:
             one = asked[image][rank]
             decoding = "free" if one.query.kind.words else one.decoding
-            groups.setdefault((images[image].shapes, one.threshold, decoding), []).append((image, rank))
+            groups.setdefault((images[image].shapes, decoding), []).append((image, rank))
         found: dict[tuple[int, int], dict[str, object]] = {}
         for members in groups.values():
             queries = [asked[image][rank] for image, rank in members]
@@ -190,19 +189,11 @@ class Engine:
         encoded = EncodedImages([torch.cat(maps) for maps in levels], vectors)
         rows = {image: row for row, image in enumerate(distinct)}
         places = [(rows[image], image.images) for image in images]
-        queries = [replace(one.query, image=row, images=count) for (row, count), one in zip(places, asked, strict=True)]
+        queries = [
+            replace(one.decided, image=row, images=count) for (row, count), one in zip(places, asked, strict=True)
+        ]
         decoding = "free" if queries[0].kind.words else asked[0].decoding
-        with self._threshold(asked[0].threshold):
-            return self.assistant.answer_batch(encoded, [image.geometry for image in distinct], queries, decoding)
-
-    @contextmanager
-    def _threshold(self, threshold: float | None) -> Iterator[None]:
-        own = self.assistant.presence_threshold
-        self.assistant.presence_threshold = own if threshold is None else threshold
-        try:
-            yield
-        finally:
-            self.assistant.presence_threshold = own
+        return self.assistant.answer_batch(encoded, [image.geometry for image in distinct], queries, decoding)
 
     def _pieces(self, job: Conversation, image: StoredImage) -> Iterator[str]:
         text, history = self.assistant.language_model.text_processor, ChatHistory()

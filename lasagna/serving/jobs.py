@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -79,13 +79,20 @@ class AskedQuery:
 
     Args:
         query: The query.
-        threshold: Score from which a name is called present; None for the assistant's own.
+        threshold: Score from which names without one of their own are called present; None for the assistant's own.
         decoding: How the answer is decoded.
     """
 
     query: Query
     threshold: float | None = None
     decoding: Literal["ordered", "free"] = "ordered"
+
+    @property
+    def decided(self) -> Query:
+        """The query with the threshold of each name."""
+        given = self.query.thresholds or (None,) * len(self.query.names)
+        cuts = tuple(self.threshold if cut is None else cut for cut in given)
+        return replace(self.query, thresholds=cuts)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ PREDICT = _body(
     names={"image": IMAGE, "queries": [{"names": ["sky", "dog", "house"]}]},
     together={"images": [IMAGE, IMAGE], "masks_on": 0, "queries": [{"kind": "referring", "names": ["what is new"]}]},
     phrase={"image": IMAGE, "queries": [{"kind": "referring", "names": ["the ball left of the house"]}]},
+    thresholds={"image": IMAGE, "queries": [{"names": ["sky", "dog"]}], "threshold": 0.6, "thresholds": {"dog": 0.7}},
     polygons={
         "image": IMAGE,
         "queries": [{"names": ["sky"]}, {"kind": "question", "names": ["what colour is the kite"]}],

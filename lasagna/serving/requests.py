@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import zip_longest
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -12,6 +14,7 @@ from lasagna.core.batch import Query
 from lasagna.core.masks import RLEMask
 from lasagna.core.query_kind import QUESTION, QueryKind, kind_of
 from lasagna.core.record import Turn
+from lasagna.core.thresholds import with_thresholds
 from lasagna.core.visual_prompt import VisualPrompt
 from lasagna.errors import QueryError, RecordError
 from lasagna.serving.jobs import AskedQuery
@@ -68,7 +71,7 @@ def read_queries(body: PredictBody, limits: Limits, kinds: Mapping[str, QueryKin
 
     Raises:
         RequestError: If there are too many, or one has too many or too long names.
-        QueryError: If there is no such kind, or no such mask.
+        QueryError: If there is no such kind, or no such mask, or a threshold is for a name that is not asked for.
     """
     if len(body.queries) > limits.queries:
         raise RequestError(422, f"queries: {len(body.queries)} are too many; ask at most {limits.queries} at a time")
@@ -76,14 +79,23 @@ def read_queries(body: PredictBody, limits: Limits, kinds: Mapping[str, QueryKin
     if count > limits.names:
         raise RequestError(422, f"names: {count} are too many; ask for at most {limits.names} at a time")
     check_texts([name for query in body.queries for name in query.names], limits)
+    queries = [Query(0, kind_of(query.kind, kinds), tuple(query.names), _visual(query)) for query in body.queries]
     return [
-        AskedQuery(
-            Query(0, kind_of(query.kind, kinds), tuple(query.names), _visual(query)),
-            body.threshold if query.threshold is None else query.threshold,
-            body.decoding,
-        )
-        for query in body.queries
+        AskedQuery(asked, body.threshold if query.threshold is None else query.threshold, body.decoding)
+        for query, asked in zip(body.queries, _with_thresholds(body, queries), strict=True)
     ]
+
+
+def _with_thresholds(body: PredictBody, queries: Sequence[Query]) -> list[Query]:
+    """Return queries with the thresholds of single names: those of the query, and then those of the request."""
+    found = []
+    for query, own, all_given in zip(
+        queries, body.queries, with_thresholds(queries, body.thresholds, body.decoding), strict=True
+    ):
+        [asked] = with_thresholds([query], own.thresholds, body.decoding)
+        pairs = zip_longest(asked.thresholds, all_given.thresholds)
+        found.append(replace(query, thresholds=tuple(given if named is None else named for named, given in pairs)))
+    return found
 
 
 def _visual(query: QueryBody) -> VisualPrompt | None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Text = Annotated[str, Field(min_length=1)]
+Thresholds = dict[Text, Annotated[float, Field(ge=0, le=1)]] | None
 MaskCoding = Literal["rle", "polygons", "png", "none"]
 
 IMAGE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
@@ -56,6 +57,7 @@ class QueryBody(Body):
     )
     names: list[Text] = Field(min_length=1, description="The names of a list, or the one phrase or question.")
     threshold: float | None = Field(None, ge=0, le=1, description="As `threshold` of the request, for this query.")
+    thresholds: Thresholds = Field(None, description="As `thresholds` of the request, for names of this query.")
     points: list[PointBody] = Field([], max_length=64, description="Where the one thing is, if the model takes points.")
     boxes: list[Annotated[list[float], Field(min_length=4, max_length=4)]] = Field(
         [], max_length=8, description="Boxes around it, each left, top, width, height in pixels."
@@ -68,6 +70,7 @@ class PredictBody(ImageBody):
 
     queries: list[QueryBody] = Field(min_length=1, description="What is asked; the image is encoded once for all.")
     threshold: float | None = Field(None, ge=0, le=1, description="Score from which a name is called present.")
+    thresholds: Thresholds = Field(None, description="Name to a threshold of its own, before those for all names.")
     masks: MaskCoding = Field("rle", description="COCO RLE, polygons of COCO, a PNG file in base64, or no masks.")
     decoding: Literal["ordered", "free"] = Field("ordered", description="Decide in the order asked, or write freely.")
 

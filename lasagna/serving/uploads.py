@@ -25,7 +25,7 @@ from lasagna.serving.limits import Limits, RequestError
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """Formats of images that are read, by Pillow's names; fewer decoders are fewer ways in."""
 
-JSON_FIELDS = ("queries", "threshold", "history", "stream", "images", "masks_on")
+JSON_FIELDS = ("queries", "threshold", "thresholds", "history", "stream", "images", "masks_on")
 """Fields of a form that hold JSON; the others are texts."""
 
 

@@ -141,6 +141,18 @@ def test_a_threshold_is_that_of_its_query_and_of_nobody_else(client, assistant):
     assert assistant.presence_threshold == 0.5
 
 
+def test_a_threshold_of_a_name_goes_before_those_of_all(client):
+    queries = [{"names": ["sky", "dog", "house"], "threshold": 1.0, "thresholds": {"house": 0.0}}, {"names": ["sky"]}]
+    body = {"queries": queries, "threshold": 0.0, "thresholds": {"house": 1.0, "dog": 0.0}}
+    form = {key: json.dumps(value) for key, value in body.items()}
+    for sent in ({"json": {**GOOD, **body}}, {"files": {"image": SCENE.read_bytes()}, "data": form}):
+        answers = client.post("/v1/predict", **sent).json()["answers"]
+        assert [[entry["present"] for entry in answer["entries"]] for answer in answers] == [
+            [False, True, True],
+            [True],
+        ]
+
+
 def test_an_image_is_kept_until_it_is_dropped_or_others_come(client):
     first, *_ = ids = [client.post("/v1/images", files={"image": SCENE.read_bytes()}).json()["image_id"] for _ in "abc"]
     by_id = [client.post("/v1/predict", json={"image_id": one, "queries": GOOD["queries"]}) for one in ids]
@@ -201,6 +213,14 @@ def test_what_is_pointed_at_is_drawn_as_in_python(scene):
         ({"image": "aGVsbG8="}, 422, "not an image"),
         ({"queries": [{"names": [f"name {rank}" for rank in range(40)]}]}, 413, "at most 300000"),
         ({"more": 1}, 422, "more: Extra inputs"),
+        ({"thresholds": {"dgo": 0.5}}, 422, "thresholds: 'dgo' is none of the names"),
+        ({"thresholds": {"dog": 1.5}}, 422, "thresholds.dog: Input should be less than or equal to 1"),
+        (
+            {"queries": [{"names": ["sky"], "thresholds": {"dog": "0.5"}}]},
+            422,
+            "thresholds.dog: Input should be a valid number",
+        ),
+        ({"thresholds": {"dog": 0.5}, "decoding": "free"}, 422, "'free' decoding compares no scores"),
         ({"queries": [{"names": ["sky"], "points": [{"x": 1, "y": 1}]}]}, 422, "takes no points"),
         ({"queries": [{"names": ["sky"], "points": [{"x": 1, "y": 1, "label": "no"}]}]}, 422, "label"),
     ],

@@ -56,7 +56,7 @@ def decode_by_token(
 def _draft(decoder: Decoder, query: Query, prompt: Sequence[int], absent: Sequence[int]) -> TokenDraft:
     """Return the draft that nothing is present."""
     text, most = decoder.text, query.kind.tokens
-    grammar = TokenGrammar(decoder.present_id, decoder.absent_id, decoder.threshold, decoder.object_threshold, most)
+    grammar = TokenGrammar(decoder.present_id, decoder.absent_id, decoder.cuts(query), decoder.object_threshold, most)
     places = decoder.decision_places(absent)
     starts = [0, *(place + 1 for place in places)]
     leads = [list(absent[start:place]) for start, place in zip(starts, places, strict=False)]

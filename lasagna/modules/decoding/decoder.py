@@ -123,7 +123,8 @@ class Decoder:
         prompts, cached = self.read_prompts(image_vectors, queries, absent, history)
         tails = [prompt[-1:] + answer for prompt, answer in zip(prompts, absent, strict=True)]
         places = [self.decision_places(tail) for tail in tails]
-        cuts = [self.threshold if query.visual is None else 0.0 for query in queries]
+        device = image_vectors.device
+        cuts = [torch.tensor(self.cuts(query), device=device) for query in queries]
         draft = Draft(tails, places, present_id=self.present_id, absent_id=self.absent_id, thresholds=cuts)
         scores, states, forwards = refine(cached, draft, partial(presence_scores, self))
         if history is not None:
@@ -320,6 +321,13 @@ class Decoder:
 
     def _with_end(self, tokens: list[int]) -> list[int]:
         return tokens if tokens[-1:] == [self.text.end_token_id] else [*tokens, self.text.end_token_id]
+
+    def cuts(self, query: Query) -> list[float]:
+        """Return the score from which each name is present; what is pointed at is present whatever its score."""
+        if query.visual is not None:
+            return [0.0] * len(query.names)
+        given = query.thresholds or (None,) * len(query.names)
+        return [self.threshold if cut is None else cut for cut in given]
 
     def decision_places(self, tokens: Sequence[int]) -> list[int]:
         """Return the positions of the present and absent tokens among token ids."""

@@ -23,14 +23,14 @@ class Draft:
         places: Positions of the decision tokens in each row, ascending.
         present_id: The present token.
         absent_id: The absent token.
-        thresholds: Presence score from which the decisions of each row are the present token.
+        thresholds: Presence score from which each decision is the present token, float ``[k]`` for each row.
     """
 
     tails: Sequence[list[int]]
     places: Sequence[list[int]]
     present_id: int
     absent_id: int
-    thresholds: Sequence[float]
+    thresholds: Sequence[Tensor]
 
     def decide(self, scores: Sequence[Tensor]) -> int | None:
         """Update all decisions from their scores.

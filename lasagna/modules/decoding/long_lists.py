@@ -29,7 +29,8 @@ def split_query(query: Query, fits: Callable[[Query], bool]) -> list[Query]:
         return [query]
     for count in range(2, len(query.names) + 1):
         ends = [len(query.names) * part // count for part in range(count + 1)]
-        parts = [replace(query, names=query.names[ends[part] : ends[part + 1]]) for part in range(count)]
+        spans = [slice(ends[part], ends[part + 1]) for part in range(count)]
+        parts = [replace(query, names=query.names[span], thresholds=query.thresholds[span]) for span in spans]
         if all(map(fits, parts)):
             return parts
     return [query]

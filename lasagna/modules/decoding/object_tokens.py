@@ -38,14 +38,14 @@ class TokenGrammar:
     Args:
         present_id: The present token.
         absent_id: The absent token.
-        threshold: Score from which a name is present.
+        thresholds: Score from which each name is present.
         object_threshold: Score from which another token follows.
         most: Most tokens of a name.
     """
 
     present_id: int
     absent_id: int
-    threshold: float
+    thresholds: Sequence[float]
     object_threshold: float
     most: int
 
@@ -103,8 +103,8 @@ class TokenDraft:
             decided: The decision at each place.
         """
         counts, room = list[int](), self.room
-        for start, drafted in zip(self.starts, self.counts, strict=True):
-            count = int(decided[start][0] >= self.grammar.threshold)
+        for start, drafted, cut in zip(self.starts, self.counts, self.grammar.thresholds, strict=True):
+            count = int(decided[start][0] >= cut)
             while 0 < count <= drafted and decided[start + count][0] >= self.grammar.object_threshold:
                 count += 1
             if count > drafted:  # none of its tokens is the last one

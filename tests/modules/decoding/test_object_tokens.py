@@ -40,7 +40,7 @@ def test_passes_grow_with_the_doublings_of_the_largest_count(counts, passes):
         names = [next(token for token in reversed(row) if token >= 10) - 10 for row in rows]
         return torch.tensor([float(count < counts[name]) for count, name in zip(told, names, strict=True)])
 
-    grammar = TokenGrammar(PRESENT, ABSENT, 0.5, 0.5, 16)
+    grammar = TokenGrammar(PRESENT, ABSENT, [0.5] * len(counts), 0.5, 16)
     leads = [[10 + name] for name in range(len(counts))]
     draft = TokenDraft(grammar, 9, leads, [END], 100, (0,) * len(counts))
     [found], forwards = refine_tokens(Rows(), [draft], decided)

@@ -1,0 +1,82 @@
+"""Thresholds of presence for single names, beside that of the assistant for all others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lasagna.core.json_text import parse_json
+from lasagna.errors import QueryError
+
+if TYPE_CHECKING:
+    from lasagna.core.batch import Query
+
+
+def with_thresholds(
+    queries: Sequence[Query], thresholds: Mapping[str, float] | None, decoding: str = "ordered"
+) -> list[Query]:
+    """Return queries in which some names have a threshold of their own.
+
+    Args:
+        queries: The queries.
+        thresholds: Name to the score in [0, 1] from which it is called present; None for none.
+        decoding: How answers are decoded; only ordered decoding compares scores.
+
+    Raises:
+        QueryError: If a name is not asked for, or its threshold is no number in [0, 1].
+    """
+    if not thresholds:
+        return list(queries)
+    if decoding != "ordered":
+        raise QueryError(
+            f"thresholds: {decoding!r} decoding compares no scores; use 'ordered', or leave the thresholds out"
+        )
+    check_thresholds(thresholds)
+    asked = dict.fromkeys(name for query in queries if not query.kind.words for name in query.names)
+    if unknown := [name for name in thresholds if name not in asked]:
+        names = ", ".join(map(repr, list(asked)[:20])) or "none"
+        raise QueryError(
+            f"thresholds: {str(unknown[0])[:80]!r} is none of the names that are decided on ({names}); correct it or "
+            "leave it out"
+        )
+    return [
+        query if query.kind.words else replace(query, thresholds=tuple(map(thresholds.get, query.names)))
+        for query in queries
+    ]
+
+
+def check_thresholds(thresholds: Mapping[str, Any]) -> None:
+    """Check that each name has a number in [0, 1].
+
+    Raises:
+        QueryError: If one has something else.
+    """
+    for name, value in thresholds.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not 0 <= value <= 1:
+            raise QueryError(f"thresholds: {str(name)[:80]!r} has {value!r}; expected a number in [0, 1]")
+
+
+def read_thresholds(given: Mapping[str, float] | Path | None) -> Mapping[str, float] | None:
+    """Return thresholds by name, also those of a JSON file such as ``{"dog": 0.7}``.
+
+    Args:
+        given: The thresholds, or their file; None for none.
+
+    Raises:
+        QueryError: If the file cannot be read, or one is no number in [0, 1].
+    """
+    if isinstance(given, Path):
+        way_out = 'give names with numbers such as "{dog: 0.7}", or a JSON file with them'
+        try:
+            given = parse_json(given.read_bytes())
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise QueryError(f"thresholds: {str(given)!r} cannot be read ({reason}); {way_out}") from error
+        if not isinstance(given, dict):
+            raise QueryError(f"thresholds: the file has no names with numbers; {way_out}")
+    if given is not None:
+        check_thresholds(given)
+    return given
