@@ -6,18 +6,10 @@ import os
 import socket
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from lasagna.errors import ConfigError, LasagnaError
+from lasagna.errors import ConfigError, LasagnaError, check_counts
 from lasagna.serving.limits import Limits
-
-if TYPE_CHECKING:
-    from fastapi import FastAPI
-    from uvicorn import Server
-
-    from lasagna.core.images import Window
-    from lasagna.modules.assistant import Assistant
-    from lasagna.serving.label_studio import LabelStudio
+from lasagna.serving.server import ServerRecipe, server_config
 
 TOKEN = "LASAGNA_TOKEN"
 """Variable of the environment that can hold the token; command lines are seen by other users of a machine."""
@@ -42,6 +34,7 @@ def serve(
     frozen_check: bool = True,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     label_studio: str | None = None,
+    workers: int = 1,
 ) -> None:
     """Answer queries about images over HTTP until Ctrl-C; needs the extra `serve`.
 
@@ -61,18 +54,20 @@ def serve(
         limits: What clients may ask at most.
         label_studio: Address of a Label Studio that calls this server as its backend, e.g. "http://localhost:8080". Its
             images are read with the token in the variable LABEL_STUDIO_API_KEY, and those of no other address.
+        workers: Number of processes that answer on the port, each with an assistant of its own in memory. With several
+            there is no page, and images are kept by the process that encoded them.
 
     Raises:
-        ConfigError: If the extra is not installed, or the address needs a token.
-        LasagnaError: If the address, the window or the device cannot be used.
+        ConfigError: If the extra is not installed, the address needs a token, or there is no process.
+        LasagnaError: If the address, the window or the device cannot be used, or a process cannot start.
         CheckpointError: If the checkpoint cannot be used.
     """
     check_extra()
+    check_counts(workers=workers)
     token = token or os.environ.get(TOKEN) or None
     check_access(host, token)
     from lasagna.core.device import find_device
     from lasagna.core.images import check_window
-    from lasagna.modules.checkpoints.load import load
 
     studio = None
     if label_studio is not None:
@@ -80,19 +75,32 @@ def serve(
 
         studio = LabelStudio(label_studio, os.environ.get(STUDIO_KEY))
     seen = None if window is None else check_window(window)
-    target = find_device(device)
+    find_device(device)
+    recipe = ServerRecipe(limits, ckpt, host, token, device, calibrated_for, frozen_check, seen, studio, workers)
     with listener(host, port) as listening:
         if ckpt is None:
             print(
                 "The small assistant of the package answers; it knows drawn scenes only. Name another one with --ckpt."
             )
-        assistant = load(ckpt, calibrated=calibrated_for, frozen_check=frozen_check).to(target)
-        app = make_app(assistant, "scenes" if ckpt is None else ckpt.stem, host, token, limits, seen, studio)
-        shown = f"[{host}]" if ":" in host else host
-        address = f"http://{shown}:{listening.getsockname()[1]}"
-        page = f"{address}/ shows a page; " if find_spec("gradio") else ""
-        print(f"{address}/v1 answers; {page}Ctrl-C ends it", flush=True)
-        make_server(app, limits).run(sockets=[listening])
+        _run(recipe, listening)
+
+
+def _run(recipe: ServerRecipe, listening: socket.socket) -> None:
+    """Serve until Ctrl-C, and say where."""
+    host = f"[{recipe.host}]" if ":" in recipe.host else recipe.host
+    address = f"http://{host}:{listening.getsockname()[1]}"
+    if recipe.workers > 1:
+        from lasagna.serving.workers import run_workers
+
+        print(f"{address}/v1 answers when {recipe.workers} processes have loaded; Ctrl-C ends it", flush=True)
+        run_workers(recipe, listening)
+        return
+    import uvicorn
+
+    app = recipe.app()
+    page = f"{address}/ shows a page; " if find_spec("gradio") else ""
+    print(f"{address}/v1 answers; {page}Ctrl-C ends it", flush=True)
+    uvicorn.Server(server_config(app, recipe.limits)).run(sockets=[listening])
 
 
 def check_extra() -> None:
@@ -140,57 +148,3 @@ def listener(host: str, port: int) -> socket.socket:
     # connections inherit it; otherwise the body of each response waits 40 ms for the client to confirm the headers
     opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return opened
-
-
-def make_app(
-    assistant: Assistant,
-    name: str,
-    host: str,
-    token: str | None,
-    limits: Limits,
-    window: Window | None = None,
-    studio: LabelStudio | None = None,
-) -> FastAPI:
-    """Return the app of an assistant.
-
-    Args:
-        assistant: The assistant, on its device.
-        name: Its name.
-        host: Address that the server listens on.
-        token: The token that requests must have, or None.
-        limits: What clients may ask at most.
-        window: Values of images of more than 8 bits that become black and white; None for those of all 16 bits.
-        studio: The Label Studio that calls the server, or None.
-    """
-    from lasagna.serving.app import create_app
-    from lasagna.serving.engine import Engine
-    from lasagna.serving.guard import LOOPBACK, is_loopback
-    from lasagna.serving.metrics import Metrics
-    from lasagna.serving.service import Service
-
-    metrics = Metrics()
-    service = Service(Engine(assistant, limits, metrics), limits, metrics, name, window)
-    names = tuple(dict.fromkeys((*LOOPBACK, host)))
-    return create_app(service, token, names if is_loopback(host) else None, studio)
-
-
-def make_server(app: FastAPI, limits: Limits) -> Server:
-    """Return the server of an app, which runs on a port that is open already."""
-    import logging
-
-    import uvicorn
-
-    # it writes a line for each form that is broken
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        ws="none",
-        proxy_headers=False,
-        server_header=False,
-        # connections that send nothing take no place of a request
-        limit_concurrency=8 * limits.requests,
-        timeout_keep_alive=10,
-        timeout_graceful_shutdown=10,
-    )
-    return uvicorn.Server(config)

@@ -107,7 +107,7 @@ def _add_answers(app: FastAPI, service: Service) -> None:
     @app.delete("/v1/images/{image_id}", status_code=204)
     async def forget(image_id: str) -> Response:
         """Drop an image that is kept."""
-        service.forget(image_id)
+        service.kept.drop(image_id)
         return Response(status_code=204)
 
     @app.post("/v1/chat", openapi_extra=CHAT, responses={200: {"model": ChatAnswer}})

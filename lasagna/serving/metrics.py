@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import perf_counter
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _PLACES = ("route", "status")
 
 
 class Metrics:
-    """Counts of requests, batches and kept images of one server."""
+    """Counts of requests, batches and kept images of one process.
 
-    def __init__(self) -> None:
+    Args:
+        worker: Value of the label `worker` of each count, where several processes serve on one port; None for none.
+    """
+
+    def __init__(self, worker: str | None = None) -> None:
+        self._worker = worker
         registry = CollectorRegistry()
         self._registry = registry
         self.requests = Counter("lasagna_requests", "Requests by route and status.", _PLACES, registry=registry)
@@ -37,7 +42,15 @@ class Metrics:
 
     def text(self) -> str:
         """Return all counts as text."""
-        return generate_latest(self._registry).decode("utf-8")
+        return generate_latest(self if self._worker else self._registry).decode("utf-8")
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield all counts with the label of the process, as a registry of Prometheus does."""
+        for metric in self._registry.collect():
+            metric.samples = [
+                sample._replace(labels={**sample.labels, "worker": self._worker or ""}) for sample in metric.samples
+            ]
+            yield metric
 
 
 class Measured:

@@ -19,20 +19,22 @@ from lasagna.serving.page_route import PageRoute
 from lasagna.serving.service import Service
 
 HINT = 'the page at / needs the extra `page`: pip install "lasagna[page]"; the API is at /v1'
+ONE_PROCESS = "the page at / is shown by servers of one process; leave out --workers; the API is at /v1"
 
 
 def add_page(app: FastAPI, service: Service) -> None:
-    """Add the page, or a line that says how to get it where Gradio is not installed; to be called last.
+    """Add the page, or a line that says how to get it where it cannot be shown; to be called last.
 
     Args:
         app: The app.
         service: What answers.
     """
-    if find_spec("gradio") is None:
+    several = service.kept.worker is not None
+    if several or find_spec("gradio") is None:
 
         @app.get("/", include_in_schema=False)
         async def hint() -> JSONResponse:
-            return JSONResponse({"page": HINT})
+            return JSONResponse({"page": ONE_PROCESS if several else HINT})
 
         return
     # read when gradio is imported

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from secrets import token_urlsafe
 from threading import BoundedSemaphore
 from typing import Any
 
@@ -23,6 +21,7 @@ from lasagna.modules.decoding.visual_prompts import check_visual
 from lasagna.serving.answer_masks import with_coding
 from lasagna.serving.engine import Engine, busy
 from lasagna.serving.jobs import AskedQuery, Conversation, Job, JobResult, PreparedImage, StoredImage, read_turns
+from lasagna.serving.kept_images import KeptImages
 from lasagna.serving.limits import Limits, RequestError
 from lasagna.serving.metrics import Metrics
 from lasagna.serving.requests import read_chat, read_queries
@@ -42,20 +41,27 @@ class Service:
         metrics: Where requests are counted.
         name: The assistant's name.
         window: Values of images of more than 8 bits that become black and white; None for those of all 16 bits.
+        worker: What tells this process from others that serve on the same port; None if there are none.
     """
 
     def __init__(
-        self, engine: Engine, limits: Limits, metrics: Metrics, name: str, window: Window | None = None
+        self,
+        engine: Engine,
+        limits: Limits,
+        metrics: Metrics,
+        name: str,
+        window: Window | None = None,
+        worker: str | None = None,
     ) -> None:
         self.engine = engine
         self.limits = limits
         self.metrics = metrics
         self.name = name
         self.window = window
-        self._images: OrderedDict[str, StoredImage] = OrderedDict()
+        self.kept = KeptImages(limits, worker)
         self._places = BoundedSemaphore(limits.requests)
         self._threads = CapacityLimiter(_DECODED_TOGETHER)
-        metrics.watch(lambda: engine.waiting, lambda: len(self._images))
+        metrics.watch(lambda: engine.waiting, lambda: len(self.kept))
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -117,25 +123,8 @@ class Service:
             RequestError: If the request is beyond a limit, or the image cannot be read.
         """
         image = (await self._result(Job(await self._decoded(body, files)))).image
-        # nobody can guess an id, so that clients reach only their own images
-        key = token_urlsafe(16)
-        self._images[key] = image
-        while len(self._images) > 1 and (
-            len(self._images) > self.limits.images
-            or sum(kept.size for kept in self._images.values()) > self.limits.image_bytes
-        ):
-            self._images.popitem(last=False)
         height, width = image.geometry.original
-        return {"image_id": key, "width": width, "height": height}
-
-    def forget(self, key: str) -> None:
-        """Drop an image that is kept.
-
-        Raises:
-            RequestError: If there is none of this id.
-        """
-        self._kept(key)
-        del self._images[key]
+        return {"image_id": self.kept.add(image), "width": width, "height": height}
 
     async def chat(self, body: ChatBody, files: Sequence[bytes], release: Callable[[], None]) -> AsyncIterator[str]:
         """Begin to answer a question.
@@ -243,13 +232,7 @@ class Service:
             raise RequestError(422, "image: give either `image`, `images` or `image_id`")
         if body.masks_on is not None:
             raise RequestError(422, "masks_on: it was settled when the images were kept; leave it out")
-        return self._kept(body.image_id)
-
-    def _kept(self, key: str) -> StoredImage:
-        if key not in self._images:
-            raise RequestError(404, "image_id: no image of this id is kept; send it to `POST /v1/images` again")
-        self._images.move_to_end(key)
-        return self._images[key]
+        return self.kept.get(body.image_id)
 
     async def _decoded(self, body: UploadBody, files: Sequence[bytes]) -> PreparedImage:
         texts = [] if body.image is None else [body.image]

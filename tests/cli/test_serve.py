@@ -5,19 +5,17 @@ import shutil
 import socket
 import subprocess
 from pathlib import Path
-from threading import Thread
-from time import sleep
 
 import pytest
 
 import lasagna
 from lasagna.__main__ import main
 from lasagna.cli import serve as module
-from lasagna.cli.serve import check_access, check_extra, listener, make_app, make_server, serve
+from lasagna.cli.serve import check_access, check_extra, listener, serve
 from lasagna.errors import ConfigError, LasagnaError
 from lasagna.serving.limits import Limits
 from tests.helpers.documented import ROOT, blocks
-from tests.helpers.served import need_server
+from tests.helpers.served import need_server, on_port
 
 PAGE = ROOT / "docs" / "how_to" / "serve.md"
 TOKEN = "a-token-of-some-length"
@@ -67,17 +65,8 @@ def test_limits_allow_something(limit):
 def port():
     """The port of a server on the loopback."""
     need_server()
-    app = make_app(lasagna.load(), "scenes", "127.0.0.1", None, Limits())
-    server = make_server(app, Limits())
-    with listener("127.0.0.1", 0) as listening:
-        thread = Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        while not server.started and thread.is_alive():
-            sleep(0.01)
-        yield listening.getsockname()[1]
-        server.should_exit = True
-        thread.join(timeout=30)
-    assert not thread.is_alive()
+    with on_port(lasagna.load()) as port:
+        yield port
 
 
 def at_port(text, port):

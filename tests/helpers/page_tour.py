@@ -5,10 +5,9 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Thread
 
 from tests.helpers.browser import opened
-from tests.helpers.served import SCENE
+from tests.helpers.served import SCENE, on_port
 
 
 @contextmanager
@@ -19,19 +18,12 @@ def page_served(uploads):
         uploads: Folder that Gradio would write files to.
     """
     import lasagna
-    from lasagna.cli.serve import listener, make_app, make_server
-    from lasagna.serving.limits import Limits
 
     before = os.environ.get("GRADIO_TEMP_DIR")
     os.environ["GRADIO_TEMP_DIR"] = str(uploads)
     try:
-        server = make_server(make_app(lasagna.load(), "scenes", "127.0.0.1", None, Limits()), Limits())
-        with listener("127.0.0.1", 0) as listening:
-            thread = Thread(target=server.run, kwargs={"sockets": [listening]})
-            thread.start()
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
-            server.should_exit = True
-            thread.join()
+        with on_port(lasagna.load()) as port:
+            yield f"http://127.0.0.1:{port}/"
     finally:
         os.environ.pop("GRADIO_TEMP_DIR")
         if before is not None:

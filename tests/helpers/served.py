@@ -4,6 +4,8 @@ import base64
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from threading import Thread
+from time import sleep
 
 import numpy as np
 import pytest
@@ -21,20 +23,42 @@ def need_server():
 
 
 @contextmanager
-def served(assistant, token=None, host="127.0.0.1", running=True, studio=None, **limits):
+def served(assistant, token=None, host="127.0.0.1", running=True, studio=None, worker=None, **limits):
     """Yield a client of a server, whose app is ``client.app``; without ``running`` nothing is ever answered."""
     from fastapi.testclient import TestClient
 
-    from lasagna.cli.serve import make_app
     from lasagna.serving.limits import Limits
+    from lasagna.serving.server import make_app
 
-    app = make_app(assistant, "scenes", host, token, Limits(**limits), studio=studio)
+    app = make_app(assistant, "scenes", host, token, Limits(**limits), studio=studio, worker=worker)
     client = TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
     if running:
         with client:
             yield client
     else:
         yield client
+
+
+@contextmanager
+def on_port(assistant, **limits):
+    """Yield the port of the loopback on which a thread serves an assistant."""
+    import uvicorn
+
+    from lasagna.cli.serve import listener
+    from lasagna.serving.limits import Limits
+    from lasagna.serving.server import make_app, server_config
+
+    taken = Limits(**limits)
+    server = uvicorn.Server(server_config(make_app(assistant, "scenes", "127.0.0.1", None, taken), taken))
+    with listener("127.0.0.1", 0) as listening:
+        thread = Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        while not server.started and thread.is_alive():
+            sleep(0.01)
+        yield listening.getsockname()[1]
+        server.should_exit = True
+        thread.join(timeout=30)
+    assert not thread.is_alive()
 
 
 def picture(height=40, width=60, format="PNG", seed=0):

@@ -2,6 +2,7 @@
 
 from base64 import b64decode
 from io import BytesIO
+from types import SimpleNamespace
 from urllib.request import urlopen
 
 import numpy as np
@@ -15,6 +16,8 @@ from tests.helpers.served import need_server
 need_server()
 
 from lasagna.serving import page  # noqa: E402
+from lasagna.serving.kept_images import KeptImages  # noqa: E402
+from lasagna.serving.limits import Limits  # noqa: E402
 
 
 def test_without_gradio_one_line_says_how_to_get_the_page(monkeypatch):
@@ -23,7 +26,7 @@ def test_without_gradio_one_line_says_how_to_get_the_page(monkeypatch):
 
     monkeypatch.setattr(page, "find_spec", lambda name: None)
     app = FastAPI()
-    page.add_page(app, None)
+    page.add_page(app, SimpleNamespace(kept=KeptImages(Limits())))
     answer = TestClient(app).get("/")
     assert answer.status_code == 200
     assert 'pip install "lasagna[page]"' in answer.json()["page"]
