@@ -20,7 +20,7 @@ STUDIO_KEY = "LABEL_STUDIO_API_KEY"
 SHORTEST_TOKEN = 16
 """Fewest characters of a token."""
 
-_PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
+_PACKAGES = ("fastapi", "httpcore2", "uvicorn", "python_multipart", "prometheus_client")
 
 
 def serve(
@@ -35,6 +35,7 @@ def serve(
     limits: Limits = Limits(),  # noqa: B008 - frozen
     label_studio: str | None = None,
     workers: int = 1,
+    allow_urls: bool = False,
 ) -> None:
     """Answer queries about images over HTTP until Ctrl-C; needs the extra `serve`.
 
@@ -56,6 +57,8 @@ def serve(
             images are read with the token in the variable LABEL_STUDIO_API_KEY, and those of no other address.
         workers: Number of processes that answer on the port, each with an assistant of its own in memory. With several
             there is no page, and images are kept by the process that encoded them.
+        allow_urls: Whether clients may name images by their addresses, of http or https. Only public addresses are
+            read, none of this machine or its network.
 
     Raises:
         ConfigError: If the extra is not installed, the address needs a token, or there is no process.
@@ -76,7 +79,9 @@ def serve(
         studio = LabelStudio(label_studio, os.environ.get(STUDIO_KEY))
     seen = None if window is None else check_window(window)
     find_device(device)
-    recipe = ServerRecipe(limits, ckpt, host, token, device, calibrated_for, frozen_check, seen, studio, workers)
+    recipe = ServerRecipe(
+        limits, ckpt, host, token, device, calibrated_for, frozen_check, seen, studio, workers, allow_urls
+    )
     with listener(host, port) as listening:
         if ckpt is None:
             print(

@@ -132,7 +132,7 @@ def _add_facts(app: FastAPI, service: Service) -> None:
     async def models() -> Response:
         """Say which assistant answers, which kinds of queries it takes, and the limits."""
         facts = {"models": service.models(), "limits": asdict(service.limits), "version": __version__}
-        return JSONResponse(facts)
+        return JSONResponse({**facts, "urls": service.addresses is not None})
 
     @app.get("/v1/health")
     async def health() -> Response:

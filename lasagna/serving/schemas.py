@@ -23,7 +23,9 @@ class Body(BaseModel):
 class UploadBody(Body):
     """An image to keep, or several that are shown together."""
 
-    image: Text | None = Field(None, description="An image file in base64; no address and no path.")
+    image: Text | None = Field(
+        None, description="An image file in base64, or its address if `GET /v1/models` says `urls`; no path."
+    )
     images: list[Text] | None = Field(None, min_length=1, description="Several that are shown together, in order.")
     masks_on: int | None = Field(None, description="Position of the one that masks belong to, by default the last.")
 
@@ -157,6 +159,7 @@ class ModelsAnswer(BaseModel):
 
     models: list[ModelAnswer]
     limits: dict[str, float]
+    urls: bool = Field(description="Whether public addresses of images are read.")
     version: str
 
 

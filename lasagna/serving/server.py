@@ -33,6 +33,7 @@ class ServerRecipe:
         window: Values of images of more than 8 bits that become black and white; None for those of all 16 bits.
         studio: The Label Studio that calls the server, or None.
         workers: Number of processes that serve.
+        urls: Whether images are read from public addresses that clients name.
     """
 
     limits: Limits
@@ -45,6 +46,7 @@ class ServerRecipe:
     window: Window | None = None
     studio: LabelStudio | None = None
     workers: int = 1
+    urls: bool = False
 
     def app(self, worker: str | None = None) -> FastAPI:
         """Load the assistant and return its app.
@@ -62,7 +64,9 @@ class ServerRecipe:
         target = find_device(self.device)
         assistant = load(self.ckpt, calibrated=self.calibrated_for, frozen_check=self.frozen_check).to(target)
         name = "scenes" if self.ckpt is None else self.ckpt.stem
-        return make_app(assistant, name, self.host, self.token, self.limits, self.window, self.studio, worker)
+        return make_app(
+            assistant, name, self.host, self.token, self.limits, self.window, self.studio, worker, self.urls
+        )
 
 
 def make_app(
@@ -74,6 +78,7 @@ def make_app(
     window: Window | None = None,
     studio: LabelStudio | None = None,
     worker: str | None = None,
+    urls: bool = False,
 ) -> FastAPI:
     """Return the app of an assistant.
 
@@ -86,7 +91,9 @@ def make_app(
         window: Values of images of more than 8 bits that become black and white; None for those of all 16 bits.
         studio: The Label Studio that calls the server, or None.
         worker: What tells this process from others that serve on the same port; None if there are none.
+        urls: Whether images are read from public addresses that clients name.
     """
+    from lasagna.serving.addresses import AddressReader
     from lasagna.serving.app import create_app
     from lasagna.serving.engine import Engine
     from lasagna.serving.guard import LOOPBACK, is_loopback
@@ -94,7 +101,8 @@ def make_app(
     from lasagna.serving.service import Service
 
     metrics = Metrics(worker)
-    service = Service(Engine(assistant, limits, metrics), limits, metrics, name, window, worker)
+    addresses = AddressReader(limits) if urls else None
+    service = Service(Engine(assistant, limits, metrics), limits, metrics, name, window, worker, addresses)
     names = tuple(dict.fromkeys((*LOOPBACK, host)))
     return create_app(service, token, names if is_loopback(host) else None, studio)
 

@@ -18,6 +18,7 @@ from lasagna.core.query_kind import KINDS
 from lasagna.errors import QueryError, RecordError
 from lasagna.modules.contract import check_queries
 from lasagna.modules.decoding.visual_prompts import check_visual
+from lasagna.serving.addresses import AddressReader, is_address
 from lasagna.serving.answer_masks import with_coding
 from lasagna.serving.engine import Engine, busy
 from lasagna.serving.jobs import AskedQuery, Conversation, Job, JobResult, PreparedImage, StoredImage, read_turns
@@ -42,6 +43,7 @@ class Service:
         name: The assistant's name.
         window: Values of images of more than 8 bits that become black and white; None for those of all 16 bits.
         worker: What tells this process from others that serve on the same port; None if there are none.
+        addresses: What reads images that are named by their addresses; None to read none.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Service:
         name: str,
         window: Window | None = None,
         worker: str | None = None,
+        addresses: AddressReader | None = None,
     ) -> None:
         self.engine = engine
         self.limits = limits
@@ -59,6 +62,7 @@ class Service:
         self.name = name
         self.window = window
         self.kept = KeptImages(limits, worker)
+        self.addresses = addresses
         self._places = BoundedSemaphore(limits.requests)
         self._threads = CapacityLimiter(_DECODED_TOGETHER)
         metrics.watch(lambda: engine.waiting, lambda: len(self.kept))
@@ -248,14 +252,26 @@ class Service:
         except RecordError as error:
             raise QueryError(str(error)) from error
 
+        fetched = await self._fetched(texts)
+
         def prepared() -> PreparedImage:
-            every = read_images(files or map(read_base64, texts), self.limits, self.window)
+            contents = (fetched[text] if text in fetched else read_base64(text) for text in texts)
+            every = read_images(files or contents, self.limits, self.window)
             return self.engine.prepare(every, masks_on)
 
         try:
             return await run_sync(prepared, limiter=self._threads)
         except RecordError as error:
             raise QueryError("image: it has no pixels") from error
+
+    async def _fetched(self, texts: Sequence[str]) -> dict[str, bytes]:
+        """Return the files at the addresses among some texts; none if addresses are not read."""
+        found: dict[str, bytes] = {}
+        if self.addresses is not None:
+            for text in filter(is_address, dict.fromkeys(texts)):
+                left = self.limits.body - sum(map(len, found.values()))
+                found[text] = await self.addresses.read(text, left)
+        return found
 
 
 def _call(loop: asyncio.AbstractEventLoop, put: Callable[[str | None], None], piece: str | None) -> None:

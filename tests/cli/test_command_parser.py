@@ -43,6 +43,7 @@ def test_the_flags_of_all_commands_are_known():
         parser.add_function_arguments(getattr(import_module(module), function))
         found |= set(parser.flags())
     assert found == {
+        "--allow_urls",
         "--coco",
         "--consolidate",
         "--dry_run",

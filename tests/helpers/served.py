@@ -18,19 +18,19 @@ GOOD = {"image": base64.b64encode(SCENE.read_bytes()).decode("ascii"), "queries"
 
 def need_server():
     """Skip tests where the extra `serve` is not installed."""
-    for package in ("fastapi", "uvicorn", "python_multipart", "prometheus_client"):
+    for package in ("fastapi", "httpcore2", "uvicorn", "python_multipart", "prometheus_client"):
         pytest.importorskip(package, reason="the server needs the extra `serve`")
 
 
 @contextmanager
-def served(assistant, token=None, host="127.0.0.1", running=True, studio=None, worker=None, **limits):
+def served(assistant, token=None, host="127.0.0.1", running=True, studio=None, worker=None, urls=False, **limits):
     """Yield a client of a server, whose app is ``client.app``; without ``running`` nothing is ever answered."""
     from fastapi.testclient import TestClient
 
     from lasagna.serving.limits import Limits
     from lasagna.serving.server import make_app
 
-    app = make_app(assistant, "scenes", host, token, Limits(**limits), studio=studio, worker=worker)
+    app = make_app(assistant, "scenes", host, token, Limits(**limits), studio=studio, worker=worker, urls=urls)
     client = TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
     if running:
         with client:
