@@ -30,7 +30,7 @@ def test_addresses_of_the_public_network_and_of_others():
 
 
 def connected(monkeypatch, found):
-    """Connect to a name that means other addresses each time; return each time it was asked for, and what it reached."""
+    """Connect to a name that means other addresses each time; return whom it asked for, and what it reached."""
     asked, reached, backend = [], [], PublicBackend()
 
     class Network:
