@@ -64,6 +64,7 @@ SIZES = {
         clip={"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16},
         sam=SamSize(1280, 32, 16, (7, 15, 23, 31), 5120),
         head=SamHeadSize(),
+        words=32000,
     ),
 }
 """The sizes; "tiny" and "realistic" are those of the measurements of the original."""
@@ -104,13 +105,8 @@ def stored_bytes(size: Size, dtype: torch.dtype) -> int:
 
 def write_llava(size: Size, folder: Path, dtype: torch.dtype = torch.float32) -> None:
     """Write a LLaVA v1 with random weights, drawn in the precision of the files, and a tokeniser of some words."""
-    model = folder / "llava"
-    model.mkdir(parents=True)
+    config = write_settings(size, folder)
     CLIPVisionModel(_clip(size)).to(dtype).save_pretrained(folder / "clip")
-    pieces = _write_pieces(model / "tokenizer.model", size.words)
-    config = {"model_type": "llava", **size.llama, "vocab_size": pieces + len(ADDED), "max_position_embeddings": 2048}
-    (model / "config.json").write_text(json.dumps(config))
-    (model / "added_tokens.json").write_text(json.dumps({token: pieces + rank for rank, token in enumerate(ADDED)}))
     llama = AutoModelForCausalLM.from_config(LlamaConfig(**config | {"model_type": "llama"}), dtype=dtype)
     hidden, seen = size.llama["hidden_size"], size.clip["hidden_size"]
     projector = {
@@ -118,7 +114,19 @@ def write_llava(size: Size, folder: Path, dtype: torch.dtype = torch.float32) ->
         "model.mm_projector.bias": torch.zeros(hidden),
     }
     weights = {**llama.state_dict(), **projector}
-    torch.save({name: value.to(dtype) for name, value in weights.items()}, model / "pytorch_model.bin")
+    torch.save({name: value.to(dtype) for name, value in weights.items()}, folder / "llava" / "pytorch_model.bin")
+
+
+def write_settings(size: Size, folder: Path) -> dict[str, Any]:
+    """Write what a LLaVA v1 has beside its weights, and return its ``config.json``."""
+    model = folder / "llava"
+    model.mkdir(parents=True)
+    _clip(size).save_pretrained(folder / "clip")
+    pieces = _write_pieces(model / "tokenizer.model", size.words)
+    config = {"model_type": "llava", **size.llama, "vocab_size": pieces + len(ADDED), "max_position_embeddings": 2048}
+    (model / "config.json").write_text(json.dumps(config))
+    (model / "added_tokens.json").write_text(json.dumps({token: pieces + rank for rank, token in enumerate(ADDED)}))
+    return config
 
 
 def _clip(size: Size) -> CLIPVisionConfig:

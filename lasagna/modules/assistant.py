@@ -41,7 +41,7 @@ from lasagna.modules.losses import AssistantOutput
 from lasagna.modules.map_comparison import MapComparison
 from lasagna.modules.mask_prediction import MaskPrediction
 from lasagna.modules.shown_images import Images, image_count, image_size, image_vectors, join_images, prepare_images
-from lasagna.modules.state import evaluation_mode, precision_of
+from lasagna.modules.state import evaluation_mode, in_precision_of, precision_of
 from lasagna.modules.vision_encoders.feature_cache import FeatureCache
 from lasagna.modules.vision_encoders.shared_tower import NO_MAPS, SharedTower
 
@@ -180,7 +180,8 @@ class Assistant(Configurable, LightningModule):
             contract.check_maps(self.vision_encoder, features, pixels)
         features = features if self.comparison is None or shown is None else self.comparison(features, shown)
         vectors = image_vectors(self.language_model, features, tower_pixels, self._shared)
-        features = [maps.to(precision_of(self.mask_head)) for maps in features] if self._shared else features
+        maker = self.language_model if self._shared else self.vision_encoder
+        features = in_precision_of(self.mask_head, features, maker)
         if not self._checked:
             contract.check_vectors(self.language_model, self.format, vectors)
             self._checked = True
@@ -189,10 +190,9 @@ class Assistant(Configurable, LightningModule):
     def forward(self, batch: Batch) -> AssistantOutput:
         """Compute what the losses need: logits at supervised positions, and one mask for each present entry."""
         encoded = self.encode(batch.pixels, batch.tower_pixels, batch.shown)
-        mask = batch.attention_mask
+        mask, supervised = batch.attention_mask, batch.supervised
         embeddings = self.language_model.embed(batch.input_ids, encoded.image_vectors[batch.image_index])
         hidden: Tensor = self.language_model(embeddings, mask, row_positions(mask))
-        supervised = batch.supervised
         states = hidden[batch.mask_rows, batch.mask_positions - 1]
         masks = self._predict_masks(encoded, states, batch.image_index[batch.mask_rows])
         return AssistantOutput(
@@ -354,8 +354,7 @@ class Assistant(Configurable, LightningModule):
             repeated = [part for part, count in zip(asked, counts, strict=True) for _ in range(count)]
             images = torch.tensor([part.image for part in repeated], dtype=torch.long, device=states.device)
             masks = self._predict_masks(encoded, states, images, [(part, geometries[part.image]) for part in repeated])
-        make = answer_maker(self, probabilities)
-        found = zip(asked, decoded, masks.split(counts), strict=True)
+        make, found = answer_maker(self, probabilities), zip(asked, decoded, masks.split(counts), strict=True)
         answers = (make(part, one, logits, geometries[part.image]) for part, one, logits in found)
         return [join_answers([next(answers) for _ in split]) for split in parts]
 
@@ -369,5 +368,6 @@ class Assistant(Configurable, LightningModule):
         """Predict the masks for each hidden state ``[n, d]`` about its image, long ``[n]``."""
         contract.check_states(self.language_model, states)
         prompts = self.prompt_projection(states.to(precision_of(self.prompt_projection)))  # precisions may differ
+        (prompts,) = in_precision_of(self.mask_head, [prompts], self.prompt_projection)
         masks = contract.predict_masks(self.mask_head, encoded.features, prompts, image_index)
         return with_visual(masks, self.mask_head, encoded.features, prompts, asked)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 @contextmanager
@@ -24,3 +24,17 @@ def evaluation_mode(part: nn.Module) -> Iterator[None]:
 def precision_of(part: nn.Module) -> torch.dtype:
     """Return the precision of a part's weights; the integers of quantized weights do not count."""
     return next((value.dtype for value in part.parameters() if value.is_floating_point()), torch.float32)
+
+
+def in_precision_of(part: nn.Module, maps: Sequence[Tensor], maker: nn.Module) -> list[Tensor]:
+    """Return maps in the precision of the part that reads them.
+
+    Maps stay as they are if maker and reader have weights of one precision, whatever autocast made of the maps.
+
+    Args:
+        part: What reads the maps.
+        maps: The maps.
+        maker: What made them.
+    """
+    precision = precision_of(part)
+    return list(maps) if precision_of(maker) == precision else [one.to(precision) for one in maps]

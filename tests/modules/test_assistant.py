@@ -273,3 +273,17 @@ def test_labels_outside_the_answer_are_ignored(assistant):
     batch = batch_of(assistant, [complex_dialogue()])
     prompt = assistant.format.prompt("categories", ("sky", "road", "sea"))
     assert (batch.labels[0, : len(assistant.processors.text.prompt_ids(prompt))] == IGNORE_LABEL).all()
+
+
+@pytest.mark.parametrize("part", ["vision_encoder", "mask_head"])
+def test_parts_of_two_precisions_train_together(part):
+    """A frozen encoder in half precision, beside a mask head in float32."""
+    assistant = random_assistant()
+    batch = batch_of(assistant, [complex_dialogue()])
+    expected = assistant(batch)
+    getattr(assistant, part).bfloat16()
+    found = assistant(batch)
+    torch.testing.assert_close(found.token_logits, expected.token_logits, atol=0.5, rtol=0.05)
+    assert found.mask_logits.dtype == (torch.bfloat16 if part == "mask_head" else torch.float32)
+    found.mask_logits.float().sum().backward()
+    assert all(weight.grad.isfinite().all() for weight in assistant.prompt_projection.parameters())

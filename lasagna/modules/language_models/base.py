@@ -31,6 +31,7 @@ from lasagna.modules.language_models.pretrained import (
     recompute_activations,
 )
 from lasagna.modules.language_models.text_processor import ChatTextProcessor, TokenizerTextProcessor
+from lasagna.modules.state import precision_of
 
 
 class TransformersLanguageModel(LanguageModel):
@@ -106,7 +107,7 @@ class TransformersLanguageModel(LanguageModel):
 
     def embed_image(self, visual: Sequence[Tensor]) -> Tensor:
         """Project the vision encoder's main map ``[b, c, h, w]`` to ``[b, i, d]``."""
-        vectors: Tensor = self.projector(visual[0])
+        vectors: Tensor = self.projector(visual[0].to(precision_of(self.projector)))  # the parts may differ in it
         return vectors
 
     def embed(self, input_ids: Tensor, image_vectors: Tensor) -> Tensor:

@@ -29,6 +29,9 @@ from lasagna.modules.tiny.weights import packaged_words
 
 Quantization = Literal["4bit", "8bit"]
 _KINDS = {"AutoModelForCausalLM": "a causal language model", "AutoModelForImageTextToText": "an image-text model"}
+ROWS = 8192
+"""Rows of a table of words that are averaged at once."""
+
 WORDS = "words"
 """Name of the package's small vocabulary, for models with random weights."""
 
@@ -244,7 +247,10 @@ def recompute_activations(network: PreTrainedModel) -> None:
 def _to_mean(table: Tensor, fresh: Sequence[int]) -> None:
     kept = torch.ones(len(table), dtype=torch.bool, device=table.device)
     kept[list(fresh)] = False
-    table[list(fresh)] = table[kept].float().mean(0).to(table.dtype)
+    # some rows at a time, since a copy in float32 of all of them takes gigabytes for large vocabularies
+    parts = zip(table.split(ROWS), kept.split(ROWS), strict=True)
+    total = torch.stack([rows[own].float().sum(0) for rows, own in parts]).sum(0)
+    table[list(fresh)] = (total / kept.sum()).to(table.dtype)
 
 
 @torch.no_grad()

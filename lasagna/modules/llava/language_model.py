@@ -16,16 +16,18 @@ from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
 from lasagna.core.processors import ImageProcessor
+from lasagna.core.weights import reads_weights
 from lasagna.errors import CheckpointError
 from lasagna.modules.base import FeatureSpec, VisualTower
 from lasagna.modules.checkpoints.files import fill, fitting, read_state
 from lasagna.modules.language_models.base import TransformersLanguageModel
 from lasagna.modules.language_models.lora import LoRA
 from lasagna.modules.language_models.pretrained import Quantization, bits, check_quantization
+from lasagna.modules.llava.outline import blank_state
 from lasagna.modules.llava.settings import find_tower, llama_config, read_settings
 from lasagna.modules.llava.text_processor import LlavaTextProcessor, added_tokens
 from lasagna.modules.llava.tokenizer import read_tokenizer
-from lasagna.modules.llava.tower import PatchMap, read_tower, tower_processor
+from lasagna.modules.llava.tower import PatchMap, read_tower, tower_processor, tower_settings
 
 _BY_TOKEN = ("model.embed_tokens.weight", "lm_head.weight")
 _PROJECTOR = ("model.mm_projector.weight", "model.mm_projector.bias")
@@ -106,7 +108,11 @@ class LlavaV1(TransformersLanguageModel):
         folder, source = Path(self.folder), f"folder: {self.folder!r}"
         tower_folder = find_tower(folder, self.tower_folder, self.settings)
         present, absent, image, *markers = special_tokens
-        own, state = read_tokenizer(folder), read_state(folder)
+        own = read_tokenizer(folder)
+        if reads_weights():
+            state = read_state(folder)
+        else:
+            state = blank_state(self.settings, tower_settings(tower_folder), len(own))
         _check_rows(state, len(own), source)
         tokenizer = own.with_tokens(added_tokens(markers, present, absent))
         self.llama = _make_llama(self.settings, state, len(tokenizer), source, self.weights_dtype, self.quantization)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from lasagna.core.processors import ImageProcessor
+from lasagna.core.weights import blanks, reads_weights
 from lasagna.errors import CheckpointError
 from lasagna.modules.base import FeatureSpec, VisualTower
 from lasagna.modules.checkpoints.files import fill, read_json, read_state
@@ -102,7 +103,7 @@ def read_tower(folder: Path, select_layer: int, dtype: torch.dtype | None = None
     config = CLIPVisionConfig(**tower_settings(folder))
     with torch.device("meta"):
         tower = Tower(config, select_layer)
-    state = read_state(folder, "vision_tower")
+    state = read_state(folder, "vision_tower") if reads_weights() else blanks(tower.clip)
     own = {name.partition(_MARK)[2]: tensor for name, tensor in state.items() if name.startswith(_MARK)}
     fill(tower.clip, own or state, f"vision_tower: {str(folder)!r}", dtype=dtype)
     tower.clip.embeddings.position_ids = torch.arange(tower.tokens + 1)[None]  # not part of a checkpoint

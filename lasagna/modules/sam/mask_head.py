@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from lasagna.core.visual_prompt import FittedPrompt
+from lasagna.core.weights import reads_weights
 from lasagna.errors import ConfigError
 from lasagna.modules.base import FeatureSpec, MaskHead
 from lasagna.modules.sam.mask_decoder import MaskDecoder, SamMaskDecoder
@@ -164,8 +166,8 @@ class SamMaskHead(PromptedMaskHead):
         self.weights_file = weights_file
 
     def stored_sizes(self) -> SamHeadSize | None:
-        """Return the sizes of ``weights_file``, or None without one."""
-        if self.weights_file is None:
+        """Return the sizes of ``weights_file``, or None without one; a plan needs no file for the published sizes."""
+        if self.weights_file is None or not (reads_weights() or Path(self.weights_file).exists()):
             return None
         return head_size({name: tuple(tensor.shape) for name, tensor in read_sam(self.weights_file).items()})
 
@@ -185,7 +187,7 @@ class SamMaskHead(PromptedMaskHead):
                 f"mask_head: SamMaskHead with prompts of width {self.prompt_dim} needs a main map of as many channels, "
                 f"but the vision encoder gives {features.channels[0]}; {self._way_out(features.channels[0])}"
             )
-        state = None if self.weights_file is None else read_sam(self.weights_file)
+        state = read_sam(self.weights_file) if self.weights_file is not None and reads_weights() else None
         self.prompt_encoder = made_with(lambda: PromptEncoder(self.sizes), state, "prompt_encoder.", self.weights_file)
         self.mask_decoder = made_with(
             lambda: SamMaskDecoder(self.sizes, self.recompute), state, "mask_decoder.", self.weights_file

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lasagna.core.processors import ImageProcessor
+from lasagna.core.weights import reads_weights
 from lasagna.errors import ConfigError
 from lasagna.modules.base import FeatureSpec, VisionEncoder
 from lasagna.modules.image_processors import SamImageProcessor
@@ -79,7 +80,7 @@ class SamVisionEncoder(VisionEncoder):
             ConfigError: If there are no layers for the adapter.
             CheckpointError: If ``weights_file`` is missing, unreadable, incomplete or of other sizes.
         """
-        state = None if self.weights_file is None else read_sam(self.weights_file)
+        state = read_sam(self.weights_file) if self.weights_file is not None and reads_weights() else None
         self.image_encoder = made_with(
             lambda: ImageEncoderViT(self.sizes, self.recompute), state, "image_encoder.", self.weights_file
         )

@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from lasagna.core.processors import ImageProcessor
+from lasagna.core.weights import reads_weights
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules.base import FeatureSpec, VisionEncoder
 from lasagna.modules.checkpoints.files import why_unreadable
@@ -225,8 +226,8 @@ class TimmEncoder(VisionEncoder):
             )
 
     def _weight_source(self) -> dict[str, Any]:
-        if self.weights_file is None:
-            return {"pretrained": self.pretrained}
+        if self.weights_file is None or not reads_weights():
+            return {"pretrained": self.pretrained and reads_weights()}
         state = read_weights(self.weights_file)
         with torch.device("meta"):
             model: nn.Module = timm.create_model(self.model, num_classes=0)
