@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
+from lasagna.cli.own_code import TRACEBACK, own_error
 from lasagna.core.storage import is_storage_error, storage_reason
 from lasagna.errors import LasagnaError
 
@@ -41,7 +44,7 @@ def message_of(error: BaseException) -> str:
 
 @contextmanager
 def errors_on_one_line(message: Callable[[Exception], str] = message_of) -> Iterator[None]:
-    """Print errors that are due to the input, and Ctrl-C, on one line without a traceback.
+    """Print errors that are due to the input or a user's own code, and Ctrl-C, on one line without a traceback.
 
     Args:
         message: Turns an error into what is printed.
@@ -55,9 +58,12 @@ def errors_on_one_line(message: Callable[[Exception], str] = message_of) -> Iter
         print("stopped", file=sys.stderr)
         raise SystemExit(STOPPED) from stop
     except Exception as error:
-        if not is_input_error(error):
+        said = message(error) if is_input_error(error) else own_error(error)
+        if said is None:
             raise
-        print(f"error: {message(error)}", file=sys.stderr)
+        if os.environ.get(TRACEBACK):
+            traceback.print_exception(error)
+        print(f"error: {said}", file=sys.stderr)
         raise SystemExit(2) from error
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from difflib import get_close_matches
 from pydoc import locate
 from typing import Any, get_args
-from unittest.mock import patch
 
-from jsonargparse import Namespace, _typehints
+from jsonargparse import Namespace
 from lightning import Callback, LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
@@ -20,6 +19,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from lasagna.cli.class_names import import_exports
 from lasagna.cli.file_errors import ConfigFile, file_error, line_of, without_empty_sections, without_loop
 from lasagna.cli.list_items import LISTED
+from lasagna.cli.own_code import import_error
 from lasagna.core.config import public_path
 from lasagna.core.dialogue import DialogueMaker
 from lasagna.core.prompt_format import PromptFormat
@@ -182,6 +182,11 @@ _WORDS = (
     (re.compile(r"Expected a dot import path string:(?: (\S+))?"), r"no class is called '\1'"),
     (re.compile(r"Expected a <class 'tuple'>\. Got value: (.*)"), r"expected values in brackets ('[1, 2]'), got '\1'"),
     (re.compile(r"Expected a <class '([\w.]+)'>\. Got value: (.*)"), r"expected \1, got '\2'"),
+    (re.compile(r"Import path does not correspond to a subclass of (\w+)"), r"there is no \1 at this path"),
+    (
+        re.compile(r"Subclasses are disabled for (\w+), .*"),
+        r"a \1 is needed, not its class; make one in the file, and name that",
+    ),
     (re.compile(r"Option '([^']+)' is not accepted"), r"there is no option '\1'"),
 )
 _STEP_TEXT = re.compile(r'Parser key "[^"]+":')
@@ -250,39 +255,10 @@ def explain(message: str, files: Iterable[ConfigFile], keys: Iterable[str], erro
     reasons = [line for line in reasons if not _OTHER_KIND.fullmatch(line)] or reasons
     for pattern, words in _WORDS:
         reasons = [pattern.sub(words, line) for line in reasons]
-    reason = "\n  ".join(dict.fromkeys(reasons))
+    reason = import_error(error) or "\n  ".join(dict.fromkeys(reasons))
     place, hint = whereabouts(message, files), suggestion(message, BASES, keys, choices)
     first = f"{path}: {reason}" if path else reason
     return "\n  ".join([first, *([f"in {place}"] if place else []), *([hint] if hint else [])])
-
-
-def constructor_errors(message: str) -> list[str]:
-    """Return what constructors said, from the message about a value that fits none of several types.
-
-    Args:
-        message: What the parser said: one line for each type, of which those of the parser begin with "Expected".
-    """
-    lines = (line.strip() for line in message.splitlines())
-    found = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
-    return list(dict.fromkeys(line for line in found if not line.startswith(("Expected a", "Does not validate"))))
-
-
-@contextmanager
-def recorded_errors() -> Iterator[list[Exception]]:
-    """Collect the errors of constructors, of which the parser shows none if an argument takes one object or several."""
-    errors: list[Exception] = []
-    typehints: Any = _typehints
-    found: Callable[[], Callable[..., Any]] = typehints.get_class_instantiator
-
-    def make(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-        try:
-            return found()(*args, **kwargs)
-        except Exception as error:
-            errors.append(error)
-            raise
-
-    with patch.object(_typehints, "get_class_instantiator", lambda: make):
-        yield errors
 
 
 def _choices(lines: list[str], given: str) -> tuple[tuple[str, list[str]] | None, list[str]]:

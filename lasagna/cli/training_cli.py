@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
-import warnings
 from contextlib import nullcontext
 from pathlib import Path
 from signal import SIGINT, SIGTERM
 from typing import Any
 
 import torch
-from jsonargparse import set_parsing_settings
+from jsonargparse import Namespace, set_parsing_settings
 from lightning import Callback, LightningDataModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.strategies import SingleDeviceStrategy
@@ -21,6 +19,7 @@ from lasagna.cli.arguments import configs_first, find_packaged_configs, nulls_ke
 from lasagna.cli.class_names import bare_class_names, import_exports
 from lasagna.cli.config_checks import check_nulls, parts_start_anew
 from lasagna.cli.configs import DEFAULTS
+from lasagna.cli.constructor_errors import constructor_error, recorded_errors
 from lasagna.cli.entry import import_from_working_directory, is_input_error
 from lasagna.cli.file_errors import read_config, typed_files
 from lasagna.cli.jobs import (
@@ -36,6 +35,7 @@ from lasagna.cli.jobs import (
     sole_training,
     stopped,
 )
+from lasagna.cli.known_warnings import silence_known_warnings
 from lasagna.cli.lightning_parts import (
     RunConfig,
     check_loggers,
@@ -47,7 +47,8 @@ from lasagna.cli.lightning_parts import (
     register_types,
 )
 from lasagna.cli.list_items import named_items
-from lasagna.cli.parse_errors import ConfigParser, constructor_errors, recorded_errors
+from lasagna.cli.own_code import own_error
+from lasagna.cli.parse_errors import ConfigParser
 from lasagna.cli.processes import STOPPED, ProcessWatch
 from lasagna.cli.same_checkpoint import SameCheckpoint
 from lasagna.cli.train import ABOUT, JOBS, short_message
@@ -62,38 +63,6 @@ from lasagna.tasks.callbacks.continued_logs import continue_logs
 from lasagna.tasks.callbacks.monitors import explained
 from lasagna.tasks.training.module import AssistantTraining
 from lasagna.tasks.training.strategies import check_strategy
-
-_WARNINGS = (
-    "LightningCLI's args parameter",  # main() takes a command line on purpose
-    "Found .* module.* in eval mode",  # frozen parts are, on purpose
-    "Checkpoint directory .* exists and is not empty",  # a run is resumed and tested in its own folder
-    ".*LeafSpec.* is deprecated",  # Lightning's own use of torch
-    ".*does not have many workers",  # the number of workers is the config's choice
-    "\\s*Dump of a value that does not round-trip",  # tuples of albumentations, which takes lists as well
-    "Total length of `list` across ranks is zero",  # `val: []` validates on nothing, on purpose
-)
-"""Beginnings of warnings, as regular expressions, each with the reason why users need not see it."""
-
-_LINES = (
-    "💡",  # an advertisement of a service
-    "TPU available",  # there are no configs for them
-    "stopped: `max_steps=",  # the progress bar shows the last step
-    "Restored all states from",  # said before as `Restoring states from`
-)
-"""Parts of log lines, each with the reason why users need not see it."""
-
-
-def silence_known_warnings() -> None:
-    """Hide the warnings and log lines that users need not see."""
-    for reason in _WARNINGS:
-        warnings.filterwarnings("ignore", message=reason)
-    log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    log.addFilter(_is_news)
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    message = record.getMessage()
-    return not any(line in message for line in _LINES)
 
 
 class TrainingCLI(LightningCLI):
@@ -119,7 +88,7 @@ class TrainingCLI(LightningCLI):
         """Parse the command line; a part that is swapped in inherits no arguments from the one before."""
         with parts_start_anew(), bare_class_names(), named_items(), optional_folders():
             super().parse_arguments(parser, args)
-        job = self.config if self.config.get("subcommand") is None else self.config[self.config.subcommand]
+        job = self._job
         check_counts(threads=job.get("threads"))
         check_seed(job.get("seed_everything"))
         if job.get("trainer") is not None:
@@ -128,6 +97,12 @@ class TrainingCLI(LightningCLI):
         check_nulls(job)
         if self.stored_in is not None:
             self.stored_in.check(job.clone().as_dict(), STORED_KINDS)
+
+    @property
+    def _job(self) -> Namespace:
+        """The config of the job, or that of a command line without one."""
+        job: Namespace = self.config if self.config.get("subcommand") is None else self.config[self.config.subcommand]
+        return job
 
     def before_instantiate_classes(self) -> None:
         """Set the threads, and name the saved config after the job."""
@@ -146,13 +121,7 @@ class TrainingCLI(LightningCLI):
             try:
                 super().instantiate_classes()
             except (ValueError, ImportError) as error:
-                cause: BaseException = errors[-1] if errors else error
-                while cause.__cause__ is not None:
-                    cause = cause.__cause__
-                if isinstance(cause, LasagnaError):
-                    raise cause from error
-                reasons = [] if errors else constructor_errors(str(error))
-                raise LasagnaError("; ".join(reasons) or " ".join(str(cause).split())) from error
+                raise constructor_error(error, errors, self._job.as_dict()) from error
 
     def after_instantiate_classes(self) -> None:
         """Check strategy and folder, and give the model the resolved config, which its checkpoints will hold."""
@@ -209,6 +178,8 @@ class TrainingCLI(LightningCLI):
                 watch.fail(stop, STOPPED)
                 raise SystemExit(stopped(subcommand, self.trainer, SIGINT)) from stop
             error = explained(stop, self.trainer)
+            if not is_input_error(error) and (own := own_error(error, self._job.as_dict())):
+                error = LasagnaError(own)
             if not watch.fail(error, short_message(error) if is_input_error(error) else ""):
                 raise SystemExit(2) from error
             raise error from (stop.__cause__ if error is stop else stop)

@@ -206,6 +206,12 @@ class SegmentationLoss:
         """Return the losses of each mask of a group, ``[n]``."""
         bce, dice = mask_terms(logits, targets)
         further = {name: term.loss(logits.float(), targets) for name, term in self.mask_losses.items()}
+        for name, value in further.items():
+            if not isinstance(value, Tensor):
+                raise ConfigError(
+                    f"mask_losses.{name}: expected a tensor with a loss for each mask, or their mean, got a "
+                    f"{type(value).__name__}; return one"
+                )
         # libraries return means
         each = {name: value.expand(len(logits)) if value.ndim == 0 else value for name, value in further.items()}
         for name, value in each.items():

@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, Stochast
 from lightning.pytorch.loggers import CSVLogger, Logger
 
 from lasagna.cli import lightning_parts
+from lasagna.cli.constructor_errors import recorded_errors
 from lasagna.cli.jobs import JobTrainer
 from lasagna.cli.lightning_parts import (
     RunConfig,
@@ -26,7 +27,7 @@ from lasagna.cli.lightning_parts import (
     register_types,
 )
 from lasagna.cli.list_items import named_items
-from lasagna.cli.parse_errors import explain, recorded_errors
+from lasagna.cli.parse_errors import explain
 from lasagna.errors import ConfigError
 from lasagna.tasks.callbacks.checkpoint import RunCheckpoint
 from lasagna.tasks.callbacks.run_facts import run_folder
@@ -82,7 +83,8 @@ def test_the_error_of_a_constructor_is_found_where_one_object_or_several_are_tak
     config = parser.parse_args([f"--logger={__name__}.Refusing", f"--logger+={__name__}.Refusing"])
     with recorded_errors() as errors, pytest.raises(Exception, match="Not a valid subclass of Logger"):
         parser.instantiate(config)
-    assert str(errors[-1]) == "its library is not installed"
+    kind, error = errors[-1]
+    assert kind is Refusing and str(error) == "its library is not installed"
 
 
 def test_a_logger_that_is_not_there_is_refused_without_the_other_kinds_that_the_argument_takes(parser):

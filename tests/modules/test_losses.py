@@ -228,6 +228,9 @@ def test_further_losses_of_masks_count_with_their_weight(resolution):
     empty, _ = batch_of([(4, 4)], [0])
     assert SegmentationLoss(mask_losses=terms)(output_of(empty), empty)["each"] == 0
     wrong = SegmentationLoss(mask_losses={"wide": MaskTerm(lambda logits, targets: logits)})
+    nothing = SegmentationLoss(mask_losses={"none": MaskTerm(lambda logits, targets: None)})
+    with pytest.raises(ConfigError, match=r"mask_losses.none: expected a tensor .* got a NoneType"):
+        nothing(output, batch)
     with pytest.raises(ConfigError, match=r"mask_losses.wide: expected a loss for each of 3 masks, or their mean"):
         wrong(output, batch)
 

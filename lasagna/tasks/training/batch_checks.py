@@ -34,6 +34,28 @@ def check_batch(batch: object) -> None:
         )
 
 
+def check_losses(loss: object, losses: object) -> None:
+    """Check what a loss has returned.
+
+    Args:
+        loss: The loss.
+        losses: What it returned for a batch.
+
+    Raises:
+        ConfigError: If it is no dict of tensors of one number each, with the sum to minimise as "loss".
+    """
+    name = f"model.loss: {getattr(loss, '__name__', type(loss).__name__)}"
+    if not isinstance(losses, dict) or "loss" not in losses:
+        found = list(losses) if isinstance(losses, dict) else type(losses).__name__
+        raise ConfigError(f"{name} must return a dict with the sum to minimise as 'loss', got {found}")
+    for part, value in losses.items():
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            shape = f"shape {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise ConfigError(f"{name} must return a tensor of one number as {part!r}, got {shape}; take its mean")
+    if not losses["loss"].requires_grad:
+        raise ConfigError(f"{name}: its 'loss' has no gradient; compute it from the output, without detach() or item()")
+
+
 class FiniteLoss(Callback):
     """Stops a training at the first loss that is not finite, before a step is taken with its gradients.
 

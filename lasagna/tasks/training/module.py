@@ -16,13 +16,12 @@ from lasagna.core.seeding import seeded
 from lasagna.datamodules.protocols import DataWithSources, check_sources
 from lasagna.datamodules.streaming.distributed import sum_over_processes
 from lasagna.datamodules.streaming.loader import TrainingLoader
-from lasagna.errors import ConfigError
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.checkpoints.weights import CONFIG, FROZEN, OPTIMISED, assistant_weights, check_finite, fingerprint
 from lasagna.modules.contract import check_presence, check_wording
 from lasagna.modules.losses import SegmentationLoss, TrainingLoss
 from lasagna.modules.vision_encoders.feature_cache import FeatureCache
-from lasagna.tasks.training.batch_checks import check_batch, watches
+from lasagna.tasks.training.batch_checks import check_batch, check_losses, watches
 from lasagna.tasks.training.checkpointing import assistant_config, load_trained, restore, store
 from lasagna.tasks.training.compiling import CompiledParts
 from lasagna.tasks.training.division import DividedWeights, divide, gather_blocks
@@ -197,10 +196,7 @@ class AssistantTraining(LightningModule):
         key = f"step {self.global_step} batch {batch_idx} process {self.global_rank}"
         with seeded(self.seed, key, self.device):
             losses = self.loss(self.assistant(batch), batch)
-        if not isinstance(losses, dict) or "loss" not in losses:
-            found = list(losses) if isinstance(losses, dict) else type(losses).__name__
-            name = getattr(self.loss, "__name__", type(self.loss).__name__)
-            raise ConfigError(f"model.loss: {name} must return a dict with the sum to minimise as 'loss', got {found}")
+        check_losses(self.loss, losses)
         for name, value in losses.items():
             prog_bar, size = name == "loss", len(batch.geometries)
             self.log(f"train/{name}", value.detach(), prog_bar=prog_bar, batch_size=size, sync_dist=True)
@@ -290,4 +286,6 @@ class AssistantTraining(LightningModule):
     def _log_scores(self, stage: str) -> None:
         scores = self._evaluation(stage).compute()
         # they are the same in all processes already, and without `sync_dist` Lightning warns that they might not be
-        self.log_dict({f"{stage}/{name}": value.float() for name, value in scores.items()}, sync_dist=True)
+        self.log_dict(
+            {f"{stage}/{name}": value.to(self.device).float() for name, value in scores.items()}, sync_dist=True
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
@@ -72,7 +73,7 @@ class Evaluation(nn.Module):
         scores: dict[str, Tensor] = {}
         for name, metrics in zip(self.names, self.metrics, strict=True):
             assert isinstance(metrics, MetricCollection)
-            scores |= {f"{name}/{key}": value for key, value in metrics.compute().items()}
+            scores |= {f"{name}/{key}": _number(name, key, value) for key, value in metrics.compute().items()}
             metrics.reset()
         return scores
 
@@ -111,6 +112,20 @@ def queries_of(batch: Batch) -> list[Query]:
         Query(sample.image, sample.dialogue.kind, sample.dialogue.query, images=sample.images)
         for sample in batch.samples
     ]
+
+
+def _number(source: str, key: str, value: object) -> Tensor:
+    """Return a score as a tensor.
+
+    Raises:
+        ConfigError: If it is not one number.
+    """
+    if isinstance(value, int | float):
+        return torch.tensor(float(value))
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        found = f"shape {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise ConfigError(f"source {source}: its metric must compute one number as {key!r}, got {found}")
+    return value
 
 
 def _task(source: RecordSource) -> Task:

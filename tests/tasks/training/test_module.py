@@ -265,7 +265,7 @@ def test_seeded_noise():
 
 @pytest.mark.filterwarnings("ignore:.*self.log")
 def test_each_process_has_noise_of_its_own(monkeypatch):
-    training = AssistantTraining(assistant(), loss=lambda noise, batch: {"loss": noise})
+    training = AssistantTraining(assistant(), loss=lambda noise, batch: {"loss": noise.requires_grad_()})
     monkeypatch.setattr(Assistant, "forward", lambda self, batch: torch.rand(()))
     noise = []
     for rank in (0, 1, 0):
@@ -274,11 +274,23 @@ def test_each_process_has_noise_of_its_own(monkeypatch):
     assert noise[0] == noise[2] != noise[1]
 
 
-@pytest.mark.parametrize("given", [3, {"ce": 1.0}])
-def test_a_loss_without_a_sum_is_named(given, monkeypatch):
+SUM = torch.ones((), requires_grad=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        (3, "must return a dict with the sum to minimise as 'loss', got int"),
+        ({"ce": 1.0}, "must return a dict with the sum to minimise as 'loss', got"),
+        ({"loss": 1.0}, "must return a tensor of one number as 'loss', got float"),
+        ({"loss": SUM, "ce": torch.ones(2)}, r"must return a tensor of one number as 'ce', got shape \[2\]"),
+        ({"loss": SUM.detach()}, "its 'loss' has no gradient"),
+    ],
+)
+def test_a_loss_that_returns_something_else_is_named(given, wrong, monkeypatch):
     training = AssistantTraining(assistant(), loss=lambda output, batch: given)
     monkeypatch.setattr(Assistant, "forward", lambda self, batch: None)
-    with pytest.raises(ConfigError, match=r"model.loss: .* must return a dict with the sum to minimise as 'loss', got"):
+    with pytest.raises(ConfigError, match=rf"model.loss: <lambda>:? {wrong}"):
         training.training_step(SimpleNamespace(geometries=[], step=None), 0)
 
 

@@ -1,11 +1,17 @@
-"""Many queries about the same images are answered in parts."""
+"""Many queries about the same images are answered in parts, and scores are numbers."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+from torchmetrics import Metric, MetricCollection
 
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.datamodules.streaming.collate import collate
 from lasagna.datamodules.streaming.preparation import prepare_sample
+from lasagna.errors import ConfigError
+from lasagna.tasks import Semantic
 from lasagna.tasks.training import source_scores
 from tests.helpers.assistants import random_assistant
 
@@ -25,3 +31,35 @@ def test_answers_are_the_same_whatever_number_of_queries_is_answered_together(mo
     assert [one.text for one in parts] == [one.text for one in whole] and len(parts) == 6
     for one, other in zip(parts, whole, strict=True):
         assert one.entries[0].score == pytest.approx(other.entries[0].score, abs=1e-5)
+
+
+@pytest.mark.parametrize(("value", "wrong"), [(0.5, None), (None, "NoneType"), (torch.ones(2), r"shape \[2\]")])
+def test_a_score_is_one_number(value, wrong):
+    source = SimpleNamespace(label="s", manifest=SimpleNamespace(categories=()), task=_Scored(value))
+    evaluation = source_scores.Evaluation([source])
+    if wrong is None:
+        assert evaluation.compute() == {"s/q/mine": torch.tensor(0.5)}
+        return
+    with pytest.raises(ConfigError, match=f"source s: its metric must compute one number as 'q/mine', got {wrong}"):
+        evaluation.compute()
+
+
+class _Score(Metric):
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def update(self):
+        pass
+
+    def compute(self):
+        return {"q/mine": self.value}
+
+
+class _Scored(Semantic):
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def metrics(self, categories):
+        return MetricCollection({"mine": _Score(self.value)})
