@@ -15,7 +15,7 @@ MEANINGS = {
         "images whose EXIF tag turns them, though masks belong to the pixels as stored; if masks were drawn on the "
         "image as viewers show it, convert again (`--exif seen`), else remove the tag"
     ),
-    "empty masks": "annotations without a single pixel, which no query asks for; draw them again, or remove them",
+    "empty masks": "masks and objects without a single pixel, which no query asks for; draw them again, or remove them",
     "masks outside the image": "masks that extend beyond the image and are cropped; check that they belong to it",
     "present and absent": "names that are both annotated and listed as absent on the same image; remove one of the two",
     "tokens in texts": (
@@ -45,6 +45,7 @@ MEANINGS = {
         "the same COCO photograph, by number, in a training and an evaluation split; remove it from one of them"
     ),
     "equal masks": "names of one image that have the same pixels; synonyms, or two names for one thing: check them",
+    "equal objects": "objects of one name that have the same pixels and count as two; draw one again, or remove it",
     "nothing to ask for": "no image has a mask, a phrase or a question; boxes are none: draw masks, or drop the split",
     "shared images": "images that two training splits have in common, or two evaluation splits",
 }

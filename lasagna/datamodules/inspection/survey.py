@@ -173,21 +173,36 @@ def survey_record(record: Record) -> tuple[Survey, list[Finding]]:
     found.entries[sum(count > 0 for count in pixels.values())] += 1
     found.annotations.update(_annotations(record))
     empty = [name for name, count in pixels.items() if not count]
+    objects = {
+        (name, rank): mask.decode()
+        for name, region in record.objects().items()
+        for rank, mask in enumerate(region.masks or (), 1)
+    }
+    empty += [f"{name} (object {rank})" for (name, rank), mask in objects.items() if pixels[name] and not mask.any()]
     empty += [text for text, mask in _asked_masks(record) if not np.any(mask.decode())]
     findings += [Finding("empty masks", f"{record.key}: {name}") for name in empty]
     findings += [Finding("present and absent", f"{record.key}: {name}") for name in record.absent if pixels.get(name)]
     findings += _texts(record)
-    findings += [Finding("equal masks", f"{record.key}: {', '.join(names)}") for names in _alike(masks)]
+    for alike in _alike({(name, 0): mask for name, mask in masks.items()} | objects):
+        ranks: dict[str, list[int]] = {}
+        for name, rank in alike:
+            ranks.setdefault(name, []).extend([rank] if rank else [])
+        findings += [Finding("equal masks", f"{record.key}: {', '.join(ranks)}")] if len(ranks) > 1 else []
+        findings += [
+            Finding("equal objects", f"{record.key}: {name} ({', '.join(map(str, equal))})", len(equal) - 1)
+            for name, equal in ranks.items()
+            if len(equal) > 1
+        ]
     return found, findings
 
 
-def _alike(masks: Mapping[str, BoolMask]) -> list[list[str]]:
-    """Return the names that have equal masks with pixels, group by group."""
-    groups: dict[bytes, list[str]] = {}
-    for name, mask in masks.items():
+def _alike(masks: Mapping[tuple[str, int], BoolMask]) -> list[list[tuple[str, int]]]:
+    """Return the keys of equal masks with pixels, group by group."""
+    groups: dict[bytes, list[tuple[str, int]]] = {}
+    for key, mask in masks.items():
         if mask.any():
-            groups.setdefault(np.packbits(mask).tobytes(), []).append(name)
-    return [names for names in groups.values() if len(names) > 1]
+            groups.setdefault(np.packbits(mask).tobytes(), []).append(key)
+    return [keys for keys in groups.values() if len(keys) > 1]
 
 
 def _texts(record: Record) -> list[Finding]:

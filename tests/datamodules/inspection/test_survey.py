@@ -7,8 +7,10 @@ import tarfile
 from hashlib import sha256
 from io import BytesIO
 
+import numpy as np
 import pytest
 
+from lasagna.core.masks import RLEMask
 from lasagna.core.record import Phrase, Question, Region, Turn
 from lasagna.datamodules.inspection.findings import LONG, MEANINGS, NOTES
 from lasagna.datamodules.inspection.reading import read_folder
@@ -78,7 +80,7 @@ def test_polygons_in_shards_that_reach_beyond_the_image_are_found(tmp_path):
     data = path.read_bytes()
     content["shards"][0] |= {"bytes": len(data), "sha256": sha256(data).hexdigest()}
     (tmp_path / "manifest.json").write_text(json.dumps(content))
-    assert by_kind(read(tmp_path)[1]) == {"masks outside the image": ["a: sky", "a: dog", "a: dog"]}
+    assert by_kind(read(tmp_path)[1])["masks outside the image"] == ["a: sky", "a: dog", "a: dog"]
 
 
 def test_texts_that_no_assistant_can_read_are_found():
@@ -97,11 +99,26 @@ def test_names_with_the_same_pixels_are_noted():
     assert by_kind(found) == {"equal masks": ["a: sky, dog"]} and "equal masks" in NOTES
 
 
+def test_equal_and_empty_objects_of_a_name_are_found():
+    """COCO's files have some: the same outline twice, or once as a cat and once as a dog."""
+    first, second, empty = (np.zeros(SIZE, bool) for _ in range(3))
+    first[:2], second[3:5] = True, True
+    drawn = {"sky": (first, second, first, empty, first), "dog": (second,)}
+    regions = [Region.of_objects(name, list(map(RLEMask.from_array, masks)), []) for name, masks in drawn.items()]
+    _, found = survey_record(record("a", 1, regions=tuple(regions)))
+    assert by_kind(found) == {
+        "empty masks": ["a: sky (object 4)"],
+        "equal objects": ["a: sky (1, 3, 5)"],
+        "equal masks": ["a: dog, sky"],
+    }
+    assert {one.kind: one.count for one in found}["equal objects"] == 2 and "equal objects" not in NOTES
+
+
 def test_every_meaning_but_those_of_notes_says_the_way_out():
     assert [kind for kind, meaning in MEANINGS.items() if ";" not in meaning] == ["shared images"]
 
 
 def test_a_good_record_has_no_findings():
     assert survey_record(record("a", 1))[1] == []
-    assert len(MEANINGS) == 20
+    assert len(MEANINGS) == 21
     assert set(NOTES) <= set(MEANINGS)
