@@ -36,6 +36,7 @@ class Query:
         names: Names asked for, in order.
         visual: Points, boxes or an earlier mask that say where the one name is, or None.
         images: Number of images that are shown with it.
+        wording: Number of the prompt's wording among those of the prompt format, modulo their count.
     """
 
     image: int
@@ -43,6 +44,7 @@ class Query:
     names: tuple[str, ...]
     visual: VisualPrompt | None = None
     images: int = 1
+    wording: int = 0
 
     def __post_init__(self) -> None:
         """Turn the name of a kind into the kind."""
