@@ -37,6 +37,7 @@ class Query:
         visual: Points, boxes or an earlier mask that say where the one name is, or None.
         images: Number of images that are shown with it.
         thresholds: Score from which each name is called present, None for the assistant's; empty if all have that.
+        wording: Number of the prompt's wording among those of the prompt format, modulo their count.
     """
 
     image: int
@@ -45,6 +46,7 @@ class Query:
     visual: VisualPrompt | None = None
     images: int = 1
     thresholds: tuple[float | None, ...] = ()
+    wording: int = 0
 
     def __post_init__(self) -> None:
         """Turn the name of a kind into the kind."""

@@ -69,7 +69,7 @@ class Dialogue:
         text: Answer in words, the words after the mask, or those that have masks among them, without marks.
         ignore: Pixels that count in no loss and no score, or None.
         wording: Numbers of the wordings of query and answer among those of the prompt format, modulo their count.
-            Evaluation asks in the first ones, (0, 0).
+            Evaluation asks in the first ones, (0, 0), unless a strategy says otherwise.
         later: Further turns in words of the same conversation; the assistant learns to answer each after all before.
         group: What the phrase is about, for scores that take the phrases about one thing together.
     """

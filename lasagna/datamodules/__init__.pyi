@@ -8,7 +8,7 @@ from .shards.manifest import ShardSet, read_manifest
 from .shards.transport import RemoteOptions, RemoteWarning
 from .shards.writer import write_parallel, write_shards
 from .source import Source
-from .strategies import AnswerSampling, ClassSampling, NegativeInjection, OrderRandomization, RandomWording, Strategy
+from .strategies import AnswerSampling, ClassSampling, NegativeInjection, OrderRandomization, Strategy
 from .streaming.collate import collate
 from .streaming.preparation import PreparedSample, prepare_record, prepare_sample
 from .streaming.skipped import SkippedRecordWarning
@@ -17,9 +17,11 @@ from .transforms.base import RecordTransform
 from .transforms.colours import ColourJitter
 from .transforms.copy_paste import CopyPaste
 from .transforms.geometric import HorizontalFlip, LargeScaleJitter, RandomCrop
+from .transforms.names import MergedNames, UnknownNames
 from .transforms.remnants import IgnoreSmall
 from .transforms.torchvision import Torchvision
 from .twin_names import TwinNames
+from .wordings import FixedWording, RandomWording
 from .writers import DataWriter
 
 __all__ = [
@@ -31,10 +33,12 @@ __all__ = [
     "CopyPaste",
     "DataWithSources",
     "DataWriter",
+    "FixedWording",
     "HardNegatives",
     "HorizontalFlip",
     "IgnoreSmall",
     "LargeScaleJitter",
+    "MergedNames",
     "NegativeInjection",
     "OrderRandomization",
     "PreparedSample",
@@ -54,6 +58,7 @@ __all__ = [
     "Strategy",
     "Torchvision",
     "TwinNames",
+    "UnknownNames",
     "collate",
     "prepare_record",
     "prepare_sample",

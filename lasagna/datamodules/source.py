@@ -75,7 +75,7 @@ class Source:
 
     def forget(self) -> None:
         """Read the manifest again at its next use, because the shards may have been written meanwhile."""
-        for known in ("shard_set", "index", "weights_of_records", "bound_transforms"):
+        for known in ("shard_set", "manifest", "index", "weights_of_records", "bound_transforms"):
             self.__dict__.pop(known, None)
 
     @cached_property
@@ -107,14 +107,17 @@ class Source:
         """
         return [transform.for_source(self) for transform in self.transforms or ()]
 
-    @property
+    @cached_property
     def manifest(self) -> Manifest:
-        """Description of the data set.
+        """Description of the data set, with the names that the transforms give it.
 
         Raises:
             ShardError: If the manifest is missing or cannot be read.
         """
-        return self.shard_set.manifest
+        manifest = self.shard_set.manifest
+        for transform in self.transforms or ():
+            manifest = transform.of_manifest(manifest)
+        return manifest
 
     def records(self) -> Iterator[Record]:
         """Yield the records, decoded, without the transforms.
@@ -124,7 +127,7 @@ class Source:
             RecordError: If a record cannot be decoded.
         """
         raws = read_share(self.shard_set, self.shard_set.shards, ShardSplit())
-        return (decode_record(raw, self.manifest) for raw in raws)
+        return (decode_record(raw, self.shard_set.manifest) for raw in raws)
 
     @property
     def label(self) -> str:

@@ -10,7 +10,6 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from copy import copy
-from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
 from typing import ClassVar, Literal, Protocol, Self, TypeVar
@@ -276,16 +275,3 @@ class AnswerSampling(Strategy):
         present_count, absent_count = self.crowded if is_crowded else (len(present), self.limit - len(present))
         chosen = {*sampled(present, present_count, rng), *sampled(absent, absent_count, rng)}
         return dialogue.with_answer(dialogue.query, [entry for entry in dialogue.entries if entry.name in chosen])
-
-
-class RandomWording(Strategy):
-    """Draws one of the prompt format's wordings for each question and its answer.
-
-    It applies to queries of all kinds, and changes nothing if the prompt format has a single wording. Evaluation uses
-    the first wordings instead.
-    """
-
-    def __call__(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
-        """Return the dialogue with random wordings."""
-        question, answer = rng.integers(1 << 31, size=2).tolist()
-        return replace(dialogue, wording=(question, answer))

@@ -11,7 +11,7 @@ import numpy as np
 
 from lasagna.core.dialogue import Dialogue
 from lasagna.core.processors import Processors
-from lasagna.core.record import Record, check_size
+from lasagna.core.record import Manifest, Record, check_size
 from lasagna.core.seeding import generator
 from lasagna.datamodules.protocols import RecordSource
 from lasagna.datamodules.samplers import occurrence
@@ -174,7 +174,7 @@ def ask_record(
             checked here before transforms and for records without dialogues, whose image is not decoded afterwards.
         ConfigError: If the task returns something else than dialogues.
     """
-    record = decode_record(raw, source.manifest)
+    record = decode_record(raw, stored_manifest(source))
     rng = generator(seed, began, f"{source.label}/{record.key}/{visit}{occurrence(raw)}")
     transforms = bound_transforms(source)
     if transforms:
@@ -200,6 +200,15 @@ def _dialogues(source: RecordSource, record: Record, rng: np.random.Generator) -
             "a list of Dialogue, empty if a record has nothing for the task"
         )
     return [one for one in found if isinstance(one, Dialogue)]
+
+
+def stored_manifest(source: RecordSource) -> Manifest:
+    """Return the manifest of a source's records as they are stored, which transforms may change.
+
+    Args:
+        source: The source.
+    """
+    return source.shard_set.manifest if isinstance(source, Source) else source.manifest
 
 
 def bound_transforms(source: RecordSource) -> Sequence[RecordTransform]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lasagna.core.masks import Mask, RLEMask
-from lasagna.core.record import Caption, Phrase, Record, Region
+from lasagna.core.record import Caption, Manifest, Phrase, Record, Region
 from lasagna.errors import RecordError
 
 
@@ -36,6 +36,14 @@ class RecordTransform(ABC):
             source: The source; one that reads shards has their ``shard_set`` and an ``index`` of its records.
         """
         return self
+
+    def of_manifest(self, manifest: Manifest) -> Manifest:
+        """Return the facts about the data set after the transform; most do not change them.
+
+        Args:
+            manifest: The facts before it.
+        """
+        return manifest
 
 
 PixelEdit = Callable[[NDArray[Any]], NDArray[Any]]

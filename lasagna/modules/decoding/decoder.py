@@ -317,7 +317,7 @@ class Decoder:
         return self.text.answer_ids(self.format.render(query.kind, [(name, False) for name in query.names], wording))
 
     def _prompt(self, query: Query) -> list[int]:
-        return prompt_ids(self.text, self.format, query.kind, query.names, images=query.images)
+        return prompt_ids(self.text, self.format, query.kind, query.names, query.wording, query.images)
 
     def _with_end(self, tokens: list[int]) -> list[int]:
         return tokens if tokens[-1:] == [self.text.end_token_id] else [*tokens, self.text.end_token_id]

@@ -23,7 +23,8 @@ from lasagna.datamodules.protocols import contents, read_records
 from lasagna.datamodules.shards.codec import decode_record
 from lasagna.datamodules.shards.reader import RawSample, ShardSplit
 from lasagna.datamodules.strategies import Strategy
-from lasagna.datamodules.streaming.sample import ask_record, naming, not_skipped
+from lasagna.datamodules.streaming.sample import ask_record, bound_transforms, naming, not_skipped, stored_manifest
+from lasagna.datamodules.transforms.names import MergedNames
 from lasagna.errors import ConfigError, QueryError, RecordError
 from lasagna.tasks import Task
 from lasagna.tasks.evaluation import Control
@@ -213,10 +214,15 @@ class EvaluationRun:
         return CoOccurrence.of_lists(self._shown())
 
     def _shown(self) -> Iterator[list[str]]:
-        """Yield the categories of each record."""
+        """Yield the categories of each record, by the source's names."""
+        manifest = stored_manifest(self.source)
+        named = [transform for transform in bound_transforms(self.source) if isinstance(transform, MergedNames)]
         for raw in read_records(self.source):
             try:
-                yield list(decode_record(raw, self.source.manifest).category_masks())
+                shown = list(decode_record(raw, manifest).category_masks())
+                for transform in named:
+                    shown = list(dict.fromkeys(map(transform.said, shown)))
+                yield shown
             except RecordError as error:
                 # where broken records are skipped, the run reports them as it reaches them
                 if self.broken == "error":

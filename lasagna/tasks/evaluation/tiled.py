@@ -70,7 +70,9 @@ def make_tiled(raw: RawSample, run: EvaluationRun, assistant: Assistant) -> Tile
     if sample is None:
         return None
     with naming(raw):
-        queries = tuple(Query(0, dialogue.kind, dialogue.query) for dialogue in sample.dialogues)
+        queries = tuple(
+            Query(0, dialogue.kind, dialogue.query, wording=dialogue.wording[0]) for dialogue in sample.dialogues
+        )
         check_tiled(queries, len(sample.record.others) + 1)
         for decoding in run.decodings:
             check_queries(assistant, queries, decoding)

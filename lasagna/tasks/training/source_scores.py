@@ -109,7 +109,13 @@ def answer(assistant: Assistant, batch: Batch, decodings: Sequence[Decoding]) ->
 def queries_of(batch: Batch) -> list[Query]:
     """Return the queries of a batch, one for each sample."""
     return [
-        Query(sample.image, sample.dialogue.kind, sample.dialogue.query, images=sample.images)
+        Query(
+            sample.image,
+            sample.dialogue.kind,
+            sample.dialogue.query,
+            images=sample.images,
+            wording=sample.dialogue.wording[0],
+        )
         for sample in batch.samples
     ]
 
