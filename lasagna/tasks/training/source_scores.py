@@ -95,7 +95,7 @@ def answer(assistant: Assistant, batch: Batch, decodings: Sequence[Decoding]) ->
     """
     queries = queries_of(batch)
     for decoding in decodings:
-        check_decoding(queries, decoding)
+        check_decoding(assistant, queries, decoding)
     with assistant.answering():
         encoded = assistant.encode(batch.pixels, batch.tower_pixels, batch.shown)
     parts = [queries[first : first + MOST_QUERIES] for first in range(0, len(queries), MOST_QUERIES)]
