@@ -152,7 +152,7 @@ class AssistantTraining(LightningModule):
     def setup(self, stage: str) -> None:
         """Create the metrics of each source that is scored."""
         for split in {"fit": ("val",), "validate": ("val",), "test": ("test",)}.get(stage, ()):
-            self.evaluations[split] = Evaluation(self._data.sources.get(split, ()))
+            self.evaluations[split] = Evaluation(self._data.sources.get(split, ()), self.assistant)
 
     def train(self, mode: bool = True) -> AssistantTraining:
         """Set the mode of trained modules; frozen ones stay in evaluation mode."""
