@@ -51,7 +51,9 @@ def decode_one_pass(
     last = cached.hidden[:, -1:]
     states = [cached.hidden[row, _places(decoder, query)] for row, query in enumerate(queries)]
     scores = _scores(decoder, states)
-    cuts = [decoder.threshold if query.visual is None else 0.0 for query in queries]
+    cuts = [
+        torch.tensor(decoder.cuts(query), device=score.device) for query, score in zip(queries, scores, strict=True)
+    ]
     decisions = [tuple((score >= cut).tolist()) for score, cut in zip(scores, cuts, strict=True)]
     texts = [
         decoder.format.render(query.kind, list(zip(query.names, present, strict=True)))

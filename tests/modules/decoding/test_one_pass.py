@@ -59,7 +59,9 @@ def test_an_answer_is_read_up_to_its_last_present_token(monkeypatch):
     last = max(place for place, there in enumerate(answer.present) if there)
     assert last < len(answer.present) - 1
     assert read == [[decoder.text.answer_ids(answer.text)[: 2 * last + 1]]]
-    decoder.threshold = 1.1
+    [own] = decoder.decode(vectors, [replace(QUERIES[0], thresholds=(None,) * 8 + (0.0,))], "one_pass")
+    assert own.present == (*answer.present[:-1], True)
+    read[1:], decoder.threshold = [], 1.1
     [nothing] = decoder.decode(vectors, QUERIES[:1], "one_pass")
     assert (nothing.forwards, any(nothing.present), len(read)) == (0, False, 1)
     decoder.threshold = 0.0
