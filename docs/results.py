@@ -46,6 +46,9 @@ _SUMMARY = re.compile(r"(?P<head><!-- summary -->\n).*?(?P<tail><!-- /summary --
 _CLAIMS = re.compile(r"(?P<head><!-- claims:(?P<name>\w+) -->\n).*?(?P<tail><!-- /claims -->)", re.S)
 _STARTS = re.compile(r"(?P<head><!-- starts -->\n).*?(?P<tail><!-- /starts -->)", re.S)
 
+_COLUMNS = {"free": "decoded freely", "one-pass": "in one pass"}
+"""Part of a score's name that says how answers were decoded, to the head of its column."""
+
 Rows = list[dict[str, str]]
 
 
@@ -162,23 +165,23 @@ def render(folder: Path, name: str, quantities: Sequence[str] = ()) -> str:
 
 
 def run_table(scores: Mapping[str, float | None], quantities: Sequence[str] = ()) -> str:
-    """Return the scores of a test as a Markdown table, one row a score, ordered and free decoding side by side.
+    """Return the scores of a test as a Markdown table, one row a score, the ways of decoding side by side.
 
     Args:
-        scores: Score by its name, stage/source/quantity/protocol[/free][/part].
+        scores: Score by its name, stage/source/quantity/protocol[/free or /one-pass][/part].
         quantities: Which quantities, in which order; none for all.
     """
     cells: dict[tuple[str, str], dict[str, str]] = {}
     for name, value in scores.items():
         source, key = _split(name)
         pieces = key.split("/")
-        decoding = "free" if "free" in pieces[2:] else "ordered"
-        plain = "/".join(piece for rank, piece in enumerate(pieces) if rank < 2 or piece != "free")
+        decoding = next((way for way in _COLUMNS if way in pieces[2:]), "ordered")
+        plain = "/".join(piece for rank, piece in enumerate(pieces) if rank < 2 or piece != decoding)
         cells.setdefault((source, plain), {})[decoding] = "-" if value is None else _number(value)
-    freely = any("free" in row for row in cells.values())
+    used = [way for way in _COLUMNS if any(way in row for row in cells.values())]
     rows = [
         {"asked of": source, "score": _scored(key), "value": row.get("ordered", "")}
-        | ({"decoded freely": row.get("free", "")} if freely else {})
+        | {_COLUMNS[way]: row.get(way, "") for way in used}
         for (source, key), row in _chosen(cells, quantities)
     ]
     return _markdown(rows)

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from lasagna.cli.prediction_files import write_answers
 from lasagna.core.images import Channels, Window
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from lasagna.core.answer import Answer
     from lasagna.core.batch import Query
+    from lasagna.core.dialogue import Decoding
     from lasagna.core.tiff import Georeference
     from lasagna.integrations.label_files import LabelFiles
     from lasagna.modules.assistant import Assistant
@@ -34,7 +35,7 @@ def answer_images(
     images: Sequence[Sequence[Path]],
     queries: "Sequence[Query]",
     out: Path,
-    decoding: Literal["ordered", "free"],
+    decoding: "Decoding",
     window: Window | None = None,
     masks_on: int = -1,
     files: "LabelFiles | None" = None,
@@ -153,7 +154,7 @@ def _ask(
     assistant: "Assistant",
     shown: "Sequence[NDArray[np.uint8]]",
     queries: "Sequence[Query]",
-    decoding: Literal["ordered", "free"],
+    decoding: "Decoding",
     masks_on: int,
 ) -> "list[Answer]":
     """Answer all queries about images, encoded once; words are always decoded freely."""

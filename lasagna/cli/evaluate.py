@@ -19,6 +19,8 @@ _DECODINGS: "dict[str, tuple[Decoding, ...] | None]" = {
     "ordered": ("ordered",),
     "free": ("free",),
     "both": ("ordered", "free"),
+    "one_pass": ("one_pass",),
+    "ordered_and_one_pass": ("ordered", "one_pass"),
 }
 
 
@@ -28,7 +30,7 @@ def evaluate(
     predictions: Path | None = None,
     out: Path | None = None,
     split: str = "test",
-    decoding: Literal["task", "ordered", "free", "both"] = "task",
+    decoding: Literal["task", "ordered", "free", "both", "one_pass", "ordered_and_one_pass"] = "task",
     teacher_forced: bool = False,
     controls: list[Control] | None = None,
     processes: int = 1,
@@ -54,7 +56,8 @@ def evaluate(
         predictions: The folder of an evaluation to score again, instead of a checkpoint.
         out: Folder for answers, scores and report; by default "evaluation", or the folder of the predictions.
         split: Which split of the data.
-        decoding: How lists and phrases are decoded: as their tasks say, in the known order, freely, or both.
+        decoding: How lists and phrases are decoded: as their tasks say, in the known order, freely, or both; by a
+            presence head where the query is read, or so and in the known order, with the share of equal decisions.
         teacher_forced: Whether phrases and descriptions are also scored as in published results on RefCOCO and
             ReasonSeg: the model is given the answer "present", and the scores have a protocol of their own.
         controls: What else to ask: the same with noise instead of images ("blind"), and balanced lists whose absent
@@ -158,12 +161,16 @@ def _answer(job: "Job", processes: int) -> dict[str, Any]:
 def _answer_here(job: "Job", processes: int) -> dict[str, Any]:
     """Answer what has no answer yet, in this process or in new ones; return the header."""
     from lasagna.core.locks import locked
+    from lasagna.modules.presence_head import check_one_pass
     from lasagna.tasks.evaluation.answering import answer_all, header_of
     from lasagna.tasks.evaluation.predictions import begin, check_free
     from lasagna.tasks.evaluation.processes import answer_together
 
     runs, _ = job.runs()
     assistant = job.assistant()
+    for run in runs:
+        if "one_pass" in run.decodings:
+            check_one_pass(assistant.presence_head, run.task.kinds)
     header = header_of(job, runs, assistant)
     job.out.mkdir(parents=True, exist_ok=True)
     with locked(job.out):

@@ -40,7 +40,7 @@ def predict(
     boxes: list[list[float]] | None = None,
     mask: Path | None = None,
     out: Path = Path("predictions"),
-    decoding: Literal["ordered", "free"] = "ordered",
+    decoding: Literal["ordered", "free", "one_pass"] = "ordered",
     threshold: float | None = None,
     thresholds: dict[str, float] | Path | None = None,
     calibrated_for: str | None = None,
@@ -83,7 +83,8 @@ def predict(
         mask: An earlier mask of it, to be mended: a JSON file that this command wrote, or an image that is not 0 in it.
             FILE.json#1 is the second of several masks of the name in a JSON file, such as those of objects.
         out: Folder for one JSON file per image and one PNG file per query.
-        decoding: "ordered" decides on each name in the order of the query, "free" lets the model write.
+        decoding: "ordered" decides on each name in the order of the query, "free" lets the model write, "one_pass"
+            takes the decisions of a presence head, for models that were trained with one.
         threshold: Score in [0, 1] from which ordered decoding calls a name present; by default the one that ``lasagna
             calibrate`` found for the checkpoint, or 0.5.
         thresholds: Names with a threshold of their own, e.g. "{dog: 0.7}", or a JSON file with them; for all others it

@@ -21,7 +21,7 @@ class PreflightCheck(Callback):
             data.setup("test")
             if not data.sources.get("test"):
                 raise ConfigError("data.test: there are no sources; list at least one, or give the job `fit`")
-            Evaluation(data.sources["test"])
+            Evaluation(data.sources["test"], getattr(pl_module, "assistant", None))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prepare a few records of each test source, now that the data are connected to the assistant."""

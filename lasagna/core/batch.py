@@ -83,6 +83,7 @@ class StepCounts:
             processes.
         apart: Names that prompt a set of masks.
         objects: Their objects.
+        names: Names that the answers decide on.
     """
 
     tokens: int
@@ -90,6 +91,7 @@ class StepCounts:
     divisor: int
     apart: int = 0
     objects: int = 0
+    names: int = 0
 
 
 class Batch(SmallTensors):
@@ -205,6 +207,11 @@ class Batch(SmallTensors):
         asked = [sample.dialogue for sample in self.samples if sample.dialogue.kind.is_set]
         counts = [len(entry.masks) for dialogue in asked for entry in dialogue.entries if entry.masks]
         return len(counts), sum(counts)
+
+    @property
+    def decided_names(self) -> int:
+        """Number of names that the answers decide on."""
+        return sum(known is not None for sample in self.samples for known in sample.dialogue.decisions)
 
     @cached_property
     def tower_pixels(self) -> Tensor | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from lasagna.core.answer_parser import normalise
 from lasagna.core.masks import Mask, UnionMask
 from lasagna.core.object_order import objects_in_order
 from lasagna.core.query_kind import QUESTION, QueryKind, kind_of
@@ -21,8 +22,9 @@ from lasagna.core.record import Record, Turn
 if TYPE_CHECKING:
     pass
 
-Decoding = Literal["ordered", "free", "teacher_forced"]
-"""How an answer is decoded: by deciding on each name in the order asked, by writing freely, or by giving the answer."""
+Decoding = Literal["ordered", "free", "one_pass", "teacher_forced"]
+"""How an answer is decoded: by deciding on each name in the order asked, by writing freely, by deciding on all names
+where the query is read, or by giving the answer."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,14 @@ class Dialogue:
         if self.kind.tokens:
             return tuple(self._objects(entry) if entry.present else () for entry in self.entries)
         return tuple(_whole(entry, self.ignore) if entry.present else () for entry in self.entries)
+
+    @cached_property
+    def decisions(self) -> tuple[bool | None, ...]:
+        """For each name of the query whether the answer calls it present, or None if it does not say."""
+        if not self.kind.decides:
+            return (None,) * len(self.query)
+        known = {normalise(entry.name): entry.present for entry in self.entries}
+        return tuple(known.get(normalise(name)) for name in self.query)
 
     def _objects(self, entry: Entry) -> tuple[Target | None, ...]:
         if not entry.masks:

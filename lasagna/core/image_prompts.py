@@ -25,18 +25,36 @@ def prompt_ids(
     Raises:
         QueryError: If the prompt format or the text processor takes only one image, and there are several.
     """
-    prompt = prompt_format.prompt(kind, names, wording)
-    ids = text.prompt_ids(prompt)
+    ids = text.prompt_ids(prompt_text(prompt_format, kind, names, wording))
     if images == 1:
         return ids
-    if prompt_format.image_separator is None:
-        raise QueryError(f"images: the prompt format takes one image, got {images}; set its `image_separator`")
-    token = prompt_format.image_token
-    image, one = text.answer_ids(token)[-1], ids
-    ids = text.prompt_ids(prompt.replace(token, prompt_format.image_separator.join([token] * images)))
+    image, one = text.answer_ids(prompt_format.image_token)[-1], ids
+    ids = text.prompt_ids(prompt_text(prompt_format, kind, names, wording, images))
     if ids.count(image) != images * one.count(image):
         raise QueryError(
             f"images: the text processor {type(text).__name__} takes one image, got {images}; make it put in the image "
             "tokens of each, or ask about one image"
         )
     return ids
+
+
+def prompt_text(prompt_format: PromptFormat, kind: str, names: Sequence[str], wording: int = 0, images: int = 1) -> str:
+    """Return the text of a prompt, with a token for each image.
+
+    Args:
+        prompt_format: How prompts are written.
+        kind: Kind of the query.
+        names: The names asked for.
+        wording: Number of the wording.
+        images: Number of images.
+
+    Raises:
+        QueryError: If the prompt format takes only one image, and there are several.
+    """
+    prompt = prompt_format.prompt(kind, names, wording)
+    if images == 1:
+        return prompt
+    if prompt_format.image_separator is None:
+        raise QueryError(f"images: the prompt format takes one image, got {images}; set its `image_separator`")
+    token = prompt_format.image_token
+    return prompt.replace(token, prompt_format.image_separator.join([token] * images))

@@ -106,6 +106,11 @@ class QueryKind(str):
         return self.masks and not self.many and not self.grounded
 
     @property
+    def decides(self) -> bool:
+        """Whether an answer says of each name or phrase that is asked for whether it is present."""
+        return self.masks and not self.grounded
+
+    @property
     def is_free(self) -> bool:
         """Whether answers are always written freely, since none of their text is known before."""
         return not self.masks or self.grounded

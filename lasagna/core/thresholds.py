@@ -22,16 +22,17 @@ def with_thresholds(
     Args:
         queries: The queries.
         thresholds: Name to the score in [0, 1] from which it is called present; None for none.
-        decoding: How answers are decoded; only ordered decoding compares scores.
+        decoding: How answers are decoded; only "ordered" and "one_pass" compare scores.
 
     Raises:
         QueryError: If a name is not asked for, or its threshold is no number in [0, 1].
     """
     if not thresholds:
         return list(queries)
-    if decoding != "ordered":
+    if decoding not in ("ordered", "one_pass"):
         raise QueryError(
-            f"thresholds: {decoding!r} decoding compares no scores; use 'ordered', or leave the thresholds out"
+            f"thresholds: {decoding!r} decoding compares no scores; use 'ordered' or 'one_pass', or leave the "
+            "thresholds out"
         )
     check_thresholds(thresholds)
     asked = dict.fromkeys(name for query in queries if not query.kind.words for name in query.names)

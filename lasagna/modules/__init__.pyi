@@ -19,6 +19,7 @@ from .mask_heads.dot import DotMaskHead
 from .mask_heads.objects import ObjectMaskHead
 from .mask_prediction import MaskPrediction
 from .object_loss import ObjectLoss
+from .presence_head import PresenceHead, PresencePrediction
 from .sam.mask_head import SamMaskHead
 from .sam.sizes import SamHeadSize, SamSize
 from .sam.vision_encoder import SamVisionEncoder
@@ -67,6 +68,8 @@ __all__ = [
     "ObjectLoss",
     "ObjectMaskHead",
     "PadImageProcessor",
+    "PresenceHead",
+    "PresencePrediction",
     "PretrainedLanguageModel",
     "Quantization",
     "Sam2MaskHead",

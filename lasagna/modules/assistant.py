@@ -30,6 +30,7 @@ from lasagna.core.visual_prompt import VisualPrompt
 from lasagna.errors import ConfigError, check_counts
 from lasagna.modules import contract
 from lasagna.modules.base import EncodedImages, LanguageModel, MaskHead, VisionEncoder
+from lasagna.modules.building import build_parts
 from lasagna.modules.decoding.answers import answer_maker
 from lasagna.modules.decoding.cache import ChatHistory, row_positions
 from lasagna.modules.decoding.chat import Chat
@@ -40,10 +41,11 @@ from lasagna.modules.decoding.visual_prompts import Asked, check_visual, with_vi
 from lasagna.modules.losses import AssistantOutput
 from lasagna.modules.map_comparison import MapComparison
 from lasagna.modules.mask_prediction import MaskPrediction
+from lasagna.modules.presence_head import PresenceHead, predict_presence
 from lasagna.modules.shown_images import Images, image_count, image_size, image_vectors, join_images, prepare_images
 from lasagna.modules.state import evaluation_mode, in_precision_of, precision_of
 from lasagna.modules.vision_encoders.feature_cache import FeatureCache
-from lasagna.modules.vision_encoders.shared_tower import NO_MAPS, SharedTower
+from lasagna.modules.vision_encoders.shared_tower import SharedTower
 
 
 class Assistant(Configurable, LightningModule):
@@ -68,6 +70,7 @@ class Assistant(Configurable, LightningModule):
             an empty mask, or "absent"; its score and the text of the answer stay the language model's.
         max_new_tokens: Most tokens of a free answer; None for the number that ``Decoder.free`` states.
         comparison: Puts into an image's maps how it differs from those shown with it; None to leave them as they are.
+        presence_head: Decides on all names where the language model reads them, for the decoding "one_pass"; or None.
 
     Attributes:
         learned_kinds: The kinds of query that its trainings had, by name; empty before the first.
@@ -75,6 +78,8 @@ class Assistant(Configurable, LightningModule):
     Raises:
         ConfigError: If ``empty_masks`` is neither, or ``max_new_tokens`` is smaller than 1.
     """
+
+    prompt_projection: nn.Sequential
 
     def __init__(
         self,
@@ -90,6 +95,7 @@ class Assistant(Configurable, LightningModule):
         object_threshold: float = 0.5,
         object_overlap: float = 0.6,
         comparison: MapComparison | None = None,
+        presence_head: PresenceHead | None = None,
     ) -> None:
         super().__init__()
         check_counts(max_new_tokens=max_new_tokens)
@@ -107,6 +113,7 @@ class Assistant(Configurable, LightningModule):
         self.object_threshold = object_threshold
         self.object_overlap = object_overlap
         self.comparison = comparison
+        self.presence_head = presence_head
         self.feature_cache: FeatureCache | None = None
         self.learned_kinds: dict[str, QueryKind] = {}
         self._shared = isinstance(vision_encoder, SharedTower)
@@ -121,27 +128,8 @@ class Assistant(Configurable, LightningModule):
         """
         if not self._built:
             with contract.enough_memory():
-                self._build()
+                build_parts(self)
             self._built = True
-
-    def _build(self) -> None:
-        encoder, language_model = self.vision_encoder, self.language_model
-        self.format = language_model.adopt(self.format)
-        tokens = self.format.special_tokens
-        if isinstance(encoder, SharedTower):
-            encoder.check(language_model)
-            language_model.build(NO_MAPS, tokens)
-            encoder.join(language_model)
-        else:
-            encoder.build()
-            language_model.build(encoder.spec, tokens)
-        self.mask_head.build(encoder.spec)
-        if self.comparison is not None:
-            self.comparison.build(encoder.spec)
-        reserved = (*self.format.reserved_tokens, *language_model.text_processor.reserved_tokens)
-        self.format = replace(self.format, reserved_tokens=reserved)
-        hidden, prompt = language_model.hidden_size, self.mask_head.prompt_dim
-        self.prompt_projection = nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, prompt))
 
     @property
     def processors(self) -> Processors:
@@ -156,8 +144,8 @@ class Assistant(Configurable, LightningModule):
     @property
     def decoder(self) -> Decoder:
         """What decodes answers with the language model; known once the model is configured."""
-        cut, divisor = self.presence_threshold, self.presence_temperature
-        return Decoder(self.language_model, self.format, cut, divisor, self.max_new_tokens, self.object_threshold)
+        cuts = (self.presence_threshold, self.presence_temperature, self.max_new_tokens, self.object_threshold)
+        return Decoder(self.language_model, self.format, *cuts, self.presence_head)
 
     def encode(self, pixels: Tensor, tower_pixels: Tensor | None = None, shown: Tensor | None = None) -> EncodedImages:
         """Encode images, once for everything that is asked about them.
@@ -195,12 +183,14 @@ class Assistant(Configurable, LightningModule):
         hidden: Tensor = self.language_model(embeddings, mask, row_positions(mask))
         states = hidden[batch.mask_rows, batch.mask_positions - 1]
         masks = self._predict_masks(encoded, states, batch.image_index[batch.mask_rows])
+        head, text = self.presence_head, self.language_model.text_processor
         return AssistantOutput(
             mask_logits=masks.union,
             masks=masks,
             token_logits=self.language_model.logits(hidden[:, :-1][supervised]),
             token_labels=batch.labels[:, 1:][supervised],
             decision_ids=contract.decision_ids(self.language_model, self.format),
+            presence=None if head is None else predict_presence(head, hidden, batch, text, self.format),
         )
 
     def answer(
@@ -222,7 +212,7 @@ class Assistant(Configurable, LightningModule):
             image: The image, uint8 ``[H, W, 3]``, or several in order.
             names: The categories to look for; a single phrase or question for other kinds.
             kind: A kind of query, or the name of one of ``KINDS`` or ``learned_kinds``, such as "categories".
-            decoding: "ordered", "free" or "teacher_forced", as in ``answer_batch``.
+            decoding: "ordered", "free", "one_pass" or "teacher_forced", as in ``answer_batch``.
             probabilities: Whether present entries get the probability of each pixel, as saliency scores need it.
             visual: Points, boxes or an earlier mask that say where the one name is, for mask heads that take them.
             masks_on: Position of the image that masks belong to.
@@ -255,7 +245,7 @@ class Assistant(Configurable, LightningModule):
         Args:
             image: The image, uint8 ``[H, W, 3]``, or several in order.
             queries: What is asked.
-            decoding: "ordered", "free" or "teacher_forced", as in ``answer_batch``.
+            decoding: "ordered", "free", "one_pass" or "teacher_forced", as in ``answer_batch``.
             probabilities: Whether present entries get the probability of each pixel.
             masks_on: Position of the image that masks belong to.
             tiles: How a large picture is divided, as in ``answer``.
@@ -330,8 +320,8 @@ class Assistant(Configurable, LightningModule):
             geometries: How each image was fitted.
             queries: What is asked, checked by ``check_queries`` or when the samples were prepared; questions are always
                 decoded freely.
-            decoding: "ordered" decides on each name in the order asked, "free" lets the model write, "teacher_forced"
-                gives it the answer that a phrase is present.
+            decoding: "ordered" decides on each name in the order asked, "free" lets the model write, "one_pass" takes
+                the decisions of the presence head, "teacher_forced" gives the answer that a phrase is present.
             probabilities: Whether present entries get the probability of each pixel.
             history: Previous turns of the conversation that the one query continues, which is not split; or None.
 

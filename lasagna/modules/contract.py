@@ -11,13 +11,14 @@ import inspect
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lasagna.core.batch import Query
+from lasagna.core.dialogue import Decoding
 from lasagna.core.prompt_format import PromptFormat
 from lasagna.core.prompt_formats import TINY
 from lasagna.core.query_kind import CATEGORY_LIST
@@ -25,6 +26,7 @@ from lasagna.errors import ConfigError, QueryError, RecordError
 from lasagna.modules.base import LanguageModel, MaskHead, VisionEncoder
 from lasagna.modules.learned_kinds import warn_of_unlearned
 from lasagna.modules.mask_prediction import MaskPrediction
+from lasagna.modules.presence_head import check_one_pass
 
 if TYPE_CHECKING:
     from lasagna.modules.assistant import Assistant
@@ -275,18 +277,21 @@ def check_queries(assistant: Assistant, queries: Sequence[Query], decoding: str)
     """
     for query in queries:
         assistant.format.check(query.kind, query.names)
-    check_decoding(queries, decoding)
+    check_decoding(assistant, queries, decoding)
     warn_of_unlearned(assistant, [query.kind for query in queries])
 
 
-def check_decoding(queries: Sequence[Query], decoding: str) -> None:
+def check_decoding(assistant: Assistant, queries: Sequence[Query], decoding: str) -> None:
     """Check that queries can be decoded in a certain way.
 
     Raises:
-        QueryError: If there is no such way, or answers to lists or questions would be teacher-forced.
+        QueryError: If there is no such way, answers to lists or questions would be teacher-forced, or names would be
+            decided on in one pass without a presence head, or together with the number of their tokens.
     """
-    if decoding not in ("ordered", "free", "teacher_forced"):
-        raise QueryError(f"decoding: expected 'ordered', 'free' or 'teacher_forced', got {decoding!r}")
+    if decoding not in get_args(Decoding):
+        raise QueryError(f"decoding: expected {', '.join(map(repr, get_args(Decoding)))}, got {decoding!r}")
+    if decoding == "one_pass":
+        check_one_pass(assistant.presence_head, [query.kind for query in queries])
     others = sorted({query.kind for query in queries if query.kind.words or not query.kind.is_phrase})
     if decoding == "teacher_forced" and others:
         raise QueryError(

@@ -21,6 +21,7 @@ from lasagna.core.geometry import IGNORE_PIXEL
 from lasagna.errors import ConfigError
 from lasagna.modules.mask_prediction import MaskPrediction
 from lasagna.modules.mask_terms import mask_terms
+from lasagna.modules.presence_head import PresencePrediction
 from lasagna.modules.resampling import resample
 
 Ignored = Literal["left_out", "background"]
@@ -97,6 +98,7 @@ class AssistantOutput:
         mask_logits: Logits of the masks, float ``[n, h', w']``; of several masks of a prompt, their union.
         masks: All masks of the prompts, with their scores.
         decision_ids: Token ids of present and absent.
+        presence: What the presence head says, if the assistant has one.
     """
 
     token_logits: Tensor
@@ -104,6 +106,7 @@ class AssistantOutput:
     mask_logits: Tensor
     masks: MaskPrediction | None = None
     decision_ids: tuple[int, int] | None = None
+    presence: PresencePrediction | None = None
 
 
 TrainingLoss = Callable[[AssistantOutput, Batch], dict[str, Tensor]]
@@ -149,6 +152,7 @@ class SegmentationLoss:
         decision: Weight of the tokens that call a name present or absent, among the other tokens of the answer.
         absent: Weight of the decisions that a name is absent, among all decisions.
         mask_losses: Further losses of masks by the names under which they are logged.
+        presence: Weight of the binary cross entropy of the presence head, a mean over names, if there is a head.
     """
 
     ce: float = 1.0
@@ -160,6 +164,7 @@ class SegmentationLoss:
     decision: float = 1.0
     absent: float = 1.0
     mask_losses: Mapping[str, MaskTerm] = field(default_factory=dict)
+    presence: float = 1.0
 
     def __call__(self, output: AssistantOutput, batch: Batch) -> dict[str, Tensor]:
         """Compute the losses.
@@ -169,8 +174,8 @@ class SegmentationLoss:
             batch: The batch, with the masks to learn.
 
         Returns:
-            The weighted sum "loss", and its unweighted parts: "ce", "bce", "dice" and those of ``mask_losses``. Tokens
-            are weighted in "ce".
+            The weighted sum "loss", and its unweighted parts: "ce", "bce", "dice", those of ``mask_losses`` and, with
+            a presence head, "presence". Tokens are weighted in "ce".
         """
         groups = {"input": at_input, "image": at_image}[self.resolution]
         terms = [self._mask_terms(*group) for group in groups(output.mask_logits, batch, self.ignored)]
@@ -179,10 +184,14 @@ class SegmentationLoss:
         weights = {"bce": self.bce, "dice": self.dice} | {name: term.weight for name, term in self.mask_losses.items()}
         losses = {"ce": self._token_loss(output)}
         losses |= {name: torch.cat([part[name] for part in terms]).mean() if terms else zero for name in weights}
+        if output.presence is not None:
+            losses["presence"], weights["presence"] = _presence_loss(output.presence), self.presence
         if self.mean_over == "step" and (step := batch.step) is not None:
             tokens = step.divisor * len(output.token_labels) / max(1, step.tokens)
             masks = step.divisor * len(output.mask_logits) / max(1, step.masks)
-            losses = {name: scale_gradient(value, tokens if name == "ce" else masks) for name, value in losses.items()}
+            names = step.divisor * batch.decided_names / max(1, step.names)
+            factors = {"ce": tokens, "presence": names}
+            losses = {name: scale_gradient(value, factors.get(name, masks)) for name, value in losses.items()}
         total = self.ce * losses["ce"]
         for name, weight in weights.items():
             total = total + weight * losses[name]
@@ -221,6 +230,14 @@ class SegmentationLoss:
                     f"of shape {list(value.shape)}"
                 )
         return {"bce": bce, "dice": dice, **each}
+
+
+def _presence_loss(presence: PresencePrediction) -> Tensor:
+    """Return the mean cross entropy of the names, a zero that depends on the head if there are none."""
+    logits, present = presence.logits.float(), presence.present
+    if not len(logits):
+        return logits.sum()
+    return nn.functional.binary_cross_entropy_with_logits(logits, present.float())
 
 
 def scale_gradient(value: Tensor, factor: float) -> Tensor:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lasagna.core.batch import Query
+from lasagna.core.dialogue import Decoding
 from lasagna.core.geometry import Geometry
 from lasagna.core.prompt_format import PromptFormat
 from lasagna.core.query_kind import QUESTION
@@ -85,7 +86,7 @@ class AskedQuery:
 
     query: Query
     threshold: float | None = None
-    decoding: Literal["ordered", "free"] = "ordered"
+    decoding: Decoding = "ordered"
 
     @property
     def decided(self) -> Query:

@@ -74,7 +74,9 @@ class PredictBody(ImageBody):
     threshold: float | None = Field(None, ge=0, le=1, description="Score from which a name is called present.")
     thresholds: Thresholds = Field(None, description="Name to a threshold of its own, before those for all names.")
     masks: MaskCoding = Field("rle", description="COCO RLE, polygons of COCO, a PNG file in base64, or no masks.")
-    decoding: Literal["ordered", "free"] = Field("ordered", description="Decide in the order asked, or write freely.")
+    decoding: Literal["ordered", "free", "one_pass"] = Field(
+        "ordered", description="Decide in the order asked, write freely, or decide by the model's presence head."
+    )
 
 
 class TurnBody(Body):

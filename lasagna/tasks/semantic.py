@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from torchmetrics import MetricCollection
 
-from lasagna.core.dialogue import Dialogue, Entry
+from lasagna.core.dialogue import Decoding, Dialogue, Entry
 from lasagna.core.prompt_format import normalise
 from lasagna.core.query_kind import CATEGORY_LIST
 from lasagna.core.record import Record
@@ -28,14 +28,16 @@ class Semantic(Task):
 
     Args:
         free_decoding: Whether answers are also decoded and scored freely, besides the known order.
+        one_pass: Whether answers are also those of the presence head, and how often it decides as the known order does.
         lengths: If given, presence is also scored by length of the query; the longest query of each group but the last,
             e.g. [4, 8, 16].
     """
 
     kinds = (CATEGORY_LIST,)
 
-    def __init__(self, free_decoding: bool = False, lengths: Sequence[int] = ()) -> None:
-        self.decoding = ("ordered", "free") if free_decoding else ("ordered",)
+    def __init__(self, free_decoding: bool = False, lengths: Sequence[int] = (), one_pass: bool = False) -> None:
+        further: dict[Decoding, bool] = {"free": free_decoding, "one_pass": one_pass}
+        self.decoding = ("ordered", *(way for way, used in further.items() if used))
         self.lengths = tuple(lengths)
 
     def dialogues(self, record: Record, rng: np.random.Generator) -> list[Dialogue]:

@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from lasagna.core.image_prompts import prompt_ids
-from lasagna.modules import Assistant, LanguageModel, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
+from lasagna.modules import (
+    Assistant,
+    LanguageModel,
+    PresenceHead,
+    TinyLanguageModel,
+    TinyMaskHead,
+    TinyVisionEncoder,
+)
 
 
 def random_assistant(
@@ -91,3 +98,48 @@ def dictate(monkeypatch: pytest.MonkeyPatch, model: LanguageModel, token_ids: li
         return scores
 
     monkeypatch.setattr(model, "logits", logits)
+
+
+def presence_head(hidden_size: int, seed: int = 0, scale: float = 4.0) -> PresenceHead:
+    """Return a head with random weights, which calls about half of the names present."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        head = PresenceHead()
+        head.build(hidden_size)
+    with torch.no_grad():
+        head.layers[2].weight.mul_(scale)
+        head.layers[2].bias.zero_()
+    return head
+
+
+def check_one_pass(decoder, vectors, query, answer):
+    """Check an answer in one pass against one forward over prompt and answer, without cache and without padding."""
+    model, text, form, head = decoder.model, decoder.text, decoder.format, decoder.presence_head
+    prompt = prompt_ids(text, form, query.kind, query.names, images=query.images)
+    written = text.answer_ids(answer.text)
+    ids = torch.tensor([prompt + written])
+    with torch.no_grad():
+        embeddings, positions = model.embed(ids, vectors[query.image][None]), torch.arange(ids.shape[1])[None]
+        hidden = model(embeddings, torch.ones_like(ids), positions)[0]
+        states = hidden[places_of(text, prompt, query.names)]
+        first, second = head.layers[0], head.layers[2]
+        logits = torch.nn.functional.gelu(states @ first.weight.T + first.bias) @ second.weight[0] + second.bias
+    torch.testing.assert_close(answer.scores, torch.sigmoid(logits / decoder.temperature), atol=1e-3, rtol=1e-3)
+    assert answer.present == tuple((answer.scores >= decoder.threshold).tolist())
+    assert answer.text == form.render(query.kind, list(zip(query.names, answer.present, strict=True)))
+    assert [(entry.name, entry.present) for entry in answer.entries] == list(
+        zip(query.names, answer.present, strict=True)
+    )
+    present = [place for place in decoder.decision_places(written) if written[place] == decoder.present_id]
+    wanted = hidden[[len(prompt) + place - 1 for place in present]]
+    torch.testing.assert_close(answer.mask_states, wanted, atol=1e-3, rtol=1e-2)
+
+
+def places_of(text, prompt, names):
+    """Return the position of the last token of each name, found as a run of the name's own tokens."""
+    places, start = [], 0
+    for name in names:
+        own = text.answer_ids(name)
+        start = next(place for place in range(start, len(prompt)) if prompt[place : place + len(own)] == own) + len(own)
+        places.append(start - 1)
+    return places

@@ -36,7 +36,14 @@ from lasagna.modules.decoding.recurrent import PROVEN, SINCE, version
 from lasagna.modules.language_models import base
 from lasagna.modules.language_models.causal import CausalLanguageModel
 from tests.helpers import parts
-from tests.helpers.assistants import greedy_tokens, greedy_under_grammar, plain_logits, token_counts
+from tests.helpers.assistants import (
+    check_one_pass,
+    greedy_tokens,
+    greedy_under_grammar,
+    plain_logits,
+    presence_head,
+    token_counts,
+)
 
 FEATURES = FeatureSpec((24,), (8,), (32, 32))
 CONFIGS = {
@@ -251,7 +258,11 @@ class LanguageModelContract:
         """Over two images, in one batch: lists of unequal lengths, one name, names within names, and a phrase."""
         model = getattr(self, weights)(self.build())
         vectors = self.vectors(model, 2).detach()
-        decoded = Decoder(model, TINY).ordered(vectors, QUERIES)
+        decoder = Decoder(model, TINY, presence_head=presence_head(model.hidden_size))
+        if weights == "lively":
+            for query, answer in zip(QUERIES, decoder.decode(vectors, QUERIES, "one_pass"), strict=True):
+                check_one_pass(decoder, vectors, query, answer)
+        decoded = decoder.ordered(vectors, QUERIES)
         wanted = [greedy_under_grammar(model, TINY, vectors, query) for query in QUERIES]
         assert [answer.present for answer in decoded] == wanted
         assert weights == "trained" or {True, False} == {there for answer in wanted for there in answer}

@@ -182,6 +182,7 @@ class TrainingLoader:
             divisor=self._batches_per_step,
             apart=apart,
             objects=objects,
+            names=sum(positioned.batch.decided_names for positioned in step),
         )
         for positioned in step:
             positioned.batch.step = counts

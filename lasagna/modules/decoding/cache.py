@@ -46,6 +46,9 @@ class CachedPrompts:
         model: The language model.
         prompts: Token ids of each row.
         vectors: Each row's image as the language model reads it, float ``[r, i, d]``.
+
+    Attributes:
+        hidden: Hidden states of what was read last, float ``[r, t, d]``; of prompts, padded on the left.
     """
 
     def __init__(self, model: LanguageModel, prompts: Sequence[list[int]], vectors: Tensor) -> None:
@@ -53,7 +56,8 @@ class CachedPrompts:
         self.padding = model.text_processor.padding_token_id
         ids, self.mask = left_pad(prompts, self.padding, vectors.device)
         self.cache = model.new_cache()
-        check_states(model, model(model.embed(ids, vectors), self.mask, row_positions(self.mask), self.cache))
+        self.hidden: Tensor = model(model.embed(ids, vectors), self.mask, row_positions(self.mask), self.cache)
+        check_states(model, self.hidden)
         self.no_vectors = vectors[:, :0]
         self.states = RecurrentStates(self.cache)
         self.early: list[list[int]] = [[] for _ in prompts]
@@ -93,7 +97,8 @@ class CachedPrompts:
         positions = row_positions(mask)[:, -ids.shape[1] :]
         self.states.save()
         hidden: Tensor = self.model(self.model.embed(ids, self.no_vectors), mask, positions, self.cache)
-        return behind(hidden, self.early, max(map(len, tails))) if any(self.early) else hidden
+        self.hidden = behind(hidden, self.early, max(map(len, tails))) if any(self.early) else hidden
+        return self.hidden
 
     def commit(self, count: int) -> None:
         """Keep the first tokens that ``read`` has read, and drop the others from the cache.

@@ -72,7 +72,7 @@ class Chat:
         self,
         text: str | Sequence[str],
         kind: str = QUESTION,
-        decoding: Literal["ordered", "free"] = "ordered",
+        decoding: Literal["ordered", "free", "one_pass"] = "ordered",
         visual: VisualPrompt | None = None,
     ) -> ChatTurn:
         """Ask a query and add the turn to the conversation.
@@ -81,7 +81,7 @@ class Chat:
             text: A question, a phrase, or the names of a list.
             kind: A kind of query, or the name of one of ``KINDS`` or of the assistant's ``learned_kinds``, such as
                 "referring".
-            decoding: "ordered" or "free"; kinds without masks are always answered freely.
+            decoding: "ordered", "free" or "one_pass"; kinds without masks are always answered freely.
             visual: Points, boxes or an earlier mask that say where the one name is, for mask heads that take them.
 
         Returns:

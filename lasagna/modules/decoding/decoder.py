@@ -1,4 +1,4 @@
-"""Three ways to decode an answer: ordered, which only decides; free, which writes; teacher-forced, which is given it.
+"""Ways to decode an answer: ordered, which only decides, and free, which writes; others stand in files of their own.
 
 The answer to a list of categories has a known skeleton. Ordered decoding drafts all decisions, checks them in one
 forward pass over the cached prompt, takes all new ones, and repeats until nothing changes. Each decision is then the
@@ -27,7 +27,10 @@ from lasagna.modules.decoding.answers import DecodedAnswer
 from lasagna.modules.decoding.by_token import decode_by_token
 from lasagna.modules.decoding.cache import CachedPrompts, ChatHistory
 from lasagna.modules.decoding.draft import Draft, refine
+from lasagna.modules.decoding.one_pass import decode_one_pass
 from lasagna.modules.decoding.reading import presence_scores, read_answer
+from lasagna.modules.decoding.teacher_forced import decode_teacher_forced
+from lasagna.modules.presence_head import PresenceHead
 
 
 class Decoder:
@@ -43,6 +46,7 @@ class Decoder:
         temperature: Divisor of the logits before they become presence scores; decisions at 0.5 do not change.
         max_new_tokens: Most tokens of a free answer; None for the number that ``free`` states.
         object_threshold: Score from which ordered decoding tells another object of a name; 0.5 is greedy.
+        presence_head: What decides on names in one pass, or None.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Decoder:
         temperature: float = 1.0,
         max_new_tokens: int | None = None,
         object_threshold: float = 0.5,
+        presence_head: PresenceHead | None = None,
     ) -> None:
         self.model = model
         self.format = prompt_format
@@ -60,6 +65,7 @@ class Decoder:
         self.temperature = temperature
         self.max_new_tokens = max_new_tokens
         self.object_threshold = object_threshold
+        self.presence_head = presence_head
         self.text: TextProcessor = model.text_processor
         self.present_id = self.text.answer_ids(prompt_format.present_token)[0]
         self.absent_id = self.text.answer_ids(prompt_format.absent_token)[0]
@@ -77,7 +83,7 @@ class Decoder:
         Args:
             image_vectors: The images as the language model reads them, float ``[b, i, d]``.
             queries: What is asked; words, also those with masks among them, are always decoded freely.
-            decoding: "ordered", "free" or "teacher_forced", which cannot follow a history.
+            decoding: "ordered", "free", "one_pass", or "teacher_forced", which cannot follow a history.
             history: Previous turns of the conversation that the one query continues, or None.
 
         Returns:
@@ -88,11 +94,13 @@ class Decoder:
         """
         ways: dict[str, list[int]] = {}
         for rank, query in enumerate(queries):
-            way = "free" if query.kind.is_free or decoding == "free" else "ordered"
-            ways.setdefault("by_token" if decoding == "ordered" and query.kind.tokens else way, []).append(rank)
+            chosen: str = "free" if query.kind.is_free else decoding
+            ways.setdefault("by_token" if chosen == "ordered" and query.kind.tokens else chosen, []).append(rank)
         decoders = {
             "free": partial(self.free, history=history),
-            "ordered": self.teacher_forced if decoding == "teacher_forced" else partial(self.ordered, history=history),
+            "ordered": partial(self.ordered, history=history),
+            "one_pass": partial(decode_one_pass, self, history=history),
+            "teacher_forced": partial(decode_teacher_forced, self),
             "by_token": partial(decode_by_token, self, history=history),
         }
         answers: dict[int, DecodedAnswer] = {}
@@ -206,30 +214,6 @@ class Decoder:
         if history is not None:
             history.close([*prompts[0], *self._with_end(written)], cached)
 
-    @torch.no_grad()
-    def teacher_forced(self, image_vectors: Tensor, queries: Sequence[Query]) -> list[DecodedAnswer]:
-        """Give the model the answer that the phrase is present, as the scripts of LISA and LaSagnA do for their scores.
-
-        Args:
-            image_vectors: The images as the language model reads them, float ``[b, i, d]``.
-            queries: The queries, each of one phrase (``check_decoding``).
-
-        Returns:
-            One decoded answer for each query.
-
-        Raises:
-            QueryError: If a query is longer than the language model takes.
-        """
-        text = self.format.teacher_forced()
-        answer = self.text.answer_ids(text)
-        prompts, cached = self.read_prompts(image_vectors, queries, [answer] * len(queries))
-        hidden = cached.read([prompt[-1:] + answer[:-1] for prompt in prompts])[:, -1:]
-        text += self.format.tail
-        return [
-            DecodedAnswer(text, (ParsedEntry(query.names[0], True, 0),), (), (True,), score, state, 1)
-            for query, score, state in zip(queries, presence_scores(self, list(hidden)), hidden, strict=True)
-        ]
-
     def fits(self, query: Query) -> bool:
         """Return whether a query and its complete answer fit into the language model."""
         prompt = self._prompt(query)
@@ -244,17 +228,19 @@ class Decoder:
         queries: Sequence[Query],
         answers: Sequence[list[int]],
         history: ChatHistory | None = None,
+        whole: bool = False,
     ) -> tuple[list[list[int]], CachedPrompts]:
         """Check the lengths of prompts and answers, and read the prompts into a cache.
 
-        The last token of each prompt is not read yet: it is read together with the answer, since it may already predict
-        a decision.
+        Unless ``whole``, the last token of each prompt is not read yet: it is read together with the answer, since it
+        may already predict a decision.
 
         Args:
             image_vectors: The images as the language model reads them, float ``[b, i, d]``.
             queries: The queries.
             answers: Token ids of their answers, as far as they are known.
             history: Previous turns of the conversation that the one query continues, or None.
+            whole: Whether the last token of each prompt is read too.
 
         Returns:
             Token ids of everything before each answer, previous turns included, and the cache.
@@ -277,9 +263,10 @@ class Decoder:
                     "images, or begin a new conversation"
                 )
         vectors = image_vectors[torch.tensor([query.image for query in queries], device=image_vectors.device)]
+        read = prompts if whole else [prompt[:-1] for prompt in prompts]
         if history is not None:
-            return prompts, history.open(self.model, prompts[0][:-1], vectors)
-        return prompts, CachedPrompts(self.model, [prompt[:-1] for prompt in prompts], vectors)
+            return prompts, history.open(self.model, read[0], vectors)
+        return prompts, CachedPrompts(self.model, read, vectors)
 
     def _write(
         self, cached: CachedPrompts, prompts: Sequence[list[int]], limits: Sequence[int]

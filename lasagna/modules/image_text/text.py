@@ -35,6 +35,9 @@ class ImageFirst(TokenizerTextProcessor):
         images, words = divided(text, self.image_token)
         return super().prompt_ids(self.image_token.join(self.enclosing) * images + words)
 
+    def _behind_image(self, text: str) -> list[int]:
+        return self._behind(divided(text, self.image_token)[1])
+
 
 @dataclass(frozen=True)
 class PrefixFirst(ImageFirst):
@@ -59,6 +62,11 @@ class PrefixFirst(ImageFirst):
     def answer_ids(self, text: str) -> list[int]:
         """Turn an answer into token ids, without end token; also a part of one that ends with a special token."""
         return self._ids(text.replace(PREFIX_END, " "))
+
+    def _behind_image(self, text: str) -> list[int]:
+        words = divided(text, self.image_token)[1].replace(PREFIX_END, " ")
+        *asked, last = self._behind(words)
+        return [*asked, *[last] * len(self._ids(PREFIX_END)), last]
 
 
 def divided(text: str, image_token: str) -> tuple[int, str]:

@@ -55,6 +55,21 @@ class TokenizerTextProcessor:
         kept = [token for token in token_ids if token not in (self.end_token_id, self.padding_token_id)]
         return str(self.tokenizer.decode(kept, clean_up_tokenization_spaces=False))
 
+    def characters_behind(self, text: str) -> list[int] | None:
+        """Return how many characters of a prompt follow each of its tokens, or None if the tokeniser does not tell."""
+        if not getattr(self.tokenizer, "is_fast", False):
+            return None
+        counts = self._behind_image(text)
+        return [len(text)] * (len(self.prompt_ids(text)) - len(counts)) + counts
+
+    def _behind_image(self, text: str) -> list[int]:
+        """Return how many characters of a prompt follow each token that comes after all images."""
+        return self._behind(text.rpartition(self.image_token)[2])
+
+    def _behind(self, text: str) -> list[int]:
+        encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        return [len(text) - end for _, end in encoded.offset_mapping]
+
     def _ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False).input_ids)
 
@@ -85,6 +100,11 @@ class ChatTextProcessor(TokenizerTextProcessor):
         [image] = self._ids(self.image_token)
         repeated = ([token] * (self.image_tokens if token == image else 1) for token in ids)
         return [*self.start_ids, *(token for tokens in repeated for token in tokens)]
+
+    def _behind_image(self, text: str) -> list[int]:
+        whole = text.replace(self.image_token, self.image_token.join(self.enclosing))
+        [image] = self._ids(self.image_token)
+        return self._behind(whole)[-self._ids(whole)[::-1].index(image) :]
 
     def further_ids(self, text: str) -> list[int]:
         """Turn the prompt of a later turn of a conversation into token ids, as they are behind an answer's end."""

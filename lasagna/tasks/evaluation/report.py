@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from lasagna.core.dialogue import Decoding
 from lasagna.core.pages import figure, number, one_line, plain, table, to_page
 from lasagna.core.storage import write_text, writing
 from lasagna.tasks.callbacks.run_facts import write_json
@@ -15,7 +16,7 @@ from lasagna.tasks.evaluation.figures import Figures, draw_figures, presence_rat
 from lasagna.tasks.evaluation.over_all import over_all
 from lasagna.tasks.evaluation.scoring import EvaluationResult
 from lasagna.tasks.metrics import PROTOCOLS, Quantity, quantity_of
-from lasagna.tasks.metrics.names import PACKAGE_QUANTITIES, PUBLISHED, SOME_ASKED
+from lasagna.tasks.metrics.names import PACKAGE_QUANTITIES, PUBLISHED, SOME_ASKED, WAYS
 
 MAIN = (
     *("ap/coco", "pq/coco-panoptic", "object_count_accuracy/lasagna-v1", "cgf1/sa-co"),
@@ -27,6 +28,9 @@ MAIN = (
 )
 """The scores in the first table, in this order."""
 
+_PARTS = {part: way for way, (part,) in WAYS.items()}
+"""Part of a key to the decoding that it says."""
+
 _FIRST = ("ap", "pq", "miou", "giou", "ciou", "presence_f1", "vqa_accuracy")
 
 
@@ -34,10 +38,10 @@ def main_scores(results: Sequence[EvaluationResult]) -> list[str]:
     """Return tables of the main scores by the first decoding; runs with the same scores share a table."""
     groups: dict[tuple[str, ...], list[list[str]]] = {}
     for result in results:
-        # the key of ordered decoding, or that of free decoding if there is no other
-        ways = ("free", SOME_ASKED, "")
+        # the key of ordered decoding, or that of another one if there is no other
+        ways = (*_PARTS, SOME_ASKED, "")
         known = [f"{key}/{way}".rstrip("/") for key in MAIN for way in ways]
-        found = {key.removesuffix("/free"): key for key in known if key in result.scores}
+        found = {_plain(key): key for key in known if key in result.scores}
         found |= _own_scores(result.scores, every=not found)
         row = [result.run.name, str(result.records), *(number(result.scores[key]) for key in found.values())]
         groups.setdefault(tuple(found), []).append(row)
@@ -50,7 +54,7 @@ def main_scores(results: Sequence[EvaluationResult]) -> list[str]:
 
 def _own_scores(scores: Mapping[str, float], *, every: bool) -> dict[str, str]:
     """Return the scores of own metrics, or all, that are no part of another, and their keys by the first decoding."""
-    whole = {key: key.removesuffix("/free") for key in scores if not key.startswith("faults/")}
+    whole = {key: _plain(key) for key in scores if not key.startswith("faults/")}
     own = {key: name for key, name in whole.items() if every or key.split("/")[0] not in PACKAGE_QUANTITIES}
     return {name: name if name in scores else key for key, name in own.items() if name.count("/") == 1}
 
@@ -63,7 +67,7 @@ def all_scores(result: EvaluationResult) -> list[str]:
             quantity, protocol, part, way = _split(key)
             values.setdefault((quantity, protocol, part), {})[way] = value
     used = {way for found in values.values() for way in found}
-    ways = [way for way in ("ordered", "free", "teacher_forced") if way in used]
+    ways = [way for way in get_args(Decoding) if way in used]
     head = ["score", "protocol", *(ways if len(ways) > 1 else ["value"]), "description"]
     rows = [
         [
@@ -85,9 +89,14 @@ def arrow(key: str) -> str:
 def _split(key: str) -> tuple[str, str, str, str]:
     """Return quantity, protocol, part and decoding of a key."""
     quantity, protocol, *parts = key.split("/")
-    free = parts[:1] == ["free"]
-    way = "free" if free else "teacher_forced" if protocol == "teacher-forced" else "ordered"
-    return quantity, protocol, " ".join(parts[free:]), way
+    said = _PARTS.get(parts[0]) if parts else None
+    way = said or ("teacher_forced" if protocol == "teacher-forced" else "ordered")
+    return quantity, protocol, " ".join(parts[said is not None :]), way
+
+
+def _plain(key: str) -> str:
+    """Return a key without the decoding that it may end with."""
+    return next((key.removesuffix(f"/{part}") for part in _PARTS if key.endswith(f"/{part}")), key)
 
 
 def _order(row: tuple[str, str, str]) -> tuple[int, int, str, str]:

@@ -22,6 +22,7 @@ from lasagna.errors import ConfigError, RecordError
 from lasagna.tasks.evaluation.predictions import StoredLines, from_json, read_lines
 from lasagna.tasks.evaluation.run_metrics import metrics_for
 from lasagna.tasks.evaluation.runs import EvaluationRun, EvaluationSample
+from lasagna.tasks.metrics.agreement import DecisionAgreement, compares
 from lasagna.tasks.metrics.answer_accuracy import normalise_answer
 from lasagna.tasks.metrics.base import answered_by_name, answered_mask, entries_by_name, image_size
 from lasagna.tasks.metrics.grounding import caption_quality
@@ -141,12 +142,16 @@ def score_run(run: EvaluationRun, lines: StoredLines, folder: Path) -> Evaluatio
         ConfigError: If a record has no answers, or answers to other questions.
     """
     result, metrics, asks_all = EvaluationResult(run), metrics_for(run), not _cuts_phrases(run)
+    agreement = DecisionAgreement() if compares(run.decodings) else None
     for sample, rows in stored_rows(run, lines, folder, result.skipped):
         result.records += 1
         asks_all &= run.task.asks_all(sample.record)
         samples = [Sample(run.name, sample.record.key, 0, dialogue) for dialogue, _ in rows]
         for decoding in run.decodings:
             run.task.score(metrics, samples, [answers[decoding] for _, answers in rows], decoding)
+        if agreement is not None:
+            for dialogue, answers in rows:
+                agreement.update(dialogue, answers["one_pass"], answers["ordered"])
         for row, (dialogue, answers) in enumerate(rows):
             for decoding, answer in answers.items():
                 result.faults.update((decoding, fault) for fault in answer.faults)
@@ -154,7 +159,8 @@ def score_run(run: EvaluationRun, lines: StoredLines, folder: Path) -> Evaluatio
             result.answers.append(RankedAnswer(quality(dialogue, first), sample.record.key, row))
             _count_presence(result, dialogue, first)
     if result.records:
-        computed = {key: float(value) for key, value in metrics.compute().items()}
+        found = metrics.compute() | ({} if agreement is None else agreement.compute())
+        computed = {key: float(value) for key, value in found.items()}
         result.scores = computed if asks_all else {key_of_some(key): value for key, value in computed.items()}
         result.categories = _by_category(metrics)
     return result

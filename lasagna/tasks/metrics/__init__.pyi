@@ -1,4 +1,5 @@
 from .absent_phrases import FalsePremiseIoU, RobustIoU, ZeroOneManyIoU
+from .agreement import DecisionAgreement
 from .answer_accuracy import AnswerAccuracy
 from .average_precision import AveragePrecision, ObjectCount
 from .base import DialogueMetric, collect
@@ -24,6 +25,7 @@ __all__ = [
     "CaptionBLEU",
     "CaptionCIDEr",
     "ConceptF1",
+    "DecisionAgreement",
     "DialogueMetric",
     "FalsePremiseIoU",
     "MMSegMeanIoU",

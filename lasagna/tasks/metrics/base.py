@@ -15,7 +15,7 @@ from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.core.dialogue import Decoding, Dialogue, Entry
 from lasagna.core.masks import BoolMask
 from lasagna.core.prompt_format import normalise
-from lasagna.tasks.metrics.names import Quantity, register_quantity, score_key
+from lasagna.tasks.metrics.names import WAYS, Quantity, register_quantity, score_key
 
 CocoFormat = Literal["", "instances", "panoptic"]
 """One of COCO's formats, or none."""
@@ -29,7 +29,8 @@ class DialogueMetric(Metric):
     (see ``lasagna.tasks.metrics.names``); a score without anything to measure is NaN.
 
     Args:
-        decoding: Which answers are scored: those decoded in the known order ("ordered"), or freely ("free").
+        decoding: Which answers are scored: those decoded in the known order ("ordered"), freely ("free"), or by a
+            presence head ("one_pass").
 
     Attributes:
         protocol: Id of the rule.
@@ -43,7 +44,7 @@ class DialogueMetric(Metric):
     """
 
     protocol: ClassVar[str] = "lasagna-v1"
-    decodings: ClassVar[tuple[Decoding, ...]] = ("ordered", "free")
+    decodings: ClassVar[tuple[Decoding, ...]] = ("ordered", "free", "one_pass")
     grouped: ClassVar[bool] = False
     quantities: ClassVar[Mapping[str, Quantity]] = {}
     coco_format: ClassVar[CocoFormat] = ""
@@ -78,8 +79,7 @@ class DialogueMetric(Metric):
 
     def key(self, quantity: str, *parts: str) -> str:
         """Return the full key of one of this metric's scores."""
-        free = ("free",) if self.decoding == "free" else ()
-        return score_key(quantity, self.protocol, *free, *parts)
+        return score_key(quantity, self.protocol, *WAYS.get(self.decoding, ()), *parts)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> Self:  # noqa: ANN401
         """Move the states with the model, and only change their precision if ``set_dtype`` asks for it.

@@ -3,8 +3,9 @@
 A key reads ``quantity/protocol`` or, for a part of the answers, ``quantity/protocol/part``: ``miou/lasagna-v1``,
 ``giou/grefcoco``, ``presence_f1/lasagna-v1/free``, ``vqa_accuracy/lasagna-v1/number``. Quantities are written with
 underscores, protocols and parts with hyphens. The part ``free`` comes first and means that the answers were decoded
-freely; without it, lists of categories were decoded in the known order. Teacher-forced answers have a protocol of their
-own. When a rule changes, its protocol gets a new version, so that numbers with the same key are always comparable.
+freely, ``one-pass`` that a presence head decided; without either, lists of categories were decoded in the known order.
+Teacher-forced answers have a protocol of their own. When a rule changes, its protocol gets a new version, so that
+numbers with the same key are always comparable.
 
 Keys are columns in CSV and JSON and names for loggers. If one is part of a checkpoint's file name, set
 ``auto_insert_metric_name=False``, as Lightning requires for names with a slash.
@@ -67,6 +68,7 @@ class Quantity:
 
 
 QUANTITIES: dict[str, Quantity] = {
+    "agreement": Quantity("share of names that a presence head decides as the written answer does"),
     "ap": Quantity("mean over categories and IoU thresholds from 0.5 to 0.95 of the average precision of objects"),
     "ap50": Quantity("the same at the IoU threshold 0.5"),
     "ap75": Quantity("the same at the IoU threshold 0.75"),
@@ -145,6 +147,9 @@ def score_key(quantity: str, protocol: str, *parts: str) -> str:
             raise ValueError(f"protocol or part: {piece!r} must not be empty or contain '/' or '.'")
     return "/".join((quantity, protocol, *parts))
 
+
+WAYS: dict[str, tuple[str, ...]] = {"free": ("free",), "one_pass": ("one-pass",)}
+"""Decoding to the parts of a key that say it."""
 
 OWN_PROTOCOL = "lasagna-v1"
 SOME_ASKED = "some-asked"

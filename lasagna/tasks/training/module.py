@@ -151,7 +151,7 @@ class AssistantTraining(LightningModule):
     def setup(self, stage: str) -> None:
         """Create the metrics of each source that is scored."""
         for split in {"fit": ("val",), "validate": ("val",), "test": ("test",)}.get(stage, ()):
-            self.evaluations[split] = Evaluation(self._data.sources.get(split, ()))
+            self.evaluations[split] = Evaluation(self._data.sources.get(split, ()), self.assistant)
 
     def train(self, mode: bool = True) -> AssistantTraining:
         """Set the mode of trained modules; frozen ones stay in evaluation mode."""
@@ -268,10 +268,10 @@ class AssistantTraining(LightningModule):
         if own is not self._own_counts:
             self._own_counts = self._step_counts = own
             if own is not None and self.trainer.world_size > 1:
-                own_sums = (own.tokens, own.masks, own.apart, own.objects)
-                tokens, masks, apart, objects = sum_over_processes(own_sums, self.device)
+                own_sums = (own.tokens, own.masks, own.apart, own.objects, own.names)
+                tokens, masks, *others = sum_over_processes(own_sums, self.device)
                 divisor = own.divisor * self.trainer.world_size
-                self._step_counts = StepCounts(tokens, masks, divisor, apart, objects)
+                self._step_counts = StepCounts(tokens, masks, divisor, *others)
         return self._step_counts
 
     @property

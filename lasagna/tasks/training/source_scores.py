@@ -16,7 +16,9 @@ from lasagna.datamodules.protocols import RecordSource
 from lasagna.errors import ConfigError
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.contract import check_decoding
+from lasagna.modules.presence_head import check_one_pass
 from lasagna.tasks.base import Task
+from lasagna.tasks.metrics.agreement import DecisionAgreement, compares
 from lasagna.tasks.training.batch_checks import check_batch
 
 MOST_QUERIES = 64
@@ -28,18 +30,25 @@ class Evaluation(nn.Module):
 
     Args:
         sources: Where the records come from, with the tasks that score them.
+        assistant: The assistant that is to answer, if that is known.
 
     Raises:
         ConfigError: If a source's task cannot score answers.
+        QueryError: If the assistant cannot answer in the ways that a task asks for.
     """
 
-    def __init__(self, sources: Sequence[RecordSource]) -> None:
+    def __init__(self, sources: Sequence[RecordSource], assistant: Assistant | None = None) -> None:
         super().__init__()
         self.names = [source.label for source in sources]
         self.tasks = [_task(source) for source in sources]
         self.metrics = nn.ModuleList(
             task.metrics(source.manifest.categories) for source, task in zip(sources, self.tasks, strict=True)
         )
+        both = [str(rank) for rank, task in enumerate(self.tasks) if compares(task.decoding)]
+        self.agreements = nn.ModuleDict({rank: DecisionAgreement() for rank in both})
+        for task in self.tasks:
+            if assistant is not None and "one_pass" in task.decoding:
+                check_one_pass(assistant.presence_head, task.kinds)
 
     def step(self, assistant: Assistant, batch: Batch, index: int) -> dict[str, Any]:
         """Answer a batch and update the metrics.
@@ -66,15 +75,20 @@ class Evaluation(nn.Module):
         answers = answer(assistant, batch, task.decoding)
         for decoding, given in answers.items():
             task.score(metrics, batch.samples, given, decoding)
+        if str(index) in self.agreements:
+            agreement = self.agreements[str(index)]
+            assert isinstance(agreement, DecisionAgreement)
+            agreement.update_all([sample.dialogue for sample in batch.samples], answers)
         return {"samples": batch.samples, "answers": next(iter(answers.values())), "images": batch.images}
 
     def compute(self) -> dict[str, Tensor]:
         """Return all scores under source/key, and reset the metrics."""
         scores: dict[str, Tensor] = {}
-        for name, metrics in zip(self.names, self.metrics, strict=True):
-            assert isinstance(metrics, MetricCollection)
-            scores |= {f"{name}/{key}": _number(name, key, value) for key, value in metrics.compute().items()}
-            metrics.reset()
+        for rank, (name, metrics) in enumerate(zip(self.names, self.metrics, strict=True)):
+            for metric in (metrics, *([self.agreements[str(rank)]] if str(rank) in self.agreements else [])):
+                assert isinstance(metric, MetricCollection | DecisionAgreement)
+                scores |= {f"{name}/{key}": _number(name, key, value) for key, value in metric.compute().items()}
+                metric.reset()
         return scores
 
 
@@ -96,7 +110,7 @@ def answer(assistant: Assistant, batch: Batch, decodings: Sequence[Decoding]) ->
     """
     queries = queries_of(batch)
     for decoding in decodings:
-        check_decoding(queries, decoding)
+        check_decoding(assistant, queries, decoding)
     with assistant.answering():
         encoded = assistant.encode(batch.pixels, batch.tower_pixels, batch.shown)
     parts = [queries[first : first + MOST_QUERIES] for first in range(0, len(queries), MOST_QUERIES)]

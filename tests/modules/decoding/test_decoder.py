@@ -12,6 +12,7 @@ from lasagna.core.query_kind import QueryKind, kind_of
 from lasagna.errors import QueryError
 from lasagna.modules import Assistant, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
 from lasagna.modules.decoding.decoder import Decoder
+from lasagna.modules.decoding.teacher_forced import decode_teacher_forced
 from lasagna.modules.tiny.weights import packaged_words
 from tests.helpers.assistants import (
     dictate,
@@ -155,7 +156,7 @@ def test_teacher_forcing_returns_the_state_before_the_given_token(prompt_format)
     model, text, spelling = assistant.language_model, assistant.processors.text, assistant.format
     vectors = torch.randn(3, 4, 128, generator=torch.Generator().manual_seed(1))
     queries = queries_of("referring", 4, 1) + queries_of("reasoning", 4, 2)
-    for query, answer in zip(queries, Decoder(model, spelling).teacher_forced(vectors, queries), strict=True):
+    for query, answer in zip(queries, decode_teacher_forced(Decoder(model, spelling), vectors, queries), strict=True):
         lead = {"paper": "Sure, it is "}.get(prompt_format, "")
         ids = text.prompt_ids(spelling.prompt(query.kind, query.names)) + text.answer_ids(lead + spelling.present_token)
         row, image = torch.tensor([ids]), vectors[query.image : query.image + 1]

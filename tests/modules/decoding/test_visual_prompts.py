@@ -45,7 +45,7 @@ def test_a_query_with_clicks_is_answered_by_its_words_and_them(assistant):
     [alone] = assistant.answers(IMAGE, queries[:1], "teacher_forced")
     assert np.array_equal(plain.entries[0].mask, alone.entries[0].mask)
     encoded, _ = assistant.encode_image(IMAGE)
-    [decoded] = assistant.decoder.teacher_forced(encoded.image_vectors, queries[:1])
+    [decoded] = assistant.decoder.decode(encoded.image_vectors, queries[:1], "teacher_forced")
     with torch.no_grad():
         [words] = assistant.prompt_projection(decoded.mask_states)
     for answer, visual in ((clicked, CLICK), (boxed, boxes)):

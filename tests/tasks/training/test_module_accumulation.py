@@ -109,13 +109,13 @@ def test_processes_share_the_counts_of_a_step(monkeypatch):
 
     def all_reduce(sums):
         asked.append(sums.tolist())
-        sums += torch.tensor([7, 0, 2, 4])[: len(sums)]
+        sums += torch.tensor([7, 0, 2, 4, 9])[: len(sums)]
 
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "all_reduce", all_reduce)
     assert sum_over_processes((7, 3), torch.device("cpu")) == [14, 3]
     training = AssistantTraining(Assistant(TinyVisionEncoder(), TinyLanguageModel(), TinyMaskHead(), "tiny"))
     training._trainer = type("Two", (), {"world_size": 2})()
-    own = StepCounts(tokens=7, masks=3, divisor=4, apart=2, objects=5)
-    assert training._over_processes(own) == training._over_processes(own) == StepCounts(14, 3, 8, 4, 9)
-    assert asked == [[7, 3], [7, 3, 2, 5]]
+    own = StepCounts(tokens=7, masks=3, divisor=4, apart=2, objects=5, names=6)
+    assert training._over_processes(own) == training._over_processes(own) == StepCounts(14, 3, 8, 4, 9, 15)
+    assert asked == [[7, 3], [7, 3, 2, 5, 6]]

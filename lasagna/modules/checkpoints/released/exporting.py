@@ -98,6 +98,7 @@ def check_parts(assistant: Assistant) -> LlavaV1:
         "adapters of a vision encoder": encoder.adapter,
         "neck before a mask head": head.has_neck,
         "comparison of images": assistant.comparison,
+        "presence head": assistant.presence_head,
     }
     for words, found in further.items():
         if found:
