@@ -82,10 +82,20 @@ def plan_things(rng: np.random.Generator, land: Backdrop) -> list[Plan]:
     return sorted(plans, key=lambda p: (p.name not in AIRBORNE, p.y + p.radius))
 
 
+def exchangeable(plan: Plan, land: Backdrop) -> list[str]:
+    """Return the names of the other things that may stand in the place of one.
+
+    Args:
+        plan: The thing.
+        land: The landscape.
+    """
+    zone = _zone(plan.name, land)
+    return [name for name in _fitting(land) if name != plan.name and _zone(name, land) == zone]
+
+
 def _cast(rng: np.random.Generator, land: Backdrop) -> list[tuple[str, str | None]]:
     """Return the name and colour of each thing."""
-    unlit = {"day": "moon", "night": "sun"}.get(land.light)
-    names = [name for name in THINGS if name != unlit and _zone(name, land)]
+    names = _fitting(land)
     weights = [_WEIGHTS.get(name, 1.0) for name in names]
     count = int(rng.choice(len(COUNT_SHARES), p=COUNT_SHARES)) + 1
     order = rng.choice(names, len(names), replace=False, p=[w / sum(weights) for w in weights]).tolist()
@@ -95,6 +105,12 @@ def _cast(rng: np.random.Generator, land: Backdrop) -> list[tuple[str, str | Non
     alike = rng.random() < 0.25
     colours = [None if alike and k else pick(rng, COLOURS) for k in range(count)]
     return [(name, (colours[k] or colours[0]) if name in COLOURED else None) for k, name in enumerate(chosen[:count])]
+
+
+def _fitting(land: Backdrop) -> list[str]:
+    """Return the things that fit the landscape and its light."""
+    unlit = {"day": "moon", "night": "sun"}.get(land.light)
+    return [name for name in THINGS if name != unlit and _zone(name, land)]
 
 
 def _zone(name: str, land: Backdrop) -> Zone | None:

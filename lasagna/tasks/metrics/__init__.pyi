@@ -4,6 +4,7 @@ from .average_precision import AveragePrecision, ObjectCount
 from .base import DialogueMetric, collect
 from .cider import CaptionCIDEr
 from .concept_f1 import ConceptF1
+from .counterfactual import CounterfactualIoU, DrawnPairIoU, PastedPairIoU
 from .further import for_decoding, list_metrics, phrase_metrics
 from .grounding import CaptionBLEU, MaskRecall, MatchedIoU, PhrasePrecision
 from .mean_iou import MeanIoU
@@ -24,7 +25,9 @@ __all__ = [
     "CaptionBLEU",
     "CaptionCIDEr",
     "ConceptF1",
+    "CounterfactualIoU",
     "DialogueMetric",
+    "DrawnPairIoU",
     "FalsePremiseIoU",
     "MMSegMeanIoU",
     "MaskRecall",
@@ -33,6 +36,7 @@ __all__ = [
     "MultiTargetIoU",
     "ObjectCount",
     "PanopticQuality",
+    "PastedPairIoU",
     "PhraseIoU",
     "PhrasePrecision",
     "Presence",
