@@ -12,9 +12,9 @@ from lasagna.datamodules.scenes.writer import SceneSettings, scene_record
 
 @pytest.mark.parametrize("long_names", [False, True])
 def test_one_thing_is_exchanged_and_all_else_stays(long_names):
-    settings = SceneSettings(3, "test", 30, size=64, long_names=long_names)
+    settings = SceneSettings(3, "test", 12, size=64, long_names=long_names)
     twins, found = DrawnTwins.of_settings(settings.stored()), 0
-    for index in range(30):
+    for index in range(12):
         record = scene_record(settings, index)
         twin = twins(record, generator(0, 0, str(index)))
         again = twins(record, generator(0, 0, str(index)))
@@ -37,7 +37,7 @@ def test_one_thing_is_exchanged_and_all_else_stays(long_names):
             assert not ((before[name].decode() != after[name].decode()) & ~thing).any()
         assert all(len(region.masks) == len(record.objects()[name].masks)
                    for name, region in twin.record.objects().items() if name != twin.other)  # fmt: skip
-    assert found > 15
+    assert found > 6
 
 
 def test_only_scenes_that_can_be_drawn_again_have_twins():
