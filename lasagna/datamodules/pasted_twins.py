@@ -23,20 +23,26 @@ from lasagna.errors import RecordError
 SHARES = (0.005, 0.5)
 """Smallest and largest share of its image that an exchanged thing and the pasted object have."""
 
-TRIES = 8
-"""How many objects are tried for a record; one that does not fit its place gives way to another."""
+TRIES = 16
+"""Of how many random objects the one is taken whose shape is the most similar to that of the thing."""
+
+LEAST_IOU = 0.4
+"""Least IoU of the object in its new place and the thing, so that nothing has the thing's outline."""
 
 LARGEST_FACTOR = 4.0
 """By how much an object is enlarged at most."""
+
+MARGIN = 1.1
+"""How much larger than that of the thing the sides of the object's box are."""
 
 
 class PastedTwins:
     """Pastes an object of another record over the only thing of a category, so that this category is gone.
 
-    The object is scaled to a box of the thing's area and put on its middle. Pixels of the thing that it leaves
-    uncovered get the object's own surroundings and are ignored in scores. All masks stay exact, as those of
-    ``CopyPaste`` do. The object's category is one that the record is known not to show. Which thing gives way to which
-    object depends on nothing but the random generator.
+    The object is scaled to about the thing's size and put on its middle; of several random ones the most similar in
+    shape is taken. Pixels of the thing that it leaves uncovered get the object's own surroundings and are ignored in
+    scores. All masks stay exact, as those of ``CopyPaste`` do. The object's category is one that the record is known
+    not to show. Which thing gives way to which object depends on nothing but the random generator.
 
     Args:
         source: The records, whose shards are on disk or cached.
@@ -59,14 +65,19 @@ class PastedTwins:
         """
         things = list(_things(record))
         names = self._absent_names(record) if things else []
-        for _ in range(TRIES if names else 0):
-            name, thing = things[int(rng.integers(len(things)))]
-            other = names[int(rng.integers(len(names)))]
-            found = self._object(other, record, rng)
-            pasted = None if found is None else placed(other, *found, thing)
-            if pasted is not None:
-                return Twin(exchange(record, thing, pasted), name, other)
-        return None
+        if not names:
+            return None
+        name, thing = things[int(rng.integers(len(things)))]
+        others = [names[place] for place in rng.integers(len(names), size=TRIES).tolist()]
+        found = [one for other in others if (one := self._placed(other, record, thing, rng)) is not None]
+        best = max(found, key=lambda one: one.similarity, default=None)
+        if best is None or best.similarity < LEAST_IOU:
+            return None
+        try:
+            pasted = Pasted(best.name, best.mask, best.pixels())
+        except RecordError:
+            return None
+        return Twin(exchange(record, thing, pasted), name, best.name)
 
     @cached_property
     def _donors(self) -> dict[str, NDArray[np.int32]]:
@@ -81,18 +92,18 @@ class PastedTwins:
         known = set(record.absent) if record.manifest.unannotated == "unknown" else set(self._donors)
         return [name for name in self._donors if name in known - unknown and allowed(name)]
 
-    def _object(self, name: str, record: Record, rng: np.random.Generator) -> tuple[BoolMask, NDArray[np.uint8]] | None:
-        """Return the mask and the image of a random object of a category; None if it is too small or unreadable."""
-        number = int(rng.choice(self._donors[name]))
-        place = rng.random()
+    def _placed(self, name: str, record: Record, thing: BoolMask, rng: np.random.Generator) -> PlacedObject | None:
+        """Return a random object of a category on a thing; None if it does not fit there or cannot be read."""
+        number, place = int(rng.choice(self._donors[name])), rng.random()
         shard_set = self.source.shard_set
         try:
             donor = decode_record(sample_at(shard_set, self.source.index, number), shard_set.manifest)
             masks = donor.objects()[name].masks or ()
             mask = masks[int(place * len(masks))].decode()
-            return (mask, donor.image()) if donor.key != record.key and _fits(mask) else None
         except (RecordError, KeyError):
             return None
+        placed = PlacedObject(name, donor, mask, thing) if donor.key != record.key and _fits(mask) else None
+        return placed if placed is not None and placed.factor <= LARGEST_FACTOR else None
 
 
 def _fits(mask: BoolMask) -> bool:
@@ -116,32 +127,53 @@ def _nothing(manifest: Manifest) -> int | None:
     return next(iter((*manifest.void, *manifest.background)), None)
 
 
-def placed(name: str, mask: BoolMask, image: NDArray[np.uint8], thing: BoolMask) -> Pasted | None:
-    """Return an object on the middle of a thing, in a box of the same area.
+class PlacedObject:
+    """An object of another record on the middle of a thing, in a box of about the same area.
 
     Args:
         name: Category of the object.
-        mask: Its pixels in its own image, bool ``[h, w]``.
-        image: Its own image, uint8 ``[h, w, 3]``.
+        donor: The record that it is from.
+        shape: Its pixels there, bool ``[h, w]``.
         thing: Pixels of the thing, bool ``[H, W]``.
-
-    Returns:
-        The object with its surroundings, which reach as far as the thing and continue the edge of its image; None if it
-        would have to be enlarged too much, or too little of it would be in the image.
     """
-    (top, bottom, left, right), (first, last, begin, end) = _box(thing), _box(mask)
-    factor = float(np.sqrt((bottom - top) * (right - left) / ((last - first) * (end - begin))))
-    if factor > LARGEST_FACTOR:
-        return None
-    height, width = (max(1, round(factor * side)) for side in mask.shape)
-    pixels = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
-    inside = np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
-    rows = np.arange(thing.shape[0]) - round((top + bottom - factor * (first + last)) / 2)
-    columns = np.arange(thing.shape[1]) - round((left + right - factor * (begin + end)) / 2)
-    nearest = np.ix_(rows.clip(0, height - 1), columns.clip(0, width - 1))
-    within = np.outer((rows >= 0) & (rows < height), (columns >= 0) & (columns < width))
-    shown = inside[nearest] & within
-    return Pasted(name, shown, pixels[nearest]) if shown.sum() >= max(SMALLEST, thing.sum() / 4) else None
+
+    def __init__(self, name: str, donor: Record, shape: BoolMask, thing: BoolMask) -> None:
+        self.name, self.donor, self.shape, self.thing = name, donor, shape, thing
+        (top, bottom, left, right), (first, last, begin, end) = _box(thing), _box(shape)
+        area = (bottom - top) * (right - left) / ((last - first) * (end - begin))
+        self.factor = MARGIN * float(np.sqrt(area))
+        self.size = tuple(max(1, round(self.factor * side)) for side in shape.shape)
+        self.rows = np.arange(thing.shape[0]) - round((top + bottom - self.factor * (first + last)) / 2)
+        self.columns = np.arange(thing.shape[1]) - round((left + right - self.factor * (begin + end)) / 2)
+
+    @cached_property
+    def mask(self) -> BoolMask:
+        """Its pixels on the thing's image, bool ``[H, W]``."""
+        rows, columns = (
+            (places >= 0) & (places < side) for places, side in zip((self.rows, self.columns), self.size, strict=True)
+        )
+        inside = Image.fromarray(self.shape).resize(self.size[::-1], Image.Resampling.NEAREST)
+        return np.asarray(inside)[self._nearest] & np.outer(rows, columns)
+
+    @property
+    def similarity(self) -> float:
+        """IoU with the thing; 0 where it is too small to be pasted."""
+        if self.mask.sum() < SMALLEST:
+            return 0.0
+        return float((self.mask & self.thing).sum() / (self.mask | self.thing).sum())
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """Return its image in this place, uint8 ``[H, W, 3]``, which goes on beyond its edges.
+
+        Raises:
+            RecordError: If it cannot be decoded.
+        """
+        image = Image.fromarray(self.donor.image()).resize(self.size[::-1], Image.Resampling.BILINEAR)
+        return np.asarray(image)[self._nearest]
+
+    @property
+    def _nearest(self) -> tuple[NDArray[np.intp], ...]:
+        return np.ix_(self.rows.clip(0, self.size[0] - 1), self.columns.clip(0, self.size[1] - 1))
 
 
 def _box(mask: BoolMask) -> tuple[int, int, int, int]:

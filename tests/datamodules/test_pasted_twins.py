@@ -8,7 +8,7 @@ import pytest
 from lasagna.core.masks import RLEMask
 from lasagna.core.record import Manifest, Phrase, Region
 from lasagna.datamodules import Source, write_shards
-from lasagna.datamodules.pasted_twins import PastedTwins, placed
+from lasagna.datamodules.pasted_twins import LARGEST_FACTOR, PastedTwins, PlacedObject
 from tests.helpers.data_fakes import Listing, png
 from tests.helpers.made_records import record as made
 
@@ -41,7 +41,7 @@ def twins_of(records, folder):
 
 @pytest.mark.parametrize("labelled", [False, True])
 def test_an_object_of_another_picture_takes_the_place(tmp_path, labelled):
-    car, dog = shape(5, 10, 12, 10), np.triu(shape(20, 20, 10, 14), k=2)
+    car, dog = shape(5, 10, 12, 10), shape(20, 20, 10, 14) & ~np.eye(*SIZE, k=4, dtype=bool)
     first = photograph("first", "car", car, labelled=labelled)
     twins = twins_of([first, replace(photograph("second", "dog", dog), manifest=first.manifest)], tmp_path)
     twin = twins(first, np.random.default_rng(0))
@@ -85,8 +85,11 @@ def test_only_what_is_there_once_gives_way_to_what_is_known_to_be_absent(tmp_pat
     assert left.absent == ("car",)
 
 
-def test_an_object_is_not_enlarged_beyond_recognition_and_reaches_over_the_edge_of_its_picture():
-    image = np.arange(40 * 60 * 3, dtype=np.uint8).reshape(*SIZE, 3)
-    assert placed("dog", shape(3, 3, 2, 2), image, shape(0, 0, 30, 30)) is None
-    pasted = placed("dog", shape(0, 0, 10, 10), image, shape(20, 40, 12, 12))
-    assert pasted.mask.sum() == 144 and pasted.mask[20:32, 40:52].all()
+def test_an_object_is_scaled_to_the_thing_and_reaches_over_the_edge_of_its_picture():
+    donor = photograph("donor", "dog", shape(0, 0, 10, 10))
+    placed = PlacedObject("dog", donor, shape(0, 0, 10, 10), shape(20, 40, 20, 20))
+    assert placed.factor == pytest.approx(2.2) and placed.mask[20:40, 40:60].all()
+    assert placed.similarity == pytest.approx(400 / placed.mask.sum()) and placed.similarity > 0.8
+    assert (placed.pixels()[placed.mask] >= 55).all() and placed.pixels().shape == (*SIZE, 3)
+    assert (placed.pixels()[:19, :39] == placed.pixels()[19, 39]).all(), "the corner of its picture goes on"
+    assert PlacedObject("dog", donor, shape(0, 0, 2, 2), shape(20, 40, 20, 20)).factor > LARGEST_FACTOR
