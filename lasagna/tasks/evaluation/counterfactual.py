@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from lasagna.core.dialogue import Dialogue
+from lasagna.core.image_pairs import Side, pair_group
 from lasagna.core.masks import Mask
 from lasagna.core.prompt_format import normalise
 from lasagna.core.query_kind import REFERRING
@@ -23,7 +24,6 @@ from lasagna.tasks import Task
 from lasagna.tasks.evaluation import Control
 from lasagna.tasks.evaluation.runs import EvaluationRun, EvaluationSample
 from lasagna.tasks.metrics import CounterfactualIoU, DialogueMetric, DrawnPairIoU, PastedPairIoU
-from lasagna.tasks.metrics.counterfactual import Side, pair_group
 from lasagna.tasks.targets import phrase_dialogue
 
 COUNTERFACTUAL: Control = "counterfactual"

@@ -7,34 +7,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from lasagna.core.answer import Answer
 from lasagna.core.dialogue import Dialogue
+from lasagna.core.image_pairs import Side, pair_of
 from lasagna.core.masks import BoolMask
 from lasagna.core.prompt_format import normalise
 from lasagna.tasks.metrics.base import answered_by_name, answered_mask, entries_by_name, image_size
 from lasagna.tasks.metrics.kept_lines import KeptLines
 from lasagna.tasks.metrics.names import OWN_PROTOCOL, score_key
 
-Side = Literal["factual", "counterfactual"]
-"""The image as it was, or its twin in which one thing was exchanged."""
-
 CONFUSED = 3
 """How much more a pixel on the thing that is there weighs than one elsewhere, in the confusion mask score."""
-
-
-def pair_group(pair: str, side: Side) -> str:
-    """Return the group of the two phrases that are asked about one image of a pair.
-
-    Args:
-        pair: Name of the pair, unique in the data set.
-        side: Which of its images.
-    """
-    return f"{pair}/{side}"
 
 
 class CounterfactualIoU(KeptLines):
@@ -58,8 +45,8 @@ class CounterfactualIoU(KeptLines):
     image as it was for both. ``pair_accuracy/lasagna-v1`` is the share of pairs of which all four decisions about
     presence are right.
 
-    Phrases belong to an image of a pair by their ``group`` (``pair_group``). A pair of which one image has no answer,
-    and phrases without a group, do not count.
+    Phrases and questions belong to an image of a pair by their ``group`` (``lasagna.core.image_pairs``). A pair of
+    which one image has no answer, and phrases of no pair, do not count.
 
     Args:
         decoding: Which answers are scored.
@@ -80,10 +67,9 @@ class CounterfactualIoU(KeptLines):
         Raises:
             ValueError: If masks differ in size.
         """
-        pair, _, side = dialogue.group.rpartition("/")
-        facts = _facts([(dialogue, answer), *further])
-        if pair and facts is not None:
-            self.keep_line({"pair": pair, "side": side} | facts)
+        place, facts = pair_of(dialogue.group), _facts([(dialogue, answer), *further])
+        if place is not None and facts is not None:
+            self.keep_line({"pair": place[0], "side": place[1]} | facts)
 
     def compute(self) -> dict[str, Tensor]:
         """Return the scores."""

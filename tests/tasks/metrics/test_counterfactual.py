@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from lasagna.core.answer import Answer
 from lasagna.core.batch import Sample
+from lasagna.core.image_pairs import pair_group
 from lasagna.core.masks import RLEMask
 from lasagna.tasks import Referring
 from lasagna.tasks.metrics import CounterfactualIoU, PastedPairIoU, collect, quantity_of
-from lasagna.tasks.metrics.counterfactual import pair_group
 from tests.helpers.made_answers import answer, dialogue
 
 SIZE = (4, 5)
