@@ -60,9 +60,10 @@ def evaluate(
             presence head where the query is read, or so and in the known order, with the share of equal decisions.
         teacher_forced: Whether phrases and descriptions are also scored as in published results on RefCOCO and
             ReasonSeg: the model is given the answer "present", and the scores have a protocol of their own.
-        controls: What else to ask: the same with noise instead of images ("blind"), and balanced lists whose absent
+        controls: What else to ask: the same with noise instead of images ("blind"), balanced lists whose absent
             names are random ones of the data set ("same-set") or those that appear most often beside the present ones
-            ("co-occurring"), both for tasks that ask for lists. By default all; [] for none.
+            ("co-occurring"), both for tasks that ask for lists, and names about images and twins of them in which one
+            thing was exchanged ("counterfactual"). By default all; [] for none.
         processes: How many processes share the records; omit it under torchrun, whose processes share them anyway.
         limit: Maximum number of records of each source; by default all.
         batch_size: Images, or tiles of one, that are answered together; by default that of the data.

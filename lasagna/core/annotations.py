@@ -73,12 +73,14 @@ class Question:
         answer: Answer in words; the explanation if there are masks.
         masks: One mask per object that answers it (reasoning segmentation), or None for an answer only in words.
         kind: Kind of the question in the data set's own terms, for scores by kind.
+        group: What it is about, unique in the data set, for scores that take the questions about one thing together.
     """
 
     text: str
     answer: str = ""
     masks: tuple[Mask, ...] | None = None
     kind: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True)

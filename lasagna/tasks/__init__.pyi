@@ -17,6 +17,7 @@ from .metrics.average_precision import AveragePrecision, ObjectCount
 from .metrics.base import DialogueMetric, collect
 from .metrics.cider import CaptionCIDEr
 from .metrics.concept_f1 import ConceptF1
+from .metrics.counterfactual import CounterfactualIoU, DrawnPairIoU, PastedPairIoU
 from .metrics.grounding import CaptionBLEU, MaskRecall, MatchedIoU, PhrasePrecision
 from .metrics.mean_iou import MeanIoU
 from .metrics.multi_target import MultiTargetIoU
@@ -53,8 +54,10 @@ __all__ = [
     "ConceptF1",
     "Concepts",
     "ContinuedLogs",
+    "CounterfactualIoU",
     "DialogueMetric",
     "DividedWeights",
+    "DrawnPairIoU",
     "EmptyMasks",
     "FSDP2Strategy",
     "FalsePremiseIoU",
@@ -76,6 +79,7 @@ __all__ = [
     "Panoptic",
     "PanopticQuality",
     "PartsTable",
+    "PastedPairIoU",
     "PhraseIoU",
     "PhrasePrecision",
     "PredictionSheet",

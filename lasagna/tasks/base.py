@@ -25,8 +25,9 @@ class Task(DialogueMaker):
     Attributes:
         decoding: How answers are decoded and scored in evaluation.
         kinds: The kinds of query that its dialogues have. ``lasagna evaluate`` asks lists of names again with the
-            controls that choose names, gives the answer to phrases where ``--teacher_forced`` is set, and scores both
-            by further protocols. A task that states none is asked with all controls, and scored by its own metrics.
+            controls that choose names, asks lists and phrases about twins of images, gives the answer to phrases where
+            ``--teacher_forced`` is set, and scores both by further protocols. A task that states none is asked with the
+            controls of lists, and scored by its own metrics.
     """
 
     decoding: tuple[Decoding, ...] = ("ordered",)

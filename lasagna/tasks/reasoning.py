@@ -88,7 +88,7 @@ class Reasoning(Task):
 
     def _dialogue(self, question: Question, record: Record, rng: np.random.Generator) -> Dialogue | None:
         kind = self._kind(question, rng)
-        dialogue = phrase_dialogue(kind, question.text, question.masks or (), record)
+        dialogue = phrase_dialogue(kind, question.text, question.masks or (), record, group=question.group)
         if not kind.masks:
             return Dialogue(kind, (question.text,), text=question.answer)
         return replace(dialogue, text=question.answer) if dialogue and kind.words else dialogue

@@ -92,7 +92,9 @@ def test_all_tasks_and_controls_of_a_folder_in_one_pass(whole):
     passes = {name.split("/")[1] for name in scores(whole)}
     lists = {f"scenes-semantic{kind}" for kind in ("", "-same-set", "-co-occurring")}
     plain = lists | {"scenes-referring", "scenes-reasoning", "scenes-vqa"}
-    assert passes == plain | {f"{name}-blind" for name in plain}
+    pairs = {"scenes-semantic-counterfactual", "scenes-referring-counterfactual"}
+    assert passes == plain | {f"{name}-blind" for name in plain} | pairs
+    assert "| scenes-semantic-counterfactual | hallusegbench-drawn |" in (whole / "report.md").read_text()
 
 
 def test_scoring_again_needs_no_model(whole, monkeypatch, tmp_path):

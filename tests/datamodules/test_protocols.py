@@ -18,7 +18,7 @@ from lasagna.datamodules.shards.reader import ShardSplit
 from lasagna.errors import ConfigError
 from lasagna.modules import Assistant, TinyLanguageModel, TinyMaskHead, TinyVisionEncoder
 from lasagna.tasks import AssistantTraining, Semantic
-from lasagna.tasks.evaluation.runs import make_runs
+from lasagna.tasks.evaluation.run_list import make_runs
 from lasagna.tasks.training.source_scores import Evaluation
 from tests.helpers.data_fakes import MANIFEST, record
 

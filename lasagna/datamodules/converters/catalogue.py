@@ -40,6 +40,7 @@ CONVERTERS = {
     "saco_gold": ("saco_gold:SACoGold", "noun phrases that may fit nothing, with the objects of three annotators"),
     "refcoco_m": ("phrase_tables:RefCOCOM", "RefCOCO's phrases of val with exact masks"),
     "groundingme": ("phrase_tables:GroundingME", "descriptions of things that are not in the picture"),
+    "hallusegbench": ("hallusegbench:HalluSegBench", "pairs of photographs in which one thing was exchanged"),
     "reasonseg": ("reasonseg:ReasonSeg", "photographs with questions that a mask answers"),
     "grandf": ("grandf:GranDf", "photographs with captions, whose phrases have masks"),
     "muse": ("multi_target:MUSE", "questions that several objects answer, on photographs of COCO"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,12 +83,40 @@ def draw_scene(rng: np.random.Generator, size: int = 96, hardness: Hardness = EA
         size: Width and height in pixels.
         hardness: How hard the presence of things is to tell.
     """
+    return draw_twins(rng, size, hardness)[0]
+
+
+Exchange = Callable[[Sequence[Plan], Backdrop], Iterable[list[Plan]]]
+"""Takes the things of a scene and its landscape, and returns the things of its possible twins."""
+
+
+def draw_twins(
+    rng: np.random.Generator,
+    size: int = 96,
+    hardness: Hardness = EASY,
+    exchange: Exchange | None = None,
+) -> tuple[Scene, Scene | None]:
+    """Draw a random landscape, and the same once more with other things.
+
+    The scenes have the same landscape, light and grain. A twin of which a thing would not be visible enough gives way
+    to the next possible one.
+
+    Args:
+        rng: Random generator of all choices; the first scene is that of ``draw_scene``.
+        size: Width and height in pixels.
+        hardness: How hard the presence of things is to tell.
+        exchange: What is exchanged; without it, or if there is no possible twin, there is no second scene.
+    """
     light = str(rng.choice(LIGHTS, p=_LIGHT_SHARES))
     land = paint_backdrop(rng, size, light)
-    plans = plan_things(rng, land, hardness)
-    canvas, codes, plans = _draw_visible(land, plans, size)
-    image = light_up(rng, canvas.picture.reduce(2), codes)
-    return _assemble(image, codes, plans, light)
+    canvas, codes, plans = _draw_visible(land, plan_things(rng, land, hardness), size)
+    grain = deepcopy(rng)
+    scene = _assemble(light_up(rng, canvas.picture.reduce(2), codes), codes, plans, light)
+    for others in exchange(plans, land) if exchange else ():
+        canvas, codes, kept = _draw_visible(land, others, size)
+        if kept == others:
+            return scene, _assemble(light_up(grain, canvas.picture.reduce(2), codes), codes, others, light)
+    return scene, None
 
 
 def _draw_visible(land: Backdrop, plans: list[Plan], size: int) -> tuple[Canvas, NDArray[np.uint8], list[Plan]]:

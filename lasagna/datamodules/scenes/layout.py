@@ -87,6 +87,17 @@ def plan_things(rng: np.random.Generator, land: Backdrop, hardness: Hardness) ->
     return sorted(plans, key=lambda p: (p.name not in AIRBORNE, p.y + p.radius))
 
 
+def exchangeable(plan: Plan, land: Backdrop) -> list[str]:
+    """Return the names of the other things that may stand in the place of one.
+
+    Args:
+        plan: The thing.
+        land: The landscape.
+    """
+    zone = _zone(plan.name, land)
+    return [name for name in _possible(land) if name != plan.name and _zone(name, land) == zone]
+
+
 def _possible(land: Backdrop) -> list[str]:
     """Return the categories of things that fit a landscape."""
     unlit = {"day": "moon", "night": "sun"}.get(land.light)

@@ -142,6 +142,19 @@ def scene_record(settings: SceneSettings, index: int) -> Record:
     questions = tuple(
         Question(question.text, question.answer, kind=question.kind) for question in ask(scene, rng, settings.questions)
     )
+    captions = (_caption(scene),) if settings.captions else ()
+    record = mapped_record(scene, settings, index)
+    return replace(record, phrases=phrases, questions=riddles + questions, captions=captions)
+
+
+def mapped_record(scene: Scene, settings: SceneSettings, index: int) -> Record:
+    """Return a scene as a record with its maps, without words about it.
+
+    Args:
+        scene: The scene.
+        settings: Settings of the scenes.
+        index: Number of the scene within its split.
+    """
     # without a label map, the pixels of no name must be ignored explicitly
     void = scene.labels == VOID
     record = Record(
@@ -150,11 +163,8 @@ def scene_record(settings: SceneSettings, index: int) -> Record:
         size=(settings.size, settings.size),
         manifest=settings.manifest(),
         regions=_regions(scene, settings.long_names),
-        phrases=phrases,
-        questions=riddles + questions,
         ignore=RLEMask.from_array(void) if settings.long_names and void.any() else None,
         label_bytes=None if settings.long_names else _png(scene.labels),
-        captions=(_caption(scene),) if settings.captions else (),
     )
     return annotate_as(record, settings, index) if settings.names or settings.unannotated else record
 

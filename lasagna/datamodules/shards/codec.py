@@ -182,7 +182,8 @@ def _phrase(phrase: Phrase) -> dict[str, Any]:
 
 def _question(question: Question) -> dict[str, Any]:
     masks = None if question.masks is None else [_mask(mask) for mask in question.masks]
-    return {"text": question.text, "answer": question.answer, "masks": masks, "kind": question.kind}
+    group = {"group": question.group} if question.group else {}
+    return {"text": question.text, "answer": question.answer, "masks": masks, "kind": question.kind, **group}
 
 
 def _caption(caption: Caption) -> dict[str, Any]:
@@ -264,7 +265,8 @@ class _Reader:
         answer = self._as(str, value.get("answer", ""), f"{field}.answer")
         encoded = value.get("masks")
         masks = None if encoded is None else self._masks(encoded, f"{field}.masks")
-        return Question(text, answer, masks, self._as(str, value.get("kind", ""), f"{field}.kind"))
+        kind, group = (self._as(str, value.get(part, ""), f"{field}.{part}") for part in ("kind", "group"))
+        return Question(text, answer, masks, kind, group)
 
     def _turn(self, value: Any, field: str) -> Turn:  # noqa: ANN401
         return Turn(self._text(value, "question", field), self._text(value, "answer", field))

@@ -38,8 +38,9 @@ from lasagna.tasks.evaluation.predictions import (
     read_lines,
     to_json,
 )
+from lasagna.tasks.evaluation.run_list import make_runs
 from lasagna.tasks.evaluation.run_metrics import check_scores
-from lasagna.tasks.evaluation.runs import EvaluationRun, make_runs
+from lasagna.tasks.evaluation.runs import EvaluationRun
 from lasagna.tasks.evaluation.tiled import answer_tiled, make_tiled
 from lasagna.tasks.training.source_scores import answer, queries_of
 

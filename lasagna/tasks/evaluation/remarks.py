@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from lasagna.errors import ConfigError, RecordError
+from lasagna.tasks.evaluation.counterfactual import COUNTERFACTUAL
 from lasagna.tasks.evaluation.runs import EvaluationRun
 
 LOOKED_AT = 50
@@ -13,10 +14,10 @@ LOOKED_AT = 50
 
 
 def remarks(runs: Sequence[EvaluationRun]) -> list[str]:
-    """Return a sentence for each run whose first records have nothing for its task.
+    """Return a sentence for each run whose first records have nothing for its task, or no twins.
 
     Args:
-        runs: The runs; those with controls ask about the same records.
+        runs: The runs; those with controls ask about the same records, except for pairs of image and twin.
 
     Raises:
         ConfigError: If no record of any run has anything to ask.
@@ -28,7 +29,14 @@ def remarks(runs: Sequence[EvaluationRun]) -> list[str]:
             f"data: no record has anything to ask ({', '.join(idle)} have nothing for their tasks); choose other data "
             "or other tasks"
         )
-    return [f"{name}: its first {looked} records have nothing for its task" for name, looked in idle.items()]
+    lines = [f"{name}: its first {looked} records have nothing for its task" for name, looked in idle.items()]
+    for run in runs:
+        if COUNTERFACTUAL in run.controls and (looked := _without_question(run)):
+            lines.append(
+                f"{run.name}: in its first {looked // 2} records no thing can be exchanged; it must be the only one of "
+                "its category, with a mask of its own, and a category that is known to be absent must have objects"
+            )
+    return lines
 
 
 def _without_question(run: EvaluationRun) -> int:

@@ -14,6 +14,7 @@ from lasagna.tasks.callbacks.run_facts import write_json
 from lasagna.tasks.callbacks.summary import SCORES, print_scores
 from lasagna.tasks.evaluation.figures import Figures, draw_figures, presence_rates
 from lasagna.tasks.evaluation.over_all import over_all
+from lasagna.tasks.evaluation.pair_section import pair_section
 from lasagna.tasks.evaluation.scoring import EvaluationResult
 from lasagna.tasks.metrics import PROTOCOLS, Quantity, quantity_of
 from lasagna.tasks.metrics.names import PACKAGE_QUANTITIES, PUBLISHED, SOME_ASKED, WAYS
@@ -22,7 +23,7 @@ MAIN = (
     *("ap/coco", "pq/coco-panoptic", "object_count_accuracy/lasagna-v1", "cgf1/sa-co"),
     *("miou/lasagna-v1", "presence_f1/lasagna-v1", "false_positive_rate/lasagna-v1", "giou/grefcoco", "n_acc/grefcoco"),
     *("see/sesame", "ciou/sesame", "riou/r-ris", "rejection/r-ris", "ciou/ref-zom", "giou/ref-zom"),
-    *("image_accuracy/ref-zom", "giou/muse", "ciou/muse"),
+    *("image_accuracy/ref-zom", "giou/muse", "ciou/muse", "delta_iou_visual/hallusegbench"),
     *("giou/lisa", "ciou/lisa", "giou/teacher-forced", "ciou/teacher-forced", "vqa_accuracy/lasagna-v1"),
     *("mask_recall/lasagna-v1", "ap50/glamm", "matched_iou/glamm", "bleu/lasagna-v1", "cider/lasagna-v1"),
 )
@@ -133,6 +134,7 @@ def to_markdown(results: Sequence[EvaluationResult], header: Mapping[str, Any], 
     for result in plain_results:
         parts += _section(result, figures)
     parts += ["", "## Does it look? Presence with and without the image", "", *_presence(results, figures)]
+    parts += pair_section(results)
     parts += ["", "## Faults of answers", "", *_faults(results), *_skipped(results)]
     parts += ["", "## Protocols", "", *protocol_table(results)]
     versions = ", ".join(f"{name} {version}" for name, version in sorted(header["versions"].items()))
@@ -223,7 +225,8 @@ def _presence(results: Sequence[EvaluationResult], figures: Figures) -> list[str
     text = (
         "Recall and false-positive rate are the shares of present and of absent names that are called present. Blind: "
         "images are replaced by noise. Same-set and co-occurring: as many absent names as present ones, random ones of "
-        "the data set or those that appear most often beside the present ones. A blind model answers from the words "
+        "the data set or those that appear most often beside the present ones. Counterfactual: both names of each pair "
+        "on both images. A blind model answers from the words "
         "only; compare the difference with and without the image."
     )
     parts = [text, "", *table(["run", "names", "recall ↑", "false-positive rate ↓", "difference ↑"], rows)]

@@ -11,16 +11,19 @@ from lasagna.errors import ConfigError
 from lasagna.tasks.evaluation.runs import EvaluationRun
 from lasagna.tasks.metrics import (
     ConceptF1,
+    CounterfactualIoU,
     DialogueMetric,
     FalsePremiseIoU,
     MultiTargetIoU,
     RobustIoU,
     ZeroOneManyIoU,
+    collect,
     for_decoding,
 )
 
 BENCHMARKS: Mapping[str, type[DialogueMetric]] = {
     "fp-refcoco": FalsePremiseIoU,
+    "hallusegbench": CounterfactualIoU,
     "r-refcoco": RobustIoU,
     "ref-zom": ZeroOneManyIoU,
     "sa-co": ConceptF1,
@@ -31,7 +34,9 @@ BENCHMARKS: Mapping[str, type[DialogueMetric]] = {
 
 
 def metrics_for(run: EvaluationRun) -> MetricCollection:
-    """Return the metrics of a run: those of its task, and those of further protocols."""
+    """Return the metrics of a run: those of its task, and those of further protocols; or only its own."""
+    if only := run.own_metrics():
+        return collect(only)
     categories = run.source.manifest.categories
     own = list(run.task.metrics(categories).values())
     metrics = own.copy()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from lasagna.core.processors import Processors
 from lasagna.core.prompt_format import normalise
 from lasagna.core.record import Record
 from lasagna.core.seeding import generator
-from lasagna.datamodules import DataWithSources, PreparedSample, RecordSource, prepare_sample
+from lasagna.datamodules import PreparedSample, RecordSource, prepare_sample
 from lasagna.datamodules.co_occurrence import CoOccurrence
 from lasagna.datamodules.protocols import contents, read_records
 from lasagna.datamodules.shards.codec import decode_record
@@ -28,6 +28,7 @@ from lasagna.datamodules.transforms.names import MergedNames
 from lasagna.errors import ConfigError, QueryError, RecordError
 from lasagna.tasks import Task
 from lasagna.tasks.evaluation import Control
+from lasagna.tasks.metrics import DialogueMetric
 
 
 def balanced(
@@ -183,6 +184,18 @@ class EvaluationRun:
             "shards": contents(self.source),
         }
 
+    def asks_all(self, record: Record) -> bool:
+        """Return whether all is asked about a record that a benchmark asks.
+
+        Args:
+            record: The record.
+        """
+        return self.task.asks_all(record)
+
+    def own_metrics(self) -> list[DialogueMetric]:
+        """Return the only metrics of a run that is not scored as its task is; none for others."""
+        return []
+
     def _ask(self, raw: RawSample) -> EvaluationSample | None:
         record, dialogues = ask_record(raw, self.source, self._change, seed=self.seed, each_turn=True)
         return EvaluationSample(record, tuple(dialogues)) if dialogues else None
@@ -230,65 +243,3 @@ class EvaluationRun:
                         f"controls: 'co-occurring' counts the categories of all records; {raw['__url__']}: {error}. "
                         "Repair the data, set data.broken to 'skip', or leave this control out"
                     ) from error
-
-
-def make_runs(
-    data: DataWithSources,
-    split: str,
-    *,
-    seed: int | None,
-    decodings: Sequence[Decoding] | None,
-    controls: Sequence[Control],
-    limit: int | None,
-    teacher_forced: bool = False,
-) -> list[EvaluationRun]:
-    """Return all runs of an evaluation.
-
-    Args:
-        data: The datamodule.
-        split: Which of its splits.
-        seed: Seed of the dialogues; None for the datamodule's own, as tests have it.
-        decodings: How answers are decoded; None for the decodings of each task. Controls use only the first one.
-        controls: Which controls to run; "same-set" and "co-occurring" apply to lists of names.
-        limit: Maximum number of records of a source; None for all.
-        teacher_forced: Whether phrases are also scored with the answer given to the model.
-
-    Raises:
-        ConfigError: If a source's task cannot score answers, or two runs have the same name.
-    """
-    runs = []
-    for source in data.sources[split]:
-        if not isinstance(source.task, Task):
-            raise ConfigError(f"source {source.label}: its task cannot score answers; give a subclass of Task")
-        own = getattr(source, "strategies", None)
-        chosen = getattr(data, "evaluation_strategies", ()) if own is None else own
-        strategies = tuple(strategy.for_source(source) for strategy in chosen)
-        ways = tuple(decodings or source.task.decoding)
-        forced = teacher_forced and any(kind.is_phrase and not kind.words for kind in source.task.kinds)
-        if forced and "teacher_forced" not in ways:
-            ways += ("teacher_forced",)
-        runs += [
-            EvaluationRun(
-                source,
-                source.task,
-                strategies,
-                getattr(data, "seed", 0) if seed is None else seed,
-                ways[:1] if combined else ways,
-                combined,
-                getattr(data, "broken", "error"),
-                limit,
-            )
-            for combined in _combinations(source.task, controls)
-        ]
-    names = [run.name for run in runs]
-    if duplicates := sorted({name for name in names if names.count(name) > 1}):
-        raise ConfigError(f"data.{split}: several sources are named {duplicates}; give each a `name` of its own")
-    return runs
-
-
-def _combinations(task: Task, controls: Sequence[Control]) -> list[tuple[Control, ...]]:
-    """Return the controls of each run: none, then each one that chooses names, each with the image and blind."""
-    lists: list[tuple[Control, ...]] = [()]
-    if not task.kinds or any(kind.many for kind in task.kinds):
-        lists += [(control,) for control in get_args(Control)[1:] if control in controls]
-    return [names + blind for names in lists for blind in (((), ("blind",)) if "blind" in controls else ((),))]

@@ -145,7 +145,7 @@ def score_run(run: EvaluationRun, lines: StoredLines, folder: Path) -> Evaluatio
     agreement = DecisionAgreement() if compares(run.decodings) else None
     for sample, rows in stored_rows(run, lines, folder, result.skipped):
         result.records += 1
-        asks_all &= run.task.asks_all(sample.record)
+        asks_all &= run.asks_all(sample.record)
         samples = [Sample(run.name, sample.record.key, 0, dialogue) for dialogue, _ in rows]
         for decoding in run.decodings:
             run.task.score(metrics, samples, [answers[decoding] for _, answers in rows], decoding)
@@ -170,7 +170,7 @@ def _cuts_phrases(run: EvaluationRun) -> bool:
     """Return whether phrases are asked for about some of the records only."""
     phrases = any(kind.is_phrase for kind in run.task.kinds)
     records = run.source.shard_set.records if isinstance(run.source, Source) else math.inf
-    return phrases and run.limit is not None and run.limit < records
+    return phrases and not run.own_metrics() and run.limit is not None and run.limit < records
 
 
 def stored_rows(

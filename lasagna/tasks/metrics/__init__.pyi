@@ -5,6 +5,7 @@ from .average_precision import AveragePrecision, ObjectCount
 from .base import DialogueMetric, collect
 from .cider import CaptionCIDEr
 from .concept_f1 import ConceptF1
+from .counterfactual import CounterfactualIoU, DrawnPairIoU, PastedPairIoU
 from .further import for_decoding, list_metrics, phrase_metrics
 from .grounding import CaptionBLEU, MaskRecall, MatchedIoU, PhrasePrecision
 from .mean_iou import MeanIoU
@@ -25,8 +26,10 @@ __all__ = [
     "CaptionBLEU",
     "CaptionCIDEr",
     "ConceptF1",
+    "CounterfactualIoU",
     "DecisionAgreement",
     "DialogueMetric",
+    "DrawnPairIoU",
     "FalsePremiseIoU",
     "MMSegMeanIoU",
     "MaskRecall",
@@ -35,6 +38,7 @@ __all__ = [
     "MultiTargetIoU",
     "ObjectCount",
     "PanopticQuality",
+    "PastedPairIoU",
     "PhraseIoU",
     "PhrasePrecision",
     "Presence",

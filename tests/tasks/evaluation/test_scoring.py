@@ -12,7 +12,7 @@ from lasagna.core.masks import RLEMask
 from lasagna.core.query_kind import QUESTION, QueryKind
 from lasagna.core.record import Manifest
 from lasagna.tasks import GroundedCaption, Instances, Reasoning, Referring, Semantic, Task
-from lasagna.tasks.evaluation.runs import make_runs
+from lasagna.tasks.evaluation.run_list import make_runs
 from lasagna.tasks.evaluation.scoring import metrics_for
 from lasagna.tasks.metrics import DialogueMetric, Quantity, ReasoningIoU, collect
 

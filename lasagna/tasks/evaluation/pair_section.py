@@ -1,0 +1,41 @@
+"""The section of a report about pairs of image and twin, in which one thing was exchanged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from lasagna.core.pages import number, table
+from lasagna.tasks.evaluation.scoring import EvaluationResult
+from lasagna.tasks.metrics import quantity_of, score_key
+from lasagna.tasks.metrics.names import OWN_PROTOCOL
+
+QUANTITIES = ("iou_factual", "delta_iou_textual", "delta_iou_visual", "cms_factual", "cms_counterfactual", "ccms")
+"""The scores of pairs by HalluSegBench's rule, in this order."""
+
+_TEXT = (
+    "In the twin of an image, one thing was exchanged for another, and both names are asked for on both images. A "
+    "model that looks loses its mask with the thing (large differences of IoU) and masks nothing where the thing is "
+    "not (small confusion mask scores, CMS). CCMS is the quotient of both CMS: below 1, exchanging the thing confuses "
+    "more than exchanging the name."
+)
+
+
+def pair_section(results: Sequence[EvaluationResult]) -> list[str]:
+    """Return the section; nothing if there are no pairs.
+
+    Args:
+        results: The results of all runs: those of benchmarks and of the control "counterfactual" have pairs.
+    """
+    rows = []
+    for result in results:
+        for rule in (key.removeprefix("ccms/") for key in result.scores if key.startswith("ccms/")):
+            keys = [f"{quantity}/{rule}" for quantity in QUANTITIES]
+            keys.append(score_key("pair_accuracy", OWN_PROTOCOL, *(["free"] if "/free" in rule else [])))
+            values = [number(result.scores.get(key, math.nan)) for key in keys]
+            rows.append([result.run.name, rule, *values])
+    if not rows:
+        return []
+    arrows = {name: "↑" if quantity_of(name).higher_is_better else "↓" for name in (*QUANTITIES, "pair_accuracy")}
+    head = ["run", "protocol", *(f"{name} {arrow}" for name, arrow in arrows.items())]
+    return ["", "## Pairs in which one thing was exchanged", "", _TEXT, "", *table(head, rows)]
