@@ -1,3 +1,4 @@
+from .chosen_names import OnlyNames, TwinNames
 from .converters.common.base import Converter
 from .datamodule import ShardDataModule
 from .hard_negatives import HardNegatives
@@ -20,7 +21,6 @@ from .transforms.geometric import HorizontalFlip, LargeScaleJitter, RandomCrop
 from .transforms.names import MergedNames, UnknownNames
 from .transforms.remnants import IgnoreSmall
 from .transforms.torchvision import Torchvision
-from .twin_names import TwinNames
 from .wordings import FixedWording, RandomWording
 from .writers import DataWriter
 
@@ -40,6 +40,7 @@ __all__ = [
     "LargeScaleJitter",
     "MergedNames",
     "NegativeInjection",
+    "OnlyNames",
     "OrderRandomization",
     "PreparedSample",
     "RandomCrop",

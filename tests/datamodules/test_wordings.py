@@ -1,13 +1,14 @@
-"""Questions and answers are worded by the record's own draws, and only where the strategy is on."""
+"""Questions and answers are worded by the record's own draws or as told, and only where a strategy is on."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from lasagna.core.dialogue import Dialogue, DialogueMaker, Entry
 from lasagna.core.processors import Processors
 from lasagna.core.prompt_formats import PAPER, RELEASED
-from lasagna.datamodules import OrderRandomization, RandomWording, Source, write_shards
+from lasagna.datamodules import FixedWording, OrderRandomization, RandomWording, Source, write_shards
 from lasagna.datamodules.streaming.sample import SampleMaker
 from lasagna.datamodules.streaming.skipped import RecordCounts
 from lasagna.datamodules.streaming.stream import EvaluationStream
@@ -47,3 +48,16 @@ def test_wordings_are_drawn_by_seed_and_record_and_left_alone_without_the_strate
 def test_the_other_strategies_keep_the_wording():
     raw = Dialogue("categories", ("a", "b"), (Entry("a", False), Entry("b", False)), wording=(3, 4))
     assert OrderRandomization()(raw, np.random.default_rng(0)).wording == (3, 4)
+
+
+def test_a_fixed_wording_is_that_of_the_question_as_often_as_told(tmp_path):
+    write_shards([record(index) for index in range(40)], tmp_path, MANIFEST)
+    second = [RELEASED.prompt(one.kind, one.query, 1) + RELEASED.answer(one) for one in ASKED]
+    assert texts(tmp_path, [FixedWording(1)]) == second * 40
+    some = texts(tmp_path, [FixedWording(1, probability=0.5)])[::2]
+    assert 10 < some.count(second[0]) < 30 and {*some} == {second[0], first(RELEASED, 1)[0]}
+    raw = Dialogue("categories", ("a",), (Entry("a", False),), wording=(3, 4))
+    assert FixedWording(0)(raw, np.random.default_rng(0)).wording == (0, 4)
+    for wrong in ({"question": -1}, {"question": 1, "probability": 2}):
+        with pytest.raises(ValueError, match="FixedWording: `"):
+            FixedWording(**wrong)

@@ -39,7 +39,7 @@ def greedy_under_grammar(model, prompt_format, vectors, query):
     """Decide one name at a time, each time over the whole sequence, without cache and without padding."""
     text = model.text_processor
     present, absent = (text.answer_ids(token)[0] for token in (prompt_format.present_token, prompt_format.absent_token))
-    tokens = prompt_ids(text, prompt_format, query.kind, query.names, images=query.images)
+    tokens = prompt_ids(text, prompt_format, query.kind, query.names, query.wording, query.images)
     decisions = []
     for rank, name in enumerate(query.names):
         tokens += text.answer_ids(prompt_format.lead(query.kind, name, rank == 0))

@@ -45,7 +45,7 @@ def test_ordered_is_greedy_under_the_grammar(prompt_format, seed):
     vectors = torch.randn(3, 4, 128, generator=torch.Generator().manual_seed(seed))
     decoder = Decoder(assistant.language_model, assistant.format)
     for kind in ("categories", "referring", "reasoning"):
-        queries = queries_of(kind, 6, seed)
+        queries = [replace(query, wording=rank % 3) for rank, query in enumerate(queries_of(kind, 6, seed))]
         decoded = decoder.ordered(vectors, queries)
         assert [answer.present for answer in decoded] == [
             greedy_under_grammar(assistant.language_model, assistant.format, vectors, query) for query in queries

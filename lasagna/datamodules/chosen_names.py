@@ -1,4 +1,4 @@
-"""Questions about names that differ in one word only."""
+"""Questions about some names of a data set only: those given, or those that differ in one word."""
 
 from __future__ import annotations
 
@@ -14,6 +14,46 @@ from lasagna.core.prompt_format import normalise
 from lasagna.core.record import Manifest
 from lasagna.datamodules.strategies import Strategy, sampled
 from lasagna.errors import ConfigError
+
+
+class OnlyNames(Strategy):
+    """Asks for some names of the data set only, such as those that matter in an application or a comparison.
+
+    It goes first. A list without any of them is left as it is.
+
+    Args:
+        names: The names.
+
+    Raises:
+        ValueError: If there are none.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        if not names:
+            raise ValueError("OnlyNames: `names` is empty; list at least one, or leave the strategy out")
+        self.names = tuple(names)
+        self._forms = frozenset(map(normalise, names))
+
+    def for_manifest(self, manifest: Manifest) -> Self:
+        """Return the strategy itself.
+
+        Raises:
+            ConfigError: If a name is none of the data set's.
+        """
+        known = set(map(normalise, manifest.categories))
+        if unknown := [name for name in self.names if normalise(name) not in known]:
+            raise ConfigError(
+                f"OnlyNames: `names` are no categories of {manifest.name!r}: {unknown}; correct them, or leave them out"
+            )
+        return self
+
+    def __call__(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
+        """Return the dialogue about these names."""
+        query = [name for name in dialogue.query if normalise(name) in self._forms]
+        if not dialogue.kind.many or not query:
+            return dialogue
+        entries = [entry for entry in dialogue.entries if normalise(entry.name) in self._forms]
+        return dialogue.with_answer(query, entries)
 
 
 class TwinNames(Strategy):

@@ -1,4 +1,4 @@
-"""Twins differ in one word, and those that are twins of most present names are asked first."""
+"""Only the given names are asked, or twins: those that are twins of most present names first."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,9 @@ import pytest
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.masks import RLEMask
 from lasagna.core.record import Manifest
-from lasagna.datamodules import TwinNames
+from lasagna.datamodules import OnlyNames, TwinNames
+from lasagna.datamodules.chosen_names import twins_of
 from lasagna.datamodules.scenes import LONG_NAMES
-from lasagna.datamodules.twin_names import twins_of
 from lasagna.errors import ConfigError
 
 MASK = RLEMask.from_array(np.ones((2, 2)))
@@ -48,3 +48,15 @@ def test_a_data_set_without_twins_and_a_limit_without_room_are_refused():
         TwinNames().for_manifest(Manifest("made", ("red ball", "red kite")))
     with pytest.raises(ValueError, match="`limit` must be at least 2, got 1"):
         TwinNames(1)
+
+
+def test_only_the_given_names_are_asked_and_other_lists_stay():
+    strategy = OnlyNames(["Oak", "sea", "sky"]).for_manifest(Manifest("made", LONG_NAMES))
+    dialogue = strategy(asked("sky", "left red ball"), np.random.default_rng(0))
+    assert dialogue.query == ("sky", "sea", "oak") and [entry.name for entry in dialogue.entries] == ["sky"]
+    other = asked(names=("cup", "plate"))
+    assert strategy(other, np.random.default_rng(0)) is other
+    with pytest.raises(ConfigError, match=r"`names` are no categories of 'made': \['cup'\]"):
+        OnlyNames(["cup", "oak"]).for_manifest(Manifest("made", LONG_NAMES))
+    with pytest.raises(ValueError, match="`names` is empty"):
+        OnlyNames([])
