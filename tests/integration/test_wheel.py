@@ -9,22 +9,16 @@ import sys
 import sysconfig
 import tarfile
 import zipfile
-from pathlib import Path
-from shutil import copy, copytree, ignore_patterns
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from lasagna.cli.configs import config_names
+from tests.helpers.wheels import built, copied
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
-FILES = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "constraints.txt", "train.py")
-"""What is built from, beside the package and the configs; a copy, since building writes into the folder."""
-
-BUILD = "import sys; from setuptools import build_meta; print(getattr(build_meta, sys.argv[1])(sys.argv[2]))"
 SMALL = [
     "--trainer.accelerator=cpu",
     "--trainer.max_steps=2",
@@ -36,20 +30,9 @@ SMALL = [
 ]
 
 
-def built(kind, source, target):
-    """Build a distribution by the project's own backend, as pip does, without its network."""
-    words = [sys.executable, "-c", BUILD, kind, str(target)]
-    printed = subprocess.run(words, cwd=source, check=True, capture_output=True, text=True).stdout
-    return target / printed.splitlines()[-1]
-
-
 @pytest.fixture(scope="module")
 def sdist(tmp_path_factory):
-    source = tmp_path_factory.mktemp("source") / "lasagna"
-    for name in ("lasagna", "configs"):
-        copytree(ROOT / name, source / name, ignore=ignore_patterns("__pycache__"))
-    for name in FILES:
-        copy(ROOT / name, source / name)
+    source = copied(tmp_path_factory.mktemp("source") / "lasagna")
     return built("build_sdist", source, tmp_path_factory.mktemp("sdist"))
 
 

@@ -45,14 +45,15 @@ PUBLISHED: dict[str, str] = {
     "muse": "PixelLM",
     "coco": "Mask R-CNN, Mask2Former",
     "coco-panoptic": "Panoptic FPN, Mask2Former",
-    "sa-co": "SAM 3, and in its paper OWLv2, DINO-X, Gemini 2.5",
+    "sa-co": "SAM 3, and beside it OWLv2, DINO-X, Gemini 2.5",
+    "hallusegbench": "RobustSeg, GLaMM",
     "glamm": "GLaMM, OMG-LLaVA",
     "mmseg": "SegFormer and others trained with MMSegmentation",
     "reference": "LaSagnA",
     "lisa": "LISA, LLM-Seg, READ (the mask token is given to some of them)",
     "teacher-forced": "LISA, LaSagnA, PixelLM, and M2SA on MMR",
 }
-"""Protocol id to published systems that are scored by it."""
+"""Protocol id to published systems that are scored by it, as their papers say or the repositories of their authors."""
 
 
 @dataclass(frozen=True)
