@@ -1,33 +1,26 @@
-"""Answers of a command line about image files, one after the other, and the files that they are written to."""
+"""Answers of a command line about image files, and the files that they are written to."""
 
 # without `from __future__ import annotations`, as `predict` has it
 import sys
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lasagna.cli.asked_images import AskedImages, ReadImage
 from lasagna.cli.prediction_files import write_answers
 from lasagna.core.images import Channels, Window
 from lasagna.core.tiles import Tiles
 from lasagna.errors import RecordError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from lasagna.core.answer import Answer
     from lasagna.core.batch import Query
     from lasagna.core.dialogue import Decoding
-    from lasagna.core.tiff import Georeference
     from lasagna.integrations.label_files import LabelFiles
     from lasagna.modules.assistant import Assistant
-
-    ReadImages = tuple[list[NDArray[np.uint8]], Georeference | None]
 
 
 def answer_images(
@@ -43,6 +36,7 @@ def answer_images(
     channels: Channels | None = None,
     tiles: Tiles | None = None,
     geojson: bool = False,
+    batch: int | None = None,
 ) -> list[RecordError]:
     """Answer all queries about each image and write the answers.
 
@@ -59,6 +53,8 @@ def answer_images(
         channels: Channels that become red, green and blue; None for those of images of one or three channels.
         tiles: How images are divided; None to answer each as a whole.
         geojson: Whether to write GeoJSON too, for images that lie on a map.
+        batch: Images that are answered together; None for as many as are fastest. Images in tiles are answered one by
+            one.
 
     Returns:
         The errors of the images that could not be read.
@@ -66,37 +62,27 @@ def answer_images(
     from rich.progress import track
 
     from lasagna.modules.contract import check_queries
-    from lasagna.modules.decoding.tiles import answer_tiles
-    from lasagna.modules.decoding.visual_prompts import check_visual
 
     with warnings.catch_warnings(record=True) as told:
         check_queries(assistant, queries, decoding)
     for warning in told:
         print(f"warning: {warning.message}", file=sys.stderr)
-    failed, written = [], list[Future[Path]]()
+    failed, written = list[RecordError](), list[Future[Path]]()
     names = stems or output_stems([paths[masks_on] for paths in images])
     read = partial(_read, window=window, channels=channels, masks_on=masks_on)
+    asked = AskedImages(assistant, queries, decoding, masks_on, tiles, batch)
     # large pictures, which are answered in tiles, are held one at a time
-    ahead = _AHEAD if tiles is None else 0
+    ahead = max(_AHEAD, asked.batch) if tiles is None else 0
     with ThreadPoolExecutor(1) as writer:
-        reading = _read_ahead(images, read, ahead)
-        for paths, content in track(reading, "Answering", len(images), disable=len(images) < 2):
-            path = paths[masks_on]
-            try:
-                shown, place = content.result()
-            except (RecordError, OSError) as error:
-                failed.append(RecordError(str(error)))
-                continue
-            check_visual(assistant.mask_head, queries, [shown[masks_on].shape[:2]])
-            if tiles is None:
-                answers = _ask(assistant, shown, queries, decoding, masks_on)
-            else:
-                progress = partial(track, description=f"Tiles of {path.name}")
-                answers = answer_tiles(assistant, shown[0], queries, tiles, decoding, progress=progress)
-            if geojson and place is None:
+        reading = _readable(_read_ahead(images, read, ahead), failed)
+        answered = asked.answers(track(reading, "Answering", len(images), disable=len(images) < 2))
+        for image, answers in answered:
+            path = image.paths[masks_on]
+            if geojson and image.place is None:
                 print(f"{path}: no GeoJSON, since the file does not say where on a map it lies", file=sys.stderr)
-            answered = (out, names[path], [path, *paths], shown[masks_on], queries, answers, place, geojson)
-            written.append(writer.submit(_write, files, *answered))
+            pixels, place = image.shown[masks_on], image.place
+            content = (out, names[path], [path, *image.paths], pixels, queries, answers, place, geojson)
+            written.append(writer.submit(_write, files, *content))
             # what waits to be written holds its image and masks
             if len(written) > ahead:
                 written[-1 - ahead].result()
@@ -107,23 +93,34 @@ def answer_images(
 
 
 _AHEAD = 2
-"""Images that are read while another is answered, and that wait to be written."""
+"""Images that are read while others are answered, and that wait to be written, if they are not more together."""
 
 
 def _read_ahead(
-    images: Sequence[Sequence[Path]], read: "Callable[[Sequence[Path]], ReadImages]", ahead: int
-) -> "Iterator[tuple[Sequence[Path], Future[ReadImages]]]":
-    """Yield the files of each image, and what is read of them, or the error, while the next ones are read."""
-    with ThreadPoolExecutor(max(1, ahead)) as readers:
-        waiting = deque[tuple[Sequence[Path], "Future[ReadImages]"]]()
+    images: Sequence[Sequence[Path]], read: "Callable[[Sequence[Path]], ReadImage]", ahead: int
+) -> "Iterator[Future[ReadImage]]":
+    """Yield what is read of each image, or the error, while the next ones are read."""
+    with ThreadPoolExecutor(max(1, min(ahead, _AHEAD))) as readers:
+        waiting = deque[Future[ReadImage]]()
         for paths in images:
-            waiting.append((paths, readers.submit(read, paths)))
+            waiting.append(readers.submit(read, paths))
             if len(waiting) > ahead:
                 yield waiting.popleft()
-        yield from waiting
+        while waiting:
+            yield waiting.popleft()
 
 
-def _read(paths: Sequence[Path], window: Window | None, channels: Channels | None, masks_on: int) -> "ReadImages":
+def _readable(reading: "Iterable[Future[ReadImage]]", failed: list[RecordError]) -> "Iterator[ReadImage | None]":
+    """Yield the images that can be read, and None for others, whose errors are added to a list."""
+    for content in reading:
+        try:
+            yield content.result()
+        except (RecordError, OSError) as error:
+            failed.append(RecordError(str(error)))
+            yield None
+
+
+def _read(paths: Sequence[Path], window: Window | None, channels: Channels | None, masks_on: int) -> ReadImage:
     """Return the pixels of files that are shown together, and where on a map the one with the masks lies."""
     from lasagna.core.image_files import decode_image
     from lasagna.core.tiff import read_georeference
@@ -133,7 +130,7 @@ def _read(paths: Sequence[Path], window: Window | None, channels: Channels | Non
         decode_image(content, str(each), upright=True, window=window, channels=channels)
         for content, each in zip(contents, paths, strict=True)
     ]
-    return shown, read_georeference(contents[masks_on])
+    return ReadImage(paths, shown, read_georeference(contents[masks_on]))
 
 
 def _write(files: "LabelFiles | None", out: Path, name: str, paths: Sequence[Path], *answered: Any) -> Path:  # noqa: ANN401
@@ -148,20 +145,3 @@ def output_stems(images: Sequence[Path]) -> dict[Path, str]:
     """Return the name of each image's files: its stem, or its whole name where several have that stem."""
     stems = Counter(image.stem for image in images)
     return {image: image.stem if stems[image.stem] == 1 else image.name for image in images}
-
-
-def _ask(
-    assistant: "Assistant",
-    shown: "Sequence[NDArray[np.uint8]]",
-    queries: "Sequence[Query]",
-    decoding: "Decoding",
-    masks_on: int,
-) -> "list[Answer]":
-    """Answer all queries about images, encoded once; words are always decoded freely."""
-    encoded, geometry = assistant.encode_image(shown, masks_on)
-    queries = [replace(query, images=len(shown)) for query in queries]
-    explained = [query for query in queries if query.kind.words]
-    others = [query for query in queries if not query.kind.words]
-    answers = dict(zip(others, assistant.answer_batch(encoded, [geometry], others, decoding), strict=True))
-    answers |= zip(explained, assistant.answer_batch(encoded, [geometry], explained, "free"), strict=True)
-    return [answers[query] for query in queries]

@@ -49,7 +49,7 @@ def predict(
     channels: list[int] | None = None,
     tiles: int | None = None,
     overlap: int | None = None,
-    batch_size: int = 1,
+    batch_size: int | None = None,
     geojson: bool = False,
     max_new_tokens: int | None = None,
     device: str = "auto",
@@ -99,7 +99,8 @@ def predict(
         tiles: Height and width of the tiles in which a large image is answered, in pixels, e.g. 512; by default the
             image is answered as a whole.
         overlap: Pixels that neighbouring tiles have in common; by default an eighth of a tile.
-        batch_size: Tiles of an image that are answered together, which is faster and takes more memory.
+        batch_size: Images of a folder, or tiles of an image, that are answered together, which may be faster and takes
+            more memory; by default as many images as are fastest, or one tile.
         geojson: Whether to write the masks as GeoJSON too, in map coordinates, for images that say where they lie
             (GeoTIFF).
         max_new_tokens: Most tokens of an answer that the model writes freely; by default as the checkpoint says.
@@ -123,7 +124,7 @@ def predict(
     queries = with_pointing(queries, pointed, points, boxes, mask)
     queries = with_thresholds(queries, read_thresholds(thresholds), decoding)
     check_counts(max_new_tokens=max_new_tokens, batch_size=batch_size)
-    divided = chosen_tiles(tiles, overlap, batch_size)
+    divided = chosen_tiles(tiles, overlap, batch_size or 1)
     if divided is not None:
         check_tiled(queries, len(images[0]))
     seen = None if window is None else check_window(window)
@@ -134,7 +135,7 @@ def predict(
     assistant.empty_masks = empty_masks or assistant.empty_masks
     assistant.max_new_tokens = max_new_tokens or assistant.max_new_tokens
     failed = answer_images(
-        assistant, images, queries, out, decoding, seen, masks_on, files, None, chosen, divided, geojson
+        assistant, images, queries, out, decoding, seen, masks_on, files, None, chosen, divided, geojson, batch_size
     )
     print(f"{len(images) - len(failed)} of {len(images)} images answered in {out}")
     for error in failed:

@@ -48,6 +48,19 @@ def with_thresholds(
     ]
 
 
+def thresholds_of(query: Query, default: float) -> list[float]:
+    """Return the score from which each name of a query is present; what is pointed at is present whatever its score.
+
+    Args:
+        query: The query.
+        default: That of names without one of their own.
+    """
+    if query.visual is not None:
+        return [0.0] * len(query.names)
+    given = query.thresholds or (None,) * len(query.names)
+    return [default if cut is None else cut for cut in given]
+
+
 def check_thresholds(thresholds: Mapping[str, Any]) -> None:
     """Check that each name has a number in [0, 1].
 

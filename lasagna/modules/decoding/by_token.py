@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lasagna.core.batch import Query
 from lasagna.core.prompt_format import ParsedEntry
+from lasagna.core.thresholds import thresholds_of
 from lasagna.modules.decoding.answers import DecodedAnswer
 from lasagna.modules.decoding.cache import ChatHistory
 from lasagna.modules.decoding.object_tokens import DecidedTokens, TokenDraft, TokenGrammar, refine_tokens
@@ -56,7 +57,8 @@ def decode_by_token(
 def _draft(decoder: Decoder, query: Query, prompt: Sequence[int], absent: Sequence[int]) -> TokenDraft:
     """Return the draft that nothing is present."""
     text, most = decoder.text, query.kind.tokens
-    grammar = TokenGrammar(decoder.present_id, decoder.absent_id, decoder.cuts(query), decoder.object_threshold, most)
+    cuts = thresholds_of(query, decoder.threshold)
+    grammar = TokenGrammar(decoder.present_id, decoder.absent_id, cuts, decoder.object_threshold, most)
     places = decoder.decision_places(absent)
     starts = [0, *(place + 1 for place in places)]
     leads = [list(absent[start:place]) for start, place in zip(starts, places, strict=False)]

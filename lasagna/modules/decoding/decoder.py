@@ -21,6 +21,7 @@ from lasagna.core.dialogue import Decoding
 from lasagna.core.image_prompts import prompt_ids
 from lasagna.core.processors import TextProcessor
 from lasagna.core.prompt_format import ParsedEntry, PromptFormat
+from lasagna.core.thresholds import thresholds_of
 from lasagna.errors import QueryError
 from lasagna.modules.base import LanguageModel
 from lasagna.modules.decoding.answers import DecodedAnswer
@@ -132,7 +133,7 @@ class Decoder:
         tails = [prompt[-1:] + answer for prompt, answer in zip(prompts, absent, strict=True)]
         places = [self.decision_places(tail) for tail in tails]
         device = image_vectors.device
-        cuts = [torch.tensor(self.cuts(query), device=device) for query in queries]
+        cuts = [torch.tensor(thresholds_of(query, self.threshold), device=device) for query in queries]
         draft = Draft(tails, places, present_id=self.present_id, absent_id=self.absent_id, thresholds=cuts)
         scores, states, forwards = refine(cached, draft, partial(presence_scores, self))
         if history is not None:
@@ -216,11 +217,14 @@ class Decoder:
 
     def fits(self, query: Query) -> bool:
         """Return whether a query and its complete answer fit into the language model."""
-        prompt = self._prompt(query)
+        return self.length(query) <= self.text.max_length
+
+    def length(self, query: Query) -> int:
+        """Return the tokens of a query and its answer, with some room where objects have tokens."""
         answer = [] if query.kind.is_free else self.absent_answer(query)
         # room for a second object of each name, and for all of one name
         more = max(len(query.names), query.kind.tokens) if query.kind.tokens else 0
-        return len(prompt) + len(answer) + more + 1 <= self.text.max_length
+        return len(self._prompt(query)) + len(answer) + more + 1
 
     def read_prompts(
         self,
@@ -308,13 +312,6 @@ class Decoder:
 
     def _with_end(self, tokens: list[int]) -> list[int]:
         return tokens if tokens[-1:] == [self.text.end_token_id] else [*tokens, self.text.end_token_id]
-
-    def cuts(self, query: Query) -> list[float]:
-        """Return the score from which each name is present; what is pointed at is present whatever its score."""
-        if query.visual is not None:
-            return [0.0] * len(query.names)
-        given = query.thresholds or (None,) * len(query.names)
-        return [self.threshold if cut is None else cut for cut in given]
 
     def decision_places(self, tokens: Sequence[int]) -> list[int]:
         """Return the positions of the present and absent tokens among token ids."""

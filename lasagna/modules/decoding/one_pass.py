@@ -18,6 +18,7 @@ from torch import Tensor
 from lasagna.core.batch import Query
 from lasagna.core.name_places import name_places
 from lasagna.core.prompt_format import ParsedEntry
+from lasagna.core.thresholds import thresholds_of
 from lasagna.modules.decoding.answers import DecodedAnswer
 from lasagna.modules.decoding.cache import CachedPrompts, ChatHistory
 
@@ -52,7 +53,8 @@ def decode_one_pass(
     states = [cached.hidden[row, _places(decoder, query)] for row, query in enumerate(queries)]
     scores = _scores(decoder, states)
     cuts = [
-        torch.tensor(decoder.cuts(query), device=score.device) for query, score in zip(queries, scores, strict=True)
+        torch.tensor(thresholds_of(query, decoder.threshold), device=score.device)
+        for query, score in zip(queries, scores, strict=True)
     ]
     decisions = [tuple((score >= cut).tolist()) for score, cut in zip(scores, cuts, strict=True)]
     texts = [

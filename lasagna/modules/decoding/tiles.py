@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from lasagna.core.answer import Answer
 from lasagna.core.batch import Query
@@ -17,7 +14,8 @@ from lasagna.core.tile_joining import TileJoiner, check_tiled
 from lasagna.core.tiles import Tiles
 from lasagna.errors import QueryError
 from lasagna.modules.contract import check_image, check_queries
-from lasagna.modules.shown_images import Images, image_count, prepare_images
+from lasagna.modules.decoding.together import answer_together
+from lasagna.modules.shown_images import Images, image_count
 
 if TYPE_CHECKING:
     from lasagna.modules.assistant import Assistant
@@ -67,23 +65,7 @@ def answer_tiles(
     for first in progress(firsts):
         together = every[first : first + tiles.batch]
         crops = [np.ascontiguousarray(image[tile.slices]) for tile in together]
-        for rank, answers in enumerate(_answers(assistant, crops, queries, decoding)):
+        for rank, answers in enumerate(answer_together(assistant, crops, queries, decoding)):
             for joiner, answer in zip(joiners, answers, strict=True):
                 joiner.add(first + rank, answer)
     return [joiner.answer() for joiner in joiners]
-
-
-@torch.no_grad()
-def _answers(
-    assistant: Assistant, crops: Sequence[NDArray[np.uint8]], queries: Sequence[Query], decoding: Decoding
-) -> Iterator[list[Answer]]:
-    """Yield the answers to all queries for each of some tiles, which are encoded together."""
-    prepared = [prepare_images(assistant.processors, crop, device=assistant.device) for crop in crops]
-    towers = [tower for (_, tower, _), _ in prepared if tower is not None]
-    pixels = torch.cat([pixels for (pixels, _, _), _ in prepared])
-    with assistant.answering():
-        encoded = assistant.encode(pixels, torch.cat(towers) if towers else None)
-    asked = [replace(query, image=image) for image in range(len(crops)) for query in queries]
-    answers = assistant.answer_batch(encoded, [geometry for _, geometry in prepared], asked, decoding)
-    for first in range(0, len(asked), len(queries)):
-        yield answers[first : first + len(queries)]

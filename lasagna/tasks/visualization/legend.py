@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -19,6 +20,9 @@ WRONG = (200, 30, 40)
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
+_TEXTS = 2048
+"""Texts whose widths and shapes are remembered, since the pictures of a folder have the same names beside them."""
+
 
 @cache
 def font(size: int) -> Font:
@@ -26,6 +30,7 @@ def font(size: int) -> Font:
     return ImageFont.load_default(size)
 
 
+@lru_cache(_TEXTS)
 def text_width(text: str, size: int) -> int:
     """Return the width of one line of text in pixels."""
     return round(font(size).getlength(text))
@@ -63,7 +68,20 @@ def wrap(text: str, width: int, size: int, lines: int) -> list[str]:
 
 def write(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, size: int, ink: tuple[int, int, int]) -> None:
     """Write a line of text; ``place`` is the middle of its left edge."""
-    draw.text(place, text, fill=ink, font=font(size), anchor="lm")
+    if not text:
+        return
+    (left, top), shape = _shape(text, size)
+    draw.bitmap((place[0] + left, place[1] + top), shape, fill=ink)
+
+
+@lru_cache(_TEXTS)
+def _shape(text: str, size: int) -> tuple[tuple[int, int], Image.Image]:
+    """Return where a line of text begins, as seen from the middle of its left edge, and how much ink each pixel has."""
+    left, top, right, bottom = font(size).getbbox(text, anchor="lm")
+    begin = math.floor(left), math.floor(top)
+    shape = Image.new("L", (max(1, math.ceil(right) - begin[0]), max(1, math.ceil(bottom) - begin[1])))
+    ImageDraw.Draw(shape).text((-begin[0], -begin[1]), text, fill=255, font=font(size), anchor="lm")
+    return begin, shape
 
 
 def text_block(lines: list[tuple[str, tuple[int, int, int]]], width: int, size: int) -> Image.Image:
