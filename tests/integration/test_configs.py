@@ -27,11 +27,16 @@ PARTS = {
 """Folder to the option whose value its files are; files of other folders are given as --config."""
 SIBLINGS = {
     *("sam_vit_l", "sam_vit_h", "sam2_hiera_small", "sam2_hiera_base_plus", "sam2_hiera_large", "dinov3_convnext"),
-    "absent_eval",
+    *("absent_eval", "own_answer_order", "no_negatives", "no_class_sampling"),
+    *("mixed_unknown", "mixed_all_unknown", "mixed_merged", "mixed_only_garden", "mixed_only_book"),
 }
-"""Files that differ from another one only in sizes or names, and run with -m slow."""
-COMBINED = {"all", "copy_paste", "hard_negatives"}
-"""Files that are parsed as one config; the last one replaces the strategies of the first, which are the default's."""
+"""Files that differ from another one only in sizes, names or strategies, and run with -m slow."""
+COMBINED = (
+    ("all", "copy_paste", "hard_negatives"),
+    ("presence", "presence_start", "presence_hard_negatives", "presence_copy_paste", "presence_weights"),
+    ("mixed", "mixed_named", "mixed_agreed"),
+)
+"""Files that are parsed as one config, in this order; what one replaces of another is alike, as two lists of strategies."""
 
 
 def instantiated():
@@ -40,9 +45,10 @@ def instantiated():
     fast = [file for file in FILES if file.stem not in SIBLINGS and file.parent.name != "sweeps"]
     columns = [[file for file in fast if file.parent.name == name] for name in parts]
     together = [[file for file in row if file is not None] for row in zip_longest(*columns)]
-    together.append([file for file in fast if file.stem in COMBINED])
-    alone = [[file] for file in fast if file.parent.name not in parts and file.stem not in COMBINED]
-    groups = [pytest.param(group, id="+".join(map(str, group))) for group in (*together, *alone)]
+    others = [file for file in fast if file.parent.name not in parts]
+    combined = [[file for stem in stems for file in others if file.stem == stem] for stems in COMBINED]
+    alone = [[file] for file in others if not any(file in group for group in combined)]
+    groups = [pytest.param(group, id="+".join(map(str, group))) for group in (*together, *combined, *alone)]
     slow = [file for file in FILES if file.stem in SIBLINGS]
     return groups + [pytest.param([file], id=str(file), marks=pytest.mark.slow) for file in slow]
 
