@@ -8,6 +8,10 @@ with a Llama of 135 million parameters. Weights are random, so that the tokens o
 decisions; the work is the same. Where the whole sequence would take minutes, its forwards are timed at ``--points``
 lengths and summed along the line between them; the line then says "estimated". ``--results`` files the numbers as
 ``docs/results/decode.json`` and draws ``docs/images/decode.png``.
+
+``--one_pass`` measures a presence head beside ordered decoding instead, in turns, for answers in which every name is
+present and for those in which none is. Ordered decoding drafts that none is, so that it takes two passes and one; real
+answers take two or three. *Prompt* is reading the query alone, which both do.
 """
 
 from __future__ import annotations
@@ -18,7 +22,9 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +32,9 @@ from models import SIZES, make_assistant
 from torch import Tensor
 
 from lasagna.core.batch import Query
+from lasagna.core.dialogue import Decoding
 from lasagna.core.plotting import new_figure, save, style_axes
+from lasagna.modules import PresenceHead
 from lasagna.modules.base import LanguageModel
 from lasagna.modules.decoding.cache import CachedPrompts
 from lasagna.modules.decoding.decoder import Decoder
@@ -34,6 +42,7 @@ from lasagna.tasks.callbacks.run_facts import versions, write_json
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 WAYS = ("whole sequence", "cached", "ordered")
+COMPARED: tuple[Decoding, ...] = ("ordered", "one_pass")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -50,9 +59,12 @@ def main(argv: list[str] | None = None) -> None:
         pixels = tower.pixels(np.zeros((480, 640, 3), np.uint8))[None]
         with torch.no_grad():
             vectors = model.embed_image([pixels.to(options.device, getattr(torch, options.dtype))])
-        rows = [measure(model, decoder, vectors, count, options) for count in options.names]
+        if options.one_pass:
+            rows = [measure_one_pass(decoder, vectors, count, options.runs) for count in options.names]
+        else:
+            rows = [measure(model, decoder, vectors, count, options) for count in options.names]
     for row in rows:
-        print(_line(row))
+        print(_one_pass_line(row) if options.one_pass else _line(row))
     if options.results:
         _file(options, rows)
 
@@ -83,6 +95,35 @@ def measure(
     }
     row = {"names": count, "prompt_tokens": len(prompt), "answer_tokens": len(answer), "forwards": decoded.forwards}
     return row | {"seconds": seconds, "estimated": estimated}
+
+
+@torch.no_grad()
+def measure_one_pass(decoder: Decoder, vectors: Tensor, count: int, runs: int) -> dict[str, object]:
+    """Time answers in one pass and in the known order, and reading the query alone, in turns.
+
+    Args:
+        decoder: A decoder.
+        vectors: The image as the language model reads it, float ``[1, i, d]``.
+        count: How many names.
+        runs: How often each is timed.
+    """
+    query, head = Query(0, "categories", tuple(f"word{rank}" for rank in range(count))), PresenceHead()
+    head.build(decoder.model.hidden_size)
+    decoder.presence_head = head.to(vectors.device, vectors.dtype)
+    prompt = decoder.text.prompt_ids(decoder.format.prompt(query.kind, query.names))
+    times: dict[str, list[float]] = {}
+    passes: dict[str, int] = {}
+    for _ in range(runs + 1):
+        times.setdefault("prompt", []).append(_seconds(lambda: CachedPrompts(decoder.model, [prompt], vectors), 1))
+        for found, cut in (("all present", 0.0), ("none present", 2.0)):
+            decoder.threshold = cut
+            for way in COMPARED:
+                name, decode = f"{way}, {found}", partial(decoder.decode, vectors, [query], way)
+                passes[name] = decode()[0].forwards if name not in passes else passes[name]
+                times.setdefault(name, []).append(_seconds(decode, 1))
+    # the first of each warms up
+    seconds = {name: float(np.median(found[1:])) for name, found in times.items()}
+    return {"names": count, "prompt_tokens": len(prompt), "seconds": seconds, "passes": passes}
 
 
 @torch.no_grad()
@@ -132,11 +173,27 @@ def _line(row: dict[str, object]) -> str:
     return f"{head}: {', '.join(parts)}; ordered is {times:.0f} times as fast, in {row['forwards']} forwards"
 
 
+def _one_pass_line(row: dict[str, Any]) -> str:
+    seconds, passes = row["seconds"], row["passes"]
+    parts = [f"prompt {seconds['prompt']:.3f} s"]
+    parts += [f"{name} {seconds[name]:.3f} s in {count} passes" for name, count in passes.items()]
+    parts += [f"ratio, {found}: {_ratio(seconds, found):.2f}" for found in ("all present", "none present")]
+    return f"{row['names']:>4} names: {'; '.join(parts)}"
+
+
+def _ratio(seconds: dict[str, float], found: str) -> float:
+    return seconds[f"ordered, {found}"] / seconds[f"one_pass, {found}"]
+
+
 def _file(options: argparse.Namespace, rows: list[dict[str, object]]) -> None:
     path = DOCS / "results" / "decode.json"
     content = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     facts = {"cores": os.cpu_count(), "threads": options.threads, "dtype": options.dtype, "versions": versions()}
-    content[options.size] = facts | {"rows": rows}
+    if options.one_pass:
+        content[options.size]["one_pass"] = facts | {"rows": rows}
+        write_json(path, content)
+        return
+    content[options.size] = content.get(options.size, {}) | facts | {"rows": rows}
     write_json(path, content)
     figure = new_figure(5.2 * len(content), 3.6)
     for rank, (size, part) in enumerate(content.items()):
@@ -161,6 +218,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--one_pass", action="store_true", help="a presence head beside ordered decoding")
     parser.add_argument("--results", action="store_true")
     return parser.parse_args(argv)
 

@@ -69,6 +69,16 @@ class LlavaTextProcessor:
             ids += self.tokenizer.ids(part)
         return ids
 
+    def characters_behind(self, text: str) -> list[int] | None:
+        """Return how many characters of a prompt follow each of its tokens, or None if pieces are spelled otherwise."""
+        words = text.rpartition(self.image_token)[2]
+        asked = IMAGE_END + words.rstrip(" ").removeprefix(IMAGE_END)
+        ends = self.tokenizer.ends(asked, self.tokenizer.ids(asked))
+        if ends is None:
+            return None
+        counts = [len(asked) - end + len(words) - len(words.rstrip(" ")) for end in ends]
+        return [len(text)] * (len(self.prompt_ids(text)) - len(counts)) + counts
+
     def further_ids(self, text: str) -> list[int]:
         """Turn the prompt of a later turn of a conversation into token ids, without start token and image."""
         return self.tokenizer.ids(text.rstrip(" "))

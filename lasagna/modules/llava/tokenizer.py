@@ -64,6 +64,32 @@ class LlavaTokenizer:
             ids += self._encoded(words)
         return ids
 
+    def ends(self, text: str, ids: Sequence[int]) -> list[int] | None:
+        """Return where the characters of a text end that each of its tokens stands for, blanks apart.
+
+        Args:
+            text: The text.
+            ids: What ``ids`` returned for it.
+
+        Returns:
+            The ends, ascending; None if a piece is not spelled as the text is, as that of an unknown character.
+        """
+        names, size = {token: name for name, token in self.added.items()}, self.pieces.get_piece_size()
+        ends, end, held = list[int](), 0, b""
+        for token in ids:
+            piece = names[token] if token >= size else self.pieces.id_to_piece(token)
+            is_byte = token < size and self.pieces.is_byte(token)
+            held += bytes([int(piece[3:5], 16)]) if is_byte else piece.replace("\u2581", " ").encode()
+            # the bytes of a character are a piece each
+            if not is_byte or _is_whole(held):
+                word, held = held.decode().strip(" "), b""
+                start = text.find(word, end)
+                if start < 0 or text[end:start].strip():
+                    return None
+                end = start + len(word)
+            ends.append(end)
+        return ends
+
     def _encoded(self, words: str) -> list[int]:
         """Encode the text between tokens; short texts are cached, since names recur in every answer."""
         if words in self._known:
@@ -115,6 +141,14 @@ class LlavaTokenizer:
 
     def _decoded(self, ids: list[int]) -> str:
         return str(self.pieces.decode(ids)) if ids else ""
+
+
+def _is_whole(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def read_tokenizer(folder: Path) -> LlavaTokenizer:
