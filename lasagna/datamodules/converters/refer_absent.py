@@ -22,14 +22,12 @@ BOTH_IMAGES = COCO_IMAGES.with_name("trainval2014")
 _YEAR = re.compile(r"COCO_(train|val)2014_")
 
 
-class FPRefCOCO(ReferLayout):
-    """FP-RefCOCO, FP-RefCOCO+ or FP-RefCOCOg: sentences with a false premise (``is_false_premise``) fit nothing.
-
-    By default the splits are those that SESAME is scored on ("berkeley_exclude_unified"), or else "berkeley".
+class ChangedRefCOCO(ReferLayout):
+    """RefCOCO, RefCOCO+ or RefCOCOg with sentences that fit nothing; a subclass says how they are marked.
 
     Args:
         source: The folder that holds the data set's folder and ``images``, or the data set's folder itself.
-        base: The data set whose sentences were changed.
+        base: The data set whose sentences were changed or added to.
         images: The folder of the images, if it is not in its usual place.
         split_by: Author of the splits, as in the name of the file of references; by default the usual ones.
     """
@@ -39,6 +37,13 @@ class FPRefCOCO(ReferLayout):
     ) -> None:
         super().__init__(source, images, split_by)
         self.base = base
+
+
+class FPRefCOCO(ChangedRefCOCO):
+    """FP-RefCOCO, FP-RefCOCO+ or FP-RefCOCOg: sentences with a false premise (``is_false_premise``) fit nothing.
+
+    By default the splits are those that SESAME is scored on ("berkeley_exclude_unified"), or else "berkeley".
+    """
 
     @property
     def release(self) -> tuple[str, Sequence[str], Sequence[str]]:
@@ -50,21 +55,8 @@ class FPRefCOCO(ReferLayout):
         return not sentence.get("is_false_premise", False)
 
 
-class RRefCOCO(ReferLayout):
-    """R-RefCOCO, R-RefCOCO+ or R-RefCOCOg: wrong sentences about an object (``exist`` is false) fit nothing.
-
-    Args:
-        source: The folder that holds the data set's folder and ``images``, or the data set's folder itself.
-        base: The data set that wrong sentences were added to.
-        images: The folder of the images, if it is not in its usual place.
-        split_by: Author of the splits, as in the name of the file of references; by default the usual ones.
-    """
-
-    def __init__(
-        self, source: Path, base: Base = "refcoco", images: Path | None = None, split_by: str | None = None
-    ) -> None:
-        super().__init__(source, images, split_by)
-        self.base = base
+class RRefCOCO(ChangedRefCOCO):
+    """R-RefCOCO, R-RefCOCO+ or R-RefCOCOg: wrong sentences about an object (``exist`` is false) fit nothing."""
 
     @property
     def release(self) -> tuple[str, Sequence[str], Sequence[str]]:
@@ -84,14 +76,8 @@ class RRefCOCO(ReferLayout):
 class RefZOM(ReferLayout):
     """Ref-ZOM: sentences that fit no, one or many objects, on images of COCO's train2014 and val2014.
 
-    Args:
-        source: The folder that holds ``ref-zom`` and ``images``, or ``ref-zom`` itself.
-        images: The folder of the images, or the one that holds ``train2014`` and ``val2014``.
-        split_by: Author of the splits, as in the name of the file of references.
+    ``images`` may also be the folder that holds ``train2014`` and ``val2014``.
     """
-
-    def __init__(self, source: Path, images: Path | None = None, split_by: str | None = None) -> None:
-        super().__init__(source, images, split_by)
 
     @property
     def release(self) -> tuple[str, Sequence[str], Sequence[str]]:

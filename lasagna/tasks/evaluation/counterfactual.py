@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Self
 
 from lasagna.core.dialogue import Dialogue
@@ -115,17 +116,28 @@ class CounterfactualRun(EvaluationRun):
 
     def _ask(self, raw: RawSample) -> EvaluationSample | None:
         stored = raw.get(_RECORD, raw)
+        place = f"{stored['__url__']}/{stored['__key__']}"
+        if place not in self._last_pair:
+            self._last_pair.clear()
+            self._last_pair[place] = self._pair(stored)
+        return self._last_pair[place].get("counterfactual" if _RECORD in raw else "factual")
+
+    @cached_property
+    def _last_pair(self) -> dict[str, Mapping[Side, EvaluationSample]]:
+        """The last pair by its place, since an image and its twin are asked about one after the other."""
+        return {}
+
+    def _pair(self, stored: RawSample) -> Mapping[Side, EvaluationSample]:
+        """Return what is asked about both images of a pair; nothing if there is none."""
         record = decode_record(stored, self.source.manifest)
         assert self.twins is not None
         twin = self.twins(record, generator(self.seed, 0, f"counterfactual/{self.source.label}/{record.key}"))
         if twin is None:
-            return None
-        other = {"__key__": sample_key(record.key), "__url__": raw["__url__"], **encode_record(twin.record)}
+            return {}
+        other = {"__key__": sample_key(record.key), "__url__": stored["__url__"], **encode_record(twin.record)}
         sides: dict[Side, RawSample] = {"factual": stored, "counterfactual": other}
-        asked = {side: self._side(sample, twin, side) for side, sample in sides.items()}
-        if not all(asked.values()):
-            return None
-        return asked["counterfactual" if _RECORD in raw else "factual"]
+        asked = {side: one for side, raw in sides.items() if (one := self._side(raw, twin, side)) is not None}
+        return asked if len(asked) == 2 else {}
 
     def _side(self, raw: RawSample, twin: Twin, side: Side) -> EvaluationSample | None:
         """Return what is asked about one image of a pair; None unless one of both categories is there."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from lasagna.core.pages import number, table
 from lasagna.tasks.evaluation.scoring import EvaluationResult
 from lasagna.tasks.metrics import quantity_of, score_key
-from lasagna.tasks.metrics.names import OWN_PROTOCOL
+from lasagna.tasks.metrics.names import OWN_PROTOCOL, WAYS
 
 QUANTITIES = ("iou_factual", "delta_iou_textual", "delta_iou_visual", "cms_factual", "cms_counterfactual", "ccms")
 """The scores of pairs by HalluSegBench's rule, in this order."""
@@ -31,7 +31,8 @@ def pair_section(results: Sequence[EvaluationResult]) -> list[str]:
     for result in results:
         for rule in (key.removeprefix("ccms/") for key in result.scores if key.startswith("ccms/")):
             keys = [f"{quantity}/{rule}" for quantity in QUANTITIES]
-            keys.append(score_key("pair_accuracy", OWN_PROTOCOL, *(["free"] if "/free" in rule else [])))
+            way = next((parts for parts in WAYS.values() if rule.split("/")[1:2] == [*parts]), ())
+            keys.append(score_key("pair_accuracy", OWN_PROTOCOL, *way))
             values = [number(result.scores.get(key, math.nan)) for key in keys]
             rows.append([result.run.name, rule, *values])
     if not rows:

@@ -18,7 +18,7 @@ from lasagna.core.masks import BoolMask
 from lasagna.core.prompt_format import normalise
 from lasagna.tasks.metrics.base import answered_by_name, answered_mask, entries_by_name, image_size
 from lasagna.tasks.metrics.kept_lines import KeptLines
-from lasagna.tasks.metrics.names import OWN_PROTOCOL, score_key
+from lasagna.tasks.metrics.names import OWN_PROTOCOL, WAYS, score_key
 
 CONFUSED = 3
 """How much more a pixel on the thing that is there weighs than one elsewhere, in the confusion mask score."""
@@ -86,9 +86,9 @@ class CounterfactualIoU(KeptLines):
             "ccms": _mean(image["confusion"] / twin["confusion"] for image, twin in whole if twin["confusion"]),
         }
         found = {self.key(quantity): torch.tensor(score) for quantity, score in scores.items()}
-        free = ("free",) if self.decoding == "free" else ()
         right = _mean(float(image["right"] and twin["right"]) for image, twin in whole)
-        return found | {score_key("pair_accuracy", OWN_PROTOCOL, *free): torch.tensor(right)}
+        way = WAYS.get(self.decoding, ())
+        return found | {score_key("pair_accuracy", OWN_PROTOCOL, *way): torch.tensor(right)}
 
 
 class DrawnPairIoU(CounterfactualIoU):

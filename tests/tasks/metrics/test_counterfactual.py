@@ -56,7 +56,7 @@ def mean(values):
     return sum(values) / len(values) if values else np.nan
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 6))
 def test_equal_the_rule_of_the_benchmark(seed, pairs):
     rng = np.random.default_rng(seed)
