@@ -12,13 +12,15 @@ from torch import Tensor, nn
 @contextmanager
 def evaluation_mode(part: nn.Module) -> Iterator[None]:
     """Be in evaluation mode; afterwards each module of the part has its mode again."""
-    modes = [(module, module.training) for module in part.modules()]
-    part.eval()
+    training = [module for module in part.modules() if module.training]
+    # setting the mode of every module takes longer than some small parts compute
+    if training:
+        part.eval()
     try:
         yield
     finally:
-        for module, mode in modes:
-            module.training = mode
+        for module in training:
+            module.training = True
 
 
 def precision_of(part: nn.Module) -> torch.dtype:
