@@ -36,7 +36,7 @@ COMBINED = (
     ("presence", "presence_start", "presence_hard_negatives", "presence_copy_paste", "presence_weights"),
     ("mixed", "mixed_named", "mixed_agreed"),
 )
-"""Files that are parsed as one config, in this order; what one replaces of another is alike, as two lists of strategies."""
+"""Files that are parsed as one config, in this order; what one replaces of another is alike, as two lists are."""
 
 
 def instantiated():
