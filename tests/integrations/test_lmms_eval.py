@@ -8,7 +8,9 @@ import os
 import subprocess
 import sys
 import sysconfig
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,8 +19,11 @@ from PIL import Image
 import lasagna
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.masks import RLEMask
+from lasagna.core.query_kind import KINDS
 from lasagna.datamodules.scenes.writer import SceneSettings, write_scenes
+from lasagna.errors import ConfigError
 from lasagna.tasks.metrics import ConceptF1
+from tests.helpers.made_answers import answer
 from tests.helpers.wheels import built, copied
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +35,61 @@ import json, sys
 from lmms_eval.tasks.saco.utils import compute_saco_final_metrics
 print(json.dumps(compute_saco_final_metrics(sys.argv[1])))
 """
+
+
+@pytest.fixture
+def module(monkeypatch):
+    """The adapter over the two classes that it needs of lmms-eval, and over an assistant that sees a dog everywhere."""
+    for name in ("lmms_eval", "lmms_eval.api", "lmms_eval.api.model", "lmms_eval.models"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    registry = ModuleType("lmms_eval.models.registry_v2")
+    registry.ModelManifest = lambda name, **paths: (name, paths)
+    monkeypatch.setitem(sys.modules, "lmms_eval.models.registry_v2", registry)
+    sys.modules["lmms_eval.api.model"].lmms = type("lmms", (), {"task_dict": {}})
+    monkeypatch.delitem(sys.modules, "lasagna.integrations.lmms_eval", raising=False)
+    module = import_module("lasagna.integrations.lmms_eval")
+    asked = []
+
+    def answers(image, queries):
+        asked.extend((query.kind, *query.names) for query in queries)
+        mask = np.zeros(image.shape[:2], bool)
+        mask[1:3, 2:6] = True
+        return [answer({query.names[0]: mask if "dog" in query.names[0] else None}) for query in queries]
+
+    def load(path):
+        learned = {name: KINDS[name] for name in ("categories", "instances")}
+        return SimpleNamespace(answers=answers, learned_kinds=learned, to=lambda device: load(path), asked=asked)
+
+    monkeypatch.setattr(module, "load", load)
+    yield module
+    sys.modules.pop("lasagna.integrations.lmms_eval", None)
+
+
+def test_answers_are_the_json_of_masks(module):
+    assert module.manifest() == (
+        "lasagna",
+        {"simple_class_path": "lasagna.integrations.lmms_eval.AssistantModel"},
+    )
+    model = module.AssistantModel(batch_size="1")
+    model.task_dict = {"birds": {"test": [Image.new("L", (8, 4))]}}
+    phrases = ("dog", "cat", "dog, left")
+    requests = [SimpleNamespace(args=(one, {}, lambda doc: [doc], 0, "birds", "test")) for one in phrases]
+    dog, cat, comma = map(json.loads, model.generate_until(requests))
+    assert model.assistant.asked == [("instances", "dog"), ("instances", "cat"), ("referring", "dog, left")]
+    assert cat == {"masks": [], "boxes": [], "scores": []} and comma == dog
+    [code] = dog["masks"]
+    assert RLEMask.from_json(code, (4, 8)).decode().sum() == 8 and len(dog["scores"]) == 1
+    assert dog["boxes"] == [{"x_min": 0.25, "y_min": 0.25, "x_max": 0.75, "y_max": 0.75}]
+    for refused in (model.loglikelihood, model.generate_until_multi_round):
+        with pytest.raises(NotImplementedError, match="choose tasks of the type generate_until"):
+            refused([])
+
+
+def test_options_that_mean_nothing_are_refused(module):
+    with pytest.raises(ConfigError, match=r"kind: expected one of instances, .*, got 'masks'; or leave it out"):
+        module.AssistantModel(kind="masks")
+    with pytest.raises(ConfigError, match=r"threshold: expected a number in \[0, 1\], got 3"):
+        module.AssistantModel(threshold=3)
 
 
 def environment(folder):
