@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from lasagna.datamodules.converters.common.base import Converter, ItemFiles, Laz
 from lasagna.datamodules.converters.common.entries import check_entries, check_inner, read_json
 from lasagna.datamodules.converters.common.files import LayoutError, read_image_file
 from lasagna.datamodules.converters.common.object_maps import mask_pixels
+from lasagna.datamodules.converters.common.phrases import key_of
 from lasagna.datamodules.shards.tally import ReadResult, Skipped
 
 FILE = "data.json"
@@ -110,7 +111,9 @@ def _pair(path: Path, part: str, rank: int, entry: Mapping[str, Any]) -> Iterato
     }
     for side, (image, drawn, asked) in sides.items():
         files = [path.parent / check_inner(entry[field], where) for field in (image, drawn)]
-        yield PairedImage(f"{name}-{side}", name, side, files[0], files[1], asked, asks)
+        # the number of COCO's photograph stands in both keys, so that training can leave it out
+        key = f"{key_of(PurePosixPath(entry['factual_image_path']).name)}~{rank:06d}-{side}"
+        yield PairedImage(key, name, side, files[0], files[1], asked, asks)
 
 
 def _read(item: PairedImage) -> ReadResult:

@@ -24,7 +24,7 @@ from lasagna.datamodules.twins import Twin, TwinMaker
 from lasagna.tasks import Task
 from lasagna.tasks.evaluation import Control
 from lasagna.tasks.evaluation.runs import EvaluationRun, EvaluationSample
-from lasagna.tasks.metrics import CounterfactualIoU, DialogueMetric, DrawnPairIoU, PastedPairIoU
+from lasagna.tasks.metrics import CounterfactualIoU, DialogueMetric, DrawnPairIoU, PastedPairIoU, Presence
 from lasagna.tasks.targets import phrase_dialogue
 
 COUNTERFACTUAL: Control = "counterfactual"
@@ -110,9 +110,10 @@ class CounterfactualRun(EvaluationRun):
         return True
 
     def own_metrics(self) -> list[DialogueMetric]:
-        """Return the metric of pairs."""
+        """Return the metric of pairs, and that of presence."""
         assert self.twins is not None
-        return [METRICS[self.twins.way](decoding) for decoding in self.decodings]
+        pairs = METRICS[self.twins.way]
+        return [metric(decoding) for decoding in self.decodings for metric in (pairs, Presence)]
 
     def _ask(self, raw: RawSample) -> EvaluationSample | None:
         stored = raw.get(_RECORD, raw)

@@ -13,6 +13,9 @@ from lasagna.tasks.metrics.names import OWN_PROTOCOL, WAYS
 QUANTITIES = ("iou_factual", "delta_iou_textual", "delta_iou_visual", "cms_factual", "cms_counterfactual", "ccms")
 """The scores of pairs by HalluSegBench's rule, in this order."""
 
+PRESENCE = ("pair_accuracy", "il_mcc")
+"""The scores of their decisions about presence."""
+
 _TEXT = (
     "In the twin of an image, one thing was exchanged for another, and both names are asked for on both images. A "
     "model that looks loses its mask with the thing (large differences of IoU) and masks nothing where the thing is "
@@ -32,11 +35,11 @@ def pair_section(results: Sequence[EvaluationResult]) -> list[str]:
         for rule in (key.removeprefix("ccms/") for key in result.scores if key.startswith("ccms/")):
             keys = [f"{quantity}/{rule}" for quantity in QUANTITIES]
             way = next((parts for parts in WAYS.values() if rule.split("/")[1:2] == [*parts]), ())
-            keys.append(score_key("pair_accuracy", OWN_PROTOCOL, *way))
+            keys += [score_key(quantity, OWN_PROTOCOL, *way) for quantity in PRESENCE]
             values = [number(result.scores.get(key, math.nan)) for key in keys]
             rows.append([result.run.name, rule, *values])
     if not rows:
         return []
-    arrows = {name: "↑" if quantity_of(name).higher_is_better else "↓" for name in (*QUANTITIES, "pair_accuracy")}
+    arrows = {name: "↑" if quantity_of(name).higher_is_better else "↓" for name in (*QUANTITIES, *PRESENCE)}
     head = ["run", "protocol", *(f"{name} {arrow}" for name, arrow in arrows.items())]
     return ["", "## Pairs in which one thing was exchanged", "", _TEXT, "", *table(head, rows)]

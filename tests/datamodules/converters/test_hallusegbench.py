@@ -7,12 +7,14 @@ import pytest
 from PIL import Image
 
 from lasagna.core.image_pairs import pair_of
+from lasagna.datamodules.converters.common.conversion import coco_number
 from lasagna.datamodules.converters.common.files import LayoutError
 from lasagna.datamodules.converters.hallusegbench import HalluSegBench
 from tests.helpers.brief_contract import BriefConverterContract
 from tests.helpers.coco_files import SIZE, SQUARE, draw
 from tests.helpers.converter_contract import Expected
 
+NAME = "COCO_train2014_000000533293"
 OTHER = np.roll(SQUARE, 3, axis=1)
 
 
@@ -23,7 +25,8 @@ def write_mask(path, pixels):
 
 def write_pair(folder, **fields):
     """Write the files of a pair and a list that names them."""
-    paths = {f"{side}_image_path": f"{side}_images/1.png" for side in ("factual", "counterfactual")}
+    paths = {"factual_image_path": f"factual_images/{NAME}.jpg"}
+    paths["counterfactual_image_path"] = f"counterfactual_images/{NAME}_7_edited.png"
     masks = {f"{side}_mask_path": f"{side}_masks/1_7_mask.png" for side in ("factual", "counterfactual")}
     images = [draw(folder / path) for path in paths.values()]
     for path, pixels in zip(masks.values(), (SQUARE, OTHER), strict=True):
@@ -38,8 +41,8 @@ class TestHalluSegBench(BriefConverterContract):
         factual, edited = write_pair(folder / "refer_seg", **labels)
         nothing = np.zeros(SIZE, bool)
         made = {
-            "refer_seg-000000-factual": (factual, {"red tie": SQUARE, "blue scarf": nothing}),
-            "refer_seg-000000-counterfactual": (edited, {"blue scarf": OTHER, "red tie": nothing}),
+            f"{NAME}~000000-factual": (factual, {"red tie": SQUARE, "blue scarf": nothing}),
+            f"{NAME}~000000-counterfactual": (edited, {"blue scarf": OTHER, "red tie": nothing}),
         }
         found = {key: Expected(image, absent=set(), phrases=phrases) for key, (image, phrases) in made.items()}
         return {"refer_seg": found}
@@ -52,6 +55,7 @@ def test_questions_of_the_reasoning_part_belong_to_their_pair(tmp_path):
     write_pair(tmp_path, question="what warms the neck?", counterfactual_question="what is tied?")
     [split] = HalluSegBench(tmp_path).splits().values()
     image, twin = split.records()
+    assert coco_number(image.key) == coco_number(twin.key) == NAME[-12:]
     asked = {"what warms the neck?": "factual", "what is tied?": "counterfactual"}
     for record, side, truth in ((image, "factual", SQUARE), (twin, "counterfactual", OTHER)):
         for question in record.questions:

@@ -43,7 +43,7 @@ def test_both_names_are_asked_of_both_images(folder, way, task):
     asked = [run.ask(raw) for raw in raws]
     pairs = [pair for pair in zip(asked[::2], asked[1::2], strict=True) if pair != (None, None)]
     assert len(pairs) >= 4
-    [metric] = metrics_for(run).values()
+    metric, presence = metrics_for(run).values()
     assert metric.protocol == f"hallusegbench-{ {'stored': 'pasted'}.get(way, way) }"
     for image, twin in pairs:
         queries = [[dialogue.query for dialogue in sample.dialogues] for sample in (image, twin)]
@@ -58,8 +58,9 @@ def test_both_names_are_asked_of_both_images(folder, way, task):
                 truth = {e.name: e.mask.decode() for e in dialogue.entries if e.present}
                 rows.append(answer({dialogue.query[0]: truth.get(dialogue.query[0])}))
             samples = [SimpleNamespace(key=sample.record.key, dialogue=dialogue) for dialogue in sample.dialogues]
-            run.task.score({"": metric}, samples, rows)
+            run.task.score({"pairs": metric, "presence": presence}, samples, rows)
     found = {key.split("/")[0]: value.item() for key, value in metric.compute().items()}
+    assert presence.compute()["il_mcc/lasagna-v1"] == 1
     perfect = ("iou_factual", "delta_iou_textual", "delta_iou_visual", "pair_accuracy")
     assert [found[name] for name in perfect] == [1.0] * 4 and found["cms_factual"] == 0
 
@@ -99,8 +100,8 @@ def test_the_report_has_a_row_for_each_run_with_pairs():
     results = [EvaluationResult(SimpleNamespace(name=name), found) for name, found in (("x", scores), ("y", {}))]
     lines = pair_section(results)
     assert [line for line in lines if line.startswith("| x")] == [
-        "| x | hallusegbench-pasted | - | - | - | 0.125 | - | 0.500 | - |",
-        "| x | hallusegbench/free/some-asked | - | - | - | - | - | 0.250 | 1.000 |",
+        "| x | hallusegbench-pasted | - | - | - | 0.125 | - | 0.500 | - | - |",
+        "| x | hallusegbench/free/some-asked | - | - | - | - | - | 0.250 | 1.000 | - |",
     ]
     assert pair_section(results[1:]) == []
     assert np.any(["cms_factual ↓" in line for line in lines])
