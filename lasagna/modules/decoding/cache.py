@@ -40,27 +40,25 @@ def row_positions(mask: Tensor) -> Tensor:
 class CachedPrompts:
     """Prompts in a language model's cache.
 
-    Tokens that are kept, but that a layer with a state cannot keep, are read again with the next ones.
+    Prompts are read together with the first tokens that follow them, unless a layer keeps a state, which must be saved
+    between both. Tokens that are kept, but that such a layer cannot keep, are read again with the next ones.
 
     Args:
         model: The language model.
         prompts: Token ids of each row.
         vectors: Each row's image as the language model reads it, float ``[r, i, d]``.
-
-    Attributes:
-        hidden: Hidden states of what was read last, float ``[r, t, d]``; of prompts, padded on the left.
     """
 
     def __init__(self, model: LanguageModel, prompts: Sequence[list[int]], vectors: Tensor) -> None:
         self.model = model
         self.padding = model.text_processor.padding_token_id
-        ids, self.mask = left_pad(prompts, self.padding, vectors.device)
+        self.unread, self.mask = left_pad(prompts, self.padding, vectors.device)
+        self.vectors = vectors
         self.cache = model.new_cache()
-        self.hidden: Tensor = model(model.embed(ids, vectors), self.mask, row_positions(self.mask), self.cache)
-        check_states(model, self.hidden)
-        self.no_vectors = vectors[:, :0]
         self.states = RecurrentStates(self.cache)
         self.early: list[list[int]] = [[] for _ in prompts]
+        if self.states:
+            self._forward(self.unread[:, :0], self.mask)
 
     @property
     def length(self) -> int:
@@ -93,12 +91,28 @@ class CachedPrompts:
         self.tails = [list(tail) for tail in tails]
         rows = [early + tail for early, tail in zip(self.early, self.tails, strict=True)]
         ids, self.tail_mask = right_pad(rows, self.padding, self.mask.device)
-        mask = torch.cat([self.mask, self.tail_mask], 1)
-        positions = row_positions(mask)[:, -ids.shape[1] :]
         self.states.save()
-        hidden: Tensor = self.model(self.model.embed(ids, self.no_vectors), mask, positions, self.cache)
-        self.hidden = behind(hidden, self.early, max(map(len, tails))) if any(self.early) else hidden
+        hidden = self._forward(ids, torch.cat([self.mask, self.tail_mask], 1))
+        if any(self.early):
+            self.hidden = hidden = behind(hidden, self.early, max(map(len, tails)))
+        return hidden
+
+    def last_states(self) -> Tensor:
+        """Return the states of what was read last, float ``[r, t, d]``; those of prompts are padded on the left."""
+        if self.unread.shape[1]:
+            self._forward(self.unread[:, :0], self.mask)
         return self.hidden
+
+    def _forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Read what is unread of the prompts, and tokens ``[r, t]`` behind them; return the states of these tokens."""
+        unread, count = torch.cat([self.unread, ids], 1), ids.shape[1]
+        positions = row_positions(mask)[:, -unread.shape[1] :]
+        hidden: Tensor = self.model(self.model.embed(unread, self.vectors), mask, positions, self.cache)
+        if unread.shape[1] > count:
+            check_states(self.model, hidden)
+            self.unread, self.vectors = self.unread[:, :0], self.vectors[:, :0]
+        self.hidden = hidden
+        return hidden[:, hidden.shape[1] - count :]
 
     def commit(self, count: int) -> None:
         """Keep the first tokens that ``read`` has read, and drop the others from the cache.

@@ -49,8 +49,8 @@ def decode_one_pass(
     """
     absent = [decoder.absent_answer(query) for query in queries]
     prompts, cached = decoder.read_prompts(image_vectors, queries, absent, history, whole=True)
-    last = cached.hidden[:, -1:]
-    states = [cached.hidden[row, _places(decoder, query)] for row, query in enumerate(queries)]
+    read = cached.last_states()
+    last, states = read[:, -1:], [read[row, _places(decoder, query)] for row, query in enumerate(queries)]
     scores = _scores(decoder, states)
     cuts = [
         torch.tensor(thresholds_of(query, decoder.threshold), device=score.device)

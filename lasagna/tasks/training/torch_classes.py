@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TypeVar
 
 from lasagna.errors import ConfigError
@@ -27,13 +28,22 @@ def find_class(argument: str, path: str, home: str, base: type[T], others: Seque
         others: What the argument may be beside a class, for errors.
 
     Raises:
-        ConfigError: If there is no such class, or it is of another kind.
+        ConfigError: If there is no such class, its package is not installed, or it is of another kind.
     """
     module, _, name = path.rpartition(".")
     try:
         kind = getattr(import_module(module or home), name, None)
-    except ImportError:
+    except ModuleNotFoundError as error:
+        missing = str(error.name).partition(".")[0]
+        # a wrong module in a package that is there is a wrong path
+        if find_spec(missing) is None:
+            way = f"`pip install {missing.replace('_', '-')}`, or run in the folder of {missing}.py if it is your own"
+            raise ConfigError(
+                f"optimiser.{argument}: {path!r} needs the package {missing}, which is not installed; {way}"
+            ) from error
         kind = None
+    except ImportError as error:
+        raise ConfigError(f"optimiser.{argument}: {path!r} cannot be imported ({error}); name another class") from error
     if not (isinstance(kind, type) and issubclass(kind, base) and kind is not base):
         names = [name for name, value in vars(import_module(home)).items() if isinstance(value, type)]
         near = get_close_matches(path, [*others, *names], n=1)

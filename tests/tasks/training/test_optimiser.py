@@ -1,6 +1,7 @@
 """Optimisers and schedules of any class: what they are given, and what is said of those that do not fit."""
 
 import math
+import sys
 
 import pytest
 import torch
@@ -64,6 +65,36 @@ def test_any_optimiser_takes_steps_with_the_factors_of_each_set(algorithm, optio
         assert [group["weight_decay"] for group in optimizer.param_groups] == [0.01, 0.0]
 
 
+@pytest.mark.parametrize("settings", [{"algorithm": "bitsandbytes.optim.AdamW8bit"}, {"schedule": "bitsandbytes.Slow"}])
+def test_a_package_that_is_not_installed_is_named_before_training(settings, monkeypatch):
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    ((argument, path),) = settings.items()
+    with pytest.raises(ConfigError) as raised:
+        Optimiser(**settings).check_classes()
+    message = str(raised.value)
+    assert message.startswith(
+        f"optimiser.{argument}: {path!r} needs the package bitsandbytes, which is not installed; "
+    )
+    assert "`pip install bitsandbytes`" in message
+
+
+@pytest.mark.slow
+def test_adam_in_eight_bits_takes_steps():
+    pytest.importorskip("bitsandbytes")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    layer = torch.nn.Linear(128, 128).to(device)
+    named = dict(layer.named_parameters())
+    optimizer = Optimiser(algorithm="bitsandbytes.optim.AdamW8bit").build(dict.fromkeys(named, 1.0), named.items())
+    target, losses = torch.randn(64, 128, device=device), []
+    for _ in range(20):
+        loss = (layer(target) - target).square().mean()
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert losses[-1] < 0.9 * losses[0]
+
+
 def test_the_weight_decay_of_the_options_goes_before():
     _, optimizer, _ = built(algorithm_options={"weight_decay": 0.3})
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.3, 0.0]
@@ -92,7 +123,8 @@ def test_a_schedule_of_torch_begins_after_warm_up():
     [
         ({"algorithm": "AdmW"}, ["optimiser.algorithm", "torch.optim", "'AdmW'", "did you mean 'AdamW'?"]),
         ({"algorithm": "torch.nn.Linear"}, ["a subclass of Optimizer", "'torch.nn.Linear'"]),
-        ({"algorithm": "nowhere.Optimiser"}, ["'nowhere.Optimiser'"]),
+        ({"algorithm": "nowhere.Optimiser"}, ["'nowhere.Optimiser' needs the package nowhere, which is not inst"]),
+        ({"algorithm": "torch.optim.nowhere.Optimiser"}, ["a subclass of Optimizer", "'torch.optim.nowhere.Opt"]),
         ({"algorithm": "LBFGS"}, ["several times a step"]),
         ({"algorithm_options": {"momentum": 1}}, ["AdamW takes lr, betas", "there is no 'momentum'"]),
         ({"algorithm": "SGD", "algorithm_options": {"momentum": -1}}, ["'SGD' refuses its options", "momentum"]),
