@@ -35,8 +35,10 @@ COMBINED = (
     ("all", "copy_paste", "hard_negatives"),
     ("presence", "presence_start", "presence_hard_negatives", "presence_copy_paste", "presence_weights"),
     ("mixed", "mixed_named", "mixed_agreed"),
+    ("claims_long", "claims_again"),
+    ("claims_photos", "claims_photos_again"),
 )
-"""Files that are parsed as one config, in this order; what one replaces of another is alike, as two lists are."""
+"""Files that are parsed as one config, in this order; what one replaces of another is alike, as lists of strategies."""
 
 
 def instantiated():

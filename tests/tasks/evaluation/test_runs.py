@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from lasagna.core.dialogue import Dialogue, Entry
+from lasagna.datamodules import MergedNames, Source, write_shards
 from lasagna.datamodules.co_occurrence import CoOccurrence
-from lasagna.tasks.evaluation.runs import balanced, noise
+from lasagna.tasks import Semantic
+from lasagna.tasks.evaluation.runs import EvaluationRun, balanced, noise
+from tests.helpers.made_records import manifest, record
 
 NAMES = ("sky", "sea", "ship", "dog", "cat", "sofa")
 
@@ -54,3 +57,10 @@ def test_noise_shows_nothing_of_the_picture():
     assert noise(image, rng()).shape == image.shape
     assert (noise(image, rng()) == noise(image + 255, rng())).all()
     assert noise(image, rng()).std() > 40
+
+
+def test_company_is_counted_by_the_names_that_transforms_give(tmp_path):
+    write_shards([record([[1, 3, 3, 1], [1, 1, 4, 4]])], tmp_path, manifest())
+    animals = MergedNames({"dog": "animal", "cat": "animal"})
+    run = EvaluationRun(Source(str(tmp_path), Semantic(), transforms=[animals]), Semantic(), (), 0, ("ordered",))
+    assert list(run._shown()) == [["sky", "animal"]]
