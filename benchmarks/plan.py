@@ -1,7 +1,8 @@
 """What `lasagna plan` computes beside the memory that real training steps take on the CPU.
 
-``python benchmarks/plan.py`` builds each case with random weights in a process of its own, takes three steps and
-compares the growth of the process with the planned peak. ``--results`` files the table in ``docs/how_to/plan.md``.
+``python benchmarks/plan.py`` builds each case with random weights in a process of its own, or two that train together,
+takes three steps and compares the growth of the process with the planned peak. ``--results`` files the lines of the
+measured cases in ``docs/how_to/plan.md``.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from measure import in_use, peak, reset
+from torch import Tensor, distributed, nn
 
 from lasagna.core.batch import Batch
 from lasagna.modules import (
@@ -68,56 +72,120 @@ def sam() -> AssistantTraining:
     return AssistantTraining(Assistant(SamVisionEncoder("vit_b"), model, SamMaskHead(), "tiny"))
 
 
-CASES: dict[str, tuple[Callable[[], AssistantTraining], str, int, int]] = {
-    "tiny, 12 images": (tiny, "32-true", 12, 24),
-    "language model of 38 million, 2 images": (llama, "32-true", 2, 24),
-    "the same, recomputed": (lambda: llama(recompute=True), "32-true", 2, 24),
-    "the same, bf16-true": (llama, "bf16-true", 2, 24),
-    "SAM ViT-B, 1 image": (sam, "32-true", 1, 24),
+@dataclass(frozen=True)
+class Case:
+    """A training that is planned and measured.
+
+    Args:
+        make: Makes the training, not built.
+        precision: The trainer's precision.
+        images: Images of a batch, each with a list of names.
+        processes: How many train together.
+    """
+
+    make: Callable[[], AssistantTraining]
+    precision: str = "32-true"
+    images: int = 2
+    processes: int = 1
+
+
+CASES = {
+    "tiny, 12 images": Case(tiny, images=12),
+    "language model of 38 million, 2 images": Case(llama),
+    "the same, recomputed": Case(lambda: llama(recompute=True)),
+    "the same, bf16-true": Case(llama, "bf16-true"),
+    "the same, bf16-mixed": Case(llama, "bf16-mixed"),
+    "the same, DDP of two processes": Case(llama, processes=2),
+    "the same, DDP, bf16-mixed and recomputed": Case(lambda: llama(recompute=True), "bf16-mixed", processes=2),
+    "SAM ViT-B, 1 image": Case(sam, images=1),
+    "SAM ViT-B, bf16-mixed": Case(sam, "bf16-mixed", images=1),
+    "SAM ViT-B, DDP of two processes": Case(sam, images=1, processes=2),
 }
-"""Name to the training, its precision, images and names of a batch."""
+NAMES = 24
+"""Names of a list."""
+HEAD = ("| case | planned in MiB | measured in MiB | planned / measured |", "| --- | ---: | ---: | ---: |")
 
 
 def main() -> None:
     """Plan and measure each case."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", action="store_true", help="file the table")
+    parser.add_argument("--only", choices=CASES, nargs="+", help="cases to measure, instead of all of them")
     parser.add_argument("--case", choices=CASES, help="measure one case in this process, and print JSON")
     arguments = parser.parse_args()
     if arguments.case:
         print(json.dumps(measured(arguments.case)))
         return
-    lines = ["| case | planned in MiB | measured in MiB | planned / measured |", "| --- | ---: | ---: | ---: |"]
-    for name in CASES:
-        command = [sys.executable, __file__, "--case", name]
-        found = json.loads(
-            subprocess.run(
-                command, check=True, capture_output=True, text=True, env=os.environ | RETURNED
-            ).stdout.splitlines()[-1]
-        )
+    for name in arguments.only or CASES:
+        found = in_processes(name)
         ratio = found["planned"] / found["measured"]
-        lines.append(f"| {name} | {found['planned']:.0f} | {found['measured']:.0f} | {ratio:.2f} |")
-        print(lines[-1], flush=True)
-    if arguments.results:
-        begin, end = "<!-- planned -->\n", "<!-- /planned -->"
-        before, rest = PAGE.read_text().split(begin)
-        PAGE.write_text(before + begin + "\n".join(lines) + "\n" + end + rest.split(end)[1])
+        line = f"| {name} | {found['planned']:.0f} | {found['measured']:.0f} | {ratio:.2f} |"
+        print(line, flush=True)
+        if arguments.results:
+            _file(name, line)
+
+
+def _file(name: str, line: str) -> None:
+    """Put the line of a case into the page, in the order of the cases."""
+    begin, end = "<!-- planned -->\n", "<!-- /planned -->"
+    before, rest = PAGE.read_text().split(begin)
+    block, after = rest.split(end)
+    lines = {known: own for own in block.splitlines() for known in CASES if own.startswith(f"| {known} |")}
+    lines[name] = line
+    table = [*HEAD, *(lines[known] for known in CASES if known in lines)]
+    PAGE.write_text(before + begin + "\n".join(table) + "\n" + end + after)
+
+
+def in_processes(name: str) -> dict[str, float]:
+    """Measure a case in as many processes as it has, and return what the largest of them found."""
+    count = CASES[name].processes
+    with tempfile.TemporaryDirectory() as folder:
+        places = [
+            os.environ | RETURNED | {"RANK": str(rank), "STORE": f"file://{folder}/store"} for rank in range(count)
+        ]
+        command = [sys.executable, __file__, "--case", name]
+        started = [subprocess.Popen(command, env=place, stdout=subprocess.PIPE, text=True) for place in places]
+        printed = [process.communicate()[0] for process in started]
+    if any(process.returncode for process in started):
+        raise SystemExit(f"{name}: it failed; see above")
+    found = [json.loads(text.splitlines()[-1]) for text in printed]
+    return max(found, key=lambda one: one["measured"])
 
 
 def measured(name: str) -> dict[str, float]:
     """Return the planned and the measured peak of a case in MiB."""
     warnings.simplefilter("ignore")
-    make, precision, images, names = CASES[name]
-    outlined = outline(make(), precision)
+    case = CASES[name]
+    outlined = outline(case.make(), case.precision)
     assistant = outlined.training.assistant
-    batch, _ = drawn_batch(assistant.processors, images, names, assistant.vision_encoder.spec.image_size)
-    planned = cost_of(outlined, batch).peak / 2**20
+    batch, _ = drawn_batch(assistant.processors, case.images, NAMES, assistant.vision_encoder.spec.image_size)
+    cost = cost_of(outlined, batch)
+    planned = cost.peak_of(case.processes) / 2**20
+    if case.processes > 1:
+        rank, store = int(os.environ["RANK"]), os.environ["STORE"]
+        distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=case.processes)
     take_steps(tiny(), "32-true", steps=1)  # loads what torch loads once
     gc.collect()
     before = in_use(DEVICE)
     reset(DEVICE)
-    take_steps(make(), precision, batch)
-    return {"planned": planned, "measured": peak(DEVICE) - before}
+    take_steps(case.make(), case.precision, batch)
+    found = {"planned": planned, "measured": peak(DEVICE) - before}
+    if case.processes > 1:
+        distributed.destroy_process_group()
+    return found
+
+
+class Loss(nn.Module):
+    """A training's loss as the output of a module, as ``DistributedDataParallel`` wants it."""
+
+    def __init__(self, training: AssistantTraining) -> None:
+        super().__init__()
+        self.training_part = training
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the loss."""
+        loss: Tensor = self.training_part.loss(self.training_part.assistant(batch), batch)["loss"]
+        return loss
 
 
 def take_steps(training: AssistantTraining, precision: str, batch: Batch | None = None, steps: int = 3) -> None:
@@ -131,9 +199,12 @@ def take_steps(training: AssistantTraining, precision: str, batch: Batch | None 
         assistant = training.assistant
         batch, _ = drawn_batch(assistant.processors, 1, 8, assistant.vision_encoder.spec.image_size)
     optimiser = training.optimiser.build(training.factors, training.assistant.named_parameters())
+    module: nn.Module = Loss(training)
+    if distributed.is_initialized():
+        module = nn.parallel.DistributedDataParallel(module)
     for _ in range(steps):
         with plugin.forward_context():
-            loss = training.loss(training.assistant(batch), batch)["loss"]
+            loss = module(batch)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

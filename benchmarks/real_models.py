@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from memory import QWEN
 from models import SIZES, write_settings
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lasagna.core.weights import weights_left_out
 from lasagna.modules import Assistant, ImageTextModel, LoRA, SamMaskHead, SamVisionEncoder
@@ -33,6 +34,9 @@ NAMES: dict[SizeName, str] = {
 TINY = replace(SIZES["tiny"], sam=SamSize(32, 2, 2, (1,), 64, image_size=128, out_channels=64))
 DEVIATION = 0.02
 """Standard deviation of random weights, the usual one of these models."""
+BLOCK, SMALL = 1_000_003, 2**14
+"""Length of what is repeated, and most elements of a weight that is drawn as its layer draws it."""
+DRAWN = (torch.ops.aten.normal_.default, torch.ops.aten.uniform_.default)
 
 
 class HalfSamEncoder(SamVisionEncoder):
@@ -87,14 +91,29 @@ def make_training(name: SizeName, folder: Path, rows: bool = True, recompute: bo
 
 
 def build(training: AssistantTraining, device: torch.device) -> None:
-    """Build a training's assistant with random weights on a device."""
-    with device, weights_left_out():
+    """Build a training's assistant with random weights on a device.
+
+    A block of random numbers is repeated, since drawing billions of them takes minutes; its length is prime, so that
+    rows of a matrix differ.
+    """
+    with device, weights_left_out(), Undrawn():
         training.build_assistant()
+        block = torch.randn(BLOCK) * DEVIATION
     with torch.no_grad():
-        for name, weight in training.assistant.language_model.named_parameters():
-            # LLaVA v1 is read from a file, in whose place there are zeros
-            if "lora_" not in name and "norm" not in name:
-                weight.normal_(std=DEVIATION)
-            elif "norm" in name and name.endswith("weight"):
-                weight.fill_(1.0)
+        for name, weight in training.assistant.named_parameters():
+            if weight.numel() > SMALL and "lora_B" not in name:
+                for part in weight.view(-1).split(BLOCK):
+                    part.copy_(block[: len(part)])
+            elif name.startswith("language_model") and "norm" in name and name.endswith("weight"):
+                weight.fill_(1.0)  # LLaVA v1 is read from a file, in whose place there are zeros
     training.train()
+
+
+class Undrawn(TorchDispatchMode):
+    """Leaves large tensors as they are where random numbers would be drawn."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operator that draws nothing."""
+        if func in DRAWN and args[0].numel() > SMALL:
+            return args[0]
+        return func(*args, **(kwargs or {}))

@@ -160,6 +160,7 @@ def _measure(training: AssistantTraining, batch: Batch, options: argparse.Namesp
     words = [word for word in packaged_words() if word.isalpha() and len(word) > 2][: options.names]
     with stage("answer", found, before):
         answer = training.assistant.answer(image, words)
+    found["answer_gib"] = round(found["gib"]["answer"], 2)
     found["answer"] = {"names": len(answer.entries), "present": sum(entry.present for entry in answer.entries)}
 
 

@@ -10,7 +10,8 @@ with a table of ``docs/results/NAME.csv`` (written by ``lasagna report``) or els
 any, all are shown. A block between ``<!-- claims:NAME -->`` and ``<!-- /claims -->`` gets the verdicts of
 ``docs/results/NAME_report.md``. A block between ``<!-- summary -->`` and ``<!-- /summary -->`` gets the rows of
 ``SUMMARY``: the short table of the README. A block between ``<!-- starts -->`` and ``<!-- /starts -->`` gets how long
-each command takes to start, from ``docs/results/startup.json``.
+each command takes to start, from ``docs/results/startup.json``. A block between ``<!-- figures:NAME -->`` and
+``<!-- /figures -->`` gets the rows of a benchmark's ``docs/results/NAME.json``, in the columns of ``FIGURES``.
 """
 
 from __future__ import annotations
@@ -49,6 +50,24 @@ _STARTS = re.compile(r"(?P<head><!-- starts -->\n).*?(?P<tail><!-- /starts -->)"
 _COLUMNS = {"free": "decoded freely", "one-pass": "in one pass"}
 """Part of a score's name that says how answers were decoded, to the head of its column."""
 
+FIGURES = {
+    "real_size": {
+        "case": "assistant",
+        "million_parameters": "million parameters",
+        "million_trained": "million trained",
+        "planned_gib": "planned, GiB",
+        "measured_gib": "measured, GiB",
+        "answer_gib": "answer, GiB",
+        "said": "did not fit",
+    },
+    "gpu": {"what": "part", "found": "result"},
+}
+"""Columns of a benchmark's table: keys of its rows, and their headings."""
+_FIGURES = re.compile(r"(?P<head><!-- figures:(?P<name>\w+) -->\n).*?(?P<tail><!-- /figures -->)", re.S)
+
+LEFT = ("asked of", "score", "start of", "assistant", "part", "result", "did not fit")
+"""Headings of columns of text."""
+
 Rows = list[dict[str, str]]
 
 
@@ -77,6 +96,7 @@ def fill(text: str, folder: Path = RESULTS) -> str:
     text = _SUMMARY.sub(lambda block: block["head"] + summary(folder) + block["tail"], text)
     text = _CLAIMS.sub(lambda block: block["head"] + claims(folder, block["name"]) + block["tail"], text)
     text = _STARTS.sub(lambda block: block["head"] + starts(folder) + block["tail"], text)
+    text = _FIGURES.sub(lambda block: block["head"] + figures(folder, block["name"]) + block["tail"], text)
     return _BLOCK.sub(
         lambda block: block["head"] + render(folder, block["name"], block["quantities"].split()) + block["tail"], text
     )
@@ -116,6 +136,21 @@ def starts(folder: Path) -> str:
         for name, times in sorted(found.items(), key=lambda item: item[1]["cpu_seconds"])
     ]
     return _markdown(rows)
+
+
+def figures(folder: Path, name: str) -> str:
+    """Return the table of a benchmark.
+
+    Args:
+        folder: Where the results are.
+        name: Name of the file, without ``.json``; one of ``FIGURES``.
+    """
+    file, columns = folder / f"{name}.json", FIGURES[name]
+    if not file.is_file():
+        return f"Nothing has been filed under `docs/results/{name}.json` yet.\n"
+    found = json.loads(file.read_text(encoding="utf-8"))["rows"]
+    shown = {key: title for key, title in columns.items() if any(key in row for row in found)}
+    return _markdown([{title: str(row.get(key, "")) for key, title in shown.items()} for row in found])
 
 
 def claims(folder: Path, name: str) -> str:
@@ -263,7 +298,9 @@ def _markdown(rows: Rows) -> str:
     if not rows:
         return "There are no such scores.\n"
     names = list(rows[0])
-    right = [name not in ("asked of", "score", "start of") for name in names]
+    right = [
+        name not in ("asked of", "score", "start of", "assistant", "part", "result", "did not fit") for name in names
+    ]
     lines = ["| " + " | ".join(names) + " |", "| " + " | ".join("---:" if end else "---" for end in right) + " |"]
     lines += ["| " + " | ".join(row[name] for name in names) + " |" for row in rows]
     return "\n".join(lines) + "\n"

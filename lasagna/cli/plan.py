@@ -134,7 +134,7 @@ def _memory(plan: Plan, memory: float, processes: int) -> list[str]:
     for (precision, recompute), cost in plan.costs.items():
         words = {True: ", recomputed", False: ", nothing recomputed", None: ""}[recompute]
         name = f"{'* ' if (precision, recompute) == plan.own else '  '}{precision}{words}"
-        values = (cost.weights, cost.gradients, cost.optimiser, cost.activations, cost.peak, cost.peak + cost.gradients)
+        values = (cost.weights, cost.gradients, cost.optimiser, cost.activations, cost.peak, cost.peak_of(2))
         fits = "" if plan.fits(cost, memory, processes) else f"  does not fit into {memory:g}"
         lines.append(f"{name:<32}" + "".join(f"{value / 2**30:>12.2f}" for value in values) + fits)
     lines.append("* this config")

@@ -75,7 +75,7 @@ class Plan:
             memory: Memory of a device in GiB.
             processes: Number of processes; several keep their gradients twice.
         """
-        return cost.peak + (cost.gradients if processes > 1 else 0) <= memory * 2**30 * USABLE
+        return cost.peak_of(processes) <= memory * 2**30 * USABLE
 
     def way_out(self, memory: float, processes: int = 1) -> str:
         """Return the flags that make the training fit.
@@ -103,7 +103,7 @@ class Plan:
 
     def _images_that_fit(self, cost: StepCost, memory: float, processes: int) -> int:
         """Return the largest batch that fits, if activations grow with the number of images."""
-        fixed = cost.peak - cost.activations + (cost.gradients if processes > 1 else 0)
+        fixed = cost.peak_of(processes) - cost.activations
         images = round(self.batches.mean("images"))
         free = memory * 2**30 * USABLE - fixed
         return min(images - 1, int(free * images / cost.activations)) if free > 0 else 0

@@ -57,8 +57,13 @@ class StepCost:
 
     @property
     def peak(self) -> int:
-        """Most bytes at the same time."""
-        return self.weights + self.gradients + self.optimiser + self.activations
+        """Most bytes at the same time, in one process."""
+        return self.peak_of(1)
+
+    def peak_of(self, processes: int) -> int:
+        """Return the most bytes at the same time in each of several processes, which keep their gradients twice."""
+        copies = self.gradients if processes > 1 else 0
+        return self.weights + self.gradients + self.optimiser + self.activations + copies
 
 
 @dataclass(frozen=True)
