@@ -14,7 +14,8 @@ from PIL import Image
 
 import lasagna
 from lasagna.core.seeding import generator
-from lasagna.datamodules.scenes.writer import SceneSettings, scene_record
+from lasagna.datamodules.scenes.settings import SceneSettings
+from lasagna.datamodules.scenes.writer import scene_record
 from lasagna.tasks import Semantic
 
 OUT = Path("predictions")

@@ -20,7 +20,8 @@ import lasagna
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.masks import RLEMask
 from lasagna.core.query_kind import KINDS
-from lasagna.datamodules.scenes.writer import SceneSettings, write_scenes
+from lasagna.datamodules.scenes.settings import SceneSettings
+from lasagna.datamodules.scenes.writer import write_scenes
 from lasagna.errors import ConfigError
 from lasagna.tasks.metrics import ConceptF1
 from tests.helpers.made_answers import answer

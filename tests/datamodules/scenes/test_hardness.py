@@ -6,7 +6,8 @@ import numpy as np
 
 from lasagna.datamodules.scenes.hardness import COMPANIONS, Hardness, Role
 from lasagna.datamodules.scenes.scene import THINGS
-from lasagna.datamodules.scenes.writer import SceneSettings, scene_record
+from lasagna.datamodules.scenes.settings import SceneSettings
+from lasagna.datamodules.scenes.writer import scene_record
 
 
 def test_hard_scenes_have_twins_on_two_sides_and_companions_of_the_same_colour_and_side():

@@ -6,8 +6,9 @@ from scipy.ndimage import binary_dilation
 
 from lasagna.core.seeding import generator
 from lasagna.datamodules.scenes import THINGS
+from lasagna.datamodules.scenes.settings import SceneSettings
 from lasagna.datamodules.scenes.twins import DrawnTwins
-from lasagna.datamodules.scenes.writer import SceneSettings, scene_record
+from lasagna.datamodules.scenes.writer import scene_record
 
 
 @pytest.mark.parametrize("long_names", [False, True])

@@ -10,7 +10,8 @@ import pytest
 from lasagna.core.seeding import generator
 from lasagna.datamodules import SceneWriter, read_manifest
 from lasagna.datamodules.scenes import CATEGORIES, LONG_NAMES, RULES, STUFF, draw_scene
-from lasagna.datamodules.scenes.writer import SceneSettings, scene_record
+from lasagna.datamodules.scenes.settings import SceneSettings
+from lasagna.datamodules.scenes.writer import scene_record
 from lasagna.datamodules.shards.codec import decode_record
 from lasagna.datamodules.shards.reader import ShardSplit, read_share
 from lasagna.errors import ConfigError

@@ -17,7 +17,8 @@ from lasagna.__main__ import main
 from lasagna.cli.predict import predict, read_queries
 from lasagna.core.prompt_formats import TINY
 from lasagna.core.seeding import generator
-from lasagna.datamodules.scenes.writer import SceneSettings, scene_record
+from lasagna.datamodules.scenes.settings import SceneSettings
+from lasagna.datamodules.scenes.writer import scene_record
 from lasagna.errors import CheckpointError, ConfigError
 from lasagna.modules.checkpoints.folder import ASSISTANT, HEADS, SUMS, write_assistant
 from lasagna.modules.checkpoints.load import read_checkpoint, stored_kinds

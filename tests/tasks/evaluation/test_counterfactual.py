@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lasagna.datamodules import Source, write_shards
-from lasagna.datamodules.scenes.writer import SceneSettings, write_scenes
+from lasagna.datamodules.scenes.settings import SceneSettings
+from lasagna.datamodules.scenes.writer import write_scenes
 from lasagna.datamodules.shards.codec import record_key
 from lasagna.datamodules.shards.manifest import read_manifest
 from lasagna.datamodules.shards.reader import ShardSplit
