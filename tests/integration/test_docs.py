@@ -1,18 +1,23 @@
 """The pages in docs/ say what is true: their files are written as shown and their commands run."""
 
 import ast
+import importlib
 import json
 import sys
 
+import numpy as np
 import pytest
 
 import lasagna
 from lasagna.__main__ import COMMANDS
 from lasagna.cli.train import main
+from lasagna.datamodules import SceneWriter
 from lasagna.modules import EfficientNetLite0, Sam2VisionEncoder, Sam3VisionEncoder, SamVisionEncoder, TinyVisionEncoder
 from lasagna.modules.tiny.weights import FOLDER
+from lasagna.tasks import GroundedCaption, Instances
 from lasagna.tasks.pretrain.command import SEEDS, pretrain
 from tests.helpers.documented import (
+    NAMED,
     PLACES,
     ROOT,
     blocks,
@@ -102,6 +107,33 @@ def test_scores_of_the_task_are_where_the_page_says(there, monkeypatch):
         run_block(blocks(page, "bash")[0], monkeypatch)
     scores = json.loads((there / "runs" / "one_by_one" / "scores.json").read_text(encoding="utf-8"))["stages"]["test"]
     assert {"test/scenes-onebyone/giou/grefcoco", "test/scenes-onebyone/area_error/mine-v1"} <= scores["scores"].keys()
+
+
+@pytest.mark.docs
+@pytest.mark.parametrize(
+    ("page", "name", "theirs"),
+    [("instances", "things.Things", Instances(by_token=True)), ("captions", "stories.Stories", GroundedCaption())],
+)
+def test_tasks_of_pages_ask_as_those_of_the_package(page, name, theirs, there):
+    """A task that is written from nothing but the docs has the same questions, answers and masks."""
+    lines = next(text for text in blocks(DOCS / "how_to" / f"{page}.md", "python") if NAMED.match(text)).splitlines()
+    assert len(lines) < 120
+    write_named(DOCS / "how_to" / f"{page}.md", there)
+    module, _, name = name.partition(".")
+    mine, seen = getattr(importlib.import_module(module), name)(), 0
+    shards = there / "data" / module
+    if page == "captions":
+        SceneWriter(str(shards), train=6, val=1, test=1, captions=True, processes=1).prepare()
+    for record in lasagna.records(shards / "train" if page == "captions" else there / "data" / "scenes" / "train"):
+        pairs = [task.dialogues(record, np.random.default_rng(0)) for task in (mine, theirs)]
+        for own, other in zip(*pairs, strict=True):
+            assert (own.query, own.text, len(own.entries)) == (other.query, other.text, len(other.entries))
+            for one, two in zip(own.entries, other.entries, strict=True):
+                assert (one.name, one.present, one.span) == (two.name, two.present, two.span)
+                for left, right in zip((one.mask, *one.masks), (two.mask, *two.masks), strict=True):
+                    assert np.array_equal(left.decode(), right.decode())
+                seen += 1
+    assert seen > 10
 
 
 @pytest.mark.parametrize("page", EXTENSIONS, ids=lambda page: page.stem)

@@ -52,6 +52,16 @@ def test_ordered_is_greedy_under_the_grammar(prompt_format, seed):
         ]
 
 
+def test_prompts_are_read_with_the_first_draft():
+    assistant = random_assistant(0)
+    model, lengths = assistant.language_model, list[int]()
+    model.register_forward_hook(lambda module, given, hidden: lengths.append(given[0].shape[1]))
+    query = Query(0, SOME, tuple(NAMES[:6]))
+    [answer] = Decoder(model, assistant.format).decode(torch.randn(1, 4, 128), [query])
+    prompt = model.text_processor.prompt_ids(assistant.format.prompt(SOME, query.names))
+    assert len(lengths) == answer.forwards and lengths[0] > len(prompt)
+
+
 @pytest.mark.parametrize(("prompt_format", "seed"), [("tiny", 1), ("tiny", 4), ("paper", 0)])
 def test_tokens_of_objects_are_greedy_under_the_grammar(prompt_format, seed):
     """In one batch with ordinary lists; some names have several objects, and one all that may be told."""
