@@ -61,7 +61,7 @@ class HardNegatives(ClassSampling):
                     f"HardNegatives: {type(source).__name__} has no `index` of its records; read them from shards, or "
                     "set `company` to 0"
                 )
-            bound.counts = CoOccurrence.of_index(index)
+            bound.counts = CoOccurrence.of_index(index.renamed(getattr(source, "said", str)))
         return bound
 
     def absent_names(

@@ -119,6 +119,16 @@ class Source:
             manifest = transform.of_manifest(manifest)
         return manifest
 
+    def said(self, name: str) -> str:
+        """Return the name that the transforms give a category.
+
+        Args:
+            name: Its stored name.
+        """
+        for transform in self.transforms or ():
+            name = transform.said(name)
+        return name
+
     def records(self) -> Iterator[Record]:
         """Yield the records, decoded, without the transforms.
 

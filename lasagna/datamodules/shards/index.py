@@ -7,8 +7,8 @@ import sys
 import tarfile
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from io import BytesIO
@@ -72,6 +72,22 @@ class ShardIndex:
         rows, columns, _ = self.entries.T
         shows = csr_array((np.ones(len(rows), dtype=np.int64), (rows, columns)), (len(self), len(self.names)))
         return np.asarray((shows.T @ shows).toarray())
+
+    def renamed(self, said: Callable[[str], str]) -> ShardIndex:
+        """Return the index in which categories have other names, of which several may be the same.
+
+        Args:
+            said: Gives the new name of a category.
+        """
+        names = tuple(dict.fromkeys(map(said, self.names)))
+        if names == self.names:
+            return self
+        ranks = {name: rank for rank, name in enumerate(names)}
+        new = np.array([ranks[said(name)] for name in self.names], dtype=np.int64)
+        rows, columns, counts = self.entries.T
+        pairs, places = np.unique(np.column_stack([rows, new[columns]]), axis=0, return_inverse=True)
+        sums = np.bincount(places.ravel(), counts, len(pairs))
+        return replace(self, names=names, entries=np.column_stack([pairs, sums]).astype(np.int32))
 
 
 def read_index(shard_set: ShardSet) -> ShardIndex:

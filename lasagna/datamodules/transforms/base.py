@@ -45,6 +45,14 @@ class RecordTransform(ABC):
         """
         return manifest
 
+    def said(self, name: str) -> str:
+        """Return the name of a category after the transform; most do not change it.
+
+        Args:
+            name: Its name before.
+        """
+        return name
+
 
 PixelEdit = Callable[[NDArray[Any]], NDArray[Any]]
 """Moves or crops pixels: takes ``[H, W]`` or ``[H, W, 3]`` and returns the same in the new size, values unchanged."""

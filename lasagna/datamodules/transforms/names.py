@@ -19,7 +19,7 @@ class MergedNames(RecordTransform):
 
     Categories that get the same name become one, as oak and pine become "tree"; it is present where one of them is,
     and absent where all of them are. Old names are kept as aliases. The source's names are those afterwards, in scores
-    too; company (``HardNegatives``) is counted by the stored ones. It goes last among the transforms.
+    too. It goes last among the transforms, which take the stored names.
 
     Args:
         names: Category to its new name.

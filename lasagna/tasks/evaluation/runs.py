@@ -24,7 +24,6 @@ from lasagna.datamodules.shards.codec import decode_record
 from lasagna.datamodules.shards.reader import RawSample, ShardSplit
 from lasagna.datamodules.strategies import Strategy
 from lasagna.datamodules.streaming.sample import ask_record, bound_transforms, naming, not_skipped, stored_manifest
-from lasagna.datamodules.transforms.names import MergedNames
 from lasagna.errors import ConfigError, QueryError, RecordError
 from lasagna.tasks import Task
 from lasagna.tasks.evaluation import Control
@@ -229,11 +228,11 @@ class EvaluationRun:
     def _shown(self) -> Iterator[list[str]]:
         """Yield the categories of each record, by the source's names."""
         manifest = stored_manifest(self.source)
-        named = [transform for transform in bound_transforms(self.source) if isinstance(transform, MergedNames)]
+        transforms = bound_transforms(self.source)
         for raw in read_records(self.source):
             try:
                 shown = list(decode_record(raw, manifest).category_masks())
-                for transform in named:
+                for transform in transforms:
                     shown = list(dict.fromkeys(map(transform.said, shown)))
                 yield shown
             except RecordError as error:

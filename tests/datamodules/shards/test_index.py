@@ -33,6 +33,11 @@ def test_an_index_says_what_a_pass_over_the_records_says(tmp_path):
     shows = np.array([[name in one.category_masks() for name in index.names] for one in records]).astype(int)
     assert np.array_equal(index.together, shows.T @ shows)
     assert np.array_equal(index.images, shows.sum(0))
+    first, second, *rest = index.names
+    merged = index.renamed(lambda name: "both" if name in (first, second) else name)
+    assert merged.names == ("both", *rest)
+    assert np.array_equal(merged.images, np.column_stack([shows[:, :2].max(1), shows[:, 2:]]).sum(0))
+    assert merged.entries[:, 2].sum() == index.entries[:, 2].sum() and index.renamed(str) is index
 
 
 def test_objects_are_counted(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lasagna.core.record import Region
-from lasagna.datamodules import MergedNames, Source, UnknownNames, write_shards
+from lasagna.datamodules import HardNegatives, MergedNames, Source, UnknownNames, write_shards
 from lasagna.datamodules.protocols import read_records
 from lasagna.datamodules.streaming.sample import ask_record
 from lasagna.errors import ConfigError
@@ -64,6 +64,8 @@ def test_a_source_has_the_new_names_in_training_and_in_scores(tmp_path):
     _, [dialogue] = ask_record(raw, source, lambda dialogue, _: dialogue, seed=0)
     assert dialogue.query == ("sky", "animal")
     assert source.manifest.categories == ("sky", "sea", "animal")
+    hard = HardNegatives(2).for_source(source)
+    assert hard.counts.likelihoods(["animal", "sea"], ["sky"]).tolist() == [1, 0]
     assert [found.manifest.categories for found in source.records()] == [manifest().categories]
 
 
