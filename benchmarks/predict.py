@@ -1,9 +1,9 @@
 """Images a second of ``lasagna predict`` over a folder, beside a loop that reads, answers and writes in turn.
 
 ``python benchmarks/predict.py`` asks the small assistant of the package for 10, 80 and 150 names in the same images of
-640 x 480 pixels, a scene with noise. The ways take turns. *Loop* is what the command did at first: it reads, answers and
-writes one image after the other, draws each text anew and compresses drawings with the usual effort. The answers of both
-are compared: decisions, scores, and masks pixel by pixel. ``--results`` files the numbers as
+640 x 480 pixels, a scene with noise. The ways take turns. *Loop* is what the command did at first: it reads, answers
+and writes one image after the other, draws each text anew and compresses drawings with the usual effort. The answers
+of both are compared: decisions, scores, and masks pixel by pixel. ``--results`` files the numbers as
 ``docs/results/predict.json``. Measure on an idle machine.
 """
 
@@ -143,12 +143,13 @@ def main() -> None:
     parser.add_argument("--results", action="store_true", help="file the numbers under docs/results")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    load = os.getloadavg()[0]
     with TemporaryDirectory() as folder:
         found = measure(Path(folder), arguments.images, arguments.repeats)
     for names, row in found.items():
         print(f"{names} names: {row}")
     if arguments.results:
-        facts = {"cores": os.cpu_count(), "threads": arguments.threads, "images": arguments.images}
+        facts = {"cores": os.cpu_count(), "threads": arguments.threads, "images": arguments.images, "load_before": load}
         write_json(DOCS / "results" / "predict.json", {**facts, "names": found, "versions": versions()})
 
 
