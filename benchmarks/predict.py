@@ -143,12 +143,13 @@ def main() -> None:
     parser.add_argument("--results", action="store_true", help="file the numbers under docs/results")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    load = os.getloadavg()[0]
     with TemporaryDirectory() as folder:
         found = measure(Path(folder), arguments.images, arguments.repeats)
     for names, row in found.items():
         print(f"{names} names: {row}")
     if arguments.results:
-        facts = {"cores": os.cpu_count(), "threads": arguments.threads, "images": arguments.images}
+        facts = {"cores": os.cpu_count(), "threads": arguments.threads, "images": arguments.images, "load_before": load}
         write_json(DOCS / "results" / "predict.json", {**facts, "names": found, "versions": versions()})
 
 

@@ -1,9 +1,9 @@
 """How long each command takes to start, beside ``import torch`` in the same run.
 
 ``python benchmarks/startup.py`` runs ``lasagna COMMAND --help`` for every command, as well as help, version, a wrong
-command and ``import torch``, each ``--runs`` times in a process of its own. It prints the shortest processor time,
-which other programs disturb least, its ratio to that of ``import torch``, and the shortest wall time. ``--results``
-files the numbers as ``docs/results/startup.json``.
+command, the first answer of ``lasagna predict``, ``import torch`` and ``import lightning``, each ``--runs`` times in a
+process of its own. It prints the shortest processor time, which other programs disturb least, its ratio to that of
+``import torch``, and the shortest wall time. ``--results`` files the numbers as ``docs/results/startup.json``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -20,9 +21,14 @@ from lasagna.__main__ import COMMANDS
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "startup.json"
 TORCH = "import torch"
+LIGHTNING = "import lightning"
+SCENE = Path(__file__).resolve().parents[1] / "docs" / "images" / "scene.png"
 LASAGNA = ("-m", "lasagna")
+OUT = str(Path(tempfile.gettempdir()) / "lasagna_first_answer")
 STARTS = {
     TORCH: ("-c", TORCH),
+    LIGHTNING: ("-c", LIGHTNING),
+    "lasagna predict, first answer": (*LASAGNA, "predict", "--image", str(SCENE), "--query", "sky, dog", "--out", OUT),
     "lasagna --help": (*LASAGNA, "--help"),
     "lasagna --version": (*LASAGNA, "--version"),
     "lasagna nonsense": (*LASAGNA, "nonsense"),

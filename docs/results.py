@@ -9,8 +9,9 @@ with a table of ``docs/results/NAME.csv`` (written by ``lasagna report``) or els
 ``scores.json``), followed by the machine and versions of the JSON file. Quantities choose and order the scores; without
 any, all are shown. A block between ``<!-- claims:NAME -->`` and ``<!-- /claims -->`` gets the verdicts of
 ``docs/results/NAME_report.md``. A block between ``<!-- summary -->`` and ``<!-- /summary -->`` gets the rows of
-``SUMMARY``: the short table of the README. A block between ``<!-- starts -->`` and ``<!-- /starts -->`` gets how long
-each command takes to start, from ``docs/results/startup.json``. A block between ``<!-- figures:NAME -->`` and
+``SUMMARY``: the short table of the README. A block between ``<!-- speed:NAME -->`` and ``<!-- /speed -->`` gets the
+table of a benchmark from ``docs/results/NAME.json``: how long each command takes to start (``startup``), what a server
+does (``serve``), or how fast folders are answered (``predict``). A block between ``<!-- figures:NAME -->`` and
 ``<!-- /figures -->`` gets the rows of a benchmark's ``docs/results/NAME.json``, in the columns of ``FIGURES``.
 """
 
@@ -45,7 +46,7 @@ SUMMARY = (
 _SUMMARY_COLUMNS = {"miou": "mIoU ↑", "presence_f1": "presence F1 ↑", "false_positive_rate": "false-positive rate ↓"}
 _SUMMARY = re.compile(r"(?P<head><!-- summary -->\n).*?(?P<tail><!-- /summary -->)", re.S)
 _CLAIMS = re.compile(r"(?P<head><!-- claims:(?P<name>\w+) -->\n).*?(?P<tail><!-- /claims -->)", re.S)
-_STARTS = re.compile(r"(?P<head><!-- starts -->\n).*?(?P<tail><!-- /starts -->)", re.S)
+_SPEED = re.compile(r"(?P<head><!-- speed:(?P<name>\w+) -->\n).*?(?P<tail><!-- /speed -->)", re.S)
 
 _COLUMNS = {"free": "decoded freely", "one-pass": "in one pass"}
 """Part of a score's name that says how answers were decoded, to the head of its column."""
@@ -65,7 +66,7 @@ FIGURES = {
 """Columns of a benchmark's table: keys of its rows, and their headings."""
 _FIGURES = re.compile(r"(?P<head><!-- figures:(?P<name>\w+) -->\n).*?(?P<tail><!-- /figures -->)", re.S)
 
-LEFT = ("asked of", "score", "start of", "assistant", "part", "result", "did not fit")
+LEFT = ("asked of", "score", "start of", "assistant", "part", "result", "did not fit", "requests")
 """Headings of columns of text."""
 
 Rows = list[dict[str, str]]
@@ -95,7 +96,7 @@ def fill(text: str, folder: Path = RESULTS) -> str:
     """
     text = _SUMMARY.sub(lambda block: block["head"] + summary(folder) + block["tail"], text)
     text = _CLAIMS.sub(lambda block: block["head"] + claims(folder, block["name"]) + block["tail"], text)
-    text = _STARTS.sub(lambda block: block["head"] + starts(folder) + block["tail"], text)
+    text = _SPEED.sub(lambda block: block["head"] + speed(folder, block["name"]) + block["tail"], text)
     text = _FIGURES.sub(lambda block: block["head"] + figures(folder, block["name"]) + block["tail"], text)
     return _BLOCK.sub(
         lambda block: block["head"] + render(folder, block["name"], block["quantities"].split()) + block["tail"], text
@@ -119,15 +120,31 @@ def summary(folder: Path) -> str:
     return _markdown(rows)
 
 
-def starts(folder: Path) -> str:
-    """Return the table of how long each command takes to start.
+def speed(folder: Path, name: str) -> str:
+    """Return the table of a benchmark.
 
     Args:
         folder: Where the results are.
+        name: Name of the file, without extension.
     """
-    found = json.loads((folder / "startup.json").read_text(encoding="utf-8"))["starts"]
-    unit = found["import torch"]["cpu_seconds"]
-    rows = [
+    tables = {"startup": _starts, "serve": _served, "predict": _predicted}
+    content = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    notes = (
+        [f"{content['cores']} cores, of which {content['load_before']:.1f} had other work."]
+        if "load_before" in content
+        else []
+    )
+    if "kept" in content:
+        kept, sent = content["kept"]["one_picture_ten_times"], content["kept"]["ten_pictures"]
+        memory = [f"{mib:.0f} MiB after {count} requests" for count, mib in content["memory_mib"].items()]
+        notes += [f"Ten requests take {kept:.1f} s about one picture that is kept, {sent:.1f} s with a picture each."]
+        notes += [f"Memory of the process: {', '.join(memory)}."]
+    return _markdown(tables[name](content)) + ("\n" + " ".join(notes) + "\n" if notes else "")
+
+
+def _starts(content: Mapping[str, Any]) -> Rows:
+    found, unit = content["starts"], content["starts"]["import torch"]["cpu_seconds"]
+    return [
         {
             "start of": f"`{name}`",
             "processor time in s": f"{times['cpu_seconds']:.2f}",
@@ -135,7 +152,24 @@ def starts(folder: Path) -> str:
         }
         for name, times in sorted(found.items(), key=lambda item: item[1]["cpu_seconds"])
     ]
-    return _markdown(rows)
+
+
+def _served(content: Mapping[str, Any]) -> Rows:
+    return [
+        {"clients": clients, "requests": "together" if way == "batched" else "one by one"}
+        | {"requests a second": f"{times['requests_per_second']:.1f}"}
+        | {f"{part} in ms": f"{times[part + '_ms']:.0f}" for part in ("p50", "p95")}
+        for clients, ways in sorted(content["clients"].items(), key=lambda item: int(item[0]))
+        for way, times in ways.items()
+    ]
+
+
+def _predicted(content: Mapping[str, Any]) -> Rows:
+    columns = {"in turn": "loop", "`lasagna predict`": "command", "ratio": "ratio"}
+    return [
+        {"names": names} | {label: f"{found[key]:.1f}" for label, key in columns.items()}
+        for names, found in sorted(content["names"].items(), key=lambda item: int(item[0]))
+    ]
 
 
 def figures(folder: Path, name: str) -> str:
@@ -298,9 +332,7 @@ def _markdown(rows: Rows) -> str:
     if not rows:
         return "There are no such scores.\n"
     names = list(rows[0])
-    right = [
-        name not in ("asked of", "score", "start of", "assistant", "part", "result", "did not fit") for name in names
-    ]
+    right = [name not in LEFT for name in names]
     lines = ["| " + " | ".join(names) + " |", "| " + " | ".join("---:" if end else "---" for end in right) + " |"]
     lines += ["| " + " | ".join(row[name] for name in names) + " |" for row in rows]
     return "\n".join(lines) + "\n"

@@ -80,7 +80,8 @@ class AskedImages:
             if len(group) >= self.batch:
                 yield from self._answered(group)
                 group = []
-        yield from self._answered(group)
+        if group:
+            yield from self._answered(group)
 
     def _bytes(self, group: Sequence[ReadImage]) -> int:
         names = sum(len(query.names) for query in self.queries)

@@ -11,6 +11,7 @@ from lasagna.cli.predict import read_queries
 from lasagna.core.query_kind import INSTANCES
 from lasagna.core.tiles import Tiles
 from lasagna.errors import QueryError
+from lasagna.modules.decoding import together as module
 from tests.helpers.assistants import dictate, random_assistant
 from tests.helpers.large_pictures import TAGS
 
@@ -72,3 +73,31 @@ def test_kinds_that_do_not_exist_are_named():
         read_queries(own={"referring": "a bird"})
     with pytest.raises(QueryError, match=r"own: there is no kind of query at 'no_file\.COUNTING'"):
         read_queries(own={"no_file.COUNTING": "birds"})
+
+
+def test_pictures_of_a_folder_are_answered_together_and_broken_ones_skipped(tmp_path, monkeypatch):
+    assistant, rng, sizes = random_assistant(), np.random.default_rng(0), []
+    pictures = [tmp_path / f"{rank}.png" for rank in range(6)]
+    for picture in pictures:
+        Image.fromarray(rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)).save(picture)
+    pictures[1].write_bytes(b"nothing")
+    together = module.answer_together
+
+    def counted(own, images, *rest):
+        sizes.append(len(images))
+        if len(images) == limit:
+            raise RuntimeError("too little memory")
+        return together(own, images, *rest)
+
+    monkeypatch.setattr(module, "answer_together", counted)
+    found = []
+    for most, batch in ((2, 1), (2, 2), (1, 2)):
+        limit = most + 1
+        out = tmp_path / f"out{len(found)}"
+        [error] = answer_images(
+            assistant, [[each] for each in pictures], read_queries("sky"), out, "ordered", batch=batch
+        )
+        assert "1.png" in str(error)
+        found.append({file.name: json.loads(file.read_text())["answers"][0]["text"] for file in out.glob("*.json")})
+    assert found[0] == found[1] == found[2] and sorted(found[0]) == [f"{rank}.json" for rank in (0, 2, 3, 4, 5)]
+    assert sizes == [1, 1, 1, 1, 1, 2, 2, 1, 2, 1, 1, 1, 1, 1]

@@ -96,8 +96,11 @@ def reachable(monkeypatch):
         yield
 
 
-def read(address, most=1_000_000, **limits):
-    return asyncio.run(AddressReader(Limits(seconds=0.4, **limits)).read(address, most))
+READER = AddressReader(Limits(seconds=0.4))
+
+
+def read(address, most=1_000_000):
+    return asyncio.run(READER.read(address, most))
 
 
 def test_an_image_is_read_from_its_address_also_after_redirects(monkeypatch, port):

@@ -32,9 +32,11 @@ def images_together(assistant: Assistant, queries: Sequence[Query]) -> int:
         queries: What is asked about each.
     """
     assistant.configure_model()
-    decoder = assistant.decoder
-    tokens = sum(min(decoder.length(query), decoder.text.max_length) for query in queries)
-    return max(1, min(_ROWS, _TOKENS // max(1, tokens))) if assistant.device.type == "cpu" else _ROWS
+    if assistant.device.type != "cpu":
+        return _ROWS
+    # lists that are split have about as many tokens in all their parts
+    tokens = sum(map(assistant.decoder.length, queries))
+    return max(1, min(_ROWS, _TOKENS // max(1, tokens)))
 
 
 @torch.no_grad()
