@@ -51,6 +51,29 @@ def check_processes(expected: int) -> None:
         )
 
 
+def check_epoch(sources: Sequence[Source], samples: int | None, batch_size: int) -> int:
+    """Return the number of batches in an epoch of each process.
+
+    Args:
+        sources: The sources of the training.
+        samples: Number of samples of an epoch over all processes; None for the number of records of the sources.
+        batch_size: Samples in a batch of each process.
+
+    Raises:
+        ConfigError: If there are no sources, or an epoch is shorter than a batch.
+    """
+    check_sources(sources, "train")
+    samples = sum(source.shard_set.records for source in sources) if samples is None else samples
+    _, processes = rank_and_world_size()
+    batches = samples // (batch_size * processes)
+    if not batches:
+        raise ConfigError(
+            f"data: an epoch of {samples} samples is too short for a batch of {batch_size} for each of {processes} "
+            "processes; set `samples_per_epoch` higher or `batch_size` lower"
+        )
+    return batches
+
+
 def check_streams(streams: int | None, workers: int) -> int:
     """Return the number of streams of a training.
 

@@ -13,13 +13,12 @@ from lasagna.datamodules import checks
 from lasagna.datamodules.shards.reader import ShardSplit, read_share
 from lasagna.datamodules.source import Source
 from lasagna.datamodules.strategies import Strategy
-from lasagna.datamodules.streaming.distributed import gather, rank_and_world_size
+from lasagna.datamodules.streaming.distributed import gather
 from lasagna.datamodules.streaming.loader import EvaluationLoader, TrainingLoader
 from lasagna.datamodules.streaming.mixture import StreamConfig
 from lasagna.datamodules.streaming.sample import SampleMaker
 from lasagna.datamodules.streaming.skipped import RecordCounts, report
 from lasagna.datamodules.writers import DataWriter
-from lasagna.errors import ConfigError
 
 DRY_RUN_RECORDS = 4
 """Number of records of each source that are tried before a stage begins."""
@@ -128,7 +127,7 @@ class ShardDataModule(LightningDataModule):
             checks.check_shares(self.sources[split], split)
             checks.check_changes(self.sources[split], split)
         if stage == "fit":
-            self._batches()
+            checks.check_epoch(self.sources["train"], self.samples_per_epoch, self.batch_size)
             checks.check_streams(self.streams, self.num_workers)
 
     def connect(self, processors: Processors) -> None:
@@ -203,7 +202,7 @@ class ShardDataModule(LightningDataModule):
             self._makers("train"),
             config,
             self._connected(),
-            batches=self._batches(),
+            batches=checks.check_epoch(sources, self.samples_per_epoch, self.batch_size),
             num_workers=self.num_workers,
             keep_streams=self.streams is not None,
             pin_memory=self.pin_memory,
@@ -301,17 +300,3 @@ class ShardDataModule(LightningDataModule):
                 "the LightningModule's `setup` or `configure_model`"
             )
         return self._processors
-
-    def _batches(self) -> int:
-        """Return the number of batches in an epoch of each process."""
-        checks.check_sources(self.sources["train"], "train")
-        records = sum(source.shard_set.records for source in self.sources["train"])
-        samples = records if self.samples_per_epoch is None else self.samples_per_epoch
-        _, world_size = rank_and_world_size()
-        batches = samples // (self.batch_size * world_size)
-        if not batches:
-            raise ConfigError(
-                f"data: an epoch of {samples} samples is too short for a batch of {self.batch_size} for each of "
-                f"{world_size} processes; set `samples_per_epoch` higher or `batch_size` lower"
-            )
-        return batches

@@ -1,13 +1,15 @@
 from .assistant import Assistant
-from .base import EncodedImages, FeatureSpec, LanguageModel, MaskHead, VisionEncoder, VisualTower
+from .base import FeatureSpec, LanguageModel, MaskHead, VisionEncoder, VisualTower
 from .decoding.chat import Chat, ChatTurn
+from .encoded_images import EncodedImages
 from .image_processors import CropImageProcessor, PadImageProcessor, SamImageProcessor, SquashImageProcessor
 from .image_text.family import Family
 from .image_text.language_model import ImageTextModel
-from .language_models.base import PretrainedLanguageModel, TransformersLanguageModel
+from .language_models.base import TransformersLanguageModel
 from .language_models.causal import CausalLanguageModel
 from .language_models.lora import LoRA
 from .language_models.pretrained import Quantization
+from .language_models.pretrained_model import PretrainedLanguageModel
 from .language_models.smollm2 import SmolLM2
 from .language_models.text_processor import TokenizerTextProcessor
 from .llava.language_model import LlavaV1

@@ -29,7 +29,7 @@ from lasagna.core.tiles import Tiles
 from lasagna.core.visual_prompt import VisualPrompt
 from lasagna.errors import ConfigError, check_counts
 from lasagna.modules import contract
-from lasagna.modules.base import EncodedImages, LanguageModel, MaskHead, VisionEncoder
+from lasagna.modules.base import LanguageModel, MaskHead, VisionEncoder
 from lasagna.modules.building import build_parts
 from lasagna.modules.decoding.answers import answer_maker
 from lasagna.modules.decoding.cache import ChatHistory, row_positions
@@ -38,6 +38,7 @@ from lasagna.modules.decoding.decoder import Decoder
 from lasagna.modules.decoding.long_lists import join_answers, split_query
 from lasagna.modules.decoding.tiles import answer_tiles
 from lasagna.modules.decoding.visual_prompts import Asked, check_visual, with_visual
+from lasagna.modules.encoded_images import EncodedImages
 from lasagna.modules.losses import AssistantOutput
 from lasagna.modules.map_comparison import MapComparison
 from lasagna.modules.mask_prediction import MaskPrediction

@@ -300,17 +300,3 @@ class MaskHead(Configurable, LightningModule):
             Mask logits over the whole padded input, float ``[h', w']``.
         """
         raise NotImplementedError(f"{type(self).__name__} takes no points, boxes or masks")
-
-
-@dataclass(frozen=True)
-class EncodedImages:
-    """Images, encoded once for everything that is asked about them.
-
-    Args:
-        features: The vision encoder's maps, each float ``[b, c, h, w]``.
-        image_vectors: The images as the language model reads them, float ``[b, i, d]``; where several are shown
-            together, their vectors follow one another.
-    """
-
-    features: list[Tensor]
-    image_vectors: Tensor

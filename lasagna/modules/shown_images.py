@@ -15,8 +15,9 @@ from torch import Tensor
 from lasagna.core.geometry import Geometry
 from lasagna.core.image_places import LAST, in_order, place_of
 from lasagna.core.processors import Processors
-from lasagna.modules.base import EncodedImages, LanguageModel
+from lasagna.modules.base import LanguageModel
 from lasagna.modules.contract import check_image
+from lasagna.modules.encoded_images import EncodedImages
 from lasagna.modules.state import precision_of
 
 Images = NDArray[np.uint8] | Sequence[NDArray[np.uint8]]

@@ -19,8 +19,8 @@ from lasagna.core.image_prompts import prompt_ids
 from lasagna.core.query_kind import QUESTION
 from lasagna.errors import LasagnaError
 from lasagna.modules.assistant import Assistant
-from lasagna.modules.base import EncodedImages
 from lasagna.modules.decoding.cache import ChatHistory
+from lasagna.modules.encoded_images import EncodedImages
 from lasagna.modules.shown_images import Images, prepare_images
 from lasagna.serving.jobs import AskedQuery, Conversation, Job, JobResult, PreparedImage, StoredImage, read_turns
 from lasagna.serving.limits import Limits, RequestError

@@ -16,7 +16,7 @@ from lasagna.core.geometry import Geometry
 from lasagna.core.prompt_format import PromptFormat
 from lasagna.core.query_kind import QUESTION
 from lasagna.core.record import Turn
-from lasagna.modules.base import EncodedImages
+from lasagna.modules.encoded_images import EncodedImages
 
 OBJECTS = 8
 """Masks that a name whose objects are told apart, and a caption, count as; ``ObjectMaskHead`` predicts as many."""

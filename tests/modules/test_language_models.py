@@ -33,7 +33,7 @@ from lasagna.modules.decoding import recurrent
 from lasagna.modules.decoding.cache import CachedPrompts, ChatHistory, left_pad, row_positions
 from lasagna.modules.decoding.decoder import Decoder
 from lasagna.modules.decoding.recurrent import PROVEN, SINCE, version
-from lasagna.modules.language_models import base
+from lasagna.modules.language_models import pretrained_model
 from lasagna.modules.language_models.causal import CausalLanguageModel
 from tests.helpers import parts
 from tests.helpers.assistants import (
@@ -511,7 +511,7 @@ def test_rows_that_are_not_trained_begin_apart(kind, settings, monkeypatch):
                 layer.weight[40:] = 0.0
         return model
 
-    monkeypatch.setattr(base, "read_model", padded)
+    monkeypatch.setattr(pretrained_model, "read_model", padded)
     model = {"llama": TestLlama, "qwen2": TestQwen2}[kind]().make(**settings)
     model.build(FEATURES, TINY.special_tokens)
     ids = [model.text_processor.answer_ids(token)[0] for token in TINY.special_tokens[:2]]
@@ -619,8 +619,8 @@ class Splitting:
 )
 def test_no_weight_is_read_for_what_cannot_be(settings, reason, monkeypatch):
     if not settings:
-        monkeypatch.setattr(base, "read_tokenizer", lambda *_: Splitting())
-    monkeypatch.setattr(base, "read_model", lambda *_: pytest.fail("weights were read"))
+        monkeypatch.setattr(pretrained_model, "read_tokenizer", lambda *_: Splitting())
+    monkeypatch.setattr(pretrained_model, "read_model", lambda *_: pytest.fail("weights were read"))
     with pytest.raises(ConfigError, match=reason):
         built(**settings)
 

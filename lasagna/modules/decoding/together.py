@@ -13,7 +13,7 @@ from lasagna.core.batch import Query
 from lasagna.core.dialogue import Decoding
 from lasagna.core.geometry import Geometry
 from lasagna.core.image_places import LAST
-from lasagna.modules.base import EncodedImages
+from lasagna.modules.encoded_images import EncodedImages
 from lasagna.modules.shown_images import Images, image_count, prepare_images
 
 if TYPE_CHECKING:

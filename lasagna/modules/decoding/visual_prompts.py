@@ -19,8 +19,9 @@ from lasagna.core.geometry import Geometry
 from lasagna.core.query_kind import REFERRING
 from lasagna.core.visual_prompt import FittedPrompt, VisualPrompt
 from lasagna.errors import QueryError
-from lasagna.modules.base import EncodedImages, MaskHead
+from lasagna.modules.base import MaskHead
 from lasagna.modules.decoding.answers import DecodedAnswer, make_answer
+from lasagna.modules.encoded_images import EncodedImages
 from lasagna.modules.mask_prediction import MaskPrediction
 
 if TYPE_CHECKING:

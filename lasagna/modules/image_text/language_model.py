@@ -22,10 +22,10 @@ from lasagna.modules.image_text.family import Family
 from lasagna.modules.image_text.inputs import ImagePlace, decoder_input, numbered, shifted_positions, with_numbers
 from lasagna.modules.image_text.text import PREFIX_END, ImageFirst, PrefixFirst, prefix_of
 from lasagna.modules.image_text.towers import Tower
-from lasagna.modules.language_models.base import PretrainedLanguageModel
 from lasagna.modules.language_models.chat_template import ChatTemplate, processor_template
 from lasagna.modules.language_models.lora import LoRA
 from lasagna.modules.language_models.pretrained import WORDS, Quantization, outline, read_config, unknown
+from lasagna.modules.language_models.pretrained_model import PretrainedLanguageModel
 from lasagna.modules.language_models.text_processor import ChatTextProcessor
 
 Channels = tuple[float, float, float]

@@ -10,9 +10,9 @@ from transformers import AutoModelForCausalLM
 from lasagna.errors import ConfigError
 from lasagna.modules.base import FeatureSpec
 from lasagna.modules.decoding.recurrent import check_recurrent
-from lasagna.modules.language_models.base import PretrainedLanguageModel
 from lasagna.modules.language_models.lora import LoRA
 from lasagna.modules.language_models.pretrained import Quantization, outline
+from lasagna.modules.language_models.pretrained_model import PretrainedLanguageModel
 from lasagna.modules.language_models.projector import ImageProjector, check_grid
 
 

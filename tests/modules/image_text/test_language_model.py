@@ -24,7 +24,7 @@ from lasagna.modules.image_text.families import FAMILIES
 from lasagna.modules.image_text.inputs import grid_positions
 from lasagna.modules.image_text.language_model import ImageTextModel
 from lasagna.modules.image_text.patch_towers import view_tokens
-from lasagna.modules.language_models import base
+from lasagna.modules.language_models import pretrained_model
 from tests.helpers import parts
 from tests.helpers.assistants import greedy_under_grammar
 from tests.helpers.chat_processors import PROCESSORS, VICUNA, VIEWS, chat_model, lfm2_vl_images, molmo2_images, own_ids
@@ -467,7 +467,7 @@ def test_the_image_stands_first_wherever_the_format_has_it():
     ],
 )
 def test_no_weight_is_read_for_what_cannot_be(settings, reason, monkeypatch):
-    monkeypatch.setattr(base, "read_model", lambda *_: pytest.fail("weights were read"))
+    monkeypatch.setattr(pretrained_model, "read_model", lambda *_: pytest.fail("weights were read"))
     with pytest.raises(ConfigError, match=reason):
         built("llava", **settings)
 
