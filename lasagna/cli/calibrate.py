@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +16,7 @@ from lasagna.cli.calibration_queries import CalibrationQueries
 from lasagna.cli.kinds import find_kind
 from lasagna.core.batch import Query
 from lasagna.core.device import find_device
+from lasagna.core.dialogue import Decoding
 from lasagna.core.storage import check_output
 from lasagna.datamodules import ShardDataModule, Source
 from lasagna.datamodules.strategies import Strategy
@@ -57,6 +59,7 @@ def calibrate(
     broken: Literal["error", "skip"] = "error",
     kind: str | None = None,
     task: Task | None = None,
+    decoding: Literal["ordered", "one_pass"] = "ordered",
 ) -> None:
     """Fit the temperature of presence scores and a threshold for each data set, and store them with the checkpoint.
 
@@ -80,6 +83,8 @@ def calibrate(
             checkpoint learned it, or by the path of its ``QueryKind``.
         task: A task that asks instead, with its own kinds of query, such as that of a user's own file that the
             checkpoint was trained by, e.g. "counting.Counting".
+        decoding: Whose scores are fitted: those of the written answer, or with "one_pass" those of the presence head. A
+            checkpoint has one calibration, so choose the decoding that it is used with.
 
     Raises:
         CheckpointError: If the checkpoint cannot be used.
@@ -87,8 +92,8 @@ def calibrate(
         RecordError: If a record cannot be used and ``broken`` is "error".
         ConfigError: If a number is below 1, or the data does not suffice: too few decisions, or only present or only
             absent names.
-        QueryError: If there is no such kind, it decides on nothing, the assistant's prompt format does not have it, or
-            a task is given too.
+        QueryError: If there is no such kind, it decides on nothing, the assistant's prompt format does not have it, a
+            task is given too, or the assistant has no presence head for "one_pass".
         LasagnaError: If the device cannot be used.
     """
     check_counts(limit=limit, batch_size=batch_size)
@@ -99,13 +104,13 @@ def calibrate(
     sources = [queries.source(folder) for folder in shards]
     sets = [source.manifest.name for source in sources]
     assistant = load(ckpt, calibrated=False, frozen_check=frozen_check).to(find_device(device))
-    check_queries(assistant, [Query(0, asked, ("name",)) for asked in queries.kinds], "ordered")
+    check_queries(assistant, [Query(0, asked, ("name",)) for asked in queries.kinds], decoding)
     found: dict[str, tuple[Scores, Truth]] = {}
     for name, source in zip(sets, sources, strict=True):
-        scores, present = collect(assistant, source, limit, batch_size, seed, broken, queries.strategies)
+        scores, present = collect(assistant, source, limit, batch_size, seed, broken, queries.strategies, decoding)
         before = found.get(name, (np.zeros(0), np.zeros(0, bool)))
         found[name] = (np.concatenate([before[0], scores]), np.concatenate([before[1], present]))
-    calibration = fit(found, checksum(ckpt))
+    calibration = replace(fit(found, checksum(ckpt)), decoding=decoding)
     path = write_calibration(calibration, ckpt)
     picture = path.with_suffix(".png")
     draw_reliability(found, picture, calibration.temperature)
@@ -135,6 +140,7 @@ def collect(
     seed: int,
     broken: Literal["error", "skip"],
     strategies: Sequence[Strategy],
+    decoding: Decoding = "ordered",
 ) -> tuple[Scores, Truth]:
     """Ask for all names of a data set; return the score of each decision, and whether the name is present.
 
@@ -146,6 +152,7 @@ def collect(
         seed: Seed of the order of names.
         broken: Whether a record that cannot be used is an error, or is skipped and reported.
         strategies: Changes to the dialogues, in order.
+        decoding: How the answers are decoded.
 
     Raises:
         RecordError: If a record cannot be used and ``broken`` is "error".
@@ -161,7 +168,7 @@ def collect(
     data.setup("test")
     data.connect(assistant.processors)
     try:
-        found = _decisions(assistant, source, data, limit)
+        found = _decisions(assistant, source, data, limit, decoding)
     except RecordError as error:
         raise not_skipped(error, "--broken skip") from error
     for name, count in data.tallies["test"].broken.items():
@@ -169,7 +176,9 @@ def collect(
     return found
 
 
-def _decisions(assistant: Assistant, source: Source, data: ShardDataModule, limit: int) -> tuple[Scores, Truth]:
+def _decisions(
+    assistant: Assistant, source: Source, data: ShardDataModule, limit: int, decoding: Decoding
+) -> tuple[Scores, Truth]:
     scores: list[float] = []
     present: list[bool] = []
     size = data.evaluation_batch_size
@@ -177,7 +186,7 @@ def _decisions(assistant: Assistant, source: Source, data: ShardDataModule, limi
     loader = zip(firsts, data.test_dataloader()[0], strict=False)
     for first, batch in track(loader, f"asking about {source.manifest.name}", total=len(firsts)):
         batch = batch.to(assistant.device)
-        for sample, given in zip(batch.samples, answer(assistant, batch, ("ordered",))["ordered"], strict=True):
+        for sample, given in zip(batch.samples, answer(assistant, batch, (decoding,))[decoding], strict=True):
             if first + sample.image >= limit or sample.dialogue.kind.is_free:
                 continue
             names = {entry.name for entry in sample.dialogue.entries if entry.present}

@@ -20,9 +20,10 @@ from lasagna.datamodules.shards.codec import decode_record
 from lasagna.datamodules.shards.manifest import read_manifest
 from lasagna.datamodules.shards.reader import ShardSplit, read_share
 from lasagna.errors import CheckpointError, LasagnaError, QueryError
-from lasagna.modules.checkpoints.calibration import calibration_file, checksum
+from lasagna.modules.checkpoints.calibration import calibration_file, checksum, read_calibration
 from lasagna.modules.checkpoints.load import load
 from lasagna.tasks import Semantic
+from tests.helpers.assistants import presence_head
 from tests.helpers.tiny_run import write_config, write_scenes
 
 QUERY = ["sky", "house", "sun"]
@@ -122,6 +123,11 @@ def test_lists_and_phrases_can_be_asked_as_another_kind_and_by_a_task(place, mon
         calibrated(limit=4, task=Shortest())
     loaded.format = replace(loaded.format, prompts=prompts | {"caption": "<image> tell {query} "})
     assert calibrated(limit=4, task=Shortest()) == {"shortest"} and len(asked) == 4
+    with pytest.raises(QueryError, match="'one_pass' takes the decisions of a presence head, and this assistant has"):
+        calibrated(kind="shortest", decoding="one_pass")
+    loaded.presence_head = presence_head(128)
+    assert calibrated(kind="shortest", decoding="one_pass") == {"shortest"}
+    assert read_calibration(ckpt).decoding == "one_pass"
 
 
 @pytest.mark.parametrize(

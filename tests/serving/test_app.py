@@ -221,6 +221,11 @@ def test_what_is_pointed_at_is_drawn_as_in_python(scene):
             "thresholds.dog: Input should be a valid number",
         ),
         ({"thresholds": {"dog": 0.5}, "decoding": "free"}, 422, "'free' decoding compares no scores"),
+        (
+            {"decoding": "one_pass"},
+            422,
+            "'one_pass' takes the decisions of a presence head, and this assistant has none",
+        ),
         ({"queries": [{"names": ["sky"], "points": [{"x": 1, "y": 1}]}]}, 422, "takes no points"),
         ({"queries": [{"names": ["sky"], "points": [{"x": 1, "y": 1, "label": "no"}]}]}, 422, "label"),
     ],

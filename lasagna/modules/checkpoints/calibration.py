@@ -32,12 +32,14 @@ class Calibration:
         thresholds: Name of a data set to the score from which a name counts as present there; "all" for all sets.
         checkpoint: Checksum of the calibrated checkpoint.
         figures: Measured values, by data set.
+        decoding: How the answers were decoded whose scores it fits.
     """
 
     temperature: float
     thresholds: dict[str, float]
     checkpoint: str
     figures: dict[str, dict[str, float]] = field(default_factory=dict)
+    decoding: str = "ordered"
 
     def threshold(self, data_set: str | None = None) -> float:
         """Return the threshold of a data set, or that for all sets.
@@ -98,7 +100,8 @@ def read_calibration(checkpoint: Path) -> Calibration | None:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         thresholds = {str(name): float(value) for name, value in content["thresholds"].items()}
-        found = Calibration(float(content["temperature"]), thresholds, content["checkpoint"], content["figures"])
+        facts = (content["checkpoint"], content["figures"], str(content.get("decoding", "ordered")))
+        found = Calibration(float(content["temperature"]), thresholds, *facts)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: not a calibration ({error!r}); run `lasagna calibrate` again") from error
     if found.checkpoint != checksum(checkpoint):

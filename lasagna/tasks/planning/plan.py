@@ -133,7 +133,8 @@ def make_plan(training: AssistantTraining, data: Any, trainer: dict[str, Any]) -
     built = outlined.training
     spec = built.assistant.vision_encoder.spec
     batches = planned_batches(data, built.assistant.processors, spec.image_size)
-    parts = {name: parameters_of(getattr(built.assistant, name)) for name in (*PARTS, "prompt_projection")}
+    named = {name: getattr(built.assistant, name) for name in (*PARTS, "prompt_projection", "presence_head")}
+    parts = {name: parameters_of(part) for name, part in named.items() if part is not None}
     recomputing = recomputing_parts(training)
     as_set = {bool(getattr(training.assistant, part).recompute) for part in recomputing}
     own: Way = (precision, as_set.pop() if len(as_set) == 1 else None)

@@ -13,15 +13,17 @@ def test_ways_of_decoding_stand_beside_each_other():
     scores = {"miou/lasagna-v1": 0.5, "miou/lasagna-v1/free": 0.25, "miou/reference": 0.75, "giou/grefcoco": math.nan}
     scores |= {"complete_in_order/lasagna-v1/free": 1.0, "faults/lasagna-v1/free/order": 4.0}
     scores |= {"giou/teacher-forced": 0.125, "false_positive_rate/lasagna-v1": 0.0}
+    scores |= {"miou/lasagna-v1/one-pass": 0.375, "agreement/lasagna-v1/one-pass": 0.875}
     head, rule, *rows = all_scores(EvaluationResult(SimpleNamespace(name="x"), scores))
-    assert head == "| score | protocol | ordered | free | teacher_forced | description |"
-    assert rule == "| --- | --- | ---: | ---: | ---: | --- |"
-    assert [row.split(" | ")[:5] for row in rows] == [
-        ["| miou ↑", "lasagna-v1", "0.500", "0.250", "-"],
-        ["| complete_in_order ↑", "lasagna-v1", "-", "1.000", "-"],
-        ["| false_positive_rate ↓", "lasagna-v1", "0.000", "-", "-"],
-        ["| miou ↑", "reference", "0.750", "-", "-"],
-        ["| giou ↑", "teacher-forced", "-", "-", "0.125"],
+    assert head == "| score | protocol | ordered | free | one_pass | teacher_forced | description |"
+    assert rule == "| --- | --- | ---: | ---: | ---: | ---: | --- |"
+    assert [row.split(" | ")[:6] for row in rows] == [
+        ["| miou ↑", "lasagna-v1", "0.500", "0.250", "0.375", "-"],
+        ["| agreement ↑", "lasagna-v1", "-", "-", "0.875", "-"],
+        ["| complete_in_order ↑", "lasagna-v1", "-", "1.000", "-", "-"],
+        ["| false_positive_rate ↓", "lasagna-v1", "0.000", "-", "-", "-"],
+        ["| miou ↑", "reference", "0.750", "-", "-", "-"],
+        ["| giou ↑", "teacher-forced", "-", "-", "-", "0.125"],
     ]
 
 

@@ -10,10 +10,10 @@ from torchmetrics import Metric, MetricCollection
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.datamodules.streaming.collate import collate
 from lasagna.datamodules.streaming.preparation import prepare_sample
-from lasagna.errors import ConfigError
+from lasagna.errors import ConfigError, QueryError
 from lasagna.tasks import Semantic
 from lasagna.tasks.training import source_scores
-from tests.helpers.assistants import random_assistant
+from tests.helpers.assistants import presence_head, random_assistant
 
 
 @pytest.mark.parametrize("most", [1, 4])
@@ -63,3 +63,22 @@ class _Scored(Semantic):
 
     def metrics(self, categories):
         return MetricCollection({"mine": _Score(self.value)})
+
+
+def test_decisions_in_one_pass_are_scored_beside_the_others_and_need_a_head():
+    assistant, manifest = random_assistant(), SimpleNamespace(categories=("sea", "sun", "boat"))
+    source = SimpleNamespace(label="s", manifest=manifest, task=Semantic(one_pass=True))
+    with pytest.raises(QueryError, match=r"^decoding: 'one_pass' takes the decisions of a presence head"):
+        source_scores.Evaluation([source], assistant)
+    assistant.presence_head = presence_head(128)
+    evaluation = source_scores.Evaluation([source], assistant)
+    image = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+    asked = Dialogue("categories", manifest.categories, (Entry("sea", False), Entry("sun", False)))
+    batch = collate([prepare_sample(image, [asked], assistant.processors, keep_image=True)], assistant.processors)
+    evaluation.step(assistant, batch, 0)
+    [ordered], [one_pass] = source_scores.answer(assistant, batch, ["ordered", "one_pass"]).values()
+    same = [one.present == other.present for one, other in zip(ordered.entries, one_pass.entries, strict=True)]
+    scores = evaluation.compute()
+    assert scores["s/agreement/lasagna-v1/one-pass"] == sum(same) / torch.tensor(3)
+    called = sum(entry.present for entry in one_pass.entries)
+    assert scores["s/false_positive_rate/lasagna-v1/one-pass"] == called / torch.tensor(3)
