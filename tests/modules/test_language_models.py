@@ -501,7 +501,7 @@ def test_new_rows_can_begin_random():
     "settings", [{"frozen": True}, {"adapter": LoRA(rank=2, targets=("q_proj",), embeddings=False)}]
 )
 def test_rows_that_are_not_trained_begin_apart(kind, settings, monkeypatch):
-    read = base.read_model
+    read = pretrained_model.read_model
 
     def padded(*given):
         """As in models whose vocabulary was padded with rows that are all the same."""
