@@ -108,6 +108,8 @@ def restore(
 def load_trained(assistant: Assistant, path: str, *, frozen_check: bool) -> None:
     """Load the weights of a checkpoint to start another training from them.
 
+    Parts that the checkpoint's assistant did not have, such as a presence head, start fresh.
+
     Args:
         assistant: The assistant, built.
         path: The checkpoint.
@@ -121,7 +123,9 @@ def load_trained(assistant: Assistant, path: str, *, frozen_check: bool) -> None
     weights = assistant_weights(checkpoint)
     check_weights(weights, weights.keys(), assistant)
     if frozen_check and FROZEN in checkpoint:
-        check_frozen(checkpoint[FROZEN], fingerprint(assistant, weights.keys()), checkpoint.get(SEED))
+        known = {*checkpoint[FROZEN], *(name.split(".")[0] for name in weights)}
+        found = {part: digest for part, digest in fingerprint(assistant, weights.keys()).items() if part in known}
+        check_frozen(checkpoint[FROZEN], found, checkpoint.get(SEED))
     assistant.load_state_dict(weights, strict=False)
     assistant.learned_kinds = learned_kinds(checkpoint, assistant.format)
 

@@ -1,0 +1,40 @@
+"""A training starts from the weights of another one, whose assistant may have lacked a part."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lasagna.errors import CheckpointError
+from lasagna.modules import PresenceHead
+from lasagna.modules.checkpoints.weights import FROZEN, PREFIX, fingerprint
+from lasagna.tasks.training.checkpointing import load_trained
+from tests.helpers.assistants import presence_head, random_assistant
+
+
+def saved(path):
+    """Write a checkpoint of an assistant whose mask head and projection were trained."""
+    state = random_assistant(seed=1).state_dict()
+    trained = {name: value for name, value in state.items() if name.startswith(("mask_head.", "prompt_projection."))}
+    frozen = fingerprint(random_assistant(), trained)
+    torch.save({"state_dict": {PREFIX + name: value for name, value in trained.items()}, FROZEN: frozen}, path)
+    return trained
+
+
+def test_a_head_that_the_checkpoint_lacks_starts_fresh(tmp_path):
+    assistant, trained = random_assistant(), saved(tmp_path / "one.ckpt")
+    assistant.presence_head = presence_head(128)
+    fresh = {name: value.clone() for name, value in assistant.presence_head.state_dict().items()}
+    load_trained(assistant, str(tmp_path / "one.ckpt"), frozen_check=True)
+    state = assistant.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in trained.items())
+    assert all(torch.equal(state[f"presence_head.{name}"], value) for name, value in fresh.items())
+    assert isinstance(assistant.presence_head, PresenceHead)
+
+
+def test_other_frozen_weights_of_a_part_that_it_had_are_refused(tmp_path):
+    assistant = random_assistant(seed=2)
+    assistant.presence_head = presence_head(128)
+    saved(tmp_path / "one.ckpt")
+    with pytest.raises(CheckpointError, match="the frozen weights of language_model, vision_encoder are not those"):
+        load_trained(assistant, str(tmp_path / "one.ckpt"), frozen_check=True)
