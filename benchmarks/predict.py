@@ -69,11 +69,13 @@ def measure(folder: Path, count: int, repeats: int) -> dict[str, Any]:
         others = (f"{name} {number}" for number in range(20) for name in SEEN)
         asked = (*SEEN, *others)[:names]
         queries = [Query(0, CATEGORY_LIST, asked)]
-        best = {"loop": float("inf"), "command": float("inf")}
-        for _ in range(repeats):
-            for way in (loop, command):
-                best[way.__name__] = min(best[way.__name__], seconds(way, assistant, images, queries, folder))
-        rates = {way: count / best[way] for way in best}
+        ways = (loop, command)
+        runs = [
+            {way.__name__: seconds(way, assistant, images, queries, folder) for way in ways} for _ in range(repeats)
+        ]
+        wall, cpu = ({way: min(run[way][part] for run in runs) for way in WAYS} for part in (0, 1))
+        rates = {way: count / wall[way] for way in wall}
+        rates |= {f"{way}_cpu_ms": 1e3 * cpu[way] / count for way in cpu} | {"cpu_ratio": cpu["loop"] / cpu["command"]}
         found[str(names)] = rates | {"ratio": rates["command"] / rates["loop"]} | compared(folder)
     return found
 
@@ -84,11 +86,11 @@ def seconds(
     images: Sequence[Sequence[Path]],
     queries: Sequence[Query],
     folder: Path,
-) -> float:
-    """Return the seconds that a way takes."""
-    start = time.perf_counter()
+) -> tuple[float, float]:
+    """Return the seconds that a way takes, and those of processor time, which other programs disturb least."""
+    wall, cpu = time.perf_counter(), time.process_time()
     way(assistant, images, queries, folder / way.__name__)
-    return time.perf_counter() - start
+    return time.perf_counter() - wall, time.process_time() - cpu
 
 
 def compared(folder: Path) -> dict[str, Any]:

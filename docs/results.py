@@ -128,9 +128,11 @@ def speed(folder: Path, name: str) -> str:
         name: Name of the file, without extension.
     """
     tables = {"startup": _starts, "serve": _served, "predict": _predicted}
+    if not (folder / f"{name}.json").is_file():
+        return f"No run has been filed under `docs/results/{name}.json` yet.\n"
     content = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
     notes = (
-        [f"{content['cores']} cores, of which {content['load_before']:.1f} had other work."]
+        [f"On {content['cores']} cores, for which {content['load_before']:.0f} other programs were waiting or running."]
         if "load_before" in content
         else []
     )
@@ -165,9 +167,11 @@ def _served(content: Mapping[str, Any]) -> Rows:
 
 
 def _predicted(content: Mapping[str, Any]) -> Rows:
-    columns = {"in turn": "loop", "`lasagna predict`": "command", "ratio": "ratio"}
+    columns = {"in turn": "loop_cpu_ms", "`lasagna predict`": "command_cpu_ms"}
     return [
-        {"names": names} | {label: f"{found[key]:.1f}" for label, key in columns.items()}
+        {"names": names}
+        | {label: f"{found[key]:.0f}" for label, key in columns.items()}
+        | {"ratio": f"{found['cpu_ratio']:.1f}"}
         for names, found in sorted(content["names"].items(), key=lambda item: int(item[0]))
     ]
 

@@ -21,6 +21,7 @@ from lasagna.core.packed_masks import PackedMasks, mask_targets
 from lasagna.core.processors import FittedImage, SmallTensors, normalise
 from lasagna.core.query_kind import QUESTION, QueryKind, kind_of
 from lasagna.core.visual_prompt import VisualPrompt
+from lasagna.errors import QueryError
 
 IGNORE_LABEL = -100
 """Label of tokens without supervision, as in ``torch.nn.functional.cross_entropy``."""
@@ -38,6 +39,9 @@ class Query:
         images: Number of images that are shown with it.
         thresholds: Score from which each name is called present, None for the assistant's; empty if all have that.
         wording: Number of the prompt's wording among those of the prompt format, modulo their count.
+
+    Raises:
+        QueryError: If some names have a threshold and others have none.
     """
 
     image: int
@@ -49,8 +53,10 @@ class Query:
     wording: int = 0
 
     def __post_init__(self) -> None:
-        """Turn the name of a kind into the kind."""
+        """Turn the name of a kind into the kind, and check that each name has a threshold if any has."""
         object.__setattr__(self, "kind", kind_of(self.kind))
+        if self.thresholds and len(self.thresholds) != len(self.names):
+            raise QueryError(f"thresholds: got {len(self.thresholds)} for {len(self.names)} names; give one for each")
 
 
 @dataclass(frozen=True)

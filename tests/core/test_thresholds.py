@@ -31,6 +31,8 @@ def test_parts_of_a_long_list_keep_the_thresholds_of_their_names():
     parts = split_query(query, lambda part: len(part.names) < 2)
     assert [part.thresholds for part in parts] == [(0.7,), (None,), (0.2,)]
     assert split_query(Query(0, "categories", NAMES), lambda part: len(part.names) < 2)[2].thresholds == ()
+    with pytest.raises(QueryError, match="got 2 for 3 names"):
+        Query(0, "categories", NAMES, thresholds=(0.5, None))
 
 
 @pytest.mark.parametrize(
