@@ -12,6 +12,7 @@ from .concepts import Concepts
 from .grounded_caption import GroundedCaption
 from .instances import Instances
 from .metrics.absent_phrases import FalsePremiseIoU, RobustIoU, ZeroOneManyIoU
+from .metrics.agreement import DecisionAgreement
 from .metrics.answer_accuracy import AnswerAccuracy
 from .metrics.average_precision import AveragePrecision, ObjectCount
 from .metrics.base import DialogueMetric, collect
@@ -55,6 +56,7 @@ __all__ = [
     "Concepts",
     "ContinuedLogs",
     "CounterfactualIoU",
+    "DecisionAgreement",
     "DialogueMetric",
     "DividedWeights",
     "DrawnPairIoU",
