@@ -59,6 +59,10 @@ class ProcessWatch:
                 time.sleep(_PAUSE / 5)
             self._leaving.set()
 
+    def may_follow(self, error: BaseException) -> bool:
+        """Return whether an error may be the consequence of another process that ended, whatever code it came from."""
+        return self.trainer.world_size > 1 and bool(_LOST.search(f"{type(error).__module__} {error}"))
+
     def fail(self, error: BaseException, message: str) -> bool:
         """Tell the other processes that this one ends, and return whether it should show its error.
 
@@ -73,7 +77,7 @@ class ProcessWatch:
             self._joined.wait(_GRACE)
         if self.peers is None:
             return True
-        if not message and _LOST.search(f"{type(error).__module__} {error}"):
+        if not message and self.may_follow(error):
             # the watch ends this process once it has found the one that is lost
             self._leaving.wait(_PATIENCE)
         self._leaving.set()

@@ -178,7 +178,8 @@ class TrainingCLI(LightningCLI):
                 watch.fail(stop, STOPPED)
                 raise SystemExit(stopped(subcommand, self.trainer, SIGINT)) from stop
             error = explained(stop, self.trainer)
-            if not is_input_error(error) and (own := own_error(error, self._job.as_dict())):
+            told = is_input_error(error) or watch.may_follow(error)
+            if not told and (own := own_error(error, self._job.as_dict())):
                 error = LasagnaError(own)
             if not watch.fail(error, short_message(error) if is_input_error(error) else ""):
                 raise SystemExit(2) from error

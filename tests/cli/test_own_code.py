@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import torch
 from lasagna.cli.constructor_errors import constructor_error
 from lasagna.cli.entry import errors_on_one_line
 from lasagna.cli.own_code import TRACEBACK, import_error, own_error
+from lasagna.cli.processes import ProcessWatch
 from lasagna.cli.train import main
 from lasagna.errors import ConfigError
 from lasagna.modules.losses import MaskTerm, SegmentationLoss
@@ -159,3 +161,11 @@ def test_through_the_door(option, wrong, own, tmp_path, capsys):
         main(["fit", f"--config={config}", f"--{option}", f"--trainer.default_root_dir={tmp_path / 'run'}"])
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith(f"error: {wrong}")
+
+
+@pytest.mark.parametrize(("processes", "follows"), [(1, False), (2, True)])
+def test_an_error_of_communication_may_come_from_a_process_that_is_lost(processes, follows, monkeypatch):
+    monkeypatch.setattr(ProcessWatch, "_watch", lambda self: None)
+    watch = ProcessWatch(SimpleNamespace(world_size=processes))
+    assert watch.may_follow(RuntimeError("[gloo] Connection closed by peer")) is follows
+    assert not watch.may_follow(KeyError("state"))
