@@ -60,6 +60,14 @@ class Task(DialogueMaker):
             categories: The categories of the data set.
         """
 
+    def naming_kind(self) -> QueryKind | None:
+        """Return the kind of query that asks for a thing by a phrase such as "the oak"; None if there is none.
+
+        The control "counterfactual" asks by it where a task does not ask for lists. By default it is the first of
+        ``kinds`` that a mask alone answers. Override this where phrases are questions, which name nothing.
+        """
+        return next((kind for kind in self.kinds if kind.is_phrase and not kind.words), None)
+
     def further_metrics(self, categories: tuple[str, ...], decoding: Decoding) -> Sequence[DialogueMetric]:
         """Return new metrics of other protocols, which ``lasagna evaluate`` adds to those of ``metrics``.
 

@@ -69,6 +69,10 @@ class Reasoning(Task):
         """Return whether every question is asked, and for a mask."""
         return self.in_words == 0 and (self.questions is None or len(_masked(record)) <= self.questions)
 
+    def naming_kind(self) -> QueryKind | None:
+        """Return the kind of the questions that are phrases; the others name nothing."""
+        return REFERRING if self.phrase_kind else None
+
     def metrics(self, categories: tuple[str, ...]) -> MetricCollection:
         """Return the scores of LISA; they need no categories."""
         return collect([ReasoningIoU(), *([TeacherForcedIoU()] if "teacher_forced" in self.decoding else [])])

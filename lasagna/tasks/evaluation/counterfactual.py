@@ -9,9 +9,7 @@ from typing import Self
 
 from lasagna.core.dialogue import Dialogue
 from lasagna.core.image_pairs import Side, pair_group
-from lasagna.core.masks import Mask
 from lasagna.core.prompt_format import normalise
-from lasagna.core.query_kind import REFERRING
 from lasagna.core.record import Record
 from lasagna.core.seeding import generator
 from lasagna.datamodules import RecordSource, Source
@@ -61,7 +59,7 @@ def can_ask(task: Task) -> bool:
     Args:
         task: The task.
     """
-    return any((kind.many and kind.masks) or kind == REFERRING for kind in task.kinds)
+    return any(kind.many for kind in task.kinds) or task.naming_kind() is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +145,7 @@ class CounterfactualRun(EvaluationRun):
         if any(kind.many for kind in self.task.kinds):
             asked = [one for name in names if (one := _in_list(dialogues, name)) is not None]
         else:
-            asked = [one for name in names if (one := _by_phrase(record, name)) is not None]
+            asked = [one for name in names if (one := _by_phrase(self.task, record, name)) is not None]
         present = [any(entry.present for entry in dialogue.entries) for dialogue in asked]
         if present != [side == "factual", side != "factual"]:
             return None
@@ -163,7 +161,8 @@ def _in_list(dialogues: list[Dialogue], name: str) -> Dialogue | None:
     return None
 
 
-def _by_phrase(record: Record, name: str) -> Dialogue | None:
+def _by_phrase(task: Task, record: Record, name: str) -> Dialogue | None:
     """Return the query for a category by a phrase; None if all of its pixels are ignored."""
-    masks: dict[str, Mask] = record.category_masks()
-    return phrase_dialogue(REFERRING, f"the {name}", [masks[name]] if name in masks else [], record)
+    kind, masks = task.naming_kind(), record.category_masks()
+    assert kind is not None
+    return phrase_dialogue(kind, f"the {name}", [masks[name]] if name in masks else [], record)

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from lasagna.core.query_kind import QueryKind
 from lasagna.datamodules import Source, write_shards
 from lasagna.datamodules.scenes.settings import SceneSettings
 from lasagna.datamodules.scenes.writer import write_scenes
@@ -35,7 +36,17 @@ def run_of(shards, task, **options):
     return runs[-1] if len(runs) > 1 else None
 
 
-@pytest.mark.parametrize(("way", "task"), [("drawn", Semantic()), ("drawn", Referring()), ("stored", Instances())])
+class Phrases(Referring):
+    """Phrases that are asked by a kind of a user's own."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kinds = (kind,)
+
+
+@pytest.mark.parametrize(
+    ("way", "task"), [("drawn", Semantic()), ("drawn", Phrases(QueryKind("spotted"))), ("stored", Instances())]
+)
 def test_both_names_are_asked_of_both_images(folder, way, task):
     run = run_of(folder / way, task)
     assert run.name.endswith("-counterfactual")
@@ -47,6 +58,7 @@ def test_both_names_are_asked_of_both_images(folder, way, task):
     metric, presence = metrics_for(run).values()
     assert metric.protocol == f"hallusegbench-{ {'stored': 'pasted'}.get(way, way) }"
     for image, twin in pairs:
+        assert {dialogue.kind for dialogue in image.dialogues + twin.dialogues} == set(task.kinds)
         queries = [[dialogue.query for dialogue in sample.dialogues] for sample in (image, twin)]
         assert queries[0] == queries[1] and [len(names) for names in queries[0]] == [1, 1]
         present = [[any(e.present for e in d.entries) for d in sample.dialogues] for sample in (image, twin)]
@@ -91,7 +103,13 @@ def test_transforms_change_both_images_alike(folder):
 
 
 def test_tasks_that_name_no_things_have_no_pairs(folder):
-    assert run_of(folder / "drawn", Reasoning()) is None
+    for task in (
+        Reasoning(),
+        Phrases(QueryKind("told", words=True)),
+        Phrases(QueryKind("said", masks=False, words=True)),
+    ):
+        assert run_of(folder / "drawn", task) is None
+    assert run_of(folder / "drawn", Reasoning(phrase_kind="phrase")) is not None
     assert read_manifest(folder / "stored").settings != read_manifest(folder / "drawn").settings
 
 
