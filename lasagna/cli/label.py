@@ -71,7 +71,7 @@ def label(
         frozen_check: Whether to require the frozen weights that the checkpoint was trained with.
 
     Raises:
-        QueryError: If the list has no names or names one twice, a form is not known, or a threshold is for another name.
+        QueryError: If the list has no names or one twice, a form is not known, or a threshold is for another name.
         RecordError: If the folder has no images, or none can be read.
         CheckpointError: If the checkpoint cannot be used.
         LasagnaError: If the threshold, the window, the channels, the tiles or the device cannot be used.
