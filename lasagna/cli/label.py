@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lasagna.core.images import Window, check_channels, check_window
 from lasagna.core.storage import check_output, write_json, write_text
+from lasagna.core.thresholds import read_thresholds, with_thresholds
 from lasagna.core.tiles import chosen_tiles
 from lasagna.errors import OutputError, QueryError, RecordError
 
@@ -31,6 +33,7 @@ def label(
     format: str = "coco",
     objects: bool = False,
     threshold: float | None = None,
+    thresholds: dict[str, float] | Path | None = None,
     calibrated_for: str | None = None,
     window: tuple[float | str, float | str] | None = None,
     channels: list[int] | None = None,
@@ -55,6 +58,7 @@ def label(
         objects: Whether each object of a name is told apart, by models that learned that.
         threshold: Score in [0, 1] from which a name is called present; by default the one that `lasagna calibrate`
             found for the checkpoint, or 0.5.
+        thresholds: Names with a threshold of their own, e.g. "{dog: 0.7}", or a JSON file with them.
         calibrated_for: Data set whose calibrated threshold is used; by default that of all data sets together.
         window: Values of images of more than 8 bits that become black and white, e.g. "[0, 4095]", or percentages of
             the image's pixels, e.g. "[2%, 98%]"; by default those of all 16 bits.
@@ -67,7 +71,7 @@ def label(
         frozen_check: Whether to require the frozen weights that the checkpoint was trained with.
 
     Raises:
-        QueryError: If the list has no names or names one twice, or a form is not known.
+        QueryError: If the list has no names or one twice, a form is not known, or a threshold is for another name.
         RecordError: If the folder has no images, or none can be read.
         CheckpointError: If the checkpoint cannot be used.
         LasagnaError: If the threshold, the window, the channels, the tiles or the device cannot be used.
@@ -85,13 +89,16 @@ def label(
 
     images, asked = find_images(folder), read_names(names)
     PAPER.check(CATEGORY_LIST, asked)
+    own = read_thresholds(thresholds) or None
+    with_thresholds([Query(0, CATEGORY_LIST, asked)], own)
     files = LabelFiles(out, read_formats(format), asked)
     check_output(out)
     seen = None if window is None else check_window(window)
     chosen, divided = None if channels is None else check_channels(channels), chosen_tiles(tiles, overlap)
     assistant = load_assistant(ckpt, threshold, calibrated_for, device, frozen_check)
-    query = Query(0, list_kind(assistant, objects), asked)
+    [query] = with_thresholds([Query(0, list_kind(assistant, objects), asked)], own)
     recipe = _recipe(assistant, ckpt, query, seen) | {
+        "thresholds": own,
         "channels": channels,
         "tiles": None if divided is None else [divided.size, divided.overlap],
     }
@@ -113,7 +120,7 @@ def label(
         if not done:
             raise RecordError(f"folder: none of {len(images)} images could be read, the first because: {failed[0]}")
         files.finish(done)
-        write_review(out, done, assistant.presence_threshold)
+        write_review(out, done, assistant.presence_threshold, own)
     print(f"{len(done)} of {len(images)} images labelled in {out}; look through {out / PAGE}")
     for error in failed:
         print(f"skipped: {error}", file=sys.stderr)
@@ -186,20 +193,24 @@ def doubt_of(entry: dict[str, Any], threshold: float) -> float:
     return 1.0 if entry["empty"] else max(near, 1 - (entry["confidence"] or 0.0))
 
 
-def write_review(out: Path, done: Sequence[Path], threshold: float) -> None:
+def write_review(
+    out: Path, done: Sequence[Path], threshold: float, thresholds: Mapping[str, float] | None = None
+) -> None:
     """Write the page that shows the most doubtful images first.
 
     Args:
         out: The folder of the labels; pictures are shown from it.
         done: The JSON file of each image.
         threshold: Score from which a name is called present.
+        thresholds: Those of names with one of their own.
 
     Raises:
         OutputError: If it cannot be written.
     """
     from lasagna.core.pages import figure, table, to_page
 
-    ranked = sorted(((*_summary(file, threshold), file.stem) for file in done), key=lambda row: (-row[0], row[-1]))
+    cuts = defaultdict(lambda: threshold, thresholds or {})
+    ranked = sorted(((*_summary(file, cuts), file.stem) for file in done), key=lambda row: (-row[0], row[-1]))
     rows = [[stem, f"{doubt:.3f}", names] for doubt, names, _, stem in ranked]
     shown = [line for doubt, names, picture, stem in ranked[:SHOWN] for line in figure(picture, f"{stem}: {names}")]
     left = [f"The table lists all {len(rows)} images; {SHOWN} are drawn.", ""] if len(rows) > SHOWN else []
@@ -208,10 +219,12 @@ def write_review(out: Path, done: Sequence[Path], threshold: float) -> None:
     write_text(out / PAGE, to_page("Labels to look through", "\n".join(text)))
 
 
-def _summary(file: Path, threshold: float) -> tuple[float, str, str]:
+def _summary(file: Path, cuts: Mapping[str, float]) -> tuple[float, str, str]:
     """Return the highest doubt of an image, the three names of most doubt, and the name of its picture."""
     (answer,) = json.loads(file.read_bytes())["answers"]
-    entries = sorted(((doubt_of(entry, threshold), entry) for entry in answer["entries"]), key=lambda one: -one[0])
+    entries = sorted(
+        ((doubt_of(entry, cuts[entry["name"]]), entry) for entry in answer["entries"]), key=lambda one: -one[0]
+    )
     names = ", ".join(_told(entry) for _, entry in entries[:3])
     return max((doubt for doubt, _ in entries), default=1.0), names, f"{file.stem}-{answer['kind']}.png"
 

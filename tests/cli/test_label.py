@@ -9,8 +9,8 @@ from PIL import Image
 import lasagna.cli.answered_images
 import lasagna.cli.predict
 from lasagna.__main__ import main
-from lasagna.cli.label import doubt_of, read_names, write_review
-from lasagna.errors import QueryError
+from lasagna.cli.label import doubt_of, label, read_names, write_review
+from lasagna.errors import OutputError, QueryError
 from tests.helpers.assistants import random_assistant
 
 
@@ -51,6 +51,10 @@ def test_a_folder_is_labelled_and_only_what_is_missing_is_asked_again(folder, ca
     assert "1 of 3 images are labelled already" in capsys.readouterr().out
     assert json.loads((out / "coco.json").read_text()) == coco
 
+    with pytest.raises(OutputError, match="other thresholds; choose another folder"):
+        label(folder / "images", str(folder / "names.txt"), out=out, format="coco, yolo", thresholds={"sky": 0.7})
+    with pytest.raises(QueryError, match="'sea' is none of the names"):
+        label(folder / "images", str(folder / "names.txt"), out=out, thresholds={"sea": 0.7})
     with pytest.raises(SystemExit):
         main([*words[:3], "sky", *words[4:]])
     assert "out: " in (error := capsys.readouterr().err)
@@ -76,7 +80,7 @@ def test_the_page_begins_with_the_most_doubtful_image(tmp_path):
         entry = {"name": "<dog>", "present": False, "score": score, "mask": None, "empty": False, "confidence": 0.0}
         content = {"image": f"{stem}.png", "size": [4, 4], "answers": [{"kind": "categories", "entries": [entry]}]}
         (tmp_path / f"{stem}.json").write_text(json.dumps(content))
-    write_review(tmp_path, sorted(tmp_path.glob("*.json")), 0.5)
+    write_review(tmp_path, sorted(tmp_path.glob("*.json")), 0.1, {"<dog>": 0.5})
     page = (tmp_path / "review.html").read_text()
     assert page.index("unsure-categories.png") < page.index("fair-categories.png") < page.index('"sure-categories.png')
     assert "&lt;dog&gt; absent (0.45)" in page
