@@ -34,7 +34,14 @@ SIBLINGS = {
 """Files that differ from another one only in sizes, names or strategies, and run with -m slow."""
 COMBINED = (
     ("all", "copy_paste", "hard_negatives"),
-    ("presence", "presence_start", "presence_hard_negatives", "presence_copy_paste", "presence_weights"),
+    (
+        "presence",
+        "presence_start",
+        "presence_long",
+        "presence_hard_negatives",
+        "presence_copy_paste",
+        "presence_weights",
+    ),
     ("mixed", "mixed_named", "mixed_agreed"),
     ("claims_long", "claims_again"),
     ("claims_photos", "claims_photos_again"),
