@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from lasagna.datamodules.scenes.writer import SceneWriter
 from lasagna.modules.checkpoints.parted import read_parted
+from tests.datamodules.streaming.test_stream import replace_file
 from tests.helpers.tiny_run import write_config, write_scenes
 
 TRAIN = Path(__file__).parents[2] / "train.py"
@@ -24,13 +26,12 @@ KILLS = 20
 STARTED = 120
 """Seconds within which the first step is done."""
 
-# one that is killed once, and one whose data are broken
+# one that is killed once, and one that is killed again and again
 CALLBACKS = """
 import os, signal
 from random import Random
 from threading import Timer
 from lightning import Callback
-from lasagna.errors import RecordError
 
 class Killer(Callback):
     def __init__(self, rank: int): self.rank = rank
@@ -49,10 +50,6 @@ class Reaper(Callback):
             self.armed = True
             Timer(Random(restart).random() / 3, os.kill, (os.getpid(), signal.SIGKILL)).start()
 
-class Broken(Callback):
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if trainer.global_step == 3 and trainer.global_rank == 1:
-            raise RecordError("record 7: the image is broken")
 """
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")]
@@ -94,11 +91,53 @@ def test_the_other_process_says_which_one_was_killed(rank, folder):
     assert f"--ckpt_path last (killed_{rank}/checkpoints/last.ckpt)" in line
 
 
-def test_data_that_are_broken_for_one_process_are_one_line(folder):
-    process = start([sys.executable, *command("broken", "--trainer.callbacks+=faults.Broken")], folder)
+UNREADABLE = "the image cannot be decoded"
+FAULTS = {
+    "a record of training": ({"broken": ("train", 5)}, f"record train-000005: {UNREADABLE}"),
+    "a record to validate on, which one process reads": (
+        {"val": 2, "broken": ("val", 1)},
+        f"record val-000001: {UNREADABLE}",
+    ),
+    "fewer records to validate on than processes": (
+        {"val": 1},
+        "source scenes-semantic has fewer records (1) than there are processes (2); start at most 1",
+    ),
+}
+"""What is wrong with the scenes, and what is said about it."""
+
+
+def write_own(folder, name, broken=None, **counts):
+    """Write the config of a run on scenes of its own, one of which may have an image that cannot be read."""
+    scenes = folder / name / "scenes"
+    SceneWriter(str(scenes), **{"train": 16, "val": 4, "test": 4, **counts}, size=32, processes=1).prepare()
+    if broken is not None:
+        split, number = broken
+        replace_file(scenes / split, "000000.tar", f"{split}-{number:06d}.png", b"no image")
+    return write_config(folder / name, scenes)
+
+
+def trained_on_own(folder, name, *words, **scenes):
+    """Train both processes on scenes of their own; return the process that ended and what was said."""
+    config = write_own(folder, name, **scenes)
+    options = [f"--config={config}", "--data.num_workers=1", "--data.samples_per_epoch=16", "--trainer.callbacks=[]"]
+    process = start([sys.executable, *command(name, "--trainer.max_steps=4", *options, *words)], folder)
     _, said = process.communicate(timeout=STARTED + PATIENCE)
+    return process, said
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_data_that_are_broken_for_one_process_are_one_line(case, folder):
+    scenes, expected = FAULTS[case]
+    process, said = trained_on_own(folder, f"fault_{list(FAULTS).index(case)}", **scenes)
     assert process.returncode
-    assert errors(said) == ["error: record 7: the image is broken"]
+    (line,) = errors(said)
+    assert expected in line
+
+
+def test_a_source_to_train_on_may_have_fewer_records_than_processes(folder):
+    process, said = trained_on_own(folder, "few", train=1)
+    assert process.returncode == 0, said[-2000:]
+    assert not errors(said)
 
 
 def read(folder, run):
