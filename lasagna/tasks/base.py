@@ -13,6 +13,7 @@ from lasagna.core.batch import Sample
 from lasagna.core.dialogue import Decoding, Dialogue, DialogueMaker
 from lasagna.core.query_kind import QueryKind
 from lasagna.core.record import Record
+from lasagna.errors import ConfigError
 from lasagna.tasks.metrics import DialogueMetric, list_metrics, phrase_metrics
 
 
@@ -32,6 +33,21 @@ class Task(DialogueMaker):
 
     decoding: tuple[Decoding, ...] = ("ordered",)
     kinds: tuple[QueryKind, ...] = ()
+
+    def __init_subclass__(cls) -> None:
+        """Check the kinds of query of a new class.
+
+        Raises:
+            ConfigError: If one is not a ``QueryKind``.
+        """
+        super().__init_subclass__()
+        stated = cls.__dict__.get("kinds", ())
+        for kind in stated if isinstance(stated, tuple) else ():
+            if not isinstance(kind, QueryKind):
+                raise ConfigError(
+                    f"{cls.__name__}.kinds: {kind!r} is not a QueryKind; give the kind itself, one of "
+                    "lasagna.core.query_kind or your own QueryKind(...)"
+                )
 
     @abstractmethod
     def dialogues(self, record: Record, rng: np.random.Generator) -> list[Dialogue]:

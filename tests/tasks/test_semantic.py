@@ -9,6 +9,7 @@ from lasagna.core.dialogue import Dialogue
 from lasagna.core.masks import RLEMask
 from lasagna.core.prompt_formats import TINY
 from lasagna.core.record import Region
+from lasagna.errors import ConfigError
 from lasagna.tasks import Semantic, Task
 from lasagna.tasks.metrics import AnswerOrder, MeanIoU, Presence, collect
 from tests.helpers.made_records import manifest, mask, record
@@ -159,3 +160,8 @@ def test_a_task_of_ones_own_is_one_subclass():
     metrics = task.metrics(("sky",))
     task.score(metrics, samples(dialogue), [perfect(dialogue)])
     assert metrics.compute()["complete_in_order/lasagna-v1"] == 1
+
+
+def test_a_task_whose_kinds_are_texts_is_refused():
+    with pytest.raises(ConfigError, match=r"Own\.kinds: 'spots' is not a QueryKind; give the kind itself"):
+        type("Own", (Semantic,), {"kinds": ("spots",)})
