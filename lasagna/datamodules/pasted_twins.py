@@ -15,7 +15,7 @@ from lasagna.core.record import Manifest, Record
 from lasagna.datamodules.shards.codec import decode_record
 from lasagna.datamodules.shards.index import sample_at
 from lasagna.datamodules.transforms.base import edit_record
-from lasagna.datamodules.transforms.copy_paste import SMALLEST, IndexedShards, Pasted, pastable, paste
+from lasagna.datamodules.transforms.copy_paste import SMALLEST, IndexedShards, Pasted, pastable, paste, whole_image
 from lasagna.datamodules.transforms.words import of_a_part
 from lasagna.datamodules.twins import Twin
 from lasagna.errors import RecordError
@@ -168,7 +168,7 @@ class PlacedObject:
         Raises:
             RecordError: If it cannot be decoded.
         """
-        image = Image.fromarray(self.donor.image()).resize(self.size[::-1], Image.Resampling.BILINEAR)
+        image = Image.fromarray(whole_image(self.donor)).resize(self.size[::-1], Image.Resampling.BILINEAR)
         return np.asarray(image)[self._nearest]
 
     @property
@@ -193,7 +193,7 @@ def exchange(record: Record, thing: BoolMask, pasted: Pasted) -> Record:
     Returns:
         The record without the words about its image; pixels of the thing beside the object are ignored.
     """
-    image, nothing = record.image().copy(), _nothing(record.manifest) or 0
+    image, nothing = whole_image(record).copy(), _nothing(record.manifest) or 0
     image[thing] = pasted.image[thing]
     hidden = edit_record(
         of_a_part(record),

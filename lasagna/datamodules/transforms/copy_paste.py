@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lasagna.core.image_files import decode_image
 from lasagna.core.masks import BoolMask, Mask, RLEMask
 from lasagna.core.record import Manifest, Record, Region
 from lasagna.datamodules.shards.codec import decode_record
@@ -172,7 +173,7 @@ class CopyPaste(RecordTransform):
         ]
         count = min(len(found), int(rng.integers(*self.objects, endpoint=True)))
         try:
-            image = donor.image()
+            image = whole_image(donor)
         except RecordError:
             return
         for place in rng.permutation(len(found))[:count].tolist():
@@ -228,6 +229,18 @@ def pastable(record: Record) -> Callable[[str], bool]:
     return lambda name: (labels is None or name in labels) and (name not in there or name in apart)
 
 
+def whole_image(record: Record) -> NDArray[np.uint8]:
+    """Return the pixels of a record whose masks are pasted, uint8 ``[H, W, 3]``.
+
+    Args:
+        record: The record.
+
+    Raises:
+        RecordError: If the image cannot be decoded, or has another size than the annotations.
+    """
+    return decode_image(record.image_bytes, record.key, size=record.size)
+
+
 def paste(record: Record, objects: Sequence[Pasted]) -> Record:
     """Paste objects into a record, later ones in front of earlier ones.
 
@@ -238,7 +251,7 @@ def paste(record: Record, objects: Sequence[Pasted]) -> Record:
     Returns:
         The record without the words about its image.
     """
-    image, covered = record.image().copy(), np.zeros(record.size, dtype=bool)
+    image, covered = whole_image(record).copy(), np.zeros(record.size, dtype=bool)
     top = np.full(record.size, -1)
     for rank, pasted in enumerate(objects):
         image[pasted.mask] = pasted.image[pasted.mask]

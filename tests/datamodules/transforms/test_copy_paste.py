@@ -155,3 +155,9 @@ def test_what_cannot_be_used_is_told(sources):
         [name] = arguments
         with pytest.raises(ValueError, match=f"CopyPaste: `{name}`"):
             CopyPaste(**arguments)
+
+
+def test_an_image_of_another_size_than_its_masks_is_a_broken_record():
+    torn = replace(scene(0), image_bytes=png(np.zeros((7, 9, 3), np.uint8)))
+    with pytest.raises(RecordError, match=r"the image has size \(7, 9\), its annotations have \(40, 60\)"):
+        paste(torn, [])
