@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from lasagna.core.storage import check_output
+from lasagna.core.thresholds import check_threshold
 from lasagna.core.tiles import chosen_tiles
-from lasagna.errors import ConfigError, LasagnaError, check_counts
+from lasagna.errors import ConfigError, check_counts
 from lasagna.tasks.evaluation import Control
 
 if TYPE_CHECKING:
@@ -84,8 +85,7 @@ def evaluate(
     if (ckpt is None) == (predictions is None):
         raise ConfigError("ckpt: give either --ckpt, to answer, or --predictions, to score stored answers again")
     check_counts(processes=processes, limit=limit, batch_size=batch_size)
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise LasagnaError(f"threshold: expected a number in [0, 1], got {threshold}")
+    check_threshold(threshold)
     divided = chosen_tiles(tiles, overlap)
     if divided is not None and predictions is not None:
         raise ConfigError("tiles: stored answers are only scored again; leave --tiles out, or answer with --ckpt")

@@ -12,10 +12,10 @@ from lasagna.cli.visual_prompts import with_pointing
 from lasagna.core.image_places import place_of
 from lasagna.core.images import check_channels, check_window
 from lasagna.core.storage import check_output
-from lasagna.core.thresholds import read_thresholds, with_thresholds
+from lasagna.core.thresholds import check_threshold, read_thresholds, with_thresholds
 from lasagna.core.tile_joining import check_tiled
 from lasagna.core.tiles import chosen_tiles
-from lasagna.errors import LasagnaError, QueryError, RecordError, check_counts
+from lasagna.errors import QueryError, RecordError, check_counts
 
 if TYPE_CHECKING:
     from lasagna.core.batch import Query
@@ -157,8 +157,7 @@ def load_assistant(
         CheckpointError: If the checkpoint cannot be used.
         LasagnaError: If the threshold or the device cannot be used.
     """
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise LasagnaError(f"threshold: expected a number in [0, 1], got {threshold}")
+    check_threshold(threshold)
     from lasagna.core.device import find_device
     from lasagna.modules.checkpoints.load import load
 

@@ -7,6 +7,7 @@ import socket
 from importlib.util import find_spec
 from pathlib import Path
 
+from lasagna.core.thresholds import check_threshold
 from lasagna.errors import ConfigError, LasagnaError, check_counts
 from lasagna.serving.limits import Limits
 from lasagna.serving.server import ServerRecipe, server_config
@@ -36,6 +37,7 @@ def serve(
     label_studio: str | None = None,
     workers: int = 1,
     allow_urls: bool = False,
+    threshold: float | None = None,
 ) -> None:
     """Answer queries about images over HTTP until Ctrl-C; needs the extra `serve`.
 
@@ -59,16 +61,19 @@ def serve(
             there is no page, and images are kept by the process that encoded them.
         allow_urls: Whether clients may name images by their addresses, of http or https. Only public addresses are
             read, none of this machine or its network.
+        threshold: Score in [0, 1] from which a name is called present, where a request gives none; by default the one
+            that `lasagna calibrate` found for the checkpoint, or 0.5.
 
     Raises:
         ConfigError: If the extra is not installed, the address needs a token, or there is no process.
-        LasagnaError: If the address, the window or the device cannot be used, or a process cannot start.
+        LasagnaError: If the address, the threshold, the window or the device cannot be used, or a process cannot start.
         CheckpointError: If the checkpoint cannot be used.
     """
     check_extra()
     check_counts(workers=workers)
     token = token or os.environ.get(TOKEN) or None
     check_access(host, token)
+    check_threshold(threshold)
     from lasagna.core.device import find_device
     from lasagna.core.images import check_window
 
@@ -80,7 +85,7 @@ def serve(
     seen = None if window is None else check_window(window)
     find_device(device)
     recipe = ServerRecipe(
-        limits, ckpt, host, token, device, calibrated_for, frozen_check, seen, studio, workers, allow_urls
+        limits, ckpt, host, token, device, calibrated_for, frozen_check, seen, studio, workers, allow_urls, threshold
     )
     with listener(host, port) as listening:
         if ckpt is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lasagna.core.json_text import parse_json
-from lasagna.errors import QueryError
+from lasagna.errors import LasagnaError, QueryError
 
 if TYPE_CHECKING:
     from lasagna.core.batch import Query
@@ -61,12 +61,24 @@ def thresholds_of(query: Query, default: float) -> list[float]:
     return [default if cut is None else cut for cut in given]
 
 
+def check_threshold(threshold: float | None) -> None:
+    """Check the score from which names are called present; None leaves it as it is.
+
+    Raises:
+        LasagnaError: If it is no number in [0, 1].
+    """
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise LasagnaError(f"threshold: expected a number in [0, 1], got {threshold}")
+
+
 def check_thresholds(thresholds: Mapping[str, Any]) -> None:
     """Check that each name has a number in [0, 1].
 
     Raises:
-        QueryError: If one has something else.
+        QueryError: If one has something else, or they are not given by name.
     """
+    if not isinstance(thresholds, Mapping):
+        raise QueryError(f"thresholds: expected numbers by name such as {{'dog': 0.7}}, got {thresholds!r:.80}")
     for name, value in thresholds.items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not 0 <= value <= 1:

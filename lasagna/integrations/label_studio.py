@@ -36,6 +36,7 @@ class LabellingSetup:
         labels: The names to look for.
         choices: Name of a tag ``Choices`` about the same image whose choices are names, which gets the absent ones; or
             None.
+        offered: Names that this tag offers; Label Studio takes no other.
     """
 
     image: str
@@ -44,6 +45,7 @@ class LabellingSetup:
     name: str
     labels: tuple[str, ...]
     choices: str | None = None
+    offered: frozenset[str] = frozenset()
 
     @classmethod
     def read(cls, text: str) -> LabellingSetup:
@@ -68,15 +70,13 @@ class LabellingSetup:
         if not labels or "" in labels:
             raise QueryError(f"label_config: {tag.tag} has no labels, or one without a value; name what to look for")
         image = str(tag.get("toName"))
-        choices = [
-            other.get("name")
-            for other in tags
-            if other.tag == "Choices"
-            and other.get("toName") == image
-            and {choice.get("value") for choice in other.iter("Choice")} & {*labels}
-        ]
+        fields = [other for other in tags if other.tag == "Choices" and other.get("toName") == image]
+        lists = [(other.get("name"), {choice.get("value", "") for choice in other.iter("Choice")}) for other in fields]
+        choices, offered = next(
+            ((name, found & {*labels}) for name, found in lists if found & {*labels}), (None, set())
+        )
         field = str(images[image]).removeprefix("$")
-        return cls(image, field, tag.tag, str(tag.get("name")), labels, choices[0] if choices else None)
+        return cls(image, field, tag.tag, str(tag.get("name")), labels, choices, frozenset(offered))
 
     def results(self, answer: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return the regions of an answer, and its absent names.
@@ -92,7 +92,9 @@ class LabellingSetup:
             if part["mask"] is not None
             for region in self._regions(entry["name"], part["mask"])
         ]
-        absent = [entry["name"] for entry in answer["entries"] if not entry["present"]]
+        absent = [
+            entry["name"] for entry in answer["entries"] if not entry["present"] and entry["name"] in self.offered
+        ]
         if self.choices is not None and absent:
             found.append(
                 {"from_name": self.choices, "to_name": self.image, "type": "choices", "value": {"choices": absent}}

@@ -7,8 +7,7 @@ labelstud.io about writing a backend and about access tokens.
 from __future__ import annotations
 
 import json
-from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPMessage, HTTPResponse
 from typing import IO, Any
@@ -22,7 +21,7 @@ from fastapi import Request as Asked
 from fastapi.responses import JSONResponse, Response
 
 from lasagna.core.batch import Query
-from lasagna.errors import ConfigError
+from lasagna.errors import ConfigError, QueryError
 from lasagna.integrations.label_studio import LabellingSetup
 from lasagna.modules.learned_kinds import list_kind
 from lasagna.serving.jobs import AskedQuery
@@ -30,6 +29,7 @@ from lasagna.serving.limits import Limits, RequestError
 from lasagna.serving.requests import check_texts, read_request
 from lasagna.serving.schemas import SetupBody, TasksBody
 from lasagna.serving.service import Service
+from lasagna.serving.uploads import read_base64
 
 _SECONDS = 30.0
 """Time for one image of Label Studio."""
@@ -67,7 +67,7 @@ class LabelStudio:
             RequestError: If it is somewhere else, or cannot be had.
         """
         if place.startswith("data:image/") and ";base64," in place:
-            return b64decode(place.partition(",")[2])
+            return read_base64(place.partition(",")[2])
         place = place.removeprefix(self.address.rstrip("/"))
         if not place.startswith("/data/") or ".." in place:
             raise RequestError(422, "image: only images that Label Studio keeps are read; upload or sync them there")
@@ -80,7 +80,11 @@ class LabelStudio:
             body = json.dumps({"refresh": self.key}).encode()
             headers = {"Content-Type": "application/json"}
             address = f"{self.address.rstrip('/')}/api/token/refresh"
-            return f"Bearer {json.loads(self._get(Request(address, body, headers), 100_000))['access']}"
+            try:
+                return f"Bearer {json.loads(self._get(Request(address, body, headers), 100_000))['access']}"
+            except (ValueError, KeyError, TypeError) as error:
+                text = "image: what --label_studio names gave no access for the token; check that it is Label Studio"
+                raise RequestError(422, text) from error
         return f"Token {self.key}"
 
     @staticmethod
@@ -136,7 +140,29 @@ def add_label_studio(app: FastAPI, service: Service, studio: LabelStudio) -> Non
         with service.place():
             body, _ = await read_request(request, TasksBody, service.limits)
             found = LabellingSetup.read(body.label_config)
-            return JSONResponse({"results": [await _predicted(service, studio, found, task) for task in body.tasks]})
+            check_texts(found.labels, service.limits)
+            return JSONResponse({"results": await _results(service, studio, found, body.tasks)})
+
+
+async def _results(
+    service: Service, studio: LabelStudio, found: LabellingSetup, tasks: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the predictions about tasks; one that cannot be read has an error, which Label Studio skips and logs.
+
+    Raises:
+        RequestError: If none can be read.
+        QueryError: If none can be asked about.
+    """
+    results, errors = list[dict[str, Any]](), list[RequestError | QueryError]()
+    for task in tasks:
+        try:
+            results.append(await _predicted(service, studio, found, task))
+        except (RequestError, QueryError) as error:
+            errors.append(error)
+            results.append({"error": str(error)})
+    if len(errors) == len(tasks):
+        raise errors[0]
+    return results
 
 
 async def _predicted(
@@ -146,7 +172,6 @@ async def _predicted(
     place = (task.get("data") or {}).get(found.field)
     if not isinstance(place, str):
         raise RequestError(422, f"tasks: one has no text in its field {found.field!r}, where the setup has the image")
-    check_texts(found.labels, service.limits)
     content = await run_sync(studio.read, place, service.limits)
     assistant = service.engine.assistant
     kind = list_kind(assistant, any(kind.many and kind.objects for kind in assistant.learned_kinds.values()))

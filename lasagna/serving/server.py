@@ -34,6 +34,7 @@ class ServerRecipe:
         studio: The Label Studio that calls the server, or None.
         workers: Number of processes that serve.
         urls: Whether images are read from public addresses that clients name.
+        threshold: Score from which a name is called present, where a request gives none; None for the calibrated one.
     """
 
     limits: Limits
@@ -47,6 +48,7 @@ class ServerRecipe:
     studio: LabelStudio | None = None
     workers: int = 1
     urls: bool = False
+    threshold: float | None = None
 
     def app(self, worker: str | None = None) -> FastAPI:
         """Load the assistant and return its app.
@@ -63,6 +65,8 @@ class ServerRecipe:
 
         target = find_device(self.device)
         assistant = load(self.ckpt, calibrated=self.calibrated_for, frozen_check=self.frozen_check).to(target)
+        if self.threshold is not None:
+            assistant.presence_threshold = self.threshold
         name = "scenes" if self.ckpt is None else self.ckpt.stem
         return make_app(
             assistant, name, self.host, self.token, self.limits, self.window, self.studio, worker, self.urls

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from functools import partial
-from multiprocessing import current_process
+from multiprocessing import current_process, parent_process
 from socket import socket
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from uvicorn.config import STARTUP_FAILURE
@@ -48,6 +50,7 @@ def worker_app(recipe: ServerRecipe) -> FastAPI:
     """Return the app of this process, which has its share of the threads; end it where that is not possible."""
     import torch
 
+    Thread(target=end_with_parent, daemon=True).start()
     torch.set_num_threads(max(1, torch.get_num_threads() // recipe.workers))
     try:
         return recipe.app(current_process().name.rpartition("-")[2])
@@ -58,3 +61,14 @@ def worker_app(recipe: ServerRecipe) -> FastAPI:
         sys.stderr.flush()
         # uvicorn starts processes again that end in any other way, and waits for those that take their time to end
         os._exit(STARTUP_FAILURE)
+
+
+def end_with_parent() -> None:
+    """Wait for the command to end, and end this process in order; Ctrl-C has ended it before.
+
+    A command that is killed ends none of its processes, which would keep the port and the memory.
+    """
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)

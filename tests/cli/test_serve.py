@@ -15,7 +15,7 @@ from lasagna.cli.serve import check_access, check_extra, listener, serve
 from lasagna.errors import ConfigError, LasagnaError
 from lasagna.serving.limits import Limits
 from tests.helpers.documented import ROOT, blocks
-from tests.helpers.served import need_server, on_port
+from tests.helpers.served import GOOD, need_server, on_port
 
 PAGE = ROOT / "docs" / "how_to" / "serve.md"
 TOKEN = "a-token-of-some-length"
@@ -41,6 +41,25 @@ def test_other_addresses_need_a_token_of_some_length(monkeypatch, capsys):
         serve(ckpt=Path("nowhere"), host="0.0.0.0")
     with pytest.raises(ConfigError, match="at least 16 visible characters"):
         check_access("0.0.0.0", "a token of some length")
+
+
+def test_a_threshold_holds_where_requests_give_none():
+    need_server()
+    from fastapi.testclient import TestClient
+
+    from lasagna.serving.server import ServerRecipe
+
+    with TestClient(ServerRecipe(Limits(), threshold=1.0).app(), base_url="http://localhost") as client:
+        [model] = client.get("/v1/models").json()["models"]
+        given = [{}, {"threshold": 0.5}]
+        answers = [client.post("/v1/predict", json={**GOOD, **more}).json()["answers"][0] for more in given]
+    assert model["threshold"] == 1.0
+    assert [[entry["present"] for entry in answer["entries"]] for answer in answers] == [
+        [False] * 3,
+        [True, False, True],
+    ]
+    with pytest.raises(LasagnaError, match=r"threshold: expected a number in \[0, 1\], got 2"):
+        serve(threshold=2)
 
 
 def test_a_port_that_is_taken_or_an_address_of_nobody():

@@ -43,6 +43,7 @@ def test_parts_of_a_long_list_keep_the_thresholds_of_their_names():
         ({"dog": 1.5}, "ordered", "'dog' has 1.5; expected a number in [0, 1]"),
         ({"dog": float("nan")}, "ordered", "'dog' has nan"),
         ({"dog": True}, "ordered", "'dog' has True"),
+        ([0.5], "ordered", "expected numbers by name such as {'dog': 0.7}, got [0.5]"),
         ({"dog": 0.5}, "free", "'free' decoding compares no scores"),
     ],
 )

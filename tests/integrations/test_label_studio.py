@@ -88,6 +88,11 @@ def test_a_mask_without_a_pixel_gives_no_region():
     assert [region["type"] for region in setup().results(answer(np.zeros_like(MASK)))] == ["choices"]
 
 
+def test_an_absent_name_that_the_choices_lack_is_left_out():
+    text = SETUP.format(tag=LABELS.format(kind="BrushLabels")).replace('<Choice value="sea horse"/>', "")
+    assert [region["type"] for region in LabellingSetup.read(text).results(answer())] == ["brushlabels"]
+
+
 def test_the_setup_names_the_field_and_the_labels():
     found = setup("PolygonLabels")
     assert (found.field, found.labels, found.choices) == ("picture", ("dog", "sea horse"), "absent")

@@ -30,6 +30,8 @@ PLACE = "/data/upload/1/scene.png"
 class Studio(BaseHTTPRequestHandler):
     """Sends one image, as Label Studio does, to who has the token; "/data/moved" leads elsewhere."""
 
+    access = b'{"access": "short"}'
+
     def do_GET(self):
         if self.path == "/data/moved":
             self.send_response(302)
@@ -45,7 +47,7 @@ class Studio(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.send_response(200 if self.path == "/api/token/refresh" and body == {"refresh": "a.b.c"} else 401)
         self.end_headers()
-        self.wfile.write(b'{"access": "short"}')
+        self.wfile.write(self.access)
 
     def log_message(self, *_):
         """Say nothing."""
@@ -99,6 +101,7 @@ def test_a_task_gets_regions_and_what_is_absent(assistant, address, key):
         ("/etc/passwd", "only images that Label Studio keeps"),
         ("/data/../etc/passwd", "only images that Label Studio keeps"),
         ("s3://bucket/x.png", "only images that Label Studio keeps"),
+        ("data:image/png;base64,AAA", "expected an image file in base64"),
         ("/data/moved", r"did not send it \(302\)"),
         ("/data/upload/1/other.png", r"did not send it \(401\); check --label_studio and the variable"),
     ],
@@ -109,6 +112,24 @@ def test_no_other_place_is_read(assistant, address, place, reason):
     assert response.status_code == 422
     assert response.json()["error"].startswith("image: ")
     assert re.search(reason, response.json()["error"])
+
+
+def test_a_task_that_cannot_be_read_leaves_the_others_their_predictions(assistant, address):
+    with client(assistant, address) as opened:
+        response = ask(opened, "s3://bucket/x.png", PLACE)
+    refused, answered = response.json()["results"]
+    assert list(refused) == ["error"]
+    assert "only images that Label Studio keeps" in refused["error"]
+    assert answered["result"]
+
+
+def test_a_token_that_another_program_answers_is_refused_in_words(address, monkeypatch):
+    monkeypatch.setattr(Studio, "access", b"<html>")
+    from lasagna.serving.label_studio import LabelStudio
+    from lasagna.serving.limits import Limits, RequestError
+
+    with pytest.raises(RequestError, match="gave no access for the token; check that it is"):
+        LabelStudio(address, "a.b.c").read(PLACE, Limits())
 
 
 def test_setups_and_addresses_of_no_use(assistant, address):

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from http.client import HTTPConnection
 
 import pytest
@@ -42,6 +43,11 @@ def started(*words):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+def port_of(process):
+    lines = iter(process.stdout.readline, "")
+    return int(next(found[1] for line in lines if (found := re.search(r":(\d+)/v1 answers when 2", line))))
+
+
 def ask(connection, method, path, body=None):
     content = {"Content-Type": "application/json"}
     connection.request(method, path, None if body is None else json.dumps(body), content)
@@ -53,8 +59,7 @@ def ask(connection, method, path, body=None):
 def test_two_processes_answer_on_one_port_until_ctrl_c():
     process = started()
     try:
-        lines = iter(process.stdout.readline, "")
-        port = int(next(found[1] for line in lines if (found := re.search(r":(\d+)/v1 answers when 2", line))))
+        port = port_of(process)
         mine = HTTPConnection("127.0.0.1", port, timeout=60)
         _, kept = ask(mine, "POST", "/v1/images", {"image": GOOD["image"]})
         query = {"image_id": json.loads(kept)["image_id"], "queries": GOOD["queries"]}
@@ -73,6 +78,22 @@ def test_two_processes_answer_on_one_port_until_ctrl_c():
         assert process.stderr.read() == ""
     finally:
         process.kill()
+
+
+@pytest.mark.slow
+def test_processes_end_with_a_command_that_is_killed():
+    process = started()
+    try:
+        port = port_of(process)
+        assert ask(HTTPConnection("127.0.0.1", port, timeout=60), "GET", "/v1/health")[0] == 200
+    finally:
+        process.kill()
+    process.wait()
+    end = time.monotonic() + 30
+    with pytest.raises(ConnectionRefusedError):
+        while time.monotonic() < end:
+            HTTPConnection("127.0.0.1", port, timeout=5).connect()
+            time.sleep(0.2)
 
 
 @pytest.mark.slow
