@@ -79,7 +79,7 @@ def label(
         BusyError: If another process is labelling into the folder.
     """
     from lasagna.cli.answered_images import answer_images, output_stems
-    from lasagna.cli.predict import find_images, load_assistant
+    from lasagna.cli.predict import check_apart, find_images, load_assistant
     from lasagna.core.batch import Query
     from lasagna.core.locks import locked
     from lasagna.core.prompt_formats import PAPER
@@ -93,6 +93,7 @@ def label(
     with_thresholds([Query(0, CATEGORY_LIST, asked)], own)
     files = LabelFiles(out, read_formats(format), asked)
     check_output(out)
+    check_apart(folder, out)
     seen = None if window is None else check_window(window)
     chosen, divided = None if channels is None else check_channels(channels), chosen_tiles(tiles, overlap)
     assistant = load_assistant(ckpt, threshold, calibrated_for, device, frozen_check)
@@ -138,7 +139,8 @@ def read_names(text: str) -> tuple[str, ...]:
             lines, where = Path(text).read_text(encoding="utf-8-sig").splitlines(), text
         except (OSError, UnicodeError) as error:
             raise QueryError(f"names: {text!r} cannot be read ({error}); give a text file of names") from error
-    found = tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+    stripped = map(str.strip, lines)
+    found = tuple(line for line in stripped if line and not line.startswith("#"))
     if not found:
         raise QueryError(f"names: {where} has no name; give names separated by commas, or one on each line of a file")
     if twice := sorted({name for name in found if found.count(name) > 1}):
@@ -170,7 +172,10 @@ def _check_recipe(out: Path, recipe: dict[str, Any]) -> None:
     if not file.is_file():
         write_json(file, recipe, indent=2)
         return
-    stored = json.loads(file.read_bytes())
+    try:
+        stored = dict(json.loads(file.read_bytes()))
+    except (ValueError, TypeError) as error:
+        raise OutputError(f"out: {file} cannot be read ({error}); choose another folder") from error
     if changed := [key for key in recipe if stored.get(key) != recipe[key]]:
         raise OutputError(f"out: {out} holds labels made with other {', '.join(changed)}; choose another folder")
 

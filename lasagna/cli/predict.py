@@ -15,7 +15,7 @@ from lasagna.core.storage import check_output
 from lasagna.core.thresholds import check_threshold, read_thresholds, with_thresholds
 from lasagna.core.tile_joining import check_tiled
 from lasagna.core.tiles import chosen_tiles
-from lasagna.errors import QueryError, RecordError, check_counts
+from lasagna.errors import OutputError, QueryError, RecordError, check_counts
 
 if TYPE_CHECKING:
     from lasagna.core.batch import Query
@@ -131,6 +131,8 @@ def predict(
     chosen = None if channels is None else check_channels(channels)
     files = None if format is None else _label_files(format, out, queries)
     check_output(out)
+    if not isinstance(image, list):
+        check_apart(image, out)
     assistant = load_assistant(ckpt, threshold, calibrated_for, device, frozen_check)
     assistant.empty_masks = empty_masks or assistant.empty_masks
     assistant.max_new_tokens = max_new_tokens or assistant.max_new_tokens
@@ -234,6 +236,18 @@ def find_images(image: Path) -> list[Path]:
     if not images:
         raise RecordError(f"image: {str(image)!r} holds no image; files that end in {', '.join(SUFFIXES)} are read")
     return images
+
+
+def check_apart(images: Path, out: Path) -> None:
+    """Check that answers are not written among the images of a folder, where their pictures would be asked about, too.
+
+    Raises:
+        OutputError: If they are.
+    """
+    if images.is_dir() and images.resolve() == out.resolve():
+        raise OutputError(
+            f"out: {out} holds the images, and pictures of answers would be asked about next; choose another"
+        )
 
 
 def find_shown(images: Sequence[Path]) -> list[Path]:

@@ -23,7 +23,7 @@ def folder(tmp_path, monkeypatch):
         Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 20, 3), np.uint8)).save(
             tmp_path / "images" / name
         )
-    (tmp_path / "names.txt").write_text("# of the park\nsky\n\nsea horse\n")
+    (tmp_path / "names.txt").write_text("# of the park\n  # and the sea\nsky\n\nsea horse\n")
     return tmp_path
 
 
@@ -53,12 +53,17 @@ def test_a_folder_is_labelled_and_only_what_is_missing_is_asked_again(folder, ca
 
     with pytest.raises(OutputError, match="other thresholds; choose another folder"):
         label(folder / "images", str(folder / "names.txt"), out=out, format="coco, yolo", thresholds={"sky": 0.7})
+    with pytest.raises(OutputError, match=r"out: .* holds the images, and pictures of answers would be asked about"):
+        label(folder / "images", "sky", out=folder / "labels" / ".." / "images")
     with pytest.raises(QueryError, match="'sea' is none of the names"):
         label(folder / "images", str(folder / "names.txt"), out=out, thresholds={"sea": 0.7})
     with pytest.raises(SystemExit):
         main([*words[:3], "sky", *words[4:]])
     assert "out: " in (error := capsys.readouterr().err)
     assert "holds labels made with other names; choose another folder" in error
+    (out / "label.json").write_text('{"names": ')
+    with pytest.raises(OutputError, match=r"label.json cannot be read \(.*\); choose another folder"):
+        label(folder / "images", "sky", out=out)
 
 
 @pytest.mark.parametrize(
