@@ -17,7 +17,7 @@ from typing import ClassVar, Literal, Protocol, Self, TypeVar
 import numpy as np
 
 from lasagna.core.dialogue import Dialogue, Entry
-from lasagna.core.prompt_format import normalise
+from lasagna.core.prompt_format import PromptFormat, normalise
 from lasagna.core.record import Manifest
 
 T = TypeVar("T")
@@ -57,6 +57,13 @@ class Strategy(ABC):
     def for_manifest(self, manifest: Manifest) -> Strategy:
         """Return the strategy adapted to the names of a data set; most do not depend on them."""
         return self
+
+    def check_format(self, prompt_format: PromptFormat) -> None:  # noqa: B027 - most need nothing
+        """Check that a prompt format has what the strategy needs; most need nothing.
+
+        Raises:
+            ConfigError: If it does not.
+        """
 
     def for_source(self, source: WithRecords) -> Strategy:
         """Return the strategy adapted to a source; most depend on no more than its manifest."""

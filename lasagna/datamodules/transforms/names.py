@@ -23,9 +23,14 @@ class MergedNames(RecordTransform):
 
     Args:
         names: Category to its new name.
+
+    Raises:
+        ValueError: If there are none.
     """
 
     def __init__(self, names: dict[str, str]) -> None:
+        if not names:
+            raise ValueError("MergedNames: `names` is empty; give at least one, or leave the transform out")
         self.names = dict(names)
         self._manifest: Manifest | None = None
 
@@ -83,9 +88,16 @@ class UnknownNames(RecordTransform):
     Args:
         names: The names of which annotations are incomplete; None for all, so that an image is asked for nothing but
             what it shows, and other data sets must teach what is absent.
+
+    Raises:
+        ValueError: If an empty list is given.
     """
 
     def __init__(self, names: Sequence[str] | None = None) -> None:
+        if names is not None and not names:
+            raise ValueError(
+                "UnknownNames: `names` is empty; list at least one, set null for all names, or leave the transform out"
+            )
         self.names = None if names is None else tuple(names)
 
     def for_source(self, source: Any) -> Self:  # noqa: ANN401
