@@ -85,10 +85,11 @@ class ClassSampling(Strategy):
     """
 
     def __init__(self, limit: int, least: int | None = None) -> None:
+        name = type(self).__name__
         if limit < 1:
-            raise ValueError(f"ClassSampling: `limit` must be at least 1, got {limit}; omit the strategy for no limit")
+            raise ValueError(f"{name}: `limit` must be at least 1, got {limit}; omit the strategy for no limit")
         if least is not None and not 1 <= least <= limit:
-            raise ValueError(f"ClassSampling: `least` must be from 1 to `limit` ({limit}), got {least}")
+            raise ValueError(f"{name}: `least` must be from 1 to `limit` ({limit}), got {least}")
         self.limit = limit
         self.longest = limit
         self.least = limit if least is None else least

@@ -9,7 +9,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from lasagna.core.prompt_formats import name_error
 from lasagna.core.record import Manifest, Record
+from lasagna.datamodules.shards.manifest import manifest_errors
 from lasagna.datamodules.transforms.base import RecordTransform
 from lasagna.errors import ConfigError
 
@@ -38,12 +40,15 @@ class MergedNames(RecordTransform):
         """Return the transform with the names of a source.
 
         Raises:
-            ConfigError: If a name is no category of the source.
+            ConfigError: If a name is no category of the source, or a new one cannot be asked for.
         """
         manifest = source.shard_set.manifest
         check_categories(self, self.names, manifest)
         bound = copy(self)
         bound._manifest = self.of_manifest(manifest)
+        errors = [error for name in dict.fromkeys(self.names.values()) if (error := name_error(name))]
+        if errors := [*errors, *manifest_errors(bound._manifest)]:
+            raise ConfigError(f"MergedNames: new names of {manifest.name!r}: {'; '.join(errors)}")
         return bound
 
     def of_manifest(self, manifest: Manifest) -> Manifest:
