@@ -17,7 +17,7 @@ from typing import ClassVar, Literal, Protocol, Self, TypeVar
 import numpy as np
 
 from lasagna.core.dialogue import Dialogue, Entry
-from lasagna.core.prompt_format import normalise
+from lasagna.core.prompt_format import PromptFormat, normalise
 from lasagna.core.record import Manifest
 
 T = TypeVar("T")
@@ -58,6 +58,13 @@ class Strategy(ABC):
         """Return the strategy adapted to the names of a data set; most do not depend on them."""
         return self
 
+    def check_format(self, prompt_format: PromptFormat) -> None:  # noqa: B027 - most need nothing
+        """Check that a prompt format has what the strategy needs; most need nothing.
+
+        Raises:
+            ConfigError: If it does not.
+        """
+
     def for_source(self, source: WithRecords) -> Strategy:
         """Return the strategy adapted to a source; most depend on no more than its manifest."""
         return self.for_manifest(source.manifest)
@@ -78,10 +85,11 @@ class ClassSampling(Strategy):
     """
 
     def __init__(self, limit: int, least: int | None = None) -> None:
+        name = type(self).__name__
         if limit < 1:
-            raise ValueError(f"ClassSampling: `limit` must be at least 1, got {limit}; omit the strategy for no limit")
+            raise ValueError(f"{name}: `limit` must be at least 1, got {limit}; omit the strategy for no limit")
         if least is not None and not 1 <= least <= limit:
-            raise ValueError(f"ClassSampling: `least` must be from 1 to `limit` ({limit}), got {least}")
+            raise ValueError(f"{name}: `least` must be from 1 to `limit` ({limit}), got {least}")
         self.limit = limit
         self.longest = limit
         self.least = limit if least is None else least

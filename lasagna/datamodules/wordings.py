@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from lasagna.core.dialogue import Dialogue
+from lasagna.core.prompt_format import PromptFormat
 from lasagna.datamodules.strategies import Strategy
+from lasagna.errors import ConfigError
 
 
 class RandomWording(Strategy):
@@ -45,6 +47,20 @@ class FixedWording(Strategy):
             raise ValueError(f"FixedWording: `probability` must be in [0, 1], got {probability}")
         self.question = question
         self.probability = probability
+
+    def check_format(self, prompt_format: PromptFormat) -> None:
+        """Check that the prompt format has the wording for some kind; other kinds count theirs from the first again.
+
+        Raises:
+            ConfigError: If it has fewer wordings.
+        """
+        count = 1 + max(map(len, prompt_format.further_prompts.values()), default=0)
+        if self.question >= count:
+            known = "a single wording" if count == 1 else f"wordings from 0 to {count - 1}"
+            raise ConfigError(
+                f"FixedWording: `question` is {self.question}, and the prompt format has {known}; lower it, or add "
+                "wordings to `further_prompts` of the prompt format"
+            )
 
     def __call__(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
         """Return the dialogue with the wording."""

@@ -42,8 +42,9 @@ class AssistantModel(lmms):  # type: ignore[misc]
     Args:
         pretrained: A checkpoint of training, or a folder that ``lasagna export`` wrote; empty for the small assistant
             of the package, which knows drawn scenes only.
-        kind: How phrases are asked: "instances" for each object of a list of one name, "referring" for one mask, or
-            "categories" for a list of one name with one mask; by default the first of these that the assistant learned.
+        kind: How phrases are asked: "instances" or "instances_by_token" for each object of a list of one name,
+            "referring" for one mask, or "categories" for a list of one name with one mask; by default the first of
+            these that the assistant learned.
         threshold: Score from which a phrase is called present, in [0, 1]; by default the assistant's own.
         batch_size: Ignored; each image is answered by itself.
         max_batch_size: Ignored too.

@@ -7,11 +7,12 @@ import pytest
 
 from lasagna.core.dialogue import Dialogue, DialogueMaker, Entry
 from lasagna.core.processors import Processors
-from lasagna.core.prompt_formats import PAPER, RELEASED
+from lasagna.core.prompt_formats import PAPER, RELEASED, TINY
 from lasagna.datamodules import FixedWording, OrderRandomization, RandomWording, Source, write_shards
 from lasagna.datamodules.streaming.sample import SampleMaker
 from lasagna.datamodules.streaming.skipped import RecordCounts
 from lasagna.datamodules.streaming.stream import EvaluationStream
+from lasagna.errors import ConfigError
 from tests.helpers.data_fakes import MANIFEST, FakeImage, FakeText, record
 
 ASKED = (Dialogue("referring", ("it",), (Entry("it", False),)), Dialogue("question", ("what?",), text="it"))
@@ -58,6 +59,8 @@ def test_a_fixed_wording_is_that_of_the_question_as_often_as_told(tmp_path):
     assert 10 < some.count(second[0]) < 30 and {*some} == {second[0], first(RELEASED, 1)[0]}
     raw = Dialogue("categories", ("a",), (Entry("a", False),), wording=(3, 4))
     assert FixedWording(0)(raw, np.random.default_rng(0)).wording == (0, 4)
+    with pytest.raises(ConfigError, match=r"FixedWording: `question` is 1, .* has a single wording; .*further_prompts"):
+        texts(tmp_path, [FixedWording(1)], form=TINY)
     for wrong in ({"question": -1}, {"question": 1, "probability": 2}):
         with pytest.raises(ValueError, match="FixedWording: `"):
             FixedWording(**wrong)

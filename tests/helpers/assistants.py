@@ -115,7 +115,7 @@ def presence_head(hidden_size: int, seed: int = 0, scale: float = 4.0) -> Presen
 def check_one_pass(decoder, vectors, query, answer):
     """Check an answer in one pass against one forward over prompt and answer, without cache and without padding."""
     model, text, form, head = decoder.model, decoder.text, decoder.format, decoder.presence_head
-    prompt = prompt_ids(text, form, query.kind, query.names, images=query.images)
+    prompt = prompt_ids(text, form, query.kind, query.names, query.wording, query.images)
     written = text.answer_ids(answer.text)
     ids = torch.tensor([prompt + written])
     with torch.no_grad():

@@ -9,10 +9,12 @@ from itertools import chain
 import numpy as np
 from PIL import Image
 
+from lasagna.core.prompt_formats import name_error
 from lasagna.core.record import Record, Region
 from lasagna.core.seeding import generator
 from lasagna.datamodules.scenes import CATEGORIES, STUFF
 from lasagna.datamodules.scenes.settings import UNANNOTATED, SceneSettings
+from lasagna.datamodules.shards.manifest import manifest_errors
 
 
 def vocabulary_errors(settings: SceneSettings) -> list[str]:
@@ -27,6 +29,8 @@ def vocabulary_errors(settings: SceneSettings) -> list[str]:
         for name in settings.names
         if name not in CATEGORIES
     ]
+    errors += [f"`names`: {error}" for name in dict.fromkeys(settings.names.values()) if (error := name_error(name))]
+    errors += [f"`names`: {error}" for error in manifest_errors(settings.manifest())]
     errors += [
         f"`unannotated` has {name!r}, which is none of the names {', '.join(said)}"
         for name in settings.unannotated

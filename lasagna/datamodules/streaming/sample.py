@@ -52,6 +52,15 @@ class SampleMaker:
     broken: Literal["error", "skip"] = "error"
     evaluates: bool = False
 
+    def __post_init__(self) -> None:
+        """Check the strategies against the prompt format.
+
+        Raises:
+            ConfigError: If it lacks what one of them needs.
+        """
+        for strategy in self.strategies:
+            strategy.check_format(self.processors.prompt_format)
+
     def __call__(self, raw: RawSample, began: int = 0, visit: int = 0) -> PreparedSample | None:
         """Return the sample, or None if the record is skipped.
 

@@ -285,11 +285,6 @@ def _label_of(name: str, manifest: Manifest) -> int:
     return next((value for value, label in manifest.labels.items() if label == name), 0)
 
 
-def _share(span: slice, whole: int) -> float:
-    """Return where a span lies between the beginning, 0, and the end, 1, of a side."""
-    return float(span.start / max(1, whole - (span.stop - span.start)))
-
-
 def _span(shown: Any) -> slice:  # noqa: ANN401 - an array, as NumPy's `any` returns it
     places = np.flatnonzero(shown)
     return slice(int(places[0]), int(places[-1]) + 1)

@@ -9,7 +9,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from lasagna.core.prompt_formats import name_error
 from lasagna.core.record import Manifest, Record
+from lasagna.datamodules.shards.manifest import manifest_errors
 from lasagna.datamodules.transforms.base import RecordTransform
 from lasagna.errors import ConfigError
 
@@ -23,9 +25,14 @@ class MergedNames(RecordTransform):
 
     Args:
         names: Category to its new name.
+
+    Raises:
+        ValueError: If there are none.
     """
 
     def __init__(self, names: dict[str, str]) -> None:
+        if not names:
+            raise ValueError("MergedNames: `names` is empty; give at least one, or leave the transform out")
         self.names = dict(names)
         self._manifest: Manifest | None = None
 
@@ -33,12 +40,15 @@ class MergedNames(RecordTransform):
         """Return the transform with the names of a source.
 
         Raises:
-            ConfigError: If a name is no category of the source.
+            ConfigError: If a name is no category of the source, or a new one cannot be asked for.
         """
         manifest = source.shard_set.manifest
         check_categories(self, self.names, manifest)
         bound = copy(self)
         bound._manifest = self.of_manifest(manifest)
+        errors = [error for name in dict.fromkeys(self.names.values()) if (error := name_error(name))]
+        if errors := [*errors, *manifest_errors(bound._manifest)]:
+            raise ConfigError(f"MergedNames: new names of {manifest.name!r}: {'; '.join(errors)}")
         return bound
 
     def of_manifest(self, manifest: Manifest) -> Manifest:
@@ -83,9 +93,16 @@ class UnknownNames(RecordTransform):
     Args:
         names: The names of which annotations are incomplete; None for all, so that an image is asked for nothing but
             what it shows, and other data sets must teach what is absent.
+
+    Raises:
+        ValueError: If an empty list is given.
     """
 
     def __init__(self, names: Sequence[str] | None = None) -> None:
+        if names is not None and not names:
+            raise ValueError(
+                "UnknownNames: `names` is empty; list at least one, set null for all names, or leave the transform out"
+            )
         self.names = None if names is None else tuple(names)
 
     def for_source(self, source: Any) -> Self:  # noqa: ANN401

@@ -73,7 +73,8 @@ def decode_one_pass(
 
 def _places(decoder: Decoder, query: Query) -> list[int]:
     """Return the places of the names, counted from the prompt's end, where a conversation has the same tokens."""
-    places, length = name_places(decoder.text, decoder.format, query.kind, query.names, images=query.images)
+    asked = (query.kind, query.names, query.wording, query.images)
+    places, length = name_places(decoder.text, decoder.format, *asked)
     return [place - length for place in places]
 
 

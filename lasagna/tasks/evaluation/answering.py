@@ -131,11 +131,14 @@ def answer_all(job: Job, assistant: Assistant | None = None, part: int = 0) -> i
 
     Raises:
         BusyError: If another process is writing the same file.
+        ConfigError: If the assistant's prompt format lacks what a strategy needs.
         RecordError: If a record cannot be used and the data does not skip such records.
         QueryError: If a text of one does not fit the assistant and the data does not skip such records.
     """
     runs, batch_size = job.runs()
     assistant = assistant or job.assistant()
+    for strategy in (strategy for run in runs for strategy in run.strategies):
+        strategy.check_format(assistant.format)
     thresholds = job.thresholds(runs, assistant)
     if part == 0:
         warn_of_unlearned(assistant, [kind for run in runs for kind in run.task.kinds])

@@ -17,7 +17,7 @@ from lasagna.datamodules.pasted_twins import PastedTwins
 from lasagna.datamodules.scenes.twins import DrawnTwins
 from lasagna.datamodules.shards.codec import decode_record, encode_record, record_key, sample_key
 from lasagna.datamodules.shards.reader import RawSample, ShardSplit
-from lasagna.datamodules.streaming.sample import ask_record
+from lasagna.datamodules.streaming.sample import ask_record, stored_manifest
 from lasagna.datamodules.twins import Twin, TwinMaker
 from lasagna.tasks import Task
 from lasagna.tasks.evaluation import Control
@@ -128,7 +128,7 @@ class CounterfactualRun(EvaluationRun):
 
     def _pair(self, stored: RawSample) -> Mapping[Side, EvaluationSample]:
         """Return what is asked about both images of a pair; nothing if there is none."""
-        record = decode_record(stored, self.source.manifest)
+        record = decode_record(stored, stored_manifest(self.source))
         assert self.twins is not None
         twin = self.twins(record, generator(self.seed, 0, f"counterfactual/{self.source.label}/{record.key}"))
         if twin is None:
@@ -138,10 +138,14 @@ class CounterfactualRun(EvaluationRun):
         asked = {side: one for side, raw in sides.items() if (one := self._side(raw, twin, side)) is not None}
         return asked if len(asked) == 2 else {}
 
+    def _said(self, name: str) -> str:
+        """Return the name that the transforms of the source give a category."""
+        return self.source.said(name) if isinstance(self.source, Source) else name
+
     def _side(self, raw: RawSample, twin: Twin, side: Side) -> EvaluationSample | None:
         """Return what is asked about one image of a pair; None unless one of both categories is there."""
         record, dialogues = ask_record(raw, self.source, lambda dialogue, _: dialogue, seed=self.seed)
-        group, names = pair_group(record.key, side), (twin.name, twin.other)
+        group, names = pair_group(record.key, side), tuple(map(self._said, (twin.name, twin.other)))
         if any(kind.many for kind in self.task.kinds):
             asked = [one for name in names if (one := _in_list(dialogues, name)) is not None]
         else:

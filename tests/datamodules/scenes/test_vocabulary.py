@@ -52,6 +52,8 @@ def test_unannotated_names_are_gone_on_their_share_of_the_scenes_and_their_pixel
 @pytest.mark.parametrize(
     ("options", "told"),
     [
+        ({"names": {"oak": "tree, tall"}}, "`names`: .*','"),
+        ({"names": {"oak": "Pine"}}, "`names`: categories name 'pine' more than once"),
         ({"names": {"elm": "tree"}}, "`names` has 'elm', which is none of the categories sky"),
         ({"names": {"house": "building", "brick wall": "building"}}, "`names` calls both stuff and things 'building'"),
         ({"names": COARSE, "unannotated": {"boat": 1}}, "`unannotated` has 'boat', which is none of the names sky"),

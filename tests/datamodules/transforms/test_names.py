@@ -69,6 +69,20 @@ def test_a_source_has_the_new_names_in_training_and_in_scores(tmp_path):
     assert [found.manifest.categories for found in source.records()] == [manifest().categories]
 
 
+def test_nothing_to_merge_and_no_unknown_names_are_refused():
+    with pytest.raises(ValueError, match=r"MergedNames: `names` is empty; .* leave the transform out"):
+        MergedNames({})
+    with pytest.raises(ValueError, match=r"UnknownNames: `names` is empty; .* null for all .* leave the transform"):
+        UnknownNames([])
+
+
+@pytest.mark.parametrize(("new", "error"), [("", "blank"), ("a, b", "','"), ("Sea", "categories name 'sea' more than")])
+def test_new_names_that_cannot_be_asked_for_are_refused(tmp_path, new, error):
+    write_shards([record(PIXELS)], tmp_path, manifest())
+    with pytest.raises(ConfigError, match=f"MergedNames: new names of 'made': .*{error}"):
+        MergedNames({"dog": new}).for_source(Source(str(tmp_path), Semantic()))
+
+
 @pytest.mark.parametrize(
     "transform", [MergedNames({"cow": "animal"}), UnknownNames(["cow"])], ids=["merged", "unknown"]
 )

@@ -23,12 +23,16 @@ QUERIES = [
     Query(2, "categories", tuple(NAMES[9:11])),
     Query(1, "referring", (f"{NAMES[3]} {NAMES[4]}",)),
     Query(1, "instances", tuple(NAMES[4:12])),
+    Query(0, "categories", tuple(NAMES[2:8]), wording=1),
 ]
 
 
 def decoder_of(prompt_format="tiny", seed=0, **settings):
     assistant = random_assistant(seed, prompt_format)
-    return Decoder(assistant.language_model, assistant.format, presence_head=presence_head(128, seed), **settings)
+    # a second wording of lists, with more text behind the names
+    further = {"categories": (assistant.format.prompts["categories"] + f" {NAMES[15]} {NAMES[16]} ",)}
+    wordings = replace(assistant.format, further_prompts=further)
+    return Decoder(assistant.language_model, wordings, presence_head=presence_head(128, seed), **settings)
 
 
 def vectors_of(seed=0):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lasagna.core.query_kind import QueryKind
-from lasagna.datamodules import Source, write_shards
+from lasagna.datamodules import MergedNames, Source, write_shards
 from lasagna.datamodules.scenes.settings import SceneSettings
 from lasagna.datamodules.scenes.writer import write_scenes
 from lasagna.datamodules.shards.codec import record_key
@@ -100,6 +100,14 @@ def test_transforms_change_both_images_alike(folder):
             sizes.add(same.shape)
             assert same.mean() > 0.5, "the same part of the scene"
     assert sizes == {(40, 40)}
+
+
+def test_pairs_are_asked_by_the_names_that_transforms_give(folder):
+    names = {"oak": "tree", "pine": "tree", "boat": "ship", "car": "ship", "house": "ship"}
+    run = run_of(folder / "drawn", Semantic(), transforms=[MergedNames(names)])
+    queries = {dialogue.query for raw in run.raw() if (sample := run.ask(raw)) for dialogue in sample.dialogues}
+    asked = {name for query in queries for name in query}
+    assert asked & {"tree", "ship"} and not asked & names.keys()
 
 
 def test_tasks_that_name_no_things_have_no_pairs(folder):
