@@ -44,7 +44,11 @@ def metrics_for(run: EvaluationRun) -> MetricCollection:
         further = [*for_decoding(own, run.task.decoding[0], decoding), *run.task.further_metrics(categories, decoding)]
         further += [metric(decoding) for metric in _benchmarks(run) if decoding in metric.decodings]
         known = {(type(metric), getattr(metric, "decoding", "ordered")) for metric in metrics}
-        metrics += [metric for metric in further if (type(metric), metric.decoding) not in known]
+        for metric in further:
+            # a metric of the task may be one of the further protocols too
+            if (key := (type(metric), metric.decoding)) not in known:
+                metrics.append(metric)
+                known.add(key)
     kept = [metric for metric in metrics if getattr(metric, "decoding", "ordered") in run.decodings]
     named: dict[str, Any] = {f"{type(metric).__name__}_{rank}": metric for rank, metric in enumerate(kept)}
     return MetricCollection(named, compute_groups=False)

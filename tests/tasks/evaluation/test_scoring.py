@@ -84,12 +84,14 @@ def test_controls_of_lists_are_tried_where_a_task_does_not_state_its_kinds():
     ]
 
 
-@pytest.mark.parametrize("task", [Instances(), GroundedCaption(), Own(PHRASE)])
+@pytest.mark.parametrize("task", [Instances(), GroundedCaption(), Own(PHRASE), Semantic(), Referring()])
 def test_a_task_has_its_scores_in_every_decoding_that_is_asked_for(task):
     [free, *_] = runs_of(task, decodings=("free",), controls=())
     [usual, *_] = runs_of(task, controls=())
     named = {key.replace("/free", "") for key in keys(free)}
-    assert named == keys(usual)
+    assert {key.split("/")[0] for key in named ^ keys(usual)} <= {"complete_in_order", "faults"}
+    [both, *_] = runs_of(task, decodings=(*usual.decodings, "free"), controls=())
+    assert keys(both) == keys(free) | keys(usual)
 
 
 def test_answers_in_words_do_not_count_among_phrases():
