@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from lasagna.tasks.metrics import QUANTITIES
+from lasagna.tasks.metrics.names import ARROWS
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -325,7 +326,7 @@ def _quantity(key: str) -> str:
 
 
 def _scored(key: str) -> str:
-    return f"`{key}` {'↑' if QUANTITIES[_quantity(key)].higher_is_better else '↓'}"
+    return f"`{key}` {ARROWS[QUANTITIES[_quantity(key)].higher_is_better]}".rstrip()
 
 
 def _number(value: float) -> str:

@@ -243,7 +243,7 @@ class BestCheckpoint(Checkpoint):
             return False
         if self.score is None or self.name != name:
             return True
-        rises = quantity_of(name).higher_is_better if self.mode is None else self.mode == "max"
+        rises = quantity_of(name).higher_is_better is not False if self.mode is None else self.mode == "max"
         return score > self.score if rises else score < self.score
 
 

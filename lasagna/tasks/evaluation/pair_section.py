@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from lasagna.core.pages import number, table
 from lasagna.tasks.evaluation.scoring import EvaluationResult
 from lasagna.tasks.metrics import quantity_of, score_key
-from lasagna.tasks.metrics.names import OWN_PROTOCOL, WAYS
+from lasagna.tasks.metrics.names import ARROWS, OWN_PROTOCOL, WAYS
 
 QUANTITIES = ("iou_factual", "delta_iou_textual", "delta_iou_visual", "cms_factual", "cms_counterfactual", "ccms")
 """The scores of pairs by HalluSegBench's rule, in this order."""
@@ -40,6 +40,6 @@ def pair_section(results: Sequence[EvaluationResult]) -> list[str]:
             rows.append([result.run.name, rule, *values])
     if not rows:
         return []
-    arrows = {name: "↑" if quantity_of(name).higher_is_better else "↓" for name in (*QUANTITIES, *PRESENCE)}
-    head = ["run", "protocol", *(f"{name} {arrow}" for name, arrow in arrows.items())]
+    arrows = {name: ARROWS[quantity_of(name).higher_is_better] for name in (*QUANTITIES, *PRESENCE)}
+    head = ["run", "protocol", *(f"{name} {arrow}".rstrip() for name, arrow in arrows.items())]
     return ["", "## Pairs in which one thing was exchanged", "", _TEXT, "", *table(head, rows)]

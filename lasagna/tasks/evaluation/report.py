@@ -17,7 +17,7 @@ from lasagna.tasks.evaluation.over_all import over_all
 from lasagna.tasks.evaluation.pair_section import pair_section
 from lasagna.tasks.evaluation.scoring import EvaluationResult
 from lasagna.tasks.metrics import PROTOCOLS, Quantity, quantity_of
-from lasagna.tasks.metrics.names import PACKAGE_QUANTITIES, PUBLISHED, SOME_ASKED, WAYS
+from lasagna.tasks.metrics.names import ARROWS, PACKAGE_QUANTITIES, PUBLISHED, SOME_ASKED, WAYS
 
 MAIN = (
     *("ap/coco", "pq/coco-panoptic", "object_count_accuracy/lasagna-v1", "cgf1/sa-co"),
@@ -83,8 +83,8 @@ def all_scores(result: EvaluationResult) -> list[str]:
 
 
 def arrow(key: str) -> str:
-    """Return an arrow for the direction of a score."""
-    return "↑" if _quantity(key).higher_is_better else "↓"
+    """Return an arrow for the direction of a score; an empty text if it has none."""
+    return ARROWS[_quantity(key).higher_is_better]
 
 
 def _split(key: str) -> tuple[str, str, str, str]:

@@ -62,14 +62,17 @@ class Quantity:
 
     Args:
         text: Description in a few words.
-        higher_is_better: Direction.
+        higher_is_better: Direction; None if nobody says which is better.
         upper: Upper bound; the lower bound is 0.
     """
 
     text: str
-    higher_is_better: bool = True
+    higher_is_better: bool | None = True
     upper: float = 1.0
 
+
+ARROWS = {True: "↑", False: "↓", None: ""}
+"""Which direction is better, to its sign."""
 
 QUANTITIES: dict[str, Quantity] = {
     "agreement": Quantity("share of names that a presence head decides as the written answer does"),
@@ -79,7 +82,7 @@ QUANTITIES: dict[str, Quantity] = {
     "ar": Quantity("mean over categories and IoU thresholds from 0.5 to 0.95 of the share of objects that were found"),
     "bleu": Quantity("BLEU of the words of captions, with up to four words in a row"),
     "cgf1": Quantity("100 times the product of image-level Matthews correlation and F1 of objects", upper=100.0),
-    "ccms": Quantity("mean over pairs of factual by counterfactual confusion mask score", upper=float("inf")),
+    "ccms": Quantity("mean over pairs of factual by counterfactual confusion mask score", None, upper=float("inf")),
     "cider": Quantity("CIDEr-D of the words of captions: groups of words in common, the rarer the more", upper=10.0),
     "ciou": Quantity("cumulative IoU: summed intersection by summed union"),
     "cms_counterfactual": Quantity(
