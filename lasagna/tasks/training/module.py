@@ -22,6 +22,7 @@ from lasagna.modules.contract import check_presence, check_wording
 from lasagna.modules.losses import SegmentationLoss, TrainingLoss
 from lasagna.modules.vision_encoders.feature_cache import FeatureCache
 from lasagna.tasks.training.batch_checks import check_batch, check_losses, watches
+from lasagna.tasks.training.buffers import share_buffers
 from lasagna.tasks.training.checkpointing import assistant_config, load_trained, restore, store
 from lasagna.tasks.training.compiling import CompiledParts
 from lasagna.tasks.training.division import DividedWeights, divide, gather_blocks
@@ -206,6 +207,10 @@ class AssistantTraining(LightningModule):
     def on_before_optimizer_step(self, optimizer: Any) -> None:  # noqa: ANN401
         """Log the learning rate of the step."""
         self.log("train/lr", max(group["lr"] for group in optimizer.param_groups))
+
+    def on_validation_start(self) -> None:
+        """Give all processes the same buffers, also those that have no record to validate on."""
+        share_buffers(self.trainer.strategy.model)
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
         """Answer and score a batch; return what callbacks draw."""
