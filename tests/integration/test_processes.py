@@ -1,5 +1,6 @@
 """Two processes train, end and go on together."""
 
+import csv
 import os
 import shutil
 import signal
@@ -72,8 +73,23 @@ def start(words, folder):
     # without it, torch's gloo does not find its peers again after a restart
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     return subprocess.Popen(
-        words, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        words,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
+
+
+def ended(process, patience):
+    """Return what the processes said once all have ended; kill those that wait for ever."""
+    try:
+        return process.communicate(timeout=patience)[1]
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        pytest.fail(f"not ended after {patience} s: {process.communicate()[1][-2000:]}")
 
 
 def errors(text):
@@ -84,7 +100,7 @@ def errors(text):
 def test_the_other_process_says_which_one_was_killed(rank, folder):
     killer = f'{{"class_path": "faults.Killer", "init_args": {{"rank": {rank}}}}}'
     process = start([sys.executable, *command(f"killed_{rank}", f"--trainer.callbacks+={killer}")], folder)
-    _, said = process.communicate(timeout=STARTED + PATIENCE)
+    said = ended(process, STARTED + PATIENCE)
     (line,) = errors(said)
     assert line.startswith(f"error: process {rank} of 2 (number ")
     assert "as if killed or out of memory; all processes end, at step 5; go on by the same command" in line
@@ -121,7 +137,7 @@ def trained_on_own(folder, name, *words, **scenes):
     config = write_own(folder, name, **scenes)
     options = [f"--config={config}", "--data.num_workers=1", "--data.samples_per_epoch=16", "--trainer.callbacks=[]"]
     process = start([sys.executable, *command(name, "--trainer.max_steps=4", *options, *words)], folder)
-    _, said = process.communicate(timeout=STARTED + PATIENCE)
+    said = ended(process, STARTED + PATIENCE)
     return process, said
 
 
@@ -134,10 +150,17 @@ def test_data_that_are_broken_for_one_process_are_one_line(case, folder):
     assert expected in line
 
 
-def test_a_source_to_train_on_may_have_fewer_records_than_processes(folder):
-    process, said = trained_on_own(folder, "few", train=1)
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_may_have_no_record_that_can_be_used(rank, folder):
+    """One record to train on for two processes, and one to validate on, beside one that is left out."""
+    run = f"few_{rank}"
+    process, said = trained_on_own(folder, run, "--data.broken=skip", train=1, val=2, broken=("val", rank))
     assert process.returncode == 0, said[-2000:]
-    assert not errors(said)
+    assert "Traceback" not in said
+    assert f"skipped a broken record: {folder / run}/scenes/val/000000.tar: record val-00000{rank}" in said
+    with (folder / run / "metrics.csv").open(encoding="utf-8") as rows:
+        cells = [row.get("val/scenes-semantic/miou/lasagna-v1") for row in csv.DictReader(rows)]
+    assert [0 <= float(cell) <= 1 for cell in cells if cell] == [True, True]
 
 
 def read(folder, run):
@@ -158,7 +181,7 @@ def test_a_signal_to_one_process_stops_both_with_a_checkpoint(strategy, folder):
         ["pgrep", "-P", str(process.pid), "-f", "train.py"], capture_output=True, text=True, check=True
     ).stdout.split()
     os.kill(int(other), signal.SIGTERM)
-    _, said = process.communicate(timeout=PATIENCE)
+    said = ended(process, PATIENCE)
     assert process.returncode == 128 + signal.SIGTERM
     assert said.count("with --ckpt_path last") == 1
     assert not errors(said)
@@ -172,7 +195,7 @@ def torchrun(run, folder, *words, restarts=2, patience=2 * STARTED):
     """Train to the end, and return the last checkpoint and what was said."""
     launcher = [*LAUNCHER, "--standalone", f"--max-restarts={restarts}"]
     process = start([*launcher, *command(run, "--ckpt_path=last", *words)], folder)
-    _, said = process.communicate(timeout=patience)
+    said = ended(process, patience)
     assert process.returncode == 0, said[-2000:]
     return read(folder, run), said
 
@@ -217,7 +240,7 @@ def test_divided_weights_go_on_by_any_strategy_and_number_of_processes(folder):
     def goes_on(run, strategy, steps, devices=2):
         words = [f"--trainer.strategy={strategy}", f"--trainer.devices={devices}", f"--trainer.max_steps={steps}"]
         process = start([sys.executable, *command(run, *quiet, "--ckpt_path=last", *words)], folder)
-        _, said = process.communicate(timeout=2 * STARTED)
+        said = ended(process, 2 * STARTED)
         assert process.returncode == 0, said[-2000:]
         return read(folder, run)
 
