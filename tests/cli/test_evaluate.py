@@ -167,6 +167,7 @@ def is_there(pid):
         return False
 
 
+@pytest.mark.slow
 def test_processes_of_a_launcher_share_the_work_and_the_first_one_scores(place, whole, tmp_path, monkeypatch):
     options = ["--data", place / "scenes", "--batch_size", 1, "--controls", "[]"]
     ckpt = place / "run" / "checkpoints" / "last.ckpt"

@@ -76,6 +76,7 @@ def test_fits_and_tests(start, options, tmp_path):
     assert {name.split("/")[1] for name in scores} == {f"scenes-{task.lower()}" for task in TASKS}
 
 
+@pytest.mark.slow
 def test_one_encoder_for_both_by_two_flags(start, options, tmp_path):
     """The mask head reads CLIP's middle square; SAM is not there at all."""
     configs = [

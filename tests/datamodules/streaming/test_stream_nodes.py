@@ -53,7 +53,16 @@ def test_a_finite_pass_gives_every_record_once(tmp_path, address, monkeypatch, p
     assert all(told == given for told, given in lengths)
 
 
-@pytest.mark.parametrize(("records", "per_shard"), [(1, 1), (3, 3), (RECORDS, 20), (RECORDS, 5), (RECORDS, 1)])
+@pytest.mark.parametrize(
+    ("records", "per_shard"),
+    [
+        (1, 1),
+        pytest.param(3, 3, marks=pytest.mark.slow),
+        (RECORDS, 20),
+        pytest.param(RECORDS, 5, marks=pytest.mark.slow),
+        pytest.param(RECORDS, 1, marks=pytest.mark.slow),
+    ],
+)
 def test_training_continues_however_few_shards_there_are(tmp_path, address, monkeypatch, records, per_shard):
     write(tmp_path / "s", records, per_shard=per_shard)
     for data in on_each_node(monkeypatch, address, samples_per_epoch=4 * RECORDS, shuffle_buffer=3):
