@@ -75,6 +75,7 @@ class Assistant(Configurable, LightningModule):
 
     Attributes:
         learned_kinds: The kinds of query that its trainings had, by name; empty before the first.
+        calibrated_decoding: The decoding whose scores its temperature was fitted to; None if it is not calibrated.
 
     Raises:
         ConfigError: If ``empty_masks`` is neither, or ``max_new_tokens`` is smaller than 1.
@@ -117,6 +118,7 @@ class Assistant(Configurable, LightningModule):
         self.presence_head = presence_head
         self.feature_cache: FeatureCache | None = None
         self.learned_kinds: dict[str, QueryKind] = {}
+        self.calibrated_decoding: str | None = None
         self._shared = isinstance(vision_encoder, SharedTower)
         self._built = self._checked = False
 

@@ -24,6 +24,7 @@ from lasagna.core.prompt_formats import TINY
 from lasagna.core.query_kind import CATEGORY_LIST
 from lasagna.errors import ConfigError, QueryError, RecordError
 from lasagna.modules.base import LanguageModel, MaskHead, VisionEncoder
+from lasagna.modules.checkpoints.calibration import warn_of_decoding
 from lasagna.modules.learned_kinds import warn_of_unlearned
 from lasagna.modules.mask_prediction import MaskPrediction
 from lasagna.modules.presence_head import check_one_pass
@@ -282,7 +283,7 @@ def check_queries(assistant: Assistant, queries: Sequence[Query], decoding: str)
 
 
 def check_decoding(assistant: Assistant, queries: Sequence[Query], decoding: str) -> None:
-    """Check that queries can be decoded in a certain way.
+    """Check that queries can be decoded in a certain way; warn if the calibration fits another one.
 
     Raises:
         QueryError: If there is no such way, answers to lists or questions would be teacher-forced, or names would be
@@ -292,6 +293,8 @@ def check_decoding(assistant: Assistant, queries: Sequence[Query], decoding: str
         raise QueryError(f"decoding: expected {', '.join(map(repr, get_args(Decoding)))}, got {decoding!r}")
     if decoding == "one_pass":
         check_one_pass(assistant.presence_head, [query.kind for query in queries])
+    if not all(query.kind.is_free for query in queries):
+        warn_of_decoding(assistant.calibrated_decoding, decoding)
     others = sorted({query.kind for query in queries if query.kind.words or not query.kind.is_phrase})
     if decoding == "teacher_forced" and others:
         raise QueryError(

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ import lasagna
 from lasagna.__main__ import main
 from lasagna.cli import calibrate as command
 from lasagna.cli.train import main as train
+from lasagna.core.batch import Query
 from lasagna.core.prompt_formats import TINY
 from lasagna.core.query_kind import QueryKind
 from lasagna.datamodules import SkippedRecordWarning, write_shards
@@ -22,6 +24,7 @@ from lasagna.datamodules.shards.reader import ShardSplit, read_share
 from lasagna.errors import CheckpointError, LasagnaError, QueryError
 from lasagna.modules.checkpoints.calibration import calibration_file, checksum, read_calibration
 from lasagna.modules.checkpoints.load import load
+from lasagna.modules.contract import check_queries
 from lasagna.tasks import Semantic
 from tests.helpers.assistants import presence_head
 from tests.helpers.tiny_run import write_config, write_scenes
@@ -128,6 +131,13 @@ def test_lists_and_phrases_can_be_asked_as_another_kind_and_by_a_task(place, mon
     loaded.presence_head = presence_head(128)
     assert calibrated(kind="shortest", decoding="one_pass") == {"shortest"}
     assert read_calibration(ckpt).decoding == "one_pass"
+    query, again = Query(0, "categories", ("sky",)), load(ckpt)
+    with pytest.warns(UserWarning, match="fits the scores of decoding 'one_pass', and 'ordered' takes its temp"):
+        check_queries(again, [query], "ordered")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_queries(again, [query], "free")
+        check_queries(load(ckpt, calibrated=False), [query], "ordered")
 
 
 @pytest.mark.parametrize(

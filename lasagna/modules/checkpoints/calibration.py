@@ -53,6 +53,22 @@ class Calibration:
         return self.thresholds[data_set or ALL]
 
 
+def warn_of_decoding(fitted: str | None, decoding: str) -> None:
+    """Warn if presence scores are calibrated for another way of decoding.
+
+    Args:
+        fitted: The decoding whose scores the calibration fits; None without a calibration.
+        decoding: The decoding that is used.
+    """
+    ways = ("ordered", "one_pass")
+    if fitted in ways and decoding in ways and decoding != fitted:
+        warnings.warn(
+            f"the calibration of this checkpoint fits the scores of decoding {fitted!r}, and {decoding!r} takes its "
+            f"temperature and threshold too; fit them anew with `lasagna calibrate --decoding {decoding}`",
+            stacklevel=2,
+        )
+
+
 def calibration_file(checkpoint: Path) -> Path:
     """Return the path of a checkpoint's calibration: beside a file, inside a folder."""
     if checkpoint.is_dir():

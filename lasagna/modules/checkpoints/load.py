@@ -207,7 +207,7 @@ def _apply_calibration(assistant: Assistant, path: Path, wanted: bool | str | No
 
     found = read_calibration(path)
     if found is not None:
-        assistant.presence_temperature = found.temperature
+        assistant.presence_temperature, assistant.calibrated_decoding = found.temperature, found.decoding
         assistant.presence_threshold = found.threshold(wanted if isinstance(wanted, str) else None)
     elif wanted:
         raise CheckpointError(
