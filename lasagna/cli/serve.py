@@ -7,7 +7,7 @@ import socket
 from importlib.util import find_spec
 from pathlib import Path
 
-from lasagna.core.thresholds import check_threshold
+from lasagna.core.thresholds import check_threshold, read_thresholds
 from lasagna.errors import ConfigError, LasagnaError, check_counts
 from lasagna.serving.limits import Limits
 from lasagna.serving.server import ServerRecipe, server_config
@@ -38,6 +38,7 @@ def serve(
     workers: int = 1,
     allow_urls: bool = False,
     threshold: float | None = None,
+    thresholds: dict[str, float] | Path | None = None,
 ) -> None:
     """Answer queries about images over HTTP until Ctrl-C; needs the extra `serve`.
 
@@ -63,9 +64,12 @@ def serve(
             read, none of this machine or its network.
         threshold: Score in [0, 1] from which a name is called present, where a request gives none; by default the one
             that `lasagna calibrate` found for the checkpoint, or 0.5.
+        thresholds: Names with a threshold of their own, e.g. "{dog: 0.7}", or a JSON file with them; they hold where a
+            request asks for such a name and gives no threshold, and others are passed over.
 
     Raises:
         ConfigError: If the extra is not installed, the address needs a token, or there is no process.
+        QueryError: If the thresholds of single names cannot be read, or one is no number in [0, 1].
         LasagnaError: If the address, the threshold, the window or the device cannot be used, or a process cannot start.
         CheckpointError: If the checkpoint cannot be used.
     """
@@ -74,6 +78,7 @@ def serve(
     token = token or os.environ.get(TOKEN) or None
     check_access(host, token)
     check_threshold(threshold)
+    own = read_thresholds(thresholds)
     from lasagna.core.device import find_device
     from lasagna.core.images import check_window
 
@@ -85,7 +90,19 @@ def serve(
     seen = None if window is None else check_window(window)
     find_device(device)
     recipe = ServerRecipe(
-        limits, ckpt, host, token, device, calibrated_for, frozen_check, seen, studio, workers, allow_urls, threshold
+        limits,
+        ckpt,
+        host,
+        token,
+        device,
+        calibrated_for,
+        frozen_check,
+        seen,
+        studio,
+        workers,
+        allow_urls,
+        threshold,
+        own,
     )
     with listener(host, port) as listening:
         if ckpt is None:

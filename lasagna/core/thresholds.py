@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml  # type: ignore[import-untyped]
+
 from lasagna.core.json_text import parse_json
 from lasagna.errors import LasagnaError, QueryError
 
@@ -48,6 +50,19 @@ def with_thresholds(
     ]
 
 
+def completed(query: Query, threshold: float | None) -> Query:
+    """Return a query in which names without a threshold of their own have this one.
+
+    Args:
+        query: The query.
+        threshold: The score in [0, 1]; None to leave them that of the assistant.
+    """
+    if threshold is None:
+        return query
+    given = query.thresholds or (None,) * len(query.names)
+    return replace(query, thresholds=tuple(threshold if cut is None else cut for cut in given))
+
+
 def thresholds_of(query: Query, default: float) -> list[float]:
     """Return the score from which each name of a query is present; what is pointed at is present whatever its score.
 
@@ -85,24 +100,39 @@ def check_thresholds(thresholds: Mapping[str, Any]) -> None:
             raise QueryError(f"thresholds: {str(name)[:80]!r} has {value!r}; expected a number in [0, 1]")
 
 
-def read_thresholds(given: Mapping[str, float] | Path | None) -> Mapping[str, float] | None:
+_WAY_OUT = 'give names with numbers such as "{dog: 0.7}", or a JSON file with them'
+
+
+def read_thresholds(given: Mapping[str, float] | Path | str | None) -> Mapping[str, float] | None:
     """Return thresholds by name, also those of a JSON file such as ``{"dog": 0.7}``.
 
     Args:
-        given: The thresholds, or their file; None for none.
+        given: The thresholds, their file, or a text as on a command line: "{dog: 0.7}" or the path of a file (.json);
+            None for none.
 
     Raises:
-        QueryError: If the file cannot be read, or one is no number in [0, 1].
+        QueryError: If the file or the text cannot be read, or one is no number in [0, 1].
     """
+    if isinstance(given, str):
+        given = Path(given) if given.endswith(".json") else _parsed(given)
     if isinstance(given, Path):
-        way_out = 'give names with numbers such as "{dog: 0.7}", or a JSON file with them'
         try:
             given = parse_json(given.read_bytes())
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise QueryError(f"thresholds: {str(given)!r} cannot be read ({reason}); {way_out}") from error
+            raise QueryError(f"thresholds: {str(given)!r} cannot be read ({reason}); {_WAY_OUT}") from error
         if not isinstance(given, dict):
-            raise QueryError(f"thresholds: the file has no names with numbers; {way_out}")
+            raise QueryError(f"thresholds: the file has no names with numbers; {_WAY_OUT}")
     if given is not None:
         check_thresholds(given)
     return given
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError:
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+        raise QueryError(f"thresholds: {text[:80]!r} has no names with numbers; {_WAY_OUT}")
+    return found

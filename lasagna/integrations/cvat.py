@@ -8,7 +8,7 @@ Source: ``cvat_sdk.auto_annotation`` of the package ``cvat-sdk``, and its page i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ from cvat_sdk.masks import encode_mask
 
 from lasagna.core.batch import Query
 from lasagna.core.outlines import polygons_of
+from lasagna.core.query_kind import CATEGORY_LIST
+from lasagna.core.thresholds import check_threshold, completed, read_thresholds, with_thresholds
 from lasagna.errors import QueryError
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.checkpoints.load import load
@@ -41,6 +43,8 @@ def create(
     absent: bool = False,
     device: str = "auto",
     calibrated_for: str | None = None,
+    threshold: float | None = None,
+    thresholds: str | Mapping[str, float] | None = None,
 ) -> AssistantFunction:
     """Return the function that CVAT calls for each image.
 
@@ -52,40 +56,58 @@ def create(
         absent: Whether absent names become tags; their labels, of type "tag", are called "absent: NAME".
         device: Device to compute on; "auto" for an accelerator if there is one.
         calibrated_for: Data set whose calibrated threshold is used; by default that of all data sets together.
+        threshold: Score in [0, 1] from which a name is called present, where the caller gives none.
+        thresholds: Names with a threshold of their own, e.g. "{dog: 0.7}", or the path of a JSON file with them.
 
     Raises:
-        QueryError: If there is no name, or one is there twice.
+        QueryError: If there is no name, one is there twice, or a threshold is for another name.
         CheckpointError: If the checkpoint cannot be used.
+        LasagnaError: If the threshold or the device cannot be used.
     """
     from lasagna.core.device import find_device
 
     asked = [name.strip() for name in names.split(",") if name.strip()]
+    check_threshold(threshold)
+    # before the assistant is loaded
+    own = read_thresholds(thresholds)
+    with_thresholds([Query(0, CATEGORY_LIST, tuple(asked))] if asked else [], own)
     assistant = load(None if ckpt is None else Path(ckpt), calibrated=calibrated_for).to(find_device(device))
-    return AssistantFunction(assistant, asked, objects, absent)
+    if threshold is not None:
+        assistant.presence_threshold = threshold
+    return AssistantFunction(assistant, asked, objects, absent, own)
 
 
 class AssistantFunction:
     """An assistant that is asked for the same names of each image, as CVAT's detection functions are called.
 
     Masks become shapes of type "mask", or polygons where the caller wants these. The threshold of the caller, if there
-    is one, is the score from which a name is called present.
+    is one, is the score from which a name without a threshold of its own is called present.
 
     Args:
         assistant: The assistant.
         names: The names.
         objects: Whether each object of a name is told apart.
         absent: Whether absent names become tags.
+        thresholds: Names with a threshold of their own.
 
     Raises:
-        QueryError: If there is no name, one is there twice, or the assistant cannot be asked so.
+        QueryError: If there is no name, one is there twice, a threshold is for another name, or the assistant cannot be
+            asked so.
     """
 
-    def __init__(self, assistant: Assistant, names: list[str], objects: bool = False, absent: bool = False) -> None:
+    def __init__(
+        self,
+        assistant: Assistant,
+        names: list[str],
+        objects: bool = False,
+        absent: bool = False,
+        thresholds: Mapping[str, float] | None = None,
+    ) -> None:
         if not names:
             raise QueryError("names: there is none; give those of the project's labels, separated by commas")
         self.assistant = assistant
         self.absent = absent
-        self.query = Query(0, list_kind(assistant, objects), tuple(names))
+        [self.query] = with_thresholds([Query(0, list_kind(assistant, objects), tuple(names))], thresholds)
         check_queries(assistant, [self.query], "ordered")
         labels = [cvataa.label_spec(name, number, type="mask") for number, name in enumerate(names)]
         tags = [cvataa.label_spec(f"{ABSENT}{name}", len(names) + n, type="tag") for n, name in enumerate(names)]
@@ -98,12 +120,8 @@ class AssistantFunction:
             context: What the caller wants: a threshold, and polygons or masks.
             image: The image.
         """
-        threshold = self.assistant.presence_threshold
-        try:
-            self.assistant.presence_threshold = threshold if context.conf_threshold is None else context.conf_threshold
-            (answer,) = self.assistant.answers(np.asarray(image.convert("RGB")), [self.query])
-        finally:
-            self.assistant.presence_threshold = threshold
+        query = completed(self.query, context.conf_threshold)
+        (answer,) = self.assistant.answers(np.asarray(image.convert("RGB")), [query])
         numbers = {name: number for number, name in enumerate(self.query.names)}
         return [one for entry in answer.entries for one in self._annotations(entry, numbers[entry.name], context)]
 

@@ -7,7 +7,8 @@ Notation: H, W: height and width of the image in pixels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,24 @@ from numpy.typing import NDArray
 from lasagna.core.answer import Answer
 from lasagna.core.batch import Query
 from lasagna.core.device import find_device
+from lasagna.core.query_kind import CATEGORY_LIST
+from lasagna.core.thresholds import check_threshold, completed, read_thresholds, with_thresholds
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.checkpoints.load import load
 from lasagna.modules.contract import check_queries
 from lasagna.modules.learned_kinds import list_kind
+
+
+@dataclass
+class AssistantConfig:
+    """What FiftyOne changes while it applies a model.
+
+    Args:
+        confidence_thresh: Score in [0, 1] from which a name without a threshold of its own is called present, as
+            ``apply_model(confidence_thresh=...)`` sets it; None for that of the assistant.
+    """
+
+    confidence_thresh: float | None = None
 
 
 class AssistantModel(Model):  # type: ignore[misc]
@@ -37,14 +52,27 @@ class AssistantModel(Model):  # type: ignore[misc]
         assistant: The assistant.
         names: The names.
         objects: Whether each object of a name is told apart, by assistants that learned that.
+        confidence_thresh: Score in [0, 1] from which a name is called present; None for that of the assistant.
+        thresholds: Names with a threshold of their own.
 
     Raises:
-        QueryError: If there is no name, one is there twice, or the assistant cannot be asked so.
+        QueryError: If there is no name, one is there twice, a threshold is for another name, or the assistant cannot be
+            asked so.
+        LasagnaError: If the threshold is no number in [0, 1].
     """
 
-    def __init__(self, assistant: Assistant, names: Sequence[str], objects: bool = False) -> None:
+    def __init__(
+        self,
+        assistant: Assistant,
+        names: Sequence[str],
+        objects: bool = False,
+        confidence_thresh: float | None = None,
+        thresholds: Mapping[str, float] | None = None,
+    ) -> None:
+        check_threshold(confidence_thresh)
+        self.config = AssistantConfig(confidence_thresh)
         self.assistant = assistant
-        self.query = Query(0, list_kind(assistant, objects), tuple(names))
+        [self.query] = with_thresholds([Query(0, list_kind(assistant, objects), tuple(names))], thresholds)
         check_queries(assistant, [self.query], "ordered")
 
     @property
@@ -64,7 +92,8 @@ class AssistantModel(Model):  # type: ignore[misc]
             arg: Uint8 ``[H, W]``, ``[H, W, 3]`` or ``[H, W, 4]``.
         """
         image = np.repeat(arg[:, :, None], 3, axis=2) if arg.ndim == 2 else arg[:, :, :3]
-        (answer,) = self.assistant.answers(np.ascontiguousarray(image), [self.query])
+        query = completed(self.query, self.config.confidence_thresh)
+        (answer,) = self.assistant.answers(np.ascontiguousarray(image), [query])
         labels = answer.label_map(self.query.names, image.shape[:2]) + 1
         return {
             "detections": fo.Detections(detections=_detections(answer)),
@@ -94,7 +123,13 @@ def _detections(answer: Answer) -> list[Any]:
 
 
 def load_model(
-    names: Sequence[str], ckpt: str | None = None, objects: bool = False, device: str = "auto"
+    names: Sequence[str],
+    ckpt: str | None = None,
+    objects: bool = False,
+    device: str = "auto",
+    confidence_thresh: float | None = None,
+    thresholds: Mapping[str, float] | str | None = None,
+    calibrated_for: str | None = None,
 ) -> AssistantModel:
     """Load an assistant as a model of FiftyOne.
 
@@ -104,9 +139,18 @@ def load_model(
             package, which knows drawn scenes only.
         objects: Whether each object of a name is told apart, by assistants that learned that.
         device: Device to compute on; "auto" for an accelerator if there is one.
+        confidence_thresh: Score in [0, 1] from which a name is called present; by default the calibrated one, or 0.5.
+        thresholds: Names with a threshold of their own, e.g. ``{"dog": 0.7}``, or the path of a JSON file with them.
+        calibrated_for: Data set whose calibrated threshold is used; by default that of all data sets together.
 
     Raises:
-        QueryError: If there is no name, one is there twice, or the assistant cannot be asked so.
+        QueryError: If there is no name, one is there twice, a threshold is for another name, or the assistant cannot be
+            asked so.
         CheckpointError: If the checkpoint cannot be used.
+        LasagnaError: If the threshold or the device cannot be used.
     """
-    return AssistantModel(load(None if ckpt is None else Path(ckpt)).to(find_device(device)), names, objects)
+    own = read_thresholds(thresholds)
+    # before the assistant is loaded
+    with_thresholds([Query(0, CATEGORY_LIST, tuple(names))], own)
+    assistant = load(None if ckpt is None else Path(ckpt), calibrated=calibrated_for).to(find_device(device))
+    return AssistantModel(assistant, names, objects, confidence_thresh, own)

@@ -1,7 +1,8 @@
 """Label Studio: its labelling setup, and answers as regions that it shows.
 
 Sources: the pages of labelstud.io about the tags ``BrushLabels``, ``PolygonLabels``, ``RectangleLabels`` and
-``Choices``, and about importing predictions; for the packing of brushes, ``thi-ng/umbrella``, package ``rle-pack``.
+``Choices``, about importing predictions, and about its backend for YOLO, whose attribute for thresholds this one has
+too; for the packing of brushes, ``thi-ng/umbrella``, package ``rle-pack``.
 
 Notation: H, W: height and width of the image in pixels.
 """
@@ -16,12 +17,18 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from lasagna.core.batch import Query
 from lasagna.core.masks import BoolMask, RLEMask
 from lasagna.core.outlines import polygons_of
+from lasagna.core.query_kind import QueryKind
+from lasagna.core.thresholds import with_thresholds
 from lasagna.errors import QueryError
 
 REGIONS = {"BrushLabels": "brushlabels", "PolygonLabels": "polygonlabels", "RectangleLabels": "rectanglelabels"}
 """Tags of regions that are drawn, and what their results are called."""
+
+CUT = "model_score_threshold"
+"""Attribute of such a tag, and of a label in it: the score from which names, or this one, are called present."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,8 @@ class LabellingSetup:
         choices: Name of a tag ``Choices`` about the same image whose choices are names, which gets the absent ones; or
             None.
         offered: Names that this tag offers; Label Studio takes no other.
+        threshold: Score from which a name is called present; None for that of the server.
+        thresholds: Names with a threshold of their own.
     """
 
     image: str
@@ -46,13 +55,15 @@ class LabellingSetup:
     labels: tuple[str, ...]
     choices: str | None = None
     offered: frozenset[str] = frozenset()
+    threshold: float | None = None
+    thresholds: Mapping[str, float] | None = None
 
     @classmethod
     def read(cls, text: str) -> LabellingSetup:
         """Read the labelling setup of a project.
 
         Raises:
-            QueryError: If it is no XML, or has no image with labels for regions.
+            QueryError: If it is no XML, has no image with labels for regions, or a threshold is no number in [0, 1].
         """
         # entities can make a short text endless
         if "<!" in text.replace("<!--", ""):
@@ -69,14 +80,26 @@ class LabellingSetup:
         labels = tuple(dict.fromkeys(label.get("value", "") for label in tag.iter("Label")))
         if not labels or "" in labels:
             raise QueryError(f"label_config: {tag.tag} has no labels, or one without a value; name what to look for")
+        cuts = {label.get("value", ""): _threshold(label) for label in tag.iter("Label")}
+        own = {name: cut for name, cut in cuts.items() if cut is not None}
         image = str(tag.get("toName"))
         fields = [other for other in tags if other.tag == "Choices" and other.get("toName") == image]
         lists = [(other.get("name"), {choice.get("value", "") for choice in other.iter("Choice")}) for other in fields]
         choices, offered = next(
             ((name, found & {*labels}) for name, found in lists if found & {*labels}), (None, set())
         )
-        field = str(images[image]).removeprefix("$")
-        return cls(image, field, tag.tag, str(tag.get("name")), labels, choices, frozenset(offered))
+        place = str(images[image]).removeprefix("$")
+        name, threshold = str(tag.get("name")), _threshold(tag)
+        return cls(image, place, tag.tag, name, labels, choices, frozenset(offered), threshold, own)
+
+    def query(self, kind: QueryKind) -> Query:
+        """Return the query for the names.
+
+        Args:
+            kind: Its kind.
+        """
+        [query] = with_thresholds([Query(0, kind, self.labels)], self.thresholds)
+        return query
 
     def results(self, answer: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return the regions of an answer, and its absent names.
@@ -117,6 +140,18 @@ class LabellingSetup:
         }
         for shape in _shapes(self.regions, mask):
             yield {**common, "value": {**shape, kind: [name]}}
+
+
+def _threshold(tag: ElementTree.Element) -> float | None:
+    """Return the threshold of a tag or label, or None if it has none."""
+    text, called = tag.get(CUT), f"{tag.tag} {(tag.get('value') or tag.get('name'))!r}"
+    try:
+        found = None if text is None else float(text)
+    except ValueError:
+        found = -1.0
+    if found is not None and not 0 <= found <= 1:
+        raise QueryError(f"label_config: {called} has the {CUT} {str(text)[:80]!r}; write a number from 0 to 1")
+    return found
 
 
 def _shapes(regions: str, mask: BoolMask) -> Iterator[dict[str, Any]]:

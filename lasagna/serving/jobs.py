@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,12 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lasagna.core.answer_parser import normalise
 from lasagna.core.batch import Query
 from lasagna.core.dialogue import Decoding
 from lasagna.core.geometry import Geometry
 from lasagna.core.prompt_format import PromptFormat
 from lasagna.core.query_kind import QUESTION
 from lasagna.core.record import Turn
+from lasagna.core.thresholds import completed
 from lasagna.modules.encoded_images import EncodedImages
 
 OBJECTS = 8
@@ -91,9 +93,20 @@ class AskedQuery:
     @property
     def decided(self) -> Query:
         """The query with the threshold of each name."""
+        return completed(self.query, self.threshold)
+
+    def with_defaults(self, thresholds: Mapping[str, float]) -> AskedQuery:
+        """Return the query with thresholds of single names where it gives none itself.
+
+        Args:
+            thresholds: Those by name, in the spelling of ``normalise``; names that are not asked for are passed over.
+        """
+        if self.threshold is not None or self.query.kind.words or self.decoding == "free":
+            return self
         given = self.query.thresholds or (None,) * len(self.query.names)
-        cuts = tuple(self.threshold if cut is None else cut for cut in given)
-        return replace(self.query, thresholds=cuts)
+        pairs = zip(given, map(normalise, self.query.names), strict=True)
+        cuts = tuple(thresholds.get(name) if cut is None else cut for cut, name in pairs)
+        return self if set(cuts) <= {None} else replace(self, query=replace(self.query, thresholds=cuts))
 
 
 @dataclass(frozen=True)

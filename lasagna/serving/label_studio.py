@@ -20,7 +20,6 @@ from fastapi import FastAPI
 from fastapi import Request as Asked
 from fastapi.responses import JSONResponse, Response
 
-from lasagna.core.batch import Query
 from lasagna.errors import ConfigError, QueryError
 from lasagna.integrations.label_studio import LabellingSetup
 from lasagna.modules.learned_kinds import list_kind
@@ -175,7 +174,7 @@ async def _predicted(
     content = await run_sync(studio.read, place, service.limits)
     assistant = service.engine.assistant
     kind = list_kind(assistant, any(kind.many and kind.objects for kind in assistant.learned_kinds.values()))
-    (answer,) = await service.answers(content, [AskedQuery(Query(0, kind, found.labels))])
+    (answer,) = await service.answers(content, [AskedQuery(found.query(kind), found.threshold)])
     scores = [entry["score"] or 0.0 for entry in answer["entries"]]
     certainty = min((max(score, 1 - score) for score in scores), default=0.0)
     return {"result": found.results(answer), "score": certainty, "model_version": service.name}

@@ -152,6 +152,7 @@ class ModelAnswer(BaseModel):
     learned: list[str] = Field(description="Those that its training had; answers to others may mean nothing.")
     several_images: bool = Field(description="Whether several images can be shown together.")
     threshold: float
+    thresholds: dict[str, float] = Field(description="Those of single names, where a request gives none.")
     points: bool = Field(description="Whether queries can have points, boxes and masks.")
     remembers: bool = Field(description="Whether questions can follow a history.")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ class ServerRecipe:
         workers: Number of processes that serve.
         urls: Whether images are read from public addresses that clients name.
         threshold: Score from which a name is called present, where a request gives none; None for the calibrated one.
+        thresholds: Those of single names, where a request gives none.
     """
 
     limits: Limits
@@ -49,6 +50,7 @@ class ServerRecipe:
     workers: int = 1
     urls: bool = False
     threshold: float | None = None
+    thresholds: Mapping[str, float] | None = None
 
     def app(self, worker: str | None = None) -> FastAPI:
         """Load the assistant and return its app.
@@ -69,7 +71,16 @@ class ServerRecipe:
             assistant.presence_threshold = self.threshold
         name = "scenes" if self.ckpt is None else self.ckpt.stem
         return make_app(
-            assistant, name, self.host, self.token, self.limits, self.window, self.studio, worker, self.urls
+            assistant,
+            name,
+            self.host,
+            self.token,
+            self.limits,
+            self.window,
+            self.studio,
+            worker,
+            self.urls,
+            self.thresholds,
         )
 
 
@@ -83,6 +94,7 @@ def make_app(
     studio: LabelStudio | None = None,
     worker: str | None = None,
     urls: bool = False,
+    thresholds: Mapping[str, float] | None = None,
 ) -> FastAPI:
     """Return the app of an assistant.
 
@@ -96,6 +108,7 @@ def make_app(
         studio: The Label Studio that calls the server, or None.
         worker: What tells this process from others that serve on the same port; None if there are none.
         urls: Whether images are read from public addresses that clients name.
+        thresholds: Thresholds of single names, where a request gives none.
     """
     from lasagna.serving.addresses import AddressReader
     from lasagna.serving.app import create_app
@@ -106,7 +119,7 @@ def make_app(
 
     metrics = Metrics(worker)
     addresses = AddressReader(limits) if urls else None
-    service = Service(Engine(assistant, limits, metrics), limits, metrics, name, window, worker, addresses)
+    service = Service(Engine(assistant, limits, metrics), limits, metrics, name, window, worker, addresses, thresholds)
     names = tuple(dict.fromkeys((*LOOPBACK, host)))
     return create_app(service, token, names if is_loopback(host) else None, studio)
 

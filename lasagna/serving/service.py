@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import BoundedSemaphore
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 
+from lasagna.core.answer_parser import normalise
 from lasagna.core.image_places import LAST, place_of
 from lasagna.core.images import Window
 from lasagna.core.query_kind import KINDS
@@ -44,6 +45,7 @@ class Service:
         window: Values of images of more than 8 bits that become black and white; None for those of all 16 bits.
         worker: What tells this process from others that serve on the same port; None if there are none.
         addresses: What reads images that are named by their addresses; None to read none.
+        thresholds: Thresholds of single names, where a request gives none.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Service:
         window: Window | None = None,
         worker: str | None = None,
         addresses: AddressReader | None = None,
+        thresholds: Mapping[str, float] | None = None,
     ) -> None:
         self.engine = engine
         self.limits = limits
@@ -63,6 +66,8 @@ class Service:
         self.window = window
         self.kept = KeptImages(limits, worker)
         self.addresses = addresses
+        self.thresholds = dict(thresholds or {})
+        self._cuts = {normalise(name): cut for name, cut in self.thresholds.items()}
         self._places = BoundedSemaphore(limits.requests)
         self._threads = CapacityLimiter(_DECODED_TOGETHER)
         metrics.watch(lambda: engine.waiting, lambda: len(self.kept))
@@ -99,7 +104,7 @@ class Service:
         """
         queries = read_queries(body, self.limits, self.engine.assistant.learned_kinds)
         check_queries(self.engine.assistant, [asked.query for asked in queries], body.decoding)
-        job = Job(await self._image(body, files), queries)
+        job = Job(await self._image(body, files), [one.with_defaults(self._cuts) for one in queries])
         asked = [one.query for one in queries]
         check_visual(self.engine.assistant.mask_head, asked, [job.image.geometry.original])
         self._check_pixels(job)
@@ -116,7 +121,8 @@ class Service:
             QueryError: If a query cannot be asked.
         """
         check_queries(self.engine.assistant, [asked.query for asked in queries], "ordered")
-        job = Job(await self._decoded(UploadBody(image=None, images=None, masks_on=None), [content]), queries)
+        image = await self._decoded(UploadBody(image=None, images=None, masks_on=None), [content])
+        job = Job(image, [one.with_defaults(self._cuts) for one in queries])
         self._check_pixels(job)
         return (await self._result(job)).answers
 
@@ -204,6 +210,7 @@ class Service:
                 "learned": [str(kind) for kind in learned if kind in prompts],
                 "several_images": assistant.format.image_separator is not None,
                 "threshold": assistant.presence_threshold,
+                "thresholds": self.thresholds,
                 "points": assistant.mask_head.takes_visual_prompts,
                 "remembers": assistant.format.next_turn is not None,
             }

@@ -49,13 +49,23 @@ def test_a_threshold_holds_where_requests_give_none():
 
     from lasagna.serving.server import ServerRecipe
 
-    with TestClient(ServerRecipe(Limits(), threshold=1.0).app(), base_url="http://localhost") as client:
+    recipe = ServerRecipe(Limits(), threshold=1.0, thresholds={"Sky": 0.0, "mountain": 0.3})
+    with TestClient(recipe.app(), base_url="http://localhost") as client:
         [model] = client.get("/v1/models").json()["models"]
-        given = [{}, {"threshold": 0.5}]
+        given = [
+            {},
+            {"threshold": 0.5},
+            {"threshold": 1.0},
+            {"thresholds": {"sky": 1.0, "dog": 0.0}},
+            {"decoding": "free"},
+        ]
         answers = [client.post("/v1/predict", json={**GOOD, **more}).json()["answers"][0] for more in given]
-    assert model["threshold"] == 1.0
+    assert (model["threshold"], model["thresholds"]) == (1.0, {"Sky": 0.0, "mountain": 0.3})
     assert [[entry["present"] for entry in answer["entries"]] for answer in answers] == [
-        [False] * 3,
+        [True, False, False],
+        [True, False, True],
+        [False, False, False],
+        [False, True, False],
         [True, False, True],
     ]
     with pytest.raises(LasagnaError, match=r"threshold: expected a number in \[0, 1\], got 2"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lasagna.core.batch import Query
-from lasagna.core.thresholds import read_thresholds, with_thresholds
+from lasagna.core.thresholds import completed, read_thresholds, with_thresholds
 from lasagna.errors import QueryError
 from lasagna.modules.decoding.long_lists import split_query
 from tests.helpers.assistants import random_assistant
@@ -64,3 +64,20 @@ def test_thresholds_are_read_from_a_file(tmp_path):
             read_thresholds(file)
     with pytest.raises(QueryError, match="No such file"):
         read_thresholds(tmp_path / "none.json")
+
+
+def test_thresholds_are_read_from_a_text_such_as_other_programs_pass_on(tmp_path):
+    file = tmp_path / "thresholds.json"
+    file.write_text(json.dumps({"sea horse": 0.7}))
+    for text in (str(file), "{sea horse: 0.7}", '{"sea horse": 0.7}', "sea horse: 0.7"):
+        assert read_thresholds(text) == {"sea horse": 0.7}
+    for text in ("dog", "{dog: 0.7", "0.7", "", "dog=0.7", "{dog: no}", "{1: 0.5}"):
+        with pytest.raises(QueryError, match="thresholds: "):
+            read_thresholds(text)
+
+
+def test_names_without_a_threshold_get_that_of_all():
+    [query] = with_thresholds([Query(0, "categories", NAMES)], {"dog": 0.2})
+    assert completed(query, 0.7).thresholds == (0.7, 0.2, 0.7)
+    assert completed(query, None) is query
+    assert completed(Query(0, "categories", NAMES), 0.7).thresholds == (0.7, 0.7, 0.7)

@@ -32,11 +32,11 @@ def function(monkeypatch):
 
     def answers(image, queries):
         assert image.shape == (*SIZE, 3)
-        function.seen = assistant.presence_threshold
+        function.seen = queries[0].thresholds
         return [Answer("", entries)]
 
     monkeypatch.setattr(assistant, "answers", answers)
-    function = AssistantFunction(assistant, ["cat", "dog"], absent=True)
+    function = AssistantFunction(assistant, ["cat", "dog"], absent=True, thresholds={"dog": 0.4})
     return function
 
 
@@ -75,14 +75,16 @@ def test_polygons_where_the_caller_wants_them(function):
 
 
 def test_the_threshold_of_the_caller_holds_for_one_call(function):
-    before = function.assistant.presence_threshold
     mapped(function, conf_threshold=0.83)
-    assert (function.seen, function.assistant.presence_threshold) == (0.83, before)
+    assert function.seen == (0.83, 0.4)
+    mapped(function)
+    assert function.seen == (None, 0.4)
 
 
 def test_the_packaged_assistant_is_created_from_texts():
-    function = create(names="sky, dog")
+    function = create(names="sky, dog", threshold=0.6, thresholds="{dog: 0.7}")
     assert [label.name for label in function.spec.labels] == ["sky", "dog"]
+    assert (function.assistant.presence_threshold, function.query.thresholds) == (0.6, (None, 0.7))
     function.detect(_DetectionFunctionContextImpl(frame_name="a.png"), Image.new("RGB", (96, 96)))
 
 
@@ -91,3 +93,5 @@ def test_names_of_no_use():
         AssistantFunction(random_assistant(), [])
     with pytest.raises(QueryError, match="dog"):
         AssistantFunction(random_assistant(), ["dog", "dog"])
+    with pytest.raises(QueryError, match=r"thresholds: 'cat' is none of the names that are decided on \('dog'\)"):
+        create(names="dog", thresholds="{cat: 0.7}")

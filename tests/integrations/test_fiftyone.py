@@ -18,11 +18,13 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import json
 import fiftyone as fo
+import fiftyone.core.utils as fou
 import fiftyone.zoo as foz
 import numpy as np
 from PIL import Image
 
 import lasagna
+import lasagna.errors
 
 names = ["sky", "dog", "house"]
 model = foz.load_zoo_model("lasagna", names=names, device="cpu")
@@ -37,6 +39,15 @@ whole = []
 for detection in sample.lasagna_detections.detections:
     drawn = detection.to_segmentation(frame_size=image.shape[1::-1], target=1).mask != 0
     whole.append(bool((drawn == found[detection.label].mask).all()))
+other = foz.load_zoo_model("lasagna", names=names, device="cpu", confidence_thresh=1.0, thresholds={"dog": 0.0})
+cut = [[one.label for one in other.predict(image)["detections"].detections]]
+# as apply_model(confidence_thresh=0.5) does
+with fou.SetAttributes(other.config, confidence_thresh=0.5):
+    cut.append([one.label for one in other.predict(image)["detections"].detections])
+try:
+    foz.load_zoo_model("lasagna", names=names, thresholds={"cat": 0.5})
+except lasagna.errors.QueryError as error:
+    refused = str(error)
 print(json.dumps({
     "detections": [detection.label for detection in sample.lasagna_detections.detections],
     "whole": whole,
@@ -44,6 +55,8 @@ print(json.dumps({
     "same": bool((sample.lasagna_segmentation.mask == answer.label_map(names) + 1).all()),
     "targets": model.mask_targets,
     "media": model.media_type,
+    "cut": cut,
+    "refused": refused,
 }))
 """
 
@@ -67,4 +80,7 @@ def test_the_zoo_loads_an_assistant_whose_labels_are_those_of_python(tmp_path):
         "same": True,
         "targets": {"1": "sky", "2": "dog", "3": "house"},
         "media": "image",
+        "cut": [["dog"], ["sky", "dog", "house"]],
+        "refused": "thresholds: 'cat' is none of the names that are decided on ('sky', 'dog', 'house'); correct it or "
+        "leave it out",
     }

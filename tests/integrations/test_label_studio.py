@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco
 
 from lasagna.core.masks import RLEMask
+from lasagna.core.query_kind import CATEGORY_LIST
 from lasagna.errors import QueryError
 from lasagna.integrations.label_studio import LabellingSetup, pack_brush
 
@@ -19,6 +20,10 @@ SETUP = """<View>
 LABELS = '<{kind} name="what" toName="img"><Label value="dog"/><Label value="sea horse"/></{kind}>'
 MASK = np.zeros((20, 30), dtype=bool)
 MASK[2:9, 3:12], MASK[12:18, 20:30] = True, True
+
+
+CUTS = """<View><Image name="img" value="$picture"/><BrushLabels name="what" toName="img"{all}>
+<Label value="dog"{one}/><Label value="sea horse"/></BrushLabels></View>"""
 
 
 def setup(kind="BrushLabels"):
@@ -99,8 +104,26 @@ def test_the_setup_names_the_field_and_the_labels():
 
 
 @pytest.mark.parametrize(
+    ("one", "cut", "thresholds", "threshold"),
+    [("", "", (), None), ("0.7", "", (0.7, None), None), ("", "0.4", (), 0.4), (" .7", "1", (0.7, None), 1.0)],
+)
+def test_labels_and_their_tag_have_thresholds(one, cut, thresholds, threshold):
+    texts = [f' model_score_threshold="{text}"' if text else "" for text in (one, cut)]
+    found = LabellingSetup.read(CUTS.format(one=texts[0], all=texts[1]))
+    assert (found.query(CATEGORY_LIST).thresholds, found.threshold) == (thresholds, threshold)
+
+
+@pytest.mark.parametrize(
     ("text", "fault"),
     [
+        (
+            CUTS.format(one=' model_score_threshold="70%"', all=""),
+            "Label 'dog' has the model_score_threshold '70%'; write a number from 0 to 1",
+        ),
+        (
+            CUTS.format(one="", all=' model_score_threshold="nan"'),
+            "BrushLabels 'what' has the model_score_threshold 'nan'",
+        ),
         ('<View><BrushLabels name="b" toName="x"><Label value="a"/></BrushLabels></View>', "it has no Image with"),
         ("<View", "it is not XML"),
         ('<!DOCTYPE x [<!ENTITY a "b">]><View/>', "it declares a document type or entities"),

@@ -24,6 +24,7 @@ need_server()
 SETUP = """<View><Image name="image" value="$image"/>
 <BrushLabels name="what" toName="image"><Label value="sky"/><Label value="dog"/><Label value="house"/></BrushLabels>
 <Choices name="absent" toName="image" choice="multiple"><Choice value="dog"/></Choices></View>"""
+CUT = 'toName="image" model_score_threshold="1"'
 PLACE = "/data/upload/1/scene.png"
 
 
@@ -92,6 +93,14 @@ def test_a_task_gets_regions_and_what_is_absent(assistant, address, key):
     assert names[-1] == ["dog"]
     assert results[0] == results[1] == results[2]
     assert 0.5 <= results[0]["score"] <= 1
+
+
+def test_labels_have_thresholds_of_their_own(assistant, address):
+    cut = SETUP.replace('"dog"/><Label', '"dog" model_score_threshold="0"/><Label')
+    with client(assistant, address) as opened:
+        sent = {"tasks": [{"data": {"image": PLACE}}], "label_config": cut.replace('toName="image"', CUT, 1)}
+        [result] = opened.post("/predict", json=sent).json()["results"]
+    assert [region["value"].get("brushlabels") for region in result["result"]] == [["dog"]]
 
 
 @pytest.mark.parametrize(
