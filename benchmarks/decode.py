@@ -11,7 +11,8 @@ lengths and summed along the line between them; the line then says "estimated". 
 
 ``--one_pass`` measures a presence head beside ordered decoding instead, in turns, for answers in which every name is
 present and for those in which none is. Ordered decoding reads its draft together with the prompt. It drafts that none
-is, so that it takes two passes and one; real answers take two or three. *Prompt* is reading the query alone.
+is, so that it takes two passes and one; real answers take two or three. *Drafted* is ordered decoding of an assistant
+with the head, which is right here: it reads the prompt, then the answer. *Prompt* is reading the query alone.
 """
 
 from __future__ import annotations
@@ -42,7 +43,12 @@ from lasagna.tasks.callbacks.run_facts import versions, write_json
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 WAYS = ("whole sequence", "cached", "ordered")
-COMPARED: tuple[Decoding, ...] = ("ordered", "one_pass")
+COMPARED: dict[str, tuple[Decoding, bool]] = {
+    "ordered": ("ordered", False),
+    "drafted": ("ordered", True),
+    "one_pass": ("one_pass", True),
+}
+"""How each way decodes, and whether the assistant has a presence head."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -86,12 +92,12 @@ def measure(
     prompt = text.prompt_ids(decoder.format.prompt(query.kind, query.names))
     answer = text.answer_ids(decoder.format.render(query.kind, [(name, False) for name in query.names]))
     answer += [text.end_token_id]
-    decoded = decoder.ordered(vectors, [query])[0]
+    decoded = decoder.decode(vectors, [query])[0]
     whole, estimated = whole_sequence(model, prompt, answer, vectors, options.points)
     seconds = {
         "whole sequence": whole,
         "cached": _seconds(lambda: cached(model, prompt, answer, vectors), 1),
-        "ordered": _seconds(lambda: decoder.ordered(vectors, [query]), options.runs),
+        "ordered": _seconds(lambda: decoder.decode(vectors, [query]), options.runs),
     }
     row = {"names": count, "prompt_tokens": len(prompt), "answer_tokens": len(answer), "forwards": decoded.forwards}
     return row | {"seconds": seconds, "estimated": estimated}
@@ -99,7 +105,7 @@ def measure(
 
 @torch.no_grad()
 def measure_one_pass(decoder: Decoder, vectors: Tensor, count: int, runs: int) -> dict[str, object]:
-    """Time answers in one pass and in the known order, and reading the query alone, in turns.
+    """Time answers in one pass and in the known order, also drafted by the head, and reading the query alone, in turns.
 
     Args:
         decoder: A decoder.
@@ -109,7 +115,7 @@ def measure_one_pass(decoder: Decoder, vectors: Tensor, count: int, runs: int) -
     """
     query, head = Query(0, "categories", tuple(f"word{rank}" for rank in range(count))), PresenceHead()
     head.build(decoder.model.hidden_size)
-    decoder.presence_head = head.to(vectors.device, vectors.dtype)
+    head.to(vectors.device, vectors.dtype)
     prompt = decoder.text.prompt_ids(decoder.format.prompt(query.kind, query.names))
     times: dict[str, list[float]] = {}
     passes: dict[str, int] = {}
@@ -117,13 +123,13 @@ def measure_one_pass(decoder: Decoder, vectors: Tensor, count: int, runs: int) -
         times.setdefault("prompt", []).append(
             _seconds(lambda: CachedPrompts(decoder.model, [prompt], vectors).last_states(), 1)
         )
-        for found, cut in (("all present", 0.0), ("none present", 2.0)):
+        for found, cut in (("all present", 1e-6), ("none present", 2.0)):
             decoder.threshold = cut
-            for way in COMPARED:
-                name, decode = f"{way}, {found}", partial(decoder.decode, vectors, [query], way)
+            for way, (decoding, with_head) in COMPARED.items():
+                decoder.presence_head = head if with_head else None
+                name, decode = f"{way}, {found}", partial(decoder.decode, vectors, [query], decoding)
                 if name not in passes:
-                    # the head reads the prompt by itself
-                    passes[name] = decode()[0].forwards + (way == "one_pass")
+                    passes[name] = decode()[0].forwards
                 times.setdefault(name, []).append(_seconds(decode, 1))
     # the first of each warms up
     seconds = {name: float(np.median(found[1:])) for name, found in times.items()}

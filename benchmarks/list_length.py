@@ -157,7 +157,7 @@ def assistant_seconds(
     def ask(count: int) -> None:
         encoded = assistant.encode(pixels)
         query = Query(0, "categories", tuple(words[:count]))
-        forwards.append(assistant.decoder.ordered(encoded.image_vectors, [query])[0].forwards)
+        forwards.append(assistant.decoder.decode(encoded.image_vectors, [query])[0].forwards)
         states = torch.randn(min(count, present), language_model.hidden_size, device=pixels.device)
         index = torch.zeros(len(states), dtype=torch.long, device=pixels.device)
         assistant.mask_head(encoded.features, assistant.prompt_projection(states), index)

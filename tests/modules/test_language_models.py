@@ -262,11 +262,11 @@ class LanguageModelContract:
         if weights == "lively":
             for query, answer in zip(QUERIES, decoder.decode(vectors, QUERIES, "one_pass"), strict=True):
                 check_one_pass(decoder, vectors, query, answer)
-        decoded = decoder.ordered(vectors, QUERIES)
+        decoded = decoder.decode(vectors, QUERIES)
         wanted = [greedy_under_grammar(model, TINY, vectors, query) for query in QUERIES]
         assert [answer.present for answer in decoded] == wanted
         assert weights == "trained" or {True, False} == {there for answer in wanted for there in answer}
-        [answer] = Decoder(model, TINY).decode(vectors, [BY_TOKEN])
+        [answer] = decoder.decode(vectors, [BY_TOKEN])
         counts = greedy_tokens(model, TINY, vectors, BY_TOKEN)
         assert token_counts(answer) == counts
         self.is_written_so(model, BY_TOKEN, counts)
@@ -286,7 +286,7 @@ class LanguageModelContract:
         vectors, text = self.vectors(model, 2).detach().to(torch.bfloat16), model.text_processor
         model.to(torch.bfloat16)
         decoder, clear = Decoder(model, TINY), 0
-        for query, answer in zip(QUERIES, decoder.ordered(vectors, QUERIES), strict=True):
+        for query, answer in zip(QUERIES, decoder.decode(vectors, QUERIES), strict=True):
             row = text.prompt_ids(TINY.prompt(query.kind, query.names))
             decided = text.answer_ids(TINY.render(query.kind, list(zip(query.names, answer.present, strict=True))))
             ids = torch.tensor([row + decided])
@@ -312,7 +312,7 @@ class LanguageModelContract:
             (("the red ball",), "referring"),
             (("car", "sun"), "categories"),
         ):
-            answers = [decoder.ordered(vectors, [Query(0, kind, names)], history)[0] for history in histories]
+            answers = [decoder.decode(vectors, [Query(0, kind, names)], history=history)[0] for history in histories]
             assert answers[0].present == answers[1].present
             torch.testing.assert_close(answers[0].hidden, answers[1].hidden, atol=1e-4, rtol=1e-3)
             histories[1]._cached = None
@@ -399,12 +399,13 @@ class DecodingAgainstWholeForwards:
 
     def test_ordered_decoding_is_greedy_under_the_grammar(self, kind):
         model, vectors = self.build(kind)
-        decoded = Decoder(model, TINY).ordered(vectors, QUERIES)
         wanted = [greedy_under_grammar(model, TINY, vectors, query) for query in QUERIES]
-        assert [answer.present for answer in decoded] == wanted
         assert {True, False} == {there for answer in wanted for there in answer}
-        [answer] = Decoder(model, TINY).decode(vectors, [BY_TOKEN])
-        assert token_counts(answer) == greedy_tokens(model, TINY, vectors, BY_TOKEN)
+        counts = greedy_tokens(model, TINY, vectors, BY_TOKEN)
+        for head in (None, presence_head(model.hidden_size)):
+            decoder = Decoder(model, TINY, presence_head=head)
+            assert [answer.present for answer in decoder.decode(vectors, QUERIES)] == wanted
+            assert token_counts(decoder.decode(vectors, [BY_TOKEN])[0]) == counts
 
     def test_free_decoding_is_greedy(self, kind):
         model, vectors = self.build(kind)
@@ -414,9 +415,10 @@ class DecodingAgainstWholeForwards:
 
     def test_turns_of_a_conversation_are_as_if_all_were_read_again(self, kind):
         model, vectors = self.build(kind)
-        decoder, histories = Decoder(model, replace(TINY, next_turn="")), [ChatHistory(), ChatHistory()]
+        head, histories = presence_head(model.hidden_size), [ChatHistory(), ChatHistory()]
+        decoder = Decoder(model, replace(TINY, next_turn=""), presence_head=head)
         for query in (QUERIES[0], QUERIES[5], QUERIES[2]):
-            answers = [decoder.ordered(vectors[:1], [query], history)[0] for history in histories]
+            answers = [decoder.decode(vectors[:1], [query], history=history)[0] for history in histories]
             assert answers[0].present == answers[1].present
             torch.testing.assert_close(answers[0].hidden, answers[1].hidden, atol=1e-3, rtol=1e-3)
             histories[1]._cached = None

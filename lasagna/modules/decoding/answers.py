@@ -41,7 +41,8 @@ class DecodedAnswer:
         scores: Probability of the present token at each decision, float ``[k]``: against the absent token or, where
             each object has a token, behind the first one against what else may follow.
         hidden: Hidden state that predicted each decision token, float ``[k, d]``.
-        forwards: Number of forward passes after the prompt.
+        forwards: Number of forward passes, also of that which reads only the prompt, if there is one; of a free answer,
+            the number of its tokens.
         words: The text without marks and tokens, where masks stand among words.
     """
 

@@ -18,7 +18,8 @@ from lasagna.core.prompt_format import ParsedEntry
 from lasagna.core.thresholds import thresholds_of
 from lasagna.modules.decoding.answers import DecodedAnswer
 from lasagna.modules.decoding.cache import ChatHistory
-from lasagna.modules.decoding.object_tokens import DecidedTokens, TokenDraft, TokenGrammar, refine_tokens
+from lasagna.modules.decoding.object_tokens import FIRST, DecidedTokens, TokenDraft, TokenGrammar, refine_tokens
+from lasagna.modules.decoding.one_pass import draft_scores
 from lasagna.modules.decoding.reading import scores_against
 
 if TYPE_CHECKING:
@@ -47,15 +48,16 @@ def decode_by_token(
     """
     absent = [decoder.absent_answer(query) for query in queries]
     prompts, cached = decoder.read_prompts(image_vectors, queries, absent, history)
-    drafts = [_draft(decoder, *parts) for parts in zip(queries, prompts, absent, strict=True)]
-    decided, forwards = refine_tokens(cached, drafts, partial(scores_against, decoder))
+    scores = draft_scores(decoder, cached, queries)
+    drafts = [_draft(decoder, *parts) for parts in zip(queries, prompts, absent, scores, strict=True)]
+    decided = refine_tokens(cached, drafts, partial(scores_against, decoder))
     if history is not None:
         history.close([*prompts[0][:-1], *decided[0].tokens, decoder.text.end_token_id], cached)
-    return [_answer(decoder, query, one, forwards) for query, one in zip(queries, decided, strict=True)]
+    return [_answer(decoder, query, one, cached.passes) for query, one in zip(queries, decided, strict=True)]
 
 
-def _draft(decoder: Decoder, query: Query, prompt: Sequence[int], absent: Sequence[int]) -> TokenDraft:
-    """Return the draft that nothing is present."""
+def _draft(decoder: Decoder, query: Query, prompt: Sequence[int], absent: Sequence[int], scores: Tensor) -> TokenDraft:
+    """Return the draft in which names have as many tokens as in any draft in which they become present, or none."""
     text, most = decoder.text, query.kind.tokens
     cuts = thresholds_of(query, decoder.threshold)
     grammar = TokenGrammar(decoder.present_id, decoder.absent_id, cuts, decoder.object_threshold, most)
@@ -63,7 +65,8 @@ def _draft(decoder: Decoder, query: Query, prompt: Sequence[int], absent: Sequen
     starts = [0, *(place + 1 for place in places)]
     leads = [list(absent[start:place]) for start, place in zip(starts, places, strict=False)]
     room = text.max_length - len(prompt) - len(absent) - 1
-    return TokenDraft(grammar, prompt[-1], leads, [*absent[starts[-1] :], text.end_token_id], room, (0,) * len(places))
+    draft = TokenDraft(grammar, prompt[-1], leads, [*absent[starts[-1] :], text.end_token_id], room, (0,) * len(places))
+    return draft.with_counts([FIRST * (score >= cut) for score, cut in zip(scores.tolist(), cuts, strict=True)])
 
 
 def _answer(decoder: Decoder, query: Query, decided: DecidedTokens, forwards: int) -> DecodedAnswer:

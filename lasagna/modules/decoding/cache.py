@@ -47,6 +47,9 @@ class CachedPrompts:
         model: The language model.
         prompts: Token ids of each row.
         vectors: Each row's image as the language model reads it, float ``[r, i, d]``.
+
+    Attributes:
+        passes: Number of forward passes so far, in a conversation those of the turn.
     """
 
     def __init__(self, model: LanguageModel, prompts: Sequence[list[int]], vectors: Tensor) -> None:
@@ -57,6 +60,7 @@ class CachedPrompts:
         self.cache = model.new_cache()
         self.states = RecurrentStates(self.cache)
         self.early: list[list[int]] = [[] for _ in prompts]
+        self.passes = 0
         if self.states:
             self._forward(self.unread[:, :0], self.mask)
 
@@ -111,7 +115,7 @@ class CachedPrompts:
         if unread.shape[1] > count:
             check_states(self.model, hidden)
             self.unread, self.vectors = self.unread[:, :0], self.vectors[:, :0]
-        self.hidden = hidden
+        self.hidden, self.passes = hidden, self.passes + 1
         return hidden[:, hidden.shape[1] - count :]
 
     def commit(self, count: int) -> None:
@@ -170,6 +174,7 @@ class ChatHistory:
         cached, self._cached = self._cached, None
         if cached is None:
             return CachedPrompts(model, [list(ids)], vectors)
+        cached.passes = 0
         cached.extend([ids[cached.length :]], keep=True)
         return cached
 

@@ -1,11 +1,6 @@
-"""Ways to decode an answer: ordered, which only decides, and free, which writes; others stand in files of their own.
+"""Ways to decode an answer: free, which writes, and those in files of their own, such as ordered, which only decides.
 
-The answer to a list of categories has a known skeleton. Ordered decoding drafts all decisions, checks them in one
-forward pass over the cached prompt, takes all new ones, and repeats until nothing changes. Each decision is then the
-best one given all decisions before it: greedy decoding under the answer's grammar. Where each object has a token, their
-numbers are decided in the same way (``object_tokens``).
-
-Notation: r: rows (queries); t: tokens; k: decisions of one row; d: hidden size; b: images; i: image tokens.
+Notation: r: rows (queries); t: tokens; d: hidden size; b: images; i: image tokens.
 """
 
 from __future__ import annotations
@@ -20,16 +15,15 @@ from lasagna.core.batch import Query
 from lasagna.core.dialogue import Decoding
 from lasagna.core.image_prompts import prompt_ids
 from lasagna.core.processors import TextProcessor
-from lasagna.core.prompt_format import ParsedEntry, PromptFormat
-from lasagna.core.thresholds import thresholds_of
+from lasagna.core.prompt_format import PromptFormat
 from lasagna.errors import QueryError
 from lasagna.modules.base import LanguageModel
 from lasagna.modules.decoding.answers import DecodedAnswer
 from lasagna.modules.decoding.by_token import decode_by_token
 from lasagna.modules.decoding.cache import CachedPrompts, ChatHistory
-from lasagna.modules.decoding.draft import Draft, refine
 from lasagna.modules.decoding.one_pass import decode_one_pass
-from lasagna.modules.decoding.reading import presence_scores, read_answer
+from lasagna.modules.decoding.ordered import decode_ordered
+from lasagna.modules.decoding.reading import read_answer
 from lasagna.modules.decoding.teacher_forced import decode_teacher_forced
 from lasagna.modules.presence_head import PresenceHead
 
@@ -47,7 +41,7 @@ class Decoder:
         temperature: Divisor of the logits before they become presence scores; decisions at 0.5 do not change.
         max_new_tokens: Most tokens of a free answer; None for the number that ``free`` states.
         object_threshold: Score from which ordered decoding tells another object of a name; 0.5 is greedy.
-        presence_head: What decides on names in one pass, or None.
+        presence_head: What decides on names in one pass, and drafts ordered answers, or None.
     """
 
     def __init__(
@@ -99,7 +93,7 @@ class Decoder:
             ways.setdefault("by_token" if chosen == "ordered" and query.kind.tokens else chosen, []).append(rank)
         decoders = {
             "free": partial(self.free, history=history),
-            "ordered": partial(self.ordered, history=history),
+            "ordered": partial(decode_ordered, self, history=history),
             "one_pass": partial(decode_one_pass, self, history=history),
             "teacher_forced": partial(decode_teacher_forced, self),
             "by_token": partial(decode_by_token, self, history=history),
@@ -108,44 +102,6 @@ class Decoder:
         for way, ranks in ways.items():
             answers.update(zip(ranks, decoders[way](image_vectors, [queries[rank] for rank in ranks]), strict=True))
         return [answers[rank] for rank in range(len(queries))]
-
-    @torch.no_grad()
-    def ordered(
-        self, image_vectors: Tensor, queries: Sequence[Query], history: ChatHistory | None = None
-    ) -> list[DecodedAnswer]:
-        """Decide on every name of each query, in the order asked; no words behind them are written.
-
-        What a query points at (``Query.visual``) is present whatever its score.
-
-        Args:
-            image_vectors: The images as the language model reads them, float ``[b, i, d]``.
-            queries: The queries, each of a kind whose answers are decisions, where a present name has one token.
-            history: Previous turns of the conversation that the one query continues, or None.
-
-        Returns:
-            One decoded answer for each query.
-
-        Raises:
-            QueryError: If a query is longer than the language model takes.
-        """
-        absent = [self.absent_answer(query) for query in queries]
-        prompts, cached = self.read_prompts(image_vectors, queries, absent, history)
-        tails = [prompt[-1:] + answer for prompt, answer in zip(prompts, absent, strict=True)]
-        places = [self.decision_places(tail) for tail in tails]
-        device = image_vectors.device
-        cuts = [torch.tensor(thresholds_of(query, self.threshold), device=device) for query in queries]
-        draft = Draft(tails, places, present_id=self.present_id, absent_id=self.absent_id, thresholds=cuts)
-        scores, states, forwards = refine(cached, draft, partial(presence_scores, self))
-        if history is not None:
-            history.close([*prompts[0][:-1], *tails[0], self.text.end_token_id], cached)
-        answers = []
-        for query, score, state, cut in zip(queries, scores, states, cuts, strict=True):
-            present = tuple((score >= cut).tolist())
-            decisions = list(zip(query.names, present, strict=True))
-            entries = tuple(ParsedEntry(name, there, rank) for rank, (name, there) in enumerate(decisions))
-            text = self.format.render(query.kind, decisions)
-            answers.append(DecodedAnswer(text, entries, (), present, score, state, forwards))
-        return answers
 
     @torch.no_grad()
     def free(

@@ -2,16 +2,17 @@
 
 Behind each present token the grammar allows another one, or what comes next in the answer. As with one token a name,
 everything is drafted, checked in one forward pass over the cached prompt, and all new decisions are taken. The first
-draft has none present. A name that is not at its end gets several tokens more in the next draft, and loses those that
-are too many in the one after it. So an answer takes three passes if no name has more objects than ``FIRST``, one pass
-more for each doubling, and a few more where decisions change others. The result is greedy decoding under this grammar.
+draft has none present, or ``FIRST`` tokens of each name that the presence head calls present. A name that is not at its
+end gets several tokens more in the next draft, and loses those that are too many in the one after it. So an answer
+takes three passes if no name has more objects than ``FIRST``, one pass more for each doubling, and a few more where
+decisions change others. The result is greedy decoding under this grammar.
 
 Notation: k: decisions of one row; d: hidden size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
@@ -79,6 +80,11 @@ class TokenDraft:
             row += [self.grammar.present_id] * count or [self.grammar.absent_id]
         return row + self.end[:-1]
 
+    @property
+    def deciding(self) -> list[int]:
+        """Token ids up to the last one that predicts a decision."""
+        return self.tokens[: self.decisions[-1][0] + 1]
+
     @cached_property
     def starts(self) -> list[int]:
         """Place of the state that decides whether each name is present."""
@@ -102,17 +108,27 @@ class TokenDraft:
         Args:
             decided: The decision at each place.
         """
-        counts, room = list[int](), self.room
+        counts = list[int]()
         for start, drafted, cut in zip(self.starts, self.counts, self.grammar.thresholds, strict=True):
             count = int(decided[start][0] >= cut)
             while 0 < count <= drafted and decided[start + count][0] >= self.grammar.object_threshold:
                 count += 1
             if count > drafted:  # none of its tokens is the last one
                 count = max(FIRST, 2 * drafted)
-            count = min(count, self.grammar.most, 1 + room)
-            room -= max(0, count - 1)
             counts.append(count)
-        return replace(self, counts=tuple(counts))
+        return self.with_counts(counts)
+
+    def with_counts(self, counts: Iterable[int]) -> TokenDraft:
+        """Return the draft with other numbers of present tokens, as far as the grammar and the room allow them.
+
+        Args:
+            counts: That of each name.
+        """
+        room, kept = self.room, list[int]()
+        for count in counts:
+            kept.append(min(count, self.grammar.most, 1 + room))
+            room -= max(0, kept[-1] - 1)
+        return replace(self, counts=tuple(kept))
 
 
 @dataclass(frozen=True)
@@ -132,38 +148,33 @@ class DecidedTokens:
     tokens: list[int]
 
 
-def refine_tokens(
-    cached: CachedPrompts, drafts: Sequence[TokenDraft], score: Scores
-) -> tuple[list[DecidedTokens], int]:
+def refine_tokens(cached: CachedPrompts, drafts: Sequence[TokenDraft], score: Scores) -> list[DecidedTokens]:
     """Read drafts and take all decisions anew, until none changes.
 
     Everything before the first change in any row is final and stays in the cache, as in ``refine``.
 
     Args:
-        cached: The prompts without their last tokens; extended by the answers.
+        cached: The prompts without their last tokens; extended by the answers, as far as they are read.
         drafts: The drafts.
         score: Computes the probability of the present token at some decisions.
-
-    Returns:
-        The answers, and the number of forward passes.
     """
     drafts, start, forwards = list(drafts), 0, 0
     known: list[dict[int, Decision]] = [{} for _ in drafts]
     while True:
-        rows = [draft.tokens for draft in drafts]
+        rows = [draft.deciding for draft in drafts]
         hidden, forwards = cached.read([row[start:] for row in rows]), forwards + 1
         known = _decide(drafts, known, hidden, start, score)
         revised = [draft.revised(found) for draft, found in zip(drafts, known, strict=True)]
-        changes = [_first_change(row, draft.tokens) for row, draft in zip(rows, revised, strict=True)]
+        changes = [_first_change(row, draft.deciding) for row, draft in zip(rows, revised, strict=True)]
         first = min((place for place in changes if place is not None), default=None)
         # each pass makes at least one more decision final; the limit is for nondeterministic kernels, as in ``refine``
         if first is None or forwards > max(len(draft.decisions) for draft in drafts):
             cached.commit(hidden.shape[1])
-            return [_decided(draft, found) for draft, found in zip(drafts, known, strict=True)], forwards
+            return [_decided(draft, found) for draft, found in zip(drafts, known, strict=True)]
         cached.commit(first - start)
         drafts, start = revised, first
-        if all(len(draft.tokens) <= start for draft in drafts):  # answers that only lost their last tokens
-            return [_decided(draft, found) for draft, found in zip(drafts, known, strict=True)], forwards
+        if all(len(draft.deciding) <= start for draft in drafts):  # answers that only lost their last tokens
+            return [_decided(draft, found) for draft, found in zip(drafts, known, strict=True)]
 
 
 def _decide(

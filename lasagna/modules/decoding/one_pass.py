@@ -1,4 +1,4 @@
-"""Decisions of the presence head, taken where the query is read, and an answer that is written from them.
+"""Decisions of the presence head, taken where the query is read: an answer written from them, or a draft of one.
 
 The head decides on all names from the hidden states of the prompt. The answer with these decisions is then read in one
 forward pass, up to the last present token, and the states that predict its present tokens prompt the masks, as in any
@@ -62,13 +62,35 @@ def decode_one_pass(
         for query, present in zip(queries, decisions, strict=True)
     ]
     answers = list(map(decoder.text.answer_ids, texts))
-    forwards = _read_present(decoder, cached, answers, decisions, states, last)
+    _read_present(decoder, cached, answers, decisions, states, last)
     if history is not None:
         history.close([*prompts[0], *answers[0], decoder.text.end_token_id], cached)
     return [
-        DecodedAnswer(text, _entries(query, present), (), present, score, state, forwards)
+        DecodedAnswer(text, _entries(query, present), (), present, score, state, cached.passes)
         for query, text, present, score, state in zip(queries, texts, decisions, scores, states, strict=True)
     ]
+
+
+def draft_scores(decoder: Decoder, cached: CachedPrompts, queries: Sequence[Query]) -> list[Tensor]:
+    """Return scores of presence to draft an answer from: the head's, or 0.
+
+    The head needs the states of the prompt, which is then read by itself. A single name is not worth that: its decision
+    is the first one of the answer, which no draft changes.
+
+    Args:
+        decoder: The decoder.
+        cached: The prompts without their last tokens.
+        queries: The queries.
+
+    Returns:
+        The scores of each row, ``[k]``.
+    """
+    if decoder.presence_head is None or all(len(query.names) == 1 for query in queries):
+        return [torch.zeros(len(query.names), device=cached.mask.device) for query in queries]
+    read = cached.last_states()
+    # a name may end with the prompt's last token, which is not read yet: the one before must do for a draft
+    places = [[min(place + 1, -1) for place in _places(decoder, query)] for query in queries]
+    return _scores(decoder, [read[row, own] for row, own in enumerate(places)])
 
 
 def _places(decoder: Decoder, query: Query) -> list[int]:
@@ -92,8 +114,8 @@ def _read_present(
     decisions: Sequence[Sequence[bool]],
     states: Sequence[Tensor],
     last: Tensor,
-) -> int:
-    """Read the answers and put the states that predict present tokens into ``states``; return the number of passes.
+) -> None:
+    """Read the answers and put the states that predict present tokens into ``states``.
 
     Args:
         decoder: The decoder.
@@ -109,13 +131,10 @@ def _read_present(
     ]
     # a token at the start of an answer is predicted by the prompt
     tails = [answer[: max((place for _, place in row), default=0)] for answer, row in zip(answers, found, strict=True)]
-    hidden, passes = last, 0
-    if any(tails):
-        hidden, passes = torch.cat([last, cached.extend(tails, keep=True)], 1), 1
+    hidden = torch.cat([last, cached.extend(tails, keep=True)], 1) if any(tails) else last
     for row, pairs in enumerate(found):
         for rank, place in pairs:
             states[row][rank] = hidden[row, place]
-    return passes
 
 
 def _entries(query: Query, present: Sequence[bool]) -> tuple[ParsedEntry, ...]:

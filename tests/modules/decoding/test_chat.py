@@ -136,7 +136,8 @@ def test_a_turn_reads_nothing_again(monkeypatch):
     read.clear()
     chat.ask("the dog", "referring")
     prompt = assistant.processors.text.further_ids(assistant.format.further_prompt("referring", ["the dog"]))
-    assert read[0] <= len(prompt) < before
+    # an answer is read up to its last decision, so that this one and the point behind it are new too
+    assert read[0] <= len(prompt) + 2 < before
 
 
 def test_a_stream_that_is_not_read_to_its_end_is_no_turn():

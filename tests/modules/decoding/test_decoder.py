@@ -46,20 +46,10 @@ def test_ordered_is_greedy_under_the_grammar(prompt_format, seed):
     decoder = Decoder(assistant.language_model, assistant.format)
     for kind in ("categories", "referring", "reasoning"):
         queries = [replace(query, wording=rank % 3) for rank, query in enumerate(queries_of(kind, 6, seed))]
-        decoded = decoder.ordered(vectors, queries)
+        decoded = decoder.decode(vectors, queries)
         assert [answer.present for answer in decoded] == [
             greedy_under_grammar(assistant.language_model, assistant.format, vectors, query) for query in queries
         ]
-
-
-def test_prompts_are_read_with_the_first_draft():
-    assistant = random_assistant(0)
-    model, lengths = assistant.language_model, list[int]()
-    model.register_forward_hook(lambda module, given, hidden: lengths.append(given[0].shape[1]))
-    query = Query(0, SOME, tuple(NAMES[:6]))
-    [answer] = Decoder(model, assistant.format).decode(torch.randn(1, 4, 128), [query])
-    prompt = model.text_processor.prompt_ids(assistant.format.prompt(SOME, query.names))
-    assert len(lengths) == answer.forwards and lengths[0] > len(prompt)
 
 
 @pytest.mark.parametrize(("prompt_format", "seed"), [("tiny", 1), ("tiny", 4), ("paper", 0)])
@@ -109,7 +99,7 @@ def test_no_more_tokens_are_told_than_there_is_room_for():
     text = replace(text, max_length=least + 20)
     assistant.language_model._text_processor = always.text = text
     [answer] = always.decode(torch.zeros(1, 4, 128), [query])
-    assert (token_counts(answer), answer.forwards) == ([16, 6, 1, 1, 1], 4)  # drafts of 0, 4, 8 and 16 tokens
+    assert (token_counts(answer), answer.forwards) == ([16, 6, 1, 1, 1], 3)  # drafts of 4, 8 and 16 tokens
     assert always.fits(query)
     always.text = replace(text, max_length=least + 15)
     assert not always.fits(query)
@@ -126,7 +116,7 @@ def test_ordered_is_greedy_with_trained_weights():
     with torch.no_grad():
         vectors = assistant.encode(pixels).image_vectors
     queries = queries_of("categories", 9, 4) + queries_of("referring", 3, 5)
-    decoded = Decoder(assistant.language_model, assistant.format).ordered(vectors, queries)
+    decoded = Decoder(assistant.language_model, assistant.format).decode(vectors, queries)
     found = [answer.present for answer in decoded]
     assert found == [greedy_under_grammar(assistant.language_model, assistant.format, vectors, one) for one in queries]
     assert {True, False} == {one for answer in found for one in answer}
@@ -138,7 +128,7 @@ def test_decisions_depend_on_earlier_ones():
     for seed in range(3):
         assistant = random_assistant(seed)
         vectors = torch.randn(3, 4, 128, generator=torch.Generator().manual_seed(seed))
-        for answer in Decoder(assistant.language_model, assistant.format).ordered(
+        for answer in Decoder(assistant.language_model, assistant.format).decode(
             vectors, queries_of("categories", 6, seed)
         ):
             forwards = max(forwards, answer.forwards)
@@ -151,9 +141,9 @@ def test_ordered_answers_do_not_depend_on_the_batch(assistant):
     vectors = torch.randn(3, 4, 128, generator=torch.Generator().manual_seed(5))
     decoder = Decoder(assistant.language_model, assistant.format)
     queries = queries_of("categories", 5, 3)
-    together = decoder.ordered(vectors, queries)
+    together = decoder.decode(vectors, queries)
     for query, answer in zip(queries, together, strict=True):
-        alone = decoder.ordered(vectors, [query])[0]
+        alone = decoder.decode(vectors, [query])[0]
         assert alone.text == answer.text
         torch.testing.assert_close(alone.scores, answer.scores, atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(alone.hidden, answer.hidden, atol=1e-3, rtol=1e-3)
@@ -197,14 +187,14 @@ def test_too_long_query_names_the_lengths(assistant):
     decoder = Decoder(assistant.language_model, assistant.format)
     query = Query(0, "categories", tuple(packaged_words()[:120]))
     with pytest.raises(QueryError, match=r"120 names need \d+ tokens .* takes 256; ask for fewer names"):
-        decoder.ordered(torch.zeros(1, 4, 128), [query])
+        decoder.decode(torch.zeros(1, 4, 128), [query])
 
 
 def test_threshold_moves_decisions(assistant):
     vectors = torch.randn(1, 4, 128, generator=torch.Generator().manual_seed(5))
     query = Query(0, "categories", NAMES[:8])
-    never = Decoder(assistant.language_model, assistant.format, threshold=1.1).ordered(vectors, [query])[0]
-    always = Decoder(assistant.language_model, assistant.format, threshold=0.0).ordered(vectors, [query])[0]
+    never = Decoder(assistant.language_model, assistant.format, threshold=1.1).decode(vectors, [query])[0]
+    always = Decoder(assistant.language_model, assistant.format, threshold=0.0).decode(vectors, [query])[0]
     assert never.present == (False,) * 8
     assert always.present == (True,) * 8
 
@@ -264,7 +254,7 @@ def test_ordered_ends_though_the_model_wavers(assistant, monkeypatch):
 
     decoder = Decoder(assistant.language_model, assistant.format)
     monkeypatch.setattr(assistant.language_model, "logits", waver)
-    answer = decoder.ordered(torch.zeros(1, 4, 128), [Query(0, "categories", NAMES[:4])])[0]
+    answer = decoder.decode(torch.zeros(1, 4, 128), [Query(0, "categories", NAMES[:4])])[0]
     assert answer.forwards <= 5
     assert [entry.present for entry in answer.entries] == list(answer.present)
 

@@ -49,7 +49,7 @@ def test_decisions_and_states_are_those_of_plain_forwards(prompt_format):
     for query, answer in zip(QUERIES, decoded, strict=True):
         check_one_pass(decoder, vectors, query, answer)
     assert {True, False} == {there for answer in decoded for there in answer.present}
-    assert {answer.forwards for answer in decoded} == {1}
+    assert {answer.forwards for answer in decoded} == {2}
 
 
 def test_an_answer_is_read_up_to_its_last_present_token(monkeypatch):
@@ -67,10 +67,10 @@ def test_an_answer_is_read_up_to_its_last_present_token(monkeypatch):
     assert own.present == (*answer.present[:-1], True)
     read[1:], decoder.threshold = [], 1.1
     [nothing] = decoder.decode(vectors, QUERIES[:1], "one_pass")
-    assert (nothing.forwards, any(nothing.present), len(read)) == (0, False, 1)
+    assert (nothing.forwards, any(nothing.present), len(read)) == (1, False, 1)
     decoder.threshold = 0.0
     [phrase] = decoder.decode(vectors, QUERIES[2:3], "one_pass")
-    assert (phrase.text, phrase.forwards, len(read)) == ("<SEG>", 0, 1)
+    assert (phrase.text, phrase.forwards, len(read)) == ("<SEG>", 1, 1)
 
 
 def test_turns_of_a_conversation_are_decided_on_too():
@@ -84,7 +84,10 @@ def test_turns_of_a_conversation_are_decided_on_too():
         torch.testing.assert_close(one.hidden, other.hidden, atol=1e-3, rtol=1e-2)
         assert histories[0].ids[-1] == decoder.text.end_token_id
         histories[1]._cached = None
-    again = decoder.ordered(vectors, [QUERIES[0]], histories[0]), decoder.ordered(vectors, [QUERIES[0]], histories[1])
+    again = (
+        decoder.decode(vectors, [QUERIES[0]], history=histories[0]),
+        decoder.decode(vectors, [QUERIES[0]], history=histories[1]),
+    )
     torch.testing.assert_close(again[0][0].scores, again[1][0].scores, atol=1e-4, rtol=1e-4)
 
 

@@ -273,7 +273,7 @@ def test_layers_that_look_back_a_window_decode_as_one_forward_does(kind):
     prompts = [model.text_processor.prompt_ids(TINY.prompt(query.kind, query.names)) for query in queries]
     answer = model.text_processor.answer_ids(TINY.render("categories", [(name, True) for name in queries[0].names]))
     assert max(map(len, prompts)) + len(answer) > window
-    for decoded, query in zip(Decoder(model, TINY).ordered(vectors, queries), queries, strict=True):
+    for decoded, query in zip(Decoder(model, TINY).decode(vectors, queries), queries, strict=True):
         assert decoded.present == greedy_under_grammar(model, TINY, vectors, query)
 
 
@@ -284,12 +284,12 @@ def test_several_images_decode_as_one_forward_does(kind):
     vectors = model.embed_image([torch.randn(4, 3, 28, 28, generator=torch.Generator().manual_seed(1))]).detach()
     queries = [Query(0, "categories", tuple("abcde"), images=2), Query(1, "categories", ("sun", "dog", "cat"))]
     shown = vectors[torch.tensor([[0, 1], [2, 3]])].flatten(1, 2)
-    decoded = Decoder(model, TINY).ordered(shown, queries)
+    decoded = Decoder(model, TINY).decode(shown, queries)
     for one, query in zip(decoded, queries, strict=True):
         assert one.present == greedy_under_grammar(model, TINY, shown, query)
-    [alone] = Decoder(model, TINY).ordered(vectors[2:3], [Query(0, "categories", ("sun", "dog", "cat"))])
+    [alone] = Decoder(model, TINY).decode(vectors[2:3], [Query(0, "categories", ("sun", "dog", "cat"))])
     torch.testing.assert_close(decoded[1].scores, alone.scores, atol=1e-4, rtol=1e-4)
-    [other] = Decoder(model, TINY).ordered(vectors[torch.tensor([[1, 0]])].flatten(1, 2), queries[:1])
+    [other] = Decoder(model, TINY).decode(vectors[torch.tensor([[1, 0]])].flatten(1, 2), queries[:1])
     assert (decoded[0].scores - other.scores).abs().max() > 1e-3
 
 

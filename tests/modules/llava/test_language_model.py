@@ -200,7 +200,7 @@ def test_ordered_decoding_is_greedy_under_the_grammar(model):
     queries = [Query(rank % 2, "categories", names[rank : 3 + 2 * rank]) for rank in range(3)]
     queries.append(Query(0, "referring", ("the dog on the left",)))
     vectors = torch.randn(2, PATCHES, HIDDEN, generator=torch.Generator().manual_seed(2))
-    decoded = Decoder(model, RELEASED).ordered(vectors, queries)
+    decoded = Decoder(model, RELEASED).decode(vectors, queries)
     wanted = [greedy_under_grammar(model, RELEASED, vectors, query) for query in queries]
     assert [answer.present for answer in decoded] == wanted
     assert {True, False} == {there for answer in wanted for there in answer}
