@@ -94,16 +94,18 @@ def _run(name: str, *argv: str) -> None:
         return
     from jsonargparse import auto_cli
 
+    from lasagna.cli.class_names import bare_class_names
     from lasagna.cli.command_parser import CommandParser
 
-    auto_cli(
-        command,
-        args=_with_flags(name, argv),
-        as_positional=False,
-        parser_class=CommandParser,
-        prog=f"lasagna {name}",
-        epilog=_short_form(name),
-    )
+    with bare_class_names():
+        auto_cli(
+            command,
+            args=_with_flags(name, argv),
+            as_positional=False,
+            parser_class=CommandParser,
+            prog=f"lasagna {name}",
+            epilog=_short_form(name),
+        )
 
 
 def _short_form(name: str) -> str | None:

@@ -6,7 +6,7 @@ import pytest
 
 from lasagna import __version__
 from lasagna.__main__ import COMMANDS, _with_flags, main
-from lasagna.tasks.pretrain import command
+from lasagna.tasks.pretrain import weights
 
 
 @pytest.mark.parametrize("place", [place for place, _ in COMMANDS.values()])
@@ -37,7 +37,7 @@ def test_version(capsys):
 
 
 def test_pretrain_runs_the_stages_that_are_named(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(command, "write_vocabulary", lambda: tmp_path / "words.txt")
+    monkeypatch.setattr(weights, "write_vocabulary", lambda: tmp_path / "words.txt")
     main(["pretrain", "--stages", "[vocabulary]", "--out", str(tmp_path / "out")])
     assert "words.txt" in capsys.readouterr().out
     with pytest.raises(SystemExit):
@@ -45,7 +45,7 @@ def test_pretrain_runs_the_stages_that_are_named(monkeypatch, tmp_path, capsys):
 
 
 def test_what_is_typed_beats_a_config_that_comes_after_it(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(command, "write_vocabulary", lambda: tmp_path / "words.txt")
+    monkeypatch.setattr(weights, "write_vocabulary", lambda: tmp_path / "words.txt")
     (tmp_path / "own.yaml").write_text(f"stages: []\nout: {tmp_path / 'out'}\n")
     main(["pretrain", "--stages", "[vocabulary]", "--config", str(tmp_path / "own.yaml")])
     assert "words.txt" in capsys.readouterr().out

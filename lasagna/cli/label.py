@@ -1,7 +1,6 @@
 """``lasagna label``: label a folder of images by typing names, in the files of other tools, to be looked through."""
 
-from __future__ import annotations
-
+# without `from __future__ import annotations`, whose texts the parser resolves by running the imports for type checkers
 import json
 import sys
 from collections import defaultdict
@@ -148,7 +147,7 @@ def read_names(text: str) -> tuple[str, ...]:
     return found
 
 
-def _recipe(assistant: Assistant, ckpt: Path | None, query: Query, window: Window | None) -> dict[str, Any]:
+def _recipe(assistant: "Assistant", ckpt: Path | None, query: "Query", window: Window | None) -> dict[str, Any]:
     """Return what labels depend on, as plain data."""
     from lasagna.modules.checkpoints.calibration import checksum
     from lasagna.modules.checkpoints.hub import local_copy

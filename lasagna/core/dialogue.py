@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -18,9 +18,6 @@ from lasagna.core.masks import Mask, UnionMask
 from lasagna.core.object_order import objects_in_order
 from lasagna.core.query_kind import QUESTION, QueryKind, kind_of
 from lasagna.core.record import Record, Turn
-
-if TYPE_CHECKING:
-    pass
 
 Decoding = Literal["ordered", "free", "one_pass", "teacher_forced"]
 """How an answer is decoded: by deciding on each name in the order asked, by writing freely, by deciding on all names

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torchmetrics import MetricCollection
 
 from lasagna.core.answer import Answer
-from lasagna.core.batch import Sample
 from lasagna.core.dialogue import Decoding, Dialogue, DialogueMaker
 from lasagna.core.query_kind import QueryKind
 from lasagna.core.record import Record
 from lasagna.errors import ConfigError
-from lasagna.tasks.metrics import DialogueMetric, list_metrics, phrase_metrics
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
+
+    from lasagna.core.batch import Sample
+    from lasagna.tasks.metrics import DialogueMetric
 
 
 class Task(DialogueMaker):
@@ -94,6 +98,8 @@ class Task(DialogueMaker):
             categories: The categories of the data set.
             decoding: How the answers are decoded.
         """
+        from lasagna.tasks.metrics import list_metrics, phrase_metrics
+
         masked = [kind for kind in self.kinds if kind.masks]
         if masked and all(kind.is_phrase for kind in masked):
             return phrase_metrics(decoding)

@@ -13,6 +13,7 @@ from PIL import Image
 import lasagna
 from lasagna.__main__ import main
 from lasagna.cli import calibrate as command
+from lasagna.cli import calibration_scores as scoring
 from lasagna.cli.train import main as train
 from lasagna.core.batch import Query
 from lasagna.core.prompt_formats import TINY
@@ -106,9 +107,9 @@ def test_lists_and_phrases_can_be_asked_as_another_kind_and_by_a_task(place, mon
         command.calibrate(ckpt, [str(scenes / "val")], limit=limit, device="cpu", **options)
         return {dialogue.kind for dialogue in asked}
 
-    answer = command.answer
-    monkeypatch.setattr(command, "answer", given)
-    monkeypatch.setattr(command, "FEWEST", 4)
+    answer = scoring.answer
+    monkeypatch.setattr(scoring, "answer", given)
+    monkeypatch.setattr(scoring, "FEWEST", 4)
     (kind,) = calibrated(kind="instances_by_token")
     assert (kind, len(asked)) == ("instances_by_token", 2) and kind.tokens
     assert calibrated(kind="referring") == {"referring"} and len(asked) > 2
@@ -118,8 +119,8 @@ def test_lists_and_phrases_can_be_asked_as_another_kind_and_by_a_task(place, mon
     prompts = TINY.prompts | {"counting": "<image> count {query} ", "shortest": "<image> short {query} "}
     loaded = load(ckpt, calibrated=False)
     loaded.format = replace(loaded.format, prompts=prompts)
-    monkeypatch.setattr(command, "load", lambda *_, **__: loaded)
-    monkeypatch.setattr(command, "find_kind", lambda _, kind, __: {"counting": COUNTING, "shortest": SHORTEST}[kind])
+    monkeypatch.setattr(scoring, "load", lambda *_, **__: loaded)
+    monkeypatch.setattr(scoring, "find_kind", lambda _, kind, __: {"counting": COUNTING, "shortest": SHORTEST}[kind])
     assert calibrated(kind="counting") == {"counting"} and {dialogue.query for dialogue in asked} == phrases
     assert calibrated(kind="shortest") == {"shortest"} and all(len(one.query) > 20 for one in asked)
     with pytest.raises(QueryError, match="'caption' is not in this prompt format"):
@@ -149,7 +150,7 @@ def test_lists_and_phrases_can_be_asked_as_another_kind_and_by_a_task(place, mon
     ],
 )
 def test_a_kind_that_decides_on_nothing_is_refused_before_the_assistant_is_loaded(place, monkeypatch, options, wrong):
-    monkeypatch.delattr(command, "load")
+    monkeypatch.delattr(scoring, "load")
     with pytest.raises(LasagnaError, match=wrong):
         command.calibrate(place[0], [str(place[1] / "val")], **options)
 
@@ -158,7 +159,7 @@ def test_a_limit_counts_records(place, monkeypatch):
     """Each scene is asked about its 24 categories, however many are answered together."""
     ckpt, scenes = place
     seen = []
-    monkeypatch.setattr(command, "draw_reliability", lambda found, *_: seen.append(len(found["scenes"][0])))
+    monkeypatch.setattr(scoring, "draw_reliability", lambda found, *_: seen.append(len(found["scenes"][0])))
     for batch_size in (2, 8):
         calibrate(ckpt, scenes / "val", limit=3, batch_size=batch_size)
     assert seen == [3 * 24] * 2
@@ -176,7 +177,7 @@ def test_a_broken_image_is_skipped_and_told_where_one_says_so(place, tmp_path, m
     assert f"record {broken.key}" in (told := capsys.readouterr().err) and "--broken skip" in told
     assert "data.broken" not in told
     seen = []
-    monkeypatch.setattr(command, "draw_reliability", lambda found, *_: seen.append(len(found["scenes"][0])))
+    monkeypatch.setattr(scoring, "draw_reliability", lambda found, *_: seen.append(len(found["scenes"][0])))
     with pytest.warns(SkippedRecordWarning, match=f"skipped a broken record: .*record {broken.key}"):
         calibrate(ckpt, tmp_path / "shards", broken="skip", batch_size=2)
     assert seen == [3 * 24]

@@ -20,7 +20,8 @@ def test_records_dialogues_and_prompt_formats_import_no_heavy_library():
 def test_help_and_wrong_commands_import_no_heavy_library():
     lines = ["--help", "nonsense", "train --help", "configs --help", "predict --help", "evaluate --help"]
     lines += ["evaluate --nonsense", "export --help", "convert camvid --help", "verify --help", "sweep --help"]
-    lines += ["inspect --help", *PLOTTING]
+    lines += ["inspect --help", "calibrate --help", "import --help", "pretrain --help", "label --help", "serve --help"]
+    lines += ["push --help", "index --help", *PLOTTING]
     code = f"""
 import sys
 from lasagna.__main__ import main

@@ -15,7 +15,8 @@ from lasagna.datamodules import SceneWriter
 from lasagna.modules import EfficientNetLite0, Sam2VisionEncoder, Sam3VisionEncoder, SamVisionEncoder, TinyVisionEncoder
 from lasagna.modules.tiny.weights import FOLDER
 from lasagna.tasks import GroundedCaption, Instances
-from lasagna.tasks.pretrain.command import SEEDS, pretrain
+from lasagna.tasks.pretrain.command import pretrain
+from lasagna.tasks.pretrain.weights import SEEDS
 from tests.helpers.documented import (
     NAMED,
     PLACES,

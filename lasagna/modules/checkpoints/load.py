@@ -39,7 +39,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if is_parted(path):
         return read_parted(path, ("state_dict",))
     if (path / "config.json").is_file():
-        from lasagna.modules.checkpoints.released.importing import release_checkpoint
+        from lasagna.modules.checkpoints.released.assistant_folder import release_checkpoint
 
         return release_checkpoint(path)
     if not path.is_file():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, log_loss
 
-from lasagna.cli.calibrate import fit
+from lasagna.cli.calibration_scores import fit
 from lasagna.tasks.evaluation.calibration import (
     calibration_error,
     f1,

@@ -1,3 +1,6 @@
 """Import and export of checkpoints in the layout of LaSagnA's and LISA's releases."""
 
-from __future__ import annotations
+from typing import Literal
+
+KeptOrMerged = Literal["merged", "kept"]
+"""What becomes of a training state's adapters."""

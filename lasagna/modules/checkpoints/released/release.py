@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
 from lasagna.errors import CheckpointError
 from lasagna.modules.checkpoints.files import read_state
+from lasagna.modules.checkpoints.released import KeptOrMerged
 from lasagna.modules.checkpoints.released.adapters import (
     PARTS,
     PROJECTION,
@@ -26,9 +27,6 @@ from lasagna.modules.llava.settings import find_tower, read_settings
 from lasagna.modules.llava.tokenizer import LlavaTokenizer, read_tokenizer
 from lasagna.modules.llava.tower import tower_settings
 from lasagna.modules.sam.weights import split_sam
-
-KeptOrMerged = Literal["merged", "kept"]
-"""What happens to a training state's adapters."""
 
 
 @dataclass(frozen=True)
