@@ -141,9 +141,14 @@ class AssistantTraining(LightningModule):
         strategy = None if self._trainer is None else self.trainer.strategy
         if isinstance(strategy, FSDP2Strategy):
             assert isinstance(self.frozen, dict)
-            parts = [self.assistant.language_model, self.assistant.vision_encoder]
-            # a cache calls its encoder for images that are missing
-            divide(self, parts if self.feature_cache is None else parts[:1], strategy.processes)
+            divide(self, self.divided_parts, strategy.processes)
+
+    @property
+    def divided_parts(self) -> list[nn.Module]:
+        """Parts whose blocks are gathered one by one where the weights are divided among processes."""
+        parts: list[nn.Module] = [self.assistant.language_model, self.assistant.vision_encoder]
+        # a cache calls its encoder for images that are missing
+        return parts if self.feature_cache is None else parts[:1]
 
     def gather_weights(self) -> None:
         """Hold all weights in each process, if they are divided; all processes must call this together."""
