@@ -30,7 +30,7 @@ from lasagna.tasks.training.ema import WeightAverage
 from lasagna.tasks.training.float32_copies import float32_weights
 from lasagna.tasks.training.fsdp2 import FSDP2Strategy
 from lasagna.tasks.training.optimiser import Optimiser
-from lasagna.tasks.training.source_scores import Evaluation, answer, queries_of
+from lasagna.tasks.training.source_scores import Evaluation, answer, check_used, queries_of
 from lasagna.tasks.training.strategies import check_strategy
 from lasagna.tasks.training.trainable import check_factors, freeze_others, set_modes, trainable_sets, trained_state
 
@@ -233,6 +233,10 @@ class AssistantTraining(LightningModule):
         """Log the scores."""
         self._log_scores("test")
 
+    def on_predict_epoch_end(self) -> None:
+        """Check that there was something to answer."""
+        check_used(self._data, "predict")
+
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> list[dict[str, Any]]:
         """Answer a batch; return source, key and answer of each sample as plain data, which Lightning can gather."""
         queries = queries_of(batch)
@@ -294,6 +298,7 @@ class AssistantTraining(LightningModule):
         return evaluation
 
     def _log_scores(self, stage: str) -> None:
+        check_used(self._data, "validate" if stage == "val" else stage)
         scores = self._evaluation(stage).compute()
         # they are the same in all processes already, and without `sync_dist` Lightning warns that they might not be
         self.log_dict(
