@@ -9,17 +9,21 @@ options=(--peak "${PEAK:-989}")
 patience=1
 if [ "${1:-}" = --tiny ]; then
   options+=(--tiny)
-  patience=5
+  patience=10
   shift
 fi
 out=${1:-docs/results/gpu.json}
 failed=0
 
 measure() {
-  local seconds=$(($2 * patience))
+  local seconds=$(($2 * patience)) began=$SECONDS
   echo "$(date +%T) $1, at most $seconds s" >&2
   timeout --kill-after 4 "$seconds" python benchmarks/gpu.py "$1" --out "$out" "${options[@]}"
   local code=$?
+  # one that does not end when it is asked to is killed, which looks like a lack of memory
+  if [ "$code" -eq 137 ] && [ $((SECONDS - began)) -ge "$seconds" ]; then
+    code=124
+  fi
   if [ "$code" -ne 0 ]; then
     failed=$((failed + 1))
     python benchmarks/gpu.py "$1" --out "$out" --failed "$code"

@@ -1,7 +1,7 @@
 """What `lasagna plan` computes beside the memory that real training steps take on the CPU.
 
 ``python benchmarks/plan.py`` builds each case with random weights in a process of its own, or two that train together,
-takes three steps and compares the growth of the process with the planned peak. ``--results`` files the lines of the
+takes two steps and compares the growth of the process with the planned peak. ``--results`` files the lines of the
 measured cases in ``docs/how_to/plan.md``.
 """
 
@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from measure import in_use, peak, reset
 from torch import Tensor, distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
 
 from lasagna.core.batch import Batch
 from lasagna.modules import (
@@ -37,7 +38,9 @@ from lasagna.modules import (
 )
 from lasagna.tasks import AssistantTraining
 from lasagna.tasks.planning.batches import drawn_batch
+from lasagna.tasks.planning.cost import Devices
 from lasagna.tasks.planning.step import cost_of, outline, precision_plugin
+from lasagna.tasks.training.division import divide
 
 PAGE = Path(__file__).parent.parent / "docs" / "how_to" / "plan.md"
 RETURNED = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
@@ -52,6 +55,7 @@ LLAMA: dict[str, Any] = {
     "num_key_value_heads": 8,
     "vocab_size": 8192,
 }
+WIDE = LLAMA | {"hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 6}
 
 
 def tiny() -> AssistantTraining:
@@ -63,6 +67,12 @@ def tiny() -> AssistantTraining:
 def llama(recompute: bool = False) -> AssistantTraining:
     """A language model of 38 million parameters, all trained."""
     model = CausalLanguageModel(LLAMA, "words", recompute=recompute, image_grid=(8, 8))
+    return AssistantTraining(Assistant(TinyVisionEncoder(), model, TinyMaskHead(weights="random"), "tiny"))
+
+
+def wide() -> AssistantTraining:
+    """A language model of 98 million parameters, whose weights take more than activations."""
+    model = CausalLanguageModel(WIDE, "words", recompute=True, image_grid=(8, 8))
     return AssistantTraining(Assistant(TinyVisionEncoder(), model, TinyMaskHead(weights="random"), "tiny"))
 
 
@@ -80,13 +90,22 @@ class Case:
         make: Makes the training, not built.
         precision: The trainer's precision.
         images: Images of a batch, each with a list of names.
+        names: Names of a list.
         processes: How many train together.
+        divided: Whether they divide the weights (FSDP2); otherwise each has all of them (DDP).
     """
 
     make: Callable[[], AssistantTraining]
     precision: str = "32-true"
     images: int = 2
+    names: int = 24
     processes: int = 1
+    divided: bool = False
+
+    @property
+    def devices(self) -> Devices:
+        """The devices that the case is planned for."""
+        return Devices(self.processes, self.divided)
 
 
 CASES = {
@@ -97,12 +116,11 @@ CASES = {
     "the same, bf16-mixed": Case(llama, "bf16-mixed"),
     "the same, DDP of two processes": Case(llama, processes=2),
     "the same, DDP, bf16-mixed and recomputed": Case(lambda: llama(recompute=True), "bf16-mixed", processes=2),
+    "language model of 98 million, FSDP2 of two processes": Case(wide, images=1, names=4, processes=2, divided=True),
     "SAM ViT-B, 1 image": Case(sam, images=1),
     "SAM ViT-B, bf16-mixed": Case(sam, "bf16-mixed", images=1),
     "SAM ViT-B, DDP of two processes": Case(sam, images=1, processes=2),
 }
-NAMES = 24
-"""Names of a list."""
 HEAD = ("| case | planned in MiB | measured in MiB | planned / measured |", "| --- | ---: | ---: | ---: |")
 
 
@@ -158,17 +176,16 @@ def measured(name: str) -> dict[str, float]:
     case = CASES[name]
     outlined = outline(case.make(), case.precision)
     assistant = outlined.training.assistant
-    batch, _ = drawn_batch(assistant.processors, case.images, NAMES, assistant.vision_encoder.spec.image_size)
-    cost = cost_of(outlined, batch)
-    planned = cost.peak_of(case.processes) / 2**20
+    batch, _ = drawn_batch(assistant.processors, case.images, case.names, assistant.vision_encoder.spec.image_size)
+    cost = cost_of(outlined, batch, count=False)
+    planned = (cost.peak_on(case.devices) or 0) / 2**20
     if case.processes > 1:
         rank, store = int(os.environ["RANK"]), os.environ["STORE"]
         distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=case.processes)
-    take_steps(tiny(), "32-true", steps=1)  # loads what torch loads once
+    take_steps(tiny(), "32-true", steps=1, divided=case.divided)  # loads what torch loads once
     gc.collect()
     before = in_use(DEVICE)
-    reset(DEVICE)
-    take_steps(case.make(), case.precision, batch)
+    take_steps(case.make(), case.precision, batch, divided=case.divided)
     found = {"planned": planned, "measured": peak(DEVICE) - before}
     if case.processes > 1:
         distributed.destroy_process_group()
@@ -188,8 +205,10 @@ class Loss(nn.Module):
         return loss
 
 
-def take_steps(training: AssistantTraining, precision: str, batch: Batch | None = None, steps: int = 3) -> None:
-    """Train for some steps, in Lightning's order."""
+def take_steps(
+    training: AssistantTraining, precision: str, batch: Batch | None = None, steps: int = 2, divided: bool = False
+) -> None:
+    """Train for some steps, in Lightning's order; the peak counts from the first one."""
     plugin = precision_plugin(precision)
     with plugin.module_init_context():
         training.build_assistant()
@@ -198,10 +217,14 @@ def take_steps(training: AssistantTraining, precision: str, batch: Batch | None 
     if batch is None:
         assistant = training.assistant
         batch, _ = drawn_batch(assistant.processors, 1, 8, assistant.vision_encoder.spec.image_size)
-    optimiser = training.optimiser.build(training.factors, training.assistant.named_parameters())
     module: nn.Module = Loss(training)
-    if distributed.is_initialized():
+    if divided:
+        divide(module, training.divided_parts, init_device_mesh("cpu", (distributed.get_world_size(),)), methods=())
+    optimiser = training.optimiser.build(training.factors, training.assistant.named_parameters())
+    if distributed.is_initialized() and not divided:
         module = nn.parallel.DistributedDataParallel(module)
+    gc.collect()
+    reset(DEVICE)
     for _ in range(steps):
         with plugin.forward_context():
             loss = module(batch)

@@ -6,20 +6,24 @@ import sys
 from typing import Any
 
 from lightning.pytorch.cli import LightningArgumentParser
-from lightning.pytorch.strategies import StrategyRegistry
 
 from lasagna.cli.entry import errors_on_one_line
 from lasagna.cli.train import short_message
 from lasagna.cli.training_cli import TrainingCLI, command_line
 from lasagna.errors import ConfigError
-from lasagna.tasks.planning.plan import Plan, make_plan
+from lasagna.tasks.planning.cost import Devices
+from lasagna.tasks.planning.plan import USABLE, Plan, make_plan
+from lasagna.tasks.training.fsdp2 import FSDP2Strategy
 from lasagna.tasks.training.module import AssistantTraining
-from lasagna.tasks.training.strategies import SHARDING
+from lasagna.tasks.training.strategies import named_strategy
 
 ABOUT = (
     "Say what a training takes, without its weights: parameters, memory, operations, hours, disk, and what would make "
     "it fit. Takes the config files and options of `lasagna train`."
 )
+
+USUAL = (2, 8)
+"""Numbers of devices for which divided weights are planned if the config has one."""
 
 
 class PlanCLI(TrainingCLI):
@@ -58,11 +62,11 @@ def run(argv: list[str]) -> None:
         cli = PlanCLI(**options, run=False)
         memory, peak, share = (cli.config[name] for name in ("gpu_memory", "peak", "share"))
         check_numbers(memory, peak, share)
-        check_planned_strategy(cli.settings.get("strategy"))
+        devices = devices_of(cli.settings)
         if not isinstance(cli.model, AssistantTraining):
             raise ConfigError(f"model: {type(cli.model).__name__} cannot be planned; give an AssistantTraining")
-        plan = make_plan(cli.model, cli.datamodule, cli.settings)
-        print("\n".join(lines_of(plan, memory, peak, share, processes_of(cli.settings))), file=sys.stdout)
+        plan = make_plan(cli.model, cli.datamodule, cli.settings, devices.divided)
+        print("\n".join(lines_of(plan, memory, peak, share, devices)), file=sys.stdout)
 
 
 def check_numbers(memory: float, peak: float | None, share: float) -> None:
@@ -78,28 +82,19 @@ def check_numbers(memory: float, peak: float | None, share: float) -> None:
         raise ConfigError(f"share: expected a number above 0 and up to 1, got {share}")
 
 
-def check_planned_strategy(strategy: Any) -> None:  # noqa: ANN401
-    """Refuse strategies that are not planned.
+def devices_of(trainer: dict[str, Any]) -> Devices:
+    """Return the devices of a trainer; one on each machine if their number is found only where it trains.
 
-    Raises:
-        ConfigError: If the strategy divides the weights among devices.
+    Args:
+        trainer: Settings of the trainer.
     """
-    kind = StrategyRegistry[strategy]["strategy"] if strategy in StrategyRegistry else type(strategy)
-    if issubclass(kind, SHARDING):
-        raise ConfigError(
-            f"trainer.strategy: {kind.__name__} divides the weights among devices, which is not planned; choose auto "
-            "or ddp, and divide weights, gradients and optimiser by the number of processes for fsdp2"
-        )
-
-
-def processes_of(trainer: dict[str, Any]) -> int:
-    """Return the number of processes of a trainer; 1 if it is found only on the machine that trains."""
+    kind = named_strategy(trainer.get("strategy"))
     devices, nodes = trainer.get("devices"), int(trainer.get("num_nodes") or 1)
     count = len(devices) if isinstance(devices, list) else int(str(devices)) if str(devices).isdigit() else 1
-    return max(1, count) * nodes
+    return Devices(max(1, count) * nodes, issubclass(kind, FSDP2Strategy))
 
 
-def lines_of(plan: Plan, memory: float, peak: float | None, share: float, processes: int) -> list[str]:
+def lines_of(plan: Plan, memory: float, peak: float | None, share: float, devices: Devices) -> list[str]:
     """Return a plan in words.
 
     Args:
@@ -107,14 +102,14 @@ def lines_of(plan: Plan, memory: float, peak: float | None, share: float, proces
         memory: Memory of a GPU in GiB.
         peak: Peak of a GPU in TFLOPS, or None.
         share: Part of the peak that is reached.
-        processes: Number of processes of the config.
+        devices: The devices of the config.
     """
     return [
         *_parameters(plan),
         "",
-        *_memory(plan, memory, processes),
+        *_memory(plan, memory, devices),
         "",
-        *_work(plan, peak, share, processes),
+        *_work(plan, peak, share, devices.count),
         "",
         *_disk(plan),
     ]
@@ -126,21 +121,47 @@ def _parameters(plan: Plan) -> list[str]:
     return [f"{'parameters, million':<20} {'all':>10} {'trained':>10}", *lines]
 
 
-def _memory(plan: Plan, memory: float, processes: int) -> list[str]:
-    head = f"{'GiB on each device':<32}" + "".join(
-        f"{name:>12}" for name in ("weights", "gradients", "optimiser", "activations", "one device", "ddp")
-    )
-    lines = [head]
+def _memory(plan: Plan, memory: float, devices: Devices) -> list[str]:
+    counts = (devices.count,) if devices.count > 1 else USUAL
+    ways = {"one device": Devices(), "ddp": Devices(max(2, devices.count))}
+    ways |= {f"fsdp2 of {count}": Devices(count, divided=True) for count in counts}
+    names = ("weights", "gradients", "optimiser", "activations", *ways)
+    lines = [f"{'GiB on each device':<32}" + "".join(f"{name:>12}" for name in names)]
     for (precision, recompute), cost in plan.costs.items():
         words = {True: ", recomputed", False: ", nothing recomputed", None: ""}[recompute]
         name = f"{'* ' if (precision, recompute) == plan.own else '  '}{precision}{words}"
-        values = (cost.weights, cost.gradients, cost.optimiser, cost.activations, cost.peak, cost.peak_of(2))
-        fits = "" if plan.fits(cost, memory, processes) else f"  does not fit into {memory:g}"
-        lines.append(f"{name:<32}" + "".join(f"{value / 2**30:>12.2f}" for value in values) + fits)
-    lines.append("* this config")
-    lines.append("  fsdp2, not planned: weights, gradients and optimiser over the processes, and what is gathered")
-    if not plan.fits(plan.costs[plan.own], memory, processes):
-        lines.append(f"to fit into {memory:g} GiB: {plan.way_out(memory, processes)}")
+        values = (cost.weights, cost.gradients, cost.optimiser, cost.activations)
+        peaks = (cost.peak_on(way) for way in ways.values())
+        fits = "" if plan.fits(cost, memory, devices) else f"  does not fit into {memory:g}"
+        lines.append(f"{name:<32}" + "".join(_gib(value) for value in (*values, *peaks)) + fits)
+    lines += ["* this config", *_divided(plan, memory, counts[-1], devices.divided)]
+    if not plan.fits(plan.costs[plan.own], memory, devices):
+        lines.append(f"to fit into {memory:g} GiB: {plan.way_out(memory, devices)}")
+    return lines
+
+
+def _gib(value: int | None) -> str:
+    return f"{'refused' if value is None else f'{value / 2**30:.2f}':>12}"
+
+
+def _divided(plan: Plan, memory: float, processes: int, chosen: bool) -> list[str]:
+    """Say what the config takes in each process that divides the weights."""
+    cost = plan.costs[plan.own]
+    if cost.division is None:
+        return ["  fsdp2 refuses this config: parts are compiled, quantized, or trained in two precisions"]
+    each, validated = cost.divided(processes), cost.division.all_weights(processes)
+    sizes = {
+        "weights": each.weights,
+        "gradients": each.gradients,
+        "optimiser": each.optimiser,
+        "activations": each.activations,
+        "gathered from the others": each.gathered,
+    }
+    held = (each.gradients + each.optimiser + validated) / 2**30
+    told = ", ".join(f"{name} {value / 2**30:.2f}" for name, value in sizes.items())
+    lines = [f"  fsdp2 of {processes}: {told}; {held:.2f} in validation, before answers"]
+    if chosen and held > memory * USABLE:
+        lines.append(f"  validation does not fit into {memory:g}: --trainer.limit_val_batches 0")
     return lines
 
 

@@ -62,7 +62,7 @@ from lasagna.tasks import RunSummary
 from lasagna.tasks.callbacks.continued_logs import continue_logs
 from lasagna.tasks.callbacks.monitors import explained
 from lasagna.tasks.training.module import AssistantTraining
-from lasagna.tasks.training.strategies import check_strategy
+from lasagna.tasks.training.strategies import check_strategy, check_strategy_class, named_strategy
 
 
 class TrainingCLI(LightningCLI):
@@ -94,6 +94,8 @@ class TrainingCLI(LightningCLI):
         if job.get("trainer") is not None:
             check_loggers(job.trainer)
             fill_folders(job.trainer)
+            # Lightning's constructors may want another package before they can be refused
+            check_strategy_class(named_strategy(job.trainer.get("strategy")))
         check_nulls(job)
         if self.stored_in is not None:
             self.stored_in.check(job.clone().as_dict(), STORED_KINDS)

@@ -64,9 +64,9 @@ def folder(tmp_path_factory):
     return folder
 
 
-def command(run, *words):
+def command(run, *words, job="fit"):
     options = ["--config=tiny.yaml", f"--trainer.default_root_dir={run}", "--trainer.strategy=ddp"]
-    return [str(TRAIN), "fit", *options, "--trainer.devices=2", "--trainer.max_steps=8", *words]
+    return [str(TRAIN), job, *options, "--trainer.devices=2", "--trainer.max_steps=8", *words]
 
 
 def start(words, folder):
@@ -123,20 +123,21 @@ FAULTS = {
 
 
 def write_own(folder, name, broken=None, **counts):
-    """Write the config of a run on scenes of its own, one of which may have an image that cannot be read."""
+    """Write the config of a run on scenes of its own, some of which may have an image that cannot be read."""
     scenes = folder / name / "scenes"
     SceneWriter(str(scenes), **{"train": 16, "val": 4, "test": 4, **counts}, size=32, processes=1).prepare()
     if broken is not None:
-        split, number = broken
-        replace_file(scenes / split, "000000.tar", f"{split}-{number:06d}.png", b"no image")
+        split, *numbers = broken
+        for number in numbers:
+            replace_file(scenes / split, "000000.tar", f"{split}-{number:06d}.png", b"no image")
     return write_config(folder / name, scenes)
 
 
-def trained_on_own(folder, name, *words, **scenes):
+def trained_on_own(folder, name, *words, job="fit", **scenes):
     """Train both processes on scenes of their own; return the process that ended and what was said."""
     config = write_own(folder, name, **scenes)
     options = [f"--config={config}", "--data.num_workers=1", "--data.samples_per_epoch=16", "--trainer.callbacks=[]"]
-    process = start([sys.executable, *command(name, "--trainer.max_steps=4", *options, *words)], folder)
+    process = start([sys.executable, *command(name, "--trainer.max_steps=4", *options, *words, job=job)], folder)
     said = ended(process, STARTED + PATIENCE)
     return process, said
 
@@ -161,6 +162,21 @@ def test_a_process_may_have_no_record_that_can_be_used(rank, folder):
     with (folder / run / "metrics.csv").open(encoding="utf-8") as rows:
         cells = [row.get("val/scenes-semantic/miou/lasagna-v1") for row in csv.DictReader(rows)]
     assert [0 <= float(cell) <= 1 for cell in cells if cell] == [True, True]
+
+
+NONE = "none of its 2 records could be used; 2 were broken, 0 have nothing for its task Semantic"
+UNUSED = {"train": "3 passes over its records gave no dialogue; ", "val": NONE, "test": NONE}
+
+
+@pytest.mark.parametrize("split", UNUSED)
+def test_records_that_no_process_can_use_are_one_line(split, folder):
+    """Training, validation in it, and the test after it."""
+    scenes = {split: 2, "broken": (split, 0, 1)}
+    process, said = trained_on_own(folder, f"none_{split}", "--data.broken=skip", job="run", **scenes)
+    assert process.returncode
+    (line,) = errors(said)
+    assert line.startswith("error: source scenes-")
+    assert UNUSED[split] in line
 
 
 def read(folder, run):

@@ -27,6 +27,7 @@ from lasagna.datamodules.streaming.distributed import rank_and_world_size
 from lasagna.datamodules.streaming.mixture import StreamConfig
 from lasagna.datamodules.streaming.progress import Progress, read_progress
 from lasagna.datamodules.streaming.sample import SampleMaker
+from lasagna.datamodules.streaming.skipped import none_used
 from lasagna.datamodules.streaming.stream import (
     Collator,
     EvaluationStream,
@@ -249,11 +250,7 @@ class EvaluationLoader:
         yield from self._load(self.stream, generator=_own_generator())
         passed = {name: count - before[name] for name, count in self._counts().items()}
         if self.stream.world_size == 1 and not passed["used"]:
-            raise RecordError(
-                f"source {self.maker.source.label}: none of its {passed['read']} records could be used; "
-                f"{passed['broken']} were broken, {passed['empty']} have nothing for its task "
-                f"{type(self.maker.source.task).__name__}; choose another task, repair the data or remove the source"
-            )
+            raise RecordError(none_used(self.maker.source.label, passed, self.maker.source.task))
 
     def _counts(self) -> dict[str, int]:
         return self.maker.tally.counts()[self.maker.source.label]

@@ -123,9 +123,11 @@ class EndlessSource(Iterator[PreparedSample]):
                 self._fruitless = 0
                 return sample
             self._fruitless += 1
+        source = self.maker.source
         raise RecordError(
-            f"source {self.maker.source.label}: {FRUITLESS_PASSES} passes over its records gave no dialogue; "
-            f"{self.maker.tally.broken or 'none'} were broken, the others have nothing for this task"
+            f"source {source.label}: {FRUITLESS_PASSES} passes over its records gave no dialogue; "
+            f"{self.maker.tally.broken.get(source.label, 'none')} were broken, the others have nothing for its task "
+            f"{type(source.task).__name__}; choose another task, repair the data or remove the source"
         )
 
 

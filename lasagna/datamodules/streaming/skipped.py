@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -81,6 +81,21 @@ class RecordCounts:
             name: {"read": used + broken + empty, "used": used, "broken": broken, "empty": empty}
             for name, (used, broken, empty) in zip(self.sources, totals, strict=True)
         }
+
+
+def none_used(source: str, counts: Mapping[str, int], task: object) -> str:
+    """Return the error for a source none of whose records could be used.
+
+    Args:
+        source: Its name.
+        counts: How many of its records were "read", "broken" and "empty".
+        task: Its task.
+    """
+    return (
+        f"source {source}: none of its {counts['read']} records could be used; {counts['broken']} were broken, "
+        f"{counts['empty']} have nothing for its task {type(task).__name__}; choose another task, repair the data or "
+        "remove the source"
+    )
 
 
 def report(split: str, counts: dict[str, dict[str, int]]) -> None:

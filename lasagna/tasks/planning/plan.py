@@ -8,10 +8,11 @@ from typing import Any
 
 from lasagna.errors import LasagnaError
 from lasagna.tasks.planning.batches import PlannedBatches, planned_batches
+from lasagna.tasks.planning.cost import Devices, StepCost
+from lasagna.tasks.planning.division import division_of
 from lasagna.tasks.planning.step import (
     PARTS,
     PRECISIONS,
-    StepCost,
     checkpoint_bytes,
     cost_of,
     outline,
@@ -22,6 +23,11 @@ from lasagna.tasks.training.module import AssistantTraining
 
 USABLE = 0.92
 """Part of a GPU's memory that a step may take; the rest is for CUDA itself and for gaps between tensors."""
+
+DIVIDED = (2, 4, 8, 16, 32, 64)
+"""Numbers of devices that are tried to divide the weights among."""
+
+ONE = Devices()
 
 Way = tuple[str, bool | None]
 """A precision, and whether blocks are recomputed; None where no part can, or parts of the config differ."""
@@ -67,46 +73,53 @@ class Plan:
         """
         return None if self.steps is None else self.flops * self.steps / (peak * 1e12 * share) / 3600
 
-    def fits(self, cost: StepCost, memory: float, processes: int = 1) -> bool:
+    def fits(self, cost: StepCost, memory: float, devices: Devices = ONE) -> bool:
         """Say whether a step fits.
 
         Args:
             cost: The step.
             memory: Memory of a device in GiB.
-            processes: Number of processes; several keep their gradients twice.
+            devices: The devices; several that do not divide the weights keep their gradients twice.
         """
-        return cost.peak_of(processes) <= memory * 2**30 * USABLE
+        peak = cost.peak_on(devices)
+        return peak is not None and peak <= memory * 2**30 * USABLE
 
-    def way_out(self, memory: float, processes: int = 1) -> str:
+    def way_out(self, memory: float, devices: Devices = ONE) -> str:
         """Return the flags that make the training fit.
 
         Args:
             memory: Memory of a device in GiB.
-            processes: Number of processes.
+            devices: The devices.
         """
         precision, as_set = self.own
         ways: list[Way] = [(precision, True), ("bf16-true", as_set), ("bf16-true", True)]
         for way in ways:
-            if way in self.costs and self.fits(self.costs[way], memory, processes):
+            if way in self.costs and self.fits(self.costs[way], memory, devices):
                 return " ".join(self._flags(way))
         best = next((way for way in reversed(ways) if way in self.costs), self.own)
-        images = self._images_that_fit(self.costs[best], memory, processes)
+        images = self._images_that_fit(self.costs[best], memory, devices)
         flags = " ".join(self._flags(best))
         if images:
             batch = round(self.batches.mean("images"))
             more = -(-batch * self.accumulate // images)
             return f"{flags} --data.batch_size {images} --trainer.accumulate_grad_batches {more}".strip()
+        count = next((count for count in DIVIDED if self.fits(self.costs[best], memory, Devices(count, True))), None)
+        if count is not None and count > devices.count * devices.divided:
+            return f"{flags} --trainer.strategy fsdp2 --trainer.devices {count}".strip()
         return (
             f"{flags} is not enough, even with one image a batch: train adapters only "
             "(--model.assistant.language_model.adapter.rank 8), choose smaller parts, or a GPU with more memory"
         ).strip()
 
-    def _images_that_fit(self, cost: StepCost, memory: float, processes: int) -> int:
+    def _images_that_fit(self, cost: StepCost, memory: float, devices: Devices) -> int:
         """Return the largest batch that fits, if activations grow with the number of images."""
-        fixed = cost.peak_of(processes) - cost.activations
+        peak = cost.peak_on(devices)
         images = round(self.batches.mean("images"))
-        free = memory * 2**30 * USABLE - fixed
-        return min(images - 1, int(free * images / cost.activations)) if free > 0 else 0
+        if peak is None:
+            return 0
+        activations = cost.divided(devices.count).activations if devices.divided else cost.activations
+        free = memory * 2**30 * USABLE - (peak - activations)
+        return min(images - 1, int(free * images / max(1, activations))) if free > 0 else 0
 
     def _flags(self, way: Way) -> list[str]:
         precision, recompute = way
@@ -115,22 +128,31 @@ class Plan:
         return flags + [f"--model.assistant.{part}.recompute true" for part in parts]
 
 
-def make_plan(training: AssistantTraining, data: Any, trainer: dict[str, Any]) -> Plan:  # noqa: ANN401
+def make_plan(
+    training: AssistantTraining,
+    data: Any,  # noqa: ANN401
+    trainer: dict[str, Any],
+    divided: bool = False,
+) -> Plan:
     """Plan a training.
 
     Args:
         training: The training, not built; it stays as it is.
         data: Its data module; read if its data is there, and never written.
         trainer: Settings of its trainer.
+        divided: Whether its devices divide the weights.
 
     Raises:
-        ConfigError: If the parts do not fit one another, or the precision cannot be planned.
+        ConfigError: If the parts do not fit one another, the precision cannot be planned, or the weights cannot be
+            divided.
     """
     precision = str(trainer.get("precision") or "32-true")
     precision = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}.get(precision, precision)
     accumulate = int(trainer.get("accumulate_grad_batches") or 1)
     outlined = outline(training, precision)
     built = outlined.training
+    if divided:
+        division_of(built)
     spec = built.assistant.vision_encoder.spec
     batches = planned_batches(data, built.assistant.processors, spec.image_size)
     named = {name: getattr(built.assistant, name) for name in (*PARTS, "prompt_projection", "presence_head")}

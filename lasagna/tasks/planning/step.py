@@ -16,6 +16,7 @@ import torch
 from lightning.pytorch.plugins.precision import HalfPrecision, MixedPrecision, Precision
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from lasagna.core.batch import Batch
@@ -23,6 +24,8 @@ from lasagna.core.seeding import seeded
 from lasagna.errors import ConfigError
 from lasagna.modules import object_loss
 from lasagna.modules.base import FeatureSpec, VisionEncoder
+from lasagna.tasks.planning.cost import Phases, StepCost
+from lasagna.tasks.planning.division import Division, division_of
 from lasagna.tasks.planning.tracker import MemoryTracker
 from lasagna.tasks.planning.weightless import WholeNumbersOnly, built_without_weights, empty_module
 from lasagna.tasks.training.float32_copies import wide
@@ -35,35 +38,6 @@ _FAKE = FakeTensorMode()
 """One mode for all steps, since code may keep tensors, such as SAM 3's positions, and give them to the next step."""
 
 PARTS = ("vision_encoder", "language_model", "mask_head")
-
-
-@dataclass(frozen=True)
-class StepCost:
-    """What a training step takes on one device, in bytes.
-
-    Args:
-        weights: Weights and buffers.
-        gradients: Gradients of what is trained.
-        optimiser: States of the optimiser, with float32 copies of weights in less precision.
-        activations: What else there is at the peak: what the backward pass needs, and intermediate results.
-        flops: Floating-point operations of one batch, forward and backward, or None if they were not counted.
-    """
-
-    weights: int
-    gradients: int
-    optimiser: int
-    activations: int
-    flops: int | None = None
-
-    @property
-    def peak(self) -> int:
-        """Most bytes at the same time, in one process."""
-        return self.peak_of(1)
-
-    def peak_of(self, processes: int) -> int:
-        """Return the most bytes at the same time in each of several processes, which keep their gradients twice."""
-        copies = self.gradients if processes > 1 else 0
-        return self.weights + self.gradients + self.optimiser + self.activations + copies
 
 
 @dataclass(frozen=True)
@@ -122,8 +96,9 @@ def cost_of(outlined: Outline, batch: Batch, accumulate: int = 1, count: bool = 
     gc.freeze()  # what is here already need not be searched for cycles
     inputs = (batch.pixels, batch.mask_targets, batch.tower_pixels)  # as bytes they are looked up, which needs content
     empty_module(training, fake)
+    division = _division(training)
     training.train()
-    memory.add_all([*training.parameters(), *training.buffers()])
+    memory.set_apart([*training.parameters(), *training.buffers()])
     weights = memory.bytes
     trained = [parameter for parameter in training.parameters() if parameter.requires_grad]
     counter = FlopCounterMode(display=False)
@@ -135,21 +110,45 @@ def cost_of(outlined: Outline, batch: Batch, accumulate: int = 1, count: bool = 
         optimiser = training.optimiser.build(training.factors, training.assistant.named_parameters())
         for parameter in trained:
             parameter.grad = torch.empty_like(parameter)
+            parameter.register_post_accumulate_grad_hook(lambda own: memory.set_apart(_gradients([own])))
+        memory.set_apart(_gradients(trained))
         gradients = memory.bytes - weights - held
         optimiser.step()
+        averages = [] if training.average is None else [torch.empty_like(wide(value)) for value in trained]
+        memory.set_apart([*_tensors(optimiser.state), *averages])
         states = memory.bytes - weights - held - gradients
-        memory.peak = memory.bytes
+        memory.start_peaks()
         with counter if count else nullcontext():
             _pass(outlined, batch, optimiser, accumulate)
+        peak, apart, rest = memory.peak, memory.rest_peak, memory.rest
+        memory.start_peaks()
         optimiser.step()
     gc.unfreeze()
     return StepCost(
         weights=weights,
         gradients=gradients,
         optimiser=states,
-        activations=memory.peak - weights - gradients - states,
+        activations=max(peak, memory.peak) - weights - gradients - states,
         flops=counter.get_total_flops() if count else None,
+        phases=Phases(peak - weights - states, apart, memory.rest_peak - rest),
+        division=division,
     )
+
+
+def _division(training: AssistantTraining) -> Division | None:
+    try:
+        return division_of(training)
+    except ConfigError:
+        return None
+
+
+def _gradients(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
+
+
+def _tensors(values: Any) -> list[Tensor]:  # noqa: ANN401
+    """Return the tensors in a dictionary of dictionaries."""
+    return [value for value in tree_leaves(dict(values)) if isinstance(value, Tensor)]
 
 
 def checkpoint_bytes(training: AssistantTraining, optimiser: int) -> int:

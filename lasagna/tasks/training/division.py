@@ -7,7 +7,7 @@ may be tied to the output layer, and how often a mask head uses a layer depends 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -24,34 +24,45 @@ STEPS = ("training_step", "validation_step", "test_step", "predict_step", "gathe
 """Methods of the training before which the weights outside of blocks are gathered."""
 
 
-def divide(training: nn.Module, parts: Iterable[nn.Module], mesh: DeviceMesh) -> None:
+def divide(training: nn.Module, parts: Iterable[nn.Module], mesh: DeviceMesh, methods: Sequence[str] = STEPS) -> None:
     """Divide all parameters of a training among processes, in place; each has the rows of its rank.
 
     Args:
-        training: The training, built, with the methods named in ``STEPS``.
+        training: The training, built.
         parts: The parts whose blocks are gathered one by one, since all processes use them equally often.
         mesh: The processes, in one dimension.
+        methods: Methods, beside ``forward``, before which the weights outside of blocks are gathered.
 
     Raises:
         ConfigError: If there are weights that cannot be divided.
     """
-    blocks = list(dict.fromkeys(block for part in parts for block in blocks_of(part, training)))
-    inside = {id(parameter) for block in blocks for parameter in block.parameters()}
-    for group in (*(block.parameters() for block in blocks), outside(training, inside)):
-        check_group(training, list(group))
+    blocks, _ = checked_groups(training, parts)
     for parameter in training.parameters():
         # the tokens of a model that has none, for example, whose gradients cannot be divided
         parameter.requires_grad_(parameter.requires_grad and parameter.numel() > 0)
     for block in blocks:
         fully_shard(block, mesh=mesh)
     fully_shard(training, mesh=mesh)
-    for name in STEPS:
+    for name in methods:
         register_fsdp_forward_method(training, name)
 
 
-def outside(module: nn.Module, inside: set[int]) -> Iterator[nn.Parameter]:
-    """Yield the parameters that are not among those with the given ids."""
-    return (parameter for parameter in module.parameters() if id(parameter) not in inside)
+def checked_groups(training: nn.Module, parts: Iterable[nn.Module]) -> tuple[list[nn.Module], list[nn.Parameter]]:
+    """Return the blocks that are gathered one by one, and the parameters outside of them, gathered for a whole step.
+
+    Args:
+        training: The training, built.
+        parts: The parts whose blocks are gathered one by one.
+
+    Raises:
+        ConfigError: If there are weights that cannot be divided.
+    """
+    blocks = list(dict.fromkeys(block for part in parts for block in blocks_of(part, training)))
+    inside = {id(parameter) for block in blocks for parameter in block.parameters()}
+    outside = [parameter for parameter in training.parameters() if id(parameter) not in inside]
+    for group in (*(list(block.parameters()) for block in blocks), outside):
+        check_group(training, group)
+    return blocks, outside
 
 
 def blocks_of(module: nn.Module, root: nn.Module) -> Iterator[nn.Module]:

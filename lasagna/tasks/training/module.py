@@ -30,7 +30,7 @@ from lasagna.tasks.training.ema import WeightAverage
 from lasagna.tasks.training.float32_copies import float32_weights
 from lasagna.tasks.training.fsdp2 import FSDP2Strategy
 from lasagna.tasks.training.optimiser import Optimiser
-from lasagna.tasks.training.source_scores import Evaluation, answer, queries_of
+from lasagna.tasks.training.source_scores import Evaluation, answer, check_used, queries_of
 from lasagna.tasks.training.strategies import check_strategy
 from lasagna.tasks.training.trainable import check_factors, freeze_others, set_modes, trainable_sets, trained_state
 
@@ -141,9 +141,14 @@ class AssistantTraining(LightningModule):
         strategy = None if self._trainer is None else self.trainer.strategy
         if isinstance(strategy, FSDP2Strategy):
             assert isinstance(self.frozen, dict)
-            parts = [self.assistant.language_model, self.assistant.vision_encoder]
-            # a cache calls its encoder for images that are missing
-            divide(self, parts if self.feature_cache is None else parts[:1], strategy.processes)
+            divide(self, self.divided_parts, strategy.processes)
+
+    @property
+    def divided_parts(self) -> list[nn.Module]:
+        """Parts whose blocks are gathered one by one where the weights are divided among processes."""
+        parts: list[nn.Module] = [self.assistant.language_model, self.assistant.vision_encoder]
+        # a cache calls its encoder for images that are missing
+        return parts if self.feature_cache is None else parts[:1]
 
     def gather_weights(self) -> None:
         """Hold all weights in each process, if they are divided; all processes must call this together."""
@@ -228,6 +233,10 @@ class AssistantTraining(LightningModule):
         """Log the scores."""
         self._log_scores("test")
 
+    def on_predict_epoch_end(self) -> None:
+        """Check that there was something to answer."""
+        check_used(self._data, "predict")
+
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> list[dict[str, Any]]:
         """Answer a batch; return source, key and answer of each sample as plain data, which Lightning can gather."""
         queries = queries_of(batch)
@@ -289,6 +298,7 @@ class AssistantTraining(LightningModule):
         return evaluation
 
     def _log_scores(self, stage: str) -> None:
+        check_used(self._data, "validate" if stage == "val" else stage)
         scores = self._evaluation(stage).compute()
         # they are the same in all processes already, and without `sync_dist` Lightning warns that they might not be
         self.log_dict(

@@ -12,8 +12,9 @@ from torchmetrics import MetricCollection
 from lasagna.core.answer import Answer
 from lasagna.core.batch import Batch, Query
 from lasagna.core.dialogue import Decoding
-from lasagna.datamodules.protocols import RecordSource
-from lasagna.errors import ConfigError
+from lasagna.datamodules.protocols import DataWithSources, RecordSource
+from lasagna.datamodules.streaming.skipped import none_used
+from lasagna.errors import ConfigError, RecordError
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.contract import check_decoding
 from lasagna.modules.presence_head import check_one_pass
@@ -118,6 +119,24 @@ def answer(assistant: Assistant, batch: Batch, decodings: Sequence[Decoding]) ->
         decoding: [one for part in parts for one in assistant.answer_batch(encoded, batch.geometries, part, decoding)]
         for decoding in decodings
     }
+
+
+def check_used(data: DataWithSources, stage: str) -> None:
+    """Check that a record of each source could be used in some process; all processes must call this together.
+
+    Args:
+        data: The data module; one that does not count its records is not checked.
+        stage: "validate", "test" or "predict".
+
+    Raises:
+        RecordError: If none of the records of a source could be used.
+    """
+    counts = data.counts(stage) if hasattr(data, "counts") else {}
+    for split, found in counts.items():
+        for source in data.sources[split]:
+            count = found.get(source.label)
+            if count is not None and count["read"] and not count["used"]:
+                raise RecordError(none_used(source.label, count, source.task))
 
 
 def queries_of(batch: Batch) -> list[Query]:
