@@ -25,7 +25,13 @@ def only(made):
 
 def perfect(dialogue):
     masks = {entry.name: entry.mask.decode() for entry in dialogue.entries}
-    return Answer("", tuple(AnsweredEntry(name, name in masks, 0.9, masks.get(name), 0.9) for name in dialogue.query))
+    return Answer(
+        "",
+        tuple(
+            AnsweredEntry(name, name in masks, 0.1 + 0.8 * (name in masks), masks.get(name), 0.9)
+            for name in dialogue.query
+        ),
+    )
 
 
 def samples(*dialogues):
@@ -109,7 +115,15 @@ def test_a_perfect_answer_has_perfect_scores(free):
     scores = {key: value.item() for key, value in metrics.compute().items()}
     for key, value in scores.items():
         assert value == (0 if key.startswith(("false", "faults")) else 1), key
-    expected = {"miou", "presence_f1", "presence_precision", "presence_recall", "false_positive_rate", "il_mcc"}
+    expected = {
+        "miou",
+        "presence_f1",
+        "presence_precision",
+        "presence_recall",
+        "false_positive_rate",
+        "il_mcc",
+        "presence_auroc",
+    }
     assert {key for key in scores if "/free" not in key} == {f"{name}/lasagna-v1" for name in expected}
     assert ("complete_in_order/lasagna-v1/free" in scores) == free
 

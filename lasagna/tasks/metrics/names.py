@@ -115,6 +115,7 @@ QUANTITIES: dict[str, Quantity] = {
     "pixel_accuracy": Quantity("share of pixels of a category that were recognised"),
     "pmf1": Quantity("micro F1 of objects on images that have some, mean over IoU thresholds from 0.5 to 0.95"),
     "pq": Quantity("panoptic quality: product of segmentation and recognition quality, mean over categories"),
+    "presence_auroc": Quantity("area under the ROC curve of presence scores, which needs no threshold; 0.5 by chance"),
     "presence_f1": Quantity("harmonic mean of presence precision and recall"),
     "presence_precision": Quantity("share of names called present that are present"),
     "presence_recall": Quantity("share of present names that were called present"),

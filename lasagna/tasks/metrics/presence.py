@@ -1,4 +1,4 @@
-"""Precision, recall, F1, false-positive rate and Matthews correlation of presence decisions."""
+"""Precision, recall, F1, false-positive rate and correlation of presence decisions, and AUROC of their scores."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ from lasagna.core.answer import Answer
 from lasagna.core.dialogue import Decoding, Dialogue
 from lasagna.core.prompt_format import normalise
 from lasagna.tasks.metrics.base import DialogueMetric, answered_by_name, entries_by_name, ratio
+
+_LOGIT = 20.0
+"""Logit beyond which presence scores are not told apart."""
+
+_BINS = 2001
+"""Equal bins of the logits between."""
 
 
 def presence_counts(dialogue: Dialogue, answer: Answer) -> tuple[int, int, int, int]:
@@ -66,14 +72,36 @@ def matthews(counts: Tensor) -> Tensor:
     return torch.where(counts.sum(-1) > 0, correlation, torch.nan).float()
 
 
+def score_bins(scores: Sequence[float]) -> Tensor:
+    """Return the bin of the logit of each presence score, long ``[n]``."""
+    logits = torch.tensor(scores, dtype=torch.float64).logit().clamp(-_LOGIT, _LOGIT)
+    return ((logits + _LOGIT) / (2 * _LOGIT) * (_BINS - 1)).round().long()
+
+
+def area(histograms: Tensor) -> Tensor:
+    """Return the area under the ROC curve of two histograms.
+
+    Args:
+        histograms: Numbers of absent and of present names by bin, integer ``[2, bins]``.
+
+    Returns:
+        Float scalar: the chance that a present name scores above an absent one, half where both are in one bin; NaN
+        without names of both sorts.
+    """
+    absent, present = histograms.double()
+    below = absent.cumsum(0) - absent
+    return ratio((present * (below + absent / 2)).sum(), absent.sum() * present.sum())
+
+
 class Presence(DialogueMetric):
-    """Presence precision, recall and F1, the false-positive rate on absent names, and the Matthews correlation.
+    """Precision, recall and F1 of presence, the false-positive rate on absent names, Matthews correlation, and AUROC.
 
     Protocol ``lasagna-v1``: every name of every query counts once (micro average), borrowed names included. A name that
     a free answer leaves out is not called present. Precision, recall and F1 (van Rijsbergen) are those of the class
     "present"; higher is better. The false-positive rate is the share of absent names that are called present; lower is
     better. These are in [0, 1]. The Matthews correlation, SA-Co's "IL_MCC" (arXiv 2511.16719), is in [-1, 1], and 0 for
-    an assistant that calls everything present.
+    an assistant that calls everything present. The area under the ROC curve is that of the scores, whatever the
+    threshold: 0.5 by chance. A name that a free answer leaves out scores 0.
 
     Args:
         decoding: Which answers are scored.
@@ -82,18 +110,27 @@ class Presence(DialogueMetric):
     higher_is_better = None
     plot_upper_bound = 1.0
     counts: Tensor
+    histograms: Tensor
 
     def __init__(self, decoding: Decoding = "ordered") -> None:
         super().__init__(decoding)
         self.add_sum("counts", 4)
+        self.add_sum("histograms", 2, _BINS)
 
     def update(self, dialogue: Dialogue, answer: Answer) -> None:
         """Count the names of one query."""
         self.counts += torch.tensor(presence_counts(dialogue, answer), device=self.counts.device)
+        truth, answered = entries_by_name(dialogue.entries), answered_by_name(answer)
+        names = list(map(normalise, dialogue.query))
+        present = torch.tensor([name in truth and truth[name].present for name in names]).long()
+        bins = score_bins([answered[name].score if name in answered else 0.0 for name in names])
+        one = torch.ones_like(bins, device=self.histograms.device)
+        self.histograms.index_put_((present.to(one.device), bins.to(one.device)), one, accumulate=True)
 
     def compute(self) -> dict[str, Tensor]:
-        """Return precision, recall, F1, false-positive rate and Matthews correlation."""
-        return {self.key(quantity): score for quantity, score in presence_scores(self.counts).items()}
+        """Return precision, recall, F1, false-positive rate, Matthews correlation and AUROC."""
+        scores = presence_scores(self.counts) | {"presence_auroc": area(self.histograms)}
+        return {self.key(quantity): score for quantity, score in scores.items()}
 
 
 class PresenceByLength(DialogueMetric):

@@ -3,11 +3,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import confusion_matrix, matthews_corrcoef, precision_recall_fscore_support
+from sklearn.metrics import confusion_matrix, matthews_corrcoef, precision_recall_fscore_support, roc_auc_score
 
 from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.tasks.metrics import Presence, PresenceByLength
-from lasagna.tasks.metrics.presence import presence_counts, presence_scores
+from lasagna.tasks.metrics.presence import area, presence_counts, presence_scores, score_bins
 from tests.helpers.made_answers import answer, dialogue, pixels, random_case
 
 NAMES = ("sky", "sea", "dog", "cat", "sun")
@@ -34,6 +34,8 @@ def test_equals_scikit_learn(seed, images):
     for asked, answered in cases:
         metric.update(asked, answered)
     present, called = zip(*plain_rows(cases), strict=True)
+    scored = [({entry.name: entry.score for entry in answered.entries}, asked.query) for asked, answered in cases]
+    scores = [found.get(name, 0.0) for found, query in scored for name in query]
     precision, recall, f1, _ = precision_recall_fscore_support(
         present, called, average="binary", pos_label=True, zero_division=np.nan
     )
@@ -46,9 +48,24 @@ def test_equals_scikit_learn(seed, images):
             "presence_f1/lasagna-v1": f1,
             "false_positive_rate/lasagna-v1": alarms / (alarms + rejections) if alarms + rejections else np.nan,
             "il_mcc/lasagna-v1": matthews_corrcoef(present, called),
+            "presence_auroc/lasagna-v1": roc_auc_score(present, scores) if len(set(present)) > 1 else np.nan,
         },
         nan_ok=True,
     )
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=2))
+def test_area_under_the_curve_of_any_scores(rows):
+    present, scores = zip(*rows, strict=True)
+    bins = score_bins(scores)
+    found = area(
+        torch.stack([torch.bincount(bins[torch.tensor(present) == there], minlength=2001) for there in (0, 1)])
+    )
+    # what falls into one bin is not told apart
+    wanted = roc_auc_score(present, bins) if len(set(present)) > 1 else np.nan
+    assert found.item() == pytest.approx(wanted, nan_ok=True)
+    assert score_bins([0.0, 0.5, 1.0]).tolist() == [0, 1000, 2000] and score_bins([0.5, 0.51]).diff() > 0
 
 
 def test_counted_by_hand_with_names_left_out_and_borrowed():
