@@ -1,13 +1,14 @@
 """What an answer with every object costs: ordered decoding against token by token, and both ways by number of objects.
 
-*Passes*: names are answered with a token for each object, by ordered decoding and, in the same run on the same weights,
-token by token with a key-value cache. A third of the names are present, and four of ten objects are followed by another
-one. Since the language model knows nothing of such numbers, its decisions are replaced by drawn ones after they were
-computed; the work is the same, and both ways read the same answer. *Least* is the time of the prompt and one pass over
-the answer, which any way of drafting takes. The tiny language model and a random Llama (12 layers, 512 wide) are
-measured.
+*Passes*: names are answered by ordered decoding and, in the same run on the same weights, token by token with a cache
+of keys and values: with a token for each name that prompts a set of masks, and with a token for each object. Ordered
+decoding drafts without a presence head, with one that is right, and with one that is right on 95 % of the names. A
+third of the names are present, and four of ten objects are followed by another one. Since neither the language model
+nor the head knows of these, their decisions are replaced by drawn ones after they were computed; the work is the same,
+and all ways read the same answer. *Least* is the time of the prompt and one pass over the answer, which any way of
+drafting takes. The tiny language model and a random Llama (12 layers, 512 wide) are measured.
 
-Times are seconds of the processor, of the fastest run, which other programs change least.
+Times are seconds of the processor, of the fastest run, which other programs change least; ways are timed in turns.
 
 *Objects*: ten names with 1 to 16 objects each are answered by the package's tiny parts, with a token for each object,
 and with a token for each name and a head that draws 5 or 16 masks. Every name is taken for present.
@@ -23,6 +24,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -30,6 +32,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from decode import cached
+from torch import Tensor
 
 from lasagna.core.batch import Query
 from lasagna.core.plotting import new_figure, save, style_axes
@@ -38,14 +41,17 @@ from lasagna.modules import (
     Assistant,
     CausalLanguageModel,
     ObjectMaskHead,
+    PresenceHead,
     TinyLanguageModel,
     TinyMaskHead,
     TinyVisionEncoder,
 )
 from lasagna.modules.base import MaskHead
+from lasagna.modules.decoding import ordered
 from lasagna.modules.decoding.cache import CachedPrompts
 from lasagna.modules.decoding.decoder import Decoder
 from lasagna.modules.decoding.object_tokens import Decision, TokenDraft
+from lasagna.modules.decoding.reading import presence_scores
 from lasagna.modules.tiny.weights import packaged_words
 from lasagna.tasks.callbacks.run_facts import versions, write_json
 
@@ -67,19 +73,22 @@ SIZES: dict[str, dict[str, Any]] = {
 NAMES_OF = {"tiny": (20, 80, 150), "medium": (20, 80)}
 """Numbers of names that are measured with each."""
 
-PRESENT, FURTHER = 1 / 3, 0.4
-"""Share of names that are present, and of objects that another one follows."""
+PRESENT, FURTHER, WRONG = 1 / 3, 0.4, 0.05
+"""Share of names that are present, of objects that another one follows, and of names on which a head may be wrong."""
+
+KINDS = {INSTANCES: "a set for each name", INSTANCES_BY_TOKEN: "a token for each object"}
+"""Kinds of query that tell objects, and how."""
 
 
 def main(argv: list[str] | None = None) -> None:
     """Measure, print and file."""
     options = _options(argv)
     torch.set_num_threads(options.threads)
-    rows: dict[str, list[dict[str, float]]] = {size: [] for size in options.sizes}
+    rows: dict[str, list[dict[str, Any]]] = {size: [] for size in options.sizes}
     for size, some in rows.items():
         for count in options.names or NAMES_OF[size]:
             some.append(row := passes(count, size, options))
-            print(_line(size, row), flush=True)
+            print(*_lines(size, row), sep="\n", flush=True)
     seconds = objects(options)
     for way, times in seconds.items():
         print(f"{way}: " + ", ".join(f"{n} objects {one * 1000:.0f} ms" for n, one in zip(COUNTS, times, strict=True)))
@@ -89,18 +98,23 @@ def main(argv: list[str] | None = None) -> None:
         _draw(rows, seconds)
 
 
-def _line(size: str, row: dict[str, float]) -> str:
-    most = row["cached"] / row["least"]
-    return (
-        f"{size}, {row['names']:>3} names, {row['objects']} objects, up to {row['largest']} of a name: token by token "
-        f"{row['cached']:.3f} s, ordered {row['ordered']:.3f} s in {row['forwards']} passes; ordered is "
-        f"{row['cached'] / row['ordered']:.1f} times as fast, of at most {most:.1f} times"
-    )
+def _lines(size: str, row: dict[str, Any]) -> Iterator[str]:
+    yield f"{size}, {row['names']} names, {row['objects']} objects, up to {row['largest']} of a name"
+    for kind, way in KINDS.items():
+        one = row[kind]
+        seconds, passes = one["seconds"], one["passes"]
+        yield (
+            f"  {way}: token by token {seconds['cached']:.3f} s, least {seconds['least']:.3f} s; ordered is at most "
+            f"{seconds['cached'] / seconds['least']:.1f} times as fast"
+        )
+        for draft, count in passes.items():
+            times = seconds["cached"] / seconds[draft]
+            yield f"    ordered, {draft}: {seconds[draft]:.3f} s in {count} passes, {times:.1f} times as fast"
 
 
 @torch.no_grad()
-def passes(count: int, size: str, options: argparse.Namespace) -> dict[str, float]:
-    """Time an answer about some names, ordered and token by token.
+def passes(count: int, size: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Time answers about some names, ordered and token by token.
 
     Args:
         count: How many names.
@@ -109,29 +123,79 @@ def passes(count: int, size: str, options: argparse.Namespace) -> dict[str, floa
     """
     rng = np.random.default_rng(0)
     counts = [int(there) * int(rng.geometric(1 - FURTHER)) for there in rng.random(count) < PRESENT]
+    wrong = set(rng.choice(count, round(WRONG * count), replace=False).tolist())
     assistant = _assistant(TinyMaskHead(), size)
-    model, text, form = assistant.language_model, assistant.processors.text, assistant.format
     vectors = assistant.encode(torch.rand(1, 3, 96, 96)).image_vectors
-    query = Query(0, INSTANCES_BY_TOKEN, tuple(packaged_words()[10 : 10 + count]))
+    row: dict[str, Any] = {"names": count, "objects": sum(counts), "largest": max(counts)}
+    for kind in KINDS:
+        query = Query(0, kind, tuple(packaged_words()[10 : 10 + count]))
+        there = [bool(one) for one in counts]
+        heads = {
+            "no head": None,
+            "head right": DrawnHead(assistant.language_model.hidden_size, there),
+            "head right on 95 %": DrawnHead(
+                assistant.language_model.hidden_size, [one != (rank in wrong) for rank, one in enumerate(there)]
+            ),
+        }
+        row[kind] = _timed(
+            assistant, vectors, query, counts if query.kind.tokens else list(map(int, there)), heads, options
+        )
+    return row
+
+
+def _timed(
+    assistant: Assistant,
+    vectors: Tensor,
+    query: Query,
+    counts: list[int],
+    heads: dict[str, PresenceHead | None],
+    options: argparse.Namespace,
+) -> dict[str, Any]:
+    """Time an answer with some number of tokens of each name in all ways."""
+    model, text, form = assistant.language_model, assistant.processors.text, assistant.format
     prompt = text.prompt_ids(form.prompt(query.kind, query.names))
     answer = text.answer_ids(form.render(query.kind, list(zip(query.names, counts, strict=True))))
     answer += [text.end_token_id]
-    decoder = Decoder(model, form)
-    with _decided(counts):
-        [decoded] = decoder.decode(vectors, [query])
-        ordered = _seconds(lambda: decoder.decode(vectors, [query]), options.runs)
-    assert [entry.count * entry.present for entry in decoded.entries] == counts
     tail = prompt[-1:] + answer[:-1]
-    least = _seconds(lambda: CachedPrompts(model, [prompt[:-1]], vectors).read([tail]), options.runs)
-    one_by_one = _seconds(lambda: cached(model, prompt, answer, vectors), options.runs)
-    row = {"names": count, "objects": sum(counts), "largest": max(counts), "forwards": decoded.forwards}
-    return row | {"answer_tokens": len(answer), "cached": one_by_one, "ordered": ordered, "least": least}
+    ways: dict[str, Callable[[], Any]] = {
+        draft: partial(Decoder(model, form, presence_head=head).decode, vectors, [query])
+        for draft, head in heads.items()
+    }
+    found = {}
+    with _decided(counts):
+        for draft, decode in ways.items():
+            [decoded] = decode()
+            assert [entry.count * entry.present for entry in decoded.entries] == counts
+            found[draft] = decoded.forwards
+        ways["cached"] = partial(cached, model, prompt, answer, vectors)
+        ways["least"] = lambda: CachedPrompts(model, [prompt[:-1]], vectors).read([tail])
+        seconds = _seconds(ways, options.runs)
+    return {"prompt_tokens": len(prompt), "answer_tokens": len(answer), "passes": found, "seconds": seconds}
+
+
+class DrawnHead(PresenceHead):
+    """A presence head that computes its decisions and says others.
+
+    Args:
+        hidden_size: Width of the hidden states.
+        decisions: What it says of each name.
+    """
+
+    def __init__(self, hidden_size: int, decisions: list[bool]) -> None:
+        super().__init__()
+        self.build(hidden_size)
+        self.said = torch.tensor(decisions).float() * 40 - 20
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Return a logit for each name, float32 ``[k]``."""
+        super().forward(states)
+        return self.said
 
 
 @contextmanager
 def _decided(counts: list[int]) -> Iterator[None]:
-    """Let drafts be revised as if each name had a certain number of objects."""
-    revised = TokenDraft.revised
+    """Let the language model decide as if each name had a certain number of present tokens."""
+    revised, scores = TokenDraft.revised, presence_scores
 
     def as_drawn(draft: TokenDraft, decided: dict[int, Decision]) -> TokenDraft:
         drawn = {
@@ -141,7 +205,11 @@ def _decided(counts: list[int]) -> Iterator[None]:
         }
         return revised(draft, drawn)
 
-    with patch.object(TokenDraft, "revised", as_drawn):
+    def scores_drawn(decoder: Decoder, states: list[Tensor]) -> list[Tensor]:
+        scores(decoder, states)
+        return [torch.tensor([float(count > 0) for count in counts])]
+
+    with patch.object(TokenDraft, "revised", as_drawn), patch.object(ordered, "presence_scores", scores_drawn):
         yield
 
 
@@ -163,7 +231,7 @@ def objects(options: argparse.Namespace) -> dict[str, list[float]]:
             own = QueryKind("instances_by_token", many=True, objects=True, tokens=count)
             query = Query(0, INSTANCES if isinstance(head, ObjectMaskHead) else own, tuple(names))
             answer = lambda: assistant.answer_batch(encoded, [geometry], [query])  # noqa: B023, E731
-            seconds[way].append(_seconds(answer, options.runs))
+            seconds[way] += _seconds({way: answer}, options.runs).values()
     return seconds
 
 
@@ -175,32 +243,38 @@ def _assistant(head: MaskHead, size: str = "tiny") -> Assistant:
     return assistant.eval()
 
 
-def _seconds(call: Callable[[], object], runs: int) -> float:
-    times = []
+def _seconds(ways: dict[str, Callable[[], object]], runs: int) -> dict[str, float]:
+    """Time some ways in turns; return the shortest time of each."""
+    fastest = dict.fromkeys(ways, float("inf"))
     for _ in range(runs):
-        began = time.process_time()
-        call()
-        times.append(time.process_time() - began)
-    return min(times)
+        for way, call in ways.items():
+            began = time.process_time()
+            call()
+            fastest[way] = min(fastest[way], time.process_time() - began)
+    return fastest
 
 
-def _draw(rows: dict[str, list[dict[str, float]]], seconds: dict[str, list[float]]) -> None:
-    figure = new_figure(9.6, 3.6)
-    axes = style_axes(figure.add_subplot(1, 2, 1), "a token for each object, by names")
-    for (size, some), style in zip(rows.items(), ("o-", "s--"), strict=False):
-        for way, label, colour in (("cached", "token by token", "C0"), ("ordered", "ordered", "C1")):
-            seen = [row["names"] for row in some], [row[way] for row in some]
-            axes.plot(*seen, style, color=colour, label=f"{size}, {label}")
-    axes.set_yscale("log")
-    axes.set_xlabel("names in the query", fontsize=8)
-    own = style_axes(figure.add_subplot(1, 2, 2), f"ways to tell objects, {NAMES} names")
+def _draw(rows: dict[str, list[dict[str, Any]]], seconds: dict[str, list[float]]) -> None:
+    figure = new_figure(14.4, 3.6)
+    panels = [
+        style_axes(figure.add_subplot(1, 3, 1 + rank), f"{way}, by names") for rank, way in enumerate(KINDS.values())
+    ]
+    labels = {"cached": "token by token", "no head": "ordered", "head right": "ordered, head right", "least": "least"}
+    for axes, kind in zip(panels, KINDS, strict=True):
+        for (size, some), style in zip(rows.items(), ("o-", "s--"), strict=False):
+            for colour, (way, label) in enumerate(labels.items()):
+                times = [row[kind]["seconds"][way] for row in some]
+                axes.plot([row["names"] for row in some], times, style, color=f"C{colour}", label=f"{size}, {label}")
+        axes.set_yscale("log")
+        axes.set_xlabel("names in the query", fontsize=8)
+    own = style_axes(figure.add_subplot(1, 3, 3), f"ways to tell objects, {NAMES} names")
     for way, times in seconds.items():
         own.plot(COUNTS, times, "o-", label=way)
     own.set_xscale("log", base=2)
     own.set_xlabel("objects of each name", fontsize=8)
-    for one in (axes, own):
+    for one in (*panels, own):
         one.set_ylabel("CPU seconds", fontsize=8)
-        one.legend(frameon=False, fontsize=8)
+        one.legend(frameon=False, fontsize=6)
     save(figure, DOCS / "images" / "objects.png")
 
 

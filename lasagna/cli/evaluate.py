@@ -171,7 +171,7 @@ def _answer_here(job: "Job", processes: int) -> dict[str, Any]:
     assistant = job.assistant()
     for run in runs:
         if "one_pass" in run.decodings:
-            check_one_pass(assistant.presence_head, run.task.kinds)
+            check_one_pass(assistant.presence_head, assistant.format, run.task.kinds)
     header = header_of(job, runs, assistant)
     job.out.mkdir(parents=True, exist_ok=True)
     with locked(job.out):

@@ -54,7 +54,7 @@ def find_kind(argument: str, text: str, ckpt: Path | None) -> "QueryKind":
         CheckpointError: If the checkpoint cannot be read.
     """
     from lasagna.core.query_kind import KINDS, RENAMED_KINDS, QueryKind, renamed
-    from lasagna.modules.checkpoints.load import stored_kinds
+    from lasagna.modules.checkpoints.load import stored_kinds, stored_prompts
 
     if text in RENAMED_KINDS:
         raise QueryError(f"{argument}: {renamed(text)}")
@@ -62,9 +62,9 @@ def find_kind(argument: str, text: str, ckpt: Path | None) -> "QueryKind":
     if not module:
         known = KINDS | stored_kinds(ckpt)
         if text not in known:
-            raise QueryError(
-                f"{argument}: {text!r} is none of {', '.join(known)}; give one, or FILE.NAME of a kind of your own"
-            )
+            prompts = stored_prompts(ckpt)
+            names = ", ".join(name for name in known if prompts is None or name in prompts)
+            raise QueryError(f"{argument}: {text!r} is none of {names}; give one, or FILE.NAME of a kind of your own")
         return known[text]
     try:
         kind = getattr(import_module(module), name)

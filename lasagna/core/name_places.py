@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
 from lasagna.core.image_prompts import prompt_text
 from lasagna.core.processors import TextProcessor
 from lasagna.core.prompt_format import PromptFormat
-from lasagna.core.query_kind import KINDS
+from lasagna.core.query_kind import KINDS, QueryKind
 from lasagna.errors import ConfigError
 
 _QUERY = "\0"
@@ -71,24 +71,36 @@ def _last_shared(ids: Sequence[int], start: Sequence[int]) -> int:
     return next(differ, min(len(ids), len(start)) - 1)
 
 
-def check_names_behind_image(prompt_format: PromptFormat, owner: str) -> None:
+def names_behind_image(prompt_format: PromptFormat, kind: str, wording: int = 0) -> bool:
+    """Return whether the names of a prompt follow the image.
+
+    Args:
+        prompt_format: How prompts are written.
+        kind: Kind of the query.
+        wording: Number of the wording.
+    """
+    return prompt_format.image_token in prompt_format.prompt(kind, [_QUERY], wording).rpartition(_QUERY)[0]
+
+
+def check_names_behind_image(
+    prompt_format: PromptFormat, owner: str, kinds: Iterable[QueryKind] = tuple(KINDS.values())
+) -> None:
     """Check that in all prompts whose answers decide on names these follow the image.
 
     Args:
         prompt_format: How prompts are written.
         owner: What needs it, for the message.
+        kinds: The kinds whose prompts are checked; those of the package unless given.
 
     Raises:
         ConfigError: If names stand before the image.
     """
-    for kind in prompt_format.prompts:
-        if kind in KINDS and not KINDS[kind].decides:
+    for kind in kinds:
+        if kind not in prompt_format.prompts or not kind.decides:
             continue
-        for wording in range(1 + len(prompt_format.further_prompts.get(kind, ()))):
-            before = prompt_format.prompt(kind, [_QUERY], wording).rpartition(_QUERY)[0]
-            if prompt_format.image_token not in before:
-                raise ConfigError(
-                    f"prompt_format: the prompt of {kind!r} has its names before the image, so that `{owner}` would "
-                    f"decide on them blindly; write {{query}} behind {prompt_format.image_token!r}, or leave out "
-                    f"`{owner}`"
-                )
+        wordings = range(1 + len(prompt_format.further_prompts.get(kind, ())))
+        if not all(names_behind_image(prompt_format, kind, wording) for wording in wordings):
+            raise ConfigError(
+                f"prompt_format: the prompt of {str(kind)!r} has its names before the image, so that `{owner}` would "
+                f"decide on them blindly; write {{query}} behind {prompt_format.image_token!r}, or leave out `{owner}`"
+            )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -149,12 +149,15 @@ KINDS: dict[str, QueryKind] = {
 """The kinds of the package by name."""
 
 
-def kind_of(kind: str, others: Mapping[str, QueryKind] = MappingProxyType({})) -> QueryKind:
+def kind_of(
+    kind: str, others: Mapping[str, QueryKind] = MappingProxyType({}), asked: Container[str] | None = None
+) -> QueryKind:
     """Return the kind that a name stands for; a kind stands for itself.
 
     Args:
         kind: A kind, or the name of one of ``others`` or ``KINDS``.
         others: Further kinds by name, such as those that an assistant learned.
+        asked: Names of the kinds that can be asked, such as those with a prompt; None if that is not known.
 
     Raises:
         QueryError: If it is neither.
@@ -166,9 +169,9 @@ def kind_of(kind: str, others: Mapping[str, QueryKind] = MappingProxyType({})) -
     if kind in RENAMED_KINDS:
         raise QueryError(f"kind: {renamed(kind)}")
     if kind not in KINDS:
+        names = ", ".join(name for name in {**KINDS, **others} if asked is None or name in asked)
         raise QueryError(
-            f"kind: {kind!r} is none of those known here; choose one of {', '.join({**KINDS, **others})}, or give your "
-            "own QueryKind"
+            f"kind: {kind!r} is none of those known here; choose one of {names}, or give your own QueryKind"
         )
     return KINDS[kind]
 

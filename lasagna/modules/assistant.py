@@ -229,7 +229,7 @@ class Assistant(Configurable, LightningModule):
             RecordError: If the image is not an array of the expected form.
             QueryError: If the query cannot be asked or is longer than the language model takes.
         """
-        query = Query(0, kind_of(kind, self.learned_kinds), contract.names_of(names), visual)
+        query = Query(0, kind_of(kind, self.learned_kinds, self.format.prompts), contract.names_of(names), visual)
         query = with_thresholds([query], thresholds, decoding)[0]
         return self.answers(image, [query], decoding, probabilities=probabilities, masks_on=masks_on, tiles=tiles)[0]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from lasagna.core.name_places import check_names_behind_image
+from lasagna.core.query_kind import KINDS
 from lasagna.modules.vision_encoders.shared_tower import NO_MAPS, SharedTower
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def build_parts(assistant: Assistant) -> None:
     encoder, language_model = assistant.vision_encoder, assistant.language_model
     assistant.format = language_model.adopt(assistant.format)
     if assistant.presence_head is not None:
-        check_names_behind_image(assistant.format, "presence_head")
+        kinds = KINDS | assistant.learned_kinds
+        check_names_behind_image(assistant.format, "presence_head", kinds.values())
     tokens = assistant.format.special_tokens
     if isinstance(encoder, SharedTower):
         encoder.check(language_model)

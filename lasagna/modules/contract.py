@@ -292,7 +292,7 @@ def check_decoding(assistant: Assistant, queries: Sequence[Query], decoding: str
     if decoding not in get_args(Decoding):
         raise QueryError(f"decoding: expected {', '.join(map(repr, get_args(Decoding)))}, got {decoding!r}")
     if decoding == "one_pass":
-        check_one_pass(assistant.presence_head, [query.kind for query in queries])
+        check_one_pass(assistant.presence_head, assistant.format, [query.kind for query in queries])
     if not all(query.kind.is_free for query in queries):
         warn_of_decoding(assistant.calibrated_decoding, decoding)
     others = sorted({query.kind for query in queries if query.kind.words or not query.kind.is_phrase})

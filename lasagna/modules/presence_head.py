@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lasagna.core.batch import Batch
 from lasagna.core.config import Configurable
-from lasagna.core.name_places import name_places
+from lasagna.core.name_places import check_names_behind_image, name_places, names_behind_image
 from lasagna.core.processors import TextProcessor
 from lasagna.core.prompt_format import PromptFormat
 from lasagna.core.query_kind import QueryKind
@@ -80,7 +80,12 @@ def predict_presence(
         batch: The batch.
         text: The language model's text processor.
         prompt_format: How prompts are written.
+
+    Raises:
+        ConfigError: If the prompt of a kind has its names before the image.
     """
+    dialogues = [sample.dialogue for sample in batch.samples]
+    check_names_behind_image(prompt_format, "presence_head", {dialogue.kind for dialogue in dialogues})
     rows, columns, present = [], [], []
     for row, sample in enumerate(batch.samples):
         dialogue = sample.dialogue
@@ -98,23 +103,32 @@ def predict_presence(
     return PresencePrediction(head(hidden[index[0], index[1]]), torch.tensor(present, device=hidden.device).bool())
 
 
-def check_one_pass(head: PresenceHead | None, kinds: Iterable[QueryKind]) -> None:
+def check_one_pass(head: PresenceHead | None, prompt_format: PromptFormat, kinds: Iterable[QueryKind]) -> None:
     """Check that queries of some kinds can be decided on in one pass.
 
     Args:
         head: The assistant's presence head, if it has one.
+        prompt_format: How prompts are written.
         kinds: The kinds of query.
 
     Raises:
-        QueryError: If the assistant has no presence head, or a kind has a token for each object.
+        QueryError: If the assistant has no presence head, or a kind has a token for each object, or its names before
+            the image.
     """
     if head is None:
         raise QueryError(
             "decoding: 'one_pass' takes the decisions of a presence head, and this assistant has none; train it with "
             "`--model.assistant.presence_head lasagna.modules.PresenceHead`, or use 'ordered'"
         )
-    if by_token := sorted({str(kind) for kind in kinds if kind.tokens}):
+    kinds = set(kinds)
+    if by_token := sorted(str(kind) for kind in kinds if kind.tokens):
         raise QueryError(
             f"decoding: 'one_pass' decides which names are present, and not how many tokens each has in an answer of "
             f"kind {' or '.join(by_token)}; use 'ordered', or a kind with a set of masks for a token, such as instances"
+        )
+    asked = [kind for kind in kinds if kind.decides and kind in prompt_format.prompts]
+    if blind := sorted(str(kind) for kind in asked if not names_behind_image(prompt_format, kind)):
+        raise QueryError(
+            f"decoding: 'one_pass' decides on names where they are read, and the prompt of {' or '.join(blind)} has "
+            f"them before the image; use 'ordered', or train with {{query}} behind {prompt_format.image_token!r}"
         )

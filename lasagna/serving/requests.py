@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from typing import TypeVar
@@ -12,11 +12,12 @@ from starlette.requests import Request
 
 from lasagna.core.batch import Query
 from lasagna.core.masks import RLEMask
-from lasagna.core.query_kind import QUESTION, QueryKind, kind_of
+from lasagna.core.query_kind import QUESTION, kind_of
 from lasagna.core.record import Turn
 from lasagna.core.thresholds import with_thresholds
 from lasagna.core.visual_prompt import VisualPrompt
 from lasagna.errors import QueryError, RecordError
+from lasagna.modules.assistant import Assistant
 from lasagna.serving.jobs import AskedQuery
 from lasagna.serving.limits import Limits, RequestError
 from lasagna.serving.schemas import ChatBody, PredictBody, QueryBody
@@ -61,13 +62,13 @@ def _reasons(error: ValidationError) -> str:
     return "; ".join(f"{place}: {text}" if place else text for place, text in places)
 
 
-def read_queries(body: PredictBody, limits: Limits, kinds: Mapping[str, QueryKind]) -> list[AskedQuery]:
+def read_queries(body: PredictBody, limits: Limits, assistant: Assistant) -> list[AskedQuery]:
     """Return the queries of a request.
 
     Args:
         body: The request.
         limits: What is asked at most.
-        kinds: Kinds of query by name, besides those of the package.
+        assistant: The assistant, which knows the kinds of query that can be asked.
 
     Raises:
         RequestError: If there are too many, or one has too many or too long names.
@@ -79,7 +80,10 @@ def read_queries(body: PredictBody, limits: Limits, kinds: Mapping[str, QueryKin
     if count > limits.names:
         raise RequestError(422, f"names: {count} are too many; ask for at most {limits.names} at a time")
     check_texts([name for query in body.queries for name in query.names], limits)
-    queries = [Query(0, kind_of(query.kind, kinds), tuple(query.names), _visual(query)) for query in body.queries]
+    known, prompts = assistant.learned_kinds, assistant.format.prompts
+    queries = [
+        Query(0, kind_of(query.kind, known, prompts), tuple(query.names), _visual(query)) for query in body.queries
+    ]
     return [
         AskedQuery(asked, body.threshold if query.threshold is None else query.threshold, body.decoding)
         for query, asked in zip(body.queries, _with_thresholds(body, queries), strict=True)

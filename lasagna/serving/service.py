@@ -102,7 +102,7 @@ class Service:
             RequestError: If the request is beyond a limit, or its image cannot be read.
             QueryError: If a query cannot be asked.
         """
-        queries = read_queries(body, self.limits, self.engine.assistant.learned_kinds)
+        queries = read_queries(body, self.limits, self.engine.assistant)
         check_queries(self.engine.assistant, [asked.query for asked in queries], body.decoding)
         job = Job(await self._image(body, files), [one.with_defaults(self._cuts) for one in queries])
         asked = [one.query for one in queries]

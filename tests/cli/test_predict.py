@@ -66,7 +66,8 @@ def test_a_geotiff_is_answered_in_tiles_and_keeps_its_place_on_the_map(tmp_path,
 
 def test_kinds_that_do_not_exist_are_named():
     with pytest.raises(
-        QueryError, match=r"own: 'counting' is none of categories, .*grounded_caption; give one, or FILE"
+        QueryError,
+        match=r"own: 'counting' is none of categories, referring, reasoning, question, .*grounded_caption; give",
     ):
         read_queries(own={"counting": "birds"})
     with pytest.raises(QueryError, match="own: 'referring' has an option of its own; give it as --refer"):

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from lasagna.core.image_prompts import prompt_ids
 from lasagna.core.name_places import check_names_behind_image, name_places
 from lasagna.core.prompt_formats import CHAT, LISA, PAPER, PROMPT_FORMATS, RELEASED, TINY
+from lasagna.core.query_kind import QueryKind
 from lasagna.errors import ConfigError
 from lasagna.modules import TokenizerTextProcessor
 from lasagna.modules.image_text.text import ImageFirst, PrefixFirst
@@ -113,5 +114,10 @@ def test_formats_that_name_things_before_the_image_are_refused():
     with pytest.raises(ConfigError, match=r"write {query} behind '<image>', or leave out `presence_head`"):
         check_names_behind_image(replace(PAPER, further_prompts=further), "presence_head")
     check_names_behind_image(replace(PAPER, prompts={**PAPER.prompts, "question": "{query} in <image>"}), "it")
+    own = replace(PAPER, prompts={**PAPER.prompts, "counting": "{query} in <image>"})
+    check_names_behind_image(own, "it", [QueryKind("counting", masks=False, words=True)])
+    check_names_behind_image(own, "it")  # whether it decides is not known from the format
+    with pytest.raises(ConfigError, match=r"the prompt of 'counting' has its names before the image"):
+        check_names_behind_image(own, "it", [QueryKind("counting", many=True)])
     for form in PROMPT_FORMATS.values():
         check_names_behind_image(form, "it")

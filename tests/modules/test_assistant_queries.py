@@ -8,6 +8,7 @@ import pytest
 from lasagna.core.batch import Query
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.prompt_format import PromptFormat
+from lasagna.core.query_kind import KINDS
 from lasagna.datamodules.streaming.collate import collate
 from lasagna.datamodules.streaming.preparation import prepare_sample
 from lasagna.errors import QueryError
@@ -68,6 +69,14 @@ def test_bad_queries_get_the_same_error_before_anything_is_computed(
     with pytest.raises(QueryError, match=message) as error:
         DOORS[door](assistant, names, kind, decoding)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("door", [by_answer, by_chat])
+def test_an_unknown_kind_is_told_those_with_a_prompt(assistant, door):
+    asked = ", ".join(name for name in KINDS if name in assistant.format.prompts)
+    assert "reasoning_with_explanation" not in asked
+    with pytest.raises(QueryError, match=f"known here; choose one of {asked}, or give your own"):
+        door(assistant, ["dog"], "anything", "ordered")
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,8 @@ def test_kinds_that_an_assistant_learned_are_asked_by_name(scene):
         wrong = client.post("/v1/predict", json={**GOOD, "queries": [{**query, "kind": "pointing"}]})
         assert (
             wrong.status_code == 422
-            and "'pointing' is none of those known here; choose one of categories" in wrong.json()["error"]
+            and f"'pointing' is none of those known here; choose one of {', '.join(about['kinds'])}, or"
+            in wrong.json()["error"]
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,6 +153,23 @@ def stored_kinds(path: str | Path | None = None) -> dict[str, QueryKind]:
     from lasagna.modules.tiny.weights import ASSISTANT
 
     return learned_kinds(read_checkpoint(ASSISTANT if path is None else path))
+
+
+def stored_prompts(path: str | Path | None = None) -> Mapping[str, str] | None:
+    """Return the prompts of an assistant by kind, without making its layers; None if its config is not stored.
+
+    Args:
+        path: As of ``load``.
+
+    Raises:
+        CheckpointError: If the checkpoint cannot be read.
+    """
+    from lasagna.modules.checkpoints.weights import ASSISTANT_CONFIG
+    from lasagna.modules.tiny.weights import ASSISTANT
+
+    path = ASSISTANT if path is None else path
+    checkpoint = read_checkpoint(path)
+    return unbuilt_assistant(checkpoint, path).format.prompts if checkpoint.get(ASSISTANT_CONFIG) else None
 
 
 def downloading(checkpoint: dict[str, Any]) -> dict[str, Any]:

@@ -212,7 +212,7 @@ class Chat:
     def _checked_query(self, text: str | Sequence[str], kind: str, decoding: str) -> Query:
         query = Query(
             0,
-            kind_of(kind, self.assistant.learned_kinds),
+            kind_of(kind, self.assistant.learned_kinds, self.assistant.format.prompts),
             (text,) if isinstance(text, str) else tuple(text),
             images=self.images,
         )

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lasagna.core.batch import Query
-from lasagna.core.name_places import name_places
+from lasagna.core.name_places import name_places, names_behind_image
 from lasagna.core.prompt_format import ParsedEntry
 from lasagna.core.thresholds import thresholds_of
 from lasagna.modules.decoding.answers import DecodedAnswer
@@ -72,7 +72,7 @@ def decode_one_pass(
 
 
 def draft_scores(decoder: Decoder, cached: CachedPrompts, queries: Sequence[Query]) -> list[Tensor]:
-    """Return scores of presence to draft an answer from: the head's, or 0.
+    """Return scores of presence to draft an answer from: the head's, or 0, as for names before the image.
 
     The head needs the states of the prompt, which is then read by itself. A single name is not worth that: its decision
     is the first one of the answer, which no draft changes.
@@ -85,7 +85,8 @@ def draft_scores(decoder: Decoder, cached: CachedPrompts, queries: Sequence[Quer
     Returns:
         The scores of each row, ``[k]``.
     """
-    if decoder.presence_head is None or all(len(query.names) == 1 for query in queries):
+    blind = not all(names_behind_image(decoder.format, query.kind, query.wording) for query in queries)
+    if decoder.presence_head is None or blind or all(len(query.names) == 1 for query in queries):
         return [torch.zeros(len(query.names), device=cached.mask.device) for query in queries]
     read = cached.last_states()
     # a name may end with the prompt's last token, which is not read yet: the one before must do for a draft

@@ -49,7 +49,7 @@ class Evaluation(nn.Module):
         self.agreements = nn.ModuleDict({rank: DecisionAgreement() for rank in both})
         for task in self.tasks:
             if assistant is not None and "one_pass" in task.decoding:
-                check_one_pass(assistant.presence_head, task.kinds)
+                check_one_pass(assistant.presence_head, assistant.format, task.kinds)
 
     def step(self, assistant: Assistant, batch: Batch, index: int) -> dict[str, Any]:
         """Answer a batch and update the metrics.

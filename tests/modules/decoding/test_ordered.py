@@ -9,8 +9,10 @@ import torch
 
 from lasagna.core.batch import Query
 from lasagna.core.query_kind import QueryKind
+from lasagna.errors import QueryError
 from lasagna.modules.decoding.cache import ChatHistory
 from lasagna.modules.decoding.decoder import Decoder
+from lasagna.modules.presence_head import check_one_pass
 from lasagna.modules.tiny.weights import packaged_words
 from tests.helpers.assistants import (
     greedy_tokens,
@@ -109,3 +111,17 @@ def test_a_name_at_the_end_of_the_prompt_is_drafted_too():
     plain = decoder.decode(vectors, LISTS[:1])
     decoder.presence_head = presence_head(128)
     check_same(decoder.decode(vectors, LISTS[:1]), plain)
+
+
+def test_names_before_the_image_are_not_drafted_by_the_head():
+    """The kind is the user's own, so that building an assistant does not know whether it decides."""
+    own, head = QueryKind("found", many=True), presence_head(128)
+    decoder, vectors = decoder_of(3)
+    decoder.format = replace(decoder.format, prompts={**decoder.format.prompts, "found": "{query} in <image> answer"})
+    plain = decoder.decode(vectors, [replace(LISTS[0], kind=own)])
+    decoder.presence_head = head
+    [answer] = decoder.decode(vectors, [replace(LISTS[0], kind=own)])
+    check_same([answer], plain)
+    assert answer.forwards == plain[0].forwards
+    with pytest.raises(QueryError, match=r"^decoding: 'one_pass' decides .* the prompt of found has them before the"):
+        check_one_pass(head, decoder.format, [own])
