@@ -178,6 +178,7 @@ def survey_record(record: Record) -> tuple[Survey, list[Finding]]:
         for name, region in record.objects().items()
         for rank, mask in enumerate(region.masks or (), 1)
     }
+    found.annotations["names whose objects overlap"] += _overlapping(objects)
     empty += [f"{name} (object {rank})" for (name, rank), mask in objects.items() if pixels[name] and not mask.any()]
     empty += [text for text, mask in _asked_masks(record) if not np.any(mask.decode())]
     findings += [Finding("empty masks", f"{record.key}: {name}") for name in empty]
@@ -194,6 +195,18 @@ def survey_record(record: Record) -> tuple[Survey, list[Finding]]:
             if len(equal) > 1
         ]
     return found, findings
+
+
+def _overlapping(objects: Mapping[tuple[str, int], BoolMask]) -> int:
+    """Return the number of names of which some objects have pixels in common."""
+    covered: dict[str, BoolMask] = {}
+    names = set[str]()
+    for (name, _), mask in objects.items():
+        before = covered.get(name, np.zeros_like(mask))
+        if (before & mask).any():
+            names.add(name)
+        covered[name] = before | mask
+    return len(names)
 
 
 def _alike(masks: Mapping[tuple[str, int], BoolMask]) -> list[list[tuple[str, int]]]:

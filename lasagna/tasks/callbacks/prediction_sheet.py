@@ -18,7 +18,7 @@ from lasagna.core.batch import Sample
 from lasagna.core.dialogue import Dialogue
 from lasagna.core.storage import whole_file
 from lasagna.tasks.callbacks.run_facts import run_folder
-from lasagna.tasks.visualization.answer import shown_words, truth_entries
+from lasagna.tasks.visualization.answer import object_counts, shown_words, truth_entries
 from lasagna.tasks.visualization.contact_sheet import Example, contact_sheet
 
 T = TypeVar("T")
@@ -154,5 +154,6 @@ def _example(sample: Sample, answer: Answer, image: NDArray[np.uint8]) -> Exampl
         text=shown_words(dialogue.kind, answer),
         truth=None if in_words else truth_entries(dialogue),
         truth_text=dialogue.text,
+        counts=object_counts(dialogue),
         note=" - ".join(part for part in (sample.source, sample.key, faults) if part),
     )

@@ -15,7 +15,7 @@ from lasagna.datamodules.shards.codec import record_key
 from lasagna.tasks.evaluation.calibration import draw_reliability
 from lasagna.tasks.evaluation.predictions import StoredLines, read_lines
 from lasagna.tasks.evaluation.scoring import EvaluationResult, RankedAnswer, rows_of
-from lasagna.tasks.visualization.answer import shown_words, truth_entries
+from lasagna.tasks.visualization.answer import object_counts, shown_words, truth_entries
 from lasagna.tasks.visualization.contact_sheet import Example, contact_sheet
 
 _MOST_CATEGORIES = 60
@@ -137,6 +137,7 @@ def _examples(
                     text=shown_words(dialogue.kind, answer),
                     truth=None if in_words else truth_entries(dialogue),
                     truth_text=dialogue.text,
+                    counts=object_counts(dialogue),
                     note=f"{name} ({ranked.quality:.2f}) - {run.name} - {ranked.key}",
                 )
     return examples

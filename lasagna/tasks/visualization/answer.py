@@ -103,6 +103,17 @@ def truth_entries(dialogue: Dialogue) -> list[AnsweredEntry]:
     return entries
 
 
+def object_counts(dialogue: Dialogue) -> dict[str, int]:
+    """Return the number of objects of each present name whose objects are asked for, and of which there is no crowd.
+
+    Args:
+        dialogue: The dialogue with its masks.
+    """
+    if not dialogue.kind.objects:
+        return {}
+    return {entry.name: len(entry.masks) for entry in dialogue.entries if entry.present and not entry.crowds}
+
+
 def _true_phrase(entry: Entry) -> AnsweredEntry:
     mask = None if entry.mask is None else entry.mask.decode()
     return AnsweredEntry(entry.name, True, 1.0, mask, span=entry.span)

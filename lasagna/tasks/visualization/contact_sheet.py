@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,7 @@ class Example:
         truth_text: The right answer in words (questions, captions).
         note: A remark beside the query, e.g. the origin of the image.
         annotated: Whether the entries are annotations rather than an answer, and have no probabilities.
+        counts: True number of objects of names whose objects are asked for.
     """
 
     image: NDArray[np.uint8]
@@ -50,6 +51,7 @@ class Example:
     truth_text: str = ""
     note: str = ""
     annotated: bool = False
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def is_caption(self) -> bool:
@@ -60,6 +62,11 @@ class Example:
         """Return the names with a wrong presence decision."""
         right = {entry.name: entry.present for entry in self.truth or ()}
         return {entry.name for entry in self.entries if right.get(entry.name, entry.present) != entry.present}
+
+    def wrong_counts(self) -> dict[str, int]:
+        """Return the true number of objects of the names that are found in another number."""
+        found = {entry.name: len(entry.masks) for entry in self.entries if entry.present}
+        return {name: true for name, true in self.counts.items() if found.get(name, true) != true}
 
 
 GAP = 12
@@ -138,8 +145,9 @@ class ExamplePanel:
             return self._captions(room)
         if not self.example.entries:
             return text_block(self._words(room), room, SIZE)
-        size = SIZE if len(self.example.entries) == 1 else SMALL
-        legend = Legend(self.example.entries, self.colours, size, not self.example.annotated, self.example.wrong())
+        example, size = self.example, SIZE if len(self.example.entries) == 1 else SMALL
+        wrong, counts = example.wrong(), example.wrong_counts()
+        legend = Legend(example.entries, self.colours, size, not example.annotated, wrong, counts)
         return legend.across(room, _LEGEND_LINES)
 
     def _captions(self, room: int) -> Image.Image:
@@ -184,6 +192,7 @@ __all__ = ["Example", "contact_sheet"]
 KEY = "Struck through: called absent. Number: the probability of being present. Hollow square: no mask."
 KEY_OF_ANNOTATIONS = "Struck through: known to be absent."
 KEY_OF_RED = "Red: wrong decision."
+KEY_OF_COUNTS = "Red: wrong decision, or wrong number of objects."
 
 _MARGIN = 20
 
@@ -216,7 +225,8 @@ def _key(examples: Sequence[Example], width: int) -> Image.Image:
     key = KEY_OF_ANNOTATIONS if all(example.annotated for example in examples) else KEY
     lines = [(line, QUIET) for line in wrap(key, width, SIZE, 4)]
     if any(example.truth or example.truth_text for example in examples):
-        lines.append((KEY_OF_RED, WRONG))
+        red = KEY_OF_COUNTS if any(example.counts for example in examples) else KEY_OF_RED
+        lines += [(line, WRONG) for line in wrap(red, width, SIZE, 4)]
     return text_block(lines, width, SIZE)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, lru_cache
 
 from PIL import Image, ImageDraw, ImageFont
@@ -99,11 +99,6 @@ _MOST_COLUMNS = 4
 _SCORE = "0.00"
 
 
-def _label(entry: AnsweredEntry) -> str:
-    count = f"({len(entry.masks)} masks) " if len(entry.masks) > 1 else ""
-    return f"(empty mask) {entry.name}" if entry.empty else f"{count}{entry.name}"
-
-
 @dataclass(frozen=True)
 class Legend:
     """The legend of an answer.
@@ -114,6 +109,7 @@ class Legend:
         size: Font size in pixels.
         scores: Whether to show scores.
         wrong: Names with a wrong decision, drawn in red; missed names have a hollow swatch.
+        counts: True numbers of masks of the names of which an answer has another number, which are drawn in red too.
     """
 
     entries: Sequence[AnsweredEntry]
@@ -121,6 +117,7 @@ class Legend:
     size: int
     scores: bool = True
     wrong: Collection[str] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def row_height(self) -> int:
@@ -129,9 +126,21 @@ class Legend:
 
     @cached_property
     def column_width(self) -> int:
-        """Width of a column in pixels: that of the longest name, up to a limit."""
-        longest = max((text_width(_label(entry), self.size) for entry in self.entries), default=0)
-        return self._name_left + min(longest, _WIDEST_NAME * self.size) + self._score_width + self.size
+        """Width of a column in pixels: that of the longest name, up to a limit, with what is said behind it."""
+        limit = _WIDEST_NAME * self.size
+        widths = [
+            min(text_width(entry.name, self.size), limit) + text_width(self._note(entry), self.size)
+            for entry in self.entries
+        ]
+        return self._name_left + max(widths, default=0) + self._score_width + self.size
+
+    def _note(self, entry: AnsweredEntry) -> str:
+        """Return what stands behind the name of an entry, which is never cut."""
+        if entry.empty:
+            return " (empty mask)"
+        count, true = len(entry.masks), self.counts.get(entry.name)
+        masks = f"{count} mask{'s' * (count != 1)}"
+        return f" ({masks}, not {true})" if true is not None else f" ({masks})" if count > 1 else ""
 
     @property
     def _name_left(self) -> int:
@@ -188,9 +197,10 @@ class Legend:
         if entry.present or (entry.name in self.wrong and entry.name in self.colours):
             self._draw_swatch(draw, entry, left, middle)
         room = self.column_width - self._name_left - self._score_width - self.size
-        name = shorten(_label(entry), room, self.size)
+        note = self._note(entry)
+        name = shorten(entry.name, room - text_width(note, self.size), self.size) + note
         place = (left + self._name_left, middle)
-        wrong = entry.name in self.wrong
+        wrong = entry.name in self.wrong or entry.name in self.counts
         write(draw, place, name, self.size, WRONG if wrong else INK if entry.present else FAINT)
         if not entry.present:
             strike = middle + round(self.size * 0.08)

@@ -114,6 +114,15 @@ def test_equal_and_empty_objects_of_a_name_are_found():
     assert {one.kind: one.count for one in found}["equal objects"] == 2 and "equal objects" not in NOTES
 
 
+def test_names_whose_objects_overlap_are_counted():
+    one, two, apart = (np.zeros(SIZE, bool) for _ in range(3))
+    one[:3], two[2:4], apart[4:] = True, True, True
+    drawn = {"sky": (one, two), "dog": (two, apart)}
+    regions = [Region.of_objects(name, list(map(RLEMask.from_array, masks)), []) for name, masks in drawn.items()]
+    counts, found = survey_record(record("a", 1, regions=tuple(regions)))
+    assert counts.annotations["names whose objects overlap"] == 1 and found == []
+
+
 def test_every_meaning_but_those_of_notes_says_the_way_out():
     assert [kind for kind, meaning in MEANINGS.items() if ";" not in meaning] == ["shared images"]
 

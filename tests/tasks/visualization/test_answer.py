@@ -4,7 +4,8 @@ import pytest
 from lasagna.core.answer import AnsweredEntry
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.masks import RLEMask
-from lasagna.tasks.visualization.answer import SMALLEST_SIDE, draw_answer, title_lines, truth_entries
+from lasagna.tasks.visualization import legend
+from lasagna.tasks.visualization.answer import SMALLEST_SIDE, draw_answer, object_counts, title_lines, truth_entries
 from lasagna.tasks.visualization.legend import Legend, shorten, text_width, wrap
 from lasagna.tasks.visualization.overlay import name_colours, overlay
 
@@ -118,6 +119,21 @@ def test_only_present_names_have_a_swatch_and_only_absent_ones_a_line():
     assert middle[0, 0] < 255
 
 
+def test_the_number_of_masks_stands_behind_the_name_and_is_never_cut(monkeypatch):
+    written = []
+    monkeypatch.setattr(legend, "write", lambda draw, place, text, size, ink: written.append((text, ink)))
+    one, two = box((9, 9), 0, 2), box((9, 9), 4, 6)
+    birds = AnsweredEntry("bird " * 40, True, 0.9, masks=(one, two), scores=(0.9, 0.8))
+    entries = [birds, AnsweredEntry("kite", True, 0.9, one), AnsweredEntry("moon", True, 0.9, one & two)]
+    names = {entry.name: (1, 2, 3) for entry in entries}
+    Legend(entries, names, 20, scores=False, counts={"kite": 3}).beside(100)
+    assert [(text[:4] + text[text.index(" (") :], ink) for text, ink in written] == [
+        ("bird (2 masks)", legend.INK),
+        ("kite (1 mask, not 3)", legend.WRONG),
+        ("moon (empty mask)", legend.INK),
+    ]
+
+
 @pytest.mark.parametrize("count", [1, 25, 200])
 def test_long_lists_wrap_to_columns(count):
     entries = [AnsweredEntry(f"name {number}", False, 0.0) for number in range(count)]
@@ -158,6 +174,13 @@ def test_truth_fills_in_absent_names_in_the_querys_order():
     assert [(entry.name, entry.present) for entry in truth] == [("dog", False), ("sky", True), ("cat", False)]
     assert np.array_equal(truth[1].mask, mask)
     code = RLEMask.from_array(mask)
-    (birds,) = truth_entries(Dialogue("instances", ("bird",), (Entry("bird", True, code, (code, code)),)))
-    assert (birds.apart, len(birds.masks)) == (True, 2)
+    asked = Dialogue("instances", ("bird", "cat"), (Entry("bird", True, code, (code, code)), Entry("cat", False)))
+    assert [(entry.apart, len(entry.masks)) for entry in truth_entries(asked)] == [(True, 2), (False, 0)]
     assert truth_entries(Dialogue("question", ("how many?",), text="two")) == []
+
+
+def test_objects_are_counted_where_they_are_asked_for_and_known():
+    code = RLEMask.from_array(box((4, 4), 1, 3))
+    birds, cars = Entry("bird", True, code, (code, code)), Entry("car", True, code, (code,), crowds=(code,))
+    assert object_counts(Dialogue("instances", ("bird", "car", "cat"), (birds, cars))) == {"bird": 2}
+    assert object_counts(Dialogue("categories", ("bird",), (birds,))) == {}

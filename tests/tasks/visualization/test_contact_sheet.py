@@ -48,6 +48,12 @@ def test_wrong_decisions_are_known():
     assert Example(IMAGE, "", [SKY], truth=[SKY, DOG]).wrong() == set()
 
 
+def test_wrong_numbers_of_objects_are_known():
+    case = Example(IMAGE, "", [SKY, DOG], counts={"sky": 2, "dog": 1})
+    assert case.wrong_counts() == {"sky": 2}
+    assert Example(IMAGE, "", [SKY], counts={"sky": 1, "dog": 1}).wrong_counts() == {}
+
+
 def test_wrong_decisions_are_red():
     def red(case):
         pixels = np.asarray(ExamplePanel(case, name_colours(["sky"]), 240).draw()).astype(int)
@@ -55,6 +61,8 @@ def test_wrong_decisions_are_red():
 
     assert red(Example(IMAGE, "q", [], text="two", truth_text="three")) > 0
     assert red(Example(IMAGE, "q", [], text="Three ", truth_text="three")) == 0
+    assert red(Example(IMAGE, "q", [SKY], truth=[SKY], counts={"sky": 2})) > 0
+    assert red(Example(IMAGE, "q", [SKY], truth=[SKY], counts={"sky": 1})) == 0
     assert red(Example(IMAGE, "q", [DOG], truth=[SKY, AnsweredEntry("dog", True, 1.0)])) > 0
 
 
