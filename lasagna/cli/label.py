@@ -3,7 +3,7 @@
 # without `from __future__ import annotations`, whose texts the parser resolves by running the imports for type checkers
 import json
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,8 +48,8 @@ def label(
 
     Args:
         folder: The folder of images.
-        names: Names separated by commas, or a text file (.txt) with one name on each line; there, empty lines and those
-            that begin with "#" are left out.
+        names: Names separated by commas, or a text file with one name on each line; there, empty lines and those that
+            begin with "#" are left out.
         ckpt: A checkpoint of training, or a folder that `lasagna export` wrote. Without it, the small assistant of the
             package answers, which knows drawn scenes only.
         out: Folder for the labels: a JSON file and a picture for each image, the files in other forms, and the page.
@@ -81,13 +81,11 @@ def label(
     from lasagna.cli.predict import check_apart, find_images, load_assistant
     from lasagna.core.batch import Query
     from lasagna.core.locks import locked
-    from lasagna.core.prompt_formats import PAPER
     from lasagna.core.query_kind import CATEGORY_LIST
     from lasagna.integrations.label_files import LabelFiles, read_formats
     from lasagna.modules.learned_kinds import list_kind
 
     images, asked = find_images(folder), read_names(names)
-    PAPER.check(CATEGORY_LIST, asked)
     own = read_thresholds(thresholds) or None
     with_thresholds([Query(0, CATEGORY_LIST, asked)], own)
     files = LabelFiles(out, read_formats(format), asked)
@@ -130,21 +128,39 @@ def read_names(text: str) -> tuple[str, ...]:
     """Return the names of a list, or of the text file that it names.
 
     Raises:
-        QueryError: If the file cannot be read, or there is no name, or one is there twice.
+        QueryError: If the file cannot be read, there is no name, one is there twice, or one cannot be asked for.
     """
+    from lasagna.core.answer_parser import normalise
+    from lasagna.core.prompt_formats import PAPER
+    from lasagna.core.query_kind import CATEGORY_LIST
+
     lines, where = text.split(","), repr(text)
-    if text.endswith(".txt"):
+    if text.endswith(".txt") or _is_file(text):
         try:
             lines, where = Path(text).read_text(encoding="utf-8-sig").splitlines(), text
         except (OSError, UnicodeError) as error:
-            raise QueryError(f"names: {text!r} cannot be read ({error}); give a text file of names") from error
+            reason = getattr(error, "strerror", None) or str(error)
+            raise QueryError(f"names: {text!r} cannot be read ({reason}); save it as a text file in UTF-8") from error
     stripped = map(str.strip, lines)
     found = tuple(line for line in stripped if line and not line.startswith("#"))
     if not found:
         raise QueryError(f"names: {where} has no name; give names separated by commas, or one on each line of a file")
-    if twice := sorted({name for name in found if found.count(name) > 1}):
+    keys = Counter(map(normalise, found))
+    if twice := sorted(key for key, count in keys.items() if count > 1):
         raise QueryError(f"names: {where} has {', '.join(twice)} twice; leave one out")
+    try:
+        PAPER.check(CATEGORY_LIST, found)
+    except QueryError as error:
+        raise QueryError(f"names: {str(error).removeprefix('query: ')}") from error
     return found
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except OSError:
+        # a list can be longer than a path
+        return False
 
 
 def _recipe(assistant: "Assistant", ckpt: Path | None, query: "Query", window: Window | None) -> dict[str, Any]:

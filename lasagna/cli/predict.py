@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """Suffixes of the files of a folder that are read as images."""
 
+UNREAD = (".avif", ".cr2", ".dng", ".heic", ".heif", ".jp2", ".jxl", ".nef", ".svg")
+"""Suffixes of pictures that are left out, and told."""
+
 
 def predict(
     image: list[Path] | Path,
@@ -232,7 +235,12 @@ def find_images(image: Path) -> list[Path]:
         return [image]
     if not image.is_dir():
         raise RecordError(f"image: there is no file or folder {str(image)!r}")
-    images = sorted(path for path in image.iterdir() if path.suffix.lower() in SUFFIXES)
+    files = sorted(image.iterdir())
+    images = [file for file in files if file.suffix.lower() in SUFFIXES]
+    if unread := [end for file in files if (end := file.suffix.lower()) in UNREAD]:
+        ends = ", ".join(sorted({*unread}))
+        told = f"skipped: {len(unread)} files that end in {ends}; files that end in {', '.join(SUFFIXES)} are read"
+        print(told, file=sys.stderr)
     if not images:
         raise RecordError(f"image: {str(image)!r} holds no image; files that end in {', '.join(SUFFIXES)} are read")
     return images

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import TiffImageFile
 from pydantic_core import from_json
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -24,6 +25,12 @@ from lasagna.serving.limits import Limits, RequestError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """Formats of images that are read, by Pillow's names; fewer decoders are fewer ways in."""
+
+_PAGES = 8
+"""Most images of a file that are looked at."""
+
+_NO_PAGE = 0b101
+"""Bits of TIFF's tag 254: a smaller copy, and a mask."""
 
 JSON_FIELDS = ("queries", "threshold", "thresholds", "history", "stream", "images", "masks_on")
 """Fields of a form that hold JSON; the others are texts."""
@@ -144,10 +151,33 @@ def read_image(data: bytes, pixels: int, window: Window | None = None) -> NDArra
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height <= pixels:
+                _check_pages(image)
                 return to_rgb(ImageOps.exif_transpose(image), window)
+    except RequestError:
+        raise
     except Image.DecompressionBombError:
         pass
     except Exception as error:
         # files that are made to break a decoder raise errors of any kind
         raise RequestError(422, f"image: not an image that can be read; send one of {', '.join(FORMATS)}") from error
     raise RequestError(413, f"image: at most {pixels} pixels are decoded; send a smaller one")
+
+
+def _check_pages(image: Image.Image) -> None:
+    """Refuse a TIFF file with several images of one size, besides masks and smaller copies, as commands do.
+
+    Only some pages are looked at, since a file can have as many as it has bytes.
+    """
+    if not isinstance(image, TiffImageFile):
+        return
+    size, pages = image.size, 1
+    try:
+        for page in range(1, _PAGES):
+            image.seek(page)
+            pages += image.size == size and not image.tag_v2.get(254, 0) & _NO_PAGE
+    except Exception:
+        # what is broken behind the first image does not matter for it
+        pass
+    image.seek(0)
+    if pages > 1:
+        raise RequestError(422, f"image: it has {pages} images of one size; send a file of one")

@@ -91,7 +91,28 @@ def test_the_page_begins_with_the_most_doubtful_image(tmp_path):
     assert "&lt;dog&gt; absent (0.45)" in page
 
 
-@pytest.mark.parametrize("text", ["nil.txt", " , ", "dog, cat, dog"])
+@pytest.mark.parametrize("text", ["nil.txt", " , ", "dog, cat, dog", "dog, Dog"])
 def test_lists_of_no_use(text):
     with pytest.raises(QueryError, match=r"names: .*(cannot be read|has no name|has dog twice)"):
         read_names(text)
+
+
+def test_any_file_of_names_is_read(tmp_path):
+    file = tmp_path / "names.csv"
+    file.write_bytes("\ufeff# list\r\nsky\r\n\r\n sea horse \r\n".encode())
+    assert read_names(str(file)) == ("sky", "sea horse")
+    file.write_text("sky", encoding="utf-16")
+    with pytest.raises(QueryError, match="save it as a text file in UTF-8"):
+        read_names(str(file))
+    file.write_text("sky, blue")
+    with pytest.raises(QueryError, match=r"names: the name 'sky, blue' contains \[','\]"):
+        read_names(str(file))
+    many = tuple(f"name {rank}" for rank in range(2000))
+    assert read_names(", ".join(many)) == many
+
+
+def test_pictures_that_are_not_read_are_told(folder, capsys):
+    for name in ("c.HEIC", "d.heic", "e.avif", "f.json"):
+        (folder / "images" / name).write_bytes(b"")
+    assert [path.name for path in lasagna.cli.predict.find_images(folder / "images")] == ["a.png", "b.jpg", "b.png"]
+    assert capsys.readouterr().err.startswith("skipped: 3 files that end in .avif, .heic; files that end in .bmp, ")

@@ -51,6 +51,18 @@ def test_photographs_are_turned_upright_and_other_formats_refused():
         read_image(picture(20, 30), 599)
 
 
+def test_the_first_frame_of_an_animation_is_read_and_no_file_of_several_images():
+    first, *others = (Image.new("RGB", (30, 20), colour) for colour in ("red", "green", "blue"))
+    for format in ("GIF", "WEBP", "PNG", "TIFF"):
+        stream = BytesIO()
+        first.save(stream, format, save_all=True, append_images=others)
+        if format == "TIFF":
+            with pytest.raises(RequestError, match="image: it has 3 images of one size; send a file of one"):
+                read_image(stream.getvalue(), 600)
+        else:
+            assert read_image(stream.getvalue(), 600)[10, 15].argmax() == 0
+
+
 def test_a_window_scales_images_of_more_than_8_bits():
     stream = BytesIO()
     Image.fromarray(np.array([[0, 1000], [2000, 4095]], np.uint16)).save(stream, "PNG")
