@@ -239,7 +239,7 @@ def find_images(image: Path) -> list[Path]:
     images = [file for file in files if file.suffix.lower() in SUFFIXES]
     if unread := [end for file in files if (end := file.suffix.lower()) in UNREAD]:
         ends = ", ".join(sorted({*unread}))
-        told = f"skipped: {len(unread)} files that end in {ends}; files that end in {', '.join(SUFFIXES)} are read"
+        told = f"skipped: files that end in {ends} ({len(unread)}); those that end in {', '.join(SUFFIXES)} are read"
         print(told, file=sys.stderr)
     if not images:
         raise RecordError(f"image: {str(image)!r} holds no image; files that end in {', '.join(SUFFIXES)} are read")

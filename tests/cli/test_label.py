@@ -115,4 +115,4 @@ def test_pictures_that_are_not_read_are_told(folder, capsys):
     for name in ("c.HEIC", "d.heic", "e.avif", "f.json"):
         (folder / "images" / name).write_bytes(b"")
     assert [path.name for path in lasagna.cli.predict.find_images(folder / "images")] == ["a.png", "b.jpg", "b.png"]
-    assert capsys.readouterr().err.startswith("skipped: 3 files that end in .avif, .heic; files that end in .bmp, ")
+    assert capsys.readouterr().err.startswith("skipped: files that end in .avif, .heic (3); those that end in .bmp, ")
