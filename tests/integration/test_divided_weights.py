@@ -15,7 +15,7 @@ from tests.helpers.tiny_run import write_scenes
 from tests.integration.test_matrix import ENCODERS, HEADS, MODELS
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 600
+PATIENCE = 1800
 """Seconds within which all trainings of a strategy end."""
 
 NOISE = 1e-5

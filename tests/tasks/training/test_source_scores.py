@@ -1,5 +1,6 @@
 """Many queries about the same images are answered in parts, and scores are numbers."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,7 @@ from torchmetrics import Metric, MetricCollection
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.datamodules.streaming.collate import collate
 from lasagna.datamodules.streaming.preparation import prepare_sample
-from lasagna.errors import ConfigError, QueryError
+from lasagna.errors import ConfigError, QueryError, RecordError
 from lasagna.tasks import Semantic
 from lasagna.tasks.training import source_scores
 from tests.helpers.assistants import presence_head, random_assistant
@@ -82,3 +83,14 @@ def test_decisions_in_one_pass_are_scored_beside_the_others_and_need_a_head():
     assert scores["s/agreement/lasagna-v1/one-pass"] == sum(same) / torch.tensor(3)
     called = sum(entry.present for entry in one_pass.entries)
     assert scores["s/false_positive_rate/lasagna-v1/one-pass"] == called / torch.tensor(3)
+
+
+@pytest.mark.parametrize(("used", "refused"), [(0, True), (1, False)])
+def test_a_source_that_gave_no_process_a_sample_is_an_error(used, refused):
+    counts = {"val": {"lone": {"read": 4, "used": used, "broken": 4 - used, "empty": 0}}}
+    sources = {"val": [SimpleNamespace(label="lone", task=Semantic())]}
+    # a data module that does not count is not checked
+    source_scores.check_used(SimpleNamespace(sources=sources), "validate")
+    expected = pytest.raises(RecordError, match="source lone: none of its 4 records could be used; 4 were broken")
+    with expected if refused else nullcontext():
+        source_scores.check_used(SimpleNamespace(sources=sources, counts=lambda stage: counts), "validate")
