@@ -271,6 +271,7 @@ def _draw(rows: dict[str, list[dict[str, Any]]], seconds: dict[str, list[float]]
     for way, times in seconds.items():
         own.plot(COUNTS, times, "o-", label=way)
     own.set_xscale("log", base=2)
+    own.set_xticks(COUNTS, list(map(str, COUNTS)))
     own.set_xlabel("objects of each name", fontsize=8)
     for one in (*panels, own):
         one.set_ylabel("CPU seconds", fontsize=8)

@@ -49,13 +49,13 @@ def write_answers(
     from lasagna.core.answer_json import answer_json
     from lasagna.core.geojson import answers_geojson
     from lasagna.core.tiled_answers import TiledAnswer
-    from lasagna.tasks.visualization.answer import draw_answer
+    from lasagna.tasks.visualization.answer import draw_answer, shown_words
 
     step = 1
     if any(isinstance(answer, TiledAnswer) for answer in answers):
         step = -(-max(pixels.shape) // DRAWN)
     for query, answer in zip(queries, answers, strict=True):
-        text = answer.words if query.kind.grounded else answer.text if query.kind.words else ""
+        text = shown_words(query.kind, answer)
         entries = answer.entries if step == 1 else [_shrunk(entry, step) for entry in answer.entries]
         with whole_file(out / f"{name}-{query.kind}.png") as draft:
             draw_answer(pixels[::step, ::step], ", ".join(query.names), entries, text=text).save(draft, "PNG", **_PNG)

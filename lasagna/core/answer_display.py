@@ -146,7 +146,7 @@ def _cells(entry: AnsweredEntry) -> list[str]:
     shown = f'<img src="{data_uri(stream.getvalue())}" alt="mask of {name}">'
     return [
         name,
-        "present" + (", empty mask" if entry.empty else f", {len(entry.masks)} masks" if entry.apart else ""),
+        "present" + (", empty mask" if entry.empty else f", {len(entry.masks)} masks" if len(entry.masks) > 1 else ""),
         score,
         f"{entry.confidence:.3f}",
         f"{entry.mask.mean():.1%}",

@@ -68,6 +68,8 @@ def test_several_masks_of_a_name_are_drawn_apart(axes):
     with Image.open(BytesIO(b64decode(picture))) as image:
         assert len(np.unique(np.asarray(image))) == 3
     assert "present, 2 masks" in html
+    single = Answer("", (AnsweredEntry("bird", True, 0.9, masks=(SUN,), scores=(0.8,)),))._repr_html_()
+    assert "<td>present</td>" in single
 
 
 def test_a_box_is_left_top_width_and_height():

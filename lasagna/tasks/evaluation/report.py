@@ -209,7 +209,8 @@ def _confusion(result: EvaluationResult, name: str) -> list[str]:
     head = ["name", "present, called present", "absent, called present", "present, missed", "absent, not called"]
     pairs = [[missed, claimed, str(count)] for (missed, claimed), count in result.confused.most_common(_MOST)]
     worst = f"; the {_MOST} worst" if len(wrong) > _MOST else ""
-    text = f"{len(wrong)} names have wrong decisions{worst}:" if wrong else "All decisions are right."
+    names = "1 name has" if len(wrong) == 1 else f"{len(wrong)} names have"
+    text = f"{names} wrong decisions{worst}:" if wrong else "All decisions are right."
     parts = ["", f"### Confusion of presence: {name}", "", text, "", *table(head, rows)]
     return parts + (["", *table(["missed", "called present instead", "answers"], pairs)] if pairs else [])
 

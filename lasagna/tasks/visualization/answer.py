@@ -72,7 +72,9 @@ def shown_words(kind: QueryKind, answer: Answer) -> str:
         kind: Kind of the query.
         answer: The answer.
     """
-    return answer.words if kind.grounded else "" if kind.masks else answer.text
+    if not kind.words:
+        return ""
+    return (answer.words if kind.grounded else answer.text).strip() or "(no words)"
 
 
 def present_names(entries: Sequence[AnsweredEntry]) -> list[str]:

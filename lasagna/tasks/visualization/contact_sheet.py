@@ -148,7 +148,8 @@ class ExamplePanel:
         example, size = self.example, SIZE if len(self.example.entries) == 1 else SMALL
         wrong, counts = example.wrong(), example.wrong_counts()
         legend = Legend(example.entries, self.colours, size, not example.annotated, wrong, counts)
-        return legend.across(room, _LEGEND_LINES)
+        shown = legend.across(room, _LEGEND_LINES)
+        return _stacked([shown, text_block(self._words(room), room, SIZE)], room) if example.text else shown
 
     def _captions(self, room: int) -> Image.Image:
         """Draw the caption, and the true one below it, with coloured phrases."""
@@ -157,18 +158,27 @@ class ExamplePanel:
         if example.truth is not None:
             parts.append(text_block([("truth", FAINT)], room, SMALL))
             parts.append(caption_block(example.truth_text, example.truth, self.colours, room, SIZE, 5))
-        block, top = Image.new("RGB", (room, sum(part.height for part in parts)), WHITE), 0
-        for part in parts:
-            block.paste(part, (0, top))
-            top += part.height
-        return block
+        return _stacked(parts, room)
 
     def _words(self, room: int) -> Lines:
         example = self.example
-        right = not example.truth_text or example.text.strip().casefold() == example.truth_text.strip().casefold()
+        # words behind a mask have its token before them, and seldom equal others
+        right = (
+            bool(example.entries)
+            or not example.truth_text
+            or example.text.strip().casefold() == example.truth_text.strip().casefold()
+        )
         lines = [(line, INK if right else WRONG) for line in wrap(example.text or "(no answer)", room, SIZE, 5)]
         truth = f"truth: {example.truth_text}" if example.truth_text else ""
         return lines + [(line, QUIET) for line in wrap(truth, room, SIZE, 4)]
+
+
+def _stacked(parts: Sequence[Image.Image], width: int) -> Image.Image:
+    block, top = Image.new("RGB", (width, sum(part.height for part in parts)), WHITE), 0
+    for part in parts:
+        block.paste(part, (0, top))
+        top += part.height
+    return block
 
 
 def in_rows(panels: Sequence[Image.Image], room: int) -> list[list[Image.Image]]:

@@ -115,12 +115,12 @@ def test_equal_and_empty_objects_of_a_name_are_found():
 
 
 def test_names_whose_objects_overlap_are_counted():
-    one, two, apart = (np.zeros(SIZE, bool) for _ in range(3))
-    one[:3], two[2:4], apart[4:] = True, True, True
-    drawn = {"sky": (one, two), "dog": (two, apart)}
+    one, two, three, four = (np.zeros(SIZE, bool) for _ in range(4))
+    one[:3], two[2:4], three[:1], four[4:] = True, True, True, True
+    drawn = {"sky": (one, two), "dog": (three, four)}
     regions = [Region.of_objects(name, list(map(RLEMask.from_array, masks)), []) for name, masks in drawn.items()]
     counts, found = survey_record(record("a", 1, regions=tuple(regions)))
-    assert counts.annotations["names whose objects overlap"] == 1 and found == []
+    assert (counts.annotations["names whose objects overlap"], found) == (1, [])
 
 
 def test_every_meaning_but_those_of_notes_says_the_way_out():

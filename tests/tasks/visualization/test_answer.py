@@ -1,11 +1,19 @@
 import numpy as np
 import pytest
 
-from lasagna.core.answer import AnsweredEntry
+from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.core.dialogue import Dialogue, Entry
 from lasagna.core.masks import RLEMask
+from lasagna.core.query_kind import QueryKind, kind_of
 from lasagna.tasks.visualization import legend
-from lasagna.tasks.visualization.answer import SMALLEST_SIDE, draw_answer, object_counts, title_lines, truth_entries
+from lasagna.tasks.visualization.answer import (
+    SMALLEST_SIDE,
+    draw_answer,
+    object_counts,
+    shown_words,
+    title_lines,
+    truth_entries,
+)
 from lasagna.tasks.visualization.legend import Legend, shorten, text_width, wrap
 from lasagna.tasks.visualization.overlay import name_colours, overlay
 
@@ -184,3 +192,11 @@ def test_objects_are_counted_where_they_are_asked_for_and_known():
     birds, cars = Entry("bird", True, code, (code, code)), Entry("car", True, code, (code,), crowds=(code,))
     assert object_counts(Dialogue("instances", ("bird", "car", "cat"), (birds, cars))) == {"bird": 2}
     assert object_counts(Dialogue("categories", ("bird",), (birds,))) == {}
+
+
+def test_words_are_shown_wherever_a_kind_has_them_and_it_is_said_where_none_were_written():
+    told = QueryKind("told", words=True)
+    kinds = ("question", "grounded_caption", told, "referring")
+    shown = [shown_words(kind_of(kind), Answer("<SEG> two", words="two birds")) for kind in kinds]
+    assert shown == ["<SEG> two", "two birds", "<SEG> two", ""]
+    assert [shown_words(kind_of(kind), Answer(" ")) for kind in kinds] == ["(no words)"] * 3 + [""]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -64,6 +66,16 @@ def test_wrong_decisions_are_red():
     assert red(Example(IMAGE, "q", [SKY], truth=[SKY], counts={"sky": 2})) > 0
     assert red(Example(IMAGE, "q", [SKY], truth=[SKY], counts={"sky": 1})) == 0
     assert red(Example(IMAGE, "q", [DOG], truth=[SKY, AnsweredEntry("dog", True, 1.0)])) > 0
+
+
+def test_words_behind_a_mask_are_shown_and_not_judged():
+    told = Example(IMAGE, "q", [SKY], text="<SEG> two", truth=[SKY], truth_text="three")
+    panels = [
+        np.asarray(ExamplePanel(case, name_colours(["sky"]), 240).draw())
+        for case in (told, replace(told, text="", truth_text=""))
+    ]
+    assert panels[0].shape[0] > panels[1].shape[0]
+    assert not (panels[0] == np.array(WRONG)).all(axis=-1).any()
 
 
 def test_what_is_drawn_is_named_however_long_the_list():
