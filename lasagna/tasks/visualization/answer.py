@@ -106,14 +106,14 @@ def truth_entries(dialogue: Dialogue) -> list[AnsweredEntry]:
 
 
 def object_counts(dialogue: Dialogue) -> dict[str, int]:
-    """Return the number of objects of each present name whose objects are asked for, and of which there is no crowd.
+    """Return the number of objects of each name whose objects are asked for and known, and of which there is no crowd.
 
     Args:
         dialogue: The dialogue with its masks.
     """
     if not dialogue.kind.objects:
         return {}
-    return {entry.name: len(entry.masks) for entry in dialogue.entries if entry.present and not entry.crowds}
+    return {entry.name: len(entry.masks) for entry in dialogue.entries if entry.masks and not entry.crowds}
 
 
 def _true_phrase(entry: Entry) -> AnsweredEntry:

@@ -202,7 +202,7 @@ __all__ = ["Example", "contact_sheet"]
 KEY = "Struck through: called absent. Number: the probability of being present. Hollow square: no mask."
 KEY_OF_ANNOTATIONS = "Struck through: known to be absent."
 KEY_OF_RED = "Red: wrong decision."
-KEY_OF_COUNTS = "Red: wrong decision, or wrong number of objects."
+KEY_OF_COUNTS = "Red: wrong decision, or wrong number of masks."
 
 _MARGIN = 20
 

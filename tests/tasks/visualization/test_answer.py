@@ -190,7 +190,8 @@ def test_truth_fills_in_absent_names_in_the_querys_order():
 def test_objects_are_counted_where_they_are_asked_for_and_known():
     code = RLEMask.from_array(box((4, 4), 1, 3))
     birds, cars = Entry("bird", True, code, (code, code)), Entry("car", True, code, (code,), crowds=(code,))
-    assert object_counts(Dialogue("instances", ("bird", "car", "cat"), (birds, cars))) == {"bird": 2}
+    whole = Entry("sky", True, code)  # of a task that knows the pixels only
+    assert object_counts(Dialogue("instances", ("bird", "car", "cat", "sky"), (birds, cars, whole))) == {"bird": 2}
     assert object_counts(Dialogue("categories", ("bird",), (birds,))) == {}
 
 
