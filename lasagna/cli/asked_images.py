@@ -117,6 +117,6 @@ class AskedImages:
         for image in group:
             progress = partial(track, description=f"Tiles of {image.paths[self.masks_on].name}")
             whole = image.shown[0]
-            answers = answer_tiles(self.assistant, whole, self.queries, self.tiles, self.decoding, progress=progress)
-            found.append(answers)
+            asked = (self.assistant, whole, self.queries, self.tiles, self.decoding)
+            found.append(answer_tiles(*asked, checked=True, progress=progress))
         return found

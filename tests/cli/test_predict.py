@@ -37,10 +37,10 @@ def test_captions_are_written_with_their_spans_and_drawn(tmp_path, monkeypatch):
     assert (tmp_path / "black-grounded_caption.png").is_file()
 
 
-def test_a_geotiff_is_answered_in_tiles_and_keeps_its_place_on_the_map(tmp_path, monkeypatch):
+def test_a_geotiff_is_answered_in_tiles_and_keeps_its_place_on_the_map(tmp_path, monkeypatch, capsys, recwarn):
     tifffile = pytest.importorskip("tifffile", reason="needs the extra `tiff`")
     assistant, image = random_assistant(), tmp_path / "field.tif"
-    assistant.presence_threshold = 0.0
+    assistant.presence_threshold, assistant.calibrated_decoding = 0.0, "one_pass"
     bands = np.random.default_rng(0).integers(0, 3000, (50, 70, 5), dtype=np.uint16)
     tifffile.imwrite(image, bands, planarconfig="contig", photometric="minisblack", extratags=TAGS)
     monkeypatch.setattr("lasagna.cli.prediction_files.DRAWN", 30)
@@ -49,6 +49,9 @@ def test_a_geotiff_is_answered_in_tiles_and_keeps_its_place_on_the_map(tmp_path,
     other = tmp_path / "meadow.tif"
     other.write_bytes(image.read_bytes())
     assert answer_images(assistant, [[image], [other]], queries, tmp_path, "ordered", **options) == []
+    # told of once, in one line
+    assert capsys.readouterr().err.count("fits the scores of decoding 'one_pass'") == 1
+    assert not [one for one in recwarn if "calibration" in str(one.message)]
     assert (tmp_path / "meadow.geojson").read_bytes() == (tmp_path / "field.geojson").read_bytes()
     content = json.loads((tmp_path / "field.json").read_text())
     assert content["georeference"] == {"transform": [2.0, 0.0, 1000.0, 0.0, -2.0, 5000.0], "crs": "EPSG:32633"}

@@ -64,7 +64,8 @@ def warn_of_decoding(fitted: str | None, decoding: str) -> None:
     if fitted in ways and decoding in ways and decoding != fitted:
         warnings.warn(
             f"the calibration of this checkpoint fits the scores of decoding {fitted!r}, and {decoding!r} takes its "
-            f"temperature and threshold too; fit them anew with `lasagna calibrate --decoding {decoding}`",
+            "temperature too, and its threshold where you give none; give one, such as 0.5, or fit both anew with "
+            f"`lasagna calibrate --decoding {decoding}`",
             stacklevel=2,
         )
 

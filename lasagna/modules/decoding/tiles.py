@@ -29,6 +29,7 @@ def answer_tiles(
     decoding: Decoding = "ordered",
     *,
     probabilities: bool = False,
+    checked: bool = False,
     progress: Callable[[Sequence[int]], Iterable[int]] = iter,
 ) -> list[Answer]:
     """Answer queries about a large picture tile by tile, and join the answers.
@@ -42,6 +43,7 @@ def answer_tiles(
         tiles: How the picture is divided.
         decoding: How the answers are decoded.
         probabilities: Must not be set, since the probabilities of a large picture take too much memory.
+        checked: Whether the queries are checked already, as those about several pictures are, with one warning.
         progress: Passes the numbers of the tiles on, such as ``rich.progress.track``.
 
     Returns:
@@ -54,7 +56,8 @@ def answer_tiles(
     if probabilities:
         raise QueryError("probabilities: they are not joined over tiles; leave out `probabilities` or `tiles`")
     assistant.configure_model()
-    check_queries(assistant, queries, decoding)
+    if not checked:
+        check_queries(assistant, queries, decoding)
     check_tiled(queries, image_count(image))
     image = image if isinstance(image, np.ndarray) else image[0]
     check_image(image)

@@ -112,7 +112,7 @@ def draw_reliability(
         temperature: If given, the scores are also shown scaled by it.
     """
     columns, rows = min(COLUMNS, len(found)), -(-len(found) // COLUMNS)
-    figure = new_figure(4.2 * columns, 4 * rows)
+    figure = new_figure(4.2 * columns, 4.5 * rows)
     for rank, (name, (scores, present)) in enumerate(found.items()):
         axes = style_axes(figure.add_subplot(rows, columns, rank + 1), f"{name}: {len(scores)} decisions")
         axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, label="calibrated")
@@ -128,5 +128,6 @@ def draw_reliability(
             axes.scatter(means[filled], shares[filled], s=sizes, color=line.get_color(), zorder=3)
         axes.set_xlabel("presence score", fontsize=8)
         axes.set_ylabel("share of present names", fontsize=8)
-        axes.legend(frameon=False, fontsize=8)
+        # below the panel, since curves of sharp scores go anywhere
+        axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13))
     save(figure, picture)

@@ -89,7 +89,10 @@ def answer_tiled(assistant: Assistant, run: EvaluationRun, sample: TiledSample, 
         tiles: How its picture is divided.
     """
     queries = sample.queries
-    answers = {decoding: answer_tiles(assistant, sample.image, queries, tiles, decoding) for decoding in run.decodings}
+    answers = {
+        decoding: answer_tiles(assistant, sample.image, queries, tiles, decoding, checked=True)
+        for decoding in run.decodings
+    }
     dialogues = [
         {
             "kind": query.kind,

@@ -88,9 +88,11 @@ def area(histograms: Tensor) -> Tensor:
         Float scalar: the chance that a present name scores above an absent one, half where both are in one bin; NaN
         without names of both sorts.
     """
-    absent, present = histograms.double()
+    absent, present = histograms
+    # counted in whole numbers: a GPU has no deterministic running sum of floats
     below = absent.cumsum(0) - absent
-    return ratio((present * (below + absent / 2)).sum(), absent.sum() * present.sum())
+    won = (present * (below + absent.double() / 2)).sum()
+    return ratio(won, absent.sum().double() * present.sum())
 
 
 class Presence(DialogueMetric):
@@ -134,7 +136,7 @@ class Presence(DialogueMetric):
 
 
 class PresenceByLength(DialogueMetric):
-    """The scores of ``Presence`` by length of the query (protocol ``lasagna-v1``).
+    """The scores of decisions of ``Presence`` by length of the query (protocol ``lasagna-v1``).
 
     Args:
         lengths: The longest query of each group but the last, ascending: 4 and 8 make the groups "names-1-4",
