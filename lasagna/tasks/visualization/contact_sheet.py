@@ -201,6 +201,7 @@ __all__ = ["Example", "contact_sheet"]
 
 KEY = "Struck through: called absent. Number: the probability of being present. Hollow square: no mask."
 KEY_OF_ANNOTATIONS = "Struck through: known to be absent."
+KEY_OF_CAPTIONS = "Phrases have the colour of their masks."
 KEY_OF_RED = "Red: wrong decision."
 KEY_OF_COUNTS = "Red: wrong decision, or wrong number of masks."
 
@@ -232,10 +233,13 @@ def contact_sheet(examples: Sequence[Example], *, columns: int = 2, side: int = 
 
 
 def _key(examples: Sequence[Example], width: int) -> Image.Image:
-    key = KEY_OF_ANNOTATIONS if all(example.annotated for example in examples) else KEY
-    lines = [(line, QUIET) for line in wrap(key, width, SIZE, 4)]
-    if any(example.truth or example.truth_text for example in examples):
-        red = KEY_OF_COUNTS if any(example.counts for example in examples) else KEY_OF_RED
+    keys = [KEY_OF_CAPTIONS] if any(example.is_caption for example in examples) else []
+    others = [example for example in examples if not example.is_caption]
+    if any(example.entries for example in others):
+        keys.insert(0, KEY_OF_ANNOTATIONS if all(example.annotated for example in others) else KEY)
+    lines = [(line, QUIET) for line in wrap(" ".join(keys), width, SIZE, 4)]
+    if any(example.truth or example.truth_text for example in others):
+        red = KEY_OF_COUNTS if any(example.counts for example in others) else KEY_OF_RED
         lines += [(line, WRONG) for line in wrap(red, width, SIZE, 4)]
     return text_block(lines, width, SIZE)
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from lasagna.core.answer import AnsweredEntry
+from lasagna.tasks.visualization import contact_sheet as sheet
 from lasagna.tasks.visualization.contact_sheet import Example, ExamplePanel, contact_sheet
-from lasagna.tasks.visualization.legend import WRONG
+from lasagna.tasks.visualization.legend import WRONG, text_block
 from lasagna.tasks.visualization.overlay import name_colours
 
 IMAGE = np.full((60, 90, 3), 150, dtype=np.uint8)
@@ -41,6 +42,22 @@ def test_the_key_explains_red_where_answers_are_judged():
     red = (np.asarray(judged) == np.array(WRONG)).all(axis=-1)
     assert red[:90].any()
     assert not (np.asarray(contact_sheet([Example(IMAGE, "sky", [SKY])])) == np.array(WRONG)).all(axis=-1).any()
+
+
+def test_the_key_explains_what_is_drawn_and_nothing_else(monkeypatch):
+    keys = []
+    monkeypatch.setattr(
+        sheet, "text_block", lambda lines, width, size: keys.append(lines) or text_block([], width, size)
+    )
+    phrase = replace(SKY, span=(0, 3))
+    names, caption = Example(IMAGE, "sky", [SKY], truth=[SKY]), Example(IMAGE, "", [phrase], text="sky", truth=[phrase])
+    question = Example(IMAGE, "how many?", [], text="two", truth_text="two")
+    for examples in ([names], [caption], [question], [names, caption]):
+        contact_sheet(examples, columns=1, side=900)
+    texts = [" ".join(line for line, _ in lines) for lines in keys]
+    red, phrases = sheet.KEY_OF_RED, sheet.KEY_OF_CAPTIONS
+    for expected in (f"{sheet.KEY} {red}", phrases, red, f"{sheet.KEY} {phrases} {red}"):
+        assert expected in texts
 
 
 def test_wrong_decisions_are_known():
