@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -11,7 +12,6 @@ from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import wait
-from signal import SIG_DFL, SIG_IGN, SIGINT, SIGTERM, signal
 from threading import Thread
 from typing import Any, TypeVar
 
@@ -45,15 +45,19 @@ def end_with_parent(worker: int = 0) -> None:
 
 
 def serve_parent(worker: int = 0) -> None:
-    """Do the same, and leave Ctrl-C, which a terminal sends to all processes, to the parent.
+    """Do the same, and leave Ctrl-C and SIGTERM to the parent, which terminals and schedulers send to all processes.
 
-    A training that is stopped needs its loader's workers until the step is done.
+    A training that is stopped needs its loader's workers until the step is done. SIGTERM of the parent ends them.
 
     Args:
         worker: Number of the worker, which torch passes.
     """
     if parent_process() is not None:
-        signal(SIGINT, SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if hasattr(signal, "sigwaitinfo"):
+            # blocked in this thread and in those that it starts, so that the thread that waits gets the signal
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+            Thread(target=_end_at_sigterm_of, args=(os.getppid(),), name="sigterm", daemon=True).start()
     end_with_parent(worker)
 
 
@@ -62,8 +66,9 @@ def serve_pool() -> None:
 
     A forked worker would have its parent's way to deal with that signal, and might go on.
     """
-    signal(SIGTERM, SIG_DFL)
-    serve_parent()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
 
 
 @contextmanager
@@ -115,6 +120,12 @@ def made_in_order(pool: Executor, make: Callable[[Task], Made], tasks: Iterable[
         made = waiting.popleft().result()
         waiting.extend(pool.submit(make, task) for task in islice(left, 1))
         yield made
+
+
+def _end_at_sigterm_of(parent: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)
 
 
 def _watch(sentinel: int, parent: int) -> None:
