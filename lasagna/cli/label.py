@@ -2,6 +2,7 @@
 
 # without `from __future__ import annotations`, whose texts the parser resolves by running the imports for type checkers
 import json
+import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lasagna.core.images import Window, check_channels, check_window
 from lasagna.core.storage import check_output, write_json, write_text
-from lasagna.core.thresholds import read_thresholds, with_thresholds
+from lasagna.core.thresholds import nearness, read_thresholds, with_thresholds
 from lasagna.core.tiles import chosen_tiles
 from lasagna.errors import OutputError, QueryError, RecordError
 
@@ -135,12 +136,14 @@ def read_names(text: str) -> tuple[str, ...]:
     from lasagna.core.query_kind import CATEGORY_LIST
 
     lines, where = text.split(","), repr(text)
-    if text.endswith(".txt") or _is_file(text):
+    if _FILE.search(text) or _is_file(text):
         try:
             lines, where = Path(text).read_text(encoding="utf-8-sig").splitlines(), text
-        except (OSError, UnicodeError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise QueryError(f"names: {text!r} cannot be read ({reason}); save it as a text file in UTF-8") from error
+        except OSError as error:
+            way_out = "correct the path, or write a comma behind it if it is a name"
+            raise QueryError(f"names: {text!r} cannot be read ({error.strerror or error}); {way_out}") from error
+        except UnicodeError as error:
+            raise QueryError(f"names: {text!r} cannot be read ({error}); save it as a text file in UTF-8") from error
     stripped = map(str.strip, lines)
     found = tuple(line for line in stripped if line and not line.startswith("#"))
     if not found:
@@ -153,6 +156,10 @@ def read_names(text: str) -> tuple[str, ...]:
     except QueryError as error:
         raise QueryError(f"names: {str(error).removeprefix('query: ')}") from error
     return found
+
+
+_FILE = re.compile(r"^[^,]*[^\s,]\.[A-Za-z]{2,5}$|\.txt$")
+"""A text that is meant as a file, whether it is there or not: without this, a slip would be asked for as a name."""
 
 
 def _is_file(text: str) -> bool:
@@ -205,9 +212,7 @@ def doubt_of(entry: dict[str, Any], threshold: float) -> float:
         entry: The entry, as ``lasagna.core.answer_json.entry_json`` writes it.
         threshold: Score from which a name is called present.
     """
-    score = entry["score"] or 0.0
-    way = (1 - threshold) if score >= threshold else threshold
-    near = 1 - abs(score - threshold) / way if way else 0.0
+    near = nearness(entry["score"] or 0.0, threshold)
     if not entry["present"]:
         return near
     return 1.0 if entry["empty"] else max(near, 1 - (entry["confidence"] or 0.0))

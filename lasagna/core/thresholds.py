@@ -76,6 +76,19 @@ def thresholds_of(query: Query, default: float) -> list[float]:
     return [default if cut is None else cut for cut in given]
 
 
+def nearness(score: float, threshold: float) -> float:
+    """Return how near a score is to a threshold, in [0, 1].
+
+    That is 1 less their distance, as a share of the distance from the threshold to that end of the scale.
+
+    Args:
+        score: The score, in [0, 1].
+        threshold: Score from which a name is called present.
+    """
+    way = (1 - threshold) if score >= threshold else threshold
+    return 1 - abs(score - threshold) / way if way else 0.0
+
+
 def check_threshold(threshold: float | None) -> None:
     """Check the score from which names are called present; None leaves it as it is.
 

@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from fastapi import Request as Asked
 from fastapi.responses import JSONResponse, Response
 
+from lasagna.core.thresholds import nearness, thresholds_of
 from lasagna.errors import ConfigError, QueryError
 from lasagna.integrations.label_studio import LabellingSetup
 from lasagna.modules.learned_kinds import list_kind
@@ -167,14 +168,16 @@ async def _results(
 async def _predicted(
     service: Service, studio: LabelStudio, found: LabellingSetup, task: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the prediction about one task, whose score is that of its least certain decision."""
+    """Return the prediction about one task, whose score is how certain its least certain decision is, in [0.5, 1]."""
     place = (task.get("data") or {}).get(found.field)
     if not isinstance(place, str):
         raise RequestError(422, f"tasks: one has no text in its field {found.field!r}, where the setup has the image")
     content = await run_sync(studio.read, place, service.limits)
     assistant = service.engine.assistant
     kind = list_kind(assistant, any(kind.many and kind.objects for kind in assistant.learned_kinds.values()))
-    (answer,) = await service.answers(content, [AskedQuery(found.query(kind), found.threshold)])
-    scores = [entry["score"] or 0.0 for entry in answer["entries"]]
-    certainty = min((max(score, 1 - score) for score in scores), default=0.0)
+    asked = AskedQuery(found.query(kind), found.threshold).with_defaults(service.cuts)
+    (answer,) = await service.answers(content, [asked])
+    cuts = dict(zip(asked.query.names, thresholds_of(asked.decided, assistant.presence_threshold), strict=True))
+    near = [nearness(entry["score"] or 0.0, cuts[entry["name"]]) for entry in answer["entries"]]
+    certainty = 1 - max(near) / 2 if near else 0.0
     return {"result": found.results(answer), "score": certainty, "model_version": service.name}

@@ -46,6 +46,9 @@ class Service:
         worker: What tells this process from others that serve on the same port; None if there are none.
         addresses: What reads images that are named by their addresses; None to read none.
         thresholds: Thresholds of single names, where a request gives none.
+
+    Attributes:
+        cuts: These thresholds by names in the spelling of ``normalise``.
     """
 
     def __init__(
@@ -67,7 +70,7 @@ class Service:
         self.kept = KeptImages(limits, worker)
         self.addresses = addresses
         self.thresholds = dict(thresholds or {})
-        self._cuts = {normalise(name): cut for name, cut in self.thresholds.items()}
+        self.cuts = {normalise(name): cut for name, cut in self.thresholds.items()}
         self._places = BoundedSemaphore(limits.requests)
         self._threads = CapacityLimiter(_DECODED_TOGETHER)
         metrics.watch(lambda: engine.waiting, lambda: len(self.kept))
@@ -104,7 +107,7 @@ class Service:
         """
         queries = read_queries(body, self.limits, self.engine.assistant)
         check_queries(self.engine.assistant, [asked.query for asked in queries], body.decoding)
-        job = Job(await self._image(body, files), [one.with_defaults(self._cuts) for one in queries])
+        job = Job(await self._image(body, files), [one.with_defaults(self.cuts) for one in queries])
         asked = [one.query for one in queries]
         check_visual(self.engine.assistant.mask_head, asked, [job.image.geometry.original])
         self._check_pixels(job)
@@ -122,7 +125,7 @@ class Service:
         """
         check_queries(self.engine.assistant, [asked.query for asked in queries], "ordered")
         image = await self._decoded(UploadBody(image=None, images=None, masks_on=None), [content])
-        job = Job(image, [one.with_defaults(self._cuts) for one in queries])
+        job = Job(image, [one.with_defaults(self.cuts) for one in queries])
         self._check_pixels(job)
         return (await self._result(job)).answers
 

@@ -107,6 +107,11 @@ def test_any_file_of_names_is_read(tmp_path):
     file.write_text("sky, blue")
     with pytest.raises(QueryError, match=r"names: the name 'sky, blue' contains \[','\]"):
         read_names(str(file))
+    for missing in ("names.lst", f"{tmp_path}/park.names", str(tmp_path / "names.txt")):
+        with pytest.raises(QueryError, match=r"names: .* \(No such file or directory\); correct the path"):
+            read_names(missing)
+    assert read_names("St. Bernard, mr.dog") == ("St. Bernard", "mr.dog")
+    assert read_names("mr.dog,") == ("mr.dog",)
     many = tuple(f"name {rank}" for rank in range(2000))
     assert read_names(", ".join(many)) == many
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lasagna.core.batch import Query
-from lasagna.core.thresholds import completed, read_thresholds, with_thresholds
+from lasagna.core.thresholds import completed, nearness, read_thresholds, with_thresholds
 from lasagna.errors import QueryError
 from lasagna.modules.decoding.long_lists import split_query
 from tests.helpers.assistants import random_assistant
@@ -74,6 +74,11 @@ def test_thresholds_are_read_from_a_text_such_as_other_programs_pass_on(tmp_path
     for text in ("dog", "{dog: 0.7", "0.7", "", "dog=0.7", "{dog: no}", "{1: 0.5}"):
         with pytest.raises(QueryError, match="thresholds: "):
             read_thresholds(text)
+
+
+def test_nearness_is_a_share_of_the_way_to_the_end_of_the_scale():
+    found = [nearness(score, cut) for score, cut in ((0.3, 0.6), (0.8, 0.6), (0.6, 0.6), (0.0, 0.0), (1.0, 1.0))]
+    assert found == pytest.approx([0.5, 0.5, 1.0, 1.0, 0.0])
 
 
 def test_names_without_a_threshold_get_that_of_all():

@@ -101,6 +101,7 @@ def test_labels_have_thresholds_of_their_own(assistant, address):
         sent = {"tasks": [{"data": {"image": PLACE}}], "label_config": cut.replace('toName="image"', CUT, 1)}
         [result] = opened.post("/predict", json=sent).json()["results"]
     assert [region["value"].get("brushlabels") for region in result["result"]] == [["dog"]]
+    assert 0.5 <= result["score"] < 0.51, "scores at their thresholds are not certain"
 
 
 @pytest.mark.parametrize(
