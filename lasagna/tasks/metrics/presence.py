@@ -73,8 +73,8 @@ def matthews(counts: Tensor) -> Tensor:
 
 
 def score_bins(scores: Sequence[float]) -> Tensor:
-    """Return the bin of the logit of each presence score, long ``[n]``."""
-    logits = torch.tensor(scores, dtype=torch.float64).logit().clamp(-_LOGIT, _LOGIT)
+    """Return the bin of the logit of each presence score, long ``[n]``; one that is no number counts as 0."""
+    logits = torch.tensor(scores, dtype=torch.float64).nan_to_num(0.0).clamp(0, 1).logit().clamp(-_LOGIT, _LOGIT)
     return ((logits + _LOGIT) / (2 * _LOGIT) * (_BINS - 1)).round().long()
 
 

@@ -65,6 +65,8 @@ def test_area_under_the_curve_of_any_scores(rows):
     # what falls into one bin is not told apart
     wanted = roc_auc_score(present, bins) if len(set(present)) > 1 else np.nan
     assert found.item() == pytest.approx(wanted, nan_ok=True)
+    # scores of broken weights, and of answers of one's own
+    assert score_bins([np.nan, -1.0, 2.0]).tolist() == [0, 0, 2000]
     assert score_bins([0.0, 0.5, 1.0]).tolist() == [0, 1000, 2000] and score_bins([0.5, 0.51]).diff() > 0
 
 
