@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import is_dataclass
 from pydoc import locate
 from types import NoneType
 from typing import Any, get_args
@@ -22,6 +23,20 @@ from lasagna.modules.losses import SegmentationLoss
 _CLASS, _ARGUMENTS = "class_path", "init_args"
 
 
+def check_settings(name: str, settings: object) -> None:
+    """Check that the settings of a part of the config have names.
+
+    Args:
+        name: Name of the part.
+        settings: Its settings.
+
+    Raises:
+        ConfigError: If they are something else, such as a list, which the parser lets through.
+    """
+    if not isinstance(settings, Namespace):
+        raise ConfigError(f"{name}: expected settings (`key: value`), got a {type(settings).__name__}")
+
+
 def check_nulls(config: Namespace, place: str = "") -> None:
     """Check a parsed config.
 
@@ -30,15 +45,16 @@ def check_nulls(config: Namespace, place: str = "") -> None:
         place: Key of the part, for the message.
 
     Raises:
-        ConfigError: If it gives null to an argument that does not take it, which the parser lets through.
+        ConfigError: If it gives null to an argument that does not take it, or a list to one that has settings, which
+            the parser lets through.
     """
-    errors = [f"{key}: expected {kind}, got null" for key, kind in _wrong_nulls(config, place, None)]
+    errors = [f"{key}: expected {kind}" for key, kind in _wrong_nulls(config, place, None)]
     if errors:
         raise ConfigError("; ".join(errors))
 
 
 def _wrong_nulls(value: Any, place: str, hint: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401
-    """Yield key and type of each argument that is null and must not be."""
+    """Yield key and type of each argument that is null, or a list, and must not be; and what it is."""
     for rank, item in enumerate(value if isinstance(value, list) else ()):
         yield from _wrong_nulls(item, f"{place}[{rank}]", hint)
     arguments, kind = _described(value, hint)
@@ -47,7 +63,9 @@ def _wrong_nulls(value: Any, place: str, hint: Any) -> Iterator[tuple[str, str]]
         key = f"{place}.{name}" if place else name
         parameter = parameters.get(name)
         if part is None and parameter is not None and not _takes_null(parameter):
-            yield key, _called(parameter.annotation)
+            yield key, f"{_called(parameter.annotation)}, got null"
+        if isinstance(part, list) and parameter is not None and is_dataclass(parameter.annotation):
+            yield key, "settings (`key: value`), got a list"
         yield from _wrong_nulls(part, key, None if parameter is None else parameter.annotation)
 
 

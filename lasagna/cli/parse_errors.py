@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from difflib import get_close_matches
+from itertools import groupby
 from pydoc import locate
 from typing import Any, get_args
 
@@ -182,6 +183,10 @@ _WORDS = (
     (re.compile(r"Expected a dot import path string:(?: (\S+))?"), r"no class is called '\1'"),
     (re.compile(r"Expected a <class 'tuple'>\. Got value: (.*)"), r"expected values in brackets ('[1, 2]'), got '\1'"),
     (re.compile(r"Expected a <class '([\w.]+)'>\. Got value: (.*)"), r"expected \1, got '\2'"),
+    (re.compile(r"Expected a <class '([\w.]+)'>$"), r"expected \1"),
+    (re.compile(r"Not a valid subclass of (\w+)(?:\. Got value: .*)?"), r"expected a \1 (class_path and init_args)"),
+    (re.compile(r"'list' object has no attribute 'keys'"), "expected settings (`key: value`), got a list"),
+    (re.compile(r"Unable to load config ['\"](.*)['\"]$"), r"expected settings (`key: value`) or a file, got '\1'"),
     (re.compile(r"Import path does not correspond to a subclass of (\w+)"), r"there is no \1 at this path"),
     (
         re.compile(r"Subclasses are disabled for (\w+), .*"),
@@ -245,13 +250,15 @@ def explain(message: str, files: Iterable[ConfigFile], keys: Iterable[str], erro
     if wrong_file is not None:
         return wrong_file
     message = without_loop(message, error)
-    path = ".".join(_STEP.findall(message))
+    path = ".".join(step for step, _ in groupby(_STEP.findall(message)))
     lines = [_STEP_TEXT.sub("", line).strip(" -") for line in message.splitlines() if not _NOISE.search(line)]
+    lines = [line for line in lines if line]
     # the other types of a union know nothing of the list's items
     lines = [line for line in lines if LISTED in line] or lines
-    lines = [line for line in lines if not line.startswith("Not a valid subclass")] or lines
+    told = [line for line in lines if not line.startswith("Not a valid subclass")]
+    lines = lines if all(map(_OTHER_KIND.fullmatch, told)) else told
     given = _GIVEN.search(message)
-    choices, reasons = _choices([line for line in lines if line], given[1] if given else "")
+    choices, reasons = _choices(lines, given[1] if given else "")
     reasons = [line for line in reasons if not _OTHER_KIND.fullmatch(line)] or reasons
     for pattern, words in _WORDS:
         reasons = [pattern.sub(words, line) for line in reasons]

@@ -66,7 +66,12 @@ def run(argv: list[str]) -> None:
         if not isinstance(cli.model, AssistantTraining):
             raise ConfigError(f"model: {type(cli.model).__name__} cannot be planned; give an AssistantTraining")
         plan = make_plan(cli.model, cli.datamodule, cli.settings, devices.divided)
-        print("\n".join(lines_of(plan, memory, peak, share, devices)), file=sys.stdout)
+        lines = lines_of(plan, memory, peak, share, devices)
+        if count_of(given := cli.settings.get("devices")) is None:
+            lines.append(
+                f"trainer.devices is {given!r}: planned for one on each machine; give --trainer.devices NUMBER"
+            )
+        print("\n".join(lines), file=sys.stdout)
 
 
 def check_numbers(memory: float, peak: float | None, share: float) -> None:
@@ -89,9 +94,22 @@ def devices_of(trainer: dict[str, Any]) -> Devices:
         trainer: Settings of the trainer.
     """
     kind = named_strategy(trainer.get("strategy"))
-    devices, nodes = trainer.get("devices"), int(trainer.get("num_nodes") or 1)
-    count = len(devices) if isinstance(devices, list) else int(str(devices)) if str(devices).isdigit() else 1
-    return Devices(max(1, count) * nodes, issubclass(kind, FSDP2Strategy))
+    count, nodes = count_of(trainer.get("devices")) or 1, int(trainer.get("num_nodes") or 1)
+    return Devices(count * nodes, issubclass(kind, FSDP2Strategy))
+
+
+def count_of(devices: object) -> int | None:
+    """Return how many devices of a machine a trainer takes; None if that is found only where it trains.
+
+    Args:
+        devices: Their number, their indices as a list or with commas, or "auto" or -1.
+    """
+    if isinstance(devices, list) and devices != [-1]:
+        return len(devices)
+    words = [word for word in str(devices).split(",") if word.strip()]
+    if "," in str(devices) and words != ["-1"]:
+        return len(words)
+    return int(str(devices)) if str(devices).isdigit() else None
 
 
 def lines_of(plan: Plan, memory: float, peak: float | None, share: float, devices: Devices) -> list[str]:
@@ -122,7 +140,8 @@ def _parameters(plan: Plan) -> list[str]:
 
 
 def _memory(plan: Plan, memory: float, devices: Devices) -> list[str]:
-    counts = (devices.count,) if devices.count > 1 else USUAL
+    # what the config takes is judged by a column, also where its devices divide the weights and one is known
+    counts = (devices.count,) if devices.count > 1 else (1, *USUAL) if devices.divided else USUAL
     ways = {"one device": Devices(), "ddp": Devices(max(2, devices.count))}
     ways |= {f"fsdp2 of {count}": Devices(count, divided=True) for count in counts}
     names = ("weights", "gradients", "optimiser", "activations", *ways)
@@ -134,7 +153,10 @@ def _memory(plan: Plan, memory: float, devices: Devices) -> list[str]:
         peaks = (cost.peak_on(way) for way in ways.values())
         fits = "" if plan.fits(cost, memory, devices) else f"  does not fit into {memory:g}"
         lines.append(f"{name:<32}" + "".join(_gib(value) for value in (*values, *peaks)) + fits)
-    lines += ["* this config", *_divided(plan, memory, counts[-1], devices.divided)]
+    lines += [
+        "* this config",
+        *_divided(plan, memory, devices.count if devices.divided else counts[-1], devices.divided),
+    ]
     if not plan.fits(plan.costs[plan.own], memory, devices):
         lines.append(f"to fit into {memory:g} GiB: {plan.way_out(memory, devices)}")
     return lines

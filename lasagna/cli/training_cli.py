@@ -17,7 +17,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from lasagna.cli.arguments import configs_first, find_packaged_configs, nulls_kept, with_moved_folders
 from lasagna.cli.class_names import bare_class_names, import_exports
-from lasagna.cli.config_checks import check_nulls, parts_start_anew
+from lasagna.cli.config_checks import check_nulls, check_settings, parts_start_anew
 from lasagna.cli.configs import DEFAULTS
 from lasagna.cli.constructor_errors import constructor_error, recorded_errors
 from lasagna.cli.entry import import_from_working_directory, is_input_error
@@ -92,6 +92,7 @@ class TrainingCLI(LightningCLI):
         check_counts(threads=job.get("threads"))
         check_seed(job.get("seed_everything"))
         if job.get("trainer") is not None:
+            check_settings("trainer", job.trainer)
             check_loggers(job.trainer)
             fill_folders(job.trainer)
             # Lightning's constructors may want another package before they can be refused

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -16,6 +16,15 @@ Config = dict[str, Any]
 T = TypeVar("T")
 
 _PLAIN = (str, int, float, bool, type(None))
+
+_NOISE = (
+    "Does not validate", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>", "Given value", 'Parser key "built"',
+    "Problem with given class_path", "Subclass types expect", "a class path (str)", "a dict with",
+)  # fmt: skip
+"""How the lines of the parser's message begin that tell nothing about what is wrong."""
+
+_LONGEST = 300
+"""Most characters of the parser's message that are shown; it may hold the whole config."""
 
 
 class Configurable:
@@ -109,10 +118,29 @@ def build(
     except (ArgumentError, TypeError, ValueError) as error:
         name = config.get("class_path")
         raise CheckpointError(
-            f"{kind.__name__}: {name!r} cannot be built from its config ({error}); "
+            f"{kind.__name__}: {name!r} cannot be built from its config ({_reason(error, config)}); "
             "if the class is your own, run from the folder that contains its file"
         ) from error
     return built
+
+
+def _reason(error: Exception, config: Any) -> str:  # noqa: ANN401
+    """Return in one line why an object cannot be built from its config."""
+    lines = [line.strip(" -") for line in str(error).splitlines()]
+    told = " ".join(line for line in lines if line and not line.startswith(_NOISE)) or " ".join(str(error).split())
+    wrong = next(_wrong_arguments(config), told)
+    return wrong if len(wrong) <= _LONGEST else f"{wrong[:_LONGEST]} ..."
+
+
+def _wrong_arguments(config: Any) -> Iterator[str]:  # noqa: ANN401
+    """Yield what is wrong with the arguments of each class whose arguments have no names."""
+    if not isinstance(config, Mapping):
+        return
+    arguments = config.get("init_args") or {}
+    if "class_path" in config and not isinstance(arguments, Mapping):
+        yield f"init_args of {config['class_path']}: expected arguments by name, got a {type(arguments).__name__}"
+    for part in config.values():
+        yield from _wrong_arguments(part)
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401

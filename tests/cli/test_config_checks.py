@@ -7,7 +7,7 @@ import json
 import pytest
 from jsonargparse import Namespace
 
-from lasagna.cli.config_checks import check_nulls
+from lasagna.cli.config_checks import check_nulls, check_settings
 from lasagna.cli.train import main
 from lasagna.errors import ConfigError
 
@@ -46,6 +46,14 @@ def test_null_inside_of_a_class(arguments, error):
         return
     with pytest.raises(ConfigError, match=error):
         check_nulls(config)
+
+
+def test_a_list_in_place_of_settings():
+    with pytest.raises(ConfigError, match=r"trainer: expected settings \(`key: value`\), got a list"):
+        check_settings("trainer", [1, 2])
+    training = {"class_path": "lasagna.tasks.AssistantTraining", "init_args": {"optimiser": [1]}}
+    with pytest.raises(ConfigError, match=r"model\.optimiser: expected settings \(`key: value`\), got a list"):
+        check_nulls(Namespace(model=training))
 
 
 def test_null_in_a_list_and_a_mapping():

@@ -128,6 +128,36 @@ def test_a_mistake_in_the_file_of_a_part_is_said(capsys, tmp_path):
     assert f"there is no option 'image_sise'\n  in {file}, line 2\n  did you mean 'image_size'?" in error
 
 
+NOT_A_CLASS = """Parser key "data":
+  Does not validate against any of the Union subtypes
+  Errors:
+    - Not a valid subclass of {kind}
+      Subclass types expect one of:
+      - a class path (str)
+    - Expected a <class '{other}'>
+  Given value type: <class 'list'>
+  Given value: [1, 2]"""
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (NOT_A_CLASS.format(kind="Callback", other="NoneType"), "data: expected a Callback (class_path and init_args)"),
+        (NOT_A_CLASS.format(kind="Logger", other="bool"), "data: expected a Logger (class_path and init_args)"),
+        (
+            "Parser key \"model\":\n  'list' object has no attribute 'keys'",
+            "model: expected settings (`key: value`), got a list",
+        ),
+        (
+            'Parser key "trainer":\nUnable to load config \'x\'\n  - Parser key "trainer": Unable to load config "x"',
+            "trainer: expected settings (`key: value`) or a file, got 'x'",
+        ),
+    ],
+)
+def test_a_list_or_a_text_in_place_of_settings_is_said_in_one_line(message, said):
+    assert explain(message, (), ()) == said
+
+
 def test_a_format_without_a_token_is_no_unknown_word():
     message = """Parser key "prompt_format":
       Does not validate against any of the Union subtypes

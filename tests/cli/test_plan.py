@@ -31,6 +31,9 @@ def planned(cost=COST):
     [
         ({"devices": 4, "num_nodes": 2, "strategy": "fsdp2"}, Devices(8, divided=True)),
         ({"devices": [0, 1], "strategy": "ddp"}, Devices(2)),
+        ({"devices": "0,1", "num_nodes": 2}, Devices(4)),
+        ({"devices": "0,"}, Devices(1)),
+        ({"devices": "-1", "num_nodes": 3}, Devices(3)),
         ({"devices": "auto", "strategy": "auto"}, Devices()),
     ],
 )
@@ -49,6 +52,13 @@ def test_divided_weights_have_a_column_and_a_line():
     # a share of everything, and all weights
     assert any("18.00 in validation" in line for line in lines)
     assert not any("does not fit" in line for line in lines)
+
+
+def test_divided_weights_of_unknown_devices_are_judged_by_a_column():
+    lines = lines_of(planned(), 32.0, None, 0.4, Devices(1, divided=True))
+    (head,) = (line for line in lines if "GiB on each" in line)
+    assert [f"fsdp2 of {count}" in head for count in (1, 2, 8)] == [True] * 3
+    assert any(line.startswith("  fsdp2 of 1: weights 9.00,") for line in lines)
 
 
 def test_what_does_not_fit_is_divided_among_more_devices():

@@ -176,11 +176,17 @@ def test_assistant_is_described_and_made_again():
     [
         ({"class_path": "nowhere.Assistant"}, "is no class that can be imported here"),
         ({"class_path": "lasagna.modules.Assistant", "init_args": {"a": 1}}, "cannot be built"),
+        ({"class_path": "lasagna.modules.Assistant", "init_args": [1]}, "expected arguments by name, got a list"),
+        (
+            {"class_path": "lasagna.modules.Assistant", "init_args": {"vision_encoder": [1, 2]}},
+            r"Parser key \"vision_encoder\": Not a valid subclass of VisionEncoder. Got value: \[1, 2\]\)",
+        ),
     ],
 )
 def test_description_that_makes_nothing(config, reason):
-    with pytest.raises(CheckpointError, match=reason):
+    with pytest.raises(CheckpointError, match=reason) as refused:
         build(config, Assistant)
+    assert "\n" not in str(refused.value)
 
 
 def test_fresh_weights_are_a_function_of_the_seed_and_leave_the_global_generator_alone():
