@@ -84,7 +84,8 @@ def test_the_zoo_loads_an_assistant_whose_labels_are_those_of_python(tmp_path):
         "media": "image",
         "cut": [["dog"], ["sky", "dog", "house"]],
         "refused": [
-            "thresholds: 'cat' is none of the names that are decided on ('sky', 'dog', 'house'); correct it or leave it out",
+            "thresholds: 'cat' is none of the names that are decided on ('sky', 'dog', 'house'); correct it or leave "
+            "it out",
             "names: expected a list of names such as ['sky'], got the text 'sky'",
         ],
     }
