@@ -10,7 +10,20 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 _UNKNOWN = re.compile(r"unrecognized arguments: (--[\w.]+)")
-_BOOLEAN = re.compile(r"Parser key \"(\w+)\": Expected a <class 'bool'>\. Got value: (.*)")
+_STEP = re.compile(r'Parser key "([^"]+)":')
+_GIVEN = re.compile(r"Given value: ((?!NestedArg).*)")
+_NOISE = re.compile(r"Union subtypes|Subtypes:|Errors:|NoneType|Given value|Expected a path but|given class_path")
+_WORDS = (
+    (re.compile(r"Expected a <class 'bool'>"), "expected true, false or nothing"),
+    (re.compile(r"Expected a <class 'tuple'>"), "expected values in brackets ('[1, 2]')"),
+    (re.compile(r"Expected a tuple with"), "expected"),
+    (re.compile(r"Expected a <class '([\w.]+)'>"), r"expected \1"),
+    (re.compile(r"Expected a typing\.Literal\[(.*?)\]"), r"expected one of \1"),
+    (re.compile(r"Expected a dot import path string: (\S+)"), r"no class is called '\1'"),
+    (re.compile(r"Import path does not correspond to a subclass of (\w+)"), r"there is no \1 at this path"),
+    (re.compile(r"\. Got value: (.*)"), r", got '\1'"),
+)
+"""What the parser says, and how it is said here."""
 
 
 class CommandParser(ArgumentParser):
@@ -35,9 +48,24 @@ class CommandParser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
         """Print what is wrong on one line."""
-        lines = [line.strip() for line in message.splitlines() if line.strip()]
-        message = _BOOLEAN.sub(r"\1: expected true, false or nothing, got '\2'", " ".join(lines))
+        message = plain(message)
         unknown = _UNKNOWN.search(message)
         near = get_close_matches(unknown[1], self._option_string_actions, n=1) if unknown else []
         hint = f"did you mean {near[0]!r}? " if near else ""
         self.exit(2, f"error: {message}; {hint}see {self.prog} --help\n")
+
+
+def plain(message: str) -> str:
+    """Return an error of the parser on one line: the argument, what it takes, and the value.
+
+    Args:
+        message: What the parser said; of an argument of several types, each has lines of its own.
+    """
+    path, given = ".".join(_STEP.findall(message)), _GIVEN.search(message)
+    lines = [_STEP.sub("", line).strip(" -") for line in message.splitlines() if not _NOISE.search(line)]
+    reason = ", or ".join(dict.fromkeys(filter(None, lines))) if path else " ".join(filter(None, lines))
+    for pattern, words in _WORDS:
+        reason = pattern.sub(words, reason)
+    if given is not None and f"'{given[1]}'" not in reason and ", got " not in reason:
+        reason = f"{reason}, got '{given[1]}'"
+    return f"{path}: {reason}" if path else reason

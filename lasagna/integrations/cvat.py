@@ -23,7 +23,7 @@ from lasagna.core.thresholds import check_threshold, completed, read_thresholds,
 from lasagna.errors import QueryError
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.checkpoints.load import load
-from lasagna.modules.contract import check_queries
+from lasagna.modules.contract import check_queries, names_of
 from lasagna.modules.learned_kinds import list_kind
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class AssistantFunction:
             raise QueryError("names: there is none; give those of the project's labels, separated by commas")
         self.assistant = assistant
         self.absent = absent
-        [self.query] = with_thresholds([Query(0, list_kind(assistant, objects), tuple(names))], thresholds)
+        [self.query] = with_thresholds([Query(0, list_kind(assistant, objects), names_of(names))], thresholds)
         check_queries(assistant, [self.query], "ordered")
         labels = [cvataa.label_spec(name, number, type="mask") for number, name in enumerate(names)]
         tags = [cvataa.label_spec(f"{ABSENT}{name}", len(names) + n, type="tag") for n, name in enumerate(names)]

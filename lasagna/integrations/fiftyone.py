@@ -24,7 +24,7 @@ from lasagna.core.query_kind import CATEGORY_LIST
 from lasagna.core.thresholds import check_threshold, completed, read_thresholds, with_thresholds
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.checkpoints.load import load
-from lasagna.modules.contract import check_queries
+from lasagna.modules.contract import check_queries, names_of
 from lasagna.modules.learned_kinds import list_kind
 
 
@@ -72,7 +72,7 @@ class AssistantModel(Model):  # type: ignore[misc]
         check_threshold(confidence_thresh)
         self.config = AssistantConfig(confidence_thresh)
         self.assistant = assistant
-        [self.query] = with_thresholds([Query(0, list_kind(assistant, objects), tuple(names))], thresholds)
+        [self.query] = with_thresholds([Query(0, list_kind(assistant, objects), names_of(names))], thresholds)
         check_queries(assistant, [self.query], "ordered")
 
     @property
@@ -151,6 +151,6 @@ def load_model(
     """
     own = read_thresholds(thresholds)
     # before the assistant is loaded
-    with_thresholds([Query(0, CATEGORY_LIST, tuple(names))], own)
+    with_thresholds([Query(0, CATEGORY_LIST, names_of(names))], own)
     assistant = load(None if ckpt is None else Path(ckpt), calibrated=calibrated_for).to(find_device(device))
     return AssistantModel(assistant, names, objects, confidence_thresh, own)

@@ -104,7 +104,10 @@ async def read_form(headers: Headers, body: bytes, most: int) -> tuple[dict[str,
 
 
 def _field(name: str, value: str) -> Any:  # noqa: ANN401
-    return from_json(value) if name in JSON_FIELDS else value
+    try:
+        return from_json(value) if name in JSON_FIELDS else value
+    except ValueError as error:
+        raise RequestError(422, f"{name}: it is not JSON ({error}); texts in it stand in double quotes") from error
 
 
 def read_base64(text: str) -> bytes:

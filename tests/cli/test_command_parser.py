@@ -7,8 +7,10 @@ from importlib import import_module
 import pytest
 
 from lasagna.__main__ import COMMANDS, OWN_OPTIONS
+from lasagna.cli.calibrate import calibrate
 from lasagna.cli.command_parser import CommandParser
 from lasagna.cli.inspect import inspect
+from lasagna.cli.label import label
 from lasagna.datamodules.converters.voc import VOC
 
 
@@ -67,3 +69,36 @@ def test_what_is_neither_true_nor_false_is_refused(capsys):
     with pytest.raises(SystemExit):
         parsed(inspect, "--shards=[a]", "--strict", "b")
     assert "error: strict: expected true, false or nothing, got 'b'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--tiles", "x"], "tiles: expected int, got 'x'; see "),
+        (["--threshold", "x"], "threshold: expected float, got 'x'; see "),
+        (["--channels", "x"], "channels: expected list, got 'x'; see "),
+        (["--window", "5"], "window: expected values in brackets ('[1, 2]'), got '5'; see "),
+        (["--overlap", "2.5"], "overlap: expected int, got '2.5'; see "),
+    ],
+)
+def test_an_argument_that_may_be_left_out_says_what_it_takes(words, said, capsys):
+    with pytest.raises(SystemExit):
+        parsed(label, "--folder=a", "--names=sky", *words)
+    assert capsys.readouterr().err.startswith(f"error: {said}")
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("lasagna.tasks.Semantics", "task: "),
+        ("no_module.Mine", "task: No module named 'no_module'"),
+        ("Semantics", "task: no class is called 'Semantics'"),
+    ],
+)
+def test_a_class_that_cannot_be_found_is_one_short_line(path, said, capsys):
+    with pytest.raises(SystemExit):
+        parsed(calibrate, "--ckpt=a", "--shards=[b]", "--task", path)
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {said}")
+    assert path in error or "no_module" in error
+    assert len(error) < 160 and "Union" not in error

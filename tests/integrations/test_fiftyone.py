@@ -44,10 +44,12 @@ cut = [[one.label for one in other.predict(image)["detections"].detections]]
 # as apply_model(confidence_thresh=0.5) does
 with fou.SetAttributes(other.config, confidence_thresh=0.5):
     cut.append([one.label for one in other.predict(image)["detections"].detections])
-try:
-    foz.load_zoo_model("lasagna", names=names, thresholds={"cat": 0.5})
-except lasagna.errors.QueryError as error:
-    refused = str(error)
+refused = []
+for options in ({"names": names, "thresholds": {"cat": 0.5}}, {"names": "sky"}):
+    try:
+        foz.load_zoo_model("lasagna", **options)
+    except lasagna.errors.QueryError as error:
+        refused.append(str(error))
 print(json.dumps({
     "detections": [detection.label for detection in sample.lasagna_detections.detections],
     "whole": whole,
@@ -81,6 +83,9 @@ def test_the_zoo_loads_an_assistant_whose_labels_are_those_of_python(tmp_path):
         "targets": {"1": "sky", "2": "dog", "3": "house"},
         "media": "image",
         "cut": [["dog"], ["sky", "dog", "house"]],
-        "refused": "thresholds: 'cat' is none of the names that are decided on ('sky', 'dog', 'house'); correct it or "
-        "leave it out",
+        "refused": [
+            "thresholds: 'cat' is none of the names that are decided on ('sky', 'dog', 'house'); correct it or leave "
+            "it out",
+            "names: expected a list of names such as ['sky'], got the text 'sky'",
+        ],
     }

@@ -85,6 +85,9 @@ def test_large_files_of_a_form_stay_in_memory(monkeypatch):
     assert (fields, files) == ({}, [data, b"b"])
     with pytest.raises(RequestError, match="image: too many files; show at most 1 together"):
         asyncio.run(read_form(headers, head + data + b"\r\n" + head + b"b\r\n--x--\r\n", 1))
+    field = b'--x\r\nContent-Disposition: form-data; name="thresholds"\r\n\r\n{dog: 0.5}\r\n--x--\r\n'
+    with pytest.raises(RequestError, match=r"thresholds: it is not JSON \(.*column 2\); texts in it stand in double"):
+        asyncio.run(read_form(headers, field, 1))
 
 
 def test_images_that_are_shown_together_share_the_limit():
