@@ -192,7 +192,8 @@ def _limits(facts: CardFacts) -> list[str]:
         presence = "Presence scores are not calibrated: 0.5 is not a probability of one half."
     else:
         sets = ", ".join(f"{name} {value:.2f}" for name, value in sorted(facts.calibration.thresholds.items()))
-        presence = f"Presence scores are calibrated; a name counts as present from these scores on: {sets}."
+        way = f" for decoding `{facts.calibration.decoding}`"
+        presence = f"Presence scores are calibrated{way}; a name counts as present from these scores on: {sets}."
     if any(_measured(facts.scores)):
         quality = "It is measured on the data above only; on other images, and for other names, answers may be worse."
     else:

@@ -38,11 +38,13 @@ class Strategy(ABC):
         leaves_out_present: Whether the changed query may ask for present names that its answer leaves out. Scores need
             an answer to every name, and a strategy that answers absent names would call such names absent.
         answers_absent: Whether the changed dialogue answers the names without an entry as absent.
+        words_only: Whether it changes the wording alone; evaluations then apply it where a control chooses the names.
         longest: Most names of the changed query, from which ``lasagna plan`` tells the length of rows; None for any.
     """
 
     leaves_out_present: ClassVar[bool] = False
     answers_absent: ClassVar[bool] = False
+    words_only: ClassVar[bool] = False
     longest: int | None = None
 
     @abstractmethod

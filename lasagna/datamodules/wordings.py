@@ -19,6 +19,8 @@ class RandomWording(Strategy):
     the first wordings, unless this is among its strategies.
     """
 
+    words_only = True
+
     def __call__(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
         """Return the dialogue with random wordings."""
         question, answer = rng.integers(1 << 31, size=2).tolist()
@@ -39,6 +41,8 @@ class FixedWording(Strategy):
     Raises:
         ValueError: If the number is negative, or the probability is not in [0, 1].
     """
+
+    words_only = True
 
     def __init__(self, question: int, probability: float = 1.0) -> None:
         if question < 0:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+import warnings
 from base64 import b64decode
 from dataclasses import replace
 from html import escape, unescape
@@ -123,14 +124,24 @@ def test_given_answers_have_scores_of_their_own(place, whole, tmp_path):
 
 
 def test_processes_share_the_work_and_count_nothing_twice(place, whole, tmp_path, monkeypatch):
+    warned = []
+
     def in_turn(job, processes):
-        shared = replace(job, processes=processes)
-        return sum(answer_all(shared, part=part) for part in range(processes))
+        return sum(one_part(replace(job, processes=processes), part) for part in range(processes))
+
+    def one_part(job, part):
+        assistant = job.assistant()
+        assistant.calibrated_decoding = "one_pass"
+        with warnings.catch_warnings(record=True) as told:
+            count = answer_all(job, assistant, part=part)
+        warned.append(any("fits the scores of decoding 'one_pass'" in str(one.message) for one in told))
+        return count
 
     # the parts one after the other: `answer_together` itself has a slow test
     monkeypatch.setattr("lasagna.tasks.evaluation.processes.answer_together", in_turn)
     run(place, tmp_path, "--data", place / "scenes", "--processes", 3, "--batch_size", 1, "--controls", "[]")
     assert [len(file.read_text().splitlines()) for file in sorted(tmp_path.glob("predictions-*"))] == [8, 4, 4]
+    assert warned == [True, False, False]
     answered = lines(tmp_path)
     assert len({(line["run"], line["key"]) for line in answered}) == len(answered) == 16
     assert {name: scores(whole)[name] for name in scores(tmp_path)} == scores(tmp_path)

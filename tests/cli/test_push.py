@@ -58,6 +58,7 @@ def test_an_assistant_goes_to_the_hub_and_comes_back(hub, folder, capsys):
     [commit] = hub.commits[NAME]
     assert f'lasagna.load("{NAME}", revision="v1", download=True)' in capsys.readouterr().out
     assert {file.name for file in folder.iterdir()} - {"notes.py"} | {"README.md"} == hub.commits[NAME][commit].keys()
+    assert b"calibrated for decoding `ordered`; a name" in hub.commits[NAME][commit]["README.md"]
     assert {token for _, path, token in hub.asked if path.startswith("/api/models")} == {"Bearer hf_ann"}
     # offline first: a name that was never fetched is a path that is missing, with the way out
     hub.asked.clear()

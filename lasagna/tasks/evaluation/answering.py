@@ -142,6 +142,8 @@ def answer_all(job: Job, assistant: Assistant | None = None, part: int = 0) -> i
     thresholds = job.thresholds(runs, assistant)
     if part == 0:
         warn_of_unlearned(assistant, [kind for run in runs for kind in run.task.kinds])
+    else:
+        assistant.calibrated_decoding = None  # the first process warns
     file, share, count = predictions_file(job.out, part), ShardSplit(part, job.processes), 0
     with opened(file) as stream:
         cut_unfinished_line(file)

@@ -67,7 +67,8 @@ class CounterfactualRun(EvaluationRun):
     """One pass over the records of a source and their twins.
 
     On both images of a pair, both categories are asked for: the one that was exchanged and the one in its place, each
-    in a query of its own, as an entry of a list or by the phrase "the" with its name. Records without a twin are left
+    in a query of its own, as an entry of a list or by the phrase "the" with its name, in the wording of the source's
+    strategies. Records without a twin are left
     out, and so are pairs of which the transforms of the source hide a thing.
 
     Args:
@@ -87,7 +88,7 @@ class CounterfactualRun(EvaluationRun):
         return cls(
             run.source,
             run.task,
-            (),
+            run.strategies,
             run.seed,
             run.decodings[:1],
             controls=(COUNTERFACTUAL,),
@@ -153,8 +154,9 @@ class CounterfactualRun(EvaluationRun):
         present = [any(entry.present for entry in dialogue.entries) for dialogue in asked]
         if present != [side == "factual", side != "factual"]:
             return None
-        key = record.key if side == "factual" else record.key + OF_TWIN
-        return EvaluationSample(replace(record, key=key), tuple(replace(one, group=group) for one in asked))
+        rng = generator(self.seed, 0, f"counterfactual/{self.source.label}/{record.key}/wording")
+        worded = tuple(self._worded(replace(one, group=group), rng) for one in asked)
+        return EvaluationSample(replace(record, key=record.key if side == "factual" else record.key + OF_TWIN), worded)
 
 
 def _in_list(dialogues: list[Dialogue], name: str) -> Dialogue | None:

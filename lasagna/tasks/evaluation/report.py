@@ -21,7 +21,8 @@ from lasagna.tasks.metrics.names import ARROWS, PACKAGE_QUANTITIES, PUBLISHED, S
 
 MAIN = (
     *("ap/coco", "pq/coco-panoptic", "object_count_accuracy/lasagna-v1", "cgf1/sa-co"),
-    *("miou/lasagna-v1", "presence_f1/lasagna-v1", "false_positive_rate/lasagna-v1", "giou/grefcoco", "n_acc/grefcoco"),
+    *("miou/lasagna-v1", "presence_f1/lasagna-v1", "il_mcc/lasagna-v1", "false_positive_rate/lasagna-v1"),
+    *("giou/grefcoco", "n_acc/grefcoco"),
     *("see/sesame", "ciou/sesame", "riou/r-ris", "rejection/r-ris", "ciou/ref-zom", "giou/ref-zom"),
     *("image_accuracy/ref-zom", "giou/muse", "ciou/muse", "delta_iou_visual/hallusegbench"),
     *("giou/lisa", "ciou/lisa", "giou/teacher-forced", "ciou/teacher-forced", "vqa_accuracy/lasagna-v1"),

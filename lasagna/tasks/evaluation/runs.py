@@ -203,9 +203,16 @@ class EvaluationRun:
         if self.names != "asked":
             if not dialogue.kind.many:
                 return None
-            return balanced(dialogue, rng, self._co_occurrence if self.names == "co-occurring" else None)
+            chosen = balanced(dialogue, rng, self._co_occurrence if self.names == "co-occurring" else None)
+            return None if chosen is None else self._worded(chosen, rng)
         for strategy in self.strategies:
             dialogue = strategy(dialogue, rng)
+        return dialogue
+
+    def _worded(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
+        """Return a dialogue whose names a control has chosen, in the wording of the strategies."""
+        for strategy in self.strategies:
+            dialogue = strategy(dialogue, rng) if strategy.words_only else dialogue
         return dialogue
 
     def check_skipped(self, error: RecordError | QueryError) -> None:

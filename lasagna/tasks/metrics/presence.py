@@ -102,8 +102,9 @@ class Presence(DialogueMetric):
     a free answer leaves out is not called present. Precision, recall and F1 (van Rijsbergen) are those of the class
     "present"; higher is better. The false-positive rate is the share of absent names that are called present; lower is
     better. These are in [0, 1]. The Matthews correlation, SA-Co's "IL_MCC" (arXiv 2511.16719), is in [-1, 1], and 0 for
-    an assistant that calls everything present. The area under the ROC curve is that of the scores, whatever the
-    threshold: 0.5 by chance. A name that a free answer leaves out scores 0.
+    an assistant that calls everything present. The area under the ROC curve is that of the scores, 0.5 by chance. It
+    has no threshold; that of the answer changes it only where later decisions read earlier ones. A name that a free
+    answer leaves out scores 0.
 
     Args:
         decoding: Which answers are scored.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lasagna.core.query_kind import QueryKind
-from lasagna.datamodules import MergedNames, Source, write_shards
+from lasagna.datamodules import ClassSampling, FixedWording, MergedNames, Source, write_shards
 from lasagna.datamodules.scenes.settings import SceneSettings
 from lasagna.datamodules.scenes.writer import write_scenes
 from lasagna.datamodules.shards.codec import record_key
@@ -76,6 +76,16 @@ def test_both_names_are_asked_of_both_images(folder, way, task):
     assert presence.compute()["il_mcc/lasagna-v1"] == 1
     perfect = ("iou_factual", "delta_iou_textual", "delta_iou_visual", "pair_accuracy")
     assert [found[name] for name in perfect] == [1.0] * 4 and found["cms_factual"] == 0
+
+
+@pytest.mark.parametrize("control", ["same-set", "counterfactual"])
+def test_controls_ask_in_the_wording_of_the_source(folder, control):
+    strategies = [ClassSampling(3), FixedWording(2)]
+    for task in (Semantic(), Referring()) if control == "counterfactual" else (Semantic(),):
+        data = SimpleNamespace(sources={"test": [Source(str(folder / "drawn"), task, strategies=strategies)]})
+        run = make_runs(data, "test", seed=0, decodings=None, controls=[control], limit=None)[-1]
+        found = [dialogue for raw in run.raw() if (one := run.ask(raw)) is not None for dialogue in one.dialogues]
+        assert control in run.controls and {dialogue.wording for dialogue in found} == {(2, 0)}
 
 
 def test_processes_share_pairs_and_ask_the_same(folder):
