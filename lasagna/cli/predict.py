@@ -242,7 +242,10 @@ def find_images(image: Path) -> list[Path]:
         told = f"skipped: files that end in {ends} ({len(unread)}); those that end in {', '.join(SUFFIXES)} are read"
         print(told, file=sys.stderr)
     if not images:
-        raise RecordError(f"image: {str(image)!r} holds no image; files that end in {', '.join(SUFFIXES)} are read")
+        more = ", and its folders are not searched: name one of them" if any(map(Path.is_dir, files)) else ""
+        raise RecordError(
+            f"image: {str(image)!r} holds no image; files that end in {', '.join(SUFFIXES)} are read{more}"
+        )
     return images
 
 

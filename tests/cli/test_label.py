@@ -10,7 +10,7 @@ import lasagna.cli.answered_images
 import lasagna.cli.predict
 from lasagna.__main__ import main
 from lasagna.cli.label import doubt_of, label, read_names, write_review
-from lasagna.errors import OutputError, QueryError
+from lasagna.errors import OutputError, QueryError, RecordError
 from tests.helpers.assistants import random_assistant
 
 
@@ -121,3 +121,5 @@ def test_pictures_that_are_not_read_are_told(folder, capsys):
         (folder / "images" / name).write_bytes(b"")
     assert [path.name for path in lasagna.cli.predict.find_images(folder / "images")] == ["a.png", "b.jpg", "b.png"]
     assert capsys.readouterr().err.startswith("skipped: files that end in .avif, .heic (3); those that end in .bmp, ")
+    with pytest.raises(RecordError, match=r"holds no image; .* are read, and its folders are not searched: name one"):
+        lasagna.cli.predict.find_images(folder)
