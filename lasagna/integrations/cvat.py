@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from cvat_sdk import auto_annotation as cvataa
 from cvat_sdk.masks import encode_mask
 
 from lasagna.core.batch import Query
+from lasagna.core.images import to_rgb
 from lasagna.core.outlines import polygons_of
 from lasagna.core.query_kind import CATEGORY_LIST
 from lasagna.core.thresholds import check_threshold, completed, read_thresholds, with_thresholds
@@ -121,7 +121,7 @@ class AssistantFunction:
             image: The image.
         """
         query = completed(self.query, context.conf_threshold)
-        (answer,) = self.assistant.answers(np.asarray(image.convert("RGB")), [query])
+        (answer,) = self.assistant.answers(to_rgb(image), [query])
         numbers = {name: number for number, name in enumerate(self.query.names)}
         return [one for entry in answer.entries for one in self._annotations(entry, numbers[entry.name], context)]
 

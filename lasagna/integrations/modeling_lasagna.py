@@ -7,15 +7,21 @@ alone, and imports this package only when a model is loaded.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import numpy as np
 from PIL import Image
 from transformers import PretrainedConfig, PreTrainedModel
 
 _INSTALL = "this model needs the package lasagna, which is not installed; install it where the model card says"
 _UNUSED = ("dtype", "torch_dtype", "device_map", "quantization_config")
+
+
+def _of_package(name: str) -> ModuleType:
+    # an import statement would make transformers ask for the package before this file can say where it is
+    return import_module(f"lasagna.core.{name}")
 
 
 class LasagnaConfig(PretrainedConfig):  # type: ignore[misc]
@@ -72,7 +78,7 @@ class LasagnaModel(PreTrainedModel):  # type: ignore[misc]
         """Answer a query about an image.
 
         Args:
-            image: A file, an image of Pillow, or an array, uint8 ``[H, W, 3]``.
+            image: A file, which is turned upright, an image of Pillow, or an array, uint8 ``[H, W, 3]``.
             text: Names, in a list or separated by commas; a single phrase or question for other kinds.
             kind: The kind of query, such as "categories", "referring" or "question".
 
@@ -80,10 +86,9 @@ class LasagnaModel(PreTrainedModel):  # type: ignore[misc]
             The answer: ``text``, and ``entries`` with name, presence, score and mask.
         """
         if isinstance(image, str | Path):
-            with Image.open(image) as opened:
-                image = opened.convert("RGB")
+            image = _of_package("image_files").decode_image(Path(image).read_bytes(), str(image), upright=True)
         if isinstance(image, Image.Image):
-            image = np.asarray(image.convert("RGB"))
+            image = _of_package("images").to_rgb(image)
         if isinstance(text, str):
             known = self.assistant.learned_kinds.get(kind)
             text = [part.strip() for part in text.split(",")] if getattr(known, "many", False) else [text]

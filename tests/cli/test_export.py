@@ -199,6 +199,17 @@ def test_transformers_loads_an_exported_folder(ckpt, tmp_path, monkeypatch):
         for entry, same in zip(given.entries, expected.entries, strict=True):
             assert (entry.name, entry.present, entry.score) == (same.name, same.present, same.score)
             assert np.array_equal(entry.mask, same.mask)
+    stored, exif = Image.fromarray(picture()), Image.Exif()
+    exif[0x0112] = 6
+    stored.save(tmp_path / "turned.png", exif=exif)
+    turned = np.rot90(picture(), -1)
+    assert (
+        model.predict(tmp_path / "turned.png", "sun").entries[0].score
+        == wanted.answer(turned, ["sun"]).entries[0].score
+    )
+    clear = Image.new("RGBA", (20, 20))
+    white = wanted.answer(np.full((20, 20, 3), 255, np.uint8), ["sun"])
+    assert model.predict(clear, "sun").entries[0].score == white.entries[0].score
     given = model.predict(picture(), "the sun, far away", "referring")
     assert given.text == wanted.answer(picture(), ["the sun, far away"], "referring").text
     with pytest.raises(ValueError, match=r"dtype: it is not available here; load the model"):

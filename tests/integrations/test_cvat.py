@@ -32,7 +32,7 @@ def function(monkeypatch):
 
     def answers(image, queries):
         assert image.shape == (*SIZE, 3)
-        function.seen = queries[0].thresholds
+        function.seen, function.image = queries[0].thresholds, image
         return [Answer("", entries)]
 
     monkeypatch.setattr(assistant, "answers", answers)
@@ -79,6 +79,12 @@ def test_the_threshold_of_the_caller_holds_for_one_call(function):
     assert function.seen == (0.83, 0.4)
     mapped(function)
     assert function.seen == (None, 0.4)
+
+
+def test_what_is_transparent_is_white_as_elsewhere(function, monkeypatch):
+    monkeypatch.setitem(globals(), "IMAGE", Image.new("RGBA", SIZE[::-1]))
+    mapped(function)
+    assert function.image.min() == 255
 
 
 def test_the_packaged_assistant_is_created_from_texts():
