@@ -16,10 +16,12 @@ import fiftyone as fo
 import numpy as np
 from fiftyone.core.models import Model
 from numpy.typing import NDArray
+from PIL import Image
 
 from lasagna.core.answer import Answer
 from lasagna.core.batch import Query
 from lasagna.core.device import find_device
+from lasagna.core.images import to_rgb
 from lasagna.core.query_kind import CATEGORY_LIST
 from lasagna.core.thresholds import check_threshold, completed, read_thresholds, with_thresholds
 from lasagna.modules.assistant import Assistant
@@ -89,11 +91,11 @@ class AssistantModel(Model):  # type: ignore[misc]
         """Return the labels of an image.
 
         Args:
-            arg: Uint8 ``[H, W]``, ``[H, W, 3]`` or ``[H, W, 4]``.
+            arg: Uint8 ``[H, W]``, ``[H, W, 3]`` or ``[H, W, 4]``; what is transparent is seen on white.
         """
-        image = np.repeat(arg[:, :, None], 3, axis=2) if arg.ndim == 2 else arg[:, :, :3]
+        image = to_rgb(Image.fromarray(arg))
         query = completed(self.query, self.config.confidence_thresh)
-        (answer,) = self.assistant.answers(np.ascontiguousarray(image), [query])
+        (answer,) = self.assistant.answers(image, [query])
         labels = answer.label_map(self.query.names, image.shape[:2]) + 1
         return {
             "detections": fo.Detections(detections=_detections(answer)),

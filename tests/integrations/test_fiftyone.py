@@ -50,7 +50,10 @@ for options in ({"names": names, "thresholds": {"cat": 0.5}}, {"names": "sky"}):
         foz.load_zoo_model("lasagna", **options)
     except lasagna.errors.QueryError as error:
         refused.append(str(error))
+clear, white = np.zeros((20, 20, 4), np.uint8), np.full((20, 20, 3), 255, np.uint8)
+absent = [[one.confidence for one in model.predict(arg)["absent"].classifications] for arg in (clear, white)]
 print(json.dumps({
+    "white": absent[0] == absent[1],
     "detections": [detection.label for detection in sample.lasagna_detections.detections],
     "whole": whole,
     "absent": [one.label for one in sample.lasagna_absent.classifications],
@@ -79,6 +82,7 @@ def test_the_zoo_loads_an_assistant_whose_labels_are_those_of_python(tmp_path):
         "detections": ["sky", "house"],
         "whole": [True, True],
         "absent": ["dog"],
+        "white": True,
         "same": True,
         "targets": {"1": "sky", "2": "dog", "3": "house"},
         "media": "image",
