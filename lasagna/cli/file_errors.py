@@ -53,12 +53,26 @@ def typed_files(argv: list[str]) -> list[ConfigFile]:
         argv: The command line.
 
     Raises:
-        ConfigError: If one cannot be read as text.
+        ConfigError: If one cannot be read as text, or its trainer has no settings.
     """
     options = [option for option in typed_options(argv) if option.is_option and _is_file(option.value)]
-    return [
+    files = [
         read_config(option.value, option.key) for option in options if not option.key or option.value.endswith(SUFFIXES)
     ]
+    for file in files:
+        _check_trainer(file)
+    return files
+
+
+def _check_trainer(file: ConfigFile) -> None:
+    """Refuse a trainer that is a list or a number, for which the parser drops the settings before it."""
+    try:
+        content = yaml.safe_load(file.text)
+    except yaml.YAMLError:  # which the parser reports
+        return
+    trainer = content.get("trainer") if isinstance(content, dict) and not file.key else None
+    if not isinstance(trainer, dict | str | None):
+        raise ConfigError(f"{file.name}: trainer: expected settings (`key: value`), found a {type(trainer).__name__}")
 
 
 def _is_file(value: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,15 @@ DATA = "# data\ndata:\n  init_args:\n    batch_size: 3\n    test:\n      - {shar
 )
 def test_sections_with_nothing_below_them_state_nothing(text, left):
     assert without_empty_sections(text) == left
+
+
+@pytest.mark.parametrize(
+    ("trainer", "found"), [("[1]", "a list"), ("3", "a int"), ("{}", None), ("a.yaml", None), ("", None)]
+)
+def test_a_trainer_without_settings_is_refused_since_it_would_drop_those_before(trainer, found, tmp_path):
+    (tmp_path / "own.yaml").write_text(f"trainer: {trainer}\n")
+    with nullcontext() if found is None else pytest.raises(ConfigError, match=f"own.yaml: trainer: .* found {found}"):
+        typed_files([f"--config={tmp_path / 'own.yaml'}"])
 
 
 def test_a_word_is_found_below_its_key_in_the_last_file():
