@@ -133,7 +133,7 @@ def speed(folder: Path, name: str) -> str:
         return f"No run has been filed under `docs/results/{name}.json` yet.\n"
     content = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
     notes = (
-        [f"On {content['cores']} cores, for which {content['load_before']:.0f} other programs were waiting or running."]
+        [f"On {content['cores']} cores; load of the machine before: {content['load_before']:.0f}."]
         if "load_before" in content
         else []
     )
@@ -168,11 +168,11 @@ def _served(content: Mapping[str, Any]) -> Rows:
 
 
 def _predicted(content: Mapping[str, Any]) -> Rows:
-    columns = {"in turn": "loop_cpu_ms", "`lasagna predict`": "command_cpu_ms"}
+    columns = {"images a second, in turn": "loop", "`lasagna predict`": "command", "ratio": "ratio"}
     return [
         {"names": names}
-        | {label: f"{found[key]:.0f}" for label, key in columns.items()}
-        | {"ratio": f"{found['cpu_ratio']:.1f}"}
+        | {label: f"{found[key]:.1f}" for label, key in columns.items()}
+        | {"ratio of processor time": f"{found['cpu_ratio']:.1f}"}
         for names, found in sorted(content["names"].items(), key=lambda item: int(item[0]))
     ]
 
