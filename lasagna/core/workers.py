@@ -52,12 +52,14 @@ def serve_parent(worker: int = 0) -> None:
     Args:
         worker: Number of the worker, which torch passes.
     """
-    if parent_process() is not None:
+    parent = parent_process()
+    if parent is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if hasattr(signal, "sigwaitinfo"):
             # blocked in this thread and in those that it starts, so that the thread that waits gets the signal
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-            Thread(target=_end_at_sigterm_of, args=(os.getppid(),), name="sigterm", daemon=True).start()
+            # the process that started this one, which for a fork server is not that of the system
+            Thread(target=_end_at_sigterm_of, args=(parent.pid,), name="sigterm", daemon=True).start()
     end_with_parent(worker)
 
 

@@ -5,13 +5,13 @@ import signal
 import subprocess
 import sys
 import time
-from multiprocessing import Pool
+from multiprocessing import Pool, get_all_start_methods, get_context
 from pathlib import Path
 
 import pytest
 
 from lasagna.core.locks import terminable
-from lasagna.core.workers import made_in_order, serve_pool, worker_pool
+from lasagna.core.workers import made_in_order, serve_parent, serve_pool, worker_pool
 
 POOL = """
 import os, time
@@ -74,6 +74,27 @@ def test_workers_of_a_pool_end_at_sigterm_whatever_their_parent_does_at_it():
     with terminable(), Pool(1, serve_pool) as pool:
         assert pool.apply(signal.getsignal, (signal.SIGTERM,)) == signal.SIG_DFL
         assert pool.apply(signal.getsignal, (signal.SIGINT,)) == signal.SIG_IGN
+
+
+def serve_and_sleep(begun):
+    serve_parent()
+    begun.set()
+    time.sleep(600)
+
+
+@pytest.mark.parametrize("method", get_all_start_methods())
+def test_a_worker_ends_at_the_sigterm_of_its_parent_however_it_was_started(method):
+    context = get_context(method)
+    begun = context.Event()
+    worker = context.Process(target=serve_and_sleep, args=(begun,), daemon=True)
+    worker.start()
+    try:
+        assert begun.wait(60)
+        worker.terminate()
+        worker.join(20)
+        assert worker.exitcode is not None
+    finally:
+        worker.kill()
 
 
 class AtOnce:
