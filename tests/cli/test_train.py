@@ -228,6 +228,7 @@ def test_model_is_checked_before_data_are_written(job, option, reason, config, c
     assert not (tmp_path / "scenes").exists()
 
 
+@pytest.mark.slow
 def test_evaluation_does_without_the_weights_that_training_began_with(ckpt, resumed, tmp_path):
     start = tmp_path / "start.ckpt"
     shutil.copy(ckpt, start)

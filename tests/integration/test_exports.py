@@ -84,6 +84,7 @@ with bare_class_names():
 """
 
 
+@pytest.mark.slow
 def test_a_bare_name_is_enough_for_what_nothing_has_imported_yet():
     printed = subprocess.run([sys.executable, "-c", BARE], check=True, capture_output=True, text=True).stdout
     pairs = [tuple(line.split()) for line in printed.splitlines()]

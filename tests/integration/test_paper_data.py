@@ -74,7 +74,9 @@ def test_the_benchmarks_ask_all_phrases_and_questions_of_a_picture():
         assert len(build(task, Task).dialogues(record, np.random.default_rng(0))) == 60
 
 
-@pytest.mark.parametrize(("name", "job"), [("paper", "fit"), ("original", "fit"), ("paper_eval", "test")])
+@pytest.mark.parametrize(
+    ("name", "job"), [("paper", "fit"), pytest.param("original", "fit", marks=pytest.mark.slow), ("paper_eval", "test")]
+)
 def test_a_step_over_every_source(name, job, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     content = read(name)
