@@ -13,17 +13,21 @@ _UNKNOWN = re.compile(r"unrecognized arguments: (--[\w.]+)")
 _STEP = re.compile(r'Parser key "([^"]+)":')
 _GIVEN = re.compile(r"Given value: ((?!NestedArg).*)")
 _NOISE = re.compile(r"Union subtypes|Subtypes:|Errors:|NoneType|Given value|Expected a path but|given class_path")
-_WORDS = (
-    (re.compile(r"Expected a <class 'bool'>"), "expected true, false or nothing"),
-    (re.compile(r"Expected a <class 'tuple'>"), "expected values in brackets ('[1, 2]')"),
-    (re.compile(r"Expected a tuple with"), "expected"),
-    (re.compile(r"Expected a <class '([\w.]+)'>"), r"expected \1"),
-    (re.compile(r"Expected a typing\.Literal\[(.*?)\]"), r"expected one of \1"),
-    (re.compile(r"Expected a dot import path string: (\S+)"), r"no class is called '\1'"),
+WORDS = (
+    (re.compile(r"Expected a dot import path string:(?: (\S+))?"), r"no class is called '\1'"),
     (re.compile(r"Import path does not correspond to a subclass of (\w+)"), r"there is no \1 at this path"),
+    (re.compile(r"Expected a <class 'tuple'>"), "expected values in brackets ('[1, 2]')"),
+    (re.compile(r"Expected a <class '([\w.]+)'>"), r"expected \1"),
     (re.compile(r"\. Got value: (.*)"), r", got '\1'"),
 )
-"""What the parser says, and how it is said here."""
+"""What the parser says, and how it is said here, by all commands."""
+
+_WORDS = (
+    (re.compile(r"Expected a <class 'bool'>"), "expected true, false or nothing"),
+    (re.compile(r"Expected a tuple with"), "expected"),
+    (re.compile(r"Expected a typing\.Literal\[(.*?)\]"), r"expected one of \1"),
+    *WORDS,
+)
 
 
 class CommandParser(ArgumentParser):

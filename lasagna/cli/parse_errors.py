@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import Logger
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from lasagna.cli.class_names import import_exports
+from lasagna.cli.command_parser import WORDS
 from lasagna.cli.file_errors import ConfigFile, file_error, line_of, without_empty_sections, without_loop
 from lasagna.cli.list_items import LISTED
 from lasagna.cli.own_code import import_error
@@ -180,19 +181,15 @@ _WORDS = (
         re.compile(r"Expected a dot import path string: None$"),
         "no class is called 'None'; null leaves a part out",
     ),
-    (re.compile(r"Expected a dot import path string:(?: (\S+))?"), r"no class is called '\1'"),
-    (re.compile(r"Expected a <class 'tuple'>\. Got value: (.*)"), r"expected values in brackets ('[1, 2]'), got '\1'"),
-    (re.compile(r"Expected a <class '([\w.]+)'>\. Got value: (.*)"), r"expected \1, got '\2'"),
-    (re.compile(r"Expected a <class '([\w.]+)'>$"), r"expected \1"),
     (re.compile(r"Not a valid subclass of (\w+)(?:\. Got value: .*)?"), r"expected a \1 (class_path and init_args)"),
     (re.compile(r"'list' object has no attribute 'keys'"), "expected settings (`key: value`), got a list"),
     (re.compile(r"Unable to load config ['\"](.*)['\"]$"), r"expected settings (`key: value`) or a file, got '\1'"),
-    (re.compile(r"Import path does not correspond to a subclass of (\w+)"), r"there is no \1 at this path"),
     (
         re.compile(r"Subclasses are disabled for (\w+), .*"),
         r"a \1 is needed, not its class; make one in the file, and name that",
     ),
     (re.compile(r"Option '([^']+)' is not accepted"), r"there is no option '\1'"),
+    *WORDS,
 )
 _STEP_TEXT = re.compile(r'Parser key "[^"]+":')
 

@@ -68,8 +68,7 @@ class CounterfactualRun(EvaluationRun):
 
     On both images of a pair, both categories are asked for: the one that was exchanged and the one in its place, each
     in a query of its own, as an entry of a list or by the phrase "the" with its name, in the wording of the source's
-    strategies. Records without a twin are left
-    out, and so are pairs of which the transforms of the source hide a thing.
+    strategies. Records without a twin are left out, and so are pairs of which the source's transforms hide a thing.
 
     Args:
         twins: Makes the twins.
