@@ -15,19 +15,22 @@ from lasagna.modules import (
     LoRA,
     ObjectLoss,
     ObjectMaskHead,
+    SamVisionEncoder,
     TinyLanguageModel,
     TinyMaskHead,
     TinyVisionEncoder,
+    VisionLoRA,
 )
+from lasagna.modules.sam.sizes import SamSize
 from lasagna.tasks import AssistantTraining
 from lasagna.tasks.planning.batches import drawn_batch
 from lasagna.tasks.planning.step import checkpoint_bytes, cost_of, outline, parameters_of
 
 
-def training(head=None, loss=None):
+def training(head=None, loss=None, encoder=None):
     model = TinyLanguageModel("random", "random", adapter=LoRA(rank=4), image_grid=(2, 2))
     head = head or TinyMaskHead(weights="random")
-    return AssistantTraining(Assistant(TinyVisionEncoder(weights="random"), model, head, TINY), loss)
+    return AssistantTraining(Assistant(encoder or TinyVisionEncoder(weights="random"), model, head, TINY), loss)
 
 
 def test_a_step_without_weights_is_that_of_a_training():
@@ -59,6 +62,19 @@ def test_a_step_without_weights_is_that_of_a_training():
     held = {parameter.data_ptr() for parameter in real.parameters()}
     kept = sum(size for place, size in saved.items() if place not in held)
     assert kept <= cost.activations <= 2 * kept
+
+
+def test_counting_operations_adds_no_memory():
+    costs = []
+    for count in (True, False):
+        size = SamSize(64, 8, 2, (1,), 64, image_size=256, out_channels=64)
+        encoder = SamVisionEncoder(size, adapter=VisionLoRA(rank=4), recompute=True)
+        outlined = outline(training(encoder=encoder), "32-true")
+        assistant = outlined.training.assistant
+        batch, _ = drawn_batch(assistant.processors, 4, 4, assistant.vision_encoder.spec.image_size)
+        costs.append(cost_of(outlined, batch, count=count))
+    assert costs[0].flops
+    assert costs[0].peak == costs[1].peak
 
 
 @pytest.mark.slow
