@@ -131,7 +131,8 @@ def checkpoint_config(argv: list[str]) -> tuple[dict[str, Any], Foreign] | None:
     names = ("seed_everything", "threads", "model", "data", "trainer")
     saved: dict[str, Any] = json.loads(json.dumps({name: config[name] for name in names if name in config}))
     # the weights come from the checkpoint; the file that its training started from may be gone
-    saved["model"].get("init_args", {}).pop("warm_start", None)
+    for name in ("warm_start", "warm_start_parts"):
+        saved["model"].get("init_args", {}).pop(name, None)
     if isinstance(saved.get("data"), dict):
         saved["data"] = without_writers(saved["data"])
     _refer_to_flags(saved)

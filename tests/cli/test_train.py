@@ -217,6 +217,7 @@ def test_checkpoint_with_only_weights(job, ckpt, resumed, capsys, tmp_path):
     ("option", "reason"),
     [
         ("--model.warm_start=nowhere.ckpt", "there is no file 'nowhere.ckpt'"),
+        ("--model.warm_start_parts=[mask_head]", "without a checkpoint to take them from"),
         ("--model.trainable={mask_hed: 1.0}", "'mask_hed' fits no parameter"),
     ],
 )
@@ -232,7 +233,8 @@ def test_model_is_checked_before_data_are_written(job, option, reason, config, c
 def test_evaluation_does_without_the_weights_that_training_began_with(ckpt, resumed, tmp_path):
     start = tmp_path / "start.ckpt"
     shutil.copy(ckpt, start)
-    cli = main(["fit", *resumed, f"--model.warm_start={start}", "--trainer.max_steps=1"])
+    parts = "--model.warm_start_parts=[mask_head, language_model]"
+    cli = main(["fit", *resumed, f"--model.warm_start={start}", parts, "--trainer.max_steps=1"])
     start.unlink()
     file = Path(cli.trainer.default_root_dir) / "checkpoints" / "last.ckpt"
     assert main(["test", f"--ckpt_path={file}"]).model.warm_start is None

@@ -178,13 +178,23 @@ def check_frozen(stored: Mapping[str, str], found: Mapping[str, str], seed: int 
         )
 
 
-def check_weights(stored: Mapping[str, Tensor], wanted: Iterable[str], module: nn.Module) -> None:
+OWN_CONFIG = (
+    "give the config that it was trained with (config_fit.yaml in its run folder, config.yaml in an exported or "
+    "imported one), or, to evaluate, leave the config out, so that the checkpoint's own is used"
+)
+"""What helps where a checkpoint has another architecture."""
+
+
+def check_weights(
+    stored: Mapping[str, Tensor], wanted: Iterable[str], module: nn.Module, way_out: str = OWN_CONFIG
+) -> None:
     """Check that stored weights fit a module.
 
     Args:
         stored: Name to weight, as in the checkpoint.
         wanted: Names that must be in the checkpoint.
         module: The module that will load them.
+        way_out: What helps if they do not fit, for the message.
 
     Raises:
         CheckpointError: If weights are missing, unknown or have another shape (names the first few), or are not finite.
@@ -201,9 +211,5 @@ def check_weights(stored: Mapping[str, Tensor], wanted: Iterable[str], module: n
     ]
     if problems:
         more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
-        raise CheckpointError(
-            f"a checkpoint of another architecture: {'; '.join(problems[:4])}{more}; give the config that it was "
-            "trained with (config_fit.yaml in its run folder, config.yaml in an exported or imported one), or, to "
-            "evaluate, leave the config out, so that the checkpoint's own is used"
-        )
+        raise CheckpointError(f"a checkpoint of another architecture: {'; '.join(problems[:4])}{more}; {way_out}")
     check_finite(stored, dict(module.named_parameters()).keys())

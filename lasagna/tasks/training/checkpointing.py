@@ -6,8 +6,6 @@ import warnings
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from torch import Tensor
-
 from lasagna.core.config import Config, config_of
 from lasagna.core.query_kind import QueryKind
 from lasagna.errors import CheckpointError
@@ -19,6 +17,7 @@ from lasagna.modules.checkpoints.weights import (
     LEARNED,
     PREFIX,
     SEED,
+    assistant_weights,
     check_frozen,
     check_weights,
     fingerprint,
@@ -105,7 +104,13 @@ def restore(
         check_frozen(checkpoint[FROZEN], frozen, checkpoint.get(SEED))
 
 
-def load_trained(assistant: Assistant, path: str, *, frozen_check: bool) -> None:
+_WAY_OUT = (
+    "give the parts that the checkpoint was trained with (config_fit.yaml in its run folder), or take the weights of "
+    "some parts alone, such as model.warm_start_parts=[language_model]"
+)
+
+
+def load_trained(assistant: Assistant, path: str, *, frozen_check: bool, parts: Collection[str] | None = None) -> None:
     """Load the weights of a checkpoint to start another training from them.
 
     Parts that the checkpoint's assistant did not have, such as a presence head, start fresh.
@@ -114,23 +119,38 @@ def load_trained(assistant: Assistant, path: str, *, frozen_check: bool) -> None
         assistant: The assistant, built.
         path: The checkpoint.
         frozen_check: Whether the weights that are not in the checkpoint must be those that it was trained with.
+        parts: Parts whose weights are loaded, such as "language_model"; None for all that the checkpoint has.
 
     Raises:
-        CheckpointError: If the assistant lacks some of its weights or they have another shape, or if the other weights
-            have changed.
+        CheckpointError: If the checkpoint has no weights of a part, the assistant lacks some of its weights or they
+            have another shape, or if the other weights have changed.
     """
     checkpoint = read_checkpoint(path)
-    weights = assistant_weights(checkpoint)
-    check_weights(weights, weights.keys(), assistant)
+    weights, frozen = assistant_weights(checkpoint), checkpoint.get(FROZEN, {})
+    if parts is not None:
+        _check_parts(parts, weights, path)
+        weights = {name: value for name, value in weights.items() if _part(name) in parts}
+        frozen = {part: digest for part, digest in frozen.items() if part in parts}
+    check_weights(weights, weights.keys(), assistant, _WAY_OUT)
     if frozen_check and FROZEN in checkpoint:
-        known = {*checkpoint[FROZEN], *(name.split(".")[0] for name in weights)}
+        known = {*frozen, *map(_part, weights)}
         found = {part: digest for part, digest in fingerprint(assistant, weights.keys()).items() if part in known}
-        check_frozen(checkpoint[FROZEN], found, checkpoint.get(SEED))
+        check_frozen(frozen, found, checkpoint.get(SEED))
     assistant.load_state_dict(weights, strict=False)
-    assistant.learned_kinds = learned_kinds(checkpoint, assistant.format)
+    if parts is None or "language_model" in parts:
+        assistant.learned_kinds = learned_kinds(checkpoint, assistant.format)
 
 
-def assistant_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
-    """Return the assistant's weights in a checkpoint, without the prefix of the LightningModule."""
-    state = checkpoint["state_dict"]
-    return {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
+def _check_parts(parts: Collection[str], weights: Collection[str], path: str) -> None:
+    there = sorted(set(map(_part, weights)))
+    unknown = sorted(set(parts) - set(there))
+    if unknown:
+        raise CheckpointError(
+            f"warm_start_parts: {str(path)!r} holds no trained weights of {', '.join(map(repr, unknown))}; it has "
+            f"{', '.join(there)}"
+        )
+
+
+def _part(name: str) -> str:
+    """Return the part of the assistant that a weight belongs to."""
+    return name.split(".")[0]

@@ -16,6 +16,7 @@ from lasagna.core.seeding import seeded
 from lasagna.datamodules.protocols import DataWithSources, check_sources
 from lasagna.datamodules.streaming.distributed import sum_over_processes
 from lasagna.datamodules.streaming.loader import TrainingLoader
+from lasagna.errors import ConfigError
 from lasagna.modules.assistant import Assistant
 from lasagna.modules.checkpoints.weights import CONFIG, FROZEN, OPTIMISED, assistant_weights, check_finite, fingerprint
 from lasagna.modules.contract import check_presence, check_wording
@@ -49,12 +50,17 @@ class AssistantTraining(LightningModule):
             part keeps frozen.
         ema_decay: Decay of an average of the trained weights that evaluation uses, or None for no average.
         warm_start: A checkpoint whose weights training starts from; weights that it lacks start fresh.
+        warm_start_parts: Parts of the assistant whose weights are taken from ``warm_start``, e.g. ``[language_model]``
+            where another mask head is tried; None for all.
         frozen_check: Whether a checkpoint, also a warm start, is refused if the frozen weights are not those that it
             was trained with.
         feature_cache: Cache on disk for the features of a frozen vision encoder, or None to compute them each time.
         seed: Seed of fresh weights and of dropout, which depends on the seed, the step and the process.
         compile: Backend of ``torch.compile`` for the parts in training, such as "inductor", or None to train them as
             they are.
+
+    Raises:
+        ConfigError: If parts of a warm start are given without one.
     """
 
     def __init__(
@@ -65,12 +71,18 @@ class AssistantTraining(LightningModule):
         trainable: dict[str, float] | None = None,
         ema_decay: float | None = None,
         warm_start: str | None = None,
+        warm_start_parts: list[str] | None = None,
         frozen_check: bool = True,
         feature_cache: FeatureCache | None = None,
         seed: int = 0,
         compile: str | None = None,
     ) -> None:
         super().__init__()
+        if warm_start_parts is not None and warm_start is None:
+            raise ConfigError(
+                f"warm_start_parts: {warm_start_parts} without a checkpoint to take them from; give warm_start, or "
+                "leave them out"
+            )
         self.assistant = assistant
         self.compiled = None if compile is None else CompiledParts(compile)
         self.loss: TrainingLoss = SegmentationLoss() if loss is None else loss
@@ -78,6 +90,7 @@ class AssistantTraining(LightningModule):
         self.trainable = {"*": 1.0} if trainable is None else trainable
         self.average = None if ema_decay is None else WeightAverage(ema_decay)
         self.warm_start = warm_start
+        self.warm_start_parts = warm_start_parts
         self.frozen_check = frozen_check
         self.feature_cache = feature_cache
         self.seed = seed
@@ -126,7 +139,8 @@ class AssistantTraining(LightningModule):
         if not self.factors:
             self.build_assistant()
             if self.warm_start is not None:
-                load_trained(self.assistant, self.warm_start, frozen_check=self.frozen_check)
+                checked, parts = self.frozen_check, self.warm_start_parts
+                load_trained(self.assistant, self.warm_start, frozen_check=checked, parts=parts)
             check_presence(self.assistant.language_model, self.assistant.format)
             if self.feature_cache is not None:
                 self.feature_cache.check(self.assistant.vision_encoder)
