@@ -44,7 +44,7 @@ POSITIONAL = {"import": ("source",), "label": ("folder",), "push": ("ckpt", "nam
 """Command to the arguments that may come first without their flags."""
 
 POSITIONAL_LISTS = {"calibrate": "shards", "inspect": "shards"}
-"""Command to the argument that may be given several times without its flag, before all others."""
+"""Command to the list that may be given without its flag, before all others, or with the flag at each item."""
 
 REPEATED = {"predict": "image"}
 """Command to the argument that may be given several times with its flag."""
@@ -130,11 +130,18 @@ def _with_flags(name: str, argv: Sequence[str]) -> list[str]:
     elif name in POSITIONAL and first:
         given = list(zip(POSITIONAL[name], argv[:first], strict=False))
         argv = [*(f"--{flag}={word}" for flag, word in given), *argv[len(given) :]]
-    return configs_first(_joined(f"--{REPEATED[name]}", argv) if name in REPEATED else argv)
+    repeated = REPEATED.get(name, POSITIONAL_LISTS.get(name))
+    return configs_first(_joined(f"--{repeated}", argv, name in POSITIONAL_LISTS) if repeated else argv)
 
 
-def _joined(flag: str, argv: Sequence[str]) -> list[str]:
-    """Return a command line in which the values of a flag that is given several times are one list."""
+def _joined(flag: str, argv: Sequence[str], listed: bool) -> list[str]:
+    """Return a command line in which the values of a flag that is given several times are one list.
+
+    Args:
+        flag: The flag.
+        argv: The command line.
+        listed: Whether one value is a list too, unless it is typed as one.
+    """
     kept, values, words = list[str](), list[str](), iter(argv)
     for word in words:
         if word == flag:
@@ -143,7 +150,8 @@ def _joined(flag: str, argv: Sequence[str]) -> list[str]:
             values.append(word.partition("=")[2])
         else:
             kept.append(word)
-    return [*kept, f"{flag}={json.dumps(values)}"] if len(values) > 1 else list(argv)
+    single = listed and len(values) == 1 and not values[0].startswith("[")
+    return [*kept, f"{flag}={json.dumps(values)}"] if single or len(values) > 1 else list(argv)
 
 
 def _with_config_path(word: str) -> str:

@@ -35,6 +35,7 @@ from lasagna.tasks.evaluation.calibration import (
     f1,
     fit_temperature,
     fit_threshold,
+    is_highest,
     is_lowest,
     negative_log_likelihood,
     scaled,
@@ -163,7 +164,8 @@ def _decisions(
 def fit(found: dict[str, tuple[Scores, Truth]], checkpoint: str) -> Calibration:
     """Fit one temperature over all data sets, and a threshold for each and for all together.
 
-    If all decisions are right, no finite temperature is best; it is 1 then, with a warning.
+    If all decisions are right, no finite temperature is best; it is 1 then, with a warning. Another warning says that
+    scores are no better than chance, for which the highest temperature is taken.
 
     Args:
         found: Scores and truth of each data set.
@@ -187,6 +189,13 @@ def fit(found: dict[str, tuple[Scores, Truth]], checkpoint: str) -> Calibration:
             stacklevel=2,
         )
         temperature = 1.0
+    elif is_highest(temperature):
+        warnings.warn(
+            f"shards: the presence scores of {len(scores)} decisions tell present from absent names hardly better than "
+            f"chance, so that the temperature is the highest that is tried, {temperature:.0f}, and all scores are near "
+            "0.5; train the assistant longer, or calibrate on data like those that it was trained on",
+            stacklevel=2,
+        )
     parts = {ALL: (scores, present), **found}
     thresholds = {name: fit_threshold(scaled(part, temperature), truth) for name, (part, truth) in parts.items()}
     figures = {

@@ -47,10 +47,10 @@ def main(argv: list[str] | None = None) -> TrainingCLI:
     if argv[0] not in JOBS:
         print(unknown_word("job", argv[0], JOBS), file=sys.stderr)
         raise SystemExit(2)
-    # imports Lightning, which takes seconds that the help and a wrong job need not wait for
-    from lasagna.cli.training_cli import TrainingCLI, command_line
-
     with errors_on_one_line(short_message):
+        # imports Lightning, which takes seconds that the help and a wrong job need not wait for
+        from lasagna.cli.training_cli import TrainingCLI, command_line
+
         return TrainingCLI(**command_line(argv))
 
 

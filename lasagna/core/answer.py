@@ -237,12 +237,26 @@ class Answer:
             Labels, int32 ``[H, W]``.
 
         Raises:
-            QueryError: If the size is not known.
+            QueryError: If the size is not known, or if the names are one text.
         """
+        labels = self.labels_of_entries(names, none)
+        return self.overlap_map(size).labels(np.array([*labels, none], dtype=np.int32))
+
+    def labels_of_entries(self, names: Sequence[str] | None, none: int) -> list[int]:
+        """Return the label of each entry, as in ``label_map``.
+
+        Args:
+            names: The names whose positions are the labels; None for those of the entries.
+            none: Label of an entry of another name.
+
+        Raises:
+            QueryError: If the names are one text, whose letters would be names.
+        """
+        if isinstance(names, str):
+            raise QueryError(f"names: expected a list of names, got the text {names!r}; give [{names!r}]")
         asked = names if names is not None else [entry.name for entry in self.entries]
         labels = {normalise(name): label for label, name in enumerate(asked)}
-        of_entry = [labels.get(normalise(entry.name), none) for entry in self.entries]
-        return self.overlap_map(size).labels(np.array([*of_entry, none], dtype=np.int32))
+        return [labels.get(normalise(entry.name), none) for entry in self.entries]
 
     def overlap_map(self, size: tuple[int, int] | None = None) -> OverlapMap:
         """Return which entry's mask lies on top at each pixel, ranks being positions in ``entries``.

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lasagna.core.answer import Answer, AnsweredEntry
-from lasagna.core.answer_parser import normalise
 from lasagna.core.masks import BoolMask, RLEMask
 from lasagna.core.overlaps import OverlapMap
 from lasagna.core.tiles import Tile
@@ -141,11 +140,9 @@ class TiledAnswer(Answer):
         self, names: Sequence[str] | None = None, size: tuple[int, int] | None = None, none: int = -1
     ) -> NDArray[np.int32]:
         """Return one label per pixel, as the base class does; takes 4 bytes a pixel of the picture."""
-        asked = names if names is not None else [entry.name for entry in self.entries]
-        labels = {normalise(name): label for label, name in enumerate(asked)}
-        found = np.full(self.size, none, dtype=np.int32)
+        labels, found = self.labels_of_entries(names, none), np.full(self.size, none, dtype=np.int32)
         for rank, mask, _ in reversed(list(self.visible())):
-            found[mask.decode()] = labels.get(normalise(self.entries[rank].name), none)
+            found[mask.decode()] = labels[rank]
         return found
 
     def visible(self) -> Iterator[tuple[int, RLEMask, RLEMask]]:

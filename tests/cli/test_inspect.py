@@ -72,7 +72,7 @@ def test_what_a_data_set_says_of_itself_stays_on_its_line(tmp_path):
 
 def test_strict_makes_findings_an_error(shards, tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
-        main(["inspect", str(shards / "val"), "--strict", "--out", str(tmp_path / "out")])
+        main(["inspect", "--shards", str(shards / "val"), "--strict", "--out", str(tmp_path / "out")])
     assert stopped.value.code == 2
     assert "the inspection found" in capsys.readouterr().err
     assert report(tmp_path / "out")["folders"][str(shards / "val")]["records"] == 3

@@ -167,6 +167,11 @@ def test_a_label_map_follows_what_the_answer_says_about_overlaps():
     assert Answer("", entries, top=top).label_map().tolist() == np.where(SUN, 1, np.where(SKY, 0, -1)).tolist()
 
 
+def test_one_text_is_no_list_of_names():
+    with pytest.raises(QueryError, match=r"names: expected a list of names, got the text 'sky'; give \['sky'\]"):
+        answer({"sun": SUN}).label_map("sky")
+
+
 def test_a_label_map_without_masks_needs_a_size():
     with pytest.raises(QueryError, match=r"size: .*\(height, width\)"):
         answer({"dog": None}).label_map()

@@ -56,6 +56,11 @@ def is_lowest(temperature: float) -> bool:
     return bool(np.log(temperature) < _RANGE[0] + 0.01)
 
 
+def is_highest(temperature: float) -> bool:
+    """Return whether a fitted temperature is the highest of the search, as if scores are no better than chance."""
+    return bool(np.log(temperature) > _RANGE[1] - 0.01)
+
+
 def f1(scores: Scores, present: Truth, threshold: float) -> float:
     """Return F1 of names called present from a threshold on; 0 if no name is present or called present."""
     called = scores >= threshold

@@ -56,6 +56,12 @@ def test_scores_that_do_not_separate_are_scaled_without_a_word():
         assert fit({"scenes": drawn(0.4)}, "0").temperature == pytest.approx(0.4, rel=0.06)
 
 
+def test_scores_that_tell_nothing_are_told_of():
+    scores, present = drawn(1.0)
+    with pytest.warns(UserWarning, match=r"hardly better than chance, .* that is tried, 20, "):
+        assert fit({"scenes": (1 - scores, present)}, "0").temperature == pytest.approx(20, rel=0.01)
+
+
 def plain_threshold(scores, present):
     """The rule itself: F1 at the middle of every gap, the widest of the best gaps, of equal ones nearest to 0.5."""
     order = np.unique(np.concatenate([[0.0, 1.0], scores]))
