@@ -95,7 +95,11 @@ def test_all_tasks_and_controls_of_a_folder_in_one_pass(whole):
     plain = lists | {"scenes-referring", "scenes-reasoning", "scenes-vqa"}
     pairs = {"scenes-semantic-counterfactual", "scenes-referring-counterfactual"}
     assert passes == plain | {f"{name}-blind" for name in plain} | pairs
-    assert "| scenes-semantic-counterfactual | hallusegbench-drawn |" in (whole / "report.md").read_text()
+    report = (whole / "report.md").read_text()
+    assert "| scenes-semantic-counterfactual | hallusegbench-drawn |" in report
+    for rank, name in enumerate(sorted(pairs, reverse=True)):
+        assert f"](0{rank}-{name}-pairs.png)" in report
+        assert Image.open(whole / f"0{rank}-{name}-pairs.png").width > 400
 
 
 def test_scoring_again_needs_no_model(whole, monkeypatch, tmp_path):

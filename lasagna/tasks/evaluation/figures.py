@@ -1,4 +1,4 @@
-"""The figures of a report: best, median and worst answers, IoU of categories, presence and calibration."""
+"""The figures of a report: answers, IoU of categories, presence and calibration."""
 
 from __future__ import annotations
 
@@ -11,44 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from lasagna.core.plotting import new_figure, save, style_axes
-from lasagna.datamodules.shards.codec import record_key
 from lasagna.tasks.evaluation.calibration import draw_reliability
-from lasagna.tasks.evaluation.predictions import StoredLines, read_lines
-from lasagna.tasks.evaluation.scoring import EvaluationResult, RankedAnswer, rows_of
-from lasagna.tasks.visualization.answer import object_counts, shown_words, truth_entries
-from lasagna.tasks.visualization.contact_sheet import Example, contact_sheet
+from lasagna.tasks.evaluation.counterfactual import COUNTERFACTUAL
+from lasagna.tasks.evaluation.example_figures import draw_examples, draw_pairs
+from lasagna.tasks.evaluation.predictions import read_lines
+from lasagna.tasks.evaluation.scoring import EvaluationResult
 
 _MOST_CATEGORIES = 60
-
-
-def choose(answers: Sequence[RankedAnswer]) -> dict[str, RankedAnswer]:
-    """Return the best, the median and the worst answer; fewer if there are fewer answers."""
-    order = sorted(answers)
-    places = {"best": len(order) - 1, "median": (len(order) - 1) // 2, "worst": 0} if order else {}
-    chosen: dict[str, RankedAnswer] = {}
-    for name, place in places.items():
-        if order[place] not in chosen.values():
-            chosen[name] = order[place]
-    return chosen
-
-
-def draw_examples(result: EvaluationResult, lines: StoredLines, folder: Path, picture: Path) -> bool:
-    """Draw the best, the median and the worst answer of a run.
-
-    Args:
-        result: The result of the run.
-        lines: The stored lines.
-        folder: The folder of the evaluation, for messages.
-        picture: The PNG file to write.
-
-    Returns:
-        Whether there are any answers.
-    """
-    chosen = choose(result.answers)
-    if chosen:
-        examples = _examples(result, chosen, lines, folder)
-        contact_sheet([examples[name] for name in chosen], columns=1).save(picture)
-    return bool(chosen)
 
 
 def draw_categories(result: EvaluationResult, picture: Path) -> bool:
@@ -117,32 +86,6 @@ def presence_rates(result: EvaluationResult) -> tuple[float, float] | None:
     return (hits / present if present else math.nan, alarms / absent if absent else math.nan)
 
 
-def _examples(
-    result: EvaluationResult, chosen: dict[str, RankedAnswer], lines: StoredLines, folder: Path
-) -> dict[str, Example]:
-    run, examples = result.run, {}
-    keys = {answer.key for answer in chosen.values()}
-    for raw in run.raw():
-        if record_key(raw) not in keys or (sample := run.ask(raw)) is None:
-            continue
-        rows = rows_of(run, sample, lines[run.name, sample.record.key], folder)
-        for name, ranked in chosen.items():
-            if ranked.key == sample.record.key:
-                dialogue, answers = rows[ranked.row]
-                answer, in_words = answers[run.decodings[0]], not dialogue.kind.masks
-                examples[name] = Example(
-                    image=run.image(sample.record),
-                    query=", ".join(dialogue.query),
-                    entries=answer.entries,
-                    text=shown_words(dialogue.kind, answer),
-                    truth=None if in_words else truth_entries(dialogue),
-                    truth_text=dialogue.text,
-                    counts=object_counts(dialogue),
-                    note=f"{name} ({ranked.quality:.2f}) - {run.name} - {ranked.key}",
-                )
-    return examples
-
-
 @dataclass
 class Figures:
     """File names of the figures that were drawn.
@@ -152,12 +95,14 @@ class Figures:
         reliability: Reliability diagram of presence scores.
         categories: Name of a run to the IoU of its categories.
         answers: Name of a run to its best, median and worst answer.
+        pairs: Name of a run over pairs of image and twin to the pairs with the best, median and worst answers.
     """
 
     presence: str | None = None
     reliability: str | None = None
     categories: dict[str, str] = field(default_factory=dict)
     answers: dict[str, str] = field(default_factory=dict)
+    pairs: dict[str, str] = field(default_factory=dict)
 
 
 def draw_figures(results: Sequence[EvaluationResult], out: Path, predictions: Path) -> Figures:
@@ -173,10 +118,18 @@ def draw_figures(results: Sequence[EvaluationResult], out: Path, predictions: Pa
     plain = [result for result in results if not result.run.controls]
     drawn.reliability = "reliability.png" if draw_decisions(plain, out / "reliability.png") else None
     for rank, result in enumerate(plain):
-        name = result.run.name
-        stem = f"{rank:02d}-{re.sub(r'[^A-Za-z0-9_-]+', '_', name)}"
+        name, stem = result.run.name, _stem(rank, result)
         if draw_categories(result, out / f"{stem}-categories.png"):
             drawn.categories[name] = f"{stem}-categories.png"
         if draw_examples(result, lines, predictions, out / f"{stem}-answers.png"):
             drawn.answers[name] = f"{stem}-answers.png"
+    paired = [result for result in results if COUNTERFACTUAL in result.run.controls]
+    for rank, result in enumerate(paired):
+        picture = f"{_stem(rank, result)}-pairs.png"
+        if draw_pairs(result, lines, predictions, out / picture):
+            drawn.pairs[result.run.name] = picture
     return drawn
+
+
+def _stem(rank: int, result: EvaluationResult) -> str:
+    return f"{rank:02d}-{re.sub(r'[^A-Za-z0-9_-]+', '_', result.run.name)}"

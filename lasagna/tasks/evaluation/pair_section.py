@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from lasagna.core.pages import number, table
+from lasagna.core.pages import figure, number, plain, table
 from lasagna.tasks.evaluation.scoring import EvaluationResult
 from lasagna.tasks.metrics import quantity_of, score_key
 from lasagna.tasks.metrics.names import ARROWS, OWN_PROTOCOL, WAYS
@@ -24,11 +24,15 @@ _TEXT = (
 )
 
 
-def pair_section(results: Sequence[EvaluationResult]) -> list[str]:
+_CAPTION = "images with the best, the median and the worst answers, by the mean IoU, and their twins"
+
+
+def pair_section(results: Sequence[EvaluationResult], pictures: Mapping[str, str]) -> list[str]:
     """Return the section; nothing if there are no pairs.
 
     Args:
         results: The results of all runs: those of benchmarks and of the control "counterfactual" have pairs.
+        pictures: Name of a run to the file name of its picture of pairs.
     """
     rows = []
     for result in results:
@@ -42,4 +46,5 @@ def pair_section(results: Sequence[EvaluationResult]) -> list[str]:
         return []
     arrows = {name: ARROWS[quantity_of(name).higher_is_better] for name in (*QUANTITIES, *PRESENCE)}
     head = ["run", "protocol", *(f"{name} {arrow}".rstrip() for name, arrow in arrows.items())]
-    return ["", "## Pairs in which one thing was exchanged", "", _TEXT, "", *table(head, rows)]
+    drawn = [line for name, file in pictures.items() for line in figure(file, f"{plain(name)}: {_CAPTION}")]
+    return ["", "## Pairs in which one thing was exchanged", "", _TEXT, "", *table(head, rows), *drawn]

@@ -135,7 +135,7 @@ def to_markdown(results: Sequence[EvaluationResult], header: Mapping[str, Any], 
     for result in plain_results:
         parts += _section(result, figures)
     parts += ["", "## Does it look? Presence with and without the image", "", *_presence(results, figures)]
-    parts += pair_section(results)
+    parts += pair_section(results, figures.pairs)
     parts += ["", "## Faults of answers", "", *_faults(results), *_skipped(results)]
     parts += ["", "## Protocols", "", *protocol_table(results)]
     versions = ", ".join(f"{name} {version}" for name, version in sorted(header["versions"].items()))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lasagna.core.answer import Answer, AnsweredEntry
 from lasagna.errors import RecordError
-from lasagna.tasks.evaluation.figures import choose
+from lasagna.tasks.evaluation.example_figures import choose
 from lasagna.tasks.evaluation.predictions import from_json, to_json
 from lasagna.tasks.evaluation.scoring import RankedAnswer, quality
 from lasagna.tasks.metrics import MeanIoU, MMSegMeanIoU, Presence, ReferenceMeanIoU, ReferringIoU
