@@ -126,7 +126,7 @@ def _with_flags(name: str, argv: Sequence[str]) -> list[str]:
     argv = [_with_config_path(word) for word in argv]
     first = next((rank for rank, word in enumerate(argv) if word.startswith("-")), len(argv))
     if name in POSITIONAL_LISTS and first:
-        argv = [f"--{POSITIONAL_LISTS[name]}={json.dumps(argv[:first])}", *argv[first:]]
+        argv = [*(f"--{POSITIONAL_LISTS[name]}={word}" for word in argv[:first]), *argv[first:]]
     elif name in POSITIONAL and first:
         given = list(zip(POSITIONAL[name], argv[:first], strict=False))
         argv = [*(f"--{flag}={word}" for flag, word in given), *argv[len(given) :]]
