@@ -55,6 +55,7 @@ def predict(
     batch_size: int | None = None,
     geojson: bool = False,
     max_new_tokens: int | None = None,
+    longest_list: int | None = None,
     device: str = "auto",
     frozen_check: bool = True,
     masks_on: int = -1,
@@ -107,6 +108,8 @@ def predict(
         geojson: Whether to write the masks as GeoJSON too, in map coordinates, for images that say where they lie
             (GeoTIFF).
         max_new_tokens: Most tokens of an answer that the model writes freely; by default as the checkpoint says.
+        longest_list: Most names that are asked at once; longer lists are asked in parts; by default as the checkpoint
+            says, or as many as the language model takes.
         device: Device to compute on: "cpu", "cuda", ...; "auto" for an accelerator if there is one.
         frozen_check: Whether to require the frozen weights that the checkpoint was trained with.
         masks_on: Position of the image, among those shown together, that the masks belong to: by default the last.
@@ -126,7 +129,7 @@ def predict(
     pointed = images[0][masks_on] if isinstance(image, list) else image
     queries = with_pointing(queries, pointed, points, boxes, mask)
     queries = with_thresholds(queries, read_thresholds(thresholds), decoding)
-    check_counts(max_new_tokens=max_new_tokens, batch_size=batch_size)
+    check_counts(max_new_tokens=max_new_tokens, batch_size=batch_size, longest_list=longest_list)
     divided = chosen_tiles(tiles, overlap, batch_size or 1)
     if divided is not None:
         check_tiled(queries, len(images[0]))
@@ -139,6 +142,7 @@ def predict(
     assistant = load_assistant(ckpt, threshold, calibrated_for, device, frozen_check)
     assistant.empty_masks = empty_masks or assistant.empty_masks
     assistant.max_new_tokens = max_new_tokens or assistant.max_new_tokens
+    assistant.longest_list = longest_list or assistant.longest_list
     failed = answer_images(
         assistant, images, queries, out, decoding, seen, masks_on, files, None, chosen, divided, geojson, batch_size
     )

@@ -70,6 +70,8 @@ class Assistant(Configurable, LightningModule):
         empty_masks: What a name is that the language model calls present and whose mask has no pixel: "present", with
             an empty mask, or "absent"; its score and the text of the answer stay the language model's.
         max_new_tokens: Most tokens of a free answer; None for the number that ``Decoder.free`` states.
+        longest_list: Most names that are asked at once, such as those of the longest lists in training; longer lists
+            are asked in parts. None for as many as the language model takes.
         comparison: Puts into an image's maps how it differs from those shown with it; None to leave them as they are.
         presence_head: Decides on all names where the language model reads them, for the decoding "one_pass"; or None.
 
@@ -78,7 +80,7 @@ class Assistant(Configurable, LightningModule):
         calibrated_decoding: The decoding whose scores its temperature was fitted to; None if it is not calibrated.
 
     Raises:
-        ConfigError: If ``empty_masks`` is neither, or ``max_new_tokens`` is smaller than 1.
+        ConfigError: If ``empty_masks`` is neither, or ``max_new_tokens`` or ``longest_list`` is smaller than 1.
     """
 
     prompt_projection: nn.Sequential
@@ -98,9 +100,10 @@ class Assistant(Configurable, LightningModule):
         object_overlap: float = 0.6,
         comparison: MapComparison | None = None,
         presence_head: PresenceHead | None = None,
+        longest_list: int | None = None,
     ) -> None:
         super().__init__()
-        check_counts(max_new_tokens=max_new_tokens)
+        check_counts(max_new_tokens=max_new_tokens, longest_list=longest_list)
         if empty_masks not in ("present", "absent"):
             raise ConfigError(f"empty_masks: expected 'present' or 'absent', got {empty_masks!r}")
         self.vision_encoder = vision_encoder
@@ -112,6 +115,7 @@ class Assistant(Configurable, LightningModule):
         self.presence_temperature = presence_temperature
         self.empty_masks = empty_masks
         self.max_new_tokens = max_new_tokens
+        self.longest_list = longest_list
         self.object_threshold = object_threshold
         self.object_overlap = object_overlap
         self.comparison = comparison
@@ -148,7 +152,7 @@ class Assistant(Configurable, LightningModule):
     def decoder(self) -> Decoder:
         """What decodes answers with the language model; known once the model is configured."""
         cuts = (self.presence_threshold, self.presence_temperature, self.max_new_tokens, self.object_threshold)
-        return Decoder(self.language_model, self.format, *cuts, self.presence_head)
+        return Decoder(self.language_model, self.format, *cuts, self.presence_head, self.longest_list)
 
     def encode(self, pixels: Tensor, tower_pixels: Tensor | None = None, shown: Tensor | None = None) -> EncodedImages:
         """Encode images, once for everything that is asked about them.

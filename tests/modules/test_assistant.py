@@ -104,8 +104,10 @@ def test_empty_masks_are_called_one_of_two(assistant):
 
 
 def test_a_limit_of_tokens_is_a_count(assistant):
-    with pytest.raises(ConfigError, match="max_new_tokens: expected a whole number of at least 1, got 0"):
-        Assistant(assistant.vision_encoder, assistant.language_model, assistant.mask_head, max_new_tokens=0)
+    parts = (assistant.vision_encoder, assistant.language_model, assistant.mask_head)
+    for name in ("max_new_tokens", "longest_list"):
+        with pytest.raises(ConfigError, match=f"{name}: expected a whole number of at least 1, got 0"):
+            Assistant(*parts, **{name: 0})
 
 
 def test_probabilities_come_on_request(assistant, monkeypatch):

@@ -42,6 +42,7 @@ class Decoder:
         max_new_tokens: Most tokens of a free answer; None for the number that ``free`` states.
         object_threshold: Score from which ordered decoding tells another object of a name; 0.5 is greedy.
         presence_head: What decides on names in one pass, and drafts ordered answers, or None.
+        longest_list: Most names of a list that fits; None for as many as the language model takes.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Decoder:
         max_new_tokens: int | None = None,
         object_threshold: float = 0.5,
         presence_head: PresenceHead | None = None,
+        longest_list: int | None = None,
     ) -> None:
         self.model = model
         self.format = prompt_format
@@ -61,6 +63,7 @@ class Decoder:
         self.max_new_tokens = max_new_tokens
         self.object_threshold = object_threshold
         self.presence_head = presence_head
+        self.longest_list = longest_list
         self.text: TextProcessor = model.text_processor
         self.present_id = self.text.answer_ids(prompt_format.present_token)[0]
         self.absent_id = self.text.answer_ids(prompt_format.absent_token)[0]
@@ -172,7 +175,9 @@ class Decoder:
             history.close([*prompts[0], *self._with_end(written)], cached)
 
     def fits(self, query: Query) -> bool:
-        """Return whether a query and its complete answer fit into the language model."""
+        """Return whether a query and its complete answer fit into the language model, and its list is short enough."""
+        if query.kind.many and len(query.names) > (self.longest_list or len(query.names)):
+            return False
         return self.length(query) <= self.text.max_length
 
     def length(self, query: Query) -> int:

@@ -232,6 +232,7 @@ def header_of(job: Job, runs: Sequence[EvaluationRun], assistant: Assistant) -> 
             "object_overlap": assistant.object_overlap,
             "empty_masks": assistant.empty_masks,
             "max_new_tokens": assistant.max_new_tokens,
+            **({} if assistant.longest_list is None else {"longest_list": assistant.longest_list}),
         },
         "device": str(assistant.device),
         "versions": versions(),

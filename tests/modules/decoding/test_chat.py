@@ -230,6 +230,13 @@ def test_a_list_longer_than_the_model_takes_is_asked_in_parts(assistant, decodin
     same(long, join_answers([assistant.answer(IMAGE, part.names, decoding=decoding) for part in parts]))
 
 
+def test_a_list_longer_than_those_of_the_training_is_asked_in_parts(assistant, monkeypatch):
+    names = packaged_words()[10:18]
+    parts = [assistant.answer(IMAGE, part) for part in (names[:2], names[2:5], names[5:])]
+    monkeypatch.setattr(assistant, "longest_list", 3)
+    same(assistant.answer(IMAGE, names), join_answers(parts))
+
+
 def test_one_phrase_that_is_too_long_is_an_error(assistant):
     with pytest.raises(QueryError, match="the language model takes 256"):
         assistant.answer(IMAGE, [" ".join(packaged_words()[:300])], kind="referring")

@@ -79,6 +79,7 @@ def _lost(assistant: Assistant, usual: PromptFormat) -> list[str]:
         "presence_temperature": (assistant.presence_temperature, 1.0),
         "empty_masks": (assistant.empty_masks, "present"),
         "max_new_tokens": (assistant.max_new_tokens, None),
+        "longest_list": (assistant.longest_list, None),
     }
     lost = [f"{name}: {value}" for name, (value, default) in settings.items() if value != default]
     wordings = replace(assistant.format, reserved_tokens=usual.reserved_tokens) != usual
