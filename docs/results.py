@@ -278,7 +278,7 @@ def report_table(file: Path, quantities: Sequence[str] = ()) -> str:
             )
             variants[line["variant"]] = None
     rows = [
-        {"asked of": source, "score": _scored(key)} | {variant: row.get(variant, "") for variant in variants}
+        {"asked of": source, "score": _scored(key)} | {variant: row.get(variant, "") for variant in sorted(variants)}
         for (source, key), row in _chosen(cells, quantities)
     ]
     return _markdown(rows) + "\nMean ± half width of the t-interval over seeds (number of runs).\n"
