@@ -54,12 +54,11 @@ def test_what_is_typed_beats_a_config_that_comes_after_it(monkeypatch, tmp_path,
 def test_arguments_without_a_flag_replace_those_of_a_config(tmp_path):
     (tmp_path / "own.yaml").write_text("shards: [a]\nout: somewhere\n")
     config = ["--config", str(tmp_path / "own.yaml")]
-    assert _with_flags("inspect", ["b", "c", "--strict", "true", *config]) == [
-        *config,
-        '--shards=["b", "c"]',
-        "--strict",
-        "true",
-    ]
+    listed = [*config, "--strict", "true", '--shards=["b", "c"]']
+    assert _with_flags("inspect", ["b", "c", "--strict", "true", *config]) == listed
+    assert _with_flags("inspect", ["b", "--strict", "true", "--shards", "c", *config]) == listed
+    assert _with_flags("inspect", ["--shards", "b"]) == ['--shards=["b"]']
+    assert _with_flags("inspect", ["--shards=[b, c]"]) == ["--shards=[b, c]"]
     assert _with_flags("verify", ["b", *config]) == [*config, "--shards=b"]
     shown = ["--image", "a.png", "--ask", "what is new", "--image=b.png", *config]
     assert _with_flags("predict", shown) == [*config, "--ask", "what is new", '--image=["a.png", "b.png"]']

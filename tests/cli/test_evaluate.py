@@ -255,7 +255,7 @@ def test_the_page_has_every_section_and_shows_pictures(whole):
     for protocol in ("lasagna-v1", "reference", "mmseg", "grefcoco", "lisa"):
         assert f"<td>{protocol}</td>" in table
     pictures = re.findall(r"!\[(.+)\]\((.+)\)", text)
-    assert len(pictures) == 7
+    assert len(pictures) == 9
     assert "reliability.png" in [name for _, name in pictures]
     shown = re.findall(r'src="data:image/(?:png|jpeg);base64,([^"]+)" alt="([^"]+)"', page)
     assert len(shown) == page.count("<img") and page.count("http") == 0

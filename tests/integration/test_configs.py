@@ -41,6 +41,7 @@ COMBINED = (
         "presence_hard_negatives",
         "presence_copy_paste",
         "presence_weights",
+        "presence_one_pass",
     ),
     ("mixed", "mixed_named", "mixed_agreed"),
     ("claims_long", "claims_again"),

@@ -135,10 +135,11 @@ def test_the_report_has_a_row_for_each_run_with_pairs():
     scores = {"ccms/hallusegbench-pasted": 0.5, "cms_factual/hallusegbench-pasted": 0.125, "giou/lisa": 1.0}
     scores |= {"ccms/hallusegbench/free/some-asked": 0.25, "pair_accuracy/lasagna-v1/free": 1.0}
     results = [EvaluationResult(SimpleNamespace(name=name), found) for name, found in (("x", scores), ("y", {}))]
-    lines = pair_section(results)
+    lines = pair_section(results, {"x": "x-pairs.png"})
     assert [line for line in lines if line.startswith("| x")] == [
         "| x | hallusegbench-pasted | - | - | - | 0.125 | - | 0.500 | - | - |",
         "| x | hallusegbench/free/some-asked | - | - | - | - | - | 0.250 | 1.000 | - |",
     ]
-    assert pair_section(results[1:]) == []
+    assert pair_section(results[1:], {}) == []
+    assert lines[-2].endswith("(x-pairs.png)")
     assert np.any(["cms_factual ↓" in line and " ccms |" in line for line in lines]), "nobody says which is better"
