@@ -91,7 +91,8 @@ def main(file):
     (found,) = trainer.strategy.optimizers
     pairs = list(zip(model.parameters(), alone.parameters(), strict=True))
     state, whole = trainer.strategy.optimizer_state(found)["state"], optimizer.state_dict()["state"]
-    pairs += [(state[number][key], value) for number, kept in whole.items() for key, value in kept.items()]
+    # the first process alone keeps the state
+    pairs += [(kept[key], value) for number, kept in state.items() for key, value in whole[number].items()]
     far = max(float(((one - other).norm() / other.norm()).detach()) for one, other in pairs)
     try:
         fit(Layers(broken=True))

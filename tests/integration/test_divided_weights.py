@@ -197,10 +197,11 @@ def test_zero_takes_the_steps_of_one_process_whose_batches_use_different_layers(
     first, second = (json.loads((tmp_path / f"told.{rank}").read_text()) for rank in range(2))
     # the last step of each of three epochs takes one batch, the others two
     assert first["steps"] == 9
-    assert first["compared"] > 30
-    assert first["difference"] < 1e-6
-    assert first == second
-    assert "gradients are not finite" in first["said"]
+    # eight parameters, and three values of the state of each in the first process
+    assert (first["compared"], second["compared"]) == (32, 8)
+    assert max(first["difference"], second["difference"]) < 1e-6
+    assert first["buffers"] == second["buffers"]
+    assert all("gradients are not finite" in one["said"] for one in (first, second))
 
 
 def moving(name):

@@ -166,8 +166,8 @@ class ZeroStrategy(DDPStrategy):
         return loss
 
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
-        """Return the whole state, as that of an optimiser of one process; all processes must call this together."""
-        return whole_state(optimizer, self._slices, self.root_device)
+        """Return the state as that of an optimiser of one process, in the first one; all must call this together."""
+        return whole_state(optimizer, self._slices, self.root_device, self.is_global_zero)
 
     def load_optimizer_state_dict(self, checkpoint: Any) -> None:  # noqa: ANN401
         """Load this process's part of a state that any strategy has written."""

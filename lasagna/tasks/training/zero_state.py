@@ -13,6 +13,9 @@ from torch.optim import Optimizer
 SHARED = ("step", "mu_product")
 """Keys of a parameter's state, in the algorithms of torch, that have one value for all of its numbers."""
 
+CHUNK = 2**24
+"""Numbers that each process gives to the others at once, so that no device holds a whole state."""
+
 
 @dataclass(frozen=True)
 class Slices:
@@ -66,16 +69,19 @@ class Slices:
         return flat
 
 
-def whole_state(optimizer: Optimizer, slices: Sequence[Slices], device: torch.device) -> dict[str, Any]:
+def whole_state(
+    optimizer: Optimizer, slices: Sequence[Slices], device: torch.device, keep: bool = True
+) -> dict[str, Any]:
     """Return the state of an optimiser as an undivided one would have it; all processes must call this together.
 
     Args:
         optimizer: The optimiser, each group of which has one parameter: this process's part of a vector.
         slices: The layout of each group's vector.
         device: Where the processes exchange their parts.
+        keep: Whether this process wants the state, of which one on each machine would fill the memory.
 
     Returns:
-        State by number of the parameter, on the CPU, and groups of numbers.
+        State by number of the parameter, on the CPU, and groups of numbers; no state unless it is kept.
     """
     state: dict[int, dict[str, Any]] = {}
     groups: list[dict[str, Any]] = []
@@ -84,8 +90,8 @@ def whole_state(optimizer: Optimizer, slices: Sequence[Slices], device: torch.de
         (part,) = group["params"]
         numbers = list(range(first, first + len(layout.shapes)))
         for key, value in optimizer.state.get(part, {}).items():
-            flat = _gathered(value, device) if _is_divided(key, value) else None
-            for index, number in enumerate(numbers):
+            flat = _gathered(value, device, keep) if _is_divided(key, value) else None
+            for index, number in enumerate(numbers if keep else ()):
                 found = value if flat is None else layout.cut(flat, index)
                 state.setdefault(number, {})[key] = found.clone().cpu() if isinstance(found, Tensor) else found
         groups.append({**group, "params": numbers})
@@ -123,7 +129,15 @@ def _is_divided(key: str, value: Any) -> bool:  # noqa: ANN401
     return isinstance(value, Tensor) and key not in SHARED
 
 
-def _gathered(value: Tensor, device: torch.device) -> Tensor:
-    parts = [torch.empty_like(value, device=device) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(parts, value.to(device).contiguous())
-    return torch.cat(parts)
+def _gathered(part: Tensor, device: torch.device, keep: bool) -> Tensor:
+    """Return the parts of all processes one after another on the CPU, or nothing unless it is kept."""
+    processes, each = distributed.get_world_size(), len(part)
+    whole = part.new_empty((processes, each if keep else 0), device="cpu")
+    for start in range(0, each, CHUNK):
+        own = part[start : start + CHUNK].to(device).contiguous()
+        chunks = [torch.empty_like(own) for _ in range(processes)]
+        distributed.all_gather(chunks, own)
+        if keep:
+            for row, chunk in zip(whole, chunks, strict=True):
+                row[start : start + CHUNK] = chunk
+    return whole.view(-1)

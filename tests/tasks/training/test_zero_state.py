@@ -60,7 +60,7 @@ def test_a_state_is_divided_trained_on_and_put_together_again(algorithm, monkeyp
     for index, parameter in enumerate(undivided):
         torch.testing.assert_close(slices[0].cut(trained, index), parameter.detach(), rtol=1e-6, atol=1e-7)
 
-    def gathered(value, device):
+    def gathered(value, device, keep):
         (key,) = {key for key, found in optimizers[0].state[parts[0]].items() if found is value}
         return torch.cat([optimizer.state[part][key] for optimizer, part in zip(optimizers, parts, strict=True)])
 
@@ -68,6 +68,7 @@ def test_a_state_is_divided_trained_on_and_put_together_again(algorithm, monkeyp
     found, expected = whole_state(optimizers[0], slices, torch.device("cpu")), whole.state_dict()
     assert found["param_groups"] == expected["param_groups"]
     torch.testing.assert_close(found["state"], expected["state"], rtol=1e-6, atol=1e-7)
+    assert whole_state(optimizers[0], slices, torch.device("cpu"), keep=False)["state"] == {}
 
 
 def test_a_state_before_the_first_step_is_empty():
@@ -77,3 +78,18 @@ def test_a_state_before_the_first_step_is_empty():
     assert whole["state"] == {}
     assert whole["param_groups"][0]["params"] == [0, 1, 2, 3]
     assert divided_state(optimizer, whole, slices, 0, 2)["state"] == {}
+
+
+def test_parts_are_gathered_in_chunks(monkeypatch):
+    parts = torch.arange(10.0).view(2, 5)
+
+    def all_gather(chunks, own):
+        start = int(own[0])
+        for chunk, part in zip(chunks, parts, strict=True):
+            chunk.copy_(part[start : start + len(own)])
+
+    monkeypatch.setattr(zero_state, "CHUNK", 2)
+    monkeypatch.setattr(zero_state.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(zero_state.distributed, "all_gather", all_gather)
+    assert zero_state._gathered(parts[0], torch.device("cpu"), keep=True).tolist() == list(range(10))
+    assert len(zero_state._gathered(parts[0], torch.device("cpu"), keep=False)) == 0
