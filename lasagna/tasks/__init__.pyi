@@ -39,6 +39,7 @@ from .training.fsdp2 import FSDP2Strategy
 from .training.mixed_optimizer import OtherOptimiser
 from .training.module import AssistantTraining
 from .training.optimiser import Optimiser
+from .training.zero import ZeroStrategy
 from .vqa import VQA
 
 __all__ = [
@@ -104,5 +105,6 @@ __all__ = [
     "TeacherForcedIoU",
     "WeightAverage",
     "ZeroOneManyIoU",
+    "ZeroStrategy",
     "collect",
 ]

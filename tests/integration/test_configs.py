@@ -29,7 +29,7 @@ SIBLINGS = {
     *("sam_vit_l", "sam_vit_h", "sam2_hiera_small", "sam2_hiera_base_plus", "sam2_hiera_large", "dinov3_convnext"),
     *("absent_eval", "own_answer_order", "no_negatives", "no_class_sampling"),
     *("mixed_unknown", "mixed_all_unknown", "mixed_merged", "mixed_only_garden", "mixed_only_book"),
-    "presence_paste_one",
+    *("presence_paste_one", "deepspeed"),
 }
 """Files that differ from another one only in sizes, names or strategies, and run with -m slow."""
 COMBINED = (

@@ -112,7 +112,7 @@ class AssistantTraining(LightningModule):
                 before this hook.
         """
         if self._trainer is not None:
-            check_strategy(self._trainer.strategy)
+            check_strategy(self._trainer.strategy, self)
         # at the images' own size no mask loses its pixels
         watch = watches(getattr(self.loss, "resolution", "input") == "input")
         watch += [callback for callback in (self.average, self.compiled) if callback is not None]

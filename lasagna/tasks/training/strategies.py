@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from lightning.pytorch.strategies import (
     DeepSpeedStrategy,
     FSDPStrategy,
@@ -12,21 +14,26 @@ from lightning.pytorch.strategies import (
 
 from lasagna.errors import ConfigError
 from lasagna.tasks.training.fsdp2 import FSDP2Strategy
+from lasagna.tasks.training.zero import ZeroStrategy
 
 SHARDING = (FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy)
 """Strategies that divide the weights among devices; the assistant is written for ``FSDP2Strategy`` alone."""
 
 
-def check_strategy(strategy: Strategy) -> None:
+def check_strategy(strategy: Strategy, training: Any = None) -> None:  # noqa: ANN401
     """Refuse a strategy with which training would be wrong, or is not known to be right.
 
     Args:
         strategy: The trainer's strategy.
+        training: The training, if it is there already, whose settings a strategy may not take.
 
     Raises:
-        ConfigError: If the strategy shards the weights in another way than ``FSDP2Strategy``.
+        ConfigError: If the strategy shards the weights in another way than ``FSDP2Strategy``, or does not fit the
+            settings.
     """
     check_strategy_class(type(strategy))
+    if isinstance(strategy, ZeroStrategy) and training is not None:
+        strategy.check(training.trainer, training.optimiser, training.compiled is not None)
 
 
 def named_strategy(named: object) -> type[Strategy]:
@@ -44,7 +51,7 @@ def named_strategy(named: object) -> type[Strategy]:
         kind: type[Strategy] = StrategyRegistry[named]["strategy"]
         return kind
     name = str(getattr(named, "class_path", "")).rpartition(".")[2]
-    return {kind.__name__: kind for kind in (*SHARDING, FSDP2Strategy)}.get(name, Strategy)
+    return {kind.__name__: kind for kind in (*SHARDING, FSDP2Strategy, ZeroStrategy)}.get(name, Strategy)
 
 
 def check_strategy_class(kind: type[Strategy]) -> None:
@@ -62,5 +69,6 @@ def check_strategy_class(kind: type[Strategy]) -> None:
     if issubclass(kind, SHARDING) and not issubclass(kind, FSDP2Strategy):
         raise ConfigError(
             f"trainer.strategy: {kind.__name__} divides the weights among devices in a way that is not "
-            "supported; choose fsdp2 (configs/trainer/fsdp2.yaml), or ddp, which has all weights on each device"
+            "supported; choose fsdp2 (configs/trainer/fsdp2.yaml), or with all weights on each device ddp or zero2, "
+            "DeepSpeed's ZeRO 2 (configs/trainer/deepspeed.yaml)"
         )

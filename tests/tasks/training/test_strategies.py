@@ -48,6 +48,7 @@ def test_strategies_that_train_rightly_are_not():
     check_strategy(DDPStrategy())
     check_strategy(SingleDeviceStrategy())
     check_strategy(StrategyRegistry.get("fsdp2"))
+    check_strategy(StrategyRegistry.get("zero2"))
 
 
 def test_a_trainer_of_ones_own_is_checked_before_anything_is_built():
