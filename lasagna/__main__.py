@@ -142,16 +142,31 @@ def _joined(flag: str, argv: Sequence[str], listed: bool) -> list[str]:
         argv: The command line.
         listed: Whether one value is a list too, unless it is typed as one.
     """
-    kept, values, words = list[str](), list[str](), iter(argv)
-    for word in words:
-        if word == flag:
-            values += [value for value in [next(words, None)] if value is not None]
+    kept, values, words = list[str](), list[str](), list(argv)
+    while words:
+        word = words.pop(0)
+        if word == flag and words and not words[0].startswith("--"):
+            values.append(words.pop(0))
         elif word.startswith(f"{flag}="):
             values.append(word.partition("=")[2])
         else:
             kept.append(word)
-    single = listed and len(values) == 1 and not values[0].startswith("[")
-    return [*kept, f"{flag}={json.dumps(values)}"] if single or len(values) > 1 else list(argv)
+    alone = len(values) == 1 and not (listed and not values[0].startswith("["))
+    # what is appended stays behind what it is appended to
+    if not values or alone or any(word.partition("=")[0] == f"{flag}+" for word in kept):
+        return list(argv)
+    return [*kept, f"{flag}={json.dumps([item for value in values for item in _items(value)])}"]
+
+
+def _items(value: str) -> list[str]:
+    """Return the items of a list that was typed, or the one that is none."""
+    import yaml  # type: ignore[import-untyped]
+
+    try:
+        found = yaml.safe_load(value) if value.startswith("[") else value
+    except yaml.YAMLError:
+        found = value
+    return found if isinstance(found, list) else [value]
 
 
 def _with_config_path(word: str) -> str:

@@ -59,6 +59,9 @@ def test_arguments_without_a_flag_replace_those_of_a_config(tmp_path):
     assert _with_flags("inspect", ["b", "--strict", "true", "--shards", "c", *config]) == listed
     assert _with_flags("inspect", ["--shards", "b"]) == ['--shards=["b"]']
     assert _with_flags("inspect", ["--shards=[b, c]"]) == ["--shards=[b, c]"]
+    assert _with_flags("inspect", ["b", "--shards", "[c]"]) == ['--shards=["b", "c"]']
+    assert _with_flags("inspect", ["b", "--shards+", "c"]) == ["--shards=b", "--shards+", "c"]
+    assert _with_flags("inspect", ["--shards", "--strict"]) == ["--shards", "--strict"]
     assert _with_flags("verify", ["b", *config]) == [*config, "--shards=b"]
     shown = ["--image", "a.png", "--ask", "what is new", "--image=b.png", *config]
     assert _with_flags("predict", shown) == [*config, "--ask", "what is new", '--image=["a.png", "b.png"]']

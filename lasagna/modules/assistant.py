@@ -71,7 +71,8 @@ class Assistant(Configurable, LightningModule):
             an empty mask, or "absent"; its score and the text of the answer stay the language model's.
         max_new_tokens: Most tokens of a free answer; None for the number that ``Decoder.free`` states.
         longest_list: Most names that are asked at once, such as those of the longest lists in training; longer lists
-            are asked in parts. None for as many as the language model takes.
+            are asked in parts, except in a conversation that is remembered. None for as many as the language model
+            takes.
         comparison: Puts into an image's maps how it differs from those shown with it; None to leave them as they are.
         presence_head: Decides on all names where the language model reads them, for the decoding "one_pass"; or None.
 

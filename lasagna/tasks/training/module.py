@@ -60,7 +60,7 @@ class AssistantTraining(LightningModule):
             they are.
 
     Raises:
-        ConfigError: If parts of a warm start are given without one.
+        ConfigError: If parts of a warm start are given without one, or their list is empty.
     """
 
     def __init__(
@@ -78,6 +78,10 @@ class AssistantTraining(LightningModule):
         compile: str | None = None,
     ) -> None:
         super().__init__()
+        if warm_start_parts == []:
+            raise ConfigError(
+                "warm_start_parts: the list is empty; name parts such as language_model, or leave it out for all"
+            )
         if warm_start_parts is not None and warm_start is None:
             raise ConfigError(
                 f"warm_start_parts: {warm_start_parts} without a checkpoint to take them from; give warm_start, or "

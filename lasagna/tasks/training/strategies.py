@@ -69,6 +69,6 @@ def check_strategy_class(kind: type[Strategy]) -> None:
     if issubclass(kind, SHARDING) and not issubclass(kind, FSDP2Strategy):
         raise ConfigError(
             f"trainer.strategy: {kind.__name__} divides the weights among devices in a way that is not "
-            "supported; choose fsdp2 (configs/trainer/fsdp2.yaml), or with all weights on each device ddp or zero2, "
-            "DeepSpeed's ZeRO 2 (configs/trainer/deepspeed.yaml)"
+            "supported; choose fsdp2 (configs/trainer/fsdp2.yaml), or ddp or zero2 (configs/trainer/deepspeed.yaml), "
+            "which hold all weights on each device"
         )

@@ -57,7 +57,9 @@ class ZeroStrategy(DDPStrategy):
         self._steps_next = True
 
     def check(self, trainer: Trainer, optimiser: Optimiser, compiled: bool = False) -> None:
-        """Refuse, before anything is built, what DeepSpeed would train wrongly; it takes no part in other jobs.
+        """Refuse, before anything is built, what DeepSpeed would train wrongly.
+
+        Other jobs do not use DeepSpeed, and are not checked.
 
         Args:
             trainer: The trainer.
@@ -176,9 +178,10 @@ class ZeroStrategy(DDPStrategy):
         optimizer.load_state_dict(divided_state(optimizer, state, self._slices, self.global_rank, self.world_size))
 
     def teardown(self) -> None:
-        """Stop watching the gradients."""
+        """Stop watching the gradients, and let go of the vectors of all weights; checkpoints need only the layout."""
         if self._reduction is not None:
             self._reduction.remove()
+        self._zero = self._reduction = None
         super().teardown()
 
 

@@ -64,3 +64,5 @@ def test_frozen_weights_count_only_of_the_named_parts(tmp_path):
 def test_parts_need_a_checkpoint():
     with pytest.raises(ConfigError, match=r"warm_start_parts: .* warm_start"):
         AssistantTraining(random_assistant(), warm_start_parts=["mask_head"])
+    with pytest.raises(ConfigError, match="warm_start_parts: the list is empty"):
+        AssistantTraining(random_assistant(), warm_start="one.ckpt", warm_start_parts=[])
