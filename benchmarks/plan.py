@@ -210,7 +210,7 @@ def take_steps(
 ) -> None:
     """Train for some steps, in Lightning's order; the peak counts from the first one.
 
-    From the third one on DDP holds all that it will: it makes new buckets in the second one, whose pages are not in use before.
+    DDP makes new buckets in the second one, so that it holds all that it needs from the third one on.
     """
     plugin = precision_plugin(precision)
     with plugin.module_init_context():
